@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "consumers": "shared.messaging.commands:consumers",
     "dead-letters": "shared.messaging.commands:dead_letters",
     "redate": "services.intake.commands:redate",
+    "policy": "shared.runtime.policy_commands:policy",
     "time-limit": "services.deadline.time_limit:main",
 }
 """Where each command stands: a function, or a ``Typer`` with commands of its own."""

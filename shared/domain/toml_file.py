@@ -1,7 +1,7 @@
 """The reader of TOML files: policy, datasets and the downstreams file. No other module of this package opens a file."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from shared.domain.configuration import shown
 from shared.domain.errors import Fault, Misconfigured
 from shared.domain.model_keys import keys_at
-from shared.domain.toml_places import line_of, lines_of
+from shared.domain.toml_places import Place, line_of, lines_of
 
 Content = TypeVar("Content")
 
@@ -27,30 +27,68 @@ class Mistakes(ValueError):
         self.says = tuple(says)
 
 
-def read_toml(path: Path, model: type[Content]) -> Content:
+def read_toml(path: Path, model: type[Content], over: Path | None = None) -> Content:
     """The content of a TOML file as a pydantic model, or as another type that pydantic can validate.
 
+    ``over``: a file whose keys go over those of the first, table by table; one that is not there changes nothing.
+
     Raises:
-        Misconfigured: the file cannot be read, is not TOML, or is not what the model says; names every wrong key and
+        Misconfigured: a file cannot be read, is not TOML, or is not what the model says; names every wrong key and
             its line.
     """
-    text = ""
+    texts = [(file, _text(file)) for file in (path, over) if file and (file == path or file.exists())]
+    content: dict[str, Any] = {}
+    for file, text in texts:
+        content = _merged(content, _parsed(file, text))
     try:
-        text = path.read_text(encoding="utf-8")
-        return TypeAdapter(model).validate_python(tomllib.loads(text))
-    except OSError as error:
-        reason = f"it cannot be read ({error.strerror})"
+        return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
-        lines = lines_of(text)
+        places = [(file, lines_of(text)) for file, text in reversed(texts)]
         faults = [
-            Fault(said, str(path), line_of(lines, item["loc"]), ".".join(map(str, item["loc"])))
+            fault_at(places, item["loc"], said)
             for item in error.errors(include_url=False)
             for said in _said(item, model)
         ]
         raise Misconfigured(*faults) from None
-    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, a number without end, brackets without end
+
+
+def fault_at(files: Sequence[tuple[Path, Mapping[Place, int]]], place: Place, says: str) -> Fault:
+    """What is wrong at a place of files that lie over one another, uppermost first: in that which knows most of it."""
+    known = [
+        max((length for length in range(len(place) + 1) if place[:length] in lines), default=0) for _, lines in files
+    ]
+    file, lines = files[known.index(max(known))]
+    return Fault(says, str(file), line_of(lines, place), ".".join(map(str, place)))
+
+
+def lines_in(path: Path) -> Mapping[Place, int]:
+    """On which line of a TOML file each key stands; none where there is no file."""
+    return lines_of(_text(path)) if path.exists() else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror})"
+    except UnicodeError as error:
         reason = f"it is not TOML: {error}"
     raise Misconfigured(Fault(f"cannot be used: {reason}", str(path)))
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # no TOML, a number without end, brackets without end
+        raise Misconfigured(Fault(f"cannot be used: it is not TOML: {error}", str(path))) from None
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(under[key], value) if isinstance(value, dict) and isinstance(under.get(key), dict) else value
+        for key, value in over.items()
+    }
+    return {**under, **both}
 
 
 def _said(item: ErrorDetails, model: Any) -> Sequence[str]:

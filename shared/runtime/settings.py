@@ -9,6 +9,8 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FileP
 
 from shared.domain.configuration import Group, are_hosts, shown
 from shared.domain.errors import Misconfigured, all_of, of_variable
+from shared.domain.policy import Policy
+from shared.domain.policy import read_policy as read_processing_policy
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
 from shared.storage.postgres import PostgresSettings
 
@@ -152,6 +154,19 @@ class PolicySettings(Group, env_prefix="DSR_POLICY_"):
         validation_alias=AliasChoices("DSR_POLICY_TIME_LIMITS", OLD_TIME_LIMITS),
         description="TOML file of the policy of time limits",
     )
+
+    overlay: Path | None = Field(
+        default=None,
+        description="folder of the company's own files of the policy of processing, whose keys go over those shipped",
+    )
+
+    def read_processing(self) -> Policy:
+        """What is held, why, how long, and who is told of it.
+
+        Raises:
+            Misconfigured: a file cannot be used; says what to change.
+        """
+        return of_variable("DSR_POLICY_OVERLAY", partial(read_processing_policy, self.overlay))
 
     def read_time_limits(self) -> TimeLimitPolicy:
         """The policy of time limits.

@@ -1,0 +1,40 @@
+"""What is held about people, why, how long, and who is told of it: policy as data, which counsel signs.
+
+It stands in ``shared/policy/processing``: ``read_policy`` reads it once; ``Policy`` answers what follows from it. No
+country, period or category stands in code.
+"""
+
+from shared.domain.policy.categories import Basis, Category, OnErasure, Processing, ProvidedBy
+from shared.domain.policy.parties import Authority, Contact, Controller, Officer, Party, Recipient
+from shared.domain.policy.periods import Period, Release, parse_period, release
+from shared.domain.policy.policy import Conflict, Policy
+from shared.domain.policy.reading import SHIPPED, read_policy
+from shared.domain.policy.rules import EEA, AtCeiling, Ceiling, NoticeRow, Rule, SignOff
+
+__all__ = [
+    "EEA",
+    "SHIPPED",
+    "AtCeiling",
+    "Authority",
+    "Basis",
+    "Category",
+    "Ceiling",
+    "Conflict",
+    "Contact",
+    "Controller",
+    "NoticeRow",
+    "Officer",
+    "OnErasure",
+    "Party",
+    "Period",
+    "Policy",
+    "Processing",
+    "ProvidedBy",
+    "Recipient",
+    "Release",
+    "Rule",
+    "SignOff",
+    "parse_period",
+    "read_policy",
+    "release",
+]

@@ -1,0 +1,103 @@
+"""What is held about people, by category: why, on which basis, from whom, and what an erasure does with it; pure."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from shared.domain.text import ONE_LINE, Word
+
+Words = Annotated[str, StringConstraints(pattern=ONE_LINE, min_length=1, max_length=500)]
+"""A text of one line that people read."""
+
+
+class Basis(StrEnum):
+    """On which basis personal data are processed (Art. 6(1))."""
+
+    CONSENT = "consent"  # (a)
+    CONTRACT = "contract"  # (b)
+    LEGAL_OBLIGATION = "legal_obligation"  # (c)
+    VITAL_INTERESTS = "vital_interests"  # (d)
+    PUBLIC_TASK = "public_task"  # (e)
+    LEGITIMATE_INTERESTS = "legitimate_interests"  # (f)
+
+
+class ProvidedBy(StrEnum):
+    """From whom the data are (Art. 15(1)(g), 20(1)): what was observed of a person is provided by them (WP242)."""
+
+    PERSON = "person"
+    OBSERVED = "observed"
+    DERIVED = "derived"
+    OTHERS = "others"
+
+
+class OnErasure(StrEnum):
+    """What the day of an erasure does with a category."""
+
+    DELETE = "delete"
+    ANONYMISE = "anonymise"
+    RESTRICT = (
+        "restrict"  # what a rule keeps is reduced to its fields and restricted until its day; the rest is deleted
+    )
+    KEEP = "keep"  # it is no part of an erasure: it goes on a day of its own, or is for a customer of ours to decide
+
+
+class Data(BaseModel):
+    """A part of the policy: frozen, and a key that nobody knows is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Purpose(Data):
+    """What data are processed for (Art. 15(1)(a)), as people read it."""
+
+    words: Words
+
+
+class Processing(Data):
+    """On which basis, and as what, we process a category for one purpose."""
+
+    basis: Basis
+    role: Literal["controller", "processor"] = "controller"
+
+
+class Category(Data):
+    """A kind of personal data.
+
+    ``held_as``: what systems and datasets call what belongs to it; its own name is one of them.
+    ``kept_by``: the retention rules that may keep it in face of an erasure. ``measures``: how it is secured (Art. 32).
+    """
+
+    words: Words
+    held_as: frozenset[Word] = frozenset()
+    purposes: Annotated[Mapping[Word, Processing], Field(min_length=1)]
+    provided_by: ProvidedBy
+    on_erasure: OnErasure
+    kept_by: tuple[Word, ...] = ()
+    measures: tuple[Word, ...] = ()
+
+    @property
+    def consents(self) -> frozenset[str]:
+        """The purposes for which it is processed by consent."""
+        return frozenset(name for name, each in self.purposes.items() if each.basis is Basis.CONSENT)
+
+    @property
+    def by_consent_alone(self) -> bool:
+        """Whether nothing but consent lets us process it: it goes when all of that is withdrawn (Art. 17(1)(b))."""
+        return all(each.basis is Basis.CONSENT for each in self.purposes.values())
+
+    @property
+    def portable(self) -> bool:
+        """Whether it can be taken elsewhere: provided by the person, by consent or contract, ours to decide (20(1))."""
+        given = self.provided_by in {ProvidedBy.PERSON, ProvidedBy.OBSERVED}
+        return given and any(
+            each.basis in {Basis.CONSENT, Basis.CONTRACT} and each.role == "controller"
+            for each in self.purposes.values()
+        )
+
+    @model_validator(mode="after")
+    def _names_the_rules_that_restrict(self) -> Self:
+        if (self.on_erasure is OnErasure.RESTRICT) and not self.kept_by:
+            raise ValueError('on_erasure = "restrict" needs kept_by: name the rule that keeps it')
+        return self

@@ -1,0 +1,89 @@
+"""Who is named to people: the controller, the data protection officer, recipients and supervisory authorities; pure."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.domain.policy.categories import Data, Words
+from shared.domain.policy.rules import EEA, Jurisdiction
+from shared.domain.text import Word
+from shared.domain.time_limit_policy import Zone
+
+Site = Annotated[str, Field(pattern=r"^https://[a-z0-9.-]+(/[\w./-]*)?$")]
+
+
+class Contact(Data):
+    """How somebody can be reached: at least one of the ways."""
+
+    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    phone: Words | None = None
+    address: tuple[Words, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if not (self.email or self.phone or self.address):
+            raise ValueError("names no way to reach them: give email, phone or address")
+        return self
+
+
+class Party(Contact):
+    """Somebody by name, and how to reach them."""
+
+    name: Words
+
+
+class Controller(Party):
+    """Who decides about the data (Art. 13(1)(a)); days are counted in their ``zone`` where a rule names none."""
+
+    zone: Zone
+    country: Jurisdiction
+
+
+class Officer(Party):
+    """The data protection officer; ``in_country``: whom people of a country reach, as a representative (Art. 27)."""
+
+    in_country: Mapping[Jurisdiction, Party] = {}
+
+    def of(self, country: str | None) -> Party:
+        """Whom somebody in that country reaches."""
+        return self.in_country.get(country or "", self)
+
+
+class Authority(Data):
+    """A supervisory authority by its own name; ``site``: its address on the web, as text."""
+
+    name: Words
+    site: Site
+
+
+class Recipient(Data):
+    """Somebody to whom data are disclosed (Art. 4(9)): named to people, and told of changes (Art. 19).
+
+    ``safeguard``: of a transfer out of the EEA (Art. 44-46). ``channel``: by what notices reach them; without one a
+    person tells them.
+    """
+
+    name: Words
+    role: Literal["processor", "controller", "joint_controller"]
+    country: Jurisdiction
+    safeguard: Literal["adequacy", "standard_clauses", "binding_rules", "derogation"] | None = None
+    contact: Contact
+    channel: Literal["email"] | None = None
+    categories: Annotated[frozenset[Word], Field(min_length=1)]
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether what they get leaves the EEA (Art. 15(2))."""
+        return self.country not in EEA
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        if self.is_transfer != (self.safeguard is not None):
+            raise ValueError(
+                "a recipient outside the EEA needs a safeguard: write adequacy, standard_clauses, binding_rules or"
+                " derogation; one in it needs none"
+            )
+        if self.channel == "email" and self.contact.email is None:
+            raise ValueError('channel = "email" needs contact.email')
+        return self

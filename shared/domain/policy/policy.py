@@ -1,0 +1,184 @@
+"""The policy as a whole: what its parts say of one another must hold together; pure."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from shared.domain.policy.categories import Category, Data, Purpose, Words
+from shared.domain.policy.parties import Authority, Controller, Officer, Recipient
+from shared.domain.policy.periods import Release, release
+from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
+from shared.domain.text import Word
+
+
+class Measure(Data):
+    """A measure by which data are secured (Art. 32), as people read it."""
+
+    words: Words
+
+
+class Disagreement(NamedTuple):
+    """Two parts of the policy that cannot both hold: the table in which one stands, and what to write instead."""
+
+    place: tuple[str, ...]
+    says: str
+
+
+class Conflict(NamedTuple):
+    """A maximum by law of the EEA that is shorter than what a rule keeps: counsel decides which holds (REQ-R3)."""
+
+    rule: str
+    ceiling: str
+
+    def __str__(self) -> str:
+        return f"rules.{self.rule} keeps longer than ceilings.{self.ceiling}, a maximum by law, allows: counsel decides"
+
+
+class Policy(Data):
+    """Everything that the company has decided about what is held, how long, and who is told of it.
+
+    ``anywhere``: where every authority can be found, for somebody whose country is not known.
+    """
+
+    purposes: Mapping[Word, Purpose]
+    measures: Mapping[Word, Measure]
+    categories: Annotated[Mapping[Word, Category], Field(min_length=1)]
+    rules: Mapping[Word, Rule]
+    ceilings: Mapping[Word, Ceiling]
+    notice: Mapping[Word, NoticeRow]
+    controller: Controller
+    officer: Officer
+    recipients: Mapping[Word, Recipient]
+    anywhere: Authority
+    authorities: Mapping[Jurisdiction, Authority]
+
+    @cached_property
+    def version(self) -> str:
+        """Of its content, whatever the order and the comments of the files; stored beside every decision."""
+        content = json.dumps(self.model_dump(), sort_keys=True, default=_plain)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    @cached_property
+    def _held_as(self) -> Mapping[str, str]:
+        names = {alias: name for name, each in self.categories.items() for alias in each.held_as}
+        return names | {name: name for name in self.categories}
+
+    def category_of(self, held: str) -> str | None:
+        """The category of what a system calls so; None: nobody has said anything of it."""
+        return self._held_as.get(held)
+
+    def category(self, held: str) -> Category | None:
+        """What the policy says of what a system calls so."""
+        return self.categories.get(self._held_as.get(held, ""))
+
+    def rule(self, name: str) -> Rule | None:
+        """The rule of that name; None: a word that the policy maps to none."""
+        return self.rules.get(name)
+
+    def zone_of(self, rule: Rule | Ceiling) -> str:
+        """Where the days of a rule are counted."""
+        return rule.zone or self.controller.zone
+
+    def release(self, rule: Rule | Ceiling, anchor: date | datetime) -> Release | None:
+        """When a rule lets go of a record with that anchor; None: when the state is over for which it lasts."""
+        return release(rule.period, anchor, self.zone_of(rule)) if rule.period else None
+
+    def ceilings_of(self, held: str) -> Mapping[str, Ceiling]:
+        """The ceilings of what a system calls so, by name, whoever sets them."""
+        category = self.category_of(held)
+        return {name: each for name, each in self.ceilings.items() if each.category == category}
+
+    def recipients_of(self, held: str) -> Mapping[str, Recipient]:
+        """To whom a category is disclosed, by name."""
+        category = self.category_of(held)
+        return {name: each for name, each in self.recipients.items() if category in each.categories}
+
+    def authority_of(self, country: str | None) -> Authority | None:
+        """The authority of a country; None: the country is not known, or has none of the GDPR."""
+        return self.authorities.get(country or "")
+
+    @cached_property
+    def consents(self) -> frozenset[str]:
+        """The purposes for which something is processed by consent: each can be withdrawn (Art. 7(3))."""
+        return frozenset(purpose for each in self.categories.values() for purpose in each.consents)
+
+    def conflicts(self) -> list[Conflict]:
+        """Maxima by law of the EEA that are shorter than what rules keep; none is overridden, none overrides."""
+        kept = [(name, each, each.period) for name, each in self.rules.items() if each.period]
+        return [
+            Conflict(name, ceiling)
+            for name, rule, period in kept
+            for ceiling, limit in self.ceilings.items()
+            if limit.category == rule.category and limit.jurisdiction and limit.period.about_days < period.about_days
+        ]
+
+    def disagreements(self) -> Iterator[Disagreement]:
+        """Every two parts that cannot both hold."""
+        yield from self._of_categories()
+        yield from self._of_rules()
+        yield from self._of_notice()
+        known = ", ".join(sorted(self.categories))
+        for name, recipient in self.recipients.items():
+            for strange in sorted(recipient.categories - self.categories.keys()):
+                yield Disagreement(
+                    ("recipients", name, "categories"), f"{strange} is no category; write one of {known}"
+                )
+
+    def _of_categories(self) -> Iterator[Disagreement]:
+        seen: dict[str, str] = {}
+        rules = self.rules
+        for name, category in self.categories.items():
+            place = ("categories", name)
+            for alias in sorted(category.held_as | {name}):
+                if (other := seen.setdefault(alias, name)) != name:
+                    yield Disagreement((*place, "held_as"), f"{alias} counts as {other} as well: name it once")
+            for strange in sorted(category.purposes.keys() - self.purposes.keys()):
+                yield Disagreement((*place, "purposes"), f"{strange} is no purpose; declare purposes.{strange}")
+            for strange in sorted(set(category.measures) - self.measures.keys()):
+                yield Disagreement((*place, "measures"), f"{strange} is no measure; declare measures.{strange}")
+            for rule in category.kept_by:
+                if rule not in rules:
+                    yield Disagreement((*place, "kept_by"), f"{rule} is no rule; declare rules.{rule}")
+                elif rules[rule].category != name:
+                    yield Disagreement((*place, "kept_by"), f"{rule} is a rule of {rules[rule].category}")
+
+    def _of_rules(self) -> Iterator[Disagreement]:
+        categories = self.categories
+        for table, each in (("rules", self.rules), ("ceilings", self.ceilings)):
+            for name, rule in each.items():
+                if rule.category is not None and rule.category not in categories:
+                    yield Disagreement((table, name, "category"), f"{rule.category} is no category; declare it")
+        for name, rule in self.rules.items():
+            if rule.category and rule.category in categories and name not in categories[rule.category].kept_by:
+                yield Disagreement(("rules", name), f"keeps nothing: name it in categories.{rule.category}.kept_by")
+            for ceiling, limit in self.ceilings.items():
+                same = (limit.category, limit.anchor) == (rule.category, rule.anchor) and limit.jurisdiction is None
+                if same and rule.period and limit.period.about_days < rule.period.about_days:
+                    said = f"{limit.period} is shorter than the {rule.period} that rules.{name} keeps"
+                    yield Disagreement(("ceilings", ceiling, "period"), f"{said}: a ceiling of our own is no shorter")
+
+    def _of_notice(self) -> Iterator[Disagreement]:
+        named: list[tuple[str, Mapping[str, Rule] | Mapping[str, Ceiling]]]
+        named = [("rules", self.rules), ("ceilings", self.ceilings)]
+        for name, row in self.notice.items():
+            for table, known in named:
+                for each in row.rules if table == "rules" else row.ceilings:
+                    if each not in known:
+                        yield Disagreement(("notice", name, table), f"{each} is none of the {table}; declare it")
+                    elif period := known[each].period:
+                        place = (table, each, "period")
+                        if period.about_days > row.period.about_days:
+                            said = f"is {period}, longer than the {row.period} of notice.{name}"
+                            yield Disagreement(place, f"{said}, which people were told: it needs a new notice first")
+                        elif period.about_days < row.shortest.about_days:
+                            said = f"is {period}, implausibly short against the {row.period} of notice.{name}"
+                            yield Disagreement(place, f"{said}: write {row.period}, or let shortest there be as short")
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else str(value)

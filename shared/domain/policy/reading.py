@@ -1,0 +1,79 @@
+"""The files of the policy: four of a folder, each with another of the same name over it where a company has it."""
+
+from collections.abc import Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, Field
+
+from shared.domain.errors import Fault, Misconfigured, all_of
+from shared.domain.policy.categories import Category, Data, Purpose
+from shared.domain.policy.parties import Authority, Controller, Officer, Recipient
+from shared.domain.policy.policy import Measure, Policy
+from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
+from shared.domain.text import Word
+from shared.domain.toml_file import fault_at, lines_in, read_toml
+
+SHIPPED: Final = Path(__file__).parents[2] / "policy" / "processing"
+"""The policy as it is shipped: nobody has signed it."""
+
+
+class _Categories(Data):
+    purposes: Mapping[Word, Purpose]
+    measures: Mapping[Word, Measure]
+    categories: Annotated[Mapping[Word, Category], Field(min_length=1)]
+
+
+class _Retention(Data):
+    rules: Mapping[Word, Rule]
+    ceilings: Mapping[Word, Ceiling]
+    notice: Mapping[Word, NoticeRow]
+
+
+class _Parties(Data):
+    controller: Controller
+    officer: Officer
+    recipients: Mapping[Word, Recipient] = {}
+
+
+class _Authorities(Data):
+    anywhere: Authority
+    authorities: Mapping[Jurisdiction, Authority]
+
+
+FILES: Final[Mapping[str, type[BaseModel]]] = {
+    "categories.toml": _Categories,
+    "retention.toml": _Retention,
+    "parties.toml": _Parties,
+    "authorities.toml": _Authorities,
+}
+
+
+@cache
+def read_policy(over: Path | None = None, shipped: Path = SHIPPED) -> Policy:
+    """The policy as shipped, with the company's own files ``over`` it: their keys go over, table by table.
+
+    Raises:
+        Misconfigured: a file cannot be used, or two parts do not agree; names file, line, key and what to write.
+    """
+    if over:
+        _only_ours(over)
+    parts = all_of([partial(read_toml, shipped / name, model, over and over / name) for name, model in FILES.items()])
+    policy = Policy(**{field: getattr(part, field) for part in parts for field in type(part).model_fields})
+    if wrong := list(policy.disagreements()):
+        raise Misconfigured(*(_fault(over, shipped, place, says) for place, says in wrong))
+    return policy
+
+
+def _only_ours(over: Path) -> None:
+    if not over.is_dir():
+        raise Misconfigured(Fault("is no folder: name one that holds files of the policy", str(over)))
+    if strange := sorted(each.name for each in over.glob("*.toml") if each.name not in FILES):
+        raise Misconfigured(Fault(f"is no file of the policy; they are {', '.join(FILES)}", str(over / strange[0])))
+
+
+def _fault(over: Path | None, shipped: Path, place: tuple[str, ...], says: str) -> Fault:
+    name = next(name for name, model in FILES.items() if place[0] in model.model_fields)
+    files = [folder / name for folder in (over, shipped) if folder]
+    return fault_at([(file, lines_in(file)) for file in files], place, says)

@@ -1,0 +1,141 @@
+"""Why and how long something is kept: rules that keep in face of an erasure, ceilings that hold for everybody; pure."""
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.domain.policy.categories import Data, Words
+from shared.domain.policy.periods import IsoPeriod, release
+from shared.domain.text import Word
+from shared.domain.time_limit_policy import Zone
+
+EEA: Final = frozenset(
+    {"AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IS", "IT", "LI", "LT"}
+    | {"LU", "LV", "MT", "NL", "NO", "PL", "PT", "RO", "SE", "SI", "SK"}
+)
+"""The states of the European Economic Area (Agreement on the EEA, Art. 2(b)), by ISO 3166."""
+UNION: Final = EEA | {"EU"}
+"""Whose rules are an obligation by Union or Member State law (Art. 6(3), 17(3)(b)), which the EEA counts as."""
+COUNTED_IN: Final = "UTC"
+"""The days of a sign-off are days of the calendar: their zone makes no difference that counts."""
+
+Jurisdiction = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+Ground = Literal["17(1)(a)", "17(3)(a)", "17(3)(b)", "17(3)(c)", "17(3)(d)", "17(3)(e)"]
+"""Why a rule keeps: by an exception of Art. 17(3), or as the data are still necessary, so that 17(1)(a) is not met."""
+
+
+class SignOff(Data):
+    """Who has signed a rule, and for how long that holds; ``fictitious``: for demonstrations and tests, nobody has."""
+
+    by: Words
+    on: date
+    expires: IsoPeriod
+    fictitious: bool = False
+
+    @property
+    def last_day(self) -> date:
+        """The last day on which it is valid."""
+        return release(self.expires, self.on, COUNTED_IN).last_day
+
+    def is_valid(self, day: date) -> bool:
+        """Whether it holds on that day."""
+        return self.on <= day <= self.last_day
+
+
+class Signed(Data):
+    """What counsel or the DPO signs: unsigned, or when its sign-off has ended, it has no effect (REQ-R2)."""
+
+    sign_off: SignOff | None = None
+
+    def signed(self, day: date) -> bool:
+        """Whether a sign-off of it is valid on that day."""
+        return self.sign_off is not None and self.sign_off.is_valid(day)
+
+
+class Rule(Signed):
+    """Keeps the ``fields`` of a category, or all of it if it names none, in face of an erasure; without one, of any.
+
+    ``period`` counts from the ``anchor``, a day or an instant of each record; a rule without one keeps for as long as
+    the state lasts that ``lasts_while`` names. ``jurisdiction``: of the law that it comes from, or else of the company.
+    ``zone``: where the day of an instant is counted; without one, where the controller is.
+    """
+
+    category: Word | None = None
+    words: Words
+    period: IsoPeriod | None = None
+    anchor: Word | None = None
+    lasts_while: Word | None = None
+    fields: frozenset[Word] = frozenset()
+    jurisdiction: Jurisdiction
+    zone: Zone | None = None
+    legal_source: Words
+    ground: Ground
+
+    def is_legal_obligation(self, country: str | None) -> bool:
+        """Whether a letter to that country may say "legal obligation": it is by Union or Member State law (REQ-R1)."""
+        law = UNION if country != "GB" else frozenset({"GB"})
+        return self.ground == "17(3)(b)" and self.jurisdiction in law
+
+    @model_validator(mode="after")
+    def _says_until_when(self) -> Self:
+        if (self.period is None) == (self.lasts_while is None):
+            raise ValueError("give exactly one of period, lasts_while")
+        if (self.period is None) != (self.anchor is None):
+            raise ValueError("a period needs an anchor, and only a period: name the day from which it counts")
+        return self
+
+    @model_validator(mode="after")
+    def _claims_no_foreign_obligation(self) -> Self:
+        if self.ground == "17(3)(b)" and self.jurisdiction not in UNION | {"GB"}:
+            said = f"a rule of {self.jurisdiction} is no obligation by Union or Member State law"
+            raise ValueError(f'ground = "17(3)(b)": {said}; write the ground that holds, as 17(1)(a) or 17(3)(e)')
+        return self
+
+
+class AtCeiling(StrEnum):
+    """What is done with a record past a ceiling."""
+
+    DELETE = "delete"
+    ANONYMISE = "anonymise"
+
+
+class Ceiling(Signed):
+    """Past it a category goes, for everybody, whoever asked; ``jurisdiction``: of the law that sets it, if one does."""
+
+    category: Word
+    words: Words
+    period: IsoPeriod
+    anchor: Word
+    then: AtCeiling
+    jurisdiction: Jurisdiction | None = None
+    zone: Zone | None = None
+    legal_source: Words | None = None
+
+    @model_validator(mode="after")
+    def _names_its_law(self) -> Self:
+        if (self.jurisdiction is None) != (self.legal_source is None):
+            raise ValueError("jurisdiction and legal_source belong together: write both, or neither if it is our own")
+        return self
+
+
+class NoticeRow(Data):
+    """A row of the privacy notice about retention: its words and figure, and the rules and ceilings that carry it out.
+
+    None of them may be longer than ``period``, which people were told, or shorter than ``shortest``, which is a slip.
+    """
+
+    words: Words
+    period: IsoPeriod
+    shortest: IsoPeriod
+    rules: tuple[Word, ...] = ()
+    ceilings: tuple[Word, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_carried_out(self) -> Self:
+        if not self.rules and not self.ceilings:
+            raise ValueError("names neither rules nor ceilings: name those that carry it out")
+        if self.shortest.about_days > self.period.about_days:
+            raise ValueError("shortest is longer than period")
+        return self

@@ -1,0 +1,129 @@
+"""Commands about the policy of what is held and how long: ``dsr policy check``, ``explain`` and ``release``."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import orjson
+import typer
+
+from shared.domain.clock import SystemClock
+from shared.domain.errors import Misconfigured
+from shared.domain.policy import Policy, parse_period, read_policy, release
+from shared.domain.policy.explaining import explained, open_points
+from shared.runtime.settings import PolicySettings
+
+policy = typer.Typer(help="What is held about people, why and how long: policy that counsel signs.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Over = Annotated[
+    Path | None, typer.Option(help="Folder of the company's own files, instead of that of DSR_POLICY_OVERLAY.")
+]
+
+
+@policy.command()
+def check(over: Over = None, *, as_json: AsJson = False) -> None:
+    """Say what is wrong with the policy, and what is still open in it; status 1 if it cannot be used."""
+    try:
+        read = _read(over)
+    except Misconfigured as wrong:
+        faults = [str(fault) for fault in wrong.faults]
+        typer.echo(orjson.dumps({"usable": False, "wrong": faults}) if as_json else "\n".join(faults))
+        raise typer.Exit(1) from None
+    points = open_points(read, _today(read))
+    if as_json:
+        typer.echo(orjson.dumps({"usable": True, "version": read.version, "open": points}))
+    else:
+        typer.echo("\n".join([f"policy {read.version} can be used", *(f"open: {point}" for point in points)]))
+
+
+@policy.command()
+def explain(category: str, over: Over = None, *, as_json: AsJson = False) -> None:
+    """Print what the policy says of a category, by its own name or by what a system calls it."""
+    read = _read(over)
+    if read.category_of(category) is None:
+        names = sorted({name for own, each in read.categories.items() for name in (own, *each.held_as)})
+        close = get_close_matches(category, names, n=1)
+        known = f"did you mean {close[0]}?" if close else f"the categories are {', '.join(sorted(read.categories))}"
+        raise typer.BadParameter(f"{category} is no category of the policy: {known}")
+    found = explained(read, category, _today(read))
+    typer.echo(orjson.dumps(found) if as_json else "\n".join(_lines(found)))
+
+
+@policy.command("release")
+def check_releases(
+    vectors: Annotated[Path, typer.Option(help="JSON list of worked examples.")],
+    over: Over = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Check days of release against worked examples: a line per difference, status 1 if there is any; 2: unreadable."""
+    try:
+        zone, examples = _read(over).controller.zone, orjson.loads(vectors.read_bytes())
+    except (OSError, orjson.JSONDecodeError, Misconfigured) as wrong:
+        raise typer.BadParameter(str(wrong)) from None
+    if not isinstance(examples, list) or not all(isinstance(example, dict) for example in examples):
+        raise typer.BadParameter("the file must hold a list of examples")
+    if not examples:
+        raise typer.BadParameter("the file holds no example, so nothing was checked: name one that does")
+    differences = [line for example in examples for line in mismatches(example, zone)]
+    if as_json:
+        typer.echo(orjson.dumps({"examples": len(examples), "mismatches": differences}))
+    else:
+        typer.echo("\n".join(differences or [f"{len(examples)} examples, no mismatch"]))
+    if differences:
+        raise typer.Exit(1)
+
+
+def mismatches(vector: Mapping[str, Any], zone: str) -> Iterator[str]:
+    """One line for each day of an example that we compute differently, or for an example that cannot be computed.
+
+    ``zone``: where the day of an instant is counted if the example names no zone.
+    """
+    name = vector.get("id", "without id")
+    try:
+        where = vector.get("zone") or zone
+        ZoneInfo(where)
+        found = release(parse_period(vector["period"]), _anchor(vector["anchor"]), where)
+        computed = {"release": found.last_day.isoformat(), "purge_from": found.purge_from.isoformat()}
+        expected = dict(vector["expected"])
+    except (LookupError, TypeError, ValueError, OSError) as wrong:
+        yield f"{name}: cannot be computed: {type(wrong).__name__}: {wrong}"
+        return
+    if not expected:
+        yield f"{name}: expects nothing: give release or purge_from"
+    for figure, wanted in expected.items():
+        ours = computed.get(figure, "a figure that is not known here")
+        if ours != wanted:
+            yield f"{name}: {figure}: expected {wanted}, computed {ours}"
+
+
+def _anchor(text: str) -> date | datetime:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return datetime.fromisoformat(text)
+
+
+def _read(over: Path | None) -> Policy:
+    return read_policy(over) if over else PolicySettings().read_processing()
+
+
+def _today(read: Policy) -> date:
+    return SystemClock().now().astimezone(ZoneInfo(read.controller.zone)).date()
+
+
+def _lines(found: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    indent = "  " * depth
+    for name, value in found.items():
+        match value:
+            case dict() if value:
+                yield f"{indent}{name}:"
+                yield from _lines(value, depth + 1)
+            case list() | dict():
+                yield f"{indent}{name}: {'; '.join(map(str, value)) or 'none'}"
+            case _:
+                yield f"{indent}{name}: {'none' if value is None else value}"

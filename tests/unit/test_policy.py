@@ -1,0 +1,217 @@
+"""The policy of what is held is data: complete as shipped, refused with a reason where it cannot hold."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from shared.domain.errors import Misconfigured
+from shared.domain.policy import EEA, SHIPPED, Conflict, OnErasure, SignOff, parse_period, read_policy
+from shared.domain.policy.explaining import explained, open_points
+from shared.domain.proofs import proof_policy
+from tests.fixtures.policy import changed, signed_policy
+
+TODAY = date(2026, 10, 1)
+
+
+def test_the_shipped_policy_is_unsigned_and_says_so() -> None:
+    policy = read_policy()
+    assert not any(rule.signed(TODAY) for rule in [*policy.rules.values(), *policy.ceilings.values()])
+    said = open_points(policy, TODAY)
+    for name in policy.rules:
+        assert f"rules.{name} is not signed: it keeps nothing" in said
+    for name in policy.ceilings:
+        assert f"ceilings.{name} is not signed: it removes nothing" in said
+
+
+def test_the_demonstrations_policy_is_signed_by_somebody_fictitious_and_says_so() -> None:
+    policy = signed_policy()
+    assert all(rule.signed(TODAY) for rule in policy.rules.values())
+    assert all(rule.sign_off.fictitious for rule in policy.rules.values() if rule.sign_off)
+    assert any("fictitious" in said for said in open_points(policy, TODAY))
+
+
+def test_every_row_of_the_privacy_notice_is_carried_out() -> None:
+    told = {name: str(row.period) for name, row in read_policy().notice.items()}
+    rows = {"account": "P84M", "call_records": "P18M", "tickets": "P36M", "marketing": "P36M", "analytics": "P26M"}
+    assert told.items() >= (rows | {"analytics_anonymised": "P14M"}).items()
+
+
+def test_whatever_systems_call_what_they_hold_is_a_category() -> None:
+    policy = read_policy()
+    named = {name for names in proof_policy().categories.values() for name in names}
+    assert {name for name in named if policy.category_of(name) is None} == set()
+    assert policy.category_of("horoscope") is None
+
+
+def test_every_state_of_the_area_and_the_united_kingdom_has_an_authority() -> None:
+    policy = read_policy()
+    assert policy.authorities.keys() == EEA | {"GB"}
+    assert len(EEA) == 30
+    assert policy.authority_of("ZZ") is None
+    assert policy.authority_of(None) is None
+
+
+def test_a_shorter_maximum_by_law_is_a_conflict_and_overrides_nothing() -> None:
+    policy = signed_policy()
+    assert policy.conflicts() == [Conflict("calls_us_18m", "calls_de_6m")]
+    assert any("ceilings.calls_de_6m" in said and "counsel decides" in said for said in open_points(policy, TODAY))
+    assert str(policy.rules["calls_us_18m"].period) == "P18M"
+
+
+@pytest.mark.parametrize(
+    ("rule", "country", "says_so"),
+    [
+        ("calls_us_18m", "DE", False),
+        ("invoices_de", "DE", True),
+        ("invoices_de", None, True),
+        ("invoices_de", "GB", False),
+    ],
+)
+def test_only_a_rule_of_the_union_is_a_legal_obligation(
+    tmp_path: Path, rule: str, country: str | None, *, says_so: bool
+) -> None:
+    (tmp_path / "categories.toml").write_text(
+        '[categories.invoice]\nkept_by = ["open_invoice", "invoices_84m", "invoices_de"]\n'
+    )
+    (tmp_path / "retention.toml").write_text(
+        '[rules.invoices_de]\ncategory = "invoice"\nwords = "tax"\nperiod = "P10Y"\nanchor = "invoice_date"\n'
+        'jurisdiction = "DE"\nlegal_source = "§ 147 AO"\nground = "17(3)(b)"\n'
+    )
+    assert read_policy(tmp_path).rules[rule].is_legal_obligation(country) is says_so
+
+
+def test_a_slip_of_the_pen_in_a_period_stops_before_anything_is_read_by_it(tmp_path: Path) -> None:
+    folder = changed(tmp_path, 'period = "P18M"\nanchor = "call_start"', 'period = "P18D"\nanchor = "call_start"')
+    with pytest.raises(Misconfigured) as wrong:
+        read_policy(folder)
+    line = (folder / "retention.toml").read_text().splitlines().index('period = "P18D"') + 1
+    assert str(wrong.value) == (
+        f"{folder}/retention.toml:{line}: rules.calls_us_18m.period: is P18D, implausibly short against the P18M of"
+        " notice.call_records: write P18M, or let shortest there be as short"
+    )
+
+
+def test_changing_the_file_changes_the_answer_and_the_version(tmp_path: Path) -> None:
+    folder = changed(tmp_path, 'period = "P18M"\nanchor = "call_start"', 'period = "P12M"\nanchor = "call_start"')
+    before, after = read_policy(), read_policy(folder)
+    for policy, last_day in ((before, date(2026, 10, 1)), (after, date(2026, 4, 1))):
+        found = policy.release(policy.rules["calls_us_18m"], date(2025, 4, 1))
+        assert found is not None
+        assert found.last_day == last_day
+    assert before.version != after.version
+
+
+def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
+    text = (SHIPPED / "parties.toml").read_text()
+    (tmp_path / "parties.toml").write_text("# Another comment\n" + text)
+    assert read_policy(tmp_path).version == read_policy().version
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        (
+            "retention.toml",
+            'period = "P18M"\nanchor',
+            'period = "P3Y"\nanchor',
+            "rules.calls_us_18m.period: is P36M, longer",
+        ),
+        (
+            "retention.toml",
+            'legal_source = "47 CFR 42.6"\nground = "17(1)(a)"',
+            'legal_source = "47 CFR 42.6"\nground = "17(3)(b)"',
+            "no obligation by Union",
+        ),
+        ("retention.toml", 'period = "P19M"\nanchor', 'period = "P17M"\nanchor', "a ceiling of our own is no shorter"),
+        ("retention.toml", 'anchor = "resolved"', 'anchors = "resolved"', "write anchor"),
+        (
+            "retention.toml",
+            'period = "P35D"',
+            'period = "35 days"',
+            "is no period: write one in years, months and days",
+        ),
+        (
+            "retention.toml",
+            'rules = ["calls_us_18m"]',
+            'rules = ["calls_18m"]',
+            "notice.call_records.rules: calls_18m is none of the rules",
+        ),
+        (
+            "retention.toml",
+            'lasts_while = "contract_active"',
+            'lasts_while = "contract_active"\nperiod = "P1Y"',
+            "rules.active_contract: give exactly one of period, lasts_while",
+        ),
+        (
+            "categories.toml",
+            'kept_by = ["calls_us_18m"]',
+            'kept_by = ["calls_18m"]',
+            "categories.call_record.kept_by: calls_18m is no rule",
+        ),
+        ("categories.toml", 'held_as = ["missed_call"]', 'held_as = ["call"]', "counts as call_record as well"),
+        (
+            "categories.toml",
+            'purposes.marketing = { basis = "consent" }',
+            'purposes.marketing = { basis = "wish" }',
+            "categories.marketing.purposes.marketing.basis",
+        ),
+        ("parties.toml", 'zone = "America/New_York"', 'zone = "America/Nowhere"', "is no time zone"),
+    ],
+)
+def test_what_cannot_hold_is_refused_and_says_where(tmp_path: Path, name: str, old: str, new: str, told: str) -> None:
+    with pytest.raises(Misconfigured, match=str(tmp_path)) as wrong:
+        read_policy(changed(tmp_path, old, new, name))
+    assert told in str(wrong.value)
+
+
+def test_a_file_that_is_none_of_the_policy_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text("")
+    with pytest.raises(Misconfigured, match=r"rules\.toml: is no file of the policy; they are categories\.toml"):
+        read_policy(tmp_path)
+    with pytest.raises(Misconfigured, match="is no folder"):
+        read_policy(tmp_path / "nowhere")
+
+
+def test_a_recipient_outside_the_area_needs_a_safeguard(tmp_path: Path) -> None:
+    recipient = '[recipients.x]\nname = "X"\nrole = "processor"\ncountry = "{}"\ncategories = ["{}"]\n'
+    recipient += 'contact = {{ phone = "1" }}\n'
+    (tmp_path / "parties.toml").write_text(recipient.format("US", "ticket"))
+    with pytest.raises(Misconfigured, match="needs a safeguard"):
+        read_policy(tmp_path)
+    (tmp_path / "parties.toml").write_text(recipient.format("NO", "horoscope"))
+    read_policy.cache_clear()
+    with pytest.raises(Misconfigured, match=r"recipients\.x\.categories: horoscope is no category"):
+        read_policy(tmp_path)
+
+
+def test_a_sign_off_holds_from_its_day_to_its_last() -> None:
+    signed = SignOff(by="Counsel", on=date(2026, 3, 1), expires=parse_period("P1Y"))
+    days = [date(2026, 2, 28), date(2026, 3, 1), date(2027, 3, 1), date(2027, 3, 2)]
+    assert [signed.is_valid(day) for day in days] == [False, True, True, False]
+
+
+def test_what_is_portable_and_what_goes_with_a_consent_follows_from_basis_and_source() -> None:
+    policy = read_policy()
+    portable = {name for name, each in policy.categories.items() if each.portable}
+    assert {"account", "call_record", "marketing"} <= portable
+    assert portable.isdisjoint({"customer_communication", "security_log", "backup"})
+    assert policy.consents == {"analytics", "marketing", "support"}
+    assert {name for name, each in policy.categories.items() if each.by_consent_alone} == {
+        "analytics",
+        "marketing",
+        "support_recording",
+    }
+
+
+def test_a_category_is_explained_by_what_a_system_calls_it() -> None:
+    said = explained(signed_policy(), "itemised_bill", TODAY)
+    assert said["category"] == "call_record"
+    assert said["on_erasure"] is OnErasure.RESTRICT
+    rule = said["kept_by"]["calls_us_18m"]
+    assert (rule["legal_source"], rule["legal_obligation"], rule["zone"]) == ("47 CFR 42.6", False, "America/New_York")
+    assert "fictitious" in rule["sign_off"]
+    assert said["notice"] == [
+        "Call records: 18 months minimum for regulatory compliance",
+        "Call records: one month beyond the minimum, to delete them",
+    ]
