@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
+from shared.downstreams.sql.anonymisation import Anonymisation
 from shared.downstreams.sql.bill import Itemised
 from shared.downstreams.sql.columns import Column
 from shared.downstreams.sql.dataset import SHIPPED, Dataset
@@ -242,7 +243,7 @@ def test_every_key_of_a_dataset_is_on_its_page() -> None:
         SideTable,
         Itemised,
     ]
-    models += [Join, Constant, RowTest, Refusal]
+    models += [Join, Constant, RowTest, Refusal, Anonymisation]
     keys = {field.alias or name for m in models for name, field in m.model_fields.items()}
     keys |= SqlSettings.model_fields.keys() - {"adapter"}
     missing = [key for key in sorted(keys) if not re.search(rf"[`{{ ,\\n]{key}(`| =)", page)]

@@ -46,10 +46,14 @@ class Dataset(Declared):
 
     @model_validator(mode="after")
     def _tells_tenants_apart_everywhere(self) -> Self:
-        apart = (name for name, table in self.tables.items() if table.tenant is None and not table.ours)
+        apart = [name for name, table in self.tables.items() if table.tenant is None and not table.ours]
         silent = [name for name in apart if not self.tables[name].paths]
         if self.tells_apart and silent:
             raise ValueError(f"{silent[0]} does not say whose its rows are: write tenant = a column or ours = true")
+        if self.tells_apart and (lost := [name for name in apart if self.tables[name].anchors]):
+            raise ValueError(
+                f"{lost[0]} has anchors, and does not say whose its rows are: write tenant, or ours = true"
+            )
         if both := [name for name, table in self.tables.items() if table.tenant and table.ours]:
             raise ValueError(f"table {both[0]} has a tenant column, so its rows are not all ours")
         return self

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from shared.domain.identities import IdentityType
 from shared.domain.text import Word
 from shared.domain.toml_file import Mistakes
+from shared.downstreams.sql.anonymisation import Anonymisation
 from shared.downstreams.sql.bill import Itemised
 from shared.downstreams.sql.columns import Column
 from shared.downstreams.sql.declared import (
@@ -39,6 +40,8 @@ class Table(Declared):
     ``schema``: where it stands, if elsewhere than the rest. ``where``: which of its rows are about people at all.
     ``refuse_when``: in which state of a row nothing of its subject may be erased, here or elsewhere in the store.
     ``view``: it is shown, and what it shows is erased and changed in other tables of the dataset.
+    ``anchors``: the columns from which periods of the policy count, by what the policy calls their beginning.
+    ``anonymise``: what becomes of a row at a ceiling that leaves it without its people.
     """
 
     schema_: Name | None = Field(default=None, alias="schema")
@@ -59,6 +62,8 @@ class Table(Declared):
     tenant: Name | None = None
     ours: bool = False
     itemised: Itemised | None = None
+    anchors: Mapping[Word, Occurred] = Field(default_factory=dict)
+    anonymise: Anonymisation | None = None
 
     @cached_property
     def searched(self) -> Mapping[str, Column]:
@@ -123,6 +128,7 @@ class Table(Declared):
         rules = (
             self._names_what_is_declared,
             self._finds_somebody,
+            self._ends,
             self._scrubs_texts,
             self._is_spelled,
             self._bills_what_is_the_subscribers,
@@ -151,6 +157,7 @@ class Table(Declared):
             "via": tuple(near for _, path in self.paths for near in path[0].on),
             "where": tuple(test.column for test in self.where),
             "refuse_when": tuple(refusal.column for refusal in self.refuse_when),
+            "anchors": tuple(anchor.column for anchor in self.anchors.values()),
             "json": tuple(column.json_ for column in self.columns.values() if column.json_),
             "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),
         }
@@ -167,6 +174,14 @@ class Table(Declared):
                 "no column holds an identity, so nobody could be found in it: name the joins that lead to a table which"
                 ' does, as via = [{ table = "customer", on = { customer_id = "id" } }]'
             )
+
+    def _ends(self) -> Iterator[str]:
+        if self.view and (self.anchors or self.anonymise):
+            yield "a view has no rows of its own: declare anchors and anonymise with the table that it shows"
+        if self.anonymise:
+            if not self.anchors:
+                yield "anonymise needs anchors: the column from which the period before it counts"
+            yield from self.anonymise.mistakes(self.columns)
 
     def _scrubs_texts(self) -> Iterator[str]:
         for name, column in self.scrubbed.items():
