@@ -49,6 +49,7 @@ async def test_an_instruction_begins_at_once_and_stands_by_its_id_in_evidence_vi
     path = await submit(acme)
     shown = await acme.view(path)
     assert (shown["state"], shown["tenant"], shown["instruction_id"]) == ("in_progress", "acme", "INS-2026-7")
+    assert (shown["role"], "forwarding" in shown) == ("processor", False), "we process it, and carry it out ourselves"
     [received] = await acme.details(path, "request.received")
     assert (received["tenant"], received["instruction_id"]) == ("acme", "INS-2026-7")
     assert [(each["type"], each["tenant"]) for each in await acme.published()] == [

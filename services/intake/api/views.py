@@ -73,7 +73,7 @@ class RequestView(BaseModel):
     outcome: Outcome | None
     resumable: bool = Field(description="closed for want of an answer, which may still come at any time")
     scope: str | None
-    role: Role
+    role: Role = Field(description="of an instruction, and of what is only passed on to a customer: `processor`")
     tenant: str | None = Field(description="the customer whose instruction it is")
     instruction_id: str | None = Field(description="the customer's own reference of it")
     received_at: Instant
@@ -195,6 +195,7 @@ def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer:
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
         "answer": standing(request, today),
+        "role": "processor" if request.tenant else request.role,
         "tasks": [_report(task, officer=officer) for task in summed(request.tasks)],
         "coverage": coverage(request.tasks),
         "package": request.package_id is not None and request.package_fault is None and not request.package_is_gone,
