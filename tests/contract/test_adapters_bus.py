@@ -1,7 +1,7 @@
 """What only a team that is reached over the bus can do to us, and what it must never be told."""
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -21,29 +21,12 @@ from shared.downstreams.contract import NotSearched, Pending, Receipt
 from shared.messaging.producer import BusAway
 from tests.contract.adapter_stands import Engine, erasure_of
 from tests.contract.bus_stand import BusStand
-from tests.contract.silent_team import AGREED, Asked, Silent
+from tests.contract.silent_team import Asked, Silent
 from tests.fakes.bus_responder import Billing
 from tests.fixtures.engine import SetClock
 
 ADA = "ada@example.com"
 KEPT: dict[str, Any] = {"found": 5, "changed": 3, "remaining": 2}
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Billing]:
-    billing = Billing(":memory:")
-    yield billing
-    billing.close()
-
-
-@pytest.fixture
-def stand(store: Billing) -> BusStand:
-    return BusStand(store, SetClock())
-
-
-@pytest.fixture
-def silent(store: Billing) -> Silent:
-    return Silent(store, SetClock(), AGREED)
 
 
 @pytest.fixture

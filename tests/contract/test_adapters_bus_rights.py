@@ -1,6 +1,5 @@
 """A team that does every right: a copy by a sealed upload, changes in place that are looked at again."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -18,29 +17,12 @@ from shared.downstreams.contract import Pending, Receipt
 from shared.downstreams.downstream import Downstream
 from tests.contract.adapter_stands import Engine, task_of
 from tests.contract.bus_stand import BusStand
-from tests.contract.silent_team import ADA, AGREED, Asked, Silent
+from tests.contract.silent_team import ADA, Asked, Silent
 from tests.fakes.bus_responder import Billing
 from tests.fixtures.engine import SetClock
 
 NEW = Change(field="email", current=ADA, asserted="ada@quarzfels.example")
 CHANGES = (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Billing]:
-    billing = Billing(":memory:")
-    yield billing
-    billing.close()
-
-
-@pytest.fixture
-def stand(store: Billing) -> BusStand:
-    return BusStand(store, SetClock())
-
-
-@pytest.fixture
-def silent(store: Billing) -> Silent:
-    return Silent(store, SetClock(), AGREED)
 
 
 def asked_for(silent: Silent, operation: Operation, *changes: Change) -> Asked:
