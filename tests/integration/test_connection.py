@@ -16,6 +16,7 @@ from tests.fixtures.live import eventually
 
 HEAD = b"POST /v1/requests HTTP/1.1\r\nHost: intake\r\n"
 LARGE = 64 * 2**20
+GIVEN_UP = asyncio.Event()
 
 
 async def answers(scope: Scope, receive: Receive, send: Send) -> None:
@@ -25,6 +26,12 @@ async def answers(scope: Scope, receive: Receive, send: Send) -> None:
             pass
     if scope["path"] == "/waits":
         await asyncio.Event().wait()
+    if scope["path"] == "/untaken":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * LARGE, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})  # returns once all of it is taken, or nobody is there
+        GIVEN_UP.set()
+        return
     content = b"x" * (LARGE if scope["path"] == "/large" else 2)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(content))]})
     await send({"type": "http.response.body", "body": content})
@@ -143,10 +150,10 @@ async def test_a_body_that_goes_on_after_its_answer_is_cut() -> None:
 async def test_an_answer_that_nobody_takes_is_given_up() -> None:
     async with serving(answer_seconds=0.3) as port:
         reader, writer = await asyncio.open_connection(HOST, port, limit=1024)
-        writer.write(b"GET /large HTTP/1.1\r\nHost: intake\r\n\r\n")
+        writer.write(b"GET /untaken HTTP/1.1\r\nHost: intake\r\n\r\n")
         await writer.drain()
-        await asyncio.sleep(1.0)  # the client does nothing, which is what is tried
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
+            await GIVEN_UP.wait()  # the client takes nothing, which is what is tried
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await reader.readexactly(LARGE)
         writer.close()
