@@ -12,17 +12,17 @@ from shared.fulfilment import handlers as fulfilling
 
 service = Service("erasure")
 service.fulfilments.postpone = precedence.postponed
-
 service.on(events.RequestVerified, partial(fulfilling.begin, Operation.ERASE, service.fulfilments), right=Right.ERASURE)
-service.on(events.RequestExtended, fulfilling.reschedule, right=Right.ERASURE)
-service.on(events.RequestRedated, fulfilling.reschedule, right=Right.ERASURE)
+for redated in (events.RequestExtended, events.RequestRedated):
+    service.on(redated, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RequestHeld, partial(fulfilling.hold, service.fulfilments), right=Right.ERASURE)
 service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
 service.on(events.AnswerDecided, partial(handlers.answer, service.fulfilments), right=Right.ERASURE)
 service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=Right.ERASURE)
 service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
-service.on(events.RetentionEnded, partial(handlers.release, service.fulfilments), right=Right.ERASURE)
+for ended in (events.RetentionEnded, events.HoldLifted):
+    service.on(ended, partial(handlers.release, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)
 service.works(Operation.ERASE, concludes=handlers.finish)
 

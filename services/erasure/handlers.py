@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from services.erasure import keys
-from shared.domain.events import AnswerDecided, RequestClosed, RetentionEnded
+from shared.domain.events import AnswerDecided, HoldLifted, RequestClosed, RetentionEnded
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome
 from shared.fulfilment import reports
@@ -14,8 +14,11 @@ from shared.messaging.unit_of_work import UnitOfWork
 _NOT_ERASED = frozenset({Outcome.FORWARDED, Outcome.REFUSED})
 
 
-async def release(fulfilments: Fulfilments, events: Sequence[RetentionEnded], tx: UnitOfWork) -> None:
-    """What these systems had to keep may go: erase it there, by what the vault still knows of the subject."""
+async def release(fulfilments: Fulfilments, events: Sequence[RetentionEnded | HoldLifted], tx: UnitOfWork) -> None:
+    """What these systems had to keep may go: erase it there, by what the vault still knows of the subject.
+
+    After a hold that is on the later of today and the day that another rule names: a system that keeps by one says so.
+    """
     new_fulfilments = [
         NewFulfilment(
             *(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on),

@@ -20,6 +20,7 @@ OPEN_SECONDS = Histogram(
 WAITING = _gauge("dsr_requests_waiting", "Open requests that wait for a person", ["right", "state"])
 BRAKES = _gauge("dsr_brakes_on", "Keys for which nothing is erased until two persons have released them")
 HELD = _gauge("dsr_erasures_held", "Erasures that wait because of a brake")
+HOLDS = _gauge("dsr_legal_holds", "Legal holds, by whether their review is still ahead", ["review"])
 EXTENSIONS = _gauge("dsr_extensions_approved", "Extensions approved in the last 30 days", ["reason"])
 EXTENSIONS_REFUSED = _counter("dsr_extensions_refused_total", "Extensions that were refused", ["flaw"])
 ORPHANS = _gauge("dsr_vault_orphans", "Subjects of whom the vault holds what nobody needs any more", ["what"])

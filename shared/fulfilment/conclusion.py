@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from shared.domain.conflicts import Conflict
 from shared.domain.errors import KeyGone, NotSupported, Overtaken, Refused, Unavailable, Withdrawn
+from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
@@ -26,7 +27,7 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
 from shared.runtime.settings import WorkSettings
-from shared.storage import systems
+from shared.storage import holds, systems
 from shared.storage.register import note_conflicts
 from shared.storage.subject_data import encode_identities
 from shared.storage.systems import Finding
@@ -50,11 +51,16 @@ class Conclusions:
     settings: WorkSettings
 
     async def write(
-        self, claims: Sequence[Claim], results: Sequence[Result], disputed: Mapping[UUID, Sequence[Conflict]]
+        self,
+        claims: Sequence[Claim],
+        results: Sequence[Result],
+        disputed: Mapping[UUID, Sequence[Conflict]],
+        held: Mapping[UUID, Hold],
     ) -> None:
         """Concludes what is still ours, and moves on the fulfilments whose stage has ended with it.
 
         ``disputed``: by task, which numbers it was not searched by in times for which the register is contradicted.
+        ``held``: by subject, which legal holds cover their data.
         """
         async with self.unit_of_work.begin() as tx:
             results = await _unless_shredded(tx, claims, results)
@@ -74,6 +80,8 @@ class Conclusions:
             await self._drop_uploads(tx, (c for c, _ in kept), withdrawn)
             for conclusion, _ in counted:
                 self._log_evidence(tx, conclusion)
+            if held:
+                await _note_kept(tx, self.system, [c for c, _ in counted], held)
             if disputed:
                 await _note_conflicts(tx, [c.claim for c, _ in counted if c.state is not TaskState.READY], disputed)
             ended = {c.claim.fulfilment_id for c, _ in counted if c.state is not TaskState.READY}
@@ -223,6 +231,13 @@ async def _note_conflicts(tx: UnitOfWork, claims: Sequence[Claim], disputed: Map
         log.warning(
             "request %s: %s contradicts the register of numbers: %s", noted.request_id, noted.system, noted.kind
         )
+
+
+async def _note_kept(tx: UnitOfWork, system: str, concluded: Sequence[Conclusion], held: Mapping[UUID, Hold]) -> None:
+    """Remembers what was left because of a hold, so that it is asked for again once that is lifted."""
+    left = [c.claim for c in concluded if c.report and c.report.ground == LEGAL_HOLD]
+    kept = [(c.task_id, c.request_id, system, held[c.subject_ref].hold_ids) for c in left if c.subject_ref in held]
+    await holds.note_kept(tx.connection, kept)
 
 
 def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:

@@ -16,11 +16,13 @@ from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register
 from shared.domain.assignments_policy import assignments_policy
 from shared.domain.conflicts import Conflict, conflicts_of
 from shared.domain.errors import KeyGone, NotSupported, Unavailable
+from shared.domain.holds import Hold
 from shared.domain.identities import IdentityType
 from shared.domain.levels import Level
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
+from shared.fulfilment import holding
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.conclusion import Conclusions
@@ -91,35 +93,44 @@ class Worker:
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
         holder = self._lease.holder
-        claims, known, register = await retry_while_unavailable(
+        claims, known, register, held = await retry_while_unavailable(
             lambda: self._claim(holder), self._name, self._heartbeats
         )
         if claims:
             traces = [claim.traceparent for claim in claims]
             with self._tracing.together(f"{self._step[1]} {self._step[0]}", traces):
-                results = await self._results(holder, claims, known, register)
+                results = await self._results(holder, claims, known, register, held)
             disputed = self._disputed(claims, known, register)
             pairs = zip(claims, results, strict=True)
             results = [_in_conflict(result) if c.task_id in disputed else result for c, result in pairs]
             await retry_while_unavailable(
-                lambda: self._conclusions.write(claims, results, disputed), self._name, self._heartbeats
+                lambda: self._conclusions.write(claims, results, disputed, held), self._name, self._heartbeats
             )
         return len(claims)
 
-    async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData], Register | None]:
+    async def _claim(
+        self, holder: UUID
+    ) -> tuple[list[Claim], dict[UUID, SubjectData], Register | None, Mapping[UUID, Hold]]:
         register: Register | None = None
+        keyring = self._unit_of_work.vault.keyring
         async with self._unit_of_work.pool.acquire() as connection:
             now, limit = self._unit_of_work.clock.now(), self._settings.batch
             claims = await tasks.claim(connection, self._step, limit, now, holder, self._downstream.fingerprint)
             subjects = [claim.subject_ref for claim in claims]
             known = await self._unit_of_work.vault.subject_data(connection, subjects) if claims else {}
             if known:
-                register, known = await confirmed_by_register(connection, self._unit_of_work.vault.keyring, known, now)
+                register, known = await confirmed_by_register(connection, keyring, known, now)
+            held = await holding.holds_of(connection, keyring, self._operation, known)
         # The source of the register is asked with what was said: it must find the account first.
-        return claims, known, None if self._downstream.assigns else register
+        return claims, known, None if self._downstream.assigns else register, held
 
     async def _results(
-        self, holder: UUID, claims: Sequence[Claim], known: Mapping[UUID, SubjectData], register: Register | None
+        self,
+        holder: UUID,
+        claims: Sequence[Claim],
+        known: Mapping[UUID, SubjectData],
+        register: Register | None,
+        held: Mapping[UUID, Hold],
     ) -> list[Result]:
         """A result for every claim, in order; only those that can be searched for are put to the downstream."""
         results: dict[UUID, Result] = {}
@@ -128,7 +139,8 @@ class Worker:
         narrowed: set[UUID] = set()
         for claim in claims:
             subject = known.get(claim.subject_ref) if claim.searches else SubjectData()
-            found = self._search(claim, subject, register) if subject else KeyGone(_SHREDDED)
+            kept = holding.kept(self._downstream, claim.task_id, held.get(claim.subject_ref))
+            found = kept or (self._search(claim, subject, register) if subject else KeyGone(_SHREDDED))
             if isinstance(found, Search):
                 searches[claim.task_id] = found
                 if subject and register and self._is_narrowed(subject, register, found.level):

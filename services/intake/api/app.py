@@ -17,6 +17,7 @@ from services.intake.api import (
     breaches,
     decisions,
     handing_out,
+    holds,
     listing,
     requests,
     subjects,
@@ -28,6 +29,7 @@ from services.intake.api.dependencies import Services
 from services.intake.api.door import Door
 from services.intake.assurance import identity_policy
 from services.intake.auth import ApiKeys
+from services.intake.holds import Holds
 from services.intake.letters import Letters
 from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
 from services.intake.reasons import read_reasons
@@ -48,6 +50,7 @@ _MODULES = (
     handing_out,
     tasks,
     brakes,
+    holds,
     breaches,
     assignment_conflicts,
 )
@@ -112,6 +115,7 @@ def build(
         settings,
         submissions_of(running) if submissions_of else Submissions.of(running, settings),
         UseCases(unit_of_work, policy, letters, identity, settings.instants, read_reasons(), settings),
+        Holds.of(identity, policy.commitment.controller_zone),
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent

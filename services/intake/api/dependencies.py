@@ -17,6 +17,7 @@ from services.intake.errors import (
     TooLarge,
     UnsupportedType,
 )
+from services.intake.holds import Holds
 from services.intake.problems import documented
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
@@ -45,6 +46,7 @@ class Services:
     settings: IntakeSettings
     submissions: Submissions
     use_cases: UseCases
+    holds: Holds
 
 
 async def _services(request: Request) -> Services:

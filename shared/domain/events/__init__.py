@@ -29,6 +29,7 @@ from shared.domain.events.event import (
 from shared.domain.events.requests import (
     AnswerDecided,
     ControllerReplied,
+    HoldLifted,
     LiftDecided,
     LimitConfirmed,
     PartAnswered,
@@ -66,6 +67,7 @@ __all__ = [
     "FulfilmentCompleted",
     "FulfilmentPostponed",
     "FulfilmentReported",
+    "HoldLifted",
     "LiftDecided",
     "LimitConfirmed",
     "PartAnswered",

@@ -234,3 +234,15 @@ class PartAnswered(Event, topic=Topic.REQUESTS):
     type: Literal["dsr.request.part_answered.v1"] = "dsr.request.part_answered.v1"
     subject: SubjectRef
     outstanding: tuple[Word, ...]
+
+
+class HoldLifted(Event, topic=Topic.REQUESTS):
+    """No legal hold covers what these systems kept of the subject any more: they are asked to erase it after all.
+
+    What another rule keeps still, they keep by that rule.
+    """
+
+    type: Literal["dsr.request.hold_lifted.v1"] = "dsr.request.hold_lifted.v1"
+    subject: SubjectRef
+    systems: tuple[Word, ...]
+    due_on: date

@@ -1,0 +1,87 @@
+"""Legal holds: data that a case needs are not erased until two persons, or a review, let them go (privacy team)."""
+
+from datetime import date
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.intake import holds
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.views import Instant
+from services.intake.errors import BadRequest, NotFound, SamePerson, TooLarge, UnsupportedType
+from services.intake.holds import HoldPlaced, HoldReviewed
+from services.intake.problems import documented
+from shared.domain.errors import IllegalTransition
+from shared.domain.identities import MalformedIdentity
+from shared.storage import holds as stored
+
+router = APIRouter(prefix="/v1/holds", tags=["holds"], dependencies=PRIVACY_TEAM)
+
+
+class HoldView(BaseModel):
+    """A hold: of which case, by whom, until which review; not whose data it holds, which nobody can read any more."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    hold_id: UUID
+    case_number: str
+    owner: str = Field(description="the holder of the key that placed it")
+    reason: str
+    categories: list[str] = Field(description="none: all")
+    placed_at: Instant
+    review_on: date
+    lift_asked_by: str | None = Field(description="the first of two persons who would lift it")
+    lifted_at: Instant | None
+    lifted_by: list[str]
+
+
+class HoldList(BaseModel):
+    """Every hold in force, the next review first."""
+
+    holds: list[HoldView]
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=documented(BadRequest, MalformedIdentity, TooLarge, UnsupportedType),
+)
+async def place_hold(body: HoldPlaced, caller: AnyCaller, services: UseServices) -> HoldView:
+    """Hold data of a person for a case (privacy team): no erasure touches them until the hold is lifted."""
+    async with services.unit_of_work.begin() as tx:
+        return HoldView.model_validate(await services.holds.place(tx, body, caller))
+
+
+@router.get("")
+async def list_holds(services: UseServices) -> HoldList:
+    """Every hold in force (privacy team)."""
+    async with services.unit_of_work.pool.acquire() as connection:
+        return HoldList(holds=[HoldView.model_validate(each) for each in await stored.in_force(connection)])
+
+
+@router.get("/{hold_id}", responses=documented(NotFound))
+async def read_hold(hold_id: UUID, services: UseServices) -> HoldView:
+    """One hold, also one that is lifted (privacy team)."""
+    async with services.unit_of_work.pool.acquire() as connection:
+        return HoldView.model_validate(await holds.read(connection, hold_id))
+
+
+@router.post("/{hold_id}/review", responses=documented(NotFound, BadRequest, IllegalTransition, SamePerson))
+async def review_hold(hold_id: UUID, body: HoldReviewed, caller: AnyCaller, services: UseServices) -> HoldView:
+    """Say whether a hold is still needed (privacy team): until the next review, or it ends, from the day of its review.
+
+    Whoever owns it does not end it alone.
+    """
+    async with services.unit_of_work.begin() as tx:
+        return HoldView.model_validate(await services.holds.review(tx, hold_id, body, caller))
+
+
+@router.post("/{hold_id}/lift", responses=documented(NotFound, IllegalTransition, SamePerson))
+async def lift_hold(hold_id: UUID, caller: AnyCaller, services: UseServices) -> HoldView:
+    """Lift a hold (privacy team). It takes two persons: two keys of different holders.
+
+    With the second, what was kept because of it alone is erased; what another rule keeps stays until the day of that.
+    """
+    async with services.unit_of_work.begin() as tx:
+        return HoldView.model_validate(await services.holds.lift(tx, hold_id, caller))

@@ -1,0 +1,181 @@
+"""Legal holds: data of a person that a case needs are kept until two persons, or a review, let them go (REQ-R9).
+
+A hold is placed with its case, its reason and the day of its review, at most as far away as the policy says. Whom it is
+about is hashed at once, and what was sent is stored nowhere.
+"""
+
+import re
+from datetime import date
+from typing import Annotated, Literal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, JsonValue, StringConstraints, model_validator
+from uuid_utils.compat import uuid7
+
+from services.intake.assurance import IdentityPolicy
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest, NotFound, SamePerson
+from services.intake.metrics import HOLDS
+from services.intake.schemas import DataSubject, Strict
+from shared.domain.errors import IllegalTransition
+from shared.domain.holds import HoldMarks, HoldPolicy, hold_policy
+from shared.domain.text import ONE_LINE
+from shared.domain.time_limit import add_months
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage import holds
+from shared.storage.holds import LegalHold
+from shared.storage.postgres import Connection
+
+CaseNumber = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=ONE_LINE.replace("*$", "+$"))
+]
+_PERSONAL = re.compile(r"@|\+\d{6}|\d{9}")
+"""What an address or a telephone number has, and no number of a case."""
+
+
+class HoldPlaced(Strict):
+    """Data of a person that must not be erased, for a case."""
+
+    case_number: CaseNumber = Field(
+        examples=["LEG-2026-014"], description="the number of the case, which says nothing of the person"
+    )
+    reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")] = Field(description="one of the policy's")
+    review_on: date = Field(description="when somebody looks whether it is still needed; within six months")
+    categories: Annotated[tuple[str, ...], Field(max_length=20)] = Field(
+        default=(), description="of the policy, as `calls`; all, if left out"
+    )
+    subject: DataSubject = Field(
+        description="whose data: name every account; an erasure of anybody who may be the same person stops before it."
+        " Only keyed hashes are stored"
+    )
+
+
+class HoldReviewed(Strict):
+    """What a review finds: the hold is still needed, until the next review, or it is not."""
+
+    finding: Literal["needed", "not_needed"]
+    review_on: date | None = Field(default=None, description="of a hold that is needed: the day of its next review")
+
+    @model_validator(mode="after")
+    def _has_a_next_review(self) -> "HoldReviewed":
+        if (self.finding == "needed") != (self.review_on is not None):
+            raise ValueError("review_on belongs to a hold that is needed, and only there")
+        return self
+
+
+class Holds:
+    """What the privacy team does with holds."""
+
+    def __init__(self, policy: HoldPolicy, identity: IdentityPolicy, zone: str) -> None:
+        self._policy = policy
+        self._identity = identity
+        self._zone = ZoneInfo(zone)
+
+    @classmethod
+    def of(cls, identity: IdentityPolicy, zone: str) -> "Holds":
+        """By the policy of holds; ``zone``: the controller's, whose day it is."""
+        return cls(hold_policy(), identity, zone)
+
+    def today(self, tx: UnitOfWork) -> date:
+        """The day on which a review is due."""
+        return tx.now.astimezone(self._zone).date()
+
+    async def place(self, tx: UnitOfWork, said: HoldPlaced, caller: Caller) -> LegalHold:
+        """Holds the data from now on; whoever places it owns it.
+
+        Raises:
+            BadRequest: the policy knows no such reason or category, the review is too far away, or the number is none.
+        """
+        if _PERSONAL.search(said.case_number):
+            raise BadRequest("case_number looks like an address or a telephone number; give the case's", "case_number")
+        if said.reason not in self._policy.reasons:
+            known = ", ".join(sorted(self._policy.reasons))
+            raise BadRequest(f"the policy knows no such reason for a hold; give one of {known}", "reason")
+        if unknown := sorted({*said.categories} - self._identity.categories.keys()):
+            known = ", ".join(sorted(self._identity.categories))
+            raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}, or none", "categories")
+        self._must_be_near(tx, said.review_on)
+        hold = LegalHold(
+            *(uuid7(), said.case_number, caller.holder, said.reason, sorted({*said.categories})),
+            *(tx.now, said.review_on),
+        )
+        await holds.place(tx.connection, hold, HoldMarks.of(tx.vault.keyring, said.subject.identities()))
+        detail: dict[str, JsonValue] = {"reason": said.reason, "categories": [*hold.categories]}
+        detail["review_on"] = said.review_on.isoformat()
+        tx.log_evidence(hold.hold_id, "hold.placed", {"owner": caller.holder, **detail}, caller.actor)
+        return hold
+
+    async def review(self, tx: UnitOfWork, hold_id: UUID, said: HoldReviewed, caller: Caller) -> LegalHold:
+        """Somebody has looked: it stays until the next review; on the day of a review, it may end with it.
+
+        Raises:
+            NotFound: no hold of that id.
+            IllegalTransition: it is lifted, or a review would end it before its day.
+            SamePerson: whoever owns it would end it alone.
+            BadRequest: the next review is too far away.
+        """
+        hold = await self._in_force(tx, hold_id)
+        if said.review_on is not None:
+            self._must_be_near(tx, said.review_on)
+            await holds.review(tx.connection, hold_id, said.review_on)
+            detail = {"finding": said.finding, "review_on": said.review_on.isoformat()}
+            tx.log_evidence(hold_id, "hold.reviewed", detail, caller.actor)
+            return await self._in_force(tx, hold_id)
+        if self.today(tx) < hold.review_on:
+            raise IllegalTransition(f"its review is on {hold.review_on}: before that day two persons lift it")
+        if caller.holder == hold.owner:
+            raise SamePerson("whoever owns a hold does not end it alone: somebody else reviews it")
+        tx.log_evidence(hold_id, "hold.reviewed", {"finding": said.finding}, caller.actor)
+        return await self._lift(tx, hold, [caller.holder], caller)
+
+    async def lift(self, tx: UnitOfWork, hold_id: UUID, caller: Caller) -> LegalHold:
+        """Takes one person's word; with the second's it is lifted.
+
+        Raises:
+            NotFound: no hold of that id.
+            IllegalTransition: it is lifted already.
+            SamePerson: this person has said so before.
+        """
+        hold = await self._in_force(tx, hold_id)
+        if hold.lift_asked_by is None:
+            await holds.ask_to_lift(tx.connection, hold_id, caller.holder)
+            tx.log_evidence(hold_id, "hold.lift_proposed", {}, caller.actor)
+            return await self._in_force(tx, hold_id)
+        if hold.lift_asked_by == caller.holder:
+            raise SamePerson("you have said that it may be lifted: it takes two persons, so somebody else must say so")
+        return await self._lift(tx, hold, [hold.lift_asked_by, caller.holder], caller)
+
+    async def _lift(self, tx: UnitOfWork, hold: LegalHold, holders: list[str], caller: Caller) -> LegalHold:
+        await holds.lift(tx.connection, hold.hold_id, holders, tx.now)
+        tx.log_evidence(hold.hold_id, "hold.lifted", {"lifted_by": [*holders]}, caller.actor)
+        return await read(tx.connection, hold.hold_id)
+
+    async def _in_force(self, tx: UnitOfWork, hold_id: UUID) -> LegalHold:
+        found = await holds.read(tx.connection, hold_id, lock=True)
+        if found is None:
+            raise NotFound("no hold of that id")
+        if found.lifted_at is not None:
+            raise IllegalTransition("this hold is lifted; place another one, if the data must be held again")
+        return found
+
+    def _must_be_near(self, tx: UnitOfWork, review_on: date) -> None:
+        today = self.today(tx)
+        latest = add_months(today, self._policy.longest_months)
+        if not today < review_on <= latest:
+            raise BadRequest(f"a hold is reviewed by {latest.isoformat()} at the latest, after today", "review_on")
+
+
+async def read(connection: Connection, hold_id: UUID) -> LegalHold:
+    """The hold of that id; raises ``NotFound``."""
+    found = await holds.read(connection, hold_id)
+    if found is None:
+        raise NotFound("no hold of that id")
+    return found
+
+
+async def count(connection: Connection, today: date) -> None:
+    """Counts holds by whether their review is still ahead; one whose review is past is a matter of somebody's."""
+    past = [hold.review_on < today for hold in await holds.in_force(connection)]
+    HOLDS.labels("ahead").set(past.count(False))
+    HOLDS.labels("past").set(past.count(True))

@@ -1,0 +1,79 @@
+"""Legal holds: whom one is about, as keyed hashes, and which categories it covers (Art. 17(3)(e)); pure."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.precedence import Fingerprints
+from shared.domain.toml_file import read_toml
+
+LEGAL_HOLD: Final = "legal_hold"
+"""The rule of the policy by which held data are kept: the ground of whatever says so."""
+
+POLICY = Path(__file__).parents[1] / "policy" / "holds.toml"
+
+Reason = Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
+
+
+class HoldPolicy(BaseModel):
+    """Why data may be held, each reason with its words, and for how many months at most without a review."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    longest_months: Annotated[int, Field(ge=1, le=6)]
+    reasons: Annotated[Mapping[Reason, Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
+
+
+def hold_policy(path: Path = POLICY) -> HoldPolicy:
+    """The policy in that file; raises ``Misconfigured`` if it cannot be used."""
+    return read_toml(path, HoldPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldMarks:
+    """Keyed hashes of all that one person is known by, each with the type of the identity."""
+
+    rows: frozenset[tuple[str, bytes]] = field(default_factory=frozenset)
+
+    @classmethod
+    def of(cls, keyring: Fingerprints, identities: Iterable[Identity]) -> Self:
+        """Of these identities; a name tells nobody."""
+        known = (each for each in identities if each.type is not IdentityType.NAME)
+        return cls(frozenset((each.type.value, keyring.fingerprint(each)) for each in known))
+
+    @property
+    def accounts(self) -> frozenset[bytes]:
+        """Those of accounts."""
+        return frozenset(mark for kind, mark in self.rows if kind == IdentityType.ACCOUNT_ID)
+
+    def concerns(self, other: "HoldMarks") -> bool:
+        """Whether both may be the same person: where both have accounts, one in common; else anything in common.
+
+        In doubt it is the same: what is held too long can be erased later, and what is erased cannot be held.
+        """
+        if self.accounts and other.accounts:
+            return not self.accounts.isdisjoint(other.accounts)
+        return not self.rows.isdisjoint(other.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What holds one person's data: these holds, and which categories of the policy; ``everything``: all of them."""
+
+    hold_ids: tuple[UUID, ...]
+    categories: frozenset[str] = field(default_factory=frozenset)
+    everything: bool = False
+
+    def covers(self, held: Collection[str], counts_as: Mapping[str, str]) -> frozenset[str]:
+        """Which of a system's categories must stay; what the policy does not know must, too.
+
+        ``counts_as``: the category of the policy, by what systems call what they hold.
+        """
+        if self.everything:
+            return frozenset(held)
+        return frozenset(each for each in held if counts_as.get(each) in {None, *self.categories})
