@@ -1,13 +1,14 @@
 """What export does with the events that it consumes."""
 
-import asyncio
-import hashlib
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 from pydantic import JsonValue
+from uuid_utils.compat import uuid7
 
 from services.export import package, release
+from services.export.package import About, Part
 from shared.domain.events import AnswerDecided, RequestClosed, RetryDecided
 from shared.domain.rights import Outcome
 from shared.fulfilment import reports
@@ -16,6 +17,7 @@ from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed
 from shared.fulfilment.withholding import drop, withhold
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.chunks import ChunkWriter
 from shared.storage.postgres import may_stand_still
 from shared.storage.vault import Sealing
 
@@ -37,13 +39,13 @@ async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
         if done is None or event.outcome is Outcome.REFUSED:
             reports.publish(tx, event, done)
             continue
-        pieces = await _collected(tx, done)
-        failures = await release.failures(tx, done, pieces)
+        parts, package_id = await _collected(tx, done), uuid7()
+        failures = await release.failures(tx, done, parts, package_id)
         if failures:
             await drop(tx, done, failures)
         now = (await reports.so_far(tx, [done.request_id]))[done.request_id] if failures else done
-        fitting = [(system, content) for system, content in pieces if system not in failures]
-        reports.publish(tx, event, now, await _package(tx, now, fitting, reports.undone(now)))
+        fitting = [part for part in parts if part.system not in failures]
+        reports.publish(tx, event, now, await _package(tx, now, fitting, package_id))
 
 
 async def close(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
@@ -62,37 +64,39 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     Where a row is not shown to be the subject's, there is no package, and a person is asked (REQ-S8).
     """
     for done in completed:
-        pieces = await _collected(tx, done)
-        if failures := await release.failures(tx, done, pieces):
+        parts, package_id = await _collected(tx, done), uuid7()
+        if failures := await release.failures(tx, done, parts, package_id):
             await withhold(tx, done, failures)
             continue
+        made = await _package(tx, done, parts, package_id)
         await tx.vault.drop_kind(tx.connection, [done.subject_ref], "records")
-        tx.publish(done.event(await _package(tx, done, pieces, reports.undone(done))))
+        tx.publish(done.event(made))
 
 
-async def _collected(tx: UnitOfWork, done: Completed) -> list[tuple[str, bytes]]:
-    """What each system gave."""
-    collected = await tx.vault.open_kind(tx.connection, done.subject_ref, "records")
-    return [(source, content) for _, source, content in collected]
+async def _collected(tx: UnitOfWork, done: Completed) -> list[Part]:
+    """What each system gave, in the parts in which it lies in the vault."""
+
+    async def opened(place: UUID) -> bytes:
+        return await tx.vault.open_one(tx.connection, place) or b"[]"
+
+    places = await tx.vault.places(tx.connection, done.subject_ref, "records")
+    return [Part(source, size, partial(opened, place)) for place, source, size in places]
 
 
-async def _package(
-    tx: UnitOfWork, done: Completed, pieces: Sequence[tuple[str, bytes]], missing: Sequence[str] = ()
-) -> UUID | None:
-    """Seals a package of these pieces, in the place of an earlier one; ``None``: nothing is in them.
-
-    ``missing``: the systems whose part is not in it, or not all of it.
-    """
-    found = package.read(pieces, done.right)
-    if not found:
-        return None
+async def _package(tx: UnitOfWork, done: Completed, parts: Sequence[Part], package_id: UUID) -> UUID | None:
+    """Seals a package of these parts, in the place of an earlier one; ``None``: nothing is in them."""
+    missing = reports.undone(done)
+    sealing = Sealing(done.subject_ref, "package", "export", b"", package_id)
+    writer = ChunkWriter(tx.connection, tx.vault, sealing, tx.now)
     async with may_stand_still(tx.connection):
-        content = await asyncio.to_thread(package.build, found, done.right, tx.now, missing)
-    sealing = Sealing(done.subject_ref, "package", "export", content)
+        found = await package.build(parts, About(done.right, tx.now, missing), writer.write)
+    if found is None:
+        return None
     for kind in ("package", release.KIND):  # of an answer before, in part or in time
-        await tx.vault.drop_kind(tx.connection, [done.subject_ref], kind)
-    await tx.vault.seal(tx.connection, [sealing, release.sealing(done, pieces, tx.now)], tx.now)
-    digest = hashlib.sha256(content).hexdigest()
-    detail: dict[str, JsonValue] = {"bytes": len(content), "sha256": digest, "records": len(found)}
+        await tx.vault.drop_kind(tx.connection, [done.subject_ref], kind, but=package_id)
+    sealed = await writer.close()
+    await release.seal(tx, done, parts, package_id)
+    records = sum(category.rows for category in found.values())
+    detail: dict[str, JsonValue] = {"bytes": sealed.size, "sha256": sealed.sha256, "records": records}
     tx.log_evidence(done.request_id, "package.built", detail | ({"missing": [*missing]} if missing else {}))
-    return sealing.sealed_id
+    return package_id

@@ -1,101 +1,86 @@
-"""The package: a ZIP of JSON and CSV that the subject can read and another provider can load (Art. 15(3), Art. 20(1)).
+"""The package: a ZIP that the subject can read and another provider can load (Art. 15(3), Art. 20(1)).
 
-Pure: bytes in, bytes out.
+It is written while what systems have given is read, part by part: once for all records in one file, and once more for
+the table of each category. What is in memory is one part, and what the survey keeps of each category.
 """
 
-import csv
-import io
-import zipfile
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
-from pydantic import JsonValue
 
+from services.export import pieces, survey, tables
+from services.export.archive import Archive, Write
+from services.export.readme import readme
+from services.export.survey import Category
 from shared.domain.rights import Right
 
-_WHAT = {
-    Right.ACCESS: "a copy of the personal data that we hold about you",
-    Right.PORTABILITY: "the personal data that you gave us or that your use of the service produced, to take elsewhere",
-}
+DATA, DESCRIPTION = "data.jsonl", "package.json"
+_LARGE = 2**30
+"""Bytes of all that was collected from which on a file of the package may have more than 2 GiB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """One thing that a system holds about the subject."""
+class Part:
+    """A part of what a system has given, as JSON, opened when it is read; ``size`` in bytes."""
 
     system: str
-    category: str
-    source: str
-    data: dict[str, JsonValue]
+    size: int
+    open: Callable[[], Awaitable[bytes]]
 
 
-def read(pieces: Sequence[tuple[str, bytes]], right: Right) -> list[Piece]:
-    """Decodes collected records (system, JSON); portability takes the portable ones only (Art. 20(1))."""
-    return [
-        Piece(system, category, source, data)
-        for system, content in pieces
-        for category, source, data, portable, *_ in orjson.loads(content)
-        if portable or right is Right.ACCESS
-    ]
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a package answers; ``missing``: the systems whose part is not in it, or not all of it."""
+
+    right: Right
+    at: datetime
+    missing: Sequence[str] = ()
+    portable: Callable[[str], bool] = lambda _category: True
 
 
-def build(pieces: Sequence[Piece], right: Right, at: datetime, missing: Sequence[str] = ()) -> bytes:
-    """A ZIP: ``data.json`` with all, a CSV per category (UTF-8, RFC 4180), ``README.txt`` saying what is what.
-
-    ``missing``: the systems whose part is not in it, or not all of it.
-    """
-    categories = sorted({piece.category for piece in pieces})
-    everything: dict[str, object] = {"right": right, "made_at": at.isoformat(), "records": pieces}
-    if missing:
-        everything["missing"] = missing
-    stamp = at.timetuple()[:6]
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-
-        def add(name: str, content: bytes) -> None:
-            archive.writestr(zipfile.ZipInfo(name, stamp), content, zipfile.ZIP_DEFLATED)
-
-        add("data.json", orjson.dumps(everything, option=orjson.OPT_INDENT_2))
-        for category in categories:
-            add(f"{category}.csv", _table([piece for piece in pieces if piece.category == category]))
-        add("README.txt", _explain(pieces, categories, right, at, missing).encode())
-    return buffer.getvalue()
-
-
-def _table(pieces: Sequence[Piece]) -> bytes:
-    columns = list(dict.fromkeys(name for piece in pieces for name in piece.data))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["system", "source", *map(_cell, columns)])
-    for piece in pieces:
-        writer.writerow(map(_cell, [piece.system, piece.source, *(piece.data.get(name) for name in columns)]))
-    return text.getvalue().encode()
-
-
-def _cell(value: JsonValue) -> str:
-    match value:
-        case None:
-            return ""
-        case str() if value.startswith(("=", "@", "+", "-", "\t", "\r")):
-            return f"'{value}"  # a spreadsheet must not compute what somebody wrote, nor take a number for a sum
-        case str():
-            return value
-        case _:
-            return orjson.dumps(value).decode()
+async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[str, Category] | None:
+    """Writes the package, and says what is in it; None where nothing is: then what was written counts for nothing."""
+    archive = Archive(about.at, write, large=sum(part.size for part in parts) >= _LARGE)
+    known: dict[str, Category] = {}
+    met: list[set[str]] = []
+    async with archive.file(DATA) as lines:
+        for part in parts:
+            content, categories = await asyncio.to_thread(_lines, part.system, await part.open(), about, known)
+            met.append(categories)
+            await lines.write(content)
+    if not known:
+        return None
+    for category in sorted(known):
+        async with archive.file(f"{category}.csv") as table:
+            await table.write(tables.heading(list(known[category].fields)))
+            for part in (part for part, categories in zip(parts, met, strict=True) if category in categories):
+                columns = list(known[category].fields)
+                content = await asyncio.to_thread(_rows, part.system, await part.open(), about, category, columns)
+                await table.write(content)
+    await archive.add("README.txt", readme(known, about.right, about.at, about.missing).encode())
+    files = {each.name: {"bytes": each.size, "sha256": each.sha256} for each in archive.files}
+    description = {
+        "right": about.right,
+        "made_at": about.at.isoformat(),
+        "records": sum(each.rows for each in known.values()),
+        "categories": {name: each.rows for name, each in sorted(known.items())},
+        **({"missing": list(about.missing)} if about.missing else {}),
+        "files": files,
+    }
+    await archive.add(DESCRIPTION, orjson.dumps(description, option=orjson.OPT_INDENT_2))
+    await archive.close()
+    return known
 
 
-def _explain(
-    pieces: Sequence[Piece], categories: Sequence[str], right: Right, at: datetime, missing: Sequence[str]
-) -> str:
-    lines = [f"This package holds {_WHAT[right]}, as of {at:%d %B %Y, %H:%M} UTC.", ""]
-    if missing:
-        lines += [f"It is not complete: what {', '.join(missing)} may hold is not in it, or not all of it.", ""]
-    for category in categories:
-        count = sum(piece.category == category for piece in pieces)
-        systems = ", ".join(sorted({piece.system for piece in pieces if piece.category == category}))
-        lines.append(f"{category}.csv: {count} record(s) from {systems}")
-    lines += ["data.json: the same records in one file, with the names of the fields as our systems use them", ""]
-    lines += ["In a table a ' before a value says to a spreadsheet that it is text; in data.json there is none.", ""]
-    return "\n".join(lines)
+def _lines(system: str, content: bytes, about: About, known: dict[str, Category]) -> tuple[bytes, set[str]]:
+    """The records of one part as JSON Lines, counted with what is known, and the categories that they are of."""
+    found = list(pieces.read(system, content, about.right, about.portable))
+    return b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in found), survey.count(found, known)
+
+
+def _rows(system: str, content: bytes, about: About, category: str, columns: Sequence[str]) -> bytes:
+    found = pieces.read(system, content, about.right, about.portable)
+    return tables.rows((one for one in found if one.category == category), columns)

@@ -31,6 +31,14 @@ class TooLarge(DsrError):
     """More was sent than is accepted at once."""
 
 
+class RangeNotSatisfiable(DsrError):
+    """There are no such bytes of it; ``size``: how many there are in all."""
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
 class UnsupportedType(DsrError):
     """What was sent is of a kind that is not read here."""
 

@@ -154,7 +154,16 @@ async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]
     await tx.connection.execute("UPDATE request SET package_gone = package_id WHERE subject_ref = ANY($1)", refs)
 
 
-_OF_REQUEST = ("letter", "decision", "extension", "proposal", "package_release", "proof_taken_back", "awaits")
+_OF_REQUEST = (
+    "letter",
+    "decision",
+    "extension",
+    "proposal",
+    "package_release",
+    "proof_taken_back",
+    "package_download",
+    "awaits",
+)
 
 
 async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:

@@ -20,7 +20,7 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import RELEASES
 from shared.storage.postgres import Connection, may_stand_still
-from shared.storage.release import KIND, Manifest, changed_at, fault_of
+from shared.storage.release import changed_at, fault_of_package
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,9 @@ _AGAIN = timedelta(days=1)
 for _result in ("fits", "withheld"):
     RELEASES.labels(_SERVICE, _result)  # shown as 0 until the first
 
-_COLUMNS = "request_id, subject_ref, package_id, downloads, package_fault"
+_JUST = timedelta(minutes=1)
+"""For which a check holds for what is fetched of the same download."""
+_COLUMNS = "request_id, subject_ref, package_id, downloads, package_fault, package_checked_at"
 _ONE = f"SELECT {_COLUMNS} FROM request WHERE request_id = $1 FOR UPDATE"  # noqa: S608  # constants
 _DUE = f"""
 SELECT {_COLUMNS} FROM request
@@ -51,13 +53,14 @@ SELECT count(*) FROM request WHERE package_id IS NOT NULL AND responded_at > $1 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A package, how often it was handed out, and why it is withheld, if it is."""
+    """A package, how often it was handed out, and why it is withheld, if it is, as of when that was checked."""
 
     request_id: UUID
     subject_ref: UUID
     package_id: UUID
     downloads: int
     package_fault: str | None
+    package_checked_at: datetime | None
 
 
 async def held(tx: UnitOfWork, request_id: UUID) -> Released:
@@ -66,16 +69,20 @@ async def held(tx: UnitOfWork, request_id: UUID) -> Released:
     return Released(*row)
 
 
-async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) -> Fault | None:
+async def check(
+    tx: UnitOfWork, released: Released, settings: IntakeSettings, *, unless_just_checked: bool = False
+) -> Fault | None:
     """Checks a package; says why it cannot be handed out, if it cannot.
+
+    ``unless_just_checked``: what was found within the last minute, and no change of the register ago, holds.
 
     Raises:
         Shredded: the subject's key is gone.
     """
+    if unless_just_checked and await _holds(tx, released):
+        return Fault(released.package_fault) if released.package_fault else None
     async with may_stand_still(tx.connection):
-        pieces = await tx.vault.open_kind(tx.connection, released.subject_ref, KIND)
-        manifest = Manifest.opened(pieces[-1][2]) if pieces else None
-        fault = await fault_of(tx.connection, tx.vault, released.subject_ref, manifest) if manifest else Fault.UNTRACED
+        fault = await fault_of_package(tx.connection, tx.vault, released.subject_ref, released.package_id)
     if fault and await tx.connection.fetchval(_BY_TWO, released.package_id, fault):
         fault = None
     doubted = not fault and await tx.connection.fetchval(_DOUBTED, released.request_id)
@@ -93,6 +100,14 @@ async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) ->
             await breaches.open_one(tx, handed_out, timedelta(hours=settings.breach_hours))
     await _note(tx, released, fault, tx.now)
     return fault
+
+
+async def _holds(tx: UnitOfWork, released: Released) -> bool:
+    """Whether what was found last still says how it is."""
+    checked, changed = released.package_checked_at, await changed_at(tx.connection)
+    if checked is None or checked < tx.now - _JUST or (changed is not None and checked <= changed):
+        return False
+    return not await tx.connection.fetchval(_DOUBTED, released.request_id)
 
 
 async def run(running: Running, settings: IntakeSettings) -> None:

@@ -26,6 +26,8 @@ Named = tuple[str, str]
 """The type of an identity and its value, in its one spelling."""
 
 
+WITHHELD = "withheld"
+"""Stands in the place of what tells about another person, where who is shown the row may not see it (Art. 15(4))."""
 ITEMISED = "itemised"
 """The type of what tells from which line a call was made that is shown as an itemised bill shows it."""
 ASSIGNED = "assigned"

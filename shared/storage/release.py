@@ -57,21 +57,25 @@ _Spans = Mapping[Named, Sequence[Span]]
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Of what kind every row of a package is and by what it was found, for which right, and when it was collected."""
+    """Of what kind rows of a package are and by what they were found, for which right, and when they were collected.
+
+    A package of many rows has several, each of a part of them.
+    """
 
     collected_at: datetime
     right: Right
     rows: Rows
+    package_id: UUID
 
     def sealed(self) -> bytes:
         """As it lies in the vault."""
-        return zlib.compress(orjson.dumps([self.collected_at, self.right, self.rows], default=list))
+        return zlib.compress(orjson.dumps([self.collected_at, self.right, self.rows, self.package_id], default=list))
 
     @classmethod
     def opened(cls, content: bytes) -> "Manifest":
         """From how it lies in the vault."""
-        collected_at, right, rows = orjson.loads(zlib.decompress(content))
-        return cls(datetime.fromisoformat(collected_at), Right(right), rows_of(rows))
+        collected_at, right, rows, package_id = orjson.loads(zlib.decompress(content))
+        return cls(datetime.fromisoformat(collected_at), Right(right), rows_of(rows), UUID(package_id))
 
 
 def rows_of(matched: Iterable[tuple[str, Iterable[Sequence[str | None]]]]) -> Rows:
@@ -88,26 +92,57 @@ def rows_of(matched: Iterable[tuple[str, Iterable[Sequence[str | None]]]]) -> Ro
     ]
 
 
-async def fault_of(connection: Connection, vault: Vault, subject_ref: UUID, manifest: Manifest) -> Fault | None:
-    """Why the first row that is not shown to be the subject's by what is known now is not; None where all are.
+class ReleaseCheck:
+    """The check of what is for one subject, manifest by manifest: what is known of them is read once for all."""
 
-    Each row by what is proved as well as its category needs.
+    def __init__(self, connection: Connection, vault: Vault, subject_ref: UUID) -> None:
+        self._connection = connection
+        self._vault = vault
+        self._subject_ref = subject_ref
+        self._known: dict[tuple[datetime, Level], Known] = {}
+
+    async def fault(self, manifest: Manifest) -> Fault | None:
+        """Why the first row that is not shown to be the subject's by what is known now is not; None where all are.
+
+        Each row by what is proved as well as its category needs.
+
+        Raises:
+            Shredded: the subject's key is gone.
+        """
+        policy, asked = proof_policy(), Action(manifest.right.value)
+        levels = {category: by_action[asked] for category, by_action in policy.required_level.items()}
+        needed: defaultdict[Level, list[Sequence[Match]]] = defaultdict(list)
+        for row in manifest.rows:
+            needed[required(row.category, levels, policy.categories)].append(row.matches)
+        for level, rows in needed.items():
+            known = await self._of(manifest.collected_at, level)
+            if fault := await asyncio.to_thread(first_fault, rows, known):
+                stated = await self._of(manifest.collected_at, NOTHING)
+                return fault if first_fault(rows, stated) else Fault.NOT_PROVED
+        return None
+
+    async def _of(self, at: datetime, least: Level) -> Known:
+        if (at, least) not in self._known:
+            self._known[at, least] = await _known(self._connection, self._vault, self._subject_ref, at, least)
+        return self._known[at, least]
+
+
+async def fault_of_package(connection: Connection, vault: Vault, subject_ref: UUID, package_id: UUID) -> Fault | None:
+    """Why a row of a package is not shown to be the subject's by what is known now; None where all are.
 
     Raises:
         Shredded: the subject's key is gone.
     """
-    policy, asked = proof_policy(), Action(manifest.right.value)
-    levels = {category: by_action[asked] for category, by_action in policy.required_level.items()}
-    needed: defaultdict[Level, list[Sequence[Match]]] = defaultdict(list)
-    for row in manifest.rows:
-        level = required(row.category, levels, policy.categories)
-        needed[level].append(row.matches)
-    for level, rows in needed.items():
-        known = await _known(connection, vault, subject_ref, manifest.collected_at, level)
-        if fault := await asyncio.to_thread(first_fault, rows, known):
-            stated = await _known(connection, vault, subject_ref, manifest.collected_at, NOTHING)
-            return fault if first_fault(rows, stated) else Fault.NOT_PROVED
-    return None
+    check, untraced = ReleaseCheck(connection, vault, subject_ref), True
+    for place, _, _ in await vault.places(connection, subject_ref, KIND):
+        content = await vault.open_one(connection, place)
+        manifest = await asyncio.to_thread(Manifest.opened, content) if content else None
+        if manifest is None or manifest.package_id != package_id:
+            continue
+        untraced = False
+        if fault := await check.fault(manifest):
+            return fault
+    return Fault.UNTRACED if untraced else None
 
 
 async def changed_at(connection: Connection) -> datetime | None:

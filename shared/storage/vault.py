@@ -134,6 +134,15 @@ class Vault:
         )
         return [(row[0], row[1], _open(key, row[2], subject_ref.bytes)) for row in rows]
 
+    @staticmethod
+    async def places(connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, int]]:
+        """Where every piece of that kind of one subject lies, to open one by one: id, source, bytes; oldest first."""
+        query = (
+            "SELECT sealed_id, source, octet_length(content) FROM vault.sealed"
+            " WHERE subject_ref = $1 AND kind = $2 ORDER BY sealed_id"
+        )
+        return [(row[0], row[1], row[2]) for row in await connection.fetch(query, subject_ref, kind)]
+
     async def open_one(self, connection: Connection, sealed_id: UUID) -> bytes | None:
         """One piece by its id, or None if there is no such piece.
 
@@ -159,9 +168,10 @@ class Vault:
         )
 
     @staticmethod
-    async def drop_kind(connection: Connection, subjects: Sequence[UUID], kind: str) -> None:
-        """Deletes every piece of that kind of these subjects."""
-        await connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2", subjects, kind)
+    async def drop_kind(connection: Connection, subjects: Sequence[UUID], kind: str, but: UUID | None = None) -> None:
+        """Deletes every piece of that kind of these subjects, but one that is to stay."""
+        statement = "DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2"
+        await connection.execute(f"{statement} AND ($3::uuid IS NULL OR sealed_id <> $3)", subjects, kind, but)
 
     @staticmethod
     async def drop_given(connection: Connection, subject_ref: UUID, systems: Collection[str]) -> None:
@@ -223,6 +233,14 @@ class Vault:
             list(subjects),
         )
         return {row[0] for row in rows}
+
+    async def key(self, connection: Connection, subject_ref: UUID) -> AESGCM:
+        """The key of one subject, for what is sealed in chunks.
+
+        Raises:
+            Shredded: it is gone.
+        """
+        return (await self._keys(connection, {subject_ref}))[subject_ref]
 
     async def _keys(self, connection: Connection, subjects: set[UUID]) -> dict[UUID, AESGCM]:
         keys = {ref: key for ref, (key, _) in (await self._subjects(connection, list(subjects))).items()}

@@ -1,8 +1,6 @@
 """Intake, export and deadline over one database of a scenario, each of which hears what the others say."""
 
-import io
 import json
-import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,6 +19,7 @@ from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import Vault
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.intake import Intake
+from tests.fixtures.packages import described, unpacked
 from tests.fixtures.told import told
 from tests.integration.deadline.conftest import PLANS, POLICY
 from tests.integration.deadline.conftest import Harness as Deadlines
@@ -83,14 +82,14 @@ class Company:
 
     async def files(self, path: str) -> dict[str, bytes]:
         """What the subject fetches, file by file."""
-        fetched = (await self.intake.channel.get(f"{path}/package")).raise_for_status()
-        with zipfile.ZipFile(io.BytesIO(fetched.content)) as archive:
-            return {name: archive.read(name) for name in archive.namelist()}
+        return unpacked(await self._fetched(path))
 
     async def package(self, path: str) -> dict[str, Any]:
         """What the subject fetches, in one."""
-        content: dict[str, Any] = json.loads((await self.files(path))["data.json"])
-        return content
+        return described(await self._fetched(path))
+
+    async def _fetched(self, path: str) -> bytes:
+        return (await self.intake.channel.get(f"{path}/package")).raise_for_status().content
 
 
 @asynccontextmanager

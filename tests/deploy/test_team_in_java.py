@@ -61,7 +61,7 @@ async def test_a_copy_of_a_team_in_java_is_sealed_and_in_the_package(
             request_id = await intake.submit({**asked, "assurance": {"level": "L2", "method": "portal"}})
             view = await intake.follow(request_id, "closed")
             with zipfile.ZipFile(io.BytesIO(await intake.download(request_id, "package"))) as archive:
-                rows = json.loads(archive.read("data.json"))["records"]
+                rows = [json.loads(line) for line in archive.read("data.jsonl").splitlines()]
             entries = await recorded(intake, request_id, "result.uploaded")
             signed = json.loads(await intake.download(request_id, "certificate"))
         pieces = "SELECT kind FROM vault.sealed WHERE source IN ('shop', 'export') ORDER BY kind"

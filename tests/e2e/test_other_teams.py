@@ -210,7 +210,7 @@ async def test_a_copy_that_a_team_uploads_is_in_the_package_and_lies_nowhere_els
     view = await company.intake.follow(request_id, "closed")
     assert view["outcome"] == "fulfilled"
     with zipfile.ZipFile(io.BytesIO(await company.intake.download(request_id, "package"))) as archive:
-        rows = json.loads(archive.read("data.json"))["records"]
+        rows = [json.loads(line) for line in archive.read("data.jsonl").splitlines()]
     theirs = [row["data"] for row in rows if row["system"] == "billing"]
     assert theirs == [{"email": "fay@example.com", "cents": 100}] * 4
     assert {row["source"] for row in rows if row["system"] == "billing"} == {"billing.invoice"}

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import zipfile
 from collections import Counter
 
 import asyncpg
@@ -11,6 +9,7 @@ import pytest
 
 from shared.storage import certificate
 from tests.fixtures.live import Live, eventually, move, recorded
+from tests.fixtures.packages import described, unpacked
 from tests.fixtures.stores import NUMBER_PROVED, SINCE, Subject
 
 
@@ -59,10 +58,8 @@ async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked
     assert refused.status_code == 404
     assert view["outcome"] == "fulfilled"
     assert package.headers["content-type"] == "application/zip"
-    with zipfile.ZipFile(io.BytesIO(package.content)) as archive:
-        everything = json.loads(archive.read("data.json"))
-        calls = list(csv.DictReader(io.StringIO(archive.read("call.csv").decode())))
-    assert Counter(record["category"] for record in everything["records"]) == counts
+    calls = list(csv.DictReader(io.StringIO(unpacked(package.content)["call.csv"].decode())))
+    assert Counter(record["category"] for record in described(package.content)["records"]) == counts
     assert len(calls) == 50
     assert {call["caller"] for call in calls} == {f"'{subject.phone}"}
 
@@ -82,9 +79,11 @@ async def test_what_cannot_be_searched_by_a_customer_number_alone_is_asked_for_a
     lacking = {task["system"]: task.get("not_searched") for task in waiting["tasks"]}
     assert lacking == {"customers": None, "calls": "nothing_to_search_by", "tickets": "nothing_to_search_by"}
     assert view["outcome"] == "fulfilled"
-    with zipfile.ZipFile(io.BytesIO(package)) as archive:
-        records = json.loads(archive.read("data.json"))["records"]
-    assert Counter(record["category"] for record in records) == {"account": 1, "call": 50, "ticket": 5}
+    assert Counter(record["category"] for record in described(package)["records"]) == {
+        "account": 1,
+        "call": 50,
+        "ticket": 5,
+    }
 
 
 async def test_a_store_that_does_not_answer_delays_its_own_part_and_nothing_else(live: Live) -> None:

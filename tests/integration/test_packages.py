@@ -6,24 +6,21 @@ from services.intake import orphans, packages
 from services.intake.retention import retention
 from shared.domain.operations import Operation
 from shared.domain.release import Match, Row
-from shared.domain.rights import Right
 from shared.runtime.metrics import PEOPLE
-from shared.storage.release import KIND, Manifest
-from shared.storage.vault import Sealing
+from shared.storage.chunks import CHUNK
+from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake, id_of
 
 KEPT, TIMES = timedelta(days=14), 5
 
 
-async def answered(intake: Intake) -> str:
+async def answered(intake: Intake, content: bytes = b"everything") -> str:
     """An access that is closed, with a package."""
     path = await intake.submit()
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        sealing = Sealing(subject, "package", "export", b"everything")
-        found = Manifest(tx.now, Right.ACCESS, [Row("ticket", [Match("email", "ada@example.org")])])
-        await tx.vault.seal(tx.connection, [sealing, Sealing(subject, KIND, "export", found.sealed())], tx.now)
-    await intake.complete(path, operation=Operation.EXPORT, package_id=sealing.sealed_id)
+        package_id = await seal_package(tx, subject, content, Row("ticket", [Match("email", "ada@example.org")]))
+    await intake.complete(path, operation=Operation.EXPORT, package_id=package_id)
     return path
 
 
@@ -56,14 +53,51 @@ async def test_it_is_handed_out_so_many_times_each_on_record_and_then_removed(in
     assert "until 16 March 2026, and 5 times at most" in " ".join(letter["body"].split())
 
 
+def bytes_from(first: int) -> dict[str, str]:
+    return {"Range": f"bytes={first}-"}
+
+
+async def test_a_download_that_broke_off_is_continued_and_counted_once(intake: Intake) -> None:
+    content = bytes(range(256)) * (CHUNK // 128)  # two chunks
+    path = await answered(intake, content + b"the end")
+    whole, first = await intake.channel.get(f"{path}/package"), {"Range": f"bytes=0-{CHUNK}"}
+    broken = await intake.channel.get(f"{path}/package", headers=first)
+    assert (whole.status_code, broken.status_code, whole.content[: CHUNK + 1]) == (200, 206, broken.content)
+    assert broken.headers["Content-Range"] == f"bytes 0-{CHUNK}/{len(whole.content)}"
+    etag = {"If-Range": whole.headers["ETag"]}
+    rest = [await intake.channel.get(f"{path}/package", headers={**bytes_from(CHUNK + 1), **etag})]
+    assert broken.content + rest[0].content == whole.content
+    assert len(await intake.details(path, "package.downloaded")) == 2, "the one in a piece, and the one in two"
+    again = await intake.channel.get(f"{path}/package", headers=bytes_from(CHUNK + 1))
+    assert (again.status_code, len(await intake.details(path, "package.downloaded"))) == (206, 3), "it was over"
+    other = await intake.channel.get(f"{path}/package", headers={**bytes_from(5), "If-Range": '"another"'})
+    assert (other.status_code, len(other.content)) == (200, len(whole.content))
+    past = await intake.channel.get(f"{path}/package", headers=bytes_from(len(whole.content)))
+    assert (past.status_code, past.headers["Content-Range"]) == (416, f"bytes */{len(whole.content)}")
+
+
+async def test_the_last_download_can_be_continued_for_a_day_and_then_the_package_is_gone(intake: Intake) -> None:
+    path = await answered(intake)
+    for _ in range(TIMES):
+        assert (await intake.channel.get(f"{path}/package", headers={"Range": "bytes=0-3"})).content == b"ever"
+    assert (await intake.channel.get(f"{path}/package")).status_code == 410
+    assert (await intake.channel.get(f"{path}/package", headers={"Range": "bytes=4-5"})).content == b"yt"
+    await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
+    assert await kept(intake) == 1
+    intake.clock.at += packages.CONTINUED
+    assert (await intake.channel.get(f"{path}/package", headers=bytes_from(4))).status_code == 410
+    await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
+    assert await kept(intake) == 0
+
+
 async def test_it_is_removed_when_its_days_are_over_and_not_before(intake: Intake) -> None:
     path = await answered(intake)
     intake.clock.at += KEPT - timedelta(seconds=1)
-    assert await packages.remove_due(intake.unit_of_work, KEPT) == 0
+    assert await packages.remove_due(intake.unit_of_work, KEPT, TIMES) == 0
     assert (await intake.channel.get(f"{path}/package")).status_code == 200
     intake.clock.at += timedelta(seconds=1)
-    assert await packages.remove_due(intake.unit_of_work, KEPT) == 2, "it, and by what its rows were found"
-    assert await packages.remove_due(intake.unit_of_work, KEPT) == 0
+    assert await packages.remove_due(intake.unit_of_work, KEPT, TIMES) == 2, "it, and by what its rows were found"
+    assert await packages.remove_due(intake.unit_of_work, KEPT, TIMES) == 0
     assert (await intake.channel.get(f"{path}/package")).status_code == 410
     assert await intake.details(path, "package.removed") == [{"reason": "days"}]
     assert "no longer kept" in (await intake.view(path))["answer"]
@@ -75,5 +109,5 @@ async def test_one_that_outlives_its_days_is_counted(intake: Intake) -> None:
     assert (await kept(intake), await overdue()) == (1, 0)
     intake.clock.at += timedelta(hours=1)
     assert (await kept(intake), await overdue()) == (1, 1)
-    await packages.remove_due(intake.unit_of_work, KEPT)
+    await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
     assert (await kept(intake), await overdue()) == (0, 0)

@@ -1,8 +1,6 @@
 """What the services that fulfil do when two persons have decided how a request is answered, or when it is withdrawn."""
 
-import io
 import json
-import zipfile
 from typing import Any
 
 from services.erasure import handlers as erasure
@@ -19,6 +17,7 @@ from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import reports
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
+from tests.fixtures.packages import described, fetched, unpacked
 
 PARTLY = Outcome.PARTIALLY_FULFILLED
 
@@ -58,11 +57,11 @@ async def said(harness: Harness) -> list[dict[str, Any]]:
 async def package(harness: Harness, event: RequestVerified, told: dict[str, Any]) -> dict[str, Any]:
     """What is in the one package that there is."""
     async with harness.unit_of_work.begin() as tx:
-        [(sealed_id, _, content)] = await tx.vault.open_kind(tx.connection, event.subject, "package")
+        [(sealed_id, *_)] = await tx.vault.places(tx.connection, event.subject, "package")
     assert str(sealed_id) == told["package_id"]
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        found: dict[str, Any] = json.loads(archive.read("data.json"))
-        assert ("not complete" in archive.read("README.txt").decode()) == ("missing" in found)
+    content = await fetched(harness, sealed_id)
+    found = described(content)
+    assert (b"not complete" in unpacked(content)["README.txt"]) == ("missing" in found)
     return found
 
 

@@ -9,10 +9,7 @@ from services.intake.settings import IntakeSettings
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.operations import Operation
 from shared.domain.release import Match, Row
-from shared.domain.rights import Right
 from shared.runtime.metrics import PEOPLE
-from shared.storage.release import KIND, Manifest
-from shared.storage.vault import Sealing
 from tests.fixtures.events import a
 from tests.fixtures.handed_out import (
     ADA,
@@ -27,6 +24,7 @@ from tests.fixtures.handed_out import (
     answered,
     look,
     register,
+    seal_package,
 )
 from tests.fixtures.intake import Intake, id_of
 
@@ -137,15 +135,13 @@ async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_
     assert (verified["type"], owed["outstanding"]) == ("dsr.request.verified.v1", ["cdr"])
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        manifest = Manifest(tx.now, Right.ACCESS, [Row("contact", [Match(EMAIL, ADDRESS.value)])]).sealed()
-        pieces = [Sealing(subject, "package", "export", b"less"), Sealing(subject, KIND, "export", manifest)]
-        await tx.vault.seal(tx.connection, pieces, tx.now)
+        package_id = await seal_package(tx, subject, b"less", Row("contact", [Match(EMAIL, ADDRESS.value)]))
     lost = GIVEN.model_copy(update={"outcome": None, "failure": "table_missing"})
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.EXPORT, tasks=(lost,)))
     assert (await intake.view(path))["tasks"][0]["failure"] == "table_missing"
     retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert (retried.status_code, (await intake.types())[-1]) == (200, "retry_decided")
-    await intake.complete(path, operation=Operation.EXPORT, package_id=pieces[0].sealed_id, tasks=(GIVEN,))
+    await intake.complete(path, operation=Operation.EXPORT, package_id=package_id, tasks=(GIVEN,))
     assert (await intake.published())[-1]["outstanding"] == []
     view = await intake.view(path)
     assert (view["state"], view["package"], "waits_for" in view) == ("closed", True, False)

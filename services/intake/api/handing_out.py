@@ -1,16 +1,19 @@
 """What leaves the platform: packages and certificates."""
 
 from dataclasses import replace
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header
+from fastapi.responses import StreamingResponse
 
 from services.intake import packages
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import view
-from services.intake.errors import Expired, NotFound, NotReady, Withheld
+from services.intake.errors import Expired, NotFound, NotReady, RangeNotSatisfiable, Withheld
 from services.intake.grant import Power
 from services.intake.problems import documented
+from services.intake.ranges import asked
 from shared.domain.errors import Shredded
 from shared.domain.release import Fault
 from shared.storage import certificate, evidence
@@ -18,29 +21,54 @@ from shared.storage import certificate, evidence
 router = APIRouter(tags=["results"])
 
 
-class Zip(Response):
-    """A ZIP archive that no cache keeps."""
+class Zip(StreamingResponse):
+    """A ZIP archive, or a part of it, that no cache keeps."""
 
     media_type = "application/zip"
+
+
+_PARTLY: dict[int | str, dict[str, Any]] = {206: {"description": "The bytes that `Range` asks for"}}
 
 
 @router.get(
     "/v1/requests/{request_id}/package",
     response_class=Zip,
-    responses=documented(NotFound, NotReady, Withheld, Expired, Shredded),
+    responses=_PARTLY | documented(NotFound, NotReady, Withheld, Expired, Shredded, RangeNotSatisfiable),
 )
-async def download(request_id: UUID, caller: AnyCaller, services: UseServices) -> Zip:
-    """The package of an access or portability request: a ZIP of JSON and CSV, kept for some days and downloads."""
+async def download(
+    request_id: UUID,
+    caller: AnyCaller,
+    services: UseServices,
+    range_: Annotated[
+        str | None, Header(alias="Range", description="one range of bytes, to continue a download")
+    ] = None,
+    if_range: Annotated[str | None, Header(alias="If-Range", description="the `ETag` of what was begun")] = None,
+) -> Zip:
+    """The package of an access or portability request: a ZIP, kept for some days and downloads.
+
+    A download that broke off can be continued for a day by the same holder, and is counted once.
+    """
     caller.grant.must(Power.FETCH)
     request = await services.use_cases.read(request_id, caller)
     if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")
+    tag = f'"{request.package_id}"'
+    span = asked(range_, if_range, tag)
     async with services.unit_of_work.begin() as tx:
-        content = await packages.hand_out(tx, request_id, request.package_id, services.settings, caller)
-    if isinstance(content, Fault):
-        raise Withheld(f"a person looks at the package before it is handed out: {content.sentence}")
-    headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
-    return Zip(content, headers=headers)
+        handed = await packages.hand_out(tx, request_id, request.package_id, span, services.settings, caller)
+    if isinstance(handed, Fault):
+        raise Withheld(f"a person looks at the package before it is handed out: {handed.sentence}")
+    headers = {
+        "Content-Disposition": f'attachment; filename="{request_id}.zip"',
+        "Content-Length": str(handed.end - handed.first),
+        "Cache-Control": "no-store",
+        "Accept-Ranges": "bytes",
+        "ETag": tag,
+    }
+    if span:
+        headers["Content-Range"] = f"bytes {handed.first}-{handed.end - 1}/{handed.piece.size}"
+    content = packages.content(services.unit_of_work, handed, services.settings, caller)
+    return Zip(content, 206 if span else 200, headers)
 
 
 @router.get("/v1/requests/{request_id}/certificate", responses=documented(NotFound, NotReady))

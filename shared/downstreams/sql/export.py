@@ -10,7 +10,7 @@ from uuid import UUID
 from shared.domain.errors import Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
-from shared.domain.release import Match, read_number
+from shared.domain.release import WITHHELD, Match, read_number
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
 from shared.downstreams.results import per_task
 from shared.downstreams.sql import examination, itemised
@@ -22,7 +22,6 @@ from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 from shared.downstreams.sql.tables import Table
 
-WITHHELD = "withheld"
 _AT_ONCE = timedelta()
 _LEAST = 6
 """Characters of base64 that are taken for a value, and not for a chance."""

@@ -1,0 +1,68 @@
+"""What a package will hold, category by category, counted while it is read for the first time; pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from services.export.pieces import Piece
+from shared.domain.release import WITHHELD
+
+SHOWN = 100
+"""Rows of a category that the report shows; the table of the category has all."""
+_KINDS: Mapping[type, str] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    list: "array",
+    dict: "object",
+}
+
+
+@dataclass(slots=True)
+class Category:
+    """What there is of one category: rows by system and place, its fields and the JSON types met in each.
+
+    ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden.
+    """
+
+    rows: int = 0
+    withheld: int = 0
+    sources: Counter[tuple[str, str]] = field(default_factory=Counter)
+    fields: dict[str, set[str]] = field(default_factory=dict)
+    first: list[Piece] = field(default_factory=list)
+
+    @property
+    def systems(self) -> list[str]:
+        """Whose data it is, by name."""
+        return sorted({system for system, _ in self.sources})
+
+    def add(self, piece: Piece) -> None:
+        """Counts one more."""
+        self.rows += 1
+        self.sources[piece.system, piece.source] += 1
+        self.withheld += WITHHELD in piece.data.values()
+        for name, value in piece.data.items():
+            kinds = self.fields.get(name)
+            if kinds is None:
+                kinds = self.fields[name] = set()
+            kinds.add(_kind(value))
+        if len(self.first) < SHOWN:
+            self.first.append(piece)
+
+
+def count(pieces: Iterable[Piece], known: dict[str, Category]) -> set[str]:
+    """Counts these with what is known; returns the categories that they are of."""
+    met = set()
+    for piece in pieces:
+        if (category := known.get(piece.category)) is None:
+            category = known[piece.category] = Category()
+        category.add(piece)
+        met.add(piece.category)
+    return met
+
+
+def _kind(value: JsonValue) -> str:
+    return "null" if value is None else _KINDS[type(value)]
