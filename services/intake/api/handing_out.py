@@ -27,7 +27,9 @@ class Zip(StreamingResponse):
     media_type = "application/zip"
 
 
-_PARTLY: dict[int | str, dict[str, Any]] = {206: {"description": "The bytes that `Range` asks for"}}
+_PARTLY: dict[int | str, dict[str, Any]] = {
+    206: {"description": "The bytes that `Range` asks for", "content": {"application/zip": {}}}
+}
 
 
 @router.get(
