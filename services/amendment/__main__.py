@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.amendment import handlers, nightly, strangers
+from services.amendment import handlers, nightly, returned, strangers
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -24,7 +24,8 @@ for right in handlers.VERBS:
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=partial(handlers.finish, service.fulfilments))
-service.also(partial(nightly.run, fulfilments=service.fulfilments), strangers.run)
+nights = (partial(each.run, fulfilments=service.fulfilments) for each in (nightly, returned))
+service.also(*nights, strangers.run)
 
 if __name__ == "__main__":
     service.run()

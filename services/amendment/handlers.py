@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from services.amendment import flags, registers, stacked
+from services.amendment import flags, registers, returned, stacked
 from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified, RestrictionNeeded
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
@@ -88,6 +88,7 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
     for done in completed:
         if done.repair:
             registers.note_repair(tx, done)
+    await returned.forget(tx, [done for done in completed if done.returned])
 
 
 async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx: UnitOfWork) -> None:

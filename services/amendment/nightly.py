@@ -45,12 +45,13 @@ RETURNING request_id, subject_ref
 """
 _SUPPRESSED = """
 WITH due AS (
-    UPDATE suppression SET looked_at = $1
-    WHERE fingerprint IN (
-        SELECT fingerprint FROM suppression WHERE looked_at < $2
+    UPDATE register.suppression SET looked_at = $1
+    WHERE (fingerprint, request_id) IN (
+        SELECT fingerprint, request_id FROM register.suppression WHERE looked_at < $2
         ORDER BY looked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
     RETURNING request_id)
-SELECT DISTINCT request_id, f.subject_ref FROM due LEFT JOIN fulfilment f USING (request_id)
+SELECT DISTINCT request_id, f.subject_ref
+FROM due LEFT JOIN (SELECT * FROM fulfilment WHERE NOT details ? 'returned') f USING (request_id)
 """
 
 

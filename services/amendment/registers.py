@@ -9,19 +9,14 @@ from pydantic import JsonValue
 
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.rights import Outcome
+from shared.domain.rights import Outcome, Right
+from shared.fulfilment import suppression
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.suppression import CHANNELS, listed
 
-_SUPPRESS = """
-INSERT INTO suppression (fingerprint, channel, request_id, since, looked_at)
-SELECT f, c, r, t, t FROM unnest($1::bytea[], $2::text[], $3::uuid[], $4::timestamptz[]) AS n (f, c, r, t)
-ORDER BY f ON CONFLICT DO NOTHING RETURNING request_id
-"""
-_LISTED = "SELECT fingerprint FROM suppression WHERE fingerprint = ANY($1)"
 OUR_LIST = "marketing_objections"
 """What our own register is called beside the systems."""
-CHANNELS = {IdentityType.EMAIL: "email", IdentityType.PHONE: "phone"}
 
 
 async def suppress(tx: UnitOfWork, subjects: Mapping[UUID, UUID], *, located: bool) -> None:
@@ -31,46 +26,40 @@ async def suppress(tx: UnitOfWork, subjects: Mapping[UUID, UUID], *, located: bo
     suppressed (Art. 21(3)). A customer's instruction is about that customer's marketing, and not about ours.
     """
     known = await tx.vault.subject_data(tx.connection, subjects.values()) if subjects else {}
-    rows = {
-        (tx.vault.keyring.fingerprint(identity), CHANNELS[identity.type], request_id, tx.now)
+    points = {
+        request_id: known[subject].identities if subject in known else ()
         for request_id, subject in subjects.items()
-        if subject in known and known[subject].tenant is None
-        for identity in known[subject].identities
-        if identity.type in CHANNELS
+        if subject not in known or known[subject].tenant is None
     }
-    added = await tx.connection.fetch(_SUPPRESS, *map(list, zip(*rows, strict=True))) if rows else []
-    for request_id in subjects:
-        count = sum(row[0] == request_id for row in added)
-        if count or not located:
-            tx.log_evidence(request_id, "suppression.added", {"contact_points": count, "located": located})
+    await suppression.suppress(tx, points, Right.OBJECTION, located=located)
 
 
 async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Completed]:
     """These, with what our own list did of each that stops marketing: an effect of it like that of any system."""
     stops = {done.request_id: done.subject_ref for done in completed if done.operation is Operation.SUPPRESS}
     known = await tx.vault.subject_data(tx.connection, stops.values()) if stops else {}
-    listed = []
+    told = []
     for done in completed:
         identities = (
             known[done.subject_ref].identities if done.request_id in stops and done.subject_ref in known else ()
         )
         points = {tx.vault.keyring.fingerprint(each): each.type for each in identities if each.type in CHANNELS}
-        rows = await tx.connection.fetch(_LISTED, [*points]) if points else []
-        reports = (*done.reports, _report(done, [points[row[0]] for row in rows])) if rows else done.reports
-        listed.append(replace(done, reports=reports))
-    return listed
+        found = await listed(tx.connection, points)
+        reports = (*done.reports, _report(done, [points[each] for each in found])) if found else done.reports
+        told.append(replace(done, reports=reports))
+    return told
 
 
-def _report(done: Completed, listed: Sequence[IdentityType]) -> TaskReport:
-    kinds = Counter(CHANNELS[each] for each in listed)
+def _report(done: Completed, points: Sequence[IdentityType]) -> TaskReport:
+    kinds = Counter(CHANNELS[each] for each in points)
     return TaskReport(
         task_id=done.fulfilment_id,
         system=OUR_LIST,
         operation=Operation.SUPPRESS,
         outcome=TaskOutcome.AMENDED,
-        found=len(listed),
-        changed=len(listed),
-        searched_by=tuple(sorted({each.value for each in listed})),
+        found=len(points),
+        changed=len(points),
+        searched_by=tuple(sorted({each.value for each in points})),
         categories=tuple(sorted(kinds)),
         by_category=dict(kinds),
     )
@@ -101,4 +90,5 @@ def note_repair(tx: UnitOfWork, done: Completed) -> None:
     """Puts on record what was wrong, by system; nothing where all was as the register says."""
     wrong: dict[str, JsonValue] = {report.system: report.changed for report in done.reports if report.changed}
     if wrong:
-        tx.log_evidence(done.request_id, f"{done.right}.repaired", {"operation": done.operation, "changed": wrong})
+        what = "suppression.returned" if done.returned else f"{done.right}.repaired"
+        tx.log_evidence(done.request_id, what, {"operation": done.operation, "changed": wrong})

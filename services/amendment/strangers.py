@@ -35,7 +35,8 @@ _AT_A_TIME = 100
 
 _IN_FORCE: Mapping[Operation, str] = {
     Operation.RESTRICT: "SELECT request_id, subject_ref FROM restriction WHERE lifted_at IS NULL",
-    Operation.SUPPRESS: "SELECT DISTINCT request_id, subject_ref FROM suppression JOIN fulfilment USING (request_id)",
+    Operation.SUPPRESS: "SELECT DISTINCT request_id, subject_ref FROM register.suppression"
+    " JOIN fulfilment USING (request_id) WHERE NOT details ? 'returned'",
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.erasure import keys
+from services.erasure import keys, suppression
 from shared.domain.events import AnswerDecided, HoldLifted, RequestClosed, RetentionEnded
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome
@@ -37,6 +37,7 @@ async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: 
 
 async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Every downstream was emptied and looked at again: say so; with the last deferred erasure the key goes too."""
+    await suppression.keep(tx, completed)
     for done in completed:
         tx.publish(done.event())
     if request_of := {done.subject_ref: done.request_id for done in completed if done.deferred}:

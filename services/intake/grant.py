@@ -17,9 +17,14 @@ class Power(StrEnum):
 
     SUBMIT = "submit"
     FETCH = "fetch"
+    CHECK = "check"
 
 
-_WORDS = {Power.SUBMIT: "submit requests and move them on", Power.FETCH: "fetch packages"}
+_WORDS = {
+    Power.SUBMIT: "submit requests and move them on",
+    Power.FETCH: "fetch packages",
+    Power.CHECK: "ask who gets no marketing",
+}
 
 
 @dataclass(frozen=True, slots=True)

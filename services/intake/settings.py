@@ -59,6 +59,12 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
         le=1_000_000_000,
         description="erasures of one key in an hour beyond which it is braked, instead of what the policy says",
     )
+    suppression_per_minute: int = Field(
+        default=20_000,
+        ge=10_000,
+        le=10_000_000,
+        description="contact points that one channel may ask about in a minute, whether they get no marketing",
+    )
     emitters: FilePath = Field(default=EMITTERS, description="TOML file of the services that tell of their users")
     package_days: int = Field(default=14, ge=7, le=30, description="how long a package is kept once it is available")
     package_downloads: int = Field(default=5, ge=1, le=100, description="how often a package is handed out")

@@ -14,7 +14,7 @@ after an outage that comes again and again as well. So a repeat of a task id mus
 same counts as the first, and what was committed for one task is never undone or denied because of another.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
 from typing import Protocol, Self, runtime_checkable
@@ -216,6 +216,17 @@ class Comparable(Protocol):
     async def shown(self, operation: Operation) -> int: ...
 
     async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]: ...
+
+
+@runtime_checkable
+class Marketable(Protocol):
+    """Can tell whom it would send marketing to, so that it can be compared with the list of those who get none.
+
+    By page, for each person or row without a mark that stops it what that is known by there: contact points, and
+    accounts. Of ours alone, no customer's; changes nothing.
+    """
+
+    def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]: ...
 
 
 @runtime_checkable

@@ -1,6 +1,6 @@
 """Repairs: tasks that set right in a system what the register says, though nobody asked anew.
 
-Two things open them: a restriction that was concluded too late, by a worker that slept, and the look of each night.
+Two things open them: a restriction that was concluded too late, by a worker that slept, and the looks of each night.
 They are worked, retried and counted like any task, but are no answer to anybody, and only what was wrong is on record.
 """
 
@@ -18,6 +18,8 @@ from shared.messaging.unit_of_work import UnitOfWork
 REPAIR: Mapping[str, JsonValue] = {"repair": True}
 MARKED: Mapping[str, JsonValue] = {"repair": True, "marked": True}
 """Takes away only what bears the mark of the request: what does not may be somebody else's. It looks for nobody."""
+RETURNED: Mapping[str, JsonValue] = {"repair": True, "returned": True}
+"""Stops the marketing of somebody whom a system has again, though they are on the list of those who get none."""
 _LAST = timedelta(days=60)
 """Due so late that whatever somebody asked for is worked first."""
 
@@ -32,7 +34,8 @@ WHERE request_id = ANY($1) AND operation = 'lift' AND details ? 'left'
 # Fulfilments first, tasks second, as in `fan_in`: two orders would be a deadlock.
 _ENDED = """
 UPDATE fulfilment SET state = 'cancelled'
-WHERE request_id = ANY($1) AND operation = $2 AND details @> $3 AND state IN ('open', 'blocked')
+WHERE request_id = ANY($1) AND operation = $2 AND details @> $3 AND (details ? 'returned') = ($3::jsonb ? 'returned')
+  AND state IN ('open', 'blocked')
 RETURNING fulfilment_id
 """
 _CALLED_OFF = """
@@ -41,7 +44,8 @@ UPDATE task SET state = 'cancelled' WHERE fulfilment_id = ANY($1) AND state IN (
 _FORGOTTEN = """
 WITH old AS (
     DELETE FROM fulfilment
-    WHERE request_id = ANY($1) AND operation = $2 AND details @> $3 AND state IN ('complete', 'cancelled')
+    WHERE request_id = ANY($1) AND operation = $2 AND details @> $3
+      AND (details ? 'returned') = ($3::jsonb ? 'returned') AND state IN ('complete', 'cancelled')
     RETURNING fulfilment_id)
 DELETE FROM task USING old WHERE task.fulfilment_id = old.fulfilment_id
 """

@@ -90,6 +90,11 @@ class Completed:
         return bool(self.details.get("repair"))
 
     @property
+    def returned(self) -> bool:
+        """Whether it stops the marketing of somebody whom a system has again, though they are to get none."""
+        return bool(self.details.get("returned"))
+
+    @property
     def outcome(self) -> Outcome:
         """What the receipts amount to."""
         return outcome_of(self.reports)

@@ -2,6 +2,7 @@
 
 Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register,
 which deadline fills, and to which intake adds what it is told of a number; where anything contradicts it is noted.
+Erasure and amendment add to the list of those who get no marketing.
 """
 
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ def _privileges() -> Iterator[tuple[str, str]]:
     yield role(ServiceName.INTAKE), "INSERT, UPDATE (kind, request_id, settled_at, settled_by) ON register.conflict"
     yield role(ServiceName.INTAKE), "INSERT, UPDATE (valid_to, learned_at) ON register.assignment"
     yield role(ServiceName.INTAKE), "UPDATE (unannounced) ON register.source"
+    for service in (ServiceName.AMENDMENT, ServiceName.ERASURE):
+        yield role(service), "INSERT, UPDATE (looked_at) ON register.suppression"
     for service in FULFILLING:
         yield role(service), "INSERT, UPDATE (kind, request_id) ON register.conflict"
         yield role(service), "USAGE ON SCHEMA downstreams"

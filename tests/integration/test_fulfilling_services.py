@@ -182,7 +182,7 @@ async def test_an_objection_is_in_force_in_our_own_list_at_once_and_by_fingerpri
     async with harness.unit_of_work.begin() as tx:
         await amendment.begin(harness.fulfilments, [event, again], tx)
     fingerprint = harness.unit_of_work.vault.keyring.fingerprint
-    listed = {tuple(row) for row in await harness.pool.fetch("SELECT fingerprint, channel FROM suppression")}
+    listed = {tuple(row) for row in await harness.pool.fetch("SELECT fingerprint, channel FROM register.suppression")}
     assert listed == {(fingerprint(EMAIL), "email"), (fingerprint(PHONE), "phone")}
     assert await harness.states(event.request_id) == {"crm:suppress": "ready"}
     assert await rows(harness, "SELECT details->>'scope' FROM fulfilment WHERE details <> '{}'") == [

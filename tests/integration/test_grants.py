@@ -12,12 +12,14 @@ from deploy.local.postgres_databases import as_role
 from shared.domain.assignments import AssignedNumber
 from shared.domain.conflicts import Conflict, Disagreement
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.storage import grants
+from shared.storage import grants, suppression
 from shared.storage.keyring import Keyring
 from shared.storage.migrate import migrate, wait_until_migrated
 from shared.storage.postgres import connected
 from shared.storage.register import announce, fill, note_conflicts, note_reading
+from shared.storage.suppression import Entry
 from tests.fixtures.observation import panel_queries
 
 
@@ -52,6 +54,12 @@ async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_table
         await connection.execute("DELETE FROM vault.sealed WHERE false")
         said = Conflict(b"", "crm", datetime(2026, 1, 1, tzinfo=UTC), None, Disagreement.NOT_IN_REGISTER)
         assert await note_conflicts(connection, [(uuid7(), said)], said.valid_from)
+        entry = Entry(b"", uuid7(), Right.ERASURE, "email")
+        assert (await suppression.add(connection, [entry], said.valid_from)).total() == 1
+    async with connected(as_role(empty_database, "dsr_deadline", roles)) as connection:
+        assert await suppression.listed(connection, [b""]) == {b""}
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await suppression.add(connection, [entry], said.valid_from)
 
 
 async def test_deadline_alone_fills_the_register(empty_database: str, roles: str, keys: Keyring) -> None:
@@ -77,6 +85,8 @@ async def test_deadline_alone_fills_the_register(empty_database: str, roles: str
         "CREATE TABLE erasure.mine (id int)",
         "UPDATE register.assignment SET valid_to = now()",
         "UPDATE register.conflict SET settled_at = now()",
+        "UPDATE register.suppression SET since = now()",
+        "DELETE FROM register.suppression",
     ],
 )
 async def test_a_service_is_refused_what_is_not_its_own(empty_database: str, roles: str, statement: str) -> None:

@@ -69,7 +69,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
         *(f"{system}:export" for system in ("crm", "ticketing")),
     },
     ServiceName.AMENDMENT: {
-        *("consume:amendment", "lag:amendment", "reaper", "lease", "standings", "nightly", "strangers"),
+        *("consume:amendment", "lag:amendment", "reaper", "lease", "standings", "nightly", "strangers", "returned"),
         *(f"{system}:{operation}" for system in ("crm", "ticketing") for operation in AMENDMENTS),
     },
     ServiceName.DEADLINE: {

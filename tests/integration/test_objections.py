@@ -133,7 +133,7 @@ async def test_amendment_restricts_for_it_and_lifts_and_fills_no_list_of_marketi
     async with amendment.unit_of_work.begin() as tx:
         await handlers.begin(amendment.fulfilments, [event], tx)
     assert await amendment.states(event.request_id) == {"crm:restrict": "ready"}
-    assert await amendment.pool.fetchval("SELECT count(*) FROM suppression") == 0
+    assert await amendment.pool.fetchval("SELECT count(*) FROM register.suppression") == 0
     async with amendment.unit_of_work.begin() as tx:
         await handlers.lift(amendment.fulfilments, [a(LiftDecided, about=event.request_id, **said)], tx)
     assert "crm:lift" in await amendment.states(event.request_id)
@@ -141,7 +141,7 @@ async def test_amendment_restricts_for_it_and_lifts_and_fills_no_list_of_marketi
     async with amendment.unit_of_work.begin() as tx:
         await handlers.begin(amendment.fulfilments, [marketing], tx)
     assert await amendment.states(marketing.request_id) == {"crm:suppress": "ready"}
-    assert await amendment.pool.fetchval("SELECT count(*) FROM suppression") == 1
+    assert await amendment.pool.fetchval("SELECT count(*) FROM register.suppression") == 1
 
 
 def nothing(task: Task) -> Result:

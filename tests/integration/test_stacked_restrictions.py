@@ -104,7 +104,7 @@ async def test_an_objection_to_marketing_suppresses_what_was_stated_at_once_and_
     event = a(RequestVerified, right=Right.OBJECTION, subject=await harness.subject(ADA), scope="direct_marketing")
     async with harness.unit_of_work.begin() as tx:
         await amendment.begin(harness.fulfilments, [event], tx)
-    assert await harness.pool.fetchval("SELECT count(*) FROM suppression") == 1
+    assert await harness.pool.fetchval("SELECT count(*) FROM register.suppression") == 1
     phone = Identity(IdentityType.PHONE, "+493023125001", source="crm")
     async with harness.unit_of_work.begin() as tx:
         named = Sealing(event.subject, "identities", "crm", encode_identities([phone]))
@@ -112,7 +112,7 @@ async def test_an_objection_to_marketing_suppresses_what_was_stated_at_once_and_
     done = Completed(uuid7(), event.request_id, event.subject, Right.OBJECTION, Operation.SUPPRESS, {}, ())
     async with harness.unit_of_work.begin() as tx:
         await amendment.finish(harness.fulfilments, [done], tx)
-    channels = await harness.pool.fetch("SELECT channel FROM suppression ORDER BY channel")
+    channels = await harness.pool.fetch("SELECT channel FROM register.suppression ORDER BY channel")
     assert [row[0] for row in channels] == ["email", "phone"]
     assert (await harness.actions(event.request_id)).count("suppression.added") == 2
 

@@ -11,7 +11,7 @@ from services.amendment.strangers import Strangers
 from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.downstreams.contract import Comparable, Task
+from shared.downstreams.contract import Comparable, Marketable, Task
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, number
@@ -155,3 +155,37 @@ async def test_a_system_that_breaks_costs_its_own_number(
     await Strangers(harness.unit_of_work, systems, Heartbeats()).look()
     assert figure(Operation.RESTRICT) == 4
     assert "broken cannot be compared tonight" in caplog.text
+
+
+async def marketed(system: WorkedSystem) -> set[str]:
+    """By what those are known whom it would send marketing to."""
+    assert isinstance(system.adapter, Marketable)
+    return {each.value async for page in system.adapter.would_get_marketing() for known in page for each in known}
+
+
+async def test_a_sql_store_tells_whom_it_would_send_marketing_in_the_one_spelling(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    await customer_store.run("UPDATE customer SET phone = '+34 688 886 392' WHERE account_id = 'C1'")
+    known = await marketed(customers)
+    assert known == {"C1", "C2", "C3", *("anna.meier@example.org", "a.meier@example.net", "boris@example.org")} | {
+        *("+34688886392", "+491712345678")
+    }
+    await customers.run(task(Operation.SUPPRESS, email("anna.meier@example.org")))
+    assert known - await marketed(customers) == {"C1", "anna.meier@example.org", "+34688886392"}
+
+
+async def test_a_crm_tells_whom_it_would_send_marketing(crm: Crm) -> None:
+    [customer] = await crm.add_many(1)
+    address = customer.emails[0].lower()
+    assert address in await marketed(crm)
+    await crm.one(task(Operation.SUPPRESS, email(address)))
+    assert address not in await marketed(crm)
+
+
+async def test_a_tracker_tells_whom_it_would_send_marketing(ticketing: Ticketing) -> None:
+    address = f"reader.{uuid4().hex}@example.org"
+    ticketing.person("Rita Reader", address)
+    assert address in await marketed(ticketing)
+    await ticketing.one(task(Operation.SUPPRESS, email(address)))
+    assert address not in await marketed(ticketing)

@@ -132,7 +132,7 @@ async def test_a_customers_instruction_touches_no_register_of_ours(open_harness:
         restricted = (event.request_id, event.subject, Right.RESTRICTION, Operation.RESTRICT)
         await stacked.note(tx, [Completed(uuid7(), *restricted, {}, ())])
     assert await harness.pool.fetchval("SELECT tenant FROM fulfilment") == "acme"
-    for table in ("suppression", "restriction_identity"):
+    for table in ("register.suppression", "restriction_identity"):
         assert await harness.pool.fetchval(f"SELECT count(*) FROM {table}") == 0, table
 
 

@@ -1,4 +1,4 @@
--- Restrictions in force (Art. 18) and suppressed contact points (Art. 21(3)); neither names anybody.
+-- Restrictions in force (Art. 18); nothing here names anybody.
 CREATE TABLE restriction (
     request_id  uuid PRIMARY KEY,
     subject_ref uuid        NOT NULL,
@@ -15,12 +15,3 @@ CREATE TABLE restriction_identity (
     PRIMARY KEY (fingerprint, request_id)
 );
 CREATE INDEX restriction_identity_request ON restriction_identity (request_id);
-
-CREATE TABLE suppression (
-    fingerprint bytea PRIMARY KEY,      -- keyed HMAC of the contact point
-    channel     text        NOT NULL,
-    request_id  uuid        NOT NULL,
-    since       timestamptz NOT NULL,
-    looked_at   timestamptz NOT NULL
-);
-CREATE INDEX suppression_looked_at ON suppression (looked_at);

@@ -22,6 +22,7 @@ from services.intake.api import (
     requests,
     subjects,
     submissions,
+    suppression,
     tasks,
     timing,
 )
@@ -35,6 +36,7 @@ from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
 from services.intake.reasons import read_reasons
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
+from services.intake.suppression_check import SuppressionList
 from services.intake.use_cases import UseCases
 from shared.app.service import Running
 from shared.downstreams.bus.upload import TaskResult
@@ -53,6 +55,7 @@ _MODULES = (
     holds,
     breaches,
     assignment_conflicts,
+    suppression,
 )
 
 
@@ -116,6 +119,7 @@ def build(
         submissions_of(running) if submissions_of else Submissions.of(running, settings),
         UseCases(unit_of_work, policy, letters, identity, settings.instants, read_reasons(), settings),
         Holds.of(identity, policy.commitment.controller_zone),
+        SuppressionList(unit_of_work, settings.suppression_per_minute),
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent

@@ -21,6 +21,7 @@ from services.intake.holds import Holds
 from services.intake.problems import documented
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
+from services.intake.suppression_check import SuppressionList
 from services.intake.use_cases import UseCases
 from services.intake.versions import Basis
 from shared.domain.errors import IllegalTransition
@@ -47,6 +48,7 @@ class Services:
     submissions: Submissions
     use_cases: UseCases
     holds: Holds
+    suppression: SuppressionList
 
 
 async def _services(request: Request) -> Services:

@@ -26,6 +26,7 @@ from shared.storage.postgres import AWAY
 IN_PASSING = 16 * 1024
 """Bytes of a body that the event loop reads by itself: about a millisecond of work."""
 PREFIX, BATCH, RESULT = "/v1/", "/v1/requests/batch", "/v1/tasks/result"
+CHECK = "/v1/suppression/check"
 _ONCE = frozenset(
     {
         *(b"authorization", b"content-encoding", b"content-length", b"content-type", b"idempotency-key", b"if-match"),
@@ -113,7 +114,8 @@ class Door:
     def _limit(self, path: str) -> int:
         """How many bytes a body of that path may have, unpacked too."""
         settings = self._settings
-        return {BATCH: settings.batch_bytes, RESULT: settings.result_bytes}.get(path, settings.body_bytes)
+        longer = {BATCH: settings.batch_bytes, CHECK: settings.batch_bytes, RESULT: settings.result_bytes}
+        return longer.get(path, settings.body_bytes)
 
     async def _unpack(
         self,

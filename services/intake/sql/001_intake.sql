@@ -147,7 +147,7 @@ CREATE TABLE api_key (
     holder     text        NOT NULL,         -- who has it: a reference to an account, no name
     max_level  text        NOT NULL DEFAULT 'L0',     -- the highest level of assurance that it may state
     rights     text[]      NOT NULL,         -- that it may ask for
-    powers     text[]      NOT NULL,         -- submit, fetch
+    powers     text[]      NOT NULL,         -- submit, fetch, check
     per_minute integer,                      -- requests that it may submit
     created_at timestamptz NOT NULL,
     expires_at timestamptz,

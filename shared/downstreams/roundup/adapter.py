@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -13,7 +13,7 @@ import httpx
 from pydantic import JsonValue
 
 from shared.domain.errors import Refused, Unavailable
-from shared.domain.identities import IdentityType
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
@@ -197,6 +197,10 @@ class RoundupAdapter:
         people = of_whom_found(await self._find(tasks))
         theirs = {person for found in people.values() for person in found.ids}
         return theirs & await amendment.flagged(self._tracker, tasks[0].operation)
+
+    async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+        """The users without the mark that stops it."""
+        yield [identities_of(person, self._system) for person in await directory.wanting_marketing(self._tracker)]
 
     async def escalate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Put each request before the privacy team: one ticket, commented as it worsens."""

@@ -37,6 +37,12 @@ async def people(tracker: Tracker, identities: Iterable[Identity]) -> Sequence[P
     return list(found.values())
 
 
+async def wanting_marketing(tracker: Tracker) -> Sequence[Person]:
+    """Everybody in use who bears no mark against marketing."""
+    users = await tracker.search("user", f"{_USER},marketing_opt_out")
+    return [Person.read(fields) for fields in users if not fields.get("marketing_opt_out")]
+
+
 async def records(tracker: Tracker, owners: Iterable[str]) -> Mapping[str, Records]:
     """For each of the people: their tickets with all that hangs on them, and what they wrote or sent elsewhere.
 

@@ -1,14 +1,14 @@
 """A SQL store as a downstream: found, shown, changed and emptied as its dataset declares."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from shared.domain.errors import NotSupported
-from shared.domain.identities import IdentityType
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
-from shared.downstreams.sql import comparison, inspection, progress
+from shared.downstreams.sql import comparison, inspection, marketing, progress
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
 from shared.downstreams.sql.examination import covered, with_unattributed
@@ -111,6 +111,12 @@ class SqlAdapter:
                 async with self._store.session(tenant) as session:
                     shown.update(await comparison.shown_of(session, theirs))
         return shown
+
+    async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+        """Our own people whose rows show no stop, by what is known of them there."""
+        async with self._store.session(reading=True) as session:
+            async for page in marketing.would_get_marketing(session):
+                yield page
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # reading leaves nothing to remember

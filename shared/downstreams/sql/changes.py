@@ -55,6 +55,12 @@ def count_like(table: Statements, column: str, value: Any) -> Call:
     return f"SELECT count(*) FROM {table.source} t WHERE {like}", *condition.arguments
 
 
+def unlike(table: Statements, column: str, value: Any) -> Call:
+    """The condition that a row does not hold that value, with its argument."""
+    condition = Condition()
+    return f"t.{quoted(column)} IS DISTINCT FROM {_value(table, column, value, condition)}", *condition.arguments
+
+
 def update_one(
     table: Statements,
     keys: Sequence[SearchKey],

@@ -4,7 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from shared.downstreams.contract import Task
@@ -52,6 +52,14 @@ def count_shown(table: Statements, switch: Switch | RowSwitch) -> Call | None:
     if isinstance(switch, Switch):
         return changes.count_like(table, switch.column, switch.value)
     return (f"SELECT count(*) FROM {_place(table, switch)} x WHERE {_constants(switch)}",) if switch.present else None
+
+
+def shows_no_stop(table: Statements, switch: Switch | RowSwitch) -> tuple[Any, ...]:
+    """The condition that a row does not show it, with its arguments."""
+    if isinstance(switch, Switch):
+        return changes.unlike(table, switch.column, switch.value)
+    stands = _stands(table, switch)
+    return (f"NOT {stands}" if switch.present else stands,)
 
 
 def select_shown(table: Statements, keys: Sequence[SearchKey], switch: Switch | RowSwitch) -> Call | None:

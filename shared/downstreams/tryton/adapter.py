@@ -1,6 +1,6 @@
 """Locate, export, erase and amend a customer in Tryton, for hundreds of requests with a few calls."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from shared.downstreams.tryton.open_requests import mark
 from shared.downstreams.tryton.party import CATEGORIES, Party, counts
 from shared.downstreams.tryton.rectification import FIELDS, rectify
 from shared.downstreams.tryton.rpc import TrytonRpc
-from shared.downstreams.tryton.search import PARTY, Named, assigned, load
+from shared.downstreams.tryton.search import PARTY, Named, assigned, load, wanting_marketing
 from shared.downstreams.tryton.settings import TrytonSettings
 from shared.downstreams.tryton.subjects import Subjects, party_ids
 
@@ -112,6 +112,11 @@ class TrytonAdapter:
         flag, value = _FLAGS[tasks[0].operation]
         found = of_whom_found(await self._subjects.of(tasks))
         return {str(party.id) for parties in found.values() for party in parties if getattr(party, flag) is value}
+
+    async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+        """The parties without the mark that stops it: their customer number, and what they are reached by today."""
+        async for parties in wanting_marketing(self._rpc):
+            yield [[each for each in p.identities(self._system) if each.valid_to is None] for p in parties]
 
     async def _set_flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
         flag, value = _FLAGS[tasks[0].operation]

@@ -1,0 +1,157 @@
+"""Who is on the list of those who get no marketing and is wanted for it again somewhere: found each night, and stopped.
+
+An import brings back an address that was erased, or that its owner had objected with; whose it was the vault may no
+longer know. So each system is asked whom it would send marketing to, and what it answers is compared by keyed hash. One
+process compares a system, once a night.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from services.amendment.nightly import night_of
+from shared.app.service import Running
+from shared.domain.errors import Unavailable
+from shared.domain.identities import Identity
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.downstreams.contract import Marketable
+from shared.downstreams.downstream import Downstream
+from shared.fulfilment import repairs
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.store import Completed
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime import telemetry
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.loops import run_periodically
+from shared.storage import lease, suppression
+from shared.storage.lease import Turn, TurnLost
+from shared.storage.postgres import AGAIN, AWAY
+from shared.storage.subject_data import SubjectData
+from shared.storage.suppression import CHANNELS
+from shared.storage.systems import COUNTING, SystemState, standings
+
+log = logging.getLogger(__name__)
+
+LOOP = "returned"
+_EVERY_SECONDS = 60.0
+_TURN = timedelta(minutes=5)
+"""Longer than a system may take for one page."""
+
+_COMPARED = "SELECT EXISTS (SELECT FROM compared WHERE system = $1 AND compared_at >= $2)"
+_NOTE = """
+INSERT INTO compared (system, compared_at) VALUES ($1, $2) ON CONFLICT (system) DO UPDATE SET compared_at = $2
+"""
+_LAST_TIME = "DELETE FROM vault.returned WHERE system = $1 RETURNING subject_ref, request_id"
+_STOPPED = "DELETE FROM vault.returned WHERE subject_ref = ANY($1) RETURNING subject_ref"
+
+
+async def run(running: Running, fulfilments: Fulfilments) -> None:
+    """Compares until told to stop."""
+    systems = running.downstreams.all if running.downstreams else ()
+    returned = Returned(running.unit_of_work, systems, fulfilments, running.heartbeats)
+    await run_periodically(returned.look, LOOP, _EVERY_SECONDS, running.stopping, running.heartbeats)
+
+
+async def forget(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
+    """Forgets by what somebody was found again, once it is stopped."""
+    stopped = await tx.connection.fetch(_STOPPED, [done.subject_ref for done in completed])
+    await _forget(tx, [row[0] for row in stopped])
+
+
+class Returned:
+    """Compares each system with the list; one that is away is asked again."""
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        systems: Sequence[Downstream],
+        fulfilments: Fulfilments,
+        heartbeats: Heartbeats,
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._systems = systems
+        self._fulfilments = fulfilments
+        self._heartbeats = heartbeats
+
+    async def look(self) -> None:
+        """Compares what is switched on and was not compared since this night began."""
+        async with self._unit_of_work.pool.acquire() as connection:
+            known = await standings(connection)
+        for system in self._systems:
+            state = known[system.name].state if system.name in known else SystemState.ON
+            adapter: object = system.adapter
+            if state in COUNTING and isinstance(adapter, Marketable):
+                await self._in_turn(system.name, adapter)
+
+    async def _in_turn(self, system: str, adapter: Marketable) -> None:
+        async with self._unit_of_work.pool.acquire() as connection:
+            night = night_of(self._unit_of_work.clock.now())
+            turn = await lease.take(connection, f"{LOOP}:{system}", _TURN)
+            done = turn is None or await connection.fetchval(_COMPARED, system, night)
+        if turn is None:
+            return
+        try:
+            if not done:
+                await self._compare(turn, system, adapter)
+        except (Unavailable, TurnLost):
+            return
+        except (*AWAY, *AGAIN):
+            raise
+        except Exception as error:  # noqa: BLE001  # one bad system costs its own look
+            log.warning("%s cannot be compared tonight: %s", system, telemetry.where(error))
+            await self._note(system)
+        finally:
+            async with self._unit_of_work.pool.acquire() as connection:
+                await turn.release(connection)
+
+    async def _compare(self, turn: Turn, system: str, adapter: Marketable) -> None:
+        async with self._unit_of_work.begin() as tx:
+            before = await tx.connection.fetch(_LAST_TIME, system)
+            await repairs.call_off(tx, [row[1] for row in before], Operation.SUPPRESS, repairs.RETURNED)
+            await _forget(tx, [row[0] for row in before])
+        async for page in adapter.would_get_marketing():
+            self._heartbeats.beat(LOOP)
+            async with self._unit_of_work.begin() as tx:
+                await turn.renew(tx.connection)
+                await self._stop(tx, system, page)
+        await self._note(system)
+
+    async def _stop(self, tx: UnitOfWork, system: str, page: Sequence[Sequence[Identity]]) -> None:
+        """Opens a repair for each of them who is on the list."""
+        fingerprint = tx.vault.keyring.fingerprint
+        points = [{fingerprint(each): each for each in person if each.type in CHANNELS} for person in page]
+        listed = await suppression.in_force(tx.connection, {one for each in points for one in each})
+        found = [(person, own) for person, own in zip(page, points, strict=True) if not listed.keys().isdisjoint(own)]
+        if not found:
+            return
+        subjects, new = [], []
+        for person, own in found:
+            request_id = next(request for key, request in listed.items() if key in own)
+            theirs = tuple(
+                replace(i, proved_since=tx.now) for i in person if i.type not in CHANNELS or fingerprint(i) in listed
+            )
+            subject_ref = uuid7()
+            subjects.append(tx.vault.new_subject(subject_ref, SubjectData(theirs), tx.now))
+            new.append((subject_ref, request_id, system))
+        await tx.vault.insert_subjects(tx.connection, subjects)
+        await tx.connection.copy_records_to_table("returned", schema_name="vault", records=new)
+        await self._fulfilments.open_all(
+            tx,
+            [
+                repairs.repair(tx, request, ref, Right.OBJECTION, Operation.SUPPRESS, [system], repairs.RETURNED)
+                for ref, request, _ in new
+            ],
+        )
+
+    async def _note(self, system: str) -> None:
+        async with self._unit_of_work.pool.acquire() as connection:
+            await connection.execute(_NOTE, system, self._unit_of_work.clock.now())
+
+
+async def _forget(tx: UnitOfWork, subjects: Sequence[UUID]) -> None:
+    await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", subjects)

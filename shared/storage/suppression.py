@@ -1,0 +1,58 @@
+"""The list of contact points that get no marketing (Art. 21(3)): keyed hashes, of which none names anybody."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from shared.domain.identities import IdentityType
+from shared.domain.rights import Right
+from shared.storage.postgres import Connection
+
+CHANNELS: Mapping[IdentityType, str] = {IdentityType.EMAIL: "email", IdentityType.PHONE: "phone"}
+"""What a contact point is, and what the list calls it."""
+
+_ADD = """
+INSERT INTO register.suppression (fingerprint, request_id, "right", channel, since, looked_at)
+SELECT f, r, w, c, $5, $5 FROM unnest($1::bytea[], $2::uuid[], $3::text[], $4::text[]) AS n (f, r, w, c)
+ORDER BY f, r ON CONFLICT DO NOTHING RETURNING request_id
+"""
+_LISTED = "SELECT DISTINCT fingerprint FROM register.suppression WHERE fingerprint = ANY($1)"
+# Whoever was given a number after it came onto the list has asked for nothing.
+_IN_FORCE = """
+SELECT DISTINCT ON (s.fingerprint) s.fingerprint, s.request_id FROM register.suppression s
+WHERE s.fingerprint = ANY($1) AND NOT EXISTS (
+    SELECT FROM register.assignment a WHERE a.identity = s.fingerprint AND a.valid_from > s.since AND NOT EXISTS (
+        SELECT FROM register.assignment b
+        WHERE b.identity = a.identity AND b.holder = a.holder AND b.valid_from <= s.since))
+ORDER BY s.fingerprint, s.since DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A contact point, by its keyed hash, and the request for whose sake it is on the list."""
+
+    fingerprint: bytes
+    request_id: UUID
+    right: Right
+    channel: str
+
+
+async def add(connection: Connection, entries: Collection[Entry], now: datetime) -> Counter[UUID]:
+    """Puts them on the list; returns how many of each request are new."""
+    if not entries:
+        return Counter()
+    columns = zip(*((e.fingerprint, e.request_id, e.right, e.channel) for e in entries), strict=True)
+    return Counter(row[0] for row in await connection.fetch(_ADD, *map(list, columns), now))
+
+
+async def listed(connection: Connection, fingerprints: Collection[bytes]) -> set[bytes]:
+    """Those of these contact points that get no marketing, whoever has them now."""
+    return {row[0] for row in await connection.fetch(_LISTED, list(fingerprints))} if fingerprints else set()
+
+
+async def in_force(connection: Connection, fingerprints: Collection[bytes]) -> dict[bytes, UUID]:
+    """Those that get none and are still whose they were, as far as the register knows; each with a request."""
+    return {row[0]: row[1] for row in await connection.fetch(_IN_FORCE, list(fingerprints))}

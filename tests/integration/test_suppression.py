@@ -1,0 +1,201 @@
+"""Who gets no marketing: asked before a mailing, kept of an erasure as the policy says, stopped where it is back."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.amendment import handlers as amendment
+from services.amendment.returned import Returned
+from services.erasure import handlers as erasure
+from services.erasure import suppression as kept_of_erasures
+from services.intake import auth
+from services.intake.grant import Grant, Power
+from services.intake.suppression_check import MOST
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.rights import Right
+from shared.domain.suppression_policy import SuppressionPolicy
+from shared.domain.topics import ServiceName
+from shared.downstreams.contract import Receipt
+from shared.fulfilment.store import Completed
+from shared.runtime.liveness import Heartbeats
+from shared.storage import suppression
+from shared.storage.subject_data import encode_identities
+from shared.storage.suppression import CHANNELS, Entry
+from shared.storage.vault import Sealing
+from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, SetClock, each
+from tests.fixtures.intake import Intake
+
+ADA = Identity(IdentityType.EMAIL, "ada@example.org", level="L1")
+PHONE = Identity(IdentityType.PHONE, "+493023125001", source="crm", level="L1")
+
+
+async def suppressed(harness: Harness | Intake, *points: Identity) -> UUID:
+    """Puts these onto the list for one request."""
+    request_id = uuid7()
+    async with harness.unit_of_work.begin() as tx:
+        prints = [(tx.vault.keyring.fingerprint(point), CHANNELS[point.type]) for point in points]
+        entries = [Entry(key, request_id, Right.OBJECTION, channel) for key, channel in prints]
+        await suppression.add(tx.connection, entries, tx.now)
+    return request_id
+
+
+async def listed(harness: Harness, *points: Identity) -> list[Identity]:
+    """Those of these that are on the list."""
+    fingerprint = harness.unit_of_work.vault.keyring.fingerprint
+    async with harness.pool.acquire() as connection:
+        found = await suppression.listed(connection, [fingerprint(point) for point in points])
+    return [point for point in points if fingerprint(point) in found]
+
+
+async def asking(intake: Intake, database: str, grant: Grant) -> None:
+    """Lets the channel have a key of that kind."""
+    key = await auth.create(database, "channel", "mailer", intake.clock.now(), grant)
+    intake.channel.headers["Authorization"] = f"Bearer {key}"
+
+
+def question(*emails: str) -> dict[str, object]:
+    return {"contact_points": [{"type": "email", "value": email} for email in emails]}
+
+
+CHECKS = Grant.of("L0", Power.CHECK)
+CHECK = "/v1/suppression/check"
+
+
+async def test_a_mailing_list_of_ten_thousand_with_three_suppressed_is_answered_in_order_and_leaves_counts_alone(
+    intake: Intake, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await suppressed(intake, ADA, PHONE, Identity(IdentityType.EMAIL, "zo\u00eb@example.org"))
+    await asking(intake, database, CHECKS)
+    points = question(*(f"reader.{number}@example.org" for number in range(MOST)))["contact_points"]
+    assert isinstance(points, list)
+    points[7] = {"type": "email", "value": " ADA@Example.org"}
+    points[4_000] = {"type": "phone", "value": "0049 (30) 231 250 01".replace("(", "").replace(")", "")}
+    points[5_000] = {"type": "phone", "value": "030 23125001"}
+    points[9_999] = {"type": "email", "value": "zoe\u0308@example.org"}
+    answer = await intake.channel.post(CHECK, json={"contact_points": points})
+    assert answer.status_code == 200, answer.text
+    said = answer.json()["answers"]
+    assert [place for place, word in enumerate(said) if word == "suppressed"] == [7, 4_000, 9_999]
+    assert (len(said), said[5_000], said[6]) == (MOST, "unreadable", "not_suppressed")
+    (entry,) = await intake.unit_of_work.pool.fetch(
+        "SELECT detail FROM evidence.entry WHERE request_id = $1", UUID(answer.json()["check_id"])
+    )
+    assert entry["detail"] == '{"asked":10000,"not_suppressed":9996,"suppressed":3,"unreadable":1}'
+    assert not [record for record in caplog.records if "example.org" in record.getMessage()]
+
+
+async def test_only_a_key_that_was_made_for_it_learns_who_gets_no_marketing_and_no_customers(
+    intake: Intake, database: str
+) -> None:
+    tenants = replace(CHECKS, tenant="acme")
+    for grant, status in ((Grant.of("L3", Power.SUBMIT, Power.FETCH), 403), (tenants, 403), (CHECKS, 200)):
+        await asking(intake, database, grant)
+        assert (await intake.channel.post(CHECK, json=question("ada@example.org"))).status_code == status
+    assert (await intake.officer.post(CHECK, json=question("ada@example.org"))).status_code == 403
+
+
+async def test_a_channel_that_asks_about_more_than_it_may_in_a_minute_is_told_to_slow_down_and_learns_nothing(
+    intake: Intake, database: str
+) -> None:
+    await asking(intake, database, CHECKS)
+    body = question(*["ada@example.org"] * MOST)
+    answers = [await intake.channel.post(CHECK, json=body) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert "answers" not in answers[2].json()
+    too_many = await intake.channel.post(CHECK, json=question(*["a@example.org"] * (MOST + 1)))
+    assert too_many.status_code == 422
+
+
+@pytest.mark.parametrize("asks", [True, False])
+async def test_of_an_erasure_all_that_was_located_is_listed_before_the_key_goes_if_the_policy_says_so(
+    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch, *, asks: bool
+) -> None:
+    monkeypatch.setattr(kept_of_erasures, "suppression_policy", lambda: SuppressionPolicy(erasure=asks))
+    only_stated = Identity(IdentityType.PHONE, "+493023125002")
+    familys = Identity(IdentityType.EMAIL, "meiers@example.org", source="crm", shared=True)
+    harness = await open_harness(ScriptedSystem("crm"))
+    subject = await harness.subject(ADA, only_stated)
+    located = Sealing(subject, "identities", "crm", encode_identities([PHONE, familys]))
+    erased = TaskReport(task_id=uuid7(), system="crm", operation="erase", outcome=TaskOutcome.ERASED)
+    async with harness.unit_of_work.begin() as tx:
+        await tx.vault.seal(tx.connection, [located], tx.now)
+        done = Completed(uuid7(), uuid7(), subject, Right.ERASURE, Operation.ERASE, {}, (erased,))
+        await erasure.finish([done], tx)
+    assert await listed(harness, ADA, PHONE, only_stated, familys) == ([ADA, PHONE] if asks else [])
+
+
+@dataclass
+class Mailing(ScriptedSystem):
+    """A system that would send marketing to these."""
+
+    readers: list[list[Identity]] = field(default_factory=list)
+
+    async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+        yield self.readers
+
+
+async def looked(harness: Harness, *systems: Mailing) -> int:
+    """What one process does of a night; how many are to be stopped."""
+    heartbeats, declared = Heartbeats(), [system.declared for system in systems]
+    await Returned(harness.unit_of_work, declared, harness.fulfilments, heartbeats).look()
+    count = "SELECT count(*) FROM task WHERE operation = 'suppress' AND state IN ('ready', 'waiting')"
+    return int(await harness.pool.fetchval(count))
+
+
+async def mailing(open_harness: OpenHarness, *readers: list[Identity]) -> tuple[Harness, Mailing]:
+    needs = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID})
+    system = Mailing("crm", needs=needs, readers=[*readers])
+    harness = await open_harness(system, service=ServiceName.AMENDMENT)
+    harness.concludes = dict.fromkeys(Operation, partial(amendment.finish, harness.fulfilments))
+    return harness, system
+
+
+async def test_who_is_listed_and_came_back_with_an_import_is_stopped_at_night_though_nobody_knows_any_more_who_it_is(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    boris = Identity(IdentityType.EMAIL, "boris@example.org", source="crm")
+    harness, crm = await mailing(open_harness, [boris], [replace(ADA, source="crm"), ACCOUNT])
+    crm.answers[Operation.SUPPRESS] = each(lambda task: Receipt(task.task_id, TaskOutcome.AMENDED, 1, 1))
+    request_id = await suppressed(harness, ADA)
+    assert [await looked(harness, crm) for _ in range(2)] == [1, 1]
+    assert await harness.worker("crm", Operation.SUPPRESS).work() == 1
+    [task] = crm.asked
+    assert ({each.value for each in task.identities}, task.repair) == ({ADA.value, ACCOUNT.value}, True)
+    assert (await harness.actions(request_id))[-1] == "suppression.returned"
+    assert await harness.pool.fetchval("SELECT count(*) FROM vault.subject") == 0
+    assert await harness.outbox() == []
+    clock.pass_by(days=1)
+    crm.readers = [[boris]]
+    assert await looked(harness, crm) == 0
+
+
+async def test_what_is_not_stopped_by_the_next_night_is_forgotten_and_found_again(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness, crm = await mailing(open_harness, [replace(ADA, source="crm")])
+    await suppressed(harness, ADA)
+    for _ in range(2):
+        assert await looked(harness, crm) == 1
+        assert await harness.pool.fetchval("SELECT count(*) FROM vault.subject") == 1
+        clock.pass_by(days=1)
+
+
+async def test_whoever_was_given_a_listed_number_since_keeps_their_marketing(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness, crm = await mailing(open_harness, [PHONE, ACCOUNT])
+    await suppressed(harness, PHONE)
+    clock.pass_by(days=2)
+    await harness.register(replace(PHONE, valid_from=clock.now() - timedelta(days=1)))
+    assert await looked(harness, crm) == 0
+    clock.pass_by(days=1)
+    await harness.register(replace(PHONE, valid_from=clock.now() - timedelta(days=9)))
+    assert await looked(harness, crm) == 1
+    assert await harness.worker("crm", Operation.SUPPRESS).work() == 1
+    assert {each.type for each in crm.asked[0].identities} == {IdentityType.PHONE, IdentityType.ACCOUNT_ID}
