@@ -134,7 +134,8 @@ class Requests:
             fetch = self._letters.fetch(self.tx.now) if request.package_id else ""
             self._write(request, (kind, {"others": others, "fetch": fetch, **fields}))
         for action, detail in transition.evidence:
-            self.tx.log_evidence(request.request_id, action, detail, self._actor)
+            decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
+            self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
         for event in transition.published:
             self.tx.publish(event)
             self._count(request, event)

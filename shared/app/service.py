@@ -151,16 +151,18 @@ class Service:
             stack.push_async_callback(producer.stop)
             keys = of_variable("DSR_VAULT_KEYRING", partial(keyring.load, settings.vault.keyring))
             vault, clock = Vault(keys), SystemClock()
+            policy = settings.policy.read_processing()
             downstreams = None
             if self.conclusions:
-                wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims, Uploads(pool, vault, clock))
+                uploads = Uploads(pool, vault, clock)
+                wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims, uploads, policy)
                 load = partial(Downstreams.load, settings.work.downstreams, wiring)
                 downstreams = of_variable("DSR_WORK_DOWNSTREAMS", load)
                 stack.push_async_callback(downstreams.close)
                 async with pool.acquire() as connection:
                     known = await register(connection, downstreams.fingerprints)
                 self._plan(downstreams, known, settings.work.downstreams)
-            unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault)
+            unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault, policy)
             tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
             stack.callback(provider.shutdown)
             heartbeats = Heartbeats(settings.process.still_seconds)

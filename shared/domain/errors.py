@@ -12,6 +12,7 @@ DsrError
 │   │   ├── StoreUnprepared   a SQL store lacks the table in which our work is noted
 │   │   └── SignInRefused     it does not let us in, or does not let us do this
 │   ├── AnswerMalformed       a system's answer is larger, deeper or of another form than agreed
+│   ├── GroundInvalid         a system keeps data on a ground that is no signed rule of the policy
 │   ├── AssignmentInDoubt     whose a number was at a time cannot be told
 │   ├── ReleaseBlocked        a row of what was collected is not shown to be the subject's
 │   ├── ForeignHit            the search returned people who are not the subject
@@ -19,6 +20,7 @@ DsrError
 │   ├── ErasureRefused        a record is in a state in which nothing of the subject may be erased
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
+│   │   └── RuleUnsigned      a rule that is not signed would keep rows: they go once two persons have confirmed it
 │   ├── NotSupported          the system holds the data, and has no way to do this: a person does it by hand
 │   │   └── CannotLookAgain   it was told to, and shows nobody whether it did
 │   ├── Withdrawn             the subject no longer wants it, and said so while it was worked
@@ -168,6 +170,14 @@ class BlastRadius(Refused):
     def __init__(self, message: str, exceeded: Exceeded | None = None) -> None:
         super().__init__(message)
         self.exceeded = exceeded
+
+
+class RuleUnsigned(BlastRadius):
+    """A rule without a valid sign-off would keep rows: nothing was done, and they go once two persons confirm it."""
+
+
+class GroundInvalid(Refused):
+    """A system keeps data on a ground that is no signed rule of the policy: they stay until a person has decided."""
 
 
 class KeyGone(Refused):

@@ -108,6 +108,7 @@ class Limit(StrEnum):
 
     MAX_PEOPLE = "max_people"
     MAX_ROWS = "max_rows"
+    UNSIGNED_ROWS = "unsigned_rows"  # that a rule without a valid sign-off would keep, and that go all the same
 
 
 class Exceeded(BaseModel):
@@ -155,6 +156,25 @@ class Change(BaseModel):
     ]
 
 
+class Kept(BaseModel):
+    """What a system keeps of a category by a rule of the policy (Art. 17(3)): how many rows, and until when.
+
+    ``first`` and ``last``: the first and the last day on which any of it is kept to the end, each row by its own
+    anchor; none where nobody can know. ``anchor``: the earliest anchor, in local days, and ``period`` what was counted
+    from it (ISO 8601): what people were told.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    category: Word | None
+    rule: Word
+    count: Annotated[int, Field(ge=0)]
+    first: date | None = None
+    last: date | None = None
+    anchor: date | None = None
+    period: Annotated[str, StringConstraints(pattern=r"^P(\d{1,4}M)?(\d{1,5}D)?$")] | None = None
+
+
 class TaskReport(BaseModel):
     """What one downstream did, in counts: never what it held.
 
@@ -169,7 +189,8 @@ class TaskReport(BaseModel):
     requester's own dates leave out a time at which a number was theirs. ``by_hand``: a person did it there and entered
     what was done; ``not_asked``: since the system does not tell the data of our customers apart, and a customer has
     asked. ``reported``: its counts are what the system says, and nobody has verified them; with a failure, they
-    are what was done before that. Without outcome and failure it was not begun.
+    are what was done before that. ``kept``: what is kept by which rule, with ``ground`` the first of them and ``until``
+    the last day of all. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -183,6 +204,7 @@ class TaskReport(BaseModel):
     remaining: int = 0
     ground: Word | None = None
     until: date | None = None
+    kept: tuple[Kept, ...] | None = None
     failure: Word | None = None
     sentence: str | None = None
     exceeded: Exceeded | None = None

@@ -14,7 +14,8 @@ MOST = 1_000_000_000
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2100, 12, 31)
 """Nobody had a number before, and nothing is kept until after."""
 _CATEGORY = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_WORD = re.compile(r"[a-z][a-z_]{1,47}")
+_WORD = re.compile(r"(?!.*\d{4})[a-z][a-z0-9_]{1,47}")
+"""A word of a team's, or a rule of the policy; what has four digits in a row could be a number of somebody's."""
 _REFERENCE = re.compile(REFERENCE)
 
 

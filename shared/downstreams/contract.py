@@ -26,7 +26,7 @@ from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import Level
-from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
+from shared.domain.operations import Change, Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 from shared.domain.release import Match
 
 
@@ -109,7 +109,8 @@ class Receipt:
     ``not_searched``: why a part could not be searched, where the rest was, ``level``: for want of which proof;
     ``uncounted``: why the counts cannot be known; ``unattributed``: rows with numbers that may be anybody's,
     ``written_by_others``: by third persons, beside theirs; ``narrowed``: their own dates leave out what is theirs;
-    ``categories``: all searched, ``searched_by``: by what. ``identities`` and ``records`` go to the vault.
+    ``kept``: what is kept by rules of the policy; ``categories``: all searched, ``searched_by``: by what.
+    ``identities`` and ``records`` go to the vault.
     """
 
     task_id: UUID
@@ -120,6 +121,7 @@ class Receipt:
     by_category: Mapping[str, int] = field(default_factory=dict)
     ground: str | None = None
     until: date | None = None
+    kept: tuple[Kept, ...] | None = None
     reference: str | None = None
     not_searched: Unsearched | None = None
     level: Level | None = None

@@ -11,6 +11,7 @@ from typing import Self
 from shared.domain.clock import Clock
 from shared.domain.errors import Fault, Misconfigured, all_of, of_variable
 from shared.domain.operations import Operation, Stages
+from shared.domain.policy import Policy, read_policy
 from shared.domain.proofs import ProofPolicy, proof_policy
 from shared.downstreams.accounts import speaking_of
 from shared.downstreams.bus.adapter import BusAdapter, Publish
@@ -38,6 +39,7 @@ class Wiring:
     publish: Publish
     token_key: bytes = field(repr=False)
     uploads: Uploads = field(default_factory=NoUploads)
+    policy: Policy = field(default_factory=read_policy)
 
 
 class Downstreams:

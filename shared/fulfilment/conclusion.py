@@ -18,7 +18,7 @@ from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
-from shared.fulfilment import queue, repairs, reports
+from shared.fulfilment import grounds, queue, repairs, reports
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
@@ -64,6 +64,8 @@ class Conclusions:
         """
         async with self.unit_of_work.begin() as tx:
             results = await _unless_shredded(tx, claims, results)
+            if self.operation is Operation.ERASE:
+                results = grounds.all_by_rule(tx.policy, tx.now, self.system, claims, results, held)
             conclusions = [
                 _observed(c, r, tx.now) or self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)
             ]

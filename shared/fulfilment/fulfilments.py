@@ -109,6 +109,8 @@ class Fulfilments:
                 tasks += self._observing(tx, fulfilment_id, new, stages, known)
             if not repair:
                 detail: dict[str, JsonValue] = {"operation": new.operation, "stages": named(stages)}
+                if new.operation in ANSWERING:
+                    detail["policy"] = tx.policy.version
                 tx.log_evidence(new.request_id, "fulfilment.opened", detail)
         await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=FULFILMENT)
         await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)

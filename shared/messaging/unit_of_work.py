@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from shared.domain.clock import Clock
 from shared.domain.events import Event
+from shared.domain.policy import Policy, read_policy
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
 from shared.messaging import outbox
@@ -31,6 +32,7 @@ class UnitOfWork:
         self.service = factory.service
         self.now = factory.clock.now()
         self.vault = factory.vault
+        self.policy = factory.policy
         self.traces: dict[UUID, str | None] = {}
         self._relay = factory.relay_wakeup
         self._messages: list[Message] = []
@@ -84,6 +86,7 @@ class UnitOfWorkFactory:
     service: ServiceName
     clock: Clock
     vault: Vault
+    policy: Policy = field(default_factory=read_policy)
     relay_wakeup: Wakeup = field(default_factory=Wakeup, init=False)
 
     @asynccontextmanager

@@ -241,5 +241,6 @@ class Settings(Groups):
     http: HttpSettings
     vault: VaultSettings
     work: WorkSettings
+    policy: PolicySettings
     telemetry: TelemetrySettings
     process: ProcessSettings

@@ -15,6 +15,7 @@ from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.policy import signed_policy
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 NUMBER = Identity(PHONE, "+442079460000", source="crm")
@@ -84,6 +85,7 @@ async def test_two_persons_end_a_part_of_which_nobody_can_look_any_more_and_lett
     assert TOLD not in str(evidence) + str(await intake.published())
     made = [entry["detail"] for entry in evidence if entry["action"] == "decision.made"][-1]
     assert (made["decision"], made["reason"], "proposed_by" in made) == ("end_part", "SYSTEM_DESTROYED", True)
+    assert made["policy"] == signed_policy().version
 
 
 async def test_only_what_is_missing_because_its_system_was_retired_is_ended_so_and_by_the_privacy_team_alone(

@@ -112,5 +112,8 @@ def _of_categories(policy: Policy) -> Iterator[str]:
     limited = {each.category for each in policy.ceilings.values()}
     for name in sorted(policy.categories.keys() - limited):
         yield f"categories.{name} has no ceiling: nothing but an erasure removes it"
+    for name, rule in policy.rules.items():
+        if rule.category and name not in policy.categories[rule.category].kept_by:
+            yield f"rules.{name} keeps nothing: categories.{rule.category}.kept_by does not name it"
     if not policy.recipients:
         yield "no recipient is declared: people are told that there is none"

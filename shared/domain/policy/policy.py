@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -79,6 +80,19 @@ class Policy(Data):
     def rule(self, name: str) -> Rule | None:
         """The rule of that name; None: a word that the policy maps to none."""
         return self.rules.get(name)
+
+    def rule_told_as(self, word: str | None) -> str | None:
+        """The rule that a system means by a word of its own; None: the policy maps it to none."""
+        return self._told_as.get(word or "")
+
+    @cached_property
+    def _told_as(self) -> Mapping[str, str]:
+        told = {word: name for name, rule in self.rules.items() for word in rule.told_as}
+        return told | {name: name for name in self.rules}
+
+    def today(self, now: datetime) -> date:
+        """The day that it is where the controller is."""
+        return now.astimezone(ZoneInfo(self.controller.zone)).date()
 
     def zone_of(self, rule: Rule | Ceiling) -> str:
         """Where the days of a rule are counted."""
@@ -154,8 +168,9 @@ class Policy(Data):
                 if rule.category is not None and rule.category not in categories:
                     yield Disagreement((table, name, "category"), f"{rule.category} is no category; declare it")
         for name, rule in self.rules.items():
-            if rule.category and rule.category in categories and name not in categories[rule.category].kept_by:
-                yield Disagreement(("rules", name), f"keeps nothing: name it in categories.{rule.category}.kept_by")
+            for word in sorted(rule.told_as):
+                if (other := self._told_as[word]) != name:
+                    yield Disagreement(("rules", name, "told_as"), f"{word} means {other} as well: name it once")
             for ceiling, limit in self.ceilings.items():
                 same = (limit.category, limit.anchor) == (rule.category, rule.anchor) and limit.jurisdiction is None
                 if same and rule.period and limit.period.about_days < rule.period.about_days:

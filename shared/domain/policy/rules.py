@@ -59,7 +59,8 @@ class Rule(Signed):
 
     ``period`` counts from the ``anchor``, a day or an instant of each record; a rule without one keeps for as long as
     the state lasts that ``lasts_while`` names. ``jurisdiction``: of the law that it comes from, or else of the company.
-    ``zone``: where the day of an instant is counted; without one, where the controller is.
+    ``zone``: where the day of an instant is counted; without one, where the controller is. ``told_as``: in which words
+    systems of other teams say that they keep by it, besides its name.
     """
 
     category: Word | None = None
@@ -72,6 +73,7 @@ class Rule(Signed):
     zone: Zone | None = None
     legal_source: Words
     ground: Ground
+    told_as: frozenset[Word] = frozenset()
 
     def is_legal_obligation(self, country: str | None) -> bool:
         """Whether a letter to that country may say "legal obligation": it is by Union or Member State law (REQ-R1)."""

@@ -34,6 +34,7 @@ from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import Vault
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
+from tests.fixtures.policy import signed_policy
 
 POLICY = read_policy()
 ARRIVED = datetime(2026, 3, 5, 9, tzinfo=UTC)  # due Saturday 4 April, by law Tuesday 7 April
@@ -227,4 +228,6 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 @pytest.fixture
 def deadline(pool: asyncpg.Pool, clock: SetClock, keys: Keyring) -> Harness:
     """The service, with a system for tickets and a CRM."""
-    return Harness(UnitOfWorkFactory(pool, ServiceName.DEADLINE, clock, Vault(keys)), Fulfilments(PLANS), clock)
+    return Harness(
+        UnitOfWorkFactory(pool, ServiceName.DEADLINE, clock, Vault(keys), signed_policy()), Fulfilments(PLANS), clock
+    )

@@ -1,0 +1,54 @@
+"""What a system keeps is kept by a rule of ours, never by its own word (Art. 17(3), 6(3)); pure.
+
+A word that the policy maps to no signed rule is a person's task, and the data stay until it is decided. What our own
+adapters keep they keep by rule, and say so in ``kept``; what a legal hold covers, our own people have decided.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from uuid import UUID
+
+from shared.domain.errors import GroundInvalid
+from shared.domain.holds import LEGAL_HOLD, Hold
+from shared.domain.operations import Kept, TaskOutcome
+from shared.domain.policy import Policy
+from shared.downstreams.contract import Receipt, Result
+from shared.fulfilment.queue import Claim
+
+
+def all_by_rule(
+    policy: Policy,
+    now: datetime,
+    system: str,
+    claims: Sequence[Claim],
+    results: Sequence[Result],
+    held: Mapping[UUID, Hold],
+) -> list[Result]:
+    """The results of erasures, each ground a rule of ours; ``held``: by subject, the holds that cover their data."""
+    today = policy.today(now)
+    return [
+        result if _is_held(result, claim, held) else by_rule(policy, today, system, result)
+        for claim, result in zip(claims, results, strict=True)
+    ]
+
+
+def by_rule(policy: Policy, today: date, system: str, result: Result) -> Result:
+    """The same with the rule that its ground means; ``GroundInvalid`` where there is none, or none that is signed."""
+    if not isinstance(result, Receipt) or result.outcome is not TaskOutcome.RETAINED or result.kept:
+        return result
+    name = policy.rule_told_as(result.ground)
+    if name is None:
+        word = result.ground
+        said = f"because of {word}, which is no rule of the policy" if word else "and does not say why"
+        return GroundInvalid(f"{system} keeps data {said}: they stay; declare its word in told_as of a rule, or decide")
+    rule = policy.rules[name]
+    if not rule.signed(today):
+        return GroundInvalid(f"{system} keeps data by {name}, which has no valid sign-off: have it signed, or decide")
+    rows = result.remaining or result.found
+    kept = Kept(category=rule.category, rule=name, count=rows, first=result.until, last=result.until)
+    return replace(result, ground=name, kept=(kept,))
+
+
+def _is_held(result: Result, claim: Claim, held: Mapping[UUID, Hold]) -> bool:
+    return isinstance(result, Receipt) and result.ground == LEGAL_HOLD and claim.subject_ref in held
