@@ -11,7 +11,7 @@ from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
 from services.intake.summed import summed
 from services.intake.told_of_forwarding import NOT_OURS, of_the_other_part
-from services.intake.told_of_kept import of_kept_for_the_rest
+from services.intake.told_of_kept import because, of_kept_for_the_rest
 from services.intake.told_of_package import instead_of_ready, of_package
 from services.intake.told_of_restriction import RESTRICTED, but_not, of_restriction, restricted
 from services.intake.told_of_search import not_searched
@@ -234,13 +234,13 @@ def _of_kept(task: TaskReport) -> str | None:
     match task.outcome:
         case TaskOutcome.RETAINED:
             then = "after that day" if until else "as soon as that no longer applies"
-            return f"Kept in {task.system}{until} because of: {ground}; it is to be erased {then}."
+            return f"Kept in {task.system}{until} {because(task)}; it is to be erased {then}."
         case TaskOutcome.NO_LONGER_HELD if deferrals.is_out_of_reach(task):
             return f"We could not look in {task.system}, which is no longer in use: {ground}. Our letter says more."
         case TaskOutcome.ERASED | TaskOutcome.NO_MATCH if until:
-            return f"What {task.system} had to keep{until} because of: {ground}, has been erased."
+            return f"What {task.system} had to keep{until} {because(task)}, has been erased."
         case TaskOutcome.ERASED if ground:
-            return f"What {task.system} had to keep because of: {ground}, has been erased."
+            return f"What {task.system} had to keep {because(task)}, has been erased."
         case _:
             return None
 

@@ -12,13 +12,15 @@ from shared.storage import certificate
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
 
+CLAIMS = "because the data are needed to establish, exercise or defend legal claims"
+TAX = "because contracts and invoices are needed for tax purposes and to defend legal claims"
 KEPT_ANSWER = (
-    "Your request was fulfilled in part. Kept in archive because of: legal hold; it is to be erased as soon as that no"
-    " longer applies. Kept in billing until 30 September 2027 because of: tax law; it is to be erased after that day."
+    f"Your request was fulfilled in part. Kept in archive {CLAIMS}; it is to be erased as soon as that no longer applies."
+    f" Kept in billing until 30 September 2027 {TAX}; it is to be erased after that day."
 )
 ERASED_ANSWER = (
-    "Your request was fulfilled in part. What archive had to keep because of: legal hold, has been erased."
-    " What billing had to keep until 30 September 2027 because of: tax law, has been erased."
+    f"Your request was fulfilled in part. What archive had to keep {CLAIMS}, has been erased."
+    f" What billing had to keep until 30 September 2027 {TAX}, has been erased."
 )
 
 
