@@ -15,8 +15,8 @@ from tests.fixtures.intake import Intake, id_of
 CLAIMS = "because the data are needed to establish, exercise or defend legal claims"
 TAX = "because contracts and invoices are needed for tax purposes and to defend legal claims"
 KEPT_ANSWER = (
-    f"Your request was fulfilled in part. Kept in archive {CLAIMS}; it is to be erased as soon as that no longer applies."
-    f" Kept in billing until 30 September 2027 {TAX}; it is to be erased after that day."
+    f"Your request was fulfilled in part. Kept in archive {CLAIMS}; it is to be erased as soon as that no"
+    f" longer applies. Kept in billing until 30 September 2027 {TAX}; it is to be erased after that day."
 )
 ERASED_ANSWER = (
     f"Your request was fulfilled in part. What archive had to keep {CLAIMS}, has been erased."
