@@ -1,13 +1,11 @@
 """What is told of what a system keeps, by a rule or for now, since the rest can only be found by it; pure."""
 
 from collections.abc import Iterator
-from functools import cache
 
 from services.intake import deferrals
 from services.intake.stored_request import StoredRequest
 from shared.domain.operations import TaskReport, Unsearched
-from shared.domain.policy import Policy
-from shared.runtime.settings import PolicySettings
+from shared.domain.policy import read_policy
 
 _LEFT_OUT = frozenset({Unsearched.NUMBER_NOT_VOUCHED_FOR, Unsearched.NUMBER_WITHOUT_PERIOD})
 """Why something was not searched that is not asked for by whoever leaves the number out."""
@@ -32,10 +30,6 @@ def of_kept_for_the_rest(request: StoredRequest) -> Iterator[str]:
 
 def because(task: TaskReport) -> str:
     """Why a system keeps data, or kept them, in the words of the rule; in its own word where the policy knows none."""
-    rule = _policy().rule_told_as(task.ground)
-    return f"because {_policy().rules[rule].words}" if rule else f"because of: {(task.ground or '').replace('_', ' ')}"
-
-
-@cache
-def _policy() -> Policy:
-    return PolicySettings().read_processing()
+    policy = read_policy()
+    rule = policy.rule_told_as(task.ground)
+    return f"because {policy.rules[rule].words}" if rule else f"because of: {(task.ground or '').replace('_', ' ')}"
