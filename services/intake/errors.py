@@ -113,5 +113,9 @@ class SubjectUsed(EventRefused):
     """The subject token was good for one event, which was handled."""
 
 
+class EventIdReused(EventRefused):
+    """Another event came under its id from its source: one of them was worked, and this one is not."""
+
+
 class SubjectOfAnother(EventRefused):
     """The subject token is another service's."""

@@ -52,6 +52,7 @@ DsrError
 │   ├── MalformedEvent        it cannot be read: which field is wrong
 │   ├── NotDeclared           the file of emitters does not let it say that
 │   ├── SubjectUnknown, SubjectExpired, SubjectUsed, SubjectOfAnother      its subject token is good for nothing
+│   ├── EventIdReused         its source has sent another event under its id
 │   ├── SubjectUnfit          the identities behind the token are not those that it needs
 │   └── UnknownPurpose        consent was withdrawn for a purpose that is not worked as yet
 ├── RegisterUnfilled          a number is told of, and nobody has filled the register

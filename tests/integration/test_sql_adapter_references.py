@@ -18,7 +18,8 @@ ERASE = Operation.ERASE
 SCHEMA = """
 CREATE TABLE account (id int PRIMARY KEY, email text, main_contact int);
 CREATE TABLE contact (id int PRIMARY KEY, account_id int NOT NULL, name text);
-CREATE TABLE letter (id int PRIMARY KEY, account_id int REFERENCES account ON DELETE CASCADE, sender text);
+CREATE TABLE letter (id int PRIMARY KEY, account_id int REFERENCES account ON DELETE CASCADE, sender text,
+    answers int);
 INSERT INTO account VALUES (1, 'anna@example.org', 11), (2, 'boris@example.org', 12);
 INSERT INTO contact VALUES (11, 1, 'Anna'), (12, 2, 'Boris'), (13, 1, 'Ann');
 INSERT INTO letter VALUES (1, 1, 'anna@example.org'), (2, 2, 'boris@example.org');
@@ -39,7 +40,11 @@ columns = { id = { class = "T" }, account_id = { class = "T" }, name = { class =
 [tables.letter]
 category = "letter"
 primary_key = ["id"]
-columns = { id = { class = "T" }, account_id = { class = "T" }, sender = { class = "A", identity = "email" } }
+[tables.letter.columns]
+id = { class = "T" }
+account_id = { class = "T" }
+answers = { class = "T" }
+sender = { class = "A", identity = "email" }
 """
 LEFT = "SELECT 'a' || id FROM account UNION SELECT 'c' || id FROM contact UNION SELECT 'l' || id FROM letter ORDER BY 1"
 
@@ -80,6 +85,21 @@ async def test_a_letter_of_somebody_else_that_hangs_on_the_subjects_account_is_n
     assert isinstance(refused, ForeignHit)
     assert "1 rows of letter refer to rows of the subject in account" in str(refused)
     assert await ask(dsn, LEFT) == before
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "NO ACTION"])
+async def test_what_hangs_on_a_row_in_the_same_table_goes_only_if_it_is_the_subjects(
+    accounts: SqlEngine, dsn: str, action: str
+) -> None:
+    await ask(dsn, f"ALTER TABLE letter ADD FOREIGN KEY (answers) REFERENCES letter ON DELETE {action}")
+    await ask(dsn, "INSERT INTO letter VALUES (3, NULL, 'anna@example.org', 1), (4, NULL, 'boris@example.org', 3)")
+    before = await ask(dsn, LEFT)
+    refused = await accounts.one(task(ERASE, ANNA))
+    assert isinstance(refused, ForeignHit)
+    assert "1 rows of letter refer to rows of the subject in letter" in str(refused)
+    assert await ask(dsn, LEFT) == before
+    await ask(dsn, "UPDATE letter SET answers = NULL WHERE id = 4")
+    assert (await accounts.receipt(task(ERASE, ANNA))).by_category == {"account": 1, "contact": 2, "letter": 2}
 
 
 async def test_a_table_that_refers_to_a_declared_one_and_is_not_declared_is_named_before_anything_is_done(

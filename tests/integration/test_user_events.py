@@ -76,15 +76,29 @@ async def test_consent_to_another_purpose_is_set_aside_by_name(selfcare: Told) -
 
 
 async def test_both_content_modes_are_heard_and_a_repeat_of_either_is_absorbed(selfcare: Told) -> None:
-    tokens = [await selfcare.post(subject={"email": f"ada.{n}@example.org"}) for n in range(2)]
+    token = await selfcare.post(subject=ADA)
     records = [
-        mode("selfcare", "user.requested.access", {"subject": token}, "7-of-today")
-        for mode, token in zip((binary, structured), tokens, strict=True)
+        mode("selfcare", "user.requested.access", {"subject": token}, "7-of-today") for mode in (binary, structured)
     ]
     await selfcare.hears(records[0], records[0])
     await selfcare.hears(*records)  # the same id again, in the other mode: it is the same event
-    assert [(await selfcare.view(token)).status_code for token in tokens] == [200, 404]
+    assert (await selfcare.view(token)).status_code == 200
     assert await selfcare.set_aside() == []
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_another_event_under_an_id_that_was_used_is_set_aside_and_that_of_another_source_is_worked(
+    selfcare: Told, *, together: bool
+) -> None:
+    tokens = [await selfcare.post(subject={"email": f"ada.{n}@example.org"}) for n in range(3)]
+    first, second, third = (
+        binary("selfcare", "user.requested.access", {"subject": token}, "42", ce_source=f"/selfcare/{source}")
+        for token, source in zip(tokens, ("es", "es", "de"), strict=True)
+    )
+    for batch in ([first, second, third],) if together else ([first], [second], [third]):
+        await selfcare.hears(*batch)
+    assert [(await selfcare.view(token)).status_code for token in tokens] == [200, 404, 200]
+    assert [name for name, _ in await selfcare.set_aside()] == ["event_id_reused"]
 
 
 async def test_the_same_event_id_from_another_emitter_is_another_event(

@@ -27,10 +27,12 @@ _MOST_FAULTS = 10
 class Envelope:
     """A user event of a type that we know.
 
-    ``event_id``: made of the topic and the event's own id, which is unique within its source alone.
+    ``event_id``: made of the topic, the source and the event's own id, which is unique within its source alone
+    (CloudEvents 1.0, ``id``). ``content_id``: made of that, its type and whom it is about, which a repeat has too.
     """
 
     event_id: UUID
+    content_id: UUID
     type: str
     event: Asked | Told
     traceparent: str | None
@@ -63,9 +65,9 @@ def read(record: Message) -> Envelope | None:
         event = kind.model_validate(data)
     except ValidationError as error:
         raise MalformedEvent(_faults(error)) from None
-    return Envelope(
-        uuid5(_IDS, f"{record.topic}\0{attributes['id']}"), attributes["type"], event, record.headers.get("traceparent")
-    )
+    event_id = uuid5(_IDS, "\0".join((record.topic, attributes["source"], attributes["id"])))
+    content_id = uuid5(event_id, f"{attributes['type']}\0{event.subject}")
+    return Envelope(event_id, content_id, attributes["type"], event, record.headers.get("traceparent"))
 
 
 def _binary(record: Message, content_type: str) -> tuple[dict[str, Any], Any]:

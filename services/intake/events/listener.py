@@ -12,7 +12,7 @@ from functools import partial
 from uuid import UUID
 
 from services.intake import subjects
-from services.intake.errors import MalformedEvent, NotDeclared, SubjectUsed, TooManyCalls
+from services.intake.errors import EventIdReused, MalformedEvent, NotDeclared, SubjectUsed, TooManyCalls
 from services.intake.events import envelope
 from services.intake.events.asking import submission
 from services.intake.events.envelope import Envelope
@@ -87,8 +87,7 @@ class UserEvents(BatchDispatcher):
         read = [envelope.read(record) for record in records]
         known = [each for each in read if each is not None]
         tx.after_commit(lambda: self._count([UNKNOWN] * (len(read) - len(known)), "ignored"))
-        fresh = await inbox.fresh(tx.connection, [each.event_id for each in known], tx.now)
-        new = list({each.event_id: each for each in known if each.event_id in fresh}.values())
+        new = await _new(known, tx)
         if not new:
             return
         for each in new:
@@ -139,3 +138,18 @@ class UserEvents(BatchDispatcher):
             return False
         bare = replace(record, key=b"", value=b"", headers={}) if isinstance(error, MalformedEvent) else record
         return await super()._set_aside(bare, error)
+
+
+async def _new(events: Sequence[Envelope], tx: UnitOfWork) -> list[Envelope]:
+    """Those that were not heard before, each once.
+
+    Raises:
+        EventIdReused: another event had the id of one of them
+    """
+    ids = {each.event_id: each.content_id for each in reversed(events)}  # of several with an id the first counts
+    fresh = await inbox.fresh(tx.connection, [*ids, *{each.content_id for each in events}], tx.now)
+    if any(each.content_id in fresh and ids[each.event_id] != each.content_id for each in events) or any(
+        content_id in fresh and event_id not in fresh for event_id, content_id in ids.items()
+    ):
+        raise EventIdReused("its source has sent another event under this id: send it again under an id of its own")
+    return list({each.event_id: each for each in events if each.event_id in fresh}.values())

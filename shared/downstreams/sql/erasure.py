@@ -203,7 +203,7 @@ class Erasure:
     async def _refuse_tied(self, table: Statements, batch: Sequence[Task], rows: str, *arguments: Any) -> None:
         """Refuses to delete rows to which others refer that are nobody's of the batch: they would go too, or stay."""
         for key in self._references.to(table.name):
-            if tied := await self._connection.fetchval(key.still(rows), *arguments):
+            if tied := await self._connection.fetchval(key.still(rows, table.table.primary_key), *arguments):
                 if len(batch) > 1:
                     raise _RolledBack(*([task] for task in batch))
                 child = key.child or key.place[1]

@@ -56,14 +56,20 @@ class Reference:
     def source(self) -> str:
         return f"{quoted(self.place[0])}.{quoted(self.place[1])}"
 
-    def still(self, parents: str) -> str:
-        """How many rows refer to some rows of the parent, which are a relation ``t`` and a condition."""
+    def still(self, parents: str, primary_key: Sequence[str]) -> str:
+        """How many rows refer to some rows of the parent, which are a relation ``t`` and a condition.
+
+        Of a table that refers to itself those among them do not count, by its primary key: they go as well.
+        """
         pairs = [*zip(self.columns, self.to, strict=True)]
         each = (f"c.{quoted(a)} = ANY(ARRAY(SELECT t.{quoted(b)} FROM {parents}))" for a, b in pairs)
         near, far = (
             ", ".join(f"{alias}.{quoted(n)}" for n in names) for alias, names in (("c", self.columns), ("t", self.to))
         )
         exact = f" AND ({near}) IN (SELECT {far} FROM {parents})" if len(pairs) > 1 else ""
+        if self.child == self.parent:
+            own, going = (", ".join(f"{alias}.{quoted(n)}" for n in primary_key) for alias in "ct")
+            exact += f" AND ({own}) NOT IN (SELECT {going} FROM {parents})"
         return f"SELECT count(*) FROM {self.source} c WHERE {' AND '.join(each)}{exact}"
 
 
@@ -80,8 +86,8 @@ class References:
     """Of rows that go, emptied before, where nothing is deferrable."""
 
     def to(self, parent: str) -> Sequence[Reference]:
-        """What keeps a row of that table, or would go with it: from other tables, once theirs is gone."""
-        binding = (key for key in self.keys if key.parent == parent and key.child != parent and not key.lets_go)
+        """What keeps a row of that table, or would go with it: from others once theirs is gone, or itself."""
+        binding = (key for key in self.keys if key.parent == parent and not key.lets_go)
         return [key for key in binding if key not in self.deferred]
 
     def refuse_undeclared(self, dataset: str) -> None:
