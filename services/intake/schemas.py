@@ -14,6 +14,7 @@ from pydantic import (
 
 from shared.domain.identities import (
     LONGEST_ACCOUNT,
+    LONGEST_CLIENT_ID,
     LONGEST_EMAIL,
     LONGEST_NAME,
     LONGEST_NUMBER,
@@ -48,6 +49,10 @@ AccountId = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ACCOUNT, pattern=ONE_LINE),
     NFC,
 ]
+ClientId = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_CLIENT_ID, pattern=ONE_LINE),
+]
 SipUri = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_SIP_URI, pattern=ONE_LINE),
@@ -64,7 +69,9 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-IdentityField = Annotated[str, StringConstraints(pattern=r"^(email|account_id|sip_uri|(phones|sip_uris)\.\d{1,3})$")]
+IdentityField = Annotated[
+    str, StringConstraints(pattern=r"^(email|account_id|client_id|sip_uri|(phones|sip_uris)\.\d{1,3})$")
+]
 Method = Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]
 
 
@@ -115,6 +122,16 @@ class SipUser(Assigned):
     address: SipUri = Field(description="the user, or the extension, with its domain: `1001@sip.example.com`")
 
 
+_SINGLE = (
+    IdentityType.EMAIL,
+    IdentityType.ACCOUNT_ID,
+    IdentityType.CLIENT_ID,
+    IdentityType.SIP_URI,
+    IdentityType.NAME,
+)
+"""Of which there is one."""
+
+
 class DataSubject(Strict):
     """Who the request is about, in the requester's words; at least one identity that a system can be searched by."""
 
@@ -122,6 +139,10 @@ class DataSubject(Strict):
     email: Email | None = None
     phones: Annotated[tuple[PhoneNumber, ...], Field(max_length=50)] = ()
     account_id: AccountId | None = None
+    client_id: ClientId | None = Field(
+        default=None,
+        description="what the website keeps in the subject's browser: it finds visits without sign-in",
+    )
     sip_uri: SipUri | None = Field(default=None, description="short for one of `sip_uris`, of all time")
     sip_uris: Annotated[tuple[SipUser, ...], Field(max_length=50)] = ()
     country: Country | None = Field(
@@ -132,10 +153,10 @@ class DataSubject(Strict):
     def _somebody(self) -> Self:
         if self.sip_uri and self.sip_uris:
             raise ValueError("give sip_uri or sip_uris, and not both")
-        if not (self.email or self.phones or self.account_id or self.sip_uri or self.sip_uris):
+        if not (self.email or self.phones or self.account_id or self.client_id or self.sip_uri or self.sip_uris):
             raise ValueError(
-                "give at least one of email, phones, account_id, sip_uri, sip_uris: a name alone finds nobody for"
-                " certain"
+                "give at least one of email, phones, account_id, client_id, sip_uri, sip_uris: a name alone finds"
+                " nobody for certain"
             )
         return self
 
@@ -145,7 +166,7 @@ class DataSubject(Strict):
         Raises:
             MalformedIdentity: a value cannot be one of its type; names its field
         """
-        for kind in (IdentityType.EMAIL, IdentityType.ACCOUNT_ID, IdentityType.SIP_URI, IdentityType.NAME):
+        for kind in _SINGLE:
             if value := getattr(self, kind):
                 yield Identity(kind, _normalised(kind, value, None, kind))
         numbers: dict[Identity, None] = {}

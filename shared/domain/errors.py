@@ -35,6 +35,7 @@ DsrError
 ├── BusAway                   the broker did not acknowledge in time; sent again later
 ├── MessageRefused            the broker refuses a message for good; it is parked
 ├── TooMuchLost               a reading would take more from the register of assignments than is believed
+├── SweepStopped              the nightly sweep is not to go on: its process ends, or another has its turn
 ├── TurnLost                  another process does for all what this one did
 ├── Stalled                   a consumer stands still; a new one takes its place
 ├── Unreadable                a record from the bus that cannot be read, or is too large; it is stepped over

@@ -24,6 +24,7 @@ class IdentityType(StrEnum):
     PHONE = "phone"
     ACCOUNT_ID = "account_id"
     SIP_URI = "sip_uri"
+    CLIENT_ID = "client_id"  # what a website keeps in a browser
     NAME = "name"  # never searched by alone: only to re-check a hit
 
 
@@ -73,6 +74,7 @@ _DIALLED = re.compile(r"[0-9+().\-/ \u00a0\u2000-\u200a\u202f\u3000]+")
 LONGEST = 500
 """Characters of any identity, in whatever spelling: nothing longer is looked at."""
 LONGEST_EMAIL, LONGEST_NAME, LONGEST_ACCOUNT, LONGEST_NUMBER, LONGEST_SIP_URI = 254, 200, 128, 32, 255
+LONGEST_CLIENT_ID = 128
 _LONGEST_LOCAL_PART = 64
 _CALLING_CODE_DIGITS = 3
 _KINDS: Callable[[PhoneMetadata], tuple[PhoneNumberDesc | None, ...]] = attrgetter(
@@ -200,6 +202,13 @@ def _account_id(raw: str, _region: str | None) -> str:
     return value
 
 
+def _client_id(raw: str, _region: str | None) -> str:
+    value = raw.strip()
+    if not re.fullmatch(rf"[A-Za-z0-9._\-]{{16,{LONGEST_CLIENT_ID}}}", value):  # a short one could be guessed
+        raise MalformedIdentity("not a client id of a browser: 16 letters, digits, . _ - or more")
+    return value
+
+
 def _name(raw: str, _region: str | None) -> str:
     value = " ".join(raw.split())
     if not value or len(value) > LONGEST_NAME or not value.isprintable():
@@ -212,5 +221,6 @@ _NORMALISERS: Mapping[IdentityType, Callable[[str, str | None], str]] = {
     IdentityType.PHONE: _phone,
     IdentityType.SIP_URI: _sip_uri,
     IdentityType.ACCOUNT_ID: _account_id,
+    IdentityType.CLIENT_ID: _client_id,
     IdentityType.NAME: _name,
 }

@@ -62,7 +62,7 @@ def checked(folder: Path, text: str = WRONG, dataset: str = ORDERS, **environmen
 def test_every_mistake_of_every_file_is_told_at_once_with_its_line_and_what_to_write(tmp_path: Path) -> None:
     orders, shop, helpdesk = checked(tmp_path)
     assert [(each.line, each.place, each.says) for each in orders.faults[:2]] == [
-        (5, "[orders]", "needs.0: Input should be 'email', 'phone', 'account_id', 'sip_uri' or 'name'"),
+        (5, "[orders]", "needs.0: Input should be 'email', 'phone', 'account_id', 'sip_uri', 'client_id' or 'name'"),
         (6, "[orders]", "max_row is not a key here; write max_rows"),
     ]
     assert [(Path(each.file).name, each.line, each.place, each.says) for each in shop.faults] == [

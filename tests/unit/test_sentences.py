@@ -21,6 +21,7 @@ OURS = {
         "self._system self.system self._name self._session.system self._store.system self._downstream.name"
         " system session.system task.system tracker.system step.system name"
         " dataset.name table.name tables self._domain self._settings.format self._sign_in self._names type_"
+        " self.table.name due.table self.anchor.column self.due.anchor"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
         "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED"

@@ -59,6 +59,18 @@ class Call(NamedTuple):
     pai: str | None
 
 
+class Visit(NamedTuple):
+    """Something that was done on the website; ``client_id``: of the browser, ``account_id``: of who was signed in."""
+
+    occurred_at: datetime
+    client_id: str
+    account_id: str | None
+    kind: str
+    page: str
+    country: str
+    device: str
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A file that came with a ticket."""
@@ -97,3 +109,4 @@ class Size:
     customers: int = 2_400
     calls: int = 300_000
     tickets: int = 5_000
+    visits: int = 20_000

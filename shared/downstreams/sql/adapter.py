@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import replace
 from uuid import UUID
 
-from shared.domain.errors import NotSupported
+from shared.domain.errors import NotSupported, Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
-from shared.downstreams.sql import comparison, inspection, marketing, progress
+from shared.downstreams.sql import comparison, inspection, marketing, progress, sweeping
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
 from shared.downstreams.sql.examination import covered, with_unattributed
@@ -17,12 +17,13 @@ from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.location import locate
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.store import Session, SqlStore
+from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
 
 Work = Callable[[Session, Sequence[Task]], Awaitable[Sequence[Result]]]
 
 
 class SqlAdapter:
-    """Locatable, Exportable, Erasable and Amendable for any PostgreSQL store with a declared dataset."""
+    """Locatable, Exportable, Erasable, Amendable and Sweepable for any PostgreSQL store with a declared dataset."""
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str]) -> None:
         self._store = SqlStore(system, settings, environment)
@@ -117,6 +118,25 @@ class SqlAdapter:
         async with self._store.session(reading=True) as session:
             async for page in marketing.would_get_marketing(session):
                 yield page
+
+    @property
+    def dated(self) -> Sequence[Dated]:
+        """The tables that say from when periods of the policy count in them."""
+        return [
+            Dated(name, table.category, frozenset(table.anchors), table.anonymise is not None)
+            for name, table in self._store.dataset.tables.items()
+            if table.anchors
+        ]
+
+    async def count(self, due: Sequence[Due]) -> Sequence[Counted | Refused]:
+        """How many of its rows are past each of these ceilings."""
+        async with self._store.session() as session:
+            return await sweeping.count(session, due)
+
+    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+        """Let go what is past them."""
+        async with self._store.session() as session:
+            return await sweeping.sweep(session, due, spared, go_on)
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # reading leaves nothing to remember

@@ -31,3 +31,6 @@ CREATE INDEX IF NOT EXISTS missed_calls_dst_user_lost ON missed_calls (time) WHE
 CREATE INDEX IF NOT EXISTS acc_cdrs_served ON acc_cdrs ((lower(served_domain::text) COLLATE "C"));
 CREATE INDEX IF NOT EXISTS acc_served ON acc ((lower(served_domain::text) COLLATE "C"));
 CREATE INDEX IF NOT EXISTS missed_calls_served ON missed_calls ((lower(served_domain::text) COLLATE "C"));
+-- By age alone: the nightly sweep. Of acc_cdrs the partitions are enough.
+CREATE INDEX IF NOT EXISTS acc_time ON acc (time);
+CREATE INDEX IF NOT EXISTS missed_calls_time ON missed_calls (time);

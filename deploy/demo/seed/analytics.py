@@ -1,0 +1,51 @@
+"""The events of the company's website: a PostgreSQL database, partitioned by month."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deploy.demo.company.model import Visit
+from deploy.local import postgres_databases as databases
+from shared.downstreams.sql import schema_for
+from shared.storage.postgres import connected
+
+ROLE = "analytics_privacy"
+_SCHEMA = Path(__file__).parent / "analytics" / "schema.sql"
+_COLUMNS = ("occurred_at", "client_id", "account_id", "kind", "page", "country", "device")
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyticsStore:
+    """The database: ``admin`` owns it, ``privacy`` is our adapter."""
+
+    admin: str
+    privacy: str
+
+    async def seed(self, visits: Iterable[Visit]) -> int:
+        """Fill the store with these events, which are in order of time; how many there are now."""
+        rows = [tuple(visit) for visit in visits]
+        async with connected(self.admin) as connection:
+            if rows:
+                await connection.execute("SELECT add_months_of_events($1, $2)", rows[0][0], rows[-1][0])
+                await connection.copy_records_to_table("event", records=rows, columns=_COLUMNS)
+            await connection.execute("VACUUM (ANALYZE) event")
+        return len(rows)
+
+
+async def create(dsn_admin: str, name: str = "analytics") -> AnalyticsStore:
+    """Make the database with its table and role, once; ``dsn_admin`` may create databases and roles."""
+    admin = await databases.create(dsn_admin, name)
+    password = urlsplit(dsn_admin).password
+    privacy = databases.as_role(admin, ROLE, password)
+    async with connected(admin) as connection:
+        if not await connection.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", ROLE):
+            await connection.execute(f"CREATE ROLE {ROLE} LOGIN NOSUPERUSER NOBYPASSRLS")
+        if password is not None:
+            secret = await connection.fetchval("SELECT quote_literal($1::text)", password)
+            await connection.execute(f"ALTER ROLE {ROLE} PASSWORD {secret}")
+        if await connection.fetchval("SELECT to_regclass('public.event')") is None:
+            async with connection.transaction():
+                await connection.execute(_SCHEMA.read_text(encoding="utf-8"))
+        await connection.execute(schema_for(privacy))
+    return AnalyticsStore(admin, privacy)

@@ -1,0 +1,33 @@
+-- What visitors of the website did, by the client id that their browser keeps; who was signed in then has an account id too.
+CREATE TABLE event (
+    event_id    uuid        NOT NULL DEFAULT gen_random_uuid(),
+    occurred_at timestamptz NOT NULL,
+    client_id   text,
+    account_id  text,
+    kind        text        NOT NULL,
+    page        text,
+    country     text,                   -- of the network address, which itself is not kept
+    device      text,
+    PRIMARY KEY (event_id, occurred_at)
+) PARTITION BY RANGE (occurred_at);
+
+CREATE INDEX event_client ON event (client_id, occurred_at) WHERE client_id IS NOT NULL;
+CREATE INDEX event_account ON event (account_id, occurred_at) WHERE account_id IS NOT NULL;
+
+-- The partitions of the months in which events happened; the website's own job calls this ahead of every month.
+CREATE FUNCTION add_months_of_events(first timestamptz, last timestamptz) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    month timestamp := date_trunc('month', first AT TIME ZONE 'UTC');
+BEGIN
+    WHILE month <= last AT TIME ZONE 'UTC' LOOP
+        EXECUTE format(
+            'CREATE TABLE IF NOT EXISTS %I PARTITION OF event FOR VALUES FROM (%L) TO (%L)', 'event_' || to_char(month, 'YYYY_MM'),
+            month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC');
+        month := month + interval '1 month';
+    END LOOP;
+END
+$$;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON event TO analytics_privacy;

@@ -1,0 +1,169 @@
+"""What is due goes: whole partitions first, then rows, window by window of their age, each in a transaction of its own.
+
+Nothing needs to be noted to go on after a crash: what is gone is no longer due. A window that takes longer than a lock
+may be held is halved; one that goes quickly is followed by a larger one.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+import asyncpg
+
+from shared.domain.errors import Refused
+from shared.downstreams.sql.catalog import DatasetOutdated, refuse_unmapped
+from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.store import Session
+from shared.downstreams.sql.sweeping import partitions
+from shared.downstreams.sql.sweeping.anonymising import anonymise
+from shared.downstreams.sql.sweeping.rows import DueRows, Moment
+from shared.downstreams.sql.sweeping.sparing import spared_keys
+from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
+
+T = TypeVar("T")
+
+# Windows are ranges of one column: a plan for these very values, by whatever way is shortest.
+_BEGUN = """
+SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
+       set_config('enable_seqscan', 'on', true), set_config('enable_nestloop', 'on', true),
+       set_config('plan_cache_mode', 'force_custom_plan', true)
+"""
+# What was never counted is counted now.
+_ROWS = """
+SELECT CASE WHEN bool_and(c.reltuples >= 0) THEN sum(c.reltuples)::bigint END
+FROM pg_partition_tree($1::text::regclass) p JOIN pg_class c ON c.oid = p.relid WHERE p.isleaf
+"""
+_AT_FIRST = 20_000
+"""Rows of the first window, about."""
+_SHORTEST: Mapping[str, timedelta] = {"date": timedelta(days=1)}
+_SHORTEST_BY_DEFAULT = timedelta(seconds=1)
+_AT_LEAST_A_DAY = timedelta(days=1)
+"""Of what is anonymised: the fewer people there are in a window, the more of it is rare."""
+
+
+async def count(session: Session, due: Sequence[Due]) -> list[Counted | Refused]:
+    """How much is due of each, of how many rows."""
+    return [await _each(session, each, partial(_counted, session)) for each in due]
+
+
+async def sweep(session: Session, due: Sequence[Due], spared: Spared, go_on: GoOn) -> list[Swept | Refused]:
+    """Lets each go, those first that refer to others; what became of each, in the order in which they were given."""
+    place = {name: n for n, name in enumerate(session.references.order)}
+    done: dict[Due, Swept | Refused] = {}
+    for each in sorted(due, key=lambda each: place.get(each.table, 0)):
+        done[each] = await _each(session, each, partial(_swept, session, spared, go_on))
+    return [done[each] for each in due]
+
+
+async def _each(session: Session, due: Due, do: Callable[[DueRows], Awaitable[T]]) -> T | Refused:
+    try:
+        return await do(_rows(session, due))
+    except Refused as refused:
+        return refused
+    except asyncpg.ForeignKeyViolationError:
+        return Refused(f"{session.system}: rows of {due.table} that are due are still referred to")
+
+
+def _rows(session: Session, due: Due) -> DueRows:
+    table = _table(session, due.table)
+    if due.then == "anonymise":
+        if table.table.anonymise is None:
+            raise DatasetOutdated(f"{due.table} does not say what becomes of its columns: write anonymise, or delete")
+        refuse_unmapped(table.table, table.name, table.relation, reading=True)
+    return DueRows(table, due, session.references.to(due.table))
+
+
+def _table(session: Session, name: str) -> Statements:
+    return next(table for table in session.tables if table.name == name)
+
+
+async def _counted(session: Session, rows: DueRows) -> Counted:
+    query, *arguments = rows.count()
+    async with session.connection.transaction():
+        await _begin(session, session.settings.timeout_seconds)
+        due = await session.connection.fetchval(query, *arguments)
+        there = await session.connection.fetchval(_ROWS, rows.table.source)
+        if there is None:
+            there = await session.connection.fetchval(f"SELECT count(*) FROM {rows.table.source}")  # noqa: S608  # quoted
+    return Counted(due, max(due, there))
+
+
+async def _swept(session: Session, spared: Spared, go_on: GoOn, rows: DueRows) -> Swept:
+    keys = await spared_keys(session, rows, spared.get(rows.table.table.category, ()))
+    rows = rows.sparing(keys)
+    gone = dropped = 0
+    for partition in await partitions.whole_ones(session.connection, rows):
+        await go_on(0)
+        if (in_it := await partitions.drop(session.connection, rows, partition)) is not None:
+            gone, dropped = gone + in_it, dropped + 1
+            await go_on(in_it)
+    gone += await _Windows(session, rows, go_on).run()
+    return Swept(gone, dropped, len(keys))
+
+
+class _Windows:
+    """The rows of one table, a window of their age at a time."""
+
+    def __init__(self, session: Session, rows: DueRows, go_on: GoOn) -> None:
+        self._session = session
+        self._rows = rows
+        self._go_on = go_on
+        self._anonymise = rows.table.table.anonymise if rows.due.then == "anonymise" else None
+        shortest = _SHORTEST.get(rows.type, _SHORTEST_BY_DEFAULT)
+        self._shortest = max(shortest, _AT_LEAST_A_DAY) if self._anonymise else shortest
+
+    async def run(self) -> int:
+        """How many rows are gone."""
+        query, *arguments = self._rows.first()
+        first = await self._session.connection.fetchrow(query, *arguments)
+        since, due = first or (None, 0)
+        if since is None:
+            return 0
+        before, gone = self._rows.before, 0
+        width = max(self._shortest, _span(since, before) / math.ceil(due / _AT_FIRST))
+        quick, limit = self._session.settings.lock_seconds / 3, self._session.settings.lock_seconds
+        now = asyncio.get_running_loop().time
+        while since < before:
+            await self._go_on(0)
+            until = before if _span(since, before) <= width else since + width
+            began = now()
+            try:
+                done = await self._remove(since, until, limit)
+            except asyncpg.QueryCanceledError:
+                if width <= self._shortest and limit > self._session.settings.lock_seconds:
+                    raise
+                limit = self._session.settings.timeout_seconds if width <= self._shortest else limit
+                width = max(self._shortest, width / 2)
+                continue
+            gone, since, limit = gone + done, until, self._session.settings.lock_seconds
+            width = width * 2 if now() - began < quick else width
+            await self._go_on(done)
+        return gone
+
+    async def _remove(self, since: Moment, until: Moment, limit: float) -> int:
+        if self._anonymise:
+            query, *arguments = anonymise(self._rows, self._anonymise, since, until)
+        else:
+            query, *arguments = self._rows.delete(since, until)
+        async with self._session.connection.transaction():
+            await _begin(self._session, limit)
+            status = await self._session.connection.execute(query, *arguments)
+        return int(status.rpartition(" ")[2])
+
+
+async def _begin(session: Session, limit: float) -> None:
+    limits = (str(max(2, round(limit * seconds))) for seconds in (1000, 500))
+    await session.connection.execute(_BEGUN, *limits)
+
+
+def _span(since: Moment, until: Moment) -> timedelta:
+    return _instant(until) - _instant(since)
+
+
+def _instant(moment: date | datetime) -> datetime:
+    if isinstance(moment, datetime):
+        return moment.replace(tzinfo=None)
+    return datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001  # a day, to subtract from

@@ -1,0 +1,78 @@
+"""What a system must be able to do whose data end by themselves, for everybody: the nightly sweep."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal, Protocol, runtime_checkable
+from zoneinfo import ZoneInfo
+
+from shared.domain.errors import DsrError, Refused
+from shared.downstreams.contract import Task
+
+Then = Literal["delete", "anonymise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A table whose rows have an age: which beginnings they tell, in the policy's words, and whether they can stay."""
+
+    table: str
+    category: str
+    anchors: frozenset[str]
+    anonymises: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What of a table is past a ceiling: each row whose ``anchor`` lies before a local day, which is the first kept."""
+
+    table: str
+    anchor: str
+    then: Then
+    first_kept: date
+    zone: ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many rows are due, of how many in the table (about so many, as the store counts them)."""
+
+    due: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did: rows gone (or without their people now), with ``partitions`` dropped whole; rows ``spared``."""
+
+    gone: int
+    partitions: int
+    spared: int
+
+
+Spared = Mapping[str, Sequence[Task]]
+"""By category, as the system calls it, the tasks of whose subjects the rows stay."""
+
+
+class SweepStopped(DsrError):
+    """The sweep is not to go on: its process ends, or another one has its turn; what is done is done."""
+
+
+GoOn = Callable[[int], Awaitable[None]]
+"""Told after each step how many rows it has removed; raises ``SweepStopped`` where none may follow."""
+
+
+@runtime_checkable
+class Sweepable(Protocol):
+    """Can tell how much of it is past a ceiling, and let that go, whoever it is about (Art. 5(1)(e)).
+
+    ``count`` changes nothing. ``sweep`` works what is due in the order that the system needs, in steps that hold their
+    locks for a bounded time; a repeat goes on where it was stopped. A table that cannot be swept stops no other.
+    """
+
+    @property
+    def dated(self) -> Sequence[Dated]: ...
+
+    async def count(self, due: Sequence[Due]) -> Sequence[Counted | Refused]: ...
+
+    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]: ...

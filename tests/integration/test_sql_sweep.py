@@ -1,0 +1,175 @@
+"""What is past a ceiling goes for everybody: set-wise, in order, whole partitions at once, and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy.demo.company.model import Call
+from deploy.demo.seed.cdr import CdrStore
+from shared.domain.errors import Refused
+from shared.domain.operations import Operation
+from shared.downstreams.sql import schema_for
+from shared.downstreams.sweepable import SweepStopped, Swept
+from shared.storage.postgres import connected
+from tests.fixtures.analytics import counted, due, nothing, sweep
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number
+from tests.fixtures.downstream import task
+
+CALLS = "acc_cdrs"
+BEGINNING = "call_start"
+
+
+async def days(store: CdrStore, table: str = CALLS, column: str = "start_time") -> list[str]:
+    """The days of the rows that are left."""
+    return [row[0] for row in await ask(store.admin, f"SELECT {column}::date::text FROM {table} ORDER BY 1")]
+
+
+async def partitions(store: CdrStore) -> set[str]:
+    """The months that have a partition."""
+    query = "SELECT right(inhrelid::regclass::text, 7) FROM pg_inherits WHERE inhparent = 'acc_cdrs'::regclass"
+    return {row[0] for row in await ask(store.admin, query)}
+
+
+async def test_what_is_past_goes_and_what_is_kept_to_the_day_stays_in_every_table(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    old = [call(ANNA, BORIS, day) for day in ("2024-11-02", "2024-12-01", "2025-01-09")]
+    await cdr_store.seed([*old, call(BORIS, CHIARA, "2025-01-10"), call(ANNA, BORIS, "2026-01-10")])
+    dues = [due(table, BEGINNING, "2025-01-10") for table in (CALLS, "acc", "missed_calls")]
+    assert await counted(calls, dues[0]) == (3, 5)
+    assert await days(cdr_store) == ["2024-11-02", "2024-12-01", "2025-01-09", "2025-01-10", "2026-01-10"]
+    assert await sweep(calls, *dues) == [Swept(3, 2, 0), Swept(3, 0, 0), Swept(0, 0, 0)]
+    assert await days(cdr_store) == await days(cdr_store, "acc", "time") == ["2025-01-10", "2026-01-10"]
+    assert {"2024_11", "2024_12"}.isdisjoint(await partitions(cdr_store))
+    assert "2025_01" in await partitions(cdr_store)
+    assert await sweep(calls, *dues) == [Swept(0, 0, 0)] * 3
+
+
+async def test_the_day_is_that_of_the_rules_zone(cdr_store: CdrStore, calls: SqlEngine) -> None:
+    await cdr_store.seed([replaced(call(ANNA, BORIS, "2025-01-09"), hour) for hour in (14, 16)])
+    assert await sweep(calls, due(CALLS, BEGINNING, "2025-01-10", zone="Asia/Tokyo")) == [Swept(1, 0, 0)]
+    left = await ask(cdr_store.admin, "SELECT extract(hour FROM start_time)::int FROM acc_cdrs")
+    assert left == [(16,)]
+
+
+def replaced(one: Call, hour: int) -> Call:
+    """The same call at another hour of its day."""
+    return one._replace(start=one.start.replace(hour=hour), end=one.end.replace(hour=hour))
+
+
+async def test_whose_rows_are_spared_stay_and_in_their_time_alone(cdr_store: CdrStore, calls: SqlEngine) -> None:
+    """Anna had the number until June, and Chiara has it since."""
+    await cdr_store.seed(
+        [call(ANNA, BORIS, "2024-05-02"), call(BORIS, ANNA, "2024-05-03"), call(ANNA, BORIS, "2024-07-02")]
+    )
+    held = task(Operation.ERASE, number(ANNA, until=at("2024-06-01")))
+    done = await sweep(calls, due(CALLS, BEGINNING, "2025-01-01"), spared={"call_record": [held]})
+    assert done == [Swept(1, 2, 2)]
+    assert await days(cdr_store) == ["2024-05-02", "2024-05-03"]
+    assert "2024_05" in await partitions(cdr_store)
+
+
+async def test_a_held_number_of_which_nobody_says_since_when_keeps_its_rows_of_all_time(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS, "2024-05-02"), call(BORIS, CHIARA, "2024-05-02")])
+    held = task(Operation.ERASE, number(ANNA, since=None))
+    done = await sweep(calls, due(CALLS, BEGINNING, "2025-01-01"), spared={"call_record": [held]})
+    assert done == [Swept(1, 0, 1)]
+    assert await ask(cdr_store.admin, "SELECT caller FROM acc_cdrs") == [(ANNA,)]
+
+
+async def test_what_we_process_for_a_customer_is_not_ours_to_end(cdr_store: CdrStore, calls: SqlEngine) -> None:
+    await cdr_store.seed([call(ANNA, BORIS, "2024-05-02"), call(ANNA, CHIARA, "2024-05-03")])
+    await ask(cdr_store.admin, "UPDATE acc_cdrs SET served_domain = 'sip.acme.example' WHERE callee = $1", CHIARA)
+    assert await counted(calls, due(CALLS, BEGINNING, "2025-01-01")) == (1, 2)
+    assert await sweep(calls, due(CALLS, BEGINNING, "2025-01-01")) == [Swept(1, 0, 0)]
+    assert await ask(cdr_store.admin, "SELECT callee FROM acc_cdrs") == [(CHIARA,)]
+
+
+@pytest.mark.parametrize("settings", [{"lock_seconds": 0.01, "timeout_seconds": 20}], ids=["windows are cut short"])
+async def test_a_sweep_that_is_stopped_has_done_what_it_told_and_goes_on_where_it_was(
+    cdr_store: CdrStore, calls: SqlEngine, settings: Mapping[str, Any]
+) -> None:
+    del settings
+    made = [call(ANNA, BORIS, f"2024-05-{day:02}") for day in range(1, 29)]
+    await cdr_store.seed(made * 100)
+    told: list[int] = []
+
+    async def stops(gone: int) -> None:
+        told.append(gone)
+        if sum(told):
+            raise SweepStopped("another one has the turn")
+
+    one = due(CALLS, BEGINNING, "2024-05-29")
+    with pytest.raises(SweepStopped):
+        await calls.adapter.sweep([one], {}, stops)
+    left = len(await days(cdr_store))
+    assert left == 2_800 - sum(told)
+    assert await sweep(calls, one) == [Swept(left, 0, 0)]
+
+
+async def test_rows_go_before_those_that_they_refer_to_and_what_is_still_referred_to_stays(
+    empty_database: str, tmp_path: Path
+) -> None:
+    async with connected(empty_database) as connection:
+        await connection.execute(ORDERS + schema_for(empty_database))
+    (tmp_path / "orders.toml").write_text(ORDERS_DATASET)
+    async with engine(empty_database, tmp_path / "orders.toml", {}) as orders:
+        dues = [due("purchase", "ordered", "2025-01-01"), due("line", "added", "2025-01-01")]
+        assert await sweep(orders, *dues) == [Swept(1, 0, 0), Swept(1, 0, 0)]
+        assert await ask(empty_database, "SELECT id FROM purchase ORDER BY 1") == [(2,), (3,)]
+
+
+ORDERS = """
+CREATE TABLE purchase (id bigint PRIMARY KEY, email text, ordered date);
+CREATE INDEX ON purchase (email);
+CREATE TABLE line (id bigint PRIMARY KEY, purchase_id bigint REFERENCES purchase ON DELETE CASCADE, added date);
+INSERT INTO purchase VALUES (1, 'a@example.org', '2024-01-01'), (2, 'b@example.org', '2024-01-01'),
+    (3, 'c@example.org', NULL);
+INSERT INTO line VALUES (1, 1, '2024-01-01'), (2, 2, '2026-01-01');
+"""
+ORDERS_DATASET = """
+name = "orders"
+[tables.purchase]
+category = "order"
+primary_key = ["id"]
+anchors = { ordered = { column = "ordered" } }
+columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, ordered = { class = "M" } }
+[tables.line]
+category = "order"
+primary_key = ["id"]
+anchors = { added = { column = "added" } }
+via = [{ table = "purchase", on = { purchase_id = "id" } }]
+columns = { id = { class = "T" }, purchase_id = { class = "T" }, added = { class = "M" } }
+"""
+
+
+async def test_one_table_that_cannot_be_swept_stops_no_other(cdr_store: CdrStore, calls: SqlEngine) -> None:
+    await cdr_store.seed([call(ANNA, BORIS, "2024-05-02"), call(ANNA, BORIS, "2024-05-02", missed=True)])
+    results: Sequence[Swept | Refused] = await sweep(
+        calls, due(CALLS, BEGINNING, "2025-01-01", "anonymise"), due("missed_calls", BEGINNING, "2025-01-01")
+    )
+    refused, swept = results
+    assert isinstance(refused, Refused)
+    assert "does not say what becomes of its columns" in str(refused)
+    assert swept == Swept(1, 0, 0)
+    assert await days(cdr_store) == ["2024-05-02"]
+
+
+async def test_a_row_that_comes_while_a_partition_is_dropped_is_not_dropped_with_it(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    """The function of the store's owner counts once more; it drops nothing but what may be deleted anyway."""
+    await cdr_store.seed([call(ANNA, BORIS, "2024-05-02")])
+    async with connected(cdr_store.privacy) as connection:
+        with pytest.raises(asyncpg.SerializationError):
+            await connection.execute("SELECT dsr_platform.drop_partition('acc_cdrs_2024_05', 0)")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("SELECT dsr_platform.drop_partition('acc', 1)")
+    async with connected(cdr_store.admin) as connection:
+        await connection.execute("DROP FUNCTION dsr_platform.drop_partition")
+    assert await calls.adapter.sweep([due(CALLS, BEGINNING, "2025-01-01")], {}, nothing) == [Swept(1, 0, 0)]
