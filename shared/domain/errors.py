@@ -2,6 +2,7 @@
 
 DsrError
 ├── Unavailable               try again later: the system is away, slow or busy
+│   ├── Collided              somebody else holds a row of a SQL store
 │   ├── Later                 the system says for how long it is to be left alone
 │   └── Overtaken             a later attempt or operation of the request has been at the store
 ├── Refused                   final: a person must look

@@ -1,7 +1,6 @@
 """The systems of the downstreams file, each with the adapter that works it."""
 
 import asyncio
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,7 +25,7 @@ from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.places import Table
 from shared.downstreams.plan import stages
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
-from shared.downstreams.sql import SqlAdapter, SqlSettings
+from shared.downstreams.sql import OfDataset, SqlSettings, adapter_of, is_mariadb
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 
 
@@ -125,14 +124,15 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
         raise Misconfigured(*faults)
     if isinstance(declared.settings, SqlSettings):
         name = declared.settings.dsn_env
-        if not re.match(r"postgres(ql)?://.", wiring.environment[name]):
-            says = f"dsn_env names {name}, which holds no postgresql:// URL; set it to the store's"
-            raise Misconfigured(place.fault(says, "dsn_env"))
+        try:
+            is_mariadb(wiring.environment[name])
+        except Misconfigured as error:
+            raise Misconfigured(place.fault(f"dsn_env names {name}, which {error}", "dsn_env")) from None
     adapter = of_variable(str(place), partial(_adapter, declared, wiring))
     if faults := list(_misfits(place, declared, adapter)):
         raise Misconfigured(*faults)
-    not_held = declared.not_held | (adapter.not_held if isinstance(adapter, SqlAdapter) else frozenset())
-    tenants = adapter.tenants if isinstance(adapter, SqlAdapter | BusAdapter) else frozenset[str]()
+    not_held = declared.not_held | (adapter.not_held if isinstance(adapter, OfDataset) else frozenset())
+    tenants = adapter.tenants if isinstance(adapter, OfDataset | BusAdapter) else frozenset[str]()
     held = declared.categories.union(getattr(adapter, "holds", ()), getattr(adapter, "categories", ()))
     declared = replace(declared, categories=held, needed=policy.needed(held), not_held=not_held, tenants=tenants)
     return replace(declared, adapter=adapter, fingerprint=of_system(declared))
@@ -160,7 +160,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
     name, environment = declared.name, wiring.environment
     match declared.settings:
         case SqlSettings() as settings:
-            return SqlAdapter(name, settings, environment=environment)
+            return adapter_of(name, settings, environment)
         case TrytonSettings() as settings:
             return TrytonAdapter(name, settings, environment=environment)
         case RoundupSettings() as settings:

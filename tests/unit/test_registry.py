@@ -156,7 +156,7 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         ),
         (
             '[calls]\nadapter = "sql"\ndsn_env = "SECRET"\ndataset = "kamailio"\nneeds = ["phone", "sip_uri"]\n',
-            "[calls]: dsn_env names SECRET, which holds no postgresql:// URL; set it to the store's",
+            "[calls]: dsn_env names SECRET, which holds neither a postgresql:// nor a mariadb:// URL; set it to",
         ),
     ],
 )

@@ -19,8 +19,8 @@ from shared.downstreams.http.search import shown
 OURS = {
     "names from the downstreams file, its settings and the datasets": (
         "self._system self.system self._name self._session.system self._store.system self._downstream.name"
-        " system session.system task.system tracker.system step.system name"
-        " dataset.name table.name tables self._domain self._settings.format self._sign_in self._names type_"
+        " ', '.join(bare) system session.system task.system tracker.system step.system name"
+        " dataset.name table.name tables table self._domain self._settings.format self._sign_in self._names type_"
         " self.table.name due.table self.anchor.column self.due.anchor"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
@@ -32,7 +32,7 @@ OURS = {
         "count times erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
         " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
         " records rows remaining status"
-        " still_found tied"
+        " still_found tied len(held)"
     ),
     "what is wrong, in sentences of ours": "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text)",
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
@@ -42,7 +42,7 @@ OURS = {
     "a name in the store's catalogue, a field's name, and a class of its errors": (
         "column min(absent) other.sqlstate ', '.join(names)"
         " each.table.name schema dataset derived[0] key.name key.child key.parent child"
-        " ', '.join(silent)"
+        " ', '.join(silent) engine kind.lower()"
     ),
     "what the declaration of an HTTP interface says of it": (
         "hit.resource find.id find.method find.path where key slot[1] job.within verify.within pages.max pages.next"

@@ -30,7 +30,7 @@ class Way(_Declared):
     """How the system is filled, or swept: one of these, in the system's own way.
 
     ``command``: run without a shell, with the person as JSON on its standard input; it prints how many rows it made,
-    or nothing. ``sql``: statements for a PostgreSQL store, one row each. ``http``: calls, one record each.
+    or nothing. ``sql``: statements for a SQL store, one row each. ``http``: calls, one record each.
     """
 
     command: tuple[_Word, ...] = Field(default=(), description="a program and its arguments")

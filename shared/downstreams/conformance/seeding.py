@@ -8,8 +8,10 @@ import asyncpg
 import httpx
 import orjson
 
-from shared.domain.errors import Misconfigured, Unavailable
+from shared.domain.errors import Misconfigured, Refused, Unavailable
 from shared.downstreams.conformance.declared import HttpCall, Way
+from shared.downstreams.sql import is_mariadb
+from shared.downstreams.sql.mariadb.connection import Address, opened, translated
 
 _NAMED = re.compile(r"\{(key|email|phone|account_id|sip_uri|name)\}")
 _SECONDS = 60.0
@@ -64,6 +66,9 @@ class Seeding:
         dsn = self._environment.get(self._dsn_env or "")
         if not dsn:
             raise SeedFailed(f"{self._where}: sql needs dsn_env, the variable of whoever may write there; export it")
+        if is_mariadb(dsn):
+            await self._in_mariadb(dsn, values)
+            return len(self._way.sql)
         try:
             connection = await asyncpg.connect(dsn)
         except (OSError, asyncpg.PostgresError) as error:
@@ -77,6 +82,20 @@ class Seeding:
         finally:
             await connection.close()
         return len(self._way.sql)
+
+    async def _in_mariadb(self, dsn: str, values: Mapping[str, str]) -> None:
+        try:
+            with translated(self._where):
+                connection = await opened(Address.of(dsn), _SECONDS)
+                try:
+                    async with connection.transaction():
+                        for statement in self._way.sql:
+                            query = _NAMED.sub("?", statement)
+                            await connection.execute(query, *(values[name] for name in _NAMED.findall(statement)))
+                finally:
+                    await connection.close()
+        except Refused as refused:
+            raise SeedFailed(f"{refused}: mend the statement") from None
 
     async def _http(self, values: Mapping[str, str]) -> int:
         async with httpx.AsyncClient(follow_redirects=False) as client:

@@ -1,8 +1,19 @@
-"""SQL stores, driven by a declared dataset: set-wise, and checked by looking again."""
+"""SQL stores, driven by a declared dataset, and checked by looking again."""
 
 from shared.downstreams.sql.adapter import SqlAdapter
 from shared.downstreams.sql.dataset import path_of
-from shared.downstreams.sql.preparation import schema_for
+from shared.downstreams.sql.dialects import adapter_of, is_mariadb, schema_for
+from shared.downstreams.sql.mariadb.adapter import MariaDbAdapter
+from shared.downstreams.sql.of_dataset import OfDataset
 from shared.downstreams.sql.settings import SqlSettings
 
-__all__ = ["SqlAdapter", "SqlSettings", "path_of", "schema_for"]
+__all__ = [
+    "MariaDbAdapter",
+    "OfDataset",
+    "SqlAdapter",
+    "SqlSettings",
+    "adapter_of",
+    "is_mariadb",
+    "path_of",
+    "schema_for",
+]

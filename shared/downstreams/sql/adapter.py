@@ -1,11 +1,10 @@
 """A SQL store as a downstream: found, shown, changed and emptied as its dataset declares."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
-from uuid import UUID
 
-from shared.domain.errors import NotSupported, Refused
-from shared.domain.identities import Identity, IdentityType
+from shared.domain.errors import Refused
+from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.sql import comparison, inspection, marketing, progress, sweeping
@@ -15,72 +14,18 @@ from shared.downstreams.sql.examination import covered, with_unattributed
 from shared.downstreams.sql.export import export
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.location import locate
+from shared.downstreams.sql.of_dataset import OfDataset, by_tenant
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.store import Session, SqlStore
 from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
 
-Work = Callable[[Session, Sequence[Task]], Awaitable[Sequence[Result]]]
 
-
-class SqlAdapter:
+class SqlAdapter(OfDataset[Session]):
     """Locatable, Exportable, Erasable, Amendable and Sweepable for any PostgreSQL store with a declared dataset."""
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str]) -> None:
         self._store = SqlStore(system, settings, environment)
-
-    @property
-    def searched_by(self) -> frozenset[IdentityType]:
-        """The types of identity that its dataset searches by, or keeps in its side table."""
-        return self._store.dataset.searched_by
-
-    @property
-    def itemises(self) -> bool:
-        """Whether it can show the calls of a line as an itemised bill does."""
-        return any(table.itemised for table in self._store.dataset.tables.values())
-
-    @property
-    def knows_times(self) -> bool:
-        """Whether it tells of what time its rows are, so that a period leaves some of them out."""
-        return any(table.occurred or table.period for table in self._store.dataset.tables.values())
-
-    @property
-    def keeps_periods(self) -> bool:
-        """Whether a restriction stands in it by number and period, as the register tells them."""
-        return self._store.dataset.restriction is not None
-
-    @property
-    def one_flag(self) -> bool:
-        """Whether a row bears one switch, whoever has asked for it."""
-        tables = self._store.dataset.tables.values()
-        return self._store.dataset.restriction is None and any(table.restriction for table in tables)
-
-    @property
-    def not_held(self) -> frozenset[Operation]:
-        """What concerns nothing that its dataset declares."""
-        return self._store.dataset.not_held
-
-    @property
-    def undeclared(self) -> frozenset[Operation]:
-        """What it cannot do because its dataset declares no switch for it."""
-        dataset = self._store.dataset
-        if dataset.restriction or any(table.restriction for table in dataset.tables.values()):
-            return frozenset()
-        return frozenset({Operation.RESTRICT, Operation.LIFT})
-
-    @property
-    def tenants(self) -> frozenset[str]:
-        """The customers of ours whose rows it tells apart."""
-        return frozenset(tenant for tenant in self._store.tenancy.values if tenant)
-
-    @property
-    def holds(self) -> frozenset[str]:
-        """The categories of its tables."""
-        return frozenset(table.category for table in self._store.dataset.tables.values())
-
-    @property
-    def never_shown(self) -> tuple[str, ...]:
-        """Columns about other people of which its dataset does not say about whom."""
-        return self._store.dataset.unattributed
+        super().__init__(system, self._store)
 
     async def close(self) -> None:
         await self._store.close()
@@ -107,7 +52,7 @@ class SqlAdapter:
     async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
         """Those of the subjects of these tasks."""
         shown: set[str] = set()
-        for tenant, theirs in _by_tenant(tasks).items():
+        for tenant, theirs in by_tenant(tasks).items():
             if self._store.tenancy.knows(tenant):
                 async with self._store.session(tenant) as session:
                     shown.update(await comparison.shown_of(session, theirs))
@@ -171,20 +116,3 @@ class SqlAdapter:
             return results if theirs[0].operation is Operation.LIFT else covered(session.tables, theirs, results)
 
         return await self._work(tasks, work)
-
-    async def _work(self, tasks: Sequence[Task], work: Work, *, reading: bool = False) -> list[Result]:
-        """The results of all tasks, each worked in the rows of its own tenant."""
-        results: dict[UUID, Result] = {}
-        for tenant, theirs in _by_tenant(tasks).items():
-            if not self._store.tenancy.knows(tenant):
-                unknown = NotSupported(f"{self._store.system} does not tell the data of that customer apart")
-                results |= {task.task_id: unknown for task in theirs}
-                continue
-            async with self._store.session(tenant, reading=reading) as session:
-                worked = await work(session, theirs)
-            results |= {task.task_id: result for task, result in zip(theirs, worked, strict=True)}
-        return [results[task.task_id] for task in tasks]
-
-
-def _by_tenant(tasks: Sequence[Task]) -> Mapping[str | None, Sequence[Task]]:
-    return {tenant: [t for t in tasks if t.tenant == tenant] for tenant in dict.fromkeys(t.tenant for t in tasks)}

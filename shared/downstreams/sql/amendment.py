@@ -23,6 +23,7 @@ from shared.downstreams.sql.search_keys import SearchKey
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 from shared.downstreams.sql.switching import Kind, switching
+from shared.downstreams.sql.tables import Table
 
 
 class Amendment:
@@ -52,7 +53,7 @@ class Amendment:
             return failure
 
     async def _change(self, task: Task) -> Result:
-        if task.operation in {Operation.RECTIFY, Operation.SUPPRESS} and not self._held(task):
+        if not changes_something([table.table for table in self._session.tables], task):
             return Receipt(task.task_id, TaskOutcome.NOT_HELD)
         match task.operation:
             case Operation.RECTIFY:
@@ -68,14 +69,6 @@ class Amendment:
 
     def _keys(self, task: Task) -> list[tuple[Statements, Sequence[SearchKey]]]:
         return [(table, keys) for table in self._session.tables if (keys := table.keys(task))]
-
-    def _held(self, task: Task) -> bool:
-        """Whether a column holds a field that is to be corrected, or tells who wants no marketing."""
-        tables = [table.table for table in self._session.tables]
-        if task.operation is Operation.SUPPRESS:
-            return any(table.marketing for table in tables)
-        held = {column.rectifies for table in tables for column in table.columns.values()}
-        return not task.changes or any(change.field in held for change in task.changes)
 
     async def _without_switch(self, task: Task) -> str | None:
         """In which tables a subject has rows that bear no switch; where another row of theirs does, that is obeyed."""
@@ -203,6 +196,18 @@ class Amendment:
         if excess := self._settings.excess(task, rows=len(had)):
             raise excess
         return flags.found(task, had)
+
+
+def changes_something(tables: Sequence[Table], task: Task) -> bool:
+    """Whether a column holds a field that is to be corrected, or tells who wants no marketing; else it is not held."""
+    if task.operation is Operation.SUPPRESS:
+        return any(table.marketing for table in tables)
+    held = {column.rectifies for table in tables for column in table.columns.values()}
+    return (
+        task.operation is not Operation.RECTIFY
+        or not task.changes
+        or any(change.field in held for change in task.changes)
+    )
 
 
 def _vouched_for(task: Task) -> bool:

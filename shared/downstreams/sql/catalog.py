@@ -50,6 +50,8 @@ _CANNOT_NAME_ANYBODY = frozenset(
         "timestamp without time zone",
     }
 )
+_LONGEST_NAME = 63
+"""Of PostgreSQL, in bytes."""
 _BYTEWISE = frozenset({"text", "character varying"})
 _TEXT = _BYTEWISE | {"character"}
 
@@ -85,7 +87,7 @@ async def describe(connection: PoolConnectionProxy, namespace: str, dataset: Dat
         TableMissing: one of them is not there.
         DatasetOutdated: a column that is declared, or that a join names, is not there.
     """
-    named = _named(dataset, namespace)
+    named = named_in(dataset, namespace)
     asked = ([*{schema for schema, _ in named}], [*{name for _, name in named}])
     types: dict[Place, dict[str, str]] = {}
     loose: dict[Place, set[str]] = {place: set() for place in named}
@@ -117,7 +119,7 @@ async def describe(connection: PoolConnectionProxy, namespace: str, dataset: Dat
     }
 
 
-def _named(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]]:
+def named_in(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]]:
     """The columns of each table that a dataset names."""
     named: dict[Place, set[str]] = {}
     for name, table in dataset.tables.items():
@@ -138,6 +140,17 @@ def _named(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]]:
     if dataset.restriction:
         named.setdefault((namespace, dataset.restriction.table), set())
     return named
+
+
+def refuse_long(dataset: Dataset, namespace: str) -> None:
+    """Raises ``Misconfigured`` where a name is longer than PostgreSQL's: it would cut it, and take another for it."""
+    named = named_in(dataset, namespace)
+    names = {name for place, columns in named.items() for name in (*place, *columns)}
+    constants = (each for t in dataset.tables.values() for _, path in t.paths for j in path for _, each in j.constants)
+    for constant in constants:
+        names |= {constant.table or "", constant.column, *(test.column for test in constant.where)}
+    if long := sorted(name for name in names if len(name.encode()) > _LONGEST_NAME):
+        raise Misconfigured(f"{dataset.name}: {long[0]} is no name that PostgreSQL can hold: correct it")
 
 
 def refuse_fixed(table: Table, name: str, relation: Relation) -> None:

@@ -9,12 +9,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from shared.downstreams.refusals import Reason
 
-_LONGEST_NAME = 63
+_LONGEST_NAME = 64
 
 
 def _name(value: str) -> str:
-    if not value or "\x00" in value or len(value.encode()) > _LONGEST_NAME:
-        raise ValueError("is no name that PostgreSQL can hold")
+    if not value or "\x00" in value or len(value) > _LONGEST_NAME:
+        raise ValueError("is no name that a database can hold")
     return value
 
 

@@ -17,7 +17,7 @@ from shared.downstreams.sql.search_keys import Wanted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
-_UNATTRIBUTED_AT_MOST = 100_000
+UNATTRIBUTED_AT_MOST = 100_000
 
 
 def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
@@ -49,7 +49,7 @@ async def with_unattributed(session: Session, tasks: Sequence[Task], results: Se
     types = {kind for table, _ in counts for kind in table.table.types}
     asked = types.intersection(each.type for task in tasks for each in task.identities)
     query = session.connection.fetchval
-    rows = sum([await query(count, _UNATTRIBUTED_AT_MOST) for _, count in counts]) if asked else 0
+    rows = sum([await query(count, UNATTRIBUTED_AT_MOST) for _, count in counts]) if asked else 0
     return [
         replace(result, unattributed=rows)
         if rows and isinstance(result, Receipt) and any(each.type in types for each in task.identities)

@@ -57,7 +57,7 @@ async def _read(session: Session, tasks: Sequence[Task]) -> list[Result]:
     for table in session.tables:
         asked = table.wanted(tasks)
         columns = tuple(table.table.columns)
-        sheet = _Sheet(session.system, table)
+        sheet = Sheet(session.system, table)
         found = await session.connection.fetch(table.select(columns), *asked.arrays) if asked else ()
         for row, owners in each_row(found, len(columns), table, asked):
             for position, parties in owners.items():
@@ -82,7 +82,7 @@ async def _read(session: Session, tasks: Sequence[Task]) -> list[Result]:
     return per_task(tasks, held, decide)
 
 
-class _Sheet:
+class Sheet:
     """How rows of one table are written down, worked out once for every combination of parties that is met."""
 
     def __init__(self, system: str, statements: Statements) -> None:

@@ -25,11 +25,6 @@ _AWAY = (
 _MISUSED = ("the server expects", "the number of query arguments", "query argument")
 """How asyncpg begins to say that a statement and its arguments do not fit: no outage, though of the same class."""
 
-_OUTSIDE = (
-    "does not let this role in: correct the user or the password in its connection string",
-    "has no database of that name: correct its connection string",
-)
-
 
 @contextmanager
 def translated(system: str) -> Iterator[None]:
@@ -42,8 +37,12 @@ def translated(system: str) -> Iterator[None]:
         raise ColumnUnmapped(f"{system}: a declared column does not exist") from missing
     except asyncpg.InsufficientPrivilegeError:
         raise SignInRefused(f"{system} does not give this role a right that it needs") from None
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as outside:
-        raise SignInRefused(f"{system} {_OUTSIDE[isinstance(outside, asyncpg.InvalidCatalogNameError)]}") from None
+    except asyncpg.InvalidAuthorizationSpecificationError:
+        raise SignInRefused(
+            f"{system} does not let this role in: correct the user or the password in its connection string"
+        ) from None
+    except asyncpg.InvalidCatalogNameError:
+        raise SignInRefused(f"{system} has no database of that name: correct its connection string") from None
     except asyncpg.ClientConfigurationError:
         raise SystemRefused(
             f"{system}: its connection string cannot be used: correct the variable that holds it"

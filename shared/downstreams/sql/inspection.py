@@ -25,15 +25,17 @@ WHERE n.nspname = ANY($1) AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v
 """
 
 
-class _Column(NamedTuple):
+class SeenColumn(NamedTuple):
+    """What this role may do with a column."""
+
     readable: bool
     changeable: bool
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """A table as it is for this role."""
 
-    columns: Mapping[str, _Column]
+    columns: Mapping[str, SeenColumn]
     insertable: bool
     deletable: bool
 
@@ -45,11 +47,11 @@ async def faults(connection: PoolConnectionProxy, namespace: str, dataset: Datas
     declared = {dataset.place(namespace, name): table for name, table in dataset.tables.items()}
     places = [*declared, *([(namespace, side.table)] if side else [])]
     asked = ([*{schema for schema, _ in places}], [*{name for _, name in places}])
-    columns: dict[tuple[str, str], dict[str, _Column]] = {}
+    columns: dict[tuple[str, str], dict[str, SeenColumn]] = {}
     for schema, table, column, *may in await connection.fetch(_COLUMNS, *asked):
-        columns.setdefault((schema, table), {})[column] = _Column(*may)
+        columns.setdefault((schema, table), {})[column] = SeenColumn(*may)
     there = {
-        (schema, table): _Found(columns.get((schema, table), {}), *may)
+        (schema, table): Found(columns.get((schema, table), {}), *may)
         for schema, table, *may in await connection.fetch(_TABLES, *asked)
     }
     wrong: list[str] = []
@@ -58,7 +60,7 @@ async def faults(connection: PoolConnectionProxy, namespace: str, dataset: Datas
         if (schema, name) not in there:
             wrong.append(f"{place} is declared and does not exist: correct its name, or the namespace of the table")
         elif (schema, name) in declared:
-            wrong += _faults_of(place, declared[schema, name], there[schema, name], role)
+            wrong += faults_of(place, declared[schema, name], there[schema, name], role)
     if side and (found := there.get((namespace, side.table))):
         absent = {side.number, side.valid_from, side.valid_to, side.request} - found.columns.keys()
         wrong += _absent(f"{namespace}.{side.table}", absent, "[restriction]")
@@ -67,7 +69,8 @@ async def faults(connection: PoolConnectionProxy, namespace: str, dataset: Datas
     return wrong
 
 
-def _faults_of(place: str, table: Table, found: _Found, role: str) -> Iterator[str]:
+def faults_of(place: str, table: Table, found: Found, role: str) -> Iterator[str]:
+    """In what a table that is there is not as declared."""
     real = {name for name, column in table.columns.items() if not column.json_}
     yield from _absent(place, real - found.columns.keys(), f"{place.partition('.')[2]}.columns")
     if strange := sorted(found.columns.keys() - table.columns.keys()):

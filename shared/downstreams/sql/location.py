@@ -28,13 +28,13 @@ async def locate(session: Session, tasks: Sequence[Task]) -> list[Result]:
         found = dict.fromkeys(known, 0)
         grown = False
         for table in leading:
-            for task_id, yielded in await _step(session, table, list(known.values())):
+            for task_id, told in await _step(session, table, list(known.values())):
                 found[task_id] += 1
                 task = known[task_id]
-                fresh = [identity for identity in yielded if not _knows(task, identity)]
+                fresh = [identity for identity in told if not knows(task, identity)]
                 if fresh:
                     grown = True
-                    kept = tuple(i for i in task.identities if not _superseded(i, fresh))
+                    kept = tuple(i for i in task.identities if not superseded(i, fresh))
                     known[task_id] = replace(task, identities=(*kept, *fresh))
         if not grown:
             break
@@ -42,10 +42,11 @@ async def locate(session: Session, tasks: Sequence[Task]) -> list[Result]:
         results = await examination.refusals(session, list(known.values())) | results
     elsewhere = await examination.count(session, list(known.values()), but=[table.name for table in leading])
     rows = {task_id: found.get(task_id, 0) + elsewhere[task_id] for task_id in known}
-    return [results.get(task.task_id) or _receipt(task, known[task.task_id], rows[task.task_id]) for task in tasks]
+    return [results.get(task.task_id) or located(task, known[task.task_id], rows[task.task_id]) for task in tasks]
 
 
-def _receipt(asked: Task, known: Task, rows: int) -> Receipt:
+def located(asked: Task, known: Task, rows: int) -> Receipt:
+    """What was found of the subject of a task, of whom more is known now."""
     if not rows:
         return Receipt(asked.task_id, TaskOutcome.NO_MATCH)
     new = tuple(identity for identity in known.identities if identity not in asked.identities)
@@ -59,13 +60,14 @@ async def _step(session: Session, table: Statements, tasks: Sequence[Task]) -> l
     columns = tuple(table.table.columns)
     rows = await session.connection.fetch(table.select(columns), *asked.arrays)
     return [
-        (tasks[position].task_id, list(_yielded(session.system, table, dict(zip(columns, row, strict=False)))))
+        (tasks[position].task_id, list(yielded(session.system, table, dict(zip(columns, row, strict=False)))))
         for row, owners in each_row(rows, len(columns), table, asked)
         for position in owners
     ]
 
 
-def _yielded(system: str, statements: Statements, values: dict[str, Any]) -> Iterator[Identity]:
+def yielded(system: str, statements: Statements, values: dict[str, Any]) -> Iterator[Identity]:
+    """What a row tells of its subject, with the period in which it holds."""
     table = statements.table
     since = until = None
     if (period := table.period) is not None:
@@ -85,7 +87,7 @@ def _yielded(system: str, statements: Statements, values: dict[str, Any]) -> Ite
             yield Identity(column.identity, value, source=system)
 
 
-def _knows(task: Task, identity: Identity) -> bool:
+def knows(task: Task, identity: Identity) -> bool:
     """Whether it is known already; an account that somebody only states is not: the register asks who has found it."""
     same = (known for known in task.identities if (known.type, known.value) == (identity.type, identity.value))
     if identity.type is IdentityType.ACCOUNT_ID:
@@ -95,7 +97,7 @@ def _knows(task: Task, identity: Identity) -> bool:
     return any((known.valid_from, known.valid_to) == (identity.valid_from, identity.valid_to) for known in same)
 
 
-def _superseded(known: Identity, fresh: Sequence[Identity]) -> bool:
+def superseded(known: Identity, fresh: Sequence[Identity]) -> bool:
     """A number whose period was not known is known now."""
     return known.valid_from is None and any(
         (new.type, new.value) == (known.type, known.value) and new.valid_from is not None for new in fresh

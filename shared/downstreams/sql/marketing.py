@@ -14,13 +14,14 @@ from shared.downstreams.sql.store import Session
 from shared.downstreams.sql.switching import shows_no_stop
 
 _AT_A_TIME = 5_000
-_TYPES = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID})
+MAILED = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID})
+"""By what somebody is reached."""
 
 
 async def would_get_marketing(session: Session) -> AsyncIterator[list[list[Identity]]]:
     """Page by page in the order of the primary key; a value that can be no identity reaches nobody."""
     for table in session.tables:
-        columns = [name for name, column in table.table.searched.items() if column.identity in _TYPES]
+        columns = [name for name, column in table.table.searched.items() if column.identity in MAILED]
         columns = [name for name in columns if not table.table.columns[name].former]
         switch = table.table.marketing
         if switch is None or not columns:

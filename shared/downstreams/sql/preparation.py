@@ -103,7 +103,7 @@ def schema_for(dsn: str) -> str:
 async def refuse_unprepared(connection: PoolConnectionProxy, system: str) -> None:
     """Raises ``StoreUnprepared`` unless this role can note there what it does."""
     if not await connection.fetchval(_PREPARED):
-        raise _unprepared(system)
+        raise unprepared(system)
 
 
 async def incarnation_of(
@@ -115,11 +115,12 @@ async def incarnation_of(
     except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
         row = None
     if row is None:
-        raise _unprepared(system)
+        raise unprepared(system)
     return Incarnation(row[0], sha256(row[1].encode()).hexdigest()[:16])
 
 
-def _unprepared(system: str) -> StoreUnprepared:
+def unprepared(system: str) -> StoreUnprepared:
+    """What is said of a store that lacks our tables."""
     return StoreUnprepared(
         f"{system}: has no table dsr_platform.progress that this role may write, or no dsr_platform.incarnation that it"
         " may read; let its owner run what `dsr downstreams prepare FILE` prints"

@@ -39,7 +39,7 @@ _SUM = """(
           GROUP BY category) AS total)"""
 _FIRST = "CASE WHEN p.counts = '{}' THEN excluded.counts ELSE p.counts END"
 _FORGET = "DELETE FROM dsr_platform.progress WHERE system = $1 AND noted_at < now() - $2::interval"
-_KEEP_FOR = timedelta(days=400)
+KEEP_FOR = timedelta(days=400)
 """Longer than a task is tried again without anything being noted of it."""
 _ADD, _KEEP = _NOTE.format(together=_SUM), _NOTE.format(together=_FIRST)
 
@@ -71,7 +71,7 @@ def overtaken(system: str) -> Overtaken:
 
 async def forget(connection: PoolConnectionProxy, system: str) -> None:
     """Forgets the requests of which nothing was noted for so long that no worker can still be asleep over them."""
-    await connection.execute(_FORGET, system, _KEEP_FOR)
+    await connection.execute(_FORGET, system, KEEP_FOR)
 
 
 async def _note(

@@ -19,7 +19,10 @@ class SqlSettings(LimitedSettings):
     adapter: Literal["sql"] = "sql"
     dsn_env: str = Field(description="environment variable that holds the connection string")
     dataset: str = Field(description="name of a dataset that ships with the product, or path of a TOML file")
-    namespace: str = Field(default="public", description="PostgreSQL schema of the tables")
+    namespace: str = Field(
+        default="public",
+        description="schema of the tables; of a MariaDB, its database, which the connection string names",
+    )
     connections: int = Field(default=4, ge=1, le=100, description="connections at most")
     lock_seconds: float = Field(
         default=0.5, gt=0, le=60, description="how long one statement may hold locks (a time budget)"

@@ -11,7 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.downstreams.sql.bill import ShortenedNumbers
 from shared.downstreams.sql.building import statements_of
-from shared.downstreams.sql.catalog import Place, Relation, describe, refuse_fixed, refuse_unmapped
+from shared.downstreams.sql.catalog import Place, Relation, describe, refuse_fixed, refuse_long, refuse_unmapped
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.declared import SideTable
 from shared.downstreams.sql.failures import translated
@@ -71,6 +71,7 @@ class SqlStore:
         self.system = system
         self.settings = settings
         self.dataset = Dataset.load(settings.dataset)
+        refuse_long(self.dataset, settings.namespace)
         self._bill = ShortenedNumbers.load()
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()

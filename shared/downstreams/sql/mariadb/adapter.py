@@ -1,0 +1,97 @@
+"""A MariaDB, or a MySQL, as a downstream: found, shown, changed and emptied as its dataset declares."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+
+from shared.domain.identities import Identity
+from shared.domain.operations import Operation
+from shared.downstreams.contract import Checkpoint, Result, Task
+from shared.downstreams.sql.examination import covered
+from shared.downstreams.sql.incarnation import Begun
+from shared.downstreams.sql.mariadb import comparison, inspection, progress, reading
+from shared.downstreams.sql.mariadb.amendment import Amendment
+from shared.downstreams.sql.mariadb.erasure import Erasure
+from shared.downstreams.sql.mariadb.judging import with_unattributed
+from shared.downstreams.sql.mariadb.store import MariaDbStore, Session
+from shared.downstreams.sql.of_dataset import OfDataset, by_tenant
+from shared.downstreams.sql.settings import SqlSettings
+
+
+class MariaDbAdapter(OfDataset[Session]):
+    """Locatable, Exportable, Erasable and Amendable, one subject at a time."""
+
+    def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str]) -> None:
+        self._store = MariaDbStore(system, settings, environment)
+        super().__init__(system, self._store)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def inspect(self) -> Sequence[str]:
+        """Everything in which the store is not as declared, not prepared, or closed to us."""
+        async with self._store.connection() as connection:
+            faults = await inspection.faults(connection, self._store.database, self._store.dataset)
+        if not faults:
+            async with self._store.session() as session:
+                session.references.refuse_undeclared(self._store.dataset.name)
+        return faults
+
+    async def forget(self) -> None:
+        """Forget in the store what was noted of requests that are long over."""
+        async with self._store.session() as session:
+            await progress.forget(session.connection, session.system)
+
+    async def shown(self, operation: Operation) -> int:
+        """How many rows show that they are restricted, or get no marketing, whoever has put that there."""
+        async with self._store.session() as session:
+            return await comparison.shown(session, operation)
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
+        """Those of the subjects of these tasks."""
+        shown: set[str] = set()
+        for tenant, theirs in by_tenant(tasks).items():
+            if self._store.tenancy.knows(tenant):
+                async with self._store.session(tenant) as session:
+                    shown.update(await comparison.shown_of(session, theirs))
+        return shown
+
+    async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+        """Our own people whose rows show no stop, by what is known of them there."""
+        async with self._store.session(reading=True) as session:
+            async for page in comparison.would_get_marketing(session):
+                yield page
+
+    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress  # reading leaves nothing to remember
+
+        async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            return [await reading.locate(session, task) for task in theirs]
+
+        return await self._work(tasks, work, reading=True)
+
+    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress
+
+        async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            exported = covered(session.tables, theirs, await reading.export(session, theirs))
+            return await with_unattributed(session, theirs, exported)
+
+        return await self._work(tasks, work, reading=True)
+
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            begun = Begun.of(session.system, str(session.incarnation), theirs)
+            erased = begun.told(theirs, await Erasure(session, save_progress, begun).run(theirs))
+            return await with_unattributed(session, theirs, covered(session.tables, theirs, erased))
+
+        return await self._work(tasks, work)
+
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            begun = Begun.of(session.system, str(session.incarnation), theirs)
+            if begun.noted:
+                await save_progress(begun.noted)
+            amended = begun.told(theirs, await Amendment(session, save_progress).run(theirs))
+            # Lifting takes away what this request put there: nobody is searched for.
+            return amended if theirs[0].operation is Operation.LIFT else covered(session.tables, theirs, amended)
+
+        return await self._work(tasks, work)

@@ -1,0 +1,130 @@
+"""Why a task must not go on with the rows that were found, and what is told of those that are nobody's."""
+
+# ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from shared.domain.errors import ForeignHit, NotSupported, Refused
+from shared.domain.operations import Operation
+from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.refusals import ErasureRefused
+from shared.downstreams.sql.examination import UNATTRIBUTED_AT_MOST
+from shared.downstreams.sql.mariadb import values
+from shared.downstreams.sql.mariadb.names import marks, place_of, quoted
+from shared.downstreams.sql.mariadb.search import Rows
+from shared.downstreams.sql.mariadb.sharing import shared
+from shared.downstreams.sql.mariadb.store import Session
+from shared.downstreams.sql.searching import Searched
+
+
+async def refusal(session: Session, task: Task, rows: Rows) -> Refused | None:
+    """Why nothing may be done: rows lead to others as well, are of too many people, in doubt, or must stay now."""
+    if table := await shared(session, rows):
+        return ForeignHit(
+            f"{table}: a row leads to other people as well; nothing was done. Say in the dataset which joins are whose:"
+            " via below each of the parties"
+        )
+    if excess := session.settings.excess(task, people=_people(session, rows)):
+        return excess
+    if task.operation is not Operation.LOCATE and (doubt := _doubt(rows)):
+        return doubt
+    return _state(session, rows) if task.operation is Operation.ERASE else None
+
+
+def _people(session: Session, rows: Rows) -> int:
+    """How many people they are of, by the columns that tell people apart."""
+    people = {
+        str(values.as_text(found.row[table.table.person]))
+        for table in session.tables
+        if table.table.person is not None
+        for found in rows.of.get(table.name, {}).values()
+    }
+    return len(people)
+
+
+def _doubt(rows: Rows) -> Refused | None:
+    table, held = next(((name, held) for name, held in rows.doubtful.items() if held), ("", set()))
+    if not held:
+        return None
+    return NotSupported(
+        f"{len(held)} rows of {table} hold an address that was corrected since, and not the subject's name:"
+        " look whose they are, do it by hand for all of the store, and enter what was done"
+    )
+
+
+def _state(session: Session, rows: Rows) -> Refused | None:
+    """That a row is in a state that the dataset names, in which nothing of its subject may be erased."""
+    for table in session.tables:
+        for state in table.table.refuse_when:
+            if any(values.holds(state, found.row) for found in rows.of.get(table.name, {}).values()):
+                said = f"{session.system} has a row of {table.name} that must stay now: {state.reason}"
+                return ErasureRefused(said)
+    return None
+
+
+async def with_unattributed(session: Session, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
+    """The results, each with the rows of which nobody can tell whether they are the subject's, who has a number.
+
+    They are counted after the work, up to a limit and once for all of the tasks.
+    """
+    asked = [(table, call) for table in session.tables if (call := _unattributed(session, table))]
+    types = {kind for table, _ in asked for kind in table.table.types}
+    if not types.intersection(each.type for task in tasks for each in task.identities):
+        return [*results]
+    rows = sum([int(await session.connection.value(statement, *arguments)) for _, (statement, *arguments) in asked])
+    return [
+        replace(result, unattributed=rows)
+        if rows and isinstance(result, Receipt) and any(each.type in types for each in task.identities)
+        else result
+        for task, result in zip(tasks, results, strict=True)
+    ]
+
+
+def _unattributed(session: Session, table: Searched) -> tuple[str, *tuple[object, ...]] | None:
+    """What counts the rows with a number that may be anybody's, or that are of no tenant that is known."""
+    conditions, arguments = [], list[object]()
+    for condition, theirs in (*_lost(table), *_nobodys(session, table)):
+        conditions.append(condition)
+        arguments += theirs
+    if not conditions:
+        return None
+    where = " OR ".join(conditions)
+    limited = f"SELECT 1 FROM {place_of(session.place(table))} t WHERE {where} LIMIT {UNATTRIBUTED_AT_MOST}"
+    return f"SELECT count(*) FROM ({limited}) x", *arguments
+
+
+def _lost(table: Searched) -> Iterator[tuple[str, list[object]]]:
+    """That a column has a value, and nothing that is derived from it has."""
+    for raw in dict.fromkeys(column.of for column in table.table.columns.values() if column.of):
+        derived = {name: column for name, column in table.table.columns.items() if column.of == raw}
+        party = next(iter(derived.values())).party
+        nobody = [*(table.table.parties[party].nobody if party else ("",))]
+        none = " AND ".join(f"t.{quoted(name)} IS NULL" for name in derived)
+        other = f" AND t.{quoted(raw)} NOT IN ({marks(nobody)})" if nobody else ""
+        theirs, words = _theirs(table)
+        yield f"({none} AND t.{quoted(raw)} IS NOT NULL{other}{theirs})", [*nobody, *words]
+
+
+def _theirs(table: Searched) -> tuple[str, list[object]]:
+    """That a row is the tenant's, or ours, and about people: a condition that goes on, and its parameters."""
+    said, arguments = "", list[object]()
+    for test in table.table.where:
+        if test.null is not None:
+            said += f" AND t.{quoted(test.column)} IS {'' if test.null else 'NOT '}NULL"
+        else:
+            said += f" AND t.{quoted(test.column)} IN ({marks(test.words)})"
+            arguments += test.words
+    if table.table.tenant is not None:
+        owners = table.tenancy.values[table.tenant]
+        said += f" AND LOWER(t.{quoted(table.table.tenant)}) IN ({marks(owners)})"
+        arguments += owners
+    return said, arguments
+
+
+def _nobodys(session: Session, table: Searched) -> Iterator[tuple[str, list[object]]]:
+    """That a row is declared of nobody, neither of us nor of a tenant."""
+    if table.table.tenant is not None and session.tenant is None:
+        known = [*dict.fromkeys(value for values_ in table.tenancy.values.values() for value in values_)]
+        owner = f"t.{quoted(table.table.tenant)}"
+        yield f"({owner} IS NULL OR LOWER({owner}) NOT IN ({marks(known)}))", [*known]

@@ -1,0 +1,38 @@
+"""What a dataset may ask of PostgreSQL and not of MariaDB: refused by name, before anything rests on it."""
+
+from collections.abc import Iterator
+
+from shared.domain.errors import Fault, Misconfigured
+from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declared import RowSwitch
+from shared.downstreams.sql.tables import Table
+
+
+def refuse_unsupported(dataset: Dataset) -> None:
+    """Raises ``Misconfigured`` with everything in a dataset that is not carried out on MariaDB."""
+    faults = [Fault(f"{what}, which is not carried out on MariaDB: {instead}") for what, instead in _lacking(dataset)]
+    if faults:
+        raise Misconfigured(*faults)
+
+
+def _lacking(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    if dataset.restriction:
+        yield "the dataset has a [restriction] beside the data", "use a switch in the row, or do it by hand"
+    for name, table in dataset.tables.items():
+        yield from ((f"table {name} has {what}", instead) for what, instead in _of(table))
+
+
+def _of(table: Table) -> Iterator[tuple[str, str]]:
+    if table.itemised:
+        yield "itemised", "leave it out"
+    if table.anchors:
+        yield "anchors", "leave them out, and let its application keep and end its rows"
+    if table.anonymise:
+        yield "anonymise", "leave it out, and let its application do it"
+    if table.view:
+        yield "view", "leave the view out, and declare what it shows"
+    for kind, switch in (("restriction", table.restriction), ("marketing", table.marketing)):
+        if isinstance(switch, RowSwitch):
+            yield f"{kind} by rows of another table", "name a column"
+    for name in table.scrubbed:
+        yield f"column {name} with scrub", "blank the column, or look through it by hand"

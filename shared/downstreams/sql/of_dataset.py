@@ -1,0 +1,109 @@
+"""What every adapter of a store with a declared dataset says of itself, whichever database it is."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Generic, Protocol, TypeVar
+from uuid import UUID
+
+from shared.domain.errors import NotSupported
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation
+from shared.downstreams.contract import Result, Task
+from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.tenancy import Tenancy
+
+S = TypeVar("S")
+_S_co = TypeVar("_S_co", covariant=True)
+Work = Callable[[S, Sequence[Task]], Awaitable[Sequence[Result]]]
+
+
+class Store(Protocol[_S_co]):
+    """A store, and a connection to it for the rows of one tenant."""
+
+    @property
+    def dataset(self) -> Dataset: ...
+
+    @property
+    def tenancy(self) -> Tenancy: ...
+
+    def session(self, tenant: str | None = None, *, reading: bool = False) -> AbstractAsyncContextManager[_S_co]: ...
+
+
+class OfDataset(Generic[S]):
+    """What follows from a dataset alone."""
+
+    def __init__(self, system: str, store: Store[S]) -> None:
+        self._system = system
+        self._held = store
+
+    @property
+    def searched_by(self) -> frozenset[IdentityType]:
+        """The types of identity that its dataset searches by, or keeps in its side table."""
+        return self._held.dataset.searched_by
+
+    @property
+    def itemises(self) -> bool:
+        """Whether it can show the calls of a line as an itemised bill does."""
+        return any(table.itemised for table in self._held.dataset.tables.values())
+
+    @property
+    def knows_times(self) -> bool:
+        """Whether it tells of what time its rows are, so that a period leaves some of them out."""
+        return any(table.occurred or table.period for table in self._held.dataset.tables.values())
+
+    @property
+    def keeps_periods(self) -> bool:
+        """Whether a restriction stands in it by number and period, as the register tells them."""
+        return self._held.dataset.restriction is not None
+
+    @property
+    def one_flag(self) -> bool:
+        """Whether a row bears one switch, whoever has asked for it."""
+        tables = self._held.dataset.tables.values()
+        return self._held.dataset.restriction is None and any(table.restriction for table in tables)
+
+    @property
+    def not_held(self) -> frozenset[Operation]:
+        """What concerns nothing that its dataset declares."""
+        return self._held.dataset.not_held
+
+    @property
+    def undeclared(self) -> frozenset[Operation]:
+        """What it cannot do because its dataset declares no switch for it."""
+        dataset = self._held.dataset
+        if dataset.restriction or any(table.restriction for table in dataset.tables.values()):
+            return frozenset()
+        return frozenset({Operation.RESTRICT, Operation.LIFT})
+
+    @property
+    def tenants(self) -> frozenset[str]:
+        """The customers of ours whose rows it tells apart."""
+        return frozenset(tenant for tenant in self._held.tenancy.values if tenant)
+
+    @property
+    def holds(self) -> frozenset[str]:
+        """The categories of its tables."""
+        return frozenset(table.category for table in self._held.dataset.tables.values())
+
+    @property
+    def never_shown(self) -> tuple[str, ...]:
+        """Columns about other people of which its dataset does not say about whom."""
+        return self._held.dataset.unattributed
+
+    async def _work(self, tasks: Sequence[Task], work: Work[S], *, reading: bool = False) -> list[Result]:
+        """The results of all tasks, each worked in the rows of its own tenant."""
+        results: dict[UUID, Result] = {}
+        for tenant, theirs in by_tenant(tasks).items():
+            if not self._held.tenancy.knows(tenant):
+                unknown = NotSupported(f"{self._system} does not tell the data of that customer apart")
+                results |= {task.task_id: unknown for task in theirs}
+                continue
+            async with self._held.session(tenant, reading=reading) as session:
+                worked = await work(session, theirs)
+            results |= {task.task_id: result for task, result in zip(theirs, worked, strict=True)}
+        return [results[task.task_id] for task in tasks]
+
+
+def by_tenant(tasks: Sequence[Task]) -> Mapping[str | None, Sequence[Task]]:
+    """The tasks of each tenant."""
+    return {tenant: [t for t in tasks if t.tenant == tenant] for tenant in dict.fromkeys(t.tenant for t in tasks)}

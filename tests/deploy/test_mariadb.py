@@ -1,0 +1,360 @@
+"""MariaDB, the real server, behind a dataset: what is erased there, and what it takes for equal and we do not."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.domain.clock import SystemClock
+from shared.domain.errors import DsrError, ForeignHit, Misconfigured, NotSupported, Overtaken, SystemRefused
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome, Uncounted
+from shared.downstreams import check
+from shared.downstreams.conformance import live
+from shared.downstreams.conformance.findings import Word
+from shared.downstreams.registry import Wiring
+from shared.downstreams.sql import MariaDbAdapter, SqlSettings, schema_for
+from tests.fixtures.downstream import WorkedSystem, email, task
+from tests.fixtures.examined import kept
+from tests.fixtures.mariadb import MariaDb, statements_of
+
+LOCATE, EXPORT, ERASE = Operation.LOCATE, Operation.EXPORT, Operation.ERASE
+RECTIFY, RESTRICT, LIFT, SUPPRESS = Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS
+LONGEST = "l" * 64
+SCHEMA = f"""
+CREATE TABLE customer (
+    account_id varchar(40) NOT NULL PRIMARY KEY, name varchar(80), email varchar(190) NOT NULL, phone varchar(20),
+    marketing tinyint(1) NOT NULL DEFAULT 1, state varchar(20) NOT NULL DEFAULT 'active', joined date NULL,
+    data longtext CHECK (json_valid(data)), KEY (email), KEY (phone)) ENGINE = InnoDB;
+CREATE TABLE line (
+    account_id varchar(40) NOT NULL, e164 varchar(20) NOT NULL, valid_from timestamp NULL, valid_to timestamp NULL,
+    PRIMARY KEY (e164, account_id), FOREIGN KEY (account_id) REFERENCES customer (account_id)) ENGINE = InnoDB;
+CREATE TABLE purchase (
+    id bigint PRIMARY KEY AUTO_INCREMENT, buyer varchar(40) NOT NULL, state varchar(20) NOT NULL, replaces bigint NULL,
+    FOREIGN KEY (buyer) REFERENCES customer (account_id) ON DELETE CASCADE,
+    FOREIGN KEY (replaces) REFERENCES purchase (id)) ENGINE = InnoDB;
+CREATE TABLE `{LONGEST}` (
+    purchase_id bigint NOT NULL, n int NOT NULL, article varchar(40), PRIMARY KEY (purchase_id, n),
+    CONSTRAINT of_purchase FOREIGN KEY (purchase_id) REFERENCES purchase (id) ON DELETE CASCADE) ENGINE = InnoDB;
+CREATE TABLE `call` (
+    id bigint PRIMARY KEY AUTO_INCREMENT, began datetime NOT NULL, caller varchar(20) NOT NULL,
+    callee varchar(20) NOT NULL, seconds int, KEY (caller), KEY (callee)) ENGINE = InnoDB;
+CREATE TABLE ticket (id int PRIMARY KEY, email varchar(190), data json, KEY (email)) ENGINE = InnoDB;
+"""
+DATASET = f"""
+name = "shop"
+[tables.customer]
+category = "account"
+primary_key = ["account_id"]
+person = "account_id"
+restriction = {{ column = "state", value = "restricted", otherwise = "active" }}
+marketing = {{ column = "marketing", value = false }}
+[tables.customer.columns]
+account_id = {{ class = "A", identity = "account_id", yields = true }}
+name = {{ class = "A", rectifies = "name" }}
+email = {{ class = "A", identity = "email" }}
+phone = {{ class = "A", identity = "phone" }}
+marketing = {{ class = "M" }}
+state = {{ class = "T" }}
+joined = {{ class = "M" }}
+data = {{ class = "T" }}
+nick = {{ class = "A", json = "data", path = ["who", "nick"], rectifies = "nickname" }}
+[tables.line]
+category = "number"
+primary_key = ["e164", "account_id"]
+via = [{{ table = "customer", on = {{ account_id = "account_id" }} }}]
+period = {{ valid_from = "valid_from", valid_to = "valid_to" }}
+[tables.line.columns]
+account_id = {{ class = "A", identity = "account_id" }}
+e164 = {{ class = "A", identity = "phone", yields = true }}
+valid_from = {{ class = "M" }}
+valid_to = {{ class = "M" }}
+[tables.purchase]
+category = "order"
+primary_key = ["id"]
+via = [{{ table = "customer", on = {{ buyer = "account_id" }} }}]
+refuse_when = [{{ column = "state", in = ["open"], reason = "open_order" }}]
+[tables.purchase.columns]
+id = {{ class = "T" }}
+buyer = {{ class = "T" }}
+state = {{ class = "M" }}
+replaces = {{ class = "T" }}
+[tables.{LONGEST}]
+category = "order"
+primary_key = ["purchase_id", "n"]
+via = [{{ table = "purchase", on = {{ purchase_id = "id" }} }}]
+columns = {{ purchase_id = {{ class = "T" }}, n = {{ class = "T" }}, article = {{ class = "M" }} }}
+[tables.ticket]
+category = "ticket"
+primary_key = ["id"]
+erase = "blank"
+[tables.ticket.columns]
+id = {{ class = "T" }}
+email = {{ class = "A", identity = "email" }}
+data = {{ class = "T" }}
+nick = {{ class = "A", json = "data", path = ["who", "nick"] }}
+[tables.call]
+category = "call"
+primary_key = ["id"]
+erase = "blank"
+occurred = {{ column = "began", timezone = "Europe/Madrid" }}
+[tables.call.parties.caller]
+nobody = [""]
+[tables.call.parties.callee]
+nobody = [""]
+[tables.call.columns]
+id = {{ class = "T" }}
+began = {{ class = "M" }}
+caller = {{ class = "A", identity = "phone", party = "caller", blank = "" }}
+callee = {{ class = "A", identity = "phone", party = "callee", blank = "" }}
+seconds = {{ class = "M" }}
+"""
+DOWNSTREAMS = """
+[shop]
+adapter = "sql"
+dsn_env = "SHOP_DSN"
+dataset = "shop.toml"
+needs = ["email", "phone", "account_id"]
+max_people = 2
+
+[shop.conformance]
+seed = { sql = [
+    "INSERT INTO customer (account_id, name, email, phone) VALUES ({account_id}, {name}, {email}, {phone})",
+    "INSERT INTO line (account_id, e164, valid_from) VALUES ({account_id}, {phone}, '2024-01-01')",
+    "INSERT INTO purchase (buyer, state) VALUES ({account_id}, 'paid')",
+], dsn_env = "OWNER_DSN" }
+sweep = { sql = [
+    "DELETE FROM line WHERE account_id LIKE concat({account_id}, '%')",
+    "DELETE FROM customer WHERE account_id LIKE concat({account_id}, '%')",
+], dsn_env = "OWNER_DSN" }
+rectify = { field = "name", asserted = "Ada Byron" }
+without_permission = { SHOP_DSN = "READER_DSN" }
+"""
+ANNA, ANNAS = email("anna@example.org"), "+34688886392"
+SINCE = datetime(2024, 2, 5, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def server(run_folder: Path) -> Iterator[MariaDb]:
+    with MariaDb(run_folder / "mariadb") as started:
+        yield started
+
+
+@dataclass
+class Shop:
+    """A database of one test, and who may work it."""
+
+    server: MariaDb
+    name: str
+    folder: Path
+
+    @property
+    def dsn(self) -> str:
+        return self.server.dsn(self.name, f"u_{self.name}")
+
+    async def run(self, *statements: str) -> None:
+        await self.server.run(*statements, database=self.name)
+
+    async def ask(self, query: str) -> list[tuple[Any, ...]]:
+        return [*await self.server.ask(self.name, query)]
+
+    def connected(self, dataset: str = DATASET, dsn: str = "") -> WorkedSystem:
+        (self.folder / "shop.toml").write_text(dataset)
+        settings = SqlSettings(dsn_env="SHOP", dataset=str(self.folder / "shop.toml"))
+        return WorkedSystem(MariaDbAdapter("shop", settings, environment={"SHOP": dsn or self.dsn}))
+
+
+@pytest.fixture
+async def shop(server: MariaDb, tmp_path: Path) -> AsyncIterator[Shop]:
+    shop = Shop(server, f"s{secrets.token_hex(4)}", tmp_path)
+    user = f"u_{shop.name}"
+    await server.run(
+        f"CREATE DATABASE {shop.name} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+        f"CREATE USER {user}@'%' IDENTIFIED BY '{user}'",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {shop.name}.* TO {user}@'%'",
+        *statements_of(schema_for(shop.dsn)),
+    )
+    await shop.run(*statements_of(SCHEMA))
+    yield shop
+    await server.run(f"DROP DATABASE {shop.name}", f"DROP USER {user}@'%'")
+
+
+@pytest.fixture
+async def system(shop: Shop) -> AsyncIterator[WorkedSystem]:
+    await shop.run(
+        "INSERT INTO customer (account_id, name, email, phone, data) VALUES"
+        f" ('C1', 'Anna', 'anna@example.org', '{ANNAS}', '{{\"who\": {{\"nick\": \"an\", \"n\": 1.10}}}}'),"
+        " ('C2', 'Boris', 'boris@example.org', NULL, '{\"who\": {\"nick\": null}}'),"
+        " ('C3', 'Cleo', 'cleo@example.org', NULL, '{}')",
+        f"INSERT INTO line VALUES ('C1', '{ANNAS}', '2024-02-05 08:30:00', NULL)",
+        "INSERT INTO purchase (id, buyer, state) VALUES (1, 'C1', 'paid'), (2, 'C1', 'paid'), (3, 'C2', 'paid')",
+        "UPDATE purchase SET replaces = 2 WHERE id = 1",
+        "UPDATE purchase SET replaces = 1 WHERE id = 2",
+        f"INSERT INTO `{LONGEST}` VALUES (1, 1, 'a cable'), (1, 2, 'a phone'), (2, 1, 'a bell'), (3, 1, 'a horn')",
+        'INSERT INTO ticket VALUES (1, \'dora@example.org\', \'{"who": {"nick": "dora"}, "n": 1.10}\'),'
+        " (2, 'dora@example.org', '{\"who\": {}}'), (3, 'emil@example.org', '{\"who\": {\"nick\": \"dora\"}}')",
+        f"INSERT INTO `call` VALUES (1, '2026-03-02 10:00:00', '{ANNAS}', '+491712345678', 5),"
+        f" (2, '2023-03-02 10:00:00', '{ANNAS}', '+491712345678', 5), (3, '2026-03-03', '{ANNAS}', '', 9)",
+    )
+    system = shop.connected()
+    yield system
+    await system.close()
+
+
+def number(value: str, since: datetime | None = SINCE) -> Identity:
+    return Identity(IdentityType.PHONE, value, since)
+
+
+async def test_the_conformance_suite_passes_on_it(shop: Shop) -> None:
+    await shop.run(f"CREATE USER IF NOT EXISTS reader_{shop.name}@'%' IDENTIFIED BY 'reader_{shop.name}'")
+    await shop.run(f"GRANT SELECT ON {shop.name}.* TO reader_{shop.name}@'%'")
+    (shop.folder / "shop.toml").write_text(DATASET)
+    (shop.folder / "downstreams.toml").write_text(DOWNSTREAMS)
+    owner, reader = shop.server.dsn(shop.name), shop.server.dsn(shop.name, f"reader_{shop.name}")
+    environment = {"SHOP_DSN": shop.dsn, "OWNER_DSN": owner, "READER_DSN": reader}
+    wiring = Wiring(environment, SystemClock(), _nothing, b"")
+    (checked,) = await check.check(shop.folder / "downstreams.toml", wiring)
+    assert (checked.looked, checked.faults) == (True, ())
+    found = (await live.examine(shop.folder / "downstreams.toml", wiring))["shop"]
+    assert kept("mariadb", found) == {}
+    assert {name for name, each in found.items() if each.word is not Word.YES} == set()
+
+
+async def _nothing(_messages: object) -> None:
+    raise AssertionError("nothing is sent")
+
+
+async def test_a_neighbour_whom_its_collation_takes_for_the_subject_is_not_touched(
+    shop: Shop, system: WorkedSystem
+) -> None:
+    neighbours = ("'N1', 'Änna', 'ánna@example.org', NULL", "'N2', 'Anna', 'anna@example.org ', NULL")
+    for each in neighbours:
+        await shop.run(f"INSERT INTO customer (account_id, name, email, phone) VALUES ({each})")
+    await shop.run("INSERT INTO purchase (buyer, state) VALUES ('N1', 'paid'), ('N2', 'paid')")
+    alike = "SELECT count(*) FROM customer WHERE email = 'anna@example.org'"
+    assert (await shop.ask(alike))[0][0] == 3, "to the server they are one"
+    copy = await system.receipt(task(EXPORT, ANNA))
+    assert {record.data.get("name") for record in copy.records if record.category == "account"} == {"Anna"}
+    assert (await system.receipt(task(ERASE, ANNA))).found == 7
+    assert await shop.ask("SELECT account_id FROM customer ORDER BY 1") == [("C2",), ("C3",), ("N1",), ("N2",)]
+    assert {row[0] for row in await shop.ask("SELECT buyer FROM purchase")} == {"C2", "N1", "N2"}
+
+
+async def test_what_cascades_is_counted_and_a_repeat_tells_the_same(shop: Shop, system: WorkedSystem) -> None:
+    erasing = task(ERASE, email("ANNA@example.org"))
+    erased = await system.receipt(erasing)
+    assert (erased.outcome, erased.by_category) == (TaskOutcome.ERASED, {"account": 1, "number": 1, "order": 5})
+    assert await system.receipt(system.again(erasing)) == erased
+    assert await shop.ask(f"SELECT purchase_id, n FROM `{LONGEST}`") == [(3, 1)]
+    assert (await system.receipt(task(ERASE, ANNA))).outcome == TaskOutcome.NO_MATCH
+
+
+async def test_a_number_leads_to_its_period_and_one_party_of_a_call_is_blanked(
+    shop: Shop, system: WorkedSystem
+) -> None:
+    await shop.run("SET SESSION sql_mode = ''", f"INSERT INTO `call` VALUES (4, '0000-00-00', '{ANNAS}', '', 1)")
+    located = await system.receipt(task(LOCATE, Identity(IdentityType.ACCOUNT_ID, "C1")))
+    assert located.identities == (
+        Identity(IdentityType.ACCOUNT_ID, "C1", source="shop"),
+        Identity(IdentityType.PHONE, ANNAS, datetime(2024, 2, 5, 8, 30, tzinfo=UTC), None, "shop"),
+    )
+    erased = await system.receipt(task(ERASE, number(ANNAS)))
+    assert erased.by_category["call"] == 2
+    rows = await shop.ask("SELECT id, caller, callee FROM `call` ORDER BY id")
+    assert rows == [(1, "", "+491712345678"), (2, ANNAS, "+491712345678"), (4, ANNAS, "")], (
+        "one without a time is nobody's"
+    )
+
+
+async def test_a_part_of_a_document_changes_where_it_is_and_is_made_nowhere(shop: Shop, system: WorkedSystem) -> None:
+    change = ("nickname", None, "Ännchen")
+    for address, changed in ((ANNA, 1), (email("boris@example.org"), 0), (email("cleo@example.org"), 0)):
+        result = await system.receipt(task(RECTIFY, address, changes=[change]))
+        assert result.changed == changed
+    assert [json.loads(row[0]) for row in await shop.ask("SELECT data FROM customer ORDER BY account_id")] == [
+        {"who": {"nick": "Ännchen", "n": 1.10}},
+        {"who": {"nick": None}},
+        {},
+    ]
+    erased = await system.receipt(task(ERASE, email("dora@example.org")))
+    assert erased.by_category == {"ticket": 2}
+    assert await shop.ask("SELECT email, data FROM ticket ORDER BY id") == [
+        (None, '{"who": {"nick": null}, "n": 1.10}'),
+        (None, '{"who": {}}'),
+        ("emil@example.org", '{"who": {"nick": "dora"}}'),
+    ]
+
+
+async def test_switches_are_set_and_put_back_and_a_third_word_is_a_persons(shop: Shop, system: WorkedSystem) -> None:
+    states = "SELECT state FROM customer ORDER BY account_id"
+    restricting = task(RESTRICT, ANNA)
+    assert (await system.receipt(restricting)).changed == 1
+    assert [row[0] for row in await shop.ask(states)] == ["restricted", "active", "active"]
+    adapter: Any = system.adapter
+    assert await adapter.shown(RESTRICT) == 1
+    assert len(await adapter.shown_of([restricting])) == 1
+    assert (await system.receipt(replace(task(LIFT, ANNA), request_id=restricting.request_id))).changed == 1
+    assert [row[0] for row in await shop.ask(states)] == ["active"] * 3
+    assert (await system.receipt(task(SUPPRESS, ANNA))).changed == 1
+    assert [row[0] for row in await shop.ask("SELECT marketing FROM customer ORDER BY account_id")] == [0, 1, 1]
+    reached = [who for page in [each async for each in adapter.would_get_marketing()] for who in page]
+    assert [who[0].value for who in reached] == ["C2", "C3"]
+    await shop.run("UPDATE customer SET state = 'dormant'")
+    assert isinstance(await system.one(task(RESTRICT, ANNA)), NotSupported)
+
+
+async def test_a_worker_that_slept_changes_nothing_and_one_that_died_has_changed_nothing(
+    shop: Shop, system: WorkedSystem
+) -> None:
+    erasing = task(ERASE, ANNA)
+    heir = replace(erasing, attempt=2)
+    assert (await system.receipt(heir)).found == 7
+    await shop.run("INSERT INTO customer (account_id, email) VALUES ('C9', 'anna@example.org')")
+    assert isinstance(await system.one(erasing), Overtaken)
+    assert (await shop.ask("SELECT count(*) FROM customer WHERE account_id = 'C9'"))[0][0] == 1
+
+
+async def test_what_is_not_found_to_be_theirs_stops_an_erasure(shop: Shop, system: WorkedSystem) -> None:
+    await shop.run(
+        "CREATE TABLE note (id int PRIMARY KEY, about varchar(40),"
+        " FOREIGN KEY (about) REFERENCES customer (account_id) ON DELETE CASCADE)"
+    )
+    with pytest.raises(SystemRefused, match="note"):
+        await system.one(task(ERASE, ANNA))
+    await shop.run("DROP TABLE note", "UPDATE purchase SET buyer = 'c1' WHERE id = 2")
+    assert isinstance(await system.one(task(ERASE, ANNA)), ForeignHit), "the server takes c1 for C1"
+    await shop.run("UPDATE purchase SET buyer = 'C1', state = 'open' WHERE id = 2")
+    refused = await system.one(task(ERASE, ANNA))
+    assert isinstance(refused, DsrError)
+    assert refused.code == "erasure_refused"
+    await shop.server.run(f"REVOKE REFERENCES ON *.* FROM u_{shop.name}@'%'")
+    with pytest.raises(SystemRefused, match="does not see every table"):
+        await system.one(task(ERASE, ANNA))
+    assert (await shop.ask("SELECT count(*) FROM customer"))[0][0] == 3
+
+
+async def test_a_store_that_was_read_back_tells_no_count(shop: Shop, system: WorkedSystem) -> None:
+    erasing = task(ERASE, ANNA)
+    await system.one(erasing)
+    await shop.run("UPDATE dsr_platform.incarnation SET id = uuid()")
+    await shop.run("INSERT INTO customer (account_id, email) VALUES ('C9', 'anna@example.org')")
+    again = await system.receipt(system.again(erasing))
+    assert (again.outcome, again.uncounted) == (TaskOutcome.ERASED, Uncounted.STORE_REPLACED)
+
+
+async def test_what_cannot_be_worked_is_refused_by_name(shop: Shop, system: WorkedSystem) -> None:
+    await shop.run("ALTER TABLE `call` ENGINE = MyISAM")
+    with pytest.raises(SystemRefused, match="MyISAM"):
+        await system.one(task(ERASE, ANNA))
+    wrong = shop.connected(dsn=shop.dsn.replace(f":u_{shop.name}@", ":guess@"))
+    with pytest.raises(SystemRefused, match="does not let this user in"):
+        await wrong.one(task(ERASE, ANNA))
+    await wrong.close()
+    scrub = DATASET.replace('article = { class = "M" }', 'article = { class = "C", scrub = true }')
+    with pytest.raises(Misconfigured, match="column article with scrub"):
+        shop.connected(scrub)
