@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "conformance": "shared.downstreams.conformance.commands:conformance",
     "assignments": "shared.fulfilment.assignments:assignments",
     "evidence": "shared.storage.commands:evidence",
+    "package": "services.export.commands:package",
     "certificate": "shared.storage.commands:certificate",
     "groups": "shared.messaging.commands:groups",
     "parked": "shared.messaging.commands:parked",

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.export import handlers
+from services.export import answered, handlers
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -17,12 +17,12 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
     service.on(events.RetryDecided, partial(handlers.retry, service.fulfilments), right=right)
-    service.on(events.AnswerDecided, handlers.answer, right=right)
+    service.on(events.AnswerDecided, partial(handlers.answer, legends=service.fulfilments.legends), right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
     service.on(events.RequestClosed, handlers.close, right=right)
-service.works(Operation.EXPORT, concludes=handlers.finish)
+service.works(Operation.EXPORT, concludes=partial(handlers.finish, legends=service.fulfilments.legends))
 
 if __name__ == "__main__":
-    service.run()
+    service.run(answered.check_policy)

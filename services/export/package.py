@@ -11,13 +11,17 @@ from datetime import datetime
 
 import orjson
 
-from services.export import pieces, survey, tables
-from services.export.archive import Archive, Write
+from services.export import pieces, portability, survey, tables, vcard
+from services.export.archive import Archive
+from services.export.files import CONTACTS, DATA, DESCRIPTION, REPORT, SCHEMA, STEPS, Write
+from services.export.pieces import Piece
 from services.export.readme import readme
+from services.export.report import page
+from services.export.report.held import Request
+from services.export.report.texts import texts_of
 from services.export.survey import Category
 from shared.domain.rights import Right
 
-DATA, DESCRIPTION = "data.jsonl", "package.json"
 _LARGE = 2**30
 """Bytes of all that was collected from which on a file of the package may have more than 2 GiB."""
 
@@ -33,12 +37,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a package answers; ``missing``: the systems whose part is not in it, or not all of it."""
+    """What a package answers."""
 
     right: Right
     at: datetime
-    missing: Sequence[str] = ()
-    portable: Callable[[str], bool] = lambda _category: True
+    request: Request
 
 
 async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[str, Category] | None:
@@ -53,34 +56,69 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
             await lines.write(content)
     if not known:
         return None
-    for category in sorted(known):
+    for category, held in sorted(known.items()):
         async with archive.file(f"{category}.csv") as table:
-            await table.write(tables.heading(list(known[category].fields)))
+            columns = list(held.fields)
+            await table.write(tables.heading(columns))
             for part in (part for part, categories in zip(parts, met, strict=True) if category in categories):
-                columns = list(known[category].fields)
-                content = await asyncio.to_thread(_rows, part.system, await part.open(), about, category, columns)
-                await table.write(content)
-    await archive.add("README.txt", readme(known, about.right, about.at, about.missing).encode())
-    files = {each.name: {"bytes": each.size, "sha256": each.sha256} for each in archive.files}
-    description = {
-        "right": about.right,
-        "made_at": about.at.isoformat(),
-        "records": sum(each.rows for each in known.values()),
-        "categories": {name: each.rows for name, each in sorted(known.items())},
-        **({"missing": list(about.missing)} if about.missing else {}),
-        "files": files,
-    }
-    await archive.add(DESCRIPTION, orjson.dumps(description, option=orjson.OPT_INDENT_2))
+                found = await asyncio.to_thread(_of, part.system, await part.open(), about, category)
+                await table.write(await asyncio.to_thread(tables.rows, found, columns))
+    if about.right is Right.ACCESS:
+        await _explain(archive, known, about)
+    else:
+        await _carry(
+            archive, known, about, [part for part, kinds in zip(parts, met, strict=True) if vcard.any_of(kinds)]
+        )
+    await archive.add("README.txt", readme(known, about.right, about.at, sorted(about.request.missing())).encode())
+    await archive.add(DESCRIPTION, _description(archive, known, about))
     await archive.close()
     return known
 
 
+async def _explain(archive: Archive, known: Mapping[str, Category], about: About) -> None:
+    """What an access has besides the data: the request itself, and the report (Art. 15(1), (2))."""
+    details = texts_of(about.request.language).details
+    told = [
+        {"at": each.at, "what": each.action} | {name: each.detail[name] for name in details if name in each.detail}
+        for each in about.request.steps
+    ]
+    await archive.add(STEPS, b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in told))
+    report = await asyncio.to_thread(page.render, known, about.request, list(archive.files), about.at)
+    await archive.add(REPORT, report)
+
+
+async def _carry(archive: Archive, known: Mapping[str, Category], about: About, parts: Sequence[Part]) -> None:
+    """What a portability has besides the data: what other software needs to load it."""
+    await archive.add(SCHEMA, portability.schema(known, about.request))
+    contacts = [piece for part in parts for piece in _of(part.system, await part.open(), about, None)]
+    if card := vcard.card(contacts):
+        await archive.add(CONTACTS, card)
+
+
+def _description(archive: Archive, known: Mapping[str, Category], about: About) -> bytes:
+    """What a program reads first: what the package is, and what is in it."""
+    missing = sorted(about.request.missing())
+    description = {
+        "right": about.right,
+        "made_at": about.at.isoformat(),
+        "request_id": str(about.request.request_id),
+        "policy": about.request.policy.version,
+        "records": sum(each.rows for each in known.values()),
+        "categories": {name: each.rows for name, each in sorted(known.items())},
+        **({"missing": missing} if missing else {}),
+        "mark": tables.MARK,
+        "files": {each.name: {"bytes": each.size, "sha256": each.sha256} for each in archive.files},
+    }
+    return orjson.dumps(description, option=orjson.OPT_INDENT_2)
+
+
 def _lines(system: str, content: bytes, about: About, known: dict[str, Category]) -> tuple[bytes, set[str]]:
     """The records of one part as JSON Lines, counted with what is known, and the categories that they are of."""
-    found = list(pieces.read(system, content, about.right, about.portable))
-    return b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in found), survey.count(found, known)
+    found = _of(system, content, about, None)
+    return b"".join(one.line for one in found), survey.count(found, known)
 
 
-def _rows(system: str, content: bytes, about: About, category: str, columns: Sequence[str]) -> bytes:
-    found = pieces.read(system, content, about.right, about.portable)
-    return tables.rows((one for one in found if one.category == category), columns)
+def _of(system: str, content: bytes, about: About, category: str | None) -> list[Piece]:
+    """The records of one part, of one category or of all."""
+    found = pieces.read(system, content, about.right, about.request.portable)
+    return [one for one in found if category in {None, one.category}]

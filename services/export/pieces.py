@@ -1,7 +1,7 @@
 """What systems have given of a subject, as it lies in the vault, and what of it goes into which package; pure."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import orjson
 from pydantic import JsonValue
@@ -11,12 +11,22 @@ from shared.domain.rights import Right
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One thing that a system holds about the subject."""
+    """One thing that a system holds about the subject.
+
+    ``anchors``: from when periods of the policy count for it, as ISO 8601, by what the policy calls that.
+    """
 
     system: str
     category: str
     source: str
     data: dict[str, JsonValue]
+    anchors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def line(self) -> bytes:
+        """As it stands in a file of JSON Lines."""
+        said = {"system": self.system, "category": self.category, "source": self.source, "data": self.data}
+        return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read(system: str, content: bytes, right: Right, portable: Callable[[str], bool]) -> Iterator[Piece]:
@@ -25,10 +35,11 @@ def read(system: str, content: bytes, right: Right, portable: Callable[[str], bo
     A record says whether the subject has provided it, or which of its fields they have not (a list of names).
     ``portable``: whether a category, as systems call it, can be taken elsewhere at all.
     """
-    for category, source, data, provided, *_ in orjson.loads(content):
+    for category, source, data, provided, *more in orjson.loads(content):
+        anchors = more[1] if len(more) > 1 else {}
         if right is Right.ACCESS:
-            yield Piece(system, category, source, data)
+            yield Piece(system, category, source, data, anchors)
         elif provided is not False and portable(category):
             kept = data if provided is True else {name: data[name] for name in data if name not in provided}
             if kept:
-                yield Piece(system, category, source, kept)
+                yield Piece(system, category, source, kept, anchors)

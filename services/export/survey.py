@@ -25,7 +25,8 @@ _KINDS: Mapping[type, str] = {
 class Category:
     """What there is of one category: rows by system and place, its fields and the JSON types met in each.
 
-    ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden.
+    ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden. ``anchors``: the
+    first and the last moment from which periods of the policy count, as ISO 8601, by what the policy calls it.
     """
 
     rows: int = 0
@@ -33,6 +34,7 @@ class Category:
     sources: Counter[tuple[str, str]] = field(default_factory=Counter)
     fields: dict[str, set[str]] = field(default_factory=dict)
     first: list[Piece] = field(default_factory=list)
+    anchors: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def systems(self) -> list[str]:
@@ -49,6 +51,9 @@ class Category:
             if kinds is None:
                 kinds = self.fields[name] = set()
             kinds.add(_kind(value))
+        for name, moment in piece.anchors.items():
+            first, last = self.anchors.get(name, (moment, moment))
+            self.anchors[name] = min(first, moment), max(last, moment)
         if len(self.first) < SHOWN:
             self.first.append(piece)
 

@@ -192,8 +192,7 @@ class Service:
                 raise Misconfigured(f"no downstream that is switched on can {operation}: {remedy}")
         self.fulfilments.plans = {operation: downstreams.stages(operation) for operation in self.conclusions}
         self.fulfilments.by_hand = {operation: downstreams.by_hand(operation) for operation in self.conclusions}
-        self.fulfilments.tenants = {each.name: each.tenants for each in downstreams.all}
-        self.fulfilments.one_flag = {each.name for each in downstreams.all if each.one_flag}
+        self.fulfilments.know(downstreams.all)
         located = {each.name for each in downstreams.that_can(Operation.LOCATE)}
         if self.conclusions.keys() & ANSWERING:
             self.fulfilments.observers = located - counting

@@ -92,6 +92,8 @@ class Record:
     ``portable``: provided by the subject and held under consent or contract (Art. 20), so it goes into a portability
     package too; everything goes into an access package. ``matched``: every value in it by which a subject can be
     found, as the system wrote it down, and when it happened; a record without is never handed out (REQ-S8).
+    ``not_provided``: fields of a portable record that are not from the subject, which an access package has alone.
+    ``anchors``: from when periods of the policy count for it, by what the policy calls that.
     """
 
     category: str
@@ -99,6 +101,8 @@ class Record:
     data: Mapping[str, JsonValue]
     portable: bool = True
     matched: tuple[Match, ...] = ()
+    not_provided: tuple[str, ...] = ()
+    anchors: Mapping[str, date] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,8 @@ class Receipt:
     ``uncounted``: why the counts cannot be known; ``unattributed``: rows with numbers that may be anybody's,
     ``written_by_others``: by third persons, beside theirs; ``narrowed``: their own dates leave out what is theirs;
     ``kept``: what is kept by rules of the policy; ``categories``: all searched, ``searched_by``: by what.
-    ``identities`` and ``records`` go to the vault.
+    ``identities`` and ``records`` go to the vault; ``parts``: in how many parts records were handed over before, where
+    there were too many to hold them all.
     """
 
     task_id: UUID
@@ -133,6 +138,7 @@ class Receipt:
     categories: tuple[str, ...] | None = None
     identities: tuple[Identity, ...] = ()
     records: tuple[Record, ...] = ()
+    parts: int = 0
 
     def report(self, system: str, operation: Operation) -> TaskReport:
         """What may be told of it: the counts, and nothing of whom or what it found."""
@@ -188,6 +194,22 @@ class Exportable(Protocol):
     """Can hand out everything that it holds about a subject (Art. 15, 20)."""
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
+
+
+HandOver = Callable[[UUID, Sequence[Record]], Awaitable[None]]
+"""Takes a part of what was found for a task to the vault; what an earlier call has handed over counts no more.
+
+Raises ``Withdrawn``, or that the task is another worker's by now; let it pass.
+"""
+
+
+@runtime_checkable
+class ExportableInParts(Exportable, Protocol):
+    """Can hand records over while it reads them, so that a copy may have any number of them."""
+
+    async def export_in_parts(
+        self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver
+    ) -> Sequence[Result]: ...
 
 
 @runtime_checkable

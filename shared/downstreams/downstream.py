@@ -12,6 +12,9 @@ from shared.domain.proofs import Action
 from shared.downstreams.conformance.declared import Conformance
 from shared.downstreams.contract import CAN, Adapter, Operate
 
+Legend = Mapping[str, Mapping[str, str]]
+"""By category, what the fields of its records mean."""
+
 
 @dataclass(frozen=True, slots=True)
 class Downstream:
@@ -58,6 +61,11 @@ class Downstream:
     def tells_holders_apart(self) -> bool:
         """Whether it checks by itself whose is what it finds by an address or a number that several people have."""
         return bool(getattr(self.adapter, "tells_holders_apart", False))
+
+    @property
+    def legend(self) -> Legend:
+        """What the fields of its records mean, where its adapter can say it."""
+        return getattr(self.adapter, "legend", {})
 
     def by_hand(self, operation: Operation) -> bool:
         """Whether a person must do it there: it holds what that is about, and its adapter has no such operation."""

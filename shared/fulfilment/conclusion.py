@@ -18,7 +18,7 @@ from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
-from shared.fulfilment import grounds, queue, repairs, reports
+from shared.fulfilment import grounds, parts, queue, repairs, reports
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
@@ -158,11 +158,10 @@ class Conclusions:
             if result.identities:
                 sealings.append(Sealing(subject, "identities", self.system, encode_identities(result.identities)))
             if result.records:
-                records = [
-                    [r.category, r.source, r.data, r.portable, [[*match] for match in r.matched]]
-                    for r in result.records
-                ]
-                sealings.append(Sealing(subject, "records", self.system, orjson.dumps(records, default=str)))
+                sealings.append(parts.sealing(subject, self.system, result.records))
+        if self.operation is Operation.EXPORT:  # what a call has handed over that did not come to its end
+            whole = [c.claim.subject_ref for c, r in kept if not (isinstance(r, Receipt) and r.parts)]
+            await tx.vault.drop_from(tx.connection, whole, parts.KIND, self.system)
         told = [sealing.subject_ref for sealing in sealings if sealing.kind == MANUAL_STEPS]
         await tx.vault.drop_from(tx.connection, told, MANUAL_STEPS, self.system)
         if sealings:
@@ -254,7 +253,7 @@ def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:
 def _keeps(result: Result) -> bool:
     """Whether something of it goes to the vault."""
     if isinstance(result, Receipt):
-        return bool(result.identities or result.records)
+        return bool(result.identities or result.records or result.parts)
     return isinstance(result, NotSupported) and bool(result.manual_steps)
 
 

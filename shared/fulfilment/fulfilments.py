@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import Misconfigured
 from shared.domain.events import LimitConfirmed
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Stages, Step
+from shared.downstreams.downstream import Downstream, Legend
 from shared.downstreams.plan import only
 from shared.fulfilment import planning, precedence
 from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, only_on, row_by_hand, stands, task_row
@@ -37,6 +38,7 @@ class Fulfilments:
     they observe. ``by_hand``: by operation, the systems in which a person does it: nobody works those steps, and their
     tasks wait until it is entered what was done. ``one_flag``: systems that restrict a person by one flag.
     ``tenants``: by system, the tenants that it tells apart (None: any); for any other tenant, a person looks there.
+    ``legends``: by system, what the fields of its records mean.
     ``postpone``: who says which erasures wait for other requests of the same person.
     """
 
@@ -48,7 +50,14 @@ class Fulfilments:
         self.one_flag: Collection[str] = ()
         self.tenants: Mapping[str, Collection[str] | None] = {}
         self.postpone: Postpone | None = None
+        self.legends: dict[str, Legend] = {}
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
+
+    def know(self, downstreams: Collection[Downstream]) -> None:
+        """Takes down what systems say of themselves."""
+        self.tenants = {each.name: each.tenants for each in downstreams}
+        self.one_flag = {each.name for each in downstreams if each.one_flag}
+        self.legends.update((each.name, each.legend) for each in downstreams)
 
     @property
     def steps(self) -> set[Step]:

@@ -59,7 +59,7 @@ async def begin(
     """Open one task per downstream; what yields identities is asked first, and erased last."""
     new_fulfilments = [
         NewFulfilment(
-            *(e.request_id, e.subject, e.right, operation, e.due_on, regardless_of(e)),
+            *(e.request_id, e.subject, e.right, operation, e.due_on, regardless_of(e) | _told_to(operation, e)),
             tenant=e.tenant if isinstance(e, RequestVerified) else None,
         )
         for e in events
@@ -71,6 +71,14 @@ def regardless_of(event: Event) -> dict[str, JsonValue]:
     """What of it the same person's other requests come before, and was waived or decided, as a detail."""
     said = getattr(event, "regardless_of", ())
     return {"regardless_of": [*said]} if said else {}
+
+
+def _told_to(operation: Operation, event: Event) -> dict[str, JsonValue]:
+    """Of a copy, where the person lives and in which language they are answered, as details."""
+    if operation is not Operation.EXPORT or not isinstance(event, RequestVerified):
+        return {}
+    country: dict[str, JsonValue] = {"country": event.country} if event.country else {}
+    return {"language": event.language, **country}
 
 
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:

@@ -28,6 +28,7 @@ from shared.fulfilment.calls import Calls
 from shared.fulfilment.conclusion import Conclusions
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease
+from shared.fulfilment.parts import operate
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, filed_by, search
 from shared.fulfilment.store import Conclude
@@ -72,7 +73,7 @@ class Worker:
         self._settings = settings
         self._tracing = tracing
         self._lease = lease
-        self._operate = downstream.operate(operation)
+        self._operate = operate(downstream, operation, unit_of_work)
         self._wakeup = fulfilments.wakeup(self._step)
         self._name = ":".join(self._step)
         self._heartbeats = Heartbeats()
@@ -103,9 +104,10 @@ class Worker:
             disputed = self._disputed(claims, known, register)
             pairs = zip(claims, results, strict=True)
             results = [_in_conflict(result) if c.task_id in disputed else result for c, result in pairs]
-            await retry_while_unavailable(
-                lambda: self._conclusions.write(claims, results, disputed, held), self._name, self._heartbeats
-            )
+            async with self._alive():  # a package of very many records takes its time
+                await retry_while_unavailable(
+                    lambda: self._conclusions.write(claims, results, disputed, held), self._name, self._heartbeats
+                )
         return len(claims)
 
     async def _claim(

@@ -91,7 +91,7 @@ def _coded(entry: Entry) -> str:
     return detail
 
 
-async def entries(pool: asyncpg.Pool, request_id: UUID) -> list[asyncpg.Record]:
+async def entries(pool: asyncpg.Pool | Connection, request_id: UUID) -> list[asyncpg.Record]:
     """Every entry about a request, of all chains, the oldest first."""
     return list(await pool.fetch(_OF_REQUEST, request_id))
 

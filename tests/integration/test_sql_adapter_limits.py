@@ -1,15 +1,16 @@
-"""Limits of a SQL store, for every operation: beyond one it waits for two persons, who confirm the number they saw."""
+"""Limits of a SQL store, for every change: beyond one it waits for two persons, who confirm the number they saw."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from shared.domain.errors import BlastRadius
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
-from shared.downstreams.contract import Pending, Task
+from shared.downstreams.contract import Receipt, Record, Task
 from shared.downstreams.sql import export
-from shared.downstreams.sql.store import Session
 from tests.fixtures.cdr import SqlEngine, each
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, receipt, task
@@ -36,7 +37,6 @@ def exceeded(result: object) -> Exceeded:
     ("operation", "found"),
     [
         (Operation.ERASE, 4),
-        (Operation.EXPORT, 4),
         (Operation.RECTIFY, 2),
         (Operation.RESTRICT, 2),
         (Operation.SUPPRESS, 2),
@@ -54,7 +54,7 @@ async def test_beyond_max_rows_nothing_is_done_until_as_much_is_confirmed_and_no
     assert await customer_store.ask(DUMP) == before
     done = await customers.receipt(replace(asked, attempt=3, confirmed={"max_rows": found}))
     assert (done.found, done.outcome is TaskOutcome.NO_MATCH) == (found, False)
-    assert (await customer_store.ask(DUMP) == before) is (operation is Operation.EXPORT)
+    assert await customer_store.ask(DUMP) != before
 
 
 async def test_two_people_are_erased_once_two_persons_have_confirmed_that_they_are_one(
@@ -67,19 +67,27 @@ async def test_two_people_are_erased_once_two_persons_have_confirmed_that_they_a
     assert done.by_category == {"account": 2, "contact": 2}
 
 
-@pytest.mark.parametrize("settings", [{"max_rows": 2}])
-async def test_an_export_counts_before_it_reads_and_takes_no_more_at_once_than_one_request_may_have(
+@pytest.mark.parametrize("settings", [{"max_rows": 1}])
+async def test_a_copy_has_no_limit_and_what_is_too_much_to_hold_is_handed_over_while_it_is_read(
     customers: SqlEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, reads = export._read, []  # noqa: SLF001  # nothing else tells what was read of the store
+    parts: list[tuple[UUID, list[str]]] = []
 
-    async def watched(session: Session, tasks: Sequence[Task], *more: Mapping[str, object]) -> object:
-        reads.append([task.identities[0].value for task in tasks])
-        return await read(session, tasks, *more)
+    async def hand_over(task_id: UUID, records: Sequence[Record]) -> None:
+        parts.append((task_id, [record.category for record in records]))
 
-    monkeypatch.setattr(export, "_read", watched)
-    beyond, first, second = await customers.run(*each(Operation.EXPORT, EMAIL, BORIS, BORIS))
-    assert exceeded(beyond).found == 3
-    assert receipt(first).found == 2
-    assert isinstance(second, Pending)  # it comes again at once, when there is room
-    assert reads == [[BORIS.value]]
+    async def read() -> list[Receipt]:
+        asked = each(Operation.EXPORT, EMAIL, BORIS)
+        results = await customers.adapter.export_in_parts(asked, customers.save_progress, hand_over)
+        return [receipt(result) for result in results]
+
+    hers, his = await read()
+    assert ((hers.found, hers.parts), (his.found, his.parts)) == ((3, 0), (2, 0))
+    assert not parts
+    whole = sorted(record.category for record in hers.records)
+    monkeypatch.setattr(export, "_PART", 2)
+    hers, his = await read()
+    assert (hers.found, hers.by_category, his.found) == (3, Counter(whole), 2)
+    handed = [kind for task_id, kinds in parts if task_id == hers.task_id for kind in kinds]
+    assert sorted([*handed, *(record.category for record in hers.records)]) == whole
+    assert hers.parts == sum(task_id == hers.task_id for task_id, _ in parts) > 0

@@ -39,9 +39,14 @@ Preceding = Literal["copy", "restriction"]
 """What comes before an erasure of the same person: a copy that is awaited, a restriction that opposes it."""
 
 
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
+
+
 class RequestVerified(Event, topic=Topic.REQUESTS):
     """The requester is the data subject; fulfilment may begin.
 
+    ``country``: where they live, if said; ``language``: in which they are answered.
     ``tenant``: it is the instruction of this customer of ours, and concerns that customer's data alone.
     ``regardless_of``: what of an erasure that the same person's other requests come before was waived or decided.
     """
@@ -52,6 +57,8 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
     tenant: Word | None = None
     due_on: date
     regardless_of: tuple[Preceding, ...] = ()
+    country: Country | None = None
+    language: Language = "en"
 
 
 class RequestPostponed(Event, topic=Topic.REQUESTS):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Checkpoint, Result, Task
+from shared.downstreams.contract import Checkpoint, HandOver, Result, Task
 from shared.downstreams.sql import comparison, inspection, marketing, progress, sweeping
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
@@ -88,11 +88,17 @@ class SqlAdapter(OfDataset[Session]):
         return await self._work(tasks, locate, reading=True)
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        return await self.export_in_parts(tasks, save_progress, None)
+
+    async def export_in_parts(
+        self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
+    ) -> Sequence[Result]:
         del save_progress
 
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
             shown = replace(session, tables=(*session.tables, *session.views))
-            return await with_unattributed(session, theirs, covered(shown.tables, theirs, await export(shown, theirs)))
+            read = await export(shown, theirs, hand_over)
+            return await with_unattributed(session, theirs, covered(shown.tables, theirs, read))
 
         return await self._work(tasks, work, reading=True)
 

@@ -72,13 +72,18 @@ def attribute(groups: Iterable[Row], statements: Searched, wanted: Wanted) -> At
 
 
 def each_row(
-    rows: Iterable[Row], start: int, statements: Searched, wanted: Wanted
+    rows: Iterable[Row],
+    start: int,
+    statements: Searched,
+    wanted: Wanted,
+    met: set[tuple[object, ...]] | None = None,
 ) -> Iterator[tuple[Row, dict[int, set[str | None]]]]:
     """Each row that was read, once for each whose it is; ``start``: where the values that it was found by begin.
 
     A row that leads to several is read several times; which it is its primary key tells, which is read with it.
+    ``met``: those that came before, of the same query.
     """
-    met: set[tuple[object, ...]] = set()
+    met = set() if met is None else met
     for row in rows:
         owners = owners_of(row, start, statements, wanted)
         if not statements.to_one:

@@ -110,7 +110,7 @@ class Dataset(Declared):
         return frozenset(operation for operation, held in known.items() if not held)
 
     def legend(self) -> Mapping[str, Mapping[str, str]]:
-        """Category by category what each exported field means, for the letter and the package."""
+        """Category by category what each exported field means, for the package."""
         legend: dict[str, dict[str, str]] = {}
         for table in self.tables.values():
             for name, column in table.columns.items():

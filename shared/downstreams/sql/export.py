@@ -2,8 +2,9 @@
 
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from shared.domain.errors import Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
 from shared.domain.release import WITHHELD, Match, read_number
-from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
+from shared.downstreams.contract import HandOver, Receipt, Record, Result, Task
 from shared.downstreams.results import per_task
 from shared.downstreams.sql import examination, itemised
 from shared.downstreams.sql.attribution import Row, each_row
@@ -22,64 +23,95 @@ from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 from shared.downstreams.sql.tables import Table
 
-_AT_ONCE = timedelta()
+_BATCH = 1_000
+"""Rows that are read at once."""
+_PART = 2_000
+"""Records of one subject that are handed over together."""
+_HELD = 20_000
+"""Records of all subjects that are held."""
 _LEAST = 6
 """Characters of base64 that are taken for a value, and not for a chance."""
 
 
-async def export(session: Session, tasks: Sequence[Task]) -> list[Result]:
-    """Every row of every subject, counted before any of it is read.
+async def export(session: Session, tasks: Sequence[Task], hand_over: HandOver | None = None) -> list[Result]:
+    """Every row of every subject, table by table, as of one moment, with one query per table for all of them.
 
-    Who has more than one request may touch waits for two persons; who no longer fits beside the others comes again.
+    A copy has no limit (Art. 15): what is too much to be held is handed over while it is read.
     """
-    rows = dict(await examination.count(session, tasks))
-    for task in (task for task in tasks if task.lines):
-        rows[task.task_id] += await itemised.count(session, task)
-    excess = ((task, session.settings.excess(task, rows=rows[task.task_id])) for task in tasks)
-    results: dict[UUID, Result] = {task.task_id: failure for task, failure in excess if failure is not None}
-    fitting: list[Task] = []
-    room = session.settings.max_rows
-    for task in (task for task in tasks if task.task_id not in results):
-        if fitting and rows[task.task_id] > room:
-            results[task.task_id] = Pending(task.task_id, _AT_ONCE)
-            continue
-        room -= rows[task.task_id]
-        fitting.append(task)
-    read = await _read(session, fitting) if fitting else []
-    results |= {task.task_id: result for task, result in zip(fitting, read, strict=True)}
-    return [results[task.task_id] for task in tasks]
-
-
-async def _read(session: Session, tasks: Sequence[Task]) -> list[Result]:
-    """One query per table for all of them, split by subject."""
-    records: list[list[Record]] = [[] for _ in tasks]
     refused = await examination.refusals(session, tasks) | await examination.doubts(session, tasks)
-    for table in session.tables:
-        asked = table.wanted(tasks)
-        columns = tuple(table.table.columns)
-        sheet = Sheet(session.system, table)
-        found = await session.connection.fetch(table.select(columns), *asked.arrays) if asked else ()
-        for row, owners in each_row(found, len(columns), table, asked):
-            for position, parties in owners.items():
-                records[position].append(sheet.record(row, parties))
-        for position, task in enumerate(tasks):
-            if examination.by_former([table], task):
-                for row in await session.connection.fetch(*table.select_former(table.keys(task), columns)):
-                    records[position].append(sheet.record(row, set(table.former_of)))
+    read = [task for task in tasks if task.task_id not in refused]
+    found = {task.task_id: _Found(task.task_id) for task in read}
+    async with session.connection.transaction(isolation="repeatable_read", readonly=True):
+        for table in session.tables:
+            await _read(session, table, read, list(found.values()), hand_over)
+        bills = await itemised.read(session, read, session.bill) if any(task.lines for task in read) else {}
+    for task_id, records in bills.items():
+        for record in records:
+            found[task_id].add(record)
+    held: dict[UUID, _Found | Refused] = {**found, **refused}
+    return per_task(tasks, held, lambda _, theirs: theirs.receipt())
 
-    bills = await itemised.read(session, tasks, session.bill) if any(task.lines for task in tasks) else {}
-    for task, rows in zip(tasks, records, strict=True):
-        rows.extend(bills.get(task.task_id, ()))
 
-    def decide(task: Task, found: Sequence[Record]) -> Result:
-        n, counts = len(found), Counter(record.category for record in found)
-        return session.settings.excess(task, rows=n) or Receipt(
-            task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=tuple(found)
-        )
+async def _read(
+    session: Session, table: Statements, tasks: Sequence[Task], found: Sequence["_Found"], hand_over: HandOver | None
+) -> None:
+    """Every row of one table, split by subject."""
+    columns, sheet = tuple(table.table.columns), Sheet(session.system, table)
+    if asked := table.wanted(tasks):
+        met: set[tuple[object, ...]] = set()
+        async for rows in _batches(session, table.select(columns), asked.arrays):
+            for row, owners in each_row(rows, len(columns), table, asked, met):
+                for position, parties in owners.items():
+                    found[position].add(sheet.record(row, parties))
+            if hand_over:
+                await _hand_over(found, hand_over)
+    for position, task in enumerate(tasks):
+        if examination.by_former([table], task):
+            for row in await session.connection.fetch(*table.select_former(table.keys(task), columns)):
+                found[position].add(sheet.record(row, set(table.former_of)))
 
-    held: dict[UUID, Sequence[Record] | Refused] = dict(zip((task.task_id for task in tasks), records, strict=True))
-    held.update(refused)
-    return per_task(tasks, held, decide)
+
+@dataclass(slots=True)
+class _Found:
+    """What was found for one task: what is held of it, and what of it was handed over."""
+
+    task_id: UUID
+    held: list[Record] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    parts: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.counts)
+
+    def add(self, record: Record) -> None:
+        self.held.append(record)
+        self.counts[record.category] += 1
+
+    def receipt(self) -> Receipt:
+        """What is told of it."""
+        n, outcome = self.counts.total(), TaskOutcome.EXPORTED
+        counted = Receipt(self.task_id, outcome, found=n, remaining=n, by_category=self.counts)
+        return replace(counted, records=tuple(self.held), parts=self.parts)
+
+
+async def _batches(session: Session, query: str, arrays: Sequence[Any]) -> AsyncIterator[Sequence[Row]]:
+    cursor = await session.connection.cursor(query, *arrays)
+    while rows := await cursor.fetch(_BATCH):
+        yield rows
+        if len(rows) < _BATCH:
+            return
+
+
+async def _hand_over(found: Sequence[_Found], hand_over: HandOver) -> None:
+    """Hands over what is a part, and of the others the largest until what is held together is bounded."""
+    held = sum(len(theirs.held) for theirs in found)
+    for theirs in sorted(found, key=lambda theirs: -len(theirs.held)):
+        if len(theirs.held) < _PART and held < _HELD:
+            return
+        await hand_over(theirs.task_id, theirs.held)
+        held -= len(theirs.held)
+        theirs.held = []
+        theirs.parts += 1
 
 
 class Sheet:
@@ -93,7 +125,12 @@ class Sheet:
         self._told_by = statements.told_by
         self._layouts: dict[tuple[frozenset[str | None], frozenset[str]], list[tuple[int, str, Column | None]]] = {}
         self._zones, self._regions = statements.zones, statements.regions
-        self._portable = any(c.portable for _, c in self._columns if c.shown)
+        shown = [(c.label or name, c.portable) for name, c in self._columns if c.shown]
+        self._portable = any(portable for _, portable in shown)
+        places = {name: position for position, (name, _) in enumerate(self._columns)}
+        anchors = self._table.anchors.items()
+        self._anchored = {name: (places[each.column], each.timezone) for name, each in anchors}
+        self._not_provided = tuple(label for label, portable in shown if not portable)
 
     def record(self, row: Row, mine: set[str | None]) -> Record:
         table = self._table
@@ -111,7 +148,19 @@ class Sheet:
                 else value
                 for label, value in data.items()
             }
-        return Record(table.category, self._source, data, self._portable, self._matched(row))
+        given = self._portable, self._matched(row), self._not_provided if self._portable else ()
+        return Record(table.category, self._source, data, *given, self._anchors(row))
+
+    def _anchors(self, row: Row) -> Mapping[str, date]:
+        """From when periods count for it; a time without a zone is one of the table's."""
+        anchors: dict[str, date] = {}
+        for name, (position, zone) in self._anchored.items():
+            value = row[position]
+            if isinstance(value, datetime):
+                anchors[name] = examination.as_utc(value, zone)
+            elif isinstance(value, date):
+                anchors[name] = value
+        return anchors
 
     def _matched(self, row: Row) -> tuple[Match, ...]:
         """Whatever of the row could have found it, the subject's or not, when it happened, and whose row it is."""

@@ -18,16 +18,6 @@ from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 
-async def count(session: Session, task: Task) -> int:
-    """How many calls of the lines of one task's subject there are."""
-    rows = 0
-    for table, bill in _billed(session):
-        if keys := table.keys(_of_lines(task)):
-            statement, *arguments = table.count_one(keys, bill.by)
-            rows += await session.connection.fetchval(statement, *arguments)
-    return rows
-
-
 async def read(session: Session, tasks: Sequence[Task], policy: ShortenedNumbers) -> Mapping[UUID, list[Record]]:
     """The calls of the lines of each task's subject, by task."""
     records: dict[UUID, list[Record]] = {task.task_id: [] for task in tasks}

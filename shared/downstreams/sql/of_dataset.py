@@ -86,6 +86,11 @@ class OfDataset(Generic[S]):
         return frozenset(table.category for table in self._held.dataset.tables.values())
 
     @property
+    def legend(self) -> Mapping[str, Mapping[str, str]]:
+        """What its dataset explains, by category and field."""
+        return self._held.dataset.legend()
+
+    @property
     def never_shown(self) -> tuple[str, ...]:
         """Columns about other people of which its dataset does not say about whom."""
         return self._held.dataset.unattributed

@@ -225,9 +225,9 @@ class Statements(Searched):
         update = f"UPDATE {self.source} t SET {blanked} WHERE {' OR '.join(whose.values())}"
         return [*statements, (update, *second.arguments)]
 
-    def count_one(self, keys: Sequence[SearchKey], by: Iterable[str | Path] | None = None) -> Call:
-        """How many rows are the subject's, found ``by`` some columns or all, from when to when."""
+    def count_one(self, keys: Sequence[SearchKey]) -> Call:
+        """How many rows are the subject's, from when to when."""
         condition = Condition()
-        rows = self.mine(keys, condition, by)
+        rows = self.mine(keys, condition)
         times = f"min({self.moment}), max({self.moment})"
         return f"SELECT count(*) AS n, {times} FROM {self.source} t WHERE {rows}", *condition.arguments

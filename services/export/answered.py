@@ -1,0 +1,54 @@
+"""Which request a package answers: what the vault, the evidence and the policy say of it."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import orjson
+
+from services.export.report.held import Legends, Request, Step
+from shared.domain.policy import Policy
+from shared.fulfilment.store import Completed
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.settings import PolicySettings
+from shared.storage import evidence
+
+
+@cache
+def processing() -> Policy:
+    """What is held, why, how long, and who is told of it, as this process was started with.
+
+    Raises:
+        Misconfigured: a file of it cannot be used.
+    """
+    return PolicySettings().read_processing()
+
+
+def check_policy() -> None:
+    """Raises ``Misconfigured`` where a file of the policy cannot be used."""
+    processing()
+
+
+async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Request:
+    """The request as it is now: the person's own part of its file belongs to what they have asked for (Art. 15(1)).
+
+    Raises:
+        Misconfigured: a file of the policy cannot be used.
+    """
+    known = await tx.vault.subject_data(tx.connection, [done.subject_ref])
+    country, language = done.details.get("country"), done.details.get("language")
+    return Request(
+        done.request_id,
+        processing(),
+        tx.now.date(),
+        country=str(country) if country else None,
+        language=str(language) if language else "en",
+        identities=known[done.subject_ref].identities if done.subject_ref in known else (),
+        steps=await _steps(tx, done),
+        reports=done.reports,
+        legends=legends,
+    )
+
+
+async def _steps(tx: UnitOfWork, done: Completed) -> Sequence[Step]:
+    entries = await evidence.entries(tx.connection, done.request_id)
+    return [Step(entry["at"], entry["action"], orjson.loads(entry["detail"])) for entry in entries]

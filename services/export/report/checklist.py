@@ -1,0 +1,212 @@
+"""The checklist of Art. 15(1)(a) to (h) and 15(2): every item answered, or not applicable with its reason; pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.export.files import File
+from services.export.report.held import Request
+from services.export.report.retention import periods_of
+from services.export.report.texts import Texts
+from services.export.report.wording import Wording
+from services.export.survey import Category
+from shared.domain.policy import EEA, ProvidedBy
+
+Table = tuple[Sequence[str], Sequence[tuple[str | None, Sequence[str]]]]
+"""Headings, and lines, each with the category that it is about, if it is about one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item: what is said of it, in sentences and as a table; where it does not apply (``applies``), why."""
+
+    id: str
+    question: str
+    sentences: Sequence[str]
+    table: Table | None = None
+    applies: bool = True
+
+
+def checklist(
+    known: Mapping[str, Category], request: Request, files: Sequence[File], texts: Texts, say: Wording
+) -> Iterator[Item]:
+    """All items, in the order of the article, tailored to what is held. ``files``: those of the copy."""
+    return _Checklist(known, request, files, texts, say).items()
+
+
+class _Checklist:
+    def __init__(
+        self, known: Mapping[str, Category], request: Request, files: Sequence[File], texts: Texts, say: Wording
+    ) -> None:
+        self._known = dict(sorted(known.items()))
+        self._request, self._policy = request, request.policy
+        self._files, self._texts, self._say = files, texts, say
+
+    def items(self) -> Iterator[Item]:
+        rows = sum(each.rows for each in self._known.values())
+        yield self._item("A15.0", self._answer("confirmed", rows=rows, categories=len(self._known)))
+        yield self._purposes()
+        yield self._categories()
+        yield self._recipients()
+        yield self._periods()
+        yield self._item("A15.e", self._answer("rights"))
+        yield self._complaint()
+        yield self._sources()
+        yield self._item("A15.h", self._answer("no_automation"), applies=False)
+        yield self._transfers()
+        yield self._copy()
+        yield self._left_out()
+        fields = sum(len(each.fields) for each in self._known.values())
+        yield self._item("A15.X1", self._answer("glossary", fields=fields))
+        yield self._missing()
+
+    def _item(self, name: str, *sentences: str, table: Table | None = None, applies: bool = True) -> Item:
+        return Item(name, self._texts.items[name], sentences, table, applies)
+
+    def _answer(self, key: str, /, **values: object) -> str:
+        return self._say.filled(self._texts.answers[key], **values)
+
+    def _headings(self, *names: str) -> Sequence[str]:
+        return [self._texts.page[name] for name in names]
+
+    def _purposes(self) -> Item:
+        """15(1)(a), by category and purpose."""
+        lines: list[tuple[str | None, Sequence[str]]] = []
+        for name in self._known:
+            category = self._policy.category(name)
+            if category is None:
+                lines.append((name, [self._say.kind(name), self._texts.page["undeclared"], "", ""]))
+                continue
+            for purpose, each in category.purposes.items():
+                words = self._policy.purposes[purpose].words
+                lines.append(
+                    (name, [self._say.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
+                )
+        return self._item("A15.a", table=(self._headings("category", "purpose", "basis", "role"), lines))
+
+    def _categories(self) -> Item:
+        """15(1)(b), with what there is of each and where."""
+        lines: list[tuple[str | None, Sequence[str]]] = []
+        for name, held in self._known.items():
+            category = self._policy.category(name)
+            words = category.words if category else self._texts.page["undeclared"]
+            lines.append((name, [self._say.kind(name), words, self._say.number(held.rows), ", ".join(held.systems)]))
+        return self._item("A15.b", table=(self._headings("category", "held", "count", "system"), lines))
+
+    def _recipients(self) -> Item:
+        """15(1)(c): by name, processors too (C-154/21)."""
+        recipients = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
+        lines: list[tuple[str | None, Sequence[str]]] = [
+            (
+                None,
+                [
+                    *(each.name, self._texts.recipients[each.role], self._say.country(each.country)),
+                    *(self._say.contact(each.contact), ", ".join(map(self._say.kind, self._got_by(key)))),
+                ],
+            )
+            for key, each in recipients.items()
+        ]
+        if not lines:
+            return self._item("A15.c", self._answer("no_recipient"))
+        headings = self._headings("recipient", "role", "country", "contact", "category")
+        return self._item("A15.c", table=(headings, lines))
+
+    def _got_by(self, recipient: str) -> Sequence[str]:
+        return [name for name in self._known if recipient in self._policy.recipients_of(name)]
+
+    def _periods(self) -> Item:
+        """15(1)(d), with the days that follow for this person's rows."""
+        lines: list[tuple[str | None, Sequence[str]]] = []
+        for name, held in self._known.items():
+            found = list(periods_of(self._policy, name, held, self._request.country, self._request.today))
+            for each in found:
+                begins = self._answer("while")
+                if each.anchor and each.period:
+                    start = self._texts.anchors.get(each.anchor, each.anchor)
+                    begins = self._answer("criterion", anchor=start, period=self._say.period(each.period))
+                dates = ""
+                if each.first and each.last:
+                    days = {"first": self._say.day(each.first), "last": self._say.day(each.last)}
+                    dates = self._answer("kept_until" if each.keeps else "dates", **days)
+                words = f"{self._answer('keeps')} {each.words}" if each.keeps else each.words
+                lines.append((name, [self._say.kind(name), f"{words} ({begins})", dates]))
+            if not found:
+                lines.append((name, [self._say.kind(name), self._answer("no_period"), ""]))
+        return self._item("A15.d", table=(self._headings("category", "period", "released"), lines))
+
+    def _complaint(self) -> Item:
+        """15(1)(f), with the authority of the person's country by name, and whom else they may ask."""
+        authority = self._policy.authority_of(self._request.country)
+        named = authority or self._policy.anywhere
+        complaint = self._answer(
+            "complaint" if authority else "complaint_anywhere", authority=named.name, site=named.site
+        )
+        officer = self._policy.officer.of(self._request.country)
+        return self._item(
+            "A15.f", complaint, self._answer("officer", name=officer.name, contact=self._say.contact(officer))
+        )
+
+    def _sources(self) -> Item:
+        """15(1)(g), where anything is not from the person."""
+        sources = {name: each.provided_by for name in self._known if (each := self._policy.category(name))}
+        if set(sources.values()) <= {ProvidedBy.PERSON} and len(sources) == len(self._known):
+            return self._item("A15.g", self._answer("no_other_source"), applies=False)
+        undeclared = self._texts.page["undeclared"]
+        lines: list[tuple[str | None, Sequence[str]]] = [
+            (
+                name,
+                [name, self._texts.sources[sources[name]] if name in sources else undeclared, ", ".join(held.systems)],
+            )
+            for name, held in self._known.items()
+        ]
+        return self._item("A15.g", table=(self._headings("category", "source", "system"), lines))
+
+    def _transfers(self) -> Item:
+        """15(2): safeguards of transfers, recipient by recipient."""
+        recipients = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
+        lines: list[tuple[str | None, Sequence[str]]] = [
+            (None, [each.name, self._say.country(each.country), self._texts.safeguards[each.safeguard]])
+            for each in recipients.values()
+            if each.safeguard
+        ]
+        home = self._policy.controller.country
+        established = [] if home in EEA else [self._answer("established", country=self._say.country(home))]
+        if not lines:
+            return self._item("A15.2", self._answer("no_transfer"), *established, applies=False)
+        table = (self._headings("recipient", "country", "safeguard"), lines)
+        return self._item("A15.2", *established, table=table)
+
+    def _copy(self) -> Item:
+        """15(3): the files, and by what they can be checked."""
+        lines: list[tuple[str | None, Sequence[str]]] = [
+            (None, [each.name, self._say.number(each.size), each.sha256]) for each in self._files
+        ]
+        table = (self._headings("file_name", "bytes", "hash"), lines)
+        return self._item("A15.3", self._answer("copy"), table=table)
+
+    def _left_out(self) -> Item:
+        """15(4): what is hidden of other people's, by kind and count."""
+        lines: list[tuple[str | None, Sequence[str]]] = []
+        for name, held in self._known.items():
+            if held.withheld:
+                told = self._answer("withheld_rows", count=held.withheld)
+                lines.append((name, [self._say.kind(name), told]))
+        for each in self._request.reports:
+            if each.written_by_others:
+                lines.append((None, [each.system, self._answer("written_by_others", count=each.written_by_others)]))
+            if each.unattributed:
+                lines.append((None, [each.system, self._answer("unattributed", count=each.unattributed)]))
+        if not lines:
+            return self._item("A15.4", self._answer("nothing_withheld"))
+        return self._item("A15.4", table=(self._headings("category", "what"), lines))
+
+    def _missing(self) -> Item:
+        """Art. 12(4): which systems' part is not in it, why, and what can be done about that."""
+        missing = self._request.missing()
+        if not missing:
+            return self._item("A15.X2", self._answer("complete"), applies=False)
+        reasons = self._texts.reasons
+        lines: list[tuple[str | None, Sequence[str]]] = [
+            (None, [system, reasons.get(why, reasons["failed"])]) for system, why in sorted(missing.items())
+        ]
+        table = (self._headings("system", "reason"), lines)
+        return self._item("A15.X2", self._answer("incomplete"), self._answer("remedy"), table=table)

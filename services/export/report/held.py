@@ -1,0 +1,69 @@
+"""Everything that a report is made of, besides the rows themselves; pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from types import MappingProxyType
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from shared.domain.identities import Identity
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.policy import Policy
+
+Legends = Mapping[str, Mapping[str, Mapping[str, str]]]
+"""By system and category, what each field means."""
+NOTHING: Legends = MappingProxyType({})
+"""Nothing is explained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened to the request, as the evidence has it: codes, counts and dates only."""
+
+    at: datetime
+    action: str
+    detail: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The request that is answered: what the person is known by, what happened to it, what each system has said.
+
+    ``country``: where they live (ISO 3166), if said; ``language``: in which they are answered (ISO 639).
+    """
+
+    request_id: UUID
+    policy: Policy
+    today: date
+    country: str | None = None
+    language: str = "en"
+    identities: Sequence[Identity] = ()
+    steps: Sequence[Step] = ()
+    reports: Sequence[TaskReport] = ()
+    legends: Legends = field(default_factory=dict)
+
+    def portable(self, category: str) -> bool:
+        """Whether it can be taken elsewhere; of what the policy does not name its system says so alone."""
+        declared = self.policy.category(category)
+        return declared is None or declared.portable
+
+    def missing(self) -> Mapping[str, str]:
+        """By system, the code of why what it may hold is not in the answer, or not all of it."""
+        reasons: dict[str, str] = {}
+        for each in self.reports:
+            if each.outcome == TaskOutcome.NO_LONGER_HELD and each.operation != Operation.LOCATE:
+                reasons[each.system] = "no_longer_held"
+            elif each.failure:
+                reasons[each.system] = "failed"
+            elif each.not_searched:
+                reasons[each.system] = each.not_searched
+            elif not each.outcome:
+                reasons.setdefault(each.system, "not_begun")
+        return reasons
+
+    def meaning(self, systems: Sequence[str], category: str, field_name: str) -> str | None:
+        """What a field means, as a dataset explains it."""
+        said = (self.legends.get(system, {}).get(category, {}).get(field_name) for system in systems)
+        return next((each for each in said if each), None)

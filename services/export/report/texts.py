@@ -1,0 +1,50 @@
+"""What the report says, by language: data in ``shared/policy/report``, one file for each, with the same keys."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.domain.toml_file import read_toml
+
+FOLDER: Final = Path(__file__).parents[3] / "shared" / "policy" / "report"
+LANGUAGES: Final = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+OTHERWISE: Final = "en"
+"""For somebody whose language is none of these."""
+
+
+class Texts(BaseModel):
+    """The texts of one language.
+
+    ``items``: the questions of the checklist; ``details``: parts of what happened to a request that are shown, and how
+    they are called; ``fields``: what fields mean that no dataset explains.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    page: Mapping[str, str]
+    items: Mapping[str, str]
+    answers: Mapping[str, str]
+    bases: Mapping[str, str]
+    roles: Mapping[str, str]
+    recipients: Mapping[str, str]
+    safeguards: Mapping[str, str]
+    sources: Mapping[str, str]
+    anchors: Mapping[str, str]
+    reasons: Mapping[str, str]
+    types: Mapping[str, str]
+    events: Mapping[str, str]
+    details: Mapping[str, str]
+    fields: Mapping[str, str]
+
+
+@cache
+def texts_of(language: str) -> Texts:
+    """The texts of a language, or of English where there are none of it.
+
+    Raises:
+        Misconfigured: the file cannot be used.
+    """
+    return read_toml(FOLDER / f"{language if language in LANGUAGES else OTHERWISE}.toml", Texts)

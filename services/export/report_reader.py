@@ -1,0 +1,71 @@
+"""Reads a report back from its HTML: which items it answers, and of which rows it tells; pure."""
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+
+@dataclass(slots=True)
+class Answer:
+    """One item of the checklist: what it says, sentence by sentence and cell by cell, and of which categories."""
+
+    answered: bool
+    says: list[str] = field(default_factory=list)
+    about: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a report tells: its items, and by category rows, rows that hide something, and fields without a meaning."""
+
+    items: dict[str, Answer] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    withheld: dict[str, int] = field(default_factory=dict)
+    unexplained: dict[str, list[str]] = field(default_factory=dict)
+
+
+def read(html: str) -> Report:
+    """What the report tells, as its markup says it."""
+    reader = _Reader()
+    reader.feed(html)
+    reader.close()
+    return reader.report
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.report = Report()
+        self._item: Answer | None = None
+        self._category = ""
+        self._inside: str | None = None
+        self._text = self._term = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = {name: value or "" for name, value in attrs}
+        if tag == "section":
+            self._item, self._category = None, has.get("data-category", "")
+            if "data-item" in has:
+                self._item = self.report.items[has["data-item"]] = Answer(has.get("data-status") == "answered")
+            if self._category:
+                self.report.rows[self._category] = int(has["data-rows"])
+                self.report.withheld[self._category] = int(has["data-withheld"])
+        elif tag == "tr" and self._item and "data-about" in has:
+            self._item.about.add(has["data-about"])
+        elif tag in {"p", "td", "dt", "dd"}:
+            self._inside, self._text = tag, ""
+            if tag == "dd" and has.get("data-explained") == "no":
+                self.report.unexplained.setdefault(self._category, []).append(self._term)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != self._inside:
+            return
+        said = " ".join(self._text.split())
+        if tag == "dt":
+            self._term = said
+        if self._item and said and tag in {"p", "td"}:
+            self._item.says.append(said)
+        self._inside = None
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self._text += data

@@ -1,0 +1,72 @@
+"""What systems hand over of a subject: sealed in the vault part by part, so that nobody holds a whole copy."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from uuid import UUID
+
+import orjson
+
+from shared.domain.errors import KeyGone, Shredded
+from shared.domain.operations import Operation
+from shared.downstreams.contract import Checkpoint, ExportableInParts, Operate, Record, Result, Task
+from shared.downstreams.downstream import Downstream
+from shared.fulfilment import queue
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage.vault import Sealing
+
+KIND = "records"
+
+
+class Parts:
+    """Takes what one call for these tasks hands over, each part in a transaction of its own."""
+
+    def __init__(self, unit_of_work: UnitOfWorkFactory, tasks: Iterable[Task]) -> None:
+        self._unit_of_work = unit_of_work
+        self._tasks: Mapping[UUID, Task] = {task.task_id: task for task in tasks}
+        self._begun: set[UUID] = set()
+
+    async def __call__(self, task_id: UUID, records: Sequence[Record]) -> None:
+        """Seals a part; with the first one goes what an earlier call has left.
+
+        Raises:
+            LeaseLost: another worker has the task.
+            Withdrawn: its request was withdrawn.
+            KeyGone: the subject's key is gone.
+        """
+        task, vault, now = self._tasks[task_id], self._unit_of_work.vault, self._unit_of_work.clock.now()
+        async with self._unit_of_work.pool.acquire() as connection, connection.transaction():
+            # The row of the task stays locked until the end, so whoever takes it over comes after this part.
+            await queue.save_progress(connection, {task_id: task.attempt}, {task_id: {"parts": True}})
+            if task_id not in self._begun:
+                await vault.drop_from(connection, [task.subject_ref], KIND, task.system)
+            try:
+                await vault.seal(connection, [sealing(task.subject_ref, task.system, records)], now)
+            except Shredded as gone:
+                raise KeyGone("the subject's key was shredded while this task was worked") from gone
+        self._begun.add(task_id)
+
+
+def operate(downstream: Downstream, operation: Operation, unit_of_work: UnitOfWorkFactory) -> Operate:
+    """The adapter's method for that operation; what it exports it hands over in parts, where it can."""
+    adapter: object = downstream.adapter
+    if operation is Operation.EXPORT and isinstance(adapter, ExportableInParts):
+        return partial(_export, adapter, unit_of_work)
+    return downstream.operate(operation)
+
+
+async def _export(
+    adapter: ExportableInParts, unit_of_work: UnitOfWorkFactory, tasks: Sequence[Task], save_progress: Checkpoint
+) -> Sequence[Result]:
+    return await adapter.export_in_parts(tasks, save_progress, Parts(unit_of_work, tasks))
+
+
+def sealing(subject_ref: UUID, system: str, records: Sequence[Record]) -> Sealing:
+    """Records as they lie in the vault: category, place, data, what of them is provided, by what found, anchors."""
+    rows = [
+        [
+            *(r.category, r.source, r.data, r.portable and (r.not_provided or True)),
+            *([[*match] for match in r.matched], r.anchors),
+        ]
+        for r in records
+    ]
+    return Sealing(subject_ref, KIND, system, orjson.dumps(rows, default=str))

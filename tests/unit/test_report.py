@@ -1,0 +1,192 @@
+"""The report of an access: all that Art. 15 asks to be told, tailored to what is held, in a page that stands alone."""
+
+import re
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from services.export.check import ITEMS, check
+from services.export.pieces import Piece
+from services.export.report.held import Step
+from services.export.report.texts import LANGUAGES, texts_of
+from services.export.report_reader import Report, read
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.policy import read_policy
+from shared.domain.rights import Right
+from tests.fixtures.packages import made_of, unpacked
+from tests.fixtures.policy import changed, signed_policy
+
+AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+NEW, OLD = "2026-03-01T22:30:00+00:00", "2025-01-15T10:00:00+00:00"
+
+
+def call(at: str = NEW, **data: str) -> Piece:
+    shown: dict[str, JsonValue] = {"started": at, "from": "+34688886392", "to": "+491712345678", **data}
+    return Piece("cdr", "call_record", "cdr.acc_cdrs", shown, {"call_start": at})
+
+
+NOTE = Piece("crm", "account", "crm", {"name": "Zoë <script>alert(1)</script>", "active": True})
+LEGENDS = {"cdr": {"call_record": {"started": "when the call began", "from": "who called", "to": "who was called"}}}
+
+
+def task(system: str, **said: Any) -> TaskReport:
+    return TaskReport(
+        task_id=uuid7(), system=system, operation=Operation.EXPORT, **{"outcome": TaskOutcome.EXPORTED, **said}
+    )
+
+
+async def page(*pieces: Piece, **request: Any) -> str:
+    files = unpacked(await made_of(pieces, Right.ACCESS, AT, **{"legends": LEGENDS, "country": "DE", **request}))
+    return files["report.html"].decode()
+
+
+async def report(*pieces: Piece, **request: Any) -> Report:
+    return read(await page(*pieces, **request))
+
+
+def said(told: Report, item: str) -> str:
+    return " ".join(told.items[item].says)
+
+
+async def test_every_item_is_answered_or_inapplicable_with_a_reason_and_every_row_has_its_place() -> None:
+    content = await made_of([call(), call(OLD), NOTE], Right.ACCESS, AT, legends=LEGENDS, country="DE")
+    checked = check(content)
+    assert checked.faults == []
+    assert list(checked.items) == list(ITEMS)
+    assert {name for name, stands in checked.items.items() if stands != "answered"} == {"A15.h", "A15.X2"}
+    assert [(place.category, place.rows, place.file) for place in checked.places] == [
+        ("account", 1, "account.csv"),
+        ("call_record", 2, "call_record.csv"),
+    ]
+
+
+async def test_purposes_recipients_and_transfers_are_those_of_what_is_held_and_of_nothing_else() -> None:
+    calls, account = await report(call()), await report(NOTE)
+    assert "a contract with you (Art. 6(1)(b))" in said(calls, "A15.a")
+    assert ("Example Carrier Inc." in said(calls, "A15.c"), "Recouvrement" in said(calls, "A15.c")) == (True, False)
+    assert ("Example Carrier Inc." in said(account, "A15.c"), "Recouvrement" in said(account, "A15.c")) == (False, True)
+    assert "standard contractual clauses" in said(calls, "A15.2")
+    assert (calls.items["A15.2"].answered, account.items["A15.2"].answered) == (True, False)
+    assert "None of those who have received your data" in said(account, "A15.2")
+    assert (calls.items["A15.g"].answered, account.items["A15.g"].answered) == (True, False)
+
+
+async def test_periods_come_with_the_days_that_follow_for_this_person_in_the_zone_of_the_controller() -> None:
+    told = said(await report(call(OLD), call(NEW)), "A15.d")
+    assert "18 months, counted from the beginning of the call" in told
+    assert "The oldest of it is kept until July 15, 2026, the newest until September 1, 2027." in told
+    assert "The oldest of it goes on August 16, 2026, the newest on October 2, 2027." in told
+
+
+async def test_a_law_of_a_country_is_told_to_whoever_lives_there_and_an_unsigned_rule_to_nobody() -> None:
+    in_germany, in_france = await report(call(OLD)), await report(call(OLD), country="FR")
+    assert ("in Germany" in said(in_germany, "A15.d"), "in Germany" in said(in_france, "A15.d")) == (True, False)
+    unsigned = await report(call(OLD), policy=read_policy())
+    assert "in the United States" in said(in_germany, "A15.d")
+    assert "in the United States" not in said(unsigned, "A15.d")
+
+
+async def test_the_policy_alone_decides_what_is_told(tmp_path: Path) -> None:
+    other = read_policy(
+        changed(tmp_path, 'period = "P90D"\nanchor = "call_start"', 'period = "P60D"\nanchor = "call_start"')
+    )
+    signalling = Piece("cdr", "missed_call", "cdr.missed_calls", {"at": NEW}, {"call_start": NEW})
+    before, after = await report(signalling), await report(signalling, policy=other)
+    assert ("90 days" in said(before, "A15.d"), "60 days" in said(after, "A15.d")) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("country", "named"),
+    [
+        ("FR", "Commission nationale de l’informatique et des libertés"),
+        ("GB", "Information Commissioner"),
+        (None, "edpb"),
+    ],
+)
+async def test_the_authority_of_the_persons_country_is_named(country: str | None, named: str) -> None:
+    told = said(await report(call(), country=country), "A15.f")
+    assert named in told
+    assert "where you live" in told
+    assert "support@cloudcontactpro.net" in told
+
+
+async def test_what_was_left_out_is_counted_by_reason_and_what_is_missing_named_with_why() -> None:
+    reports = (
+        task("cdr", unattributed=3),
+        task("tickets", written_by_others=4),
+        task("shop", outcome=None, failure="x"),
+    )
+    told = await report(call(**{"from": "withheld"}), call(), reports=reports)
+    left_out = said(told, "A15.4")
+    assert "In 1 rows something is hidden" in left_out
+    assert "3 records hold a number that may be anybody's" in left_out
+    assert "4 messages or files of other people" in left_out
+    assert told.items["A15.X2"].answered
+    assert "shop it could not be searched" in said(told, "A15.X2")
+    assert not (await report(call())).items["A15.X2"].answered
+
+
+async def test_the_request_itself_is_in_it_with_its_dates_letters_and_counts_and_without_who_worked_on_it() -> None:
+    steps = [
+        Step(AT, "letter.written", {"kind": "acknowledgement", "letter_id": "0198"}),
+        Step(AT, "decision.made", {"decision": "answer_in_part", "holder": "emma"}),
+        Step(AT, "outbox.sent", {"found": 1}),
+    ]
+    known = [Identity(IdentityType.PHONE, "+34688886392", source="crm")]
+    files = unpacked(await made_of([call()], Right.ACCESS, AT, steps=steps, identities=known))
+    html, lines = files["report.html"].decode(), files["request.jsonl"].decode()
+    for word in ("letter: acknowledgement", "decision: answer_in_part", "telephone number", "crm"):
+        assert word in html
+    assert '"kind":"acknowledgement"' in lines
+    assert "emma" not in html + lines
+
+
+async def test_the_page_runs_nothing_and_loads_nothing_and_shows_what_people_wrote_as_text() -> None:
+    html = await page(NOTE)
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert not re.findall(r"(?:src|href)=\"(?!#)|url\(|@import", html)
+    assert "default-src 'none'" in html
+    assert html.startswith('<!doctype html>\n<html lang="en">')
+    assert "@media print" in html
+
+
+async def test_a_table_of_very_many_rows_shows_the_first_and_names_the_file_that_has_all() -> None:
+    told = await page(*(call(f"2026-01-01T10:00:{n % 60:02}+00:00", to=f"+4420794{n:05}") for n in range(1_234)))
+    assert "100 of 1,234 rows are shown; all of them are in the file call_record.csv." in told
+    assert told.count("+4420794") == 100
+
+
+def test_every_language_says_everything_with_the_same_blanks() -> None:
+    assert "en" in LANGUAGES
+    english = texts_of("en").model_dump()
+    for language in LANGUAGES:
+        other = texts_of(language).model_dump()
+        assert {part: set(texts) for part, texts in other.items()} == {part: set(t) for part, t in english.items()}
+        for part, texts in english.items():
+            for name, text in texts.items():
+                assert other[part][name], (language, part, name)
+                assert sorted(re.findall(r"{\w+}", other[part][name])) == sorted(re.findall(r"{\w+}", text)), (
+                    language,
+                    name,
+                )
+
+
+def test_there_are_words_for_everything_that_the_policy_and_the_search_may_say() -> None:
+    policy, texts = signed_policy(), texts_of("en")
+    anchors = {each.anchor for each in policy.rules.values()} | {each.anchor for each in policy.ceilings.values()}
+    assert anchors - {None} <= set(texts.anchors)
+    assert {each.basis for one in policy.categories.values() for each in one.purposes.values()} <= set(texts.bases)
+    assert set(IdentityType) <= set(texts.types)
+
+
+async def test_a_report_is_in_the_language_of_the_person() -> None:
+    german = await page(call(OLD), language="de")
+    assert '<html lang="de">' in german
+    assert "15. Juli 2026" in german
+    assert date(2026, 7, 15).isoformat() not in german
