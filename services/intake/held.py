@@ -45,7 +45,7 @@ _OLD = "DELETE FROM erasures_asked WHERE minute < $1::timestamptz - interval '2 
 
 async def run(running: Running) -> None:
     """Stops and lets go for as long as the service runs."""
-    zone = ZoneInfo(PolicySettings().read_time_limits().commitment.controller_zone)
+    zone = ZoneInfo(PolicySettings().read_processing().controller.zone)
 
     async def look() -> None:
         async with running.unit_of_work.pool.acquire() as connection:

@@ -1,35 +1,42 @@
 """Legal holds: data of a person that a case needs are kept until two persons, or a review, let them go (REQ-R9).
 
 A hold is placed with its case, its reason and the day of its review, at most as far away as the policy says. Whom it is
-about is hashed at once, and what was sent is stored nowhere.
+about is known by keyed hashes, and sealed in the vault under the id of the hold for whoever must spare their rows; both
+go when it is lifted.
 """
 
 import re
+from dataclasses import replace
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 from uuid_utils.compat import uuid7
 
-from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, NotFound, SamePerson
 from services.intake.metrics import HOLDS
 from services.intake.schemas import DataSubject, Strict
 from shared.domain.errors import IllegalTransition
 from shared.domain.holds import HoldMarks, HoldPolicy, hold_policy
+from shared.domain.levels import Level
+from shared.domain.policy import Policy
 from shared.domain.text import ONE_LINE
 from shared.domain.time_limit import add_months
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.settings import PolicySettings
 from shared.storage import holds
 from shared.storage.holds import LegalHold
 from shared.storage.postgres import Connection
+from shared.storage.subject_data import SubjectData
 
 CaseNumber = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=ONE_LINE.replace("*$", "+$"))
 ]
+STATED: Level = "L3"
+"""Of what the privacy team says of whom a case is about."""
 _PERSONAL = re.compile(r"@|\+\d{6}|\d{9}")
 """What an address or a telephone number has, and no number of a case."""
 
@@ -43,11 +50,11 @@ class HoldPlaced(Strict):
     reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")] = Field(description="one of the policy's")
     review_on: date = Field(description="when somebody looks whether it is still needed; within six months")
     categories: Annotated[tuple[str, ...], Field(max_length=20)] = Field(
-        default=(), description="of the policy, as `calls`; all, if left out"
+        default=(), description="of the policy, as `call_record`; all, if left out"
     )
     subject: DataSubject = Field(
         description="whose data: name every account; an erasure of anybody who may be the same person stops before it."
-        " Only keyed hashes are stored"
+        " Nobody can read it again"
     )
 
 
@@ -67,15 +74,15 @@ class HoldReviewed(Strict):
 class Holds:
     """What the privacy team does with holds."""
 
-    def __init__(self, policy: HoldPolicy, identity: IdentityPolicy, zone: str) -> None:
+    def __init__(self, policy: HoldPolicy, processing: Policy) -> None:
         self._policy = policy
-        self._identity = identity
-        self._zone = ZoneInfo(zone)
+        self._categories = processing.categories.keys()
+        self._zone = ZoneInfo(processing.controller.zone)
 
     @classmethod
-    def of(cls, identity: IdentityPolicy, zone: str) -> "Holds":
-        """By the policy of holds; ``zone``: the controller's, whose day it is."""
-        return cls(hold_policy(), identity, zone)
+    def of(cls, settings: PolicySettings) -> Self:
+        """By the policy of holds, and the categories and the zone of the policy of processing."""
+        return cls(hold_policy(), settings.read_processing())
 
     def today(self, tx: UnitOfWork) -> date:
         """The day on which a review is due."""
@@ -92,15 +99,17 @@ class Holds:
         if said.reason not in self._policy.reasons:
             known = ", ".join(sorted(self._policy.reasons))
             raise BadRequest(f"the policy knows no such reason for a hold; give one of {known}", "reason")
-        if unknown := sorted({*said.categories} - self._identity.categories.keys()):
-            known = ", ".join(sorted(self._identity.categories))
+        if unknown := sorted({*said.categories} - self._categories):
+            known = ", ".join(sorted(self._categories))
             raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}, or none", "categories")
         self._must_be_near(tx, said.review_on)
         hold = LegalHold(
             *(uuid7(), said.case_number, caller.holder, said.reason, sorted({*said.categories})),
             *(tx.now, said.review_on),
         )
-        await holds.place(tx.connection, hold, HoldMarks.of(tx.vault.keyring, said.subject.identities()))
+        who = tuple(replace(each, level=STATED) for each in said.subject.identities())
+        await holds.place(tx.connection, hold, HoldMarks.of(tx.vault.keyring, who))
+        await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(hold.hold_id, SubjectData(who), tx.now)])
         detail: dict[str, JsonValue] = {"reason": said.reason, "categories": [*hold.categories]}
         detail["review_on"] = said.review_on.isoformat()
         tx.log_evidence(hold.hold_id, "hold.placed", {"owner": caller.holder, **detail}, caller.actor)

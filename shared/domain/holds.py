@@ -1,6 +1,6 @@
 """Legal holds: whom one is about, as keyed hashes, and which categories it covers (Art. 17(3)(e)); pure."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Self
@@ -69,11 +69,11 @@ class Hold:
     categories: frozenset[str] = field(default_factory=frozenset)
     everything: bool = False
 
-    def covers(self, held: Collection[str], counts_as: Mapping[str, str]) -> frozenset[str]:
+    def covers(self, held: Collection[str], category_of: Callable[[str], str | None]) -> frozenset[str]:
         """Which of a system's categories must stay; what the policy does not know must, too.
 
-        ``counts_as``: the category of the policy, by what systems call what they hold.
+        ``category_of``: the category of the policy, by what systems call what they hold.
         """
         if self.everything:
             return frozenset(held)
-        return frozenset(each for each in held if counts_as.get(each) in {None, *self.categories})
+        return frozenset(each for each in held if category_of(each) in {None, *self.categories})

@@ -9,9 +9,9 @@ from uuid import UUID
 from shared.domain.holds import LEGAL_HOLD, Hold, HoldMarks
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.precedence import Fingerprints
-from shared.domain.proofs import proof_policy
 from shared.downstreams.contract import Receipt
 from shared.downstreams.downstream import Downstream
+from shared.runtime.settings import PolicySettings
 from shared.storage import holds
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
@@ -32,6 +32,8 @@ def kept(system: Downstream, task_id: UUID, hold: Hold | None) -> Receipt | None
 
     Of what a system holds nobody can tell what the hold covers where that is not declared: then all of it.
     """
-    if hold is None or (system.categories and not hold.covers(system.categories, proof_policy().counts_as)):
+    if hold is None:
+        return None
+    if system.categories and not hold.covers(system.categories, PolicySettings().read_processing().category_of):
         return None
     return Receipt(task_id, TaskOutcome.RETAINED, ground=LEGAL_HOLD)

@@ -8,7 +8,6 @@ from typing import TypeVar
 from uuid import UUID
 
 from shared.domain.holds import Hold, HoldMarks
-from shared.domain.identities import IdentityType
 from shared.storage.postgres import Connection
 
 Key = TypeVar("Key")
@@ -35,7 +34,7 @@ WHERE k.request_id = ANY($1) AND h.hold_id = k.hold_id AND h.lifted_at IS NOT NU
 
 @dataclass(frozen=True, slots=True)
 class LegalHold:
-    """A hold, without whom it is about."""
+    """A hold, without whom it is about: that the vault has, under its id."""
 
     hold_id: UUID
     case_number: str
@@ -80,12 +79,6 @@ async def matching(connection: Connection, known: Mapping[Key, HoldMarks]) -> di
     }
 
 
-async def marks(connection: Connection, kinds: Collection[IdentityType]) -> frozenset[bytes]:
-    """The hashes of all identities of these kinds that a hold is known by, for whoever looks at rows."""
-    query = "SELECT mark FROM vault.hold_mark WHERE type = ANY($1)"
-    return frozenset(row[0] for row in await connection.fetch(query, [kind.value for kind in kinds]))
-
-
 async def place(connection: Connection, hold: LegalHold, who: HoldMarks) -> None:
     """Holds the data of whoever has one of these marks from now on."""
     await connection.execute(
@@ -126,6 +119,7 @@ async def lift(connection: Connection, hold_id: UUID, holders: Sequence[str], no
     query = "UPDATE vault.legal_hold SET lifted_at = $2, lifted_by = $3 WHERE hold_id = $1"
     await connection.execute(query, hold_id, now, list(holders))
     await connection.execute("DELETE FROM vault.hold_mark WHERE hold_id = $1", hold_id)
+    await connection.execute("DELETE FROM vault.subject WHERE subject_ref = $1", hold_id)
 
 
 async def note_kept(connection: Connection, kept: Sequence[tuple[UUID, UUID, str, Sequence[UUID]]]) -> None:

@@ -90,7 +90,7 @@ async def test_a_hold_of_other_categories_lets_a_system_erase(intake: Intake, op
     crm = ScriptedSystem("crm", categories=frozenset({"contact"}))
     calls = ScriptedSystem("cdr", categories=frozenset({"call_record"}))
     harness = await open_harness(crm, calls)
-    await placed(intake, categories=["calls"])
+    await placed(intake, categories=["call_record"])
     await harness.open(NewFulfilment(uuid7(), await harness.subject(EMAIL), *_ERASURE))
     for system in ("crm", "cdr"):
         await harness.worker(system).work()
@@ -131,7 +131,7 @@ async def test_a_hold_names_a_case_a_reason_of_the_policy_and_a_review_within_si
         ({"reason": "BECAUSE"}, "reason"),
         ({"review_on": "2026-09-03"}, "review_on"),
         ({"review_on": "2026-03-02"}, "review_on"),
-        ({"categories": ["call"]}, "categories"),
+        ({"categories": ["calls"]}, "categories"),
         ({"case_number": "ada@example.org"}, "case_number"),
     ):
         answer = await intake.officer.post(HOLDS, json={**PLACED, **wrong})
@@ -168,8 +168,12 @@ async def test_nothing_of_whom_a_hold_is_about_can_be_read_and_it_is_on_record(i
     hold = await placed(intake)
     rows = await intake.unit_of_work.pool.fetch("SELECT * FROM vault.legal_hold, vault.hold_mark")
     assert "ada" not in str(rows)
+    ref, pool = UUID(id_of(hold)), intake.unit_of_work.pool
+    async with pool.acquire() as connection:
+        assert EMAIL.value in str(await intake.unit_of_work.vault.subject_data(connection, [ref])), "for the sweep"
     await lift(intake, hold)
-    assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM vault.hold_mark") == 0
+    for table, column in (("hold_mark", "hold_id"), ("subject", "subject_ref")):
+        assert not await pool.fetchval(f"SELECT count(*) FROM vault.{table} WHERE {column} = $1", ref)
     query = "SELECT action FROM evidence.entry WHERE request_id = $1 ORDER BY seq"
     actions = [row[0] for row in await intake.unit_of_work.pool.fetch(query, UUID(id_of(hold)))]
     assert actions == ["hold.placed", "hold.lift_proposed", "hold.lifted"]

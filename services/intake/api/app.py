@@ -118,7 +118,7 @@ def build(
         settings,
         submissions_of(running) if submissions_of else Submissions.of(running, settings),
         UseCases(unit_of_work, policy, letters, identity, settings.instants, read_reasons(), settings),
-        Holds.of(identity, policy.commitment.controller_zone),
+        Holds.of(PolicySettings()),
         SuppressionList(unit_of_work, settings.suppression_per_minute),
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
