@@ -16,7 +16,7 @@ from services.intake.told_of_package import instead_of_ready, of_package
 from services.intake.told_of_restriction import RESTRICTED, but_not, of_restriction, restricted
 from services.intake.told_of_search import not_searched
 from services.intake.told_of_work import erased_meanwhile, had_been_done
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 
 _DONE = {
@@ -209,7 +209,7 @@ def _done(request: StoredRequest) -> str:
 
 def _nothing(request: StoredRequest) -> str:
     """That nothing was found, and where: only what was searched is named."""
-    tasks = [task for task in request.tasks or () if task.operation != Operation.LOCATE]
+    tasks = [task for task in request.tasks or () if task.operation not in PREPARING]
     searched = {task.system for task in tasks if task.outcome == TaskOutcome.NO_MATCH}
     if not searched and any(task.outcome == TaskOutcome.NOT_HELD for task in tasks):
         return "None of our systems holds what you asked us to change."

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from services.intake.summed import summed
 from shared.domain.errors import NotSupported
-from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport, Unsearched
 
 
 class Covered(BaseModel):
@@ -27,7 +27,7 @@ class Covered(BaseModel):
 
 def coverage(tasks: Iterable[TaskReport] | None) -> tuple[Covered, ...]:
     """Of every system what an answer follows from."""
-    reports = [task for task in summed(tasks) if task.operation not in {Operation.LOCATE, Operation.LIFT}]
+    reports = [task for task in summed(tasks) if task.operation not in {*PREPARING, Operation.LIFT}]
     return tuple(each for task in sorted(reports, key=lambda task: task.system) for each in _covered(task))
 
 

@@ -163,6 +163,7 @@ _OF_REQUEST = (
     "proof_taken_back",
     "package_download",
     "awaits",
+    "plan",
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from services.intake import correspondence, deferrals, forwarding, other_requests, proposals
+from services.intake import correspondence, deferrals, forwarding, other_requests, plans, proposals
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.reasons import Reasons
@@ -15,6 +15,7 @@ from shared.domain.events import (
     ControllerSilent,
     DeadlineApproaching,
     DeadlineOverdue,
+    ErasurePlanned,
     Event,
     ForwardingOverdue,
     FulfilmentBlocked,
@@ -47,6 +48,7 @@ class Handlers:
         service.on(FulfilmentBlocked, self.block)
         service.on(FulfilmentReported, self.report)
         service.on(FulfilmentPostponed, self.postpone)
+        service.on(ErasurePlanned, self.plan)
         service.on(QuestionUnanswered, self.unanswered)
         service.on(ForwardingOverdue, self.forwarding_overdue)
         service.on(ControllerSilent, self.controller_silent)
@@ -89,6 +91,10 @@ class Handlers:
             for event in events:
                 yielding = requests[event.request_id].yield_to(event.awaits, opposed=event.opposed)
                 await requests.apply(yielding)
+
+    async def plan(self, events: Sequence[ErasurePlanned], tx: UnitOfWork) -> None:
+        """Keep what an erasure would do, for who asked; the request is as it was."""
+        await plans.keep(tx, events)
 
     async def report(self, events: Sequence[FulfilmentReported], tx: UnitOfWork) -> None:
         """Answer what two persons have decided, now that it is known what is done (Art. 12(4))."""

@@ -187,7 +187,8 @@ class Service:
         counting = {name for name, system in known.items() if system.state in COUNTING}
         for operation in self.conclusions:
             able = {each.name for each in downstreams.that_can(operation)} | downstreams.by_hand(operation)
-            if not able & counting and operation not in NOTIFICATIONS:  # without ticketing, warnings are events only
+            # Without ticketing, warnings are events only; a dry run names whoever cannot say anything.
+            if not able & counting and operation not in {*NOTIFICATIONS, Operation.PLAN}:
                 remedy = f"run `dsr downstreams on {min(able)}`" if able else f"declare one in {file}"
                 raise Misconfigured(f"no downstream that is switched on can {operation}: {remedy}")
         self.fulfilments.plans = {operation: downstreams.stages(operation) for operation in self.conclusions}

@@ -25,10 +25,14 @@ class Operation(StrEnum):
     SUPPRESS = "suppress"
     ESCALATE = "escalate"
     FLAG = "flag"
+    PLAN = "plan"
 
 
 NOTIFICATIONS = frozenset({Operation.ESCALATE, Operation.FLAG})
 """What only tells people of a request and is no part of its answer: its failure stops nobody's request."""
+
+PREPARING = frozenset({Operation.LOCATE, Operation.PLAN})
+"""What only looks, so that it is known how an answer can be given; it changes nothing, and no answer speaks of it."""
 
 ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS})
 """What the answer to a request follows from: where such a task could not search, somebody must say how to go on."""
@@ -41,7 +45,7 @@ BY_HAND = ANSWERING | {Operation.LIFT}
 
 
 FULFILLED_BY: Mapping[Operation, ServiceName] = {
-    Operation.ERASE: ServiceName.ERASURE,
+    **dict.fromkeys((Operation.ERASE, Operation.PLAN), ServiceName.ERASURE),
     Operation.EXPORT: ServiceName.EXPORT,
     **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS), ServiceName.AMENDMENT),
 }
@@ -51,6 +55,7 @@ FULFILLED_BY: Mapping[Operation, ServiceName] = {
 class TaskOutcome(StrEnum):
     """What a downstream did, after looking again.
 
+    ``planned``: nothing, it says what an erasure would do;
     ``not_searched``: nothing that is known could be searched by; ``not_held``: it has no such field or switch, so
     there is nothing of the kind to look for; ``no_longer_held``: it is out of use, and two persons have said
     what became of what it held; nobody has looked there.
@@ -61,6 +66,7 @@ class TaskOutcome(StrEnum):
     ERASED = "erased"
     AMENDED = "amended"
     ESCALATED = "escalated"
+    PLANNED = "planned"
     NO_MATCH = "no_match"
     RETAINED = "retained"
     NOT_SEARCHED = "not_searched"
@@ -198,7 +204,7 @@ class TaskReport(BaseModel):
     task_id: UUID
     system: Word
     operation: Word
-    outcome: Word | None
+    outcome: Word | None = None
     found: int = 0
     changed: int = 0
     remaining: int = 0

@@ -108,7 +108,8 @@ def report(checked: Sequence[Checked]) -> dict[str, Any]:
 def _declared(declared: Downstream) -> dict[str, Any]:
     """What a system will be asked to do, and what not."""
     lacking: frozenset[Operation] = getattr(declared.adapter, "undeclared", frozenset())
-    able = [each for each in Operation if declared.can(each) and each not in declared.not_held | lacking]
+    asked_for = [each for each in Operation if each is not Operation.PLAN]  # it comes with erasing
+    able = [each for each in asked_for if declared.can(each) and each not in declared.not_held | lacking]
     said: dict[str, Any] = {"needs": sorted(declared.needs), "operations": able}
     if declared.tenants is None or declared.tenants:
         said["tenants"] = ["any"] if declared.tenants is None else sorted(declared.tenants)

@@ -152,6 +152,13 @@ class Receipt:
         n = sum(found.values())
         return cls(task.task_id, outcome if n else TaskOutcome.NO_MATCH, found=n, changed=n, by_category=found)
 
+    @classmethod
+    def planned(cls, task: Task, counts: Mapping[str, int]) -> Self:
+        """What an erasure would find, by category, and nothing of it would stay; ``no_match`` where that is nothing."""
+        found = {category: rows for category, rows in counts.items() if rows}
+        n = sum(found.values())
+        return cls(task.task_id, TaskOutcome.PLANNED if n else TaskOutcome.NO_MATCH, found=n, by_category=found)
+
 
 _REPORTED = tuple(each.name for each in fields(Receipt) if each.name in TaskReport.model_fields)
 
@@ -217,6 +224,20 @@ class Erasable(Protocol):
     """Can remove a subject and look again (Art. 17)."""
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
+
+
+@runtime_checkable
+class Plannable(Protocol):
+    """Can say what an erasure would do to a subject's data, and whether it would be refused; it changes nothing.
+
+    ``planned`` with what is ``found`` by category, and ``remaining`` of it after an erasure: why, and until when.
+    ``may_refuse``: it may say that nothing may be erased now, so it is asked before anything is erased anywhere.
+    """
+
+    @property
+    def may_refuse(self) -> bool: ...
+
+    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 @runtime_checkable
@@ -296,5 +317,6 @@ CAN: Mapping[Operation, tuple[type, str]] = {
     **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS), (Amendable, "amend")),
     Operation.ESCALATE: (Escalatable, "escalate"),
     Operation.FLAG: (Flaggable, "flag"),
+    Operation.PLAN: (Plannable, "plan"),
 }
 """The protocol that an adapter must follow to be asked for an operation, and the method that is called."""

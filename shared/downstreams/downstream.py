@@ -53,6 +53,11 @@ class Downstream:
         )
 
     @property
+    def may_refuse(self) -> bool:
+        """Whether it may say that nothing of a subject may be erased now: it is asked before anything is."""
+        return self.can(Operation.PLAN) and bool(getattr(self.adapter, "may_refuse", False))
+
+    @property
     def one_flag(self) -> bool:
         """Whether it restricts a person by one flag, which the last of several restrictions must lift."""
         return bool(getattr(self.adapter, "one_flag", False))

@@ -1,5 +1,7 @@
 """The order in which downstreams are worked: what yields identities is located first, and erased last.
 
+Whoever may refuse an erasure is asked before the first step of it, so that a refusal leaves all others untouched.
+
 Pure: works on what each system declares, not on what is found.
 """
 
@@ -14,17 +16,18 @@ def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:
     """The stages of an operation over these systems; tasks of one stage may run side by side.
 
     Systems that yield what another one needs are located first, so that what any of them yields reaches every other
-    system; then all do it, for ``erase`` each of those only after the ones that depend on it. Where nobody waits for
-    what another yields, nobody is located.
+    system; then all do it, for ``erase`` each of those only after the ones that depend on it, and all only after those
+    that may refuse have said what they would do. Where nobody waits for what another yields, nobody is located.
     """
     layers, last = _layers(systems)
     # In a circle of systems that need one another's identities each learns of the others' in turn.
     located = [layer for layer, in_a_circle in layers for _ in (layer if in_a_circle else [layer])]
     groups = [last, *(layer for layer, _ in reversed(layers))]
     worked = groups if operation is Operation.ERASE else [[each for group in groups for each in group]]
+    asked = [[each for each in systems if each.may_refuse]] if operation is Operation.ERASE else []
     return tuple(
         tuple(Step(system.name, verb) for system in layer)
-        for verb, order in ((Operation.LOCATE, located), (operation, worked))
+        for verb, order in ((Operation.LOCATE, located), (Operation.PLAN, asked), (operation, worked))
         for layer in order
         if layer
     )

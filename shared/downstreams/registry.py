@@ -38,7 +38,7 @@ class Wiring:
     publish: Publish
     token_key: bytes = field(repr=False)
     uploads: Uploads = field(default_factory=NoUploads)
-    policy: Policy = field(default_factory=read_policy)
+    policy: Policy = field(default_factory=read_policy, repr=False)
 
 
 class Downstreams:

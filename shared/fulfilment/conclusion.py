@@ -18,7 +18,7 @@ from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
-from shared.fulfilment import grounds, parts, queue, repairs, reports
+from shared.fulfilment import dry_run, grounds, parts, queue, repairs, reports
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
@@ -66,9 +66,7 @@ class Conclusions:
             results = await _unless_shredded(tx, claims, results)
             if self.operation is Operation.ERASE:
                 results = grounds.all_by_rule(tx.policy, tx.now, self.system, claims, results, held)
-            conclusions = [
-                _observed(c, r, tx.now) or self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)
-            ]
+            conclusions = [self._conclude(c, r, tx.now) for c, r in zip(claims, results, strict=True)]
             # Held before anything is sealed: what a withdrawn request would leave in the vault, nobody would drop.
             withdrawn = await hold(tx, {claim.fulfilment_id for claim in claims})
             ours = await queue.conclude(tx.connection, conclusions, tx.now)
@@ -126,12 +124,20 @@ class Conclusions:
         if found:
             await systems.note_findings(tx.connection, self.system, found)
 
+    def _conclude(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
+        """What becomes of a task, also of one that only looks: nobody has to do anything about that."""
+        step = (self.system, self.operation)
+        ended = _observed(claim, result, now) or dry_run.ended(step, claim, result, now)
+        return ended or self._conclusion(claim, dry_run.asked_first(step, claim, result), now)
+
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         match result:
             case Receipt():
                 return Conclusion(claim, TaskState.DONE, result.report(self.system, self.operation), None, now)
             case NotSearched(task_id, reason, level):
-                matters = (reason, level) if self.operation in ANSWERING else (None, None)
+                matters = (
+                    (reason, level) if self.operation in ANSWERING or claim.fulfils == Operation.PLAN else (None, None)
+                )
                 receipt = Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=matters[0], level=matters[1])
                 return self._conclusion(claim, receipt, now)
             case Pending():
@@ -189,7 +195,8 @@ class Conclusions:
             return
         if claim.repair and conclusion.report and not conclusion.report.changed:
             return  # all was as it should be
-        report = conclusion.report.model_dump(mode="json", exclude_none=True) if conclusion.report else None
+        said = conclusion.report
+        report = said.model_dump(mode="json", exclude_none=True, exclude={"sentence"}) if said else None
         known = {key: value for key, value in (conclusion.why or {}).items() if key in _ON_RECORD}
         detail = named | (report or {"failure": conclusion.failure, **known})
         signed = orjson.dumps({"request_id": str(claim.request_id), **detail}, option=orjson.OPT_SORT_KEYS)

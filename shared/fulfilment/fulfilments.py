@@ -97,9 +97,10 @@ class Fulfilments:
             after, confirmed, tenant = earlier.get(new.request_id, (tx.now, {}, None))
             tenant = new.tenant or tenant
             stages, repair = self._planned(new.operation, known, new.systems, tenant), bool(new.details.get("repair"))
-            if repair:
+            looks = new.operation is Operation.PLAN
+            if repair or looks:
                 stages = self._workable(stages, tenant)
-            if not stages and (repair or new.operation in NOTIFICATIONS):
+            if not stages and (repair or looks or new.operation in NOTIFICATIONS):
                 continue
             if not stages:
                 raise Misconfigured(f"no downstream system can {new.operation}: declare one")

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import NotSupported
-from shared.domain.operations import Operation, Stages, Step
+from shared.domain.operations import PREPARING, Operation, Stages, Step
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.queue import TaskState
 from shared.storage.systems import Standing, SystemState
@@ -64,7 +64,7 @@ def chosen(stages: Stages, systems: Collection[str]) -> Stages:
 def asked_first(stages: Stages, asked: Collection[str]) -> Stages:
     """These stages in the systems that are asked; last, what a person does in the others, where nobody is located."""
     others = (step for stage in stages for step in stage if step.system not in asked)
-    by_hand = tuple(step for step in others if step.operation is not Operation.LOCATE)
+    by_hand = tuple(step for step in others if step.operation not in PREPARING)
     return chosen(stages, asked) + ((by_hand,) if by_hand else ())
 
 

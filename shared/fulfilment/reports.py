@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from shared.domain.events import AnswerDecided, FulfilmentReported
-from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import ANSWERING, PREPARING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
 from shared.fulfilment import store
 from shared.fulfilment.store import Completed
@@ -21,7 +21,8 @@ ORDER BY fulfilment_id FOR UPDATE
 _TASKS = """
 SELECT fulfilment_id, task_id, system, operation, CASE state WHEN 'done' THEN receipt END,
        CASE WHEN state IN ('failed', 'cancelled') THEN failure END, why
-FROM task t WHERE fulfilment_id = ANY($1) AND NOT observes AND (state <> 'cancelled' OR NOT EXISTS (
+FROM task t WHERE fulfilment_id = ANY($1) AND NOT observes AND (operation <> 'plan' OR state = 'failed')
+  AND (state <> 'cancelled' OR NOT EXISTS (
     SELECT 1 FROM task other WHERE other.fulfilment_id = t.fulfilment_id AND other.system = t.system
        AND other.operation = t.operation AND (other.state <> 'cancelled' OR other.task_id > t.task_id)))
 ORDER BY stage, system
@@ -34,7 +35,7 @@ def undone(done: Completed) -> tuple[str, ...]:
 
 
 def _is_undone(report: TaskReport) -> bool:
-    gone = report.outcome == TaskOutcome.NO_LONGER_HELD and report.operation != Operation.LOCATE
+    gone = report.outcome == TaskOutcome.NO_LONGER_HELD and report.operation not in PREPARING
     return gone or not report.outcome or bool(report.failure or report.not_searched)
 
 

@@ -20,12 +20,13 @@ UPDATE task SET receipt = receipt - 'not_searched' - 'level',
                              ELSE 'cancelled' END
 WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
 """
-# What is owed stops nothing behind it, as long as everybody is located and nothing must be searched anew: what yields
-# identities may go then, since they are kept until nothing is owed any more.
+# A dry run is never stopped: what could not be asked is what it says. What is owed stops nothing behind it, as long as
+# everybody is located and nothing must be searched anew: what yields identities may go then, since they are kept until
+# nothing is owed any more.
 STANDING = """
 SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
-       count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched'
-                        OR t.state = 'waiting' AND f.held) AS stuck,
+       count(*) FILTER (WHERE f.operation <> 'plan' AND (t.state = 'failed' OR t.state = 'waiting' AND f.held
+                        OR t.state = 'done' AND t.receipt ? 'not_searched')) AS stuck,
        count(*) FILTER (WHERE t.state = 'waiting') AS waiting,
        f.details ? 'owed' AND NOT f.held AND bool_and(CASE t.state WHEN 'done' THEN NOT t.receipt ? 'not_searched'
            WHEN 'failed' THEN t.operation <> 'locate' ELSE true END) AS passes

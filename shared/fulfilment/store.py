@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
-from shared.domain.operations import NOTIFICATIONS, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import NOTIFICATIONS, PREPARING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
@@ -116,7 +116,7 @@ Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]
 
 def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
     """One outcome from all receipts: what is kept or out of reach makes it partial, nothing anywhere ``no_data``."""
-    outcomes = {report.outcome for report in reports if report.operation != Operation.LOCATE}
+    outcomes = {report.outcome for report in reports if report.operation not in PREPARING}
     if outcomes & {TaskOutcome.RETAINED, TaskOutcome.NO_LONGER_HELD}:
         return Outcome.PARTIALLY_FULFILLED
     if outcomes <= {TaskOutcome.NO_MATCH, TaskOutcome.NOT_HELD}:
@@ -180,8 +180,10 @@ async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> li
         state,
     )
     tasks = await tx.connection.fetch(
-        "SELECT fulfilment_id, task_id, system, operation, receipt, failure, why FROM task"
-        " WHERE fulfilment_id = ANY($1) AND state IN ('done', 'failed', 'waiting') AND NOT observes"
+        "SELECT fulfilment_id, task_id, t.system, t.operation, receipt, failure, why"
+        " FROM task t JOIN fulfilment f USING (fulfilment_id)"
+        " WHERE fulfilment_id = ANY($1) AND t.state IN ('done', 'failed', 'waiting') AND NOT observes"
+        " AND (t.operation <> 'plan' OR t.state = 'failed' OR f.operation = 'plan')"  # a step that was passed
         " ORDER BY stage, system",
         ids,
     )

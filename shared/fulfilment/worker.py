@@ -44,7 +44,8 @@ log = logging.getLogger(__name__)
 
 
 _UNSEARCHED_BY = frozenset({IdentityType.NAME})
-_OF_EVERYTHING = frozenset({Operation.EXPORT, Operation.ERASE})
+_OF_EVERYTHING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.PLAN})
+_SEARCHING = ANSWERING | {Operation.PLAN}
 _BEAT_SECONDS = 5.0
 _SHREDDED = "the subject's key was shredded before this task was worked"
 _PATIENCE = 2
@@ -141,7 +142,7 @@ class Worker:
         narrowed: set[UUID] = set()
         for claim in claims:
             subject = known.get(claim.subject_ref) if claim.searches else SubjectData()
-            kept = holding.kept(self._downstream, claim.task_id, held.get(claim.subject_ref))
+            kept = holding.kept(self._downstream, self._operation, claim.task_id, held.get(claim.subject_ref))
             found = kept or (self._search(claim, subject, register) if subject else KeyGone(_SHREDDED))
             if isinstance(found, Search):
                 searches[claim.task_id] = found
@@ -156,6 +157,12 @@ class Worker:
         results |= {task.task_id: self._covered(task, results[task.task_id], searches[task.task_id]) for task in asked}
         if self._operation in ANSWERING:
             results |= {task_id: self._narrowed(results[task_id]) for task_id in narrowed}
+        if self._operation is Operation.PLAN:
+            covered = {
+                c.task_id: holding.planned(self._downstream, results[c.task_id], held.get(c.subject_ref))
+                for c in claims
+            }
+            results |= covered
         return [results[claim.task_id] for claim in claims]
 
     def _disputed(
@@ -194,7 +201,7 @@ class Worker:
             return result
         yielded = tuple(replace(each, level=search.level) for each in result.identities)
         result = replace(result, identities=yielded) if yielded else result
-        if self._operation not in ANSWERING or result.outcome is TaskOutcome.NOT_HELD:
+        if self._operation not in _SEARCHING or result.outcome is TaskOutcome.NOT_HELD:
             return result
         if search.lacks and result.not_searched is None:
             result = replace(result, not_searched=search.lacks, level=search.lacks_proof_to)

@@ -63,6 +63,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
             "lag:erasure-replies",
         ),
         *(f"{system}:erase" for system in ("crm", "billing", "ticketing")),
+        *(f"{system}:plan" for system in ("crm", "ticketing")),
     },
     ServiceName.EXPORT: {
         *("consume:export", "lag:export", "reaper", "lease", "standings"),

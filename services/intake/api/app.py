@@ -19,6 +19,7 @@ from services.intake.api import (
     handing_out,
     holds,
     listing,
+    plans,
     requests,
     subjects,
     submissions,
@@ -50,6 +51,7 @@ _MODULES = (
     decisions,
     timing,
     handing_out,
+    plans,
     tasks,
     brakes,
     holds,
@@ -119,6 +121,7 @@ def build(
         submissions_of(running) if submissions_of else Submissions.of(running, settings),
         UseCases(unit_of_work, policy, letters, identity, settings.instants, read_reasons(), settings),
         Holds.of(PolicySettings()),
+        PolicySettings().read_processing(),
         SuppressionList(unit_of_work, settings.suppression_per_minute),
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)

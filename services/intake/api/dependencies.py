@@ -25,6 +25,7 @@ from services.intake.suppression_check import SuppressionList
 from services.intake.use_cases import UseCases
 from services.intake.versions import Basis
 from shared.domain.errors import IllegalTransition
+from shared.domain.policy import Policy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.telemetry import Tracing
 
@@ -48,6 +49,7 @@ class Services:
     submissions: Submissions
     use_cases: UseCases
     holds: Holds
+    processing: Policy
     suppression: SuppressionList
 
 

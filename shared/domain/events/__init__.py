@@ -5,6 +5,7 @@ event's public documentation. The Kafka key is the request id; headers follow th
 """
 
 from shared.domain.events.completions import (
+    ErasurePlanned,
     FulfilmentBlocked,
     FulfilmentCompleted,
     FulfilmentPostponed,
@@ -33,6 +34,7 @@ from shared.domain.events.requests import (
     LiftDecided,
     LimitConfirmed,
     PartAnswered,
+    PlanAsked,
     Preceding,
     QuestionAnswered,
     QuestionSent,
@@ -61,6 +63,7 @@ __all__ = [
     "ControllerSilent",
     "DeadlineApproaching",
     "DeadlineOverdue",
+    "ErasurePlanned",
     "Event",
     "ForwardingOverdue",
     "FulfilmentBlocked",
@@ -71,6 +74,7 @@ __all__ = [
     "LiftDecided",
     "LimitConfirmed",
     "PartAnswered",
+    "PlanAsked",
     "Preceding",
     "QuestionAnswered",
     "QuestionSent",

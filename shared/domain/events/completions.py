@@ -61,3 +61,11 @@ class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
     outcome: Outcome
     tasks: tuple[TaskReport, ...]
     package_id: UUID | None = None
+
+
+class ErasurePlanned(Event, topic=Topic.COMPLETIONS):
+    """What an erasure would do in each system, asked for by ``dsr.request.plan_asked.v1``: nothing was changed."""
+
+    type: Literal["dsr.fulfilment.erasure_planned.v1"] = "dsr.fulfilment.erasure_planned.v1"
+    plan_id: UUID
+    tasks: tuple[TaskReport, ...]

@@ -253,3 +253,16 @@ class HoldLifted(Event, topic=Topic.REQUESTS):
     subject: SubjectRef
     systems: tuple[Word, ...]
     due_on: date
+
+
+class PlanAsked(Event, topic=Topic.REQUESTS):
+    """A person wants to see what an erasure would do as the systems stand now: a dry run, which changes nothing.
+
+    ``plan_id``: of what is asked; the answer names it. ``tenant``: whose instruction the request is.
+    """
+
+    type: Literal["dsr.request.plan_asked.v1"] = "dsr.request.plan_asked.v1"
+    subject: SubjectRef
+    plan_id: UUID
+    tenant: Word | None = None
+    due_on: date

@@ -14,7 +14,7 @@ from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Re
 from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.declaration import path_of, read_declaration
-from shared.downstreams.http.erasure import Erasure
+from shared.downstreams.http.erasure import Erasure, refused
 from shared.downstreams.http.search import Search, shown, yielded
 from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings
@@ -95,6 +95,16 @@ class HttpAdapter:
         del save_progress
         return await self._each(tasks, self._export)
 
+    @property
+    def may_refuse(self) -> bool:
+        """Whether a resource declares a state in which nothing may be erased."""
+        return any(each.refuse_when for each in self._declaration.resource.values())
+
+    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """What an erasure would find, or why it would be refused."""
+        del save_progress
+        return await self._each(tasks, self._plan)
+
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Erases every record of the subject, and looks again."""
         shared = (self._system, self._settings, self._declaration, self._session, self._search)
@@ -126,6 +136,12 @@ class HttpAdapter:
             for identity in yielded(self._system, self._declaration.resource[hit.resource], hit.record)
         }
         return Receipt(task.task_id, TaskOutcome.LOCATED, found=len(hits), remaining=len(hits), identities=tuple(known))
+
+    async def _plan(self, task: Task) -> Receipt:
+        hits = (await self._search.find(task)).hits.values()
+        if refusal := refused(self._system, self._settings, self._declaration, task, hits):
+            raise refusal
+        return Receipt.planned(task, Counter(self._declaration.resource[hit.resource].category for hit in hits))
 
     async def _export(self, task: Task) -> Receipt:
         hits = (found := await self._search.find(task)).hits.values()

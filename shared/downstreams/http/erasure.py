@@ -1,6 +1,6 @@
 """Erasing what was found, resource by resource and children first, each looked for again before its parent goes."""
 
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,7 +14,7 @@ from shared.downstreams.http.declaration import Declaration
 from shared.downstreams.http.paths import any_holds, each_at
 from shared.downstreams.http.plan import Plan, Target
 from shared.downstreams.http.requests import Job, Look, LookAt, Step
-from shared.downstreams.http.search import Found, Search
+from shared.downstreams.http.search import Found, Hit, Search
 from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.http.steps import SLOWER, NotYet, Part, Steps
@@ -24,6 +24,22 @@ from shared.downstreams.refusals import ErasureRefused
 Some = TypeVar("Some")
 _ROUNDS = 5
 """How often records that keep arriving are chased."""
+
+
+def refused(
+    system: str,
+    settings: DeclaredHttpSettings,
+    declaration: Declaration,
+    task: Task,
+    hits: Collection[Hit],
+    known: int = 0,
+) -> Refused | None:
+    """Why none of these may be erased, if that is so: the state of one, or how many; ``known``: those found before."""
+    for hit in hits:
+        for refusal in declaration.resource[hit.resource].refuse_when:
+            if refusal.holds_of(hit.record):
+                return ErasureRefused(f"{system} has a {hit.resource} that must stay now: {refusal.reason}")
+    return settings.excess(task, rows=known + len(hits), people=sum(hit.above is None for hit in hits))
 
 
 class Erasure:
@@ -104,14 +120,10 @@ class Erasure:
 
     def _admit(self, plan: Plan, found: Found) -> None:
         """Takes what was found into the plan, or raises why nothing may be done."""
-        for hit in found.hits.values():
-            for refusal in self._declaration.resource[hit.resource].refuse_when:
-                if refusal.holds_of(hit.record):
-                    raise ErasureRefused(f"{self._system} has a {hit.resource} that must stay now: {refusal.reason}")
-        rows = sum(plan.noted.counts.values()) + len(found.hits)
-        roots = sum(hit.above is None for hit in found.hits.values())
-        if excess := self._settings.excess(plan.task, rows=rows, people=roots):
-            raise excess
+        known = sum(plan.noted.counts.values())
+        hits = found.hits.values()
+        if refusal := refused(self._system, self._settings, self._declaration, plan.task, hits, known):
+            raise refusal
         plan.add(found.hits.values(), self._declaration.resource)
 
     async def _take(self, name: str, key: str, step: Step) -> None:

@@ -58,6 +58,8 @@ class RoundupAdapter:
     """A user is restricted or is not, by however many requests."""
     knows_times = False
     """It is searched for all that is a number's, of whatever time."""
+    may_refuse = False
+    """Nothing in it is in a state in which it must stay."""
     tells_holders_apart = True
     """Where others have an address or a number of the subject's, the name must be theirs (``subjects.py``)."""
 
@@ -122,6 +124,19 @@ class RoundupAdapter:
                 records=held,
                 written_by_others=others[task.task_id],
             )
+
+        return per_task(tasks, search, decide)
+
+    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """What an erasure would find, or that it would be too much."""
+        del save_progress
+        search = await self._find(tasks)
+        records = await self._records(search)
+        search = {**search, **self._too_much(tasks, records)}
+
+        def decide(task: Task, _: Found) -> Receipt:
+            held = records[task.task_id].items()
+            return Receipt.planned(task, {CATEGORIES[classname]: len(ids) for classname, ids in held})
 
         return per_task(tasks, search, decide)
 

@@ -15,6 +15,7 @@ from shared.downstreams.sql.export import export
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.location import locate
 from shared.downstreams.sql.of_dataset import OfDataset, by_tenant
+from shared.downstreams.sql.planning import planned
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.store import Session, SqlStore
 from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
@@ -99,6 +100,20 @@ class SqlAdapter(OfDataset[Session]):
             shown = replace(session, tables=(*session.tables, *session.views))
             read = await export(shown, theirs, hand_over)
             return await with_unattributed(session, theirs, covered(shown.tables, theirs, read))
+
+        return await self._work(tasks, work, reading=True)
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether a table declares a state of a row in which nothing of its subject may be erased."""
+        return any(table.refuse_when for table in self._store.dataset.tables.values())
+
+    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """What an erasure would find, or why it would be refused."""
+        del save_progress
+
+        async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            return covered(session.tables, theirs, await planned(session, theirs))
 
         return await self._work(tasks, work, reading=True)
 

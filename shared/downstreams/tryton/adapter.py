@@ -35,6 +35,7 @@ class TrytonAdapter:
     """The CRM as a downstream; every hit is proven to be the subject's before anything is done to it (``proof.py``)."""
 
     categories = CATEGORIES
+    may_refuse = False
     one_flag = True
     """A party is restricted or is not, by however many requests."""
     knows_times = False
@@ -82,6 +83,13 @@ class TrytonAdapter:
         """Everything held about the subject (Art. 15, 20)."""
         del save_progress
         return await self._read(tasks, TaskOutcome.EXPORTED)
+
+    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """What an erasure would find, or why nothing may be erased."""
+        del save_progress
+        hits = await self._subjects.hits(tasks)
+        found = {task.task_id: self._subjects.among(hits, task) for task in tasks}
+        return per_task(tasks, found, lambda task, parties: Receipt.planned(task, counts(parties)))
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Remove the subject, also what Tryton's own erasure forgets, and look again (Art. 17)."""

@@ -1,0 +1,69 @@
+"""What an erasure would do, for who decides about it: a dry run, which asks every system and changes nothing."""
+
+from collections.abc import Sequence
+
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import NotSupported
+from shared.domain.events import ErasurePlanned, PlanAsked
+from shared.domain.operations import Operation, TaskReport
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.planning import stands
+from shared.fulfilment.store import Completed, NewFulfilment
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.systems import COUNTING, standings
+
+# What a worker has in hand ends, and nothing follows from it.
+_OLD = """
+WITH old AS (
+    UPDATE fulfilment SET state = 'cancelled' WHERE request_id = ANY($1) AND operation = 'plan' AND state = 'open'
+    RETURNING fulfilment_id
+)
+UPDATE task t SET state = 'cancelled' FROM old
+WHERE t.fulfilment_id = old.fulfilment_id AND t.state IN ('waiting', 'ready')
+"""
+_OPEN = "SELECT request_id FROM fulfilment WHERE request_id = ANY($1) AND operation = 'plan' AND state = 'open'"
+_CANNOT_SAY = "it has no way to say beforehand what it would erase"
+
+
+async def plan(fulfilments: Fulfilments, events: Sequence[PlanAsked], tx: UnitOfWork) -> None:
+    """Ask every system what an erasure would do; the latest dry run of a request takes the place of any other."""
+    latest = {event.request_id: event for event in events}
+    await tx.connection.execute(_OLD, list(latest))
+    new_fulfilments = [
+        NewFulfilment(
+            *(e.request_id, e.subject, e.right, Operation.PLAN, e.due_on, {"plan_id": str(e.plan_id)}),
+            tenant=e.tenant,
+        )
+        for e in latest.values()
+    ]
+    await fulfilments.open_all(tx, new_fulfilments)
+    opened = {row[0] for row in await tx.connection.fetch(_OPEN, list(latest))}
+    if left := [event for event in latest.values() if event.request_id not in opened]:
+        silent = await _cannot_say(fulfilments, tx)
+        for event in left:
+            known = {"request_id": event.request_id, "occurred_at": tx.now, "right": event.right}
+            tx.publish(ErasurePlanned.model_validate({**known, "plan_id": event.plan_id, "tasks": silent}))
+
+
+async def planned(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
+    """Every system has said what an erasure would do, or why it could not say it; of others, that they cannot."""
+    silent = await _cannot_say(fulfilments, tx)
+    for done in completed:
+        asked = [report for report in done.reports if report.operation == Operation.PLAN or report.failure]
+        tx.publish(ErasurePlanned.about(done, plan_id=done.details["plan_id"], tasks=(*asked, *silent)))
+
+
+async def _cannot_say(fulfilments: Fulfilments, tx: UnitOfWork) -> list[TaskReport]:
+    """The systems that erase and cannot say what they would do; those that count."""
+    known = await standings(tx.connection)
+    erasing, planning = (
+        {step.system for stage in fulfilments.plans.get(verb, ()) for step in stage if step.operation is verb}
+        for verb in (Operation.ERASE, Operation.PLAN)
+    )
+    said = {"operation": Operation.PLAN, "outcome": None, "failure": NotSupported.code, "sentence": _CANNOT_SAY}
+    return [
+        TaskReport.model_validate({"task_id": uuid7(), "system": system, **said})
+        for system in sorted(erasing - planning)
+        if stands(known, system) in COUNTING
+    ]

@@ -1,0 +1,97 @@
+"""What a dry run has shown, by system and category, in the words of the policy; pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import date
+
+from pydantic import BaseModel, Field
+
+from shared.domain.operations import Exceeded, Kept, TaskOutcome, TaskReport
+from shared.domain.policy import OnErasure, Policy
+
+
+class PlannedKept(BaseModel):
+    """What of a category would stay, by which rule and until when."""
+
+    rows: int
+    ground: str = Field(description="the rule of the policy, or the word of the system where the policy has none")
+    words: str | None = Field(description="what the rule says, as people read it")
+    article: str | None = Field(description="the exception of Art. 17(3), or the ground of 17(1) that is not met")
+    until: date | None = Field(description="the last day of the last row; none: as long as the ground lasts")
+
+
+class PlannedCategory(BaseModel):
+    """One category of the policy in one system."""
+
+    category: str
+    found: int
+    deleted: int
+    anonymised: int
+    kept: list[PlannedKept]
+
+
+class PlannedSystem(BaseModel):
+    """What an erasure would do in one system, or why that cannot be said, or why it would be refused."""
+
+    system: str
+    outcome: TaskOutcome | None
+    found: int
+    deleted: int
+    anonymised: int
+    kept: int
+    categories: list[PlannedCategory]
+    refused: str | None = Field(description="why nothing would be erased there as it stands now, in a word")
+    sentence: str | None = Field(description="the same in a sentence")
+    limit: Exceeded | None = Field(description="how much one request may touch there, and how much more this would")
+    not_searched: str | None = Field(description="why it would not be searched, or not by all that is known")
+
+
+def planned(tasks: Iterable[TaskReport], policy: Policy) -> list[PlannedSystem]:
+    """What each system has said, by name."""
+    return [_of(task, policy) for task in sorted(tasks, key=lambda task: task.system)]
+
+
+def _of(task: TaskReport, policy: Policy) -> PlannedSystem:
+    categories = list(_categories(task, policy))
+    return PlannedSystem(
+        system=task.system,
+        outcome=TaskOutcome(task.outcome) if task.outcome else None,
+        found=task.found,
+        deleted=sum(each.deleted for each in categories),
+        anonymised=sum(each.anonymised for each in categories),
+        kept=sum(kept.rows for each in categories for kept in each.kept),
+        categories=categories,
+        refused=task.failure,
+        sentence=task.reason,
+        limit=task.exceeded,
+        not_searched=task.not_searched,
+    )
+
+
+def _categories(task: TaskReport, policy: Policy) -> Iterator[PlannedCategory]:
+    """What is found of each category of the policy; what the policy does not know stands under the system's word."""
+    found: Counter[str] = Counter()
+    for held, rows in task.by_category.items():
+        found[policy.category_of(held) or held] += rows
+    for name, rows in sorted(found.items()):
+        kept = list(_kept(task, name, rows, policy))
+        left = max(0, rows - sum(each.rows for each in kept))
+        does = policy.categories[name].on_erasure if name in policy.categories else OnErasure.DELETE
+        anonymised = left if does is OnErasure.ANONYMISE else 0
+        yield PlannedCategory(category=name, found=rows, deleted=left - anonymised, anonymised=anonymised, kept=kept)
+
+
+def _kept(task: TaskReport, category: str, rows: int, policy: Policy) -> Iterator[PlannedKept]:
+    """By which rules; where the system names a ground and no counts, all of it."""
+    kept = [(each.rule, each.count, each.last) for each in task.kept or () if _is_of(each, category, policy)]
+    if task.kept is None and task.ground is not None:
+        kept = [(task.ground, rows, task.until)]
+    for ground, count, until in kept:
+        rule = policy.rules.get(ground)
+        words, article = (rule.words, rule.ground) if rule else (None, None)
+        yield PlannedKept(rows=min(count, rows), ground=ground, words=words, article=article, until=until)
+
+
+def _is_of(kept: Kept, category: str, policy: Policy) -> bool:
+    """Whether it is kept of that category; of no category in particular: of all."""
+    return kept.category is None or (policy.category_of(kept.category) or kept.category) == category

@@ -1,0 +1,74 @@
+"""What an erasure would do: asked of the systems by a dry run, kept for a while, and shown to who decides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import TypeAdapter
+from uuid_utils.compat import uuid7
+
+from services.intake.auth import Caller
+from services.intake.request import Request
+from shared.domain import events
+from shared.domain.errors import IllegalTransition, Shredded
+from shared.domain.operations import TaskReport
+from shared.domain.rights import Right
+from shared.messaging.unit_of_work import UnitOfWork
+
+FRESH: Final = timedelta(minutes=10)
+"""So long what the systems have said is shown again; after that they are asked anew."""
+_LOST: Final = timedelta(minutes=5)
+"""So long a dry run is waited for before it is asked for again."""
+_TASKS = TypeAdapter(tuple[TaskReport, ...])
+
+_READ = "SELECT plan_id, asked_at, made_at, tasks FROM plan WHERE request_id = $1 FOR UPDATE"
+_ASK = """
+INSERT INTO plan (request_id, plan_id, asked_at) VALUES ($1, $2, $3)
+ON CONFLICT (request_id) DO UPDATE SET plan_id = $2, asked_at = $3, made_at = NULL, tasks = NULL
+"""
+_KEEP = "UPDATE plan SET made_at = $3, tasks = $4 WHERE request_id = $1 AND plan_id = $2"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A dry run: when it was asked for, and what came of it, once it is there."""
+
+    asked_at: datetime
+    made_at: datetime | None = None
+    tasks: tuple[TaskReport, ...] = ()
+
+
+async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
+    """What is known of the plan of a request; where that is nothing, or old, the systems are asked.
+
+    Raises:
+        IllegalTransition: it is no erasure, or a customer of ours decides about it.
+        Shredded: nobody is known by it any more.
+    """
+    if request.right is not Right.ERASURE:
+        raise IllegalTransition(f"only an erasure has a plan, and this is {request.right}: it removes nothing")
+    request.must_be_ours()
+    if request.forgets_its_subject and not request.may_be_done_later:
+        raise Shredded("it is done, and nobody can tell any more whom to look for")
+    row = await tx.connection.fetchrow(_READ, request.request_id)
+    if row is not None:
+        known = Plan(row["asked_at"], row["made_at"], _TASKS.validate_python(row["tasks"] or ()))
+        since = tx.now - (known.made_at or known.asked_at)
+        if since < (FRESH if known.made_at else _LOST):
+            return known
+    plan_id = uuid7()
+    await tx.connection.execute(_ASK, request.request_id, plan_id, tx.now)
+    tx.publish(events.PlanAsked.about(request, plan_id=plan_id))
+    tx.log_evidence(request.request_id, "plan.asked", {"plan_id": str(plan_id)}, caller.actor)
+    return Plan(tx.now)
+
+
+async def keep(tx: UnitOfWork, planned: Sequence[events.ErasurePlanned]) -> None:
+    """Keeps what the systems have said, where nobody has asked anew meanwhile."""
+    for event in planned:
+        reports = [task.model_dump(mode="json", exclude_none=True) for task in event.tasks]
+        kept = await tx.connection.execute(_KEEP, event.request_id, event.plan_id, tx.now, reports)
+        if kept == "UPDATE 1":
+            systems = sorted({task.system for task in event.tasks})
+            tx.log_evidence(event.request_id, "plan.made", {"plan_id": str(event.plan_id), "systems": [*systems]})

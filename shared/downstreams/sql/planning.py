@@ -1,0 +1,26 @@
+"""What an erasure would do to a subject's rows (Art. 17), by looking alone: how many there are, or why none may go."""
+
+from collections import Counter
+from collections.abc import Sequence
+from uuid import UUID
+
+from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.sql import examination, states
+from shared.downstreams.sql.store import Session
+
+
+async def planned(session: Session, tasks: Sequence[Task]) -> list[Result]:
+    """The result of each task: its rows by category, or the refusal with which an erasure would end."""
+    results: dict[UUID, Result] = {**await examination.refusals(session, tasks)}
+    results |= await examination.doubts(session, [task for task in tasks if task.task_id not in results])
+    results |= await states.refusals(session, [task for task in tasks if task.task_id not in results])
+    left = [task for task in tasks if task.task_id not in results]
+    counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in left}
+    for category in sorted({table.table.category for table in session.tables}) if left else ():
+        others = [table.name for table in session.tables if table.table.category != category]
+        for task_id, rows in (await examination.count(session, left, but=others)).items():
+            counts[task_id][category] += rows
+    for task in left:
+        excess = session.settings.excess(task, rows=counts[task.task_id].total())
+        results[task.task_id] = excess or Receipt.planned(task, counts[task.task_id])
+    return [results[task.task_id] for task in tasks]

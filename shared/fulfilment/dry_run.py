@@ -1,0 +1,31 @@
+"""Tasks that only ask what an erasure would do: of a dry run, or of who may refuse before anything is erased; pure."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from shared.domain.errors import Refused, Unavailable
+from shared.domain.operations import Operation, TaskReport
+from shared.downstreams.contract import Receipt, Result
+from shared.fulfilment.failures import why_of
+from shared.fulfilment.queue import Claim, Conclusion, TaskState
+
+_PATIENCE = 2
+"""Attempts of a dry run before it says that a system is away: whoever reads it asks again."""
+
+
+def ended(step: tuple[str, Operation], claim: Claim, result: Result, now: datetime) -> Conclusion | None:
+    """The end of a task of a dry run that says why nothing could be done now; None for any other."""
+    away = isinstance(result, Unavailable) and claim.attempt >= _PATIENCE
+    if claim.fulfils != Operation.PLAN or not (away or isinstance(result, Refused)):
+        return None
+    system, operation = step
+    why = why_of(result) if isinstance(result, Refused) else {"sentence": f"{system} could not be reached"}
+    known = {"task_id": claim.task_id, "system": system, "operation": operation}
+    report = TaskReport.model_validate({**known, "failure": getattr(result, "code", None), **why})
+    return Conclusion(claim, TaskState.DONE, report, None, now)
+
+
+def asked_first(step: tuple[str, Operation], claim: Claim, result: Result) -> Result:
+    """What a system has said before an erasure: what of it could not be searched the erasure says by itself."""
+    asks = step[1] is Operation.PLAN and claim.fulfils != Operation.PLAN
+    return replace(result, not_searched=None, level=None) if asks and isinstance(result, Receipt) else result
