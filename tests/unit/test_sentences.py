@@ -20,7 +20,8 @@ OURS = {
     "names from the downstreams file, its settings and the datasets": (
         "self._system self.system self._name self._session.system self._store.system self._downstream.name"
         " ', '.join(bare) system session.system task.system tracker.system step.system name"
-        " system.name dataset.name table.name tables table self._domain self._settings.format self._sign_in self._names type_"
+        " system.name"
+        " dataset.name table.name tables table self._domain self._settings.format self._sign_in self._names type_"
         " self.table.name due.table self.anchor.column self.due.anchor"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
