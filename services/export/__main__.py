@@ -25,4 +25,4 @@ for right in (Right.ACCESS, Right.PORTABILITY):
 service.works(Operation.EXPORT, concludes=partial(handlers.finish, legends=service.fulfilments.legends))
 
 if __name__ == "__main__":
-    service.run(answered.check_policy)
+    service.run(answered.read_ahead)

@@ -6,6 +6,7 @@ from functools import cache
 import orjson
 
 from services.export.report.held import Legends, Request, Step
+from services.export.report.texts import LANGUAGES, texts_of
 from shared.domain.policy import Policy
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
@@ -23,9 +24,11 @@ def processing() -> Policy:
     return PolicySettings().read_processing()
 
 
-def check_policy() -> None:
-    """Raises ``Misconfigured`` where a file of the policy cannot be used."""
+def read_ahead() -> None:
+    """Reads what reports are made of before the first one is; raises ``Misconfigured`` where a file cannot be used."""
     processing()
+    for language in LANGUAGES:
+        texts_of(language)
 
 
 async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Request:

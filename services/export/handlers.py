@@ -91,10 +91,10 @@ async def _package(
     tx: UnitOfWork, done: Completed, parts: Sequence[Part], package_id: UUID, legends: Legends
 ) -> UUID | None:
     """Seals a package of these parts, in the place of an earlier one; ``None``: nothing is in them."""
-    request = await request_of(tx, done, legends)
     sealing = Sealing(done.subject_ref, "package", "export", b"", package_id)
     writer = ChunkWriter(tx.connection, tx.vault, sealing, tx.now)
     async with may_stand_still(tx.connection):
+        request = await request_of(tx, done, legends)
         found = await package.build(parts, About(done.right, tx.now, request), writer.write)
     if found is None:
         return None

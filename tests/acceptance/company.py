@@ -80,6 +80,13 @@ class Company:
         stages = self.export.fulfilments.plans[Operation.EXPORT]
         return [(step.system, step.operation) for stage in stages for step in stage]
 
+    async def said_anywhere(self) -> list[bytes]:
+        """Everything that was ever put on the bus, with keys and headers, and every detail of the evidence."""
+        pools = (self.intake.unit_of_work.pool, self.export.pool, self.deadline.pool)
+        said = [row for pool in pools for row in await pool.fetch("SELECT key, value, headers FROM outbox")]
+        evidence = await self.export.pool.fetch("SELECT convert_to(detail, 'UTF8') FROM evidence.entry")
+        return [part for row in (*said, *evidence) for part in row]
+
     async def files(self, path: str) -> dict[str, bytes]:
         """What the subject fetches, file by file."""
         return unpacked(await self._fetched(path))

@@ -1,6 +1,9 @@
 """Scenario 6: a caller withheld their number, and it was stored; nowhere in what the called person gets is it."""
 
+import logging
 from datetime import UTC, datetime
+
+import pytest
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.storage.keyring import Keyring
@@ -10,7 +13,7 @@ from tests.fixtures.engine import OpenHarness
 from tests.fixtures.intake import Intake
 
 
-async def test_the_called_person_reads_withheld_and_no_file_of_theirs_has_the_number_in_any_form(
+async def test_the_called_person_reads_withheld_and_no_file_topic_letter_or_log_has_the_number_in_any_form(
     *,
     intake: Intake,
     open_harness: OpenHarness,
@@ -18,7 +21,9 @@ async def test_the_called_person_reads_withheld_and_no_file_of_theirs_has_the_nu
     keys: Keyring,
     cdr_store: CdrStore,
     calls: SqlEngine,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     intake.clock.at = datetime(2026, 5, 4, 9, tzinfo=UTC)
     await cdr_store.seed([call(ANNA, BORIS, pai=ANNA), call(CHIARA, BORIS)])
     stored = "SELECT count(*) FROM acc_cdrs WHERE pai LIKE '%' || $1 || '%'"
@@ -29,8 +34,14 @@ async def test_the_called_person_reads_withheld_and_no_file_of_theirs_has_the_nu
         await company.work()
         files = await company.files(path)
         records = (await company.package(path))["records"]
+        said = await company.said_anywhere()
+        letters = [letter["body"].encode() for letter in await intake.letters(path)]
     shown = [each["data"]["from"] for each in records if each["category"] == "call_record"]
     assert sorted(shown) == [CHIARA, "withheld"]
-    content = b"".join([*files.values(), *(name.encode() for name in files)])
+    assert {"report.html", "call_record.csv", "data.jsonl", "request.jsonl"} <= files.keys()
+    assert letters
+    assert said
+    names = [name.encode() for name in files]
+    content = b"".join([*files.values(), *names, *letters, *said, caplog.text.encode()])
     assert not [form for form in forms_of(ANNA) if form in content]
     assert [form for form in forms_of(CHIARA) if form in content], "the search finds what is there"

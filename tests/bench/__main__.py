@@ -25,6 +25,7 @@ from tests.bench import (
     closed_erasures_two_parties,
     constant_rate,
     deadline_sweep,
+    export_1m_rows,
     hostile_input,
     idle_latency,
     intake_durable,
@@ -53,6 +54,7 @@ FIGURES: dict[str, Measure] = {
     "deadline_sweep_1m_open": deadline_sweep.measure,
     "deadline_events_per_s": deadline_sweep.measure,
     "memory_100k_backlog_vs_1k": memory_backlog.measure,
+    "export_1m_rows": export_1m_rows.measure,
 }
 
 

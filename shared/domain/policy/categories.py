@@ -50,13 +50,9 @@ class Data(BaseModel):
 
 
 class Purpose(Data):
-    """What data are processed for (Art. 15(1)(a)), as people read it.
-
-    ``direct_marketing``: what stops by a mark in systems, and by the list of suppressed contact points (Art. 21(3)).
-    """
+    """What data are processed for (Art. 15(1)(a)), as people read it."""
 
     words: Words
-    direct_marketing: bool = False
 
 
 class Processing(Data):

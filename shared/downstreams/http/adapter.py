@@ -155,7 +155,8 @@ class HttpAdapter:
             resource = self._declaration.resource[hit.resource]
             data = shown(self._system, resource, hit.record)
             source = f"{self._system}.{hit.resource}"
-            records.append(Record(resource.category, source, data, resource.portable, hit.matched))
+            made = Record(resource.category, source, data, resource.portable, hit.matched, resource.not_provided)
+            records.append(made)
         n = len(records)
         return Receipt(
             *(task.task_id, TaskOutcome.EXPORTED),

@@ -73,6 +73,7 @@ class Resource(Declared):
     ``owner``: paths of a record, each with the identity type that must be the subject's there, or the field of what it
     lies below (``user.id``) that must be equal; all must agree. ``yields``: further identities of the subject.
     ``by_hand``: what a person does where the interface cannot erase; they look again by ``verify`` when they have.
+    ``not_provided``: fields of a portable record that are not from the subject (Art. 20).
     ``fields``: class of each field, as in a dataset (A, B, C, M, T). ``read``: one record by its id, which stands at
     ``read_record`` of the answer.
     """
@@ -88,6 +89,7 @@ class Resource(Declared):
     yields: Mapping[Path, IdentityType] = {}
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
     portable: bool = True
+    not_provided: tuple[str, ...] = ()
     read: Request | None = None
     read_record: Path | None = None
     refuse_when: tuple[Refusal, ...] = ()

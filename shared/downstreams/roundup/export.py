@@ -32,6 +32,10 @@ _WHOSE = {
     "file": ("creator",),
     "query": ("private_for", "creator"),
 }
+_BY_SOMEBODY = frozenset({"msg", "file"})
+"""What somebody else may have put to a person's ticket: then it is not provided by that person (Art. 20)."""
+_NOT_PROVIDED = {"issue": ("status", "priority", "keyword")}
+"""What the service desk gives a ticket."""
 _TELLING = {"issue": ("requester", "creator"), "msg": ("files",), "file": ("creator",), "query": _WHOSE["query"]}
 """Fields that are read to tell whose a record is, and not shown."""
 
@@ -79,10 +83,10 @@ def of(records: Records, holdings: Holdings) -> Sequence[Record]:
 def _record(system: str, classname: str, item: Item, own: bool) -> Record:  # noqa: FBT001  # of the subject's own
     data: dict[str, JsonValue] = {"id": str(item["id"])}
     data |= {key: _plain(item.get(key)) for key in _FIELDS[classname].split(",")}
-    if classname != "msg":
-        return Record(CATEGORIES[classname], system, data)
-    data["author"] = "you" if own else "service desk"  # who of the staff wrote it is their own personal data
-    return Record(CATEGORIES[classname], system, data, portable=own)
+    if classname == "msg":
+        data["author"] = "you" if own else "service desk"  # who of the staff wrote it is their own personal data
+    portable = own or classname not in _BY_SOMEBODY
+    return Record(CATEGORIES[classname], system, data, portable, not_provided=_NOT_PROVIDED.get(classname, ()))
 
 
 def _hanging_on(item: Item) -> Sequence[tuple[str, str]]:
