@@ -71,7 +71,7 @@ class Inspector:
             case Right.RESTRICTION:
                 yield self._flagged(request, "restricted")
                 yield self._hidden(request.part.person)
-            case Right.OBJECTION:
+            case Right.OBJECTION | Right.CONSENT_WITHDRAWAL:
                 yield self._flagged(request, "marketing_opt_out")
             case _:
                 pass

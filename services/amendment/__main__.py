@@ -1,4 +1,4 @@
-"""Amendment: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21), in place and reversibly."""
+"""Amendment: correct (Art. 16), restrict and lift (18), stop marketing and what consent was withdrawn to (21, 7(3))."""
 
 from functools import partial
 
@@ -24,8 +24,7 @@ for right in handlers.VERBS:
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=partial(handlers.finish, service.fulfilments))
-nights = (partial(each.run, fulfilments=service.fulfilments) for each in (nightly, returned))
-service.also(*nights, strangers.run)
+service.also(*(partial(each.run, fulfilments=service.fulfilments) for each in (nightly, returned)), strangers.run)
 
 if __name__ == "__main__":
     service.run()

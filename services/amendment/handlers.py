@@ -1,12 +1,14 @@
 """What amendment does with its events: one table of restrictions in force, one of suppressed contact points."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import JsonValue
 
-from services.amendment import flags, registers, returned, stacked
+from services.amendment import consent, flags, registers, returned, stacked
 from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified, RestrictionNeeded
 from shared.domain.operations import Operation
+from shared.domain.policy import Policy
 from shared.domain.rights import Right
 from shared.fulfilment import repairs, reports, store
 from shared.fulfilment.fulfilments import Fulfilments
@@ -17,6 +19,7 @@ VERBS = {
     Right.RECTIFICATION: Operation.RECTIFY,
     Right.RESTRICTION: Operation.RESTRICT,
     Right.OBJECTION: Operation.SUPPRESS,
+    Right.CONSENT_WITHDRAWAL: Operation.SUPPRESS,
 }
 
 MEANWHILE = "meanwhile"
@@ -38,14 +41,17 @@ DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
 
 
 async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-    """Open one task per downstream; an objection takes effect in our own suppression list at once (Art. 21(3))."""
-    stated = {event.request_id: event.subject for event in events if _verb(event) is Operation.SUPPRESS}
-    await registers.suppress(tx, stated, located=False)
-    new_fulfilments = [
-        NewFulfilment(e.request_id, e.subject, e.right, _verb(e), e.due_on, _details(e), tenant=e.tenant)
-        for e in events
-    ]
-    await fulfilments.open_all(tx, new_fulfilments)
+    """Open one task per downstream; an objection takes effect in our own suppression list at once (Art. 21(3)).
+
+    So does a withdrawal of consent to marketing.
+    """
+    new = [NewFulfilment(e.request_id, e.subject, e.right, _verb(e), e.due_on, _details(e, tx.policy)) for e in events]
+    new = [replace(each, tenant=e.tenant) for each, e in zip(new, events, strict=True)]
+    await registers.suppress(tx, [each for each in new if each.operation is Operation.SUPPRESS], located=False)
+    new = [await consent.where(tx, fulfilments, each) for each in new]
+    nowhere = [each for each in new if each.systems == frozenset()]
+    await fulfilments.open_all(tx, [each for each in new if each not in nowhere])
+    await finish(fulfilments, [stacked.changes_nothing(each) for each in nowhere], tx)
 
 
 async def restrict_meanwhile(fulfilments: Fulfilments, events: Sequence[RestrictionNeeded], tx: UnitOfWork) -> None:
@@ -64,7 +70,7 @@ async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: Unit
     new = await stacked.lifts(tx, fulfilments, events)
     nowhere = [each for each in new if each.systems == frozenset()]
     await fulfilments.open_all(tx, [each for each in new if each not in nowhere])
-    await finish(fulfilments, [stacked.nothing_to_lift(each) for each in nowhere], tx)
+    await finish(fulfilments, [stacked.changes_nothing(each) for each in nowhere], tx)
 
 
 async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
@@ -77,8 +83,7 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
     lifted = [done.request_id for done in answers if done.operation is Operation.LIFT]
     await stacked.put_back(tx, fulfilments, lifted)
     await flags.forget(tx, lifted)
-    located = {done.request_id: done.subject_ref for done in answers if done.operation is Operation.SUPPRESS}
-    await registers.suppress(tx, located, located=True)
+    await registers.suppress(tx, [done for done in answers if done.operation is Operation.SUPPRESS], located=True)
     meanwhile = [done.fulfilment_id for done in answers if done.details.get(MEANWHILE)]
     await tx.connection.execute(_AFTERWARDS, meanwhile)
     interim = [done for done in answers if done.operation is Operation.RESTRICT and done.details.get("interim")]
@@ -108,7 +113,9 @@ async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
             reports.publish(tx, event, listed)
 
 
-def _details(event: RequestVerified) -> dict[str, JsonValue]:
+def _details(event: RequestVerified, policy: Policy) -> Mapping[str, JsonValue]:
+    if event.purposes:
+        return consent.details(policy, event.purposes)
     if event.right is Right.RECTIFICATION:
         return {"ground": event.scope, "interim": True} if event.scope else {}
     if _verb(event) is Operation.RESTRICT and event.right is Right.OBJECTION:

@@ -6,9 +6,10 @@ It takes away only what bears the mark of a request of ours that was lifted, as 
 system hides or suppresses without an entry of ours may be an agent's or the customer's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 from shared.app.service import Running
@@ -33,7 +34,7 @@ WHERE request_id IN (
         SELECT FROM restriction_identity i JOIN register.assignment a ON a.identity = i.fingerprint
         WHERE i.request_id = r.request_id AND a.learned_at > r.looked_at AND a.learned_at <= $1))
     ORDER BY looked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-RETURNING request_id, subject_ref
+RETURNING request_id, subject_ref, 'restriction'
 """
 # A backup lives 30 days.
 _LIFTED = """
@@ -41,7 +42,7 @@ UPDATE restriction SET looked_at = $1
 WHERE request_id IN (
     SELECT request_id FROM restriction WHERE lifted_at > $2::timestamptz - interval '40 days' AND looked_at < $2
     ORDER BY looked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-RETURNING request_id, subject_ref
+RETURNING request_id, subject_ref, 'restriction'
 """
 _SUPPRESSED = """
 WITH due AS (
@@ -49,10 +50,17 @@ WITH due AS (
     WHERE (fingerprint, request_id) IN (
         SELECT fingerprint, request_id FROM register.suppression WHERE looked_at < $2
         ORDER BY looked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-    RETURNING request_id)
-SELECT DISTINCT request_id, f.subject_ref
+    RETURNING request_id, "right")
+SELECT DISTINCT request_id, f.subject_ref, due."right"
 FROM due LEFT JOIN (SELECT * FROM fulfilment WHERE NOT details ? 'returned') f USING (request_id)
 """
+
+
+class _About(NamedTuple):
+    """Whom an entry is about, and for the sake of which right it stands there."""
+
+    subject_ref: UUID
+    right: Right
 
 
 async def run(running: Running, fulfilments: Fulfilments) -> None:
@@ -64,39 +72,41 @@ async def run(running: Running, fulfilments: Fulfilments) -> None:
 async def look_at_all(unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments) -> None:
     """Looks at every entry that was not looked at since this night began, or since the register tells something new."""
     for statement, open_repairs in (
-        (_RESTRICTED, partial(_put_back, Right.RESTRICTION, Operation.RESTRICT)),
-        (_SUPPRESSED, partial(_put_back, Right.OBJECTION, Operation.SUPPRESS)),
+        (_RESTRICTED, partial(_put_back, Operation.RESTRICT)),
+        (_SUPPRESSED, partial(_put_back, Operation.SUPPRESS)),
         (_LIFTED, _take_away),
     ):
         more = True
         while more:
             async with unit_of_work.begin() as tx:
                 rows = await tx.connection.fetch(statement, tx.now, night_of(tx.now), _AT_A_TIME)
-                await open_repairs(tx, fulfilments, {row[0]: row[1] for row in rows if row[1]})
+                found = {row[0]: _About(row[1], Right(row[2])) for row in rows if row[1]}
+                await open_repairs(tx, fulfilments, found)
             more = bool(rows)
 
 
-async def _take_away(tx: UnitOfWork, fulfilments: Fulfilments, subjects: dict[UUID, UUID]) -> None:
+async def _take_away(tx: UnitOfWork, fulfilments: Fulfilments, found: Mapping[UUID, _About]) -> None:
     """One repair for each request that was lifted; who it is about need not be known."""
-    await repairs.call_off(tx, list(subjects), Operation.LIFT, repairs.MARKED)
-    marked = partial(repairs.repair, tx, right=Right.RESTRICTION, operation=Operation.LIFT, details=repairs.MARKED)
-    await fulfilments.open_all(tx, [marked(*each) for each in subjects.items()])
+    await repairs.call_off(tx, list(found), Operation.LIFT, repairs.MARKED)
+    marked = partial(repairs.repair, tx, operation=Operation.LIFT, details=repairs.MARKED)
+    await fulfilments.open_all(tx, [marked(request_id, *about) for request_id, about in found.items()])
 
 
 async def _put_back(
-    right: Right, operation: Operation, tx: UnitOfWork, fulfilments: Fulfilments, subjects: dict[UUID, UUID]
+    operation: Operation, tx: UnitOfWork, fulfilments: Fulfilments, found: Mapping[UUID, _About]
 ) -> None:
     """One repair for each request whose subject is still known, and whose lift is not decided."""
-    requests: Sequence[UUID] = list(subjects)
+    requests: Sequence[UUID] = list(found)
     await repairs.call_off(tx, requests, operation)
-    known = await tx.vault.subject_data(tx.connection, subjects.values()) if subjects else {}
+    subjects = [about.subject_ref for about in found.values()]
+    known = await tx.vault.subject_data(tx.connection, subjects) if subjects else {}
     lifted = await repairs.decided(tx, requests, Operation.LIFT)
     await fulfilments.open_all(
         tx,
         [
-            repairs.repair(tx, request_id, subject_ref, right, operation)
-            for request_id, subject_ref in subjects.items()
-            if subject_ref in known and request_id not in lifted
+            repairs.repair(tx, request_id, *about, operation)
+            for request_id, about in found.items()
+            if about.subject_ref in known and request_id not in lifted
         ],
     )
 

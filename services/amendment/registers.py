@@ -1,17 +1,16 @@
 """The company's own registers: who is restricted, and which contact points get no marketing."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from uuid import UUID
 
 from pydantic import JsonValue
 
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.rights import Outcome, Right
+from shared.domain.rights import Outcome
 from shared.fulfilment import suppression
-from shared.fulfilment.store import Completed
+from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.suppression import CHANNELS, listed
 
@@ -19,24 +18,31 @@ OUR_LIST = "marketing_objections"
 """What our own register is called beside the systems."""
 
 
-async def suppress(tx: UnitOfWork, subjects: Mapping[UUID, UUID], *, located: bool) -> None:
-    """Adds every contact point that is known of the subjects of these requests, as a keyed fingerprint.
+async def suppress(tx: UnitOfWork, stops: Iterable[NewFulfilment | Completed], *, located: bool) -> None:
+    """Adds every contact point that is known of the subjects of what stops marketing, as a keyed fingerprint.
 
     What they have stated at once and, once it is ``located``, what systems have named of them: later imports of it stay
     suppressed (Art. 21(3)). A customer's instruction is about that customer's marketing, and not about ours.
     """
-    known = await tx.vault.subject_data(tx.connection, subjects.values()) if subjects else {}
-    points = {
-        request_id: known[subject].identities if subject in known else ()
-        for request_id, subject in subjects.items()
-        if subject not in known or known[subject].tenant is None
-    }
-    await suppression.suppress(tx, points, Right.OBJECTION, located=located)
+    listing = [each for each in stops if _is_listed(each.details)]
+    known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in listing]) if listing else {}
+    for right in {each.right for each in listing}:
+        points = {
+            each.request_id: known[each.subject_ref].identities if each.subject_ref in known else ()
+            for each in listing
+            if each.right is right and (each.subject_ref not in known or known[each.subject_ref].tenant is None)
+        }
+        await suppression.suppress(tx, points, right, located=located)
+
+
+def _is_listed(details: Mapping[str, JsonValue]) -> bool:
+    """Whether marketing is what stops: of a withdrawal of consent to something else our list knows nothing."""
+    return details.get("marketing") is not False
 
 
 async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Completed]:
     """These, with what our own list did of each that stops marketing: an effect of it like that of any system."""
-    stops = {done.request_id: done.subject_ref for done in completed if done.operation is Operation.SUPPRESS}
+    stops = {done.request_id: done.subject_ref for done in completed if _lists(done)}
     known = await tx.vault.subject_data(tx.connection, stops.values()) if stops else {}
     told = []
     for done in completed:
@@ -48,6 +54,10 @@ async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Comp
         reports = (*done.reports, _report(done, [points[each] for each in found])) if found else done.reports
         told.append(replace(done, reports=reports))
     return told
+
+
+def _lists(done: Completed) -> bool:
+    return done.operation is Operation.SUPPRESS and _is_listed(done.details)
 
 
 def _report(done: Completed, points: Sequence[IdentityType]) -> TaskReport:

@@ -84,9 +84,9 @@ async def lifts(tx: UnitOfWork, fulfilments: Fulfilments, events: Sequence[LiftD
     return new
 
 
-def nothing_to_lift(new: NewFulfilment) -> Completed:
-    """A lift that changes no system, since another restriction is in force in each."""
-    return Completed(uuid7(), new.request_id, new.subject_ref, new.right, new.operation, {}, ())
+def changes_nothing(new: NewFulfilment) -> Completed:
+    """What changes no system: of a lift, since another restriction is in force in each."""
+    return Completed(uuid7(), new.request_id, new.subject_ref, new.right, new.operation, new.details, ())
 
 
 async def put_back(tx: UnitOfWork, fulfilments: Fulfilments, lifted: Sequence[UUID]) -> None:

@@ -26,6 +26,10 @@ _DONE = {
     Right.RESTRICTION: RESTRICTED,
     Right.PORTABILITY: "Your data is ready for you to download in a form that other providers can read.",
     Right.OBJECTION: "You will get no more marketing from us.",
+    Right.CONSENT_WITHDRAWAL: (
+        "We no longer use your data for what you had consented to, and what we held for that alone is erased. What was"
+        " done before you withdrew your consent stays lawful."
+    ),
 }
 OUR_LIST = "marketing_objections"
 """The system that our own list of objections to marketing is called in the reports."""
@@ -33,9 +37,9 @@ _LISTED = (
     "The addresses and numbers that we know of you are on our list of those who get none, which also stops what is"
     " brought in later."
 )
+_NOTHING_MORE = "We say nothing of what else we know or hold: for that you would have to show who you are."
 _ANONYMOUS = (
-    "The address or number that you gave us is on our list of those who get no marketing from us. We say nothing of"
-    " what else we know or hold: for that you would have to show who you are."
+    "The address or number that you gave us is on our list of those who get no marketing from us. " + _NOTHING_MORE
 )
 _WAITING = {
     State.RECEIVED: "We have your request.",
@@ -198,13 +202,21 @@ def _done(request: StoredRequest) -> str:
         return instead
     if request.right is Right.RESTRICTION:
         return restricted(request)
-    listed = request.anonymous or any(task.system == OUR_LIST for task in request.tasks or ())
-    if request.right is Right.OBJECTION and listed:
-        return _ANONYMOUS if request.anonymous else f"{_DONE[request.right]} {_LISTED}"
+    if request.right in {Right.OBJECTION, Right.CONSENT_WITHDRAWAL}:
+        return _stopped(request)
     beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
     if request.right is Right.ERASURE and beyond:
         return "Your personal data was erased wherever it can be told that it is yours."
     return _DONE[request.right]
+
+
+def _stopped(request: StoredRequest) -> str:
+    """What an objection to marketing, or a withdrawal of consent, has stopped."""
+    done = _DONE[request.right]
+    if request.anonymous:
+        return _ANONYMOUS if request.right is Right.OBJECTION else f"{done} {_NOTHING_MORE}"
+    listed = any(task.system == OUR_LIST for task in request.tasks or ())
+    return f"{done} {_LISTED}" if listed else done
 
 
 def _nothing(request: StoredRequest) -> str:

@@ -134,6 +134,8 @@ class MovedByPerson(MovingRequest):
             return
         if self.right is Right.OBJECTION and self.scope == "direct_marketing":
             raise IllegalTransition("an objection to direct marketing cannot be refused (Art. 21(3))")
+        if self.right is Right.CONSENT_WITHDRAWAL:
+            raise IllegalTransition("a withdrawal of consent cannot be refused (Art. 7(3))")
         if self.state is State.IN_PROGRESS and self.right not in _COPIES and not not_begun:
             raise IllegalTransition("it is being done: it cannot be refused any more; answer it in part")
         if changed := deferrals.changed(restrictions.corrections(self.right, self.tasks)):

@@ -194,7 +194,8 @@ class MovedBySystem(MovingRequest):
             return self.noted("controller.notice_late", notice=event.notice)
         if event.notice == "escalation":
             return self.noted("controller.silent", working_days=event.working_days)
-        fields: Mapping[str, str | date] = {"to": controller, "forwarded_on": self.forwarded_at, "right": self.right}
+        words = self.right.replace("_", " ")
+        fields: Mapping[str, str | date] = {"to": controller, "forwarded_on": self.forwarded_at, "right": words}
         return replace(
             self.noted("controller.reminded", working_days=event.working_days),
             letters=(("reminder_to_controller", fields),),

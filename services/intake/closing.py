@@ -12,7 +12,7 @@ from services.intake.told_of_kept import NOT_BEGUN
 from services.intake.told_of_search import why_not_searched
 from services.intake.told_of_work import DID, had_been_done
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
-from shared.domain.rights import Outcome
+from shared.domain.rights import Outcome, Right
 
 _KINDS: Mapping[str, LetterKind] = {
     Outcome.FULFILLED: "completion",
@@ -22,6 +22,12 @@ _KINDS: Mapping[str, LetterKind] = {
     Outcome.WITHDRAWN: "withdrawal",
 }
 """By the outcome of the request; where a transition writes the letter itself, its outcome is not here."""
+
+_ANONYMOUS: Mapping[Right, str] = {
+    Right.OBJECTION: f"- {OUR_LIST}: entered.",
+    Right.CONSENT_WITHDRAWAL: "- your withdrawal: entered.",
+}
+"""What is told as done to whoever has not shown who they are."""
 
 _FOUND = frozenset({TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDED, TaskOutcome.RETAINED})
 
@@ -34,7 +40,7 @@ def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = Non
     """
     kind = _KINDS.get(as_told(request).outcome or "")
     if request.anonymous:
-        told = {"answer": answer(request), "done": f"- {OUR_LIST}: entered.", "cause": "kept"}
+        told = {"answer": answer(request), "done": _ANONYMOUS[request.right], "cause": "kept"}
         return ((kind, told),) if kind else ()
     known = {"answer": answer(request), "done": done(request.tasks), **(words or {"cause": _cause(request)})}
     if request.tenant and request.outcome is not Outcome.WITHDRAWN:

@@ -20,6 +20,7 @@ class ExtensionFlaw(StrEnum):
     SAME_PERSON = "same_person"
     NO_SURGE = "no_surge"
     DIRECT_MARKETING = "direct_marketing"
+    CONSENT_WITHDRAWAL = "consent_withdrawal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,13 @@ def flaws(
     *,
     already_extended: bool,
     of_marketing: bool = False,
+    of_consent: bool = False,
     received: Received | None = None,
 ) -> tuple[ExtensionFlaw, ...]:
     """Everything that is wrong with an extension; it is accepted only if nothing is.
 
     ``received``: the record of a surge, for the reason that needs one. ``of_marketing``: of an objection to direct
-    marketing, which takes effect at once and weighs nothing (Art. 21(3)).
+    marketing, ``of_consent``: of a withdrawn consent; both take effect at once and weigh nothing (Art. 21(3), 7(3)).
     """
     rule = policy.extension.surge
     found = {
@@ -69,6 +71,7 @@ def flaws(
         ExtensionFlaw.DATE_NOT_LATER: extension.new_due <= limits.commit_due,
         ExtensionFlaw.ALREADY_EXTENDED: already_extended,
         ExtensionFlaw.DIRECT_MARKETING: of_marketing,
+        ExtensionFlaw.CONSENT_WITHDRAWAL: of_consent,
         ExtensionFlaw.SAME_PERSON: extension.approved_by == extension.proposed_by,
         ExtensionFlaw.NO_SURGE: extension.reason == rule.reason and not (received and received.is_surge(rule)),
     }

@@ -213,12 +213,12 @@ async def unless_awaited(tx: UnitOfWork, held: Request, transition: Transition) 
 
 
 def may_wait(request: Request) -> bool:
-    """Whether it waits for others: an objection waits for nothing (Art. 18(1)(d), 21(3))."""
+    """Whether it waits for others: an objection and a withdrawn consent wait for nothing (18(1)(d), 21(3), 7(3))."""
     if request.role == "processor" or request.insisted:
         return False
     if request.right is Right.ERASURE:
         return not request.at_once
-    return request.right is not Right.OBJECTION
+    return request.right not in {Right.OBJECTION, Right.CONSENT_WITHDRAWAL}
 
 
 def _postponed(transition: Transition) -> Transition:

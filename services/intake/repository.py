@@ -42,7 +42,10 @@ log = logging.getLogger(__name__)
 
 _BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package.renewal_blocked"})
 _GONE = frozenset({Outcome.FULFILLED, Outcome.NO_DATA})
-_FIXED = ("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id")
+_FIXED = (
+    *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
+    *("purposes", "consent_text"),
+)
 _QUESTION = column_types(OpenQuestion)
 _REPORTS = ("tasks", "erased_meanwhile")
 _CONVERTED = {"zones": "text", **dict.fromkeys(_REPORTS, "jsonb"), **_QUESTION}
@@ -57,7 +60,7 @@ _NEW = (
     *("held", "postponed", "at_once", "anonymous", "packages_waived", "forward_by"),
 )
 """What a new request has besides; every other column has its default."""
-_MARKS = ("asks", "proved_account", "proved_email")
+_MARKS = ("asks", "proved_account", "proved_email", "withdrawn_by")
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
 _new, _changing, _question = attrgetter(*_FIXED, *_NEW), attrgetter(*_CHANGING), attrgetter(*_QUESTION)
@@ -78,7 +81,7 @@ async def read_all(connection: Connection, request_ids: Sequence[UUID]) -> list[
 async def insert(connection: Connection, requests: Iterable[tuple[Request, Marks]]) -> None:
     """Stores new requests, with what they are compared with others by."""
     rows = [
-        (*_new(request), ",".join(request.zones), marks.asks, marks.person.account, marks.person.email)
+        (*_new(request), ",".join(request.zones), marks.asks, marks.person.account, marks.person.email, marks.stated)
         for request, marks in requests
     ]
     await connection.copy_records_to_table("request", records=rows, columns=(*_FIXED, *_NEW, "zones", *_MARKS))

@@ -5,7 +5,7 @@ tells alone: the e-mail address beside it may be a family's.
 """
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
@@ -55,10 +55,14 @@ NOBODY = Person()
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """By what a request is compared with others: who asks, and a keyed digest of all that they ask for."""
+    """By what a request is compared with others: who asks, and a keyed digest of all that they ask for.
+
+    ``stated``: of a withdrawal of consent keyed fingerprints of all that they state, which prove whose it was.
+    """
 
     person: Person
     asks: bytes
+    stated: Sequence[bytes] | None = None
 
 
 def person(identities: Iterable[Identity], keyring: Keyring) -> Person:
@@ -75,5 +79,5 @@ def asks(submission: Submission, identities: Iterable[Identity], keyring: Keyrin
     stated = [(each.type, each.value, each.valid_from, each.valid_to) for each in sorted(identities, key=_value)]
     changes = [(change.field, change.current, change.asserted) for change in submission.changes]
     said = (submission.role, submission.instruction_id, submission.packages_waived)
-    wanted = (submission.right, scope_of(submission), *said, changes)
+    wanted = (submission.right, scope_of(submission), sorted(submission.purposes), *said, changes)
     return hmac.digest(keyring.lookup, b"asks\0" + orjson.dumps((wanted, stated)), "sha256")

@@ -28,8 +28,7 @@ from shared.domain.levels import Level
 from shared.domain.moments import Moment, PeriodEnd
 from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
-from shared.domain.text import ONE_LINE, Text, nfc
-from shared.domain.time_limit_policy import Question
+from shared.domain.text import ONE_LINE, Word, nfc
 from shared.domain.user_events import Reference
 
 NFC = AfterValidator(nfc)
@@ -220,6 +219,15 @@ class Submission(Strict):
     scope: Literal["direct_marketing", "legitimate_interests"] | None = Field(
         default=None, description="of an objection, and only there: to what (Art. 21)"
     )
+    purposes: Annotated[tuple[Word, ...], Field(max_length=20)] = Field(
+        default=(),
+        examples=[["marketing"]],
+        description="of a withdrawal of consent, and only there: to what, as the policy names purposes (Art. 7(3))",
+    )
+    consent_text: Reference | None = Field(
+        default=None,
+        description="of a withdrawal of consent, and only there: which version of the text they had consented to",
+    )
     at_once: bool = Field(
         default=False, description="of an erasure, and only there: it must not wait for the answer to other requests"
     )
@@ -261,6 +269,16 @@ class Submission(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _says_to_what_consent_is_withdrawn(self) -> Self:
+        if (self.right is Right.CONSENT_WITHDRAWAL) != bool(self.purposes):
+            raise ValueError("purposes (Art. 7(3)) belong to a withdrawal of consent, which needs at least one")
+        if self.consent_text and not self.purposes:
+            raise ValueError("consent_text belongs to a withdrawal of consent: it is what they had consented to")
+        if len({*self.purposes}) < len(self.purposes):
+            raise ValueError("purposes names one of them twice: name each once")
+        return self
+
 
 def scope_of(submission: Submission) -> str | None:
     """What narrows the right: the ground of a restriction, also of the interim one, or to what somebody objects."""
@@ -283,31 +301,4 @@ class Verification(Strict):
     def _something(self) -> Self:
         if self.assurance is None and not self.proofs:
             raise ValueError("say what was proved: give proofs, or assurance")
-        return self
-
-
-class QuestionAsked(Strict):
-    """What the requester is asked."""
-
-    question: Question
-    text: Text
-    condition_recorded: bool = Field(
-        default=False, description="reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file"
-    )
-
-
-class QuestionReply(Strict):
-    """What the requester answered."""
-
-    subject: DataSubject | None = Field(
-        default=None, description="what else they are known by, where a system could not be searched"
-    )
-    proofs: Proofs = Field(default=(), description=f"of that `subject`: {PROOFS_OF}")
-    text: Text
-    received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
-
-    @model_validator(mode="after")
-    def _proves_what_it_states(self) -> Self:
-        if self.proofs and self.subject is None:
-            raise ValueError("proofs belong to subject; what was stated before is proved by /verify")
         return self

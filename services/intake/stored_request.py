@@ -50,8 +50,9 @@ class StoredRequest:
     their part; ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in
     counts. ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``.
     ``country``: where the subject lives (ISO 3166), if said. ``anonymous``: it is done though who has asked has not
-    shown who they are. ``erased_meanwhile``: what the same person's
-    erasures, for which it waited, have erased by then. ``version``: one more whenever it was written.
+    shown who they are. ``erased_meanwhile``: what the same person's erasures, for which it waited, have erased by then.
+    ``purposes``: to which consent is withdrawn; ``consent_text``: by which version of its text it was given.
+    ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -106,6 +107,8 @@ class StoredRequest:
     question: OpenQuestion | None = None
     tenant: str | None = None
     instruction_id: str | None = None
+    purposes: tuple[str, ...] = ()
+    consent_text: str | None = None
 
     @property
     def arrival(self) -> Arrival:

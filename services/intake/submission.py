@@ -55,6 +55,7 @@ class Submissions:
         self._calc_version = calc_version(policy)
         self._identity = identity
         self._letters = letters
+        self._consents = unit_of_work.policy.consents
         self._instants = settings.instants
         self._proving = Proving(identity, settings.instants)
         self._numbers = settings.batch_numbers
@@ -149,6 +150,7 @@ class Submissions:
         told: Mapping[str, JsonValue] = {},
     ) -> PreparedRequest:
         self._must_be_granted(submission, caller.grant)
+        self._must_be_consents(submission.purposes)
         received_at = self._instants.arrived(submission.received_at, now)
         stated = tuple(submission.subject.identities())
         proved = self._proving.prove(stated, submission.assurance, submission.proofs, caller.grant, now)
@@ -165,6 +167,8 @@ class Submissions:
             right=submission.right,
             state=first_state(submission.role, identified=identified),
             scope=scope,
+            purposes=submission.purposes,
+            consent_text=submission.consent_text,
             channel=channel,
             key_id=caller.key_id,
             received_at=received_at,
@@ -183,6 +187,8 @@ class Submissions:
             forward_by=due_on(arrival, submission.right, scope, self._policy, "processor") if in_part else None,
         )
         proof: dict[str, JsonValue] = {**told, **(dict(submission.assurance) if submission.assurance else {})}
+        if submission.purposes:
+            proof |= {"purposes": [*submission.purposes], "consent_text": submission.consent_text}
         if proved.evidence:
             proof["proofs"] = [*proved.evidence]
         identities, keys = proved.identities, self._vault.keyring
@@ -190,10 +196,20 @@ class Submissions:
         if tenant:
             identities = tuple(replace(each, level=INSTRUCTED) for each in identities)
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
-        marks = same_person.Marks(person, same_person.asks(submission, identities, keys))
+        stated_by = [keys.fingerprint(each) for each in identities] if submission.purposes else None
+        marks = same_person.Marks(person, same_person.asks(submission, identities, keys), stated_by)
         opened = correspondence.begin(self._vault, self._letters, request, identities, now)
         noted = request.noted("letter.written", **correspondence.named(opened.acknowledgement))
         return PreparedRequest(request.receive(proof).then(noted), marks, row, opened)
+
+    def _must_be_consents(self, purposes: Iterable[str]) -> None:
+        """Raises ``BadRequest`` for what nobody processes anything for by consent."""
+        if strange := sorted({*purposes} - {*self._consents}):
+            known = ", ".join(sorted(self._consents))
+            raise BadRequest(
+                f"{len(strange)} of the purposes are none that we process data for by consent; write {known}",
+                "purposes",
+            )
 
     @staticmethod
     def _must_be_granted(submission: Submission, grant: Grant) -> None:

@@ -107,6 +107,7 @@ class TimingUseCases(Deciding):
             *(extension, limits(request.arrival, self.policy), self.policy),
             already_extended=request.extended,
             of_marketing=request.scope == "direct_marketing",
+            of_consent=bool(request.purposes),
             received=received,
         )
         for flaw in wrong:

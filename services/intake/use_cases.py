@@ -16,6 +16,7 @@ from services.intake import (
     other_requests,
     package_release,
     proposals,
+    question_schemas,
     repository,
     schemas,
     taking_back,
@@ -221,7 +222,7 @@ class UseCases(TimingUseCases):
         return held.request.hear_controller(held.tx.now, reply=str(place))
 
     @decision
-    async def ask(self, held: Held, asked: schemas.QuestionAsked) -> Transition:
+    async def ask(self, held: Held, asked: question_schemas.QuestionAsked) -> Transition:
         """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63).
 
         Raises:
@@ -232,7 +233,7 @@ class UseCases(TimingUseCases):
         return await correspondence.ask(held.tx, held.request, asked.question, asked.text, recorded=recorded)
 
     @decision
-    async def answer(self, held: Held, reply: schemas.QuestionReply) -> Transition:
+    async def answer(self, held: Held, reply: question_schemas.QuestionReply) -> Transition:
         """The requester has answered a clarification; an answer that comes too late reopens the request.
 
         Raises:

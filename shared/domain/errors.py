@@ -56,7 +56,6 @@ DsrError
 │   ├── SubjectUnknown, SubjectExpired, SubjectUsed, SubjectOfAnother      its subject token is good for nothing
 │   ├── EventIdReused         its source has sent another event under its id
 │   ├── SubjectUnfit          the identities behind the token are not those that it needs
-│   └── UnknownPurpose        consent was withdrawn for a purpose that is not worked as yet
 ├── RegisterUnfilled          a number is told of, and nobody has filled the register
 ├── Shredded                  the key is gone, and what it sealed with it
 ├── UnknownKey                sealed under a key that this keyring does not hold

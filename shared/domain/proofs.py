@@ -36,6 +36,7 @@ class Action(StrEnum):
     RESTRICTION = "restriction"
     PORTABILITY = "portability"
     MARKETING_OBJECTION = "marketing_objection"
+    CONSENT_WITHDRAWAL = "consent_withdrawal"
 
 
 def action_of(right: Right, changes: Iterable[Change] = (), *, restricts: bool = False) -> Action:

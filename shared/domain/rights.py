@@ -1,4 +1,4 @@
-"""The six rights of a data subject and the ways in which a request can end (GDPR Art. 15-21)."""
+"""The rights of a data subject and the ways in which a request can end (GDPR Art. 7(3), 15-21)."""
 
 from enum import StrEnum
 from typing import Literal
@@ -20,6 +20,7 @@ class Right(StrEnum):
     RESTRICTION = "restriction"  # Art. 18
     PORTABILITY = "portability"  # Art. 20
     OBJECTION = "objection"  # Art. 21
+    CONSENT_WITHDRAWAL = "consent_withdrawal"  # Art. 7(3)
 
 
 class Outcome(StrEnum):

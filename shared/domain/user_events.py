@@ -49,6 +49,12 @@ class RightRequested(Asked):
     scope: Literal["direct_marketing", "legitimate_interests"] | None = Field(
         default=None, description="of an objection, which needs one (Art. 21)"
     )
+    purposes: tuple[Word, ...] = Field(
+        default=(), description="of a withdrawal of consent, which needs one (Art. 7(3))"
+    )
+    consent_text: Reference | None = Field(
+        default=None, description="of a withdrawal of consent: which version of the text they had consented to"
+    )
     at_once: bool = Field(default=False, description="of an erasure: it must not wait for the answer to other requests")
 
 
@@ -57,9 +63,12 @@ class ObjectedToMarketing(Asked):
 
 
 class ConsentWithdrawn(Asked):
-    """A user has withdrawn consent to a purpose (Art. 7(3)); `marketing` is the only purpose that is worked as yet."""
+    """A user has withdrawn consent to a purpose, which the policy declares as based on consent (Art. 7(3))."""
 
     purpose: Word
+    consent_text: Reference | None = Field(
+        default=None, description="which version of the text they had consented to, as the emitter names it"
+    )
 
 
 class AccountClosed(UserEvent):

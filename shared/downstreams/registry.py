@@ -132,6 +132,8 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
     if faults := list(_misfits(place, declared, adapter)):
         raise Misconfigured(*faults)
     not_held = declared.not_held | (adapter.not_held if isinstance(adapter, OfDataset) else frozenset())
+    if isinstance(adapter, OfDataset) and adapter.holds & wiring.policy.by_consent_alone:
+        not_held -= {Operation.SUPPRESS}  # it goes when consent is withdrawn
     tenants = adapter.tenants if isinstance(adapter, OfDataset | BusAdapter) else frozenset[str]()
     held = declared.categories.union(getattr(adapter, "holds", ()), getattr(adapter, "categories", ()))
     declared = replace(declared, categories=held, needed=policy.needed(held), not_held=not_held, tenants=tenants)

@@ -37,6 +37,7 @@ class Fulfilments:
     is left out. A step, (system, operation), is what a worker works. ``observers``: systems that can be asked while
     they observe. ``by_hand``: by operation, the systems in which a person does it: nobody works those steps, and their
     tasks wait until it is entered what was done. ``one_flag``: systems that restrict a person by one flag.
+    ``holds``: by system, the categories that it holds.
     ``tenants``: by system, the tenants that it tells apart (None: any); for any other tenant, a person looks there.
     ``legends``: by system, what the fields of its records mean.
     ``postpone``: who says which erasures wait for other requests of the same person.
@@ -48,6 +49,7 @@ class Fulfilments:
         self.plans, self.observers = plans or {}, observers
         self.by_hand: Mapping[Operation, Collection[str]] = {}
         self.one_flag: Collection[str] = ()
+        self.holds: Mapping[str, Collection[str]] = {}
         self.tenants: Mapping[str, Collection[str] | None] = {}
         self.postpone: Postpone | None = None
         self.legends: dict[str, Legend] = {}
@@ -57,6 +59,7 @@ class Fulfilments:
         """Takes down what systems say of themselves."""
         self.tenants = {each.name: each.tenants for each in downstreams}
         self.one_flag = {each.name for each in downstreams if each.one_flag}
+        self.holds = {each.name: each.categories for each in downstreams}
         self.legends.update((each.name, each.legend) for each in downstreams)
 
     @property
@@ -82,6 +85,12 @@ class Fulfilments:
     def wake(self, tx: UnitOfWork, step: tuple[str, str]) -> None:
         """Wakes the worker of that step once the transaction has committed."""
         tx.after_commit(self.wakeup(step).wake)
+
+    async def holding(self, tx: UnitOfWork, operation: Operation, categories: Collection[str]) -> frozenset[str]:
+        """The systems that are asked for that operation and hold any of these categories."""
+        known = await standings(tx.connection)
+        asked = {step.system for stage in self._planned(operation, known) for step in stage}
+        return frozenset(each for each in asked if not {*categories}.isdisjoint(self.holds.get(each, ())))
 
     async def open_all(self, tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> None:
         """Opens one task per downstream and stage of each opening; the first stage is ready at once."""

@@ -32,6 +32,7 @@ from shared.fulfilment.parts import operate
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, filed_by, search
 from shared.fulfilment.store import Conclude
+from shared.fulfilment.withdrawn import withdrawn_by_hand
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
@@ -184,6 +185,8 @@ class Worker:
         """By what the downstream is searched, or why it is not asked at all."""
         if claim.searches and not self._downstream.tells_apart(subject.tenant):
             return NotSupported(f"{self._downstream.name} does not tell the data of our customers apart")
+        if beyond := withdrawn_by_hand(self._downstream, claim.details):
+            return beyond
         try:
             found = search(self._downstream, self._operation, claim, subject, register)
         except (AssignmentInDoubt, NotSupported) as doubt:

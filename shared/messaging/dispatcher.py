@@ -201,7 +201,7 @@ class Dispatcher(BatchDispatcher):
         if not kind:
             raise Unreadable("no header ce_type: nobody knows what type of event it is")
         if right not in set(Right):
-            raise Unreadable("no header ce_right with one of the six rights")
+            raise Unreadable("no header ce_right with one of the rights")
         event, handlers = self._wanted[kind.encode(), right.encode()]
         return _Parsed(record, event.model_validate_json(record.value), handlers)
 

@@ -146,7 +146,9 @@ async def test_each_type_of_event_takes_effect(live: Live, selfcare: Emitter, nu
     await used(live, [*rights, *told])
     assert {f"user.requested.{right}" for right in Right} | set(SAID) == set(TYPES)
     views = {token: await selfcare.api.read(token) for token in (*rights, *told[:2])}
-    assert {token: view["right"] for token, view in views.items()} == rights | dict.fromkeys(told[:2], "objection")
+    assert {token: view["right"] for token, view in views.items()} == rights | dict(
+        zip(told, ("objection", "consent_withdrawal"), strict=False)
+    )
     async with connected(live.dsn) as connection:
         assert await connection.fetchval("SELECT count(*) FROM intake.closed_account") == 1
         assert await connection.fetchval("SELECT count(*) FROM intake.former_contact") == 1

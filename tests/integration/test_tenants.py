@@ -128,7 +128,8 @@ async def test_a_customers_instruction_touches_no_register_of_ours(open_harness:
     )
     async with harness.unit_of_work.begin() as tx:
         await amend(harness.fulfilments, [event], tx)
-        await registers.suppress(tx, {event.request_id: event.subject}, located=True)
+        stopped = Completed(uuid7(), event.request_id, event.subject, Right.OBJECTION, Operation.SUPPRESS, {}, ())
+        await registers.suppress(tx, [stopped], located=True)
         restricted = (event.request_id, event.subject, Right.RESTRICTION, Operation.RESTRICT)
         await stacked.note(tx, [Completed(uuid7(), *restricted, {}, ())])
     assert await harness.pool.fetchval("SELECT tenant FROM fulfilment") == "acme"

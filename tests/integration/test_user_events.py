@@ -19,6 +19,7 @@ OF_RIGHT: dict[Right, dict[str, object]] = {
     Right.RESTRICTION: {"ground": "unlawful"},
     Right.OBJECTION: {"scope": "legitimate_interests"},
     Right.ERASURE: {"at_once": True},
+    Right.CONSENT_WITHDRAWAL: {"purposes": ["marketing"], "consent_text": "newsletter-4"},
 }
 CHANGE = {"field": "email", "asserted": "ada@example.com"}
 
@@ -56,23 +57,31 @@ async def test_what_is_asked_for_by_an_event_is_on_record_as_such(selfcare: Told
     assert await pool.fetchval(sealed) == 0, "what was posted went with its event; the request has its own"
 
 
-@pytest.mark.parametrize(
-    ("kind", "more"), [("user.objected_to_marketing", {}), ("user.consent_withdrawn", {"purpose": "marketing"})]
-)
-async def test_an_objection_to_marketing_and_a_withdrawn_consent_are_worked_as_an_objection(
-    selfcare: Told, kind: str, more: dict[str, object]
-) -> None:
+async def test_an_objection_to_marketing_is_worked_as_an_objection(selfcare: Told) -> None:
     token = await selfcare.post(subject=ADA, **PROVED)
-    await selfcare.says(kind, token, **more)
+    await selfcare.says("user.objected_to_marketing", token)
     request = (await selfcare.view(token)).json()
     assert (request["right"], request["scope"]) == ("objection", "direct_marketing")
 
 
-async def test_consent_to_another_purpose_is_set_aside_by_name(selfcare: Told) -> None:
+@pytest.mark.parametrize("purpose", ["marketing", "analytics"])
+async def test_consent_that_was_withdrawn_to_any_declared_purpose_is_worked_as_such(
+    selfcare: Told, purpose: str
+) -> None:
+    token = await selfcare.post(subject=ADA, **PROVED)
+    await selfcare.says("user.consent_withdrawn", token, purpose=purpose, consent_text="cookies-4")
+    request = (await selfcare.view(token)).json()
+    assert (request["right"], request["purposes"]) == ("consent_withdrawal", [purpose])
+    assert request["consent_text"] == "cookies-4"
+
+
+async def test_consent_to_what_nothing_is_processed_for_by_consent_is_set_aside_by_name(selfcare: Told) -> None:
     token = await selfcare.post(subject=ADA, **PROVED)
     await selfcare.says("user.consent_withdrawn", token, purpose="profiling")
     [(name, reason)] = await selfcare.set_aside()
-    assert (name, reason) == ("unknown_purpose", "purpose: marketing is the only one that is worked as yet")
+    assert name == "bad_request"
+    assert "analytics, marketing, support" in reason
+    assert "profiling" not in reason
 
 
 async def test_both_content_modes_are_heard_and_a_repeat_of_either_is_absorbed(selfcare: Told) -> None:

@@ -96,7 +96,7 @@ def test_customers_call_with_a_number_only_while_they_hold_it(company: Company) 
             assert any(phone.held_at(call.start) for phone in phones)
 
 
-def test_all_six_rights_are_asked_for_and_somebody_unknown_asks_too(company: Company) -> None:
+def test_every_right_is_asked_for_and_somebody_unknown_asks_too(company: Company) -> None:
     assert {part.right for part in company.cast} == set(Right)
     stranger = next(part for part in company.cast if part.expected is Outcome.NO_DATA).person
     emails = {email.lower() for customer in company.customers for email in customer.emails}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -43,6 +44,12 @@ def test_an_extension_told_on_the_last_day_with_a_reason_and_two_persons_is_vali
 )
 def test_one_flaw_is_named_and_the_original_dates_stay(extension: Extension, flaw: ExtensionFlaw) -> None:
     assert flaws(extension, LIMITS, POLICY, already_extended=False) == (flaw,)
+
+
+def test_what_takes_effect_at_once_is_never_extended() -> None:
+    judged = partial(flaws, VALID, LIMITS, POLICY, already_extended=False)
+    assert judged(of_marketing=True) == (ExtensionFlaw.DIRECT_MARKETING,)
+    assert judged(of_consent=True) == (ExtensionFlaw.CONSENT_WITHDRAWAL,)
 
 
 @pytest.mark.parametrize(

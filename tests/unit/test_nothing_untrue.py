@@ -25,6 +25,7 @@ DOES = {
     Right.RECTIFICATION: Operation.RECTIFY,
     Right.RESTRICTION: Operation.RESTRICT,
     Right.OBJECTION: Operation.RESTRICT,
+    Right.CONSENT_WITHDRAWAL: Operation.SUPPRESS,
 }
 SCOPES = {Right.RECTIFICATION: "accuracy_contested", Right.OBJECTION: "legitimate_interests"}
 IN_FORCE = (

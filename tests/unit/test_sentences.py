@@ -20,6 +20,7 @@ OURS = {
     "names from the downstreams file, its settings and the datasets": (
         "self._system self.system self._name self._session.system self._store.system self._downstream.name"
         " ', '.join(bare) system session.system task.system tracker.system step.system name"
+        " system.name"
         " dataset.name table.name tables table self._domain self._settings.format self._sign_in self._names type_"
         " self.table.name due.table self.anchor.column self.due.anchor"
     ),
@@ -39,6 +40,7 @@ OURS = {
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
     "a word that the downstreams file lists for the team": "reason",
     "a field that the adapter knows": "change.field",
+    "categories of the policy that a system declares to hold": "ends concerns",
     "a name in the store's catalogue, a field's name, and a class of its errors": (
         "column min(absent) other.sqlstate ', '.join(names)"
         " each.table.name schema dataset derived[0] key.name key.child key.parent child"

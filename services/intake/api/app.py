@@ -85,7 +85,7 @@ def describe() -> Api:
         version="1",
         docs_url=None,
         redoc_url=None,
-        summary="GDPR Art. 15-18, 20, 21",
+        summary="GDPR Art. 7(3), 15-18, 20, 21",
         openapi_tags=[{"name": m.router.tags[0], "description": (m.__doc__ or "").split("\n")[0]} for m in _MODULES],
         responses=EVERYWHERE,
         exception_handlers=HANDLERS,

@@ -12,7 +12,7 @@ _SUBJECT = {
 _CITY = {"field": "address.city", "current": "Potsdam", "asserted": "Berlin"}
 EXAMPLES: dict[str, Any] = {
     right.value: {
-        "summary": f"{right.value.capitalize()} (Art. {article})",
+        "summary": f"{right.value.capitalize().replace('_', ' ')} (Art. {article})",
         "value": {"right": right.value, "subject": _SUBJECT, "assurance": {"level": "L2", "method": "signed_in_mfa"}}
         | more,
     }
@@ -23,5 +23,6 @@ EXAMPLES: dict[str, Any] = {
         (Right.RESTRICTION, 18, {"ground": "accuracy_contested"}),
         (Right.PORTABILITY, 20, {}),
         (Right.OBJECTION, 21, {"scope": "direct_marketing"}),
+        (Right.CONSENT_WITHDRAWAL, "7(3)", {"purposes": ["marketing"], "consent_text": "newsletter-2025-03"}),
     )
 }

@@ -6,7 +6,7 @@ from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, MadeFor, Us
 from services.intake.api.views import DueDate, StateView
 from services.intake.errors import ExtensionRefused, NotReady
 from services.intake.problems import documented
-from services.intake.schemas import QuestionAsked, QuestionReply
+from services.intake.question_schemas import QuestionAsked, QuestionReply
 from services.intake.timing_schemas import ArrivalCorrection, ExtensionProposal
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded

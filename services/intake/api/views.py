@@ -73,6 +73,8 @@ class RequestView(BaseModel):
     outcome: Outcome | None
     resumable: bool = Field(description="closed for want of an answer, which may still come at any time")
     scope: str | None
+    purposes: list[str] = Field(description="of a withdrawal of consent: to what (Art. 7(3))")
+    consent_text: str | None = Field(description="which version of its text they had consented to")
     role: Role = Field(description="of an instruction, and of what is only passed on to a customer: `processor`")
     tenant: str | None = Field(description="the customer whose instruction it is")
     instruction_id: str | None = Field(description="the customer's own reference of it")

@@ -20,7 +20,7 @@ Reason = Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,64}$")]
 class RequestReceived(Event, topic=Topic.REQUESTS):
     """Somebody has asked; the clock runs from ``received_at``, whoever they turn out to be.
 
-    ``tenant``: the customer of ours whose instruction it is.
+    ``tenant``: the customer of ours whose instruction it is. ``purposes``: to which consent is withdrawn (Art. 7(3)).
     """
 
     type: Literal["dsr.request.received.v1"] = "dsr.request.received.v1"
@@ -30,6 +30,7 @@ class RequestReceived(Event, topic=Topic.REQUESTS):
     zones: tuple[Zone, ...]
     calendar: Calendar
     scope: Word | None = None
+    purposes: tuple[Word, ...] = ()
     role: Role = "controller"
     tenant: Word | None = None
     due_on: date
@@ -49,11 +50,13 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
     ``country``: where they live, if said; ``language``: in which they are answered.
     ``tenant``: it is the instruction of this customer of ours, and concerns that customer's data alone.
     ``regardless_of``: what of an erasure that the same person's other requests come before was waived or decided.
+    ``purposes``: to which consent is withdrawn (Art. 7(3)).
     """
 
     type: Literal["dsr.request.verified.v1"] = "dsr.request.verified.v1"
     subject: SubjectRef
     scope: Word | None = None
+    purposes: tuple[Word, ...] = ()
     tenant: Word | None = None
     due_on: date
     regardless_of: tuple[Preceding, ...] = ()

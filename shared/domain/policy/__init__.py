@@ -5,6 +5,7 @@ country, period or category stands in code.
 """
 
 from shared.domain.policy.categories import Basis, Category, OnErasure, Processing, ProvidedBy
+from shared.domain.policy.consent import Withdrawal, withdrawal
 from shared.domain.policy.parties import Authority, Contact, Controller, Officer, Party, Recipient
 from shared.domain.policy.periods import Period, Release, parse_period, release
 from shared.domain.policy.policy import Conflict, Policy
@@ -34,7 +35,9 @@ __all__ = [
     "Release",
     "Rule",
     "SignOff",
+    "Withdrawal",
     "parse_period",
     "read_policy",
     "release",
+    "withdrawal",
 ]

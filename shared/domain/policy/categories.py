@@ -50,9 +50,13 @@ class Data(BaseModel):
 
 
 class Purpose(Data):
-    """What data are processed for (Art. 15(1)(a)), as people read it."""
+    """What data are processed for (Art. 15(1)(a)), as people read it.
+
+    ``direct_marketing``: what stops by a mark in systems, and by the list of suppressed contact points (Art. 21(3)).
+    """
 
     words: Words
+    direct_marketing: bool = False
 
 
 class Processing(Data):

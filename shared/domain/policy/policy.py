@@ -121,6 +121,12 @@ class Policy(Data):
         """The purposes for which something is processed by consent: each can be withdrawn (Art. 7(3))."""
         return frozenset(purpose for each in self.categories.values() for purpose in each.consents)
 
+    @cached_property
+    def by_consent_alone(self) -> frozenset[str]:
+        """What systems call the categories that nothing but consent lets us process."""
+        ending = {name: each for name, each in self.categories.items() if each.by_consent_alone}
+        return frozenset().union(*(each.held_as | {name} for name, each in ending.items()))
+
     def conflicts(self) -> list[Conflict]:
         """Maxima by law of the EEA that are shorter than what rules keep; none is overridden, none overrides."""
         kept = [(name, each, each.period) for name, each in self.rules.items() if each.period]

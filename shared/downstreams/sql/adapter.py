@@ -17,12 +17,16 @@ from shared.downstreams.sql.location import locate
 from shared.downstreams.sql.of_dataset import OfDataset, by_tenant
 from shared.downstreams.sql.planning import planned
 from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.sql.stopping import stop
 from shared.downstreams.sql.store import Session, SqlStore
 from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
 
 
 class SqlAdapter(OfDataset[Session]):
     """Locatable, Exportable, Erasable, Amendable and Sweepable for any PostgreSQL store with a declared dataset."""
+
+    erases_by_category = True
+    """What was kept by a consent alone goes, and the rest stays."""
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str]) -> None:
         self._store = SqlStore(system, settings, environment)
@@ -132,7 +136,10 @@ class SqlAdapter(OfDataset[Session]):
             begun = Begun.of(session.system, str(session.incarnation), theirs)
             if begun.noted:
                 await save_progress(begun.noted)
-            results = begun.told(theirs, await Amendment(session, save_progress).run(theirs))
+            if theirs[0].operation is Operation.SUPPRESS:
+                results = await stop(session, theirs, save_progress, begun)
+            else:
+                results = begun.told(theirs, await Amendment(session, save_progress).run(theirs))
             # Lifting takes away what this request put there: nobody is searched for.
             return results if theirs[0].operation is Operation.LIFT else covered(session.tables, theirs, results)
 

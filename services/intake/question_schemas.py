@@ -1,0 +1,37 @@
+"""Bodies of the API about questions to the requester, and what they answer."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from services.intake.schemas import PROOFS_OF, DataSubject, Proofs, Strict
+from shared.domain.moments import Moment
+from shared.domain.text import Text
+from shared.domain.time_limit_policy import Question
+
+
+class QuestionAsked(Strict):
+    """What the requester is asked."""
+
+    question: Question
+    text: Text
+    condition_recorded: bool = Field(
+        default=False, description="reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file"
+    )
+
+
+class QuestionReply(Strict):
+    """What the requester answered."""
+
+    subject: DataSubject | None = Field(
+        default=None, description="what else they are known by, where a system could not be searched"
+    )
+    proofs: Proofs = Field(default=(), description=f"of that `subject`: {PROOFS_OF}")
+    text: Text
+    received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
+
+    @model_validator(mode="after")
+    def _proves_what_it_states(self) -> Self:
+        if self.proofs and self.subject is None:
+            raise ValueError("proofs belong to subject; what was stated before is proved by /verify")
+        return self

@@ -1,0 +1,52 @@
+"""What a store stops for somebody: marketing by its mark, and what was kept by a consent alone by erasing it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.sql.amendment import Amendment
+from shared.downstreams.sql.erasure import Erasure
+from shared.downstreams.sql.incarnation import Begun
+from shared.downstreams.sql.store import Session
+
+
+async def stop(session: Session, tasks: Sequence[Task], save_progress: Checkpoint, begun: Begun) -> list[Result]:
+    """The result of each task: what withdrawn consent ends is erased, and of the rest the mark is set."""
+    results: dict[UUID, Result] = {}
+    for (ends, marketing), same in _alike(tasks).items():
+        rest = replace(session, tables=tuple(each for each in session.tables if each.table.category not in ends))
+        ending = replace(session, tables=tuple(each for each in session.tables if each.table.category in ends))
+        marked: list[Result] = [Receipt(task.task_id, TaskOutcome.NOT_HELD) for task in same]
+        if marketing:
+            marked = begun.told(same, await Amendment(rest, save_progress).run(same))
+        done = {task.task_id: result for task, result in zip(same, marked, strict=True)}
+        if ending.tables:
+            left = [
+                replace(task, operation=Operation.ERASE) for task in same if isinstance(done[task.task_id], Receipt)
+            ]
+            erased = begun.told(left, await Erasure(ending, save_progress, begun).run(left)) if left else []
+            for task, result in zip(left, erased, strict=True):
+                done[task.task_id] = _together(done[task.task_id], result)
+        results |= done
+    return [results[task.task_id] for task in tasks]
+
+
+def _alike(tasks: Sequence[Task]) -> Mapping[tuple[frozenset[str], bool], list[Task]]:
+    alike: dict[tuple[frozenset[str], bool], list[Task]] = {}
+    for task in tasks:
+        named = task.details.get("ends")
+        ends = frozenset(map(str, named)) if isinstance(named, list) else frozenset()
+        alike.setdefault((ends, task.details.get("marketing") is not False), []).append(task)
+    return alike
+
+
+def _together(marked: Result, erased: Result) -> Result:
+    """One receipt of both: the store adds up what it notes of a task, so what was erased last counts all of it."""
+    if not isinstance(erased, Receipt) or not isinstance(marked, Receipt):
+        return erased
+    found = erased.outcome is TaskOutcome.ERASED
+    if not found:
+        return erased if marked.outcome is TaskOutcome.NOT_HELD else marked
+    return replace(erased, outcome=TaskOutcome.AMENDED)

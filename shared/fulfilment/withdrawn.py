@@ -1,0 +1,32 @@
+"""What a system cannot do of a withdrawal of consent, so that a person does it there; pure."""
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from shared.domain.errors import NotSupported
+from shared.downstreams.downstream import Downstream
+
+
+def withdrawn_by_hand(system: Downstream, details: Mapping[str, JsonValue]) -> NotSupported | None:
+    """Why a person must look, if so; ``details``: of the task.
+
+    What was kept by that consent alone only goes where a system can erase one category and leave the rest. What is
+    held for other reasons too stays, and no system knows what it is used for.
+    """
+    ends, concerns = _held(system, details.get("ends")), _held(system, details.get("concerns"))
+    if ends and not getattr(system.adapter, "erases_by_category", False):
+        return NotSupported(
+            f"{system.name} cannot erase {ends} by itself: erase there by hand what is theirs, and enter what was done"
+        )
+    if concerns:
+        return NotSupported(
+            f"{system.name} holds {concerns} for other reasons too: see to it by hand that nobody uses it for what they"
+            " had consented to, and enter that"
+        )
+    return None
+
+
+def _held(system: Downstream, named: JsonValue) -> str:
+    held = {str(each) for each in named} if isinstance(named, list) else set[str]()
+    return ", ".join(sorted(system.categories & held))

@@ -1,0 +1,180 @@
+"""Consent that was withdrawn (Art. 7(3)): what it stops, what goes with it, and the proof that stays."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.amendment import handlers
+from shared.domain.events import FulfilmentCompleted, RequestVerified
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.domain.topics import ServiceName
+from shared.downstreams.contract import Task
+from shared.downstreams.sql import schema_for
+from shared.storage.postgres import connected
+from tests.fixtures.cdr import SqlEngine, ask, engine
+from tests.fixtures.downstream import email, task
+from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.events import a
+from tests.fixtures.intake import PROPOSAL, REASONS, Intake, id_of
+from tests.fixtures.policy import signed_policy
+
+BY_NOBODY: dict[str, Any] = {"assurance": None, "proofs": []}
+WITHDRAWN: dict[str, Any] = {"right": "consent_withdrawal", "purposes": ["marketing"], "consent_text": "newsletter-4"}
+
+
+async def test_the_identifier_suffices_it_is_due_in_48_hours_and_is_neither_extended_nor_refused(
+    intake: Intake,
+) -> None:
+    path = await intake.submit(**WITHDRAWN, **BY_NOBODY)
+    shown = await intake.view(path)
+    assert (shown["state"], shown["due_on"]) == ("in_progress", "2026-03-04")
+    assert (shown["purposes"], shown["consent_text"]) == (["marketing"], "newsletter-4")
+    assert (await intake.published())[-1]["purposes"] == ["marketing"]
+    extended = await intake.officer.post(f"{path}/extension", json=PROPOSAL)
+    assert (extended.status_code, "consent_withdrawal" in extended.json()["detail"]) == (409, True)
+    refused = await intake.officer.post(f"{path}/decision", json={"decision": "refuse", **REASONS["refuse"]})
+    assert (refused.status_code, "Art. 7(3)" in refused.json()["detail"]) == (409, True)
+
+
+async def test_a_purpose_that_rests_on_no_consent_is_refused_with_those_that_do(intake: Intake) -> None:
+    body = {"right": "consent_withdrawal", "purposes": ["billing"], "subject": {"email": "ada@example.org"}}
+    answer = await intake.channel.post("/v1/requests", json=body)
+    assert answer.status_code == 400
+    assert "write analytics, marketing, support" in answer.text
+
+
+async def test_who_has_withdrawn_it_which_text_and_when_stays_as_keyed_hashes(intake: Intake) -> None:
+    path = await intake.submit(**WITHDRAWN, **BY_NOBODY)
+    pool, keys = intake.unit_of_work.pool, intake.unit_of_work.vault.keyring
+    proof = await pool.fetchrow("SELECT withdrawn_by, consent_text, purposes, received_at FROM request")
+    assert proof is not None
+    theirs = keys.fingerprint(Identity(IdentityType.EMAIL, "ada@example.org"))
+    assert tuple(proof) == ([theirs], "newsletter-4", ["marketing"], intake.clock.now())
+    [received] = await intake.details(path, "request.received")
+    assert (received["purposes"], received["consent_text"]) == (["marketing"], "newsletter-4")
+
+
+@pytest.mark.parametrize("found", [0, 5])
+async def test_whoever_has_shown_nothing_is_told_the_same_whether_they_are_a_customer_or_not(
+    intake: Intake, found: int
+) -> None:
+    path = await intake.submit(**WITHDRAWN, **BY_NOBODY, subject={"email": f"{found}@example.org"})
+    outcome = TaskOutcome.AMENDED if found else TaskOutcome.NO_MATCH
+    report = TaskReport(task_id=UUID(id_of(path)), system="crm", operation="suppress", outcome=outcome, found=found)
+    said = {"right": Right.CONSENT_WITHDRAWAL, "operation": Operation.SUPPRESS, "tasks": (report,)}
+    await intake.consume(
+        a(FulfilmentCompleted, about=id_of(path), outcome=Outcome.FULFILLED if found else Outcome.NO_DATA, **said)
+    )
+    shown, letter = await intake.view(path), (await intake.letters(path))[-1]
+    assert (shown["outcome"], shown["tasks"]) == ("fulfilled", [])
+    assert "We no longer use your data for what you had consented to" in shown["answer"]
+    assert "your withdrawal: entered" in letter["body"]
+    assert "crm" not in letter["body"]
+
+
+async def verified(harness: Harness, *purposes: str) -> RequestVerified:
+    harness.concludes = dict.fromkeys(Operation, partial(handlers.finish, harness.fulfilments))
+    said: dict[str, Any] = {"right": Right.CONSENT_WITHDRAWAL, "purposes": purposes, "due_on": date(2026, 3, 4)}
+    event = a(RequestVerified, subject=await harness.subject(), **said)
+    async with harness.unit_of_work.begin() as tx:
+        await handlers.begin(harness.fulfilments, [event], tx)
+    return event
+
+
+async def listed(harness: Harness) -> int:
+    return int(await harness.pool.fetchval("SELECT count(*) FROM register.suppression"))
+
+
+async def test_consent_to_marketing_is_stopped_in_our_list_at_once_and_in_every_system(
+    open_harness: OpenHarness,
+) -> None:
+    crm = ScriptedSystem("crm")
+    harness = await open_harness(crm, service=ServiceName.AMENDMENT)
+    event = await verified(harness, "marketing")
+    assert await listed(harness) == 1
+    assert await harness.worker("crm", Operation.SUPPRESS).work() == 1
+    assert crm.asked[0].details["ends"] == ["marketing", "newsletter", "subscription"]
+    assert crm.asked[0].details["policy"] == signed_policy().version
+    assert (await harness.outbox())[-1] == "dsr.fulfilment.completed.v1"
+    assert (await harness.actions(event.request_id))[0] == "suppression.added"
+
+
+async def test_consent_to_something_else_concerns_the_systems_that_hold_it_and_lists_nobody(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await open_harness(ScriptedSystem("crm"), ScriptedSystem("site"), service=ServiceName.AMENDMENT)
+    harness.fulfilments.holds = {"crm": {"account"}, "site": {"analytics_event"}}
+    event = await verified(harness, "analytics")
+    assert await harness.states(event.request_id) == {"site:suppress": "ready"}
+    harness.fulfilments.holds = {}
+    nowhere = await verified(harness, "analytics")
+    assert await harness.states(nowhere.request_id) == {}
+    assert (await harness.outbox())[-1] == "dsr.fulfilment.completed.v1"
+    assert await listed(harness) == 0
+
+
+SCHEMA = """
+CREATE TABLE customer (id int PRIMARY KEY, email text NOT NULL, marketing boolean NOT NULL DEFAULT true);
+CREATE TABLE newsletter (id int PRIMARY KEY, email text NOT NULL);
+INSERT INTO customer VALUES (1, 'anna@example.org'), (2, 'boris@example.org');
+INSERT INTO newsletter VALUES (1, 'anna@example.org'), (2, 'anna@example.org'), (3, 'boris@example.org');
+"""
+DATASET = """
+name = "customers"
+[tables.customer]
+category = "account"
+primary_key = ["id"]
+marketing = { column = "marketing", value = false }
+columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, marketing = { class = "M" } }
+[tables.newsletter]
+category = "newsletter"
+primary_key = ["id"]
+columns = { id = { class = "T" }, email = { class = "A", identity = "email" } }
+"""
+
+
+@pytest.fixture
+async def store(empty_database: str, tmp_path: Path) -> AsyncIterator[tuple[str, SqlEngine]]:
+    """A store with customers and what they subscribed to, and its adapter."""
+    async with connected(empty_database) as connection:
+        await connection.execute(SCHEMA + schema_for(empty_database))
+    (tmp_path / "customers.toml").write_text(DATASET, encoding="utf-8")
+    async with engine(empty_database, tmp_path / "customers.toml", {}) as customers:
+        yield empty_database, customers
+
+
+def withdrawing(*ends: str, marketing: bool) -> Task:
+    details: dict[str, Any] = {"purposes": ["marketing"], "marketing": marketing, "ends": [*ends], "concerns": []}
+    return task(Operation.SUPPRESS, email("anna@example.org"), **details)
+
+
+async def test_marketing_data_are_gone_after_a_withdrawal_and_the_customer_is_still_there(
+    store: tuple[str, SqlEngine],
+) -> None:
+    dsn, customers = store
+    asked = withdrawing("newsletter", marketing=True)
+    for each in (asked, customers.again(asked)):
+        receipt = await customers.receipt(each)
+        assert (receipt.outcome, receipt.by_category) == (TaskOutcome.AMENDED, {"account": 1, "newsletter": 2})
+    assert await ask(dsn, "SELECT email, marketing FROM customer ORDER BY 1") == [
+        ("anna@example.org", False),
+        ("boris@example.org", True),
+    ]
+    assert await ask(dsn, "SELECT email FROM newsletter") == [("boris@example.org",)]
+
+
+async def test_what_is_no_marketing_leaves_its_mark_alone_and_what_ends_nowhere_erases_nothing(
+    store: tuple[str, SqlEngine],
+) -> None:
+    dsn, customers = store
+    assert (await customers.receipt(withdrawing("analytics_event", marketing=False))).outcome is TaskOutcome.NOT_HELD
+    assert (await customers.receipt(withdrawing("newsletter", marketing=False))).by_category == {"newsletter": 2}
+    assert await ask(dsn, "SELECT count(*) FROM customer WHERE marketing") == [(2,)]
+    assert await ask(dsn, "SELECT email FROM newsletter") == [("boris@example.org",)]
