@@ -17,6 +17,7 @@ from deploy.demo.company.calls import device_address
 from deploy.demo.estate import CDR, CRM, TICKETING, Estate
 from deploy.demo.traces import Seeker, signs
 from deploy.local import postgres_databases as databases
+from services.export import check as package_check
 from shared.domain.rights import Outcome, Right
 
 _CALLS = """
@@ -100,10 +101,14 @@ class Inspector:
         systems = {record["system"] for record in records}
         others = {phone.number[1:] for other in request.part.neighbours for phone in other.phones}
         hidden = not any(number in text for number in others)
-        words = f"{len(records)} records from {', '.join(sorted(systems))}"
+        faults = package_check.check(request.package).faults
+        words = (
+            f"{len(records)} records from {', '.join(sorted(systems))}, each in its place, and all of Art. 15 answered"
+        )
+        words = "; ".join(faults) or words
         if others:
             words += ", and no number that was withheld"
-        return Finding(systems >= {CRM, CDR, TICKETING} and hidden, words)
+        return Finding(systems >= {CRM, CDR, TICKETING} and hidden and not faults, words)
 
     def _corrected(self, request: SubmittedRequest) -> Finding:
         (change,) = request.part.asks["changes"]

@@ -1,8 +1,10 @@
 """What subject and company hold in their hands afterwards: certificates, packages, commands to look further."""
 
+import io
 import os
 import shlex
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
 from deploy.local.services import Services
 from deploy.up import environment
+from services.export.files import REPORT
 from shared.domain.topics import ServiceName
 from shared.storage import certificate
 
@@ -32,6 +35,9 @@ async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folde
         if request.view.get("package"):
             request.package = await client.download(request.request_id, "package")
             files[folder / f"{name}.zip"] = request.package
+            with zipfile.ZipFile(io.BytesIO(request.package)) as archive:
+                if REPORT in archive.namelist():
+                    files[folder / f"{name}.{REPORT}"] = archive.read(REPORT)
         for path, downloaded in files.items():
             path.write_bytes(downloaded)
         request.files = tuple(files)

@@ -10,6 +10,11 @@ _WHAT = {
     Right.ACCESS: "a copy of the personal data that we hold about you",
     Right.PORTABILITY: "the personal data that you gave us or that your use of the service produced, to take elsewhere",
 }
+_TO_LOAD = (
+    "schema.json: what every field is, as JSON Schema; contacts.vcf, if there is one: your contacts for address books",
+    "We cannot send this to another provider ourselves, since no protocol exists that both sides speak (Art. 20(2)).",
+    "",
+)
 
 
 def readme(known: Mapping[str, Category], right: Right, at: datetime, missing: Sequence[str]) -> str:
@@ -19,6 +24,8 @@ def readme(known: Mapping[str, Category], right: Right, at: datetime, missing: S
         lines += [f"It is not complete: what {', '.join(missing)} may hold is not in it, or not all of it.", ""]
     for name, category in sorted(known.items()):
         lines.append(f"{name}.csv: {category.rows} record(s) from {', '.join(category.systems)}")
+    if right is Right.PORTABILITY:
+        lines += _TO_LOAD
     lines += [
         "data.jsonl: the same records in one file, one in each line as JSON",
         "package.json: how many records of each kind there are, and every file's length and SHA-256",

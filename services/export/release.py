@@ -14,7 +14,7 @@ from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.metrics import RELEASES
 from shared.storage.postgres import may_stand_still
-from shared.storage.release import KIND, Manifest, ReleaseCheck, rows_of
+from shared.storage.release import KIND, Manifest, ReleaseCheck, rows_of, sealed
 from shared.storage.vault import Sealing
 
 __all__ = ["KIND", "failures", "seal"]
@@ -43,11 +43,14 @@ async def failures(tx: UnitOfWork, done: Completed, parts: Sequence[Part], packa
 async def seal(tx: UnitOfWork, done: Completed, parts: Sequence[Part], package_id: UUID) -> None:
     """Keeps by what every row of a package was found, part by part, to be checked again whenever it is fetched."""
     for part in parts:
-        content = _manifest(tx, done, await part.open(), package_id).sealed()
+        content = sealed(tx.now, done.right, _matched(await part.open()), package_id)
         await tx.vault.seal(tx.connection, [Sealing(done.subject_ref, KIND, _SERVICE, content)], tx.now)
 
 
 def _manifest(tx: UnitOfWork, done: Completed, content: bytes, package_id: UUID) -> Manifest:
+    return Manifest(tx.now, done.right, rows_of(_matched(content)), package_id)
+
+
+def _matched(content: bytes) -> Sequence[tuple[str, Sequence[Sequence[str | None]]]]:
     """By what each record was found; one that does not say stands here as well."""
-    rows = rows_of((record[0], (record[4:] or [()])[0]) for record in orjson.loads(content))
-    return Manifest(tx.now, done.right, rows, package_id)
+    return [(record[0], (record[4:] or [()])[0]) for record in orjson.loads(content)]

@@ -69,13 +69,18 @@ class Manifest:
 
     def sealed(self) -> bytes:
         """As it lies in the vault."""
-        return zlib.compress(orjson.dumps([self.collected_at, self.right, self.rows, self.package_id], default=list))
+        return sealed(self.collected_at, self.right, self.rows, self.package_id)
 
     @classmethod
     def opened(cls, content: bytes) -> "Manifest":
         """From how it lies in the vault."""
         collected_at, right, rows, package_id = orjson.loads(zlib.decompress(content))
         return cls(datetime.fromisoformat(collected_at), Right(right), rows_of(rows), UUID(package_id))
+
+
+def sealed(collected_at: datetime, right: Right, rows: Sequence[object], package_id: UUID) -> bytes:
+    """A manifest as it lies in the vault; its rows may be as records have them in JSON, category and matches."""
+    return zlib.compress(orjson.dumps([collected_at, right, rows, package_id], default=list))
 
 
 def rows_of(matched: Iterable[tuple[str, Iterable[Sequence[str | None]]]]) -> Rows:

@@ -12,6 +12,7 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.domain.rights import Right
 from shared.downstreams.contract import Checkpoint, HandOver, Receipt, Record, Result, Task
+from shared.fulfilment.parts import sealing
 from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.packages import described, fetched
@@ -75,6 +76,16 @@ async def test_what_an_attempt_has_left_that_broke_off_does_not_count(
         await harness.worker("cdr", Operation.EXPORT).work()
         assert await packaged(harness) == [*again, "the rest"]
         await harness.pool.execute("DELETE FROM vault.sealed")
+
+
+async def test_what_a_system_has_left_that_did_not_come_to_its_end_is_in_no_package(open_harness: OpenHarness) -> None:
+    harness, system = await copying(open_harness, (["first"], None))
+    subject = await harness.pool.fetchval("SELECT subject_ref FROM fulfilment")
+    async with harness.unit_of_work.begin() as tx:
+        left = [sealing(subject, "shop", [record("half of it")])]
+        await tx.vault.seal(tx.connection, left, tx.now)
+    await harness.worker(system.system, Operation.EXPORT).work()
+    assert await packaged(harness) == ["first", "the rest"]
 
 
 async def test_a_worker_whose_task_is_anothers_by_now_hands_nothing_over(open_harness: OpenHarness) -> None:
