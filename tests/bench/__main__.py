@@ -29,6 +29,7 @@ from tests.bench import (
     hostile_input,
     idle_latency,
     intake_durable,
+    joined_rows,
     memory_backlog,
     one_subject,
 )
@@ -48,6 +49,7 @@ FIGURES: dict[str, Measure] = {
     "idle_latency_p50_ms": idle_latency.measure,
     "idle_latency_p99_ms": idle_latency.measure,
     "one_subject_20000_calls": one_subject.measure,
+    "joined_erasures_per_s": joined_rows.measure,
     "intake_durable_vs_bare": intake_durable.measure,
     "single_submission_p99_ms": constant_rate.measure,
     "hostile_input_others_p99_ms": hostile_input.measure,
