@@ -15,6 +15,7 @@ from shared.domain.errors import DsrError, ForeignHit, Misconfigured, NotSupport
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Uncounted
 from shared.downstreams import check
+from shared.downstreams.commands import send_nothing
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
 from shared.downstreams.registry import Wiring
@@ -217,16 +218,12 @@ async def test_the_conformance_suite_passes_on_it(shop: Shop) -> None:
     (shop.folder / "downstreams.toml").write_text(DOWNSTREAMS)
     owner, reader = shop.server.dsn(shop.name), shop.server.dsn(shop.name, f"reader_{shop.name}")
     environment = {"SHOP_DSN": shop.dsn, "OWNER_DSN": owner, "READER_DSN": reader}
-    wiring = Wiring(environment, SystemClock(), _nothing, b"")
+    wiring = Wiring(environment, SystemClock(), send_nothing, b"")
     (checked,) = await check.check(shop.folder / "downstreams.toml", wiring)
     assert (checked.looked, checked.faults) == (True, ())
     found = (await live.examine(shop.folder / "downstreams.toml", wiring))["shop"]
     assert kept("mariadb", found) == {}
     assert {name for name, each in found.items() if each.word is not Word.YES} == set()
-
-
-async def _nothing(_messages: object) -> None:
-    raise AssertionError("nothing is sent")
 
 
 async def test_a_neighbour_whom_its_collation_takes_for_the_subject_is_not_touched(

@@ -8,9 +8,14 @@ import pytest
 from shared.domain.clock import SystemClock
 from shared.domain.errors import ForeignHit, NotSupported
 from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.commands import send_nothing
+from shared.downstreams.conformance import live
+from shared.downstreams.conformance.findings import Word
 from shared.downstreams.contract import Receipt
 from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter, path_of
+from shared.downstreams.registry import Wiring
 from tests.fixtures.downstream import WorkedSystem, email, task
+from tests.fixtures.examined import kept
 from tests.fixtures.request_tracker import RequestTracker
 
 ADA, NEIGHBOUR = "ada_l@example.com", "adaxl@example.com"
@@ -22,6 +27,29 @@ TICKETS = (
     ("Neighbour's line", NEIGHBOUR),
     ("A line of two", BEN, CLEO),
 )
+
+DOWNSTREAMS = """
+[tickets]
+adapter = "http"
+url = "{url}"
+declaration = "request-tracker"
+needs = ["email"]
+yields = ["phone"]
+
+[tickets.conformance]
+rectify = {{ field = "name", asserted = "Ada Byron" }}
+without_permission = {{ RT_TOKEN = "STRANGER" }}
+
+[[tickets.conformance.seed.http]]
+url = "{url}/user"
+body = {{ Name = "{{email}}", EmailAddress = "{{email}}", RealName = "{{name}}" }}
+headers_env = {{ Authorization = "RT_AUTHORIZATION" }}
+
+[[tickets.conformance.seed.http]]
+url = "{url}/ticket"
+body = {{ Queue = "General", Subject = "A question", Requestor = "{{email}}", Content = "No sound" }}
+headers_env = {{ Authorization = "RT_AUTHORIZATION" }}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +136,17 @@ async def test_a_search_that_is_answered_with_everybody_touches_nobody(tracker: 
     careless = connected(tracker, str(tmp_path / "careless.toml"))
     assert isinstance(await careless.one(task(Operation.EXPORT, email(ADA))), ForeignHit)
     await careless.close()
+
+
+async def test_conformance_says_what_it_does_and_that_a_person_must_erase(
+    tracker: RequestTracker, tmp_path: Path
+) -> None:
+    file = tmp_path / "downstreams.toml"
+    file.write_text(DOWNSTREAMS.format(url=tracker.url))
+    secrets = {"RT_TOKEN": tracker.token, "RT_AUTHORIZATION": f"token {tracker.token}", "STRANGER": "1-14-none"}
+    found = (await live.examine(file, Wiring(secrets, SystemClock(), send_nothing, b"")))["tickets"]
+    assert kept("request-tracker", found) == {}
+    words = {name: each.word for name, each in found.items()}
+    assert {name for name, word in words.items() if word is Word.YES} >= {"found", "exported", "rectified"}
+    assert words["erased"] is Word.NOT_DECLARED
+    assert "only a person can" in found["erased"].reason
