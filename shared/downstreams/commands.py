@@ -117,6 +117,8 @@ def _declared(declared: Downstream) -> dict[str, Any]:
         said["unknown_categories"] = unknown
     if by_hand := [each for each in Operation if declared.by_hand(each) or each in lacking - declared.not_held]:
         said["by_hand"] = by_hand
+    if uncounted := getattr(declared.adapter, "not_told_apart", ()):
+        said["not_told_apart"] = uncounted
     if never_shown := getattr(declared.adapter, "never_shown", ()):
         said["never_shown"] = never_shown
     return said
@@ -144,6 +146,8 @@ def _line(system: Mapping[str, Any]) -> str:
         said.append(f"by hand: {', '.join(system['by_hand'])}")
     if "tenants" in system:
         said.append(f"tells apart: {', '.join(system['tenants'])}")
+    if "not_told_apart" in system:
+        said.append(f"max_people counts nobody, for want of person: {', '.join(system['not_told_apart'])}")
     if "never_shown" in system:
         said.append(f"never shown, for want of a party: {', '.join(system['never_shown'])}")
     return "; ".join(said) + _strictest(system.get("unknown_categories"))

@@ -149,4 +149,4 @@ async def test_conformance_says_what_it_does_and_that_a_person_must_erase(
     words = {name: each.word for name, each in found.items()}
     assert {name for name, word in words.items() if word is Word.YES} >= {"found", "exported", "rectified"}
     assert words["erased"] is Word.NOT_DECLARED
-    assert "only a person can" in found["erased"].reason
+    assert "no way to erase ticket, user" in found["erased"].reason

@@ -105,3 +105,17 @@ async def test_a_mention_that_stands_there_again_when_looked_for_is_residue(even
     await ask(dsn, "CREATE TRIGGER back BEFORE UPDATE ON remark FOR EACH ROW EXECUTE FUNCTION back()")
     left = await events.one(task(ERASE, ANNA))
     assert type(left).__name__ == "ResidueFound", left
+
+
+async def test_a_text_loses_what_the_subjects_own_rows_show_them_to_be_known_by_as_well(
+    dsn: str, tmp_path: Path
+) -> None:
+    second = 'alt = { json = "data", path = ["who", "alt"], class = "A", identity = "email" }'
+    (tmp_path / "events.toml").write_text(DATASET.replace("plan = {", f"{second}\nplan = {{"), encoding="utf-8")
+    alt = """ '{"alt": "second@example.net"}' """
+    await ask(dsn, f"UPDATE event SET data = jsonb_set(data, '{{who}}', data -> 'who' || {alt}) WHERE id = 1")
+    await ask(dsn, "UPDATE remark SET body = 'write to Second@example.net or third@example.net' WHERE id = 4")
+    async with engine(dsn, tmp_path / "events.toml", {}) as events:
+        erased = await events.receipt(task(ERASE, ANNA))
+    assert erased.by_category == {"event": 1, "remark": 2}
+    assert (await ask(dsn, TEXTS))[3] == ("write to [removed] or third@example.net",)

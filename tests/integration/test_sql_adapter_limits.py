@@ -11,7 +11,7 @@ from shared.domain.errors import BlastRadius
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.downstreams.contract import Receipt, Record, Task
 from shared.downstreams.sql import export
-from tests.fixtures.cdr import SqlEngine, each
+from tests.fixtures.cdr import SqlEngine, each, engine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, receipt, task
 
@@ -65,6 +65,22 @@ async def test_two_people_are_erased_once_two_persons_have_confirmed_that_they_a
     assert exceeded(await customers.one(asked)) == Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)
     done = await customers.receipt(replace(asked, attempt=2, confirmed={"max_people": 2}))
     assert done.by_category == {"account": 2, "contact": 2}
+
+
+@pytest.mark.parametrize("told_by", ["account", "name"])
+async def test_people_who_share_an_address_are_told_apart_by_what_their_rows_show_where_nobody_says_it(
+    customer_store: CustomerStore, told_by: str
+) -> None:
+    text = customer_store.dataset.read_text().replace('person = "account_id"\n', "")
+    if told_by == "name":
+        text = text.replace(', identity = "account_id"', "")
+    customer_store.dataset.write_text(text)
+    await customer_store.run(CORRECTABLE, "UPDATE customer SET name = 'Yan Meier' WHERE account_id = 'C2'")
+    before = await customer_store.ask(DUMP)
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        asked = of(Operation.ERASE)
+        assert exceeded(await customers.one(asked)) == Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)
+    assert await customer_store.ask(DUMP) == before
 
 
 @pytest.mark.parametrize("settings", [{"max_rows": 1}])

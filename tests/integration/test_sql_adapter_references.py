@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import postgres_databases as databases
 from shared.domain.errors import ForeignHit
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.sql import schema_for
@@ -100,6 +101,54 @@ async def test_what_hangs_on_a_row_in_the_same_table_goes_only_if_it_is_the_subj
     assert await ask(dsn, LEFT) == before
     await ask(dsn, "UPDATE letter SET answers = NULL WHERE id = 4")
     assert (await accounts.receipt(task(ERASE, ANNA))).by_category == {"account": 1, "contact": 2, "letter": 2}
+
+
+async def test_what_the_database_empties_in_rows_of_others_is_counted_and_nothing_is_put_there_instead(
+    accounts: SqlEngine, dsn: str
+) -> None:
+    await ask(dsn, "ALTER TABLE letter DROP CONSTRAINT letter_account_id_fkey, ALTER account_id SET DEFAULT 2")
+    foreign = "ALTER TABLE letter ADD CONSTRAINT of_account FOREIGN KEY (account_id) REFERENCES account ON DELETE SET "
+    await ask(dsn, f"{foreign}DEFAULT")
+    await ask(dsn, "UPDATE letter SET account_id = 1")
+    refused = await accounts.one(task(ERASE, ANNA))
+    assert isinstance(refused, ForeignHit), "Boris' letter would become one of account 2"
+    await ask(dsn, "ALTER TABLE letter DROP CONSTRAINT of_account")
+    await ask(dsn, f"{foreign}NULL")
+    erased, nobody = await accounts.run(*each(ERASE, ANNA, email("nobody@example.org")))
+    assert receipt(erased).by_category == {"account": 1, "contact": 2, "letter": 2}, "her own, and his that is emptied"
+    assert receipt(nobody).outcome is TaskOutcome.NO_MATCH
+    assert await ask(dsn, "SELECT id, account_id FROM letter") == [(2, None)]
+
+
+async def test_the_check_names_what_would_be_refused_or_hidden_at_work(dsn: str, tmp_path: Path) -> None:
+    name = f"checked_{dsn.rpartition('/')[2].rpartition('_')[2]}"
+    parties = DATASET.replace(
+        'category = "letter"', 'category = "letter"\nerase = "blank"\nparties = { a = {}, b = {} }'
+    )
+    parties = parties.replace('identity = "email" }', 'identity = "email", party = "a" }').replace(
+        'email = { class = "A", identity = "email", party = "a" }', 'email = { class = "A", identity = "email" }'
+    )
+    parties = parties.replace('answers = { class = "T" }', 'answers = { class = "A", party = "b" }')
+    (tmp_path / "accounts.toml").write_text(parties, encoding="utf-8")
+    await ask(dsn, f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
+    for statement in (
+        f"GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO {name}",
+        f"GRANT DELETE ON account, contact TO {name}",
+        "ALTER TABLE account ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY half ON account TO {name} USING (id % 2 = 0)",
+        "ALTER TABLE contact ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY whole ON contact TO {name} USING (true)",
+        "REVOKE USAGE ON SCHEMA public FROM PUBLIC",
+    ):
+        await ask(dsn, statement)
+    async with engine(databases.as_role(dsn, name, "x"), tmp_path / "accounts.toml", {}) as checked:
+        said = "; ".join(await checked.adapter.inspect())
+    await ask(dsn, f"DROP OWNED BY {name}")
+    await ask(dsn, f"DROP ROLE {name}")
+    assert said.count(f"GRANT USAGE ON SCHEMA public TO {name}") == 3
+    assert f"GRANT DELETE ON public.letter TO {name}" in said, "who is alone in a row that is blanked goes with it"
+    assert "row security may hide rows of public.account" in said
+    assert "public.contact from this role" not in said
 
 
 async def test_a_table_that_refers_to_a_declared_one_and_is_not_declared_is_named_before_anything_is_done(

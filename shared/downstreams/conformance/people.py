@@ -71,7 +71,12 @@ class People:
     def neighbours(self, person: Person) -> list[Person]:
         """People of the same name whose addresses contain the person's, or match it where a search takes patterns."""
         local, _, domain = person.email.partition("@")
-        alike = (f"{PREFIX}x{local}@{domain}", f"{person.email}.au", f"{local}%@{domain}", f"{local[:-1]}_@{domain}")
+        alike = (
+            f"{self.prefix}x{local}@{domain}",
+            f"{person.email}.au",
+            f"{local}%@{domain}",
+            f"{local[:-1]}_@{domain}",
+        )
         others = [replace(self.another(), email=email) for email in alike]
         self.made[-len(others) :] = others
         return others

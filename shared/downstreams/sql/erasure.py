@@ -55,6 +55,8 @@ class Erasure:
         place = {name: n for n, name in enumerate(session.references.order)}
         self._ordered = sorted(session.tables, key=lambda table: place.get(table.name, 0))
         self._done: dict[UUID, Counter[str]] = {}
+        self._loosened: Counter[str] = Counter()
+        self._spoken: dict[UUID, Task] = {}
         self._traces = Traces()
         self._results: dict[UUID, Result] = {}
 
@@ -75,6 +77,7 @@ class Erasure:
         self._results |= await examination.doubts(self._session, self._open(searchable))
         self._results |= await states.refusals(self._session, self._open(searchable))
         left, remaining = self._open(searchable), Counter[UUID]()
+        self._spoken = {task.task_id: task for task in await scrubbing.spoken(self._session, left)}
         for _ in range(self._settings.rounds):
             if not left:
                 break
@@ -82,7 +85,7 @@ class Erasure:
             left = self._open(left)
             remaining = Counter(await examination.count(self._session, left))
             astray = {*await self._traces.left(self._session, (task.task_id for task in left))}
-            astray |= await scrubbing.left(self._session, left)
+            astray |= await scrubbing.left(self._session, self._known(left))
             for task in (task for task in left if not remaining[task.task_id] and task.task_id not in astray):
                 counts = self._done[task.task_id]
                 self._results[task.task_id] = Receipt.counted(task, TaskOutcome.ERASED, counts)
@@ -95,6 +98,10 @@ class Erasure:
         gone = self._done.get(task.task_id, Counter()).total()
         residue.done_before = DoneBefore(gone + remaining, gone, remaining) if gone else None
         return residue
+
+    def _known(self, tasks: Iterable[Task]) -> list[Task]:
+        """The same with what the rows of their subjects have said of them, before these went."""
+        return [self._spoken[task.task_id] for task in tasks]
 
     def _open(self, tasks: Iterable[Task]) -> list[Task]:
         return [task for task in tasks if task.task_id not in self._results]
@@ -145,6 +152,7 @@ class Erasure:
         gathered = await Gathered.of(self._session, batch)
         await self._open_circles(gathered, batch)
         found: list[Counter[str]] = [Counter() for _ in batch]
+        self._loosened.clear()
         for table in self._ordered:
             if table.paths:
                 rows = gathered.counts(table)
@@ -155,8 +163,10 @@ class Erasure:
             for position, n in rows.items():
                 found[position][table.table.category] += n
         for table in (table for table in self._ordered if table.table.scrubbed):  # what is gone needs no change
-            for position, n in (await scrubbing.scrub(self._session, table, batch)).items():
+            for position, n in (await scrubbing.scrub(self._session, table, self._known(batch))).items():
                 found[position][table.table.category] += n
+        for table in (table for table in self._ordered if self._loosened[table.name]):  # of one subject alone
+            found[0][table.table.category] += self._loosened[table.name]
         excess = (
             (task, self._settings.excess(task, rows=counts.total())) for task, counts in zip(batch, found, strict=True)
         )
@@ -211,6 +221,11 @@ class Erasure:
                     f"{tied} rows of {child} refer to rows of the subject in {table.name}"
                     f" ({key.name}) and are not found to be theirs: correct whose they are, in the store or the dataset"
                 )
+        for key in self._references.loosened(table.name):
+            if loosened := await self._connection.fetchval(key.still(rows, table.table.primary_key), *arguments):
+                if len(batch) > 1:
+                    raise _RolledBack(*([task] for task in batch))
+                self._loosened[key.child or ""] += loosened
 
     async def _open_circles(self, gathered: Gathered, batch: Sequence[Task]) -> None:
         """Lets rows go that refer to one another: the check waits for the end, or what refers is emptied before."""

@@ -16,6 +16,7 @@ from shared.downstreams.sql.bill import ITEMISED_BILL
 from shared.downstreams.sql.search_keys import Wanted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
+from shared.downstreams.sql.tables import Table
 
 UNATTRIBUTED_AT_MOST = 100_000
 
@@ -102,8 +103,8 @@ async def doubts(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]
 async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]:
     """Tasks whose search would find other people's rows, or more people than one request may touch."""
     refused: dict[UUID, Refused] = {}
-    people: dict[int, set[str]] = {}
-    for table in (table for table in session.tables if table.foreign or table.table.person is not None):
+    people: dict[int, dict[str, set[str]]] = {}
+    for table in (table for table in session.tables if table.foreign or table.table.told_apart_by is not None):
         asked = table.wanted(tasks)
         if not asked:
             continue
@@ -111,15 +112,27 @@ async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refuse
             refused[tasks[position].task_id] = ForeignHit(
                 f"{table.name}: the search also finds rows of other people; nothing was done"
             )
-        if table.table.person is not None:
-            for row in await session.connection.fetch(table.select([table.table.person]), *asked.arrays):
+        if (by := table.table.told_apart_by) is not None:
+            for row in await session.connection.fetch(table.select([by]), *asked.arrays):
                 for position in owners_of(row, 1, table, asked):
-                    people.setdefault(position, set()).add(str(row[0]))
+                    if (who := told_apart(table.name, table.table, row[0])) is not None:
+                        people.setdefault(position, {}).setdefault(who[0], set()).add(who[1])
     refused |= await sharing.refusals(session, [task for task in tasks if task.task_id not in refused])
     for position, found in people.items():
-        if excess := session.settings.excess(tasks[position], people=len(found)):
+        if excess := session.settings.excess(tasks[position], people=max(map(len, found.values()))):
             refused[tasks[position].task_id] = excess
     return refused
+
+
+def told_apart(name: str, table: Table, value: object) -> tuple[str, str] | None:
+    """Who a row is about, beside others of whom that is told in the same way; None where it says nothing.
+
+    Of tables that declare it all are one list; what a table shows by itself is its own.
+    """
+    if table.person is not None:
+        return "", str(value)
+    said = " ".join(str("" if value is None else value).casefold().split())
+    return (name, said) if said else None
 
 
 async def _finding_others(session: Session, table: Statements, asked: Wanted) -> set[int]:

@@ -18,7 +18,15 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdroppe
 WHERE n.nspname = ANY($1) AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 _TABLES = """
-SELECT n.nspname, c.relname, has_table_privilege(c.oid, 'INSERT'), has_table_privilege(c.oid, 'DELETE')
+SELECT n.nspname, c.relname, has_table_privilege(c.oid, 'INSERT'), has_table_privilege(c.oid, 'DELETE'),
+       has_schema_privilege(n.oid, 'USAGE'),
+       row_security_active(c.oid) AND (
+           EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive)
+           OR NOT EXISTS (
+               SELECT FROM pg_policy p
+               WHERE p.polrelid = c.oid AND p.polcmd = '*' AND pg_get_expr(p.polqual, p.polrelid) = 'true'
+                 AND EXISTS (SELECT FROM unnest(p.polroles) r
+                             WHERE r = 0 OR pg_has_role(r, 'USAGE'))))
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY($1) AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -38,6 +46,10 @@ class Found(NamedTuple):
     columns: Mapping[str, SeenColumn]
     insertable: bool
     deletable: bool
+    reachable: bool = True
+    """Whether the schema is open to this role."""
+    hiding: bool = False
+    """Whether row security may hide rows from it."""
 
 
 async def faults(connection: PoolConnectionProxy, namespace: str, dataset: Dataset) -> list[str]:
@@ -72,6 +84,14 @@ async def faults(connection: PoolConnectionProxy, namespace: str, dataset: Datas
 def faults_of(place: str, table: Table, found: Found, role: str) -> Iterator[str]:
     """In what a table that is there is not as declared."""
     real = {name for name, column in table.columns.items() if not column.json_}
+    schema = place.partition(".")[0]
+    if not found.reachable:
+        yield f"this role may not reach {place}: let the owner run GRANT USAGE ON SCHEMA {schema} TO {role}"
+    if found.hiding:
+        yield (
+            f"row security may hide rows of {place} from this role, so nobody could tell that nothing is left: let the"
+            f" owner run CREATE POLICY dsr ON {place} TO {role} USING (true) WITH CHECK (true), and none restrict it"
+        )
     yield from _absent(place, real - found.columns.keys(), f"{place.partition('.')[2]}.columns")
     if strange := sorted(found.columns.keys() - table.columns.keys()):
         yield f"{place} has columns that the dataset does not classify: {', '.join(strange)}; give each a class"
@@ -81,7 +101,7 @@ def faults_of(place: str, table: Table, found: Found, role: str) -> Iterator[str
     fixed = sorted(name for name in _changed(table) if name in declared and not declared[name].changeable)
     if fixed:
         yield _grant(f"UPDATE ({', '.join(fixed)})", place, role)
-    if table.erase == "delete" and not table.view and not found.deletable:
+    if (table.erase == "delete" or table.parties) and not table.view and not found.deletable:
         yield _grant("DELETE", place, role)
 
 

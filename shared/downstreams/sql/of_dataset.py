@@ -42,6 +42,11 @@ class OfDataset(Generic[S]):
         return self._held.dataset.searched_by
 
     @property
+    def shows_views(self) -> bool:
+        """Whether a copy shows rows of views besides those of its tables."""
+        return any(table.view for table in self._held.dataset.tables.values())
+
+    @property
     def itemises(self) -> bool:
         """Whether it can show the calls of a line as an itemised bill does."""
         return any(table.itemised for table in self._held.dataset.tables.values())
@@ -89,6 +94,12 @@ class OfDataset(Generic[S]):
     def legend(self) -> Mapping[str, Mapping[str, str]]:
         """What its dataset explains, by category and field."""
         return self._held.dataset.legend()
+
+    @property
+    def not_told_apart(self) -> tuple[str, ...]:
+        """The tables of which nothing tells how many people their rows are about, so that no limit counts them."""
+        tables = self._held.dataset.tables.items()
+        return tuple(n for n, t in tables if t.searched and not t.parties and not t.view and not t.told_apart_by)
 
     @property
     def never_shown(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
@@ -29,8 +29,8 @@ JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnam
 WHERE k.contype = 'f' AND k.conparentid = 0 AND pn.nspname = ANY($1) AND p.relname = ANY($2)
 ORDER BY cn.nspname, c.relname, k.conname
 """
-_LETS_GO = frozenset("nd")
-"""ON DELETE SET NULL and SET DEFAULT: the row that refers stays, and refers no more."""
+_LETS_GO = "n"
+"""ON DELETE SET NULL: the row that refers stays, and refers to nobody. With SET DEFAULT it would refer to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Reference:
     @property
     def lets_go(self) -> bool:
         """Whether the row that it refers to may go first."""
-        return self.on_delete in _LETS_GO
+        return self.on_delete == _LETS_GO
 
     @property
     def source(self) -> str:
@@ -89,6 +89,10 @@ class References:
         """What keeps a row of that table, or would go with it: from others once theirs is gone, or itself."""
         binding = (key for key in self.keys if key.parent == parent and not key.lets_go)
         return [key for key in binding if key not in self.deferred]
+
+    def loosened(self, parent: str) -> Sequence[Reference]:
+        """What the database empties in other rows when a row of that table goes: they change too, and are counted."""
+        return [key for key in self.keys if key.parent == parent and key.lets_go]
 
     def refuse_undeclared(self, dataset: str) -> None:
         """Raises ``DatasetOutdated`` where a table refers to a declared one and is not declared itself."""
@@ -142,7 +146,19 @@ def arranged(dataset: Dataset, keys: tuple[Reference, ...]) -> References:
     after: dict[str, set[str]] = {}
     for key in binding:
         after.setdefault(key.parent, set()).add(key.child or "")
+    for key in (key for key in keys if key.lets_go and key.child not in {None, key.parent}):
+        before = {parent: {*children} for parent, children in after.items()}
+        before.setdefault(key.parent, set()).add(key.child or "")
+        after = after if _goes_round(before) else before  # what goes itself is counted once, as gone
     return References(keys, tuple(ordered(dataset.tables, after)), tuple(deferred), tuple(emptied))
+
+
+def _goes_round(after: Mapping[str, Collection[str]]) -> bool:
+    try:
+        TopologicalSorter(after).prepare()
+    except CycleError:
+        return True
+    return False
 
 
 def _circle(keys: Sequence[Reference]) -> set[tuple[str | None, str]] | None:

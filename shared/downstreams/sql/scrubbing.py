@@ -7,15 +7,18 @@ A name is left: it is others' too. An address or a number is the subject's alone
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from shared.domain.assignments import NUMBERS
-from shared.domain.identities import IdentityType
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.downstreams.contract import Task
+from shared.downstreams.sql.attribution import each_row
+from shared.downstreams.sql.examination import as_utc
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.search_keys import Coverage, SearchKey, spoken_of
 from shared.downstreams.sql.statements import Statements
@@ -23,6 +26,7 @@ from shared.downstreams.sql.store import Session
 
 _SIGNS = r"[\s().\-/]*"
 """What may stand between the digits of a number in a text."""
+_IN_TEXTS = frozenset({IdentityType.EMAIL, *NUMBERS})
 _DIGITS_ONLY = "regexp_replace({}, '[^0-9+]', '', 'g')"
 
 
@@ -40,6 +44,35 @@ class _Mention:
 def named(tables: Sequence[Statements], task: Task) -> bool:
     """Whether the task's subject may be named in a text of one of the tables."""
     return any(table.table.scrubbed and _keys(table, task) for table in tables)
+
+
+async def spoken(session: Session, tasks: Sequence[Task]) -> list[Task]:
+    """The tasks with what the rows of their subjects say of them besides: nobody is searched by it, but in texts.
+
+    Of rows with a time nothing is taken: whose a number was at another time they do not tell.
+    """
+    known = {task.task_id: [*task.identities] for task in tasks}
+    telling = [t for t in session.tables if t.search and not t.table.occurred]
+    for table in telling if tasks and any(each.table.scrubbed for each in session.tables) else ():
+        columns = tuple(table.table.columns)
+        asked = table.wanted(tasks)
+        rows = await session.connection.fetch(table.select(columns), *asked.arrays) if asked else ()
+        for row, owners in each_row(rows, len(columns), table, asked):
+            for position, parties in owners.items():
+                known[tasks[position].task_id] += _told(table, dict(zip(columns, row, strict=False)), parties)
+    return [replace(task, identities=tuple(dict.fromkeys(known[task.task_id]))) for task in tasks]
+
+
+def _told(table: Statements, row: Mapping[str, Any], parties: Collection[str | None]) -> Iterator[Identity]:
+    period = table.table.period
+    zone = (period and period.timezone) or table.table.timezone
+    times = (row[period.valid_from], row[period.valid_to]) if period else (None, None)
+    since, until = (time and as_utc(time, zone) for time in times)
+    for name, column in table.table.searched.items():
+        if column.identity in _IN_TEXTS and column.party in parties and row[name] is not None:
+            with suppress(MalformedIdentity):  # what is no address or number stands in no text as one
+                value = normalise(column.identity, str(row[name]), column.region)
+                yield Identity(column.identity, value, *((since, until) if column.identity in NUMBERS else ()))
 
 
 async def scrub(session: Session, table: Statements, tasks: Sequence[Task]) -> Mapping[int, int]:
@@ -97,7 +130,7 @@ def _without(
 
 def _keys(table: Statements, task: Task) -> Sequence[SearchKey]:
     """What names the subject in the texts of a table, each with the time in which it does."""
-    keys = spoken_of(task, table.name, table.table, table.relation, {IdentityType.EMAIL, *NUMBERS})
+    keys = spoken_of(task, table.name, table.table, table.relation, _IN_TEXTS)
     return [key for key in keys if key.names is None]
 
 

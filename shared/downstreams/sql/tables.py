@@ -91,6 +91,19 @@ class Table(Declared):
         own: list[tuple[str | None, tuple[Join, ...]]] = [(None, path) for path in self.via]
         return (*own, *((name, path) for name, party in self.parties.items() for path in party.via))
 
+    @cached_property
+    def told_apart_by(self) -> str | None:
+        """The column that tells people apart: the declared one, else that of their account, or of their name.
+
+        None where no column does, and for a row of several people.
+        """
+        if self.person or self.parties:
+            return self.person
+        held = [*self.columns.items()]
+        accounts = (name for name, column in held if column.identity is IdentityType.ACCOUNT_ID)
+        names = (name for name, column in held if IdentityType.NAME in {column.identity, column.rectifies})
+        return next(accounts, None) or next(names, None)
+
     @staticmethod
     def switched_by(switch: Switch | RowSwitch | None) -> tuple[str, ...]:
         """The columns of this table by which it is switched."""

@@ -111,6 +111,9 @@ class Draft:
             yield f"{table.name} has no primary key: name the columns that tell its rows apart"
         ways = self._routes.get(table.place, ())
         if table.place in self._people:
+            if len(table.primary_key) == 1 and table.place not in self._decided:
+                key = toml_text.value(table.primary_key[0])
+                yield f"if each row is one person write person = {key}: max_people counts by it"
             for route in refers(table, self._people):
                 yield f"it also refers to people, by {_said(route)}: a via, or a party, if that is who a row is about"
         elif not ways or ways[0].shared:

@@ -65,6 +65,12 @@ async def refuse_tied(session: Session, table: Searched, rows: Mapping[Key, Foun
             )
 
 
+async def loosened(session: Session, table: Searched, rows: Mapping[Key, Found]) -> Mapping[str, int]:
+    """By child table how many rows of others the server empties where they refer to rows that go."""
+    keys = session.references.loosened(table.name)
+    return {key.child or "": await _tied(session, key, table, rows) for key in keys}
+
+
 async def _tied(session: Session, key: Reference, table: Searched, rows: Mapping[Key, Found]) -> int:
     """How many rows refer to these by a foreign key, as the server itself compares them; those that go do not count."""
     referred = dict.fromkeys(tuple(found.row[column] for column in key.to) for found in rows.values())

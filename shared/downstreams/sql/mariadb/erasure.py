@@ -13,7 +13,7 @@ from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.mariadb import progress, values
-from shared.downstreams.sql.mariadb.changing import assign, delete, refuse_tied
+from shared.downstreams.sql.mariadb.changing import assign, delete, loosened, refuse_tied
 from shared.downstreams.sql.mariadb.connection import Collided, translated
 from shared.downstreams.sql.mariadb.judging import refusal
 from shared.downstreams.sql.mariadb.names import parts
@@ -89,10 +89,12 @@ class Erasure:
             trace.setdefault(place, set()).update(keys)
         await self._let_go(rows)
         counts = Counter[str]()
+        categories = {table.name: table.table.category for table in self._session.tables}
         for table in self._ordered:
             found = rows.of.get(table.name, {})
             counts[table.table.category] += len(found)
-            await self._empty(table, found)
+            for child, changed in (await self._empty(table, found)).items():
+                counts[categories[child]] += changed
         # Also where nothing is left: from here on, an earlier attempt that slept changes nothing any more.
         return await progress.add(self._session, task, +counts)
 
@@ -107,15 +109,20 @@ class Erasure:
                     if any(found.row.get(column) is not None for column in key.columns):
                         await assign(self._session, table, found.row, dict.fromkeys(key.columns))
 
-    async def _empty(self, table: Searched, rows: Mapping[Key, Found]) -> None:
-        """Deletes the rows of a table, or blanks its person where a row is kept, or somebody else is left in it."""
+    async def _empty(self, table: Searched, rows: Mapping[Key, Found]) -> Mapping[str, int]:
+        """Deletes the rows of a table, or blanks its person where a row is kept, or somebody else is left in it.
+
+        Returns by table how many rows of others refer to nobody now.
+        """
         kept = [] if table.table.erase == "delete" else [found for found in rows.values() if _is_kept(table, found)]
         known = {id(found) for found in kept}
         going = {key: found for key, found in rows.items() if id(found) not in known}
         await refuse_tied(self._session, table, going)
+        emptied = await loosened(self._session, table, going)
         await delete(self._session, table, [*going])
         for found in kept:
             await assign(self._session, table, found.row, _blanked(table, found))
+        return emptied
 
     async def _astray(self, trace: Mapping[tuple[str, int], set[Key]]) -> bool:
         """Whether rows are left that have a key by which rows of the subject were found."""

@@ -34,7 +34,7 @@ async def faults(connection: Connection, database: str, dataset: Dataset) -> lis
                 " namespace of the table"
             )
         else:
-            deletable = table.erase != "delete" or await _may_delete(connection, place)
+            deletable = (table.erase != "delete" and not table.parties) or await _may_delete(connection, place)
             wrong += faults_of(where, table, Found(_columns(columns), insertable=True, deletable=deletable), user)
     return wrong
 

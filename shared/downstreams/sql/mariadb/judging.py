@@ -9,7 +9,7 @@ from shared.domain.errors import ForeignHit, NotSupported, Refused
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.refusals import ErasureRefused
-from shared.downstreams.sql.examination import UNATTRIBUTED_AT_MOST
+from shared.downstreams.sql.examination import UNATTRIBUTED_AT_MOST, told_apart
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.names import marks, place_of, quoted
 from shared.downstreams.sql.mariadb.search import Rows
@@ -34,13 +34,13 @@ async def refusal(session: Session, task: Task, rows: Rows) -> Refused | None:
 
 def _people(session: Session, rows: Rows) -> int:
     """How many people they are of, by the columns that tell people apart."""
-    people = {
-        str(values.as_text(found.row[table.table.person]))
-        for table in session.tables
-        if table.table.person is not None
-        for found in rows.of.get(table.name, {}).values()
-    }
-    return len(people)
+    people: dict[str, set[str]] = {}
+    for table in (table for table in session.tables if table.table.told_apart_by):
+        for found in rows.of.get(table.name, {}).values():
+            who = told_apart(table.name, table.table, values.read(table, table.table.told_apart_by or "", found.row))
+            if who is not None:
+                people.setdefault(who[0], set()).add(who[1])
+    return max(map(len, people.values()), default=0)
 
 
 def _doubt(rows: Rows) -> Refused | None:
