@@ -243,6 +243,8 @@ async def test_a_neighbour_whom_its_collation_takes_for_the_subject_is_not_touch
 
 
 async def test_what_cascades_is_counted_and_a_repeat_tells_the_same(shop: Shop, system: WorkedSystem) -> None:
+    planned = await system.receipt(task(Operation.PLAN, ANNA))
+    assert planned.by_category == {"account": 1, "number": 1, "order": 5}
     erasing = task(ERASE, email("ANNA@example.org"))
     erased = await system.receipt(erasing)
     assert (erased.outcome, erased.by_category) == (TaskOutcome.ERASED, {"account": 1, "number": 1, "order": 5})
@@ -326,9 +328,10 @@ async def test_what_is_not_found_to_be_theirs_stops_an_erasure(shop: Shop, syste
     await shop.run("DROP TABLE note", "UPDATE purchase SET buyer = 'c1' WHERE id = 2")
     assert isinstance(await system.one(task(ERASE, ANNA)), ForeignHit), "the server takes c1 for C1"
     await shop.run("UPDATE purchase SET buyer = 'C1', state = 'open' WHERE id = 2")
-    refused = await system.one(task(ERASE, ANNA))
-    assert isinstance(refused, DsrError)
-    assert refused.code == "erasure_refused"
+    for operation in (Operation.PLAN, ERASE):
+        refused = await system.one(task(operation, ANNA))
+        assert isinstance(refused, DsrError)
+        assert refused.code == "erasure_refused"
     await shop.server.run(f"REVOKE REFERENCES ON *.* FROM u_{shop.name}@'%'")
     with pytest.raises(SystemRefused, match="does not see every table"):
         await system.one(task(ERASE, ANNA))

@@ -107,11 +107,6 @@ class SqlAdapter(OfDataset[Session]):
 
         return await self._work(tasks, work, reading=True)
 
-    @property
-    def may_refuse(self) -> bool:
-        """Whether a table declares a state of a row in which nothing of its subject may be erased."""
-        return any(table.refuse_when for table in self._store.dataset.tables.values())
-
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """What an erasure would find, or why it would be refused."""
         del save_progress

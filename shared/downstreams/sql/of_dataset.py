@@ -47,6 +47,11 @@ class OfDataset(Generic[S]):
         return any(table.view for table in self._held.dataset.tables.values())
 
     @property
+    def may_refuse(self) -> bool:
+        """Whether a table declares a state of a row in which nothing of its subject may be erased."""
+        return any(table.refuse_when for table in self._held.dataset.tables.values())
+
+    @property
     def itemises(self) -> bool:
         """Whether it can show the calls of a line as an itemised bill does."""
         return any(table.itemised for table in self._held.dataset.tables.values())

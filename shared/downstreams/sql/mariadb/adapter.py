@@ -68,6 +68,15 @@ class MariaDbAdapter(OfDataset[Session]):
 
         return await self._work(tasks, work, reading=True)
 
+    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """What an erasure would find, or why it would be refused."""
+        del save_progress
+
+        async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            return covered(session.tables, theirs, [await reading.plan(session, task) for task in theirs])
+
+        return await self._work(tasks, work, reading=True)
+
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress
 

@@ -29,7 +29,7 @@ async def refusal(session: Session, task: Task, rows: Rows) -> Refused | None:
         return excess
     if task.operation is not Operation.LOCATE and (doubt := _doubt(rows)):
         return doubt
-    return _state(session, rows) if task.operation is Operation.ERASE else None
+    return _state(session, rows) if task.operation in {Operation.ERASE, Operation.PLAN} else None
 
 
 def _people(session: Session, rows: Rows) -> int:

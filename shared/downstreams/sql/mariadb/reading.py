@@ -44,6 +44,17 @@ def _yielded(session: Session, rows: Rows) -> Iterator[Identity]:
                 yield from yielded(session.system, table, _read(table, found))
 
 
+async def plan(session: Session, task: Task) -> Result:
+    """What an erasure would find, by category, or the refusal with which it would end."""
+    rows = await find(session, task)
+    fails = await refusal(session, task, rows) or session.settings.excess(task, rows=rows.counts())
+    categories = {table.name: table.table.category for table in session.tables}
+    counts = Counter[str]()
+    for name, found in rows.of.items():
+        counts[categories[name]] += len(found)
+    return fails or Receipt.planned(task, counts)
+
+
 async def export(session: Session, tasks: Sequence[Task]) -> list[Result]:
     """Every row of every subject; who no longer fits beside the others comes again."""
     results: list[Result] = []
