@@ -48,6 +48,12 @@ class Instants:
             raise BadRequest(_BEFORE, "received_at")
         return max(received_at, asked_at)
 
+    def happened(self, stated: datetime, now: datetime, field: str) -> datetime:
+        """When something is said to have happened; raises ``BadRequest`` for what lies in the future."""
+        if stated > now + self.tolerance:
+            raise BadRequest(f"{field} lies in the future; tell it once it has happened", field)
+        return stated
+
     def proved(self, stated: datetime | None, now: datetime, field: str) -> datetime:
         """When something was proved: now, if nothing is said; raises ``BadRequest`` for what lies in the future."""
         if stated is None:

@@ -25,7 +25,7 @@ from shared.domain.identities import (
     normalise,
 )
 from shared.domain.levels import Level
-from shared.domain.moments import Moment, PeriodEnd
+from shared.domain.moments import Moment
 from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
 from shared.domain.text import ONE_LINE, Word, nfc
@@ -81,8 +81,8 @@ class IdentityProof(Strict):
         examples=["phones.0"], description="the field of `subject` that holds it; a number or SIP user by its place"
     )
     method: Method = Field(examples=["sms_code"], description="one of the policy's; it says how much this proves")
-    proved_at: PeriodEnd | None = Field(default=None, description="when it was proved; now, if left out")
-    on_file_since: PeriodEnd | None = Field(
+    proved_at: Moment | None = Field(default=None, description="when it was proved; now, if left out")
+    on_file_since: Moment | None = Field(
         default=None, description="since when it is on file as theirs, or else proved; what is not for long proves less"
     )
 
@@ -94,12 +94,12 @@ PROOFS_OF = "what was proved: of which identity, by which method, when; it prove
 class Assigned(Strict):
     """In which time something that passes from one person to the next was the subject's."""
 
-    since: PeriodEnd | None = Field(
+    since: Moment | None = Field(
         default=None,
         description="From when it was the subject's. Numbers change hands: what the company's register of numbers says"
         " decides, and this can only narrow it.",
     )
-    until: PeriodEnd | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
+    until: Moment | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:

@@ -56,7 +56,7 @@ class Submissions:
         self._identity = identity
         self._letters = letters
         self._consents = unit_of_work.policy.consents
-        self._instants = settings.instants
+        self.instants = settings.instants
         self._proving = Proving(identity, settings.instants)
         self._numbers = settings.batch_numbers
         self._waiting = Quota(settings.waiting)
@@ -151,7 +151,7 @@ class Submissions:
     ) -> PreparedRequest:
         self._must_be_granted(submission, caller.grant)
         self._must_be_consents(submission.purposes)
-        received_at = self._instants.arrived(submission.received_at, now)
+        received_at = self.instants.arrived(submission.received_at, now)
         stated = tuple(submission.subject.identities())
         proved = self._proving.prove(stated, submission.assurance, submission.proofs, caller.grant, now)
         country = submission.subject.country

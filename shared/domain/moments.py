@@ -22,5 +22,4 @@ def _of_our_times(value: datetime) -> datetime:
 
 
 Day = Annotated[date, BeforeValidator(_written_out)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
-PeriodEnd = Annotated[Moment, AfterValidator(_of_our_times)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_of_our_times)]

@@ -10,12 +10,14 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from pydantic import TypeAdapter
 
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.assignments_policy import assignments_policy
 from shared.domain.clock import SystemClock
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.moments import Moment
 from shared.domain.records import Message
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.runtime.settings import VaultSettings, WorkSettings
@@ -25,6 +27,7 @@ from shared.storage.register import Filled, TooMuchLost, announce, fill
 
 assignments = typer.Typer(help="The register of assignments: whose a number was, and when.")
 
+_MOMENT = TypeAdapter(Moment)
 _COLUMNS = ("number", "account_id", "valid_from", "valid_to", "line")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -101,10 +104,7 @@ def _row(row: dict[str, str]) -> AssignedNumber:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without a zone")
-    return moment.astimezone(UTC)
+    return _MOMENT.validate_python(text).astimezone(UTC)
 
 
 async def _read() -> tuple[str, Sequence[AssignedNumber]]:

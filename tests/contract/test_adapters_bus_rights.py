@@ -29,9 +29,12 @@ def asked_for(silent: Silent, operation: Operation, *changes: Change) -> Asked:
     return Asked(silent, task_of(silent, ADA, operation, *changes))
 
 
+FOUND = [{"type": "email", "value": "Ada@Example.com"}]
+BEN = "ben@example.com"
+
+
 def row(**other: Any) -> dict[str, Any]:
-    found = [{"type": "email", "value": "Ada@Example.com"}]
-    return {"category": "account", "source": "invoice", "data": {"email": ADA, "cents": 1}, "matched": found, **other}
+    return {"category": "account", "source": "invoice", "data": {"email": ADA, "cents": 1}, "matched": FOUND, **other}
 
 
 async def uploaded(asked: Asked, *rows: dict[str, Any]) -> None:
@@ -60,11 +63,15 @@ async def test_a_copy_is_what_was_uploaded_without_what_its_subject_is_not_shown
         ([row(category="calls")], 1, AnswerMalformed, "a category that its table does not list"),
         ([row(data={"email": ADA, "credit_score": 3})], 1, AnswerMalformed, "fields that its table gives no class"),
         (
-            [row(), row(matched=[{"type": "email", "value": "ben@example.com"}])],
+            [row(), row(matched=[{"type": "email", "value": BEN}])],
             2,
             ForeignHit,
-            "nothing was handed out",
+            "in which the subject is not found; nothing was handed out",
         ),
+        ([row(matched=[*FOUND, {"type": "email", "value": BEN}])], 1, ForeignHit, "somebody else than the subject"),
+        ([row(data={"email": BEN, "cents": 1})], 1, ForeignHit, "somebody else than the subject"),
+        ([row(data={"email": ADA, "cents": {"a": [{"b": BEN}]}})], 1, ForeignHit, "somebody else than the subject"),
+        ([row(data={"email": ADA, "cents": {BEN: 1}})], 1, ForeignHit, "somebody else than the subject"),
     ],
 )
 async def test_a_copy_that_is_not_as_declared_is_for_a_person(

@@ -105,7 +105,7 @@ class UserEvents(BatchDispatcher):
             if isinstance(each.event, Asked):
                 of_key[stated.caller.key_id] += 1
                 submitted.append(self._submitted(each, each.event, stated, of_key[stated.caller.key_id]))
-            elif await tell(tx, self._name, self._emitter, each.event, stated):
+            elif await tell(tx, self._name, self._emitter, each.event, stated, self._submissions.instants):
                 kept.append(stated.subject_ref)
         await self._submissions.write(tx, submitted)
         await subjects.used(tx, handled.values(), kept)

@@ -6,6 +6,7 @@ from pydantic import JsonValue
 
 from services.intake import former_contacts
 from services.intake.errors import EventRefused
+from services.intake.instants import Instants
 from services.intake.subjects import Stated
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.conflicts import Conflict
@@ -34,20 +35,23 @@ class SubjectUnfit(EventRefused):
     """The identities behind the token are not those that an event of this type needs."""
 
 
-async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated: Stated) -> bool:
+async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated: Stated, instants: Instants) -> bool:
     """Puts on record what is told; returns whether what the token sealed is still needed.
 
     Raises:
+        BadRequest: an account was closed, or a contact changed, in the future
         SubjectUnfit: the token names other identities than that needs
         RegisterUnfilled: nobody has filled the register of numbers
     """
     match event:
         case AccountClosed():
+            instants.happened(event.closed_at, tx.now, "closed_at")
             account = _one(stated, IdentityType.ACCOUNT_ID)
             mark = tx.vault.keyring.fingerprint(account)
             await tx.connection.execute(_CLOSED, mark, event.closed_at, name, tx.now)
             _note(tx, stated, name, "account.closed", closed_at=event.closed_at.isoformat())
         case ContactChanged():
+            instants.happened(event.changed_at, tx.now, "changed_at")
             _one(stated, IdentityType.ACCOUNT_ID, IdentityType.EMAIL)
             level = min(emitter.level, stated.caller.grant.level)
             await former_contacts.learn(tx, stated, name, level, event.changed_at)

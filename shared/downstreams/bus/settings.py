@@ -12,7 +12,8 @@ from shared.downstreams.contract import Task
 Declared = Literal[Operation.ERASE, Operation.EXPORT, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS]
 Correctable = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)]
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$")]
-_SHOWN = frozenset({"A", "C", "M"})
+SHOWN = frozenset({"A", "C", "M"})
+"""The classes of what its subject is shown."""
 
 
 class BusSettings(BaseModel):
@@ -65,7 +66,7 @@ class BusSettings(BaseModel):
 
     @model_validator(mode="after")
     def _says_what_an_operation_needs(self) -> Self:
-        if Operation.EXPORT in self.operations and not _SHOWN.intersection(self.fields.values()):
+        if Operation.EXPORT in self.operations and not SHOWN.intersection(self.fields.values()):
             raise ValueError('export needs fields: write the class of each field of a row, as fields = { email = "A" }')
         if Operation.RECTIFY in self.operations and not self.rectifies:
             raise ValueError('rectify needs rectifies: write what the team can correct, as rectifies = ["email"]')
@@ -80,7 +81,7 @@ class BusSettings(BaseModel):
     @property
     def shown(self) -> frozenset[str]:
         """The fields of an exported row that its subject is shown."""
-        return frozenset(name for name, kind in self.fields.items() if kind in _SHOWN)
+        return frozenset(name for name, kind in self.fields.items() if kind in SHOWN)
 
     def most_rows(self, task: Task) -> int:
         """How many rows a task may touch."""

@@ -3,7 +3,7 @@
 Pure. Nothing of a row is quoted back in an error, for a field's name could be somebody's as well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Protocol, Self
 from uuid import UUID
 
@@ -12,8 +12,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Val
 
 from shared.domain.errors import AnswerMalformed, DsrError, ForeignHit, Misconfigured
 from shared.domain.identities import LONGEST, IdentityType
-from shared.domain.release import Match, spelled
-from shared.downstreams.bus.settings import BusSettings
+from shared.domain.release import Match, Named, spelled
+from shared.downstreams.bus.settings import SHOWN, BusSettings
 from shared.downstreams.contract import Record, Task
 from shared.downstreams.http_client import is_deeper
 
@@ -116,7 +116,7 @@ def records_of(
 
     Raises:
         AnswerMalformed: nothing was uploaded, or something else than was said or declared.
-        ForeignHit: a row names nobody whom the task is about.
+        ForeignHit: a row names nobody whom the task is about, or somebody else beside them.
     """
     if not uploaded:
         raise AnswerMalformed(f"{task.system} says exported, and has uploaded nothing for that command")
@@ -130,7 +130,46 @@ def records_of(
     theirs = {(each.type.value, each.value) for each in task.identities}
     if any(theirs.isdisjoint(spelled(each.type, each.value) for each in row.matched) for row in rows):
         raise ForeignHit(f"{task.system} has uploaded rows in which the subject is not found; nothing was handed out")
+    known = {kind for kind, _ in theirs}
+    if any(not theirs.issuperset(named for named in _named(row, settings) if named[0] in known) for row in rows):
+        raise ForeignHit(
+            f"{task.system} has uploaded rows in which somebody else than the subject is named, by what is not known as"
+            " theirs; nothing was handed out"
+        )
     return [_record(task.system, row, settings.shown) for row in rows]
+
+
+def _named(row: Row, settings: BusSettings) -> Iterator[Named]:
+    """By what anybody is named in a row, as it says itself and as its shown fields do; texts of people are not read."""
+    yield from (spelled(each.type, each.value) for each in row.matched if each.type is not IdentityType.NAME)
+    for name, value in row.data.items():
+        if settings.fields[name] in SHOWN - {"C"}:
+            yield from (named for text in _texts(value) for named in _spelled_out(text))
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case list():
+            yield from (text for each in value for text in _texts(each))
+        case dict():
+            yield from (text for pair in value.items() for each in pair for text in _texts(each))
+
+
+def _spelled_out(text: str) -> Iterator[Named]:
+    """An address, a SIP user or a number with its country that a text is."""
+    kind = (
+        IdentityType.SIP_URI
+        if text.strip().lower().startswith(("sip:", "sips:"))
+        else IdentityType.EMAIL
+        if "@" in text
+        else IdentityType.PHONE
+        if text.strip().startswith(("+", "tel:"))
+        else None
+    )
+    if kind and (named := spelled(kind, text))[1]:
+        yield named
 
 
 def _record(system: str, row: Row, shown: frozenset[str]) -> Record:
