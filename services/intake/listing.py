@@ -1,8 +1,12 @@
-"""The requests of a channel, or for the privacy team all, by page: in the order of acceptance, which never changes."""
+"""The requests of a channel, or for the privacy team all, by page: in the order of acceptance, which never changes.
+
+The ids tell no order: that of an event's request was made when its identities were posted, up to days before.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from services.intake.auth import Caller
@@ -12,28 +16,48 @@ from services.intake.request import Request
 from shared.domain.rights import Right
 from shared.storage.postgres import Connection
 
-FIRST = UUID(int=0)
-
 _WANTED = """
-r.request_id > $1 AND ($2::text IS NULL OR r.state = $2) AND ($3::text IS NULL OR r."right" = $3)
-AND ($4::date IS NULL OR r.due_on < $4) ORDER BY r.request_id LIMIT $5
+(r.accepted_at, r.request_id) > ($1, $6::uuid) AND ($2::text IS NULL OR r.state = $2)
+AND ($3::text IS NULL OR r."right" = $3) AND ($4::date IS NULL OR r.due_on < $4)
+ORDER BY r.accepted_at, r.request_id LIMIT $5
 """
 _ALL = f"SELECT r.request_id FROM request r WHERE {_WANTED}"  # noqa: S608  # constants
 # Key by key, so that each is read in its index and no further than the page goes.
 _OWN = f"""
 SELECT page.request_id FROM api_key k CROSS JOIN LATERAL (
-    SELECT r.request_id FROM request r
-    WHERE r.key_id = k.key_id AND r.tenant IS NOT DISTINCT FROM $7 AND ($2::text IS NULL OR NOT r.anonymous)
+    SELECT r.request_id, r.accepted_at FROM request r
+    WHERE r.key_id = k.key_id AND r.tenant IS NOT DISTINCT FROM $8 AND ($2::text IS NULL OR NOT r.anonymous)
       AND {_WANTED}
-) AS page WHERE k.channel = $6 ORDER BY 1 LIMIT $5
+) AS page WHERE k.channel = $7 ORDER BY page.accepted_at, page.request_id LIMIT $5
 """  # noqa: S608  # constants
+
+
+class Place(NamedTuple):
+    """Where a page begins: after the request with that id, which was accepted then."""
+
+    accepted_at: datetime
+    request_id: UUID
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """What ``str`` has written: microseconds since 1970 and the id, which say nothing of anybody."""
+        moment, _, request_id = text.partition(".")
+        return cls(_EPOCH + timedelta(microseconds=int(moment)), UUID(request_id))
+
+    def __str__(self) -> str:
+        return f"{(self.accepted_at - _EPOCH) // timedelta(microseconds=1)}.{self.request_id}"
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST = Place(_EPOCH, UUID(int=0))
+CURSOR = r"^\d{1,18}\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which requests: those after that one, in that state, of that right, due before that day; None: any."""
+    """Which requests: those after that place, in that state, of that right, due before that day; None: any."""
 
-    after: UUID = FIRST
+    after: Place = FIRST
     state: State | None = None
     right: Right | None = None
     due_before: date | None = None
@@ -45,9 +69,10 @@ async def page(connection: Connection, caller: Caller, wanted: Wanted, limit: in
     A channel sees what its keys have submitted for the tenant of this key, or for none if it has none; by a state none
     of those whose true one it is not told.
     """
-    criteria = (wanted.after, wanted.state, wanted.right, wanted.due_before, limit)
+    criteria = (wanted.after.accepted_at, wanted.state, wanted.right, wanted.due_before, limit, wanted.after.request_id)
     if caller.role == "privacy":
         rows = await connection.fetch(_ALL, *criteria)
     else:
         rows = await connection.fetch(_OWN, *criteria, caller.channel, caller.grant.tenant)
-    return await read_all(connection, [row[0] for row in rows])
+    found = {request.request_id: request for request in await read_all(connection, [row[0] for row in rows])}
+    return [found[row[0]] for row in rows]

@@ -13,6 +13,7 @@ from services.intake.grant import Grant, Power
 from services.intake.retention import retention
 from shared.domain.rights import Outcome
 from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.user_events import emitting
 
 MONTHS = timedelta(days=40 * 31)
 
@@ -99,7 +100,8 @@ async def test_a_list_is_narrowed_by_state_right_and_due_day_and_a_page_stays_wh
 
 
 @pytest.mark.parametrize(
-    "query", [{"limit": 501}, {"limit": 0}, {"state": "lost"}, {"due_before": "1775000000"}, {"cursor": "2"}]
+    "query",
+    [{"cursor": "1.0"}, {"limit": 501}, {"limit": 0}, {"state": "lost"}, {"due_before": "1775000000"}, {"cursor": "2"}],
 )
 async def test_a_list_that_cannot_be_asked_for_is_refused_with_the_field(intake: Intake, query: dict[str, Any]) -> None:
     answer = await intake.channel.get("/v1/requests", params=query)
@@ -126,3 +128,27 @@ async def test_a_key_of_a_tenant_lists_what_was_submitted_for_that_tenant_alone(
     own = {"Authorization": f"Bearer {keys[1]}"}
     page = (await intake.channel.get("/v1/requests", headers=own)).json()
     assert [each["request_id"] for each in page["requests"]] == [ids[1]]
+
+
+async def test_a_parameter_that_is_none_or_comes_twice_is_refused_and_not_left_unheeded(intake: Intake) -> None:
+    path = await intake.submit()
+    for address in ("/v1/requests?due-before=2026-05-01", "/v1/requests?state=closed&state=received", f"{path}?x=1"):
+        answer = await intake.channel.get(address)
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (400, "bad_request")
+    assert (
+        "it takes cursor, due_before, limit, right, state"
+        in ((await intake.channel.get("/v1/requests?due-before=2026-05-01")).json()["detail"])
+    )
+
+
+async def test_what_is_accepted_later_comes_later_whatever_its_id(intake: Intake, database: str) -> None:
+    selfcare = await emitting(intake, database, "selfcare")
+    early = await selfcare.post(subject={"email": "eve@example.org"})
+    first = id_of(await intake.submit())
+    page = (await intake.officer.get("/v1/requests", params={"limit": 1})).json()
+    assert [each["request_id"] for each in page["requests"]] == [first]
+    intake.clock.at += timedelta(minutes=1)
+    await selfcare.says("user.requested.access", early)
+    last = id_of(await intake.submit())
+    assert early < first
+    assert await listed(intake.officer) == [first, early, last]

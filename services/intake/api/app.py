@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic.json_schema import models_json_schema
 from starlette.applications import Starlette
@@ -27,7 +27,7 @@ from services.intake.api import (
     tasks,
     timing,
 )
-from services.intake.api.dependencies import Services
+from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.door import Door
 from services.intake.assurance import identity_policy
 from services.intake.auth import ApiKeys
@@ -89,6 +89,7 @@ def describe() -> Api:
         openapi_tags=[{"name": m.router.tags[0], "description": (m.__doc__ or "").split("\n")[0]} for m in _MODULES],
         responses=EVERYWHERE,
         exception_handlers=HANDLERS,
+        dependencies=[Depends(only_known_parameters)],
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )

@@ -58,6 +58,20 @@ async def _services(request: Request) -> Services:
     return services
 
 
+async def only_known_parameters(request: Request) -> None:
+    """Refuses a parameter of the query that the route does not have, or that comes twice: it would be left unheeded."""
+    route = request.scope["route"]
+    known = {each.alias for each in route.dependant.query_params}
+    seen = set[str]()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+            raise BadRequest(f"a parameter that this address does not have; {takes}", "query")
+        if name in seen:
+            raise BadRequest(f"{name} comes twice; send it once", name)
+        seen.add(name)
+
+
 UseServices = Annotated[Services, Depends(_services)]
 
 

@@ -12,7 +12,7 @@ from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import Instant
 from services.intake.as_told import as_told
 from services.intake.lifecycle import State
-from services.intake.listing import Wanted
+from services.intake.listing import Place, Wanted
 from shared.domain.moments import Day
 from shared.domain.rights import Outcome, Right
 
@@ -37,7 +37,7 @@ class RequestList(BaseModel):
     """A page of requests, in the order of their acceptance."""
 
     requests: list[RequestListed]
-    cursor: UUID | None = Field(description="send it to get the next page; null: this is the last one")
+    cursor: str | None = Field(description="send it to get the next page; null: this is the last one")
 
 
 @router.get("")
@@ -47,14 +47,17 @@ async def list_requests(
     state: State | None = None,
     right: Right | None = None,
     due_before: Annotated[Day | None, Query(description="only those that are due before this day")] = None,
-    cursor: Annotated[UUID | None, Query(description="of the last answer: this page follows it")] = None,
+    cursor: Annotated[
+        str | None, Query(pattern=listing.CURSOR, description="of the last answer: this page follows it")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> RequestList:
     """List the requests that this channel has submitted; the privacy team sees all."""
     caller.must_be("channel", "privacy")
-    wanted = Wanted(cursor or listing.FIRST, state, right, due_before)
+    wanted = Wanted(Place.read(cursor) if cursor else listing.FIRST, state, right, due_before)
     async with services.unit_of_work.pool.acquire() as connection:
         found = await listing.page(connection, caller, wanted, limit + 1)
+    last = found[limit - 1] if len(found) > limit else None
     told = found[:limit] if caller.role == "privacy" else [as_told(each) for each in found[:limit]]
     shown = [RequestListed.model_validate(each) for each in told]
-    return RequestList(requests=shown, cursor=shown[-1].request_id if len(found) > limit else None)
+    return RequestList(requests=shown, cursor=str(Place(last.accepted_at, last.request_id)) if last else None)

@@ -1,5 +1,6 @@
 -- A channel lists its own requests in the order of acceptance.
-CREATE INDEX request_of_key ON request (key_id, request_id);
+CREATE INDEX request_of_key ON request (key_id, accepted_at, request_id);
+CREATE INDEX request_accepted ON request (accepted_at, request_id);
 
 -- Identities that were posted before the event which names them by this token; they are in the vault only.
 CREATE TABLE subject_token (
