@@ -37,7 +37,7 @@ async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Reque
     Raises:
         Misconfigured: a file of the policy cannot be used.
     """
-    known = await tx.vault.subject_data(tx.connection, [done.subject_ref])
+    known = (await tx.vault.subject_data(tx.connection, [done.subject_ref])).get(done.subject_ref)
     country, language = done.details.get("country"), done.details.get("language")
     return Request(
         done.request_id,
@@ -45,7 +45,8 @@ async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Reque
         tx.now.date(),
         country=str(country) if country else None,
         language=str(language) if language else "en",
-        identities=known[done.subject_ref].identities if done.subject_ref in known else (),
+        instructed=known is not None and known.tenant is not None,
+        identities=known.identities if known else (),
         steps=await _steps(tx, done),
         reports=done.reports,
         legends=legends,

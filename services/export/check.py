@@ -27,6 +27,7 @@ REQUIRED: Final = frozenset(ITEMS) - {"A15.g", "A15.h", "A15.2", "A15.X2"}
 """What cannot be inapplicable."""
 PER_CATEGORY: Final = ("A15.a", "A15.b", "A15.d")
 """What is told of each category by itself."""
+_THEIRS: Final = "not applicable: a customer decides about these data, and answers the person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ def check(content: bytes) -> Checked:
     rows = [orjson.loads(line) for line in files.get(DATA, b"").splitlines()]
     report = read(files[REPORT].decode()) if REPORT in files else None
     _place(checked, files, rows, report)
-    if right is Right.ACCESS:
+    if right is Right.ACCESS and told.get("instructed"):
+        checked.items = dict.fromkeys(ITEMS, _THEIRS)
+    elif right is Right.ACCESS:
         _answers(checked, report or Report(), rows, told)
     else:
         checked.faults += _of_schema(files, rows)

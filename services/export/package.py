@@ -63,12 +63,11 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
             for part in (part for part, categories in zip(parts, met, strict=True) if category in categories):
                 found = await asyncio.to_thread(_of, part.system, await part.open(), about, category)
                 await table.write(await asyncio.to_thread(tables.rows, found, columns))
-    if about.right is Right.ACCESS:
+    if about.right is Right.ACCESS and not about.request.instructed:
         await _explain(archive, known, about)
-    else:
-        await _carry(
-            archive, known, about, [part for part, kinds in zip(parts, met, strict=True) if vcard.any_of(kinds)]
-        )
+    elif about.right is Right.PORTABILITY:
+        carded = [part for part, categories in zip(parts, met, strict=True) if vcard.any_of(categories)]
+        await _carry(archive, known, about, carded)
     await archive.add("README.txt", readme(known, about.right, about.at, sorted(about.request.missing())).encode())
     await archive.add(DESCRIPTION, _description(archive, known, about))
     await archive.close()
@@ -76,7 +75,10 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
 
 
 async def _explain(archive: Archive, known: Mapping[str, Category], about: About) -> None:
-    """What an access has besides the data: the request itself, and the report (Art. 15(1), (2))."""
+    """What an access has besides the data: the request itself, and the report (Art. 15(1), (2)).
+
+    Where a customer has asked they decide about the data, so what these are for is theirs to say.
+    """
     details = texts_of(about.request.language).details
     told = [
         {"at": each.at, "what": each.action} | {name: each.detail[name] for name in details if name in each.detail}
@@ -106,6 +108,7 @@ def _description(archive: Archive, known: Mapping[str, Category], about: About) 
         "records": sum(each.rows for each in known.values()),
         "categories": {name: each.rows for name, each in sorted(known.items())},
         **({"missing": missing} if missing else {}),
+        **({"instructed": True} if about.request.instructed else {}),
         "mark": tables.MARK,
         "files": {each.name: {"bytes": each.size, "sha256": each.sha256} for each in archive.files},
     }

@@ -162,11 +162,27 @@ async def test_a_table_of_very_many_rows_shows_the_first_and_names_the_file_that
     assert told.count("+4420794") == 100
 
 
+async def test_what_the_company_words_by_itself_is_told_in_its_own_words(tmp_path: Path) -> None:
+    own = changed(tmp_path, "providing the telephone service", "providing calls", "categories.toml")
+    told = await page(call(), language="de", policy=read_policy(own))
+    assert "providing calls" in told
+    assert "Bereitstellung des Telefondienstes" not in told
+
+
+async def test_a_customer_who_has_asked_gets_the_data_and_says_to_the_person_what_they_are_for() -> None:
+    content = await made_of([call()], Right.ACCESS, AT, legends=LEGENDS, instructed=True)
+    assert "report.html" not in unpacked(content)
+    checked = check(content)
+    assert checked.faults == []
+    assert {stands.split(":")[0] for stands in checked.items.values()} == {"not applicable"}
+
+
 def test_every_language_says_everything_with_the_same_blanks() -> None:
     assert LANGUAGES == ("de", "en", "es", "fr")
-    english = texts_of("en").model_dump()
+    whole = {"purposes", "ceilings"}
+    english = texts_of("en").model_dump(exclude=whole)
     for language in LANGUAGES:
-        other = texts_of(language).model_dump()
+        other = texts_of(language).model_dump(exclude=whole)
         assert {part: set(texts) for part, texts in other.items()} == {part: set(t) for part, t in english.items()}
         for part, texts in english.items():
             for name, text in texts.items():
@@ -186,7 +202,12 @@ def test_there_are_words_for_everything_that_the_policy_and_the_search_may_say()
 
 
 async def test_a_report_is_in_the_language_of_the_person() -> None:
+    policy = read_policy()
+    for language in set(LANGUAGES) - {"en"}:
+        texts = texts_of(language)
+        assert (texts.purposes.keys(), texts.ceilings.keys()) == (policy.purposes.keys(), policy.ceilings.keys())
     german = await page(call(OLD), language="de")
+    assert "Bereitstellung des Telefondienstes" in german
     assert '<html lang="de">' in german
     assert "15. Juli 2026" in german
     assert date(2026, 7, 15).isoformat() not in german

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from services.export.files import File
 from services.export.report.held import Request
-from services.export.report.retention import periods_of
+from services.export.report.retention import Kept, periods_of
 from services.export.report.texts import Texts
 from services.export.report.wording import Wording
 from services.export.survey import Category
-from shared.domain.policy import EEA, ProvidedBy
+from shared.domain.policy import EEA, ProvidedBy, read_policy
 
 Table = tuple[Sequence[str], Sequence[tuple[str | None, Sequence[str]]]]
 """Headings, and lines, each with the category that it is about, if it is about one."""
@@ -77,11 +77,22 @@ class _Checklist:
                 lines.append((name, [self._say.kind(name), self._texts.page["undeclared"], "", ""]))
                 continue
             for purpose, each in category.purposes.items():
-                words = self._policy.purposes[purpose].words
+                words = self._purpose(purpose)
                 lines.append(
                     (name, [self._say.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
                 )
         return self._item("A15.a", table=(self._headings("category", "purpose", "basis", "role"), lines))
+
+    def _purpose(self, name: str) -> str:
+        """A purpose in the language of the report, where the policy says it as it was shipped."""
+        words, shipped = self._policy.purposes[name].words, read_policy().purposes.get(name)
+        return self._texts.purposes.get(name, words) if shipped and shipped.words == words else words
+
+    def _ceiling(self, kept: Kept) -> str:
+        """A ceiling, likewise."""
+        shipped = read_policy().ceilings.get(kept.name)
+        told = shipped is not None and (shipped.words, shipped.period) == (kept.words, kept.period)
+        return self._texts.ceilings.get(kept.name, kept.words) if told else kept.words
 
     def _categories(self) -> Item:
         """15(1)(b), with what there is of each and where."""
@@ -127,7 +138,7 @@ class _Checklist:
                 if each.first and each.last:
                     days = {"first": self._say.day(each.first), "last": self._say.day(each.last)}
                     dates = self._answer("kept_until" if each.keeps else "dates", **days)
-                words = f"{self._answer('keeps')} {each.words}" if each.keeps else each.words
+                words = f"{self._answer('keeps')} {each.words}" if each.keeps else self._ceiling(each)
                 lines.append((name, [self._say.kind(name), f"{words} ({begins})", dates]))
             if not found:
                 lines.append((name, [self._say.kind(name), self._answer("no_period"), ""]))

@@ -32,6 +32,7 @@ class Request:
     """The request that is answered: what the person is known by, what happened to it, what each system has said.
 
     ``country``: where they live (ISO 3166), if said; ``language``: in which they are answered (ISO 639).
+    ``instructed``: a customer of ours has asked, who decides about the data and answers the person (Art. 28(3)(e)).
     """
 
     request_id: UUID
@@ -39,6 +40,7 @@ class Request:
     today: date
     country: str | None = None
     language: str = "en"
+    instructed: bool = False
     identities: Sequence[Identity] = ()
     steps: Sequence[Step] = ()
     reports: Sequence[TaskReport] = ()
