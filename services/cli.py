@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "parked": "shared.messaging.commands:parked",
     "consumers": "shared.messaging.commands:consumers",
     "dead-letters": "shared.messaging.commands:dead_letters",
+    "retention": "services.erasure.commands:retention",
     "redate": "services.intake.commands:redate",
     "policy": "shared.runtime.policy_commands:policy",
     "time-limit": "services.deadline.time_limit:main",

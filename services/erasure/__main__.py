@@ -3,6 +3,7 @@
 from functools import partial
 
 from services.erasure import handlers, planning, precedence
+from services.erasure.sweeping import sparing, sweep
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -28,7 +29,10 @@ for heard, handle in (
 service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)
+sparing.hear(service)
 service.works(Operation.ERASE, concludes=handlers.finish)
 service.works(Operation.PLAN, concludes=partial(planning.planned, service.fulfilments))
+service.also(sweep.run)
+
 if __name__ == "__main__":
     service.run()

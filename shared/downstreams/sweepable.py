@@ -14,12 +14,11 @@ Then = Literal["delete", "anonymise"]
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A table whose rows have an age: which beginnings they tell, in the policy's words, and whether they can stay."""
+    """A table whose rows have an age: in which column each beginning stands, by the policy's word for it."""
 
     table: str
     category: str
-    anchors: frozenset[str]
-    anonymises: bool
+    anchors: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many rows are due, of how many in the table (about so many, as the store counts them)."""
+    """How many rows are due and spared by nobody, of how many in the table (about so many, as the store tells)."""
 
     due: int
     rows: int
@@ -58,8 +57,8 @@ class SweepStopped(DsrError):
     """The sweep is not to go on: its process ends, or another one has its turn; what is done is done."""
 
 
-GoOn = Callable[[int], Awaitable[None]]
-"""Told after each step how many rows it has removed; raises ``SweepStopped`` where none may follow."""
+GoOn = Callable[[Due, int], Awaitable[None]]
+"""Told before each step, and after it how many rows it has removed; raises ``SweepStopped`` where none may follow."""
 
 
 @runtime_checkable
@@ -73,6 +72,6 @@ class Sweepable(Protocol):
     @property
     def dated(self) -> Sequence[Dated]: ...
 
-    async def count(self, due: Sequence[Due]) -> Sequence[Counted | Refused]: ...
+    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]: ...
 
     async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]: ...

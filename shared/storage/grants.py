@@ -2,6 +2,7 @@
 
 Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register,
 which deadline fills, and to which intake adds what it is told of a number; where anything contradicts it is noted.
+The word of two persons about a sweep is noted beside what was counted.
 Erasure and amendment add to the list of those who get no marketing.
 """
 
@@ -46,6 +47,8 @@ def _privileges() -> Iterator[tuple[str, str]]:
     yield role(ServiceName.INTAKE), "UPDATE (unannounced) ON register.source"
     for service in (ServiceName.AMENDMENT, ServiceName.ERASURE):
         yield role(service), "INSERT, UPDATE (looked_at) ON register.suppression"
+    yield role(ServiceName.INTAKE), "USAGE ON SCHEMA downstreams"
+    yield role(ServiceName.INTAKE), "SELECT, UPDATE (confirmed_by) ON downstreams.sweep"
     for service in FULFILLING:
         yield role(service), "INSERT, UPDATE (kind, request_id) ON register.conflict"
         yield role(service), "USAGE ON SCHEMA downstreams"

@@ -59,6 +59,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
             "reaper",
             "lease",
             "standings",
+            "retention",
             "consume:erasure-replies",
             "lag:erasure-replies",
         ),

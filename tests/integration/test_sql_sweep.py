@@ -12,7 +12,7 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Refused
 from shared.domain.operations import Operation
 from shared.downstreams.sql import schema_for
-from shared.downstreams.sweepable import SweepStopped, Swept
+from shared.downstreams.sweepable import Due, SweepStopped, Swept
 from shared.storage.postgres import connected
 from tests.fixtures.analytics import counted, due, nothing, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number
@@ -72,16 +72,6 @@ async def test_whose_rows_are_spared_stay_and_in_their_time_alone(cdr_store: Cdr
     assert "2024_05" in await partitions(cdr_store)
 
 
-async def test_a_held_number_of_which_nobody_says_since_when_keeps_its_rows_of_all_time(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
-    await cdr_store.seed([call(ANNA, BORIS, "2024-05-02"), call(BORIS, CHIARA, "2024-05-02")])
-    held = task(Operation.ERASE, number(ANNA, since=None))
-    done = await sweep(calls, due(CALLS, BEGINNING, "2025-01-01"), spared={"call_record": [held]})
-    assert done == [Swept(1, 0, 1)]
-    assert await ask(cdr_store.admin, "SELECT caller FROM acc_cdrs") == [(ANNA,)]
-
-
 async def test_what_we_process_for_a_customer_is_not_ours_to_end(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS, "2024-05-02"), call(ANNA, CHIARA, "2024-05-03")])
     await ask(cdr_store.admin, "UPDATE acc_cdrs SET served_domain = 'sip.acme.example' WHERE callee = $1", CHIARA)
@@ -99,7 +89,7 @@ async def test_a_sweep_that_is_stopped_has_done_what_it_told_and_goes_on_where_i
     await cdr_store.seed(made * 100)
     told: list[int] = []
 
-    async def stops(gone: int) -> None:
+    async def stops(_due: Due, gone: int) -> None:
         told.append(gone)
         if sum(told):
             raise SweepStopped("another one has the turn")

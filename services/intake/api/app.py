@@ -24,6 +24,7 @@ from services.intake.api import (
     subjects,
     submissions,
     suppression,
+    sweeps,
     tasks,
     timing,
 )
@@ -58,6 +59,7 @@ _MODULES = (
     breaches,
     assignment_conflicts,
     suppression,
+    sweeps,
 )
 
 

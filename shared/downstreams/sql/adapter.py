@@ -73,15 +73,15 @@ class SqlAdapter(OfDataset[Session]):
     def dated(self) -> Sequence[Dated]:
         """The tables that say from when periods of the policy count in them."""
         return [
-            Dated(name, table.category, frozenset(table.anchors), table.anonymise is not None)
+            Dated(name, table.category, {anchor: at.column for anchor, at in table.anchors.items()})
             for name, table in self._store.dataset.tables.items()
             if table.anchors
         ]
 
-    async def count(self, due: Sequence[Due]) -> Sequence[Counted | Refused]:
+    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
         """How many of its rows are past each of these ceilings."""
         async with self._store.session() as session:
-            return await sweeping.count(session, due)
+            return await sweeping.count(session, due, spared)
 
     async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Let go what is past them."""

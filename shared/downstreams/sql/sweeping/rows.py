@@ -94,9 +94,9 @@ class DueRows:
         return f" AND NOT EXISTS (SELECT FROM unnest({', '.join(arrays)}) s({columns}) WHERE {same})"
 
     def count(self) -> Call:
-        """How many rows are due, held or not."""
+        """How many rows are due, those among them to which others refer."""
         condition = Condition()
-        due = f"{self.moment} < {condition.place(self.before, self.type)} AND {self.waiting}"
+        due = f"{self.moment} < {condition.place(self.before, self.type)} AND {self.waiting}{self._unspared(condition)}"
         return f"SELECT count(*) FROM {self.table.source} t WHERE {due}", *condition.arguments
 
     def first(self) -> Call:

@@ -3,10 +3,7 @@
 # ruff: noqa: S608 - names are quoted, and every value a parameter
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 
-from shared.domain.assignments import NUMBERS
 from shared.downstreams.contract import Task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.attribution import each_row
@@ -15,15 +12,13 @@ from shared.downstreams.sql.store import Session
 from shared.downstreams.sql.sweeping.rows import DueRows, Key
 
 _AT_A_TIME = 100
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def spared_keys(session: Session, rows: DueRows, spared: Sequence[Task]) -> set[Key]:
     """The primary keys of the rows that are due and stay, since they are about a subject of these tasks."""
-    tasks = [_of_all_time(task) for task in spared]
     found: set[Key] = set()
-    for first in range(0, len(tasks), _AT_A_TIME):
-        found |= await _theirs(session, rows, tasks[first : first + _AT_A_TIME])
+    for first in range(0, len(spared), _AT_A_TIME):
+        found |= await _theirs(session, rows, spared[first : first + _AT_A_TIME])
     return found
 
 
@@ -43,12 +38,3 @@ async def _theirs(session: Session, rows: DueRows, tasks: Sequence[Task]) -> set
         query = f"SELECT {shown} FROM {table.source} t WHERE ({mine}) AND {rows.window(condition, None, rows.before)}"
         found.update(map(tuple, await session.connection.fetch(query, *condition.arguments)))
     return found
-
-
-def _of_all_time(task: Task) -> Task:
-    """The same, but that a number of which nobody says since when it is theirs finds their rows of all time."""
-    told = (
-        replace(each, valid_from=_LONG_AGO) if each.type in NUMBERS and each.valid_from is None else each
-        for each in task.identities
-    )
-    return replace(task, identities=tuple(told))

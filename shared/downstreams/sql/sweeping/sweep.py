@@ -44,16 +44,16 @@ _AT_LEAST_A_DAY = timedelta(days=1)
 """Of what is anonymised: the fewer people there are in a window, the more of it is rare."""
 
 
-async def count(session: Session, due: Sequence[Due]) -> list[Counted | Refused]:
+async def count(session: Session, due: Sequence[Due], spared: Spared) -> list[Counted | Refused]:
     """How much is due of each, of how many rows."""
-    return [await _each(session, each, partial(_counted, session)) for each in due]
+    return [await _each(session, each, partial(_counted, session, spared)) for each in due]
 
 
 async def sweep(session: Session, due: Sequence[Due], spared: Spared, go_on: GoOn) -> list[Swept | Refused]:
-    """Lets each go, those first that refer to others; what became of each, in the order in which they were given."""
+    """Lets each go, those first that refer to others, and what goes before what stays; what became of each."""
     place = {name: n for n, name in enumerate(session.references.order)}
     done: dict[Due, Swept | Refused] = {}
-    for each in sorted(due, key=lambda each: place.get(each.table, 0)):
+    for each in sorted(due, key=lambda each: (place.get(each.table, 0), each.then != "delete")):
         done[each] = await _each(session, each, partial(_swept, session, spared, go_on))
     return [done[each] for each in due]
 
@@ -80,7 +80,8 @@ def _table(session: Session, name: str) -> Statements:
     return next(table for table in session.tables if table.name == name)
 
 
-async def _counted(session: Session, rows: DueRows) -> Counted:
+async def _counted(session: Session, spared: Spared, rows: DueRows) -> Counted:
+    rows, _ = await _sparing(session, spared, rows)
     query, *arguments = rows.count()
     async with session.connection.transaction():
         await _begin(session, session.settings.timeout_seconds)
@@ -92,16 +93,21 @@ async def _counted(session: Session, rows: DueRows) -> Counted:
 
 
 async def _swept(session: Session, spared: Spared, go_on: GoOn, rows: DueRows) -> Swept:
-    keys = await spared_keys(session, rows, spared.get(rows.table.table.category, ()))
-    rows = rows.sparing(keys)
+    rows, stay = await _sparing(session, spared, rows)
     gone = dropped = 0
     for partition in await partitions.whole_ones(session.connection, rows):
-        await go_on(0)
+        await go_on(rows.due, 0)
         if (in_it := await partitions.drop(session.connection, rows, partition)) is not None:
             gone, dropped = gone + in_it, dropped + 1
-            await go_on(in_it)
+            await go_on(rows.due, in_it)
     gone += await _Windows(session, rows, go_on).run()
-    return Swept(gone, dropped, len(keys))
+    return Swept(gone, dropped, stay)
+
+
+async def _sparing(session: Session, spared: Spared, rows: DueRows) -> tuple[DueRows, int]:
+    """The same without the rows that stay, and how many these are."""
+    keys = await spared_keys(session, rows, spared.get(rows.table.table.category, ()))
+    return rows.sparing(keys), len(keys)
 
 
 class _Windows:
@@ -127,7 +133,7 @@ class _Windows:
         quick, limit = self._session.settings.lock_seconds / 3, self._session.settings.lock_seconds
         now = asyncio.get_running_loop().time
         while since < before:
-            await self._go_on(0)
+            await self._go_on(self._rows.due, 0)
             until = before if _span(since, before) <= width else since + width
             began = now()
             try:
@@ -140,7 +146,7 @@ class _Windows:
                 continue
             gone, since, limit = gone + done, until, self._session.settings.lock_seconds
             width = width * 2 if now() - began < quick else width
-            await self._go_on(done)
+            await self._go_on(self._rows.due, done)
         return gone
 
     async def _remove(self, since: Moment, until: Moment, limit: float) -> int:

@@ -1,0 +1,170 @@
+"""One night in one system: every ceiling of its tables is counted, then asked about or done, and on record."""
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Protocol, TypeVar
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from services.erasure import metrics
+from services.erasure.sweeping import nights, store
+from services.erasure.sweeping.nights import Known, State, Terms
+from services.erasure.sweeping.policy import SweepPolicy
+from services.erasure.sweeping.sparing import Spared
+from services.erasure.sweeping.store import Key, Left
+from shared.domain.errors import Refused
+from shared.domain.policy import Ceiling
+from shared.downstreams import sweepable
+from shared.downstreams.sweepable import Counted, Due, Sweepable
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+
+T = TypeVar("T")
+
+HOLD_UNREADABLE = "hold_unreadable"
+"""Why nothing goes: a hold covers the category, and whom it is about cannot be told."""
+
+
+class Alive(Protocol):
+    """Waits for a step of the work while the loop counts as alive; raises ``SweepStopped`` where none may follow."""
+
+    async def __call__(self, doing: Awaitable[T]) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """One ceiling in one table of a system, and what the last night has left of it."""
+
+    key: Key
+    category: str
+    ceiling: Ceiling
+    terms: Terms
+    known: Known | None
+
+    def due(self, first_kept: date) -> Due:
+        """What is past it, up to a day."""
+        _, table, _ = self.key
+        return Due(table, self.ceiling.anchor, self.ceiling.then.value, first_kept, ZoneInfo(self.terms.zone))
+
+
+class Night:
+    """What one night does in one system."""
+
+    def __init__(
+        self, unit_of_work: UnitOfWorkFactory, adapter: Sweepable, night: date, policy: SweepPolicy, alive: Alive
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._adapter = adapter
+        self._night = night
+        self._policy = policy
+        self._alive = alive
+        self._spared: sweepable.Spared = {}
+
+    async def run(self, matters: Sequence[Matter]) -> None:
+        """Does all that this night is to do about these.
+
+        Raises:
+            Unavailable: the system is away; what is left is tried again.
+            SweepStopped: this process is not to go on.
+        """
+        async with self._unit_of_work.pool.acquire() as connection:
+            spared = await Spared.of(connection, self._unit_of_work.vault)
+        self._spared, unreadable = spared.of_categories({matter.category for matter in matters})
+        signed = [matter for matter in matters if matter.ceiling.signed(self._night)]
+        readable = [matter for matter in signed if matter.category not in unreadable]
+        for matter in matters:
+            if matter not in signed:
+                await self._leave_with_misses(replace(self._left(matter, State.UNSIGNED), counted_on=None))
+            elif matter not in readable:
+                await self._leave_with_misses(replace(self._left(matter, State.FAILED), reason=HOLD_UNREADABLE))
+        going = []
+        for matter, found in zip(readable, await self._count([self._due(each) for each in readable]), strict=True):
+            left = self._left(matter, State.SWEEPING)
+            if isinstance(found, Refused):
+                await self._leave(replace(left, state=State.FAILED, reason=found.code))
+                continue
+            left = replace(left, due=found.due, of_rows=found.rows)
+            if nights.runs_dry(matter.known, matter.terms, self._night):
+                await self._leave(replace(left, state=State.DRY_RUN, counted_on=self._night))
+            elif nights.is_stopped(matter.known, matter.terms, found, self._policy):
+                await self._leave_with_misses(replace(left, state=State.STOPPED))
+            else:
+                await self._leave(left)
+                going.append((matter, left))
+        await self._sweep(going)
+
+    async def _sweep(self, going: Sequence[tuple[Matter, Left]]) -> None:
+        """Lets go what nothing is against."""
+        keys = {self._due(matter): matter.key for matter, _ in going}
+
+        async def go_on(due: Due, gone: int) -> None:
+            await self._alive(self._note_gone(keys[due], gone))
+            if gone:
+                metrics.GONE.labels(keys[due][0], due.then).inc(gone)
+
+        try:
+            done = await self._alive(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
+        except Refused as refused:
+            done = [refused for _ in keys]
+        for (_, left), result in zip(going, done, strict=True):
+            if isinstance(result, Refused):
+                await self._leave_with_misses(replace(left, state=State.FAILED, reason=result.code))
+            else:
+                await self._leave_with_misses(replace(left, state=State.SWEPT, spared=result.spared))
+
+    async def _note_gone(self, key: Key, gone: int) -> None:
+        async with self._unit_of_work.pool.acquire() as connection:
+            await store.add_gone(connection, key, gone)
+
+    async def _count(self, due: Sequence[Due]) -> Sequence[Counted | Refused]:
+        try:
+            return await self._alive(self._adapter.count(due, self._spared)) if due else []
+        except Refused as refused:
+            return [refused for _ in due]
+
+    async def _leave_with_misses(self, left: Left) -> None:
+        """Notes it with the rows that are past their ceiling for a day already, and still there."""
+        due = Due(
+            left.key[1],
+            left.terms.anchor.partition("/")[0],
+            left.action,
+            self._a_day_ago(left),
+            ZoneInfo(left.terms.zone),
+        )
+        (found,) = await self._count([due])
+        await self._leave(replace(left, missed=found.due if isinstance(found, Counted) else 0))
+
+    def _a_day_ago(self, left: Left) -> date:
+        return left.terms.first_kept(nights.a_day_before(self._night))
+
+    async def _leave(self, left: Left) -> None:
+        system, table, ceiling = left.key
+        async with self._unit_of_work.begin() as tx:
+            gone = await store.leave(tx.connection, left)
+            detail: dict[str, JsonValue] = {"system": system, "table": quote(table), "ceiling": ceiling}
+            detail |= {"action": left.action, "first_kept": left.first_kept.isoformat(), "policy": left.policy}
+            detail |= {"due": left.due, "of_rows": left.of_rows, "gone": gone, "spared": left.spared}
+            detail |= {"missed": left.missed, "reason": left.reason}
+            tx.log_evidence(left.sweep_id, f"retention.{left.state}", detail)
+
+    def _due(self, matter: Matter) -> Due:
+        return matter.due(nights.goes_up_to(matter.known, matter.terms, self._night))
+
+    def _left(self, matter: Matter, state: State) -> Left:
+        known = matter.known
+        goes_on = known is not None and (known.is_confirmed or known.state is State.SWEEPING)
+        return Left(
+            key=matter.key,
+            category=matter.category,
+            sweep_id=known.sweep_id if known and goes_on else uuid7(),
+            action=matter.ceiling.then.value,
+            state=state,
+            night=self._night,
+            terms=matter.terms,
+            counted_on=known.counted_on if known else None,
+            first_kept=self._due(matter).first_kept,
+            policy=self._unit_of_work.policy.version,
+        )

@@ -1,0 +1,106 @@
+"""What a night does about one ceiling in one table; pure."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Self
+from uuid import UUID
+
+from services.erasure.sweeping.policy import SweepPolicy
+from shared.domain.policy import Policy, parse_period, release
+from shared.domain.policy.rules import Ceiling
+from shared.downstreams.sweepable import Counted
+
+PERSONS = 2
+"""Who must say that a night may remove more than the policy's share."""
+
+
+class State(StrEnum):
+    """What a night has found or done."""
+
+    UNSIGNED = "unsigned"  # nobody has signed the ceiling, or no longer: nothing is touched
+    DRY_RUN = "dry_run"  # new or shortened: it was counted, and acts from the next night on
+    STOPPED = "stopped"  # more than the policy's share: two persons must say that it may go
+    SWEEPING = "sweeping"  # at work
+    SWEPT = "swept"
+    FAILED = "failed"  # the system refused, or whom a hold is about cannot be told
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a ceiling says of one column, as text: what it was when a night acted on it is kept beside what was done."""
+
+    period: str
+    zone: str
+    anchor: str
+
+    @classmethod
+    def of(cls, policy: Policy, ceiling: Ceiling, column: str) -> Self:
+        """Of a ceiling as the policy has it; the anchor with the column in which it stands."""
+        return cls(str(ceiling.period), policy.zone_of(ceiling), f"{ceiling.anchor}/{column}")
+
+    def first_kept(self, today: date) -> date:
+        """The first day whose records are kept today: what began on an earlier one is past.
+
+        The period of what began then ends with the end of its last day (``release``), so it goes from the next day on.
+        """
+        period = parse_period(self.period)
+        ordinals = range(today.toordinal() + 1)
+
+        def purged_from(ordinal: int) -> date:
+            return release(period, date.fromordinal(ordinal), self.zone).purge_from
+
+        return date.fromordinal(bisect_right(ordinals, today, lo=1, key=purged_from))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the last night has left; ``counted_on``: when its terms ran dry, before they have removed anything."""
+
+    state: State
+    night: date
+    terms: Terms
+    first_kept: date
+    sweep_id: UUID
+    counted_on: date | None = None
+    due: int = 0
+    confirmed_by: tuple[str, ...] = ()
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether two persons have said that what was stopped may go; it may be at work since."""
+        return self.state in {State.STOPPED, State.SWEEPING} and len(self.confirmed_by) >= PERSONS
+
+
+def is_over(known: Known | None, night: date) -> bool:
+    """Whether nothing is left to do this night; what was stopped goes on as soon as two persons have confirmed it."""
+    if known is None or known.night < night or known.state is State.SWEEPING:
+        return False
+    return not known.is_confirmed
+
+
+def runs_dry(known: Known | None, terms: Terms, night: date) -> bool:
+    """Whether it is new, or removes what it did not remove before: then this night only counts."""
+    if known is None or known.counted_on is None or known.terms.anchor != terms.anchor:
+        return True
+    return known.terms.first_kept(night) < terms.first_kept(night)
+
+
+def goes_up_to(known: Known | None, terms: Terms, night: date) -> date:
+    """The first day that is kept; of what two persons have confirmed, that of the night on which they were asked."""
+    if known and known.is_confirmed and known.terms == terms:
+        return known.first_kept
+    return terms.first_kept(night)
+
+
+def is_stopped(known: Known | None, terms: Terms, counted: Counted, policy: SweepPolicy) -> bool:
+    """Whether so much must not go before two persons have said so; they have said it of what they were shown."""
+    if known and known.is_confirmed and known.terms == terms and counted.due <= known.due:
+        return False
+    return policy.is_too_much(counted.due, counted.rows)
+
+
+def a_day_before(night: date) -> date:
+    """As of when what is past counts as missed: for a day it could have gone."""
+    return night - timedelta(days=1)

@@ -1,0 +1,111 @@
+"""Whose data the nightly sweep spares: restrictions on some grounds, and legal holds."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from services.erasure.sweeping.policy import sweep_policy
+from shared.app.service import Service
+from shared.domain import events
+from shared.domain.assignments import NUMBERS
+from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
+from shared.domain.holds import Hold
+from shared.domain.identities import Identity, marked
+from shared.domain.levels import Level
+from shared.domain.operations import Operation
+from shared.domain.proofs import proof_policy, proved
+from shared.domain.rights import Outcome, Right
+from shared.downstreams.contract import Task
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage import holds
+from shared.storage.postgres import Connection
+from shared.storage.vault import Vault
+
+_IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
+"""How a request for restriction ends that is in force."""
+_LEAST: Level = "L1"
+"""What is only stated may be anybody's: it spares nobody's data."""
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_NOTE = "INSERT INTO spared SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING"
+_END = "DELETE FROM spared WHERE request_id = ANY($1)"
+
+
+def hear(service: Service) -> None:
+    """Lets the service hear of restrictions."""
+    service.on(events.RequestVerified, begin, right=Right.RESTRICTION)
+    for lifted in (events.LiftDecided, events.RequestWithdrawn):
+        service.on(lifted, end, right=Right.RESTRICTION)
+    service.on(events.RequestClosed, close, right=Right.RESTRICTION)
+
+
+async def begin(verified: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+    """A restriction has begun: on a ground of the policy the sweep spares the data (Art. 18(1)(b), (c))."""
+    spares = sweep_policy().spares
+    begun = [event for event in verified if event.scope in spares]
+    await tx.connection.execute(_NOTE, [e.request_id for e in begun], [e.subject for e in begun])
+
+
+async def end(lifted: Sequence[LiftDecided | RequestWithdrawn], tx: UnitOfWork) -> None:
+    """A restriction ends, or was withdrawn."""
+    await tx.connection.execute(_END, [event.request_id for event in lifted])
+
+
+async def close(closed: Sequence[RequestClosed], tx: UnitOfWork) -> None:
+    """A request for restriction was answered: what was not restricted is not spared."""
+    over = [event.request_id for event in closed if event.outcome not in _IN_FORCE]
+    await tx.connection.execute(_END, over)
+
+
+class Spared:
+    """Everybody whose data stay this night, as tasks that find their rows."""
+
+    def __init__(self, restricted: Sequence[Task], held: Sequence[tuple[Hold, Task | None]]) -> None:
+        self._restricted = restricted
+        self._held = held
+        self._counts_as = proof_policy().counts_as
+
+    @classmethod
+    async def of(cls, connection: Connection, vault: Vault) -> "Spared":
+        """Those of now."""
+        rows = await connection.fetch("SELECT request_id, subject_ref FROM spared")
+        in_force = await holds.in_force(connection)
+        refs = {row[1] for row in rows} | {hold.hold_id for hold in in_force}
+        known = await vault.subject_data(connection, refs) if refs else {}
+        restricted = [
+            _task(request_id, ref, proved(marked(of.identities, of.identities), _LEAST))
+            for request_id, ref in rows
+            if (of := known.get(ref)) is not None and of.tenant is None
+        ]
+        held = []
+        for hold in in_force:
+            covers = Hold((hold.hold_id,), frozenset(hold.categories), everything=not hold.categories)
+            of = known.get(hold.hold_id)
+            held.append((covers, _task(hold.hold_id, hold.hold_id, map(_of_all_time, of.identities)) if of else None))
+        return cls(restricted, held)
+
+    def of_categories(self, categories: Collection[str]) -> tuple[Mapping[str, Sequence[Task]], frozenset[str]]:
+        """For each category whose rows stay, and the categories that a hold covers of which nobody knows whom."""
+        found: defaultdict[str, list[Task]] = defaultdict(list)
+        unreadable: set[str] = set()
+        for category in categories:
+            found[category] += self._restricted
+        for hold, task in self._held:
+            for category in hold.covers(categories, self._counts_as):
+                if task is None:
+                    unreadable.add(category)
+                else:
+                    found[category].append(task)
+        return found, frozenset(unreadable)
+
+
+def _task(request_id: UUID, ref: UUID, known: Iterable[Identity]) -> Task:
+    """One that finds the rows of a subject in any system; it is worked by none."""
+    return Task(request_id, request_id, ref, "", Operation.ERASE, identities=tuple(known))
+
+
+def _of_all_time(identity: Identity) -> Identity:
+    """The same; of a number of which nobody says since when it is theirs, for all time: rather too much is held."""
+    numbered = identity.type in NUMBERS and identity.valid_from is None
+    return replace(identity, valid_from=_LONG_AGO) if numbered else identity

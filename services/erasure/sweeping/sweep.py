@@ -1,0 +1,151 @@
+"""The sweep of each night: what every ceiling in every table wants is counted, asked about, or done.
+
+One instance has the turn. What it is in the middle of when its process ends is gone on with by the next.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from services.erasure import metrics
+from services.erasure.sweeping import nights, store
+from services.erasure.sweeping.night import Matter, Night
+from services.erasure.sweeping.nights import Known, State, Terms
+from services.erasure.sweeping.policy import SweepPolicy, sweep_policy
+from services.erasure.sweeping.store import Figures, Key
+from shared.app.service import Running
+from shared.domain.errors import Unavailable
+from shared.downstreams.downstream import Downstream
+from shared.downstreams.sweepable import Sweepable, SweepStopped
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime import telemetry
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.loops import run_periodically
+from shared.storage import lease, systems
+from shared.storage.lease import Turn, TurnLost
+from shared.storage.systems import SystemState
+
+log = logging.getLogger(__name__)
+
+LOOP = "retention"
+_EVERY_SECONDS = 60.0
+_TURN = timedelta(minutes=5)
+"""Longer than one statement may take in a store."""
+_BEAT_SECONDS = 0.5
+
+T = TypeVar("T")
+
+
+async def run(running: Running) -> None:
+    """Sweeps until told to stop."""
+    every = running.downstreams.all if running.downstreams else ()
+    sweeper = Sweeper(running.unit_of_work, every, running.heartbeats, running.stopping)
+    await run_periodically(sweeper.look, LOOP, _EVERY_SECONDS, running.stopping, running.heartbeats)
+
+
+class Sweeper:
+    """Does what a night wants, once in each night."""
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        every: Sequence[Downstream],
+        heartbeats: Heartbeats,
+        stopping: asyncio.Event,
+        policy: SweepPolicy | None = None,
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._systems = [each for each in every if isinstance(each.adapter, Sweepable)]
+        self._heartbeats = heartbeats
+        self._stopping = stopping
+        self._policy = policy or sweep_policy()
+        self._renewed = 0.0
+
+    async def look(self) -> None:
+        """Does what is left of this night, if nobody else does; tells what all nights have left."""
+        async with self._unit_of_work.pool.acquire() as connection:
+            turn = await lease.take(connection, LOOP, _TURN)
+        if turn:
+            try:
+                with suppress(TurnLost, SweepStopped):
+                    await self._night(turn)
+            finally:
+                async with self._unit_of_work.pool.acquire() as connection:
+                    await turn.release(connection)
+        async with self._unit_of_work.pool.acquire() as connection:
+            _show(await store.figures(connection))
+
+    async def _night(self, turn: Turn) -> None:
+        policy = self._unit_of_work.policy
+        local = self._unit_of_work.clock.now().astimezone(ZoneInfo(policy.controller.zone))
+        night = self._policy.night(local).date()
+        async with self._unit_of_work.pool.acquire() as connection:
+            known = await store.read(connection)
+            standing = await systems.standings(connection)
+            matters = {each.name: list(self._matters(each, known)) for each in self._systems}
+            await store.forget_others(connection, [matter.key for each in matters.values() for matter in each])
+        for each in self._systems:
+            here = standing.get(each.name)
+            left = [matter for matter in matters[each.name] if not nights.is_over(matter.known, night)]
+            if left and here is not None and here.state is SystemState.ON and here.hash == each.fingerprint:
+                alive = partial(self._alive, turn)
+                try:
+                    await Night(self._unit_of_work, _adapter(each), night, self._policy, alive).run(left)
+                except Unavailable as away:
+                    log.info("%s is not swept yet: %s", each.name, telemetry.where(away))
+
+    def _matters(self, system: Downstream, known: Mapping[Key, Known]) -> Iterator[Matter]:
+        """Every ceiling of the policy in every table that tells the age of its rows."""
+        policy = self._unit_of_work.policy
+        for dated in _adapter(system).dated:
+            for name, ceiling in policy.ceilings_of(dated.category).items():
+                if (column := dated.anchors.get(ceiling.anchor)) is not None:
+                    key = (system.name, dated.table, name)
+                    yield Matter(key, dated.category, ceiling, Terms.of(policy, ceiling, column), known.get(key))
+
+    async def _alive(self, turn: Turn, doing: Awaitable[T]) -> T:
+        """Waits for a step of the work; the loop counts as alive meanwhile, and keeps its turn."""
+        step = asyncio.ensure_future(doing)
+        try:
+            while not step.done():
+                self._heartbeats.beat(LOOP)
+                if self._stopping.is_set():
+                    raise SweepStopped("this process ends")
+                await self._renew(turn)
+                await asyncio.wait({step}, timeout=_BEAT_SECONDS)
+        finally:
+            step.cancel()
+        return await step
+
+    async def _renew(self, turn: Turn) -> None:
+        """Keeps the turn; raises ``TurnLost`` where another instance has it."""
+        now = asyncio.get_running_loop().time()
+        if now - self._renewed > _TURN.total_seconds() / 10:
+            async with self._unit_of_work.pool.acquire() as connection:
+                await turn.renew(connection)
+            self._renewed = now
+
+
+def _show(figures: Figures) -> None:
+    """Tells what the last night has left, in every instance alike; what is swept no more is told no more."""
+    metrics.MISSES.clear()
+    for system, category, missed in figures.missed:
+        metrics.MISSES.labels(system, category).set(missed)
+    metrics.TABLES.clear()
+    for system in {system for system, _, _ in figures.states}:
+        for state in State:
+            metrics.TABLES.labels(system, state).set(0)
+    for system, found, tables in figures.states:
+        metrics.TABLES.labels(system, found).set(tables)
+
+
+def _adapter(system: Downstream) -> Sweepable:
+    adapter: object = system.adapter
+    if not isinstance(adapter, Sweepable):
+        raise TypeError(f"{system.name} cannot be swept")
+    return adapter

@@ -1,0 +1,313 @@
+"""What is past a ceiling goes by night for everybody: dry first, never too much unasked, nobody's that is spared."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+from prometheus_client import REGISTRY
+from uuid_utils.compat import uuid7
+
+from services.erasure.sweeping import sparing
+from services.erasure.sweeping.policy import SweepPolicy
+from services.erasure.sweeping.sweep import Sweeper
+from shared.domain.errors import Refused, TableMissing, Unavailable
+from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
+from shared.domain.holds import HoldMarks
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.policy import Policy
+from shared.domain.rights import Outcome, Right
+from shared.downstreams.downstream import Downstream
+from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.metrics import PEOPLE
+from shared.storage import holds, lease
+from shared.storage.holds import LegalHold
+from shared.storage.subject_data import SubjectData
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.events import a
+
+CALLS, EVENTS = "acc_cdrs", "event"
+SHARE = SweepPolicy(begins_at_hour=1, share=0.05, few=10, spares=frozenset({"unlawful", "needed_for_claims"}))
+OLD, FRESH = date(2024, 6, 1), date(2026, 2, 1)
+ADA = Identity(IdentityType.EMAIL, "ada@example.org", level="L2")
+
+
+@dataclass
+class Store:
+    """A store with rows by table and day, whose people nobody knows; it notes what it was asked to spare."""
+
+    rows: dict[str, list[date]]
+    fails: Exception | None = None
+    stops_after: int | None = None
+    spared: Spared = field(default_factory=dict)
+    swept: list[Due] = field(default_factory=list)
+
+    dated = (
+        Dated(CALLS, "call_record", {"call_start": "start_time"}),
+        Dated(EVENTS, "analytics_event", {"event_time": "occurred_at"}),
+    )
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+        """How many rows are older."""
+        self.spared = spared
+        return [Counted(len(self._past(each)), len(self.rows[each.table])) for each in due]
+
+    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+        """Lets them go, ten at a time."""
+        del spared
+        if self.fails:
+            raise self.fails
+        gone = 0
+        for each in due:
+            self.swept.append(each)
+            while past := self._past(each)[:10]:
+                await go_on(each, 0)
+                for row in past:
+                    self.rows[each.table].remove(row)
+                gone += len(past)
+                await go_on(each, len(past))
+                if self.stops_after is not None and gone >= self.stops_after:
+                    raise asyncio.CancelledError
+        return [Swept(0, 0, 0) for _ in due]
+
+    def _past(self, due: Due) -> list[date]:
+        anonymised = due.then == "anonymise"
+        return [] if anonymised else [row for row in self.rows[due.table] if row < due.first_kept]
+
+
+@dataclass
+class Nights:
+    """Nights that come one after the other over one store."""
+
+    harness: Harness
+    clock: SetClock
+    store: Store
+    policy: Policy
+
+    async def come(self) -> dict[str, str]:
+        """The next one; the states of all ceilings after it, without the one that anonymises."""
+        self.clock.pass_by(days=1)
+        return await self.look()
+
+    async def look(self) -> dict[str, str]:
+        """What is left of this one."""
+        self.harness.unit_of_work.policy = self.policy
+        system = Downstream("cdr", frozenset(), adapter=self.store)
+        sweeper = Sweeper(self.harness.unit_of_work, [system], Heartbeats(), asyncio.Event(), SHARE)
+        await sweeper.look()
+        rows = await self.harness.pool.fetch("SELECT ceiling, state FROM downstreams.sweep WHERE action = 'delete'")
+        return {row[0]: row[1] for row in rows}
+
+    def let(self, ceiling: str, **say: Any) -> None:
+        """Lets the policy say something else of a ceiling from now on."""
+        changed = self.policy.ceilings[ceiling].model_validate({**self.policy.ceilings[ceiling].model_dump(), **say})
+        self.policy = self.policy.model_copy(update={"ceilings": {**self.policy.ceilings, ceiling: changed}})
+
+    async def confirm(self, *holders: str) -> None:
+        """These persons say that what is stopped may go."""
+        await self.harness.pool.execute(
+            "UPDATE downstreams.sweep SET confirmed_by = confirmed_by || $1 WHERE state = 'stopped'", list(holders)
+        )
+
+    async def recorded(self, ceiling: str) -> list[tuple[str, dict[str, Any]]]:
+        """What is on record about a ceiling, in order."""
+        rows = await self.harness.pool.fetch(
+            "SELECT action, detail FROM evidence.entry WHERE detail::json ->> 'ceiling' = $1 ORDER BY seq", ceiling
+        )
+        return [(row[0], orjson.loads(row[1])) for row in rows]
+
+    @property
+    def left(self) -> Mapping[str, int]:
+        """How many rows there are."""
+        return {table: len(rows) for table, rows in self.store.rows.items()}
+
+
+@pytest.fixture
+async def nights(open_harness: OpenHarness, clock: SetClock) -> Nights:
+    """A store with few old rows among many, of calls and of events."""
+    store = Store({table: [OLD] * 4 + [FRESH] * 400 for table in (CALLS, EVENTS)})
+    harness = await open_harness(ScriptedSystem("cdr"))
+    await harness.stand(cdr="on")
+    policy = harness.unit_of_work.policy
+    few = Nights(harness, clock, store, policy)
+    few.let("analytics_26m", period="P19M")
+    return few
+
+
+def missed(category: str) -> float | None:
+    """What the metric says of a category."""
+    return PEOPLE.get_sample_value("dsr_retention_misses", {"system": "cdr", "category": category})
+
+
+async def test_a_new_ceiling_is_counted_on_record_and_acts_from_the_next_night_on(nights: Nights) -> None:
+    assert await nights.look() == {"calls_19m": "dry_run", "analytics_26m": "dry_run"}
+    assert await nights.look() == {"calls_19m": "dry_run", "analytics_26m": "dry_run"}
+    assert nights.left == {CALLS: 404, EVENTS: 404}
+    [(action, detail)] = await nights.recorded("calls_19m")
+    assert (action, detail["due"], detail["of_rows"], detail["gone"]) == ("retention.dry_run", 4, 404, 0)
+    assert detail["policy"] == nights.policy.version
+    assert await nights.come() == {"calls_19m": "swept", "analytics_26m": "swept"}
+    assert nights.left == {CALLS: 400, EVENTS: 400}
+    (action, detail) = (await nights.recorded("calls_19m"))[-1]
+    assert (action, detail["due"], detail["gone"], detail["missed"]) == ("retention.swept", 4, 4, 0)
+
+
+async def test_the_metrics_tell_what_is_missed_what_is_not_done_and_what_is_gone(nights: Nights) -> None:
+    gone = {"system": "cdr", "action": "delete"}
+    before = REGISTRY.get_sample_value("dsr_retention_rows_total", gone) or 0
+    await nights.look()
+    nights.let("calls_19m", sign_off=None)
+    await nights.come()
+    calls = {"system": "cdr", "category": "call_record"}
+    assert PEOPLE.get_sample_value("dsr_retention_misses", calls) == 4
+    states = {
+        state: REGISTRY.get_sample_value("dsr_retention_tables", {"system": "cdr", "state": state})
+        for state in ("unsigned", "swept", "stopped")
+    }
+    assert states == {"unsigned": 1, "swept": 2, "stopped": 0}
+    assert REGISTRY.get_sample_value("dsr_retention_rows_total", gone) == before + 4
+
+
+async def test_a_period_mistyped_in_days_is_stopped_before_a_row_goes(nights: Nights) -> None:
+    await nights.look()
+    await nights.come()
+    nights.let("calls_19m", period="P18D")
+    assert (await nights.come())["calls_19m"] == "dry_run"
+    assert (await nights.recorded("calls_19m"))[-1][1]["due"] == 400
+    assert (await nights.come())["calls_19m"] == "stopped"
+    await nights.confirm("officer-1")
+    assert (await nights.look())["calls_19m"] == "stopped"
+    assert nights.left[CALLS] == 400
+    nights.let("calls_19m", period="P19M")
+    assert (await nights.come())["calls_19m"] == "swept"
+    assert nights.left[CALLS] == 400
+
+
+async def test_what_two_persons_have_confirmed_goes_at_once_and_no_row_more(nights: Nights) -> None:
+    nights.store.rows[CALLS] = [OLD] * 50 + [FRESH] * 50
+    await nights.look()
+    assert (await nights.come())["calls_19m"] == "stopped"
+    assert missed("call_record") == 50
+    await nights.confirm("officer-1", "officer-2")
+    nights.store.rows[CALLS].append(OLD)
+    assert (await nights.look())["calls_19m"] == "stopped", "nobody was shown that row"
+    await nights.confirm("officer-1", "officer-2")
+    assert (await nights.look())["calls_19m"] == "swept"
+    assert nights.left[CALLS] == 50
+    assert missed("call_record") == 0
+
+
+async def test_without_a_valid_sign_off_nothing_of_that_category_is_touched(nights: Nights) -> None:
+    await nights.look()
+    expired = {"by": "C. Ounsel (fictitious)", "on": date(2024, 1, 1), "expires": "P1Y", "fictitious": True}
+    nights.let("calls_19m", sign_off=expired)
+    assert await nights.come() == {"calls_19m": "unsigned", "analytics_26m": "swept"}
+    assert nights.left == {CALLS: 404, EVENTS: 400}
+    assert missed("call_record") == 4
+    nights.let("calls_19m", sign_off={**expired, "expires": "P9Y"})
+    assert (await nights.come())["calls_19m"] == "dry_run", "what was signed anew is new"
+    assert (await nights.come())["calls_19m"] == "swept"
+
+
+async def test_nothing_goes_from_a_system_that_is_not_on(nights: Nights) -> None:
+    await nights.look()
+    for state in ("observe", "quarantined", "retired"):
+        await nights.harness.stand(cdr=state)
+        await nights.come()
+    assert nights.left == {CALLS: 404, EVENTS: 404}
+
+
+async def test_what_a_system_refuses_is_on_record_and_its_rows_are_missed(nights: Nights) -> None:
+    await nights.look()
+    nights.store.fails = TableMissing("a declared table is not there")
+    assert (await nights.come())["calls_19m"] == "failed"
+    assert (await nights.recorded("calls_19m"))[-1][1]["reason"] == "table_missing"
+    assert missed("call_record") == 4
+    nights.store.fails = Unavailable("away")
+    await nights.come()
+    nights.store.fails = None
+    assert (await nights.look())["calls_19m"] == "swept"
+
+
+async def test_a_sweep_whose_process_ended_is_gone_on_with_and_counted_once(nights: Nights) -> None:
+    nights.store.rows[CALLS] = [OLD] * 20 + [FRESH] * 980
+    await nights.look()
+    nights.store.stops_after = 10
+    with pytest.raises(asyncio.CancelledError):
+        await nights.come()
+    nights.store.stops_after = None
+    assert (await nights.look())["calls_19m"] == "swept"
+    assert (await nights.recorded("calls_19m"))[-1][1]["gone"] == 20
+
+
+async def test_one_instance_sweeps_at_a_time(nights: Nights) -> None:
+    await nights.look()
+    async with nights.harness.pool.acquire() as connection:
+        assert await lease.take(connection, "retention", timedelta(minutes=5))
+    await nights.come()
+    assert nights.store.swept == []
+
+
+async def test_a_restriction_on_a_ground_of_the_policy_is_spared_until_it_is_lifted(nights: Nights) -> None:
+    """Not what was withdrawn or refused, and by nothing that somebody has only stated."""
+    grounds = (
+        "unlawful",
+        "needed_for_claims",
+        "accuracy_contested",
+        "objection_pending",
+        "unlawful",
+        "unlawful",
+        "unlawful",
+    )
+    people = [Identity(IdentityType.EMAIL, f"ada{n}@example.org", level="L2") for n, _ in enumerate(grounds)]
+    people[-1] = replace(people[-1], level="L0")
+    asked = [
+        a(RequestVerified, right=Right.RESTRICTION, subject=await nights.harness.subject(who), scope=ground, due_on=DUE)
+        for who, ground in zip(people, grounds, strict=True)
+    ]
+    async with nights.harness.unit_of_work.begin() as tx:
+        await sparing.begin(asked, tx)
+        await sparing.close([a(RequestClosed, each) for each in asked[:4]], tx)
+        await sparing.end([a(RequestWithdrawn, asked[4])], tx)
+        await sparing.close([a(RequestClosed, asked[5], outcome=Outcome.REFUSED)], tx)
+    await nights.look()
+    found = {identity for task in nights.store.spared["call_record"] for identity in task.identities}
+    assert found == {*people[:2]}
+    async with nights.harness.unit_of_work.begin() as tx:
+        await sparing.end([a(LiftDecided, asked[0])], tx)
+    await nights.come()
+    assert {identity for task in nights.store.spared["call_record"] for identity in task.identities} == {people[1]}
+
+
+async def place(harness: Harness, *categories: str, known: bool) -> UUID:
+    """A hold on Ada's data, and whether it is known whom it is about."""
+    hold = LegalHold(uuid7(), "LEG-1", "officer-1", "CLAIM", categories, harness.unit_of_work.clock.now(), DUE)
+    async with harness.unit_of_work.begin() as tx:
+        await holds.place(tx.connection, hold, HoldMarks.of(tx.vault.keyring, [ADA]))
+        if known:
+            row = tx.vault.new_subject(hold.hold_id, SubjectData((ADA,)), tx.now)
+            await tx.vault.insert_subjects(tx.connection, [row])
+    return hold.hold_id
+
+
+async def test_a_legal_hold_spares_the_categories_that_it_covers(nights: Nights) -> None:
+    await place(nights.harness, "calls", known=True)
+    await nights.look()
+    found = {category: [task.identities for task in tasks] for category, tasks in nights.store.spared.items()}
+    assert found == {"call_record": [(ADA,)], "analytics_event": []}
+
+
+async def test_a_hold_of_which_nobody_knows_whom_stops_what_it_covers(nights: Nights) -> None:
+    await nights.look()
+    await place(nights.harness, "calls", known=False)
+    assert await nights.come() == {"calls_19m": "failed", "analytics_26m": "swept"}
+    assert nights.left == {CALLS: 404, EVENTS: 400}
+    assert (await nights.recorded("calls_19m"))[-1][1]["reason"] == "hold_unreadable"

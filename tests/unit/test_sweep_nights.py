@@ -1,0 +1,128 @@
+"""What a night does about a ceiling follows from what the last one has left, and from nothing else."""
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
+
+from services.erasure.sweeping import nights
+from services.erasure.sweeping.nights import Known, State, Terms
+from services.erasure.sweeping.policy import SweepPolicy, sweep_policy
+from shared.domain.policy import parse_period, release
+from shared.downstreams.sweepable import Counted
+
+NIGHT = date(2026, 3, 2)
+TERMS = Terms("P18M", "UTC", "call_start/started")
+POLICY = SweepPolicy(begins_at_hour=1, share=0.05, few=100, spares=frozenset())
+SWEPT = Known(State.SWEPT, NIGHT - timedelta(days=1), TERMS, TERMS.first_kept(NIGHT), uuid7(), date(2026, 1, 1))
+STOPPED = replace(SWEPT, state=State.STOPPED, night=NIGHT, due=900)
+CONFIRMED = replace(STOPPED, confirmed_by=("officer-1", "officer-2"))
+
+
+@pytest.mark.parametrize(
+    ("period", "today", "first_kept"),
+    [
+        ("P18M", date(2026, 10, 1), date(2025, 4, 1)),  # R3 and R4 of the worked dates
+        ("P84M", date(2031, 3, 1), date(2024, 3, 1)),  # R1: a relationship that ended on a leap day
+        ("P3Y", date(2029, 6, 16), date(2026, 6, 16)),  # R6
+        ("P14M", date(2027, 4, 1), date(2026, 2, 1)),  # R8: an event of 31 January
+        ("P26M", date(2028, 4, 1), date(2026, 2, 1)),
+        ("P1M", date(2026, 3, 1), date(2026, 2, 1)),  # three days of January end on one of February
+    ],
+)
+def test_the_first_day_that_is_kept_is_that_of_the_worked_dates(period: str, today: date, first_kept: date) -> None:
+    assert Terms(period, "UTC", "a/b").first_kept(today) == first_kept
+
+
+@given(
+    st.dates(date(2020, 1, 1), date(2040, 1, 1)),
+    st.integers(0, 90).map(lambda n: f"P{n}M") | st.integers(1, 999).map(lambda n: f"P{n}D"),
+)
+def test_what_is_past_is_exactly_what_is_purged_by_then(today: date, period: str) -> None:
+    if period == "P0M":
+        period = "P1D"
+    first, parsed = Terms(period, "UTC", "a/b").first_kept(today), parse_period(period)
+    assert (
+        release(parsed, first - timedelta(days=1), "UTC").purge_from <= today < release(parsed, first, "UTC").purge_from
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "terms", "dry"),
+    [
+        (None, TERMS, True),
+        (SWEPT, TERMS, False),
+        (SWEPT, replace(TERMS, period="P19M"), False),
+        (SWEPT, replace(TERMS, period="P17M"), True),
+        (SWEPT, replace(TERMS, period="P18D"), True),
+        (SWEPT, replace(TERMS, anchor="call_start/ended"), True),
+        (replace(SWEPT, state=State.UNSIGNED, counted_on=None), TERMS, True),
+    ],
+    ids=["new", "as before", "lengthened", "shortened", "mistyped", "another column", "nobody had signed it"],
+)
+def test_what_may_remove_what_it_did_not_remove_before_only_counts(
+    known: Known | None,
+    terms: Terms,
+    dry: bool,  # noqa: FBT001
+) -> None:
+    assert nights.runs_dry(known, terms, NIGHT) is dry
+
+
+@pytest.mark.parametrize(
+    ("due", "rows", "too_much"),
+    [(100, 100, False), (101, 2_020, False), (102, 2_020, True), (5_000, 100_000, False), (5_001, 100_000, True)],
+)
+def test_more_than_the_policys_share_of_a_table_is_too_much_and_a_few_rows_never(
+    due: int,
+    rows: int,
+    too_much: bool,  # noqa: FBT001
+) -> None:
+    assert nights.is_stopped(SWEPT, TERMS, Counted(due, rows), POLICY) is too_much
+
+
+def test_two_persons_confirm_what_they_were_shown_and_no_row_more() -> None:
+    assert nights.is_stopped(STOPPED, TERMS, Counted(900, 1_000), POLICY)
+    assert nights.is_stopped(replace(STOPPED, confirmed_by=("officer-1",)), TERMS, Counted(900, 1_000), POLICY)
+    assert not nights.is_stopped(CONFIRMED, TERMS, Counted(900, 1_000), POLICY)
+    assert nights.is_stopped(CONFIRMED, TERMS, Counted(901, 1_000), POLICY)
+    assert nights.is_stopped(CONFIRMED, replace(TERMS, period="P17M"), Counted(900, 1_000), POLICY)
+
+
+def test_what_was_confirmed_goes_up_to_the_day_of_which_was_asked() -> None:
+    later = NIGHT + timedelta(days=5)
+    assert nights.goes_up_to(CONFIRMED, TERMS, later) == CONFIRMED.first_kept
+    assert nights.goes_up_to(STOPPED, TERMS, later) == TERMS.first_kept(later)
+
+
+@pytest.mark.parametrize(
+    ("known", "over"),
+    [
+        (None, False),
+        (SWEPT, False),
+        (replace(SWEPT, night=NIGHT), True),
+        (STOPPED, True),
+        (CONFIRMED, False),
+        (replace(SWEPT, state=State.SWEEPING, night=NIGHT), False),
+        (replace(SWEPT, state=State.DRY_RUN, night=NIGHT), True),
+    ],
+    ids=["new", "the night before", "done", "waits for two", "confirmed", "cut short", "counted"],
+)
+def test_a_night_does_everything_once(known: Known | None, over: bool) -> None:  # noqa: FBT001
+    assert nights.is_over(known, NIGHT) is over
+
+
+@pytest.mark.parametrize(
+    ("local", "night"),
+    [("2026-03-02 00:59", "2026-03-01"), ("2026-03-02 01:00", "2026-03-02"), ("2026-03-02 23:00", "2026-03-02")],
+)
+def test_a_night_begins_at_the_policys_hour(local: str, night: str) -> None:
+    at = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo("America/Denver"))
+    assert POLICY.night(at).date().isoformat() == night
+
+
+def test_the_shipped_policy_spares_whom_the_article_names() -> None:
+    assert sweep_policy().spares == {"unlawful", "needed_for_claims"}
