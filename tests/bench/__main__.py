@@ -32,6 +32,7 @@ from tests.bench import (
     joined_rows,
     memory_backlog,
     one_subject,
+    retention_sweep,
 )
 from tests.bench.figures import Row, report, show
 from tests.bench.ground import Ground, Void
@@ -55,6 +56,7 @@ FIGURES: dict[str, Measure] = {
     "hostile_input_others_p99_ms": hostile_input.measure,
     "deadline_sweep_1m_open": deadline_sweep.measure,
     "deadline_events_per_s": deadline_sweep.measure,
+    "retention_sweep": retention_sweep.measure,
     "memory_100k_backlog_vs_1k": memory_backlog.measure,
     "export_1m_rows": export_1m_rows.measure,
 }

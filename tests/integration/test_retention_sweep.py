@@ -299,7 +299,7 @@ async def place(harness: Harness, *categories: str, known: bool) -> UUID:
 
 
 async def test_a_legal_hold_spares_the_categories_that_it_covers(nights: Nights) -> None:
-    await place(nights.harness, "calls", known=True)
+    await place(nights.harness, "call_record", known=True)
     await nights.look()
     found = {category: [task.identities for task in tasks] for category, tasks in nights.store.spared.items()}
     assert found == {"call_record": [(ADA,)], "analytics_event": []}
@@ -307,7 +307,7 @@ async def test_a_legal_hold_spares_the_categories_that_it_covers(nights: Nights)
 
 async def test_a_hold_of_which_nobody_knows_whom_stops_what_it_covers(nights: Nights) -> None:
     await nights.look()
-    await place(nights.harness, "calls", known=False)
+    await place(nights.harness, "call_record", known=False)
     assert await nights.come() == {"calls_19m": "failed", "analytics_26m": "swept"}
     assert nights.left == {CALLS: 404, EVENTS: 400}
     assert (await nights.recorded("calls_19m"))[-1][1]["reason"] == "hold_unreadable"

@@ -71,7 +71,7 @@ class Night:
             SweepStopped: this process is not to go on.
         """
         async with self._unit_of_work.pool.acquire() as connection:
-            spared = await Spared.of(connection, self._unit_of_work.vault)
+            spared = await Spared.of(connection, self._unit_of_work.vault, self._unit_of_work.policy)
         self._spared, unreadable = spared.of_categories({matter.category for matter in matters})
         signed = [matter for matter in matters if matter.ceiling.signed(self._night)]
         readable = [matter for matter in signed if matter.category not in unreadable]

@@ -1,7 +1,7 @@
 """Whose data the nightly sweep spares: restrictions on some grounds, and legal holds."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -15,7 +15,8 @@ from shared.domain.holds import Hold
 from shared.domain.identities import Identity, marked
 from shared.domain.levels import Level
 from shared.domain.operations import Operation
-from shared.domain.proofs import proof_policy, proved
+from shared.domain.policy import Policy
+from shared.domain.proofs import proved
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Task
 from shared.messaging.unit_of_work import UnitOfWork
@@ -61,13 +62,18 @@ async def close(closed: Sequence[RequestClosed], tx: UnitOfWork) -> None:
 class Spared:
     """Everybody whose data stay this night, as tasks that find their rows."""
 
-    def __init__(self, restricted: Sequence[Task], held: Sequence[tuple[Hold, Task | None]]) -> None:
+    def __init__(
+        self,
+        restricted: Sequence[Task],
+        held: Sequence[tuple[Hold, Task | None]],
+        category_of: Callable[[str], str | None],
+    ) -> None:
         self._restricted = restricted
         self._held = held
-        self._counts_as = proof_policy().counts_as
+        self._category_of = category_of
 
     @classmethod
-    async def of(cls, connection: Connection, vault: Vault) -> "Spared":
+    async def of(cls, connection: Connection, vault: Vault, policy: Policy) -> "Spared":
         """Those of now."""
         rows = await connection.fetch("SELECT request_id, subject_ref FROM spared")
         in_force = await holds.in_force(connection)
@@ -83,7 +89,7 @@ class Spared:
             covers = Hold((hold.hold_id,), frozenset(hold.categories), everything=not hold.categories)
             of = known.get(hold.hold_id)
             held.append((covers, _task(hold.hold_id, hold.hold_id, map(_of_all_time, of.identities)) if of else None))
-        return cls(restricted, held)
+        return cls(restricted, held, policy.category_of)
 
     def of_categories(self, categories: Collection[str]) -> tuple[Mapping[str, Sequence[Task]], frozenset[str]]:
         """For each category whose rows stay, and the categories that a hold covers of which nobody knows whom."""
@@ -92,7 +98,7 @@ class Spared:
         for category in categories:
             found[category] += self._restricted
         for hold, task in self._held:
-            for category in hold.covers(categories, self._counts_as):
+            for category in hold.covers(categories, self._category_of):
                 if task is None:
                     unreadable.add(category)
                 else:

@@ -1,0 +1,90 @@
+"""The nightly sweep of a table, counting before and after, beside one statement that deletes the same rows."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import asyncpg
+
+from deploy.local import postgres_databases as databases
+from shared.downstreams.sql import SqlAdapter, SqlSettings
+from shared.downstreams.sweepable import Counted, Due, Swept
+from tests.bench.figures import Row, row
+from tests.bench.ground import Ground, must
+from tests.fixtures.stores import Stores
+
+ROWS, OLD = 400_000, 100_000
+FIRST_KEPT = date(2026, 1, 1)
+_PLAIN = "DELETE FROM call WHERE started_at < $1"
+_DSN = "BENCH_CALLS_DSN"
+_DUE = Due("call", "call_start", "delete", FIRST_KEPT, ZoneInfo("UTC"))
+_FILL = f"""
+INSERT INTO call (caller, callee, started_at, seconds)
+SELECT '+4930' || (23000000 + n % 1000), '+4989' || (40000000 + n % 90000),
+       timestamptz '2026-01-01 00:00+00' + (n - {OLD}) * interval '20 seconds', n % 600
+FROM generate_series(0, {ROWS - 1}) n
+"""
+
+
+async def measure(ground: Ground) -> list[Row]:
+    """The sweep and the plain statement in turn on fresh copies, each by a connection that is there already."""
+    async with ground.seeded(1, calls_each=0) as seeded:
+        for statement in (_FILL, "CREATE INDEX ON call (started_at)", "VACUUM ANALYZE"):
+            await databases.fetch(seeded.dsns["calls"], statement)
+
+        @asynccontextmanager
+        async def fresh() -> AsyncIterator[Stores]:
+            async with ground.copied(seeded) as copied:
+                yield copied
+                must("rows left", await copied.count("calls"), ROWS - OLD)
+
+        async def ours() -> float:
+            async with fresh() as copied:
+                return OLD / await _swept(copied)
+
+        async def plain() -> float:
+            async with fresh() as copied:
+                connection = await asyncpg.connect(copied.dsns["calls"])
+                started = time.monotonic()
+                await connection.execute(_PLAIN, datetime(2026, 1, 1, tzinfo=UTC))
+                seconds = time.monotonic() - started
+                await connection.close()
+                return OLD / seconds
+
+        twice = replace(ground, repeats=2 * ground.repeats)  # it is soon measured
+        figures = await twice.interleaved({"ours": ours, "plain SQL": plain}, "rows/s")
+    what = f"{_PLAIN} on an identical copy, committed"
+    return [row("retention_sweep", figures["ours"], figures["plain SQL"], "rows/s", what, rows=OLD, table_rows=ROWS)]
+
+
+async def _swept(copied: Stores) -> float:
+    """Seconds of a night: what is due is counted, goes, and is counted again."""
+    declared = copied.downstreams.with_name("calls.toml")
+    dated = declared.with_name("dated_calls.toml")
+    key = 'category = "call"'
+    dated.write_text(
+        declared.read_text().replace(key, f'{key}\nanchors = {{ call_start = {{ column = "started_at" }} }}')
+    )
+    settings = SqlSettings(dsn_env=_DSN, dataset=str(dated))
+    adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]})
+
+    async def go_on(_due: Due, _gone: int) -> None:
+        return None
+
+    try:
+        await adapter.count(
+            [replace(_DUE, first_kept=date(2000, 1, 1))], {}
+        )  # the connection, and the look at the tables
+        started = time.monotonic()
+        counted = await adapter.count([_DUE], {})
+        done = await adapter.sweep([_DUE], {}, go_on)
+        missed = await adapter.count([_DUE], {})
+        seconds = time.monotonic() - started
+    finally:
+        await adapter.close()
+    told = [each for each in (*counted, *missed) if isinstance(each, Counted)]
+    must("counts", (*[each.due for each in told], list(done)), (OLD, 0, [Swept(OLD, 0, 0)]))
+    return seconds
