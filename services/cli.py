@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "consumers": "shared.messaging.commands:consumers",
     "dead-letters": "shared.messaging.commands:dead_letters",
     "retention": "services.erasure.commands:retention",
+    "letters": "services.intake.commands:letters",
     "redate": "services.intake.commands:redate",
     "policy": "shared.runtime.policy_commands:policy",
     "time-limit": "services.deadline.time_limit:main",

@@ -7,7 +7,6 @@ from services.intake.api import app
 from services.intake.events import listener
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
-from services.intake.reasons import read_reasons
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from shared.app.service import Service
@@ -18,7 +17,7 @@ service = Service("intake")
 
 def configure() -> None:
     """Reads letters, reasons and emitters, and says what is heard and done; raises ``Misconfigured``."""
-    Handlers(Letters(), PolicySettings().read_time_limits(), read_reasons()).subscribe(service)
+    Handlers(Letters(), PolicySettings().read_time_limits()).subscribe(service)
     settings = IntakeSettings()
     submissions = cache(partial(Submissions.of, settings=settings))
     service.serves(partial(app.build, settings=settings, submissions_of=submissions))

@@ -1,278 +1,215 @@
-"""What the subject is told, in plain words; pure."""
+"""What the subject is told, sentence by sentence; pure. The words are the catalogue's (``answer.…``)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 
 from services.intake import deferrals, instructed
 from services.intake.as_told import as_told
-from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
 from services.intake.summed import summed
-from services.intake.told_of_forwarding import NOT_OURS, of_the_other_part
-from services.intake.told_of_kept import because, of_kept_for_the_rest
+from services.intake.told_of_forwarding import of_the_other_part
+from services.intake.told_of_kept import of_kept, of_kept_for_the_rest
 from services.intake.told_of_package import instead_of_ready, of_package
-from services.intake.told_of_restriction import RESTRICTED, but_not, of_restriction, restricted
+from services.intake.told_of_restriction import but_not, of_restriction, restricted
 from services.intake.told_of_search import not_searched
 from services.intake.told_of_work import erased_meanwhile, had_been_done
 from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Sentence, Term, Told, listed, say
 
-_DONE = {
-    Right.ACCESS: "A copy of your personal data is ready for you to download.",
-    Right.RECTIFICATION: "Your data was corrected in every system that holds it.",
-    Right.ERASURE: "Your personal data was erased, and we have checked that nothing is left in the systems listed.",
-    Right.RESTRICTION: RESTRICTED,
-    Right.PORTABILITY: "Your data is ready for you to download in a form that other providers can read.",
-    Right.OBJECTION: "You will get no more marketing from us.",
-    Right.CONSENT_WITHDRAWAL: (
-        "We no longer use your data for what you had consented to, and what we held for that alone is erased. What was"
-        " done before you withdrew your consent stays lawful."
-    ),
-}
 OUR_LIST = "marketing_objections"
 """The system that our own list of objections to marketing is called in the reports."""
-_LISTED = (
-    "The addresses and numbers that we know of you are on our list of those who get none, which also stops what is"
-    " brought in later."
-)
-_NOTHING_MORE = "We say nothing of what else we know or hold: for that you would have to show who you are."
-_ANONYMOUS = (
-    "The address or number that you gave us is on our list of those who get no marketing from us. " + _NOTHING_MORE
-)
+_DONE = {
+    Right.ACCESS: "answer.copy_ready",
+    Right.RECTIFICATION: "answer.corrected",
+    Right.ERASURE: "answer.erased",
+    Right.PORTABILITY: "answer.portable_ready",
+    Right.OBJECTION: "answer.no_more_marketing",
+    Right.CONSENT_WITHDRAWAL: "answer.consent_ended",
+}
 _WAITING = {
-    State.RECEIVED: "We have your request.",
-    State.AWAITING_IDENTITY: "We have your request and need to be sure that it comes from you.",
-    State.AWAITING_CLARIFICATION: "We have your request and have a question about it.",
-    State.IN_PROGRESS: "We are working on your request.",
-    State.AWAITING_DECISION: "A part of your request needs a closer look by our privacy team.",
-}
-
-_TO_BE_WEIGHED = "Your data is restricted, and used for nothing else, until two of us have weighed your objection."
-_UPHELD = (
-    "We follow your objection{restricted}. {but}You can also have your data erased (Art. 17(1)(c) GDPR): ask us for"
-    " that."
-)
-_STAYS = ": your data stays restricted, and is used for nothing else"
-_OVERRIDDEN = "We have weighed your objection and do not follow it; our letter says why. {done}"
-_POSTPONED = (
-    "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
-    " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us so in the same way in"
-    " which you made your request, with its reference: then we erase at once, and there may be nothing left to copy."
-)
-_REST_POSTPONED = (
-    "A part of your data is erased. Since you have also asked us for a copy of your data, we answer that first, and"
-    " erase the rest as soon as you have our answer. If you do not want to wait for it, tell us."
-)
-_ERASED_FIRST = (
-    "We had begun to erase your data, as you have asked us. That comes to an end first: what is erased by then can no"
-    " longer be copied, corrected or restricted, and our answer says so."
-)
-_OPPOSED = (
-    "You have also asked us to restrict your data, that is to keep it. We erase no more until you have told us which of"
-    " the two you want: withdraw that request, and we lift the restriction and erase, or withdraw this one."
-)
-_ENDED = {
-    Outcome.WITHDRAWN: "You withdrew your request; nothing more of what you asked for will be done. {done}",
-    Outcome.REFUSED: "We do not do what you asked for. {done} Our letter says why, and where you can complain.",
-    Outcome.DUPLICATE: "You have asked us for the same before. Our answer to your first request answers this one too.",
-    Outcome.FORWARDED: f"{NOT_OURS} We have passed your request on to them, and they will answer you.",
+    State.RECEIVED: "answer.received",
+    State.AWAITING_IDENTITY: "answer.awaiting_identity",
+    State.AWAITING_CLARIFICATION: "answer.awaiting_clarification",
+    State.IN_PROGRESS: "answer.in_progress",
+    State.AWAITING_DECISION: "answer.awaiting_decision",
 }
 
 
-_LATE = ", and we are late: we do it now, without further delay"
-
-
-def standing(request: StoredRequest, today: date) -> str:
+def standing(request: StoredRequest, today: date) -> Told:
     """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
     told = as_told(request)
-    own = answer(told) if told.outcome else _waiting(told, today)
-    return " ".join((own, *of_the_other_part(told, today)))
+    own = answer(told) if told.outcome else tuple(_waiting(told, today))
+    return (*own, *of_the_other_part(told, today))
 
 
-def answer(request: StoredRequest) -> str:
+def answer(request: StoredRequest) -> Told:
     """How the request ended, with what could not be done if there is anything; of our own part, if there is another."""
     request = as_told(request)
     request = replace(request, tasks=request.tasks and summed(request.tasks))
     if request.tenant and (told := instructed.told(request)):
-        return " ".join((told, *_beyond(request)))
-    return _to_subject(request)
+        return (*told, *_beyond(request))
+    return tuple(_to_subject(request))
 
 
-def _to_subject(request: StoredRequest) -> str:
+def _to_subject(request: StoredRequest) -> Iterator[Sentence]:
     match request.outcome:
-        case Outcome.DUPLICATE | Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
-            overridden = request.is_weighed and request.outcome is Outcome.REFUSED
-            ended = _OVERRIDDEN if overridden else _ENDED[request.outcome]
-            return ended.format(done=had_been_done(request)).strip()
+        case Outcome.DUPLICATE:
+            yield say("answer.duplicate")
+        case Outcome.FORWARDED:
+            yield say("answer.not_ours")
+            yield say("answer.passed_on")
+        case Outcome.WITHDRAWN:
+            yield say("answer.withdrawn")
+            yield from had_been_done(request)
+        case Outcome.REFUSED if request.is_weighed:
+            yield say("answer.overridden")
+            yield from had_been_done(request)
+        case Outcome.REFUSED:
+            yield say("answer.refused")
+            yield from had_been_done(request)
+            yield say("answer.refused_why")
         case _:
-            still_open = "Our question to you is still open: answer it at any time, and we go on."
-            asked = (still_open,) if request.resumable else ()
-            told = _answered(request), of_restriction(request), *_beyond(request)
-            return " ".join(filter(None, (*told, *asked)))
+            yield from _answered(request)
+            yield from of_restriction(request)
+            yield from _beyond(request)
+            if request.resumable:
+                yield say("answer.question_still_open")
 
 
-def _answered(request: StoredRequest) -> str:
+def _answered(request: StoredRequest) -> Iterator[Sentence]:
     """What was done or found, as the reports say it, whenever and in whichever way it was answered."""
     if request.resumable:
-        return _done_without_reply(request)
+        yield from _done_without_reply(request)
+        return
     match request.outcome:
         case Outcome.FULFILLED:
-            return _done(request)
+            yield from _done(request)
         case Outcome.NO_DATA:
-            return _nothing(request)
+            yield _nothing(request)
         case Outcome.PARTIALLY_FULFILLED:
-            done_since = request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT)
-            late = f"{_done(request)} A part of it was done after your request had been closed."
-            return late if done_since else " ".join(_in_part("Your request was fulfilled in part", request))
+            if request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT):
+                yield from _done(request)
+                yield say("answer.done_since")
+            else:
+                yield from _in_part("answer.in_part", request)
         case _:
-            return f"Your request was closed: {str(request.outcome).replace('_', ' ')}."
+            yield say("answer.closed", outcome=Term("outcome", str(request.outcome)))
 
 
-def _done_without_reply(request: StoredRequest) -> str:
-    if request.outcome is Outcome.UNIDENTIFIED and not request.unsearched:
-        return "We could not make sure that your request comes from you, and have done nothing."
-    if request.outcome is Outcome.UNIDENTIFIED:
-        nothing = _nothing(request) if any(t.outcome == TaskOutcome.NO_MATCH for t in request.tasks or ()) else ""
-        return " ".join(filter(None, (nothing, *not_searched(request))))
-    return " ".join(_in_part("We have done what was clear in your request", request))
+def _done_without_reply(request: StoredRequest) -> Iterator[Sentence]:
+    if request.outcome is not Outcome.UNIDENTIFIED:
+        yield from _in_part("answer.clear_part", request)
+    elif not request.unsearched:
+        yield say("answer.unidentified")
+    else:
+        if any(t.outcome == TaskOutcome.NO_MATCH for t in request.tasks or ()):
+            yield _nothing(request)
+        yield from not_searched(request)
 
 
-def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
+def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
     tasks = [task for task in request.tasks or () if task.operation != Operation.LIFT]
-    kept = {task.system: text for task in tasks if (text := _of_kept(task))}
-    other = sorted({task.system for task in tasks if _is_open(task)} - set(kept))
+    kept = {task.system: told for task in tasks if (told := tuple(of_kept(task)))}
+    other = {task.system for task in tasks if _is_open(task)} - set(kept)
     if other and not (request.package_id or any(task.changed or task.uncounted for task in tasks)):
-        yield f"Nothing of what you asked for could be done in: {', '.join(other)}."
+        yield say("answer.nothing_done", systems=listed(other))
     else:
-        yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
-    yield from (text for _, text in sorted(kept.items()))
+        yield say(f"{done}_but_not", systems=listed(other)) if other else say(done)
+    yield from (each for _, told in sorted(kept.items()) for each in told)
     if request.outstanding:
-        owed = ", ".join(request.outstanding)
-        yield f"We still owe you what is missing in: {owed}. You will hear from us when it is done."
+        yield say("answer.still_owed", systems=listed(request.outstanding))
     yield from not_searched(request)
     yield from of_kept_for_the_rest(request)
-    if copy := of_package(request):
-        yield copy
+    yield from of_package(request)
 
 
-def _by_hand(request: StoredRequest) -> Iterator[str]:
-    """What a person copied: it is in no package."""
-    copied = {task.system for task in request.tasks or () if task.by_hand and task.outcome == TaskOutcome.EXPORTED}
-    if copied:
-        held = "holds" if len(copied) == 1 else "hold"
-        yield f"What {_listed(copied)} {held} was copied by hand, and you get it separately."
-
-
-def _beyond(request: StoredRequest) -> Iterator[str]:
+def _beyond(request: StoredRequest) -> Iterator[Sentence]:
     """What is told with every answer: what is in no package, what may be theirs, what their own dates leave out."""
-    yield from _by_hand(request)
+    tasks = request.tasks or ()
+    if copied := {task.system for task in tasks if task.by_hand and task.outcome == TaskOutcome.EXPORTED}:
+        yield say("answer.copied_by_hand", systems=listed(copied), count=len(copied))
     yield from erased_meanwhile(request)
-    yield from _of_whom_nobody_knows(request)
-    yield from _by_others(request)
-    if narrowed := {task.system for task in request.tasks or () if task.narrowed and not task.not_searched}:
-        yield (
-            "You have said from when to when a number was yours. We know it as yours for longer: what lies outside"
-            f" your dates is no part of this answer, in {_listed(narrowed)}."
-            " If you mean that too, ask us without those dates."
-        )
+    for system, rows in sorted({(t.system, t.unattributed) for t in tasks if t.unattributed}):
+        yield say("answer.unattributed", system=system, count=rows)
+    for system, count in sorted({(t.system, t.written_by_others) for t in tasks if t.written_by_others}):
+        yield say("answer.written_by_others", system=system, count=count)
+    if narrowed := {task.system for task in tasks if task.narrowed and not task.not_searched}:
+        yield say("answer.narrowed", systems=listed(narrowed))
 
 
-def _of_whom_nobody_knows(request: StoredRequest) -> Iterator[str]:
-    """Rows with a number that cannot be told to be anybody's, nor not to be the subject's."""
-    for system, rows in sorted({(t.system, t.unattributed) for t in request.tasks or () if t.unattributed}):
-        yield f"In {system} are {rows:,} records with numbers of which we cannot tell whose they are, yours perhaps."
-
-
-def _by_others(request: StoredRequest) -> Iterator[str]:
-    """What third persons wrote beside what is the subject's: it is theirs."""
-    for system, count in sorted({(t.system, t.written_by_others) for t in request.tasks or () if t.written_by_others}):
-        are = "is 1 message or file" if count == 1 else f"are {count:,} messages or files"
-        yield f"In {system}, beside yours, {are} of other people; they are left to them, also where they speak of you."
-
-
-def _done(request: StoredRequest) -> str:
+def _done(request: StoredRequest) -> Iterator[Sentence]:
     if request.is_weighed:
-        ended = request.lift_told_at or request.lifted_at
-        upheld = _UPHELD.format(restricted="" if ended else _STAYS, but="" if ended else but_not(request))
-        return upheld if request.outcome is Outcome.FULFILLED else restricted(request)
-    if instead := instead_of_ready(request):
-        return instead
-    if request.right is Right.RESTRICTION:
-        return restricted(request)
-    if request.right in {Right.OBJECTION, Right.CONSENT_WITHDRAWAL}:
-        return _stopped(request)
-    beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
-    if request.right is Right.ERASURE and beyond:
-        return "Your personal data was erased wherever it can be told that it is yours."
-    return _DONE[request.right]
+        yield from _upheld(request) if request.outcome is Outcome.FULFILLED else restricted(request)
+    elif instead := instead_of_ready(request):
+        yield instead
+    elif request.right is Right.RESTRICTION:
+        yield from restricted(request)
+    elif request.right in {Right.OBJECTION, Right.CONSENT_WITHDRAWAL}:
+        yield from _stopped(request)
+    else:
+        beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
+        erased = "answer.erased_where_theirs" if beyond else "answer.erased"
+        yield say(erased if request.right is Right.ERASURE else _DONE[request.right])
 
 
-def _stopped(request: StoredRequest) -> str:
+def _stopped(request: StoredRequest) -> Iterator[Sentence]:
     """What an objection to marketing, or a withdrawal of consent, has stopped."""
-    done = _DONE[request.right]
     if request.anonymous:
-        return _ANONYMOUS if request.right is Right.OBJECTION else f"{done} {_NOTHING_MORE}"
-    listed = any(task.system == OUR_LIST for task in request.tasks or ())
-    return f"{done} {_LISTED}" if listed else done
+        objection = request.right is Right.OBJECTION
+        yield say("answer.listed_anonymously" if objection else "answer.consent_ended")
+        yield say("answer.nothing_more")
+        return
+    yield say(_DONE[request.right])
+    if any(task.system == OUR_LIST for task in request.tasks or ()):
+        yield say("answer.listed")
 
 
-def _nothing(request: StoredRequest) -> str:
+def _upheld(request: StoredRequest) -> Iterator[Sentence]:
+    if request.lift_told_at or request.lifted_at:
+        yield say("answer.upheld")
+    else:
+        yield say("answer.upheld_and_restricted")
+        yield from but_not(request)
+    yield say("answer.erasure_offered")
+
+
+def _nothing(request: StoredRequest) -> Sentence:
     """That nothing was found, and where: only what was searched is named."""
     tasks = [task for task in request.tasks or () if task.operation not in PREPARING]
-    searched = {task.system for task in tasks if task.outcome == TaskOutcome.NO_MATCH}
-    if not searched and any(task.outcome == TaskOutcome.NOT_HELD for task in tasks):
-        return "None of our systems holds what you asked us to change."
-    if not searched:
-        return "We hold no data about you under the identities that you gave."
-    return f"We searched {_listed(searched)}, and hold no data about you there under the identities that you gave."
-
-
-def _listed(names: Iterable[str]) -> str:
-    *first, last = sorted(names)
-    return f"{', '.join(first)} and {last}" if first else last
+    if searched := {task.system for task in tasks if task.outcome == TaskOutcome.NO_MATCH}:
+        return say("answer.nothing_in", systems=listed(searched))
+    not_held = any(task.outcome == TaskOutcome.NOT_HELD for task in tasks)
+    return say("answer.nothing_to_change" if not_held else "answer.nothing")
 
 
 def _is_open(task: TaskReport) -> bool:
     return bool(task.ground) or deferrals.is_undone(task)
 
 
-def _of_kept(task: TaskReport) -> str | None:
-    """What a subject is told of one system that keeps data, kept it until it was erased, or is gone; else None."""
-    ground = (task.ground or "").replace("_", " ")
-    until = f" until {letter_date(task.until)}" if task.until else ""
-    match task.outcome:
-        case TaskOutcome.RETAINED:
-            then = "after that day" if until else "as soon as that no longer applies"
-            return f"Kept in {task.system}{until} {because(task)}; it is to be erased {then}."
-        case TaskOutcome.NO_LONGER_HELD if deferrals.is_out_of_reach(task):
-            return f"We could not look in {task.system}, which is no longer in use: {ground}. Our letter says more."
-        case TaskOutcome.ERASED | TaskOutcome.NO_MATCH if until:
-            return f"What {task.system} had to keep{until} {because(task)}, has been erased."
-        case TaskOutcome.ERASED if ground:
-            return f"What {task.system} had to keep {because(task)}, has been erased."
-        case _:
-            return None
-
-
-def _waiting(request: StoredRequest, today: date) -> str:
-    late = request.due_on < today
-    by = f"by {letter_date(request.due_on)}"
+def _waiting(request: StoredRequest, today: date) -> Iterator[Sentence]:
+    late = "_late" if request.due_on < today else ""
     if request.role == "processor":
-        return f"{NOT_OURS} We {'were to' if late else 'will'} pass your request on to them {by}{_LATE * late}."
-    told = f"You {'were to' if late else 'will'} hear from us {by}{_LATE * late}."
+        yield say("answer.not_ours")
+        yield say(f"answer.pass_on_by{late}", day=request.due_on)
+        return
     if request.postponed:
-        return f"{_postponed(request)} {told}"
-    if request.is_weighed and request.state is State.AWAITING_DECISION:
-        return " ".join(filter(None, (_TO_BE_WEIGHED, but_not(request).strip(), told)))
-    return " ".join(filter(None, (_WAITING[request.state], of_restriction(request), told)))
+        yield _postponed(request)
+    elif request.is_weighed and request.state is State.AWAITING_DECISION:
+        yield say("answer.to_be_weighed")
+        yield from but_not(request)
+    else:
+        yield say(_WAITING[request.state])
+        yield from of_restriction(request)
+    yield say(f"answer.hear_by{late}", day=request.due_on)
 
 
-def _postponed(request: StoredRequest) -> str:
+def _postponed(request: StoredRequest) -> Sentence:
     if request.right is not Right.ERASURE:
-        return _ERASED_FIRST
+        return say("answer.erased_first")
     if request.opposed:
-        return _OPPOSED
-    return _REST_POSTPONED if deferrals.changed(request.tasks) else _POSTPONED
+        return say("answer.opposed")
+    return say("answer.rest_postponed" if deferrals.changed(request.tasks) else "answer.postponed")

@@ -8,7 +8,6 @@ from services.intake import auth, correspondence
 from services.intake.auth import Caller
 from services.intake.by_weighing import Finding
 from services.intake.errors import NotReady
-from services.intake.letters import Letters
 from services.intake.request import Request, Transition
 from shared.domain.errors import IllegalTransition
 from shared.domain.text import Text
@@ -45,7 +44,7 @@ async def propose(tx: UnitOfWork, request: Request, caller: Caller, said: Balanc
     return request.noted("objection.finding_proposed", finding=said.finding)
 
 
-async def approve(tx: UnitOfWork, request: Request, caller: Caller, letters: Letters) -> Transition:
+async def approve(tx: UnitOfWork, request: Request, caller: Caller) -> Transition:
     """Takes the word of a second person: what the first has proposed is found.
 
     Raises:
@@ -62,8 +61,7 @@ async def approve(tx: UnitOfWork, request: Request, caller: Caller, letters: Let
     if caller.holder == (await auth.holder_of(tx.connection, proposed_by) or proposed_by):
         raise IllegalTransition("you have proposed this: it takes two persons, so somebody else must approve it")
     explanation = (await tx.vault.open_one(tx.connection, place) or b"").decode()
-    words = "" if finding == "upheld" else f"{letters.finding(finding)}\n\n{explanation}"
-    return request.weigh(finding, words, proposed_by, tx.now)
+    return request.weigh(finding, explanation, proposed_by, tx.now)
 
 
 def _must_be_weighed(request: Request) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake.letters import LetterOf
+from services.intake.letter_kinds import LetterOf
 from services.intake.lifecycle import State
 from services.intake.transition import MovingRequest, Transition, closed, lifted, retried, verified
 from shared.domain import events

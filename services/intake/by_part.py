@@ -6,7 +6,7 @@ from typing import Self
 
 from services.intake import deferrals
 from services.intake.closing import later_letter
-from services.intake.letters import LetterOf
+from services.intake.letter_kinds import LetterField, LetterOf
 from services.intake.lifecycle import State
 from services.intake.transition import MovingRequest, Transition, less_owed
 from shared.domain import events
@@ -41,7 +41,7 @@ class MovedByPart(MovingRequest):
         return self.noted("decision.proposed", **said)
 
     def end_part(
-        self, system: str, reason: str, article: str, proposed_by: str, words: Mapping[str, str]
+        self, system: str, reason: str, article: str, proposed_by: str, words: Mapping[str, LetterField]
     ) -> Transition[Self]:
         """Two persons have said it: what is missing there ends, what waited for it goes on, and the subject is told.
 

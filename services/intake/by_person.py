@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from services.intake import deferrals, limits, restrictions
 from services.intake.closing import later_letter
-from services.intake.letters import LetterKind, LetterOf
+from services.intake.letter_kinds import LetterField, LetterKind, LetterOf
 from services.intake.lifecycle import State
 from services.intake.reasons import OUTCOMES, Answering
 from services.intake.stored_request import OpenQuestion
@@ -19,6 +19,7 @@ from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.operations import Limit, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Fact
 from shared.domain.time_limit_policy import Question
 
 _ASKED: Mapping[Question, tuple[str, State, LetterKind]] = {
@@ -159,7 +160,7 @@ class MovedByPerson(MovingRequest):
         )
         return approved.then(Transition(request, (events.AnswerDecided.about(request, outcome=outcome, owed=owed),)))
 
-    def forward(self, answered_by: str, at: datetime, **detail: JsonValue) -> Transition[Self]:
+    def forward(self, answered_by: Fact, at: datetime, **detail: JsonValue) -> Transition[Self]:
         """The customer who decides about the data has it (Art. 28(3)(e)); what was taken for ours may turn out theirs.
 
         ``answered_by``: how the subject is told who answers.
@@ -209,7 +210,7 @@ class MovedByPerson(MovingRequest):
         return replace(lifted(self, at), letters=(("lifting", {"lifted_on": at, "cause": "decided"}),))
 
     def extend(
-        self, due_on: date, reason: str, words: Mapping[str, str], at: datetime, proposed_by: str
+        self, due_on: date, reason: str, words: Mapping[str, LetterField], at: datetime, proposed_by: str
     ) -> Transition[Self]:
         """Two persons agree that it needs more time; ``words``: what the subject is told of it (Art. 12(3))."""
         request = self.moved("extend", self.state, due_on=due_on, extended=True)

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Self
 
 from pydantic import JsonValue
 
 from services.intake import deferrals
-from services.intake.letters import LetterKind, LetterOf
+from services.intake.letter_kinds import LetterField, LetterKind, LetterOf
 from services.intake.lifecycle import State, first_state
 from services.intake.transition import (
     MovingRequest,
@@ -102,7 +102,7 @@ class MovedByRequester(MovingRequest):
         question, asked = self.question, Question(event.question)
         if question is None or not self.awaits_answer_to(event.question_id):
             return self.noted("question.notice_late", notice=event.notice, state=self.state)
-        fields: Mapping[str, str | date] = {"asked_on": question.asked_at, "question": words}
+        fields: Mapping[str, LetterField] = {"asked_on": question.asked_at, "question": words}
         if event.notice == "reminder":
             return Transition(self, letters=(("question_reminder", fields),))
         request = replace(self, question=replace(question, last_notice_at=at))

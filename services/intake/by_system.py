@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from services.intake import deferrals, restrictions
 from services.intake.closing import closing_letter, later_letter, refusal_letter
+from services.intake.letter_kinds import LetterField
 from services.intake.lifecycle import State
 from services.intake.summed import kept_from
 from services.intake.transition import (
@@ -26,6 +27,7 @@ from services.intake.transition import (
 from shared.domain import events
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Term
 from shared.domain.time_limit import Arrival
 from shared.domain.time_limit_policy import Question
 
@@ -106,7 +108,9 @@ class MovedBySystem(MovingRequest):
             return _lifted(lifted, "restriction.lift_completed", event.tasks, outcome=event.outcome)
         return replace(self, tasks=self.reports_with(event.tasks)).noted("restriction.completed", outcome=event.outcome)
 
-    def report(self, event: events.FulfilmentReported, words: Mapping[str, str], at: datetime) -> Transition[Self]:
+    def report(
+        self, event: events.FulfilmentReported, words: Mapping[str, LetterField], at: datetime
+    ) -> Transition[Self]:
         """What is done by now is known: it is answered as two persons have decided, and ``words`` say why.
 
         Without words it is answered since no answer has come by which the rest could be searched.
@@ -194,8 +198,8 @@ class MovedBySystem(MovingRequest):
             return self.noted("controller.notice_late", notice=event.notice)
         if event.notice == "escalation":
             return self.noted("controller.silent", working_days=event.working_days)
-        words = self.right.replace("_", " ")
-        fields: Mapping[str, str | date] = {"to": controller, "forwarded_on": self.forwarded_at, "right": words}
+        right = Term("right", self.right)
+        fields: Mapping[str, LetterField] = {"to": controller, "forwarded_on": self.forwarded_at, "right": right}
         return replace(
             self.noted("controller.reminded", working_days=event.working_days),
             letters=(("reminder_to_controller", fields),),

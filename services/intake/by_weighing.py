@@ -4,14 +4,14 @@ They are restricted from its opening (Art. 18(1)(d)); two persons weigh it, with
 restriction stays, and erasure is offered (Art. 17(1)(c)); otherwise the person is told why, and it is lifted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal, Self
 
 from services.intake import deferrals
 from services.intake.closing import done
-from services.intake.letters import LetterOf
+from services.intake.letter_kinds import LetterField, LetterOf
 from services.intake.lifecycle import State
 from services.intake.transition import MovingRequest, Transition, closed
 from shared.domain import events
@@ -19,6 +19,7 @@ from shared.domain.errors import IllegalTransition
 from shared.domain.operations import Change, Operation
 from shared.domain.proofs import Action, action_of
 from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import say
 
 Finding = Literal["upheld", "overridden", "contract", "legal_obligation", "consent"]
 """What the weighing finds: the objection is upheld; compelling grounds of ours override it; or it does not apply, since
@@ -46,15 +47,19 @@ class MovedByWeighing(MovingRequest):
         waiting = self.moved("restricted", State.AWAITING_DECISION, tasks=self.reports_with(event.tasks))
         return waiting.noted("decision.needed", operation="weigh")
 
-    def weigh(self, finding: Finding, words: str, proposed_by: str, at: datetime) -> Transition[Self]:
-        """Two persons have weighed it; ``words``: what the person is told of it."""
+    def weigh(self, finding: Finding, explanation: str, proposed_by: str, at: datetime) -> Transition[Self]:
+        """Two persons have weighed it; ``explanation``: what the person is told of why."""
         self.must_be_forwarded_first()
         upheld = finding == "upheld"
         ended = closed(replace(self, question=None), "weigh", Outcome.FULFILLED if upheld else Outcome.REFUSED, at)
         noted = self.noted("objection.weighed", finding=finding, proposed_by=f"key:{proposed_by}")
         if upheld:
             return noted.then(ended)
-        letter: LetterOf = ("objection_weighed", {"finding": words, "lifted_on": at, "done": done(self.tasks)})
+        why: Mapping[str, LetterField] = {
+            "finding": say(f"objection_weighed.finding_{finding}"),
+            "explanation": explanation,
+        }
+        letter: LetterOf = ("objection_weighed", {**why, "lifted_on": at, "done": done(self.tasks)})
         return noted.then(replace(ended, letters=(letter,)))
 
 

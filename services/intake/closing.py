@@ -5,14 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from services.intake import deferrals, instructed
 from services.intake.answer import OUR_LIST, answer
 from services.intake.as_told import as_told
-from services.intake.letters import LetterKind, LetterOf
+from services.intake.letter_kinds import LetterField, LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
 from services.intake.summed import summed
-from services.intake.told_of_kept import NOT_BEGUN
+from services.intake.told_of_kept import laws
 from services.intake.told_of_search import why_not_searched
-from services.intake.told_of_work import DID, had_been_done
+from services.intake.told_of_work import had_been_done
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Lines, Listed, Sentence, Term, say
 
 _KINDS: Mapping[str, LetterKind] = {
     Outcome.FULFILLED: "completion",
@@ -23,16 +24,16 @@ _KINDS: Mapping[str, LetterKind] = {
 }
 """By the outcome of the request; where a transition writes the letter itself, its outcome is not here."""
 
-_ANONYMOUS: Mapping[Right, str] = {
-    Right.OBJECTION: f"- {OUR_LIST}: entered.",
-    Right.CONSENT_WITHDRAWAL: "- your withdrawal: entered.",
+_ANONYMOUS: Mapping[Right, str | Sentence] = {
+    Right.OBJECTION: OUR_LIST,
+    Right.CONSENT_WITHDRAWAL: say("work.your_withdrawal"),
 }
 """What is told as done to whoever has not shown who they are."""
 
 _FOUND = frozenset({TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDED, TaskOutcome.RETAINED})
 
 
-def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = None) -> tuple[LetterOf, ...]:
+def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | None = None) -> tuple[LetterOf, ...]:
     """What is to be written to the subject of a request that closes; nothing, if its outcome has no letter here.
 
     A template gets ``answer``, what the subject reads as the answer, ``done``, what each system did in counts, and
@@ -40,15 +41,22 @@ def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = Non
     """
     kind = _KINDS.get(as_told(request).outcome or "")
     if request.anonymous:
-        told = {"answer": answer(request), "done": _ANONYMOUS[request.right], "cause": "kept"}
+        entered = say("work.line", system=_ANONYMOUS[request.right], what=say("work.entered"))
+        told: dict[str, LetterField] = {
+            "answer": answer(request),
+            "done": Lines((entered,)),
+            "cause": "kept",
+            "laws": Listed(()),
+        }
         return ((kind, told),) if kind else ()
-    known = {"answer": answer(request), "done": done(request.tasks), **(words or {"cause": _cause(request)})}
+    known: dict[str, LetterField] = {"answer": answer(request), "done": done(request.tasks)}
+    known |= words or {"cause": _cause(request), "laws": laws(request.tasks)}
     if request.tenant and request.outcome is not Outcome.WITHDRAWN:
         return (*_to_the_customer(request, known), *_lifting(request))
     return ((kind, known),) if kind else ()
 
 
-def refusal_letter(request: StoredRequest, words: Mapping[str, str]) -> tuple[LetterOf, ...]:
+def refusal_letter(request: StoredRequest, words: Mapping[str, LetterField]) -> tuple[LetterOf, ...]:
     """What is to be written where two persons have refused it; ``words`` say why."""
     return (("refusal", {**words, "changed": had_been_done(request)}),)
 
@@ -63,14 +71,14 @@ def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
     """What is to be written once all is done that was owed of an answered request; of an anonymous one all was said."""
     if request.anonymous:
         return ()
-    known = {"answer": answer(request), "done": done(request.tasks)}
+    known: dict[str, LetterField] = {"answer": answer(request), "done": done(request.tasks)}
     if any(map(deferrals.is_out_of_reach, request.tasks or ())):
         known["cause"] = "ended"
     kind: LetterKind = "partial" if "cause" in known else "completion"
     return _to_the_customer(request, known) if request.tenant else ((kind, known),)
 
 
-def _to_the_customer(request: StoredRequest, known: Mapping[str, str]) -> tuple[LetterOf, ...]:
+def _to_the_customer(request: StoredRequest, known: Mapping[str, LetterField]) -> tuple[LetterOf, ...]:
     """Whoever decides about the data has the answer, and passes it on (Art. 28(3)(e))."""
     whole = {"cause": "whole"} if request.outcome is Outcome.ASSISTED or "cause" not in known else {}
     letter: LetterOf = ("assisted", {**known, "instruction": request.instruction_id or "", **whole})
@@ -84,53 +92,60 @@ def _cause(request: StoredRequest) -> str:
     return "ended" if any(map(deferrals.is_out_of_reach, tasks)) else "unanswered"
 
 
-def done(tasks: Iterable[TaskReport] | None) -> str:
+def done(tasks: Iterable[TaskReport] | None) -> Lines:
     """What each system did since the request was received, a line for each."""
-    return "\n".join(_lines(tasks or ())) or "- in no system was anything done."
+    return Lines(tuple(_lines(tasks or ())) or (say("work.in_no_system"),))
 
 
-def _lines(tasks: Iterable[TaskReport]) -> Iterator[str]:
+def _lines(tasks: Iterable[TaskReport]) -> Iterator[Sentence]:
     known = tuple(tasks)
     kept = deferrals.kept_for_the_rest(known)
     for task in sorted(summed(known), key=lambda task: (task.system, task.task_id)):
         if task.operation in ANSWERING:
             in_part = task.not_searched and task.outcome != TaskOutcome.NOT_SEARCHED
-            left = f" A part was not searched: {why_not_searched(task)}." if in_part else ""
+            left = (say("work.part_not_searched", why=why_not_searched(task)),) if in_part else ()
             not_begun = task.system in kept and not task.outcome
-            yield f"- {task.system}: {NOT_BEGUN if not_begun else _line(task)}{left}"
+            what = say("work.not_begun") if not_begun else _what(task)
+            yield say("work.line", system=task.system, what=(what, *left))
 
 
-def _line(task: TaskReport) -> str:
-    did = DID[task.operation]
+def _what(task: TaskReport) -> Sentence:
+    did = Term("did", task.operation)
     if task.uncounted:
-        return f"{did}; how many records it was cannot be counted."
+        return say("work.uncounted", how=did)
     if not task.outcome and task.changed:
-        what = (
-            "that is what it says of itself; nobody has verified it" if task.reported else "the rest was not finished"
-        )
-        return f"{task.changed} of {task.found} records {did}; {what}."
+        key = "work.unverified" if task.reported else "work.unfinished"
+        return say(key, changed=task.changed, found=task.found, how=did)
     if task.outcome not in _FOUND:
         return _nothing_done(task, did)
     counts = (dict.fromkeys(task.categories or (), 0) | dict(task.by_category)) if task.by_category else {}
-    kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(counts.items()))
-    number = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
-    how = f"{did}{' by hand' if task.by_hand else ''}{f' ({kinds})' if kinds else ''}"
-    said = "; of some of them that is what it says of itself, and nobody has verified it" if task.reported else ""
-    return f"{number} of {task.found} records {how}{said}."
+    how: Term | Sentence = say("work.by_hand", how=did) if task.by_hand else did
+    if counts:
+        kinds = (say("work.kind", category=Term("category", name), found=n) for name, n in sorted(counts.items()))
+        how = say("work.of_kinds", how=how, kinds=Listed(tuple(kinds), final=False))
+    changed = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
+    key = "work.counted_as_reported" if task.reported else "work.counted"
+    return say(key, changed=changed, found=task.found, how=how)
 
 
-def _nothing_done(task: TaskReport, did: str) -> str:
+def _nothing_done(task: TaskReport, did: Term) -> Sentence:
     match task.outcome:
-        case TaskOutcome.NO_MATCH if task.by_hand:
-            return "looked through by hand, nothing found."
         case TaskOutcome.NO_MATCH:
-            where = ", ".join(category.replace("_", " ") for category in task.categories or ())
-            return f"searched{f' ({where})' if where else ''}, nothing of yours found."
+            return _nothing_found(task)
         case TaskOutcome.NOT_HELD:
-            return f"has nothing that could be {did}."
+            return say("work.not_held", how=did)
         case TaskOutcome.NOT_SEARCHED:
-            return f"not searched: {why_not_searched(task)}."
+            return say("work.not_searched", why=why_not_searched(task))
         case TaskOutcome.NO_LONGER_HELD:
-            return f"no longer in use: {str(task.ground).replace('_', ' ')}."
+            return say("work.no_longer_held", ground=Term("ground", task.ground or ""))
         case _:
-            return "not asked, since nothing there tells our customers apart." if task.not_asked else f"not {did}."
+            return say("work.not_asked") if task.not_asked else say("work.not_done", how=did)
+
+
+def _nothing_found(task: TaskReport) -> Sentence:
+    if task.by_hand:
+        return say("work.looked_by_hand")
+    if task.categories:
+        kinds = Listed(tuple(Term("category", name) for name in task.categories), final=False)
+        return say("work.searched_kinds", kinds=kinds)
+    return say("work.searched")

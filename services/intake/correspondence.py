@@ -5,9 +5,9 @@ The record of that key has the id of the request. Its statement says how the sub
 
 import base64
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from operator import attrgetter
 from uuid import UUID
 
@@ -17,10 +17,13 @@ from uuid_utils.compat import uuid7
 
 from services.intake.answer import standing
 from services.intake.auth import Caller
-from services.intake.letters import TO_CONTROLLER, LetterKind, Letters, letter_date
+from services.intake.letter_kinds import TO_CONTROLLER, LetterOf
+from services.intake.letter_text import text_of
+from services.intake.letters import Letters
 from services.intake.request import Request, Transition
 from services.intake.stored_request import StoredRequest
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.sentences import say
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.keyring import Keyring
@@ -57,8 +60,7 @@ def begin(vault: Vault, letters: Letters, request: StoredRequest, said: Sequence
     ``said``: by what the requester says that they are known; the letters of an instruction go to the customer.
     """
     statement = orjson.dumps({"to": [request.tenant] if request.tenant else _address(said)})
-    fields = {"standing": standing(request, now.date()), "code": code(vault.keyring, request.request_id)}
-    acknowledgement = write(letters, request, "acknowledgement", fields)
+    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now), now)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
     return Opened(record, acknowledgement, sealed)
 
@@ -67,8 +69,7 @@ async def acknowledge_as_it_stands(
     tx: UnitOfWork, letters: Letters, request: StoredRequest, acknowledgement: Sealing
 ) -> None:
     """Writes the acknowledgement of a new request anew, in the words of how it stands now."""
-    fields = {"standing": standing(request, tx.now.date()), "code": code(tx.vault.keyring, request.request_id)}
-    written = write(letters, request, "acknowledgement", fields)
+    written = write(letters, request, _acknowledgement(tx.vault.keyring, request, tx.now), tx.now)
     await tx.vault.drop_one(tx.connection, acknowledgement.sealed_id)
     await tx.vault.seal(tx.connection, [replace(written, sealed_id=acknowledgement.sealed_id)], tx.now)
 
@@ -79,13 +80,20 @@ async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
     await _list(tx, [each.acknowledgement for each in opened])
 
 
-def write(letters: Letters, request: StoredRequest, kind: LetterKind, fields: Mapping[str, str | date]) -> Sealing:
+def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime) -> LetterOf:
+    said = standing(request, now.date())
+    return ("acknowledgement", {"standing": said, "code": code(keyring, request.request_id)})
+
+
+def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:
     """A letter, to be kept. With ``to`` among the fields it goes there, else to who has asked."""
+    kind, fields = letter_of
     known = {"received_on": request.received_at, "reference": str(request.request_id), **fields}
     if request.tenant:
         known = {"instruction": request.instruction_id or "", **known}
-    letter = letters.write(kind, request.country, known, instructed=bool(request.tenant))
-    content = {"subject": letter.subject, "body": letter.body} | ({"to": [fields["to"]]} if "to" in fields else {})
+    letter = letters.write(kind, letters.reader(request, kind), known, now)
+    to = {"to": [fields["to"]]} if "to" in fields else {}
+    content = {"language": letter.language, "subject": letter.subject, "html": letter.html, **to}
     return Sealing(request.request_id, "letter", kind, orjson.dumps(content))
 
 
@@ -126,12 +134,13 @@ async def ask(tx: UnitOfWork, request: Request, asked: Question, words: str, *, 
     return transition
 
 
-async def words_of(tx: UnitOfWork, request: StoredRequest) -> str:
+async def words_of(tx: UnitOfWork, letters: Letters, request: StoredRequest) -> str:
     """The words of the question that is open; where they were not kept on their own, the day of its letter."""
     if request.question is None:
         return ""
     sealed = await tx.vault.open_one(tx.connection, request.question.question_id)
-    return sealed.decode() if sealed else f"(see our letter of {letter_date(request.question.asked_at)})"
+    see_letter = say("question.see_letter", asked_on=request.question.asked_at)
+    return sealed.decode() if sealed else letters.words(see_letter, letters.reader(request))
 
 
 async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool) -> list[dict[str, object]]:
@@ -150,7 +159,8 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     words = {letter_id: content for letter_id, _, content in opened}
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
     shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_CONTROLLER]
-    return [{**usual, **row, **orjson.loads(words[row["letter_id"]])} for row in shown]
+    contents = [orjson.loads(words[row["letter_id"]]) for row in shown]
+    return [{**usual, **row, **each, "body": text_of(each["html"])} for row, each in zip(shown, contents, strict=True)]
 
 
 async def waiting(unit_of_work: UnitOfWorkFactory, after: UUID | None, limit: int) -> list[dict[str, object]]:

@@ -10,8 +10,9 @@ from pydantic import JsonValue
 
 from services.intake import correspondence
 from services.intake.decision_schemas import Forwarded
-from services.intake.letters import LetterKind, LetterOf, Letters
+from services.intake.letter_kinds import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
+from shared.domain.sentences import Fact, say
 from shared.messaging.unit_of_work import UnitOfWork
 
 _NAMED, _UNNAMED = "named", "unnamed"
@@ -50,15 +51,18 @@ async def controller(tx: UnitOfWork, request: StoredRequest, *, to_subject: bool
     return None if to_subject and how != _NAMED else name.decode()
 
 
-async def with_both_parts(
-    tx: UnitOfWork, letters: Letters, request: StoredRequest, written: Sequence[LetterOf]
-) -> Sequence[LetterOf]:
+def by_name(controller: str | None) -> Fact:
+    """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""
+    return controller or say("forwarding.unnamed")
+
+
+async def with_both_parts(tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[LetterOf]:
     """The letters, each that answers a request with what becomes of the part that a customer decides about."""
     if request.role != "both" or not any(kind in _ANSWERS for kind, _ in written):
         return written
     if request.forwarded_at is None:
-        besides = letters.part_not_forwarded()
+        besides = say("forwarding.besides_not_yet")
     else:
-        named = letters.controller(await controller(tx, request, to_subject=True))
-        besides = letters.part_forwarded(named, request.forwarded_at)
+        named = by_name(await controller(tx, request, to_subject=True))
+        besides = say("forwarding.besides", controller=named, forwarded_on=request.forwarded_at)
     return [(kind, {**fields, "besides": besides} if kind in _ANSWERS else fields) for kind, fields in written]

@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from services.intake import correspondence, deferrals, forwarding, other_requests, plans, proposals
+from services.intake import correspondence, forwarding, other_requests, plans, proposals, questions
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
-from services.intake.reasons import Reasons
 from services.intake.repository import Requests
 from services.intake.request import Request
 from shared.app.service import Service
@@ -37,10 +36,9 @@ ASKING = "question_sent"
 class Handlers:
     """One method per cause that the other services publish."""
 
-    def __init__(self, letters: Letters, policy: TimeLimitPolicy, reasons: Reasons) -> None:
+    def __init__(self, letters: Letters, policy: TimeLimitPolicy) -> None:
         self._letters = letters
         self._policy = policy
-        self._reasons = reasons
 
     def subscribe(self, service: Service) -> None:
         """Says what is heard."""
@@ -101,7 +99,7 @@ class Handlers:
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
-                words = await proposals.words(tx, request, self._reasons) if request.awaits_report else {}
+                words = await proposals.words(tx, request) if request.awaits_report else {}
                 await requests.apply(request.report(event, words, tx.now))
 
     async def unanswered(self, events: Sequence[QuestionUnanswered], tx: UnitOfWork) -> None:
@@ -110,7 +108,7 @@ class Handlers:
             for event in events:
                 request = requests[event.request_id]
                 open_still = request.awaits_answer_to(event.question_id)
-                words = await correspondence.words_of(tx, request) if open_still else ""
+                words = await correspondence.words_of(tx, self._letters, request) if open_still else ""
                 after = await requests.apply(request.unanswered(event, words, tx.now))
                 if after.decided and not request.decided:
                     await proposals.forget(tx, request)
@@ -169,14 +167,7 @@ class Handlers:
                 return isinstance(event, DeadlineOverdue)
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
-        words = self._letters.standing(
-            asked, ambiguous=deferrals.ambiguous(request.tasks), instructed=bool(request.tenant)
-        )
-        if asked is Question.IDENTITY and request.awaits_proof:
-            unproved = deferrals.unproved(request.tasks)
-            words = self._letters.proof(
-                sorted({task.system for task in unproved}), request.lacks, instructed=bool(request.tenant)
-            )
+        words = self._letters.words(questions.asked(asked, request), self._letters.reader(request))
         await requests.apply(await correspondence.ask(requests.tx, request, asked, words, recorded=False))
 
     @asynccontextmanager

@@ -1,158 +1,196 @@
-"""The words of a letter to the subject: a template of the policy filled in, with the authority and the remedy; pure."""
+"""A letter to the subject: the template of its kind filled in with the words of their language.
 
-import re
-from collections.abc import Mapping, Sequence
+It is HTML; its plain text is derived from that (``letter_text``). What is said is the policy's, in four languages
+(``shared/policy/letters``), and so are sender, data protection officer and authorities (``shared/policy/processing``).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
+from markupsafe import Markup
+
+from services.intake import deferrals
+from services.intake.letter_kinds import KINDS, TO_CONTROLLER, LetterField, LetterKind
+from services.intake.letter_text import text_of
 from services.intake.settings import IntakeSettings
-from shared.domain.time_limit_policy import Question
-from shared.domain.toml_file import read_toml
+from services.intake.stored_request import StoredRequest
+from shared.domain.errors import Fault, Misconfigured
+from shared.domain.policy import Policy
+from shared.domain.rights import Right
+from shared.domain.sentences import Fact, Lines, Sentence, Term, Told, article, say
+from shared.domain.wording import LANGUAGES, WORDINGS, Language, Wordings, read_languages, read_wordings
+from shared.runtime.settings import PolicySettings
 
-_BLANK_LINES = re.compile(r"\n{3,}")
-LETTERS = Path(__file__).parents[2] / "shared" / "policy" / "letters"
+TEMPLATES = WORDINGS / "templates"
 
-LetterKind = Literal[
-    "extension",
-    "identity_question",
-    "clarification_question",
-    "proof_question",
-    "question_reminder",
-    "identity_last_notice",
-    "clarification_last_notice",
-    "proof_last_notice",
-    "reopened",
-    "forwarded",
-    "forwarded_part",
-    "reminder_to_controller",
-    "refusal",
-    "partial",
-    "duplicate",
-    "objection_weighed",
-    "acknowledgement",
-    "completion",
-    "no_data",
-    "unidentified",
-    "withdrawal",
-    "assisted",
-    "lifting",
-    "erasure_opposed",
-    "notice_to_old_contact",
-    "package_withheld",
-    "package_released",
-    "part_ended",
-]
-KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
-TO_CONTROLLER: frozenset[LetterKind] = frozenset({"reminder_to_controller"})
-"""What goes to a customer of ours, and is no letter to the subject."""
-LetterOf = tuple[LetterKind, Mapping[str, str | date]]
-"""A letter to be written: its kind, and what its template needs; ``to``: to whom, if not to who has asked."""
+_NOTHING: Mapping[str, LetterField] = {"besides": "", "others": Lines(), "fetch": "", "remains": ""}
 
 
-def letter_date(day: date) -> str:
-    """A day as the subject reads it; of an instant, the day in UTC."""
-    return _in_words(day.year, day.month, day.day)
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads a letter: in which language, in which zone (IANA), in which country (ISO 3166), if that is known.
 
+    ``instructed``: it is a customer of ours, who reads of an instruction about a person.
+    """
 
-@cache
-def _in_words(year: int, month: int, day: int) -> str:
-    return f"{date(year, month, day):%d %B %Y}"
+    language: Language
+    zone: str
+    country: str | None
+    instructed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A letter as the subject reads it."""
+    """A letter as it is sent."""
 
+    language: Language
     subject: str
-    body: str
+    html: str
+
+    @property
+    def body(self) -> str:
+        """Its plain text."""
+        return text_of(self.html)
 
 
 class Letters:
-    """The templates of a folder, read once."""
+    """The templates of a folder, and the words for them."""
 
-    def __init__(self, folder: Path = LETTERS, settings: IntakeSettings | None = None) -> None:
+    def __init__(
+        self, folder: Path = TEMPLATES, settings: IntakeSettings | None = None, policy: Policy | None = None
+    ) -> None:
         self._settings = settings or IntakeSettings()
-        self._templates = {kind: read_toml(folder / f"{kind}.toml", dict[str, Any]) for kind in (*KINDS, "remedies")}
+        self._policy = policy or PolicySettings().read_processing()
+        self._templates = _templates(folder)
+        wordings = read_wordings()
+        self._wordings = wordings.with_terms(dict(_terms(self._policy, wordings)))
+        self._languages = read_languages()
+        self._known_contacts: dict[Reader, Mapping[str, str]] = {}
 
-    def write(
-        self, kind: LetterKind, country: str | None, fields: Mapping[str, str | date], *, instructed: bool = False
-    ) -> Letter:
-        """The letter of that kind, with where to complain in that country (ISO 3166), or else with every way to do so.
+    def reader(self, request: StoredRequest, kind: LetterKind | None = None) -> Reader:
+        """Who reads the letters of a request, that of the kind if one is named."""
+        language = self._languages.customers if kind in TO_CONTROLLER else request.language
+        return Reader(language, request.zones[-1], request.country, instructed=bool(request.tenant))
 
-        What goes to a customer of ours names no authority; of what they have ``instructed`` it speaks to them about a
-        person, by their own reference.
+    def words(self, fact: Fact, reader: Reader) -> str:
+        """What is said, in words."""
+        return self._wordings.of(reader.language, reader.zone).text(fact)
 
-        A field ``besides`` is a paragraph that stands before that. What people wrote stands in it as they wrote it, and
-        days as ``letter_date`` says them.
+    def write(self, kind: LetterKind, reader: Reader, fields: Mapping[str, LetterField], at: datetime) -> Letter:
+        """The letter of that kind, written then.
+
+        It names the authority of the reader's country, or else where all are found; what goes to a customer of ours
+        names none. A field ``besides`` is a paragraph that stands before that. What people wrote stands in it as they
+        wrote it.
 
         Raises:
-            KeyError: a field of the template is not given.
+            KeyError: a field of the words of that letter is not given.
+            TemplateError: one of its template is not given.
         """
-        template, remedies = self._templates[kind], self._templates["remedies"]
-        words = {name: letter_date(value) if isinstance(value, date) else value for name, value in fields.items()}
-        if instructed:
-            template = {**template, **template.get("instructed", {})}
-        if causes := template.get("causes"):  # one of several sentences says why
-            words["why"] = causes[words["cause"]].format_map(words).strip()
-        paragraphs = [self._about(kind, words) if instructed else ""]
-        paragraphs += [_BLANK_LINES.sub("\n\n", template["body"].format_map(words)), words.get("besides", "")]
-        if kind not in TO_CONTROLLER and not instructed:
-            authorities = remedies["authority"]
-            authority = authorities.get(country or "", authorities["elsewhere"])
-            paragraphs.append(remedies["text"].format(authority=authority))
-        said = (each.strip() for each in paragraphs)
-        return Letter(template["subject"], "{}\n".format("\n\n".join(filter(None, said))))
+        wording = self._wordings.of(reader.language, reader.zone)
+        known: dict[str, LetterField] = {**_NOTHING, **fields}
+        facts = {name: field for name, field in known.items() if not isinstance(field, Lines)}
+        lines = {name: wording.lines(field) for name, field in known.items() if isinstance(field, Lines)}
+        shown = {name: wording.text(fact) for name, fact in facts.items()}
+        own = f"{kind}.instructed_subject"
+        has_own = reader.instructed and own in wording
+        subject = wording.words(own if has_own else f"{kind}.subject", shown, facts)
 
-    def _about(self, kind: LetterKind, words: Mapping[str, str]) -> str:
-        """What a letter begins with that is not of its own about an instruction."""
-        own = kind == "assisted" or "instructed" in self._templates[kind]
-        return "" if own else str(self._templates["remedies"]["instructed"]).format_map(words)
+        def words(key: str) -> str:
+            return wording.words(key, shown, facts)
 
-    def fetch(self, now: datetime) -> str:
+        html = self._templates[kind].render(
+            **{**shown, **lines},
+            say=words,
+            subject=subject,
+            language=reader.language,
+            written_on=wording.day(at),
+            sender=self._policy.controller,
+            instructed=reader.instructed,
+            about_instruction=not has_own and kind != "assisted",
+            to_controller=kind in TO_CONTROLLER,
+            **self._contacts(reader),
+        )
+        return Letter(reader.language, subject, html)
+
+    def _contacts(self, reader: Reader) -> Mapping[str, str]:
+        """To whom somebody may turn, in words."""
+        known = self._known_contacts.get(reader)
+        if known is None:
+            officer = self._policy.officer.of(reader.country)
+            ways = (officer.name, *officer.address, officer.email, officer.phone)
+            contact = say("letter.officer", officer=", ".join(filter(None, ways)))
+            authority = self._policy.authority_of(reader.country)
+            complaint = say("letter.no_authority", site=self._policy.anywhere.site)
+            if authority:
+                complaint = say("letter.authority", authority=authority.name, site=authority.site)
+            said = {"complaint": complaint, "contact": contact}
+            known = {name: self.words(fact, reader) for name, fact in said.items()}
+            self._known_contacts[reader] = known
+        return known
+
+    def remains(self, request: StoredRequest, now: datetime) -> Told:
+        """What remains, after an erasure, of what was erased: how long in backups, and what becomes of its key."""
+        if request.tenant or request.right is not Right.ERASURE or not deferrals.rows_changed(request.tasks):
+            return ()
+        forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))
+        unreadable = (say("letter.unreadable"),) if forgotten else ()
+        ceilings = self._policy.ceilings_of("backup").values()
+        ends = [release.last_day for each in ceilings if (release := self._policy.release(each, now))]
+        return (*(say("letter.backups", until=day) for day in sorted(ends)[-1:]), *unreadable)
+
+    def fetch(self, now: datetime) -> Sentence:
         """Where a copy can be fetched that is made available now, until when and how often."""
-        until = letter_date(now + timedelta(days=self._settings.package_days))
-        template: str = self._templates["completion"]["fetch"]
-        return template.format(until=until, times=self._settings.package_downloads).strip()
+        until = now + timedelta(days=self._settings.package_days)
+        return say("package.fetch", until=until, times=self._settings.package_downloads)
 
-    def reason(self, code: str) -> str:
-        """The reason of an extension, in words."""
-        return str(self._templates["extension"]["reasons"][code])
 
-    def finding(self, code: str) -> str:
-        """What the weighing of an objection has found, in words."""
-        return str(self._templates["objection_weighed"]["findings"][code])
+@cache
+def _templates(folder: Path) -> Mapping[LetterKind, Template]:
+    """The template of every kind, compiled once.
 
-    def standing(self, question: Question, *, ambiguous: bool = False, instructed: bool = False) -> str:
-        """How somebody is asked without a person: who they are, or by what else they are known.
+    Raises:
+        Misconfigured: one is missing, or is no template.
+    """
+    files = FileSystemLoader(folder)
+    environment = Environment(
+        loader=files,
+        undefined=StrictUndefined,
+        autoescape=True,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["lines"] = _list
+    try:
+        return {kind: environment.get_template(f"{kind}.html") for kind in KINDS}
+    except TemplateError as error:
+        raise Misconfigured(Fault(f"cannot be used: {type(error).__name__}: {error}", str(folder))) from None
 
-        ``ambiguous``: what they gave may be that of several customers, so their number as a customer would tell.
-        ``instructed``: it is a customer of ours who is asked, about a person.
-        """
-        template = self._templates[f"{question}_question"]
-        if instructed:
-            return str(template["instructed"]["standing"]).strip()
-        return str(template["ambiguous" if ambiguous else "standing"]).strip()
 
-    def proof(self, systems: Sequence[str], level: str | None, *, instructed: bool = False) -> str:
-        """How somebody is asked for proof without a person: for what it is needed, and what would be enough."""
-        template = self._templates["proof_question"]
-        if instructed:
-            return str(template["instructed"]["standing"].format(systems=", ".join(systems))).strip()
-        enough = template["enough"][level or "L3"]
-        return str(template["standing"].format(systems=", ".join(systems), enough=enough)).strip()
+def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[Language, str]]]:
+    """How the rules and kinds of data of a policy are read that have no words of their own: as what they stand for.
 
-    def controller(self, name: str | None) -> str:
-        """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""
-        return name or str(self._templates["forwarded"]["unnamed"])
+    A rule has the article by which it holds besides, and is read in the policy's own words where there are no others.
+    """
+    by_language = {language: wordings.of(language, "UTC") for language in LANGUAGES}
+    for name, rule in policy.rules.items():
+        for word in (name, *rule.told_as):
+            known = f"ground.{name}" in wordings.keys
+            told = Term("ground", name) if known else rule.words
+            yield f"ground.{word}", {each: wording.text(told) for each, wording in by_language.items()}
+            by = article(rule.ground)
+            yield f"law.{word}", {each: wording.text(by) for each, wording in by_language.items()}
+    for name, kind in policy.categories.items():
+        for word in kind.held_as:
+            told = Term("category", name)
+            yield f"category.{word}", {each: wording.text(told) for each, wording in by_language.items()}
 
-    def part_forwarded(self, controller: str, forwarded_at: date) -> str:
-        """That a customer has the part of a request that they decide about."""
-        said: str = self._templates["forwarded_part"]["besides"]["forwarded"]
-        return said.format(controller=controller, forwarded_on=letter_date(forwarded_at))
 
-    def part_not_forwarded(self) -> str:
-        """That a customer does not have yet the part of a request that they decide about."""
-        return str(self._templates["forwarded_part"]["besides"]["not_yet"])
+def _list(lines: Iterable[str]) -> Markup:
+    items = Markup("").join(Markup("<li>{}</li>").format(line) for line in lines)
+    return Markup("<ul>{}</ul>").format(items) if items else items

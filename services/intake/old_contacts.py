@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from services.intake.letters import LetterOf
+from services.intake.letter_kinds import LetterOf
 from services.intake.stored_request import StoredRequest
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.levels import NOTHING

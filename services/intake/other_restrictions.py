@@ -1,11 +1,8 @@
 """Which other requests of the same person restrict their data when a restriction is lifted, for the letter about it."""
 
-from datetime import datetime
-from uuid import UUID
-
-from services.intake.letters import letter_date
 from services.intake.request import Transition
 from shared.domain.events import LiftDecided
+from shared.domain.sentences import Lines, say
 from shared.storage.postgres import Connection
 
 # The same person by what is proved of them, as in ``same_person``; what amendment keeps of whom a restriction covers
@@ -21,13 +18,9 @@ ORDER BY o.received_at
 """
 
 
-async def told(connection: Connection, transition: Transition) -> str:
-    """What a letter of this transition says of them; empty if it lifts nothing, or nothing else restricts."""
+async def told(connection: Connection, transition: Transition) -> Lines:
+    """What a letter of this transition says of them; nothing if it lifts nothing, or nothing else restricts."""
     if not any(isinstance(event, LiftDecided) for event in transition.published):
-        return ""
+        return Lines()
     rows = await connection.fetch(_IN_FORCE, transition.request.request_id)
-    return "\n".join(_told(*row) for row in rows)
-
-
-def _told(request_id: UUID, received_at: datetime) -> str:
-    return f"Your data stay restricted for your request of {letter_date(received_at)} (reference {request_id})."
+    return Lines(tuple(say("restriction.stays_for", reference=str(row[0]), received_on=row[1]) for row in rows))

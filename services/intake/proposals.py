@@ -11,9 +11,11 @@ import asyncpg
 from services.intake import auth, correspondence, decision_schemas
 from services.intake.auth import Caller
 from services.intake.errors import NotReady, SamePerson
+from services.intake.letter_kinds import LetterField
 from services.intake.reasons import Proposed, Reasons
 from services.intake.request import Request, Transition
 from shared.domain.errors import Shredded
+from shared.domain.sentences import Term, article
 from shared.messaging.unit_of_work import UnitOfWork
 
 _READ = """
@@ -75,7 +77,7 @@ async def approve(tx: UnitOfWork, request: Request, caller: Caller, reasons: Rea
         raise SamePerson("you have proposed this: it takes two persons, so somebody else must approve it")
     owed = reasons.judged(decision, reason, article, request.right).owed
     if decision == "end_part":
-        return request.end_part(found["system"], reason, article, proposed_by, await words(tx, request, reasons))
+        return request.end_part(found["system"], reason, article, proposed_by, await words(tx, request))
     return request.decide(decision, reason, article, proposed_by, tx.now, owed=owed)
 
 
@@ -90,16 +92,15 @@ async def read(tx: UnitOfWork, request: Request, caller: Caller) -> Proposal:
     return Proposal(explanation=explanation.decode(), **said)
 
 
-async def words(tx: UnitOfWork, request: Request, reasons: Reasons) -> dict[str, str]:
+async def words(tx: UnitOfWork, request: Request) -> dict[str, LetterField]:
     """What the letter says of the decision that was approved; nothing, where no person has decided."""
     found = await tx.connection.fetchrow(_READ, request.request_id)
     if found is None:
         return {}
-    reason = reasons.of(found["decision"]).get(found["reason"])
     explanation = await tx.vault.open_one(tx.connection, found["explanation"]) or b""
     # A reason that has left the policy meanwhile is still the one that two persons gave.
-    said = reason.words if reason else found["reason"].replace("_", " ").lower()
-    return {"reason": said, "article": found["article"], "explanation": explanation.decode()}
+    reason = Term(f"reason.{found['decision']}", found["reason"])
+    return {"reason": reason, "article": article(found["article"]), "explanation": explanation.decode()}
 
 
 async def forget(tx: UnitOfWork, request: Request) -> None:

@@ -26,7 +26,7 @@ Article = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]?(\([0-9a-z]{1,2
 
 
 class Reason(BaseModel):
-    """A reason, by which articles it holds, for which rights, and in which words the subject reads it.
+    """A reason, by which articles it holds, and for which rights; its words are ``reason.…`` of the letters.
 
     ``owed``: what is missing is still to be done.
     """
@@ -36,7 +36,6 @@ class Reason(BaseModel):
     articles: Annotated[tuple[Article, ...], Field(min_length=1)]
     rights: frozenset[Right] = frozenset(Right)
     owed: bool = False
-    words: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Reasons(BaseModel):

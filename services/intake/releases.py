@@ -10,7 +10,8 @@ from functools import partial
 from uuid import UUID
 
 from services.intake import breaches, correspondence, metrics, repository
-from services.intake.letters import LetterKind, Letters
+from services.intake.letter_kinds import LetterKind
+from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
@@ -147,7 +148,7 @@ async def _tell(tx: UnitOfWork, request_id: UUID, kind: LetterKind) -> None:
     request = await repository.read(tx.connection, request_id)
     if request is None or request.state is not State.CLOSED:
         return
-    letter = correspondence.write(_LETTERS, request, kind, {"fetch": _LETTERS.fetch(tx.now)})
+    letter = correspondence.write(_LETTERS, request, (kind, {"fetch": _LETTERS.fetch(tx.now)}), tx.now)
     await correspondence.keep(tx, [letter])
     tx.log_evidence(request_id, "letter.written", correspondence.named(letter))
 

@@ -24,7 +24,8 @@ from services.intake import (
     other_restrictions,
     status,
 )
-from services.intake.letters import LetterOf, Letters
+from services.intake.letter_kinds import LetterOf
+from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import Request, Transition
@@ -34,6 +35,7 @@ from services.intake.summed import summed
 from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Fact
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
 from shared.storage.vault import Sealing
@@ -56,7 +58,7 @@ _CHANGING = {
 """Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
 _NEW = (
-    *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country"),
+    *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country", "language"),
     *("held", "postponed", "at_once", "anonymous", "packages_waived", "forward_by"),
 )
 """What a new request has besides; every other column has its default."""
@@ -133,9 +135,10 @@ class Requests:
             transition = replace(transition, request=await self._with_what_was_erased(transition.request))
         request = transition.request
         others = await other_restrictions.told(self.tx.connection, transition)
-        for kind, fields in await forwarding.with_both_parts(self.tx, self._letters, request, transition.letters):
-            fetch = self._letters.fetch(self.tx.now) if request.package_id else ""
-            self._write(request, (kind, {"others": others, "fetch": fetch, **fields}))
+        for kind, fields in await forwarding.with_both_parts(self.tx, request, transition.letters):
+            fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
+            remains = self._letters.remains(request, self.tx.now)
+            self._write(request, (kind, {"others": others, "fetch": fetch, "remains": remains, **fields}))
         for action, detail in transition.evidence:
             decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
             self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
@@ -192,7 +195,7 @@ class Requests:
         self._told.update({request.request_id: request for request in changed})
 
     def _write(self, request: StoredRequest, letter: LetterOf) -> None:
-        sealing = correspondence.write(self._letters, request, *letter)
+        sealing = correspondence.write(self._letters, request, letter, self.tx.now)
         self._sealings.append(sealing)
         self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
 

@@ -30,6 +30,7 @@ from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
 from shared.domain.text import ONE_LINE, Word, nfc
 from shared.domain.user_events import Reference
+from shared.domain.wording import Language
 
 NFC = AfterValidator(nfc)
 """Text in one form of Unicode."""
@@ -207,6 +208,11 @@ class Submission(Strict):
 
     right: Right
     subject: DataSubject
+    language: Language | None = Field(
+        default=None,
+        description="what the subject reads, and is written to in; if left out, that of `country` in the policy, or"
+        " English. Of an instruction, what the customer reads.",
+    )
     changes: Annotated[tuple[Change, ...], Field(max_length=50)] = Field(
         default=(), description="of a rectification, and only there: what is to be corrected"
     )

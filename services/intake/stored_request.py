@@ -16,6 +16,7 @@ from shared.domain.operations import Operation, TaskReport
 from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit import Arrival
+from shared.domain.wording import Language
 
 _OPPOSING = frozenset({"unlawful", "needed_for_claims"})
 """The grounds of a restriction that want data kept which are to be erased (Art. 18(1)(b), (c))."""
@@ -49,10 +50,10 @@ class StoredRequest:
     rest is ours; ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or
     their part; ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in
     counts. ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``.
-    ``country``: where the subject lives (ISO 3166), if said. ``anonymous``: it is done though who has asked has not
-    shown who they are. ``erased_meanwhile``: what the same person's erasures, for which it waited, have erased by then.
-    ``purposes``: to which consent is withdrawn; ``consent_text``: by which version of its text it was given.
-    ``version``: one more whenever it was written.
+    ``country``: where the subject lives (ISO 3166), if said; ``language``: what they read. ``anonymous``: it is done
+    though who has asked has not shown who they are. ``erased_meanwhile``: what the same person's erasures, for which it
+    waited, have erased by then. ``purposes``: to which consent is withdrawn; ``consent_text``: by which version of its
+    text it was given. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -69,6 +70,7 @@ class StoredRequest:
     calendar: str
     version: int = 1
     country: str | None = None
+    language: Language = "en"
     role: Role = "controller"
     calc_version: str = ""
     outcome: Outcome | None = None

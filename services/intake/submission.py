@@ -29,6 +29,7 @@ from shared.domain.levels import Level
 from shared.domain.proofs import highest
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.domain.wording import read_languages
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.settings import PolicySettings
 from shared.storage.subject_data import SubjectData
@@ -156,7 +157,7 @@ class Submissions:
         proved = self._proving.prove(stated, submission.assurance, submission.proofs, caller.grant, now)
         country = submission.subject.country
         arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
-        scope = scope_of(submission)
+        scope, languages = scope_of(submission), read_languages()
         tenant = caller.grant.tenant  # who asks the customer for it, the customer has to know
         least = self._identity.least(asks_for(submission.right, scope, submission.changes))
         identified = bool(tenant) or highest(proved.identities) >= least
@@ -177,6 +178,7 @@ class Submissions:
             zones=arrival.zones,
             calendar=arrival.calendar or "",
             country=country,
+            language=submission.language or (languages.customers if tenant else languages.of(country)),
             role=submission.role,
             calc_version=self._calc_version,
             at_once=submission.at_once,

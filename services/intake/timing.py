@@ -1,5 +1,6 @@
 """What people decide about the dates of a request: when it came, and until when it is extended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -9,8 +10,10 @@ from services.intake import auth, correspondence, redating, statistics, timing_s
 from services.intake.deciding import Deciding, Held, decision
 from services.intake.errors import BadRequest, ExtensionRefused, NotReady
 from services.intake.extension import Extension, flaws
+from services.intake.letter_kinds import LetterField
 from services.intake.metrics import EXTENSIONS_REFUSED
 from services.intake.request import Request, Transition
+from shared.domain.sentences import Term
 from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -84,7 +87,7 @@ class TimingUseCases(Deciding):
         proposer = await auth.holder_of(tx.connection, proposed_by) or proposed_by
         extension = Extension(tx.now, reason, explanation, new_due, proposer, held.caller.holder)
         await self._judge(tx, request, extension)
-        words = {"reason": self.letters.reason(reason), "explanation": explanation}
+        words: Mapping[str, LetterField] = {"reason": Term("reason.extension", reason), "explanation": explanation}
         return request.extend(new_due, reason, words, tx.now, proposed_by)
 
     def _arrival(self, request: Request, correction: timing_schemas.ArrivalCorrection, now: datetime) -> Arrival:

@@ -1,35 +1,58 @@
-"""What is told of what a system keeps, by a rule or for now, since the rest can only be found by it; pure."""
+"""What is told of data that an erasure has left: by category, until when and on which ground; or for now; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from services.intake import deferrals
 from services.intake.stored_request import StoredRequest
-from shared.domain.operations import TaskReport, Unsearched
-from shared.domain.policy import read_policy
+from shared.domain.operations import Kept, TaskOutcome, TaskReport, Unsearched
+from shared.domain.sentences import Fact, Listed, Sentence, Term, listed, say
 
 _LEFT_OUT = frozenset({Unsearched.NUMBER_NOT_VOUCHED_FOR, Unsearched.NUMBER_WITHOUT_PERIOD})
 """Why something was not searched that is not asked for by whoever leaves the number out."""
-NOT_BEGUN = "not erased: it is kept for now, since what could not be searched can only be found by it."
 
 
-def of_kept_for_the_rest(request: StoredRequest) -> Iterator[str]:
+def of_kept_for_the_rest(request: StoredRequest) -> Iterator[Sentence]:
     """What is kept, until when, and how to have it erased all the same."""
     systems = deferrals.kept_for_the_rest(request.tasks)
     if not systems:
         return
-    yield (
-        f"What {', '.join(systems)} may hold of you is kept for now, since what we could not search can only be found"
-        " by it: it is erased once you have answered our question."
-    )
+    yield say("answer.kept_for_the_rest", systems=listed(systems))
     if all(task.not_searched in _LEFT_OUT for task in request.tasks or () if task.not_searched):
-        yield (
-            "If you want it erased all the same, ask us to erase your data once more, and leave out the number by which"
-            " we could not search."
-        )
+        yield say("answer.erase_all_the_same")
 
 
-def because(task: TaskReport) -> str:
-    """Why a system keeps data, or kept them, in the words of the rule; in its own word where the policy knows none."""
-    policy = read_policy()
-    rule = policy.rule_told_as(task.ground)
-    return f"because {policy.rules[rule].words}" if rule else f"because of: {(task.ground or '').replace('_', ' ')}"
+def of_kept(task: TaskReport) -> Iterator[Sentence]:
+    """What a subject is told of a system that keeps data, kept it until it was erased, or is gone; else nothing."""
+    ground, system, until = Term("ground", task.ground or ""), task.system, task.until
+    match task.outcome:
+        case TaskOutcome.RETAINED if task.kept:
+            yield from (_of_category(system, kept) for kept in task.kept)
+        case TaskOutcome.RETAINED if until:
+            yield say("answer.kept_until", system=system, until=until, ground=ground)
+        case TaskOutcome.RETAINED:
+            yield say("answer.kept", system=system, ground=ground)
+        case TaskOutcome.NO_LONGER_HELD if deferrals.is_out_of_reach(task):
+            yield say("answer.out_of_reach", system=system, ground=ground)
+        case TaskOutcome.ERASED | TaskOutcome.NO_MATCH if until:
+            yield say("answer.was_kept_until", system=system, until=until, ground=ground)
+        case TaskOutcome.ERASED if task.ground:
+            yield say("answer.was_kept", system=system, ground=ground)
+        case _:
+            return
+
+
+def laws(tasks: Iterable[TaskReport] | None) -> Listed:
+    """The articles by which data are kept, each once."""
+    rules = {kept.rule for task in tasks or () for kept in task.kept or ()}
+    rules |= {task.ground for task in tasks or () if deferrals.is_kept(task) and task.ground and not task.kept}
+    return Listed(tuple(Term("law", rule) for rule in sorted(rules)))
+
+
+def _of_category(system: str, kept: Kept) -> Sentence:
+    facts: dict[str, Fact] = {"system": system, "count": kept.count, "ground": Term("ground", kept.rule)}
+    facts["category"] = Term("category", kept.category or "record")
+    if kept.first is None or kept.last is None:
+        return say("answer.kind_kept", **facts)
+    if kept.first == kept.last:
+        return say("answer.kind_kept_until", until=kept.last, **facts)
+    return say("answer.kind_kept_by_and_by", first=kept.first, last=kept.last, **facts)

@@ -1,24 +1,21 @@
 """What the subject is told of their copy: that it is ready, withheld, or no longer kept; pure."""
 
+from collections.abc import Iterator
+
 from services.intake.stored_request import StoredRequest
-
-WITHHELD = "A copy of your data was made. We withhold it, since one of us must look at it again; you will hear from us."
-_GONE = (
-    "The copy of your data is no longer kept: it was fetched as often as it may be, or its days are over. If you need"
-    " it again, ask us for a new one with a new request."
-)
-_READY = "What there is of the copy of your data is ready for you to download."
+from shared.domain.sentences import Sentence, say
 
 
-def instead_of_ready(request: StoredRequest) -> str:
-    """What is to be said in the place of "ready to download"; empty where it is."""
+def instead_of_ready(request: StoredRequest) -> Sentence | None:
+    """What is to be said in the place of "ready to download"; None where it is."""
     if request.package_id is None:
-        return ""
+        return None
     if request.package_is_gone:
-        return _GONE
-    return WITHHELD if request.package_fault else ""
+        return say("package.gone")
+    return say("package.withheld") if request.package_fault else None
 
 
-def of_package(request: StoredRequest) -> str:
-    """What is to be said of the copy that comes with a part of an answer; empty where there is none."""
-    return instead_of_ready(request) or (_READY if request.package_id else "")
+def of_package(request: StoredRequest) -> Iterator[Sentence]:
+    """What is to be said of the copy that comes with a part of an answer; nothing where there is none."""
+    if request.package_id:
+        yield instead_of_ready(request) or say("package.ready")

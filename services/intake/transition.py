@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from services.intake import deferrals, restrictions
 from services.intake.closing import closing_letter
-from services.intake.letters import LetterOf
+from services.intake.letter_kinds import LetterOf
 from services.intake.lifecycle import State, first_state
 from services.intake.stored_request import StoredRequest
 from shared.domain import events

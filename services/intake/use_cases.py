@@ -123,7 +123,7 @@ class UseCases(TimingUseCases):
     @decision
     async def approve_weighing(self, held: Held) -> Transition:
         """Another person agrees with what is proposed."""
-        return await balancing.approve(held.tx, held.request, held.caller, self.letters)
+        return await balancing.approve(held.tx, held.request, held.caller)
 
     @decision
     async def waive(self, held: Held) -> Transition:
@@ -212,7 +212,7 @@ class UseCases(TimingUseCases):
         detail = await forwarding.note(tx, request, forwarded)
         if request.role == "both":
             return request.forward_part(tx.now, **detail)
-        answered_by = self.letters.controller(forwarded.controller if forwarded.may_be_named else None)
+        answered_by = forwarding.by_name(forwarded.controller if forwarded.may_be_named else None)
         return request.forward(answered_by, tx.now, **detail)
 
     @decision

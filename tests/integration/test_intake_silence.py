@@ -23,7 +23,7 @@ async def test_a_reminder_is_a_letter_with_the_question_and_nothing_else_changes
     (_, reminder) = await intake.letters(path)
     assert (await intake.view(path))["state"] == "awaiting_identity"
     assert reminder["kind"] == "question_reminder"
-    for words in (WORDS, "On 02 March 2026 we asked you", "Bundesbeauftragte", "judicial remedy"):
+    for words in (WORDS, "On 2 March 2026 we asked you", "Bundesbeauftragte", "judicial remedy"):
         assert words in reminder["body"]
     assert await intake.types() == ["received", "question_sent"]
 
@@ -153,4 +153,4 @@ async def test_a_question_whose_words_were_not_kept_on_their_own_is_told_by_the_
     question_id = await intake.ask(path, "identity")
     await intake.unit_of_work.pool.execute("DELETE FROM vault.sealed WHERE sealed_id = $1", UUID(question_id))
     await intake.unanswered(path, question_id, "reminder", "identity")
-    assert "(see our letter of 02 March 2026)" in (await intake.letters(path))[-1]["body"]
+    assert "(see our letter of 2 March 2026)" in (await intake.letters(path))[-1]["body"]

@@ -22,7 +22,7 @@ ERASED = TaskReport.model_validate(
 async def submitted(intake: Intake, **said: object) -> tuple[str, dict[str, str]]:
     """The path of an erasure, and the header that opens its letters."""
     subject = {"name": "Ada Quarzfels", "email": "ada@example.org", "country": "DE"}
-    submission = {"right": "erasure", "subject": subject, **PROOF, **said}
+    submission = {"right": "erasure", "language": "en", "subject": subject, **PROOF, **said}
     accepted = (await intake.channel.post("/v1/requests", json=submission)).raise_for_status().json()
     return f"/v1/requests/{accepted['request_id']}", {"Letter-Code": accepted["letter_code"]}
 
@@ -63,6 +63,20 @@ async def test_who_states_no_country_is_told_of_every_way_to_complain_and_of_no_
         (True, False),
         (False, True),
     ]
+
+
+async def test_who_lives_in_austria_and_asks_for_no_language_is_answered_in_german_and_the_officer_reads_english(
+    intake: Intake,
+) -> None:
+    path = await intake.submit(subject={"email": "ada@example.org", "country": "AT"}, language=None)
+    (letter,) = (await intake.view(f"{path}/letters"))["letters"]
+    view, theirs = await intake.view(path), (await intake.officer.get(path)).json()
+    assert (letter["language"], letter["subject"]) == ("de", "Wir haben Ihren Antrag erhalten")
+    assert view["answer"] == "Wir bearbeiten Ihren Antrag. Sie hören bis zum 1. April 2026 von uns."
+    assert view["answer"] in letter["body"]
+    assert '<html lang="de">' in letter["html"]
+    assert theirs["answer"] == "We are working on your request. You will hear from us by 1 April 2026."
+    assert view["language"] == theirs["language"] == "de"
 
 
 async def test_after_an_erasure_the_channel_reads_no_letters_without_their_code(intake: Intake) -> None:

@@ -229,8 +229,8 @@ async def test_an_erasure_that_failed_is_told_as_it_is_and_may_be_tried_again_af
     answer = (await intake.view(path))["answer"]
     again = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert answer == (
-        "Nothing of what you asked for could be done in: cdr, crm."
-        " We still owe you what is missing in: cdr, crm. You will hear from us when it is done."
+        "Nothing of what you asked for could be done in: cdr and crm."
+        " We still owe you what is missing in: cdr and crm. You will hear from us when it is done."
     )
     assert (again.status_code, again.json()["state"]) == (200, "closed")
     assert (await intake.types())[-1] == "retry_decided"

@@ -5,12 +5,12 @@ from datetime import date
 
 import pytest
 
-from services.intake.answer import answer, standing
 from services.intake.lifecycle import State
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted
 from shared.domain.rights import Outcome
 from shared.downstreams.contract import Receipt, Task
 from tests.fixtures.requests import AT, a_request
+from tests.fixtures.words import answer, standing
 
 RUNNING = a_request(State.IN_PROGRESS)
 RESUMABLE = replace(RUNNING, state=State.CLOSED, closed_at=AT, resumable=True)

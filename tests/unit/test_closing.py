@@ -1,19 +1,21 @@
 """The letter that closes a request follows from its outcome and from what each system reported."""
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.intake import closing
 from services.intake.api.views import view
-from services.intake.closing import closing_letter, done, later_letter
-from services.intake.letters import Letters
+from services.intake.closing import later_letter
 from services.intake.lifecycle import State
 from shared.domain.events import FulfilmentCompleted
-from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
+from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, a_request
+from tests.fixtures.words import LETTERS, closing_letter, done, read, written
 
 
 def a_task(system: str, outcome: TaskOutcome | None, **said: object) -> TaskReport:
@@ -38,11 +40,9 @@ NOTHING = a_task("billing", TaskOutcome.NO_MATCH)
 )
 def test_a_request_that_closes_has_the_letter_of_its_outcome(outcome: Outcome, kind: str) -> None:
     closed = a_request(State.CLOSED, outcome=outcome, tasks=(ERASED, NOTHING))
-    ((written, fields),) = closing_letter(closed)
-    letter = Letters().write(
-        written, "DE", {"received_on": AT, "reference": "019c", "others": "", "fetch": "", **fields}
-    )
-    assert written == kind
+    ((found, fields),) = closing.closing_letter(closed)
+    letter = written(found, fields)
+    assert found == kind
     assert "- billing: searched, nothing of yours found.\n- crm: 3 of 3 records erased" in letter.body
     assert "Bundesbeauftragte" in letter.body
 
@@ -102,7 +102,7 @@ def test_every_way_to_the_end_writes_one_closing_letter() -> None:
     withdrawn = replace(at_work, tasks=(ERASED,)).withdraw(AT)
     assert [kind for kind, _ in completed.letters] == ["completion"]
     assert [kind for kind, _ in withdrawn.letters] == ["withdrawal"]
-    assert "3 of 3 records erased" in str(withdrawn.letters[0][1]["done"])
+    assert "3 of 3 records erased" in read(withdrawn.letters)[0][1]["done"]
 
 
 def test_the_letter_of_a_lift_says_on_which_day_it_was_decided() -> None:
@@ -136,9 +136,9 @@ def test_who_has_not_shown_who_they_are_cannot_tell_a_customer_from_an_invented_
     customer = a_request(theirs[0], outcome=theirs[1], tasks=CUSTOMER, owed=True, **known)
     nobody = a_request(nobodys[0], outcome=nobodys[1], tasks=NOBODY, **known)
     day = AT.date()
-    assert view(customer, day, officer=False) == view(nobody, day, officer=False)
-    assert view(customer, day, officer=False).tasks == []
-    assert view(customer, day, officer=True) != view(nobody, day, officer=True)
+    assert view(customer, day, LETTERS, officer=False) == view(nobody, day, LETTERS, officer=False)
+    assert view(customer, day, LETTERS, officer=False).tasks == []
+    assert view(customer, day, LETTERS, officer=True) != view(nobody, day, LETTERS, officer=True)
     assert closing_letter(customer) == closing_letter(nobody)
     assert later_letter(customer) == ()
 
@@ -149,3 +149,46 @@ def test_nobody_is_asked_a_question_that_would_tell_them_who_is_a_customer() -> 
     asked = a_request(State.IN_PROGRESS, **MARKETING)
     assert replace(asked, anonymous=False).may_be_asked(reports)
     assert asked.may_be_asked(reports) is None
+
+
+def kept(category: str, rule: str, first: date | None, last: date | None, count: int = 102) -> Kept:
+    return Kept(category=category, rule=rule, count=count, first=first, last=last)
+
+
+@pytest.mark.parametrize(
+    ("by_rule", "said", "article"),
+    [
+        (
+            kept("call", "calls_us_18m", date(2026, 4, 2), date(2027, 9, 5)),
+            "each is erased as soon as its own time is over, the first after 2 April 2026, the last after",
+            "Article 17(1)(a)",
+        ),
+        (
+            kept("invoice", "invoices_84m", date(2030, 1, 31), date(2030, 1, 31), count=1),
+            "1 record (invoices) is kept until 31 January 2030 because contracts and invoices are needed",
+            "Article 17(1)(a)",
+        ),
+        (kept("call", "legal_hold", None, None), "to be erased as soon as that no longer applies.", "Article 17(3)(e)"),
+    ],
+)
+def test_what_is_kept_is_told_by_category_with_its_days_its_ground_and_the_article_and_no_foreign_law_as_an_obligation(
+    by_rule: Kept, said: str, article: str
+) -> None:
+    retained = a_task("cdr", TaskOutcome.RETAINED, found=222, changed=120, ground=by_rule.rule, kept=(by_rule,))
+    closed = a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(ERASED, retained))
+    ((kind, fields),) = closing.closing_letter(closed)
+    body = " ".join(written(kind, {**fields, "remains": LETTERS.remains(closed, AT)}).body.split())
+    assert said in body
+    assert f"The law that it follows from: {article} of" in body
+    assert "obligation" not in body
+    assert "Copies in our backups are overwritten by 9 April 2026" in body
+    assert "unreadable" not in body  # what is kept is still found by the subject's key
+
+
+def test_what_went_with_its_key_is_made_unreadable_and_never_called_anonymised() -> None:
+    closed = a_request(State.CLOSED, outcome=Outcome.FULFILLED, tasks=(ERASED,))
+    ((kind, fields),) = closing.closing_letter(closed)
+    body = written(kind, {**fields, "remains": LETTERS.remains(closed, AT)}).body
+    assert "is made permanently unreadable" in body
+    assert "anonymi" not in body
+    assert LETTERS.remains(replace(closed, right=Right.ACCESS), AT) == ()

@@ -5,12 +5,12 @@ from uuid import UUID
 
 import pytest
 
-from services.intake.answer import answer
 from services.intake.coverage import coverage
 from services.intake.lifecycle import State
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.requests import a_request
+from tests.fixtures.words import answer
 
 
 def report(system: str, **said: Any) -> TaskReport:

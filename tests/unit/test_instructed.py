@@ -6,9 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from services.intake.answer import answer, standing
 from services.intake.closing import closing_letter, later_letter
-from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.events import FulfilmentCompleted
@@ -16,6 +14,7 @@ from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, a_request
+from tests.fixtures.words import CUSTOMER, answer, standing, written
 
 
 def report(system: str, **said: Any) -> TaskReport:
@@ -37,7 +36,7 @@ def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
 @pytest.mark.parametrize(
     ("request_", "told"),
     [
-        (instruction(Outcome.ASSISTED, ERASED), "your instruction INS-7, in your data and in nobody else's."),
+        (instruction(Outcome.ASSISTED, ERASED), "your instruction INS-7, in your data and in nobody else’s."),
         (instruction(Outcome.ASSISTED, NOTHING), "We found nothing of the person."),
         (
             instruction(Outcome.ASSISTED, report("cdr", unattributed=1200)),
@@ -63,7 +62,7 @@ def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
 )
 def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(request_: Request, told: str) -> None:
     ((kind, fields),) = closing_letter(request_)
-    letter = Letters().write(kind, "DE", {"received_on": AT, "reference": "019c", "fetch": "", **fields})
+    letter = written(kind, fields, CUSTOMER)
     assert told in answer(request_)
     assert answer(request_) in letter.body
     assert (kind, "your instruction INS-7" in letter.body) == ("assisted", True)
@@ -73,7 +72,7 @@ def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(
 
 def test_what_was_owed_and_is_done_later_is_told_the_customer_too() -> None:
     ((kind, fields),) = later_letter(instruction(Outcome.PARTIALLY_FULFILLED, ERASED, SEEN))
-    letter = Letters().write(kind, "DE", {"received_on": AT, "reference": "019c", "fetch": "", **fields})
+    letter = written(kind, fields, CUSTOMER)
     assert (kind, "The reason" in letter.body) == ("assisted", False)
 
 
@@ -93,4 +92,4 @@ def test_a_restriction_that_a_customer_instructed_is_in_force_and_can_be_lifted(
 
 def test_while_it_is_worked_on_a_customer_is_told_when_to_expect_an_answer() -> None:
     open_still = a_request(State.IN_PROGRESS, tenant="acme", due_on=date(2026, 4, 4))
-    assert standing(open_still, date(2026, 3, 5)).endswith("by 04 April 2026.")
+    assert standing(open_still, date(2026, 3, 5)).endswith("by 4 April 2026.")

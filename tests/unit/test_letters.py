@@ -1,83 +1,121 @@
-"""Letters: plain words that name the reason, the new date, where to complain, and the way to a court."""
+"""Letters: whole in each language, with the reason, the new date, where to complain, and the way to a court."""
 
-import tomllib
+import re
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from uuid_utils.compat import uuid7
 
-from services.intake.letters import KINDS, LETTERS, TO_CONTROLLER, LetterKind, Letters
+from services.intake import questions
+from services.intake.letter_kinds import KINDS, TO_CONTROLLER, LetterField, LetterKind
+from services.intake.letters import Letters, Reader
+from services.intake.lifecycle import State
+from services.intake.previews import preview
+from services.intake.reasons import read_reasons
+from services.intake.request import Request
 from shared.domain.errors import Misconfigured
-from shared.domain.time_limit_policy import Question, read_policy
-from tests.fixtures.requests import AT
+from shared.domain.operations import TaskOutcome, TaskReport
+from shared.domain.policy import EEA, read_policy
+from shared.domain.sentences import Lines, article, say
+from shared.domain.time_limit_policy import Question
+from shared.domain.time_limit_policy import read_policy as read_time_limits
+from shared.domain.wording import LANGUAGES, Language, read_languages, read_wordings
+from tests.fixtures.requests import AT, a_request
+from tests.fixtures.words import CUSTOMER, LETTERS, READER, words, written
+from tests.unit.letters.reviewed import file_of
 
-FIELDS = {
-    "received_on": "05 March 2026",
-    "reference": "019c0000",
-    "new_due": "04 June 2026",
+FIELDS: dict[str, LetterField] = {
+    "new_due": "4 June 2026",
     "reason": "the amount is large.",
     "explanation": "Nine {braces} of archives.",
     "question": "Which {number} is yours?",
-    "asked_on": "06 March 2026",
+    "asked_on": "6 March 2026",
     "answered_on": "20 April 2026",
     "controller": "Harbour {Cranes} Ltd",
     "instruction": "INS-{2026}-7",
-    "article": "12(4)",
+    "article": article("12(4)"),
     "cause": "decided",
     "first": "019c0001",
     "finding": "Our grounds override it.",
-    "first_received_on": "01 March 2026",
+    "first_received_on": "1 March 2026",
     "first_due": "31 March 2026",
     "standing": "We are working on your request.",
     "code": "NBSWY3DPEB3W64TMMQQQAAAA",
     "answer": "Your personal data was erased.",
-    "done": "- crm: 1 of 1 records erased.",
-    "lifted_on": "07 March 2026",
+    "done": Lines((say("work.line", system="crm", what="1 of 1 records erased."),)),
+    "lifted_on": "7 March 2026",
     "fetch": "You can fetch the copy until 19 March 2026.",
-    "others": "Your data stay restricted for your request of 02 March 2026.",
     "changed": "Nothing was changed in any system.",
     "system": "cdr",
-    "forwarded_on": "09 March 2026",
+    "forwarded_on": "9 March 2026",
     "to": "Harbour {Cranes} Ltd",
     "right": "access",
     "erasure": "019c0002",
     "restriction": "019c0003",
+    "laws": article("17(3)(e)"),
 }
-
-
 CAUSES: dict[LetterKind, str] = {"clarification_last_notice": "meaning", "proof_last_notice": "unsearched"}
+TO_SUBJECT = [kind for kind in KINDS if kind not in TO_CONTROLLER]
 
 
-def said_by(kind: LetterKind) -> dict[str, str]:
+def said_by(kind: LetterKind) -> dict[str, LetterField]:
     return FIELDS | ({"cause": CAUSES[kind]} if kind in CAUSES else {})
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in TO_CONTROLLER])
-@pytest.mark.parametrize(
-    ("country", "authority"),
-    [
-        ("DE", "Bundesbeauftragte"),
-        ("GB", "Information Commissioner"),
-        ("LV", "edpb.europa.eu"),
-        (None, "in which you live, in which you work, or in which you think"),
-    ],
-)
-def test_every_letter_names_the_authority_of_the_country_and_the_judicial_remedy(
-    kind: LetterKind, country: str | None, authority: str
+def body_of(kind: LetterKind, reader: Reader = READER, **said: LetterField) -> str:
+    return " ".join(written(kind, said_by(kind) | said, reader).body.split())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_letter_reads_as_it_was_reviewed(kind: LetterKind, language: Language) -> None:
+    reviewed = file_of(kind, language).read_text(encoding="utf-8")
+    assert preview(LETTERS, kind, language).body == reviewed, "look at it, then: python -m tests.unit.letters"
+
+
+def test_there_is_no_reviewed_letter_of_a_kind_or_a_language_that_is_none() -> None:
+    found = {path.stem for path in Path(file_of("x", "en")).parent.glob("*.txt")}
+    assert found == {f"{kind}.{language}" for kind in KINDS for language in LANGUAGES}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", TO_SUBJECT)
+def test_every_letter_names_the_authority_of_the_country_and_the_data_protection_officer(
+    kind: LetterKind, language: Language
 ) -> None:
-    letter = Letters().write(kind, country, said_by(kind))
-    for words in (authority, "complaint", "judicial remedy", "05 March 2026", "019c0000"):
-        assert words in letter.body
-    assert letter.subject
+    body = body_of(kind, replace(READER, language=language))
+    court = {"en": "judicial remedy", "de": "gerichtlichen Rechtsbehelf", "fr": "recours", "es": "tutela judicial"}
+    for said in ("Bundesbeauftragte", "https://www.bfdi.bund.de", court[language], "019c0000", "Data Protection Team"):
+        assert said in body
 
 
-QUESTION = ("Which {number} is yours?", "06 March 2026")
+@pytest.mark.parametrize("country", sorted(EEA | {"GB"}))
+def test_every_country_of_the_eea_and_the_uk_has_its_authority_by_name(country: str) -> None:
+    authority = read_policy().authorities[country]
+    body = body_of("refusal", replace(READER, country=country))
+    assert authority.name in body
+    assert authority.site in body
+    assert "in which you work, or in which you think that your rights were infringed" in body
+
+
+@pytest.mark.parametrize("country", [None, "BR"])
+def test_who_lives_nobody_knows_where_is_told_of_every_authority_and_of_none_by_a_guess(country: str | None) -> None:
+    body = body_of("refusal", replace(READER, country=country))
+    assert "European Data Protection Board" in body
+    assert not any(authority.name in body for authority in read_policy().authorities.values())
+
+
+QUESTION = ("Which {number} is yours?", "6 March 2026")
 LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any time", "in the same way")
 
 
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("extension", ("04 June 2026", "the amount is large.", "Nine {braces} of archives.")),
+        ("extension", ("4 June 2026", "the amount is large.", "Nine {braces} of archives.")),
         ("question_reminder", QUESTION),
         ("identity_last_notice", (*LAST_NOTICE, "no action")),
         ("clarification_last_notice", (*LAST_NOTICE, "we do not know what you mean by it")),
@@ -89,20 +127,19 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ),
         ("partial", ("reason for what is missing: the amount is large. The law", "Article 12(4) of", "{braces}")),
         ("forwarded", ("passed your request on to Harbour {Cranes} Ltd.", "have been informed and will answer you.")),
-        ("reopened", ("reached us on 20 April 2026", "by 04 June 2026")),
+        ("reopened", ("reached us on 20 April 2026", "by 4 June 2026")),
         ("acknowledgement", ("working on your request", "019c0000", "NBSWY3DPEB3W64TMMQQQAAAA")),
         ("completion", ("Your personal data was erased.", "- crm: 1 of 1 records erased.")),
         ("no_data", ("Where we searched: - crm",)),
         ("unidentified", ("- crm: 1 of 1", "If you tell us more", "name the reference")),
         ("withdrawal", ("What had been done before that", "- crm: 1 of 1")),
-        ("assisted", ("your instruction INS-{2026}-7", "one who answers the person", "Article 12(4) of", "- crm: 1")),
-        ("lifting", ("On 07 March 2026 we decided", "before we do")),
+        ("lifting", ("On 7 March 2026 we decided", "before we do")),
         ("package_withheld", ("told you that a copy is ready", "nobody can fetch it", "write to you")),
         ("package_released", ("looked at it again", "until 19 March 2026")),
         ("forwarded_part", ("have answered it as far as we decide",)),
         (
             "reminder_to_controller",
-            ("To Harbour {Cranes} Ltd", "on 09 March 2026. We have heard nothing", "(access; reference 019c0000)"),
+            ("To Harbour {Cranes} Ltd", "on 9 March 2026. We have heard nothing", "(access; reference 019c0000)"),
         ),
         ("notice_to_old_contact", ("no longer have this address or number", "tell us at once")),
     ],
@@ -110,62 +147,116 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
 def test_a_letter_says_what_the_subject_needs_to_know_in_the_words_that_were_written(
     kind: LetterKind, said: tuple[str, ...]
 ) -> None:
-    body = " ".join(Letters().write(kind, "DE", said_by(kind)).body.split())
-    for words in said:
-        assert words in body
+    body = body_of(kind)
+    for each in said:
+        assert each in body
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in TO_CONTROLLER])
+@pytest.mark.parametrize("kind", TO_SUBJECT)
 def test_what_a_customer_gets_of_an_instruction_speaks_of_a_person_and_of_no_complaint(kind: LetterKind) -> None:
-    body = " ".join(Letters().write(kind, "DE", said_by(kind), instructed=True).body.split())
+    body = body_of(kind, CUSTOMER)
     assert "nstruction INS-{2026}-7" in body
     assert "complaint" not in body
     assert "judicial" not in body
 
 
+UNPROVED = TaskReport(
+    task_id=uuid7(),
+    system="cdr",
+    operation="export",
+    outcome=TaskOutcome.NOT_SEARCHED,
+    not_searched="not_proved",
+    level="L2",
+)
+
+
+def asking(**said: object) -> Request:
+    return a_request(State.IN_PROGRESS, **said)
+
+
 def test_a_customer_is_asked_about_a_person_and_not_about_themselves() -> None:
-    for said in (
-        Letters().standing(Question.CLARIFICATION, instructed=True),
-        Letters().standing(Question.IDENTITY, instructed=True),
-        Letters().proof(["cdr"], "L2", instructed=True),
+    instruction = asking(tenant="acme", instruction_id="INS-7")
+    for request, question in (
+        (instruction, Question.CLARIFICATION),
+        (instruction, Question.IDENTITY),
+        (replace(instruction, tasks=(UNPROVED,)), Question.IDENTITY),
     ):
+        said = words(questions.asked(question, request))
         assert "person" in said
         assert "yours" not in said
 
 
 def test_the_last_notice_fits_its_question() -> None:
-    body = Letters().write("clarification_last_notice", "DE", FIELDS | {"cause": "unsearched"}).body
-    assert "what we could not search stays as it is" in " ".join(body.split()).lower()
+    body = body_of("clarification_last_notice", cause="unsearched")
+    assert "what we could not search stays as it is" in body.lower()
     assert "what you mean" not in body
 
 
 def test_whoever_is_asked_for_proof_reads_for_what_it_is_needed_and_what_would_be_enough() -> None:
-    said = " ".join(Letters().proof(["cdr", "voicemail"], "L2").split())
-    assert "For what cdr, voicemail may hold about you" in said
+    tasks = (UNPROVED, UNPROVED.model_copy(update={"system": "voicemail"}))
+    said = words(questions.asked(Question.IDENTITY, asking(tasks=tasks)))
+    assert "For what cdr and voicemail may hold about you" in said
     assert "with a second factor, from both an e-mail address and a phone number" in said
 
 
 def test_what_goes_to_a_customer_names_no_authority_to_complain_to() -> None:
     for kind in TO_CONTROLLER:
-        assert "complaint" not in Letters().write(kind, "DE", FIELDS).body
+        assert "complaint" not in body_of(kind)
 
 
 def test_what_else_is_said_stands_before_where_to_complain() -> None:
-    besides = Letters().part_forwarded("Harbour {Cranes} Ltd", AT)
-    body = " ".join(Letters().write("completion", "DE", FIELDS | {"besides": besides}).body.split())
-    assert body.index("that part on to Harbour {Cranes} Ltd on 05 March 2026.") < body.index("lodge a complaint")
+    besides = say("forwarding.besides", controller="Harbour {Cranes} Ltd", forwarded_on=AT)
+    body = body_of("completion", besides=besides)
+    assert body.index("that part on to Harbour {Cranes} Ltd on 5 March 2026.") < body.index("lodge a complaint")
 
 
-def test_a_controller_who_may_not_be_named_is_the_customer() -> None:
-    assert Letters().controller(None) == "the customer for whom we process the data"
+def test_every_reason_that_may_be_given_has_words_and_no_other_has() -> None:
+    reasons = read_reasons()
+    given: dict[str, Collection[str]] = {"extension": read_time_limits().extension.reasons}
+    given |= {"refuse": reasons.refuse, "answer_in_part": reasons.answer_in_part, "end_part": reasons.end_part}
+    known = {f"reason.{decision}.{code}" for decision, codes in given.items() for code in codes}
+    assert {key for key in read_wordings().keys if key.startswith("reason.")} == known
 
 
-def test_every_allowed_reason_has_words_and_no_other_has() -> None:
-    reasons = tomllib.loads((LETTERS / "extension.toml").read_text())["reasons"]
-    assert set(reasons) == read_policy().extension.reasons
-    assert all(Letters().reason(code) == words for code, words in reasons.items())
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_cause_of_a_letter_has_words_in_each_language(kind: LetterKind, language: Language) -> None:
+    causes = [key.rpartition("why_")[2] for key in read_wordings().keys if key.startswith(f"{kind}.why_")]
+    for cause in causes:
+        assert body_of(kind, replace(READER, language=language), cause=cause)
+
+
+def test_what_somebody_wrote_is_text_and_no_part_of_the_page() -> None:
+    letter = written("extension", said_by("extension") | {"explanation": "<script>alert(1)</script>\n& two lines"})
+    assert "<script>" not in letter.html
+    assert "<script>alert(1)</script>\n& two lines" in letter.body
+
+
+def test_the_day_of_an_instant_is_the_day_where_the_reader_is() -> None:
+    late = datetime(2026, 3, 5, 23, 30, tzinfo=UTC)
+    said = say("letter.asked_on", asked_on=late)
+    days = [LETTERS.words(said, replace(READER, zone=zone)) for zone in ("Europe/Berlin", "America/New_York")]
+    assert [re.findall(r"\d+ March", day) for day in days] == [["6 March"], ["5 March"]]
+
+
+@pytest.mark.parametrize(
+    ("country", "language"), [("AT", "de"), ("FR", "fr"), ("ES", "es"), ("LU", "fr"), ("PL", "en"), (None, "en")]
+)
+def test_who_says_no_language_reads_that_of_the_country(country: str | None, language: str) -> None:
+    assert read_languages().of(country) == language
+
+
+def test_a_customer_is_reminded_in_the_language_of_our_customers_and_not_in_that_of_the_person() -> None:
+    assert LETTERS.reader(asking(country="DE", language="de"), "reminder_to_controller").language == "en"
 
 
 def test_a_folder_without_letters_says_so(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot be used"):
         Letters(tmp_path)
+
+
+def test_the_policy_says_which_words_stand_for_its_rules_and_kinds_of_data() -> None:
+    policy, keys = read_policy(), read_wordings().keys
+    held = {name for category in policy.categories.values() for name in category.held_as} | policy.categories.keys()
+    assert {f"category.{name}" for name in held} <= keys
+    assert {f"ground.{rule}" for rule in policy.rules} <= keys

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake.answer import answer, standing
-from services.intake.closing import closing_letter, refusal_letter
+from services.intake.closing import refusal_letter
 from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.requests import AT, a_request
+from tests.fixtures.words import answer, closing_letter, read, standing
 
 DOES = {
     Right.ACCESS: Operation.EXPORT,
@@ -57,7 +57,7 @@ def told(request: Request) -> list[str]:
     """All that the person reads of it: where it stands, and the words of its letters."""
     said = [standing(request, date(2026, 3, 6))]
     if request.state is State.CLOSED:
-        letters = refusal_letter(request, {}) if request.outcome is Outcome.REFUSED else closing_letter(request)
+        letters = read(refusal_letter(request, {})) if request.outcome is Outcome.REFUSED else closing_letter(request)
         said += [" ".join(map(str, fields.values())) for _, fields in letters]
     return said
 

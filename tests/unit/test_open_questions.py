@@ -8,10 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake import brake
-from services.intake.answer import answer
-from services.intake.closing import done
-from services.intake.letters import Letters
+from services.intake import brake, questions
 from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.events import (
@@ -26,6 +23,7 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, POLICY, a_request, open_question
+from tests.fixtures.words import answer, done, words
 
 QUESTION = uuid7()
 COPIED = TaskReport(task_id=uuid7(), system="crm", operation="export", outcome=TaskOutcome.EXPORTED, found=1)
@@ -139,8 +137,8 @@ def test_a_question_is_asked_where_an_answer_would_help(
 
 
 def test_whoever_may_be_several_people_is_asked_for_the_customer_number_and_goes_on_by_it() -> None:
-    assert "customer number" in " ".join(Letters().standing(Question.CLARIFICATION, ambiguous=True).split())
     waiting = blocked(asked(SEVERAL), SEVERAL)
+    assert "customer number" in words(questions.asked(Question.CLARIFICATION, waiting))
     assert waiting.state is State.AWAITING_CLARIFICATION
     assert waiting.answer(AT, AT, POLICY, identities=True).request.state is State.IN_PROGRESS
     noticed = last_notice(waiting)

@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake.answer import answer
-from services.intake.closing import done
 from services.intake.coverage import coverage
 from services.intake.lifecycle import State
 from services.intake.request import Request
@@ -20,6 +18,7 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, POLICY, a_request, open_question
+from tests.fixtures.words import answer, done, read
 
 
 def erased(rows: int, **said: Any) -> TaskReport:
@@ -41,11 +40,12 @@ def test_what_was_erased_before_a_resumption_stands_in_the_final_answer_view_and
     later = (erased(0), erased(0, system="cdr"))
     ended = reopened(erased(14)).complete(a(FulfilmentCompleted, outcome=Outcome.NO_DATA, tasks=later), AT)
     assert ended.request.outcome is Outcome.FULFILLED
-    ((kind, fields),) = ended.letters
-    assert (kind, fields["done"]) == (
-        "completion",
-        "- cdr: searched (ticket), nothing of yours found.\n- ticketing: 14 of 14 records erased (ticket: 14).",
-    )
+    ((kind, fields),) = read(ended.letters)
+    assert kind == "completion"
+    assert fields["done"].splitlines() == [
+        "- cdr: searched (support tickets), nothing of yours found.",
+        "- ticketing: 14 of 14 records erased (support tickets: 14).",
+    ]
     assert [(c.result, c.found) for c in coverage(ended.request.tasks) if c.system == "ticketing"] == [("erased", 14)]
     assert answer(ended.request).startswith("Your personal data was erased")
 

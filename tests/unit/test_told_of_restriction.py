@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.answer import answer
 from services.intake.coverage import coverage
 from services.intake.lifecycle import State
 from services.intake.request import Request, Transition
@@ -17,6 +16,7 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, a_request
+from tests.fixtures.words import answer, read
 
 WORDS = {"reason": "It is accurate.", "article": "16", "explanation": "See the contract."}
 
@@ -90,17 +90,17 @@ def test_every_end_lifts_what_was_restricted_and_tells_of_it_before_any_system_i
     assert kinds[-2:] == [LiftDecided, RequestClosed]
     assert ("restriction.lift_decided", {"informed_at": AT.isoformat()}) in transition.evidence
     told = answer(transition.request)
-    assert "That restriction is lifted from 05 March 2026 on." in told
+    assert "That restriction is lifted from 5 March 2026 on." in told
     assert "on another request of yours, stays in force" in told
     assert "Nothing was changed in any system" not in told
     assert transition.letters
-    for kind, fields in transition.letters:
+    for kind, fields in read(transition.letters):
         said = " ".join(str(value) for value in fields.values())
         assert kind in {"lifting", "objection_weighed"} or "restriction is lifted" in said
 
 
 def test_a_refusal_says_that_nothing_was_corrected_and_that_data_were_restricted() -> None:
-    ((kind, fields),) = refused().letters
+    ((kind, fields),) = read(refused().letters)
     assert kind == "refusal"
     assert str(fields["changed"]).startswith("No value was corrected. What was tried in crm was not finished.")
     assert "Your data were restricted while we worked on your request (Art. 18(1)(a) GDPR)." in str(fields["changed"])
@@ -128,7 +128,7 @@ def test_while_it_is_worked_on_the_person_reads_that_their_data_are_restricted_a
 
 
 def test_what_each_system_did_is_told_by_what_it_was_asked_to_do() -> None:
-    ((_, fields),) = objection().withdraw(AT).letters
+    ((_, fields),) = read(objection().withdraw(AT).letters)
     assert fields["done"] == "- cdr: 222 of 222 records restricted (call: 222).\n- crm: 1 of 1 records restricted."
 
 

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.answer import answer
-from services.intake.closing import closing_letter, done, refusal_letter
+from services.intake.closing import refusal_letter
 from services.intake.lifecycle import State
 from services.intake.summed import kept_from
 from shared.domain.events import FulfilmentReported
@@ -15,6 +14,7 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, a_request
+from tests.fixtures.words import answer, closing_letter, done, read
 
 
 def report(system: str, operation: Operation, **said: Any) -> TaskReport:
@@ -36,8 +36,8 @@ def test_what_was_erased_while_a_request_waited_is_named_in_its_answer_however_i
 ) -> None:
     tasks = (report("ticketing", Operation.EXPORT),)
     ended = a_request(State.CLOSED, right=right, outcome=outcome, tasks=tasks, erased_meanwhile=ERASED)
-    assert "what you had asked us to erase: 14 records in ticketing, 15 records in crm." in answer(ended)
-    letters = refusal_letter(ended, {}) if outcome is Outcome.REFUSED else closing_letter(ended)
+    assert "what you had asked us to erase: 15 records in crm, 14 records in ticketing." in answer(ended)
+    letters = read(refusal_letter(ended, {})) if outcome is Outcome.REFUSED else closing_letter(ended)
     assert all("14 records in ticketing" in str(fields) for _, fields in letters)
     assert letters
     assert "While this request waited" not in answer(a_request(State.CLOSED, right=right, outcome=outcome, tasks=tasks))
@@ -68,6 +68,6 @@ def test_what_was_finished_after_a_withdrawal_is_told_by_a_letter_and_once() -> 
     withdrawn = a_request(State.IN_PROGRESS).withdraw(AT).request
     late = report("billing", Operation.ERASE, outcome=None, failure="withdrawn", found=4, changed=4, reported=True)
     told = withdrawn.report(a(FulfilmentReported, tasks=(late,)), {}, AT)
-    ((kind, fields),) = told.letters
+    ((kind, fields),) = read(told.letters)
     assert (kind, "4 records (as it says of itself) in billing" in str(fields["answer"])) == ("withdrawal", True)
     assert told.request.report(a(FulfilmentReported, tasks=(late,)), {}, AT).letters == ()

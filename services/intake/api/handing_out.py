@@ -87,5 +87,6 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
         raise NotReady("a request gets its certificate when it is closed")
     unit_of_work = services.unit_of_work
     today = unit_of_work.clock.now().date()
-    shown = view(replace(request, anonymous=False), today, officer=False).model_dump(mode="json", exclude_unset=True)
+    told = view(replace(request, anonymous=False), today, services.use_cases.letters, officer=False)
+    shown = told.model_dump(mode="json", exclude_unset=True)
     return certificate.build(shown, await evidence.entries(unit_of_work.pool, request_id), unit_of_work.vault.keyring)

@@ -24,7 +24,8 @@ async def read(request_id: UUID, caller: AnyCaller, services: UseServices, respo
     request = await services.use_cases.read(request_id, caller)
     response.headers["ETag"] = etag(request.version)
     awaited = await services.use_cases.awaited(request)
-    return view(request, services.unit_of_work.clock.now().date(), awaited, officer=caller.role == "privacy")
+    today, letters = services.unit_of_work.clock.now().date(), services.use_cases.letters
+    return view(request, today, letters, awaited, officer=caller.role == "privacy")
 
 
 @router.get("/timeline")

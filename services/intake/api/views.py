@@ -1,6 +1,7 @@
 """Answers of the API."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
@@ -10,6 +11,7 @@ from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchem
 from services.intake.answer import standing
 from services.intake.as_told import as_told
 from services.intake.coverage import Covered, coverage
+from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.reasons import Proposed
 from services.intake.request import Request
@@ -18,6 +20,7 @@ from services.intake.waiting import waits_for
 from shared.domain.operations import TaskReport
 from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right, Role
+from shared.domain.wording import ENGLISH, Language
 
 Instant = Annotated[
     datetime, PlainSerializer(datetime.isoformat), WithJsonSchema({"type": "string", "format": "date-time"})
@@ -82,6 +85,9 @@ class RequestView(BaseModel):
     due_on: date
     warning: str | None
     closed_at: Instant | None
+    language: Language = Field(
+        description="in which the subject is written to, and `answer` is read; an officer reads it in English"
+    )
     answer: str
     tasks: list[TaskReport]
     coverage: list[Covered] = Field(description="where the subject was searched for, by what, and with which result")
@@ -149,7 +155,9 @@ class LetterView(BaseModel):
     written_at: Instant
     to: list[str] = Field(description="to whom, and where to")
     subject: str
-    body: str
+    language: Language = Field(description="in which it is written")
+    html: str = Field(description="the letter as it is printed, or shown in a mail")
+    body: str = Field(description="its plain text")
 
 
 class BrakeView(BaseModel):
@@ -191,13 +199,14 @@ class LetterList(BaseModel):
     letters: list[LetterView]
 
 
-def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
+def view(request: Request, today: date, letters: Letters, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person, and all of an anonymous one."""
-    request = request if officer else as_told(request)
+    request, reader = request if officer else as_told(request), letters.reader(request)
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
-        "answer": standing(request, today),
         "role": "processor" if request.tenant else request.role,
+        "language": reader.language,
+        "answer": letters.words(standing(request, today), replace(reader, language=ENGLISH) if officer else reader),
         "tasks": [_report(task, officer=officer) for task in summed(request.tasks)],
         "coverage": coverage(request.tasks),
         "package": request.package_id is not None and request.package_fault is None and not request.package_is_gone,

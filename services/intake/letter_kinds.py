@@ -1,0 +1,43 @@
+"""The kinds of letters, and what is to be written before it has words; pure."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from shared.domain.sentences import Fact, Lines
+
+LetterKind = Literal[
+    "extension",
+    "identity_question",
+    "clarification_question",
+    "proof_question",
+    "question_reminder",
+    "identity_last_notice",
+    "clarification_last_notice",
+    "proof_last_notice",
+    "reopened",
+    "forwarded",
+    "forwarded_part",
+    "reminder_to_controller",
+    "refusal",
+    "partial",
+    "duplicate",
+    "objection_weighed",
+    "acknowledgement",
+    "completion",
+    "no_data",
+    "unidentified",
+    "withdrawal",
+    "assisted",
+    "lifting",
+    "erasure_opposed",
+    "notice_to_old_contact",
+    "package_withheld",
+    "package_released",
+    "part_ended",
+]
+KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
+TO_CONTROLLER: frozenset[LetterKind] = frozenset({"reminder_to_controller"})
+"""What goes to a customer of ours, and is no letter to the subject."""
+LetterField = Fact | Lines
+LetterOf = tuple[LetterKind, Mapping[str, LetterField]]
+"""A letter to be written: its kind, and what its template needs; ``to``: to whom, if not to who has asked."""

@@ -1,0 +1,75 @@
+"""What people are told, before it has words: the key of a sentence and its facts; no language, no template; pure.
+
+``shared.domain.wording`` has the words of every key in every language.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence, or a part of one: the key of its words, as ``answer.closed``, and the facts that stand in them."""
+
+    key: str
+    facts: Mapping[str, "Fact"]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A word that a policy or a downstream uses, as a category; read in words where the catalogue has it.
+
+    ``family``: the table of the catalogue, as ``category``. A word that it does not have is shown as it is.
+    """
+
+    family: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Several facts of one kind, read as a list: ``a, b and c``; without ``final``, ``a, b, c``."""
+
+    facts: tuple["Fact", ...]
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Sentences of which each stands on a line of its own."""
+
+    sentences: tuple[Sentence, ...] = ()
+
+
+Told = tuple[Sentence, ...]
+"""Sentences that are read one after the other."""
+
+Fact = str | int | date | Sentence | Term | Listed | Told
+"""What may stand in a sentence. Text stands as it is; days and numbers as the language writes them; of an instant, its
+day where the reader is."""
+
+
+def say(key: str, **facts: Fact) -> Sentence:
+    """The sentence of that key with these facts."""
+    return Sentence(key, facts)
+
+
+def listed(names: Iterable[str]) -> Listed:
+    """Names in their order, once each: ``a, b and c``."""
+    return Listed(tuple(sorted(set(names))))
+
+
+def article(of_the_gdpr: str) -> Sentence:
+    """An article of the GDPR, as ``12(5)(b)``, in the way in which each language cites it; stands after ``Art.``."""
+    number, *parts = re.findall(r"[0-9a-z]+", of_the_gdpr)
+    match parts:
+        case [paragraph, point]:
+            return say("article.point", number=number, paragraph=paragraph, point=point)
+        case [point] if point.isalpha():
+            return say("article.point_alone", number=number, point=point)
+        case [paragraph]:
+            return say("article.paragraph", number=number, paragraph=paragraph)
+        case _:
+            return say("article.plain", number=number)

@@ -1,0 +1,201 @@
+"""Sentences in words, in each language, with days, numbers and lists as that language writes them.
+
+The words are the policy's (``shared/policy/letters/words``); the rest is written as CLDR says, by Babel.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from functools import cache, cached_property, lru_cache
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date
+from babel.lists import format_list
+from babel.numbers import format_decimal
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from shared.domain.errors import Fault, Misconfigured
+from shared.domain.sentences import Fact, Lines, Listed, Sentence, Term
+from shared.domain.toml_file import read_toml
+
+WORDINGS = Path(__file__).parents[1] / "policy" / "letters"
+
+Language = Literal["en", "de", "fr", "es"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+ENGLISH: Language = "en"
+_LOCALES: Mapping[Language, str] = {"en": "en_GB", "de": "de_DE", "fr": "fr_FR", "es": "es_ES"}
+"""How each of them writes days and numbers."""
+_PLAIN = 1_000
+"""Smaller numbers every language writes in the same way."""
+
+Pattern = str | Mapping[str, str]
+"""The words of a key, with ``{facts}``; or one for each plural form of the fact ``on``, else ``count``, by its name."""
+
+
+class Wording:
+    """One language, for a reader somewhere: what a day is follows from where they are."""
+
+    def __init__(self, language: Language, patterns: Mapping[str, Pattern], zone: ZoneInfo) -> None:
+        self.language = language
+        self._locale = Locale.parse(_LOCALES[language])
+        self._patterns = patterns
+        self._zone = zone
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._patterns
+
+    def day(self, at: datetime) -> str:
+        """The day of an instant, where the reader is."""
+        return _day(at.astimezone(self._zone).date(), self._locale)
+
+    def text(self, fact: Fact) -> str:
+        """A fact, a sentence, or several, in words.
+
+        Raises:
+            KeyError: no catalogue has that key, or a fact of its words is not given.
+        """
+        match fact:
+            case str():
+                said = fact
+            case Sentence(key, facts):
+                said = self.words(key, {name: self.text(each) for name, each in facts.items()}, facts)
+            case int():
+                said = str(fact) if 0 <= fact < _PLAIN else str(format_decimal(fact, locale=self._locale))
+            case datetime():
+                said = self.day(fact)
+            case date():
+                said = _day(fact, self._locale)
+            case Term(family, word):
+                known = self._patterns.get(f"{family}.{word}")
+                said = known if isinstance(known, str) else _as_it_is(word)
+            case Listed(facts, final):
+                shown = [self.text(each) for each in facts]
+                said = str(format_list(shown, locale=self._locale)) if final else ", ".join(shown)
+            case _:
+                said = " ".join(filter(None, map(self.text, fact)))
+        return said
+
+    def lines(self, lines: Lines) -> list[str]:
+        """Each line in words."""
+        return [self.text(each) for each in lines.sentences]
+
+    def words(self, key: str, shown: Mapping[str, str], facts: Mapping[str, Fact] = {}) -> str:
+        """The words of a key with facts that have words already; ``facts`` has the number that the plural follows."""
+        pattern = self._patterns[key]
+        if not isinstance(pattern, str):
+            number = facts[pattern.get("on", "count")]
+            form = self._locale.plural_form(number) if isinstance(number, int) else "other"
+            pattern = pattern.get(form, pattern["other"])
+        return pattern.format_map(shown)
+
+
+class Wordings:
+    """Every language."""
+
+    def __init__(self, catalogues: Mapping[Language, Mapping[str, Pattern]]) -> None:
+        self._catalogues = catalogues
+        self._read: dict[tuple[Language, str], Wording] = {}
+
+    def of(self, language: Language, zone: str) -> Wording:
+        """That language for a reader in that zone (IANA)."""
+        known = self._read.get((language, zone))
+        if known is None:
+            known = self._read[language, zone] = Wording(language, self._catalogues[language], ZoneInfo(zone))
+        return known
+
+    def with_terms(self, terms: Mapping[str, Mapping[Language, str]]) -> "Wordings":
+        """These, and besides words of terms by their keys; what has words keeps them."""
+        more = {key: words for key, words in terms.items() if key not in self.keys}
+        catalogues = self._catalogues.items()
+        return Wordings(
+            {lang: {**known, **{key: said[lang] for key, said in more.items()}} for lang, known in catalogues}
+        )
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Every key; each language has them all."""
+        return frozenset(self._catalogues[ENGLISH])
+
+
+class Languages(BaseModel):
+    """Which language somebody reads who has not said it; ``customers``: of ours, about what they have instructed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    elsewhere: Language
+    customers: Language
+    countries: Mapping[Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")], Language]
+
+    def of(self, country: str | None) -> Language:
+        """That of a country (ISO 3166), or of nobody knows which."""
+        return self.countries.get(country or "", self.elsewhere)
+
+
+@cache
+def read_languages(path: Path = WORDINGS / "languages.toml") -> Languages:
+    """Who reads which language; raises ``Misconfigured`` if the file cannot be used."""
+    return read_toml(path, Languages)
+
+
+@cache
+def read_wordings(folder: Path = WORDINGS / "words") -> Wordings:
+    """The words of that folder: in each file tables of keys, of which each has its words in every language.
+
+    Raises:
+        Misconfigured: a file cannot be read, or a key has not every language, or not the same facts in each.
+    """
+    catalogues: dict[Language, dict[str, Pattern]] = {language: {} for language in LANGUAGES}
+    faults = []
+    for file in sorted(folder.glob("*.toml")):
+        for key, said in _keys(read_toml(file, dict[str, Any])):
+            faults += [Fault(wrong, str(file), place=key) for wrong in _wrong(said)]
+            for language in LANGUAGES:
+                catalogues[language][key] = said.get(language, "")
+    if not catalogues[ENGLISH]:
+        faults = [Fault("holds no words: name the folder that has them", str(folder))]
+    if faults:
+        raise Misconfigured(*faults)
+    return Wordings(catalogues)
+
+
+def _keys(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, value in table.items():
+        if not isinstance(value, dict):
+            yield f"{at}{name}", {}
+        elif all(isinstance(each, dict) and not each.keys() & {"one", "other"} for each in value.values()):
+            yield from _keys(value, f"{at}{name}.")
+        else:
+            yield f"{at}{name}", value
+
+
+def _wrong(said: Mapping[str, Any]) -> Iterator[str]:
+    if missing := [language for language in LANGUAGES if not said.get(language)]:
+        yield f"is missing in {', '.join(missing)}; write it"
+        return
+    if strange := sorted(said.keys() - {*LANGUAGES}):
+        yield f"{', '.join(strange)} is none of our languages; the languages are {', '.join(LANGUAGES)}"
+    for language in LANGUAGES:
+        pattern: Pattern = said[language]
+        if differs := sorted(_facts(pattern) ^ _facts(said[ENGLISH])):
+            named = ", ".join(f"{{{name}}}" for name in differs)
+            yield f"{language} has other facts than {ENGLISH}; write or delete {named}"
+        forms = {*Locale.parse(_LOCALES[language]).plural_form.tags, "other", "on"}
+        if not isinstance(pattern, str) and ("other" not in pattern or pattern.keys() - forms):
+            yield f"{language} has other plural forms than the language; write {', '.join(sorted(forms - {'on'}))}"
+
+
+def _facts(pattern: Pattern) -> set[str]:
+    texts = [pattern] if isinstance(pattern, str) else [text for form, text in pattern.items() if form != "on"]
+    return {name for text in texts for _, name, _, _ in Formatter().parse(text) if name is not None}
+
+
+@lru_cache(maxsize=2_000)
+def _day(day: date, locale: Locale) -> str:
+    return str(format_date(day, "long", locale))
+
+
+def _as_it_is(word: str) -> str:
+    return (word.lower() if word.isupper() else word).replace("_", " ")

@@ -1,0 +1,7 @@
+"""Where the reviewed text of a letter stands."""
+
+from pathlib import Path
+
+
+def file_of(kind: str, language: str) -> Path:
+    return Path(__file__).parent / f"{kind}.{language}.txt"
