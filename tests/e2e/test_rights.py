@@ -7,6 +7,7 @@ from collections import Counter
 import asyncpg
 import pytest
 
+from services.export.check import check
 from shared.storage import certificate
 from tests.fixtures.live import Live, eventually, move, recorded
 from tests.fixtures.packages import described, unpacked
@@ -58,6 +59,7 @@ async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked
     assert refused.status_code == 404
     assert view["outcome"] == "fulfilled"
     assert package.headers["content-type"] == "application/zip"
+    assert check(package.content).faults == []
     calls = list(csv.DictReader(io.StringIO(unpacked(package.content)["call.csv"].decode())))
     assert Counter(record["category"] for record in described(package.content)["records"]) == counts
     assert len(calls) == 50
