@@ -14,6 +14,7 @@ DsrError
 │   │   └── SignInRefused     it does not let us in, or does not let us do this
 │   ├── AnswerMalformed       a system's answer is larger, deeper or of another form than agreed
 │   ├── GroundInvalid         a system keeps data on a ground that is no signed rule of the policy
+│   ├── GroundUnknown         a system does not tell whether data must stay: nothing goes until somebody has looked
 │   ├── AssignmentInDoubt     whose a number was at a time cannot be told
 │   ├── ReleaseBlocked        a row of what was collected is not shown to be the subject's
 │   ├── ForeignHit            the search returned people who are not the subject
@@ -180,6 +181,10 @@ class RuleUnsigned(BlastRadius):
 
 class GroundInvalid(Refused):
     """A system keeps data on a ground that is no signed rule of the policy: they stay until a person has decided."""
+
+
+class GroundUnknown(Refused):
+    """A system does not tell whether data must stay: nothing goes, there or elsewhere, until somebody has looked."""
 
 
 class KeyGone(Refused):

@@ -164,7 +164,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
         case SqlSettings() as settings:
             return adapter_of(name, settings, environment)
         case TrytonSettings() as settings:
-            return TrytonAdapter(name, settings, environment=environment)
+            return TrytonAdapter(name, settings, environment=environment, policy=wiring.policy, clock=wiring.clock)
         case RoundupSettings() as settings:
             return RoundupAdapter(name, settings, environment=environment)
         case OpenDsrSettings() as settings:

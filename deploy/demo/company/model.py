@@ -1,7 +1,7 @@
 """What a made-up telecom company knows: its customers, their calls and their support tickets."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, NamedTuple
 
 
@@ -24,6 +24,7 @@ class Customer:
 
     ``code``: the customer number. ``emails``: as typed when the contract was made, so some are in upper case; the first
     is the main one. ``phones``: numbers held now and before. ``country``: ISO 3166. ``language``: ISO 639-1.
+    ``contract``: who pays before they call has none. None, of this and what follows: the CRM does not tell.
     """
 
     code: str
@@ -37,6 +38,11 @@ class Customer:
     language: str
     marketing_consent: bool
     since: datetime
+    contract: Literal["none", "active", "ended"] | None = "none"
+    contract_ended_on: date | None = None
+    invoice_open: Literal["no", "yes"] | None = "no"
+    disputed: Literal["no", "yes"] | None = "no"
+    last_activity: date | None = None
 
 
 class Call(NamedTuple):

@@ -1,7 +1,7 @@
 """The company's customers in the CRM, hundreds with a call."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from deploy.demo.company import Company, Customer, Phone
@@ -59,6 +59,11 @@ def _party(customer: Customer, countries: dict[str, int]) -> dict[str, Any]:
         "code": customer.code,
         "name": customer.name,
         "marketing_opt_out": not customer.marketing_consent,
+        "contract": customer.contract,
+        "contract_ended_on": day(customer.contract_ended_on),
+        "invoice_open": customer.invoice_open,
+        "disputed": customer.disputed,
+        "last_activity": day(customer.last_activity),
         "addresses": [["create", [address]]],
         "contact_mechanisms": [["create", emails + phones]],
     }
@@ -67,6 +72,12 @@ def _party(customer: Customer, countries: dict[str, int]) -> dict[str, Any]:
 def _assignment(party: int, phone: Phone) -> dict[str, Any]:
     period = {"valid_from": moment(phone.valid_from), "valid_to": moment(phone.valid_to)}
     return {"party": party, "number": phone.number, **period}
+
+
+def day(value: date | None) -> dict[str, Any] | None:
+    """A day as Tryton's JSON has it."""
+    parts = ("year", "month", "day")
+    return {"__class__": "date", **{part: getattr(value, part) for part in parts}} if value else None
 
 
 def moment(value: datetime | None) -> dict[str, Any] | None:

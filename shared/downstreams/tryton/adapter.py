@@ -7,9 +7,11 @@ from functools import partial
 import httpx
 
 from shared.domain.assignments import AssignedNumber
-from shared.domain.errors import ResidueFound
+from shared.domain.clock import Clock, SystemClock
+from shared.domain.errors import Refused, ResidueFound
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.policy import Policy, read_policy
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.http_client import connect
@@ -18,7 +20,9 @@ from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.open_requests import mark
 from shared.downstreams.tryton.party import CATEGORIES, Party, counts
+from shared.downstreams.tryton.reasons import Reasons
 from shared.downstreams.tryton.rectification import FIELDS, rectify
+from shared.downstreams.tryton.reduction import Reduction, reduce
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import PARTY, Named, assigned, load, wanting_marketing
 from shared.downstreams.tryton.settings import TrytonSettings
@@ -35,7 +39,6 @@ class TrytonAdapter:
     """The CRM as a downstream; every hit is proven to be the subject's before anything is done to it (``proof.py``)."""
 
     categories = CATEGORIES
-    may_refuse = False
     one_flag = True
     """A party is restricted or is not, by however many requests."""
     knows_times = False
@@ -50,6 +53,8 @@ class TrytonAdapter:
         *,
         environment: Mapping[str, str],
         transport: httpx.AsyncBaseTransport | None = None,
+        policy: Policy | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._client = connect(
             base_url=settings.url, timeout=settings.timeout_seconds, transport=transport, trust_env=False
@@ -64,6 +69,13 @@ class TrytonAdapter:
         )
         self._subjects = Subjects(self._rpc, system, settings)
         self._system = system
+        self._grounds = settings.grounds
+        self._reasons = Reasons(self._rpc, settings.grounds, policy or read_policy(), clock or SystemClock())
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether it is declared which of its fields say that data must stay."""
+        return self._grounds is not None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -89,11 +101,36 @@ class TrytonAdapter:
         del save_progress
         hits = await self._subjects.hits(tasks)
         found = {task.task_id: self._subjects.among(hits, task) for task in tasks}
-        return per_task(tasks, found, lambda task, parties: Receipt.planned(task, counts(parties)))
+        why = await self._reasons.of(tasks, found)
+
+        def decide(task: Task, parties: Sequence[Party]) -> Result:
+            match why.get(task.task_id):
+                case Reduction() as reduction:
+                    return reduction.receipt(task, TaskOutcome.PLANNED)
+                case None:
+                    return Receipt.planned(task, counts(parties))
+                case refused:
+                    return refused
+
+        return per_task(tasks, found, decide)
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Remove the subject, also what Tryton's own erasure forgets, and look again (Art. 17)."""
-        return await erase(self._rpc, self._subjects, tasks, save_progress)
+        """Remove the subject, also what Tryton's own erasure forgets, and look again (Art. 17).
+
+        What a rule keeps of them stays, reduced to that, until its day.
+        """
+        begun = {task.task_id: plan for task in tasks if (plan := Reduction.noted(task)) is not None}
+        fresh = [task for task in tasks if task.task_id not in begun and "parties" not in task.progress]
+        hits = await self._subjects.hits(fresh if self._grounds else ())
+        found = {task.task_id: self._subjects.among(hits, task) for task in fresh if self._grounds}
+        why = {**begun, **await self._reasons.of(fresh, found)}
+        refused = {key: each for key, each in why.items() if isinstance(each, Refused)}
+        reductions = {key: each for key, each in why.items() if isinstance(each, Reduction)}
+        kept = await reduce(self._rpc, tasks, reductions, save_progress)
+        gone = [task for task in tasks if task.task_id not in why]
+        erased = await erase(self._rpc, self._subjects, gone, save_progress, self._reasons.names) if gone else []
+        results = {**refused, **kept, **dict(zip((task.task_id for task in gone), erased, strict=True))}
+        return [results[task.task_id] for task in tasks]
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Correct a field (Art. 16), hide the subject from all but the privacy team (18), stop marketing (21(2))."""

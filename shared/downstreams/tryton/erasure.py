@@ -42,11 +42,13 @@ class Plan(BaseModel):
         return bool(self.parties)
 
 
-async def erase(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
-    """Erase every task's proven parties and look again, by row and by every identity."""
+async def erase(
+    rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint, fields: Sequence[str] = ()
+) -> list[Result]:
+    """Erase every task's proven parties, these fields of theirs too, and look again, by row and by every identity."""
     planned = await _plans(subjects, tasks, save_progress)
     plans = of_whom_found(planned)
-    refused = await _remove(rpc, plans, Standing(plans, save_progress, rpc.concurrency))
+    refused = await _remove(rpc, plans, Standing(plans, save_progress, rpc.concurrency), fields)
     ids = {party for plan in plans.values() for party in plan.parties}
     left = {party.id for party in (await load(rpc, ids)).values() if _residue(party)}
     again = await subjects.hits([task for task in tasks if planned[task.task_id]])
@@ -92,7 +94,9 @@ def _came_up(subjects: Subjects, hits: Hits, task: Task, plan: Plan) -> bool:
     return not isinstance(parties, Refused) and any(party.id in fresh for party in parties)
 
 
-async def _remove(rpc: TrytonRpc, plans: Mapping[UUID, Plan], standing: Standing) -> dict[int, Refused]:
+async def _remove(
+    rpc: TrytonRpc, plans: Mapping[UUID, Plan], standing: Standing, fields: Sequence[str]
+) -> dict[int, Refused]:
     """Erase the parties; those that the wizard refuses are as they were before, and those that nobody wants erased.
 
     Returns why, by party.
@@ -109,7 +113,8 @@ async def _remove(rpc: TrytonRpc, plans: Mapping[UUID, Plan], standing: Standing
         for model in (CONTACT, ASSIGNMENT, IDENTIFIER):
             rows = await rpc.search_in(model, "party", parties, ("id",))
             await rpc.delete(model, [row["id"] for row in rows])
-        await rpc.write_each(PARTY, {party: {"code": _no_code(party)} for party in parties})
+        empty = dict.fromkeys(fields)
+        await rpc.write_each(PARTY, {party: {"code": _no_code(party), **empty} for party in parties})
 
     there = await rpc.search_in(PARTY, "id", wanted, ("active", "name"))
     refused = await _whoever(deactivate, [row["id"] for row in there if row["active"]])

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from shared.downstreams.settings import HttpSettings, Url
+from shared.downstreams.tryton.grounds import DeclaredGrounds
 
 
 class TrytonSettings(HttpSettings):
@@ -21,6 +22,10 @@ class TrytonSettings(HttpSettings):
     password_env: str = Field(description="environment variable that holds that user's password")
     timeout_seconds: float = Field(
         default=20.0, gt=0, le=3_600, description="how long it may be silent while it answers"
+    )
+    grounds: DeclaredGrounds | None = Field(
+        default=None,
+        description="fields of a party that say why its data must stay; left out: nothing in this CRM keeps any",
     )
     concurrency: int = Field(default=4, ge=1, le=64, description="calls at a time")
     max_people: int = Field(default=5, ge=1, le=1_000, description="parties that one request may touch")

@@ -1,0 +1,149 @@
+"""Why a customer's data must stay, as declared fields of the CRM tell, by the rules of the policy (Art. 17(1)(a), (3)).
+
+Each fact is a state that lasts (a contract is active) or a day from which a period counts (the relationship ended).
+Which rule keeps because of which is policy; what the CRM does not tell is a person's matter, and nothing goes before.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.domain.errors import GroundUnknown, Refused, RuleUnsigned
+from shared.domain.operations import Exceeded, Limit
+from shared.domain.policy import Policy, Rule
+from shared.downstreams.contract import Task
+
+FieldName = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,62}$")]
+
+CONTRACT_ACTIVE: Final = "contract_active"
+INVOICE_OPEN: Final = "invoice_open"
+DISPUTED: Final = "disputed"
+RELATIONSHIP_END: Final = "relationship_end"
+"""What the rules of the policy call these facts."""
+_CONTRACTS: Final = {"active": True, "ended": False, "none": False}
+_YES_OR_NO: Final = {"yes": True, "no": False}
+
+
+class DeclaredGrounds(BaseModel):
+    """The fields of a party that say why its data must stay; a value that is none of those named is not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contract: FieldName = Field(
+        default="contract", description="`active`, `ended`, or `none`: there never was one; anything else is not known"
+    )
+    ended_on: FieldName = Field(default="contract_ended_on", description="the day on which an ended contract did")
+    invoice_open: FieldName | None = Field(
+        default=None, description="`yes` or `no`: an invoice is not settled; left out: another system's matter"
+    )
+    disputed: FieldName | None = Field(
+        default=None, description="`yes` or `no`: a bill is disputed; left out: another system's matter"
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(filter(None, (self.contract, self.ended_on, self.invoice_open, self.disputed)))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one customer: states that last, and days; None: it should be known, and is not."""
+
+    states: Mapping[str, bool | None] = field(default_factory=dict)
+    days: Mapping[str, date | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], declared: DeclaredGrounds) -> "Facts":
+        """As a row of the CRM has them."""
+        said = row.get(declared.contract)
+        states: dict[str, bool | None] = {CONTRACT_ACTIVE: _CONTRACTS.get(str(said))}
+        for state, name in ((INVOICE_OPEN, declared.invoice_open), (DISPUTED, declared.disputed)):
+            if name is not None:
+                states[state] = _YES_OR_NO.get(str(row.get(name)))
+        return cls(states, {RELATIONSHIP_END: _day(row.get(declared.ended_on))} if said == "ended" else {})
+
+    @classmethod
+    def together(cls, each: Iterable["Facts"]) -> "Facts":
+        """Of parties that are one person: what holds of one holds of them; what is not known of one is not known."""
+        states: dict[str, bool | None] = {}
+        days: dict[str, date | None] = {}
+        for facts in each:
+            for state, lasts in facts.states.items():
+                known = states.get(state, False)
+                states[state] = True if True in {known, lasts} else None if None in {known, lasts} else False
+            for name, day in facts.days.items():
+                before = days.get(name, date.min)
+                days[name] = None if day is None or before is None else max(before, day)
+        return cls(states, days)
+
+
+@dataclass(frozen=True, slots=True)
+class Stays:
+    """That data must stay: by which rule, to the end of which day (None: for as long as its state lasts).
+
+    ``anchor``: from which day that was counted.
+    """
+
+    name: str
+    rule: Rule
+    last_day: date | None = None
+    anchor: date | None = None
+
+    @property
+    def restricts(self) -> bool:
+        """Whether they are kept for the rule alone: what a state keeps is in use."""
+        return self.last_day is not None
+
+
+def stays(facts: Facts, policy: Policy, today: date, task: Task, rows: int) -> Stays | Refused | None:
+    """Why the data must stay, None where nothing keeps them, or why a person must look first.
+
+    A state that lasts comes before a period; of several periods the longest counts. A rule that nobody has signed keeps
+    nothing, and the data go once two persons have confirmed as many ``rows`` of the ``task``.
+    """
+    applying: list[Stays] = []
+    for name, rule in policy.rules.items():
+        if rule.lasts_while is not None and rule.lasts_while in facts.states:
+            lasts = facts.states[rule.lasts_while]
+            if lasts is None:
+                return GroundUnknown(_unknown(rule.lasts_while))
+            applying += [Stays(name, rule)] if lasts else []
+        elif rule.anchor is not None and rule.anchor in facts.days:
+            day = facts.days[rule.anchor]
+            if day is None:
+                return GroundUnknown(_unknown(rule.anchor))
+            if (release := policy.release(rule, day)) and release.last_day >= today:
+                applying.append(Stays(name, rule, release.last_day, day))
+    signed = [each for each in applying if each.rule.signed(today)]
+    if applying and not signed and rows > task.confirmed.get(Limit.UNSIGNED_ROWS, 0):
+        exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=rows, allowed=task.confirmed.get(Limit.UNSIGNED_ROWS, 0))
+        names = ", ".join(each.name for each in applying)
+        return RuleUnsigned(
+            f"{rows:,} rows would be kept by {names}, which nobody has signed; nothing was done", exceeded
+        )
+    return max(signed, key=lambda each: (each.last_day is None, each.last_day or date.min), default=None)
+
+
+def _unknown(fact: str) -> str:
+    said = fact.replace("_", " ")
+    return f"the CRM does not tell {said} of the customer: enter it there, and try again; nothing was done anywhere"
+
+
+def _day(value: object) -> date | None:
+    """A day as Tryton's JSON has it: its parts, and ``__class__``."""
+    if not isinstance(value, Mapping):
+        return None
+    try:
+        return date(*(int(value[part]) for part in ("year", "month", "day")))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def missing(names: Sequence[str], there: Iterable[str]) -> str | None:
+    """Which of the declared fields the CRM has not, in a sentence; None where it has all."""
+    lacking = sorted({*names} - {*there})
+    return f"the CRM has no field {', '.join(lacking)} of a party: declare grounds as it has them" if lacking else None

@@ -1,0 +1,76 @@
+"""Reads the declared grounds of customers: why the data of a task must stay, or why a person must look."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from shared.domain.clock import Clock
+from shared.domain.errors import AnswerMalformed, Refused, SystemRefused
+from shared.domain.policy import Policy
+from shared.downstreams.contract import Task
+from shared.downstreams.results import of_whom_found
+from shared.downstreams.tryton.grounds import DeclaredGrounds, Facts, missing, stays
+from shared.downstreams.tryton.party import Party, counts
+from shared.downstreams.tryton.reduction import Reduction
+from shared.downstreams.tryton.rpc import CHUNK, TrytonRpc
+from shared.downstreams.tryton.search import PARTY
+
+
+class Reasons:
+    """Why something stays; nothing, where no grounds are declared."""
+
+    def __init__(self, rpc: TrytonRpc, declared: DeclaredGrounds | None, policy: Policy, clock: Clock) -> None:
+        self._rpc = rpc
+        self._declared = declared
+        self._policy = policy
+        self._clock = clock
+        self._there = False
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The declared fields, which an erasure empties as well."""
+        return self._declared.names if self._declared else ()
+
+    async def of(
+        self, tasks: Sequence[Task], found: Mapping[UUID, tuple[Party, ...] | Refused]
+    ) -> dict[UUID, Reduction | Refused]:
+        """By task what of its parties stays, or why a person must look; tasks of which nothing stays are left out.
+
+        Parties that were merged into another one say nothing: that one speaks for them.
+
+        Raises:
+            SystemRefused: the CRM has no such fields.
+        """
+        if self._declared is None or not (theirs := of_whom_found(found)):
+            return {}
+        facts = await self._facts({party.id for parties in theirs.values() for party in parties}, self._declared)
+        today = self._policy.today(self._clock.now())
+        said: dict[UUID, Reduction | Refused] = {}
+        for task in (task for task in tasks if task.task_id in theirs):
+            parties = theirs[task.task_id]
+            speaking = [party for party in parties if party.replaced_by is None] or parties
+            rows = sum(counts(parties).values())
+            known = Facts.together(facts[party.id] for party in speaking if party.id in facts)
+            why = stays(known, self._policy, today, task, rows)
+            if why is not None:
+                said[task.task_id] = why if isinstance(why, Refused) else Reduction.of(parties, why)
+        return said
+
+    async def _facts(self, parties: set[int], declared: DeclaredGrounds) -> dict[int, Facts]:
+        await self._must_be_there(declared)
+        ids, facts = sorted(parties), dict[int, Facts]()
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            rows = await self._rpc.call(f"model.{PARTY}.read", chunk, ["id", *declared.names])
+            if not isinstance(rows, list) or {row.get("id") for row in rows if isinstance(row, dict)} != {*chunk}:
+                raise AnswerMalformed("the CRM does not tell of each party why it must stay")
+            facts |= {row["id"]: Facts.of(row, declared) for row in rows}
+        return facts
+
+    async def _must_be_there(self, declared: DeclaredGrounds) -> None:
+        if self._there:
+            return
+        domain = [["model", "=", PARTY], ["name", "in", list(declared.names)]]
+        fields = await self._rpc.search("ir.model.field", domain, ("name",))
+        if lacking := missing(declared.names, (row["name"] for row in fields)):
+            raise SystemRefused(lacking)
+        self._there = True
