@@ -46,7 +46,7 @@ _BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package
 _GONE = frozenset({Outcome.FULFILLED, Outcome.NO_DATA})
 _FIXED = (
     *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
-    *("purposes", "consent_text"),
+    *("purposes", "consent_text", "case_id"),
 )
 _QUESTION = column_types(OpenQuestion)
 _REPORTS = ("tasks", "erased_meanwhile")
@@ -77,6 +77,12 @@ async def read(connection: Connection, request_id: UUID) -> Request | None:
 async def read_all(connection: Connection, request_ids: Sequence[UUID]) -> list[Request]:
     """The requests with these ids, in their order."""
     found = await connection.fetch(f"{_READ} WHERE request_id = ANY($1) ORDER BY request_id", request_ids)
+    return [_request(row) for row in found]
+
+
+async def read_case(connection: Connection, case_id: UUID) -> list[Request]:
+    """What came in one message, in the order in which it named the rights."""
+    found = await connection.fetch(f"{_READ} WHERE case_id = $1 ORDER BY request_id", case_id)
     return [_request(row) for row in found]
 
 

@@ -50,6 +50,7 @@ class StoredRequest:
     rest is ours; ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or
     their part; ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in
     counts. ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``.
+    ``case_id``: the first of those that came in one message.
     ``country``: where the subject lives (ISO 3166), if said; ``language``: what they read. ``anonymous``: it is done
     though who has asked has not shown who they are. ``erased_meanwhile``: what the same person's erasures, for which it
     waited, have erased by then. ``purposes``: to which consent is withdrawn; ``consent_text``: by which version of its
@@ -111,6 +112,7 @@ class StoredRequest:
     instruction_id: str | None = None
     purposes: tuple[str, ...] = ()
     consent_text: str | None = None
+    case_id: UUID | None = None
 
     @property
     def arrival(self) -> Arrival:

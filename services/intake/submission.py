@@ -71,8 +71,12 @@ class Submissions:
         limits = PolicySettings().read_time_limits()
         return cls(running.unit_of_work, limits, identity_policy(), settings, Letters())
 
-    def prepare(self, submissions: Iterable[tuple[str, Submission]], caller: Caller) -> list[PreparedRequest]:
+    def prepare(
+        self, submissions: Iterable[tuple[str, Submission]], caller: Caller, *, together: bool = False
+    ) -> list[PreparedRequest]:
         """What is to be stored of each submission, which comes with the place of its fields in the body.
+
+        ``together``: they came in one message, so they are one case, known by the first of them.
 
         Raises:
             Forbidden: one states or asks for more than the key may
@@ -80,13 +84,16 @@ class Submissions:
             MalformedIdentity: an identity cannot be one of its type
             TooLarge: they name more telephone numbers than are looked at for one call
         """
-        now, prepared, numbers = self._clock.now(), [], 0
+        now, numbers = self._clock.now(), 0
+        prepared: list[PreparedRequest] = []
+        case_id = uuid7() if together else None
         for place, submission in submissions:
             numbers += len(submission.subject.phones)
             if numbers > self._numbers:
                 raise TooLarge(f"more than {self._numbers} telephone numbers at once; send fewer requests at once")
             try:
-                prepared.append(self._prepare(submission, caller, now))
+                first = case_id if not prepared else None
+                prepared.append(self._prepare(submission, caller, now, first, case_id=case_id))
             except (BadRequest, MalformedIdentity) as error:
                 error.field = error.field and f"{place}{error.field}"
                 raise
@@ -149,6 +156,7 @@ class Submissions:
         request_id: UUID | None = None,
         channel: str = "api",
         told: Mapping[str, JsonValue] = {},
+        case_id: UUID | None = None,
     ) -> PreparedRequest:
         self._must_be_granted(submission, caller.grant)
         self._must_be_consents(submission.purposes)
@@ -165,6 +173,7 @@ class Submissions:
         request = Request(
             request_id=request_id or uuid7(),
             subject_ref=uuid7(),
+            case_id=case_id,
             right=submission.right,
             state=first_state(submission.role, identified=identified),
             scope=scope,
@@ -191,6 +200,8 @@ class Submissions:
         proof: dict[str, JsonValue] = {**told, **(dict(submission.assurance) if submission.assurance else {})}
         if submission.purposes:
             proof |= {"purposes": [*submission.purposes], "consent_text": submission.consent_text}
+        if case_id:
+            proof["case_number"] = str(case_id)
         if proved.evidence:
             proof["proofs"] = [*proved.evidence]
         identities, keys = proved.identities, self._vault.keyring

@@ -57,6 +57,13 @@ class UseCases(TimingUseCases):
         async with self.unit_of_work.pool.acquire() as connection:
             return (await other_requests.awaited_by(connection, [request.request_id])).get(request.request_id, [])
 
+    async def case_of(self, request: Request) -> list[Request]:
+        """What came in the same message, itself included; nothing, where it came alone."""
+        if request.case_id is None:
+            return []
+        async with self.unit_of_work.pool.acquire() as connection:
+            return await repository.read_case(connection, request.case_id)
+
     async def read_letters(self, request_id: UUID, caller: Caller, code: str | None) -> list[dict[str, object]]:
         """The letters of a request: for who has their code, for the privacy team, and for the channel that submitted.
 

@@ -24,8 +24,9 @@ async def read(request_id: UUID, caller: AnyCaller, services: UseServices, respo
     request = await services.use_cases.read(request_id, caller)
     response.headers["ETag"] = etag(request.version)
     awaited = await services.use_cases.awaited(request)
+    case = await services.use_cases.case_of(request)
     today, letters = services.unit_of_work.clock.now().date(), services.use_cases.letters
-    return view(request, today, letters, awaited, officer=caller.role == "privacy")
+    return view(request, today, letters, awaited, case, officer=caller.role == "privacy")
 
 
 @router.get("/timeline")

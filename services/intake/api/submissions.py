@@ -14,17 +14,18 @@ import orjson
 from fastapi import APIRouter, Body, Depends, Header, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.intake import correspondence
+from services.intake import correspondence, joint
 from services.intake.api.dependencies import Services, caller
 from services.intake.api.door import IN_PASSING, readable
 from services.intake.api.examples import EXAMPLES
-from services.intake.api.views import BatchAccepted, SubmissionAccepted
+from services.intake.api.views import BatchAccepted, CaseAccepted, SubmissionAccepted
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, IdempotencyKeyReused, TooLarge, UnsupportedType
 from services.intake.group_commit import PreparedRequest, SubmissionContext
+from services.intake.joint import JointSubmission
 from services.intake.problems import documented
 from services.intake.schemas import Batch, Submission
 from shared.domain.identities import MalformedIdentity
@@ -66,13 +67,18 @@ router = APIRouter(
 )
 
 
-def _replay(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+def _replay(model: Any) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": model, "description": "A replay: the first answer again"}}
 
 
-@router.post("", status_code=201, response_model=SubmissionAccepted, responses=_replay(SubmissionAccepted))
-def submit(submission: Annotated[Submission, Body(openapi_examples=EXAMPLES)]) -> None:
-    """Submit one request."""
+@router.post(
+    "",
+    status_code=201,
+    response_model=SubmissionAccepted | CaseAccepted,
+    responses=_replay(SubmissionAccepted | CaseAccepted),
+)
+def submit(submission: Annotated[Submission | JointSubmission, Body(openapi_examples=EXAMPLES)]) -> None:
+    """Submit one request, or one message that names several rights: a request for each, under one case number."""
 
 
 @router.post("/batch", status_code=201, response_model=BatchAccepted, responses=_replay(BatchAccepted))
@@ -117,7 +123,9 @@ class SubmissionEndpoint:
             }
             for a in accepted
         ]
-        content = {"requests": shown} if self._route.response_model is BatchAccepted else shown[0]
+        several = {"case_number": str(accepted[0].request_id), "requests": shown}
+        one = several if len(shown) > 1 else shown[0]
+        content = {"requests": shown} if self._route.response_model is BatchAccepted else one
         status = 200 if accepted[0].replayed else 201
         await Response(orjson.dumps(content), status, media_type="application/json")(scope, receive, send)
 
@@ -130,7 +138,8 @@ class SubmissionEndpoint:
                     submissions.append((place, Submission.model_validate(each)))
                 except ValidationError as error:
                     loc = tuple(place.split(".")[:-1])
-                    faults += [{**fault, "loc": (*loc, *fault["loc"])} for fault in error.errors(**_BRIEFLY)]
+                    wrong = [{**fault, "loc": (*loc, *fault["loc"])} for fault in error.errors(**_BRIEFLY)]
+                    faults += [fault for fault in wrong if fault not in faults]  # of several rights each says the same
                     if len(faults) >= _ENOUGH:
                         break
         except ValidationError as error:
@@ -138,7 +147,8 @@ class SubmissionEndpoint:
         if faults:
             raise RequestValidationError(faults)
         digest = hmac.digest(self._secret, self._route.path.encode() + b"\0" + body, "sha256")
-        return digest, self._services.submissions.prepare(submissions, sender)
+        together = len(submissions) > 1 and self._route.response_model is not BatchAccepted
+        return digest, self._services.submissions.prepare(submissions, sender, together=together)
 
 
 def direct(services: Services) -> dict[str, ASGIApp]:
@@ -151,7 +161,7 @@ def direct(services: Services) -> dict[str, ASGIApp]:
 
 
 def _one(body: Any) -> Iterable[tuple[str, Any]]:
-    return [("", body)]
+    return joint.parts(body) if joint.is_joint(body) else [("", body)]
 
 
 def _many(body: Any) -> Iterable[tuple[str, Any]]:

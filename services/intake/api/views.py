@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
 
 from services.intake.answer import standing
 from services.intake.as_told import as_told
@@ -50,6 +50,31 @@ class SubmissionAccepted(StateView):
         description="for the requester, whose acknowledgement names it too: with the id it opens the letters of the"
         " request, also after an erasure"
     )
+
+
+class CaseAccepted(BaseModel):
+    """All rights of one message are stored, each as a request, in the order given."""
+
+    case_number: UUID = Field(description="by which the person knows all of them")
+    requests: list[SubmissionAccepted]
+
+
+class CaseMember(BaseModel):
+    """A request that came in the same message."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    request_id: UUID
+    right: Right
+    state: State
+    outcome: Outcome | None
+
+
+class CaseView(BaseModel):
+    """What came in one message."""
+
+    case_number: UUID
+    requests: list[CaseMember]
 
 
 class BatchAccepted(BaseModel):
@@ -102,6 +127,7 @@ class RequestView(BaseModel):
         default=None, description="of what a customer of ours decides about: whether they have it"
     )
     duplicate_of: UUID | None = Field(description="the request of the same person with which it was answered")
+    case: CaseView | None = Field(default=None, description="where it came in one message with others: all of them")
 
 
 class ProposalView(BaseModel):
@@ -199,7 +225,15 @@ class LetterList(BaseModel):
     letters: list[LetterView]
 
 
-def view(request: Request, today: date, letters: Letters, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
+def view(
+    request: Request,
+    today: date,
+    letters: Letters,
+    awaits: Sequence[UUID] = (),
+    case: Sequence[Request] = (),
+    *,
+    officer: bool,
+) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person, and all of an anonymous one."""
     request, reader = request if officer else as_told(request), letters.reader(request)
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
@@ -212,10 +246,15 @@ def view(request: Request, today: date, letters: Letters, awaits: Sequence[UUID]
         "package": request.package_id is not None and request.package_fault is None and not request.package_is_gone,
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
         "awaits": awaits,
+        **({"case": _case(request, case, officer=officer)} if case else {}),
         **({"waits_for": waited} if (waited := waits_for(request)) else {}),
         **({"forwarding": _forwarding(request)} if request.role != "controller" else {}),
     }
     return RequestView.model_validate(same | more)
+
+
+def _case(request: Request, case: Sequence[Request], *, officer: bool) -> dict[str, object]:
+    return {"case_number": request.case_id, "requests": [each if officer else as_told(each) for each in case]}
 
 
 def _forwarding(request: Request) -> ForwardingView:

@@ -1,0 +1,77 @@
+"""One message with several rights: a request for each, one day of receipt, one case number (scenario 2)."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fixtures.intake import PROOF, Intake
+
+SUBJECT = {"email": "ada@example.org", "country": "DE"}
+MESSAGE: dict[str, Any] = {
+    "rights": ["access", "erasure", "objection"],
+    "subject": SUBJECT,
+    "scope": "direct_marketing",
+    "received_at": "2026-02-27T10:00:00Z",
+    **PROOF,
+}
+
+
+async def sent(intake: Intake, **changed: object) -> httpx.Response:
+    headers = {"Idempotency-Key": "one-message"}
+    return await intake.channel.post("/v1/requests", json={**MESSAGE, **changed}, headers=headers)
+
+
+async def test_one_message_becomes_a_request_for_each_right_with_one_receipt_and_one_case_number(
+    intake: Intake,
+) -> None:
+    answer = await sent(intake)
+    assert answer.status_code == 201, answer.text
+    case = answer.json()
+    views = [await intake.view(f"/v1/requests/{each['request_id']}") for each in case["requests"]]
+    assert [view["right"] for view in views] == MESSAGE["rights"]
+    assert {view["received_at"] for view in views} == {"2026-02-27T10:00:00+00:00"}
+    assert {view["case"]["case_number"] for view in views} == {case["case_number"]}
+    assert [view["scope"] for view in views] == [None, None, "direct_marketing"], "each has what is its own"
+    assert [each["right"] for each in views[1]["case"]["requests"]] == MESSAGE["rights"]
+    again = await sent(intake)
+    assert (again.status_code, again.json()) == (200, case), "a repeat gives the first answer"
+
+
+async def test_its_erasure_waits_until_its_access_is_answered(intake: Intake) -> None:
+    access, erasure, objection = (await sent(intake)).json()["requests"]
+    assert [each["state"] for each in (access, objection)] == ["in_progress", "in_progress"]
+    waiting = await intake.view(f"/v1/requests/{erasure['request_id']}")
+    assert waiting["awaits"] == [access["request_id"]]
+
+
+async def test_what_came_alone_has_no_case(intake: Intake) -> None:
+    assert "case" not in await intake.view(await intake.submit())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"rights": ["access"]}, "at least 2"),
+        ({"rights": ["access", "access"]}, "twice"),
+        ({"right": "access"}, "right or rights"),
+        ({"rights": ["access", "erasure"]}, "scope belongs to objection"),
+        ({"rights": ["access", "rectification", "objection"]}, "changes belong to a rectification"),
+        ({"subject": {"name": "Ada"}}, "at least one of email"),
+        ({"unheard": 1}, "Extra inputs"),
+    ],
+)
+async def test_a_message_that_does_not_fit_is_refused_as_a_whole(
+    intake: Intake, wrong: dict[str, Any], says: str
+) -> None:
+    answer = await sent(intake, **wrong)
+    assert answer.status_code == 422
+    assert sum(says in each["message"] for each in answer.json()["errors"]) == 1, answer.text
+    assert await intake.types() == []
+
+
+async def test_the_evidence_of_each_names_the_case(intake: Intake) -> None:
+    case = (await sent(intake)).json()
+    for each in case["requests"]:
+        [received] = await intake.details(f"/v1/requests/{each['request_id']}", "request.received")
+        assert received["case_number"] == case["case_number"]
