@@ -11,7 +11,7 @@ from shared.downstreams.contract import Receipt
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.tryton import SYSTEM, Crm, account
 
-DECLARED = {"invoice_open": "invoice_open", "disputed": "disputed"}
+DECLARED = {"invoice_open": "invoice_open", "disputed": "disputed", "last_activity": "last_activity"}
 LEAP_DAY = date(2024, 2, 29)
 
 
@@ -84,6 +84,15 @@ async def test_a_field_that_the_crm_has_not_stops_every_erasure_there(crm: Crm) 
         await wrong.one(task(Operation.PLAN, email(customer.emails[0])))
     assert not crm.adapter.may_refuse  # type: ignore[attr-defined]
     assert wrong.adapter.may_refuse  # type: ignore[attr-defined]
+
+
+async def test_what_these_fields_say_is_in_the_copy_that_the_person_gets(grounds: Crm) -> None:
+    customer = await grounds.add(contract="active", last_activity=date(2026, 2, 1))
+    shown = receipt(await grounds.one(task(Operation.EXPORT, email(customer.emails[0])))).records
+    [facts] = [record for record in shown if "contract" in record.data]
+    assert facts.data == {"contract": "active", "invoice_open": "no", "disputed": "no", "last_activity": "2026-02-01"}
+    assert not facts.portable
+    assert facts.matched
 
 
 async def test_where_nobody_declares_grounds_everything_goes(crm: Crm) -> None:

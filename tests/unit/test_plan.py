@@ -1,6 +1,7 @@
 """The order of downstreams: what yields identities is located first and erased last."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -117,3 +118,32 @@ def test_some_systems_alone_are_erased_in_their_order_and_nobody_is_located_agai
 def test_a_system_that_is_not_planned_for_is_named() -> None:
     with pytest.raises(Misconfigured, match="erase: archive"):
         only(stages([CDR], Operation.ERASE), frozenset({"cdr", "archive"}), Operation.ERASE)
+
+
+class Refusing:
+    """An adapter that can do everything, and may refuse an erasure."""
+
+    may_refuse = True
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def _do(self, tasks: object, save_progress: object) -> list[object]:
+        del tasks, save_progress
+        return []
+
+    locate = erase = plan = _do
+
+
+@given(systems, st.sets(st.integers(0, 6)))
+def test_nothing_is_erased_before_every_system_that_may_refuse_was_asked(
+    declared: list[Downstream], refusing: set[int]
+) -> None:
+    asked = [replace(each, adapter=Refusing()) if number in refusing else each for number, each in enumerate(declared)]
+    planned = stages(asked, Operation.ERASE)
+    verbs = [step.operation for stage in planned for step in stage]
+    assert {step.system for stage in planned for step in stage if step.operation is Operation.PLAN} == {
+        each.name for each in asked if each.may_refuse
+    }
+    first = verbs.index(Operation.ERASE) if Operation.ERASE in verbs else len(verbs)
+    assert Operation.PLAN not in verbs[first:]

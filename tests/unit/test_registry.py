@@ -55,7 +55,7 @@ def test_the_demonstrations_systems_are_read_by_their_kinds() -> None:
     assert declared["cdr"].needs == {IdentityType.PHONE, IdentityType.SIP_URI}
 
 
-async def test_systems_are_found_by_what_they_can_do_and_the_crm_is_located_first_and_erased_last() -> None:
+async def test_systems_are_found_by_what_they_can_do_and_the_crm_is_asked_first_and_erased_last() -> None:
     downstreams = Downstreams.load(DEMO, wiring(ENVIRONMENT))
     names = {operation: [system.name for system in downstreams.that_can(operation)] for operation in Operation}
     stages = [{f"{step.system}:{step.operation}" for step in stage} for stage in downstreams.stages(Operation.ERASE)]
@@ -63,7 +63,7 @@ async def test_systems_are_found_by_what_they_can_do_and_the_crm_is_located_firs
     assert names[Operation.ERASE] == names[Operation.EXPORT] == ["crm", "cdr", "ticketing"]
     assert names[Operation.ESCALATE] == ["ticketing"]
     assert "crm" in names[Operation.LOCATE]
-    assert stages == [{"crm:locate"}, {"cdr:erase", "ticketing:erase"}, {"crm:erase"}]
+    assert stages == [{"crm:locate"}, {"crm:plan"}, {"cdr:erase", "ticketing:erase"}, {"crm:erase"}]
 
 
 async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) -> None:

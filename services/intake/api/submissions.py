@@ -14,14 +14,14 @@ import orjson
 from fastapi import APIRouter, Body, Depends, Header, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.intake import correspondence, joint
 from services.intake.api.dependencies import Services, caller
 from services.intake.api.door import IN_PASSING, readable
 from services.intake.api.examples import EXAMPLES
-from services.intake.api.views import BatchAccepted, CaseAccepted, SubmissionAccepted
+from services.intake.api.views import Accepted, BatchAccepted
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, IdempotencyKeyReused, TooLarge, UnsupportedType
 from services.intake.group_commit import PreparedRequest, SubmissionContext
@@ -67,15 +67,15 @@ router = APIRouter(
 )
 
 
-def _replay(model: Any) -> dict[int | str, dict[str, Any]]:
+def _replay(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": model, "description": "A replay: the first answer again"}}
 
 
 @router.post(
     "",
     status_code=201,
-    response_model=SubmissionAccepted | CaseAccepted,
-    responses=_replay(SubmissionAccepted | CaseAccepted),
+    response_model=Accepted,
+    responses=_replay(Accepted),
 )
 def submit(submission: Annotated[Submission | JointSubmission, Body(openapi_examples=EXAMPLES)]) -> None:
     """Submit one request, or one message that names several rights: a request for each, under one case number."""

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, RootModel, WithJsonSchema
 
 from services.intake.answer import standing
 from services.intake.as_told import as_told
@@ -57,6 +57,10 @@ class CaseAccepted(BaseModel):
 
     case_number: UUID = Field(description="by which the person knows all of them")
     requests: list[SubmissionAccepted]
+
+
+class Accepted(RootModel[SubmissionAccepted | CaseAccepted]):
+    """One request is stored, or one for each right that a message names."""
 
 
 class CaseMember(BaseModel):

@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import httpx
+from pydantic import JsonValue
 
 from shared.domain.assignments import AssignedNumber
 from shared.domain.clock import Clock, SystemClock
@@ -13,7 +15,7 @@ from shared.domain.identities import Identity
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy, read_policy
 from shared.downstreams import flags
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
 from shared.downstreams.http_client import connect
 from shared.downstreams.results import of_whom_found, per_task, where_held
 from shared.downstreams.tryton.erasure import erase
@@ -191,6 +193,7 @@ class TrytonAdapter:
         hits = await self._subjects.hits(tasks)
         found = {task.task_id: self._subjects.among(hits, task) for task in tasks}
         shared = await self._subjects.held_by_others(tasks, hits, found) if located else frozenset()
+        facts = {} if located else await self._reasons.shown(found)
 
         def decide(task: Task, parties: Sequence[Party]) -> Receipt:
             held = counts(parties)
@@ -202,10 +205,16 @@ class TrytonAdapter:
                 remaining=n,
                 by_category=held,
                 identities=tuple(_yielded(parties, self._system, shared)) if located else (),
-                records=() if located else tuple(r for p in parties for r in records(p, self._system)),
+                records=() if located else tuple(chain.from_iterable(_shown(parties, self._system, facts))),
             )
 
         return per_task(tasks, found, decide)
+
+
+def _shown(
+    parties: Sequence[Party], system: str, facts: Mapping[int, Mapping[str, JsonValue]]
+) -> Iterator[Iterator[Record]]:
+    return (records(party, system, facts.get(party.id, {})) for party in parties)
 
 
 def _yielded(parties: Sequence[Party], system: str, shared: Collection[Named]) -> Iterator[Identity]:

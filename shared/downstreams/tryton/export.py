@@ -1,8 +1,10 @@
 """A customer's data in words that the customer reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+
+from pydantic import JsonValue
 
 from shared.domain.identities import IdentityType
 from shared.domain.release import ASSIGNED, Match
@@ -12,8 +14,8 @@ from shared.downstreams.tryton.party import STREET_PARTS, Party
 _INSTANT = timedelta(microseconds=1)
 
 
-def records(party: Party, source: str) -> Iterator[Record]:
-    """Account, contacts, assigned numbers, addresses and identifiers.
+def records(party: Party, source: str, facts: Mapping[str, JsonValue] = {}) -> Iterator[Record]:
+    """Account, contacts, assigned numbers, addresses and identifiers; ``facts``: what else the account says.
 
     What nobody gave us is not portable (Art. 20): flags of our own, and the numbers that we assigned.
     """
@@ -22,7 +24,8 @@ def records(party: Party, source: str) -> Iterator[Record]:
         *((each.type, each.spelled) for each in party.assignments if each.valid_to is None),
     ]
     matched = tuple(Match(kind, value) for kind, value in [(IdentityType.ACCOUNT_ID, party.code), *held] if kind)
-    for record in _records(party, source):
+    told = Record("account", source, facts, portable=False)
+    for record in (*_records(party, source), *([told] if facts else ())):
         yield replace(record, matched=(*matched, *record.matched))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from shared.domain.errors import GroundUnknown, Refused, RuleUnsigned
 from shared.domain.operations import Exceeded, Limit
@@ -43,10 +43,21 @@ class DeclaredGrounds(BaseModel):
         default=None, description="`yes` or `no`: a bill is disputed; left out: another system's matter"
     )
 
+    last_activity: FieldName | None = Field(
+        default=None, description="a day: the last click, login, purchase or reply; keeps nothing, and is shown"
+    )
+
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        return tuple(filter(None, (self.contract, self.ended_on, self.invoice_open, self.disputed)))
+        named = (self.contract, self.ended_on, self.invoice_open, self.disputed, self.last_activity)
+        return tuple(filter(None, named))
+
+    def shown(self, row: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """What a row of the CRM says, as the person reads it; what is empty is left out."""
+        said = {name: row.get(name) for name in self.names}
+        days = {name: day.isoformat() for name, value in said.items() if (day := _day(value))}
+        return {name: days.get(name) or str(value) for name, value in said.items() if value}
 
 
 @dataclass(frozen=True, slots=True)

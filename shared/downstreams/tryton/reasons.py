@@ -1,7 +1,10 @@
 """Reads the declared grounds of customers: why the data of a task must stay, or why a person must look."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
+
+from pydantic import JsonValue
 
 from shared.domain.clock import Clock
 from shared.domain.errors import AnswerMalformed, Refused, SystemRefused
@@ -42,29 +45,38 @@ class Reasons:
         """
         if self._declared is None or not (theirs := of_whom_found(found)):
             return {}
-        facts = await self._facts({party.id for parties in theirs.values() for party in parties}, self._declared)
+        rows = await self._rows({party.id for parties in theirs.values() for party in parties}, self._declared)
+        facts = {party: Facts.of(row, self._declared) for party, row in rows.items()}
         today = self._policy.today(self._clock.now())
         said: dict[UUID, Reduction | Refused] = {}
         for task in (task for task in tasks if task.task_id in theirs):
             parties = theirs[task.task_id]
             speaking = [party for party in parties if party.replaced_by is None] or parties
-            rows = sum(counts(parties).values())
+            held = sum(counts(parties).values())
             known = Facts.together(facts[party.id] for party in speaking if party.id in facts)
-            why = stays(known, self._policy, today, task, rows)
+            why = stays(known, self._policy, today, task, held)
             if why is not None:
                 said[task.task_id] = why if isinstance(why, Refused) else Reduction.of(parties, why)
         return said
 
-    async def _facts(self, parties: set[int], declared: DeclaredGrounds) -> dict[int, Facts]:
+    async def shown(self, found: Mapping[UUID, tuple[Party, ...] | Refused]) -> dict[int, dict[str, JsonValue]]:
+        """What the declared fields say of each party that was found, as the person reads it."""
+        parties = {party.id for each in of_whom_found(found).values() for party in each}
+        if self._declared is None or not parties:
+            return {}
+        rows = await self._rows(parties, self._declared)
+        return {party: self._declared.shown(row) for party, row in rows.items()}
+
+    async def _rows(self, parties: set[int], declared: DeclaredGrounds) -> dict[int, Mapping[str, Any]]:
         await self._must_be_there(declared)
-        ids, facts = sorted(parties), dict[int, Facts]()
+        ids, told = sorted(parties), dict[int, Mapping[str, Any]]()
         for start in range(0, len(ids), CHUNK):
             chunk = ids[start : start + CHUNK]
             rows = await self._rpc.call(f"model.{PARTY}.read", chunk, ["id", *declared.names])
             if not isinstance(rows, list) or {row.get("id") for row in rows if isinstance(row, dict)} != {*chunk}:
                 raise AnswerMalformed("the CRM does not tell of each party why it must stay")
-            facts |= {row["id"]: Facts.of(row, declared) for row in rows}
-        return facts
+            told |= {row["id"]: row for row in rows}
+        return told
 
     async def _must_be_there(self, declared: DeclaredGrounds) -> None:
         if self._there:
