@@ -130,12 +130,14 @@ def test_keys_without_constraint_partitions_views_and_what_lacks_a_key_are_named
         table("remark", "id:int owner_type owner_id:bigint"),
         table("event", "at:date email", primary_key="", kind="partitioned table", partitions=3),
         table("customer_view", "id:bigint email", primary_key="", kind="view"),
+        table("customer_copy", "id:bigint email", primary_key="", kind="materialized view"),
     )
     assert 'object_id = "id", content_type_id = { table = "django_content_type", column = "id", where' in text
     assert 'on = { owner_id = "id", owner_type = { is = "WORD" } }' in text
     assert "# event is a partitioned table of 3 partitions" in text
     assert "# event has no primary key" in text
     assert "# view customer_view (id, email) shows what stands in other tables" in text
+    assert "# materialized view customer_copy (id, email) holds a copy of other tables, with whoever was erased" in text
     assert "customer_view" not in tomllib.loads(text)["tables"]
 
 

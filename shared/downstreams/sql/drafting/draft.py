@@ -18,6 +18,15 @@ A draft: names, types and keys of the database were read, and no row. What ends 
 decided, and until somebody has written what is right in its place the dataset cannot be used. Classes: A identifies the
 subject, B another person, M tells about the subject, C is content, T is technical and never shown."""
 
+_SHOWS = (
+    "shows what stands in other tables, which are to be declared; declare it only if it is shown in copies, with view ="
+    " true"
+)
+_COPIES = (
+    "holds a copy of other tables, with whoever was erased there until it is refreshed: nothing here looks into it, so"
+    " refresh it each night, or make it a plain view"
+)
+
 Written = Mapping[str, Any]
 """What a file holds of a table or a column."""
 
@@ -60,10 +69,8 @@ class Draft:
             if view.place not in self._decided:
                 columns = ", ".join(column.name for column in view.columns)
                 yield ""
-                yield toml_text.comment(
-                    f"{view.kind} {view.name} ({columns}) shows what stands in other tables, which are to be declared;"
-                    " declare it only if it is shown in copies, with view = true"
-                )
+                shows = _COPIES if view.kind == "materialized view" else _SHOWS
+                yield toml_text.comment(f"{view.kind} {view.name} ({columns}) {shows}")
         for place in self._shown:
             yield ""
             yield from self._table(self._tables[place])
