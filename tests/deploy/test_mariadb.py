@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from shared.domain.clock import SystemClock
-from shared.domain.errors import DsrError, ForeignHit, Misconfigured, NotSupported, Overtaken, SystemRefused
+from shared.domain.errors import (
+    DsrError,
+    ForeignHit,
+    Misconfigured,
+    NotSupported,
+    Overtaken,
+    SystemRefused,
+    Unavailable,
+)
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Uncounted
 from shared.downstreams import check
@@ -20,6 +28,7 @@ from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
 from shared.downstreams.registry import Wiring
 from shared.downstreams.sql import MariaDbAdapter, SqlSettings, schema_for
+from shared.downstreams.sql.mariadb.connection import Address, Pool, translated
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
 from tests.fixtures.mariadb import MariaDb, statements_of
@@ -358,3 +367,20 @@ async def test_what_cannot_be_worked_is_refused_by_name(shop: Shop, system: Work
     scrub = DATASET.replace('article = { class = "M" }', 'article = { class = "C", scrub = true }')
     with pytest.raises(Misconfigured, match="column article with scrub"):
         shop.connected(scrub)
+
+
+async def test_a_session_that_was_cut_off_is_an_outage_and_is_not_given_to_anybody_again(shop: Shop) -> None:
+    pool = Pool(Address.of(shop.dsn), 1, 30)
+    with pytest.raises(Unavailable):
+        await _cut_off(shop, pool)
+    async with pool.connection() as connection:
+        assert await connection.value("SELECT 1") == 1
+    await pool.close()
+
+
+async def _cut_off(shop: Shop, pool: Pool) -> None:
+    with translated("shop"):
+        async with pool.connection() as connection, connection.transaction():
+            number = await connection.value("SELECT connection_id()")
+            await shop.server.run(f"KILL CONNECTION {number}")
+            await connection.value("SELECT 1")

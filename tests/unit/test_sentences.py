@@ -33,7 +33,7 @@ OURS = {
         "count times erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
         " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
         " records rows remaining status"
-        " still_found tied len(held)"
+        " still_found tied len(held) most"
     ),
     "what is wrong, in sentences of ours": "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text)",
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",

@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from shared.domain.errors import NotSupported
+from shared.domain.operations import Limit
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.declared import Join, RowTest
 from shared.downstreams.sql.mariadb import values
@@ -26,6 +28,8 @@ Key = tuple[Any, ...]
 """A primary key, or the columns of a join as text."""
 _NUMERIC = frozenset({"smallint", "mediumint", "int", "integer", "bigint", "decimal", "boolean", "real", "bit"})
 _LONGEST_INTEGER = 18
+_TIMES_AS_MANY = 3
+"""As one request may touch, so many rows are read at most to see whose they are: a number has had other holders."""
 
 
 @dataclass(eq=False, slots=True)
@@ -57,11 +61,12 @@ class Rows:
 async def find(session: Session, task: Task, *, lock: bool = False) -> Rows:
     """The rows of one subject; ``lock``: nobody else can change them until the transaction ends."""
     rows = Rows()
+    most = _TIMES_AS_MANY * max(session.settings.max_rows, task.confirmed.get(Limit.MAX_ROWS, 0))
     tables = {table.name: table for table in session.tables}
     for table in (tables[name] for name in session.found_in_order if name in tables):
         found = rows.of.setdefault(table.name, {})
         keys = [key for key in table.keys(task) if key.table == table.name]
-        for row in await _candidates(session, table, keys, lock=lock) if keys else ():
+        for row in await _candidates(session, table, keys, most, lock=lock) if keys else ():
             if parties := _parties(table, keys, row):
                 found.setdefault(primary(table, row), Found(row)).parties |= parties
             elif _is_doubtful(table, keys, row):
@@ -107,15 +112,22 @@ def identified(table: Searched, keys: Sequence[Key], alias: str = "t") -> tuple[
 # By what the table itself holds.
 
 
-async def _candidates(session: Session, table: Searched, keys: Sequence[SearchKey], *, lock: bool) -> list[Row]:
+async def _candidates(
+    session: Session, table: Searched, keys: Sequence[SearchKey], most: int, *, lock: bool
+) -> list[Row]:
     rows: dict[Key, Row] = {}
     for column in table.search:
         wanted = [*dict.fromkeys(key.value for key in keys if key.type is table.table.columns[column].identity)]
         for some in parts(wanted):
             for expression, arguments in _asked(table, column, some):
-                condition = f"{expression} IN ({marks(arguments)})"
+                condition = f"{expression} IN ({marks(arguments)}) LIMIT {most + 1}"
                 for row in await read_rows(session, table, condition, arguments, lock=lock) if arguments else ():
                     rows[primary(table, row)] = row
+                if len(rows) > most:
+                    raise NotSupported(
+                        f"more than {most} rows of {table.name} hold what the subject is known by, at whatever time: do"
+                        " it by hand for all of the store, and enter what was done"
+                    )
     return [*rows.values()]
 
 
