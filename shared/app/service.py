@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 
 from shared.app import http
 from shared.app.process_metrics import ProcessMetrics
-from shared.app.supervisor import supervise, watch
+from shared.app.supervisor import misconfigured, supervise, watch
 from shared.domain import topics
 from shared.domain.clock import SystemClock
 from shared.domain.errors import DsrError, Misconfigured, of_variable
@@ -137,7 +137,7 @@ class Service:
         except DsrError as error:
             sys.exit(f"dsr-{self.name} cannot start; {' '.join(str(error).split())}")
         except Exception as error:  # noqa: BLE001  # an uncaught one would be printed with its message
-            if fault := _misconfigured(error):
+            if fault := misconfigured(error):
                 sys.exit(f"dsr-{self.name} cannot start; {' '.join(str(fault).split())}")
             sys.exit(f"dsr-{self.name} ended: {telemetry.where(error)}")
 
@@ -253,7 +253,8 @@ class Service:
                 loops[name] = Worker(downstream, operation, *common).run(running.stopping, running.heartbeats, name)
         if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):
             a_day = running.settings.kafka.dead_letters_a_day
-            replies = Replies(running.unit_of_work, self.fulfilments, a_day, running.heartbeats)
+            alone = {system for system in asked if downstreams.get(system).asked_by[0] == self.name}
+            replies = Replies(running.unit_of_work, self.fulfilments, a_day, running.heartbeats, alone)
             loops |= _consuming(running, replies, [topics.replies(system) for system in asked])
         return loops
 
@@ -289,13 +290,6 @@ def _consuming(running: Running, to: BatchDispatcher, read: Sequence[str]) -> di
 def _instance(port: int, read: Sequence[str]) -> str:
     """The name of this process in its groups: what is started at its place, and reads the same, takes its part over."""
     return f"{gethostname()}-{port}-{crc32(' '.join(read).encode()):08x}"
-
-
-def _misconfigured(error: BaseException) -> Misconfigured | None:
-    """What one of several loops found wrong with the configuration, which it was the first to read."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error if isinstance(error, Misconfigured) else None
 
 
 def _name(loop: Loop) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
 
-from shared.domain.errors import DsrError
+from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.topics import ServiceName
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import wait
@@ -73,3 +73,10 @@ def _error(loop: asyncio.Future[None], name: str, *, early: bool) -> Exception |
     if error is not None and not isinstance(error, Exception):
         raise error
     return error
+
+
+def misconfigured(error: BaseException) -> Misconfigured | None:
+    """What one of several loops found wrong with the configuration, which it was the first to read."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, Misconfigured) else None

@@ -1,14 +1,15 @@
 """One system of the downstreams file: what is declared of it, and the adapter that works it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import LEVELS, Level
-from shared.domain.operations import BY_HAND, Operation
+from shared.domain.operations import BY_HAND, FULFILLED_BY, Operation
 from shared.domain.proofs import Action
+from shared.domain.topics import ServiceName
 from shared.downstreams.conformance.declared import Conformance
 from shared.downstreams.contract import CAN, Adapter, Operate
 
@@ -51,6 +52,12 @@ class Downstream:
         return isinstance(self.adapter, CAN[operation][0]) and operation in getattr(
             self.adapter, "operations", Operation
         )
+
+    @property
+    def asked_by(self) -> Sequence[ServiceName]:
+        """The services that ask it to do something, in an order that all of them know."""
+        asking = {service for operation, service in FULFILLED_BY.items() if self.can(operation)}
+        return [service for service in ServiceName if service in asking]
 
     @property
     def may_refuse(self) -> bool:

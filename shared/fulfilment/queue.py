@@ -223,6 +223,11 @@ async def store_reply(
     return (row[0], row[1]) if row else None
 
 
+async def is_ours(connection: Connection, task_id: UUID) -> bool:
+    """Whether a task is one of this service."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM task WHERE task_id = $1)", task_id))
+
+
 async def count_malformed(connection: Connection, system: str, task_id: UUID, command_id: UUID) -> None:
     """Counts one more reply to a command of a task that could not be read: too many are its failure."""
     await connection.execute(

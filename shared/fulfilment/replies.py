@@ -1,6 +1,6 @@
 """Takes what teams who erase their own store reply, and hands it to the task that asked."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from shared.domain import topics
 from shared.domain.records import Message
@@ -17,7 +17,11 @@ _KIND = str(TaskReply.model_fields["type"].default)
 
 
 class Replies(BatchDispatcher):
-    """Stores replies as progress of their tasks."""
+    """Stores replies as progress of their tasks.
+
+    Every service that asks a team hears all of its replies. ``alone``: the systems of which this one sets aside what
+    names no task, since it is the first of those that ask them.
+    """
 
     def __init__(
         self,
@@ -25,7 +29,9 @@ class Replies(BatchDispatcher):
         fulfilments: Fulfilments,
         dead_letters_a_day: int,
         heartbeats: Heartbeats,
+        alone: Collection[str],
     ) -> None:
+        self._alone = alone
         super().__init__(unit_of_work, f"{unit_of_work.service}-replies", dead_letters_a_day, heartbeats)
         self._fulfilments = fulfilments
         metrics.EVENTS.labels(unit_of_work.service, _KIND, "dead_letter")  # at zero, so that `rate()` sees the first
@@ -46,9 +52,19 @@ class Replies(BatchDispatcher):
         """Stores each reply; one to a task of another service, or that is done, has no effect.
 
         One to a task that was called off is on record.
+
+        Raises:
+            MalformedReply: it cannot be read, and answers a task of this service, or is for this one to set aside
         """
         for record in records:
-            reply, system = parse_reply(record.value), topics.system_of(record.topic)
+            system = topics.system_of(record.topic)
+            try:
+                reply = parse_reply(record.value)
+            except MalformedReply:
+                answered = answered_by(record.value)
+                if await tasks.is_ours(tx.connection, answered[0]) if answered else system in self._alone:
+                    raise
+                continue
             task_id, progress = progress_from_reply(reply)
             step = await tasks.store_reply(tx.connection, system, task_id, progress, tx.now)
             if step:

@@ -146,7 +146,11 @@ class BatchDispatcher(ABC):
             await self.note_set_aside(record, error, tx)
             kind = UNREADABLE if isinstance(error, Unreadable) else self.kind_of(record)
             tx.after_commit(partial(self._count, [kind], "dead_letter"))
-            return await dead_letters.count(tx, record.topic, self._dead_letters_a_day)
+            paused = await dead_letters.count(tx, record.topic, self._dead_letters_a_day)
+            if paused:
+                how = f"dsr consumers resume {self._unit_of_work.service} {record.topic}"
+                tx.after_commit(partial(log.error, "too much of %s was set aside; it is paused: %s", record.topic, how))
+            return paused
 
     def _count(self, kinds: Sequence[str], result: str = "handled") -> None:
         for kind in kinds:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from uuid import UUID
 
+import pytest
+
 from shared.domain.events import RequestVerified
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
@@ -27,7 +29,7 @@ from tests.fixtures.engine import OpenHarness, SetClock
 
 
 async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_are_not(
-    open_harness: OpenHarness, database: str
+    open_harness: OpenHarness, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness, diary = await open_harness(), Diary()
     listener = dispatcher(harness, (RequestVerified, diary.begin), limit=2)
@@ -36,6 +38,7 @@ async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_
     good = heard(verified())
     assert await listener.handle([*bad, good, elsewhere]) == [*bad[3:], good]
     assert (len(await dead_letters(harness)), await noted(harness)) == (3, 1)
+    assert "it is paused: dsr consumers resume erasure dsr.requests" in caplog.text
 
     after_a_restart = dispatcher(harness, (RequestVerified, diary.begin), limit=2)
     assert await after_a_restart.paused_topics() == {"dsr.requests"}
