@@ -179,7 +179,7 @@ async def test_a_customer_who_has_asked_gets_the_data_and_says_to_the_person_wha
 
 def test_every_language_says_everything_with_the_same_blanks() -> None:
     assert LANGUAGES == ("de", "en", "es", "fr")
-    whole = {"purposes", "ceilings"}
+    whole = {"purposes", "categories", "ceilings"}
     english = texts_of("en").model_dump(exclude=whole)
     for language in LANGUAGES:
         other = texts_of(language).model_dump(exclude=whole)
@@ -206,8 +206,11 @@ async def test_a_report_is_in_the_language_of_the_person() -> None:
     for language in set(LANGUAGES) - {"en"}:
         texts = texts_of(language)
         assert (texts.purposes.keys(), texts.ceilings.keys()) == (policy.purposes.keys(), policy.ceilings.keys())
+        assert texts.categories.keys() == policy.categories.keys()
     german = await page(call(OLD), language="de")
     assert "Bereitstellung des Telefondienstes" in german
+    assert "Telefongesellschaften in den Vereinigten Staaten" in german
+    assert "who called whom" not in german
     assert '<html lang="de">' in german
     assert "15. Juli 2026" in german
     assert date(2026, 7, 15).isoformat() not in german

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from services.export.files import File
 from services.export.report.held import Request
-from services.export.report.retention import Kept, periods_of
+from services.export.report.retention import periods_of
 from services.export.report.texts import Texts
+from services.export.report.translated import Translated
 from services.export.report.wording import Wording
 from services.export.survey import Category
-from shared.domain.policy import EEA, ProvidedBy, read_policy
+from shared.domain.policy import EEA, ProvidedBy
 
 Table = tuple[Sequence[str], Sequence[tuple[str | None, Sequence[str]]]]
 """Headings, and lines, each with the category that it is about, if it is about one."""
@@ -27,19 +28,25 @@ class Item:
 
 
 def checklist(
-    known: Mapping[str, Category], request: Request, files: Sequence[File], texts: Texts, say: Wording
+    known: Mapping[str, Category], request: Request, files: Sequence[File], texts: Texts, say: Wording, told: Translated
 ) -> Iterator[Item]:
     """All items, in the order of the article, tailored to what is held. ``files``: those of the copy."""
-    return _Checklist(known, request, files, texts, say).items()
+    return _Checklist(known, request, files, texts, say, told).items()
 
 
 class _Checklist:
     def __init__(
-        self, known: Mapping[str, Category], request: Request, files: Sequence[File], texts: Texts, say: Wording
+        self,
+        known: Mapping[str, Category],
+        request: Request,
+        files: Sequence[File],
+        texts: Texts,
+        say: Wording,
+        told: Translated,
     ) -> None:
         self._known = dict(sorted(known.items()))
         self._request, self._policy = request, request.policy
-        self._files, self._texts, self._say = files, texts, say
+        self._files, self._texts, self._say, self._told = files, texts, say, told
 
     def items(self) -> Iterator[Item]:
         rows = sum(each.rows for each in self._known.values())
@@ -74,33 +81,30 @@ class _Checklist:
         for name in self._known:
             category = self._policy.category(name)
             if category is None:
-                lines.append((name, [self._say.kind(name), self._texts.page["undeclared"], "", ""]))
+                lines.append((name, [self._told.kind(name), self._texts.page["undeclared"], "", ""]))
                 continue
             for purpose, each in category.purposes.items():
-                words = self._purpose(purpose)
+                words = self._told.purpose(purpose)
                 lines.append(
-                    (name, [self._say.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
+                    (name, [self._told.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
                 )
         return self._item("A15.a", table=(self._headings("category", "purpose", "basis", "role"), lines))
-
-    def _purpose(self, name: str) -> str:
-        """A purpose in the language of the report, where the policy says it as it was shipped."""
-        words, shipped = self._policy.purposes[name].words, read_policy().purposes.get(name)
-        return self._texts.purposes.get(name, words) if shipped and shipped.words == words else words
-
-    def _ceiling(self, kept: Kept) -> str:
-        """A ceiling, likewise."""
-        shipped = read_policy().ceilings.get(kept.name)
-        told = shipped is not None and (shipped.words, shipped.period) == (kept.words, kept.period)
-        return self._texts.ceilings.get(kept.name, kept.words) if told else kept.words
 
     def _categories(self) -> Item:
         """15(1)(b), with what there is of each and where."""
         lines: list[tuple[str | None, Sequence[str]]] = []
         for name, held in self._known.items():
-            category = self._policy.category(name)
-            words = category.words if category else self._texts.page["undeclared"]
-            lines.append((name, [self._say.kind(name), words, self._say.number(held.rows), ", ".join(held.systems)]))
+            lines.append(
+                (
+                    name,
+                    [
+                        self._told.kind(name),
+                        self._told.category(name),
+                        self._say.number(held.rows),
+                        ", ".join(held.systems),
+                    ],
+                )
+            )
         return self._item("A15.b", table=(self._headings("category", "held", "count", "system"), lines))
 
     def _recipients(self) -> Item:
@@ -111,7 +115,7 @@ class _Checklist:
                 None,
                 [
                     *(each.name, self._texts.recipients[each.role], self._say.country(each.country)),
-                    *(self._say.contact(each.contact), ", ".join(map(self._say.kind, self._got_by(key)))),
+                    *(self._say.contact(each.contact), ", ".join(map(self._told.kind, self._got_by(key)))),
                 ],
             )
             for key, each in recipients.items()
@@ -138,10 +142,14 @@ class _Checklist:
                 if each.first and each.last:
                     days = {"first": self._say.day(each.first), "last": self._say.day(each.last)}
                     dates = self._answer("kept_until" if each.keeps else "dates", **days)
-                words = f"{self._answer('keeps')} {each.words}" if each.keeps else self._ceiling(each)
-                lines.append((name, [self._say.kind(name), f"{words} ({begins})", dates]))
+                words = (
+                    f"{self._answer('keeps')} {self._told.rule(each.name)}"
+                    if each.keeps
+                    else self._told.ceiling(each.name)
+                )
+                lines.append((name, [self._told.kind(name), f"{words} ({begins})", dates]))
             if not found:
-                lines.append((name, [self._say.kind(name), self._answer("no_period"), ""]))
+                lines.append((name, [self._told.kind(name), self._answer("no_period"), ""]))
         return self._item("A15.d", table=(self._headings("category", "period", "released"), lines))
 
     def _complaint(self) -> Item:
@@ -200,7 +208,7 @@ class _Checklist:
         for name, held in self._known.items():
             if held.withheld:
                 told = self._answer("withheld_rows", count=held.withheld)
-                lines.append((name, [self._say.kind(name), told]))
+                lines.append((name, [self._told.kind(name), told]))
         for each in self._request.reports:
             if each.written_by_others:
                 lines.append((None, [each.system, self._answer("written_by_others", count=each.written_by_others)]))

@@ -15,8 +15,10 @@ from services.export.files import REPORT, File
 from services.export.report.checklist import checklist
 from services.export.report.held import Request, Step
 from services.export.report.texts import Texts, texts_of
+from services.export.report.translated import Translated
 from services.export.report.wording import Wording
 from services.export.survey import Category
+from shared.domain.wording import ENGLISH, LANGUAGES
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -43,29 +45,30 @@ class Shown:
 def render(known: Mapping[str, Category], request: Request, files: Sequence[File], at: datetime) -> bytes:
     """The page about what is held; ``files``: those of the copy, of which it tells length and hash."""
     texts = texts_of(request.language)
-    say = Wording(request.language)
-    shown = [_shown(name, held, request, texts) for name, held in sorted(known.items())]
+    language = next((each for each in LANGUAGES if each == request.language), ENGLISH)
+    say, told = Wording(language), Translated(request.policy, texts, language)
+    shown = [_shown(name, held, request, texts, told) for name, held in sorted(known.items())]
     page = _template().render(
-        language=request.language,
+        language=language,
         texts=texts,
         page=texts.page,
         say=say,
+        told=told,
         at=at,
         request=request,
-        items=list(checklist(known, request, files, texts, say)),
+        items=list(checklist(known, request, files, texts, say, told)),
         shown=shown,
         steps=[(each, _told(each, texts)) for each in request.steps if each.action in texts.events],
     )
     return page.encode()
 
 
-def _shown(name: str, held: Category, request: Request, texts: Texts) -> Shown:
-    category = request.policy.category(name)
+def _shown(name: str, held: Category, request: Request, texts: Texts, told: Translated) -> Shown:
     columns = [
         Column(each, request.meaning(held.systems, name, each) or texts.fields.get(each)) for each in held.fields
     ]
     rows = [[_written(one.data.get(column.name), texts) for column in columns] for one in held.first]
-    return Shown(name, category.words if category else texts.page["undeclared"], held, columns, rows)
+    return Shown(name, told.category(name), held, columns, rows)
 
 
 def _written(value: JsonValue, texts: Texts) -> str:

@@ -18,7 +18,6 @@ class Kept:
     """
 
     name: str
-    words: str
     keeps: bool
     anchor: str | None
     period: Period | None
@@ -45,7 +44,7 @@ def _kept(policy: Policy, name: str, rule: Rule | Ceiling, held: Category, *, ke
     moments = held.anchors.get(rule.anchor or "")
     days = [policy.release(rule, _moment(each)) for each in moments or ()]
     first, last = ((day.last_day if keeps else day.purge_from) if day else None for day in days or (None, None))
-    return Kept(name, rule.words, keeps, rule.anchor, rule.period, first, last)
+    return Kept(name, keeps, rule.anchor, rule.period, first, last)
 
 
 def _moment(text: str) -> date:

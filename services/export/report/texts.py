@@ -19,8 +19,8 @@ class Texts(BaseModel):
     """The texts of one language.
 
     ``items``: the questions of the checklist; ``details``: parts of what happened to a request that are shown, and how
-    they are called; ``fields``: what fields mean that no dataset explains. ``purposes``, ``ceilings``: the policy's own
-    words for them, where they are in another language; what is not here is told as the policy writes it.
+    they are called; ``fields``: what fields mean that no dataset explains. ``purposes``, ``categories``, ``ceilings``:
+    the policy's own words for them, where they are in another language.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +40,7 @@ class Texts(BaseModel):
     details: Mapping[str, str]
     fields: Mapping[str, str]
     purposes: Mapping[str, str] = {}
+    categories: Mapping[str, str] = {}
     ceilings: Mapping[str, str] = {}
 
 

@@ -21,11 +21,6 @@ class Wording:
         """A whole number."""
         return format_decimal(count, locale=self.language)
 
-    @staticmethod
-    def kind(category: str) -> str:
-        """The name of a category, as words."""
-        return category.replace("_", " ")
-
     def day(self, day: date) -> str:
         """A day, with the month in words."""
         return format_date(day, "long", locale=self.language)
