@@ -9,6 +9,8 @@ from jsonschema import Draft202012Validator
 from services.export.pieces import Piece
 from services.export.vcard import card
 from shared.domain.rights import Right
+from shared.domain.sentences import Sentence
+from shared.domain.wording import Language, read_wordings
 from tests.fixtures.packages import made_of, unpacked
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -59,3 +61,17 @@ def test_no_line_is_longer_than_75_octets_and_none_is_cut_within_a_character(let
     lines = content.split(b"\r\n")
     assert max(map(len, lines)) <= 75
     assert content.replace(b"\r\n ", b"").decode().splitlines()[2] == f"FN:{letter * 100}"
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "no protocol exists"),
+        ("de", "kein Protokoll"),
+        ("fr", "faute de protocole"),
+        ("es", "no existe un protocolo"),
+    ],
+)
+def test_the_letter_says_why_nothing_is_sent_to_another_provider(language: Language, said: str) -> None:
+    told = read_wordings().of(language, "UTC").text(Sentence("answer.portable_ready", {}))
+    assert said in told
