@@ -17,13 +17,14 @@ from uuid_utils.compat import uuid7
 
 from services.intake.answer import standing
 from services.intake.auth import Caller
+from services.intake.cases import Case
 from services.intake.letter_kinds import TO_CONTROLLER, LetterOf
 from services.intake.letter_text import text_of
 from services.intake.letters import Letters
 from services.intake.request import Request, Transition
 from services.intake.stored_request import StoredRequest
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.sentences import say
+from shared.domain.sentences import Fact, say
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.keyring import Keyring
@@ -36,11 +37,15 @@ _CODE_BYTES = 15
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The correspondence of a new request: the row of its key, and its first letter as it is sealed."""
+    """The correspondence of a new request: the row of its key, and its first letter as it is sealed.
+
+    Of what came in one message only the first has one; it says of the others what is ``besides``.
+    """
 
     record: Row
-    acknowledgement: Sealing
+    acknowledgement: Sealing | None
     sealed: Sequence[Row]
+    besides: Fact = ""
 
 
 def code(keyring: Keyring, request_id: UUID) -> str:
@@ -54,22 +59,34 @@ def opens(keyring: Keyring, request_id: UUID, shown: str) -> bool:
     return hmac.compare_digest(code(keyring, request_id).encode(), shown.encode())
 
 
-def begin(vault: Vault, letters: Letters, request: StoredRequest, said: Sequence[Identity], now: datetime) -> Opened:
+def begin(
+    vault: Vault,
+    letters: Letters,
+    request: StoredRequest,
+    said: Sequence[Identity],
+    now: datetime,
+    case: Case | None = None,
+) -> Opened:
     """A key for the letters of a new request, and the acknowledgement under it.
 
     ``said``: by what the requester says that they are known; the letters of an instruction go to the customer.
+    ``case``: what came in one message with it, which is acknowledged with the first of it.
     """
     statement = orjson.dumps({"to": [request.tenant] if request.tenant else _address(said)})
-    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now), now)
+    if case is not None and request.request_id != case.case_id:
+        record, sealed = vault.new_record(request.request_id, statement, [], now)
+        return Opened(record, None, sealed)
+    besides = case.acknowledged([code(vault.keyring, each) for each, _ in case.requests]) if case else ""
+    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, besides), now)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
-    return Opened(record, acknowledgement, sealed)
+    return Opened(record, acknowledgement, sealed, besides)
 
 
-async def acknowledge_as_it_stands(
-    tx: UnitOfWork, letters: Letters, request: StoredRequest, acknowledgement: Sealing
-) -> None:
-    """Writes the acknowledgement of a new request anew, in the words of how it stands now."""
-    written = write(letters, request, _acknowledgement(tx.vault.keyring, request, tx.now), tx.now)
+async def acknowledge_as_it_stands(tx: UnitOfWork, letters: Letters, request: StoredRequest, opened: Opened) -> None:
+    """Writes the acknowledgement of a new request anew, in the words of how it stands now; if it has one."""
+    if (acknowledgement := opened.acknowledgement) is None:
+        return
+    written = write(letters, request, _acknowledgement(tx.vault.keyring, request, tx.now, opened.besides), tx.now)
     await tx.vault.drop_one(tx.connection, acknowledgement.sealed_id)
     await tx.vault.seal(tx.connection, [replace(written, sealed_id=acknowledgement.sealed_id)], tx.now)
 
@@ -77,12 +94,12 @@ async def acknowledge_as_it_stands(
 async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
     """Stores the first letters of new requests; their keys are stored with those of the subjects."""
     await tx.vault.insert_sealed(tx.connection, [row for each in opened for row in each.sealed])
-    await _list(tx, [each.acknowledgement for each in opened])
+    await _list(tx, [each.acknowledgement for each in opened if each.acknowledgement])
 
 
-def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime) -> LetterOf:
+def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact) -> LetterOf:
     said = standing(request, now.date())
-    return ("acknowledgement", {"standing": said, "code": code(keyring, request.request_id)})
+    return ("acknowledgement", {"standing": said, "code": code(keyring, request.request_id), "besides": besides})
 
 
 def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:

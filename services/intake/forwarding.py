@@ -4,31 +4,17 @@ The customer's name lies sealed under the key of the correspondence; the subject
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from pydantic import JsonValue
 
 from services.intake import correspondence
 from services.intake.decision_schemas import Forwarded
-from services.intake.letter_kinds import LetterKind, LetterOf
+from services.intake.letter_kinds import ANSWERS, LetterOf
 from services.intake.stored_request import StoredRequest
 from shared.domain.sentences import Fact, say
 from shared.messaging.unit_of_work import UnitOfWork
 
 _NAMED, _UNNAMED = "named", "unnamed"
-_ANSWERS: Final[frozenset[LetterKind]] = frozenset(
-    {
-        "completion",
-        "no_data",
-        "unidentified",
-        "partial",
-        "refusal",
-        "objection_weighed",
-        "identity_last_notice",
-        "forwarded_part",
-    }
-)
-"""The letters that answer a request; of one that is a customer's in part they say what becomes of that part as well."""
 
 
 async def note(tx: UnitOfWork, request: StoredRequest, forwarded: Forwarded) -> Mapping[str, JsonValue]:
@@ -58,11 +44,11 @@ def by_name(controller: str | None) -> Fact:
 
 async def with_both_parts(tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[LetterOf]:
     """The letters, each that answers a request with what becomes of the part that a customer decides about."""
-    if request.role != "both" or not any(kind in _ANSWERS for kind, _ in written):
+    if request.role != "both" or not any(kind in ANSWERS for kind, _ in written):
         return written
     if request.forwarded_at is None:
         besides = say("forwarding.besides_not_yet")
     else:
         named = by_name(await controller(tx, request, to_subject=True))
         besides = say("forwarding.besides", controller=named, forwarded_on=request.forwarded_at)
-    return [(kind, {**fields, "besides": besides} if kind in _ANSWERS else fields) for kind, fields in written]
+    return [(kind, {**fields, "besides": besides} if kind in ANSWERS else fields) for kind, fields in written]

@@ -239,8 +239,7 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submit
     await repository.insert(tx.connection, new)
     for after, each in zip(received, prepared, strict=True):
         if after.request.postponed:
-            sealed = each.correspondence.acknowledgement
-            await correspondence.acknowledge_as_it_stands(tx, letters, after.request, sealed)
+            await correspondence.acknowledge_as_it_stands(tx, letters, after.request, each.correspondence)
     for after in received:
         request_id = after.request.request_id
         context = context_of[request_id]

@@ -38,6 +38,19 @@ LetterKind = Literal[
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
 TO_CONTROLLER: frozenset[LetterKind] = frozenset({"reminder_to_controller"})
 """What goes to a customer of ours, and is no letter to the subject."""
+ANSWERS: frozenset[LetterKind] = frozenset(
+    {
+        "completion",
+        "no_data",
+        "unidentified",
+        "partial",
+        "refusal",
+        "objection_weighed",
+        "identity_last_notice",
+        "forwarded_part",
+    }
+)
+"""The letters that answer a request: they say what else belongs to it, as a part of a customer's, or a case."""
 LetterField = Fact | Lines
 LetterOf = tuple[LetterKind, Mapping[str, LetterField]]
 """A letter to be written: its kind, and what its template needs; ``to``: to whom, if not to who has asked."""

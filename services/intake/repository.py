@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from services.intake import (
     brake,
+    cases,
     concluded,
     correspondence,
     deferrals,
@@ -141,7 +142,9 @@ class Requests:
             transition = replace(transition, request=await self._with_what_was_erased(transition.request))
         request = transition.request
         others = await other_restrictions.told(self.tx.connection, transition)
-        for kind, fields in await forwarding.with_both_parts(self.tx, request, transition.letters):
+        for kind, fields in cases.with_case(
+            request, await forwarding.with_both_parts(self.tx, request, transition.letters)
+        ):
             fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
             remains = self._letters.remains(request, self.tx.now)
             self._write(request, (kind, {"others": others, "fetch": fetch, "remains": remains, **fields}))

@@ -13,6 +13,7 @@ from services.intake import correspondence, same_person
 from services.intake.assurance import IdentityPolicy, identity_policy
 from services.intake.auth import Caller
 from services.intake.by_weighing import asks_for
+from services.intake.cases import Case
 from services.intake.errors import BadRequest, TooLarge
 from services.intake.grant import INSTRUCTED, Grant, Power
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext, Submitted
@@ -86,14 +87,15 @@ class Submissions:
         """
         now, numbers = self._clock.now(), 0
         prepared: list[PreparedRequest] = []
-        case_id = uuid7() if together else None
+        submissions = list(submissions)
+        case = Case([(uuid7(), submission.right) for _, submission in submissions]) if together else None
         for place, submission in submissions:
             numbers += len(submission.subject.phones)
             if numbers > self._numbers:
                 raise TooLarge(f"more than {self._numbers} telephone numbers at once; send fewer requests at once")
             try:
-                first = case_id if not prepared else None
-                prepared.append(self._prepare(submission, caller, now, first, case_id=case_id))
+                request_id = case.requests[len(prepared)][0] if case else None
+                prepared.append(self._prepare(submission, caller, now, request_id, case=case))
             except (BadRequest, MalformedIdentity) as error:
                 error.field = error.field and f"{place}{error.field}"
                 raise
@@ -156,7 +158,7 @@ class Submissions:
         request_id: UUID | None = None,
         channel: str = "api",
         told: Mapping[str, JsonValue] = {},
-        case_id: UUID | None = None,
+        case: Case | None = None,
     ) -> PreparedRequest:
         self._must_be_granted(submission, caller.grant)
         self._must_be_consents(submission.purposes)
@@ -173,7 +175,7 @@ class Submissions:
         request = Request(
             request_id=request_id or uuid7(),
             subject_ref=uuid7(),
-            case_id=case_id,
+            case_id=case.case_id if case else None,
             right=submission.right,
             state=first_state(submission.role, identified=identified),
             scope=scope,
@@ -200,8 +202,8 @@ class Submissions:
         proof: dict[str, JsonValue] = {**told, **(dict(submission.assurance) if submission.assurance else {})}
         if submission.purposes:
             proof |= {"purposes": [*submission.purposes], "consent_text": submission.consent_text}
-        if case_id:
-            proof["case_number"] = str(case_id)
+        if case:
+            proof["case_number"] = str(case.case_id)
         if proved.evidence:
             proof["proofs"] = [*proved.evidence]
         identities, keys = proved.identities, self._vault.keyring
@@ -211,9 +213,11 @@ class Submissions:
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
         stated_by = [keys.fingerprint(each) for each in identities] if submission.purposes else None
         marks = same_person.Marks(person, same_person.asks(submission, identities, keys), stated_by)
-        opened = correspondence.begin(self._vault, self._letters, request, identities, now)
-        noted = request.noted("letter.written", **correspondence.named(opened.acknowledgement))
-        return PreparedRequest(request.receive(proof).then(noted), marks, row, opened)
+        opened = correspondence.begin(self._vault, self._letters, request, identities, now, case)
+        received = request.receive(proof)
+        if opened.acknowledgement:
+            received = received.then(request.noted("letter.written", **correspondence.named(opened.acknowledgement)))
+        return PreparedRequest(received, marks, row, opened)
 
     def _must_be_consents(self, purposes: Iterable[str]) -> None:
         """Raises ``BadRequest`` for what nobody processes anything for by consent."""

@@ -75,3 +75,17 @@ async def test_the_evidence_of_each_names_the_case(intake: Intake) -> None:
     for each in case["requests"]:
         [received] = await intake.details(f"/v1/requests/{each['request_id']}", "request.received")
         assert received["case_number"] == case["case_number"]
+
+
+async def test_one_letter_acknowledges_all_of_it_and_each_answer_names_the_case(intake: Intake) -> None:
+    case = (await sent(intake)).json()
+    access, erasure, objection = (f"/v1/requests/{each['request_id']}" for each in case["requests"])
+    [acknowledged] = (await intake.view(f"{access}/letters"))["letters"]
+    for each in case["requests"]:
+        assert each["request_id"] in acknowledged["body"]
+        assert each["letter_code"] in acknowledged["body"]
+    for path in (erasure, objection):
+        assert (await intake.view(f"{path}/letters"))["letters"] == []
+    await intake.complete(access, package_id=None)
+    [answer] = (await intake.view(f"{access}/letters"))["letters"][1:]
+    assert case["case_number"] in answer["body"]

@@ -1,0 +1,49 @@
+"""What a person is told of a case: one acknowledgement of all that came in one message, and which part an answer is of.
+
+Each right is answered by itself, since none may wait for another (Art. 12(3)); each answer names the case.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.intake.letter_kinds import ANSWERS, LetterOf
+from services.intake.stored_request import StoredRequest
+from shared.domain.rights import Right
+from shared.domain.sentences import Fact, Listed, Sentence, Term, say
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What came in one message: each right with the id of its request; the first is the number of the case."""
+
+    requests: Sequence[tuple[UUID, Right]]
+
+    @property
+    def case_id(self) -> UUID:
+        """The number by which the person knows all of it."""
+        return self.requests[0][0]
+
+    def acknowledged(self, codes: Sequence[str]) -> Sentence:
+        """What the one acknowledgement says of the others; ``codes``: what opens the letters of each, in order."""
+        _, *others = zip(self.requests, codes, strict=True)
+        said = [
+            say("case.part", right=Term("right", right), reference=str(request_id), code=code)
+            for (request_id, right), code in others
+        ]
+        return say("case.acknowledged", case=str(self.case_id), others=Listed(tuple(said)))
+
+
+def with_case(request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[LetterOf]:
+    """The letters, each that answers a request of a case with the number of that."""
+    if request.case_id is None:
+        return written
+    said = say("case.answered", case=str(request.case_id), right=Term("right", request.right))
+    return [
+        (kind, {**fields, "besides": _both(fields.get("besides"), said)} if kind in ANSWERS else fields)
+        for kind, fields in written
+    ]
+
+
+def _both(before: object, said: Sentence) -> Fact:
+    return (before, said) if isinstance(before, Sentence) else said
