@@ -123,9 +123,9 @@ async def test_what_was_left_out_is_counted_by_reason_and_what_is_missing_named_
     )
     told = await report(call(**{"from": "withheld"}), call(), reports=reports)
     left_out = said(told, "A15.4")
-    assert "In 1 rows something is hidden" in left_out
-    assert "3 records hold a number that may be anybody's" in left_out
-    assert "4 messages or files of other people" in left_out
+    assert "Rows in which something is hidden that tells about other people (Art. 15(4)): 1." in left_out
+    assert "Records with a number that may be anybody's: 3." in left_out
+    assert "Messages and files of other people that stand beside yours" in left_out
     assert told.items["A15.X2"].answered
     assert "shop it could not be searched" in said(told, "A15.X2")
     assert not (await report(call())).items["A15.X2"].answered
