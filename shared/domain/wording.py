@@ -69,8 +69,8 @@ class Wording:
             case date():
                 said = _day(fact, self._locale)
             case Term(family, word):
-                known = self._patterns.get(f"{family}.{word}")
-                said = known if isinstance(known, str) else _as_it_is(word)
+                known = self._patterns.get(f"{family}.{word}") or self._patterns.get(f"{family}.unlisted", "{word}")
+                said = known.replace("{word}", _as_it_is(word)) if isinstance(known, str) else word
             case Listed(facts, final):
                 shown = [self.text(each) for each in facts]
                 said = str(format_list(shown, locale=self._locale)) if final else ", ".join(shown)

@@ -67,7 +67,7 @@ async def test_upheld_it_stays_restricted_and_erasure_is_offered(intake: Intake)
     [
         ("overridden", "compelling legitimate grounds"),
         ("contract", "does not apply"),
-        ("legal_obligation", "The law obliges us"),
+        ("legal_obligation", "A law of the European Union or of a Member State obliges us"),
         ("consent", "Art. 7(3)"),
     ],
 )

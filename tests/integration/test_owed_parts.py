@@ -72,7 +72,7 @@ async def test_two_persons_end_a_part_of_which_nobody_can_look_any_more_and_lett
 
     shown = (await intake.officer.get(path)).json()
     assert shown["outcome"] == PARTLY
-    assert "We could not look in cdr, which is no longer in use: system destroyed." in shown["answer"]
+    assert "We could not look in cdr, which is no longer in use: what it held was destroyed with it." in shown["answer"]
     assert ("cdr", "no_longer_held", "system_destroyed") in [
         (each["system"], each["result"], each["why"]) for each in shown["coverage"]
     ]
@@ -80,7 +80,7 @@ async def test_two_persons_end_a_part_of_which_nobody_can_look_any_more_and_lett
     assert (ended["kind"], later["kind"]) == ("part_ended", "partial")
     for words in ("our systems, cdr", "what it held was destroyed with it", "Article 12(4)", TOLD, "judicial remedy"):
         assert words in ended["body"]
-    assert "cdr: no longer in use: system destroyed." in later["body"]
+    assert "cdr: no longer in use: what it held was destroyed with it." in later["body"]
     evidence = (await intake.officer.get(f"{path}/timeline")).json()["entries"]
     assert TOLD not in str(evidence) + str(await intake.published())
     made = [entry["detail"] for entry in evidence if entry["action"] == "decision.made"][-1]

@@ -84,6 +84,9 @@ def test_an_article_is_cited_as_each_language_cites_it(cited: str, said: list[st
 
 def test_a_word_that_nobody_has_put_into_words_is_shown_as_it_is() -> None:
     assert words(Term("category", "fax_line")) == "fax line"
+    assert words(say("answer.kept", system="crm", ground=Term("ground", "court_order"))).startswith(
+        "Kept in crm because of: court order;"
+    )
     assert words(Term("reason.refuse", "NO_LONGER_LISTED")) == "no longer listed"
 
 
