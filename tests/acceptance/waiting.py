@@ -10,7 +10,7 @@ CITY = {"changes": [{"field": "address.city", "asserted": "Potsdam"}]}
 
 async def batch(intake: Intake, *rights: str, **said: object) -> list[str]:
     """One message that asks for several rights."""
-    asked = [{"right": right, "subject": MIA, **PROOF, **said} for right in rights]
+    asked = [{"right": right, "language": "en", "subject": MIA, **PROOF, **said} for right in rights]
     answer = (await intake.channel.post("/v1/requests/batch", json={"requests": asked})).raise_for_status()
     return [f"/v1/requests/{each['request_id']}" for each in answer.json()["requests"]]
 

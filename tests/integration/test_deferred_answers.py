@@ -134,7 +134,7 @@ async def test_an_erasure_that_was_done_after_the_request_was_closed_without_it_
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=undone))
     await intake.decide(path)
     await intake.report(path, *undone)
-    assert "Nothing of what you asked for could be done in: billing, crm." in (await intake.view(path))["answer"]
+    assert "Nothing of what you asked for could be done in: billing and crm." in (await intake.view(path))["answer"]
     done = [report(system, TaskOutcome.ERASED, found=1, changed=1) for system in ("crm", "billing")]
     await intake.consume(completed(path, *done, deferred=True))
     view = await intake.view(path)
