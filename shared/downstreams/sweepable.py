@@ -1,7 +1,7 @@
 """What a system must be able to do whose data end by themselves, for everybody: the nightly sweep."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
@@ -23,13 +23,17 @@ class Dated:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What of a table is past a ceiling: each row whose ``anchor`` lies before a local day, which is the first kept."""
+    """What of a table is past a ceiling: each row whose ``anchor`` lies before a local day, which is the first kept.
+
+    ``about``: how many rows that are, as they were counted.
+    """
 
     table: str
     anchor: str
     then: Then
     first_kept: date
     zone: ZoneInfo
+    about: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

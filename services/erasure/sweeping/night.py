@@ -98,7 +98,7 @@ class Night:
 
     async def _sweep(self, going: Sequence[tuple[Matter, Left]]) -> None:
         """Lets go what nothing is against."""
-        keys = {self._due(matter): matter.key for matter, _ in going}
+        keys = {replace(self._due(matter), about=left.due): matter.key for matter, left in going}
 
         async def go_on(due: Due, gone: int) -> None:
             await self._alive(self._note_gone(keys[due], gone))

@@ -8,6 +8,7 @@ CREATE TABLE event (
     page        text,
     country     text,                   -- of the network address, which itself is not kept
     device      text,
+    restricted  boolean     NOT NULL DEFAULT false, -- nobody may use it (Art. 18): readers see nothing of it
     PRIMARY KEY (event_id, occurred_at)
 ) PARTITION BY RANGE (occurred_at);
 
@@ -29,5 +30,8 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- What those read who look at the website's use.
+CREATE VIEW readable_event AS SELECT occurred_at, kind, page, country, device FROM event WHERE NOT restricted;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON event TO analytics_privacy;

@@ -100,10 +100,10 @@ class DueRows:
         return f"SELECT count(*) FROM {self.table.source} t WHERE {due}", *condition.arguments
 
     def first(self) -> Call:
-        """The anchor of the first row that goes now, and how many go."""
+        """The anchor of the first row that goes now."""
         condition = Condition()
         rows = self.window(condition, None, self.before)
-        return f"SELECT min({self.moment}), count(*) FROM {self.table.source} t WHERE {rows}", *condition.arguments
+        return f"SELECT min({self.moment}) FROM {self.table.source} t WHERE {rows}", *condition.arguments
 
     def whole(self, since: Moment | None, until: Moment) -> Call:
         """How many rows there are in a time, and how many of them go now."""

@@ -1,7 +1,7 @@
 """What is due goes: whole partitions first, then rows, window by window of their age, each in a transaction of its own.
 
-Nothing needs to be noted to go on after a crash: what is gone is no longer due. A window that takes longer than a lock
-may be held is halved; one that goes quickly is followed by a larger one.
+Nothing needs to be noted to go on after a crash: what is gone is no longer due. Each window is as large as the last one
+was quick, so that it holds its locks for about half of the time that it may; one that takes longer than that is halved.
 """
 
 import asyncio
@@ -38,6 +38,8 @@ FROM pg_partition_tree($1::text::regclass) p JOIN pg_class c ON c.oid = p.relid 
 """
 _AT_FIRST = 20_000
 """Rows of the first window, about."""
+_WANTED, _WIDER, _NARROWER = 0.5, 4.0, 0.5
+"""Of the time that a lock may be held, how much a window takes; how much larger or smaller the next one is at most."""
 _SHORTEST: Mapping[str, timedelta] = {"date": timedelta(days=1)}
 _SHORTEST_BY_DEFAULT = timedelta(seconds=1)
 _AT_LEAST_A_DAY = timedelta(days=1)
@@ -124,13 +126,14 @@ class _Windows:
     async def run(self) -> int:
         """How many rows are gone."""
         query, *arguments = self._rows.first()
-        first = await self._session.connection.fetchrow(query, *arguments)
-        since, due = first or (None, 0)
+        async with self._session.connection.transaction():
+            await _begin(self._session, self._session.settings.timeout_seconds)
+            since = await self._session.connection.fetchval(query, *arguments)
         if since is None:
             return 0
         before, gone = self._rows.before, 0
-        width = max(self._shortest, _span(since, before) / math.ceil(due / _AT_FIRST))
-        quick, limit = self._session.settings.lock_seconds / 3, self._session.settings.lock_seconds
+        width = max(self._shortest, _span(since, before) / math.ceil(max(1, self._rows.due.about) / _AT_FIRST))
+        wanted, limit = self._session.settings.lock_seconds * _WANTED, self._session.settings.lock_seconds
         now = asyncio.get_running_loop().time
         while since < before:
             await self._go_on(self._rows.due, 0)
@@ -145,7 +148,8 @@ class _Windows:
                 width = max(self._shortest, width / 2)
                 continue
             gone, since, limit = gone + done, until, self._session.settings.lock_seconds
-            width = width * 2 if now() - began < quick else width
+            width *= min(_WIDER, max(_NARROWER, wanted / (now() - began)))
+            width = max(self._shortest, width)
             await self._go_on(self._rows.due, done)
         return gone
 
