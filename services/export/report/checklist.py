@@ -169,12 +169,10 @@ class _Checklist:
         sources = {name: each.provided_by for name in self._known if (each := self._policy.category(name))}
         if set(sources.values()) <= {ProvidedBy.PERSON} and len(sources) == len(self._known):
             return self._item("A15.g", self._answer("no_other_source"), applies=False)
+        words = {name: self._texts.sources[each] for name, each in sources.items()}
         undeclared = self._texts.page["undeclared"]
         lines: list[tuple[str | None, Sequence[str]]] = [
-            (
-                name,
-                [name, self._texts.sources[sources[name]] if name in sources else undeclared, ", ".join(held.systems)],
-            )
+            (name, [self._told.kind(name), words.get(name, undeclared), ", ".join(held.systems)])
             for name, held in self._known.items()
         ]
         return self._item("A15.g", table=(self._headings("category", "source", "system"), lines))
