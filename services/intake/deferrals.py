@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from shared.domain.errors import NotSupported, SeveralPeople, SystemRetired
-from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.operations import ANSWERING, DONE_BY_HAND, Operation, TaskOutcome, TaskReport, Unsearched
 
-_NOT_ASKED = frozenset({Unsearched.NOT_PROVED, Unsearched.LINE_SHARED, Unsearched.HELD_BY_OTHERS})
+_NOT_ASKED = DONE_BY_HAND | {Unsearched.NOT_PROVED, Unsearched.LINE_SHARED}
 """Why something is not searched that no other identity of the requester's would mend."""
 
 
@@ -62,8 +62,8 @@ def rows_changed(tasks: Iterable[TaskReport] | None) -> int:
 
 def waits_for_hands(task: TaskReport) -> bool:
     """Whether the system has no way to do it for one person, or is gone, and nobody has entered what was done there."""
-    shared = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched == Unsearched.HELD_BY_OTHERS
-    return shared or task.failure in {NotSupported.code, SystemRetired.code}
+    told_apart = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched in DONE_BY_HAND
+    return told_apart or task.failure in {NotSupported.code, SystemRetired.code}
 
 
 def is_out_of_reach(task: TaskReport) -> bool:

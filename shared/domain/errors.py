@@ -3,6 +3,7 @@
 DsrError
 ├── Unavailable               try again later: the system is away, slow or busy
 │   ├── Collided              somebody else holds a row of a SQL store
+│   ├── AnswerUnreadable      an answer broke off, or is none; again and again it is malformed
 │   ├── Later                 the system says for how long it is to be left alone
 │   └── Overtaken             a later attempt or operation of the request has been at the store
 ├── Refused                   final: a person must look
@@ -87,6 +88,10 @@ class DsrError(Exception):
 
 class Unavailable(DsrError):
     """The downstream system could not be reached or was too busy; the task is tried again with backoff."""
+
+
+class AnswerUnreadable(Unavailable):
+    """An answer broke off or cannot be read: the system is away, or a person must look where it is always so."""
 
 
 class Overtaken(Unavailable):

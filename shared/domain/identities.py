@@ -58,6 +58,13 @@ def marked(told: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identit
     return tuple(replace(each, shared=True) if (each.type, each.value) in shared else each for each in told)
 
 
+def ended(known: Iterable[Identity]) -> tuple[Identity, ...]:
+    """What was a person's until a day and is not shown to be theirs since: today it may be anybody's."""
+    every = tuple(known)
+    theirs = {(each.type, each.value) for each in every if each.valid_to is None}
+    return tuple(each for each in every if each.valid_to is not None and (each.type, each.value) not in theirs)
+
+
 class MalformedIdentity(DsrError):
     """What was given cannot be an identity of that type; the message says why and never repeats the value."""
 

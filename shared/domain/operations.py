@@ -86,12 +86,16 @@ class Unsearched(StrEnum):
     LINE_SHARED = "line_shared"
     NOT_PROVED = "not_proved"
     HELD_BY_OTHERS = "held_by_others"
+    NO_LONGER_THEIRS = "no_longer_theirs"
 
     @property
     def sentence(self) -> str:
         """What the privacy team reads of it."""
         return _UNSEARCHED[self]
 
+
+DONE_BY_HAND = frozenset({Unsearched.HELD_BY_OTHERS, Unsearched.NO_LONGER_THEIRS})
+"""Why a system is not searched in which a person can tell what is theirs."""
 
 _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NOTHING_TO_SEARCH_BY: "nothing that is known of the subject can be searched by there",
@@ -103,6 +107,10 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.HELD_BY_OTHERS: (
         "it would be searched by an address or a number that other customers have too: do there by hand what is"
         " theirs alone, and enter what was done"
+    ),
+    Unsearched.NO_LONGER_THEIRS: (
+        "it would be searched by an address or a number that was theirs until a day, and that somebody else may have"
+        " since: do there by hand what is older than that, and enter what was done"
     ),
     Unsearched.LINE_SHARED: "others use the subject's line as well, and no request touches calls that may be theirs",
     Unsearched.NOT_PROVED: "nothing that it is searched by is proved to be theirs as well as what it holds needs",

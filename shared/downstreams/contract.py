@@ -174,10 +174,14 @@ class NotSearched:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The system has taken the task and will answer later; what was noted comes back with the next attempt."""
+    """The system has taken the task and will answer later; what was noted comes back with the next attempt.
+
+    ``busy``: it has not, and says itself that it wants to be left alone for so long.
+    """
 
     task_id: UUID
     retry_in: timedelta
+    busy: bool = False
 
 
 Result = Receipt | NotSearched | Pending | Unavailable | Refused

@@ -75,6 +75,11 @@ class Downstream:
         return bool(getattr(self.adapter, "tells_holders_apart", False))
 
     @property
+    def heeds_periods(self) -> bool:
+        """Whether it finds, by what was a person's until a day, nothing of whoever has that since."""
+        return bool(getattr(self.adapter, "heeds_periods", False)) or self.tells_holders_apart
+
+    @property
     def legend(self) -> Legend:
         """What the fields of its records mean, where its adapter can say it."""
         return getattr(self.adapter, "legend", {})

@@ -17,7 +17,7 @@ import httpx
 import orjson
 from opentelemetry.propagate import inject
 
-from shared.domain.errors import AnswerMalformed, Refused, SignInRefused, Unavailable
+from shared.domain.errors import AnswerMalformed, AnswerUnreadable, Refused, SignInRefused, Unavailable
 from shared.downstreams.settings import AnswerLimits
 
 SIGN_IN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -64,7 +64,8 @@ class HttpClient:
         """The whole answer, whatever its status.
 
         Raises:
-            Unavailable: the system could not be reached, broke off its answer, or took too long over it.
+            Unavailable: the system could not be reached, or took too long over its answer.
+            AnswerUnreadable: it broke off its answer, or what it says is no HTTP.
             AnswerMalformed: it is larger than an answer may be, unpacked too, or packed in another way than we ask for.
         """
         # Not by `asyncio.timeout`, which can let its own cancellation out where the task has met another one before.
@@ -80,11 +81,18 @@ class HttpClient:
         return reading.result()
 
     async def _read(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
+        begun = False
         try:
             async with self._client.stream(method, url, **options) as answer:
+                begun = True
                 content = await self._content(answer)
         except (httpx.TransportError, zlib.error) as error:
-            raise Unavailable(f"{self._system} could not be reached: {type(error).__name__}") from None
+            told = f"{self._system} could not be reached: {type(error).__name__}"
+            if isinstance(error, zlib.error) or (
+                isinstance(error, httpx.RemoteProtocolError) and _said(error, begun=begun)
+            ):
+                raise AnswerUnreadable(told) from None
+            raise Unavailable(told) from None
         headers = [(name, value) for name, value in answer.headers.multi_items() if name != "content-encoding"]
         return httpx.Response(answer.status_code, headers=headers, content=content, request=answer.request)
 
@@ -125,7 +133,7 @@ class HttpClient:
         """What the answer says, in UTF-8 without NaN, Infinity and halves of characters.
 
         Raises:
-            Unavailable: it is no JSON, as where somebody answers in the place of the system.
+            AnswerUnreadable: it is no JSON, as where somebody answers in the place of the system.
             AnswerMalformed: it has more objects than one answer may have, or nests them deeper.
         """
         content, limits = answer.content, self._limits
@@ -137,10 +145,15 @@ class HttpClient:
         try:
             said = orjson.loads(content)
         except orjson.JSONDecodeError:
-            raise Unavailable(f"{self._system} answered with something that is not JSON") from None
+            raise AnswerUnreadable(f"{self._system} answered with something that is not JSON") from None
         if opened > limits.answer_depth and is_deeper(said, limits.answer_depth):
             raise AnswerMalformed(f"{self._system} nests its answer deeper than answer_depth = {limits.answer_depth}")
         return said
+
+
+def _said(error: httpx.RemoteProtocolError, *, begun: bool) -> bool:
+    """Whether the system has said something: who hangs up before the first word is away."""
+    return begun or "without sending a response" not in str(error)
 
 
 def is_deeper(said: object, depth: int) -> bool:

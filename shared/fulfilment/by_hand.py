@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from shared.domain.events import TaskRecorded
-from shared.domain.operations import Operation
+from shared.domain.operations import DONE_BY_HAND, Operation
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Conclude, hold
 from shared.messaging.unit_of_work import UnitOfWork
@@ -16,7 +16,7 @@ _ENTER = """
 UPDATE task SET state = 'done', receipt = $2::jsonb, failure = NULL, why = NULL
 WHERE task_id = $1 AND (state IN ('waiting', 'failed') AND failure IN ('not_supported', 'system_retired')
     OR state IN ('waiting', 'ready', 'failed') AND $2::jsonb ->> 'outcome' = 'no_longer_held'
-    OR state = 'done' AND receipt ->> 'outcome' = 'not_searched' AND receipt ->> 'not_searched' = 'held_by_others')
+    OR state = 'done' AND receipt ->> 'outcome' = 'not_searched' AND receipt ->> 'not_searched' = ANY($3))
 RETURNING fulfilment_id
 """
 _GO_ON = "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1) AND state = 'blocked'"
@@ -37,7 +37,7 @@ async def record(
     ended = []
     for event in events:
         receipt = event.task.model_dump(mode="json", exclude_none=True, exclude={"sentence", "exceeded"})
-        place = await tx.connection.fetchval(_ENTER, event.task.task_id, receipt)
+        place = await tx.connection.fetchval(_ENTER, event.task.task_id, receipt, [*DONE_BY_HAND])
         if place is None:
             tx.log_evidence(event.request_id, "task.recorded_late", {"task_id": str(event.task.task_id)})
             continue

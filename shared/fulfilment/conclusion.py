@@ -18,7 +18,7 @@ from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
-from shared.fulfilment import dry_run, grounds, parts, queue, repairs, reports
+from shared.fulfilment import dry_run, grounds, parts, postponing, queue, repairs, reports
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
@@ -91,6 +91,7 @@ class Conclusions:
                 done = (c for c, r in zip(claims, results, strict=True) if not isinstance(r, Overtaken))
                 await self._take_back(tx, [claim for claim in done if claim.task_id not in ours or claim.repair])
         self._count((conclusion for conclusion, _ in kept), tx.now)
+        postponing.tell(self.system, self.operation, (conclusion for conclusion, _ in kept))
         for conclusion, _ in kept:
             if conclusion.state is TaskState.FAILED and conclusion.claim.fulfilment_id not in withdrawn:
                 place = (conclusion.claim.request_id, self.operation, self.system, conclusion.failure)
@@ -131,6 +132,7 @@ class Conclusions:
         return ended or self._conclusion(claim, dry_run.asked_first(step, claim, result), now)
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
+        result = postponing.malformed(claim, result) or result
         match result:
             case Receipt():
                 return Conclusion(claim, TaskState.DONE, result.report(self.system, self.operation), None, now)
@@ -141,10 +143,9 @@ class Conclusions:
                 receipt = Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=matters[0], level=matters[1])
                 return self._conclusion(claim, receipt, now)
             case Pending():
-                return Conclusion(claim, TaskState.READY, None, None, now + result.retry_in)
+                return postponing.pending(claim, self.system, result, now)
             case Unavailable():
-                pause = backoff(claim.attempt, self.settings)
-                return Conclusion(claim, TaskState.READY, None, result.code, now + pause)
+                return postponing.unavailable(claim, result, now + backoff(claim.attempt, self.settings))
             case Withdrawn():
                 return Conclusion(claim, TaskState.CANCELLED, None, result.code, now)
             case Refused():
@@ -190,8 +191,8 @@ class Conclusions:
         named = {"task_id": task, "system": self.system, "operation": self.operation}
         tx.traces[claim.request_id] = claim.traceparent
         if conclusion.state is TaskState.READY:
-            if conclusion.failure and claim.attempt == 1:
-                tx.log_evidence(claim.request_id, "task.postponed", {**named, "reason": conclusion.failure})
+            if why := postponing.on_record(conclusion):
+                tx.log_evidence(claim.request_id, "task.postponed", {**named, **why})
             return
         if claim.repair and conclusion.report and not conclusion.report.changed:
             return  # all was as it should be

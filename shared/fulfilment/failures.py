@@ -9,15 +9,15 @@ from dataclasses import asdict
 
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, DoneBefore, NotSupported, Refused
+from shared.domain.errors import BlastRadius, DoneBefore, NotSupported, Refused, Unavailable
 
 _LONGEST = 300
 _SUSPECT = re.compile(r"@|\+\d|\d{7}")
 """What an address or a telephone number has, and no sentence of ours: its counts are written in groups of three."""
 
 
-def sentence_of(failure: Refused) -> str:
-    """Why a person must look, in one line; where it could hold somebody's data, what its class says in general."""
+def sentence_of(failure: Refused | Unavailable) -> str:
+    """Why a person must look, or a task waits, in one line; where it could hold anybody's data, what its class says."""
     said = " ".join(str(failure).split())
     if not said or not said.isprintable() or _SUSPECT.search(said):
         said = (type(failure).__doc__ or failure.code).split("\n", 1)[0]

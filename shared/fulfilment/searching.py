@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register, number_of
 from shared.domain.errors import NotSupported
-from shared.domain.identities import Identity, IdentityType, marked
+from shared.domain.identities import Identity, IdentityType, ended, marked
 from shared.domain.levels import NOTHING, Level
-from shared.domain.operations import NOTIFICATIONS, OF_ONE_PERSON, Operation, Unsearched
+from shared.domain.operations import DONE_BY_HAND, NOTIFICATIONS, OF_ONE_PERSON, Operation, Unsearched
 from shared.domain.proofs import action_of, highest, proved, restricts
 from shared.domain.rights import Right
 from shared.downstreams.downstream import Downstream
@@ -48,10 +48,11 @@ def search(
     What a system yields is known as well as that by which it was searched, so it is asked by the best there is.
 
     What others have too (a family's address) is no more than a hint to a system that does not check whose its hits are.
+    What was theirs until a day is somebody else's, perhaps, to a system that does not know of what time its data is.
 
     Raises:
         AssignmentInDoubt: the register does not tell whose a number is
-        NotSupported: a restriction is to be lifted where it could be found by what others have too alone
+        NotSupported: a restriction is to be lifted where it could be found alone by what others have, or may have
     """
     needs = system.needs if claim.searches else frozenset[IdentityType]()
     known = filed_by(needs, subject.identities)
@@ -75,9 +76,14 @@ def search(
     if operation in OF_ONE_PERSON and not system.tells_holders_apart and any(each.shared for each in told):
         told = tuple(each for each in told if not each.shared)
         lacks = lacks or Unsearched.HELD_BY_OTHERS
-        if operation is Operation.LIFT and not any(each.type in needs for each in told):
-            name = system.name
-            raise NotSupported(f"{name} would be searched by what others have too: lift there by hand what is theirs")
+    passed_on = () if operation in NOTIFICATIONS or system.heeds_periods else ended(told)
+    told = tuple(each for each in told if each not in passed_on)
+    # Marketing is stopped by what they are reached by today: what they are not is no part of their objection.
+    if operation in OF_ONE_PERSON and any(each.type in needs for each in passed_on):
+        lacks = lacks or Unsearched.NO_LONGER_THEIRS
+    if operation is Operation.LIFT and lacks in DONE_BY_HAND and not any(each.type in needs for each in told):
+        name = system.name
+        raise NotSupported(f"{name} would be searched by what others have, or may have: lift there by hand")
     left = {number_of(each) for each in shared if each.type in needs} - {number_of(each) for each in told}
     if lacks is None and left and operation not in {Operation.LOCATE, Operation.EXPORT}:
         lacks = Unsearched.LINE_SHARED
@@ -90,6 +96,7 @@ def search(
         lacks = Unsearched.LINE_SHARED
     another = NUMBERS & needs and any(i.type in NUMBERS and i.level >= level for i in {*subject.identities} - {*known})
     nothing = Unsearched.NUMBER_OF_ANOTHER_KIND if another else Unsearched.NOTHING_TO_SEARCH_BY
+    nothing = Unsearched.NO_LONGER_THEIRS if passed_on else nothing
     return Search(told, level, lacks or nothing, impossible=True)
 
 

@@ -29,6 +29,7 @@ from shared.fulfilment.conclusion import Conclusions
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease
 from shared.fulfilment.parts import operate
+from shared.fulfilment.postponing import BUSY
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, filed_by, search
 from shared.fulfilment.store import Conclude
@@ -262,7 +263,9 @@ class Worker:
             async with self._unit_of_work.pool.acquire() as connection:
                 await tasks.save_progress(connection, attempts, progress)
 
-        suspects = {claim.task_id for claim in claims if claim.failure and claim.attempt > _PATIENCE}
+        suspects = {
+            claim.task_id for claim in claims if claim.failure not in {None, BUSY} and claim.attempt > _PATIENCE
+        }
         seconds = metrics.CALL_SECONDS.labels(self._unit_of_work.service, *self._step)
         calls = Calls(self._name, self._operate, save_progress, seconds)
         try:

@@ -9,7 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.domain.errors import AnswerMalformed, ColumnUnmapped, ForeignHit, Refused, SignInRefused, Unavailable
+from shared.domain.errors import (
+    AnswerMalformed,
+    ColumnUnmapped,
+    ForeignHit,
+    Refused,
+    ResidueFound,
+    SignInRefused,
+    Unavailable,
+)
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Pending, Receipt, Result
 from tests.contract.http_stands import ADA, Declared, declared, task
@@ -60,6 +68,17 @@ async def once(engine: Declared, *, erase: bool) -> Result:
 
 Ask = Callable[..., Awaitable[Result]]
 ME = {"id": 7, "email": ADA}
+UNREADABLE = (
+    b"{",
+    b'{"people": [{"id": NaN, "email": "ada@example.com"}]}',
+    b'{"people": [{"id": 7, "email": "ada@example.com", "name": "\\ud800"}]}',
+    b'{"people": [{"id": ' + b"9" * 400 + b', "email": "ada@example.com"}]}',
+    b'\xef\xbb\xbf{"people": []}',
+    '{"people": [], "x": "é"}'.encode("latin1"),
+    b'{"people": [{"id": 7, "email": "eve@example.com", "email": "ada@example.com"}]}',
+    b'{"people": [{"id": 8, "id": 7, "email": "ada@example.com"}]}',
+)
+"""What is no JSON, or is read by each in a way of their own."""
 
 
 @pytest.mark.parametrize(
@@ -76,7 +95,15 @@ ME = {"id": 7, "email": ADA}
         (people({"id": 8}), ForeignHit),
         (people({**ME, "religion": "none of your business"}), ColumnUnmapped),
         (httpx.Response(200, content=b"<html>", headers={"content-type": "text/html"}), AnswerMalformed),
-        (httpx.Response(200, content=b"{", headers={"content-type": "application/json"}), Unavailable),
+        *(
+            (httpx.Response(200, content=said, headers={"content-type": "application/json"}), AnswerMalformed)
+            for said in UNREADABLE
+        ),
+        (httpx.Response(203, json={"people": []}), AnswerMalformed),
+        (httpx.Response(206, json={"people": []}), AnswerMalformed),
+        (people({"id": "a\x00b", "email": ADA}), AnswerMalformed),
+        (httpx.Response(503, content=b"{", headers={"content-type": "application/json"}), Pending),
+        (httpx.Response(500, content=b"{", headers={"content-type": "application/json"}), Unavailable),
         (httpx.Response(404), Refused),
         (httpx.Response(418), Refused),
         (httpx.Response(401), SignInRefused),
@@ -248,7 +275,8 @@ async def test_a_token_that_is_never_taken_ends_with_what_to_check(ask: Ask) -> 
     [
         ("7", timedelta(seconds=7)),
         ("Mon, 02 Mar 2026 09:02:00 GMT", timedelta(minutes=2)),
-        ("99999999999999", timedelta(hours=24)),
+        ("99999999999999", timedelta(minutes=15)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", timedelta(minutes=15)),
         ("0", timedelta(seconds=1)),
         ("Mon, 02 Mar 2020 09:02:00 GMT", timedelta(seconds=1)),
         ("soon", timedelta(minutes=1)),
@@ -258,7 +286,7 @@ async def test_a_token_that_is_never_taken_ends_with_what_to_check(ask: Ask) -> 
 async def test_a_pause_is_kept_and_a_senseless_one_is_bounded(ask: Ask, header: str, after: timedelta) -> None:
     result = await ask(lambda _: httpx.Response(429, headers={"retry-after": header}))
     assert isinstance(result, Pending)
-    assert result.retry_in == after
+    assert (result.retry_in, result.busy) == (after, True)
 
 
 async def test_no_more_calls_are_made_than_the_system_allows_and_the_task_comes_again(ask: Ask) -> None:
@@ -271,3 +299,18 @@ async def test_no_more_calls_are_made_than_the_system_allows_and_the_task_comes_
     assert isinstance(result, Pending)
     assert result.retry_in == timedelta(minutes=1)
     assert next(calls) == 3
+
+
+async def test_what_the_search_goes_on_to_show_is_not_gone_though_its_id_says_so(tmp_path: Path) -> None:
+    declaration = DECLARATION.format(auth=BEARER, find="", more="").replace("verify = { ", "verify = { search = true, ")
+    (tmp_path / "saas.toml").write_text(declaration)
+    calls: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        calls.append(request.method)
+        return people(ME) if request.url.path == "/api/people" else httpx.Response(404)
+
+    async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock()) as engine:
+        [result] = await engine.erase(task(), patience=100)
+    assert isinstance(result, ResidueFound)
+    assert calls.count("DELETE") == 1

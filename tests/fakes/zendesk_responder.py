@@ -5,7 +5,7 @@ jobs, lists move while one reads them, merged users answer 404 under their old i
 """
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -33,6 +33,7 @@ class HelpDesk:
     users: dict[int, Record] = field(default_factory=dict)
     tickets: dict[int, Record] = field(default_factory=dict)
     others: dict[int, str] = field(default_factory=dict)
+    gone: dict[int, datetime] = field(default_factory=dict)
     soft_users: dict[int, Record] = field(default_factory=dict)
     soft_tickets: dict[int, Record] = field(default_factory=dict)
     indexed: list[tuple[Any, int, Record]] = field(default_factory=list)
@@ -61,8 +62,10 @@ class HelpDesk:
         now = self.clock.now()
         for number in [n for n in self.users if n not in {i for _, i, _ in self.indexed}]:
             self.indexed.append((now, number, self.users[number]))
-        gone = {n for n in {i for _, i, _ in self.indexed} if n not in self.users}
-        shown = [r for since, n, r in self.indexed if since <= now and (n not in gone or self.lag)]
+        for number in {n for _, n, _ in self.indexed} - self.users.keys():
+            self.gone.setdefault(number, now)
+        gone = {n for n, since in self.gone.items() if n not in self.users and since + self.lag <= now}
+        shown = [r for since, n, r in self.indexed if since <= now and n not in gone]
         return [r for r in shown if any(_fits(wanted, each) for each in (r["email"], self.others.get(r["id"], "")))]
 
     def restore(self, number: int) -> None:

@@ -146,6 +146,41 @@ def test_what_others_have_too_stops_marketing_by_itself_and_is_lifted_by_a_perso
         searched(system("account"), *known, operation=Operation.LIFT, right="restriction", fulfils="lift")
 
 
+FORMER = Identity(EMAIL, "victim@example.org", None, SINCE, "selfcare", level="L2")
+ENDED = Identity(PHONE, NUMBER.value, SINCE, datetime(2025, 1, 1, tzinfo=UTC), "crm", level="L2")
+
+
+class Heeding:
+    """An adapter that finds by what was somebody's until a day rows of that time alone."""
+
+    heeds_periods = True
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("operation", sorted({*OF_ONE_PERSON} - {Operation.LIFT}))
+@pytest.mark.parametrize("past", [FORMER, ENDED])
+def test_what_was_theirs_until_a_day_finds_nobody_where_no_time_is_known(past: Identity, operation: Operation) -> None:
+    plain = system("account", needs=frozenset({EMAIL, PHONE}))
+    alone = searched(plain, past, ACCOUNT, operation=operation)
+    assert (alone.identities, alone.lacks, alone.impossible) == ((), Unsearched.NO_LONGER_THEIRS, True)
+    now = at("L2", ADDRESS)
+    both = searched(plain, past, now, operation=operation)
+    assert (both.identities, both.lacks, both.impossible) == ((now,), Unsearched.NO_LONGER_THEIRS, False)
+    again = replace(past, valid_to=None, proved_since=SINCE, level="L2")
+    assert searched(plain, past, again, operation=operation).lacks is None
+    heeding = replace(plain, adapter=Heeding())
+    assert past in searched(heeding, past, operation=operation).identities
+
+
+def test_what_was_theirs_until_a_day_gets_marketing_as_before_and_is_lifted_by_a_person() -> None:
+    known = (at("L2", ADDRESS), FORMER)
+    stopped = searched(system("account"), *known, operation=Operation.SUPPRESS, right="objection", fulfils="suppress")
+    assert ([each.value for each in stopped.identities], stopped.lacks) == ([ADDRESS.value], None)
+    with pytest.raises(NotSupported):
+        searched(system("account"), FORMER, operation=Operation.LIFT, right="restriction", fulfils="lift")
+
+
 _identities = st.lists(
     st.builds(
         Identity,

@@ -43,6 +43,7 @@ def code(value: str, source: str = "requester") -> Identity:
 
 FOREIGN = "foreign"
 MAIL = Identity(IdentityType.EMAIL, ADA)
+FORMER = Identity(IdentityType.EMAIL, ADA, None, Y22, "selfcare")
 BOTH = [MAIL, phone()]
 HAS_ADA, HAS_BOB, HAS_NUMBER = has_email(ADA), has_email(BOB), has_phone()
 HAS_OTHER = has_phone(number="+4915112345699")
@@ -68,7 +69,18 @@ CASES: dict[str, tuple[list[Identity], list[Party], list[int] | str]] = {
         [party(1, HAS_NUMBER, held(Y20, Y22))],
         [],
     ),
-    "a number of another carrier is a contact alone": ([phone(Y20, Y22)], [party(1, HAS_NUMBER)], [1]),
+    "a number of another carrier is a contact alone": ([phone(Y20)], [party(1, HAS_NUMBER)], [1]),
+    "a number that was theirs until a day is somebody else's contact since": (
+        [phone(Y20, Y22)],
+        [party(1, HAS_NUMBER)],
+        [],
+    ),
+    "an address that was theirs until a day is somebody else's since": ([FORMER], [party(1, HAS_ADA)], []),
+    "a former address contradicts nobody's account": (
+        [code("K1"), FORMER],
+        [party(1, HAS_BOB), party(2, HAS_ADA)],
+        [1],
+    ),
     "a contact that was corrected to another's number agrees with nobody's address": (
         [MAIL, phone(Y24)],
         [party(1, HAS_ADA, held(Y24)), party(2, HAS_BOB, HAS_NUMBER)],

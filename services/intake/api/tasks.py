@@ -11,7 +11,7 @@ from services.intake.errors import BadRequest, Expired, NotReady, ResultGiven, T
 from services.intake.problems import documented
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import Shredded
-from shared.domain.identities import IdentityType, marked
+from shared.domain.identities import IdentityType, ended, marked
 from shared.domain.operations import OF_ONE_PERSON, Operation
 from shared.downstreams.bus import identity_token
 from shared.downstreams.bus.identity_token import IdentityToken, TokenExpired, TokenForged, TokenMalformed
@@ -65,6 +65,10 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
             vouched = tuple(each for each in marked(vouched, theirs) if not each.shared)
             if before and not any(each.type in shown.needs for each in vouched):
                 raise NotReady("other people have what this task would be searched by; do nothing about it")
+        if not shown.periods and (passed_on := ended(vouched)):
+            vouched = tuple(each for each in vouched if each not in passed_on)
+            if not any(each.type in shown.needs for each in vouched):
+                raise NotReady("what this task would be searched by is no longer the subject's; do nothing about it")
         names = (each for each in theirs if each.type is IdentityType.NAME and each not in vouched)
         told = tuple(each for each in (*vouched, *names) if each.type in shown.needs)
         corrected = shown.operation is Operation.RECTIFY

@@ -63,6 +63,11 @@ class BusAdapter:
         return self._settings.one_flag
 
     @property
+    def heeds_periods(self) -> bool:
+        """Whether the team looks at the period of an identity; else it is told none that has ended."""
+        return self._settings.periods
+
+    @property
     def tenants(self) -> frozenset[str] | None:
         """The customers of ours whose data the team tells apart: any, or none."""
         return None if self._settings.tenants else frozenset()
@@ -145,6 +150,7 @@ class BusAdapter:
             subject_ref=task.subject_ref,
             expires_at=now + timedelta(hours=self._settings.claim_hours),
             operation=task.operation,
+            periods=self._settings.periods,
             fields=self._settings.rectifies if task.operation is Operation.RECTIFY else frozenset(),
         )
         looks_after = ask.operation is Operation.LOCATE and task.operation in AMENDING

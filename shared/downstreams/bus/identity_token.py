@@ -53,6 +53,7 @@ class IdentityToken(BaseModel):
 
     It opens identities of the types that the system ``needs``, proved to that ``level``, and no others; of a
     rectification the new values of the ``fields`` that the system can correct; for an export it takes the result.
+    ``periods``: also what was the subject's until a day, since the system looks at periods.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -66,6 +67,7 @@ class IdentityToken(BaseModel):
     expires_at: datetime = Field(alias="exp")
     operation: Operation = Field(default=Operation.ERASE, alias="op")
     fields: frozenset[str] = frozenset()
+    periods: bool = False
 
     @field_serializer("needs", "fields")
     def _in_order(self, words: frozenset[str]) -> list[str]:

@@ -46,6 +46,10 @@ class BusSettings(BaseModel):
         default=False,
         description="true: the team tells the data of our customers apart, and touches those alone that a task names",
     )
+    periods: bool = Field(
+        default=False,
+        description="true: the team finds by an identity rows of its period alone; else it is told none that has ended",
+    )
     grounds: frozenset[Word] = Field(
         default=frozenset(), description="grounds on which the team may keep data, as the privacy team has agreed"
     )

@@ -10,7 +10,7 @@ from shared.domain.clock import Clock
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
+from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
 from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.declaration import path_of, read_declaration
@@ -30,7 +30,7 @@ class HttpAdapter:
     abreast = 2
     """Batches under way at a time: while what came of one is written down the next is asked, as fast as it allows."""
     knows_times = False
-    """It is searched for all that is a number's, of whatever time."""
+    """It is searched for all that has what is theirs today, of whatever time."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class HttpAdapter:
             try:
                 return await do(task)
             except Later as busy:
-                return Pending(task.task_id, busy.after)
+                return busy.pending(task.task_id)
             except (Unavailable, Refused) as failure:
                 return failure
 

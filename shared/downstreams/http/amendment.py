@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.domain.errors import NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Checkpoint, Pending, Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.declaration import Declaration
 from shared.downstreams.http.paths import Condition, at
@@ -51,7 +51,7 @@ class Amendment:
         try:
             return await self._change(task)
         except Later as busy:
-            return Pending(task.task_id, busy.after)
+            return busy.pending(task.task_id)
         except (Unavailable, Refused) as failure:
             return failure
 

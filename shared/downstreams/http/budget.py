@@ -4,9 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from shared.domain.clock import Clock
 from shared.domain.errors import Unavailable
+from shared.downstreams.contract import Pending
 from shared.downstreams.http.requests import Rate
 
 PATIENCE = timedelta(seconds=5)
@@ -14,11 +16,16 @@ PATIENCE = timedelta(seconds=5)
 
 
 class Later(Unavailable):
-    """The system is to be asked again after that time."""
+    """The system is to be asked again after that time; ``busy``: it says so itself."""
 
-    def __init__(self, message: str, after: timedelta) -> None:
+    def __init__(self, message: str, after: timedelta, *, busy: bool) -> None:
         super().__init__(message)
         self.after = after
+        self.busy = busy
+
+    def pending(self, task_id: UUID) -> Pending:
+        """What that is for one task."""
+        return Pending(task_id, self.after, self.busy)
 
 
 class Budget:
@@ -46,7 +53,8 @@ class Budget:
         turn = max(now, self._paused_until, *turns)
         if turn - now > PATIENCE:
             wait = turn - now
-            raise Later(f"{self._system} may be asked again in {wait.total_seconds():.0f} s", wait)
+            said = self._paused_until - now > PATIENCE
+            raise Later(f"{self._system} may be asked again in {wait.total_seconds():.0f} s", wait, busy=said)
         for _, calls in matching:
             calls.append(turn)
         if turn > now:

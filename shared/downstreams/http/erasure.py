@@ -105,7 +105,7 @@ class Erasure:
         except NotYet as waiting:
             self._ended |= {task.task_id: Pending(task.task_id, waiting.after) for task in tasks}
         except Later as busy:
-            self._ended |= {task.task_id: Pending(task.task_id, busy.after) for task in tasks}
+            self._ended |= {task.task_id: busy.pending(task.task_id) for task in tasks}
         except (Unavailable, Refused) as failure:
             self._ended |= dict.fromkeys((task.task_id for task in tasks), failure)
 
@@ -215,7 +215,9 @@ class Erasure:
         passed = self._clock.now() - since
         if passed > verify.within:
             raise ResidueFound(f"{self._system} says that a {name} was erased, and shows it after {verify.within}")
-        if not any(step.job for step in self._declaration.resource[name].erase):
+        # Where each look by its id says that it is gone, the index of the search may lag behind: it is waited for.
+        told = f"{name}.gone" in plan.noted.done and verify.ask
+        if not told and not any(step.job for step in self._declaration.resource[name].erase):
             plan.again(name)
         return NotYet(max(verify.settle, passed / SLOWER))
 
@@ -233,8 +235,7 @@ class Erasure:
                 await self._chase(plan, found)
             for name in looked:
                 verify = self._declaration.resource[name].verify
-                # Where each was looked at by its id too, the index of the search alone lags behind.
-                if isinstance(verify, Look) and not verify.ask and found.again(name):
+                if isinstance(verify, Look) and found.again(name):
                     raise self._wait(plan, name, verify)
         plan.noted.told = True
         must_be_whole(self._system, self._declaration, plan)

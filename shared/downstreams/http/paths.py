@@ -1,5 +1,6 @@
 """Paths into JSON answers, and the conditions that an answer is tested by; pure."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Final, Self
 
@@ -34,6 +35,18 @@ def each_at(said: object, path: str) -> list[object]:
     if not isinstance(parts, list):
         return []
     return [at(part, below.removeprefix(".")) if below else part for part in parts]
+
+
+def names_twice(text: bytes) -> bool:
+    """Whether an object of JSON has two values of one name, of which every reader takes another (RFC 8259, 4)."""
+    twice = False
+
+    def note(pairs: list[tuple[str, object]]) -> None:
+        nonlocal twice
+        twice = twice or len({name for name, _ in pairs}) < len(pairs)
+
+    json.loads(text, object_pairs_hook=note, parse_int=str, parse_float=str)
+    return twice
 
 
 class Answer(BaseModel):

@@ -117,7 +117,7 @@ class Search:
     ) -> None:
         async for record in self._records(find, values):
             number = at(record, find.id)
-            if not _is_text(number) or len(str(number)) > _LONGEST_ID:
+            if not _is_text(number) or len(str(number)) > _LONGEST_ID or not str(number).isprintable():
                 raise AnswerMalformed(f"{self._system} has a {name} without {find.id}")
             matched = self._theirs(self._declaration.resource[name], record, above, task.identities)
             if matched is None and find.foreign == "refuse":

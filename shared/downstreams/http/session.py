@@ -13,21 +13,29 @@ from typing import Any
 import httpx
 
 from shared.domain.clock import Clock
-from shared.domain.errors import AnswerMalformed, Misconfigured, Refused, SignInRefused, Unavailable
+from shared.domain.errors import (
+    AnswerMalformed,
+    AnswerUnreadable,
+    Misconfigured,
+    Refused,
+    SignInRefused,
+    Unavailable,
+)
 from shared.downstreams.http.budget import Budget, Later
 from shared.downstreams.http.declaration import Declaration
-from shared.downstreams.http.paths import ABSENT, Answer, any_holds
+from shared.downstreams.http.paths import ABSENT, Answer, any_holds, names_twice
 from shared.downstreams.http.requests import ApiKey, Basic, Bearer, OAuth2Client, Request
 from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.http.templates import Values, in_body, in_path, in_text
 from shared.downstreams.http_client import SIGN_IN, HttpClient, connect
 
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_IN_PART = frozenset({HTTPStatus.NON_AUTHORITATIVE_INFORMATION, HTTPStatus.PARTIAL_CONTENT})
 _UNSAID = timedelta(seconds=60)
 """How long a system is left alone that is busy and does not say for how long."""
 _SHORTEST = timedelta(seconds=1)
 """How long at least, whatever it says: ``Retry-After: 0`` with each answer would be asked without end."""
-_LONGEST = timedelta(hours=24)
+_LONGEST_TOKEN = timedelta(hours=24)
 _EARLY = timedelta(seconds=30)
 """How long before a token expires another one is asked for."""
 _UNSAID_TOKEN = timedelta(minutes=5)
@@ -71,6 +79,7 @@ class Session:
         self._clock = clock
         self._base = httpx.URL(settings.url.rstrip("/") + "/")
         self._budget = Budget(system, declaration.rate, clock)
+        self._longest = timedelta(seconds=settings.busy_max_s)
         self._turn = asyncio.Semaphore(settings.parallel)
         self._signing_in = asyncio.Lock()
         self._token = ""
@@ -128,7 +137,7 @@ class Session:
         if response.status_code in _BUSY or any_holds(self._declaration.busy, answer):
             after = self._after(response)
             self._budget.pause(after)
-            raise Later(f"{self._system} is busy ({response.status_code})", after)
+            raise Later(f"{self._system} is busy ({response.status_code})", after, busy=True)
         return answer
 
     async def _send(self, method: str, url: httpx.URL, options: Mapping[str, Any]) -> httpx.Response:
@@ -173,14 +182,29 @@ class Session:
         return options
 
     def _said(self, response: httpx.Response) -> object:
+        """The JSON of an answer, if it is any; of an answer that fails the status says enough.
+
+        Raises:
+            AnswerMalformed: it is said to be JSON, and is none, or has an object with two values of one name.
+        """
         if not response.content or "json" not in response.headers.get("content-type", ""):
             return ABSENT
-        return self._client.json(response)
+        try:
+            said = self._client.json(response)
+        except AnswerUnreadable:
+            if response.is_success:
+                raise AnswerMalformed(f"{self._system} answered with JSON that is none") from None
+            return ABSENT
+        if names_twice(response.content):
+            raise AnswerMalformed(f"{self._system} answered with an object that has two values of one name")
+        return said
 
     def _must_succeed(self, request: Request, answer: Answer) -> None:
+        what = f"{self._system} answered {answer.status} to {request.method} {request.path}"
+        if answer.status in _IN_PART:
+            raise AnswerMalformed(f"{what}: not all that it has, or not in its own words")
         if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return
-        what = f"{self._system} answered {answer.status} to {request.method} {request.path}"
         if answer.status in SIGN_IN:
             needed = f": it needs {request.permission}" if request.permission else f": check {self._names}"
             raise SignInRefused(f"{what}{needed}")
@@ -193,15 +217,18 @@ class Session:
         return " and ".join(self._declaration.secrets) + ", and the rights of that account"
 
     def _after(self, response: httpx.Response) -> timedelta:
-        """How long a busy system wants to be left alone: seconds, a date, or nothing that can be read."""
-        said = response.headers.get("retry-after", "").strip()
+        """How long a busy system is left alone, for no longer than its table lets it: one answer stops it for all."""
+        return min(max(self._asked_for(response.headers.get("retry-after", "").strip()), _SHORTEST), self._longest)
+
+    def _asked_for(self, said: str) -> timedelta:
+        """How long it wants to be: seconds, a date, or nothing that can be read."""
         if said.isdecimal():
-            return min(max(timedelta(seconds=int(said[:9])), _SHORTEST), _LONGEST)
+            return timedelta(seconds=int(said[:9]))
         try:
             until = parsedate_to_datetime(said)
         except (TypeError, ValueError):
             return _UNSAID
-        return _UNSAID if until.tzinfo is None else min(max(until - self._clock.now(), _SHORTEST), _LONGEST)
+        return _UNSAID if until.tzinfo is None else until - self._clock.now()
 
     async def _credentials(self, *, anew: bool) -> dict[str, str]:
         environment = self._environment
@@ -243,4 +270,4 @@ def _lasts(said: object) -> timedelta:
     """How long a token is good for, which some say as a number and some as text."""
     text = str(said) if isinstance(said, int | str) else ""
     seconds = timedelta(seconds=int(text)) if re.fullmatch("[0-9]{1,9}", text) else _UNSAID_TOKEN
-    return min(max(seconds, _EARLY), _LONGEST)
+    return min(max(seconds, _EARLY), _LONGEST_TOKEN)

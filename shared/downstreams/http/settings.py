@@ -15,4 +15,7 @@ class DeclaredHttpSettings(HttpSettings):
     declaration: str = Field(description="name of a declaration that ships with the product, or path of a TOML file")
     max_people: int = Field(default=1, ge=1, le=1_000, description="records without parent that one request may touch")
     parallel: int = Field(default=8, ge=1, le=64, description="calls under way at a time")
+    busy_max_s: float = Field(
+        default=900, ge=1, le=86_400, description="how long it is left alone at most when it says that it is busy"
+    )
     timeout_s: float = Field(default=10, gt=0, le=3_600, description="how long it may be silent while it answers")

@@ -48,7 +48,7 @@ class Steps:
                 each.handle(key, [one])
             return
         job_id = at(said, self._declaration.job[step.job].id)
-        if isinstance(job_id, bool) or not isinstance(job_id, str | int):
+        if isinstance(job_id, bool) or not isinstance(job_id, str | int) or not str(job_id).isprintable():
             raise AnswerMalformed(f"{self._system} began a job for {name} and does not say which")
         began = FollowedJob(ids=tuple(ids), since=self._clock.now())
         for each, _ in part:

@@ -41,7 +41,7 @@ class OpenDsrAdapter:
     """
 
     knows_times = False
-    """It is searched for all that is a number's, of whatever time."""
+    """It is searched for all that has what is theirs today, of whatever time."""
 
     def __init__(
         self,

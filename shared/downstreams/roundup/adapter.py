@@ -13,7 +13,7 @@ import httpx
 from pydantic import JsonValue
 
 from shared.domain.errors import Refused, Unavailable
-from shared.domain.identities import Identity, IdentityType
+from shared.domain.identities import Identity, IdentityType, ended
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
@@ -239,13 +239,14 @@ class RoundupAdapter:
         if noted:
             mine = [person for person in candidates if person.id in noted]
             people = tuple(p for p in mine if any(has(p, key) for key in searched(task.identities)))
-        elif any(identity.type in _SEARCHED for identity in task.identities):
+        elif searched(task.identities):
             try:
                 people = subjects(candidates, task.identities)
             except Refused as failure:
                 return failure
         else:
-            return NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
+            past = any(each.type in _SEARCHED for each in ended(task.identities))
+            return NotSearched(task.task_id, Unsearched.NO_LONGER_THEIRS if past else Unsearched.NOTHING_TO_SEARCH_BY)
         return self._settings.excess(task, people=len(people)) or Found(
             people, noted or [person.id for person in people]
         )

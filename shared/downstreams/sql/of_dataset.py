@@ -61,6 +61,9 @@ class OfDataset(Generic[S]):
         """Whether it tells of what time its rows are, so that a period leaves some of them out."""
         return any(table.occurred or table.period for table in self._held.dataset.tables.values())
 
+    heeds_periods = True
+    """What is no longer theirs finds rows of its time, or rows that bear their name (``search_keys.py``)."""
+
     @property
     def keeps_periods(self) -> bool:
         """Whether a restriction stands in it by number and period, as the register tells them."""

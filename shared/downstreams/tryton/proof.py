@@ -12,7 +12,8 @@ Nothing is ever done to a party that is not. In the order of their weight:
 A number, or a SIP address, counts while it is assigned: an identity with a period needs a period that overlaps, one
 without needs a number that is still assigned. A former holder is nobody's match. One that was not assigned to a party,
 such as a customer's number with another carrier, counts where it is written down as their contact. An address that was
-corrected is no match: it may always have been somebody else's. Whatever is left over is a ``ForeignHit``.
+corrected is no match: it may always have been somebody else's; nor is an address, or a contact, by what was the
+subject's until a day, for it is somebody else's since. Whatever is left over is a ``ForeignHit``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -67,7 +68,8 @@ class _Compared:
 
 def _compare(party: Party, identities: Sequence[Identity]) -> _Compared:
     kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI)
-    wanted = {kind: [i for i in identities if i.type is kind] for kind in kinds}
+    past = {i for i in identities if i.type is IdentityType.EMAIL and i.valid_to is not None}
+    wanted = {kind: [i for i in identities if i.type is kind and i not in past] for kind in kinds}
     held = {
         kind: [c for c in party.contacts if c.type is kind and not party.is_former(c)]
         + [a for a in party.assignments if a.type is kind]
@@ -89,7 +91,7 @@ def _compare(party: Party, identities: Sequence[Identity]) -> _Compared:
 def _holds(party: Party, held: Sequence[Contact | NumberAssignment], identity: Identity) -> bool:
     if assigned := party.assigned(identity.type, identity.value):
         return any(_at_that_time(each, identity) for each in assigned)
-    return any(each.spelled == identity.value for each in held)
+    return identity.valid_to is None and any(each.spelled == identity.value for each in held)
 
 
 def _at_that_time(assigned: NumberAssignment, identity: Identity) -> bool:
