@@ -9,12 +9,14 @@ from services.intake.as_told import as_told
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
 from services.intake.summed import summed
+from services.intake.told_of_correction import uncorrected
 from services.intake.told_of_forwarding import of_the_other_part
 from services.intake.told_of_kept import of_kept, of_kept_for_the_rest
 from services.intake.told_of_package import instead_of_ready, of_package
 from services.intake.told_of_restriction import but_not, of_restriction, restricted
 from services.intake.told_of_search import not_searched
 from services.intake.told_of_work import erased_meanwhile, had_been_done
+from shared.domain import corrections
 from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Sentence, Term, Told, listed, say
@@ -90,7 +92,8 @@ def _answered(request: StoredRequest) -> Iterator[Sentence]:
         case Outcome.NO_DATA:
             yield _nothing(request)
         case Outcome.PARTIALLY_FULFILLED:
-            if request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT):
+            left = any(_is_open(task) for task in request.tasks or () if task.operation != Operation.LIFT)
+            if request.tasks and not (left or corrections.missing(request.tasks)):
                 yield from _done(request)
                 yield say("answer.done_since")
             else:
@@ -117,8 +120,11 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     other = {task.system for task in tasks if _is_open(task)} - set(kept)
     if other and not (request.package_id or any(task.changed or task.uncounted for task in tasks)):
         yield say("answer.nothing_done", systems=listed(other))
-    else:
-        yield say(f"{done}_but_not", systems=listed(other)) if other else say(done)
+    elif other:
+        yield say(f"{done}_but_not", systems=listed(other))
+    elif not corrections.missing(tasks) or any(task.changed for task in tasks):
+        yield say(done)
+    yield from uncorrected(tasks)
     yield from (each for _, told in sorted(kept.items()) for each in told)
     if request.outstanding:
         yield say("answer.still_owed", systems=listed(request.outstanding))

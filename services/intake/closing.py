@@ -11,6 +11,7 @@ from services.intake.summed import summed
 from services.intake.told_of_kept import laws
 from services.intake.told_of_search import why_not_searched
 from services.intake.told_of_work import had_been_done
+from shared.domain import corrections
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Lines, Listed, Sentence, Term, say
@@ -89,6 +90,8 @@ def _cause(request: StoredRequest) -> str:
     tasks = request.tasks or ()
     if any(map(deferrals.is_kept, tasks)):
         return "kept"
+    if corrections.missing(tasks):
+        return "uncorrected"
     return "ended" if any(map(deferrals.is_out_of_reach, tasks)) else "unanswered"
 
 
@@ -134,6 +137,8 @@ def _nothing_done(task: TaskReport, did: Term) -> Sentence:
             return _nothing_found(task)
         case TaskOutcome.NOT_HELD:
             return say("work.not_held", how=did)
+        case TaskOutcome.UNCHANGED:
+            return say("work.unchanged", count=task.found)
         case TaskOutcome.NOT_SEARCHED:
             return say("work.not_searched", why=why_not_searched(task))
         case TaskOutcome.NO_LONGER_HELD:

@@ -17,7 +17,8 @@ class Covered(BaseModel):
     category: str | None = Field(description="what kind of data; null: the rest of the system, or all of it")
     searched_by: tuple[str, ...] = Field(description="the identity types by which it was searched")
     result: str = Field(
-        description="what came of it, as `exported` or `no_match`; `not_searched`, `not_held`, `not_supported`, of an"
+        description="what came of it, as `exported` or `no_match`; `unchanged` where nothing of theirs holds"
+        " what is said to be wrong; `not_searched`, `not_held`, `not_supported`, of an"
         " instruction `not_asked` where nothing tells our customers apart,"
         " `no_longer_held` where the system is out of use (`why`: what became of it), `failed`, or `not_begun`"
     )

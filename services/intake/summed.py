@@ -3,7 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from shared.domain import corrections
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
+
+_NOTHING_NOW = frozenset({TaskOutcome.NO_MATCH, TaskOutcome.UNCHANGED})
 
 
 def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
@@ -49,12 +52,15 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
     kinds = Counter(latest.by_category)
     for task in done:
         kinds = kinds + Counter(task.by_category) if erased else kinds | Counter(task.by_category)
+    corrected = latest.corrected
+    for task in done:
+        corrected = corrections.together(task.corrected, corrected)
     both = {name: _both(name, (*done, latest)) for name in ("searched_by", "categories")}
-    looked = latest.outcome if latest.outcome != TaskOutcome.NO_MATCH else done[-1].outcome
+    looked = latest.outcome if latest.outcome not in _NOTHING_NOW else done[-1].outcome
     counts = {"outcome": looked, "found": found, "changed": changed if erased else min(changed, found)}
     uncounted = latest.uncounted or next((task.uncounted for task in done if task.uncounted), None)
     said = {"uncounted": uncounted, "reported": any(task.reported for task in (*done, latest)) or None}
-    return latest.model_copy(update={**counts, **both, **said, "by_category": dict(kinds)})
+    return latest.model_copy(update={**counts, **both, **said, "by_category": dict(kinds), "corrected": corrected})
 
 
 def _both(name: str, reports: Iterable[TaskReport]) -> tuple[str, ...] | None:

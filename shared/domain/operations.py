@@ -57,8 +57,9 @@ class TaskOutcome(StrEnum):
 
     ``planned``: nothing, it says what an erasure would do;
     ``not_searched``: nothing that is known could be searched by; ``not_held``: it has no such field or switch, so
-    there is nothing of the kind to look for; ``no_longer_held``: it is out of use, and two persons have said
-    what became of what it held; nobody has looked there.
+    there is nothing of the kind to look for; ``unchanged``: it has the subject, and not what is said to be
+    wrong; ``no_longer_held``: it is out of use, and two persons have said what became of what it held; nobody has
+    looked there.
     """
 
     LOCATED = "located"
@@ -71,6 +72,7 @@ class TaskOutcome(StrEnum):
     RETAINED = "retained"
     NOT_SEARCHED = "not_searched"
     NOT_HELD = "not_held"
+    UNCHANGED = "unchanged"
     NO_LONGER_HELD = "no_longer_held"
 
 
@@ -204,7 +206,8 @@ class TaskReport(BaseModel):
     what was done; ``not_asked``: since the system does not tell the data of our customers apart, and a customer has
     asked. ``reported``: its counts are what the system says, and nobody has verified them; with a failure, they
     are what was done before that. ``kept``: what is kept by which rule, with ``ground`` the first of them and ``until``
-    the last day of all. Without outcome and failure it was not begun.
+    the last day of all. ``corrected``: of each correction, in the order in which they were asked for, how many records
+    show it now. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -225,6 +228,7 @@ class TaskReport(BaseModel):
     not_searched: Word | None = None
     level: Level | None = None
     uncounted: Word | None = None
+    corrected: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     unattributed: int | None = None
     written_by_others: int | None = None
     narrowed: bool | None = None

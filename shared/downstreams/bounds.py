@@ -36,7 +36,13 @@ def believable(result: Result, system: str) -> Result:
 
 def _faults(receipt: Receipt) -> list[str]:
     """What it says that cannot be."""
-    counts = (receipt.found, receipt.changed, receipt.remaining, *receipt.by_category.values())
+    counts = (
+        receipt.found,
+        receipt.changed,
+        receipt.remaining,
+        *receipt.by_category.values(),
+        *(receipt.corrected or ()),
+    )
     known = receipt.identities
     holds = {
         f"a count below 0 or above {MOST}": all(type(count) is int and 0 <= count <= MOST for count in counts),

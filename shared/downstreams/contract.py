@@ -111,7 +111,8 @@ class Receipt:
 
     ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
     ``not_searched``: why a part could not be searched, where the rest was, ``level``: for want of which proof;
-    ``uncounted``: why the counts cannot be known; ``unattributed``: rows with numbers that may be anybody's,
+    ``corrected``: of each of the task's changes, how many records show it now; ``uncounted``: why the counts cannot be
+    known; ``unattributed``: rows with numbers that may be anybody's,
     ``written_by_others``: by third persons, beside theirs; ``narrowed``: their own dates leave out what is theirs;
     ``kept``: what is kept by rules of the policy; ``categories``: all searched, ``searched_by``: by what.
     ``identities`` and ``records`` go to the vault; ``parts``: in how many parts records were handed over before, where
@@ -130,6 +131,7 @@ class Receipt:
     reference: str | None = None
     not_searched: Unsearched | None = None
     level: Level | None = None
+    corrected: tuple[int, ...] | None = None
     uncounted: Uncounted | None = None
     unattributed: int | None = None
     written_by_others: int | None = None

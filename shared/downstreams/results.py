@@ -1,6 +1,7 @@
 """One result for each task, from what was found for some and why nothing was for others; pure."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -27,6 +28,17 @@ async def where_held(
     held = [task for task in tasks if not task.changes or any(change.field in fields for change in task.changes)]
     results = dict(zip((task.task_id for task in held), await correct(held) if held else (), strict=True))
     return [results.get(task.task_id) or Receipt(task.task_id, TaskOutcome.NOT_HELD) for task in tasks]
+
+
+def of_corrections(task: Task, counts: Mapping[str, int], shown: Sequence[int], found: int) -> Receipt:
+    """What came of a task's changes, each ``shown`` now by so many records; ``found``: how many are the subject's."""
+    changed = Receipt.counted(task, TaskOutcome.AMENDED, counts)
+    if changed.found:
+        return replace(changed, corrected=tuple(shown))
+    if not (found or any(shown)):
+        return changed
+    outcome = TaskOutcome.AMENDED if any(shown) else TaskOutcome.UNCHANGED
+    return Receipt(task.task_id, outcome, found=max(found, *shown), corrected=tuple(shown))
 
 
 def per_task(

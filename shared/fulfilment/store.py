@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from shared.domain import corrections
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
 from shared.domain.operations import NOTIFICATIONS, PREPARING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
@@ -115,13 +116,17 @@ Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]
 
 
 def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
-    """One outcome from all receipts: what is kept or out of reach makes it partial, nothing anywhere ``no_data``."""
-    outcomes = {report.outcome for report in reports if report.operation not in PREPARING}
+    """One outcome from all receipts: what is kept, out of reach or corrected nowhere makes it partial.
+
+    Nothing anywhere is ``no_data``.
+    """
+    known = tuple(reports)
+    outcomes = {report.outcome for report in known if report.operation not in PREPARING}
     if outcomes & {TaskOutcome.RETAINED, TaskOutcome.NO_LONGER_HELD}:
         return Outcome.PARTIALLY_FULFILLED
     if outcomes <= {TaskOutcome.NO_MATCH, TaskOutcome.NOT_HELD}:
         return Outcome.NO_DATA
-    return Outcome.FULFILLED
+    return Outcome.PARTIALLY_FULFILLED if corrections.missing(known) else Outcome.FULFILLED
 
 
 async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:

@@ -47,6 +47,11 @@ class Declared:
         known = [replace(task, progress=dict(self.progress.get(task.task_id, {}))) for task in tasks]
         return await self.adapter.erase(known, self.save_progress)
 
+    async def once_amended(self, task: Task) -> Result:
+        """One change in place, with the progress of now."""
+        known = replace(task, progress=dict(self.progress.get(task.task_id, {})))
+        return (await self.adapter.amend([known], self.save_progress))[0]
+
     async def erase(self, *tasks: Task, patience: int = 40) -> list[Result]:
         """Asks again after the time that each pending result names, which passes at once."""
         final: dict[UUID, Result] = {}

@@ -128,7 +128,8 @@ async def test_a_change_is_made_looked_at_again_and_counted(stand: BusStand, ope
     changes = (NEW,) if operation is Operation.RECTIFY else ()
     task = task_of(stand, ADA, operation, *changes)
     [receipt] = await Engine(stand).run([task])
-    assert receipt == Receipt(task.task_id, TaskOutcome.AMENDED, found=held, changed=held)
+    corrected = (held,) if changes else None
+    assert receipt == Receipt(task.task_id, TaskOutcome.AMENDED, found=held, changed=held, corrected=corrected)
     said = [TaskRequested.model_validate_json(message.value) for message in stand.published]
     assert [(each.operation, each.after) for each in said] == [(operation, None), (Operation.LOCATE, operation)]
     assert stand.holds("ben@example.com") == foreign

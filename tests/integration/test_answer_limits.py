@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.domain.errors import AnswerMalformed, Unavailable
+from shared.domain.errors import AnswerMalformed, AnswerUnreadable, Unavailable
 from shared.downstreams.http_client import HttpClient, connect
 from shared.downstreams.settings import AnswerLimits
 from tests.fixtures.hostile_server import (
@@ -38,7 +38,7 @@ async def asked(server: HostileServer, limits: AnswerLimits = LIMITS) -> Any:
 
 REFUSED: list[tuple[str, Answer, type[Exception], str]] = [
     ("longer than may be", said(b'"' + b"x" * MIB + b'"'), AnswerMalformed, "more than answer_bytes = 1048576"),
-    ("a length that is a lie", said(b"{}", length=2**40), Unavailable, "could not be reached"),
+    ("a length that is a lie", said(b"{}", length=2**40), AnswerUnreadable, "could not be reached"),
     ("without end", endless(), AnswerMalformed, "more than answer_bytes = 1048576"),
     ("a failure without end", said(b"x" * (2 * MIB), status=503), AnswerMalformed, "answer_bytes"),
     ("a body that drips", dripping(HEAD, b" "), Unavailable, "took longer than answer_seconds = 0.5"),
@@ -50,25 +50,25 @@ REFUSED: list[tuple[str, Answer, type[Exception], str]] = [
     ),
     ("a head of one line that drips", dripping(b"HTTP/1.1 200 OK\r\nX-A: ", b"b"), Unavailable, "answer_seconds"),
     ("silence", silent(), Unavailable, "took longer than answer_seconds"),
-    ("a head of 2 MiB", said(b"{}", f"X-A: {'a' * 2 * MIB}"), Unavailable, "RemoteProtocolError"),
-    ("100,000 headers", said(b"{}", *["X-A: b"] * 100_000), Unavailable, "RemoteProtocolError"),
-    ("no HTTP", dripping(b"\x16\x03\x01\x02\x00\x01", b"\x00"), Unavailable, "RemoteProtocolError"),
+    ("a head of 2 MiB", said(b"{}", f"X-A: {'a' * 2 * MIB}"), AnswerUnreadable, "RemoteProtocolError"),
+    ("100,000 headers", said(b"{}", *["X-A: b"] * 100_000), AnswerUnreadable, "RemoteProtocolError"),
+    ("no HTTP", dripping(b"\x16\x03\x01\x02\x00\x01", b"\x00"), AnswerUnreadable, "RemoteProtocolError"),
     ("a gzip bomb", bomb("gzip"), AnswerMalformed, "more than answer_bytes = 1048576"),
     ("a deflate bomb", bomb("deflate"), AnswerMalformed, "more than answer_bytes = 1048576"),
     *((f"packed with {coding}", bomb(coding), AnswerMalformed, "was not asked for") for coding in FOREIGN),
-    ("half of what was packed", said(packed(b"{}", "gzip")[:-9], "Content-Encoding: gzip"), Unavailable, "error"),
-    ("no gzip", said(b"{}", "Content-Encoding: gzip"), Unavailable, "error"),
+    ("half of what was packed", said(packed(b"{}", "gzip")[:-9], "Content-Encoding: gzip"), AnswerUnreadable, "error"),
+    ("no gzip", said(b"{}", "Content-Encoding: gzip"), AnswerUnreadable, "error"),
     ("deeper than may be", said(b"[" * 21 + b"]" * 21), AnswerMalformed, "deeper than answer_depth = 20"),
     ("as deep in objects", said(b'{"a":' * 21 + b"1" + b"}" * 21), AnswerMalformed, "answer_depth"),
     ("deeper than anybody can read", said(b"[" * 900 + b"]" * 900), AnswerMalformed, "answer_depth"),
     ("brackets alone", said(b"[" * (MIB - 9)), AnswerMalformed, "more than answer_items = 1000"),
     ("more objects than may be", said(orjson.dumps([{}] * 1_000)), AnswerMalformed, "answer_items"),
-    ("no JSON", said(b"<html>"), Unavailable, "not JSON"),
-    ("nothing", said(b""), Unavailable, "not JSON"),
-    ("NaN", said(b'{"n": NaN}'), Unavailable, "not JSON"),
-    ("half a character", said(b'"\\ud800"'), Unavailable, "not JSON"),
-    ("no UTF-8", said(b'"\xff"'), Unavailable, "not JSON"),
-    ("a number of 100,000 digits", said(b"9" * 100_000), Unavailable, "not JSON"),
+    ("no JSON", said(b"<html>"), AnswerUnreadable, "not JSON"),
+    ("nothing", said(b""), AnswerUnreadable, "not JSON"),
+    ("NaN", said(b'{"n": NaN}'), AnswerUnreadable, "not JSON"),
+    ("half a character", said(b'"\\ud800"'), AnswerUnreadable, "not JSON"),
+    ("no UTF-8", said(b'"\xff"'), AnswerUnreadable, "not JSON"),
+    ("a number of 100,000 digits", said(b"9" * 100_000), AnswerUnreadable, "not JSON"),
 ]
 
 

@@ -22,7 +22,7 @@ SUBJECT = {
 }
 
 
-async def claim(intake: Intake, path: str, needs: set[IdentityType]) -> str:
+async def claim(intake: Intake, path: str, needs: set[IdentityType], *, periods: bool = False) -> str:
     """The token with which the system that needs those asks about the subject of a request."""
     request_id = UUID(path.rpartition("/")[2])
     subject = await intake.unit_of_work.pool.fetchval(
@@ -37,6 +37,7 @@ async def claim(intake: Intake, path: str, needs: set[IdentityType]) -> str:
         level="L0",
         subject_ref=subject,
         expires_at=now + timedelta(hours=1),
+        periods=periods,
     )
     return issue(token, intake.unit_of_work.vault.keyring.claims, now)
 
@@ -92,3 +93,20 @@ async def test_a_team_is_never_told_an_address_that_other_people_have_too(intake
         headers = {"Authorization": f"Bearer {key}", "DSR-Claim": await claim(intake, path, needs)}
         answer = await intake.channel.get(FETCH, headers=headers)
         assert (answer.status_code, "ada@example.org" in answer.text) == (status, False)
+
+
+async def test_a_team_is_told_what_was_the_subjects_until_a_day_only_where_it_looks_at_periods(
+    intake: Intake, database: str
+) -> None:
+    path = await intake.submit(subject={"account_id": "C-1"})
+    former = (Identity(IdentityType.EMAIL, "victim@example.org", None, intake.clock.now(), "selfcare"),)
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request")
+        sealing = Sealing(subject, "identities", "selfcare", encode_identities(former))
+        await tx.vault.seal(tx.connection, [sealing], tx.now)
+    key = await create(database, "downstream:billing", "billing", intake.clock.now())
+    both = {IdentityType.EMAIL, IdentityType.ACCOUNT_ID}
+    for needs, periods, status in ((both, False, 200), ({IdentityType.EMAIL}, False, 409), (both, True, 200)):
+        headers = {"Authorization": f"Bearer {key}", "DSR-Claim": await claim(intake, path, needs, periods=periods)}
+        answer = await intake.channel.get(FETCH, headers=headers)
+        assert (answer.status_code, "victim@example.org" in answer.text) == (status, periods)

@@ -73,7 +73,7 @@ async def test_a_part_of_a_document_is_searched_shown_corrected_and_blanked_wher
     assert shown.data == {"amount": 5, "email": "anna@example.org", "name": "Anna", "plan": "gold"}
     changes = [("name", "Anna", "Anne")]
     assert (await events.receipt(task(Operation.RECTIFY, ANNA, changes=changes))).changed == 1
-    assert (await events.receipt(task(Operation.RECTIFY, BORIS, changes=[("name", None, "Boris")]))).found == 0
+    assert (await events.receipt(task(Operation.RECTIFY, BORIS, changes=[("name", None, "Boris")]))).changed == 0
     erased = await events.receipt(task(ERASE, ANNA))
     assert (erased.outcome, erased.by_category) == (TaskOutcome.ERASED, {"event": 1, "remark": 1})
     assert await ask(dsn, "SELECT data::text, amount FROM event ORDER BY id") == [

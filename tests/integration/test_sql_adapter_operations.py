@@ -194,9 +194,12 @@ async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
     correction = task(Operation.RECTIFY, ACCOUNT, changes=changes)
     first = await customers.receipt(correction)
     stale = task(Operation.RECTIFY, ACCOUNT, changes=[("street", "nowhere", "x")])
-    assert (first.outcome, first.changed) == (TaskOutcome.AMENDED, 1)
+    assert (first.outcome, first.changed, first.corrected) == (TaskOutcome.AMENDED, 1, (1, 1, 1, 0))
     assert await customers.one(customers.again(correction)) == first
-    assert (await customers.receipt(stale)).outcome is TaskOutcome.NO_MATCH
+    left = await customers.receipt(stale)
+    assert (left.outcome, left.found, left.changed, left.corrected) == (TaskOutcome.UNCHANGED, 3, 0, (0,))
+    right = await customers.receipt(task(Operation.RECTIFY, ACCOUNT, changes=[("street", "nowhere", "Lindenallee 41")]))
+    assert (right.outcome, right.changed, right.corrected) == (TaskOutcome.AMENDED, 0, (1,))
     held = "SELECT street, email, born::text FROM customer WHERE account_id = 'C1'"
     assert await customer_store.ask(held) == [("Lindenallee 41", "anna@example.org", "1980-02-29")]
     assert await customer_store.ask("SELECT street FROM customer WHERE account_id = 'C2'") == [("Molenweg 31",)]

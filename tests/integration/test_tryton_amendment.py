@@ -147,12 +147,12 @@ async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(crm: 
         ("address.street", customer.street, "Am Ufer 5"),
         ("address.postal_code", None, "50668"),
         ("address.city", customer.city, "Köln"),
+        ("shoe_size", None, "42"),
     )
     rectify = task(Operation.RECTIFY, email(customer.emails[0]), changes=changes)
     done = await crm.one(rectify)
-    assert done == Receipt(
-        rectify.task_id, TaskOutcome.AMENDED, found=6, changed=6, by_category={"account": 1, "contact": 2, "address": 3}
-    )
+    kinds, shown = {"account": 1, "contact": 2, "address": 3}, (1, 1, 1, 1, 1, 1, 0)
+    assert done == Receipt(rectify.task_id, TaskOutcome.AMENDED, found=6, changed=6, by_category=kinds, corrected=shown)
     export = await crm.receipt(task(Operation.EXPORT, account(customer.code)))
     held = [record.data for record in export.records]
     assert {"customer_number": customer.code, "name": "Ada Feldspat"} in held

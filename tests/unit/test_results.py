@@ -24,4 +24,4 @@ async def test_a_correction_of_what_a_system_has_no_field_for_is_no_task_there()
     done = await where_held(tasks, FIELDS, correct)
     assert [one.outcome for one in done if isinstance(one, Receipt)] == [TaskOutcome.NOT_HELD, TaskOutcome.AMENDED]
     assert asked == tasks[1:]
-    assert corrected({}, tasks[1].changes) == {"realname": "Ada Quarzfels"}
+    assert corrected({"realname": "ADA"}, tasks[1].changes) == {"realname": "Ada Quarzfels"}

@@ -7,7 +7,7 @@ import pytest
 from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
-from shared.downstreams.roundup.amendment import corrected
+from shared.downstreams.roundup.amendment import corrected, shows
 from shared.downstreams.roundup.directory import by_owner, spellings
 from shared.downstreams.roundup.erasure import Plan
 from shared.downstreams.roundup.subjects import Person, identities_of, subjects
@@ -96,6 +96,20 @@ def test_an_alternate_address_is_corrected_where_it_stands() -> None:
     user = {"address": A, "alternate_addresses": "old@x.org\nkeep@x.org"}
     change = [Change(field="email", current="OLD@x.org", asserted="new@x.org")]
     assert corrected(user, change) == {"alternate_addresses": "new@x.org\nkeep@x.org"}
+
+
+def test_a_value_that_is_not_what_is_said_to_be_wrong_stays() -> None:
+    user = {"address": A, "realname": "Ana Sol", "phone": "+49 30 1234567"}
+    wrong = [
+        Change(field="name", current="Luis Sol", asserted="Eva Sol"),
+        Change(field="email", current="other@x.org", asserted="new@x.org"),
+        Change(field="phone", current="+49307654321", asserted="+49309999999"),
+    ]
+    assert corrected(user, wrong) == {}
+    right = [Change(field="phone", current="+49301234567", asserted="+49309999999")]
+    assert corrected(user, right) == {"phone": "+49309999999"}
+    assert [shows(user, each) for each in wrong] == [False, False, False]
+    assert shows({**user, "alternate_addresses": "NEW@x.org"}, wrong[1])
 
 
 @pytest.mark.parametrize("changes", [[], [Change(field="iban", asserted="x")]])

@@ -38,7 +38,7 @@ OURS = {
     "what is wrong, in sentences of ours": "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text)",
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
-    "a word that the downstreams file lists for the team, or of the policy": "reason word",
+    "a word that the downstreams file lists for the team, or of the policy": "reason word names",
     "the sentence of a failure, looked at again": "sentence_of(result)",
     "a field that the adapter knows": "change.field",
     "categories of the policy that a system declares to hold": "ends concerns",

@@ -65,10 +65,10 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
             vouched = tuple(each for each in marked(vouched, theirs) if not each.shared)
             if before and not any(each.type in shown.needs for each in vouched):
                 raise NotReady("other people have what this task would be searched by; do nothing about it")
-        if not shown.periods and (passed_on := ended(vouched)):
-            vouched = tuple(each for each in vouched if each not in passed_on)
-            if not any(each.type in shown.needs for each in vouched):
-                raise NotReady("what this task would be searched by is no longer the subject's; do nothing about it")
+        passed_on = () if shown.periods else ended(each for each in vouched if each.type in shown.needs)
+        vouched = tuple(each for each in vouched if each not in passed_on)
+        if passed_on and not any(each.type in shown.needs for each in vouched):
+            raise NotReady("what this task would be searched by is no longer the subject's; do nothing about it")
         names = (each for each in theirs if each.type is IdentityType.NAME and each not in vouched)
         told = tuple(each for each in (*vouched, *names) if each.type in shown.needs)
         corrected = shown.operation is Operation.RECTIFY

@@ -1,6 +1,6 @@
 """What a task of a team needs next, judged by the replies that its progress holds; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import cast
@@ -125,7 +125,7 @@ def _judge(task: Task, said: TaskReply, looked: TaskReply, found: int, settings:
     if looked.outcome is ReplyOutcome.REFUSED:
         return failed(task, _refusal(task, looked, settings), found, said)
     if task.operation in AMENDING:
-        return _judge_change(task, said, looked)
+        return _judge_change(task, said, looked, settings.rectifies)
     return _judge_erasure(task, said, looked, found, settings)
 
 
@@ -155,14 +155,16 @@ def _judge_erasure(
     )
 
 
-def _judge_change(task: Task, said: TaskReply, looked: TaskReply) -> Receipt | Failed:
+def _judge_change(task: Task, said: TaskReply, looked: TaskReply, rectifies: Collection[str]) -> Receipt | Failed:
     if looked.remaining:
         left = f"{task.system} replied amended, and its own second look found {looked.remaining} rows as they were"
         return failed(task, ResidueFound(left), 0, said)
     # Whoever was known by what was corrected is not found by it any more.
     if looked.outcome is ReplyOutcome.NO_MATCH and task.operation is not Operation.RECTIFY:
         return failed(task, ResidueFound(f"{task.system} replied amended, and its second look found nobody"), 0, said)
-    return Receipt(task.task_id, TaskOutcome.AMENDED, found=said.found, changed=said.changed)
+    corrects = task.operation is Operation.RECTIFY
+    shown = tuple(said.found if change.field in rectifies else 0 for change in task.changes) if corrects else None
+    return Receipt(task.task_id, TaskOutcome.AMENDED, found=said.found, changed=said.changed, corrected=shown)
 
 
 def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask | Failed:

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from shared.domain.errors import NotSupported, Refused, ResidueFound, Unavailable
+from shared.domain.errors import DoneBefore, NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.http.budget import Later
@@ -15,7 +15,10 @@ from shared.downstreams.http.requests import Step
 from shared.downstreams.http.search import Hit, Search
 from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings
-from shared.downstreams.results import where_held
+from shared.downstreams.results import of_corrections, where_held
+
+_CORRECTING = "correcting"
+"""Under which key the progress of a task says that it has found whom it corrects."""
 
 
 class Amendment:
@@ -60,46 +63,78 @@ class Amendment:
         roots = sum(hit.above is None for hit in found)
         if excess := self._settings.excess(task, rows=len(found), people=roots):
             raise excess
-        wanted = [each for hit in found for each in self._wanted(task, hit)]
         if task.operation is Operation.RECTIFY:
-            known = {change.field for change in task.changes}
-            if found and not any(known & self._declaration.resource[hit.resource].rectify.keys() for hit in found):
-                raise NotSupported(f"{self._system} has no way to correct this: do it there, and enter what was done")
-        elif found and not wanted:
-            raise NotSupported(f"{self._system} has no way to {task.operation}: do it there, and enter what was done")
+            return await self._correct(task, found)
+        return await self._mark(task, found)
+
+    async def _mark(self, task: Task, found: Collection[Hit]) -> Receipt:
+        """Restricts, lifts, or keeps out of marketing, each record by the request of its resource.
+
+        Raises:
+            NotSupported: a resource has none, and the others are done: marketing goes to people, and stops with one.
+        """
+        requests = {hit.key: getattr(self._declaration.resource[hit.resource], task.operation) for hit in found}
         changed: Counter[str] = Counter()
-        for hit, steps, seen, values in wanted:
-            await self._save_progress({task.task_id: {}})
-            for step in steps:
-                await self._session.ask(step, values)
-            await self._look(hit, seen, values)
-            changed[self._declaration.resource[hit.resource].category] += 1
+        for hit in found:
+            if change := requests[hit.key]:
+                await self._take(task, hit, change.steps, change.seen)
+                changed[self._category(hit)] += 1
+        bare = sorted({hit.resource for hit in found if requests[hit.key] is None})
+        if bare and not (task.operation is Operation.SUPPRESS and changed):
+            left = f"{self._system} has no way to {task.operation} {', '.join(bare)}"
+            failure = NotSupported(f"{left}: do it there, and enter what was done")
+            if done := changed.total():
+                failure.done_before = DoneBefore(len(found), done, len(found) - done)
+            raise failure
         return Receipt.counted(task, TaskOutcome.AMENDED, changed)
 
-    def _wanted(
-        self, task: Task, hit: Hit
-    ) -> Iterator[tuple[Hit, Sequence[Step], Sequence[Condition], Mapping[str, Any]]]:
-        """What is to be done to one record, and how it is seen in it afterwards."""
-        resource = self._declaration.resource[hit.resource]
-        values = {
-            **{each.type.value: each.value for each in task.identities},
-            **hit.values,
-            "task_id": str(task.task_id),
-        }
-        if task.operation is not Operation.RECTIFY:
-            change = getattr(resource, task.operation)
-            if change is not None:
-                yield hit, change.steps, change.seen, values
-            return
-        for change in task.changes:
-            correction = resource.rectify.get(change.field)
-            if correction is None:
-                continue
-            value = at(hit.record, correction.path)
-            if change.current is None or value in (change.current, change.asserted):
-                seen = Condition(path=correction.path, equals=change.asserted)
-                stated = {"asserted": change.asserted, "current": change.current or ""}
-                yield hit, correction.steps, (seen,), {**values, **stated}
+    async def _correct(self, task: Task, found: Collection[Hit]) -> Receipt:
+        """Corrects what each record holds of what is wrong, and counts of each change which records show it.
+
+        Raises:
+            NotSupported: no record that is theirs has any of these fields; or an earlier attempt found them, and nobody
+                is found any more by what it has corrected.
+        """
+        fields = {change.field for change in task.changes}
+        if found and not any(fields & self._declaration.resource[hit.resource].rectify.keys() for hit in found):
+            raise NotSupported(f"{self._system} has no way to correct this: do it there, and enter what was done")
+        if not found and task.progress.get(_CORRECTING):
+            gone = f"{self._system} had the subject before they were corrected, and shows nobody now"
+            raise NotSupported(f"{gone}: look there, and enter what was done")
+        changed: Counter[str] = Counter()
+        shown = [0] * len(task.changes)
+        for hit in found:
+            for place, change in enumerate(task.changes):
+                correction = self._declaration.resource[hit.resource].rectify.get(change.field)
+                if correction is None:
+                    continue
+                value = at(hit.record, correction.path)
+                if change.current is None or value in (change.current, change.asserted):
+                    seen = Condition(path=correction.path, equals=change.asserted)
+                    stated = {"asserted": change.asserted, "current": change.current or ""}
+                    await self._take(task, hit, correction.steps, (seen,), stated)
+                    changed[self._category(hit)] += 1
+                    shown[place] += 1
+        return of_corrections(task, changed, shown, len(found))
+
+    def _category(self, hit: Hit) -> str:
+        return self._declaration.resource[hit.resource].category
+
+    async def _take(
+        self,
+        task: Task,
+        hit: Hit,
+        steps: Sequence[Step],
+        seen: Sequence[Condition],
+        stated: Mapping[str, str] | None = None,
+    ) -> None:
+        """Takes the steps of one change of one record, and reads it again; ``stated``: what a correction says."""
+        known = {each.type.value: each.value for each in task.identities}
+        values = {**known, **hit.values, "task_id": str(task.task_id), **(stated or {})}
+        await self._save_progress({task.task_id: {_CORRECTING: True} if stated else {}})
+        for step in steps:
+            await self._session.ask(step, values)
+        await self._look(hit, seen, values)
 
     async def _look(self, hit: Hit, seen: Sequence[Condition], values: Mapping[str, Any]) -> None:
         read = self._declaration.resource[hit.resource].read

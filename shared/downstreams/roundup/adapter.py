@@ -18,7 +18,7 @@ from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
-from shared.downstreams.results import of_whom_found, per_task, where_held
+from shared.downstreams.results import of_corrections, of_whom_found, per_task, where_held
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.answers import ROWS
 from shared.downstreams.roundup.directory import Records
@@ -189,15 +189,19 @@ class RoundupAdapter:
             had = {key: {each: each in bear for each in people[key].ids} for key in first}
             await save_progress({key: flags.found(task, had[key]) for key, task in first.items()})
         turn = asyncio.Semaphore(self._settings.parallel)
+        shown: dict[UUID, list[int]] = {}
 
         async def change(task: Task) -> None:
             async with turn:  # or all would have looked long before the tracker comes to them
                 look = partial(save_progress, {task.task_id: {}})
-                await amendment.amend(self._tracker, task, changed[task.task_id], look)
+                shown[task.task_id] = await amendment.amend(self._tracker, task, changed[task.task_id], look)
 
         failures = await failures_of({task.task_id: change(task) for task in found})
 
         def decide(task: Task, found: Found) -> Receipt:
+            if task.operation is Operation.RECTIFY:
+                rows = shown[task.task_id]
+                return of_corrections(task, {"account": max(rows, default=0)}, rows, len(found.ids))
             number = len([each for each in found.ids if each not in flags.left_as_found(task)])
             return Receipt.counted(task, TaskOutcome.AMENDED, {"account": wrong.get(task.task_id, number)})
 

@@ -69,7 +69,7 @@ def has(person: Person, identity: Identity) -> bool:
         case IdentityType.EMAIL:
             return nfc(identity.value.casefold()) in person.addresses
         case IdentityType.PHONE:
-            return bool(person.phone) and _same_number(person.phone, identity.value)
+            return bool(person.phone) and same_number(person.phone, identity.value)
         case _:
             return False
 
@@ -140,7 +140,8 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", plain))
 
 
-def _same_number(written: str, e164: str) -> bool:
+def same_number(written: str, e164: str) -> bool:
+    """Whether a number as it was written, in whatever spelling, is that one."""
     if digits(written) == digits(e164):
         return True
     try:

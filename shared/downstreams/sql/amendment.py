@@ -14,7 +14,8 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.sql import changes, examination, progress
+from shared.downstreams.results import of_corrections
+from shared.downstreams.sql import changes, corrections, examination, progress
 from shared.downstreams.sql.declared import SideTable, Switch
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.quoting import quoted
@@ -82,22 +83,30 @@ class Amendment:
     async def _rectify(self, task: Task) -> Result:
         """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
         changed: list[tuple[Statements, str, str, list[tuple[Any, ...]]]] = []
+        shown = [0] * len(task.changes)
         async with self._connection.transaction():
-            for change in task.changes:
+            for place, change in enumerate(task.changes):
                 for table, keys in self._keys(task):
                     for column in (n for n, c in table.table.columns.items() if c.rectifies == change.field):
                         update = changes.update_one(table, keys, column, change.asserted, change.current)
                         rows = [tuple(row) for row in await self._connection.fetch(*update)]
                         changed.append((table, column, change.asserted, rows))
+                        already = changes.count_shown(table, keys, column, change.asserted)
+                        shown[place] += len(rows) or await self._connection.fetchval(*already)
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
             if excess := self._settings.excess(task, rows=len(touched)):
                 raise excess
             category = {table.name: table.table.category for table, *_ in changed}
-            counts = await self._keep(task, Counter(category[name] for name, _ in touched))
+            noted = corrections.noted(Counter(category[name] for name, _ in touched), shown)
+            counts, shown = corrections.read(await self._keep(task, noted), len(shown))
         for table, column, asserted, rows in changed:
             if await self._differs(table, column, asserted, rows):
                 return ResidueFound(f"{self._session.system} took the correction and still holds another value")
-        return Receipt.counted(task, TaskOutcome.AMENDED, counts)
+        return of_corrections(task, counts, shown, 0 if any(shown) else await self._rows(task))
+
+    async def _rows(self, task: Task) -> int:
+        """How many rows are the subject's."""
+        return sum([await self._connection.fetchval(*table.count_one(keys)) for table, keys in self._keys(task)])
 
     async def _differs(self, table: Statements, column: str, asserted: str, rows: Sequence[tuple[Any, ...]]) -> bool:
         same = " AND ".join(f"{quoted(key)} = ${i + 2}" for i, key in enumerate(table.table.primary_key))

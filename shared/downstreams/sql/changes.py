@@ -48,6 +48,15 @@ def select_like(table: Statements, keys: Sequence[SearchKey], column: str, value
     return f"SELECT {keys_} FROM {table.source} t WHERE ({rows}) AND {like}", *condition.arguments
 
 
+def count_shown(table: Statements, keys: Sequence[SearchKey], column: str, value: str) -> Call:
+    """How many of one subject's rows show that value of theirs, also in a document."""
+    condition = Condition()
+    party = table.table.columns[column].party
+    rows = table.mine(keys, condition, table.columns_of(party) if party else None)
+    like = f"{table.read(column)} IS NOT DISTINCT FROM {_value(table, column, value, condition)}"
+    return f"SELECT count(*) FROM {table.source} t WHERE ({rows}) AND {like}", *condition.arguments
+
+
 def count_like(table: Statements, column: str, value: Any) -> Call:
     """How many rows hold that value, whose ever they are."""
     condition = Condition()

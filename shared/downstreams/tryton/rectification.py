@@ -11,11 +11,11 @@ from uuid import UUID
 
 from shared.domain.errors import Refused, ResidueFound
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Change, TaskOutcome
+from shared.domain.operations import Change
 from shared.domain.text import nfc
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
-from shared.downstreams.results import of_whom_found, per_task
+from shared.downstreams.results import of_corrections, of_whom_found, per_task
 from shared.downstreams.standing import Standing
 from shared.downstreams.tryton.party import STREET_PARTS, Address, Party, spelled
 from shared.downstreams.tryton.rpc import TrytonRpc
@@ -62,9 +62,10 @@ async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], sav
 
     calls = {task_id: correct(task_id, parties) for task_id, parties in subjects_found.items()}
 
-    def decide(task: Task, _: Sequence[Party]) -> Receipt:
+    def decide(task: Task, parties: Sequence[Party]) -> Receipt:
         categories = Counter(_category(change.field) for change in changes[task.task_id])
-        return Receipt.counted(task, TaskOutcome.AMENDED, categories)
+        shown = [int(change.field in FIELDS) for change in task.changes]
+        return of_corrections(task, categories, shown, len(parties))
 
     return per_task(tasks, {**found, **await failures_of(calls)}, decide)
 

@@ -12,6 +12,8 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.text import forms
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.results import of_corrections
+from shared.downstreams.sql import corrections
 from shared.downstreams.sql.amendment import changes_something
 from shared.downstreams.sql.declared import Switch
 from shared.downstreams.sql.mariadb import progress, values
@@ -71,23 +73,28 @@ class Amendment:
     async def _rectify(self, task: Task) -> Result:
         """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
         changed: list[tuple[Statements, str, str, Key]] = []
+        shown = [0] * len(task.changes)
         async with self._session.connection.transaction():
             rows = await find(self._session, task, lock=True)
-            for change in task.changes:
+            for place, change in enumerate(task.changes):
                 for table in self._session.tables:
                     for column in (n for n, c in table.table.columns.items() if c.rectifies == change.field):
                         for key, found in rows.of[table.name].items():
                             if _is_wrong(table, column, found, change.current):
                                 await assign(self._session, table, found.row, {column: change.asserted})
                                 changed.append((table, column, change.asserted, key))
+                                shown[place] += 1
+                            elif _is_wrong(table, column, found, change.asserted):  # it is right already
+                                shown[place] += 1
             touched = {(table.name, key): table.table.category for table, _, _, key in changed}
             if excess := self._session.settings.excess(task, rows=len(touched)):
                 raise excess
-            counts = await progress.keep(self._session, task, Counter(touched.values()))
+            noted = corrections.noted(Counter(touched.values()), shown)
+            counts, shown = corrections.read(await progress.keep(self._session, task, noted), len(shown))
         for table, column, asserted, key in changed:
             if await self._differs(table, column, asserted, key):
                 return ResidueFound(f"{self._session.system} took the correction and still holds another value")
-        return Receipt.counted(task, TaskOutcome.AMENDED, counts)
+        return of_corrections(task, counts, shown, sum(map(len, rows.of.values())))
 
     async def _differs(self, table: Searched, column: str, asserted: str, key: Key) -> bool:
         """Whether a row holds another value now; a number or a date may be written otherwise."""

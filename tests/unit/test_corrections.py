@@ -1,0 +1,108 @@
+"""A correction that was made in no system is told, and nobody whom a system has is told that we hold nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.intake.closing import closing_letter
+from services.intake.coverage import coverage
+from services.intake.lifecycle import State
+from shared.domain import corrections
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.downstreams.results import of_corrections
+from shared.fulfilment.store import outcome_of
+from tests.fixtures.downstream import email, task
+from tests.fixtures.requests import a_request
+from tests.fixtures.words import answer
+
+NAME, NOTE = ("name", None, "New Name"), ("note", None, "NN")
+
+
+def report(system: str, outcome: str | None, **more: Any) -> TaskReport:
+    return TaskReport(task_id=uuid7(), system=system, operation="rectify", outcome=outcome, **more)
+
+
+AMENDED: dict[str, Any] = {"outcome": "amended", "found": 1, "changed": 1}
+
+
+@pytest.mark.parametrize(
+    ("reports", "missing", "outcome"),
+    [
+        ([report("hx", corrected=(1, 0), **AMENDED)], (2,), Outcome.PARTIALLY_FULFILLED),
+        (
+            [report("hx", corrected=(1, 0), **AMENDED), report("crm", corrected=(0, 2), **AMENDED)],
+            (),
+            Outcome.FULFILLED,
+        ),
+        ([report("hx", "unchanged", found=6, corrected=(0,))], (1,), Outcome.PARTIALLY_FULFILLED),
+        (
+            [report("hx", "unchanged", found=6, corrected=(0,)), report("crm", "no_match")],
+            (1,),
+            Outcome.PARTIALLY_FULFILLED,
+        ),
+        ([report("hx", "not_held"), report("crm", "no_match")], (), Outcome.NO_DATA),
+        ([report("hx", by_hand=True, **AMENDED)], (), Outcome.FULFILLED),
+        (
+            [report("hx", corrected=(1, 0), **AMENDED), report("crm", None, failure="unavailable")],
+            (),
+            Outcome.FULFILLED,
+        ),
+    ],
+)
+def test_what_no_system_has_corrected_makes_an_answer_partial(
+    reports: list[TaskReport], missing: tuple[int, ...], outcome: Outcome
+) -> None:
+    assert corrections.missing(reports) == missing
+    assert outcome_of(reports) is outcome
+
+
+@pytest.mark.parametrize(
+    ("reports", "told"),
+    [
+        (
+            (report("hx", corrected=(1, 0), **AMENDED),),
+            "Of the corrections that you asked for, in your order, number 2 was made in no system",
+        ),
+        (
+            (report("hx", "unchanged", found=6, corrected=(0,)),),
+            "What you asked us to correct was corrected in no system",
+        ),
+        (
+            (report("hx", "unchanged", found=6, corrected=(0, 0)),),
+            "What you asked us to correct was corrected in no system",
+        ),
+    ],
+)
+def test_a_correction_that_was_made_nowhere_is_told_with_its_place_and_no_more_than_it_is(
+    reports: tuple[TaskReport, ...], told: str
+) -> None:
+    request = replace(
+        a_request(State.CLOSED, right=Right.RECTIFICATION), outcome=Outcome.PARTIALLY_FULFILLED, tasks=reports
+    )
+    said = answer(request)
+    assert told in said
+    assert "every system" not in said
+    assert "hold no data" not in said
+    assert "after your request had been closed" not in said
+    assert ("fulfilled in part" in said) is (reports[0].outcome == "amended")
+    [(kind, known)] = closing_letter(request)
+    assert (kind, known["cause"]) == ("partial", "uncorrected")
+
+
+def test_whom_a_system_has_without_what_is_wrong_is_found_there() -> None:
+    [covered] = coverage([report("hx", "unchanged", found=6, corrected=(0,))])
+    assert (covered.result, covered.found) == ("unchanged", 6)
+
+
+def test_a_receipt_says_of_each_correction_how_many_records_show_it() -> None:
+    asked = task(Operation.RECTIFY, email("ada@example.org"), changes=[NAME, NOTE])
+    both = of_corrections(asked, {"contact": 1}, [1, 0], 6)
+    assert (both.outcome, both.found, both.changed, both.corrected) == (TaskOutcome.AMENDED, 1, 1, (1, 0))
+    none = of_corrections(asked, {}, [0, 0], 6)
+    assert (none.outcome, none.found, none.changed) == (TaskOutcome.UNCHANGED, 6, 0)
+    already = of_corrections(asked, {}, [1, 0], 6)
+    assert (already.outcome, already.changed) == (TaskOutcome.AMENDED, 0)
+    assert of_corrections(asked, {}, [0, 0], 0).outcome is TaskOutcome.NO_MATCH
