@@ -18,6 +18,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import read_policy
 from shared.domain.rights import Right
+from shared.downstreams.tryton.grounds import DeclaredGrounds
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.policy import changed, signed_policy
 
@@ -199,6 +200,7 @@ def test_there_are_words_for_everything_that_the_policy_and_the_search_may_say()
     assert anchors - {None} <= set(texts.anchors)
     assert {each.basis for one in policy.categories.values() for each in one.purposes.values()} <= set(texts.bases)
     assert set(IdentityType) <= set(texts.types)
+    assert {DeclaredGrounds().contract, DeclaredGrounds().ended_on, "invoice_open", "disputed"} <= set(texts.fields)
 
 
 async def test_a_report_is_in_the_language_of_the_person() -> None:
