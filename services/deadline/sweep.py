@@ -1,8 +1,8 @@
 """The sweep: finds what is due, says it once, and brings in a person where one is named.
 
-Milestones, targets, questions, deferrals and what is passed on to customers are five sources of one loop. Each reads
-the rows that are due, decides what is to be said of them and writes how far it was said, in one transaction; instances
-at once share the rows.
+Milestones, targets, questions, what is passed on to customers and what recipients were told are some of the sources of
+one loop. Each reads the rows that are due, decides what is to be said of them and writes how far it was said, in one
+transaction; instances at once share the rows.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from services.deadline import forwarding, metrics, notifications, repository
+from services.deadline import forwarding, metrics, notifications, recipients, repository
 from services.deadline.clock import (
     FLAG,
     LAST_NOTICE,
@@ -137,7 +137,7 @@ async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
     return len(found), ()
 
 
-SOURCES: tuple[Source, ...] = (milestones, targets, questions, deferrals, forwarding.sweep)
+SOURCES: tuple[Source, ...] = (milestones, targets, questions, deferrals, forwarding.sweep, recipients.sweep)
 
 
 async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSettings, fulfilments: Fulfilments) -> None:

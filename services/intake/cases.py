@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.intake.letter_kinds import ANSWERS, LetterOf
+from services.intake.letter_kinds import ANSWERS, LetterOf, also
 from services.intake.stored_request import StoredRequest
 from shared.domain.rights import Right
-from shared.domain.sentences import Fact, Listed, Sentence, Term, say
+from shared.domain.sentences import Listed, Sentence, Term, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,4 @@ def with_case(request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[L
     if request.case_id is None:
         return written
     said = say("case.answered", case=str(request.case_id), right=Term("right", request.right))
-    return [
-        (kind, {**fields, "besides": _both(fields.get("besides"), said)} if kind in ANSWERS else fields)
-        for kind, fields in written
-    ]
-
-
-def _both(before: object, said: Sentence) -> Fact:
-    return (before, said) if isinstance(before, Sentence) else said
+    return [(kind, also(fields, said) if kind in ANSWERS else fields) for kind, fields in written]

@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 from services.intake.answer import standing
 from services.intake.auth import Caller
 from services.intake.cases import Case
-from services.intake.letter_kinds import TO_CONTROLLER, LetterOf
+from services.intake.letter_kinds import TO_OTHERS, LetterOf
 from services.intake.letter_text import text_of
 from services.intake.letters import Letters
 from services.intake.request import Request, Transition
@@ -175,7 +175,7 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     rows = await tx.connection.fetch(written, request_id)
     words = {letter_id: content for letter_id, _, content in opened}
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
-    shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_CONTROLLER]
+    shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_OTHERS]
     contents = [orjson.loads(words[row["letter_id"]]) for row in shown]
     return [{**usual, **row, **each, "body": text_of(each["html"])} for row, each in zip(shown, contents, strict=True)]
 

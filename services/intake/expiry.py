@@ -164,6 +164,7 @@ _OF_REQUEST = (
     "package_download",
     "awaits",
     "plan",
+    "recipient_notice",
 )
 
 

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from services.intake import correspondence
 from services.intake.decision_schemas import Forwarded
-from services.intake.letter_kinds import ANSWERS, LetterOf
+from services.intake.letter_kinds import ANSWERS, LetterOf, also
 from services.intake.stored_request import StoredRequest
 from shared.domain.sentences import Fact, say
 from shared.messaging.unit_of_work import UnitOfWork
@@ -51,4 +51,4 @@ async def with_both_parts(tx: UnitOfWork, request: StoredRequest, written: Seque
     else:
         named = by_name(await controller(tx, request, to_subject=True))
         besides = say("forwarding.besides", controller=named, forwarded_on=request.forwarded_at)
-    return [(kind, {**fields, "besides": besides} if kind in ANSWERS else fields) for kind, fields in written]
+    return [(kind, also(fields, besides) if kind in ANSWERS else fields) for kind, fields in written]

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from services.intake import correspondence, forwarding, other_requests, plans, proposals, questions
+from services.intake import correspondence, forwarding, other_requests, plans, proposals, questions, recipients
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.repository import Requests
@@ -22,6 +22,7 @@ from shared.domain.events import (
     FulfilmentPostponed,
     FulfilmentReported,
     QuestionUnanswered,
+    RecipientSilent,
     TargetMissed,
 )
 from shared.domain.operations import Operation
@@ -50,6 +51,7 @@ class Handlers:
         service.on(QuestionUnanswered, self.unanswered)
         service.on(ForwardingOverdue, self.forwarding_overdue)
         service.on(ControllerSilent, self.controller_silent)
+        service.on(RecipientSilent, self.recipient_silent)
         for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
             service.on(milestone, self.warn)
 
@@ -149,6 +151,14 @@ class Handlers:
                 request = requests[event.request_id]
                 name = await forwarding.controller(tx, request, to_subject=False)
                 await requests.apply(request.controller_is_silent(event, name or ""))
+
+    async def recipient_silent(self, events: Sequence[RecipientSilent], tx: UnitOfWork) -> None:
+        """Remind a recipient of what they were told, or let people of ours look (Art. 19)."""
+        async with self._locked(events, tx) as requests:
+            for event in events:
+                request = requests[event.request_id]
+                if transition := await recipients.silent(tx, request, event):
+                    await requests.apply(transition)
 
     async def _answer_alone_if_due(self, requests: Requests, request: Request) -> Request:
         """Answers our own part of a request that is due, and waits for nothing but that a customer gets theirs."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from shared.domain.sentences import Fact, Lines
+from shared.domain.sentences import Fact, Lines, Sentence
 
 LetterKind = Literal[
     "extension",
@@ -18,6 +18,8 @@ LetterKind = Literal[
     "forwarded",
     "forwarded_part",
     "reminder_to_controller",
+    "recipient_notice",
+    "recipient_reminder",
     "refusal",
     "partial",
     "duplicate",
@@ -36,8 +38,8 @@ LetterKind = Literal[
     "part_ended",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
-TO_CONTROLLER: frozenset[LetterKind] = frozenset({"reminder_to_controller"})
-"""What goes to a customer of ours, and is no letter to the subject."""
+TO_OTHERS: frozenset[LetterKind] = frozenset({"reminder_to_controller", "recipient_notice", "recipient_reminder"})
+"""What goes to a customer of ours, or to a recipient of the data, and is no letter to the subject."""
 ANSWERS: frozenset[LetterKind] = frozenset(
     {
         "completion",
@@ -54,3 +56,14 @@ ANSWERS: frozenset[LetterKind] = frozenset(
 LetterField = Fact | Lines
 LetterOf = tuple[LetterKind, Mapping[str, LetterField]]
 """A letter to be written: its kind, and what its template needs; ``to``: to whom, if not to who has asked."""
+
+
+def also(fields: Mapping[str, LetterField], besides: Sentence) -> Mapping[str, LetterField]:
+    """With one sentence more beside the answer."""
+    match fields.get("besides"):
+        case Sentence() as before:
+            return {**fields, "besides": (before, besides)}
+        case tuple() as several:
+            return {**fields, "besides": (*several, besides)}
+        case _:
+            return {**fields, "besides": besides}

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Tem
 from markupsafe import Markup
 
 from services.intake import deferrals
-from services.intake.letter_kinds import KINDS, TO_CONTROLLER, LetterField, LetterKind
+from services.intake.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
 from services.intake.letter_text import text_of
 from services.intake.settings import IntakeSettings
 from services.intake.stored_request import StoredRequest
@@ -73,7 +73,7 @@ class Letters:
 
     def reader(self, request: StoredRequest, kind: LetterKind | None = None) -> Reader:
         """Who reads the letters of a request, that of the kind if one is named."""
-        language = self._languages.customers if kind in TO_CONTROLLER else request.language
+        language = self._languages.customers if kind in TO_OTHERS else request.language
         return Reader(language, request.zones[-1], request.country, instructed=bool(request.tenant))
 
     def words(self, fact: Fact, reader: Reader) -> str:
@@ -112,7 +112,7 @@ class Letters:
             sender=self._policy.controller,
             instructed=reader.instructed,
             about_instruction=not has_own and kind != "assisted",
-            to_controller=kind in TO_CONTROLLER,
+            to_controller=kind in TO_OTHERS,
             **self._contacts(reader),
         )
         return Letter(reader.language, subject, html)

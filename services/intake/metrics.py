@@ -30,6 +30,9 @@ BREACHES = _gauge("dsr_breaches_open", "Breaches that nobody has closed, by whet
 COVERED = _gauge("dsr_requests_covered", "Of those worked, how many have every receipt", ["right"])
 WORKED = _gauge("dsr_requests_worked", "Requests with downstream work, answered in the last 30 days", ["right"])
 CHECKED = _counter("dsr_suppression_checked_total", "Contact points that were asked about before marketing", ["answer"])
+RECIPIENTS = _gauge(
+    "dsr_recipient_notices_open", "Recipients who are to be told of what was done, or to confirm it", ["state"]
+)
 REFUSED = Counter("dsr_calls_refused_total", "Calls of the API that were refused, by problem", ["problem"])
 for _problem in ("unauthorised", "too_large", "too_many_calls", "overloaded"):
     REFUSED.labels(_problem)  # shown as 0 until the first

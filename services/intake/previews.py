@@ -9,7 +9,7 @@ from uuid import UUID
 from services.intake import questions
 from services.intake.answer import standing
 from services.intake.closing import closing_letter, done
-from services.intake.letter_kinds import TO_CONTROLLER, LetterField, LetterKind
+from services.intake.letter_kinds import TO_OTHERS, LetterField, LetterKind
 from services.intake.letters import Letter, Letters, Reader
 from services.intake.lifecycle import State
 from services.intake.request import Request
@@ -41,8 +41,8 @@ _REQUEST: Final = Request(
 
 def preview(letters: Letters, kind: LetterKind, language: Language) -> Letter:
     """The letter of that kind in that language, to somebody who lives where it is spoken."""
-    customer = kind in TO_CONTROLLER or kind == "assisted"
-    reader = Reader(language, "Europe/Berlin", _COUNTRIES[language], instructed=customer and kind not in TO_CONTROLLER)
+    customer = kind in TO_OTHERS or kind == "assisted"
+    reader = Reader(language, "Europe/Berlin", _COUNTRIES[language], instructed=customer and kind not in TO_OTHERS)
     known: dict[str, LetterField] = {
         "received_on": _AT,
         "reference": str(_REQUEST.request_id),
@@ -131,6 +131,11 @@ def _by_kind() -> Mapping[str, LetterField]:
     restricted = _report("crm", TaskOutcome.AMENDED, found=15, changed=15).model_copy(update={"operation": "restrict"})
     return {
         "standing": standing(_REQUEST, _AT.date()),
+        "what": say("recipient_notice.erased"),
+        "categories": Term("category", "marketing"),
+        "person": Lines((say("recipient_notice.line", what="email", value="ada@example.org"),)),
+        "changes": Lines(),
+        "told_on": _AT,
         "code": "NBSWY3DPEB3W64TMMQQQAAAA",
         "new_due": date(2026, 6, 5),
         "answered_on": _AT + timedelta(days=40),

@@ -23,6 +23,7 @@ from services.intake import (
     old_contacts,
     other_requests,
     other_restrictions,
+    recipients,
     status,
 )
 from services.intake.letter_kinds import LetterOf
@@ -44,6 +45,7 @@ from shared.storage.vault import Sealing
 log = logging.getLogger(__name__)
 
 _BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package.renewal_blocked"})
+_DONE_LATER = frozenset({"erasure.deferred_completed", "part.completed", "restriction.lift_completed"})
 _GONE = frozenset({Outcome.FULFILLED, Outcome.NO_DATA})
 _FIXED = (
     *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
@@ -109,6 +111,7 @@ class Requests:
         self._sealings: list[Sealing] = []
         self._corrected: list[Request] = []
         self._erased: list[UUID] = []
+        self._done: set[UUID] = set()
 
     @classmethod
     async def locked(
@@ -142,9 +145,9 @@ class Requests:
             transition = replace(transition, request=await self._with_what_was_erased(transition.request))
         request = transition.request
         others = await other_restrictions.told(self.tx.connection, transition)
-        for kind, fields in cases.with_case(
-            request, await forwarding.with_both_parts(self.tx, request, transition.letters)
-        ):
+        written = recipients.with_list(self.tx.policy, request, transition.letters)
+        in_parts = await forwarding.with_both_parts(self.tx, request, written)
+        for kind, fields in cases.with_case(request, in_parts):
             fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
             remains = self._letters.remains(request, self.tx.now)
             self._write(request, (kind, {"others": others, "fetch": fetch, "remains": remains, **fields}))
@@ -160,6 +163,7 @@ class Requests:
         blocked_again = any(action in _BLOCKED_AGAIN for action, _ in transition.evidence)
         if blocked_again or request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
             self._warn(request)
+        self._done |= {request.request_id for action, _ in transition.evidence if action in _DONE_LATER}
         if request is not self._held[request.request_id]:
             self._held[request.request_id] = request
             self._changed.add(request.request_id)
@@ -187,6 +191,9 @@ class Requests:
         for request, letter in await old_contacts.notices(self.tx, self._corrected):
             self._write(request, letter)
         self._corrected.clear()
+        for request, letter in await recipients.inform(self.tx, [self._held[each] for each in sorted(self._done)]):
+            self._write(request, letter)
+        self._done.clear()
         await former_contacts.forget(self.tx, self._erased)
         self._erased.clear()
         await correspondence.keep(self.tx, self._sealings)
@@ -211,6 +218,7 @@ class Requests:
     def _count(self, request: Request, event: Event) -> None:
         match event:
             case RequestClosed():
+                self._done.add(request.request_id)
                 if old_contacts.corrects(request):
                     self._corrected.append(request)
                 if event.right is Right.ERASURE and event.outcome in _GONE:

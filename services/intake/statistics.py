@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import product
 from uuid import UUID
 
-from services.intake import assignment_conflicts, metrics
+from services.intake import assignment_conflicts, metrics, recipients
 from services.intake.extension import Received
 from services.intake.lifecycle import State
 from shared.app.service import Running
@@ -81,6 +81,9 @@ async def count(connection: Connection, now: datetime) -> None:
         metrics.WORKED.labels(right).set(closed[right]["worked"] if right in closed else 0)
         metrics.COVERED.labels(right).set(closed[right]["covered"] if right in closed else 0)
     await assignment_conflicts.count(connection)
+    notices = {row[0]: row[1] for row in await connection.fetch(recipients.COUNTED)}
+    for notice in ("to_be_told", "told", "overdue"):
+        metrics.RECIPIENTS.labels(notice).set(notices.get(notice, 0))
     metrics.EXTENSIONS.clear()
     for reason, number in extensions:
         metrics.EXTENSIONS.labels(reason).set(number)

@@ -28,14 +28,14 @@ from services.intake.errors import BadRequest, Forbidden
 from services.intake.lifecycle import State
 from services.intake.metrics import REQUESTS
 from services.intake.request import Request, Transition
-from services.intake.timing import TimingUseCases
+from services.intake.telling import TellingUseCases
 from shared.domain.errors import Shredded
 from shared.domain.proofs import highest
 from shared.storage.subject_data import encode_identities
 
 
 @dataclass(frozen=True, slots=True)
-class UseCases(TimingUseCases):
+class UseCases(TellingUseCases):
     """Moves one request on, for a caller who may see it.
 
     Raises:

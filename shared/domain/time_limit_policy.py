@@ -140,6 +140,15 @@ class ForwardingRules(_Data):
         return self
 
 
+class RecipientRules(ForwardingRules):
+    """When a recipient is reminded who was told of what was done and is silent, and when people of ours look (Art. 19).
+
+    ``by_hand_working_days``: so long a person has time to tell one whom no channel reaches.
+    """
+
+    by_hand_working_days: Length
+
+
 class TimeLimitPolicy(_Data):
     """Everything about time that is policy rather than law; ``version`` is stored beside every computed date."""
 
@@ -151,6 +160,7 @@ class TimeLimitPolicy(_Data):
     extension: ExtensionRules
     suspension: SuspensionRules
     forwarding: ForwardingRules
+    recipients: RecipientRules
     calendars: dict[str, str]
     capital_zones: dict[str, Zone]
 

@@ -24,6 +24,7 @@ from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Receipt
 from shared.fulfilment.store import Completed
 from shared.runtime.liveness import Heartbeats
+from shared.runtime.metrics import PEOPLE
 from shared.storage import suppression
 from shared.storage.subject_data import encode_identities
 from shared.storage.suppression import CHANNELS, Entry
@@ -78,8 +79,11 @@ async def test_a_mailing_list_of_ten_thousand_with_three_suppressed_is_answered_
     points[4_000] = {"type": "phone", "value": "0049 (30) 231 250 01".replace("(", "").replace(")", "")}
     points[5_000] = {"type": "phone", "value": "030 23125001"}
     points[9_999] = {"type": "email", "value": "zoe\u0308@example.org"}
+    asked = {"answer": "suppressed"}
+    before = PEOPLE.get_sample_value("dsr_suppression_checked_total", asked) or 0
     answer = await intake.channel.post(CHECK, json={"contact_points": points})
     assert answer.status_code == 200, answer.text
+    assert PEOPLE.get_sample_value("dsr_suppression_checked_total", asked) == before + 3
     said = answer.json()["answers"]
     assert [place for place, word in enumerate(said) if word == "suppressed"] == [7, 4_000, 9_999]
     assert (len(said), said[5_000], said[6]) == (MOST, "unreadable", "not_suppressed")

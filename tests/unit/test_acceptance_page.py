@@ -6,7 +6,7 @@ from pathlib import Path
 PAGE = Path("tests/acceptance/README.md").read_text(encoding="utf-8")
 NUMBERS = (
     *(f"C{number}" for number in (1, 2, 3, 4, 5, 7, 8, 9, 10, 11)),
-    *(f"M{number}" for number in (3, 4, 10, 11, 12, 13, 14, 15, 17)),
+    *(f"M{number}" for number in (3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 17)),
     *(f"S{number}" for number in (1, 3, 8, 10, 19)),
 )
 

@@ -10,7 +10,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake import questions
-from services.intake.letter_kinds import KINDS, TO_CONTROLLER, LetterField, LetterKind
+from services.intake.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
 from services.intake.letters import Letters, Reader
 from services.intake.lifecycle import State
 from services.intake.previews import preview
@@ -56,9 +56,14 @@ FIELDS: dict[str, LetterField] = {
     "erasure": "019c0002",
     "restriction": "019c0003",
     "laws": article("17(3)(e)"),
+    "told_on": AT,
+    "what": say("recipient_notice.erased"),
+    "categories": "your account",
+    "person": Lines((say("recipient_notice.line", what="email", value="ada@example.org"),)),
+    "changes": Lines(),
 }
 CAUSES: dict[LetterKind, str] = {"clarification_last_notice": "meaning", "proof_last_notice": "unsearched"}
-TO_SUBJECT = [kind for kind in KINDS if kind not in TO_CONTROLLER]
+TO_SUBJECT = [kind for kind in KINDS if kind not in TO_OTHERS]
 
 
 def said_by(kind: LetterKind) -> dict[str, LetterField]:
@@ -200,7 +205,7 @@ def test_whoever_is_asked_for_proof_reads_for_what_it_is_needed_and_what_would_b
 
 
 def test_what_goes_to_a_customer_names_no_authority_to_complain_to() -> None:
-    for kind in TO_CONTROLLER:
+    for kind in TO_OTHERS:
         assert "complaint" not in body_of(kind)
 
 

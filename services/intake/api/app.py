@@ -20,6 +20,7 @@ from services.intake.api import (
     holds,
     listing,
     plans,
+    recipients,
     requests,
     subjects,
     submissions,
@@ -60,6 +61,7 @@ _MODULES = (
     assignment_conflicts,
     suppression,
     sweeps,
+    recipients,
 )
 
 
@@ -98,6 +100,7 @@ def describe() -> Api:
     for module in _MODULES:
         api.include_router(module.router)
     api.include_router(requests.to_send)
+    api.include_router(recipients.waiting)
     return api
 
 

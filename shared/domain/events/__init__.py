@@ -27,6 +27,12 @@ from shared.domain.events.event import (
     SubjectRef,
     type_of,
 )
+from shared.domain.events.recipients import (
+    RecipientConcerned,
+    RecipientSettled,
+    RecipientSilent,
+    RecipientTold,
+)
 from shared.domain.events.requests import (
     AnswerDecided,
     ControllerReplied,
@@ -79,6 +85,10 @@ __all__ = [
     "QuestionAnswered",
     "QuestionSent",
     "QuestionUnanswered",
+    "RecipientConcerned",
+    "RecipientSettled",
+    "RecipientSilent",
+    "RecipientTold",
     "RequestClosed",
     "RequestExtended",
     "RequestForwarded",

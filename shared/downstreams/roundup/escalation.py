@@ -1,5 +1,7 @@
 """Warnings before the privacy team: one ticket for each request, one comment for each task."""
 
+from collections.abc import Mapping
+
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt, Task
@@ -42,6 +44,17 @@ async def escalate(tracker: Tracker, task: Task) -> Receipt:
     return Receipt(task.task_id, TaskOutcome.ESCALATED, found=int(not opened), changed=1, reference=ticket)
 
 
+_ASKS: Mapping[str, str] = {
+    "extend_or_answer": "extend the request {request} ({right}), or answer it by {due}",
+    "controller_silent": (
+        "the customer to whom the request {request} ({right}) was passed on has said nothing: ask them"
+    ),
+    "recipient_silent": "a recipient has not confirmed what was done on the request {request} ({right}): ask them",
+    "recipient_untold": "a recipient has yet to be told what was done on the request {request} ({right}): tell them",
+}
+"""By level, what people of ours are asked to do."""
+
+
 def _words(task: Task, level: str) -> tuple[str, str]:
     """Title and comment: references, dates and counts, never a person."""
     request, right = str(task.request_id), str(task.details.get("right", ""))
@@ -56,11 +69,9 @@ def _words(task: Task, level: str) -> tuple[str, str]:
         case "daily_page":
             title = f"Data subject requests nearly due or overdue on {due}"
             return title, "\n".join((f"{level}{_to(task)}: to be answered:", *_listed(task, "lines")))
-        case "extend_or_answer" | "controller_silent":
-            prompt = f"extend the request {request} ({right}), or answer it by {due}"
-            silent = f"the customer to whom the request {request} ({right}) was passed on has said nothing: ask them"
-            words = prompt if level == "extend_or_answer" else silent
-            return title, f"{level}{_to(task)}: {words}."
+        case _ if words := _ASKS.get(level):
+            asked = words.format(request=request, right=right, due=due)
+            return title, f"{level}{_to(task)}: {asked}."
         case _ if target_on := task.details.get("target_on"):
             words = f"{what} was to be done by {target_on} for the request {request} ({right})"
             return title, f"{level}{_to(task)}: {words}, which must be answered by {due}."

@@ -202,8 +202,8 @@ def _words(event: Event) -> str:
             return f"overdue {event.clock}"
         case events.TargetMissed():
             return event.target
-        case events.QuestionUnanswered() | events.ControllerSilent():
-            days = event.working_days if isinstance(event, events.ControllerSilent) else event.days_open
+        case events.QuestionUnanswered() | events.ControllerSilent() | events.RecipientSilent():
+            days = event.days_open if isinstance(event, events.QuestionUnanswered) else event.working_days
             return f"{event.notice} {days}"
         case events.RetentionEnded():
             return f"{'+'.join(event.systems)} {event.due_on}"

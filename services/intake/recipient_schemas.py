@@ -1,0 +1,37 @@
+"""Bodies of the API about recipients and what they were told (Art. 19)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from services.intake.schemas import Strict
+from shared.domain.text import Text, Word
+
+_NAMED = "the recipient, as the policy names it"
+
+
+class RecipientByHand(Strict):
+    """A person has told a recipient whom no channel reaches, just now."""
+
+    recipient: Word = Field(description=_NAMED)
+
+
+class RecipientReply(Strict):
+    """A recipient has said that they have the notice, or that they have done the same."""
+
+    recipient: Word = Field(description=_NAMED)
+    reply: Literal["acknowledged", "done"]
+
+
+class Waiver(Strict):
+    """A recipient is not told: it is impossible, or takes an effort out of proportion (Art. 19)."""
+
+    recipient: Word = Field(description=_NAMED)
+    cause: Literal["impossible", "disproportionate"]
+    explanation: Text = Field(description="why; it is sealed")
+
+
+class WaiverApproval(Strict):
+    """Another person agrees that a recipient is not told."""
+
+    recipient: Word = Field(description=_NAMED)

@@ -1,0 +1,202 @@
+"""Recipients are told of what was done (Art. 19): one notice each, followed until they have said something.
+
+A notice is a letter of the request. To whom the policy gives a channel it counts as told when it is written; any other
+a person tells, by the same words.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake import disclosed
+from services.intake.letter_kinds import LetterField, LetterKind, LetterOf, also
+from services.intake.request import Request, Transition
+from services.intake.stored_request import StoredRequest
+from shared.domain.events import RecipientConcerned, RecipientSilent
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import NOTHING
+from shared.domain.policy import Policy, Recipient
+from shared.domain.sentences import Lines, Listed, Sentence, Term, listed, say
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
+from shared.storage.subject_data import SubjectData
+
+
+class NoticeState(StrEnum):
+    """How far a recipient is told."""
+
+    TO_BE_TOLD = "to_be_told"
+    TOLD = "told"
+    ACKNOWLEDGED = "acknowledged"
+    DONE = "done"
+    IMPOSSIBLE = "impossible"
+    DISPROPORTIONATE = "disproportionate"
+
+
+_SAY_WHAT_WAS_DONE: Final[frozenset[LetterKind]] = frozenset({"completion", "partial", "objection_weighed"})
+_WHAT: Final[Mapping[disclosed.What, str]] = {
+    "corrected": "recipient_notice.corrected",
+    "erased": "recipient_notice.erased",
+    "restricted": "recipient_notice.restricted",
+    "lifted": "recipient_notice.lifted",
+    "stopped": "recipient_notice.stopped",
+}
+# Of a later part of the answer whoever was told of other data is told again.
+_CONCERN = """
+INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, state, concerned_at, told_at)
+VALUES ($1, $2, $3, $4, CASE WHEN $6::boolean THEN 'told' ELSE 'to_be_told' END, $5::timestamptz,
+        CASE WHEN $6::boolean THEN $5::timestamptz END)
+ON CONFLICT (request_id, recipient) DO UPDATE
+SET what = excluded.what, state = excluded.state, concerned_at = excluded.concerned_at, told_at = excluded.told_at,
+    settled_at = NULL, reminders = 0, overdue_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL,
+    approved_by = NULL,
+    categories = (SELECT array_agg(DISTINCT c ORDER BY c) FROM unnest(n.categories || excluded.categories) AS c)
+WHERE NOT n.categories @> excluded.categories OR n.what <> excluded.what
+RETURNING told_at
+"""
+_READ = """
+SELECT request_id, recipient, what, categories, state, concerned_at, told_at, settled_at, reminders, overdue_at, waiver,
+       explanation, proposed_by FROM recipient_notice
+"""
+# What waits for a person: whom nobody has told, who is silent for too long, what one person has proposed.
+_FOR_A_PERSON = f"""
+{_READ} WHERE settled_at IS NULL AND (state = 'to_be_told' OR overdue_at IS NOT NULL OR waiver IS NOT NULL)
+ORDER BY concerned_at, request_id, recipient LIMIT $1
+"""
+_REMINDED = """
+UPDATE recipient_notice SET reminders = reminders + 1 WHERE request_id = $1 AND recipient = $2 AND state = 'told'
+RETURNING told_at
+"""
+_OVERDUE = """
+UPDATE recipient_notice SET overdue_at = $3 WHERE request_id = $1 AND recipient = $2 AND settled_at IS NULL
+RETURNING recipient
+"""
+COUNTED = """
+SELECT CASE WHEN overdue_at IS NOT NULL THEN 'overdue' ELSE state END, count(*) FROM recipient_notice
+WHERE settled_at IS NULL GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What one recipient is told of one request, and what they have said."""
+
+    request_id: UUID
+    recipient: str
+    what: disclosed.What
+    categories: Sequence[str]
+    state: NoticeState
+    concerned_at: datetime
+    told_at: datetime | None
+    settled_at: datetime | None
+    reminders: int
+    overdue_at: datetime | None
+    waiver: str | None
+    explanation: UUID | None
+    proposed_by: str | None
+
+
+def with_list(policy: Policy, request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[LetterOf]:
+    """The letters, the one that says what was done with who is told of it; pure.
+
+    Whoever has not shown who they are is told nothing of that: it would tell who is a customer.
+    """
+    done = disclosed.done(request, policy)
+    concerned = disclosed.recipients(policy, done.categories) if done and not request.anonymous else {}
+    if not concerned:
+        return written
+    told = say("recipient_notice.told", named=listed(f"{each.name} ({each.country})" for each in concerned.values()))
+    return [(kind, also(fields, told) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
+
+
+async def inform(tx: UnitOfWork, requests: Iterable[StoredRequest]) -> list[tuple[StoredRequest, LetterOf]]:
+    """The notices that are to be written of requests which were answered, or of which more was done since."""
+    letters: list[tuple[StoredRequest, LetterOf]] = []
+    for request in requests:
+        done = disclosed.done(request, tx.policy)
+        concerned = disclosed.recipients(tx.policy, done.categories) if done else {}
+        if not done or not concerned:
+            continue
+        known = await tx.vault.subject_data(tx.connection, [request.subject_ref])
+        subject = known.get(request.subject_ref, SubjectData())
+        for name, recipient in concerned.items():
+            theirs = sorted(done.categories & recipient.categories)
+            given = (request.request_id, name, done.what, theirs, tx.now, recipient.channel is not None)
+            if (row := await tx.connection.fetchrow(_CONCERN, *given)) is None:
+                continue  # they were told of it before
+            tx.publish(RecipientConcerned.about(request, recipient=name, concerned_at=tx.now, told_at=row[0]))
+            action = "recipient.notice_sent" if row[0] else "recipient.notice_owed"
+            tx.log_evidence(request.request_id, action, {"recipient": name, "what": done.what})
+            letters.append((request, ("recipient_notice", _fields(recipient, done, subject))))
+    return letters
+
+
+async def silent(tx: UnitOfWork, request: Request, event: RecipientSilent) -> Transition | None:
+    """A recipient who has said nothing is written to again; after the last reminder people of ours look.
+
+    None: they have said something meanwhile.
+    """
+    said: dict[str, JsonValue] = {"recipient": event.recipient, "working_days": event.working_days}
+    if event.notice != "reminder":
+        overdue = await tx.connection.fetchval(_OVERDUE, request.request_id, event.recipient, tx.now)
+        action = "recipient.silent" if event.notice == "escalation" else "recipient.untold"
+        return request.noted(action, **said) if overdue else None
+    told_at = await tx.connection.fetchval(_REMINDED, request.request_id, event.recipient)
+    recipient = tx.policy.recipients.get(event.recipient)
+    if told_at is None or recipient is None:
+        return None
+    letter: LetterOf = ("recipient_reminder", {"to": address(recipient), "told_on": told_at})
+    return replace(request.noted("recipient.reminded", **said), letters=(letter,))
+
+
+async def of_request(connection: Connection, request_id: UUID) -> list[Notice]:
+    """Every recipient whom a request concerns."""
+    rows = await connection.fetch(f"{_READ} WHERE request_id = $1 ORDER BY recipient", request_id)
+    return [_notice(*row) for row in rows]
+
+
+async def for_a_person(connection: Connection, limit: int) -> list[Notice]:
+    """What a person must see to, the longest waiting first."""
+    return [_notice(*row) for row in await connection.fetch(_FOR_A_PERSON, limit)]
+
+
+def address(recipient: Recipient) -> str:
+    """Where a notice goes: by its channel, or every way in which a person can reach them."""
+    contact = recipient.contact
+    if recipient.channel == "email" and contact.email:
+        return f"{recipient.name} <{contact.email}>"
+    return ", ".join((recipient.name, *contact.address, *filter(None, (contact.email, contact.phone))))
+
+
+def _fields(recipient: Recipient, done: disclosed.Done, subject: SubjectData) -> Mapping[str, LetterField]:
+    theirs = sorted(done.categories & recipient.categories)
+    return {
+        "to": address(recipient),
+        "what": say(_WHAT[done.what]),
+        "categories": Listed(tuple(Term("category", each) for each in theirs)),
+        "person": Lines(tuple(_person(subject.identities)) or (say("recipient_notice.of_before"),)),
+        "changes": Lines(tuple(_line(change.field, change.asserted) for change in subject.changes)),
+    }
+
+
+def _person(identities: Iterable[Identity]) -> Iterator[Sentence]:
+    """By what the recipient can find them: what is proved and their name, or all that was stated where nothing is."""
+    known = list(identities)
+    proved = [each for each in known if each.level > NOTHING and not each.shared]
+    named = [each for each in known if each.type is IdentityType.NAME]
+    for kind, value in dict.fromkeys((each.type, each.value) for each in ([*proved, *named] if proved else known)):
+        yield _line(kind.replace("_", " "), value)
+
+
+def _line(what: str, value: str) -> Sentence:
+    return say("recipient_notice.line", what=what, value=value)
+
+
+def _notice(*row: object) -> Notice:
+    request_id, recipient, what, categories, state, *more = row
+    return Notice(request_id, recipient, what, categories, NoticeState(str(state)), *more)  # type: ignore[arg-type]

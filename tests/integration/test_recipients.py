@@ -1,0 +1,185 @@
+"""Recipients are told of what was done (Art. 19), and followed until they have said something."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.intake import correspondence, statistics
+from shared.domain.events import RecipientSilent
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.runtime.metrics import PEOPLE
+from tests.fixtures.events import a
+from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.policy import signed_policy
+
+CITY = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
+WHY = "The carrier was wound up, and nobody has its records."
+
+
+def report(operation: Operation, **by_category: int) -> TaskReport:
+    known = {"task_id": uuid7(), "system": "crm", "operation": operation, "outcome": TaskOutcome.AMENDED}
+    return TaskReport.model_validate({**known, "found": 2, "changed": 2, "by_category": by_category})
+
+
+@pytest.fixture
+def disclosing(intake: Intake) -> Intake:
+    """Intake of a company that discloses data to others: newsletters, calls and accounts each to another."""
+    intake.unit_of_work.policy = signed_policy()
+    return intake
+
+
+async def erased(intake: Intake, *reports: TaskReport) -> str:
+    """An erasure that is done: of marketing data and calls, unless told."""
+    path = await intake.submit(right="erasure", subject={"email": "ada@example.org", "name": "Ada Quarzfels"})
+    tasks = reports or (report(Operation.ERASE, newsletter=1, call=3),)
+    await intake.complete(path, right=Right.ERASURE, operation=Operation.ERASE, tasks=tasks, outcome=Outcome.FULFILLED)
+    return path
+
+
+async def listed(intake: Intake, path: str) -> dict[str, dict[str, Any]]:
+    """What the person's channel is told of the recipients."""
+    found = (await intake.channel.get(f"{path}/recipients")).raise_for_status().json()["recipients"]
+    return {each["recipient"]: each for each in found}
+
+
+async def notices(intake: Intake, path: str) -> list[dict[str, Any]]:
+    letters = (await intake.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
+    return [each for each in letters if each["kind"].startswith("recipient_")]
+
+
+async def silent(intake: Intake, path: str, recipient: str, notice: str, working_days: int = 10) -> None:
+    said = {"recipient": recipient, "notice": notice, "working_days": working_days}
+    await intake.consume(a(RecipientSilent, about=id_of(path), **said))
+
+
+async def test_each_recipient_of_what_was_erased_gets_one_notice_that_says_who_and_what_and_the_person_reads_the_list(
+    disclosing: Intake,
+) -> None:
+    path = await erased(disclosing)
+    to_carrier, to_mailer = sorted(await notices(disclosing, path), key=lambda each: each["to"][0])[::-1]
+    assert to_mailer["to"] == ["Beispielpost GmbH (fictitious) <privacy@beispielpost.example>"]
+    for said in ("we have erased", "It is about: marketing", "- email: ada@example.org", "- name: Ada Quarzfels"):
+        assert said in " ".join(to_mailer["body"].split())
+    assert "calls" not in to_mailer["body"]
+    assert "Example Carrier" in to_carrier["to"][0]
+    theirs = await listed(disclosing, path)
+    assert {name: each["state"] for name, each in theirs.items()} == {"mailer": "told", "carrier": "to_be_told"}
+    assert (theirs["carrier"]["name"], theirs["carrier"]["country"]) == ("Example Carrier Inc. (fictitious)", "US")
+    code = {"Letter-Code": correspondence.code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
+    read = (await disclosing.channel.get(f"{path}/letters", headers=code)).raise_for_status().json()["letters"]
+    assert [each["kind"] for each in read] == ["acknowledgement", "completion"]
+    named = " ".join(read[-1]["body"].split())
+    assert "Beispielpost GmbH (fictitious) (DE)" in named
+    assert "Example Carrier Inc. (fictitious) (US)" in named
+    concerned = [each["recipient"] for each in await disclosing.published() if "concerned" in each["type"]]
+    assert sorted(concerned) == ["carrier", "mailer"]
+    assert "ada@" not in str(await disclosing.evidence(path))
+
+
+async def test_a_rectification_tells_what_is_right_now_and_an_objection_to_marketing_that_it_stops(
+    disclosing: Intake,
+) -> None:
+    path = await disclosing.submit(right="rectification", changes=[CITY])
+    said: dict[str, Any] = {"right": Right.RECTIFICATION, "operation": Operation.RECTIFY}
+    await disclosing.complete(path, **said, tasks=(report(Operation.RECTIFY, address=1),))
+    (notice,) = await notices(disclosing, path)
+    assert "address.city: Potsdam" in notice["body"]
+    assert "Berlin" not in notice["body"]
+    objection = await disclosing.submit(right="objection", scope="direct_marketing", assurance=None, proofs=[])
+    said = {"right": Right.OBJECTION, "operation": Operation.SUPPRESS}
+    await disclosing.complete(objection, **said, tasks=(report(Operation.SUPPRESS, account=1),))
+    (notice,) = await notices(disclosing, objection)
+    assert "stop using them for that at once" in notice["body"]
+    assert await listed(disclosing, objection) == {}  # it would tell whether they are a customer
+    assert "Beispielpost" not in (await disclosing.letters(objection))[-1]["body"]
+
+
+async def test_a_recipient_that_never_answers_is_reminded_and_put_before_people_and_the_person_can_see_it(
+    disclosing: Intake,
+) -> None:
+    path = await erased(disclosing)
+    for working_days in (10, 20):
+        await silent(disclosing, path, "mailer", "reminder", working_days)
+    assert [each["kind"] for each in await notices(disclosing, path)].count("recipient_reminder") == 2
+    await silent(disclosing, path, "mailer", "escalation", 30)
+    waiting = (await disclosing.officer.get("/v1/recipient-notices")).raise_for_status().json()["to_do"]
+    assert {(each["recipient"], each["state"], each["overdue"]) for each in waiting} == {
+        ("mailer", "told", True),
+        ("carrier", "to_be_told", False),
+    }
+    assert (await disclosing.channel.get("/v1/recipient-notices")).status_code == 403
+    mailer = (await listed(disclosing, path))["mailer"]
+    assert (mailer["reminders"], mailer["overdue"]) == (2, True)
+    assert await disclosing.details(path, "recipient.silent") == [{"recipient": "mailer", "working_days": 30}]
+    async with disclosing.unit_of_work.pool.acquire() as connection:
+        await statistics.count(connection, disclosing.clock.now())
+    counted = {
+        state: PEOPLE.get_sample_value("dsr_recipient_notices_open", {"state": state})
+        for state in ("to_be_told", "told", "overdue")
+    }
+    assert counted == {"to_be_told": 1, "told": 0, "overdue": 1}
+    replied = await disclosing.officer.post(
+        f"{path}/recipients/reply", json={"recipient": "mailer", "reply": "acknowledged"}
+    )
+    assert replied.status_code == 200, replied.text
+    assert (await disclosing.published())[-1]["how"] == "acknowledged"
+    await silent(disclosing, path, "mailer", "reminder", 40)
+    assert [each["kind"] for each in await notices(disclosing, path)].count("recipient_reminder") == 2
+    done = await disclosing.officer.post(f"{path}/recipients/reply", json={"recipient": "mailer", "reply": "done"})
+    assert (done.status_code, (await listed(disclosing, path))["mailer"]["state"]) == (200, "done")
+
+
+async def test_a_person_tells_whom_no_channel_reaches_and_nobody_elses_word_is_taken_before(disclosing: Intake) -> None:
+    path = await erased(disclosing, report(Operation.ERASE, call=1))
+    early = await disclosing.officer.post(f"{path}/recipients/reply", json={"recipient": "carrier", "reply": "done"})
+    assert (early.status_code, "no word of theirs is awaited" in early.text) == (409, True)
+    nobody = await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "mailer"})
+    assert (nobody.status_code, "those whom it concerns: carrier" in nobody.text) == (404, True)
+    told = await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "carrier"})
+    again = await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "carrier"})
+    assert (told.status_code, again.status_code) == (200, 409)
+    assert (await listed(disclosing, path))["carrier"]["state"] == "told"
+    assert (await disclosing.types())[-1] == "recipient_told"
+
+
+async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_that_is_sealed(disclosing: Intake) -> None:
+    path = await erased(disclosing, report(Operation.ERASE, call=1))
+    waiver = {"recipient": "carrier", "cause": "impossible", "explanation": WHY}
+    approve = {"recipient": "carrier"}
+    unasked = await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json=approve)
+    (await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)).raise_for_status()
+    alone = await disclosing.officer.post(f"{path}/recipients/waiver/approval", json=approve)
+    channel = await disclosing.channel.post(f"{path}/recipients/waiver/approval", json=approve)
+    assert [each.status_code for each in (unasked, alone, channel)] == [409, 409, 403]
+    assert (await listed(disclosing, path))["carrier"]["state"] == "to_be_told"
+    (await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json=approve)).raise_for_status()
+    assert (await listed(disclosing, path))["carrier"]["state"] == "impossible"
+    (settled,) = await disclosing.details(path, "recipient.notice_waived")
+    assert (settled["cause"], settled["proposed_by"].startswith("key:")) == ("impossible", True)
+    assert WHY not in str(await disclosing.evidence(path))
+    late = await disclosing.officer.post(f"{path}/recipients/reply", json={"recipient": "carrier", "reply": "done"})
+    assert late.status_code == 409
+
+
+async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_concerns(disclosing: Intake) -> None:
+    kept = TaskReport(task_id=uuid7(), system="billing", operation="erase", outcome="retained", ground="invoices_84m")
+    path = await disclosing.submit(right="erasure")
+    said: dict[str, Any] = {"right": Right.ERASURE, "operation": Operation.ERASE}
+    first = (report(Operation.ERASE, newsletter=1), kept)
+    await disclosing.complete(path, **said, tasks=first, outcome=Outcome.PARTIALLY_FULFILLED)
+    assert (await listed(disclosing, path)).keys() == {"mailer"}
+    later = report(Operation.ERASE, billing=4).model_copy(update={"system": "billing", "outcome": "erased"})
+    await disclosing.complete(path, **said, tasks=(later,), deferred=True)
+    assert {name: each["state"] for name, each in (await listed(disclosing, path)).items()} == {
+        "mailer": "told",
+        "collector": "to_be_told",
+    }
+    assert len(await notices(disclosing, path)) == 2
+
+
+async def test_where_the_policy_names_no_recipient_of_the_data_nobody_is_told(disclosing: Intake) -> None:
+    path = await erased(disclosing, report(Operation.ERASE, ticket=1))
+    assert (await notices(disclosing, path), await listed(disclosing, path)) == ([], {})
