@@ -8,7 +8,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from deploy.demo.board import Finding, SubmittedRequest
@@ -17,7 +17,10 @@ from deploy.demo.company.calls import device_address
 from deploy.demo.estate import CDR, CRM, TICKETING, Estate
 from deploy.demo.traces import Seeker, signs
 from deploy.local import postgres_databases as databases
+from deploy.local.services import OVERLAY
 from services.export import check as package_check
+from shared.domain.clock import SystemClock
+from shared.domain.policy import first_kept, read_policy
 from shared.domain.rights import Outcome, Right
 
 _CALLS = """
@@ -26,6 +29,15 @@ SELECT (SELECT count(*) FROM acc_cdrs
      + (SELECT count(*) FROM acc WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
      + (SELECT count(*) FROM missed_calls WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
 """
+_KEPT = """
+SELECT count(*) FROM acc_cdrs
+ WHERE $1 IN (caller_e164, callee_e164, pai) AND start_time >= greatest($2, $4) AND start_time < $3
+   AND (callee_e164 = $1 OR (callid, src_ip, user_agent) = ('', '', ''))
+"""
+_MAY_HOLD = frozenset(
+    f"{CDR}: {table}" for table in ("public.acc_cdrs", "public.restricted_number", "dsr_platform.kept")
+)
+"""Where a sign of somebody may be left: in calls that a rule keeps, and in what restricts them."""
 _EVER = datetime.max.replace(tzinfo=UTC)
 
 Traces = Mapping[str, Counter[str]]
@@ -82,10 +94,15 @@ class Inspector:
         places = found[person.code]
         where = ", ".join(f"{place} ({count})" for place, count in sorted(places.items()))
         rows, others = self._before[person.code]
-        told = f"of {rows} call rows and {others} other rows and files, a dump of each system holds no sign"
-        yield Finding(bool(rows and others and not places), told + (f": {where}" if where else ""))
-        left, _ = now[person.code]
-        yield Finding(not left, f"no call is left of the periods in which numbers were theirs ({left})")
+        told = (
+            f"of {rows} call rows and {others} others, a dump of each system holds no sign but in calls that are kept"
+        )
+        yield Finding(bool(rows and others and not places.keys() - _MAY_HOLD), f"{told}: {where}")
+        left, kept = now[person.code][0], self._kept_of(person)
+        told = f"{kept} calls of the last 18 months are left, reduced to the fields of the rule"
+        yield Finding(left == kept > 0, told + ("" if left == kept else f": {left} rows are left"))
+        seen = self._calls_of(person, self._estate.cdr.reader)
+        yield Finding(not seen, f"an agent sees {seen} of them")
         for neighbour in request.part.neighbours:
             rows, others = self._before[neighbour.code]
             told = f"{rows} call rows and {others} others of {neighbour.name} ({neighbour.code}) are untouched"
@@ -138,6 +155,17 @@ class Inspector:
         return sum(
             self._fetch(where, _CALLS, number, since.replace(tzinfo=None), until.replace(tzinfo=None))
             for number, since, until in held
+        )
+
+    def _kept_of(self, person: Customer) -> int:
+        """How many calls a rule keeps of somebody who was erased, that hold nothing but what it needs."""
+        rule = read_policy(OVERLAY).rules["calls_us_18m"]
+        first = first_kept(rule.period, SystemClock().now().date()) if rule.period else date.max
+        since = datetime.combine(first, time())
+        held = ((phone.number, phone.valid_from, phone.valid_to or _EVER) for phone in person.phones)
+        return sum(
+            self._fetch(self._estate.cdr.admin, _KEPT, n, begins.replace(tzinfo=None), ends.replace(tzinfo=None), since)
+            for n, begins, ends in held
         )
 
     def _belongings(self, found: Traces) -> Belongings:

@@ -32,6 +32,10 @@ class Servers:
     kafka_bootstrap: str
 
 
+OVERLAY = ROOT / "deploy" / "demo" / "policy"
+"""A policy that is signed, by nobody there is."""
+
+
 class Services:
     """Intake, erasure, export, amendment and deadline, ready when all of them say so.
 
@@ -61,7 +65,7 @@ class Services:
             "DSR_KAFKA_BOOTSTRAP": servers.kafka_bootstrap,
             "DSR_VAULT_KEYRING": str(self.keyring),
             "DSR_WORK_DOWNSTREAMS": str(downstreams),
-            "DSR_POLICY_OVERLAY": str(ROOT / "deploy" / "demo" / "policy"),
+            "DSR_POLICY_OVERLAY": str(OVERLAY),
             "DSR_TELEMETRY_PRIVACY_TOKEN": self.metrics_token,
             "DSR_INTAKE_ERASURES_PER_HOUR": "1000000",  # a key of tests, demo and bench asks for all of them
             "DSR_HTTP_LINGER_SECONDS": "0",  # no load balancer has to notice first

@@ -1,18 +1,29 @@
-"""Deferred erasures (Art. 17(3)): what a system had to keep, until when, and that it may go once that day is over."""
+"""Deferred erasures (Art. 17(3)): when what a system had to keep may go, and that it may once that day is over.
+
+What is kept by rule goes row by row, so its day is the first on which any of it may go. A rule that becomes shorter
+moves that day at once, and one that becomes longer never: people were told the other (REQ-R7).
+"""
 
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from services.deadline import repository
+from services.deadline.clock import Clock, Due
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryDecided
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
+from shared.domain.policy import Policy, release
 from shared.domain.time_limit import end_of
+from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
 
 log = logging.getLogger(__name__)
+
+Told = tuple[Clock, Due]
 
 INCIDENT = timedelta(hours=24)
 """A deferred erasure that is due for longer and not executed is an incident (REQ-R8)."""
@@ -50,17 +61,53 @@ async def track(zone: str, events: Sequence[FulfilmentCompleted | FulfilmentBloc
 
 async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: str, *, again: bool) -> str:
     """Schedules the erasure, or holds it where nobody knows a day: none was named, or again one that is over."""
-    due_at = end_of(report.until, (zone,)) if report.until else None
+    due_at = _due_at(report, zone, tx.policy)
     state = "held" if due_at is None or (again and due_at <= tx.now) else "scheduled"
     ground = report.ground or "not_named"
-    await repository.put_deferral(tx.connection, request_id, report, ground, due_at, state)
+    await repository.put_deferral(tx.connection, request_id, report, ground, due_at, state, tx.policy.version)
     until = report.until.isoformat() if report.until else None
-    detail = {"system": report.system, "ground": ground, "until": until, "state": state}
+    detail: dict[str, JsonValue] = {"system": report.system, "ground": ground, "until": until, "state": state}
+    if report.kept:
+        detail["kept"] = [each.model_dump(mode="json", exclude_none=True) for each in report.kept]
     tx.log_evidence(request_id, "erasure.deferred", detail)
     if state == "held":
         waits = (request_id, Operation.ERASE, report.system, state)
         tx.after_commit(partial(log.warning, "request %s waits for a person: %s in %s: %s", *waits))
     return state
+
+
+def _due_at(report: TaskReport, zone: str, policy: Policy) -> datetime | None:
+    """When the first day is over on which any of it may go; None: nobody knows."""
+    if not report.kept:
+        return end_of(report.until, (zone,)) if report.until else None
+    ends = [_end_of(each, policy) for each in report.kept]
+    return None if None in ends else min(each for each in ends if each is not None)
+
+
+def _end_of(kept: Kept, policy: Policy) -> datetime | None:
+    """The end of its first day where the controller is and where its rule counts, as told or as the rule is by now."""
+    if kept.first is None:
+        return None
+    rule, days = policy.rule(kept.rule), [kept.first]
+    if rule and rule.period and kept.anchor:
+        days.append(release(rule.period, kept.anchor, policy.zone_of(rule)).last_day)
+    zones = {policy.controller.zone} | ({policy.zone_of(rule)} if rule else set())
+    return max(end_of(min(days), (each,)) for each in zones)
+
+
+async def redate(tx: UnitOfWork, _until: datetime, limit: int, _policy: TimeLimitPolicy) -> tuple[int, Sequence[Told]]:
+    """Moves what a shorter rule of another version of the policy lets go earlier; of up to so many systems."""
+    version = tx.policy.version
+    found = await repository.of_other_policies(tx.connection, version, limit)
+    moved = []
+    for request_id, system, kept, due_at in found:
+        ends = [_end_of(Kept.model_validate(each), tx.policy) for each in kept]
+        earliest = min((each for each in ends if each is not None), default=due_at)
+        moved.append((request_id, system, min(due_at, earliest)))
+        if earliest < due_at:
+            tx.log_evidence(request_id, "erasure.redated", {"system": system, "policy": version})
+    await repository.move_deferrals(tx.connection, version, moved)
+    return len(found), ()
 
 
 async def let_go(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:

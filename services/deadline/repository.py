@@ -203,15 +203,23 @@ async def withdrawn(connection: Connection, requests: Sequence[UUID]) -> set[UUI
 
 
 async def put_deferral(
-    connection: Connection, request_id: UUID, report: TaskReport, ground: str, due_at: datetime | None, state: str
+    connection: Connection,
+    request_id: UUID,
+    report: TaskReport,
+    ground: str,
+    due_at: datetime | None,
+    state: str,
+    policy: str,
 ) -> None:
     """Stores what a system had to keep; it takes the place of what the same system said before."""
+    kept = [each.model_dump(mode="json", exclude_none=True) for each in report.kept] if report.kept else None
     await connection.execute(
-        "INSERT INTO deferral (request_id, system, task_id, ground, until, due_at, state)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)"
+        "INSERT INTO deferral (request_id, system, task_id, ground, until, due_at, state, kept, policy)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
         " ON CONFLICT (request_id, system) DO UPDATE SET task_id = EXCLUDED.task_id, ground = EXCLUDED.ground,"
-        " until = EXCLUDED.until, due_at = EXCLUDED.due_at, state = EXCLUDED.state",
-        *(request_id, report.system, report.task_id, ground, report.until, due_at, state),
+        " until = EXCLUDED.until, due_at = EXCLUDED.due_at, state = EXCLUDED.state, kept = EXCLUDED.kept,"
+        " policy = EXCLUDED.policy",
+        *(request_id, report.system, report.task_id, ground, report.until, due_at, state, kept, policy),
     )
 
 
@@ -227,6 +235,28 @@ async def set_deferrals(connection: Connection, places: Sequence[tuple[UUID, str
 async def drop_deferrals(connection: Connection, requests: Sequence[UUID]) -> None:
     """Forgets what was to be erased later of these requests."""
     await connection.execute("DELETE FROM deferral WHERE request_id = ANY($1) AND state <> 'done'", requests)
+
+
+async def of_other_policies(
+    connection: Connection, version: str, limit: int
+) -> list[tuple[UUID, str, list[dict[str, Any]], datetime]]:
+    """Up to ``limit`` scheduled systems whose day another version gave: request, system, what is kept, and its end."""
+    rows = await connection.fetch(
+        "SELECT request_id, system, kept, due_at FROM deferral WHERE state = 'scheduled' AND kept IS NOT NULL"
+        " AND (policy < $1 OR policy > $1) LIMIT $2 FOR UPDATE SKIP LOCKED",
+        *(version, limit),
+    )
+    return [tuple(row) for row in rows]
+
+
+async def move_deferrals(connection: Connection, version: str, moved: Sequence[tuple[UUID, str, datetime]]) -> None:
+    """Sets the days of deferrals, by request and system, as of this version of the policy."""
+    await connection.execute(
+        "UPDATE deferral d SET due_at = m.due_at, policy = $1"
+        " FROM unnest($2::uuid[], $3::text[], $4::timestamptz[]) AS m (request_id, system, due_at)"
+        " WHERE d.request_id = m.request_id AND d.system = m.system",
+        *(version, *([each[part] for each in moved] for part in range(3))),
+    )
 
 
 async def let_go(connection: Connection, requests: Sequence[UUID], now: datetime) -> list[tuple[UUID, str]]:

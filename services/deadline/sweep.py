@@ -1,8 +1,8 @@
 """The sweep: finds what is due, says it once, and brings in a person where one is named.
 
-Milestones, targets, questions, what is passed on to customers and what recipients were told are some of the sources of
-one loop. Each reads the rows that are due, decides what is to be said of them and writes how far it was said, in one
-transaction; instances at once share the rows.
+Milestones, targets, questions, days that a rule has moved, what is passed on to customers and what recipients were told
+are some of the sources of one loop. Each reads the rows that are due, decides what is to be said of them and writes how
+far it was said, in one transaction; instances at once share the rows.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from services.deadline.clock import (
     notices_of,
     targets_of,
 )
-from services.deadline.deferrals import INCIDENT
+from services.deadline.deferrals import INCIDENT, redate
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, QuestionUnanswered, RetentionEnded, TargetMissed
@@ -137,7 +137,10 @@ async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
     return len(found), ()
 
 
-SOURCES: tuple[Source, ...] = (milestones, targets, questions, deferrals, forwarding.sweep, recipients.sweep)
+SOURCES: tuple[Source, ...] = (
+    *(milestones, targets, questions, redate, deferrals),
+    *(forwarding.sweep, recipients.sweep),
+)
 
 
 async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSettings, fulfilments: Fulfilments) -> None:

@@ -17,12 +17,14 @@ _NOT_ERASED = frozenset({Outcome.FORWARDED, Outcome.REFUSED})
 async def release(fulfilments: Fulfilments, events: Sequence[RetentionEnded | HoldLifted], tx: UnitOfWork) -> None:
     """What these systems had to keep may go: erase it there, by what the vault still knows of the subject.
 
-    After a hold that is on the later of today and the day that another rule names: a system that keeps by one says so.
+    What a rule keeps is kept no longer than people were told. After a hold that is on the later of today and the day
+    that another rule names: a system that keeps by one says so.
     """
+    told = await keys.told(tx, [event.request_id for event in events])
     new_fulfilments = [
         NewFulfilment(
             *(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on),
-            *({"deferred": True}, frozenset(e.systems)),
+            *({"deferred": True, **told.get(e.request_id, {})}, frozenset(e.systems)),
         )
         for e in events
     ]

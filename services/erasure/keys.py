@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from shared.messaging.unit_of_work import UnitOfWork
 
 # Two deferred erasures of one subject that end at once must not each wait for the other.
@@ -30,6 +32,13 @@ SELECT DISTINCT u.subject_ref, t.system FROM undone u JOIN task t USING (fulfilm
 WHERE t.operation = 'erase'
   AND (t.state IN ('waiting', 'ready', 'leased', 'failed') OR t.state = 'done' AND t.receipt ? 'not_searched')
 ORDER BY u.subject_ref, t.system
+"""
+
+# A later receipt holds what it was told by then: its periods are as long at most.
+_TOLD = """
+SELECT f.request_id, t.system, t.receipt -> 'kept' FROM fulfilment f JOIN task t USING (fulfilment_id)
+WHERE f.request_id = ANY($1) AND t.operation = 'erase' AND t.state = 'done' AND t.receipt ? 'kept'
+ORDER BY t.task_id
 """
 
 _RESUMABLE = "SELECT subject_ref FROM resumable WHERE subject_ref = ANY($1)"
@@ -64,6 +73,15 @@ async def shred_unless_kept(
     gone = [subject for subject in request_of if subject not in kept and subject not in waited_for]
     for subject in await tx.vault.shred(tx.connection, gone, tx.now):
         tx.log_evidence(request_of[subject], "key.shredded", {"subject_ref": str(subject), "algorithm": "AES-256-GCM"})
+
+
+async def told(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, Mapping[str, JsonValue]]:
+    """By request, as a detail of what is erased there now: by system and rule the period that people were told."""
+    periods: dict[UUID, dict[str, dict[str, JsonValue]]] = {}
+    for request_id, system, kept in await tx.connection.fetch(_TOLD, requests):
+        said = {each["rule"]: each["period"] for each in kept if "period" in each}
+        periods.setdefault(request_id, {}).setdefault(system, {}).update(said)
+    return {request_id: {"told": dict[str, JsonValue](systems)} for request_id, systems in periods.items()}
 
 
 async def _kept(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, list[str]]:

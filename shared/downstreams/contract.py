@@ -16,7 +16,7 @@ same counts as the first, and what was committed for one task is never undone or
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Protocol, Self, runtime_checkable
 from uuid import UUID
 
@@ -42,6 +42,7 @@ class Task:
     stage. ``confirmed``: how much two persons have, by limit. ``lines``: shared lines of the subject (itemised bill).
     ``tenant``: the customer of ours in whose data alone it looks for anybody; None: in ours alone. ``not_theirs``:
     for a repair, numbers of which the register says that they were somebody else's all of the time.
+    ``at``: the instant at which it is worked, by the clock of the service.
     ``level``: how well each of the identities is proved at least; a name only checks a hit.
     """
 
@@ -62,6 +63,7 @@ class Task:
     lines: tuple[Identity, ...] = ()
     not_theirs: tuple[Identity, ...] = ()
     level: Level = "L0"
+    at: datetime | None = None
 
     @property
     def token(self) -> tuple[int, int, int]:

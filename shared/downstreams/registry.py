@@ -162,7 +162,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
     name, environment = declared.name, wiring.environment
     match declared.settings:
         case SqlSettings() as settings:
-            return adapter_of(name, settings, environment)
+            return adapter_of(name, settings, environment, wiring.policy)
         case TrytonSettings() as settings:
             return TrytonAdapter(name, settings, environment=environment, policy=wiring.policy, clock=wiring.clock)
         case RoundupSettings() as settings:

@@ -252,6 +252,7 @@ class Worker:
             tenant=subject.tenant,
             lines=search.lines,
             level=search.level,
+            at=self._unit_of_work.clock.now(),
             not_theirs=search.not_theirs,
         )
 

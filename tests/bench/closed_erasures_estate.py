@@ -31,6 +31,7 @@ from shared.downstreams.registry import Downstreams, Wiring
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
 from tests.fixtures.live import eventually
+from tests.fixtures.policy import NOTHING_KEPT
 
 REQUESTS = 150
 _DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
@@ -118,7 +119,7 @@ def _lines(log: Path) -> int:
 async def _services(estate: Estate, directory: Path) -> AsyncIterator[tuple[DsrClient, asyncpg.Pool]]:
     """A client of the five services over these systems, and their database."""
     servers = Servers(estate.dsn, estate.platform.kafka_bootstrap)
-    services = Services(directory, servers, _DOWNSTREAMS, estate.env)
+    services = Services(directory, servers, _DOWNSTREAMS, {**estate.env, **NOTHING_KEPT})
     await asyncio.to_thread(services.prepare)
     await asyncio.to_thread(services.command, "assignments", "read")
     try:

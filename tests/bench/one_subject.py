@@ -17,6 +17,7 @@ from shared.downstreams.sql import SqlAdapter, SqlSettings
 from tests.bench.closed_erasures import close_all
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
+from tests.fixtures.policy import nothing_kept
 from tests.fixtures.stores import SINCE, Stores, Subject
 
 CALLS = 20_000
@@ -83,7 +84,7 @@ async def _by_adapter(copied: Stores) -> float:
     numbers = [Identity(IdentityType.PHONE, who.phone, SINCE, None) for who in (_NOBODY, _SUBJECT)]
     nobody, task = (Task(uuid4(), uuid4(), uuid4(), "calls", Operation.ERASE, (number,)) for number in numbers)
     settings = SqlSettings(dsn_env=_DSN, dataset=dataset)
-    adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]})
+    adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]}, policy=nothing_kept())
     try:
         await adapter.erase([nobody], save_progress)
         started = time.monotonic()

@@ -22,6 +22,7 @@ from tests.chaos.crowd import ERASURES_ALLOWED, ERASURES_OF_A_KEY
 from tests.fixtures import stores
 from tests.fixtures.brokers import PROBE
 from tests.fixtures.cluster import REPLICAS, Node, nodes
+from tests.fixtures.policy import NOTHING_KEPT
 from tests.fixtures.proxy import Link, proxies
 from tests.fixtures.stores import Stores
 
@@ -84,7 +85,7 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         await admin.create_topics(bootstrap, [*admin.declared(), PROBE], replicas=REPLICAS)
         on = Servers(_through(links[_OF_THE_PLATFORM], dsn), ",".join(f"{HOST}:{links[name].port}" for name in brokers))
         env = {"DSR_INTAKE_ERASURES_PER_HOUR": str(ERASURES_ALLOWED), **replace(seeded, dsns=reached).env}
-        services = Services(directory, on, seeded.downstreams, env)
+        services = Services(directory, on, seeded.downstreams, {**env, **NOTHING_KEPT})
         await start(services)
 
         async def clients(role: str, number: int, tenant: str | None = None) -> list[DsrClient]:

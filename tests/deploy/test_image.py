@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from deploy.local.services import Servers, Services
 from shared.domain.topics import ServiceName
 from tests.fixtures import stores
 from tests.fixtures.image import BASE, SETTINGS, Image, build
+from tests.fixtures.policy import NOTHING_KEPT
 
 USER = 10001
 INSTALLERS = {"apt", "apt-get", "dpkg", "dpkg-deb", "pip", "pip3", "uv", "easy_install", "conda", "npm"}
@@ -42,10 +44,12 @@ def services(platform: Platform, image: Image) -> Iterator[Services]:
     dsn = databases.wait_for(databases.create(platform.postgres_dsn, "image"))
     seeded = databases.wait_for(stores.seed(platform, "image", 1, image.settings))
     services = Services(image.settings, Servers(dsn, platform.kafka_bootstrap), seeded.downstreams, seeded.env)
+    shutil.copytree(NOTHING_KEPT["DSR_POLICY_OVERLAY"], image.settings / "policy")
     services.prepare()
     services.keyring.chmod(0o644)  # for the numeric user
     inside = {
         **services.env,
+        "DSR_POLICY_OVERLAY": f"{SETTINGS}/policy",
         "DSR_VAULT_KEYRING": f"{SETTINGS}/{services.keyring.name}",
         "DSR_WORK_DOWNSTREAMS": f"{SETTINGS}/{seeded.downstreams.name}",
     }

@@ -27,6 +27,7 @@ from shared.storage.migrate import migrate
 from tests.fixtures import stores
 from tests.fixtures.guarded import Guarded, guarded_broker
 from tests.fixtures.live import EVERY_RIGHT, LONG_AGO, move
+from tests.fixtures.policy import NOTHING_KEPT
 from tests.fixtures.stores import Subject
 
 TEAM = "billing"
@@ -60,7 +61,9 @@ def confined(platform: Platform, run_folder: Path) -> Iterator[Confined]:
             for service in ServiceName
         }
         servers = Servers(dsn, broker.bootstrap)
-        services = Services(folder / "services", servers, seeded.downstreams, seeded.env, [TEAM], env_of)
+        services = Services(
+            folder / "services", servers, seeded.downstreams, {**seeded.env, **NOTHING_KEPT}, [TEAM], env_of
+        )
         services.directory.mkdir(parents=True)
         keyring.create(services.keyring)
         databases.wait_for(make_roles(dsn, passwords))

@@ -6,7 +6,7 @@ from typing import Any
 from uuid_utils.compat import uuid7
 
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.storage import certificate
 from tests.fixtures.events import a
@@ -32,6 +32,7 @@ def kept(system: str, ground: str, until: date | None) -> TaskReport:
     return report(system, TaskOutcome.RETAINED, found=3, remaining=3, ground=ground, until=until)
 
 
+FIRST, LAST_DAY = date(2026, 10, 1), date(2028, 3, 30)
 DONE_SINCE = (
     "Your personal data was erased, and we have checked that nothing is left in the systems listed."
     " A part of it was done after your request had been closed."
@@ -51,6 +52,19 @@ async def partly_erased(intake: Intake) -> str:
     billing, archive = kept("billing", "tax_law", date(2027, 9, 30)), kept("archive", "legal_hold", None)
     await intake.consume(completed(path, crm, billing, archive))
     return path
+
+
+async def test_the_reference_tells_the_days_of_what_is_kept_by_rule_and_no_contact_after_the_erasure(
+    intake: Intake,
+) -> None:
+    path = await intake.submit(right="erasure")
+    by_rule = Kept(category="call_record", rule="calls_us_18m", count=3, first=FIRST, last=LAST_DAY, period="P18M")
+    cdr = kept("cdr", "calls_us_18m", LAST_DAY).model_copy(update={"kept": (by_rule,)})
+    await intake.consume(completed(path, report("crm", TaskOutcome.ERASED, found=1, changed=1), cdr))
+    shown = await intake.view(path)
+    [told] = next(task["kept"] for task in shown["tasks"] if task["system"] == "cdr")
+    assert (told["rule"], told["first"], told["last"]) == ("calls_us_18m", "2026-10-01", "2028-03-30")
+    assert "example.com" not in str(shown)
 
 
 async def test_the_subject_reads_what_is_kept_until_when_and_why_and_later_that_it_is_erased(intake: Intake) -> None:

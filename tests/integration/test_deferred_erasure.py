@@ -10,7 +10,7 @@ from services.erasure import handlers, keys
 from shared.domain.errors import Misconfigured, ResidueFound
 from shared.domain.events import RequestClosed, RequestVerified, RetentionEnded
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.operations import Kept, Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.fulfilment import handlers as fulfilling
@@ -108,6 +108,23 @@ async def test_the_key_stays_while_a_system_keeps_data_and_goes_with_its_deferre
         ("fulfilled", True),
     ]
     assert (await erasure.has_key(), await erasure.actions()) == (False, ["key.kept", "key.shredded"])
+
+
+async def test_a_deferred_erasure_knows_what_people_were_told(open_harness: OpenHarness) -> None:
+    billing = ScriptedSystem("billing", needs=frozenset({IdentityType.EMAIL}))
+
+    async def by_rule(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
+        kept = (Kept(category="call_record", rule="calls_us_18m", count=2, first=AGAIN, last=AGAIN, period="P18M"),)
+        return [Receipt(t.task_id, TaskOutcome.RETAINED, 2, 0, 2, ground="calls_us_18m", kept=kept) for t in asked]
+
+    billing.answers[Operation.ERASE] = by_rule
+    erasure = await Erasure.begin(await open_harness(billing))
+    await erasure.work()
+    await erasure.close()
+    await erasure.release("billing")
+    await erasure.work()
+    assert [task.details.get("told") for task in billing.asked] == [None, {"billing": {"calls_us_18m": "P18M"}}]
+    assert await erasure.has_key()
 
 
 async def test_the_last_of_several_deferred_erasures_shreds_the_key_even_if_they_end_at_once(

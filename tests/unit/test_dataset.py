@@ -17,6 +17,7 @@ from shared.downstreams.sql.dataset import SHIPPED, Dataset
 from shared.downstreams.sql.declared import (
     Constant,
     Join,
+    Keeping,
     Occurred,
     Party,
     Period,
@@ -242,6 +243,7 @@ def test_every_key_of_a_dataset_is_on_its_page() -> None:
         RowSwitch,
         SideTable,
         Itemised,
+        Keeping,
     ]
     models += [Join, Constant, RowTest, Refusal, Anonymisation]
     keys = {field.alias or name for m in models for name, field in m.model_fields.items()}

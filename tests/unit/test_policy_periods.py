@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT
-from shared.domain.policy import Period, parse_period, release
+from shared.domain.policy import Period, first_kept, parse_period, release
 from shared.runtime.policy_commands import policy as commands
 from tests.fixtures.policy import SIGNED, changed
 
@@ -51,6 +51,13 @@ def test_what_is_kept_ends_on_one_day_and_goes_on_the_next(day: date, period: Pe
 @given(days, periods)
 def test_what_began_later_never_goes_earlier(day: date, period: Period) -> None:
     assert release(period, day, "UTC").last_day <= release(period, day + timedelta(days=1), "UTC").last_day
+
+
+@given(days, periods)
+def test_what_is_kept_today_began_on_the_first_kept_day_or_later(today: date, period: Period) -> None:
+    first = first_kept(period, today)
+    assert release(period, first, "UTC").last_day >= today
+    assert release(period, first - timedelta(days=1), "UTC").last_day < today
 
 
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)), periods)  # noqa: DTZ001

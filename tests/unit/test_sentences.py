@@ -42,6 +42,10 @@ OURS = {
     "the sentence of a failure, looked at again": "sentence_of(result)",
     "a field that the adapter knows": "change.field",
     "categories of the policy that a system declares to hold": "ends concerns",
+    "names from the policy: rules, their anchors, and what a dataset calls a category": (
+        "each.name rule.anchor table.table.category"
+    ),
+    "a ground, which is a word without four digits in a row (bounds.py)": "word",
     "a name in the store's catalogue, a field's name, and a class of its errors": (
         "column min(absent) other.sqlstate ', '.join(names)"
         " each.table.name schema dataset derived[0] key.name key.child key.parent child"

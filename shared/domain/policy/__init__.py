@@ -7,7 +7,7 @@ country, period or category stands in code.
 from shared.domain.policy.categories import Basis, Category, OnErasure, Processing, ProvidedBy
 from shared.domain.policy.consent import Withdrawal, withdrawal
 from shared.domain.policy.parties import Authority, Contact, Controller, Officer, Party, Recipient
-from shared.domain.policy.periods import Period, Release, parse_period, release
+from shared.domain.policy.periods import Period, Release, first_kept, parse_period, release
 from shared.domain.policy.policy import Conflict, Policy
 from shared.domain.policy.reading import SHIPPED, read_policy
 from shared.domain.policy.rules import EEA, AtCeiling, Ceiling, NoticeRow, Rule, SignOff
@@ -36,6 +36,7 @@ __all__ = [
     "Rule",
     "SignOff",
     "Withdrawal",
+    "first_kept",
     "parse_period",
     "read_policy",
     "release",

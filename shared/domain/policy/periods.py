@@ -64,6 +64,16 @@ def _validated(value: Any) -> Period:
     return parse_period(value)
 
 
+def first_kept(period: Period, today: date) -> date:
+    """The first of the days of which an anchor may be so that its record is still kept; what began before goes."""
+    day = add_months(today, -period.months) - timedelta(days=period.days)
+    while release(period, day, "UTC").last_day >= today:
+        day -= timedelta(days=1)
+    while release(period, day, "UTC").last_day < today:
+        day += timedelta(days=1)
+    return day
+
+
 IsoPeriod = Annotated[Period, PlainValidator(_validated), PlainSerializer(str, return_type=str)]
 """A period in a policy file: a text such as ``P18M``."""
 

@@ -102,6 +102,20 @@ class Policy(Data):
         """When a rule lets go of a record with that anchor; None: when the state is over for which it lasts."""
         return release(rule.period, anchor, self.zone_of(rule)) if rule.period else None
 
+    def keeps(self, held: str) -> bool:
+        """Whether a rule keeps something of what a system calls so for a period."""
+        category = self.category(held)
+        return any(self.rules[name].period for name in category.kept_by) if category else False
+
+    def keeping_nothing(self) -> "Policy":
+        """The same in which no rule keeps anything: what a system can do is examined without what it must not."""
+        free = {name: each.model_copy(update={"kept_by": ()}) for name, each in self.categories.items()}
+        return self.with_other(categories=free)
+
+    def with_other(self, **parts: Any) -> "Policy":
+        """The same with other parts, and so of another version."""
+        return Policy(**{name: getattr(self, name) for name in Policy.model_fields} | parts)
+
     def ceilings_of(self, held: str) -> Mapping[str, Ceiling]:
         """The ceilings of what a system calls so, by name, whoever sets them."""
         category = self.category_of(held)

@@ -62,6 +62,7 @@ async def examine(
     Raises:
         Misconfigured: the file cannot be used, or there is no such system.
     """
+    wiring = replace(wiring, policy=wiring.policy.keeping_nothing())
     loaded = Downstreams.load(path, wiring)
     try:
         chosen = [loaded.get(name) for name in names] or list(loaded.all)

@@ -6,16 +6,17 @@ from dataclasses import replace
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
+from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, HandOver, Result, Task
 from shared.downstreams.sql import comparison, inspection, marketing, progress, sweeping
 from shared.downstreams.sql.amendment import Amendment
-from shared.downstreams.sql.erasure import Erasure
 from shared.downstreams.sql.examination import covered, with_unattributed
 from shared.downstreams.sql.export import export
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.location import locate
 from shared.downstreams.sql.of_dataset import OfDataset, by_tenant
 from shared.downstreams.sql.planning import planned
+from shared.downstreams.sql.reducing import erased, hiding
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.stopping import stop
 from shared.downstreams.sql.store import Session, SqlStore
@@ -28,7 +29,8 @@ class SqlAdapter(OfDataset[Session]):
     erases_by_category = True
     """What was kept by a consent alone goes, and the rest stays."""
 
-    def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str]) -> None:
+    def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
+        self._policy = policy
         self._store = SqlStore(system, settings, environment)
         super().__init__(system, self._store)
 
@@ -90,7 +92,11 @@ class SqlAdapter(OfDataset[Session]):
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # reading leaves nothing to remember
-        return await self._work(tasks, locate, reading=True)
+
+        async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            return await locate(hiding(session), theirs)
+
+        return await self._work(tasks, work, reading=True)
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         return await self.export_in_parts(tasks, save_progress, None)
@@ -101,28 +107,32 @@ class SqlAdapter(OfDataset[Session]):
         del save_progress
 
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
-            shown = replace(session, tables=(*session.tables, *session.views))
+            shown = hiding(session)
+            shown = replace(shown, tables=(*shown.tables, *shown.views))
             read = await export(shown, theirs, hand_over)
             return await with_unattributed(session, theirs, covered(shown.tables, theirs, read))
 
         return await self._work(tasks, work, reading=True)
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether nothing may be erased in a state of a row, or a rule keeps rows, which somebody must have signed."""
+        kept = any(self._policy.keeps(table.category) for table in self._store.dataset.tables.values())
+        return super().may_refuse or kept
 
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """What an erasure would find, or why it would be refused."""
         del save_progress
 
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
-            return covered(session.tables, theirs, await planned(session, theirs))
+            return covered(session.tables, theirs, await planned(session, self._policy, theirs))
 
         return await self._work(tasks, work, reading=True)
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
-            begun = Begun.of(session.system, str(session.incarnation), theirs)
-            results = await Erasure(session, save_progress, begun).run(theirs)
-            return await with_unattributed(
-                session, theirs, covered(session.tables, theirs, begun.told(theirs, results))
-            )
+            results = await erased(session, self._policy, theirs, save_progress)
+            return await with_unattributed(session, theirs, covered(session.tables, theirs, results))
 
         return await self._work(tasks, work)
 

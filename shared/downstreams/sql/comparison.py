@@ -15,9 +15,15 @@ from shared.downstreams.sql.switching import count_shown, select_shown
 
 
 async def shown(session: Session, operation: Operation) -> int:
-    """How many rows show it; of a table beside the data, how many requests stand in it."""
+    """How many rows show it; of a table beside the data, how many requests stand in it.
+
+    Erasures of which a rule keeps something stand there, too: they are none that somebody has asked to restrict.
+    """
     if operation is Operation.RESTRICT and (side := session.restriction):
-        return await _number(session, f"SELECT count(DISTINCT {quoted(side.request)}) FROM {_place(session, side)}")
+        request = f"t.{quoted(side.request)}"
+        kept = f"SELECT FROM dsr_platform.kept k WHERE k.system = $1 AND k.request_id::text = {request}::text"
+        query = f"SELECT count(DISTINCT {request}) FROM {_place(session, side)} t WHERE NOT EXISTS ({kept})"
+        return await _number(session, query, session.system)
     calls = (count_shown(table, switch) for table, switch in _switches(session, operation))
     return sum([await _number(session, *call) for call in calls if call])
 

@@ -58,6 +58,13 @@ class Dataset(Declared):
             raise ValueError(f"table {both[0]} has a tenant column, so its rows are not all ours")
         return self
 
+    @model_validator(mode="after")
+    def _restricts_what_it_keeps(self) -> Self:
+        kept = [name for name, table in self.tables.items() if table.keeps]
+        if kept and self.restriction is None:
+            raise ValueError(f"{kept[0]} has keeps, and what is kept must be restricted: declare a [restriction] table")
+        return self
+
     @property
     def tells_apart(self) -> bool:
         """Whether its rows say for which customer of ours they are processed, if for one."""

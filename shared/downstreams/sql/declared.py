@@ -1,12 +1,13 @@
 """What a dataset says of a table besides its columns: who is in a row, when it happened, and what restricts it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from shared.domain.text import Word
 from shared.downstreams.refusals import Reason
 
 _LONGEST_NAME = 64
@@ -192,6 +193,22 @@ class RowSwitch(Declared):
     values: Mapping[Name, str] = Field(default_factory=dict)
     present: bool = True
     request: Name | None = None
+
+
+class Keeping(Declared):
+    """What is left of a row that a rule of the policy keeps in face of an erasure: by field of the rule the columns.
+
+    ``bill_of``: the party whose bill needs it; of the others it is no longer found in a search (REQ-R5).
+    """
+
+    fields: Mapping[Word, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(min_length=1)
+    bill_of: str | None = None
+
+    def columns(self, fields: Collection[str]) -> frozenset[str]:
+        """The columns of these fields of a rule, or of all of them if it names none."""
+        return frozenset(
+            name for field, names in self.fields.items() if field in fields or not fields for name in names
+        )
 
 
 class SideTable(Declared):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from shared.domain.errors import Misconfigured
+from shared.domain.policy import Policy
 from shared.downstreams.sql import preparation
 from shared.downstreams.sql.adapter import SqlAdapter
 from shared.downstreams.sql.mariadb import preparation as mariadb_preparation
@@ -25,14 +26,17 @@ def is_mariadb(dsn: str) -> bool:
     return scheme in SCHEMES
 
 
-def adapter_of(system: str, settings: SqlSettings, environment: Mapping[str, str]) -> SqlAdapter | MariaDbAdapter:
-    """The adapter of a store.
+def adapter_of(
+    system: str, settings: SqlSettings, environment: Mapping[str, str], policy: Policy
+) -> SqlAdapter | MariaDbAdapter:
+    """The adapter of a store, by the policy of what is kept.
 
     Raises:
         Misconfigured: its dataset, or what is said of its tenants, cannot be used with it.
     """
-    kind = MariaDbAdapter if is_mariadb(environment[settings.dsn_env]) else SqlAdapter
-    return kind(system, settings, environment=environment)
+    if is_mariadb(environment[settings.dsn_env]):
+        return MariaDbAdapter(system, settings, environment=environment)
+    return SqlAdapter(system, settings, environment=environment, policy=policy)
 
 
 def schema_for(dsn: str) -> str:

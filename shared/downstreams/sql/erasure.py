@@ -12,6 +12,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from shared.domain.assignments import NUMBERS
 from shared.domain.errors import DoneBefore, ForeignHit, ResidueFound
@@ -146,8 +147,7 @@ class Erasure:
     async def _erase(self, batch: Sequence[Task], limit: float) -> Mapping[UUID, Counter[str]]:
         """Removes a batch within a transaction, and notes it; all that was removed of each task so far, by category."""
         # Waiting for somebody else's lock is no reason to split: that gives up first, and is tried again later.
-        limits = (str(max(2, round(limit * seconds))) for seconds in (1000, 500))
-        await self._connection.execute(_BEGUN, *limits)
+        await limited(self._connection, limit)
         await self._traces.note(self._session, batch)
         gathered = await Gathered.of(self._session, batch)
         await self._open_circles(gathered, batch)
@@ -250,6 +250,11 @@ class Erasure:
             return []
         middle = (first + (last - first) / 2).replace(hour=12, minute=0, second=0, microsecond=0)
         return [[_within(task, None, middle)], [_within(task, middle, None)]]
+
+
+async def limited(connection: PoolConnectionProxy, seconds: float) -> None:
+    """Lets no statement of this transaction take longer, nor wait for somebody else's lock for more than half of it."""
+    await connection.execute(_BEGUN, *(str(max(2, round(seconds * share))) for share in (1000, 500)))
 
 
 def _clipped(identity: Identity, since: datetime | None, until: datetime | None) -> Identity | None:

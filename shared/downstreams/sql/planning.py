@@ -4,16 +4,23 @@ from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
+from shared.domain.operations import Kept
+from shared.domain.policy import Policy
 from shared.downstreams.contract import Receipt, Result, Task
-from shared.downstreams.sql import examination, states
+from shared.downstreams.sql import examination, keeping, states
 from shared.downstreams.sql.store import Session
 
 
-async def planned(session: Session, tasks: Sequence[Task]) -> list[Result]:
-    """The result of each task: its rows by category, or the refusal with which an erasure would end."""
+async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> list[Result]:
+    """The result of each task: its rows by category, with what rules keep, or the refusal with which it would end."""
     results: dict[UUID, Result] = {**await examination.refusals(session, tasks)}
     results |= await examination.doubts(session, [task for task in tasks if task.task_id not in results])
     results |= await states.refusals(session, [task for task in tasks if task.task_id not in results])
+    kept: dict[UUID, tuple[Kept, ...]] = {}
+    for alike in keeping.told_alike([task for task in tasks if task.task_id not in results]).values():
+        rules = keeping.ruled(session, policy, alike[0])
+        results |= await keeping.unsigned(session, rules, alike)
+        kept |= await keeping.kept_by(session, rules, [task for task in alike if task.task_id not in results])
     left = [task for task in tasks if task.task_id not in results]
     counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in left}
     for category in sorted({table.table.category for table in session.tables}) if left else ():
@@ -21,6 +28,8 @@ async def planned(session: Session, tasks: Sequence[Task]) -> list[Result]:
         for task_id, rows in (await examination.count(session, left, but=others)).items():
             counts[task_id][category] += rows
     for task in left:
-        excess = session.settings.excess(task, rows=counts[task.task_id].total())
-        results[task.task_id] = excess or Receipt.planned(task, counts[task.task_id])
+        would_go = counts[task.task_id].total() - sum(each.count for each in kept.get(task.task_id, ()))
+        excess = session.settings.excess(task, rows=would_go)
+        receipt = Receipt.planned(task, counts[task.task_id])
+        results[task.task_id] = excess or keeping.keeping(receipt, kept.get(task.task_id, ()))
     return [results[task.task_id] for task in tasks]

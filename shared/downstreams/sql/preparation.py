@@ -31,8 +31,18 @@ CREATE TABLE IF NOT EXISTS dsr_platform.incarnation (
     one boolean PRIMARY KEY DEFAULT true CHECK (one)
 );
 INSERT INTO dsr_platform.incarnation DEFAULT VALUES ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS dsr_platform.kept (
+    request_id uuid        NOT NULL,
+    system     text        NOT NULL,
+    number     text        NOT NULL,
+    valid_from timestamptz NOT NULL,
+    valid_to   timestamptz NOT NULL,
+    PRIMARY KEY (system, number, valid_from, request_id)
+);
+CREATE INDEX IF NOT EXISTS kept_of ON dsr_platform.kept (request_id);
 GRANT USAGE ON SCHEMA dsr_platform TO {role};
 GRANT SELECT ON dsr_platform.incarnation TO {role};
+GRANT SELECT, INSERT, DELETE ON dsr_platform.kept TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.progress TO {role};
 CREATE OR REPLACE FUNCTION dsr_platform.drop_partition(part regclass, expected bigint) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -35,6 +35,10 @@ class Searched:
     tenant: str | None = None
     """The customer of ours whose rows alone they are about; None: ours."""
     paths: tuple[Path, ...] = ()
+    also: str = ""
+    """A further condition that every row must meet that is found."""
+    unfound: str | None = None
+    """In which rows the value of a column, ``{}``, no longer finds anybody but whose bill it is (REQ-R5)."""
 
     def keys(self, task: Task) -> tuple[SearchKey, ...]:
         """What finds the rows of one task here, at the ends of its paths too."""
@@ -166,7 +170,7 @@ class Searched:
     @cached_property
     def counted(self) -> str:
         """That a row is one of those that are about people."""
-        return "".join(f" AND {holds(test, 't')}" for test in self.table.where)
+        return "".join(f" AND {holds(test, 't')}" for test in self.table.where) + self.also
 
     @property
     def owner(self) -> str:
@@ -188,7 +192,7 @@ class Searched:
         slots = self.slots if slots is None else slots
         chosen = (*self.search, *self.paths) if by is None else tuple(by)
         own = (
-            f"{self.expression(c)} = ANY({self.values(c, slots)}{self.cast(c, '[]')})"
+            f"{self.expression(c)} = ANY({self.values(c, slots)}{self.cast(c, '[]')}){self._unfound(c)}"
             for c in chosen
             if isinstance(c, str)
         )
@@ -214,7 +218,7 @@ class Searched:
             bounds = self._bounds(since, until, condition)
             parts += [
                 f"({self.expression(column)} = ANY({array}{self.cast(column, '[]')}){bounds}"
-                f"{self._named(column, names, condition)})"
+                f"{self._named(column, names, condition)}{self._unfound(column)})"
                 for column in chosen
                 if isinstance(column, str)
                 and self.table.columns[column].identity is type_
@@ -225,6 +229,11 @@ class Searched:
         led = [path for path in paths if not reached.isdisjoint(name for name, _ in path.end.slots)]
         parts += self._led(led, by_keys(keys, condition), joined=joined)
         return f"(({' OR '.join(parts)}){self.theirs})" if parts else "false"
+
+    def _unfound(self, column: str) -> str:
+        bill_of = self.table.keeps.bill_of if self.table.keeps else None
+        other = self.unfound is not None and bill_of not in {None, self.table.columns[column].party}
+        return f" AND NOT {self.unfound.format(self.expression(column))}" if self.unfound and other else ""
 
     def _led(self, paths: Sequence[Path], search: Search, *, joined: bool) -> Iterator[str]:
         for path in paths:

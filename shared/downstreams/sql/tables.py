@@ -18,6 +18,7 @@ from shared.downstreams.sql.declared import (
     UTC_ZONE,
     Declared,
     Join,
+    Keeping,
     Name,
     Occurred,
     Party,
@@ -41,7 +42,8 @@ class Table(Declared):
     ``refuse_when``: in which state of a row nothing of its subject may be erased, here or elsewhere in the store.
     ``view``: it is shown, and what it shows is erased and changed in other tables of the dataset.
     ``anchors``: the columns from which periods of the policy count, by what the policy calls their beginning.
-    ``anonymise``: what becomes of a row at a ceiling that leaves it without its people.
+    ``anonymise``: what becomes of a row at a ceiling that leaves it without its people. ``keeps``: what is left of a
+    row that a rule keeps in face of an erasure.
     """
 
     schema_: Name | None = Field(default=None, alias="schema")
@@ -64,6 +66,7 @@ class Table(Declared):
     itemised: Itemised | None = None
     anchors: Mapping[Word, Occurred] = Field(default_factory=dict)
     anonymise: Anonymisation | None = None
+    keeps: Keeping | None = None
 
     @cached_property
     def searched(self) -> Mapping[str, Column]:
@@ -171,6 +174,7 @@ class Table(Declared):
             "where": tuple(test.column for test in self.where),
             "refuse_when": tuple(refusal.column for refusal in self.refuse_when),
             "anchors": tuple(anchor.column for anchor in self.anchors.values()),
+            "keeps": tuple(name for names in self.keeps.fields.values() for name in names) if self.keeps else (),
             "json": tuple(column.json_ for column in self.columns.values() if column.json_),
             "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),
         }
@@ -195,6 +199,12 @@ class Table(Declared):
             if not self.anchors:
                 yield "anonymise needs anchors: the column from which the period before it counts"
             yield from self.anonymise.mistakes(self.columns)
+        if self.keeps:
+            dated = {anchor.column for anchor in self.anchors.values()}
+            if self.view or self.paths or not self.occurred or dated != {self.occurred.column}:
+                yield "keeps is for a table whose own columns find people, and whose anchors name its occurred column"
+            if self.keeps.bill_of is not None and self.keeps.bill_of not in self.parties:
+                yield f"keeps.bill_of names {self.keeps.bill_of}, which is no party"
 
     def _scrubs_texts(self) -> Iterator[str]:
         for name, column in self.scrubbed.items():

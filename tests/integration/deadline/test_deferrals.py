@@ -7,12 +7,15 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.deadline import statistics
+from services.deadline.deferrals import redate
 from services.deadline.sweep import deferrals
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
+from shared.domain.policy import Policy, parse_period
 from shared.domain.rights import Outcome, Right
 from shared.runtime import disclosure, metrics
 from tests.fixtures.events import a
+from tests.fixtures.policy import signed_policy
 from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness
 
 ZONE = ZoneInfo(POLICY.commitment.controller_zone)
@@ -92,6 +95,43 @@ async def test_what_is_erased_later_is_done_and_what_is_kept_again_is_scheduled_
     assert await states(deadline) == {"archive": "scheduled", "billing": "done"}
     assert await deadline.evidence("erasure.executed") == [{"system": "billing", "outcome": "erased"}]
     assert await deadline.sweeps(deferrals, at=OVER + timedelta(days=365)) == 1
+
+
+def by_rule(period: str = "P18M", rule: str = "calls_us_18m") -> TaskReport:
+    """Calls from 1 October 2026 on, of which the first goes when 18 months are over."""
+    first, last = date(2028, 4, 1), date(2029, 3, 1)
+    each = Kept(
+        category="call_record", rule=rule, count=3, first=first, last=last, anchor=date(2026, 10, 1), period=period
+    )
+    return kept("cdr", last).model_copy(update={"ground": rule, "kept": (each,)})
+
+
+def shortened(period: str) -> Policy:
+    policy = signed_policy()
+    rule = policy.rules["calls_us_18m"].model_copy(update={"period": parse_period(period)})
+    return policy.with_other(rules={**policy.rules, "calls_us_18m": rule})
+
+
+@pytest.mark.parametrize(("period", "due"), [("P12M", "2027-10-02"), ("P24M", "2028-04-02")])
+async def test_a_shorter_rule_moves_the_day_at_once_and_a_longer_one_never(
+    deadline: Harness, period: str, due: str
+) -> None:
+    await erasure(deadline, by_rule())
+    assert await deadline.sweeps(redate) == 0, "nothing has changed"
+    deadline.unit_of_work.policy = shortened(period)
+    assert await deadline.sweeps(redate) == 1
+    day = await deadline.pool.fetchval("SELECT due_at AT TIME ZONE 'America/New_York' FROM deferral")
+    assert str(day)[:10] == due
+    redated = [{"system": "cdr", "policy": deadline.unit_of_work.policy.version}] if period == "P12M" else []
+    assert await deadline.evidence("erasure.redated") == redated
+
+
+async def test_what_is_kept_by_rule_is_due_when_the_first_of_it_is_and_not_the_last(deadline: Harness) -> None:
+    await erasure(deadline, by_rule())
+    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 3, tzinfo=UTC)) == 0
+    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 4, tzinfo=UTC)) == 1
+    [said] = await deadline.evidence("erasure.deferred")
+    assert [each["rule"] for each in said["kept"]] == ["calls_us_18m"]
 
 
 async def test_a_system_that_always_names_a_day_that_is_over_is_asked_once_and_then_held(deadline: Harness) -> None:

@@ -29,6 +29,8 @@ def _of(table: Table) -> Iterator[tuple[str, str]]:
         yield "anchors", "leave them out, and let its application keep and end its rows"
     if table.anonymise:
         yield "anonymise", "leave it out, and let its application do it"
+    if table.keeps:
+        yield "keeps", "leave it out, and let a person erase what a rule keeps"
     if table.view:
         yield "view", "leave the view out, and declare what it shows"
     for kind, switch in (("restriction", table.restriction), ("marketing", table.marketing)):

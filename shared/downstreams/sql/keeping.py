@@ -1,0 +1,217 @@
+"""What rules of the policy keep in a SQL store in face of an erasure: found and counted by rule, each row by its day.
+
+A rule splits the rows of a table in two by an instant: those that are past their day are erased as any others; those
+within it lose all but the fields of the rule (``reducing.py``). Both halves are the same statements with one more
+condition, so that whose a row is is told as always.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time
+from functools import cached_property
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from shared.domain.errors import RuleUnsigned, SystemRefused
+from shared.domain.operations import Exceeded, Kept, Limit
+from shared.domain.policy import Period, Policy, Rule, first_kept, parse_period, release
+from shared.downstreams.contract import Receipt, Task
+from shared.downstreams.sql.attribution import attribute
+from shared.downstreams.sql.examination import as_utc, by_former
+from shared.downstreams.sql.quoting import literal, quoted
+from shared.downstreams.sql.search_keys import ZONELESS, wall_clock
+from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.store import Session
+
+TOLD: Final = "told"
+"""By system and rule the period that people were told, as a detail of a deferred erasure: it never becomes longer."""
+
+
+class RuleUndeclared(SystemRefused):
+    """A rule keeps what a table holds, and the dataset does not say from which column it counts, and what is kept."""
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """A table of which a rule keeps rows: ``due`` finds those past their day, ``within`` those that are kept."""
+
+    table: Statements
+    name: str
+    rule: Rule
+    period: Period
+    zone: str
+    today: date
+
+    @cached_property
+    def since(self) -> str:
+        """From which moment on rows are kept, in the terms of the column."""
+        occurred = self.table.table.occurred
+        type_ = self.table.relation.types[occurred.column] if occurred else "date"
+        day = first_kept(self.period, self.today)
+        midnight = datetime.combine(day, time(), ZoneInfo(self.zone))
+        moment: date = day if type_ == "date" else midnight
+        if type_ == ZONELESS:
+            moment = wall_clock(midnight, self.table.table.timezone, earliest=True)
+        return f"{literal(moment.isoformat())}::{type_}"
+
+    @cached_property
+    def due(self) -> Statements:
+        return replace(self.table, also=f" AND {self.table.moment} < {self.since}")
+
+    @cached_property
+    def within(self) -> Statements:
+        return replace(self.table, also=f" AND ({self.table.moment} < {self.since}) IS NOT TRUE")
+
+    def kept(self, rows: "Rows") -> Kept:
+        """What is told of them: each is kept until its own day."""
+        days = [self._local(moment) for moment in (rows.first, rows.last) if moment is not None]
+        until = [release(self.period, day, self.zone).last_day for day in days]
+        return Kept(
+            category=self.table.table.category,
+            rule=self.name,
+            count=rows.count,
+            first=min(until, default=None),
+            last=max(until, default=None),
+            anchor=min(days, default=None),
+            period=str(self.period),
+        )
+
+    def _local(self, moment: Any) -> date:
+        if not isinstance(moment, datetime):
+            return date.fromisoformat(str(moment))
+        return as_utc(moment, self.table.table.timezone).astimezone(ZoneInfo(self.zone)).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How many rows of a subject are kept by a rule, and when the first and the last of them happened.
+
+    ``alone``: a number of theirs was somebody else's before or after, so they need statements of their own.
+    """
+
+    count: int
+    first: Any = None
+    last: Any = None
+    alone: bool = False
+
+
+def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled]:
+    """The tables of which rules of the policy keep rows, as they hold for this task and those that were told the same.
+
+    What a customer decides about is theirs to keep: our rules are for our own data.
+
+    Raises:
+        RuleUndeclared: a rule keeps what a table holds, and the dataset does not say how.
+    """
+    found: list[Ruled] = []
+    for table in session.tables if session.tenant is None else ():
+        category = policy.category(table.table.category)
+        for name in category.kept_by if category else ():
+            rule = policy.rules[name]
+            if rule.period is None or rule.anchor is None:
+                continue
+            if table.table.keeps is None or rule.anchor not in table.table.anchors:
+                raise RuleUndeclared(
+                    f"{table.name} holds {table.table.category}, which {name} keeps: declare anchors.{rule.anchor} and"
+                    " keeps, so that it is known from which column it counts and what is left of a row"
+                )
+            if task.at is None:
+                raise ValueError(f"{session.system}: a task of which {name} may keep rows needs its instant")
+            told = [rule.period, *_told(task, name)]
+            shortest = min(told, key=lambda period: period.about_days)
+            today = task.at.astimezone(ZoneInfo(zone := policy.zone_of(rule))).date()
+            found.append(Ruled(table, name, rule, shortest, zone, today))
+    return found
+
+
+def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:
+    """The tasks by what people were told of their erasure: one statement holds for those that were told the same."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(str(_told_here(task)), []).append(task)
+    return groups
+
+
+def _told_here(task: Task) -> Mapping[str, Any]:
+    said = task.details.get(TOLD)
+    here = said.get(task.system) if isinstance(said, Mapping) else None
+    return here if isinstance(here, Mapping) else {}
+
+
+def _told(task: Task, rule: str) -> list[Period]:
+    period = _told_here(task).get(rule)
+    return [parse_period(period)] if isinstance(period, str) else []
+
+
+async def count(session: Session, each: Ruled, tasks: Sequence[Task]) -> dict[UUID, Rows]:
+    """What is kept of each task in a table; those of whom nothing is are left out."""
+    table, asked = each.within, each.within.wanted(tasks)
+    rows: dict[int, Rows] = {}
+    alone = {n for n, task in enumerate(tasks) if by_former([table], task)}
+    if asked:
+        for group in await session.connection.fetch(table.count, *asked.arrays):
+            whose = attribute([group], table, asked)
+            first, last = group[len(table.finders) + 1], group[len(table.finders) + 2]
+            for position, n in whose.rows.items():
+                rows[position] = _with(rows.get(position), n, first, last)
+            alone |= whose.strays
+    for position in alone:
+        if keys := table.keys(tasks[position]):
+            n, first, last = (await session.connection.fetch(*table.count_one(keys)))[0]
+            rows[position] = Rows(n, first, last, alone=True)
+    return {tasks[position].task_id: found for position, found in rows.items() if found.count}
+
+
+async def kept_by(session: Session, rules: Sequence[Ruled], tasks: Sequence[Task]) -> dict[UUID, tuple[Kept, ...]]:
+    """What signed rules keep of each task; nothing is changed."""
+    kept: dict[UUID, list[Kept]] = {}
+    for each in (each for each in rules if tasks and each.rule.signed(each.today)):
+        for task_id, rows in (await count(session, each, tasks)).items():
+            kept.setdefault(task_id, []).append(each.kept(rows))
+    return {task_id: tuple(found) for task_id, found in kept.items()}
+
+
+def keeping(receipt: Receipt, kept: Sequence[Kept]) -> Receipt:
+    """The same with what rules keep of what was found: by the first of them, until the last day of all."""
+    if not kept:
+        return receipt
+    days = [each.last for each in kept]
+    until = None if None in days else max(day for day in days if day is not None)
+    rows = sum(each.count for each in kept)
+    return replace(receipt, remaining=rows, ground=kept[0].rule, until=until, kept=tuple(kept))
+
+
+def _with(known: Rows | None, n: int, first: Any, last: Any) -> Rows:
+    if known is None:
+        return Rows(n, first, last)
+    begins = [moment for moment in (known.first, first) if moment is not None]
+    ends = [moment for moment in (known.last, last) if moment is not None]
+    return Rows(known.count + n, min(begins, default=None), max(ends, default=None))
+
+
+async def unsigned(session: Session, rules: Sequence[Ruled], tasks: Sequence[Task]) -> dict[UUID, RuleUnsigned]:
+    """Tasks of which a rule would keep rows that nobody has signed, unless two persons confirmed that as many go."""
+    found: dict[UUID, RuleUnsigned] = {}
+    for each in (each for each in rules if not each.rule.signed(each.today)):
+        rows = await count(session, each, tasks)
+        for task in tasks:
+            n, allowed = rows.get(task.task_id, Rows(0)).count, task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
+            if n > allowed:
+                exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=n, allowed=allowed)
+                found[task.task_id] = RuleUnsigned(
+                    f"{n:,} rows of {each.table.name} would be kept by {each.name}, which is not signed: nothing was"
+                    " done; have it signed, or confirm that they go",
+                    exceeded,
+                )
+    return found
+
+
+def without_marks(session: Session, tasks: Sequence[Task]) -> tuple[Statements, ...]:
+    """The tables of a store, without the rows that restrict what is kept of these tasks' own requests."""
+    side = session.restriction
+    if side is None:
+        return session.tables
+    own = ", ".join(sorted(f"{literal(str(task.request_id))}::uuid" for task in tasks))
+    but = f" AND (t.{quoted(side.request)} IN ({own})) IS NOT TRUE"
+    return tuple(replace(t, also=t.also + but) if t.name == side.table else t for t in session.tables)

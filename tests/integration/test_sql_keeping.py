@@ -1,0 +1,157 @@
+"""What a rule keeps of a call in face of an erasure: its fields, until its own day, restricted, and no more."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+from deploy.demo.seed.cdr import CdrStore
+from shared.domain.errors import RuleUnsigned
+from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
+from shared.domain.policy import Policy, parse_period, read_policy
+from shared.downstreams.contract import Task
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, number
+from tests.fixtures.downstream import receipt, task
+from tests.fixtures.policy import signed_policy
+
+RULE = "calls_us_18m"
+E = datetime(2026, 10, 1, 12, tzinfo=UTC)
+DAYS = ("2025-01-15", "2025-03-31", "2025-04-01", "2026-09-30")
+
+
+@pytest.fixture
+async def keeping(cdr_store: CdrStore, settings: Mapping[str, Any]) -> AsyncIterator[SqlEngine]:
+    """The adapter of the call records, where rules are signed."""
+    async with engine(cdr_store.privacy, "kamailio", {"ours": [OURS], **settings}, signed_policy()) as keeping:
+        yield keeping
+
+
+def erasure(*numbers: str, at: datetime = E) -> Task:
+    return replace(task(Operation.ERASE, *(number(each, until=E) for each in numbers)), at=at)
+
+
+def deferred(first: Task, at: datetime, period: str = "P18M") -> Task:
+    """The erasure of the same request when a day is over; people were told that period."""
+    again = task(Operation.ERASE, *first.identities)
+    details: Mapping[str, JsonValue] = {"deferred": True, "told": {first.system: {RULE: period}}}
+    return replace(again, request_id=first.request_id, system=first.system, details=details, at=at, turn=(1, 0))
+
+
+async def days(store: CdrStore) -> list[str]:
+    return [row[0] for row in await ask(store.admin, "SELECT start_time::date::text FROM acc_cdrs ORDER BY start_time")]
+
+
+async def test_calls_past_their_day_go_and_the_rest_is_reduced_to_the_fields_of_the_rule(
+    cdr_store: CdrStore, keeping: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS, day) for day in DAYS])
+    done = await keeping.receipt(erasure(ANNA))
+    assert (done.outcome, done.ground, done.until) == (TaskOutcome.RETAINED, RULE, date(2028, 3, 30))
+    assert (done.by_category["call_record"], done.remaining, done.found - done.changed) == (4, 2, 2)
+    first, last = date(2026, 10, 1), date(2028, 3, 30)
+    assert done.kept == (
+        Kept(
+            category="call_record", rule=RULE, count=2, first=first, last=last, anchor=date(2025, 4, 1), period="P18M"
+        ),
+    )
+    left = "SELECT caller, callee, duration, callid, src_ip, user_agent FROM acc_cdrs WHERE caller <> ''"
+    assert await ask(cdr_store.admin, left) == [(ANNA, BORIS, 120, "", "", "")] * 2
+    gone = await ask(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs WHERE caller = ''")
+    assert gone == [("", BORIS)] * 2, "what was past its day is as blank as ever, and the other's record stays"
+    assert await ask(cdr_store.admin, "SELECT count(*) FROM acc WHERE src_user <> ''") == [(0,)]
+    shown = await ask(cdr_store.admin, "SELECT DISTINCT caller, callee FROM readable.acc_cdrs")
+    assert shown == [("", BORIS)], "what is kept is restricted on the read path"
+    assert await keeping.adapter.shown(Operation.RESTRICT) == 0, "and nobody has asked for that"
+
+
+async def test_a_plan_says_what_an_erasure_would_keep_and_changes_nothing(
+    cdr_store: CdrStore, keeping: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
+    planned = await keeping.receipt(replace(task(Operation.PLAN, number(ANNA, until=E)), at=E))
+    assert await days(cdr_store) == [*DAYS]
+    done = await keeping.receipt(erasure(ANNA))
+    assert (planned.outcome, planned.found) == (TaskOutcome.PLANNED, done.found)
+    assert (planned.kept, planned.until, planned.ground) == (done.kept, done.until, done.ground)
+
+
+async def test_a_repeat_gives_the_same_receipt_and_each_call_goes_on_its_own_day(
+    cdr_store: CdrStore, keeping: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
+    first = erasure(ANNA)
+    done = await keeping.receipt(first)
+    assert await keeping.receipt(keeping.again(first)) == done
+    assert await days(cdr_store) == [*DAYS[2:]]
+    woken = await keeping.receipt(deferred(first, datetime(2026, 10, 2, 12, tzinfo=UTC)))
+    assert (woken.outcome, woken.changed, woken.remaining) == (TaskOutcome.RETAINED, 1, 1)
+    assert woken.kept is not None
+    assert (woken.kept[0].first, await days(cdr_store)) == (date(2028, 3, 30), [DAYS[3]])
+    assert await ask(cdr_store.admin, "SELECT count(*) > 0 FROM restricted_number") == [(True,)]
+    last = await keeping.receipt(deferred(first, datetime(2028, 3, 31, 12, tzinfo=UTC)))
+    assert (last.outcome, last.kept, await days(cdr_store)) == (TaskOutcome.ERASED, None, [])
+    for place in ("restricted_number", "dsr_platform.kept"):
+        assert await ask(cdr_store.admin, f"SELECT count(*) FROM {place}") == [(0,)]
+
+
+async def test_what_is_kept_for_anothers_bill_is_no_longer_found_by_who_was_erased(
+    cdr_store: CdrStore, keeping: SqlEngine
+) -> None:
+    await cdr_store.seed([call(BORIS, ANNA, DAYS[3]), call(ANNA, CHIARA, DAYS[3])])
+    copy = task(Operation.EXPORT, number(ANNA))
+    assert (await keeping.receipt(copy)).by_category["call_record"] == 2
+    done = await keeping.receipt(erasure(ANNA))
+    assert done.kept is not None
+    assert done.kept[0].count == 2
+    exported = await keeping.receipt(task(Operation.EXPORT, number(ANNA)))
+    assert exported.by_category == {"call_record": 1, "restriction": 1}, "her own bill, and that it is restricted"
+    assert (await keeping.receipt(task(Operation.EXPORT, number(BORIS)))).by_category["call_record"] == 1
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+async def test_a_rule_that_nobody_has_signed_keeps_nothing_and_two_persons_confirm_that_it_goes(
+    cdr_store: CdrStore, settings: Mapping[str, Any], *, confirmed: bool
+) -> None:
+    await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
+    async with engine(cdr_store.privacy, "kamailio", {"ours": [OURS], **settings}, read_policy()) as unsigned:
+        asked = replace(erasure(ANNA), confirmed={Limit.UNSIGNED_ROWS: 2} if confirmed else {})
+        result = await unsigned.one(asked)
+        if confirmed:
+            assert (receipt(result).outcome, await days(cdr_store)) == (TaskOutcome.ERASED, [])
+        else:
+            assert isinstance(result, RuleUnsigned)
+            assert result.exceeded
+            assert (result.exceeded.limit, result.exceeded.found) == (Limit.UNSIGNED_ROWS, 2)
+            assert await days(cdr_store) == [*DAYS]
+
+
+def ruled(period: str) -> Policy:
+    policy = signed_policy()
+    rule = policy.rules[RULE].model_copy(update={"period": parse_period(period)})
+    return policy.with_other(rules={**policy.rules, RULE: rule})
+
+
+@pytest.mark.parametrize(("period", "left"), [("P12M", [DAYS[3]]), ("P24M", [DAYS[3]])])
+async def test_a_shorter_rule_holds_at_once_and_a_longer_one_never_for_who_was_told_a_day(
+    cdr_store: CdrStore, keeping: SqlEngine, settings: Mapping[str, Any], period: str, left: list[str]
+) -> None:
+    await cdr_store.seed([call(ANNA, "", day) for day in (*DAYS[2:3], "2025-09-01", DAYS[3])])
+    first = erasure(ANNA)
+    assert (await keeping.receipt(first)).remaining == 3
+    at = E if period == "P12M" else datetime(2027, 3, 2, 12, tzinfo=UTC)
+    async with engine(cdr_store.privacy, "kamailio", {"ours": [OURS], **settings}, ruled(period)) as changed:
+        await changed.receipt(deferred(first, at))
+    assert await days(cdr_store) == left
+
+
+async def test_a_batch_keeps_of_each_what_is_theirs_and_of_a_customer_nothing(
+    cdr_store: CdrStore, keeping: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, "", DAYS[0]), call(BORIS, "", DAYS[3]), call(CHIARA, BORIS, DAYS[3])])
+    results = [receipt(each) for each in await keeping.run(erasure(ANNA), erasure(BORIS), erasure(CHIARA))]
+    kept = [each.kept[0].count if each.kept else 0 for each in results]
+    assert kept == [0, 2, 1]
+    assert results[0].outcome is TaskOutcome.ERASED
