@@ -17,6 +17,7 @@ from shared.downstreams.sql import SqlSettings, adapter_of, schema_for
 from shared.storage.postgres import connected
 from tests.bench.figures import Row, row
 from tests.bench.ground import Ground, must
+from tests.fixtures.policy import nothing_kept
 
 CUSTOMERS, SUBJECTS = 6_000, 300
 ORDERS, LINES = 3, 4
@@ -109,7 +110,7 @@ async def _by_adapter(dsn: str, dataset: Path) -> float:
     def task(address: str) -> Task:
         return Task(*(uuid4(), uuid4(), uuid4(), "shop", Operation.ERASE, (Identity(IdentityType.EMAIL, address),)))
 
-    adapter = adapter_of("shop", SqlSettings(dsn_env=_DSN, dataset=str(dataset)), {_DSN: dsn})
+    adapter = adapter_of("shop", SqlSettings(dsn_env=_DSN, dataset=str(dataset)), {_DSN: dsn}, nothing_kept())
     try:
         await adapter.erase([task("nobody@example.org")], save_progress)
         started = time.monotonic()

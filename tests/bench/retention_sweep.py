@@ -15,6 +15,7 @@ from shared.downstreams.sql import SqlAdapter, SqlSettings
 from shared.downstreams.sweepable import Counted, Due, Swept
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
+from tests.fixtures.policy import signed_policy
 from tests.fixtures.stores import Stores
 
 ROWS, OLD = 800_000, 400_000
@@ -77,7 +78,7 @@ async def _swept(copied: Stores) -> tuple[float, float]:
         declared.read_text().replace(key, f'{key}\nanchors = {{ call_start = {{ column = "started_at" }} }}')
     )
     settings = SqlSettings(dsn_env=_DSN, dataset=str(dated))
-    adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]})
+    adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]}, policy=signed_policy())
 
     async def go_on(_due: Due, _gone: int) -> None:
         return None
