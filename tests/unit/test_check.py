@@ -121,7 +121,12 @@ def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
     assert [each.name for each in found if each.faults] == []
     assert [each.name for each in working(found).all] == ["crm", "cdr", "ticketing"]
     said = report(found)
-    assert said["erasure"] == [["locate crm"], ["plan crm"], ["erase cdr", "erase ticketing"], ["erase crm"]]
+    assert said["erasure"] == [
+        ["locate crm"],
+        ["plan cdr", "plan crm"],
+        ["erase cdr", "erase ticketing"],
+        ["erase crm"],
+    ]
 
 
 def test_an_operation_that_nothing_declares_is_told_as_one_by_hand(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ async def test_systems_are_found_by_what_they_can_do_and_the_crm_is_asked_first_
     assert names[Operation.ERASE] == names[Operation.EXPORT] == ["crm", "cdr", "ticketing"]
     assert names[Operation.ESCALATE] == ["ticketing"]
     assert "crm" in names[Operation.LOCATE]
-    assert stages == [{"crm:locate"}, {"crm:plan"}, {"cdr:erase", "ticketing:erase"}, {"crm:erase"}]
+    assert stages == [{"crm:locate"}, {"cdr:plan", "crm:plan"}, {"cdr:erase", "ticketing:erase"}, {"crm:erase"}]
 
 
 async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) -> None:
