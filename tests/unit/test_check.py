@@ -123,7 +123,7 @@ def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
     said = report(found)
     assert said["erasure"] == [
         ["locate crm"],
-        ["plan cdr", "plan crm"],
+        ["plan crm", "plan cdr"],
         ["erase cdr", "erase ticketing"],
         ["erase crm"],
     ]
