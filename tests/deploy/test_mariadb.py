@@ -22,6 +22,7 @@ from shared.domain.errors import (
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Uncounted
+from shared.domain.policy import Policy
 from shared.downstreams import check
 from shared.downstreams.commands import send_nothing
 from shared.downstreams.conformance import live
@@ -32,6 +33,7 @@ from shared.downstreams.sql.mariadb.connection import Address, Pool, translated
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
 from tests.fixtures.mariadb import MariaDb, statements_of
+from tests.fixtures.policy import nothing_kept
 
 LOCATE, EXPORT, ERASE = Operation.LOCATE, Operation.EXPORT, Operation.ERASE
 RECTIFY, RESTRICT, LIFT, SUPPRESS = Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS
@@ -173,10 +175,11 @@ class Shop:
     async def ask(self, query: str) -> list[tuple[Any, ...]]:
         return [*await self.server.ask(self.name, query)]
 
-    def connected(self, dataset: str = DATASET, dsn: str = "") -> WorkedSystem:
+    def connected(self, dataset: str = DATASET, dsn: str = "", policy: Policy | None = None) -> WorkedSystem:
         (self.folder / "shop.toml").write_text(dataset)
         settings = SqlSettings(dsn_env="SHOP", dataset=str(self.folder / "shop.toml"))
-        return WorkedSystem(MariaDbAdapter("shop", settings, environment={"SHOP": dsn or self.dsn}))
+        environment, policy = {"SHOP": dsn or self.dsn}, policy or nothing_kept()
+        return WorkedSystem(MariaDbAdapter("shop", settings, environment=environment, policy=policy))
 
 
 @pytest.fixture

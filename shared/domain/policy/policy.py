@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from shared.domain.policy.categories import Category, Data, Purpose, Words
+from shared.domain.policy.categories import Category, Data, OnErasure, Purpose, Words
 from shared.domain.policy.parties import Authority, Controller, Officer, Recipient
 from shared.domain.policy.periods import Release, release
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
@@ -109,7 +109,8 @@ class Policy(Data):
 
     def keeping_nothing(self) -> "Policy":
         """The same in which no rule keeps anything: what a system can do is examined without what it must not."""
-        free = {name: each.model_copy(update={"kept_by": ()}) for name, each in self.categories.items()}
+        goes = {"kept_by": (), "on_erasure": OnErasure.DELETE}
+        free = {n: each.model_copy(update=goes) if each.kept_by else each for n, each in self.categories.items()}
         return self.with_other(categories=free)
 
     def with_other(self, **parts: Any) -> "Policy":

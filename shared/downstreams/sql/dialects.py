@@ -35,7 +35,7 @@ def adapter_of(
         Misconfigured: its dataset, or what is said of its tenants, cannot be used with it.
     """
     if is_mariadb(environment[settings.dsn_env]):
-        return MariaDbAdapter(system, settings, environment=environment)
+        return MariaDbAdapter(system, settings, environment=environment, policy=policy)
     return SqlAdapter(system, settings, environment=environment, policy=policy)
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
+from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
+from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.sql.examination import covered
 from shared.downstreams.sql.incarnation import Begun
@@ -12,6 +14,7 @@ from shared.downstreams.sql.mariadb.amendment import Amendment
 from shared.downstreams.sql.mariadb.erasure import Erasure
 from shared.downstreams.sql.mariadb.judging import with_unattributed
 from shared.downstreams.sql.mariadb.store import MariaDbStore, Session
+from shared.downstreams.sql.mariadb.unsupported import kept_by_rule
 from shared.downstreams.sql.of_dataset import OfDataset, by_tenant
 from shared.downstreams.sql.settings import SqlSettings
 
@@ -19,9 +22,15 @@ from shared.downstreams.sql.settings import SqlSettings
 class MariaDbAdapter(OfDataset[Session]):
     """Locatable, Exportable, Erasable and Amendable, one subject at a time."""
 
-    def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str]) -> None:
+    def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
         self._store = MariaDbStore(system, settings, environment)
+        self._kept = "; ".join(kept_by_rule(self._store.dataset, policy))
         super().__init__(system, self._store)
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether nothing of a subject may be erased in some state of a row, or a person does it."""
+        return bool(self._kept) or super().may_refuse
 
     async def close(self) -> None:
         await self._store.close()
@@ -73,6 +82,8 @@ class MariaDbAdapter(OfDataset[Session]):
         del save_progress
 
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            if self._kept and session.tenant is None:
+                return [NotSupported(self._kept)] * len(theirs)
             return covered(session.tables, theirs, [await reading.plan(session, task) for task in theirs])
 
         return await self._work(tasks, work, reading=True)
@@ -88,6 +99,8 @@ class MariaDbAdapter(OfDataset[Session]):
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            if self._kept and session.tenant is None:  # our rules are for our own data
+                return [NotSupported(self._kept)] * len(theirs)
             begun = Begun.of(session.system, str(session.incarnation), theirs)
             erased = begun.told(theirs, await Erasure(session, save_progress, begun).run(theirs))
             return await with_unattributed(session, theirs, covered(session.tables, theirs, erased))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from shared.domain.errors import Fault, Misconfigured
+from shared.domain.policy import Policy
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.declared import RowSwitch
 from shared.downstreams.sql.tables import Table
@@ -38,3 +39,16 @@ def _of(table: Table) -> Iterator[tuple[str, str]]:
             yield f"{kind} by rows of another table", "name a column"
     for name in table.scrubbed:
         yield f"column {name} with scrub", "blank the column, or look through it by hand"
+
+
+def kept_by_rule(dataset: Dataset, policy: Policy) -> Iterator[str]:
+    """Tables of which a rule of the policy keeps rows in face of an erasure, a sentence for each.
+
+    What a rule keeps is reduced and restricted set-wise, which is not carried out here: a person does such an erasure.
+    """
+    for name, table in dataset.tables.items():
+        if policy.keeps(table.category):
+            yield (
+                f"{name} holds {table.category}, of which a rule of the policy keeps rows in face of an erasure; on"
+                " MariaDB a person erases what may go"
+            )
