@@ -247,10 +247,8 @@ class Service:
         common = (running.unit_of_work, self.fulfilments, self.conclusions, work, running.tracing, lease)
         asking = {Step(system, Operation.LOCATE) for system in self.fulfilments.observers}
         for system, operation in self.fulfilments.steps | asking:
-            downstream = downstreams.get(system)
-            for number in range(getattr(downstream.adapter, "abreast", 1)):
-                name = f"{system}:{operation}:{number + 1}" if number else f"{system}:{operation}"
-                loops[name] = Worker(downstream, operation, *common).run(running.stopping, running.heartbeats, name)
+            worker = Worker(downstreams.get(system), operation, *common)
+            loops[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
         if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):
             a_day = running.settings.kafka.dead_letters_a_day
             alone = {system for system in asked if downstreams.get(system).asked_by[0] == self.name}

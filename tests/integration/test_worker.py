@@ -246,7 +246,7 @@ async def test_a_worker_works_until_told_to_stop_and_then_finishes_what_it_has(o
     crm.answers[Operation.ERASE] = stop_meanwhile
     harness = await open_harness(crm)
     [request] = await opened(harness)
-    working = asyncio.create_task(harness.worker("crm").run(stopping, Heartbeats(), "crm:erase"))
+    working = asyncio.create_task(harness.worker("crm").run(stopping, Heartbeats()))
     await begun.wait()
     stopping.set()
     async with asyncio.timeout(10):

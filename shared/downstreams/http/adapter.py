@@ -27,8 +27,6 @@ class HttpAdapter:
 
     one_flag = True
     """A record bears one flag, whoever has asked for it."""
-    abreast = 2
-    """Batches under way at a time: while what came of one is written down the next is asked, as fast as it allows."""
     knows_times = False
     """It is searched for all that has what is theirs today, of whatever time."""
 
