@@ -122,7 +122,7 @@ async def test_of_an_erasure_all_that_was_located_is_listed_before_the_key_goes_
 ) -> None:
     monkeypatch.setattr(kept_of_erasures, "suppression_policy", lambda: SuppressionPolicy(erasure=asks))
     only_stated = Identity(IdentityType.PHONE, "+493023125002")
-    familys = Identity(IdentityType.EMAIL, "meiers@example.org", source="crm", shared=True)
+    familys = Identity(IdentityType.EMAIL, "meiers@example.org", source="crm", level="L1", shared=True)
     harness = await open_harness(ScriptedSystem("crm"))
     subject = await harness.subject(ADA, only_stated)
     located = Sealing(subject, "identities", "crm", encode_identities([PHONE, familys]))
