@@ -33,7 +33,7 @@ from shared.downstreams.sql.mariadb.connection import Address, Pool, translated
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
 from tests.fixtures.mariadb import MariaDb, statements_of
-from tests.fixtures.policy import nothing_kept
+from tests.fixtures.policy import nothing_kept, signed_policy
 
 LOCATE, EXPORT, ERASE = Operation.LOCATE, Operation.EXPORT, Operation.ERASE
 RECTIFY, RESTRICT, LIFT, SUPPRESS = Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS
@@ -370,6 +370,17 @@ async def test_what_cannot_be_worked_is_refused_by_name(shop: Shop, system: Work
     scrub = DATASET.replace('article = { class = "M" }', 'article = { class = "C", scrub = true }')
     with pytest.raises(Misconfigured, match="column article with scrub"):
         shop.connected(scrub)
+
+
+async def test_what_a_rule_keeps_is_left_to_a_person(shop: Shop, system: WorkedSystem) -> None:
+    ruled = shop.connected(policy=signed_policy())
+    for operation in (Operation.PLAN, ERASE):
+        refused = await ruled.one(task(operation, ANNA))
+        assert isinstance(refused, NotSupported)
+        assert "call holds call, of which a rule of the policy keeps rows" in str(refused)
+    assert (await ruled.receipt(task(EXPORT, ANNA))).records
+    await ruled.close()
+    assert (await system.receipt(task(ERASE, ANNA))).outcome == TaskOutcome.ERASED
 
 
 async def test_a_session_that_was_cut_off_is_an_outage_and_is_not_given_to_anybody_again(shop: Shop) -> None:
