@@ -14,7 +14,7 @@ from pathlib import Path
 from deploy.demo.board import Finding, SubmittedRequest
 from deploy.demo.company import Company, Customer
 from deploy.demo.company.calls import device_address
-from deploy.demo.estate import CDR, CRM, TICKETING, Estate
+from deploy.demo.estate import ANALYTICS, CDR, CRM, TICKETING, Estate
 from deploy.demo.traces import Seeker, signs
 from deploy.local import postgres_databases as databases
 from deploy.local.services import OVERLAY
@@ -48,7 +48,7 @@ Belongings = Mapping[str, tuple[int, int]]
 
 
 class Inspector:
-    """Looks into the three systems, the platform's own database, its broker and its logs."""
+    """Looks into the four systems, the platform's own database, its broker and its logs."""
 
     def __init__(self, estate: Estate, company: Company, logs: Path) -> None:
         self._estate = estate
@@ -185,6 +185,7 @@ class Inspector:
         asyncio.run(seeker.in_postgres(self._estate.crm.dsn, f"{CRM}: "))
         seeker.in_sqlite(self._estate.ticketing.database, f"{TICKETING}: ")
         seeker.in_files(self._estate.ticketing.files, system=f"{TICKETING}: ")
+        asyncio.run(seeker.in_postgres(self._estate.analytics.admin, f"{ANALYTICS}: "))
         if calls:
             asyncio.run(seeker.in_postgres(self._estate.cdr.admin, f"{CDR}: "))
         return seeker.found

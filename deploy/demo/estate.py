@@ -1,4 +1,4 @@
-"""The three downstream systems of the company, running, with the company in them."""
+"""The four downstream systems of the company, running, with the company in them."""
 
 import shutil
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Self
 
 from deploy.demo.company import Company
-from deploy.demo.seed import calls, crm, tickets
+from deploy.demo.seed import analytics, calls, crm, tickets
+from deploy.demo.seed.analytics import AnalyticsStore
 from deploy.demo.seed.cdr import CdrStore
 from deploy.local import postgres_databases as databases
 from deploy.local.platform import Platform
@@ -17,15 +18,16 @@ from deploy.local.server import side_by_side
 from deploy.local.tryton import Tryton
 from deploy.local.tryton.install import install
 
-CRM, CDR, TICKETING = "crm", "cdr", "ticketing"
-SYSTEMS = (CRM, CDR, TICKETING)
+CRM, CDR, ANALYTICS, TICKETING = "crm", "cdr", "analytics", "ticketing"
+SYSTEMS = (CRM, CDR, ANALYTICS, TICKETING)
 """As they are called in ``shared/policy/downstreams.toml``."""
 
 _DATABASE, _CRM_DATABASE, _CDR_DATABASE = "dsr_demo", "dsr_demo_crm", "dsr_demo_cdr"
+_ANALYTICS_DATABASE = "dsr_demo_analytics"
 
 
 class Estate:
-    """PostgreSQL, Kafka, CRM, CDR store and ticketing: started side by side, stopped in reverse.
+    """PostgreSQL, Kafka, CRM, CDR store, website events and ticketing: started side by side, stopped in reverse.
 
     ``dsn`` is the platform's own database; it, ``crm`` and ``cdr`` are there once all is started.
     """
@@ -33,6 +35,7 @@ class Estate:
     dsn: str
     crm: Tryton
     cdr: CdrStore
+    analytics: AnalyticsStore
 
     def __init__(self, directory: Path, company: Company, progress: Progress) -> None:
         self._directory = directory
@@ -64,6 +67,7 @@ class Estate:
             "DSR_CRM_DATABASE": _CRM_DATABASE,
             "DSR_CRM_PASSWORD": self.crm.password,
             "DSR_CDR_DSN": self.cdr.privacy,
+            "DSR_ANALYTICS_DSN": self.analytics.privacy,
             "DSR_TICKETING_URL": self.ticketing.url,
             "DSR_TICKETING_PASSWORD": self.ticketing.password,
         }
@@ -90,12 +94,12 @@ class Estate:
             self._open.callback(self._leave_nothing)
         databases.wait_for(databases.drop(server, _DATABASE))
         self.dsn = databases.wait_for(databases.create(server, _DATABASE))
-        side_by_side(self._start_crm, self._fill_cdr)
+        side_by_side(self._start_crm, self._fill_cdr, self._fill_analytics)
 
     def _leave_nothing(self) -> None:
         """Drop what we made on a server that is not ours."""
         server = self.platform.postgres_dsn
-        for name in (_DATABASE, _CRM_DATABASE, _CDR_DATABASE):
+        for name in (_DATABASE, _CRM_DATABASE, _CDR_DATABASE, _ANALYTICS_DATABASE):
             databases.wait_for(databases.drop(server, name))
         databases.wait_for(calls.forget(server, _CDR_DATABASE))
 
@@ -109,6 +113,12 @@ class Estate:
     def _fill_cdr(self) -> None:
         filling = calls.fill(self.platform.postgres_dsn, _CDR_DATABASE, self._company, self._progress)
         self.cdr = databases.wait_for(filling)
+
+    def _fill_analytics(self) -> None:
+        server = self.platform.postgres_dsn
+        databases.wait_for(databases.drop(server, _ANALYTICS_DATABASE))
+        self.analytics = databases.wait_for(analytics.create(server, _ANALYTICS_DATABASE))
+        databases.wait_for(self.analytics.seed(self._company.visits))
 
     def _start_ticketing(self) -> None:
         tickets.fill(self.ticketing, self._company, self._progress)

@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "DSR_CRM_DATABASE": "tryton",
     "DSR_CRM_PASSWORD": "one",
     "DSR_CDR_DSN": "postgresql://127.0.0.1/cdr",
+    "DSR_ANALYTICS_DSN": "postgresql://127.0.0.1/analytics",
     "DSR_TICKETING_URL": "http://127.0.0.1:8080/",
     "DSR_TICKETING_PASSWORD": "two",
 }
@@ -50,7 +51,8 @@ def load(folder: Path, text: str, environment: Mapping[str, str] | None = None) 
 def test_the_demonstrations_systems_are_read_by_their_kinds() -> None:
     declared = {each.name: each for each in read(DEMO, ENVIRONMENT)}
     kinds = {name: getattr(each.settings, "adapter", None) for name, each in declared.items()}
-    assert kinds == {"crm": "tryton", "cdr": "sql", "ticketing": "roundup", "mailing": "opendsr", "billing": "bus"}
+    others = {"ticketing": "roundup", "mailing": "opendsr", "billing": "bus"}
+    assert kinds == {"crm": "tryton", "cdr": "sql", "analytics": "sql", **others}
     assert [name for name, each in declared.items() if not each.enabled] == ["mailing", "billing"]
     assert declared["cdr"].needs == {IdentityType.PHONE, IdentityType.SIP_URI}
 
@@ -60,10 +62,14 @@ async def test_systems_are_found_by_what_they_can_do_and_the_crm_is_asked_first_
     names = {operation: [system.name for system in downstreams.that_can(operation)] for operation in Operation}
     stages = [{f"{step.system}:{step.operation}" for step in stage} for stage in downstreams.stages(Operation.ERASE)]
     await downstreams.close()
-    assert names[Operation.ERASE] == names[Operation.EXPORT] == ["crm", "cdr", "ticketing"]
+    assert names[Operation.ERASE] == names[Operation.EXPORT] == ["crm", "cdr", "analytics", "ticketing"]
     assert names[Operation.ESCALATE] == ["ticketing"]
     assert "crm" in names[Operation.LOCATE]
-    assert stages == [{"crm:locate"}, {"cdr:plan", "crm:plan"}, {"cdr:erase", "ticketing:erase"}, {"crm:erase"}]
+    asked, erased = (
+        {"cdr:plan", "crm:plan"},
+        {"cdr:erase", "analytics:erase", "ticketing:erase"},
+    )
+    assert stages == [{"crm:locate"}, asked, erased, {"crm:erase"}]
 
 
 async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) -> None:

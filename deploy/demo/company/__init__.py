@@ -7,8 +7,9 @@ from deploy.demo.company.calls import Calls
 from deploy.demo.company.cast import Part, parts
 from deploy.demo.company.countries import NumberPlan
 from deploy.demo.company.customers import sign_up
-from deploy.demo.company.model import Attachment, Call, Customer, Message, Phone, Size, Ticket
+from deploy.demo.company.model import Attachment, Call, Customer, Message, Phone, Size, Ticket, Visit
 from deploy.demo.company.tickets import open_tickets
+from deploy.demo.company.visits import visits
 
 __all__ = ["SEED", "Attachment", "Call", "Company", "Customer", "Message", "Part", "Phone", "Size", "Ticket", "found"]
 
@@ -22,6 +23,7 @@ class Company:
     customers: tuple[Customer, ...]
     calls: Calls
     tickets: tuple[Ticket, ...]
+    visits: tuple[Visit, ...]
     cast: tuple[Part, ...]
 
 
@@ -32,4 +34,6 @@ def found(size: Size | None = None, seed: int = SEED) -> Company:
     plan = NumberPlan(rng)
     customers, characters = sign_up(rng, plan, wanted.customers)
     tickets = open_tickets(rng, customers, characters, wanted.tickets)
-    return Company(customers, Calls(seed, customers, characters, plan, wanted.calls), tickets, parts(characters))
+    seen = tuple(visits(Random(seed), customers, wanted.visits))  # noqa: S311 - of its own: the rest stays the same
+    calls = Calls(seed, customers, characters, plan, wanted.calls)
+    return Company(customers, calls, tickets, seen, parts(characters))

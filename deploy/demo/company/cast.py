@@ -13,6 +13,9 @@ from pydantic_core import to_jsonable_python
 from deploy.demo.company.model import Customer, Phone
 from shared.domain.rights import Outcome, Right
 
+_OTHER_BROWSER = "2026110101.0000000000001"
+"""The client id of somebody who never visited the company's website."""
+
 
 @dataclass(frozen=True, slots=True)
 class Character:
@@ -50,6 +53,8 @@ class Part:
         """
         person = self.person
         subject: dict[str, Any] = {"name": person.name, "email": person.emails[0].lower(), "country": person.country}
+        if self.expected is Outcome.NO_DATA:
+            subject["client_id"] = _OTHER_BROWSER
         if self.right is Right.ERASURE or self.expected is Outcome.NO_DATA:
             subject["phones"] = [
                 self._stated(phone) for phone in person.phones if phone.valid_to is not None or len(person.phones) == 1
@@ -58,7 +63,7 @@ class Part:
         return dict(to_jsonable_python(whole))
 
     def _proof(self, subject: Mapping[str, Any]) -> dict[str, Any]:
-        """Everybody is signed in; who was never a customer has answered at their numbers besides."""
+        """Everybody is signed in; who was never a customer has answered at their numbers, from a browser, besides."""
         if self.person.code:
             return {"assurance": {"level": "L2", "method": "signed_in_mfa"}}
         known = min(phone.valid_from for phone in self.person.phones)
@@ -67,7 +72,8 @@ class Part:
             {"identity": f"phones.{place}", "method": "sms_code", "on_file_since": phone["since"]}
             for place, phone in enumerate(subject.get("phones", ()))
         ]
-        return {"proofs": [address, *numbers]}
+        browser = {"identity": "client_id", "method": "browser", "on_file_since": known}
+        return {"proofs": [address, browser, *numbers]}
 
     def _stated(self, phone: Phone) -> dict[str, Any]:
         """A number as the person states it."""
