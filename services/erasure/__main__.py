@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from services.erasure import handlers, planning, precedence
-from services.erasure.sweeping import sparing, sweep
+from services.erasure import handlers, planning, precedence, sweeping
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -12,27 +11,21 @@ from shared.fulfilment import by_hand
 from shared.fulfilment import handlers as fulfilling
 
 service = Service("erasure")
-service.fulfilments.postpone = precedence.postponed
 service.on(events.RequestVerified, partial(fulfilling.begin, Operation.ERASE, service.fulfilments), right=Right.ERASURE)
-for changed in (events.RequestExtended, events.RequestRedated):
-    service.on(changed, fulfilling.reschedule, right=Right.ERASURE)
-for heard, handle in (
-    *(
-        (events.RequestHeld, fulfilling.hold),
-        (events.RetryDecided, fulfilling.retry),
-        (events.PlanAsked, planning.plan),
-    ),
-    *((events.AnswerDecided, handlers.answer), (events.LimitConfirmed, fulfilling.confirm)),
-    *((events.RetentionEnded, handlers.release), (events.HoldLifted, handlers.release)),
-):
-    service.on(heard, partial(handle, service.fulfilments), right=Right.ERASURE)
+service.on(events.RequestExtended, fulfilling.reschedule, right=Right.ERASURE)
+service.on(events.RequestRedated, fulfilling.reschedule, right=Right.ERASURE)
+service.on(events.RequestHeld, partial(fulfilling.hold, service.fulfilments), right=Right.ERASURE)
+service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
+service.on(events.AnswerDecided, partial(handlers.answer, service.fulfilments), right=Right.ERASURE)
+service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=Right.ERASURE)
+for ended in (events.RetentionEnded, events.HoldLifted):
+    service.on(ended, partial(handlers.release, service.fulfilments), right=Right.ERASURE)
 service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)
-sparing.hear(service)
 service.works(Operation.ERASE, concludes=handlers.finish)
-service.works(Operation.PLAN, concludes=partial(planning.planned, service.fulfilments))
-service.also(sweep.run)
+for part in (precedence, planning, sweeping):
+    part.join(service)
 
 if __name__ == "__main__":
     service.run()

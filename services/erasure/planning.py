@@ -1,12 +1,15 @@
 """What an erasure would do, for who decides about it: a dry run, which asks every system and changes nothing."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from uuid_utils.compat import uuid7
 
+from shared.app.service import Service
 from shared.domain.errors import NotSupported
 from shared.domain.events import ErasurePlanned, PlanAsked
 from shared.domain.operations import Operation, TaskReport
+from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.planning import stands
 from shared.fulfilment.store import Completed, NewFulfilment
@@ -24,6 +27,12 @@ WHERE t.fulfilment_id = old.fulfilment_id AND t.state IN ('waiting', 'ready')
 """
 _OPEN = "SELECT request_id FROM fulfilment WHERE request_id = ANY($1) AND operation = 'plan' AND state = 'open'"
 _CANNOT_SAY = "it has no way to say beforehand what it would erase"
+
+
+def join(service: Service) -> None:
+    """Lets the service make dry runs."""
+    service.on(PlanAsked, partial(plan, service.fulfilments), right=Right.ERASURE)
+    service.works(Operation.PLAN, concludes=partial(planned, service.fulfilments))
 
 
 async def plan(fulfilments: Fulfilments, events: Sequence[PlanAsked], tx: UnitOfWork) -> None:

@@ -7,6 +7,7 @@ about is known better then than when it was submitted: by every address and acco
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from shared.app.service import Service
 from shared.domain.events import FulfilmentPostponed
 from shared.domain.identities import Identity, marked
 from shared.domain.levels import Level
@@ -21,6 +22,11 @@ from shared.storage.open_requests import Other
 _BEFORE = frozenset({Kind.COPY, Kind.RESTRICTION})
 _LEAST: Level = "L1"
 """What is only stated, and was found by nobody, may be anybody's."""
+
+
+def join(service: Service) -> None:
+    """Lets the service look for it before it erases."""
+    service.fulfilments.postpone = postponed
 
 
 async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Self
 
 from services.intake import correspondence, forwarding, other_requests, plans, proposals, questions, recipients
 from services.intake.letters import Letters
@@ -28,6 +29,7 @@ from shared.domain.events import (
 from shared.domain.operations import Operation
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.settings import PolicySettings
 
 Milestone = TargetMissed | DeadlineApproaching | DeadlineOverdue
 ASKING = "question_sent"
@@ -40,6 +42,11 @@ class Handlers:
     def __init__(self, letters: Letters, policy: TimeLimitPolicy) -> None:
         self._letters = letters
         self._policy = policy
+
+    @classmethod
+    def configured(cls) -> Self:
+        """By the letters and the time limits of the policy; raises ``Misconfigured``."""
+        return cls(Letters(), PolicySettings().read_time_limits())
 
     def subscribe(self, service: Service) -> None:
         """Says what is heard."""

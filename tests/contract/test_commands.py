@@ -118,7 +118,7 @@ def test_what_is_wrong_and_what_to_do_about_it_is_said_in_one_line(
 
 OFFLINE = {
     *("certificate verify", "downstreams check", "downstreams prepare", "downstreams topics", "key new", "key rotate"),
-    *("conformance", "dataset diff", "dataset draft", "time-limit"),
+    *("conformance", "dataset diff", "dataset draft", "letters preview", "time-limit"),
     *("package check", "policy check", "policy explain", "policy release"),
 }
 """Commands that work on files alone, or on what their arguments name."""

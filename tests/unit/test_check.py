@@ -119,7 +119,7 @@ def test_what_a_dataset_searches_by_and_the_table_does_not_name_is_told_with_the
 def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
     found = asyncio.run(check(DEMO, Wiring({}, SystemClock(), publish, b""), live=False))
     assert [each.name for each in found if each.faults] == []
-    assert [each.name for each in working(found).all] == ["crm", "cdr", "ticketing"]
+    assert [each.name for each in working(found).all] == ["crm", "cdr", "analytics", "ticketing"]
     said = report(found)
     assert said["erasure"] == [
         ["locate crm"],
