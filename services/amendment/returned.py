@@ -19,8 +19,8 @@ from shared.domain.errors import Unavailable
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.downstreams.contract import Marketable
 from shared.downstreams.downstream import Downstream
+from shared.downstreams.protocols import Marketable
 from shared.fulfilment import repairs
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed

@@ -18,8 +18,9 @@ from services.amendment.nightly import night_of
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Comparable, Forgetful, Task
+from shared.downstreams.contract import Task
 from shared.downstreams.downstream import Downstream
+from shared.downstreams.protocols import Comparable, Forgetful
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats

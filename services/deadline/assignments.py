@@ -18,8 +18,8 @@ from shared.app.service import Running
 from shared.domain.assignments import AssignedNumber
 from shared.domain.assignments_policy import Readings, assignments_policy
 from shared.domain.errors import DsrError
-from shared.downstreams.contract import Assigning
 from shared.downstreams.downstream import Downstream
+from shared.downstreams.protocols import Assigning
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats

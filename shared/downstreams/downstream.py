@@ -11,7 +11,7 @@ from shared.domain.operations import BY_HAND, FULFILLED_BY, Operation
 from shared.domain.proofs import Action
 from shared.domain.topics import ServiceName
 from shared.downstreams.conformance.declared import Conformance
-from shared.downstreams.contract import CAN, Adapter, Operate
+from shared.downstreams.protocols import CAN, Adapter, Operate
 
 Legend = Mapping[str, Mapping[str, str]]
 """By category, what the fields of its records mean."""

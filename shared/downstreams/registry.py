@@ -16,7 +16,6 @@ from shared.downstreams.accounts import speaking_of
 from shared.downstreams.bus.adapter import BusAdapter, Publish
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.bus.upload import NoUploads, Uploads
-from shared.downstreams.contract import Adapter, Assigning, Locatable
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import read
 from shared.downstreams.fingerprints import of_system
@@ -24,6 +23,7 @@ from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.places import Table
 from shared.downstreams.plan import stages
+from shared.downstreams.protocols import Adapter, Assigning, Locatable
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
 from shared.downstreams.sql import OfDataset, SqlSettings, adapter_of, is_mariadb
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings

@@ -18,7 +18,8 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused, SystemRefused, Unavailable
 from shared.downstreams.bounds import believable
-from shared.downstreams.contract import Checkpoint, Operate, Result, Task
+from shared.downstreams.contract import Checkpoint, Result, Task
+from shared.downstreams.protocols import Operate
 from shared.fulfilment.queue import LeaseLost
 from shared.runtime import telemetry
 from shared.storage.postgres import AGAIN, AWAY

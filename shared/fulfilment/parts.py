@@ -8,8 +8,9 @@ import orjson
 
 from shared.domain.errors import KeyGone, Shredded
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Checkpoint, ExportableInParts, Operate, Record, Result, Task
+from shared.downstreams.contract import Checkpoint, Record, Result, Task
 from shared.downstreams.downstream import Downstream
+from shared.downstreams.protocols import ExportableInParts, Operate
 from shared.fulfilment import queue
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.vault import Sealing

@@ -15,10 +15,11 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
 from shared.downstreams.conformance import examined as conformance
 from shared.downstreams.conformance.people import Person
-from shared.downstreams.contract import Erasable, Task
+from shared.downstreams.contract import Task
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from shared.downstreams.protocols import Erasable
 from tests.contract.bus_stand import BusStand
 from tests.fakes import zendesk_responder
 from tests.fakes.bus_responder import Billing

@@ -9,7 +9,8 @@ import pytest
 
 from shared.domain.errors import AnswerMalformed, ForeignHit
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Adapter, Receipt, Result, Task
+from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.protocols import Adapter
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 from shared.fulfilment.calls import Calls

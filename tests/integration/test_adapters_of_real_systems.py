@@ -21,7 +21,7 @@ from shared.downstreams.conformance.checks import CHECKS, run
 from shared.downstreams.conformance.examined import Trial
 from shared.downstreams.conformance.findings import Word
 from shared.downstreams.conformance.people import People
-from shared.downstreams.contract import Erasable
+from shared.downstreams.protocols import Erasable
 from tests.contract.adapter_stands import OnStand, Stand
 from tests.fixtures.cdr import engine
 from tests.fixtures.customer_store import CustomerStore, lay

@@ -11,7 +11,8 @@ from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.domain.rights import Right
-from shared.downstreams.contract import Checkpoint, HandOver, Receipt, Record, Result, Task
+from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.downstreams.protocols import HandOver
 from shared.fulfilment.parts import sealing
 from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock

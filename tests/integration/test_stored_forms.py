@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Adapter
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from shared.downstreams.protocols import Adapter
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 from tests.fakes import slow_crm, slow_ticketing

@@ -11,7 +11,8 @@ from services.amendment.strangers import Strangers
 from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.downstreams.contract import Comparable, Marketable, Task
+from shared.downstreams.contract import Task
+from shared.downstreams.protocols import Comparable, Marketable
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, number

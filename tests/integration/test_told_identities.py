@@ -13,9 +13,9 @@ from shared.domain.records import Message
 from shared.downstreams.bus.adapter import BusAdapter
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.bus.upload import NoUploads
-from shared.downstreams.contract import Adapter
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from shared.downstreams.protocols import Adapter
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 from tests.fakes import slow_crm, slow_ticketing

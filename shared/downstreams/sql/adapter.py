@@ -7,7 +7,8 @@ from shared.domain.errors import Refused
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.domain.policy import Policy
-from shared.downstreams.contract import Checkpoint, HandOver, Result, Task
+from shared.downstreams.contract import Checkpoint, Result, Task
+from shared.downstreams.protocols import HandOver
 from shared.downstreams.sql import comparison, inspection, marketing, progress, sweeping
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.examination import covered, with_unattributed

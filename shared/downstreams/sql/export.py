@@ -12,7 +12,8 @@ from shared.domain.errors import Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
 from shared.domain.release import WITHHELD, Match, read_number
-from shared.downstreams.contract import HandOver, Receipt, Record, Result, Task
+from shared.downstreams.contract import Receipt, Record, Result, Task
+from shared.downstreams.protocols import HandOver
 from shared.downstreams.results import per_task
 from shared.downstreams.sql import examination, itemised
 from shared.downstreams.sql.attribution import Row, each_row
