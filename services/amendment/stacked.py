@@ -91,8 +91,8 @@ def changes_nothing(new: NewFulfilment) -> Completed:
 
 async def put_back(tx: UnitOfWork, fulfilments: Fulfilments, lifted: Sequence[UUID]) -> None:
     """Puts back at once what a flag that has fallen was still needed for."""
-    flagged = _flagged(fulfilments)
-    others = await _others(tx, lifted) if flagged and lifted else {}
+    flagged = _flagged(fulfilments) if lifted else frozenset[str]()
+    others = await _others(tx, lifted) if flagged else {}
     needed = {each.request_id: each.subject_ref for every in others.values() for each in every}
     if not needed:
         return

@@ -179,7 +179,7 @@ async def test_what_a_team_had_to_keep_is_erased_when_its_day_is_over_and_only_t
     request_id = view["request_id"]
     assert view["outcome"] == "partially_fulfilled"
     assert counts(view) == {"mailing": ("no_match", 0, 0, 0), "billing": ("retained", 5, 2, 3)}
-    assert f"Kept in billing until 31 December 2036 {TAX}" in view["answer"]
+    assert f"In billing, 3 records (invoices) are kept until 31 December 2036 {TAX}" in view["answer"]
     for action in ("key.kept", "erasure.deferred"):
         await recorded(company.intake, request_id, action)
     assert (await company.has_key(request_id), company.invoices("dina@example.com")) == (True, 3)

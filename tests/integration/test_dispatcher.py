@@ -199,7 +199,7 @@ async def test_a_record_that_cannot_be_read_is_told_with_its_place_and_reason_an
     ("headers", "value", "detail"),
     [
         ({}, b"x" * 880_000, "no header ce_type: nobody knows what type of event it is"),
-        ({"ce_type": TYPE}, b"{}", "no header ce_right with one of the six rights"),
+        ({"ce_type": TYPE}, b"{}", "no header ce_right with one of the rights"),
         ({"ce_type": TYPE, "ce_right": "erasure"}, b"{", "the whole: json_invalid"),
         (
             {"ce_type": TYPE, "ce_right": "erasure"},

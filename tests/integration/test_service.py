@@ -121,7 +121,9 @@ async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_a
             while await connection.fetchval("SELECT shredded_at FROM vault.subject") is None:
                 pass
         actions = await connection.fetch("SELECT action FROM evidence.entry ORDER BY seq")
-    assert [row[0] for row in actions] == ["fulfilment.opened", "task.concluded", "key.shredded"]
+    assert [row[0] for row in actions] == [
+        *("fulfilment.opened", "task.concluded", "suppression.added", "key.shredded")
+    ]
     assert "Lovelace" not in erasure.child.log.read_text()
     assert "example.org" not in erasure.child.log.read_text()
 
