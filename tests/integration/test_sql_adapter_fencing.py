@@ -193,7 +193,11 @@ async def test_a_store_that_is_not_prepared_is_refused_by_name_and_nothing_is_ch
     for operation in (Operation.ERASE, Operation.RESTRICT, Operation.LIFT):
         with pytest.raises(StoreUnprepared, match=r"store: .*dsr downstreams prepare"):
             await calls.one(task(operation, number(ANNA)))
-    assert await outcome(calls, task(Operation.EXPORT, number(ANNA))) is TaskOutcome.EXPORTED
+    if undone.startswith("DROP SCHEMA"):  # nothing tells what a rule keeps, which a copy must not find
+        with pytest.raises(StoreUnprepared, match=r"store: .*dsr downstreams prepare"):
+            await calls.one(task(Operation.EXPORT, number(ANNA)))
+    else:
+        assert await outcome(calls, task(Operation.EXPORT, number(ANNA))) is TaskOutcome.EXPORTED
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller = $1", ANNA) == [(1,)]
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import asyncpg
 
 from shared.domain.errors import ColumnUnmapped, Refused, SignInRefused, SystemRefused, TableMissing, Unavailable
+from shared.downstreams.sql.preparation import unprepared
 
 _AWAY = (
     OSError,
@@ -32,7 +33,7 @@ def translated(system: str) -> Iterator[None]:
     try:
         yield
     except asyncpg.UndefinedTableError as missing:
-        raise TableMissing(f"{system}: a declared table does not exist") from missing
+        raise _missing(system, missing) from missing
     except asyncpg.UndefinedColumnError as missing:
         raise ColumnUnmapped(f"{system}: a declared column does not exist") from missing
     except asyncpg.InsufficientPrivilegeError:
@@ -53,3 +54,12 @@ def translated(system: str) -> Iterator[None]:
         raise Unavailable(f"{system} is away or busy ({type(away).__name__})") from None
     except asyncpg.PostgresError as other:
         raise Refused(f"{system} refused a statement ({type(other).__name__}, {other.sqlstate})") from None
+
+
+def _missing(system: str, error: asyncpg.UndefinedTableError) -> Refused:
+    """Which table is missing: one of ours, or one that is declared."""
+    return (
+        unprepared(system)
+        if "dsr_platform." in str(error)
+        else TableMissing(f"{system}: a declared table does not exist")
+    )

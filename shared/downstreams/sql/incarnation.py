@@ -49,4 +49,4 @@ class Begun:
 def _without_counts(task: Task, receipt: Receipt) -> Receipt:
     done = TaskOutcome.ERASED if task.operation is Operation.ERASE else TaskOutcome.AMENDED
     lost = Uncounted.STORE_REPLACED
-    return replace(receipt, outcome=done, found=0, changed=0, by_category={}, uncounted=lost)
+    return replace(receipt, outcome=done, found=0, changed=0, by_category={}, uncounted=lost, corrected=None)
