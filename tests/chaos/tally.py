@@ -11,6 +11,7 @@ from tests.chaos.arena import CALLS_EACH, Arena
 from tests.chaos.crowd import BYSTANDER_EVERY, Asked, Crowd, Wish
 from tests.chaos.ledger import Ledger, read
 from tests.fixtures.brokers import dead_letters
+from tests.fixtures.policy import signed_policy
 from tests.fixtures.stores import TICKETS_EACH
 
 DOWNLOADS = 5
@@ -20,6 +21,8 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 _LETTERS_OF = defaultdict(lambda: "completion", {"withdrawn": "withdrawal", "assisted": "assisted"})
 """By the outcome: the letter that closes the request."""
 _WITHDRAWN = {Wish.WITHDRAWN, Wish.UNPROVEN}
+RECIPIENTS = signed_policy().recipients
+"""Whom the policy names as those who are told (Art. 19)."""
 ROWS = {"customers": 1, "calls": CALLS_EACH, "tickets": TICKETS_EACH}
 _CONCLUDED = """
 SELECT request_id::text, detail::jsonb ->> 'system', (detail::jsonb ->> 'changed')::int FROM evidence.entry
@@ -167,12 +170,14 @@ def _effects(asked: Asked, outcome: str, ledger: Ledger, said: Said) -> Iterator
 def _letters(written: Mapping[str, tuple[int, int]], closing: str, wish: Wish) -> Iterator[tuple[str, str]]:
     """What the person was told more than once or not at all, on record or in what is kept.
 
-    Whoever withdraws is told again of what a system was doing at that moment and has finished, once for each.
+    Whoever withdraws is told again of what a system was doing at that moment and has finished, once for each. Each
+    recipient is told of what was done, and of a restriction also that it is lifted.
     """
+    more = {"withdrawal": len(ROWS), "recipient_notice": len(RECIPIENTS) * (2 if wish is Wish.RESTRICTION else 1) - 1}
     expected = {"acknowledgement", closing, *(("lifting",) if wish is Wish.RESTRICTION else ())}
     for kind in sorted(expected | written.keys()):
         most, least = written.get(kind, (0, 0))
-        if most > 1 + (len(ROWS) if kind == "withdrawal" else 0):
+        if most > 1 + more.get(kind, 0):
             yield "twice", f"the letter {kind} was written {most} times"
         elif kind in expected and not least:
             yield "lost", f"the letter {kind} was written {least} times"
