@@ -39,9 +39,10 @@ async def erased(intake: Intake) -> tuple[str, dict[str, str]]:
 
 async def test_after_an_erasure_the_letters_are_read_by_the_privacy_team_and_by_their_code(intake: Intake) -> None:
     path, code = await erased(intake)
-    for reader, headers in ((intake.officer, {}), (intake.channel, code)):
+    for reader, headers, recipients in ((intake.officer, {}, 3), (intake.channel, code, 0)):
         answer = await reader.get(f"{path}/letters", headers=headers)
-        acknowledgement, closing = answer.raise_for_status().json()["letters"]
+        acknowledgement, closing, *notices = answer.raise_for_status().json()["letters"]
+        assert [each["kind"] for each in notices] == ["recipient_notice"] * recipients, "the person reads their own"
         assert (acknowledgement["kind"], closing["kind"]) == ("acknowledgement", "completion")
         assert closing["to"] == ["Ada Quarzfels", "ada@example.org"]
         assert "crm: 2 of 2 records erased" in closing["body"]
@@ -110,11 +111,15 @@ async def test_letters_that_wait_to_be_sent_are_listed_for_the_privacy_team_with
 ) -> None:
     path, _ = await submitted(intake)
     await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED,))
-    first, second = (await intake.officer.get("/v1/letters")).raise_for_status().json()["to_send"]
-    assert (first["kind"], second["kind"]) == ("acknowledgement", "completion")
+    first, second, *rest = (await intake.officer.get("/v1/letters")).raise_for_status().json()["to_send"]
+    assert [each["kind"] for each in (first, second, *rest)] == [
+        *("acknowledgement", "completion", "recipient_notice", "recipient_notice", "recipient_notice")
+    ]
     assert {first["request_id"], second["request_id"]} == {id_of(path)}
     assert first.keys() == {"letter_id", "request_id", "kind", "written_at"}
-    assert (await intake.officer.get("/v1/letters", params={"after": first["letter_id"]})).json()["to_send"] == [second]
+    assert (await intake.officer.get("/v1/letters", params={"after": first["letter_id"]})).json()["to_send"] == [
+        *(second, *rest)
+    ]
     assert (await intake.channel.get("/v1/letters")).status_code == 403
 
 
