@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+from bisect import bisect
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -35,17 +36,21 @@ def pytest_configure(config: pytest.Config) -> None:
         become_unprivileged("setuid", "setgid", "kill")  # without a container engine an image is built by root
 
 
+_PARTS = ("test_e", "test_n", "test_s")
+"""Where the files of integration tests are parted."""
+
+
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untyped
     """Where the tests run in several processes, one kind of tests stays in one: they share what they have started.
 
-    The largest kind is two, by the name of the file, so that no process is left alone with it.
+    The largest kind is four, by the name of the file, so that no process is left alone with it.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         folder, _, test = nodeid.removeprefix("tests/").partition("/")
         file = test.partition("::")[0]
         if folder == "integration":
-            return f"{folder} {file.rpartition('/')[2] < 'test_p'}"
+            return f"{folder} {bisect(_PARTS, file.rpartition('/')[2])}"
         return file if folder == "deploy" else folder
 
 
