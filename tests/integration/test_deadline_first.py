@@ -91,7 +91,7 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
     operation: Operation,
 ) -> None:
     store = Store()
-    async with await connect_pool(PostgresSettings(dsn=database), service) as pool:
+    async with await connect_pool(PostgresSettings(dsn=database, idle_seconds=60), service) as pool:
         harness = UnitOfWorkFactory(pool, service, clock, Vault(keys))
         fulfilments = Fulfilments({operation: ((Step("store", operation),),)})
         subject = uuid7()

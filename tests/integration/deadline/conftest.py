@@ -221,7 +221,9 @@ def clock() -> SetClock:
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
     """Connections of the service."""
-    async with await connect_pool(PostgresSettings(dsn=database, pool_size=4), ServiceName.DEADLINE) as pool:
+    async with await connect_pool(
+        PostgresSettings(dsn=database, pool_size=4, idle_seconds=60), ServiceName.DEADLINE
+    ) as pool:
         yield pool
 
 
