@@ -31,7 +31,8 @@ SELECT (SELECT count(*) FROM acc_cdrs
 """
 _KEPT = """
 SELECT count(*) FROM acc_cdrs
- WHERE $1 IN (caller_e164, callee_e164, pai) AND start_time >= greatest($2::timestamp, $4::timestamp) AND start_time < $3
+ WHERE $1 IN (caller_e164, callee_e164, pai)
+   AND start_time >= greatest($2::timestamp, $4::timestamp) AND start_time < $3
    AND (callee_e164 = $1 OR (callid, src_ip, user_agent) = ('', '', ''))
 """
 _MAY_HOLD = frozenset(
