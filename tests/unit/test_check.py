@@ -124,7 +124,7 @@ def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
     assert said["erasure"] == [
         ["locate crm"],
         ["plan crm", "plan cdr"],
-        ["erase cdr", "erase ticketing"],
+        ["erase cdr", "erase analytics", "erase ticketing"],
         ["erase crm"],
     ]
 
