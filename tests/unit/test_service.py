@@ -106,7 +106,9 @@ async def test_a_relay_that_hangs_before_it_has_gone_round_once_is_seen() -> Non
     hanging.cancel()
 
 
-@pytest.mark.parametrize(("name", "read"), [("intake", "Letters"), ("deadline", "Deadlines")])
+@pytest.mark.parametrize(
+    ("name", "read"), [("intake", "intake.handlers.Letters"), ("deadline", "deadline.__main__.Deadlines")]
+)
 def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
     name: str, read: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +117,7 @@ def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
     def cannot_be_used(*_: object) -> None:
         raise Misconfigured("the policy cannot be used:\n  days\n    is not a number")
 
-    monkeypatch.setattr(main, read, cannot_be_used)
+    monkeypatch.setattr(f"services.{read}", cannot_be_used)
     with pytest.raises(SystemExit) as ended:
         main.service.run(main.configure)
     assert ended.value.code == f"dsr-{name} cannot start; the policy cannot be used: days is not a number"
