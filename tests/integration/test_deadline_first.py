@@ -30,9 +30,10 @@ from shared.fulfilment.worker import Worker
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.settings import WorkSettings
 from shared.storage import keyring
-from shared.storage.postgres import PostgresSettings, connect_pool
+from shared.storage.postgres import connect_pool
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Vault
+from tests.fixtures.databases import in_process
 from tests.fixtures.engine import TRACING, SetClock
 from tests.fixtures.events import a
 
@@ -91,7 +92,7 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
     operation: Operation,
 ) -> None:
     store = Store()
-    async with await connect_pool(PostgresSettings(dsn=database, idle_seconds=60), service) as pool:
+    async with await connect_pool(in_process(database), service) as pool:
         harness = UnitOfWorkFactory(pool, service, clock, Vault(keys))
         fulfilments = Fulfilments({operation: ((Step("store", operation),),)})
         subject = uuid7()

@@ -30,8 +30,9 @@ from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.storage.keyring import Keyring
-from shared.storage.postgres import PostgresSettings, connect_pool
+from shared.storage.postgres import connect_pool
 from shared.storage.vault import Vault
+from tests.fixtures.databases import in_process
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.policy import signed_policy
@@ -221,9 +222,7 @@ def clock() -> SetClock:
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
     """Connections of the service."""
-    async with await connect_pool(
-        PostgresSettings(dsn=database, pool_size=4, idle_seconds=60), ServiceName.DEADLINE
-    ) as pool:
+    async with await connect_pool(in_process(database, pool_size=4), ServiceName.DEADLINE) as pool:
         yield pool
 
 
