@@ -100,7 +100,23 @@ async def test_a_clock_that_jumps_back_says_nothing_again(deadline: Harness, cas
 async def test_two_instances_at_once_share_the_rows(deadline: Harness, case: Case) -> None:
     requests = await case.prepare(deadline, 60)
     deadline.at(LATE)
-    looked_at = await asyncio.gather(*(deadline.sweeps(case.sweep, batch=5) for _ in range(2)))
+    both = asyncio.Barrier(2)
+
+    async def instance() -> int:
+        first = True
+
+        async def sweep(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
+            nonlocal first
+            swept = await case.sweep(tx, until, limit, policy)
+            if first:  # each has rows in hand while the other takes its own
+                first = False
+                await both.wait()
+            return swept
+
+        return await deadline.sweeps(sweep, batch=5)
+
+    async with asyncio.timeout(60):
+        looked_at = await asyncio.gather(instance(), instance())
     assert min(looked_at) > 0
     assert sum(looked_at) == 60
     assert await deadline.said() == {request.request_id: case.said for request in requests}
