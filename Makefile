@@ -6,8 +6,9 @@ SHELL := /bin/sh
 PYTHON ?= python3
 python := .venv/bin/python
 
-# What runs leaves nothing outside .venv and .local.
+# What runs leaves nothing outside .venv and .local. Bytecode is kept there, else each process would compile everything.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.local/cache/pycache
+unexport PYTHONDONTWRITEBYTECODE
 export UV_CACHE_DIR := $(CURDIR)/.local/cache/uv
 export PRE_COMMIT_HOME := $(CURDIR)/.local/cache/pre-commit
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

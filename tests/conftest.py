@@ -1,5 +1,6 @@
 """What every test may ask for: a database of its own, and a broker that all share."""
 
+import gc
 import os
 import secrets
 import shutil
@@ -20,6 +21,7 @@ from deploy.local.platform import Platform
 from deploy.local.unprivileged import become_unprivileged
 from shared.storage import keyring
 from shared.storage.migrate import migrate
+from tests.fixtures.memory import forget_runs, in_memory
 
 RUNS = LOCAL / "test"
 pytest_plugins = ["tests.fixtures.live", "tests.fixtures.roundup", "tests.fixtures.tryton"]
@@ -34,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.geteuid() == 0:
         config.pluginmanager.getplugin("capturemanager").stop_global_capturing()
         become_unprivileged("setuid", "setgid", "kill")  # without a container engine an image is built by root
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what stays: all tests, and what they import."""
+    gc.collect()
+    gc.freeze()
 
 
 _PARTS = ("test_e", "test_n", "test_s")
@@ -72,6 +80,7 @@ def run_folder() -> Iterator[Path]:
     for left_over in RUNS.glob("*"):
         if not psutil.pid_exists(int(left_over.name)):
             shutil.rmtree(left_over, ignore_errors=True)
+    forget_runs()
     folder = RUNS / str(psutil.Process().pid)
     folder.mkdir(parents=True)
     yield folder
@@ -81,7 +90,7 @@ def run_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def platform(run_folder: Path) -> Iterator[Platform]:
     """A real PostgreSQL and a real broker, started once for all tests."""
-    with Platform(run_folder / "platform") as platform:
+    with in_memory(run_folder / "platform" / "postgres"), Platform(run_folder / "platform") as platform:
         yield platform
 
 

@@ -33,9 +33,10 @@ async def fetch(dsn: str, statement: str, *values: object) -> list[asyncpg.Recor
 
 async def create(dsn: str, database: str, template: str | None = None) -> str:
     """Create the database on the server of the DSN if it is not there yet; its DSN."""
-    if not await fetch(dsn, "SELECT FROM pg_database WHERE datname = $1", database):
-        source = f' TEMPLATE "{template}"' if template else ""
-        await fetch(dsn, f'CREATE DATABASE "{database}"{source}')
+    async with connected(dsn) as connection:
+        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", database):
+            source = f' TEMPLATE "{template}" STRATEGY file_copy' if template else ""
+            await connection.execute(f'CREATE DATABASE "{database}"{source}')
     return named(dsn, database)
 
 

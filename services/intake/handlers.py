@@ -28,6 +28,7 @@ from shared.domain.events import (
 )
 from shared.domain.operations import Operation
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
+from shared.domain.working_days import calendar
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import PolicySettings
 
@@ -46,7 +47,9 @@ class Handlers:
     @classmethod
     def configured(cls) -> Self:
         """By the letters and the time limits of the policy; raises ``Misconfigured``."""
-        return cls(Letters(), PolicySettings().read_time_limits())
+        policy = PolicySettings().read_time_limits()
+        calendar(policy.commitment.staff_calendar)  # what is read once is not read while a request waits
+        return cls(Letters(), policy)
 
     def subscribe(self, service: Service) -> None:
         """Says what is heard."""

@@ -1,12 +1,13 @@
 """Working days of a jurisdiction: no public holiday, Saturday or Sunday (Reg. 1182/71, Art. 2(2))."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import date, timedelta
 from functools import cache, lru_cache, partial
 from itertools import count
 
 import holidays
+from holidays.registry import EntityLoader
 from holidays.version import __version__ as version_of_holidays
 
 SATURDAY = 5
@@ -22,8 +23,8 @@ class Calendar:
 
     def __init__(self, name: str) -> None:
         code, _, subdivision = name.partition("-")
-        countries, markets = _supported()
-        self.known = name in markets or name in countries or subdivision in countries.get(code, ())
+        countries, markets = _codes()
+        self.known = name in markets or name in countries or (code in countries and subdivision in _divisions(code))
         if name in markets:
             source = partial(holidays.financial_holidays, name)
         else:
@@ -57,8 +58,13 @@ def _read(source: Callable[..., Iterable[date]], year: int) -> frozenset[date]:
 
 
 @cache
-def _supported() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    return holidays.list_supported_countries(), holidays.list_supported_financial()
+def _codes() -> tuple[frozenset[str], frozenset[str]]:
+    """Of countries and of markets, of which no calendar is read for it: reading all takes half a second of a core."""
+    return frozenset(EntityLoader.get_country_codes()), frozenset(EntityLoader.get_financial_codes())
+
+
+def _divisions(country: str) -> Collection[str]:
+    return tuple(getattr(holidays, country).subdivisions)
 
 
 @lru_cache(maxsize=2048)

@@ -22,6 +22,7 @@ from tests.chaos.crowd import ERASURES_ALLOWED, ERASURES_OF_A_KEY
 from tests.fixtures import stores
 from tests.fixtures.brokers import PROBE
 from tests.fixtures.cluster import REPLICAS, Node, nodes
+from tests.fixtures.memory import in_memory
 from tests.fixtures.policy import NOTHING_KEPT
 from tests.fixtures.proxy import Link, proxies
 from tests.fixtures.stores import Stores
@@ -63,6 +64,8 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
             await asyncio.gather(*(asyncio.to_thread(each.start) for each in what))
 
         servers = {name: Postgres(directory / name) for name in (_OF_THE_PLATFORM, _OF_THE_STORES)}
+        for name in servers:
+            stack.enter_context(in_memory(directory / name))
         brokers = {f"broker {node.number}": node for node in nodes(directory / "kafka")}
         await start(*servers.values(), *brokers.values())
         behind = {node.proxy: node.behind for node in brokers.values()}

@@ -8,13 +8,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from deploy.local import postgres_databases as databases
 from deploy.local.process import Child
 from shared.domain.topics import ServiceName
+from tests.fixtures.live import eventually
 from tests.fixtures.stack import Stack, once_each, stack_alone
 from tests.fixtures.stores import Subject
 
@@ -103,13 +106,15 @@ class Crowd:
             key = {"Idempotency-Key": secrets.token_hex(8)}
             accepted = await self.door.ask("POST", "/v1/requests", json=submission, headers=key)
             request_id = accepted.raise_for_status().json()["request_id"]
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                while (view := (await self.door.ask("GET", f"/v1/requests/{request_id}")).json())["state"] != "closed":
-                    pass
+            view = await eventually(partial(self._closed_view, request_id), TIMEOUT_SECONDS, every=0.02)
             assert view["outcome"] == "fulfilled"
             async with self.more:
                 self.closed[right] += 1
                 self.more.notify_all()
+
+    async def _closed_view(self, request_id: str) -> dict[str, Any] | None:
+        view: dict[str, Any] = (await self.door.ask("GET", f"/v1/requests/{request_id}")).json()
+        return view if view["state"] == "closed" else None
 
     async def have_closed(self, count: int) -> None:
         """Returns when so many more are closed."""

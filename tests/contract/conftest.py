@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.contract.bus_stand import BusStand
+from tests.contract.one_resource import ask
 from tests.contract.silent_team import AGREED, Silent
 from tests.fakes.bus_responder import Billing
 from tests.fixtures.engine import SetClock
+
+__all__ = ["ask"]
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """MariaDB, the real server, behind a dataset: what is erased there, and what it takes for equal and we do not."""
 
 import json
-import secrets
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,110 +19,19 @@ from shared.domain.errors import (
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Uncounted
-from shared.domain.policy import Policy
 from shared.downstreams import check
 from shared.downstreams.commands import send_nothing
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
 from shared.downstreams.registry import Wiring
-from shared.downstreams.sql import MariaDbAdapter, SqlSettings, schema_for
 from shared.downstreams.sql.mariadb.connection import Address, Pool, translated
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
-from tests.fixtures.mariadb import MariaDb, statements_of
-from tests.fixtures.policy import nothing_kept, signed_policy
+from tests.fixtures.mariadb_shop import ANNAS, DATASET, LONGEST, Shop
+from tests.fixtures.policy import signed_policy
 
 LOCATE, EXPORT, ERASE = Operation.LOCATE, Operation.EXPORT, Operation.ERASE
 RECTIFY, RESTRICT, LIFT, SUPPRESS = Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS
-LONGEST = "l" * 64
-SCHEMA = f"""
-CREATE TABLE customer (
-    account_id varchar(40) NOT NULL PRIMARY KEY, name varchar(80), email varchar(190) NOT NULL, phone varchar(20),
-    marketing tinyint(1) NOT NULL DEFAULT 1, state varchar(20) NOT NULL DEFAULT 'active', joined date NULL,
-    data longtext CHECK (json_valid(data)), KEY (email), KEY (phone)) ENGINE = InnoDB;
-CREATE TABLE line (
-    account_id varchar(40) NOT NULL, e164 varchar(20) NOT NULL, valid_from timestamp NULL, valid_to timestamp NULL,
-    PRIMARY KEY (e164, account_id), FOREIGN KEY (account_id) REFERENCES customer (account_id)) ENGINE = InnoDB;
-CREATE TABLE purchase (
-    id bigint PRIMARY KEY AUTO_INCREMENT, buyer varchar(40) NOT NULL, state varchar(20) NOT NULL, replaces bigint NULL,
-    FOREIGN KEY (buyer) REFERENCES customer (account_id) ON DELETE CASCADE,
-    FOREIGN KEY (replaces) REFERENCES purchase (id)) ENGINE = InnoDB;
-CREATE TABLE `{LONGEST}` (
-    purchase_id bigint NOT NULL, n int NOT NULL, article varchar(40), PRIMARY KEY (purchase_id, n),
-    CONSTRAINT of_purchase FOREIGN KEY (purchase_id) REFERENCES purchase (id) ON DELETE CASCADE) ENGINE = InnoDB;
-CREATE TABLE `call` (
-    id bigint PRIMARY KEY AUTO_INCREMENT, began datetime NOT NULL, caller varchar(20) NOT NULL,
-    callee varchar(20) NOT NULL, seconds int, KEY (caller), KEY (callee)) ENGINE = InnoDB;
-CREATE TABLE ticket (id int PRIMARY KEY, email varchar(190), data json, KEY (email)) ENGINE = InnoDB;
-"""
-DATASET = f"""
-name = "shop"
-[tables.customer]
-category = "account"
-primary_key = ["account_id"]
-person = "account_id"
-restriction = {{ column = "state", value = "restricted", otherwise = "active" }}
-marketing = {{ column = "marketing", value = false }}
-[tables.customer.columns]
-account_id = {{ class = "A", identity = "account_id", yields = true }}
-name = {{ class = "A", rectifies = "name" }}
-email = {{ class = "A", identity = "email" }}
-phone = {{ class = "A", identity = "phone" }}
-marketing = {{ class = "M" }}
-state = {{ class = "T" }}
-joined = {{ class = "M" }}
-data = {{ class = "T" }}
-nick = {{ class = "A", json = "data", path = ["who", "nick"], rectifies = "nickname" }}
-[tables.line]
-category = "number"
-primary_key = ["e164", "account_id"]
-via = [{{ table = "customer", on = {{ account_id = "account_id" }} }}]
-period = {{ valid_from = "valid_from", valid_to = "valid_to" }}
-[tables.line.columns]
-account_id = {{ class = "A", identity = "account_id" }}
-e164 = {{ class = "A", identity = "phone", yields = true }}
-valid_from = {{ class = "M" }}
-valid_to = {{ class = "M" }}
-[tables.purchase]
-category = "order"
-primary_key = ["id"]
-via = [{{ table = "customer", on = {{ buyer = "account_id" }} }}]
-refuse_when = [{{ column = "state", in = ["open"], reason = "open_order" }}]
-[tables.purchase.columns]
-id = {{ class = "T" }}
-buyer = {{ class = "T" }}
-state = {{ class = "M" }}
-replaces = {{ class = "T" }}
-[tables.{LONGEST}]
-category = "order"
-primary_key = ["purchase_id", "n"]
-via = [{{ table = "purchase", on = {{ purchase_id = "id" }} }}]
-columns = {{ purchase_id = {{ class = "T" }}, n = {{ class = "T" }}, article = {{ class = "M" }} }}
-[tables.ticket]
-category = "ticket"
-primary_key = ["id"]
-erase = "blank"
-[tables.ticket.columns]
-id = {{ class = "T" }}
-email = {{ class = "A", identity = "email" }}
-data = {{ class = "T" }}
-nick = {{ class = "A", json = "data", path = ["who", "nick"] }}
-[tables.call]
-category = "call"
-primary_key = ["id"]
-erase = "blank"
-occurred = {{ column = "began", timezone = "Europe/Madrid" }}
-[tables.call.parties.caller]
-nobody = [""]
-[tables.call.parties.callee]
-nobody = [""]
-[tables.call.columns]
-id = {{ class = "T" }}
-began = {{ class = "M" }}
-caller = {{ class = "A", identity = "phone", party = "caller", blank = "" }}
-callee = {{ class = "A", identity = "phone", party = "callee", blank = "" }}
-seconds = {{ class = "M" }}
-"""
 DOWNSTREAMS = """
 [shop]
 adapter = "sql"
@@ -147,76 +53,8 @@ sweep = { sql = [
 rectify = { field = "name", asserted = "Ada Byron" }
 without_permission = { SHOP_DSN = "READER_DSN" }
 """
-ANNA, ANNAS = email("anna@example.org"), "+34688886392"
+ANNA = email("anna@example.org")
 SINCE = datetime(2024, 2, 5, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def server(run_folder: Path) -> Iterator[MariaDb]:
-    with MariaDb(run_folder / "mariadb") as started:
-        yield started
-
-
-@dataclass
-class Shop:
-    """A database of one test, and who may work it."""
-
-    server: MariaDb
-    name: str
-    folder: Path
-
-    @property
-    def dsn(self) -> str:
-        return self.server.dsn(self.name, f"u_{self.name}")
-
-    async def run(self, *statements: str) -> None:
-        await self.server.run(*statements, database=self.name)
-
-    async def ask(self, query: str) -> list[tuple[Any, ...]]:
-        return [*await self.server.ask(self.name, query)]
-
-    def connected(self, dataset: str = DATASET, dsn: str = "", policy: Policy | None = None) -> WorkedSystem:
-        (self.folder / "shop.toml").write_text(dataset)
-        settings = SqlSettings(dsn_env="SHOP", dataset=str(self.folder / "shop.toml"))
-        environment, policy = {"SHOP": dsn or self.dsn}, policy or nothing_kept()
-        return WorkedSystem(MariaDbAdapter("shop", settings, environment=environment, policy=policy))
-
-
-@pytest.fixture
-async def shop(server: MariaDb, tmp_path: Path) -> AsyncIterator[Shop]:
-    shop = Shop(server, f"s{secrets.token_hex(4)}", tmp_path)
-    user = f"u_{shop.name}"
-    await server.run(
-        f"CREATE DATABASE {shop.name} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
-        f"CREATE USER {user}@'%' IDENTIFIED BY '{user}'",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {shop.name}.* TO {user}@'%'",
-        *statements_of(schema_for(shop.dsn)),
-    )
-    await shop.run(*statements_of(SCHEMA))
-    yield shop
-    await server.run(f"DROP DATABASE {shop.name}", f"DROP USER {user}@'%'")
-
-
-@pytest.fixture
-async def system(shop: Shop) -> AsyncIterator[WorkedSystem]:
-    await shop.run(
-        "INSERT INTO customer (account_id, name, email, phone, data) VALUES"
-        f" ('C1', 'Anna', 'anna@example.org', '{ANNAS}', '{{\"who\": {{\"nick\": \"an\", \"n\": 1.10}}}}'),"
-        " ('C2', 'Boris', 'boris@example.org', NULL, '{\"who\": {\"nick\": null}}'),"
-        " ('C3', 'Cleo', 'cleo@example.org', NULL, '{}')",
-        f"INSERT INTO line VALUES ('C1', '{ANNAS}', '2024-02-05 08:30:00', NULL)",
-        "INSERT INTO purchase (id, buyer, state) VALUES (1, 'C1', 'paid'), (2, 'C1', 'paid'), (3, 'C2', 'paid')",
-        "UPDATE purchase SET replaces = 2 WHERE id = 1",
-        "UPDATE purchase SET replaces = 1 WHERE id = 2",
-        f"INSERT INTO `{LONGEST}` VALUES (1, 1, 'a cable'), (1, 2, 'a phone'), (2, 1, 'a bell'), (3, 1, 'a horn')",
-        'INSERT INTO ticket VALUES (1, \'dora@example.org\', \'{"who": {"nick": "dora"}, "n": 1.10}\'),'
-        " (2, 'dora@example.org', '{\"who\": {}}'), (3, 'emil@example.org', '{\"who\": {\"nick\": \"dora\"}}')",
-        f"INSERT INTO `call` VALUES (1, '2026-03-02 10:00:00', '{ANNAS}', '+491712345678', 5),"
-        f" (2, '2023-03-02 10:00:00', '{ANNAS}', '+491712345678', 5), (3, '2026-03-03', '{ANNAS}', '', 9)",
-    )
-    system = shop.connected()
-    yield system
-    await system.close()
 
 
 def number(value: str, since: datetime | None = SINCE) -> Identity:

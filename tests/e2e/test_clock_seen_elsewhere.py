@@ -7,10 +7,11 @@ from pathlib import Path
 import asyncpg
 
 from deploy.demo.company import Customer, Phone
+from deploy.local.platform import Platform
 from shared.domain.clock import SystemClock
 from shared.domain.time_limit_policy import TIME_LIMITS
 from tests.fixtures.live import eventually
-from tests.fixtures.stack import stack_alone
+from tests.fixtures.stack import seeded_stack
 from tests.fixtures.stores import SINCE, Subject
 from tests.fixtures.tryton import PASSWORD_ENV, Crm
 
@@ -36,7 +37,7 @@ async def shows(crm: Crm, customer: Customer, expected: set[str]) -> None:
 
 
 async def test_a_request_in_progress_is_flagged_in_the_crm_until_its_answer_and_a_missed_target_is_shown(
-    crm: Crm, run_folder: Path
+    crm: Crm, platform: Platform, run_folder: Path
 ) -> None:
     subject, folder = Subject(0), run_folder / "flagged"
     customer = await crm.add(code=subject.account_id, emails=(subject.email,), phones=(Phone(subject.phone, SINCE),))
@@ -50,7 +51,7 @@ async def test_a_request_in_progress_is_flagged_in_the_crm_until_its_answer_and_
         "DSR_DEADLINE_ON_THE_WAY_SECONDS": "0",
         "DSR_POLICY_TIME_LIMITS": str(at_once),
     }
-    async with stack_alone(folder, 2, CRM.format(**named, password_env=PASSWORD_ENV), env) as running:
+    async with seeded_stack(platform, folder, 2, CRM.format(**named, password_env=PASSWORD_ENV), env) as running:
         found_late = (SystemClock().now() - timedelta(days=9)).isoformat()
         forgotten = await running.client.submit(Subject(1).submission("access", assurance=None, received_at=found_late))
         holding = await asyncpg.connect(running.stores.dsns["tickets"])

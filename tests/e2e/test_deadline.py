@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from deploy.local.platform import Platform
 from tests.fixtures.live import LONG_AGO, move
 from tests.fixtures.roundup import PASSWORD_ENV, Ticketing
-from tests.fixtures.stack import stack_alone
+from tests.fixtures.stack import seeded_stack
 from tests.fixtures.stores import Subject
 
 TICKETING = """
@@ -17,11 +18,11 @@ needs = ["email"]
 
 
 async def test_an_overdue_request_is_shown_as_such_and_has_one_ticket_until_it_is_answered(
-    ticketing: Ticketing, run_folder: Path
+    ticketing: Ticketing, platform: Platform, run_folder: Path
 ) -> None:
     declared = TICKETING.format(url=ticketing.roundup.url, password_env=PASSWORD_ENV)
     env = {PASSWORD_ENV: ticketing.roundup.password}
-    async with stack_alone(run_folder / "overdue", 2, declared, env) as running:
+    async with seeded_stack(platform, run_folder / "overdue", 2, declared, env) as running:
         late = await running.client.submit(Subject(0).submission("access", assurance=None, received_at=LONG_AGO))
         early = await running.client.submit(Subject(1).submission("access", assurance=None))
         view = await running.client.follow(late, lambda view: view["warning"] == "overdue_statutory")

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import httpx
 
+from deploy.local.platform import Platform
 from shared.domain.topics import ServiceName
 from tests.fakes.collector import collecting
 from tests.fixtures.live import TIMEOUT_SECONDS, Live, eventually
-from tests.fixtures.stack import stack_alone
+from tests.fixtures.stack import seeded_stack, stack_alone
 from tests.fixtures.stores import Subject
 
 
-async def test_one_trace_runs_from_the_http_request_over_the_bus_to_every_store(run_folder: Path) -> None:
+async def test_one_trace_runs_from_the_http_request_over_the_bus_to_every_store(
+    platform: Platform, run_folder: Path
+) -> None:
     trace_id = secrets.token_hex(16)
     with collecting() as collector:
         env = {"DSR_TELEMETRY_OTLP_ENDPOINT": collector.url, "DSR_TELEMETRY_SAMPLE_RATIO": "1"}
-        async with stack_alone(run_folder / "trace", 1, env=env) as running:
+        async with seeded_stack(platform, run_folder / "trace", 1, env=env) as running:
             headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
             answer = await running.client.post("/v1/requests", json=Subject(0).submission(), headers=headers)
             assert answer.status_code == 201

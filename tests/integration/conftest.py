@@ -1,11 +1,23 @@
 """What integration tests may ask for besides servers: the engine, intake or a SQL store of their own, a broker."""
 
+import pytest
+
+from shared.runtime.liveness import Heartbeats
 from tests.fixtures.analytics import analytics_store, events
 from tests.fixtures.brokers import broker
 from tests.fixtures.cdr import calls, cdr_store, settings
 from tests.fixtures.customer_store import customer_store, customers
-from tests.fixtures.engine import clock, heartbeats, open_harness
+from tests.fixtures.engine import clock, open_harness
 from tests.fixtures.intake import intake, partly, unidentified
+from tests.fixtures.joined_shop import shop, shop_dsn
+from tests.fixtures.nights import nights
 
-__all__ = ["broker", "clock", "heartbeats", "intake", "open_harness", "partly", "unidentified"]
+__all__ = ["broker", "clock", "intake", "open_harness", "partly", "unidentified"]
 __all__ += ["analytics_store", "calls", "cdr_store", "customer_store", "customers", "events", "settings"]
+__all__ += ["nights", "shop", "shop_dsn"]
+
+
+@pytest.fixture
+def heartbeats() -> Heartbeats:
+    """The heartbeats of a service."""
+    return Heartbeats()

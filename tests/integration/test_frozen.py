@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from shared.storage.postgres import AWAY, HALF_OPEN, connected, end_frozen, may_
 from tests.fixtures.brokers import read_topic
 from tests.fixtures.engine import OpenHarness
 from tests.fixtures.events import a
+from tests.fixtures.live import eventually
 from tests.fixtures.process import running
 
 DOWNSTREAMS = """
@@ -33,11 +35,10 @@ needs = ["email"]
 async def said_and_sent(dsn: str) -> list[str]:
     """The ids of five events that erasure has said, once all of them are sent."""
     events = [a(RequestWithdrawn, about=uuid7(), right=Right.ACCESS) for _ in range(5)]
-    async with connected(dsn) as connection, asyncio.timeout(30):
+    async with connected(dsn) as connection:
         await connection.execute("SET search_path = erasure")
         await outbox.insert(connection, [outbox.message(event, ServiceName.ERASURE, None) for event in events])
-        while await connection.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
-            pass
+        await eventually(partial(connection.fetchval, "SELECT NOT EXISTS (SELECT FROM outbox)"))
     return [str(event.event_id) for event in events]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from shared.messaging.producer import KafkaProducer, MessageRefused
 from shared.runtime.settings import KafkaSettings
 from tests.fixtures.brokers import read_topic
 from tests.fixtures.engine import Harness, OpenHarness
+from tests.fixtures.live import eventually
 from tests.fixtures.relaying import Ledger, ids_of, relaying
 
 LARGE = 1_000
@@ -41,9 +43,7 @@ async def parked(harness: Harness) -> list[tuple[str, str]]:
 
 
 async def emptied(harness: Harness) -> None:
-    async with asyncio.timeout(20):
-        while await harness.pool.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
-            pass
+    await eventually(partial(harness.pool.fetchval, "SELECT NOT EXISTS (SELECT FROM outbox)"))
 
 
 async def test_what_is_refused_is_parked_with_what_is_behind_it_and_the_others_go_out_in_order(

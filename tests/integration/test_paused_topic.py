@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -27,6 +28,7 @@ from shared.runtime.settings import KafkaSettings
 from tests.fixtures.brokers import read_topic
 from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness
 from tests.fixtures.events import a
+from tests.fixtures.live import eventually
 from tests.fixtures.told import comes_to
 
 
@@ -52,9 +54,7 @@ class Notes:
 
 async def noted(harness: Harness, wanted: int) -> None:
     """Returns when so many were noted."""
-    async with asyncio.timeout(60):
-        while await harness.pool.fetchval("SELECT count(*) FROM evidence.entry") < wanted:
-            pass
+    await eventually(partial(harness.pool.fetchval, "SELECT count(*) >= $1 FROM evidence.entry", wanted))
 
 
 @asynccontextmanager

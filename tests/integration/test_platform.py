@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -22,6 +23,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.postgres_binaries import Binaries, packaged
 from deploy.local.process import Child, ChildFailedError
 from shared.storage.postgres import connected
+from tests.fixtures.live import eventually
 
 # Starts a process that starts another one in a session of its own, and tells both process ids.
 _FAMILY = """
@@ -102,9 +104,8 @@ async def test_postgres_comes_back_although_a_connection_was_busy_when_it_was_ki
 
 
 async def _until_active(dsn: str) -> None:
-    async with asyncio.timeout(10):
-        while not await _execute(dsn, "SELECT true FROM pg_stat_activity WHERE query ~ '^SELECT count' LIMIT 1"):
-            pass
+    active = "SELECT true FROM pg_stat_activity WHERE query ~ '^SELECT count' LIMIT 1"
+    await eventually(partial(_execute, dsn, active))
 
 
 async def test_kafka_has_its_records_after_kill_9(kafka: Kafka) -> None:

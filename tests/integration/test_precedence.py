@@ -1,6 +1,7 @@
 """An erasure that has found whose data they are waits for what the same person has asked for besides (G1, Art. 18)."""
 
 import asyncio
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -19,6 +20,7 @@ from shared.storage import open_requests
 from shared.storage.postgres import Connection
 from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
+from tests.fixtures.live import eventually
 
 OTHER_ADDRESS = Identity(IdentityType.EMAIL, "ada.l@example.org", source="crm")
 SOMEBODY_ELSE = Identity(IdentityType.EMAIL, "eve@example.org")
@@ -185,6 +187,4 @@ async def test_nothing_but_hashes_is_kept_of_who_asks(harness: Harness) -> None:
 
 async def _until_it_waits(connection: Connection) -> None:
     """Returns once another transaction waits for a lock that this one holds."""
-    async with asyncio.timeout(30):
-        while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            pass
+    await eventually(partial(connection.fetchval, "SELECT count(*) FROM pg_locks WHERE NOT granted"))

@@ -1,145 +1,29 @@
 """What is past a ceiling goes by night for everybody: dry first, never too much unasked, nobody's that is spared."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
 from uuid import UUID
 
-import orjson
 import pytest
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from services.erasure.sweeping import sparing
-from services.erasure.sweeping.policy import SweepPolicy
-from services.erasure.sweeping.sweep import Sweeper
-from shared.domain.errors import Refused, TableMissing, Unavailable
+from shared.domain.errors import TableMissing, Unavailable
 from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.holds import HoldMarks
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.policy import Policy
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
-from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
 from shared.storage import holds, lease
 from shared.storage.holds import LegalHold
 from shared.storage.subject_data import SubjectData
-from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.engine import DUE, Harness
 from tests.fixtures.events import a
+from tests.fixtures.nights import CALLS, EVENTS, FRESH, OLD, Nights
 
-CALLS, EVENTS = "acc_cdrs", "event"
-SHARE = SweepPolicy(begins_at_hour=1, share=0.05, few=10, spares=frozenset({"unlawful", "needed_for_claims"}))
-OLD, FRESH = date(2024, 6, 1), date(2026, 2, 1)
 ADA = Identity(IdentityType.EMAIL, "ada@example.org", level="L2")
-
-
-@dataclass
-class Store:
-    """A store with rows by table and day, whose people nobody knows; it notes what it was asked to spare."""
-
-    rows: dict[str, list[date]]
-    fails: Exception | None = None
-    stops_after: int | None = None
-    spared: Spared = field(default_factory=dict)
-    swept: list[Due] = field(default_factory=list)
-
-    dated = (
-        Dated(CALLS, "call_record", {"call_start": "start_time"}),
-        Dated(EVENTS, "analytics_event", {"event_time": "occurred_at"}),
-    )
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
-        """How many rows are older."""
-        self.spared = spared
-        return [Counted(len(self._past(each)), len(self.rows[each.table])) for each in due]
-
-    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
-        """Lets them go, ten at a time."""
-        del spared
-        if self.fails:
-            raise self.fails
-        gone = 0
-        for each in due:
-            self.swept.append(each)
-            while past := self._past(each)[:10]:
-                await go_on(each, 0)
-                for row in past:
-                    self.rows[each.table].remove(row)
-                gone += len(past)
-                await go_on(each, len(past))
-                if self.stops_after is not None and gone >= self.stops_after:
-                    raise asyncio.CancelledError
-        return [Swept(0, 0, 0) for _ in due]
-
-    def _past(self, due: Due) -> list[date]:
-        anonymised = due.then == "anonymise"
-        return [] if anonymised else [row for row in self.rows[due.table] if row < due.first_kept]
-
-
-@dataclass
-class Nights:
-    """Nights that come one after the other over one store."""
-
-    harness: Harness
-    clock: SetClock
-    store: Store
-    policy: Policy
-
-    async def come(self) -> dict[str, str]:
-        """The next one; the states of all ceilings after it, without the one that anonymises."""
-        self.clock.pass_by(days=1)
-        return await self.look()
-
-    async def look(self) -> dict[str, str]:
-        """What is left of this one."""
-        self.harness.unit_of_work.policy = self.policy
-        system = Downstream("cdr", frozenset(), adapter=self.store)
-        sweeper = Sweeper(self.harness.unit_of_work, [system], Heartbeats(), asyncio.Event(), SHARE)
-        await sweeper.look()
-        rows = await self.harness.pool.fetch("SELECT ceiling, state FROM downstreams.sweep WHERE action = 'delete'")
-        return {row[0]: row[1] for row in rows}
-
-    def let(self, ceiling: str, **say: Any) -> None:
-        """Lets the policy say something else of a ceiling from now on."""
-        changed = self.policy.ceilings[ceiling].model_validate({**self.policy.ceilings[ceiling].model_dump(), **say})
-        self.policy = self.policy.model_copy(update={"ceilings": {**self.policy.ceilings, ceiling: changed}})
-
-    async def confirm(self, *holders: str) -> None:
-        """These persons say that what is stopped may go."""
-        await self.harness.pool.execute(
-            "UPDATE downstreams.sweep SET confirmed_by = confirmed_by || $1 WHERE state = 'stopped'", list(holders)
-        )
-
-    async def recorded(self, ceiling: str) -> list[tuple[str, dict[str, Any]]]:
-        """What is on record about a ceiling, in order."""
-        rows = await self.harness.pool.fetch(
-            "SELECT action, detail FROM evidence.entry WHERE detail::json ->> 'ceiling' = $1 ORDER BY seq", ceiling
-        )
-        return [(row[0], orjson.loads(row[1])) for row in rows]
-
-    @property
-    def left(self) -> Mapping[str, int]:
-        """How many rows there are."""
-        return {table: len(rows) for table, rows in self.store.rows.items()}
-
-
-@pytest.fixture
-async def nights(open_harness: OpenHarness, clock: SetClock) -> Nights:
-    """A store with few old rows among many, of calls and of events."""
-    store = Store({table: [OLD] * 4 + [FRESH] * 400 for table in (CALLS, EVENTS)})
-    harness = await open_harness(ScriptedSystem("cdr"))
-    await harness.stand(cdr="on")
-    policy = harness.unit_of_work.policy
-    few = Nights(harness, clock, store, policy)
-    few.let("analytics_26m", period="P19M")
-    return few
 
 
 def missed(category: str) -> float | None:

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -42,6 +43,7 @@ from tests.fixtures.brokers import read_topic
 from tests.fixtures.engine import DUE, SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import FREELY
+from tests.fixtures.live import eventually
 from tests.fixtures.process import running
 from tests.fixtures.stores import Subject
 
@@ -117,9 +119,7 @@ async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_a
     closed = a(RequestClosed, about=request, right=Right.ERASURE, subject=ref, outcome=Outcome.FULFILLED)
     await erasure.producer.send([outbox.message(closed, ServiceName.INTAKE, None)])
     async with connected(database) as connection:
-        async with asyncio.timeout(20):
-            while await connection.fetchval("SELECT shredded_at FROM vault.subject") is None:
-                pass
+        await eventually(partial(connection.fetchval, "SELECT shredded_at FROM vault.subject"))
         actions = await connection.fetch("SELECT action FROM evidence.entry ORDER BY seq")
     assert [row[0] for row in actions] == [
         *("fulfilment.opened", "task.concluded", "suppression.added", "key.shredded")
@@ -144,9 +144,11 @@ async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasu
         assert (ready.status_code, ready.json()) == (503, {"database": True, "broker": False, "loops": True})
         assert (await http.get("/healthz")).status_code == 200
         await asyncio.to_thread(broker.start)
-        async with asyncio.timeout(60):
-            while (await http.get("/readyz")).status_code != 200:
-                pass
+
+        async def is_ready() -> bool:
+            return (await http.get("/readyz")).status_code == 200
+
+        await eventually(is_ready)
     assert erasure.child.running
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ from shared.storage.postgres import connected
 from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, engine, number
 from tests.fixtures.customer_store import CustomerStore, lay
 from tests.fixtures.downstream import email, receipt, task
+from tests.fixtures.live import eventually
 from tests.unit.test_registry import publish
 
 EMAIL = email("anna.meier@example.org")
@@ -147,9 +149,7 @@ async def test_a_store_that_is_killed_between_note_and_commit_and_gives_its_numb
             async with connected(server.dsn) as holding:
                 await holding.execute("SELECT pg_advisory_lock(1)")
                 attempt = asyncio.create_task(customers.run(subject))
-                async with asyncio.timeout(30):
-                    while not await store.ask(WAITING):
-                        pass
+                await eventually(partial(store.ask, WAITING))
                 await asyncio.to_thread(server.kill)
                 with suppress(Unavailable):
                     await attempt

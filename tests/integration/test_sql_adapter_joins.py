@@ -1,6 +1,5 @@
 """Rows that name nobody themselves: found, shown, changed and erased by the joins that lead to whose they are."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,126 +9,15 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.downstreams.refusals import ErasureRefused
-from shared.downstreams.sql import SqlSettings, schema_for
+from shared.downstreams.sql import SqlSettings
 from shared.downstreams.sql.catalog import DatasetOutdated
 from shared.downstreams.sql.store import SqlStore
-from shared.storage.postgres import connected
 from tests.fixtures.cdr import SqlEngine, ask, each, engine
 from tests.fixtures.downstream import email, receipt, task
+from tests.fixtures.joined_shop import DATASET
 
 ANNA, BORIS, NOBODY = email("anna@example.org"), email("boris@example.org"), email("nobody@example.org")
 ERASE, EXPORT, LOCATE = Operation.ERASE, Operation.EXPORT, Operation.LOCATE
-SCHEMA = """
-CREATE SCHEMA crm;
-CREATE TABLE crm.address (id int PRIMARY KEY, street text);
-CREATE TABLE crm.customer (id int PRIMARY KEY, realm text, number bigint, email text, phone text,
-    address_id int REFERENCES crm.address, UNIQUE (realm, number));
-CREATE TABLE purchase (id int PRIMARY KEY, customer_id int REFERENCES crm.customer, guest text, status text);
-CREATE TABLE purchase_line (id int PRIMARY KEY, purchase_id int REFERENCES purchase, goods text);
-CREATE TABLE device (serial text PRIMARY KEY, realm text, owner int);
-CREATE TABLE kind (id int PRIMARY KEY, model text);
-CREATE TABLE note (id int PRIMARY KEY, kind_id int, object_id text, body text);
-CREATE TABLE room (id int PRIMARY KEY, title text);
-CREATE TABLE member (room_id int REFERENCES room, customer_id int REFERENCES crm.customer,
-    PRIMARY KEY (room_id, customer_id));
-CREATE TABLE message (id int PRIMARY KEY, sender int REFERENCES crm.customer, receiver int REFERENCES crm.customer,
-    body text, reply text);
-INSERT INTO crm.address VALUES (1, 'Lindenallee'), (2, 'Molenweg'), (3, 'Oak Street');
-INSERT INTO crm.customer VALUES
-    (1, 'a', 7, 'anna@example.org', '+34688886392', 1), (2, 'b', 7, 'boris@example.org', NULL, 2),
-    (3, 'a', 8, 'chiara@example.org', NULL, 3), (4, 'c', 9, 'anna@example.org', NULL, NULL);
-INSERT INTO purchase VALUES (1, 1, NULL, 'paid'), (2, 2, NULL, 'paid'), (3, NULL, 'anna@example.org', 'paid'),
-    (4, 4, 'anna@example.org', 'test');
-INSERT INTO purchase_line VALUES (1, 1, 'phone'), (2, 1, 'cable'), (3, 2, 'headset'), (4, 3, 'charger'), (5, 4, 'x');
-INSERT INTO device VALUES ('d1', 'a', 7), ('d2', 'b', 7), ('d3', 'a', 8), ('d4', 'c', 7);
-INSERT INTO kind VALUES (5, 'customer'), (6, 'purchase');
-INSERT INTO note VALUES (1, 5, '1', 'calls often'), (2, 6, '1', 'order 1'), (3, 5, '2', 'never calls'), (4, 5, 'x', '');
-INSERT INTO room VALUES (1, 'Anna alone'), (2, 'Boris alone');
-INSERT INTO member VALUES (1, 1), (1, 4), (2, 2);
-INSERT INTO message VALUES (1, 1, 2, 'hello', 'good day'), (2, 2, 3, 'hi', NULL), (3, 1, 4, 'to myself', NULL);
-CREATE INDEX ON crm.customer (email); CREATE INDEX ON crm.customer (address_id);
-"""
-DATASET = """
-name = "shop"
-[tables.customer]
-schema = "crm"
-category = "account"
-primary_key = ["id"]
-[tables.customer.columns]
-id = { class = "T" }
-realm = { class = "T" }
-number = { class = "M" }
-email = { class = "A", identity = "email" }
-phone = { class = "A", identity = "phone", yields = true }
-address_id = { class = "T" }
-
-[tables.address]
-schema = "crm"
-category = "address"
-primary_key = ["id"]
-via = [{ table = "customer", on = { id = "address_id" } }]
-columns = { id = { class = "T" }, street = { class = "M", rectifies = "street" } }
-
-[tables.purchase]
-category = "purchase"
-primary_key = ["id"]
-via = [{ table = "customer", on = { customer_id = "id" } }]
-where = [{ column = "status", in = ["paid", "open"] }]
-refuse_when = [{ column = "status", in = ["open"], reason = "open_order" }]
-[tables.purchase.columns]
-id = { class = "T" }
-customer_id = { class = "T" }
-guest = { class = "A", identity = "email" }
-status = { class = "M" }
-
-[tables.purchase_line]
-category = "purchase_line"
-primary_key = ["id"]
-via = [{ table = "purchase", on = { purchase_id = "id" } }]
-columns = { id = { class = "T" }, purchase_id = { class = "T" }, goods = { class = "M" } }
-
-[tables.device]
-category = "device"
-primary_key = ["serial"]
-via = [{ table = "customer", on = { realm = "realm", owner = "number" } }]
-columns = { serial = { class = "M" }, realm = { class = "T" }, owner = { class = "T" } }
-
-[tables.note]
-category = "note"
-primary_key = ["id"]
-columns = { id = { class = "T" }, kind_id = { class = "T" }, object_id = { class = "T" }, body = { class = "C" } }
-
-[[tables.note.via]]
-table = "customer"
-on.object_id = "id"
-on.kind_id = { table = "kind", where = [{ column = "model", in = ["customer"] }] }
-
-[tables.room]
-category = "room"
-primary_key = ["id"]
-via = [{ table = "member", on = { id = "room_id" } }, { table = "customer", on = { customer_id = "id" } }]
-columns = { id = { class = "T" }, title = { class = "M" } }
-
-[tables.member]
-category = "member"
-primary_key = ["room_id", "customer_id"]
-via = [{ table = "customer", on = { customer_id = "id" } }]
-columns = { room_id = { class = "T" }, customer_id = { class = "T" } }
-
-[tables.message]
-category = "message"
-primary_key = ["id"]
-erase = "blank"
-[tables.message.parties]
-sender = { via = [{ table = "customer", on = { sender = "id" } }] }
-receiver = { via = [{ table = "customer", on = { receiver = "id" } }] }
-[tables.message.columns]
-id = { class = "T" }
-sender = { class = "A", party = "sender" }
-receiver = { class = "A", party = "receiver" }
-body = { class = "C", party = "sender" }
-reply = { class = "C", party = "receiver" }
-"""
 ROWS = """
 SELECT 'customer', id::text FROM crm.customer UNION ALL SELECT 'address', id::text FROM crm.address
 UNION ALL SELECT 'purchase', id::text FROM purchase UNION ALL SELECT 'line', id::text FROM purchase_line
@@ -155,23 +43,6 @@ COUNTS = {
     "member": 2,
     "message": 2,
 }
-
-
-@pytest.fixture
-async def shop_dsn(empty_database: str) -> str:
-    """The database of a shop, in two schemas."""
-    async with connected(empty_database) as connection:
-        await connection.execute(SCHEMA + schema_for(empty_database))
-        await connection.execute("UPDATE purchase SET customer_id = NULL, status = 'test' WHERE id = 4")
-    return empty_database
-
-
-@pytest.fixture
-async def shop(shop_dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
-    """Its adapter."""
-    (tmp_path / "shop.toml").write_text(DATASET, encoding="utf-8")
-    async with engine(shop_dsn, tmp_path / "shop.toml", {}) as shop:
-        yield shop
 
 
 @pytest.mark.parametrize("together", [True, False])

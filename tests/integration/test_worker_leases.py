@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -15,6 +16,7 @@ from shared.fulfilment.lease import Lease
 from shared.runtime.liveness import Heartbeats
 from shared.storage.postgres import PostgresSettings
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.live import eventually
 from tests.fixtures.worker_harness import CRM, claimed, opened
 
 
@@ -139,9 +141,7 @@ async def test_a_thread_holds_the_lease_however_busy_the_loop_is_and_gives_it_ba
     lease, ended = Lease(2), asyncio.Event()
     running = asyncio.create_task(lease.run(PostgresSettings(dsn=database), ServiceName.ERASURE, ended, Heartbeats()))
     registered = "SELECT alive_until FROM worker_process WHERE process_id = $1"
-    async with asyncio.timeout(10):
-        while (until := await harness.pool.fetchval(registered, lease.holder)) is None:
-            pass
+    until = await eventually(partial(harness.pool.fetchval, registered, lease.holder))
     [_] = await claimed(harness, clock, by=lease)
     held = lease.holder
     free = time.monotonic() + 2.2

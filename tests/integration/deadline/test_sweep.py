@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import asyncpg
 import pytest
@@ -16,6 +17,7 @@ from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import AWAY
 from tests.fixtures.events import a
+from tests.fixtures.live import eventually
 from tests.integration.deadline.conftest import ARRIVED, Harness
 from tests.integration.deadline.test_deferrals import erasure, kept
 
@@ -145,9 +147,7 @@ async def test_what_a_frozen_instance_has_in_hand_is_said_by_another_and_by_it_n
 
     sleeper = asyncio.create_task(deadline.sweep().tick(freeze))
     await frozen.wait()
-    async with asyncio.timeout(20):
-        while not await deadline.sweeps(case.sweep):
-            pass
+    await eventually(partial(deadline.sweeps, case.sweep))
     wakes.set()
     with pytest.raises(AWAY):
         await sleeper
