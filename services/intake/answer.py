@@ -156,6 +156,8 @@ def _done(request: StoredRequest) -> Iterator[Sentence]:
         yield from restricted(request)
     elif request.right in {Right.OBJECTION, Right.CONSENT_WITHDRAWAL}:
         yield from _stopped(request)
+    elif corrections.stated(request.tasks):
+        yield say("answer.stated")
     else:
         beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
         erased = "answer.erased_where_theirs" if beyond else "answer.erased"

@@ -91,7 +91,7 @@ def _cause(request: StoredRequest) -> str:
     if any(map(deferrals.is_kept, tasks)):
         return "kept"
     if corrections.missing(tasks):
-        return "uncorrected"
+        return "unstated" if corrections.stated(tasks) else "uncorrected"
     return "ended" if any(map(deferrals.is_out_of_reach, tasks)) else "unanswered"
 
 
@@ -121,6 +121,8 @@ def _what(task: TaskReport) -> Sentence:
         return say(key, changed=task.changed, found=task.found, how=did)
     if task.outcome not in _FOUND:
         return _nothing_done(task, did)
+    if task.stated:
+        return say("work.stated", count=task.found)
     counts = (dict.fromkeys(task.categories or (), 0) | dict(task.by_category)) if task.by_category else {}
     how: Term | Sentence = say("work.by_hand", how=did) if task.by_hand else did
     if counts:

@@ -10,7 +10,7 @@ from shared.domain.operations import Operation, TaskReport
 from shared.domain.policy import Policy, Recipient
 from shared.domain.rights import Outcome, Right
 
-What = Literal["corrected", "erased", "restricted", "lifted", "stopped"]
+What = Literal["corrected", "stated", "erased", "restricted", "lifted", "stopped"]
 _ANSWERED: Final = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 # What a rectification had restricted until it was done is told as corrected.
 _OPERATIONS: Final[Mapping[What, Operation]] = {
@@ -39,11 +39,18 @@ def done(request: StoredRequest, policy: Policy) -> Done | None:
     if stopped := _stopped(request, policy):
         return Done("stopped", stopped)
     for what, operation in _OPERATIONS.items():
-        changed = [t for t in summed(request.tasks) if t.operation == operation and (t.changed or t.uncounted)]
+        changed = [t for t in summed(request.tasks) if t.operation == operation and _has_changed(t)]
+        if all(t.stated for t in changed) and changed:
+            return Done("stated", _categories(changed, policy))
         if changed:
             lifted = what == "restricted" and request.lifted_at is not None
             return Done("lifted" if lifted else what, _categories(changed, policy))
     return None
+
+
+def _has_changed(task: TaskReport) -> bool:
+    """Whether data are other than others have them: also where a statement stands beside them now."""
+    return bool(task.changed or task.uncounted or (task.stated and any(task.corrected or ())))
 
 
 def recipients(policy: Policy, categories: Collection[str]) -> Mapping[str, Recipient]:

@@ -45,7 +45,7 @@ def old_points(known: SubjectData, now: datetime) -> list[str]:
 
 def _replaced(change: Change, identities: Sequence[Identity], now: datetime) -> Iterator[str]:
     kind = _POINTS.get(change.field)
-    if kind is None:
+    if kind is None or change.record:
         return
     proved = [each for each in identities if each.type is kind and each.level > NOTHING]
     current = [each.value for each in proved if not each.valid_to or each.valid_to > now]

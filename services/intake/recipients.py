@@ -41,6 +41,7 @@ class NoticeState(StrEnum):
 _SAY_WHAT_WAS_DONE: Final[frozenset[LetterKind]] = frozenset({"completion", "partial", "objection_weighed"})
 _WHAT: Final[Mapping[disclosed.What, str]] = {
     "corrected": "recipient_notice.corrected",
+    "stated": "recipient_notice.stated",
     "erased": "recipient_notice.erased",
     "restricted": "recipient_notice.restricted",
     "lifted": "recipient_notice.lifted",

@@ -26,7 +26,7 @@ from shared.domain.identities import (
 )
 from shared.domain.levels import Level
 from shared.domain.moments import Moment
-from shared.domain.operations import Change
+from shared.domain.operations import Changes
 from shared.domain.rights import Right, Role
 from shared.domain.text import ONE_LINE, Word, nfc
 from shared.domain.user_events import Reference
@@ -213,9 +213,7 @@ class Submission(Strict):
         description="what the subject reads, and is written to in; if left out, that of `country` in the policy, or"
         " English. Of an instruction, what the customer reads.",
     )
-    changes: Annotated[tuple[Change, ...], Field(max_length=50)] = Field(
-        default=(), description="of a rectification, and only there: what is to be corrected"
-    )
+    changes: Changes = Field(default=(), description="of a rectification, and only there: what is to be corrected")
     contested: bool = Field(
         default=False, description="of a rectification, and only there: restrict the data until it is corrected"
     )

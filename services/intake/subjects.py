@@ -7,7 +7,6 @@ when the token expires unread.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
@@ -17,7 +16,7 @@ from services.intake import auth
 from services.intake.auth import Caller
 from services.intake.errors import SubjectExpired, SubjectOfAnother, SubjectUnknown, SubjectUsed
 from services.intake.schemas import PROOFS_OF, Assurance, DataSubject, Proofs, Strict
-from shared.domain.operations import Change
+from shared.domain.operations import Changes
 from shared.messaging.unit_of_work import UnitOfWork
 
 
@@ -25,9 +24,7 @@ class SubjectStatement(Strict):
     """Who an event will be about: identities and proofs, as in a submission."""
 
     subject: DataSubject
-    changes: Annotated[tuple[Change, ...], Field(max_length=50)] = Field(
-        default=(), description="of a rectification, and only there: what is to be corrected"
-    )
+    changes: Changes = Field(default=(), description="of a rectification, and only there: what is to be corrected")
     assurance: Assurance | None = Field(default=None, description="without this and `proofs` nothing is proved")
     proofs: Proofs = Field(default=(), description=PROOFS_OF)
 

@@ -19,6 +19,11 @@ def missing(reports: Iterable[TaskReport] | None) -> tuple[int, ...]:
     return tuple(place for place, each in enumerate(counts, 1) if not any(each))
 
 
+def stated(reports: Iterable[TaskReport] | None) -> bool:
+    """Whether a request has asked for statements beside records, which are not rewritten."""
+    return any(each.stated for each in reports or ())
+
+
 def together(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """What two looks at the same records show of each: the more of both."""
     if one is None or other is None:

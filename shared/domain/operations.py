@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.domain.levels import Level
 from shared.domain.text import LINES, Word, nfc
@@ -151,8 +151,23 @@ class Uncounted(StrEnum):
     STORE_REPLACED = "store_replaced"
 
 
+class ShownRecord(BaseModel):
+    """One record of the subject's, by what an access shows of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    category: Word
+    fields: Annotated[
+        Mapping[
+            Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")],
+            Annotated[str, StringConstraints(max_length=200, pattern=LINES), AfterValidator(nfc)] | int | float,
+        ],
+        Field(min_length=1, max_length=20),
+    ] = Field(description="values as the report or `data.jsonl` has them; every record that shows all of them is meant")
+
+
 class Change(BaseModel):
-    """A value that is wrong and what it should be (Art. 16)."""
+    """A value that is wrong and what it should be, or what stands beside a record that is not rewritten (Art. 16)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -170,6 +185,30 @@ class Change(BaseModel):
         StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=LINES),
         AfterValidator(nfc),
     ]
+    record: ShownRecord | None = Field(
+        default=None,
+        description="of which record it is said, where what is recorded is not rewritten, as the facts of a call: then"
+        " `asserted` stands beside it as the subject's own statement about `field`, and goes wherever the record does",
+    )
+
+    @model_validator(mode="after")
+    def _names_one_place(self) -> Self:
+        if self.record and self.current is not None:
+            raise ValueError("current is for a value that is replaced: beside a record nothing is, so leave it out")
+        return self
+
+
+def _of_one_kind(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    if len({change.record is None for change in changes}) > 1:
+        raise ValueError(
+            "some changes name a record and some do not: ask for each kind by its own request, since they need other"
+            " proof"
+        )
+    return changes
+
+
+Changes = Annotated[tuple[Change, ...], Field(max_length=50), AfterValidator(_of_one_kind)]
+"""What a rectification asks for: corrections, or statements beside records."""
 
 
 class Kept(BaseModel):
@@ -207,7 +246,8 @@ class TaskReport(BaseModel):
     asked. ``reported``: its counts are what the system says, and nobody has verified them; with a failure, they
     are what was done before that. ``kept``: what is kept by which rule, with ``ground`` the first of them and ``until``
     the last day of all. ``corrected``: of each correction, in the order in which they were asked for, how many records
-    show it now. Without outcome and failure it was not begun.
+    show it now; ``stated``: as a statement that stands beside them, none of which was rewritten. Without outcome and
+    failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -229,6 +269,7 @@ class TaskReport(BaseModel):
     level: Level | None = None
     uncounted: Word | None = None
     corrected: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    stated: bool | None = None
     unattributed: int | None = None
     written_by_others: int | None = None
     narrowed: bool | None = None

@@ -45,7 +45,10 @@ def action_of(right: Right, changes: Iterable[Change] = (), *, restricts: bool =
         case Right.OBJECTION:
             return Action.RESTRICTION if restricts else Action.MARKETING_OBJECTION
         case Right.RECTIFICATION:
-            moves = any(change.field in _CONTACT_POINTS for change in changes)
+            asked = tuple(changes)
+            if any(change.record for change in asked):  # which records there are is told by an access alone
+                return Action.ACCESS
+            moves = any(change.field in _CONTACT_POINTS for change in asked)
             return Action.CONTACT_CHANGE if moves else Action.RECTIFICATION
         case _:
             return Action(right.value)

@@ -112,7 +112,8 @@ class Receipt:
 
     ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
     ``not_searched``: why a part could not be searched, where the rest was, ``level``: for want of which proof;
-    ``corrected``: of each of the task's changes, how many records show it now; ``uncounted``: why the counts cannot be
+    ``corrected``: of each of the task's changes, how many records show it now, ``stated``: as a statement beside them;
+    ``uncounted``: why the counts cannot be
     known; ``unattributed``: rows with numbers that may be anybody's,
     ``written_by_others``: by third persons, beside theirs; ``narrowed``: their own dates leave out what is theirs;
     ``kept``: what is kept by rules of the policy; ``categories``: all searched, ``searched_by``: by what.
@@ -133,6 +134,7 @@ class Receipt:
     not_searched: Unsearched | None = None
     level: Level | None = None
     corrected: tuple[int, ...] | None = None
+    stated: bool | None = None
     uncounted: Uncounted | None = None
     unattributed: int | None = None
     written_by_others: int | None = None

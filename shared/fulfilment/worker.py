@@ -22,7 +22,7 @@ from shared.domain.levels import Level
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
-from shared.fulfilment import holding
+from shared.fulfilment import holding, stated
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.conclusion import Conclusions
@@ -188,6 +188,8 @@ class Worker:
             return NotSupported(f"{self._downstream.name} does not tell the data of our customers apart")
         if beyond := withdrawn_by_hand(self._downstream, claim.details):
             return beyond
+        if said := stated.not_asked(self._downstream, self._operation, claim.task_id, subject.changes):
+            return said
         try:
             found = search(self._downstream, self._operation, claim, subject, register)
         except (AssignmentInDoubt, NotSupported) as doubt:

@@ -10,6 +10,7 @@ from services.deadline import statistics
 from services.export import handlers as export
 from shared.domain import events
 from shared.domain.operations import Operation
+from shared.domain.rights import Right
 from shared.domain.topics import ServiceName, Topic
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.fulfilments import Fulfilments
@@ -55,7 +56,7 @@ class Company:
             await self.intake.consume(event)
         async with self.export.unit_of_work.begin() as tx:
             handlers: dict[type[events.Event], Any] = {
-                events.RequestVerified: partial(fulfilling.begin, Operation.EXPORT, self.export.fulfilments),
+                events.RequestVerified: partial(fulfilling.begin, _operation(event), self.export.fulfilments),
                 events.AnswerDecided: export.answer,
                 events.RequestClosed: export.close,
             }
@@ -77,8 +78,9 @@ class Company:
             await self.deliver()
 
     def _workers(self) -> list[tuple[str, Operation]]:
-        stages = self.export.fulfilments.plans[Operation.EXPORT]
-        return [(step.system, step.operation) for stage in stages for step in stage]
+        plans = self.export.fulfilments.plans
+        stages = (*plans[Operation.EXPORT], *plans[Operation.RECTIFY])
+        return list(dict.fromkeys((step.system, step.operation) for stage in stages for step in stage))
 
     async def said_anywhere(self) -> list[bytes]:
         """Everything that was ever put on the bus, with keys and headers, and every detail of the evidence."""
@@ -97,6 +99,11 @@ class Company:
 
     async def _fetched(self, path: str) -> bytes:
         return (await self.intake.channel.get(f"{path}/package")).raise_for_status().content
+
+
+def _operation(event: events.Event) -> Operation:
+    """What is done for a request, as amendment and export would."""
+    return Operation.RECTIFY if getattr(event, "right", None) == Right.RECTIFICATION else Operation.EXPORT
 
 
 @asynccontextmanager

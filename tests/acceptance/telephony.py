@@ -57,7 +57,8 @@ async def telephony(
         Operation.LOCATE: each(find),
         Operation.EXPORT: each(lambda task: Receipt(task.task_id, TaskOutcome.NO_MATCH)),
     }
-    cdr = ScriptedSystem("cdr", needs=frozenset({PHONE}), answers={Operation.EXPORT: calls.adapter.export})
+    done = {Operation.EXPORT: calls.adapter.export, Operation.RECTIFY: calls.adapter.amend}
+    cdr = ScriptedSystem("cdr", needs=frozenset({PHONE}), answers=done, stated=calls.adapter.stated)
     rows = [AssignedNumber(holder.assigned, holder.account) for holder in holders]
     async with intake.unit_of_work.pool.acquire() as connection:
         await fill(connection, keys, _CRM, _CRM, rows, intake.clock.now())

@@ -16,7 +16,7 @@ from shared.downstreams.results import of_corrections
 from shared.fulfilment.store import outcome_of
 from tests.fixtures.downstream import email, task
 from tests.fixtures.requests import a_request
-from tests.fixtures.words import answer
+from tests.fixtures.words import answer, done
 
 NAME, NOTE = ("name", None, "New Name"), ("note", None, "NN")
 
@@ -90,6 +90,35 @@ def test_a_correction_that_was_made_nowhere_is_told_with_its_place_and_no_more_t
     assert ("fulfilled in part" in said) is (reports[0].outcome == "amended")
     [(kind, known)] = closing_letter(request)
     assert (kind, known["cause"]) == ("partial", "uncorrected")
+
+
+STATED: dict[str, Any] = {"outcome": "amended", "stated": True, "by_category": {"call_record": 2}}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "corrected", "told"),
+    [
+        (Outcome.FULFILLED, (2,), "Your statement now stands beside it"),
+        (
+            Outcome.PARTIALLY_FULFILLED,
+            (2, 0),
+            "Of your statements, in your order, number 2 stands beside no record",
+        ),
+        (Outcome.PARTIALLY_FULFILLED, (0,), "What you stated stands beside no record"),
+    ],
+)
+def test_of_a_statement_it_is_told_that_the_record_is_not_rewritten_and_where_none_was_found(
+    outcome: Outcome, corrected: tuple[int, ...], told: str
+) -> None:
+    said = {**STATED, "outcome": "amended" if any(corrected) else "unchanged"}
+    reports = (report("cdr", found=2, corrected=corrected, **said), report("crm", "not_held"))
+    request = replace(a_request(State.CLOSED, right=Right.RECTIFICATION), outcome=outcome, tasks=reports)
+    assert outcome_of(reports) is outcome
+    assert told in answer(request)
+    assert "every system" not in answer(request)
+    [(kind, known)] = closing_letter(request)
+    assert (kind, known.get("cause")) in {("completion", None), ("completion", "unanswered"), ("partial", "unstated")}
+    assert ("your statement stands beside 2 records" in done(reports)) is any(corrected)
 
 
 def test_whom_a_system_has_without_what_is_wrong_is_found_there() -> None:

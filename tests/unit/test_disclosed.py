@@ -22,6 +22,10 @@ def report(operation: str, changed: int = 2, **by_category: int) -> TaskReport:
     return TaskReport.model_validate({**known, "found": 2, "changed": changed, "by_category": by_category})
 
 
+def stated(rows: int) -> TaskReport:
+    return report("rectify", changed=0, call=rows).model_copy(update={"stated": True, "corrected": (rows,)})
+
+
 def answered(right: Right, *tasks: TaskReport, outcome: Outcome = Outcome.FULFILLED, **said: Any) -> Request:
     return a_request(State.CLOSED, right=right, outcome=outcome, tasks=tasks, **said)
 
@@ -39,6 +43,8 @@ def answered(right: Right, *tasks: TaskReport, outcome: Outcome = Outcome.FULFIL
             answered(Right.RECTIFICATION, report("restrict", contact=1), report("rectify", contact=1)),
             Done("corrected", frozenset({"account"})),
         ),
+        (answered(Right.RECTIFICATION, stated(1)), Done("stated", frozenset({"call_record"}))),
+        (answered(Right.RECTIFICATION, stated(0)), None),
         (answered(Right.RESTRICTION, report("restrict", call=1)), Done("restricted", frozenset({"call_record"}))),
         (
             answered(Right.RESTRICTION, report("restrict", call=1), lifted_at=AT),

@@ -114,7 +114,8 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
         'primary_key = ["id"]\n'
         'marketing = { table = "list", on = { customer = "id" } }\n'
         'anchors = { event_time = { column = "at" } }\n'
-        'occurred = { column = "at" }\nitemised = { by = ["phone"], dialled = "host", columns = ["at"] }\n',
+        'stated = true\noccurred = { column = "at" }\n'
+        'itemised = { by = ["phone"], dialled = "host", columns = ["at"] }\n',
     ).replace(
         'host = { class = "M" }', 'host = { class = "M" }\nat = { class = "M" }\nnote = { class = "C", scrub = true }'
     )
@@ -128,6 +129,7 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
         "the dataset has a [restriction] beside the data",
         "table customer has itemised",
         "table customer has anchors",
+        "table customer has stated",
         "table customer has marketing by rows of another table",
         "table customer has column note with scrub",
         "table shown has view",

@@ -9,7 +9,7 @@ from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.protocols import HandOver
-from shared.downstreams.sql import comparison, inspection, marketing, progress, sweeping
+from shared.downstreams.sql import comparison, inspection, marketing, progress, stated, sweeping
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.examination import covered, with_unattributed
 from shared.downstreams.sql.export import export
@@ -89,7 +89,9 @@ class SqlAdapter(OfDataset[Session]):
     async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Let go what is past them."""
         async with self._store.session() as session:
-            return await sweeping.sweep(session, due, spared, go_on)
+            swept = await sweeping.sweep(session, due, spared, go_on)
+            await stated.take_out(session)
+            return swept
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # reading leaves nothing to remember
@@ -133,6 +135,7 @@ class SqlAdapter(OfDataset[Session]):
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
             results = await erased(session, self._policy, theirs, save_progress)
+            await stated.take_out(session, theirs)
             return await with_unattributed(session, theirs, covered(session.tables, theirs, results))
 
         return await self._work(tasks, work)

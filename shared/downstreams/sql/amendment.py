@@ -4,6 +4,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import JsonValue
@@ -11,11 +12,11 @@ from pydantic import JsonValue
 from shared.domain.assignments import NUMBERS
 from shared.domain.errors import NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.results import of_corrections
-from shared.downstreams.sql import changes, corrections, examination, progress
+from shared.downstreams.sql import changes, corrections, examination, progress, stating
 from shared.downstreams.sql.declared import SideTable, Switch
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.quoting import quoted
@@ -57,6 +58,8 @@ class Amendment:
         if not changes_something([table.table for table in self._session.tables], task):
             return Receipt(task.task_id, TaskOutcome.NOT_HELD)
         match task.operation:
+            case Operation.RECTIFY if any(change.record for change in task.changes):
+                return await self._state(task)
             case Operation.RECTIFY:
                 return await self._rectify(task)
             case Operation.RESTRICT:
@@ -103,6 +106,24 @@ class Amendment:
             if await self._differs(table, column, asserted, rows):
                 return ResidueFound(f"{self._session.system} took the correction and still holds another value")
         return of_corrections(task, counts, shown, 0 if any(shown) else await self._rows(task))
+
+    async def _state(self, task: Task) -> Result:
+        """What is recorded stays as it is, and what the subject states stands beside it; it is read again there."""
+        async with self._connection.transaction():
+            shown = await stating.state(self._session, task)
+            if excess := self._settings.excess(task, rows=sum(shown)):
+                raise excess
+            noted = await self._keep(task, corrections.noted(Counter(), shown))
+            counts, told = corrections.read(noted, len(shown))
+        if await stating.count(self._session, task) < max(shown, default=0):
+            return ResidueFound(f"{self._session.system} took the statement and does not hold it")
+        if not any(told):
+            return replace(of_corrections(task, counts, told, await self._rows(task)), stated=True)
+        kinds = Counter[str]()
+        for change, rows in zip(task.changes, told, strict=True):
+            kinds[change.record.category if change.record else ""] += rows
+        stated = Receipt(task.task_id, TaskOutcome.AMENDED, found=sum(told), by_category=+kinds)
+        return replace(stated, corrected=tuple(told), stated=True)
 
     async def _rows(self, task: Task) -> int:
         """How many rows are the subject's."""
@@ -215,8 +236,15 @@ def changes_something(tables: Sequence[Table], task: Task) -> bool:
     return (
         task.operation is not Operation.RECTIFY
         or not task.changes
-        or any(change.field in held for change in task.changes)
+        or any(_is_held(change, tables, held) for change in task.changes)
     )
+
+
+def _is_held(change: Change, tables: Sequence[Table], fields: Collection[str | None]) -> bool:
+    """Whether a column can be corrected so, or records of that kind bear statements."""
+    if change.record is None:
+        return change.field in fields
+    return any(table.stated and table.category == change.record.category for table in tables)
 
 
 def _vouched_for(task: Task) -> bool:

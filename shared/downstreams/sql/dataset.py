@@ -109,12 +109,17 @@ class Dataset(Declared):
 
     @property
     def not_held(self) -> frozenset[Operation]:
-        """What concerns nothing held in it: no column can be corrected, or none tells who wants no marketing."""
+        """What concerns nothing held in it: nothing is corrected or stated, or nothing tells who wants no mail."""
         tables = self.tables.values()
-        rectifies = any(column.rectifies for table in tables for column in table.columns.values())
+        rectifies = self.corrects or any(table.stated for table in tables)
         marketing = any(table.marketing for table in tables)
         known = {Operation.RECTIFY: rectifies, Operation.SUPPRESS: marketing}
         return frozenset(operation for operation, held in known.items() if not held)
+
+    @property
+    def corrects(self) -> bool:
+        """Whether a column can be corrected."""
+        return any(column.rectifies for table in self.tables.values() for column in table.columns.values())
 
     def legend(self) -> Mapping[str, Mapping[str, str]]:
         """Category by category what each exported field means, for the package."""

@@ -15,11 +15,12 @@ from shared.domain.release import WITHHELD, Match, read_number
 from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.downstreams.protocols import HandOver
 from shared.downstreams.results import per_task
-from shared.downstreams.sql import examination, itemised
+from shared.downstreams.sql import examination, itemised, stated
 from shared.downstreams.sql.attribution import Row, each_row
 from shared.downstreams.sql.columns import Column
 from shared.downstreams.sql.readable import readable
 from shared.downstreams.sql.search_keys import Slot
+from shared.downstreams.sql.stated import Stated
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 from shared.downstreams.sql.tables import Table
@@ -60,10 +61,11 @@ async def _read(
     columns, sheet = tuple(table.table.columns), Sheet(session.system, table)
     if asked := table.wanted(tasks):
         met: set[tuple[object, ...]] = set()
-        async for rows in _batches(session, table.select(columns), asked.arrays):
+        said = await stated.of_subjects(session, table, asked)
+        async for rows in batches(session, table.select(columns), asked.arrays):
             for row, owners in each_row(rows, len(columns), table, asked, met):
                 for position, parties in owners.items():
-                    found[position].add(sheet.record(row, parties))
+                    found[position].add(sheet.record(row, parties, said))
             if hand_over:
                 await _hand_over(found, hand_over)
     for position, task in enumerate(tasks):
@@ -95,7 +97,8 @@ class _Found:
         return replace(counted, records=tuple(self.held), parts=self.parts)
 
 
-async def _batches(session: Session, query: str, arrays: Sequence[Any]) -> AsyncIterator[Sequence[Row]]:
+async def batches(session: Session, query: str, arrays: Sequence[Any]) -> AsyncIterator[Sequence[Row]]:
+    """The rows of a query within a transaction, so many at a time."""
     cursor = await session.connection.cursor(query, *arrays)
     while rows := await cursor.fetch(_BATCH):
         yield rows
@@ -120,6 +123,7 @@ class Sheet:
 
     def __init__(self, system: str, statements: Statements) -> None:
         self._source = f"{system}.{statements.name}"
+        self._statements = statements
         self._table, self._tenancy = statements.table, statements.tenancy
         self._columns = tuple(statements.table.columns.items())
         self._finders = statements.finders
@@ -129,11 +133,12 @@ class Sheet:
         shown = [(c.label or name, c.portable) for name, c in self._columns if c.shown]
         self._portable = any(portable for _, portable in shown)
         places = {name: position for position, (name, _) in enumerate(self._columns)}
+        self._key = [places[name] for name in self._table.primary_key]
         anchors = self._table.anchors.items()
         self._anchored = {name: (places[each.column], each.timezone) for name, each in anchors}
         self._not_provided = tuple(label for label, portable in shown if not portable)
 
-    def record(self, row: Row, mine: set[str | None]) -> Record:
+    def record(self, row: Row, mine: set[str | None], said: Stated | None = None) -> Record:
         table = self._table
         hidden = _hidden(table, row, mine) if table.parties else frozenset()
         met = (frozenset(mine), hidden)
@@ -149,8 +154,14 @@ class Sheet:
                 else value
                 for label, value in data.items()
             }
+        if said and (theirs := stated.shown(said, self._statements, self.key(row), mine)):
+            data[stated.FIELD] = theirs
         given = self._portable, self._matched(row), self._not_provided if self._portable else ()
         return Record(table.category, self._source, data, *given, self._anchors(row))
+
+    def key(self, row: Row) -> tuple[Any, ...]:
+        """The primary key of a row."""
+        return tuple(row[place] for place in self._key)
 
     def _anchors(self, row: Row) -> Mapping[str, date]:
         """From when periods count for it; a time without a zone is one of the table's."""

@@ -99,6 +99,16 @@ class OfDataset(Generic[S]):
         return frozenset(table.category for table in self._held.dataset.tables.values())
 
     @property
+    def corrects(self) -> bool:
+        """Whether a column of it can be corrected; else it is asked for statements alone."""
+        return self._held.dataset.corrects
+
+    @property
+    def stated(self) -> frozenset[str]:
+        """The categories whose records bear a person's statement beside them."""
+        return frozenset(table.category for table in self._held.dataset.tables.values() if table.stated)
+
+    @property
     def legend(self) -> Mapping[str, Mapping[str, str]]:
         """What its dataset explains, by category and field."""
         return self._held.dataset.legend()

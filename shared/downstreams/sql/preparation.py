@@ -1,6 +1,8 @@
-"""What a SQL store must have besides its own tables: two of ours, in a schema of their own, without personal data.
+"""What a SQL store must have besides its own tables: ours, in a schema of their own.
 
-A third thing it may have, where the same owner has the tables: a function that drops a partition of which all is due.
+Two of them say nothing of anybody; two are about people, as the rows beside which they stand are: by which numbers rows
+that a rule keeps are no longer found, and what people have stated about rows of theirs. A further thing it may have,
+where the same owner has the tables: a function that drops a partition of which all is due.
 """
 
 from collections.abc import Collection
@@ -40,10 +42,24 @@ CREATE TABLE IF NOT EXISTS dsr_platform.kept (
     PRIMARY KEY (system, number, valid_from, request_id)
 );
 CREATE INDEX IF NOT EXISTS kept_of ON dsr_platform.kept (request_id);
+CREATE TABLE IF NOT EXISTS dsr_platform.stated (
+    system     text   NOT NULL,
+    place      text   NOT NULL,
+    key        text[] NOT NULL,
+    found_by   text   NOT NULL,
+    value      text   NOT NULL,
+    field      text   NOT NULL,
+    said       text   NOT NULL,
+    stated_on  date   NOT NULL,
+    request_id uuid   NOT NULL,
+    PRIMARY KEY (system, place, key, found_by, field)
+);
+CREATE INDEX IF NOT EXISTS stated_by ON dsr_platform.stated (system, place, value);
 GRANT USAGE ON SCHEMA dsr_platform TO {role};
 GRANT SELECT ON dsr_platform.incarnation TO {role};
 GRANT SELECT, INSERT, DELETE ON dsr_platform.kept TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.progress TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.stated TO {role};
 CREATE OR REPLACE FUNCTION dsr_platform.drop_partition(part regclass, expected bigint) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$

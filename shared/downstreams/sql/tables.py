@@ -43,7 +43,8 @@ class Table(Declared):
     ``view``: it is shown, and what it shows is erased and changed in other tables of the dataset.
     ``anchors``: the columns from which periods of the policy count, by what the policy calls their beginning.
     ``anonymise``: what becomes of a row at a ceiling that leaves it without its people. ``keeps``: what is left of a
-    row that a rule keeps in face of an erasure.
+    row that a rule keeps in face of an erasure. ``stated``: what its rows record is not rewritten, and a statement of
+    the person stands beside it instead (Art. 16).
     """
 
     schema_: Name | None = Field(default=None, alias="schema")
@@ -67,6 +68,7 @@ class Table(Declared):
     anchors: Mapping[Word, Occurred] = Field(default_factory=dict)
     anonymise: Anonymisation | None = None
     keeps: Keeping | None = None
+    stated: bool = False
 
     @cached_property
     def searched(self) -> Mapping[str, Column]:
@@ -151,6 +153,7 @@ class Table(Declared):
             self._knows_whose_it_is,
             self._is_lifted,
             self._keeps_nobody,
+            self._is_stated,
         )
         if mistakes := [says for rule in rules for says in rule()]:
             raise Mistakes(mistakes)
@@ -259,3 +262,7 @@ class Table(Declared):
             by = {near for _, path in self.paths for near in path[0].on if near not in self.primary_key}
             if left := sorted(by.union(self.searched) - self.derived - self.blanked):
                 yield f"erase = blank leaves {left[0]}, by which its person is found: give it class A"
+
+    def _is_stated(self) -> Iterator[str]:
+        if self.stated and (self.view or self.paths or not self.searched):
+            yield "stated is for a table whose own columns find people: leave it out, and let a person see to it"

@@ -32,6 +32,8 @@ def _of(table: Table) -> Iterator[tuple[str, str]]:
         yield "anonymise", "leave it out, and let its application do it"
     if table.keeps:
         yield "keeps", "leave it out, and let a person erase what a rule keeps"
+    if table.stated:
+        yield "stated", "leave it out, and let a person keep what is stated about its rows"
     if table.view:
         yield "view", "leave the view out, and declare what it shows"
     for kind, switch in (("restriction", table.restriction), ("marketing", table.marketing)):
