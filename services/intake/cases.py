@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.intake.as_told import as_told
 from services.intake.letter_kinds import ANSWERS, LetterOf, also
+from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
 from shared.domain.rights import Right
 from shared.domain.sentences import Listed, Sentence, Term, say
+
+_ANSWERED = frozenset({State.RESPONDED, State.CLOSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,29 @@ class Case:
         return say("case.acknowledged", case=str(self.case_id), others=Listed(tuple(said)))
 
 
-def with_case(request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[LetterOf]:
-    """The letters, each that answers a request of a case with the number of that."""
+def with_case(
+    request: StoredRequest, written: Sequence[LetterOf], others: Sequence[StoredRequest]
+) -> Sequence[LetterOf]:
+    """The letters, each that answers a request of a case with the number of that; the last answer tells of all.
+
+    ``others``: what came with it, as it stands.
+    """
     if request.case_id is None:
         return written
-    said = say("case.answered", case=str(request.case_id), right=Term("right", request.right))
+    facts = {"case": str(request.case_id), "right": Term("right", request.right)}
+    answered = [each for each in others if each.outcome and each.state in _ANSWERED]
+    if answered and len(answered) == len(others):
+        told = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)
+        said = say("case.all_answered", **facts, others=Listed(tuple(told)))
+    else:
+        said = say("case.answered", **facts)
     return [(kind, also(fields, said) if kind in ANSWERS else fields) for kind, fields in written]
+
+
+def answers(request: StoredRequest, written: Sequence[LetterOf]) -> bool:
+    """Whether a letter is among these that answers a part of a case."""
+    return request.case_id is not None and any(kind in ANSWERS for kind, _ in written)
+
+
+def _outcome(request: StoredRequest) -> Term:
+    return Term("outcome", str(as_told(request).outcome))

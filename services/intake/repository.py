@@ -147,7 +147,7 @@ class Requests:
         others = await other_restrictions.told(self.tx.connection, transition)
         written = recipients.with_list(self.tx.policy, request, transition.letters)
         in_parts = await forwarding.with_both_parts(self.tx, request, written)
-        for kind, fields in cases.with_case(request, in_parts):
+        for kind, fields in cases.with_case(request, in_parts, await self._beside(request, in_parts)):
             fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
             remains = self._letters.remains(request, self.tx.now)
             self._write(request, (kind, {"others": others, "fetch": fetch, "remains": remains, **fields}))
@@ -168,6 +168,13 @@ class Requests:
             self._held[request.request_id] = request
             self._changed.add(request.request_id)
         return request
+
+    async def _beside(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:
+        """What came in one message with a request that is answered, as it stands in this unit of work."""
+        if request.case_id is None or not cases.answers(request, written):
+            return []
+        found = await read_case(self.tx.connection, request.case_id)
+        return [self._held.get(each.request_id, each) for each in found if each.request_id != request.request_id]
 
     async def _with_what_was_erased(self, request: Request) -> Request:
         """The request, which waits no longer, with what the erasures for which it waited have erased (Art. 12(1))."""

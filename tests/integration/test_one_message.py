@@ -89,3 +89,15 @@ async def test_one_letter_acknowledges_all_of_it_and_each_answer_names_the_case(
     await intake.complete(access, package_id=None)
     [answer] = (await intake.view(f"{access}/letters"))["letters"][1:]
     assert case["case_number"] in answer["body"]
+    assert "none has to wait for another" in answer["body"]
+
+
+async def test_the_letter_that_answers_the_last_part_says_that_it_is_and_how_the_others_ended(intake: Intake) -> None:
+    case = (await sent(intake, rights=["access", "objection"])).json()
+    access, objection = (f"/v1/requests/{each['request_id']}" for each in case["requests"])
+    await intake.complete(objection)
+    await intake.complete(access, package_id=None)
+    first, last = [(await intake.view(f"{path}/letters"))["letters"][-1]["body"] for path in (objection, access)]
+    assert "all of your message is answered" not in first
+    assert "all of your message is answered" in last
+    assert "objection" in last.partition("already have:")[2]
