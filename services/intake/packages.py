@@ -87,7 +87,7 @@ async def hand_out(
     bytes_asked = asked.of(piece.size) if asked else (0, piece.size)
     if bytes_asked is None:
         raise RangeNotSatisfiable(f"the package has {piece.size} bytes, and none where Range says", piece.size)
-    if fault := await releases.check(tx, released, settings, unless_just_checked=goes_on):
+    if fault := await releases.check(tx, released, settings):
         return fault
     if not goes_on:
         await _count(tx, request_id, piece, caller)

@@ -1,4 +1,4 @@
-"""Packages that may be handed out: their rows are checked at each download, and when the register has changed.
+"""Packages that may be handed out: checked for the first download, and again when anything has changed for that.
 
 One that does not fit any more is withheld until it does; was it handed out before, that is a breach (REQ-S8, S9).
 """
@@ -21,7 +21,7 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import RELEASES
 from shared.storage.postgres import Connection, may_stand_still
-from shared.storage.release import changed_at, fault_of_package
+from shared.storage.release import changed_at, fault_of_package, version_of
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +33,7 @@ _AGAIN = timedelta(days=1)
 for _result in ("fits", "withheld"):
     RELEASES.labels(_SERVICE, _result)  # shown as 0 until the first
 
-_JUST = timedelta(minutes=1)
-"""For which a check holds for what is fetched of the same download."""
-_COLUMNS = "request_id, subject_ref, package_id, downloads, package_fault, package_checked_at"
+_COLUMNS = "request_id, subject_ref, package_id, downloads, package_fault, package_checked_as"
 _ONE = f"SELECT {_COLUMNS} FROM request WHERE request_id = $1 FOR UPDATE"  # noqa: S608  # constants
 _DUE = f"""
 SELECT {_COLUMNS} FROM request
@@ -46,7 +44,9 @@ _BY_TWO = "SELECT true FROM package_release WHERE package_id = $1 AND fault = $2
 # One person has said that a proof was wrong, and nobody else yet.
 _DOUBTED = "SELECT EXISTS (SELECT FROM proof_taken_back WHERE request_id = $1 AND second IS NULL)"
 _LETTERS = Letters()
-_CHECKED = "UPDATE request SET package_checked_at = $2, package_fault = $3 WHERE request_id = $1"
+_CHECKED = """
+UPDATE request SET package_checked_at = $2, package_fault = $3, package_checked_as = $4 WHERE request_id = $1
+"""
 _WITHHELD = """
 SELECT count(*) FROM request WHERE package_id IS NOT NULL AND responded_at > $1 AND package_fault IS NOT NULL
 """
@@ -54,14 +54,14 @@ SELECT count(*) FROM request WHERE package_id IS NOT NULL AND responded_at > $1 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A package, how often it was handed out, and why it is withheld, if it is, as of when that was checked."""
+    """A package, how often it was handed out, and why it is withheld, if it is, or by what it was found to fit."""
 
     request_id: UUID
     subject_ref: UUID
     package_id: UUID
     downloads: int
     package_fault: str | None
-    package_checked_at: datetime | None
+    package_checked_as: bytes | None
 
 
 async def held(tx: UnitOfWork, request_id: UUID) -> Released:
@@ -70,20 +70,20 @@ async def held(tx: UnitOfWork, request_id: UUID) -> Released:
     return Released(*row)
 
 
-async def check(
-    tx: UnitOfWork, released: Released, settings: IntakeSettings, *, unless_just_checked: bool = False
-) -> Fault | None:
+async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) -> Fault | None:
     """Checks a package; says why it cannot be handed out, if it cannot.
 
-    ``unless_just_checked``: what was found within the last minute, and no change of the register ago, holds.
+    One that fits is read again once anything by which that is found is other: a million rows take half a minute.
 
     Raises:
         Shredded: the subject's key is gone.
     """
-    if unless_just_checked and await _holds(tx, released):
-        return Fault(released.package_fault) if released.package_fault else None
-    async with may_stand_still(tx.connection):
-        fault = await fault_of_package(tx.connection, tx.vault, released.subject_ref, released.package_id)
+    now = await version_of(tx.connection, released.subject_ref, released.package_id)
+    fault = None
+    if now is None or now != released.package_checked_as:
+        async with may_stand_still(tx.connection):
+            fault = await fault_of_package(tx.connection, tx.vault, released.subject_ref, released.package_id)
+    fits_as = None if fault else now
     if fault and await tx.connection.fetchval(_BY_TWO, released.package_id, fault):
         fault = None
     doubted = not fault and await tx.connection.fetchval(_DOUBTED, released.request_id)
@@ -99,16 +99,8 @@ async def check(
         if released.downloads and not doubted:
             handed_out = breaches.HandedOut(released.request_id, released.package_id, fault, released.downloads)
             await breaches.open_one(tx, handed_out, timedelta(hours=settings.breach_hours))
-    await _note(tx, released, fault, tx.now)
+    await _note(tx, released, fault, fits_as)
     return fault
-
-
-async def _holds(tx: UnitOfWork, released: Released) -> bool:
-    """Whether what was found last still says how it is."""
-    checked, changed = released.package_checked_at, await changed_at(tx.connection)
-    if checked is None or checked < tx.now - _JUST or (changed is not None and checked <= changed):
-        return False
-    return not await tx.connection.fetchval(_DOUBTED, released.request_id)
 
 
 async def run(running: Running, settings: IntakeSettings) -> None:
@@ -139,7 +131,7 @@ async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -
             try:
                 await check(tx, released, settings)
             except Shredded:  # nobody can tell any more whose it was, and nobody can fetch it
-                await _note(tx, released, None, tx.now)
+                await _note(tx, released, None, None)
     return len(due)
 
 
@@ -153,5 +145,5 @@ async def _tell(tx: UnitOfWork, request_id: UUID, kind: LetterKind) -> None:
     tx.log_evidence(request_id, "letter.written", correspondence.named(letter))
 
 
-async def _note(tx: UnitOfWork, released: Released, fault: Fault | None, now: datetime) -> None:
-    await tx.connection.execute(_CHECKED, released.request_id, now, fault)
+async def _note(tx: UnitOfWork, released: Released, fault: Fault | None, fits_as: bytes | None) -> None:
+    await tx.connection.execute(_CHECKED, released.request_id, tx.now, fault, fits_as)

@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from functools import cache, cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Final, Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.domain.identities import Identity, IdentityType
@@ -103,6 +105,12 @@ class ProofPolicy(BaseModel):
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise ValueError(f"categories has {', '.join(twice)} twice: it counts as one of them")
         return self
+
+    @cached_property
+    def version(self) -> str:
+        """Another one where anything in it is other."""
+        stated = orjson.dumps(self.model_dump(), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=sorted)
+        return sha256(stated).hexdigest()
 
     @cached_property
     def counts_as(self) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
@@ -45,6 +46,8 @@ SELECT EXISTS (
     SELECT FROM register.assignment WHERE identity = ANY($1) AND holder = $2 AND line = 'personal'
       AND valid_from <= $3 AND (valid_to IS NULL OR valid_to > $4))
 """
+_REGISTER = "SELECT max(changed_at), coalesce(bool_or(unannounced), false) FROM register.source"
+_PIECES = "SELECT sealed_id FROM vault.sealed WHERE subject_ref = $1 AND kind IN ('identities', $2) ORDER BY sealed_id"
 _PERSONAL = "personal"
 _ONE: Final[Level] = "L1"
 _TWO: Final[Level] = "L2"
@@ -148,6 +151,19 @@ async def fault_of_package(connection: Connection, vault: Vault, subject_ref: UU
         if fault := await check.fault(manifest):
             return fault
     return Fault.UNTRACED if untraced else None
+
+
+async def version_of(connection: Connection, subject_ref: UUID, package_id: UUID) -> bytes | None:
+    """By what a check of a package is made: as long as that is the same, so is what it finds.
+
+    That is the package with what it was found by, what is known and proved of the subject, the register and the policy.
+    None while a change of the register is not announced: there may be another every moment.
+    """
+    [(changed, unannounced)] = await connection.fetch(_REGISTER)
+    if unannounced:
+        return None
+    known = [row[0] for row in await connection.fetch(_PIECES, subject_ref, KIND)]
+    return sha256(orjson.dumps([package_id, changed, known, proof_policy().version])).digest()
 
 
 async def changed_at(connection: Connection) -> datetime | None:

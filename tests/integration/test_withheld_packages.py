@@ -156,3 +156,18 @@ async def test_how_many_packages_are_withheld_is_counted(intake: Intake) -> None
     async with intake.unit_of_work.pool.acquire() as connection:
         await releases.count(connection, intake.clock.now(), IntakeSettings())
     assert PEOPLE.get_sample_value("dsr_packages_withheld") == 1
+
+
+async def test_a_package_that_fits_is_read_again_only_once_something_is_other_and_then_before_it_is_announced(
+    intake: Intake,
+) -> None:
+    pool = intake.unit_of_work.pool
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
+    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    rows = await pool.fetch("SELECT sealed_id, content FROM vault.sealed WHERE kind = 'release'")
+    await pool.execute("UPDATE vault.sealed SET content = '' WHERE kind = 'release'")  # whoever reads it fails
+    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    await pool.executemany("UPDATE vault.sealed SET content = $2 WHERE sealed_id = $1", [tuple(row) for row in rows])
+    await register(intake.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None), told=False)
+    assert (await intake.channel.get(f"{path}/package")).status_code == 409
