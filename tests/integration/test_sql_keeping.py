@@ -102,12 +102,15 @@ async def test_what_is_kept_for_anothers_bill_is_no_longer_found_by_who_was_eras
 ) -> None:
     await cdr_store.seed([call(BORIS, ANNA, DAYS[3]), call(ANNA, CHIARA, DAYS[3])])
     copy = task(Operation.EXPORT, number(ANNA))
-    assert (await keeping.receipt(copy)).by_category["call_record"] == 2
+    before = await keeping.receipt(copy)
+    assert before.by_category["call_record"] == 2
+    assert all(each.portable for each in before.records if each.category == "call_record")
     done = await keeping.receipt(erasure(ANNA))
     assert done.kept is not None
     assert done.kept[0].count == 2
     exported = await keeping.receipt(task(Operation.EXPORT, number(ANNA)))
     assert exported.by_category == {"call_record": 1, "restriction": 1}, "her own bill, and that it is restricted"
+    assert not [each for each in exported.records if each.portable], "kept by a rule alone, and by no contract"
     assert (await keeping.receipt(task(Operation.EXPORT, number(BORIS)))).by_category["call_record"] == 1
 
 

@@ -15,7 +15,7 @@ from shared.domain.release import WITHHELD, Match, read_number
 from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.downstreams.protocols import HandOver
 from shared.downstreams.results import per_task
-from shared.downstreams.sql import examination, itemised, stated
+from shared.downstreams.sql import examination, itemised, kept_rows, stated
 from shared.downstreams.sql.attribution import Row, each_row
 from shared.downstreams.sql.columns import Column
 from shared.downstreams.sql.readable import readable
@@ -62,10 +62,14 @@ async def _read(
     if asked := table.wanted(tasks):
         met: set[tuple[object, ...]] = set()
         said = await stated.of_subjects(session, table, asked)
+        kept = await kept_rows.kept_of(session, table, asked)
         async for rows in batches(session, table.select(columns), asked.arrays):
             for row, owners in each_row(rows, len(columns), table, asked, met):
                 for position, parties in owners.items():
-                    found[position].add(sheet.record(row, parties, said))
+                    record = sheet.record(row, parties, said)
+                    if record.portable and kept_rows.is_kept(kept, row, len(columns), table, parties):
+                        record = replace(record, portable=False, not_provided=())
+                    found[position].add(record)
             if hand_over:
                 await _hand_over(found, hand_over)
     for position, task in enumerate(tasks):
