@@ -1,20 +1,48 @@
 """A withdrawal of consent (Art. 7(3)): which systems it concerns, and what ends in them, as the policy says."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 from pydantic import JsonValue
 
+from shared.domain.events import RequestVerified
+from shared.domain.identities import IdentityType
 from shared.domain.policy import Policy, withdrawal
 from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage import consents
 
 
-def details(policy: Policy, purposes: Collection[str]) -> Mapping[str, JsonValue]:
+async def withdrawn_before(tx: UnitOfWork, events: Sequence[RequestVerified]) -> Mapping[UUID, frozenset[str]]:
+    """Notes to what each request withdraws consent; by request to what the same person consents no more in all.
+
+    A customer's instruction is about the consents that the customer has.
+    """
+    asked = [each for each in events if each.purposes and each.tenant is None]
+    known = await tx.vault.subject_data(tx.connection, [each.subject for each in asked]) if asked else {}
+    prints = {
+        each.request_id: {
+            tx.vault.keyring.fingerprint(identity)
+            for identity in (known[each.subject].identities if each.subject in known else ())
+            if identity.type is not IdentityType.NAME and not identity.shared
+        }
+        for each in asked
+    }
+    new = [(key, purpose) for each in asked for key in prints[each.request_id] for purpose in each.purposes]
+    await consents.withdraw(tx.connection, new, tx.now)
+    noted = await consents.withdrawn_by(tx.connection, set().union(*prints.values()))
+    return {
+        request_id: frozenset(purpose for key, purpose in noted if key in theirs)
+        for request_id, theirs in prints.items()
+    }
+
+
+def details(policy: Policy, purposes: Collection[str], before: Collection[str]) -> Mapping[str, JsonValue]:
     """What its tasks are told: the purposes, whether marketing is one, what is erased, and what stays for others."""
-    follows = withdrawal(policy, purposes)
+    follows = withdrawal(policy, purposes, before)
     return {
         "purposes": [*purposes],
         "marketing": follows.marketing,

@@ -1,6 +1,6 @@
 """What amendment does with its events: one table of restrictions in force, one of suppressed contact points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
@@ -45,7 +45,10 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
 
     So does a withdrawal of consent to marketing.
     """
-    new = [NewFulfilment(e.request_id, e.subject, e.right, _verb(e), e.due_on, _details(e, tx.policy)) for e in events]
+    before = await consent.withdrawn_before(tx, events)
+    told = [_details(e, tx.policy, before.get(e.request_id, ())) for e in events]
+    facts = [(e.request_id, e.subject, e.right, _verb(e), e.due_on) for e in events]
+    new = [NewFulfilment(*each, details) for each, details in zip(facts, told, strict=True)]
     new = [replace(each, tenant=e.tenant) for each, e in zip(new, events, strict=True)]
     await registers.suppress(tx, [each for each in new if each.operation is Operation.SUPPRESS], located=False)
     new = [await consent.where(tx, fulfilments, each) for each in new]
@@ -113,9 +116,9 @@ async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
             reports.publish(tx, event, listed)
 
 
-def _details(event: RequestVerified, policy: Policy) -> Mapping[str, JsonValue]:
+def _details(event: RequestVerified, policy: Policy, before: Collection[str]) -> Mapping[str, JsonValue]:
     if event.purposes:
-        return consent.details(policy, event.purposes)
+        return consent.details(policy, event.purposes, before)
     if event.right is Right.RECTIFICATION:
         return {"ground": event.scope, "interim": True} if event.scope else {}
     if _verb(event) is Operation.RESTRICT and event.right is Right.OBJECTION:

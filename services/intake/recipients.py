@@ -181,7 +181,7 @@ def _fields(recipient: Recipient, done: disclosed.Done, subject: SubjectData) ->
         "what": say(_WHAT[done.what]),
         "categories": Listed(tuple(Term("category", each) for each in theirs)),
         "person": Lines(tuple(_person(subject.identities)) or (say("recipient_notice.of_before"),)),
-        "changes": Lines(tuple(_line(change.field, change.asserted) for change in subject.changes)),
+        "changes": Lines(tuple(_line(c.field, c.asserted) for c in subject.changes if c.record is None)),
     }
 
 

@@ -23,6 +23,7 @@ from services.intake.schemas import Strict
 from shared.domain.identities import LONGEST, Identity, IdentityType, MalformedIdentity, normalise
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import suppression
+from shared.storage.keyring import Keyring
 
 MOST = 10_000
 """Contact points of one call."""
@@ -50,7 +51,6 @@ class SuppressionList:
 
     def __init__(self, unit_of_work: UnitOfWorkFactory, per_minute: int) -> None:
         self._unit_of_work = unit_of_work
-        self._fingerprint = unit_of_work.vault.keyring.fingerprint
         self._each = _MINUTE / per_minute
         self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
 
@@ -66,7 +66,8 @@ class SuppressionList:
         if caller.grant.tenant:
             raise Forbidden(f"this key is {caller.grant.tenant}'s: the list is of those who get no marketing of ours")
         self._rate.take(caller.channel, len(points) * self._each)
-        prints = await asyncio.to_thread(lambda: [self._print(each) for each in points])
+        keyring = self._unit_of_work.vault.keyring
+        prints = await asyncio.to_thread(lambda: [fingerprint_of(keyring, each) for each in points])
         check_id = uuid7()
         async with self._unit_of_work.begin() as tx:
             found = await suppression.listed(tx.connection, {each for each in prints if each})
@@ -77,12 +78,14 @@ class SuppressionList:
             metrics.CHECKED.labels(answer).inc(count)
         return Checked(check_id, answers)
 
-    def _print(self, point: ContactPoint) -> bytes | None:
-        kind = IdentityType(point.type)
-        try:
-            return self._fingerprint(Identity(kind, normalise(kind, point.value)))
-        except MalformedIdentity:
-            return None
+
+def fingerprint_of(keyring: Keyring, point: ContactPoint) -> bytes | None:
+    """The keyed hash of a contact point; None where nobody can read it."""
+    kind = IdentityType(point.type)
+    try:
+        return keyring.fingerprint(Identity(kind, normalise(kind, point.value)))
+    except MalformedIdentity:
+        return None
 
 
 def _answer(fingerprint: bytes | None, found: set[bytes]) -> Answer:

@@ -47,6 +47,8 @@ def _privileges() -> Iterator[tuple[str, str]]:
     yield role(ServiceName.INTAKE), "UPDATE (unannounced) ON register.source"
     for service in (ServiceName.AMENDMENT, ServiceName.ERASURE):
         yield role(service), "INSERT, UPDATE (looked_at) ON register.suppression"
+    yield role(ServiceName.AMENDMENT), "INSERT, UPDATE (since) ON register.consent_withdrawn"
+    yield role(ServiceName.INTAKE), "DELETE ON register.suppression, register.consent_withdrawn"
     yield role(ServiceName.INTAKE), "USAGE ON SCHEMA downstreams"
     yield role(ServiceName.INTAKE), "SELECT, UPDATE (confirmed_by) ON downstreams.sweep"
     for service in FULFILLING:

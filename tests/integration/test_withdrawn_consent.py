@@ -1,6 +1,7 @@
 """Consent that was withdrawn (Art. 7(3)): what it stops, what goes with it, and the proof that stays."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from services.amendment import handlers
 from shared.domain.events import FulfilmentCompleted, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.policy import read_policy
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Task
@@ -23,7 +25,7 @@ from tests.fixtures.downstream import email, task
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROPOSAL, REASONS, Intake, id_of
-from tests.fixtures.policy import signed_policy
+from tests.fixtures.policy import changed, signed_policy
 
 BY_NOBODY: dict[str, Any] = {"assurance": None, "proofs": []}
 WITHDRAWN: dict[str, Any] = {"right": "consent_withdrawal", "purposes": ["marketing"], "consent_text": "newsletter-4"}
@@ -118,6 +120,20 @@ async def test_consent_to_something_else_concerns_the_systems_that_hold_it_and_l
     assert await harness.states(nowhere.request_id) == {}
     assert (await harness.outbox())[-1] == "dsr.fulfilment.completed.v1"
     assert await listed(harness) == 0
+
+
+async def test_what_two_consents_keep_ends_with_the_second_though_it_is_withdrawn_by_another_request(
+    open_harness: OpenHarness, tmp_path: Path
+) -> None:
+    more = 'purposes.marketing = { basis = "consent" }\npurposes.analytics = { basis = "consent" }'
+    changed(tmp_path, 'purposes.marketing = { basis = "consent" }', more, "categories.toml")
+    harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.AMENDMENT)
+    harness.unit_of_work = replace(harness.unit_of_work, policy=read_policy(tmp_path))
+    first, second = [await verified(harness, purpose) for purpose in ("analytics", "marketing")]
+    told = "SELECT details -> 'ends' FROM fulfilment WHERE request_id = $1"
+    ended = await harness.pool.fetchval(told, second.request_id)
+    assert ended == ["marketing", "newsletter", "subscription"]
+    assert await harness.pool.fetchval(told, first.request_id) is None, "no system holds what that ends"
 
 
 SCHEMA = """

@@ -41,6 +41,8 @@ def test_what_is_kept_by_two_consents_ends_with_the_second(tmp_path: Path) -> No
     policy = read_policy(tmp_path)
     assert withdrawal(policy, ["marketing"]).ends == NOTHING
     assert withdrawal(policy, ["marketing", "analytics"]).ends >= MARKETING
+    later = withdrawal(policy, ["marketing"], before=["analytics"])
+    assert (later.ends, later.concerns) == (MARKETING, NOTHING), "whenever that is, and what has ended ends no more"
 
 
 def held(*categories: str, erases: bool = False) -> Downstream:

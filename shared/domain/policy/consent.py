@@ -19,11 +19,15 @@ class Withdrawal:
     concerns: frozenset[str]
 
 
-def withdrawal(policy: Policy, purposes: Collection[str]) -> Withdrawal:
-    """What the withdrawal of consent to these purposes comes to."""
+def withdrawal(policy: Policy, purposes: Collection[str], before: Collection[str] = ()) -> Withdrawal:
+    """What the withdrawal of consent to these purposes comes to; ``before``: to what else they consent no more.
+
+    What several consents keep ends with the last of them.
+    """
     withdrawn = frozenset(purposes)
+    all_of_it = withdrawn | frozenset(before)
     concerned = {name: each for name, each in policy.categories.items() if each.consents & withdrawn}
-    ending = {name for name, each in concerned.items() if each.by_consent_alone and each.consents <= withdrawn}
+    ending = {name for name, each in concerned.items() if each.by_consent_alone and each.consents <= all_of_it}
     named = {name: each.held_as | {name} for name, each in concerned.items()}
     return Withdrawal(
         marketing=any(policy.purposes[each].direct_marketing for each in withdrawn),
