@@ -12,7 +12,7 @@ from services.intake.letter_kinds import ANSWERS, LetterOf, also
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
 from shared.domain.rights import Right
-from shared.domain.sentences import Listed, Sentence, Term, say
+from shared.domain.sentences import Fact, Listed, Sentence, Term, say
 
 _ANSWERED = frozenset({State.RESPONDED, State.CLOSED})
 
@@ -47,7 +47,7 @@ def with_case(
     """
     if request.case_id is None:
         return written
-    facts = {"case": str(request.case_id), "right": Term("right", request.right)}
+    facts: dict[str, Fact] = {"case": str(request.case_id), "right": Term("right", request.right)}
     answered = [each for each in others if each.outcome and each.state in _ANSWERED]
     if answered and len(answered) == len(others):
         told = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake.auth import Caller
@@ -72,9 +72,9 @@ async def enter(unit_of_work: UnitOfWorkFactory, said: ConsentGiven, caller: Cal
         asked = {each for each in prints if each}
         gone, later = await consents.give(tx.connection, asked, said.purposes, said.given_at, marketing=marketing)
         entered: list[Entered] = [_entered(each, gone, later) for each in prints]
-        detail = {"purposes": [*said.purposes], "consent_text": said.consent_text, "proof": said.proof}
-        given = {"given_at": said.given_at.isoformat(), "holder": caller.holder, **Counter[str](entered)}
-        tx.log_evidence(consent_id, "consent.given", {**detail, **given}, caller.actor)
+        detail: dict[str, JsonValue] = {"purposes": [*said.purposes], "proof": said.proof, "holder": caller.holder}
+        detail |= {"consent_text": said.consent_text, "given_at": said.given_at.isoformat(), **Counter[str](entered)}
+        tx.log_evidence(consent_id, "consent.given", detail, caller.actor)
     return Given(consent_id, entered)
 
 

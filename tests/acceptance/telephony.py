@@ -13,7 +13,7 @@ from shared.storage.keyring import Keyring
 from shared.storage.register import fill
 from tests.acceptance.company import Company, opened
 from tests.fixtures.cdr import SqlEngine
-from tests.fixtures.engine import OpenHarness, ScriptedSystem, each
+from tests.fixtures.engine import Answer, OpenHarness, ScriptedSystem, each
 from tests.fixtures.intake import Intake
 
 _CRM = "crm"
@@ -57,7 +57,7 @@ async def telephony(
         Operation.LOCATE: each(find),
         Operation.EXPORT: each(lambda task: Receipt(task.task_id, TaskOutcome.NO_MATCH)),
     }
-    done = {Operation.EXPORT: calls.adapter.export, Operation.RECTIFY: calls.adapter.amend}
+    done: dict[Operation, Answer] = {Operation.EXPORT: calls.adapter.export, Operation.RECTIFY: calls.adapter.amend}
     cdr = ScriptedSystem("cdr", needs=frozenset({PHONE}), answers=done, stated=calls.adapter.stated)
     rows = [AssignedNumber(holder.assigned, holder.account) for holder in holders]
     async with intake.unit_of_work.pool.acquire() as connection:
