@@ -72,7 +72,7 @@ class Wording:
                 known = self._patterns.get(f"{family}.{word}") or self._patterns.get(f"{family}.unlisted", "{word}")
                 said = known.replace("{word}", _as_it_is(word)) if isinstance(known, str) else word
             case Listed(facts, final):
-                shown = [self.text(each) for each in facts]
+                shown = list(dict.fromkeys(map(self.text, facts)))  # two rules may rest on one article
                 said = str(format_list(shown, locale=self._locale)) if final else ", ".join(shown)
             case _:
                 said = " ".join(filter(None, map(self.text, fact)))
@@ -194,7 +194,13 @@ def _facts(pattern: Pattern) -> set[str]:
 
 @lru_cache(maxsize=2_000)
 def _day(day: date, locale: Locale) -> str:
-    return str(format_date(day, "long", locale))
+    written = str(format_date(day, "long", locale))
+    first = _FIRST_OF_A_MONTH.get(locale.language) if day.day == 1 else None
+    return first + written.removeprefix("1") if first else written
+
+
+_FIRST_OF_A_MONTH = {"fr": "1er"}
+"""How a language writes it where its dates begin with the day, and Babel does not know."""
 
 
 def _as_it_is(word: str) -> str:

@@ -1,6 +1,7 @@
 """Sentences in words: every key in every language, with the same facts, and each of them used."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,19 @@ def test_a_list_ends_as_the_language_ends_it(language: Language, said: str) -> N
 )
 def test_an_article_is_cited_as_each_language_cites_it(cited: str, said: list[str]) -> None:
     assert [in_language(language, article(cited)) for language in LANGUAGES] == said
+
+
+def test_what_two_facts_of_a_list_say_alike_is_said_once() -> None:
+    assert words(Listed((article("17(1)"), article("6(1)"), article("17(1)")))) == "17(1) and 6(1)"
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("fr", ("1er janvier 2027", "11 janvier 2027")), ("de", ("1. Januar 2027", "11. Januar 2027"))],
+)
+def test_the_first_of_a_month_is_written_as_the_language_writes_it(language: Language, said: tuple[str, str]) -> None:
+    reader = WORDINGS.of(language, "Europe/Berlin")
+    assert (reader.text(date(2027, 1, 1)), reader.text(date(2027, 1, 11))) == said
 
 
 def test_a_word_that_nobody_has_put_into_words_is_shown_as_it_is() -> None:

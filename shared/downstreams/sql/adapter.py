@@ -48,9 +48,10 @@ class SqlAdapter(OfDataset[Session]):
         return faults
 
     async def forget(self) -> None:
-        """Forget in the store what was noted of requests that are long over."""
+        """Forget in the store what was noted of requests that are long over, and stated of rows that are gone."""
         async with self._store.session() as session:
             await progress.forget(session.connection, session.system)
+            await stated.take_out(session)
 
     async def shown(self, operation: Operation) -> int:
         """How many rows show that they are restricted, or get no marketing, whoever has put that there."""
