@@ -31,7 +31,7 @@ from shared.fulfilment.lease import Lease
 from shared.fulfilment.parts import operate
 from shared.fulfilment.postponing import BUSY
 from shared.fulfilment.queue import Claim
-from shared.fulfilment.searching import Search, filed_by, search
+from shared.fulfilment.searching import Search, filed_by, in_conflict, search
 from shared.fulfilment.store import Conclude
 from shared.fulfilment.withdrawn import withdrawn_by_hand
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -106,7 +106,7 @@ class Worker:
                 results = await self._results(holder, claims, known, register, held)
             disputed = self._disputed(claims, known, register)
             pairs = zip(claims, results, strict=True)
-            results = [_in_conflict(result) if c.task_id in disputed else result for c, result in pairs]
+            results = [in_conflict(result) if c.task_id in disputed else result for c, result in pairs]
             async with self._alive():  # a package of very many records takes its time
                 await retry_while_unavailable(
                     lambda: self._conclusions.write(claims, results, disputed, held), self._name, self._heartbeats
@@ -292,15 +292,3 @@ class Worker:
         finally:
             beating.cancel()
             await asyncio.wait([beating])
-
-
-def _in_conflict(result: Result) -> Result:
-    """A result of which it is said that a part was not searched, since nobody knows whose it is.
-
-    Where it is not proved yet who asks, that comes first.
-    """
-    if isinstance(result, NotSearched) and result.reason is not Unsearched.NOT_PROVED:
-        return replace(result, reason=Unsearched.NUMBER_IN_CONFLICT)
-    if isinstance(result, Receipt) and result.outcome is not TaskOutcome.NOT_HELD:
-        return replace(result, not_searched=Unsearched.NUMBER_IN_CONFLICT, level=None)
-    return result
