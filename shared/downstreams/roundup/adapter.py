@@ -25,6 +25,7 @@ from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import CATEGORIES, Plan
 from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.roundup.subjects import Candidates, Person, has, identities_of, searched, subjects
+from shared.downstreams.roundup.sweeping import Ending
 from shared.downstreams.roundup.tracker import Failure, Tracker
 from shared.downstreams.standing import Standing
 
@@ -44,7 +45,7 @@ Search = Mapping[UUID, Found | NotSearched | Failure]
 _SEARCHED = {IdentityType.EMAIL, IdentityType.PHONE}
 
 
-class RoundupAdapter:
+class RoundupAdapter(Ending):
     """One Roundup tracker.
 
     Its history keeps every former value in clear and REST cannot remove it: erasure needs the privacy routes in
@@ -106,12 +107,8 @@ class RoundupAdapter:
         records = await self._records(search)
         search = {**search, **self._too_much(tasks, records)}  # known by their ids, before anything of it is read
         people = of_whom_found(search)
-        said = {
-            person.id: export.matches_of(person, task.identities)
-            for task in tasks
-            if task.task_id in people
-            for person in people[task.task_id].people
-        }
+        theirs = [(task, person) for task in tasks if task.task_id in people for person in people[task.task_id].people]
+        said = {person.id: export.matches_of(person, task.identities) for task, person in theirs}
         others = await self._others({key: records[key] for key in people})
         holdings = await export.holdings(self._tracker, self._system, [records[key] for key in people], said)
 

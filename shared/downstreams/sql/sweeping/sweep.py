@@ -103,7 +103,7 @@ async def _swept(session: Session, spared: Spared, go_on: GoOn, rows: DueRows) -
             gone, dropped = gone + in_it, dropped + 1
             await go_on(rows.due, in_it)
     gone += await _Windows(session, rows, go_on).run()
-    return Swept(gone, dropped, stay)
+    return Swept(gone, dropped, stay, complete=not rows.tied_by and gone >= rows.due.about)
 
 
 async def _sparing(session: Session, spared: Spared, rows: DueRows) -> tuple[DueRows, int]:
