@@ -58,7 +58,7 @@ class _Checklist:
         yield self._item("A15.e", self._answer("rights"))
         yield self._complaint()
         yield self._sources()
-        yield self._item("A15.h", self._answer("no_automation"), applies=False)
+        yield self._automation()
         yield self._transfers()
         yield self._copy()
         yield self._left_out()
@@ -89,6 +89,19 @@ class _Checklist:
                     (name, [self._told.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
                 )
         return self._item("A15.a", table=(self._headings("category", "purpose", "basis", "role"), lines))
+
+    def _automation(self) -> Item:
+        """15(1)(h), as the policy says of each purpose of what is held."""
+        held = filter(None, map(self._policy.category, self._known))
+        purposes = {name: self._policy.purposes[name].automation for each in held for name in each.purposes}
+        lines = [
+            (None, [self._told.purpose(name), each.logic, each.consequences])
+            for name, each in purposes.items()
+            if each != "none"
+        ]
+        if not lines:
+            return self._item("A15.h", self._answer("no_automation"), applies=False)
+        return self._item("A15.h", table=(self._headings("purpose", "logic", "consequences"), lines))
 
     def _categories(self) -> Item:
         """15(1)(b), with what there is of each and where."""

@@ -10,6 +10,7 @@ from shared.domain.policy.parties import Authority, Contact, Controller, Officer
 from shared.domain.policy.periods import Period, Release, first_kept, parse_period, release
 from shared.domain.policy.policy import Conflict, Policy
 from shared.domain.policy.reading import SHIPPED, read_policy
+from shared.domain.policy.redaction import Other
 from shared.domain.policy.rules import EEA, AtCeiling, Ceiling, NoticeRow, Rule, SignOff
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "NoticeRow",
     "Officer",
     "OnErasure",
+    "Other",
     "Party",
     "Period",
     "Policy",

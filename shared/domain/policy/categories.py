@@ -49,14 +49,23 @@ class Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Automation(Data):
+    """A decision about people by automated means alone, or a profile with such effects (Art. 15(1)(h), 22)."""
+
+    logic: Words
+    consequences: Words
+
+
 class Purpose(Data):
     """What data are processed for (Art. 15(1)(a)), as people read it.
 
     ``direct_marketing``: what stops by a mark in systems, and by the list of suppressed contact points (Art. 21(3)).
+    ``automation``: which decision is made for it by automated means alone; somebody must say that there is ``none``.
     """
 
     words: Words
     direct_marketing: bool = False
+    automation: Literal["none"] | Automation
 
 
 class Processing(Data):

@@ -13,6 +13,7 @@ from pydantic import Field
 from shared.domain.policy.categories import Category, Data, OnErasure, Purpose, Words
 from shared.domain.policy.parties import Authority, Controller, Officer, Recipient
 from shared.domain.policy.periods import Release, release
+from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
 from shared.domain.text import Word
 
@@ -57,6 +58,7 @@ class Policy(Data):
     recipients: Mapping[Word, Recipient]
     anywhere: Authority
     authorities: Mapping[Jurisdiction, Authority]
+    redaction: Mapping[Other, Redaction]
 
     @cached_property
     def version(self) -> str:
@@ -122,6 +124,11 @@ class Policy(Data):
         category = self.category_of(held)
         return {name: each for name, each in self.ceilings.items() if each.category == category}
 
+    def redacts(self, held: str) -> frozenset[Other]:
+        """Whose part of a record is left out of the copy of somebody else, in what a system calls so."""
+        category = self.category_of(held)
+        return frozenset(other for other, each in self.redaction.items() if each.holds_in(category))
+
     def recipients_of(self, held: str) -> Mapping[str, Recipient]:
         """To whom a category is disclosed, by name."""
         category = self.category_of(held)
@@ -157,12 +164,20 @@ class Policy(Data):
         yield from self._of_categories()
         yield from self._of_rules()
         yield from self._of_notice()
+        yield from self._of_redaction()
         known = ", ".join(sorted(self.categories))
         for name, recipient in self.recipients.items():
             for strange in sorted(recipient.categories - self.categories.keys()):
                 yield Disagreement(
                     ("recipients", name, "categories"), f"{strange} is no category; write one of {known}"
                 )
+
+    def _of_redaction(self) -> Iterator[Disagreement]:
+        for other in sorted({*Other} - self.redaction.keys()):
+            yield Disagreement(("redaction",), f"{other} is not decided: declare redaction.{other}")
+        for other, each in self.redaction.items():
+            for strange in sorted({*each.categories} - self.categories.keys()) if each.categories != "all" else ():
+                yield Disagreement(("redaction", other, "categories"), f"{strange} is no category; declare it")
 
     def _of_categories(self) -> Iterator[Disagreement]:
         seen: dict[str, str] = {}

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType, ended
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.policy import Other, Policy, read_policy
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
@@ -71,8 +72,9 @@ class RoundupAdapter(Ending):
         *,
         environment: Mapping[str, str],
         transport: httpx.AsyncBaseTransport | None = None,
+        policy: Policy | None = None,
     ) -> None:
-        self._system = system
+        self._system, self._policy = system, policy or read_policy()
         self._settings = settings
         self._tracker = Tracker(system, settings, environment[settings.password_env], transport)
 
@@ -109,17 +111,19 @@ class RoundupAdapter(Ending):
         people = of_whom_found(search)
         theirs = [(task, person) for task in tasks if task.task_id in people for person in people[task.task_id].people]
         said = {person.id: export.matches_of(person, task.identities) for task, person in theirs}
-        others = await self._others({key: records[key] for key in people})
-        holdings = await export.holdings(self._tracker, self._system, [records[key] for key in people], said)
+        third = await export.of_third(self._tracker, {key: records[key] for key in people})
+        left_out = Other.WRITERS in self._policy.redacts("ticket")
+        shown = {key: records[key] if left_out else erasure.all_of((records[key], third[key])) for key in people}
+        holdings = await export.holdings(self._tracker, self._system, shown.values(), said)
 
         def decide(task: Task, _: Found) -> Receipt:
-            held = tuple(export.of(records[task.task_id], holdings))
+            held = tuple(export.of(shown[task.task_id], holdings))
             counts = Counter(sorted(record.category for record in held))
             return Receipt(
                 *(task.task_id, TaskOutcome.EXPORTED, len(held)),
                 by_category=counts,
                 records=held,
-                written_by_others=others[task.task_id],
+                written_by_others=_count(third[task.task_id]) if left_out else None,
             )
 
         return per_task(tasks, search, decide)
@@ -150,13 +154,13 @@ class RoundupAdapter(Ending):
         rows = await erasure.history(self._tracker, written.values())
         done = [replace(task, progress=plans[task.task_id].model_dump()) for task in tasks if task.task_id in written]
         again = await self._find(done)
-        others = await self._others(written)
+        third = await export.of_third(self._tracker, written)
 
         def decide(task: Task, _: Found) -> Result:
             plan, look = plans[task.task_id], again[task.task_id]
             residue = erasure.residue(plan, remaining, rows, len(look.people) if isinstance(look, Found) else 1)
             erased = Receipt.counted(task, TaskOutcome.ERASED, plan.found)
-            return residue or replace(erased, written_by_others=others[task.task_id])
+            return residue or replace(erased, written_by_others=_count(third[task.task_id]))
 
         return per_task(tasks, {**search, **failures}, decide)
 
@@ -261,17 +265,6 @@ class RoundupAdapter(Ending):
             for key, one in found.items()
         }
 
-    async def _others(self, held: Mapping[UUID, Records]) -> Mapping[UUID, int | None]:
-        """How many messages and files of third persons stand on each subject's tickets; None where none do."""
-        people = chain.from_iterable(own.get("user", ()) for own in held.values())
-        of_third = await directory.others(self._tracker, people)
-
-        def count(own: Records) -> int:
-            beside = erasure.all_of(of_third[one] for one in own.get("user", ()))
-            return sum(len({*some} - {*own.get(classname, ())}) for classname, some in beside.items())
-
-        return {key: count(own) or None for key, own in held.items()}
-
     async def _plan(
         self, tasks: Sequence[Task], search: Search, save_progress: Checkpoint
     ) -> tuple[dict[UUID, Plan], dict[UUID, Failure]]:
@@ -292,6 +285,10 @@ class RoundupAdapter(Ending):
         held = ((task, records[task.task_id]) for task in tasks if task.task_id in records)
         excess = ((task, self._settings.excess(task, rows=sum(map(len, some.values())))) for task, some in held)
         return {task.task_id: failure for task, failure in excess if failure is not None}
+
+
+def _count(records: Records) -> int | None:
+    return sum(map(len, records.values())) or None
 
 
 def _noted_people(progress: Mapping[str, JsonValue]) -> Sequence[str]:

@@ -16,7 +16,7 @@ routes do; they ask for the permission `Forget`. Bodies are JSON objects:
                                 "staff": [role, …]}
                                gives them other values, and retires them, in one transaction; answers which were left
                                as they were: {"left": [[position, "passed on" or "refused"], …]}
-    POST rest/privacy/past     {"field", "before", "after": id}   tickets whose field is before that time, also retired ones:
+    POST rest/privacy/past     {"field", "before", "after": id}   tickets, also retired ones, whose field is before it:
                                {"tickets": [up to 500 ids after that one], "rows": how many tickets there are}
     POST rest/privacy/expire   {"tickets": [id, …], "field", "before"}   removes those of them that are still before it,
                                with what hangs on them alone and with their history: {"gone": [id, …]}

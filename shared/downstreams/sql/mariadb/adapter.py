@@ -24,6 +24,7 @@ class MariaDbAdapter(OfDataset[Session]):
     """Locatable, Exportable, Erasable and Amendable, one subject at a time, and Sweepable."""
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
+        self._policy = policy
         self._store = MariaDbStore(system, settings, environment)
         self._kept = "; ".join(kept_by_policy(self._store.dataset, policy))
         super().__init__(system, self._store)
@@ -103,7 +104,7 @@ class MariaDbAdapter(OfDataset[Session]):
         del save_progress
 
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
-            exported = covered(session.tables, theirs, await reading.export(session, theirs))
+            exported = covered(session.tables, theirs, await reading.export(session, self._policy, theirs))
             return await with_unattributed(session, theirs, exported)
 
         return await self._work(tasks, work, reading=True)

@@ -4,7 +4,7 @@ Each row is read before it goes, so that no collation takes a row for another; w
 goes once they are gone.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, time
 from functools import partial
 from typing import Any, TypeVar
@@ -134,7 +134,7 @@ def _plain(value: object) -> object:
     return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) and value.tzinfo else value
 
 
-async def _spared(session: Session, table: Statements, spared: Spared) -> Collection[Key]:
+async def _spared(session: Session, table: Statements, spared: Spared) -> set[Key]:
     """The rows of the table that belong to people whose data stay."""
     found: set[Key] = set()
     for task in spared.get(table.table.category, ()):
