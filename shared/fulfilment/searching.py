@@ -4,15 +4,16 @@ Pure. What is proved less well finds nobody, and narrows: a name checks a hit, a
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register, number_of
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType, ended, marked
 from shared.domain.levels import NOTHING, Level
-from shared.domain.operations import DONE_BY_HAND, NOTIFICATIONS, OF_ONE_PERSON, Operation, Unsearched
+from shared.domain.operations import DONE_BY_HAND, NOTIFICATIONS, OF_ONE_PERSON, Operation, TaskOutcome, Unsearched
 from shared.domain.proofs import action_of, highest, proved, restricts
 from shared.domain.rights import Right
+from shared.downstreams.contract import NotSearched, Receipt, Result
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment.queue import Claim
 from shared.storage.subject_data import SubjectData
@@ -150,3 +151,15 @@ def _lacking(
     if any(each.type in NUMBERS for each in missing):
         return Unsearched.NUMBER_NOT_VOUCHED_FOR
     return Unsearched.NOT_PROVED if any(each.level < level for each in missing) else None
+
+
+def in_conflict(result: Result) -> Result:
+    """A result of which it is said that a part was not searched, since nobody knows whose it is.
+
+    Where it is not proved yet who asks, that comes first.
+    """
+    if isinstance(result, NotSearched) and result.reason is not Unsearched.NOT_PROVED:
+        return replace(result, reason=Unsearched.NUMBER_IN_CONFLICT)
+    if isinstance(result, Receipt) and result.outcome is not TaskOutcome.NOT_HELD:
+        return replace(result, not_searched=Unsearched.NUMBER_IN_CONFLICT, level=None)
+    return result

@@ -134,10 +134,11 @@ class RoundupAdapter(Ending):
         search = await self._find(tasks)
         records = await self._records(search)
         search = {**search, **self._too_much(tasks, records)}
+        left = [records[key] for key in of_whom_found(search)]
+        rows = (await erasure.history(self._tracker, left) if left else None) or {}
 
         def decide(task: Task, _: Found) -> Receipt:
-            held = records[task.task_id].items()
-            return Receipt.planned(task, {CATEGORIES[classname]: len(ids) for classname, ids in held})
+            return Receipt.planned(task, Plan().plus(records[task.task_id], rows).found)
 
         return per_task(tasks, search, decide)
 
