@@ -122,5 +122,5 @@ async def test_an_unknown_subject_is_no_match(ticketing: Ticketing) -> None:
 
 async def test_a_plan_counts_what_the_erasure_counts(ticketing: Ticketing) -> None:
     erasure = Customer(ticketing).erasure()
-    plan = receipt(await ticketing.one(replace(task(Operation.PLAN), identities=erasure.identities)))
-    assert plan.by_category == receipt(await ticketing.one(erasure)).by_category
+    plan = await ticketing.receipt(replace(task(Operation.PLAN), identities=erasure.identities))
+    assert plan.by_category == (await ticketing.receipt(erasure)).by_category

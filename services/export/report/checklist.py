@@ -10,7 +10,7 @@ from services.export.report.texts import Texts
 from services.export.report.translated import Translated
 from services.export.report.wording import Wording
 from services.export.survey import Category
-from shared.domain.policy import EEA, ProvidedBy
+from shared.domain.policy import ProvidedBy
 
 Table = tuple[Sequence[str], Sequence[tuple[str | None, Sequence[str]]]]
 """Headings, and lines, each with the category that it is about, if it is about one."""
@@ -199,7 +199,9 @@ class _Checklist:
             if each.safeguard
         ]
         home = self._policy.controller.country
-        established = [] if home in EEA else [self._answer("established", country=self._say.country(home))]
+        established = (
+            [self._answer("established", country=self._say.country(home))] if self._policy.is_transfer(home) else []
+        )
         if not lines:
             return self._item("A15.2", self._answer("no_transfer"), *established, applies=False)
         table = (self._headings("recipient", "country", "safeguard"), lines)

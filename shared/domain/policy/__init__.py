@@ -11,10 +11,9 @@ from shared.domain.policy.periods import Period, Release, first_kept, parse_peri
 from shared.domain.policy.policy import Conflict, Policy
 from shared.domain.policy.reading import SHIPPED, read_policy
 from shared.domain.policy.redaction import Other
-from shared.domain.policy.rules import EEA, AtCeiling, Ceiling, NoticeRow, Rule, SignOff
+from shared.domain.policy.rules import AtCeiling, Ceiling, NoticeRow, Rule, SignOff
 
 __all__ = [
-    "EEA",
     "SHIPPED",
     "AtCeiling",
     "Authority",

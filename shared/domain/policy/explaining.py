@@ -66,7 +66,7 @@ def _rule(policy: Policy, rule: Rule, today: date) -> Mapping[str, Any]:
         "jurisdiction": rule.jurisdiction,
         "legal_source": rule.legal_source,
         "ground": rule.ground,
-        "legal_obligation": rule.is_legal_obligation(None),
+        "legal_obligation": policy.is_legal_obligation(rule, None),
         "sign_off": _signed(rule, today),
     }
 

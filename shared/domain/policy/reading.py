@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.policy.categories import Category, Data, Purpose
-from shared.domain.policy.parties import Authority, Controller, Officer, Recipient
+from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
 from shared.domain.policy.policy import Measure, Policy
 from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
@@ -39,6 +39,7 @@ class _Parties(Data):
 
 
 class _Authorities(Data):
+    laws: Mapping[Word, Law]
     anywhere: Authority
     authorities: Mapping[Jurisdiction, Authority]
 
