@@ -11,7 +11,7 @@ DsrError
 │   │   ├── TableMissing      a declared table is not there
 │   │   ├── ColumnUnmapped    a table has a column that nobody classified
 │   │   ├── DatasetOutdated   a dataset no longer describes its store
-│   │   ├── RuleUndeclared    a rule keeps what a table holds, and its dataset does not say how
+│   │   ├── RuleUndeclared    the policy keeps or anonymises what a table holds, and its dataset does not say how
 │   │   ├── StoreUnprepared   a SQL store lacks the table in which our work is noted
 │   │   └── SignInRefused     it does not let us in, or does not let us do this
 │   ├── AnswerMalformed       a system's answer is larger, deeper or of another form than agreed

@@ -166,7 +166,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
         case TrytonSettings() as settings:
             return TrytonAdapter(name, settings, environment=environment, policy=wiring.policy, clock=wiring.clock)
         case RoundupSettings() as settings:
-            return RoundupAdapter(name, settings, environment=environment)
+            return RoundupAdapter(name, settings, environment=environment, policy=wiring.policy)
         case OpenDsrSettings() as settings:
             return OpenDsrAdapter(name, settings, clock=wiring.clock, environment=environment)
         case DeclaredHttpSettings() as settings:

@@ -46,11 +46,15 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did: rows gone (or without their people now), with ``partitions`` dropped whole; rows ``spared``."""
+    """What a sweep did: rows gone (or without their people now), with ``partitions`` dropped whole; rows ``spared``.
+
+    ``complete``: every row that was due went by statements that leave none of their time, so that nobody needs to look.
+    """
 
     gone: int
     partitions: int
     spared: int
+    complete: bool = field(default=False, compare=False)
 
 
 Spared = Mapping[str, Sequence[Task]]

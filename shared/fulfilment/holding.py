@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
+from shared.domain.errors import Unavailable
 from shared.domain.holds import LEGAL_HOLD, Hold, HoldMarks
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.precedence import Fingerprints
@@ -26,6 +27,28 @@ async def holds_of(
         return {}
     ours = {ref: subject.identities for ref, subject in known.items() if subject.tenant is None}
     return await holds.matching(connection, {ref: HoldMarks.of(keyring, each) for ref, each in ours.items()})
+
+
+class Watch:
+    """Looks before each step of an erasure whether a hold has come since its tasks were claimed."""
+
+    def __init__(
+        self, system: Downstream, operation: Operation, known: Mapping[UUID, SubjectData], held: Mapping[UUID, Hold]
+    ) -> None:
+        self._system, self._operation = system, operation
+        self._known, self._held = known, held
+
+    async def look(self, connection: Connection, keyring: Fingerprints) -> None:
+        """Raises ``Unavailable`` where one has: the next attempt leaves what it covers, and goes on with the rest."""
+        if self._operation is not Operation.ERASE:
+            return
+        now = await holds_of(connection, keyring, self._operation, self._known)
+        if any(_covers(hold, self._system) and not self._knew(subject, hold) for subject, hold in now.items()):
+            raise Unavailable("gave up this attempt: a legal hold was placed since it began")
+
+    def _knew(self, subject: UUID, hold: Hold) -> bool:
+        before = self._held.get(subject)
+        return before is not None and {*hold.hold_ids} <= {*before.hold_ids}
 
 
 def kept(system: Downstream, operation: Operation, task_id: UUID, hold: Hold | None) -> Receipt | None:

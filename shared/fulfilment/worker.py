@@ -22,7 +22,7 @@ from shared.domain.levels import Level
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
-from shared.fulfilment import holding, stated
+from shared.fulfilment import holding, searching, stated
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.conclusion import Conclusions
@@ -31,7 +31,7 @@ from shared.fulfilment.lease import Lease
 from shared.fulfilment.parts import operate
 from shared.fulfilment.postponing import BUSY
 from shared.fulfilment.queue import Claim
-from shared.fulfilment.searching import Search, filed_by, in_conflict, search
+from shared.fulfilment.searching import Search, filed_by, search
 from shared.fulfilment.store import Conclude
 from shared.fulfilment.withdrawn import withdrawn_by_hand
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -106,7 +106,7 @@ class Worker:
                 results = await self._results(holder, claims, known, register, held)
             disputed = self._disputed(claims, known, register)
             pairs = zip(claims, results, strict=True)
-            results = [in_conflict(result) if c.task_id in disputed else result for c, result in pairs]
+            results = [searching.in_conflict(result) if c.task_id in disputed else result for c, result in pairs]
             async with self._alive():  # a package of very many records takes its time
                 await retry_while_unavailable(
                     lambda: self._conclusions.write(claims, results, disputed, held), self._name, self._heartbeats
@@ -155,7 +155,8 @@ class Worker:
                 results[claim.task_id] = found
         if asked:
             async with self._alive():
-                results |= await self._ask(holder, asked, claims)
+                watch = holding.Watch(self._downstream, self._operation, known, held)
+                results |= await self._ask(holder, asked, claims, watch)
         results |= {task.task_id: self._covered(task, results[task.task_id], searches[task.task_id]) for task in asked}
         if self._operation in ANSWERING:
             results |= {task_id: self._narrowed(results[task_id]) for task_id in narrowed}
@@ -258,13 +259,16 @@ class Worker:
             not_theirs=search.not_theirs,
         )
 
-    async def _ask(self, holder: UUID, asked: Sequence[Task], claims: Sequence[Claim]) -> Mapping[UUID, Result]:
+    async def _ask(
+        self, holder: UUID, asked: Sequence[Task], claims: Sequence[Claim], watch: holding.Watch
+    ) -> Mapping[UUID, Result]:
         """What the downstream answers; once the lease is lost the call ends, and nothing of it counts."""
         attempts = {claim.task_id: claim.attempt for claim in claims}
 
         async def save_progress(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
             async with self._unit_of_work.pool.acquire() as connection:
                 await tasks.save_progress(connection, attempts, progress)
+                await watch.look(connection, self._unit_of_work.vault.keyring)
 
         suspects = {
             claim.task_id for claim in claims if claim.failure not in {None, BUSY} and claim.attempt > _PATIENCE

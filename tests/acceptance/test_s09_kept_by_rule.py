@@ -122,4 +122,5 @@ def test_what_letters_say_of_a_foreign_rule_claims_no_legal_obligation() -> None
     assert len(told) >= 4, "in each language"
     for claim in ("obligation", "oblige", "erpflicht", "obligación", "17(3)(b)"):
         assert claim not in "".join(told)
-    assert not signed_policy().rules["calls_us_18m"].is_legal_obligation("DE")
+    policy = signed_policy()
+    assert not policy.is_legal_obligation(policy.rules["calls_us_18m"], "DE")

@@ -90,7 +90,13 @@ def _calls() -> list[tuple[str, str, datetime, int, str]]:
     """Each of them calls fifty others and is called by fifty; every other call is older than the rule is long."""
     days = (AT - timedelta(days=900), AT - timedelta(days=200))
     return [
-        (Subject(n).phone, Subject((n * 7 + t + 1) % PEOPLE).phone, days[t % 2] + timedelta(minutes=n + t), 60, "phone")
+        (
+            Subject(n).phone,
+            Subject((n + 37 * t + 1) % PEOPLE).phone,
+            days[t % 2] + timedelta(minutes=n + t),
+            60,
+            "phone",
+        )
         for t in range(CALLS_EACH)
         for n in range(PEOPLE)
     ]

@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -24,7 +25,11 @@ from shared.downstreams.commands import send_nothing
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
 from shared.downstreams.registry import Wiring
+from shared.downstreams.sql import MariaDbAdapter
+from shared.downstreams.sql.mariadb import sweeping
 from shared.downstreams.sql.mariadb.connection import Address, Pool, translated
+from shared.downstreams.sweepable import Counted, Due, Swept
+from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
 from tests.fixtures.mariadb_shop import ANNAS, DATASET, LONGEST, Shop
@@ -219,6 +224,44 @@ async def test_what_a_rule_keeps_is_left_to_a_person(shop: Shop, system: WorkedS
     assert (await ruled.receipt(task(EXPORT, ANNA))).records
     await ruled.close()
     assert (await system.receipt(task(ERASE, ANNA))).outcome == TaskOutcome.ERASED
+
+
+@pytest.mark.usefixtures("system")
+async def test_by_night_what_is_past_goes_in_chunks_and_what_is_spared_or_referred_to_stays(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "CHUNK", 1)
+    await shop.run(
+        "ALTER TABLE purchase ADD placed date",
+        "UPDATE purchase SET placed = '2020-01-01'",
+        f"DELETE FROM `{LONGEST}` WHERE purchase_id = 3",
+    )
+    began, placed = '{ column = "began", timezone = "Europe/Madrid" }', '{ column = "placed" }'
+    dated = DATASET.replace(f"occurred = {began}", f"occurred = {began}\nanchors = {{ call_start = {began} }}").replace(
+        'replaces = { class = "T" }', 'replaces = { class = "T" }\nplaced = { class = "M" }'
+    )
+    dated = dated.replace("refuse_when =", f"anchors = {{ placed = {placed} }}\nrefuse_when =")
+    swept = shop.connected(dated)
+    adapter = swept.adapter
+    assert isinstance(adapter, MariaDbAdapter)
+    assert {each.table: dict(each.anchors) for each in adapter.dated} == {
+        "purchase": {"placed": "placed"},
+        "call": {"call_start": "began"},
+    }
+    zone = ZoneInfo("Europe/Madrid")
+    calls = Due("call", "call_start", "delete", date(2026, 3, 3), zone)
+    purchases = Due("purchase", "placed", "delete", date(2026, 1, 1), zone)
+    spared = {"call": [task(ERASE, number(ANNAS))]}
+    counted = await adapter.count([calls, purchases], spared)
+    assert [each.due for each in counted if isinstance(each, Counted)] == [1, 3]
+    assert await adapter.sweep([calls, purchases], spared, nothing) == [Swept(1, 0, 1), Swept(1, 0, 0)]
+    assert await shop.ask("SELECT id FROM `call` ORDER BY id") == [(1,), (3,)]
+    assert await shop.ask("SELECT id FROM purchase ORDER BY id") == [(1,), (2,)]
+    counted = await adapter.count([calls, purchases], {})
+    assert [each.due for each in counted if isinstance(each, Counted)] == [1, 2], "what stays is past, and missed"
+    [refused] = await adapter.sweep([replace(calls, then="anonymise")], {}, nothing)
+    assert isinstance(refused, NotSupported)
+    await swept.close()
 
 
 async def test_a_session_that_was_cut_off_is_an_outage_and_is_not_given_to_anybody_again(shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """Legal holds: what one covers no erasure touches until two persons, or a review, let it go (Art. 17(3)(e), REQ-R9)."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,10 +14,10 @@ from shared.domain.events import HoldLifted
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Right
-from shared.downstreams.contract import Receipt
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE
-from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, each
+from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.intake import Intake, id_of
 from tests.integration.test_api import is_problem
 
@@ -78,6 +79,30 @@ async def test_a_hold_that_is_placed_midway_stops_what_is_left(intake: Intake, h
     await harness.worker("crm").work()
     outcomes = {r.system: r.outcome for r in harness.completed[0].reports if r.operation == "erase"}
     assert outcomes == {"shop": "erased", "crm": "retained"}
+
+
+async def test_a_hold_that_is_placed_while_a_system_is_at_work_stops_its_next_step(
+    intake: Intake, harness: Harness, clock: SetClock
+) -> None:
+    shop, gone = harness.systems["shop"], list[str]()
+
+    async def step_by_step(asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        for step in ("first", "second"):
+            await save_progress({task.task_id: {} for task in asked})
+            gone.append(step)
+            await placed(intake)
+        raise AssertionError("the second step is never taken")
+
+    shop.answers[Operation.ERASE] = step_by_step
+    await harness.open(NewFulfilment(uuid7(), await harness.subject(EMAIL), *_ERASURE))
+    await harness.worker("crm", Operation.LOCATE).work()
+    await harness.worker("shop").work()
+    clock.pass_by(hours=1)
+    for system in ("shop", "crm"):
+        await harness.worker(system).work()
+    assert gone == ["first"]
+    outcomes = {r.system: r.outcome for r in harness.completed[0].reports if r.operation == "erase"}
+    assert outcomes == {"shop": "retained", "crm": "retained"}
 
 
 async def test_a_hold_of_somebody_else_and_a_lifted_one_stop_nothing(intake: Intake, harness: Harness) -> None:

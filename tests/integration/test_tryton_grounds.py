@@ -2,12 +2,16 @@
 
 from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from shared.domain.errors import GroundUnknown, SystemRefused
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
+from shared.downstreams.sweepable import Counted, Due, Swept
+from shared.downstreams.tryton import TrytonAdapter
+from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.tryton import SYSTEM, Crm, account
 
@@ -101,3 +105,35 @@ async def test_where_nobody_declares_grounds_everything_goes(crm: Crm) -> None:
     done = await crm.one(erase)
     assert isinstance(done, Receipt)
     assert done.outcome is TaskOutcome.ERASED
+
+
+async def test_by_night_former_customers_and_contacts_kept_for_marketing_alone_go_and_nobody_else(grounds: Crm) -> None:
+    """Today is 2 March 2026; who has, or had, a number of ours is no contact for marketing alone."""
+    old, young = date(2019, 2, 28), date(2019, 3, 2)
+    ended = await grounds.add_many(2, contract="ended", contract_ended_on=old)
+    kept = [
+        await grounds.add(contract="ended", contract_ended_on=young),
+        await grounds.add(contract="ended", contract_ended_on=old, invoice_open="yes"),
+        await grounds.add(contract="ended", contract_ended_on=old, disputed=None),
+        await grounds.add(contract="active", last_activity=old),
+        await grounds.add(contract="none", last_activity=old),
+        await grounds.add(contract="none", last_activity=date(2024, 1, 1), phones=()),
+    ]
+    contact = await grounds.add(contract="none", last_activity=date(2023, 3, 1), phones=())
+    adapter = grounds.adapter
+    assert isinstance(adapter, TrytonAdapter)
+    first = date(2019, 3, 2)
+    zone = ZoneInfo("America/New_York")
+    dues = [
+        Due("party.party", "relationship_end", "delete", first, zone),
+        Due("party.party", "last_activity", "delete", date(2023, 3, 2), zone),
+    ]
+    spared = {"account": [task(Operation.ERASE, email(ended[1].emails[0]))]}
+    counted = await adapter.count(dues, spared)
+    assert [each.due for each in counted if isinstance(each, Counted)] == [2, 1], "what is not known is past, and stays"
+    assert await adapter.sweep(dues, spared, nothing) == [Swept(1, 0, 1), Swept(1, 0, 0)]
+    dump = grounds.dump()
+    assert [each.emails[0].lower() in dump for each in (*ended, contact)] == [False, True, False]
+    assert all(each.emails[0].lower() in dump for each in kept)
+    again = await adapter.count(dues, {})
+    assert [each.due for each in again if isinstance(each, Counted)] == [2, 0]

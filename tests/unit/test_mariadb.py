@@ -128,7 +128,6 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
     assert said == [
         "the dataset has a [restriction] beside the data",
         "table customer has itemised",
-        "table customer has anchors",
         "table customer has stated",
         "table customer has marketing by rows of another table",
         "table customer has column note with scrub",

@@ -22,7 +22,7 @@ OURS = {
         " ', '.join(bare) system session.system task.system tracker.system step.system name"
         " system.name"
         " dataset.name table.name tables table self._domain self._settings.format self._sign_in self._names type_"
-        " self.table.name due.table self.anchor.column self.due.anchor"
+        " self.table.name due.table self.anchor.column self.due.anchor anchor.column due.anchor"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
         "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED"

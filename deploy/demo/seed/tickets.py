@@ -40,12 +40,14 @@ def people(customers: Iterable[Customer]) -> Iterator[Record]:
 def tickets(cases: Iterable[Ticket]) -> Iterator[Record]:
     """The tickets with their messages and attachments; their requesters must have been loaded before."""
     for case in cases:
+        resolved = [case.created_at, *(m.written_at for m in case.messages)] if case.status == "resolved" else []
         yield {
             "ticket": {
                 "requester": case.requester_code,
                 "title": case.title,
                 "status": case.status,
                 "created": f"{case.created_at:%Y-%m-%d.%H:%M:%S}",
+                "resolved": f"{max(resolved):%Y-%m-%d.%H:%M:%S}" if resolved else None,
                 "messages": [
                     {
                         "by": case.requester_code if message.author == "requester" else "agent",

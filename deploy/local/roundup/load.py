@@ -3,7 +3,8 @@
 """Fills the tracker in the working directory from JSON lines on standard input, with Roundup's own API.
 
     {"person": {username, realname, address, alternate_addresses, phone, marketing_opt_out}}
-    {"ticket": {requester, title, status, created, messages: [{by, date, content}], files: [{name, type, content}]}}
+    {"ticket": {requester, title, status, created, resolved, messages: [{by, date, content}],
+                files: [{name, type, content}]}}
 
 ``requester`` is a username, ``by`` is one or ``agent``; a file's content is in base64.
 """
@@ -39,6 +40,7 @@ def open_ticket(ticket):
         requester=people[ticket["requester"]],
         title=ticket["title"],
         status=status[ticket["status"]],
+        resolved_on=Date(ticket["resolved"]) if ticket.get("resolved") else None,
         messages=texts,
         files=papers,
         nosy=[],

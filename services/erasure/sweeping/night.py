@@ -113,7 +113,8 @@ class Night:
             if isinstance(result, Refused):
                 await self._leave_with_misses(replace(left, state=State.FAILED, reason=result.code))
             else:
-                await self._leave_with_misses(replace(left, state=State.SWEPT, spared=result.spared))
+                swept = replace(left, state=State.SWEPT, spared=result.spared)
+                await (self._leave(swept) if result.complete else self._leave_with_misses(swept))
 
     async def _note_gone(self, key: Key, gone: int) -> None:
         async with self._unit_of_work.pool.acquire() as connection:

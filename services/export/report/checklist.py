@@ -10,7 +10,7 @@ from services.export.report.texts import Texts
 from services.export.report.translated import Translated
 from services.export.report.wording import Wording
 from services.export.survey import Category
-from shared.domain.policy import EEA, ProvidedBy
+from shared.domain.policy import ProvidedBy
 
 Table = tuple[Sequence[str], Sequence[tuple[str | None, Sequence[str]]]]
 """Headings, and lines, each with the category that it is about, if it is about one."""
@@ -58,7 +58,7 @@ class _Checklist:
         yield self._item("A15.e", self._answer("rights"))
         yield self._complaint()
         yield self._sources()
-        yield self._item("A15.h", self._answer("no_automation"), applies=False)
+        yield self._automation()
         yield self._transfers()
         yield self._copy()
         yield self._left_out()
@@ -89,6 +89,19 @@ class _Checklist:
                     (name, [self._told.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
                 )
         return self._item("A15.a", table=(self._headings("category", "purpose", "basis", "role"), lines))
+
+    def _automation(self) -> Item:
+        """15(1)(h), as the policy says of each purpose of what is held."""
+        held = filter(None, map(self._policy.category, self._known))
+        purposes = {name: self._policy.purposes[name].automation for each in held for name in each.purposes}
+        lines = [
+            (None, [self._told.purpose(name), each.logic, each.consequences])
+            for name, each in purposes.items()
+            if each != "none"
+        ]
+        if not lines:
+            return self._item("A15.h", self._answer("no_automation"), applies=False)
+        return self._item("A15.h", table=(self._headings("purpose", "logic", "consequences"), lines))
 
     def _categories(self) -> Item:
         """15(1)(b), with what there is of each and where."""
@@ -186,7 +199,9 @@ class _Checklist:
             if each.safeguard
         ]
         home = self._policy.controller.country
-        established = [] if home in EEA else [self._answer("established", country=self._say.country(home))]
+        established = (
+            [self._answer("established", country=self._say.country(home))] if self._policy.is_transfer(home) else []
+        )
         if not lines:
             return self._item("A15.2", self._answer("no_transfer"), *established, applies=False)
         table = (self._headings("recipient", "country", "safeguard"), lines)

@@ -10,10 +10,10 @@ from shared.domain.policy.parties import Authority, Contact, Controller, Officer
 from shared.domain.policy.periods import Period, Release, first_kept, parse_period, release
 from shared.domain.policy.policy import Conflict, Policy
 from shared.domain.policy.reading import SHIPPED, read_policy
-from shared.domain.policy.rules import EEA, AtCeiling, Ceiling, NoticeRow, Rule, SignOff
+from shared.domain.policy.redaction import Other
+from shared.domain.policy.rules import AtCeiling, Ceiling, NoticeRow, Rule, SignOff
 
 __all__ = [
-    "EEA",
     "SHIPPED",
     "AtCeiling",
     "Authority",
@@ -26,6 +26,7 @@ __all__ = [
     "NoticeRow",
     "Officer",
     "OnErasure",
+    "Other",
     "Party",
     "Period",
     "Policy",

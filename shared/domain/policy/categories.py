@@ -40,7 +40,7 @@ class OnErasure(StrEnum):
     RESTRICT = (
         "restrict"  # what a rule keeps is reduced to its fields and restricted until its day; the rest is deleted
     )
-    KEEP = "keep"  # it is no part of an erasure: it goes on a day of its own, or is for a customer of ours to decide
+    KEEP = "keep"  # what kept_by keeps stays as it is until its day; without a rule, a store that holds it refuses
 
 
 class Data(BaseModel):
@@ -49,14 +49,23 @@ class Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Automation(Data):
+    """A decision about people by automated means alone, or a profile with such effects (Art. 15(1)(h), 22)."""
+
+    logic: Words
+    consequences: Words
+
+
 class Purpose(Data):
     """What data are processed for (Art. 15(1)(a)), as people read it.
 
     ``direct_marketing``: what stops by a mark in systems, and by the list of suppressed contact points (Art. 21(3)).
+    ``automation``: which decision is made for it by automated means alone; somebody must say that there is ``none``.
     """
 
     words: Words
     direct_marketing: bool = False
+    automation: Literal["none"] | Automation
 
 
 class Processing(Data):
@@ -92,6 +101,11 @@ class Category(Data):
         return all(each.basis is Basis.CONSENT for each in self.purposes.values())
 
     @property
+    def is_customers(self) -> bool:
+        """Whether customers of ours alone decide about it (Art. 28): nothing of it is our own to keep or to erase."""
+        return all(each.role == "processor" for each in self.purposes.values())
+
+    @property
     def portable(self) -> bool:
         """Whether it can be taken elsewhere: provided by the person, by consent or contract, ours to decide (20(1))."""
         given = self.provided_by in {ProvidedBy.PERSON, ProvidedBy.OBSERVED}
@@ -104,4 +118,9 @@ class Category(Data):
     def _names_the_rules_that_restrict(self) -> Self:
         if (self.on_erasure is OnErasure.RESTRICT) and not self.kept_by:
             raise ValueError('on_erasure = "restrict" needs kept_by: name the rule that keeps it')
+        if self.kept_by and self.on_erasure in {OnErasure.DELETE, OnErasure.ANONYMISE}:
+            raise ValueError(
+                f'on_erasure = "{self.on_erasure}" leaves nothing for kept_by: write "restrict" (what a rule keeps is'
+                ' reduced and restricted) or "keep" (it stays as it is), or leave kept_by out'
+            )
         return self

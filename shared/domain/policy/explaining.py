@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
+from shared.domain.policy.categories import OnErasure
 from shared.domain.policy.policy import Policy
 from shared.domain.policy.rules import Ceiling, Rule
 
@@ -65,7 +66,7 @@ def _rule(policy: Policy, rule: Rule, today: date) -> Mapping[str, Any]:
         "jurisdiction": rule.jurisdiction,
         "legal_source": rule.legal_source,
         "ground": rule.ground,
-        "legal_obligation": rule.is_legal_obligation(None),
+        "legal_obligation": policy.is_legal_obligation(rule, None),
         "sign_off": _signed(rule, today),
     }
 
@@ -115,5 +116,11 @@ def _of_categories(policy: Policy) -> Iterator[str]:
     for name, rule in policy.rules.items():
         if rule.category and name not in policy.categories[rule.category].kept_by:
             yield f"rules.{name} keeps nothing: categories.{rule.category}.kept_by does not name it"
+    for name, category in policy.categories.items():
+        if category.on_erasure is OnErasure.KEEP and not category.is_customers and not policy.keeps(name):
+            yield (
+                f"categories.{name} stays in an erasure, and no rule of kept_by says on which ground and until when:"
+                " of a store that holds it nothing is erased"
+            )
     if not policy.recipients:
         yield "no recipient is declared: people are told that there is none"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from shared.domain.policy.categories import Data, Words
-from shared.domain.policy.rules import EEA, Jurisdiction
+from shared.domain.policy.rules import Jurisdiction
 from shared.domain.text import Word
 from shared.domain.time_limit_policy import Zone
 
@@ -57,11 +57,20 @@ class Authority(Data):
     site: Site
 
 
+class Law(Data):
+    """A data protection law: in which ``states`` it is in force (``EU``: what the Union itself has enacted).
+
+    What one of them obliges to keep is an obligation by law there (Art. 6(3), 17(3)(b)).
+    """
+
+    states: Annotated[frozenset[Jurisdiction], Field(min_length=1)]
+
+
 class Recipient(Data):
     """Somebody to whom data are disclosed (Art. 4(9)): named to people, and told of changes (Art. 19).
 
-    ``safeguard``: of a transfer out of the EEA (Art. 44-46). ``channel``: by what notices reach them; without one a
-    person tells them.
+    ``safeguard``: of a transfer out of the area of our law (Art. 44-46). ``channel``: by what notices reach them;
+    without one a person tells them.
     """
 
     name: Words
@@ -72,18 +81,8 @@ class Recipient(Data):
     channel: Literal["email"] | None = None
     categories: Annotated[frozenset[Word], Field(min_length=1)]
 
-    @property
-    def is_transfer(self) -> bool:
-        """Whether what they get leaves the EEA (Art. 15(2))."""
-        return self.country not in EEA
-
     @model_validator(mode="after")
-    def _is_safe(self) -> Self:
-        if self.is_transfer != (self.safeguard is not None):
-            raise ValueError(
-                "a recipient outside the EEA needs a safeguard: write adequacy, standard_clauses, binding_rules or"
-                " derogation; one in it needs none"
-            )
+    def _is_reached(self) -> Self:
         if self.channel == "email" and self.contact.email is None:
             raise ValueError('channel = "email" needs contact.email')
         return self

@@ -5,16 +5,20 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
 from shared.domain.policy.categories import Category, Data, OnErasure, Purpose, Words
-from shared.domain.policy.parties import Authority, Controller, Officer, Recipient
+from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
 from shared.domain.policy.periods import Release, release
+from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
 from shared.domain.text import Word
+
+UNION: Final = "EU"
+"""What stands for the Union itself among the states whose law it is; it has no authority of its own."""
 
 
 class Measure(Data):
@@ -43,7 +47,8 @@ class Conflict(NamedTuple):
 class Policy(Data):
     """Everything that the company has decided about what is held, how long, and who is told of it.
 
-    ``anywhere``: where every authority can be found, for somebody whose country is not known.
+    ``anywhere``: where every authority can be found, for somebody whose country is not known. ``laws``: the first is
+    ours, and that of whoever lives where none of them is in force.
     """
 
     purposes: Mapping[Word, Purpose]
@@ -55,8 +60,10 @@ class Policy(Data):
     controller: Controller
     officer: Officer
     recipients: Mapping[Word, Recipient]
+    laws: Annotated[Mapping[Word, Law], Field(min_length=1)]
     anywhere: Authority
     authorities: Mapping[Jurisdiction, Authority]
+    redaction: Mapping[Other, Redaction]
 
     @cached_property
     def version(self) -> str:
@@ -122,6 +129,24 @@ class Policy(Data):
         category = self.category_of(held)
         return {name: each for name, each in self.ceilings.items() if each.category == category}
 
+    def law_of(self, country: str | None) -> Law:
+        """The law that is in force there; elsewhere, and where it is not known, the first."""
+        first, *others = self.laws.values()
+        return next((law for law in others if country in law.states), first)
+
+    def is_legal_obligation(self, rule: Rule, country: str | None) -> bool:
+        """Whether a letter to that country may say "legal obligation": it is by Union or Member State law (REQ-R1)."""
+        return rule.ground == "17(3)(b)" and rule.jurisdiction in self.law_of(country).states
+
+    def is_transfer(self, country: str) -> bool:
+        """Whether what somebody gets there leaves the area of our law (Art. 15(2), 44)."""
+        return country not in self.law_of(None).states
+
+    def redacts(self, held: str) -> frozenset[Other]:
+        """Whose part of a record is left out of the copy of somebody else, in what a system calls so."""
+        category = self.category_of(held)
+        return frozenset(other for other, each in self.redaction.items() if each.holds_in(category))
+
     def recipients_of(self, held: str) -> Mapping[str, Recipient]:
         """To whom a category is disclosed, by name."""
         category = self.category_of(held)
@@ -157,12 +182,39 @@ class Policy(Data):
         yield from self._of_categories()
         yield from self._of_rules()
         yield from self._of_notice()
+        yield from self._of_redaction()
+        yield from self._of_laws()
         known = ", ".join(sorted(self.categories))
         for name, recipient in self.recipients.items():
             for strange in sorted(recipient.categories - self.categories.keys()):
                 yield Disagreement(
                     ("recipients", name, "categories"), f"{strange} is no category; write one of {known}"
                 )
+
+    def _of_laws(self) -> Iterator[Disagreement]:
+        states = frozenset[str]().union(*(law.states for law in self.laws.values()))
+        for state in sorted(states - self.authorities.keys() - {UNION}):
+            yield Disagreement(("authorities",), f"{state} has a law and no authority: declare authorities.{state}")
+        for name, rule in self.rules.items():
+            if rule.ground == "17(3)(b)" and rule.jurisdiction not in states:
+                said = f"a rule of {rule.jurisdiction} is no obligation by Union or Member State law"
+                yield Disagreement(
+                    ("rules", name, "ground"), f"17(3)(b): {said}; write the ground that holds, as 17(1)(a) or 17(3)(e)"
+                )
+        for name, recipient in self.recipients.items():
+            if self.is_transfer(recipient.country) != (recipient.safeguard is not None):
+                yield Disagreement(
+                    ("recipients", name, "safeguard"),
+                    "a recipient outside the EEA needs a safeguard: write adequacy, standard_clauses, binding_rules or"
+                    " derogation; one in it needs none",
+                )
+
+    def _of_redaction(self) -> Iterator[Disagreement]:
+        for other in sorted({*Other} - self.redaction.keys()):
+            yield Disagreement(("redaction",), f"{other} is not decided: declare redaction.{other}")
+        for other, each in self.redaction.items():
+            for strange in sorted({*each.categories} - self.categories.keys()) if each.categories != "all" else ():
+                yield Disagreement(("redaction", other, "categories"), f"{strange} is no category; declare it")
 
     def _of_categories(self) -> Iterator[Disagreement]:
         seen: dict[str, str] = {}

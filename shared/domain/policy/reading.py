@@ -1,4 +1,4 @@
-"""The files of the policy: four of a folder, each with another of the same name over it where a company has it."""
+"""The files of the policy: five of a folder, each with another of the same name over it where a company has it."""
 
 from collections.abc import Mapping
 from functools import cache, partial
@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field
 
 from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.policy.categories import Category, Data, Purpose
-from shared.domain.policy.parties import Authority, Controller, Officer, Recipient
+from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
 from shared.domain.policy.policy import Measure, Policy
+from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
 from shared.domain.text import Word
 from shared.domain.toml_file import fault_at, lines_in, read_toml
@@ -38,8 +39,13 @@ class _Parties(Data):
 
 
 class _Authorities(Data):
+    laws: Mapping[Word, Law]
     anywhere: Authority
     authorities: Mapping[Jurisdiction, Authority]
+
+
+class _Redaction(Data):
+    redaction: Mapping[Other, Redaction]
 
 
 FILES: Final[Mapping[str, type[BaseModel]]] = {
@@ -47,6 +53,7 @@ FILES: Final[Mapping[str, type[BaseModel]]] = {
     "retention.toml": _Retention,
     "parties.toml": _Parties,
     "authorities.toml": _Authorities,
+    "redaction.toml": _Redaction,
 }
 
 

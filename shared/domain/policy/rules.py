@@ -11,13 +11,6 @@ from shared.domain.policy.periods import IsoPeriod, release
 from shared.domain.text import Word
 from shared.domain.time_limit_policy import Zone
 
-EEA: Final = frozenset(
-    {"AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IS", "IT", "LI", "LT"}
-    | {"LU", "LV", "MT", "NL", "NO", "PL", "PT", "RO", "SE", "SI", "SK"}
-)
-"""The states of the European Economic Area (Agreement on the EEA, Art. 2(b)), by ISO 3166."""
-UNION: Final = EEA | {"EU"}
-"""Whose rules are an obligation by Union or Member State law (Art. 6(3), 17(3)(b)), which the EEA counts as."""
 COUNTED_IN: Final = "UTC"
 """The days of a sign-off are days of the calendar: their zone makes no difference that counts."""
 
@@ -75,24 +68,12 @@ class Rule(Signed):
     ground: Ground
     told_as: frozenset[Word] = frozenset()
 
-    def is_legal_obligation(self, country: str | None) -> bool:
-        """Whether a letter to that country may say "legal obligation": it is by Union or Member State law (REQ-R1)."""
-        law = UNION if country != "GB" else frozenset({"GB"})
-        return self.ground == "17(3)(b)" and self.jurisdiction in law
-
     @model_validator(mode="after")
     def _says_until_when(self) -> Self:
         if (self.period is None) == (self.lasts_while is None):
             raise ValueError("give exactly one of period, lasts_while")
         if (self.period is None) != (self.anchor is None):
             raise ValueError("a period needs an anchor, and only a period: name the day from which it counts")
-        return self
-
-    @model_validator(mode="after")
-    def _claims_no_foreign_obligation(self) -> Self:
-        if self.ground == "17(3)(b)" and self.jurisdiction not in UNION | {"GB"}:
-            said = f"a rule of {self.jurisdiction} is no obligation by Union or Member State law"
-            raise ValueError(f'ground = "17(3)(b)": {said}; write the ground that holds, as 17(1)(a) or 17(3)(e)')
         return self
 
 

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType, ended
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.policy import Other, Policy, read_policy
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
@@ -25,6 +26,7 @@ from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import CATEGORIES, Plan
 from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.roundup.subjects import Candidates, Person, has, identities_of, searched, subjects
+from shared.downstreams.roundup.sweeping import Ending
 from shared.downstreams.roundup.tracker import Failure, Tracker
 from shared.downstreams.standing import Standing
 
@@ -44,7 +46,7 @@ Search = Mapping[UUID, Found | NotSearched | Failure]
 _SEARCHED = {IdentityType.EMAIL, IdentityType.PHONE}
 
 
-class RoundupAdapter:
+class RoundupAdapter(Ending):
     """One Roundup tracker.
 
     Its history keeps every former value in clear and REST cannot remove it: erasure needs the privacy routes in
@@ -70,8 +72,9 @@ class RoundupAdapter:
         *,
         environment: Mapping[str, str],
         transport: httpx.AsyncBaseTransport | None = None,
+        policy: Policy | None = None,
     ) -> None:
-        self._system = system
+        self._system, self._policy = system, policy or read_policy()
         self._settings = settings
         self._tracker = Tracker(system, settings, environment[settings.password_env], transport)
 
@@ -106,23 +109,21 @@ class RoundupAdapter:
         records = await self._records(search)
         search = {**search, **self._too_much(tasks, records)}  # known by their ids, before anything of it is read
         people = of_whom_found(search)
-        said = {
-            person.id: export.matches_of(person, task.identities)
-            for task in tasks
-            if task.task_id in people
-            for person in people[task.task_id].people
-        }
-        others = await self._others({key: records[key] for key in people})
-        holdings = await export.holdings(self._tracker, self._system, [records[key] for key in people], said)
+        theirs = [(task, person) for task in tasks if task.task_id in people for person in people[task.task_id].people]
+        said = {person.id: export.matches_of(person, task.identities) for task, person in theirs}
+        third = await export.of_third(self._tracker, {key: records[key] for key in people})
+        left_out = Other.WRITERS in self._policy.redacts("ticket")
+        shown = {key: records[key] if left_out else erasure.all_of((records[key], third[key])) for key in people}
+        holdings = await export.holdings(self._tracker, self._system, shown.values(), said)
 
         def decide(task: Task, _: Found) -> Receipt:
-            held = tuple(export.of(records[task.task_id], holdings))
+            held = tuple(export.of(shown[task.task_id], holdings))
             counts = Counter(sorted(record.category for record in held))
             return Receipt(
                 *(task.task_id, TaskOutcome.EXPORTED, len(held)),
                 by_category=counts,
                 records=held,
-                written_by_others=others[task.task_id],
+                written_by_others=_count(third[task.task_id]) if left_out else None,
             )
 
         return per_task(tasks, search, decide)
@@ -133,10 +134,11 @@ class RoundupAdapter:
         search = await self._find(tasks)
         records = await self._records(search)
         search = {**search, **self._too_much(tasks, records)}
+        left = [records[key] for key in of_whom_found(search)]
+        rows = (await erasure.history(self._tracker, left) if left else None) or {}
 
         def decide(task: Task, _: Found) -> Receipt:
-            held = records[task.task_id].items()
-            return Receipt.planned(task, {CATEGORIES[classname]: len(ids) for classname, ids in held})
+            return Receipt.planned(task, Plan().plus(records[task.task_id], rows).found)
 
         return per_task(tasks, search, decide)
 
@@ -153,13 +155,13 @@ class RoundupAdapter:
         rows = await erasure.history(self._tracker, written.values())
         done = [replace(task, progress=plans[task.task_id].model_dump()) for task in tasks if task.task_id in written]
         again = await self._find(done)
-        others = await self._others(written)
+        third = await export.of_third(self._tracker, written)
 
         def decide(task: Task, _: Found) -> Result:
             plan, look = plans[task.task_id], again[task.task_id]
             residue = erasure.residue(plan, remaining, rows, len(look.people) if isinstance(look, Found) else 1)
             erased = Receipt.counted(task, TaskOutcome.ERASED, plan.found)
-            return residue or replace(erased, written_by_others=others[task.task_id])
+            return residue or replace(erased, written_by_others=_count(third[task.task_id]))
 
         return per_task(tasks, {**search, **failures}, decide)
 
@@ -264,17 +266,6 @@ class RoundupAdapter:
             for key, one in found.items()
         }
 
-    async def _others(self, held: Mapping[UUID, Records]) -> Mapping[UUID, int | None]:
-        """How many messages and files of third persons stand on each subject's tickets; None where none do."""
-        people = chain.from_iterable(own.get("user", ()) for own in held.values())
-        of_third = await directory.others(self._tracker, people)
-
-        def count(own: Records) -> int:
-            beside = erasure.all_of(of_third[one] for one in own.get("user", ()))
-            return sum(len({*some} - {*own.get(classname, ())}) for classname, some in beside.items())
-
-        return {key: count(own) or None for key, own in held.items()}
-
     async def _plan(
         self, tasks: Sequence[Task], search: Search, save_progress: Checkpoint
     ) -> tuple[dict[UUID, Plan], dict[UUID, Failure]]:
@@ -295,6 +286,10 @@ class RoundupAdapter:
         held = ((task, records[task.task_id]) for task in tasks if task.task_id in records)
         excess = ((task, self._settings.excess(task, rows=sum(map(len, some.values())))) for task, some in held)
         return {task.task_id: failure for task, failure in excess if failure is not None}
+
+
+def _count(records: Records) -> int | None:
+    return sum(map(len, records.values())) or None
 
 
 def _noted_people(progress: Mapping[str, JsonValue]) -> Sequence[str]:

@@ -53,6 +53,10 @@ LEFT: TypeAdapter[list[tuple[int, str]]] = TypeAdapter(
     ]
 )
 """What was left as it was, by its position in the call."""
+IDS: TypeAdapter[list[str]] = TypeAdapter(list[Id])
+"""Ids of one class."""
+COUNT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(strict=True, ge=0, le=MOST)])
+"""How many there are."""
 FIELDS: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 
 

@@ -3,6 +3,8 @@
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -10,6 +12,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.release import Match
 from shared.downstreams.contract import Record
 from shared.downstreams.http_client import together
+from shared.downstreams.roundup import directory
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import CATEGORIES, all_of
 from shared.downstreams.roundup.subjects import Person, has
@@ -58,6 +61,18 @@ async def holdings(tracker: Tracker, system: str, plans: Iterable[Records], peop
                 record = replace(record, data={**record.data, "content_base64": b64encode(contents[at]).decode()})
             found[classname, str(item["id"])] = record
     return found
+
+
+async def of_third(tracker: Tracker, held: Mapping[UUID, Records]) -> Mapping[UUID, Records]:
+    """What third persons wrote or sent on each subject's tickets, and is not theirs."""
+    people = chain.from_iterable(own.get("user", ()) for own in held.values())
+    third = await directory.others(tracker, people)
+
+    def beside(own: Records) -> Records:
+        some = all_of(third[one] for one in own.get("user", ()))
+        return {classname: sorted({*ids} - {*own.get(classname, ())}, key=int) for classname, ids in some.items()}
+
+    return {key: beside(own) for key, own in held.items()}
 
 
 def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, ...]:

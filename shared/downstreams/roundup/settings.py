@@ -21,6 +21,11 @@ class RoundupSettings(HttpSettings):
         description="roles of the tracker that only those have who answer tickets: what they write on a person's ticket"
         " is about that person; without any, all that others wrote is left as it is and counted",
     )
+    resolved_on: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,62}$")] | None = Field(
+        default=None,
+        description="field of a ticket (a Date) with the time of its resolution, from which the policy counts for how"
+        " long tickets are kept; left out: none ends by itself",
+    )
     max_people: int = Field(
         default=3, ge=1, le=1_000, description="a subject who is more users of the tracker stops and asks"
     )

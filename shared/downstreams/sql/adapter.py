@@ -11,6 +11,7 @@ from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.protocols import HandOver
 from shared.downstreams.sql import comparison, inspection, marketing, progress, stated, sweeping
 from shared.downstreams.sql.amendment import Amendment
+from shared.downstreams.sql.by_policy import undeclared
 from shared.downstreams.sql.examination import covered, with_unattributed
 from shared.downstreams.sql.export import export
 from shared.downstreams.sql.incarnation import Begun
@@ -21,7 +22,7 @@ from shared.downstreams.sql.reducing import erased, hiding
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.stopping import stop
 from shared.downstreams.sql.store import Session, SqlStore
-from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
 
 
 class SqlAdapter(OfDataset[Session]):
@@ -45,7 +46,7 @@ class SqlAdapter(OfDataset[Session]):
         if not faults:
             async with self._store.session() as session:
                 session.references.refuse_undeclared(self._store.dataset.name)
-        return faults
+        return [*faults, *undeclared(self._store.dataset, self._policy)]
 
     async def forget(self) -> None:
         """Forget in the store what was noted of requests that are long over, and stated of rows that are gone."""
@@ -72,15 +73,6 @@ class SqlAdapter(OfDataset[Session]):
         async with self._store.session(reading=True) as session:
             async for page in marketing.would_get_marketing(session):
                 yield page
-
-    @property
-    def dated(self) -> Sequence[Dated]:
-        """The tables that say from when periods of the policy count in them."""
-        return [
-            Dated(name, table.category, {anchor: at.column for anchor, at in table.anchors.items()})
-            for name, table in self._store.dataset.tables.items()
-            if table.anchors
-        ]
 
     async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
         """How many of its rows are past each of these ceilings."""
@@ -113,16 +105,17 @@ class SqlAdapter(OfDataset[Session]):
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
             shown = hiding(session)
             shown = replace(shown, tables=(*shown.tables, *shown.views))
-            read = await export(shown, theirs, hand_over)
+            read = await export(shown, self._policy, theirs, hand_over)
             return await with_unattributed(session, theirs, covered(shown.tables, theirs, read))
 
         return await self._work(tasks, work, reading=True)
 
     @property
     def may_refuse(self) -> bool:
-        """Whether nothing may be erased in a state of a row, or a rule keeps rows, which somebody must have signed."""
-        kept = any(self._policy.keeps(table.category) for table in self._store.dataset.tables.values())
-        return super().may_refuse or kept
+        """Whether some of it may have to stay: by a state of a row, a rule, or for want of a declaration."""
+        tables = self._store.dataset.tables.values()
+        kept = any(self._policy.keeps(table.category) for table in tables)
+        return super().may_refuse or kept or any(undeclared(self._store.dataset, self._policy))
 
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """What an erasure would find, or why it would be refused."""

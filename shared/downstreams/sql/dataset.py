@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from graphlib import CycleError
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from shared.domain.assignments import NUMBERS
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
 from shared.downstreams.sql.declared import Declared, Join, Name, SideTable
-from shared.downstreams.sql.graph import refuse_lost
+from shared.downstreams.sql.graph import led_first, on_paths_to, refuse_lost
 from shared.downstreams.sql.tables import Table
 
 SHIPPED = Path(__file__).parents[2] / "policy" / "datasets"
@@ -61,9 +63,26 @@ class Dataset(Declared):
     @model_validator(mode="after")
     def _restricts_what_it_keeps(self) -> Self:
         kept = [name for name, table in self.tables.items() if table.keeps]
-        if kept and self.restriction is None:
-            raise ValueError(f"{kept[0]} has keeps, and what is kept must be restricted: declare a [restriction] table")
+        for name in (*kept, *sorted(on_paths_to(self.tables, kept) - {*kept})):
+            table = self.tables[name]
+            if name not in kept and (table.parties or table.view):
+                raise ValueError(f"{name} leads to what keeps, and is a view or about several people: leave out keeps")
+            if table.kept is None and not (self.restriction and self._found_by(name) & NUMBERS):
+                raise ValueError(
+                    f"{name} has keeps, or leads to what has: what is kept must be restricted, by a [restriction] table"
+                    ' of the numbers that find it, or by a column of its own: kept = { column = "…", value = true }'
+                )
+        if kept:
+            try:
+                led_first(self.tables)
+            except CycleError as found:
+                raise ValueError(f"tables that keep lead round in a circle: {' to '.join(found.args[1])}") from None
         return self
+
+    def _found_by(self, name: str) -> frozenset[IdentityType]:
+        """The types of identity by which rows of a table are found, also at the ends of its paths."""
+        ends = (path[-1].table for _, path in self.tables[name].paths)
+        return frozenset(self.tables[name].types).union(*map(self._found_by, ends))
 
     @property
     def tells_apart(self) -> bool:

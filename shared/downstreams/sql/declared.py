@@ -171,6 +171,11 @@ class Switch(Declared):
     value: bool | str
     otherwise: str | None = None
 
+    @property
+    def word(self) -> str:
+        """What it must hold, as text."""
+        return self.value if isinstance(self.value, str) else str(self.value).lower()
+
     @model_validator(mode="after")
     def _has_two_sides(self) -> Self:
         if isinstance(self.value, bool) and self.otherwise is not None:

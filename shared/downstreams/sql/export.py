@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
@@ -11,6 +11,7 @@ from uuid import UUID
 from shared.domain.errors import Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
+from shared.domain.policy import Other, Policy
 from shared.domain.release import WITHHELD, Match, read_number
 from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.downstreams.protocols import HandOver
@@ -35,7 +36,9 @@ _LEAST = 6
 """Characters of base64 that are taken for a value, and not for a chance."""
 
 
-async def export(session: Session, tasks: Sequence[Task], hand_over: HandOver | None = None) -> list[Result]:
+async def export(
+    session: Session, policy: Policy, tasks: Sequence[Task], hand_over: HandOver | None = None
+) -> list[Result]:
     """Every row of every subject, table by table, as of one moment, with one query per table for all of them.
 
     A copy has no limit (Art. 15): what is too much to be held is handed over while it is read.
@@ -45,7 +48,8 @@ async def export(session: Session, tasks: Sequence[Task], hand_over: HandOver | 
     found = {task.task_id: _Found(task.task_id) for task in read}
     async with session.connection.transaction(isolation="repeatable_read", readonly=True):
         for table in session.tables:
-            await _read(session, table, read, list(found.values()), hand_over)
+            sheet = Sheet(session.system, table, policy.redacts(table.table.category))
+            await _read(session, table, sheet, read, list(found.values()), hand_over)
         bills = await itemised.read(session, read, session.bill) if any(task.lines for task in read) else {}
     for task_id, records in bills.items():
         for record in records:
@@ -55,10 +59,15 @@ async def export(session: Session, tasks: Sequence[Task], hand_over: HandOver | 
 
 
 async def _read(
-    session: Session, table: Statements, tasks: Sequence[Task], found: Sequence["_Found"], hand_over: HandOver | None
+    session: Session,
+    table: Statements,
+    sheet: "Sheet",
+    tasks: Sequence[Task],
+    found: Sequence["_Found"],
+    hand_over: HandOver | None,
 ) -> None:
     """Every row of one table, split by subject."""
-    columns, sheet = tuple(table.table.columns), Sheet(session.system, table)
+    columns = tuple(table.table.columns)
     if asked := table.wanted(tasks):
         met: set[tuple[object, ...]] = set()
         said = await stated.of_subjects(session, table, asked)
@@ -123,9 +132,13 @@ async def _hand_over(found: Sequence[_Found], hand_over: HandOver) -> None:
 
 
 class Sheet:
-    """How rows of one table are written down, worked out once for every combination of parties that is met."""
+    """How rows of one table are written down, worked out once for every combination of parties that is met.
 
-    def __init__(self, system: str, statements: Statements) -> None:
+    ``redacts``: whose part of a row is left out of the copy of somebody else, as the policy says (Art. 15(4)).
+    """
+
+    def __init__(self, system: str, statements: Statements, redacts: Collection[Other]) -> None:
+        self._redacts = redacts
         self._source = f"{system}.{statements.name}"
         self._statements = statements
         self._table, self._tenancy = statements.table, statements.tenancy
@@ -144,7 +157,7 @@ class Sheet:
 
     def record(self, row: Row, mine: set[str | None], said: Stated | None = None) -> Record:
         table = self._table
-        hidden = _hidden(table, row, mine) if table.parties else frozenset()
+        hidden = _hidden(table, row, mine, self._redacts) if table.parties else frozenset()
         met = (frozenset(mine), hidden)
         layout = self._layouts.get(met)
         if layout is None:
@@ -207,12 +220,12 @@ class Sheet:
         layout: list[tuple[int, str, Column | None]] = []
         for position, (name, column) in enumerate(self._columns):
             own = column.party is None or column.party in mine
-            if column.shown and (own or column.others == "show"):
+            if column.shown and (own or column.others == "show" or Other.OTHERS not in self._redacts):
                 layout.append((position, column.label or name, None if not own and column.party in hidden else column))
         return layout
 
 
-def _hidden(table: Table, row: Row, mine: set[str | None]) -> frozenset[str]:
+def _hidden(table: Table, row: Row, mine: set[str | None], redacts: Collection[Other]) -> frozenset[str]:
     """Other parties of the row who withheld their number, or with whom the subject had nothing to do (Art. 15(4)).
 
     A requester always sees what they dialled themselves.
@@ -222,10 +235,15 @@ def _hidden(table: Table, row: Row, mine: set[str | None]) -> frozenset[str]:
         for name, party in table.parties.items()
         if name not in mine
         and (
-            (party.withheld and party.withheld.hides(row[party.withheld.column]))
-            or (party.seen_by is not None and mine.isdisjoint(party.seen_by) and not _is_same(table, row, name))
+            (Other.WITHHELD in redacts and party.withheld and party.withheld.hides(row[party.withheld.column]))
+            or (Other.UNCONCERNED in redacts and _is_unconcerned(table, row, name, mine))
         )
     )
+
+
+def _is_unconcerned(table: Table, row: Row, party: str, mine: set[str | None]) -> bool:
+    seen_by = table.parties[party].seen_by
+    return seen_by is not None and mine.isdisjoint(seen_by) and not _is_same(table, row, party)
 
 
 def _is_same(table: Table, row: Row, party: str) -> bool:

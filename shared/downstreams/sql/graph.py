@@ -40,6 +40,40 @@ def ends_first(tables: Mapping[str, "Table"]) -> list[str]:
     return ordered(tables, _leads(tables))
 
 
+def led_first(tables: Mapping[str, "Table"]) -> list[str]:
+    """The names of the tables, those from which paths lead before all that are on them."""
+    return [*TopologicalSorter(_led(tables)).static_order()]
+
+
+def on_paths_to(tables: Mapping[str, "Table"], names: Iterable[str]) -> frozenset[str]:
+    """The tables to which the rows of these lead."""
+    found, fresh = frozenset[str](), frozenset(names)
+    while fresh:
+        on_paths = (join.table for name in fresh for _, path in tables[name].paths for join in path)
+        fresh = frozenset(name for name in on_paths if name in tables) - found
+        found |= fresh
+    return found
+
+
+def joined_by(tables: Mapping[str, "Table"]) -> Mapping[str, frozenset[str]]:
+    """By table the columns that joins of others name: by which they lead to it, or through it."""
+    named: dict[str, set[str]] = {}
+    for _, path in (path for table in tables.values() for path in table.paths):
+        for n, join in enumerate(path):
+            onward = path[n + 1].on if n + 1 < len(path) else ()
+            tested = (test.column for test in join.where)
+            named.setdefault(join.table, set()).update(*((far for _, far in join.columns), onward, tested))
+    return {name: frozenset(columns) for name, columns in named.items()}
+
+
+def _led(tables: Mapping[str, "Table"]) -> Mapping[str, set[str]]:
+    led: dict[str, set[str]] = {name: set() for name in tables}
+    for name, table in tables.items():
+        for join in (join for _, path in table.paths for join in path if join.table in tables):
+            led[join.table].add(name)
+    return led
+
+
 def _leads(tables: Mapping[str, "Table"]) -> Mapping[str, set[str]]:
     return {name: {path[-1].table for _, path in table.paths} for name, table in tables.items()}
 

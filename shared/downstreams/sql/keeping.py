@@ -13,12 +13,13 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from shared.domain.errors import RuleUnsigned, SystemRefused
+from shared.domain.errors import RuleUnsigned
 from shared.domain.operations import Exceeded, Kept, Limit
-from shared.domain.policy import Period, Policy, Rule, first_kept, parse_period, release
+from shared.domain.policy import OnErasure, Period, Policy, Rule, first_kept, parse_period, release
 from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.sql.attribution import attribute
 from shared.downstreams.sql.examination import as_utc, by_former
+from shared.downstreams.sql.leading import Leading, leading
 from shared.downstreams.sql.quoting import literal, quoted
 from shared.downstreams.sql.search_keys import ZONELESS, wall_clock
 from shared.downstreams.sql.statements import Statements
@@ -28,13 +29,12 @@ TOLD: Final = "told"
 """By system and rule the period that people were told, as a detail of a deferred erasure: it never becomes longer."""
 
 
-class RuleUndeclared(SystemRefused):
-    """A rule keeps what a table holds, and the dataset does not say from which column it counts, and what is kept."""
-
-
 @dataclass(frozen=True)
 class Ruled:
-    """A table of which a rule keeps rows: ``due`` finds those past their day, ``within`` those that are kept."""
+    """A table of which a rule keeps rows: ``due`` finds those past their day, ``within`` those that are kept.
+
+    ``whole``: they stay as they are, in use; else they are reduced to the fields of the rule, and restricted.
+    """
 
     table: Statements
     name: str
@@ -42,6 +42,7 @@ class Ruled:
     period: Period
     zone: str
     today: date
+    whole: bool = False
 
     @cached_property
     def since(self) -> str:
@@ -55,13 +56,29 @@ class Ruled:
             moment = wall_clock(midnight, self.table.table.timezone, earliest=True)
         return f"{literal(moment.isoformat())}::{type_}"
 
+    @property
+    def past(self) -> str:
+        """That a row is past its day, as a condition that goes on."""
+        return f" AND {self.table.moment} < {self.since}"
+
+    @property
+    def stays(self) -> str:
+        """That a row is within it."""
+        return f"({self.table.moment} < {self.since}) IS NOT TRUE"
+
     @cached_property
     def due(self) -> Statements:
-        return replace(self.table, also=f" AND {self.table.moment} < {self.since}")
+        return replace(self.table, also=self.table.also + self.past)
 
     @cached_property
     def within(self) -> Statements:
-        return replace(self.table, also=f" AND ({self.table.moment} < {self.since}) IS NOT TRUE")
+        return replace(self.table, also=f"{self.table.also} AND {self.stays}")
+
+    @property
+    def kept_columns(self) -> frozenset[str]:
+        """What is left of a row that is kept, besides what finds it."""
+        keeps = self.table.table.keeps
+        return keeps.columns(self.rule.fields) if keeps else frozenset()
 
     def kept(self, rows: "Rows") -> Kept:
         """What is told of them: each is kept until its own day."""
@@ -100,9 +117,6 @@ def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled]:
     """The tables of which rules of the policy keep rows, as they hold for this task and those that were told the same.
 
     What a customer decides about is theirs to keep: our rules are for our own data.
-
-    Raises:
-        RuleUndeclared: a rule keeps what a table holds, and the dataset does not say how.
     """
     found: list[Ruled] = []
     for table in session.tables if session.tenant is None else ():
@@ -111,17 +125,13 @@ def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled]:
             rule = policy.rules[name]
             if rule.period is None or rule.anchor is None:
                 continue
-            if table.table.keeps is None or rule.anchor not in table.table.anchors:
-                raise RuleUndeclared(
-                    f"{table.name} holds {table.table.category}, which {name} keeps: declare anchors.{rule.anchor} and"
-                    " keeps, so that it is known from which column it counts and what is left of a row"
-                )
             if task.at is None:
                 raise ValueError(f"{session.system}: a task of which {name} may keep rows needs its instant")
             told = [rule.period, *_told(task, name)]
             shortest = min(told, key=lambda period: period.about_days)
             today = task.at.astimezone(ZoneInfo(zone := policy.zone_of(rule))).date()
-            found.append(Ruled(table, name, rule, shortest, zone, today))
+            whole = category is not None and category.on_erasure is OnErasure.KEEP
+            found.append(Ruled(table, name, rule, shortest, zone, today, whole))
     return found
 
 
@@ -144,7 +154,31 @@ def _told(task: Task, rule: str) -> list[Period]:
     return [parse_period(period)] if isinstance(period, str) else []
 
 
-async def count(session: Session, each: Ruled, tasks: Sequence[Task]) -> dict[UUID, Rows]:
+Stay = Ruled | Leading
+"""A table of which rows stay in face of an erasure, and which of them."""
+
+
+def staying(session: Session, rules: Sequence[Ruled]) -> list[Stay]:
+    """What signed rules keep, and what leads to it; each after those to which it leads."""
+    signed = [each for each in rules if each.rule.signed(each.today)]
+    return [*signed, *leading(session, signed)]
+
+
+def is_whole(each: Stay) -> bool:
+    """Whether its rows stay as they are."""
+    return isinstance(each, Ruled) and each.whole
+
+
+def without_staying(tables: Sequence[Statements], stay: Sequence[Stay]) -> tuple[Statements, ...]:
+    """The same tables without the rows that stay."""
+    past: dict[str, str] = {}
+    for each in stay:
+        also = each.past if isinstance(each, Ruled) else f" AND NOT {each.stays}"
+        past[each.table.name] = past.get(each.table.name, "") + also
+    return tuple(replace(t, also=t.also + past[t.name]) if t.name in past else t for t in tables)
+
+
+async def count(session: Session, each: Stay, tasks: Sequence[Task]) -> dict[UUID, Rows]:
     """What is kept of each task in a table; those of whom nothing is are left out."""
     table, asked = each.within, each.within.wanted(tasks)
     rows: dict[int, Rows] = {}
@@ -156,6 +190,8 @@ async def count(session: Session, each: Ruled, tasks: Sequence[Task]) -> dict[UU
             for position, n in whose.rows.items():
                 rows[position] = _with(rows.get(position), n, first, last)
             alone |= whose.strays
+            if not table.to_one:  # a row that leads to several is met once for each of them
+                alone |= whose.rows.keys()
     for position in alone:
         if keys := table.keys(tasks[position]):
             n, first, last = (await session.connection.fetch(*table.count_one(keys)))[0]
@@ -163,13 +199,26 @@ async def count(session: Session, each: Ruled, tasks: Sequence[Task]) -> dict[UU
     return {tasks[position].task_id: found for position, found in rows.items() if found.count}
 
 
-async def kept_by(session: Session, rules: Sequence[Ruled], tasks: Sequence[Task]) -> dict[UUID, tuple[Kept, ...]]:
-    """What signed rules keep of each task; nothing is changed."""
+Counted = Sequence[tuple[Stay, Mapping[UUID, Rows]]]
+"""By table what of it stays of each task, each after those to which it leads."""
+
+
+async def counted(session: Session, stay: Sequence[Stay], tasks: Sequence[Task]) -> Counted:
+    """What stays of these tasks now; nothing is changed."""
+    return [(each, await count(session, each, tasks)) for each in stay] if tasks else []
+
+
+def kept_of(counted: Counted) -> dict[UUID, tuple[Kept, ...]]:
+    """What is told of it, by task."""
+    told: dict[UUID, dict[str, Kept]] = {}
     kept: dict[UUID, list[Kept]] = {}
-    for each in (each for each in rules if tasks and each.rule.signed(each.today)):
-        for task_id, rows in (await count(session, each, tasks)).items():
-            kept.setdefault(task_id, []).append(each.kept(rows))
-    return {task_id: tuple(found) for task_id, found in kept.items()}
+    for each, found in counted:
+        for task_id, rows in found.items():
+            here = told.setdefault(task_id, {})
+            said = each.kept(rows) if isinstance(each, Ruled) else each.kept(rows, here)
+            kept.setdefault(task_id, []).append(said)
+            here.setdefault(each.table.name, said)
+    return {task_id: tuple(each) for task_id, each in kept.items()}
 
 
 def keeping(receipt: Receipt, kept: Sequence[Kept]) -> Receipt:

@@ -31,7 +31,9 @@ async def kept_of(session: Session, table: Statements, asked: Wanted) -> Spans:
 
 def is_kept(spans: Spans, row: Row, start: int, table: Statements, mine: set[str | None]) -> bool:
     """Whether a rule alone keeps a row for one of these parties; ``start``: where what finds rows begins."""
-    at = row[start + len(table.finders)]
+    switch, at = table.table.kept, row[start + len(table.finders)]
+    if switch and row[switch.column] == switch.value:
+        return True
     if not spans or at is None:
         return False
     moment = as_utc(at, table.table.timezone)

@@ -11,6 +11,7 @@ from shared.domain.operations import Operation
 from shared.downstreams.contract import Result, Task
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.tenancy import Tenancy
+from shared.downstreams.sweepable import Dated
 
 S = TypeVar("S")
 _S_co = TypeVar("_S_co", covariant=True)
@@ -112,6 +113,15 @@ class OfDataset(Generic[S]):
     def legend(self) -> Mapping[str, Mapping[str, str]]:
         """What its dataset explains, by category and field."""
         return self._held.dataset.legend()
+
+    @property
+    def dated(self) -> Sequence[Dated]:
+        """The tables that say from when periods of the policy count in them."""
+        return [
+            Dated(name, table.category, {anchor: at.column for anchor, at in table.anchors.items()})
+            for name, table in self._held.dataset.tables.items()
+            if table.anchors
+        ]
 
     @property
     def not_told_apart(self) -> tuple[str, ...]:

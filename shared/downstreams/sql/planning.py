@@ -8,11 +8,17 @@ from shared.domain.operations import Kept
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.sql import examination, keeping, states
+from shared.downstreams.sql.by_policy import anonymised
 from shared.downstreams.sql.store import Session
 
 
 async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> list[Result]:
-    """The result of each task: its rows by category, with what rules keep, or the refusal with which it would end."""
+    """The result of each task: its rows by category, with what rules keep, or the refusal with which it would end.
+
+    Raises:
+        RuleUndeclared: the policy keeps or anonymises something, and the dataset does not say how.
+    """
+    anonymised(session, policy)
     results: dict[UUID, Result] = {**await examination.refusals(session, tasks)}
     results |= await examination.doubts(session, [task for task in tasks if task.task_id not in results])
     results |= await states.refusals(session, [task for task in tasks if task.task_id not in results])
@@ -20,7 +26,8 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
     for alike in keeping.told_alike([task for task in tasks if task.task_id not in results]).values():
         rules = keeping.ruled(session, policy, alike[0])
         results |= await keeping.unsigned(session, rules, alike)
-        kept |= await keeping.kept_by(session, rules, [task for task in alike if task.task_id not in results])
+        open_ = [task for task in alike if task.task_id not in results]
+        kept |= keeping.kept_of(await keeping.counted(session, keeping.staying(session, rules), open_))
     left = [task for task in tasks if task.task_id not in results]
     counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in left}
     for category in sorted({table.table.category for table in session.tables}) if left else ():

@@ -20,9 +20,11 @@ from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import keeping, progress
+from shared.downstreams.sql.by_policy import anonymised
 from shared.downstreams.sql.erasure import Erasure, limited
+from shared.downstreams.sql.graph import joined_by
 from shared.downstreams.sql.incarnation import Begun
-from shared.downstreams.sql.keeping import Rows, Ruled
+from shared.downstreams.sql.keeping import Counted, Rows, Stay
 from shared.downstreams.sql.quoting import Condition, literal, quoted
 from shared.downstreams.sql.search_keys import ZONELESS
 from shared.downstreams.sql.statements import Statements
@@ -39,48 +41,50 @@ _UNMARK = "DELETE FROM dsr_platform.kept WHERE request_id = ANY($1) AND system =
 async def erased(
     session: Session, policy: Policy, tasks: Sequence[Task], save_progress: Checkpoint
 ) -> Sequence[Result]:
-    """The results of erasures in a store, in order."""
+    """The results of erasures in a store, in order.
+
+    Raises:
+        RuleUndeclared: the policy keeps or anonymises something, and the dataset does not say how.
+    """
+    session = replace(session, tables=anonymised(session, policy))
     begun = Begun.of(session.system, str(session.incarnation), tasks)
     results: dict[UUID, Result] = {}
     for alike in keeping.told_alike(tasks).values():
         rules = keeping.ruled(session, policy, alike[0])
         results |= await keeping.unsigned(session, rules, alike)
-        open_, signed = [t for t in alike if t.task_id not in results], [r for r in rules if r.rule.signed(r.today)]
-        if open_:
-            results |= await _Kept(session, signed, save_progress, begun).run(open_)
+        if open_ := [task for task in alike if task.task_id not in results]:
+            stay = keeping.staying(session, rules)
+            results |= await _Kept(session, stay, save_progress, begun).run(open_)
     return [results[task.task_id] for task in tasks]
 
 
 class _Kept:
     """One call, of tasks that were told the same, with the rules that keep rows of them."""
 
-    def __init__(self, session: Session, rules: Sequence[Ruled], save_progress: Checkpoint, begun: Begun) -> None:
-        self._session, self._rules = session, rules
+    def __init__(self, session: Session, stay: Sequence[Stay], save_progress: Checkpoint, begun: Begun) -> None:
+        self._session, self._stay = session, stay
         self._save_progress, self._begun = save_progress, begun
+        self._joined = joined_by({table.name: table.table for table in session.tables})
 
     async def run(self, tasks: Sequence[Task]) -> dict[UUID, Result]:
-        again = [t for t in tasks if t.details.get(keeping.TOLD) or (self._rules and t.attempt > 1)]
-        due = {each.table.name: each.due for each in self._rules}
+        again = [t for t in tasks if t.details.get(keeping.TOLD) or (self._stay and t.attempt > 1)]
         tables = keeping.without_marks(self._session, again) if again else self._session.tables
-        session = replace(self._session, tables=tuple(due.get(table.name, table) for table in tables))
+        session = replace(self._session, tables=keeping.without_staying(tables, self._stay))
         done = self._begun.told(tasks, await Erasure(session, self._save_progress, self._begun).run(tasks))
         results: dict[UUID, Result] = {task.task_id: result for task, result in zip(tasks, done, strict=True)}
         erased = [task for task in tasks if isinstance(results[task.task_id], Receipt)]
-        if not erased or not (self._rules or again):
+        if not erased or not (self._stay or again):
             return results
-        found = [(each, await keeping.count(self._session, each, erased)) for each in self._rules]
+        found = await keeping.counted(self._session, self._stay, erased)
         left = {task_id for _, rows in found for task_id in rows}
         ended = [task for task in again if task.task_id not in left and task in erased]
         results |= await self._reduce([task for task in erased if task.task_id in left], ended, found)
-        for task_id in left:
+        for task_id, kept in keeping.kept_of(found).items():
             if isinstance(receipt := results[task_id], Receipt):
-                kept = tuple(each.kept(rows[task_id]) for each, rows in found if task_id in rows)
                 results[task_id] = _retained(receipt, kept)
         return results
 
-    async def _reduce(
-        self, kept: Sequence[Task], ended: Sequence[Task], found: Sequence[tuple[Ruled, Mapping[UUID, Rows]]]
-    ) -> dict[UUID, Result]:
+    async def _reduce(self, kept: Sequence[Task], ended: Sequence[Task], found: Counted) -> dict[UUID, Result]:
         """Reduces and restricts what is kept, and lets the restrictions of those go of whom nothing is any more."""
         queue, late = [([*kept], [*ended])], dict[UUID, Result]()
         limit = self._session.settings.lock_seconds
@@ -92,7 +96,7 @@ class _Kept:
             try:
                 async with self._session.connection.transaction():
                     await limited(self._session.connection, limit)
-                    for each, rows in found:
+                    for each, rows in ((each, rows) for each, rows in found if not keeping.is_whole(each)):
                         await self._blank(each, [task for task in stay if task.task_id in rows], rows)
                     await self._unmark(over)
                     await self._mark(stay)
@@ -116,12 +120,12 @@ class _Kept:
             late.update(dict.fromkeys(behind, progress.overtaken(self._session.system)))
             raise _Late
 
-    async def _blank(self, each: Ruled, tasks: Sequence[Task], rows: Mapping[UUID, Rows]) -> None:
+    async def _blank(self, each: Stay, tasks: Sequence[Task], rows: Mapping[UUID, Rows]) -> None:
         """Takes from the rows that are kept all that their rule does not need."""
         table, together = each.within, [task for task in tasks if not rows[task.task_id].alone]
         asked = table.wanted(together)
         for party in table.table.parties or (None,):
-            gone = _gone(each, party)
+            gone = self._gone(each, party)
             columns = table.columns_of(party)
             if not gone or not columns:
                 continue
@@ -138,6 +142,15 @@ class _Kept:
                 await self._session.connection.execute(
                     f"UPDATE {table.source} t SET {assigned} WHERE ({mine}) AND ({held})", *condition.arguments
                 )
+
+    def _gone(self, each: Stay, party: str | None) -> Mapping[str, str]:
+        """What a party's columns become of which nothing needs to stay; in a row about one person, all of theirs."""
+        table, left = each.table.table, each.kept_columns
+        if party is None:
+            left |= table.found_by | self._joined.get(each.table.name, frozenset())
+        fields = table.fields_of(party) if party else table.about_one
+        gone = {name: literal(column.blank) for name, column in fields.items() if name not in left}
+        return gone | ({table.kept.column: literal(table.kept.word)} if table.kept else {})
 
     async def _mark(self, tasks: Sequence[Task]) -> None:
         side = self._session.restriction
@@ -161,7 +174,9 @@ class _Kept:
 
     @property
     def _kinds(self) -> frozenset[str]:
-        return frozenset(kind for each in self._rules for kind in each.table.types) & NUMBERS
+        return (
+            frozenset(kind for each in self._stay if not keeping.is_whole(each) for kind in each.table.types) & NUMBERS
+        )
 
     @property
     def _place(self) -> str:
@@ -186,14 +201,6 @@ def _hiding(system: str, table: Statements) -> Statements:
     at = f"({table.moment} AT TIME ZONE {literal(occurred.timezone.key)})" if zoneless else table.moment
     which = f"k.system = {literal(system)} AND k.number = {{}} AND k.valid_from <= {at} AND {at} < k.valid_to"
     return replace(table, unfound=f"EXISTS (SELECT FROM dsr_platform.kept k WHERE {which})")
-
-
-def _gone(each: Ruled, party: str | None) -> Mapping[str, str]:
-    """What a party's columns become of which the rule needs nothing."""
-    keeps = each.table.table.keeps
-    left = keeps.columns(each.rule.fields) if keeps else frozenset[str]()
-    fields = each.table.table.fields_of(party)
-    return {name: literal(column.blank) for name, column in fields.items() if name not in left}
 
 
 def _numbers(task: Task, kinds: frozenset[str]) -> list[tuple[str, datetime, datetime]]:

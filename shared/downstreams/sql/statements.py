@@ -22,6 +22,9 @@ Call = tuple[Any, ...]
 class Statements(Searched):
     """Everything that is said to PostgreSQL about one table."""
 
+    emptied_to: Mapping[str, str] | None = None
+    """What columns become where rows are kept without their person, if not what the dataset blanks."""
+
     def _grouped(self, rows: str) -> str:
         values = [f"${self.slots.index(each.slot) + 1}::text[]" for each in self.finders]
         joins = "".join(f" LEFT JOIN unnest({own}) k{i}(v) ON k{i}.v = f.dsr_s{i}" for i, own in enumerate(values))
@@ -140,6 +143,8 @@ class Statements(Searched):
         return " AND ".join(self._nobody(other) for other in self.table.parties if other != party)
 
     def _blanked(self, party: str | None) -> Mapping[str, str]:
+        if self.emptied_to is not None:
+            return self.emptied_to
         return {name: literal(column.blank) for name, column in self.table.fields_of(party).items()}
 
     @cached_property

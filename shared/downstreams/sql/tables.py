@@ -31,6 +31,11 @@ from shared.downstreams.sql.declared import (
     decided,
 )
 
+_FINDS = frozenset(
+    ("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "former", "via", "where", "json")
+)
+"""What names a column by which a row is found, or told from others."""
+
 
 class Table(Declared):
     """One table; ``erase``: delete the row, or blank the subject's fields while another party is left in it (REQ-R5).
@@ -43,8 +48,9 @@ class Table(Declared):
     ``view``: it is shown, and what it shows is erased and changed in other tables of the dataset.
     ``anchors``: the columns from which periods of the policy count, by what the policy calls their beginning.
     ``anonymise``: what becomes of a row at a ceiling that leaves it without its people. ``keeps``: what is left of a
-    row that a rule keeps in face of an erasure. ``stated``: what its rows record is not rewritten, and a statement of
-    the person stands beside it instead (Art. 16).
+    row that a rule keeps in face of an erasure. ``kept``: the column that says so of a row to
+    whoever reads it: here, or where what it leads to is kept. ``stated``: what its rows record is not rewritten, and a
+    statement of the person stands beside it instead (Art. 16).
     """
 
     schema_: Name | None = Field(default=None, alias="schema")
@@ -68,6 +74,7 @@ class Table(Declared):
     anchors: Mapping[Word, Occurred] = Field(default_factory=dict)
     anonymise: Anonymisation | None = None
     keeps: Keeping | None = None
+    kept: Switch | None = None
     stated: bool = False
 
     @cached_property
@@ -132,6 +139,17 @@ class Table(Declared):
         return frozenset(name for party in self.parties or (None,) for name in self.fields_of(party))
 
     @property
+    def about_one(self) -> Mapping[str, Column]:
+        """What a row about one person says of anybody."""
+        return {name: c for name, c in self.columns.items() if (c.personal != "T" or c.goes) and not c.generated}
+
+    @property
+    def found_by(self) -> frozenset[str]:
+        """The columns by which a row is found as somebody's, and told from those that are nobody's."""
+        named = self._named.items()
+        return frozenset(name for place, names in named if place in _FINDS for name in names).union(self.searched)
+
+    @property
     def timezone(self) -> ZoneInfo:
         return self.occurred.timezone if self.occurred else UTC_ZONE
 
@@ -159,9 +177,10 @@ class Table(Declared):
             raise Mistakes(mistakes)
         return self
 
-    def _names_what_is_declared(self) -> Iterator[str]:
-        known = self.columns.keys()
-        named = {
+    @property
+    def _named(self) -> Mapping[str, tuple[str, ...]]:
+        """By what names them, the columns that something else of the table names."""
+        return {
             "primary_key": self.primary_key,
             "occurred": (self.occurred.column,) if self.occurred else (),
             "period": (self.period.valid_from, self.period.valid_to) if self.period else (),
@@ -177,11 +196,15 @@ class Table(Declared):
             "where": tuple(test.column for test in self.where),
             "refuse_when": tuple(refusal.column for refusal in self.refuse_when),
             "anchors": tuple(anchor.column for anchor in self.anchors.values()),
+            "kept": self.switched_by(self.kept),
             "keeps": tuple(name for names in self.keeps.fields.values() for name in names) if self.keeps else (),
             "json": tuple(column.json_ for column in self.columns.values() if column.json_),
             "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),
         }
-        for place, columns in named.items():
+
+    def _names_what_is_declared(self) -> Iterator[str]:
+        known = self.columns.keys()
+        for place, columns in self._named.items():
             for column in columns:
                 if column not in known:
                     yield f"{place} names column {column}, which is not declared"
@@ -204,10 +227,15 @@ class Table(Declared):
             yield from self.anonymise.mistakes(self.columns)
         if self.keeps:
             dated = {anchor.column for anchor in self.anchors.values()}
-            if self.view or self.paths or not self.occurred or dated != {self.occurred.column}:
-                yield "keeps is for a table whose own columns find people, and whose anchors name its occurred column"
+            if self.view or not self.occurred or dated != {self.occurred.column}:
+                yield "keeps is for a table whose anchors name its occurred column"
+            if self.paths and self.parties:
+                yield "keeps is for rows of several people only where their own columns find them: leave out via"
             if self.keeps.bill_of is not None and self.keeps.bill_of not in self.parties:
                 yield f"keeps.bill_of names {self.keeps.bill_of}, which is no party"
+
+        if self.kept and self.kept.column in self.switched_by(self.restriction):
+            yield "kept names the column of restriction, which a person may ask to lift: name another"
 
     def _scrubs_texts(self) -> Iterator[str]:
         for name, column in self.scrubbed.items():

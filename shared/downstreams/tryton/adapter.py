@@ -18,8 +18,11 @@ from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
 from shared.downstreams.http_client import connect
 from shared.downstreams.results import of_whom_found, per_task, where_held
+from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.downstreams.tryton import sweeping
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
+from shared.downstreams.tryton.grounds import DeclaredGrounds
 from shared.downstreams.tryton.open_requests import mark
 from shared.downstreams.tryton.party import CATEGORIES, Party, counts
 from shared.downstreams.tryton.reasons import Reasons
@@ -29,6 +32,7 @@ from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import PARTY, Named, assigned, load, wanting_marketing
 from shared.downstreams.tryton.settings import TrytonSettings
 from shared.downstreams.tryton.subjects import Subjects, party_ids
+from shared.downstreams.tryton.sweeping import Sweep
 
 _FLAGS = {
     Operation.RESTRICT: ("restricted", True),
@@ -73,11 +77,25 @@ class TrytonAdapter:
         self._system = system
         self._grounds = settings.grounds
         self._reasons = Reasons(self._rpc, settings.grounds, policy or read_policy(), clock or SystemClock())
+        self._sweep = Sweep(self._rpc, self._subjects, settings.grounds or DeclaredGrounds(), self._reasons)
 
     @property
     def may_refuse(self) -> bool:
         """Whether it is declared which of its fields say that data must stay."""
         return self._grounds is not None
+
+    @property
+    def dated(self) -> Sequence[Dated]:
+        """By which declared fields its parties have an age."""
+        return sweeping.dated(self._grounds)
+
+    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+        """How many of its parties are past each of these ceilings."""
+        return await self._sweep.count(due, spared)
+
+    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+        """Let go what is past them."""
+        return await self._sweep.sweep(due, spared, go_on)
 
     async def close(self) -> None:
         """Close the connections."""

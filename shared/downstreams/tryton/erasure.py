@@ -48,9 +48,9 @@ async def erase(
     """Erase every task's proven parties, these fields of theirs too, and look again, by row and by every identity."""
     planned = await _plans(subjects, tasks, save_progress)
     plans = of_whom_found(planned)
-    refused = await _remove(rpc, plans, Standing(plans, save_progress, rpc.concurrency), fields)
+    refused = await remove(rpc, plans, Standing(plans, save_progress, rpc.concurrency), fields)
     ids = {party for plan in plans.values() for party in plan.parties}
-    left = {party.id for party in (await load(rpc, ids)).values() if _residue(party)}
+    left = {party.id for party in (await load(rpc, ids)).values() if residue(party)}
     again = await subjects.hits([task for task in tasks if planned[task.task_id]])
 
     def decide(task: Task, plan: Plan) -> Result:
@@ -94,7 +94,7 @@ def _came_up(subjects: Subjects, hits: Hits, task: Task, plan: Plan) -> bool:
     return not isinstance(parties, Refused) and any(party.id in fresh for party in parties)
 
 
-async def _remove(
+async def remove(
     rpc: TrytonRpc, plans: Mapping[UUID, Plan], standing: Standing, fields: Sequence[str]
 ) -> dict[int, Refused]:
     """Erase the parties; those that the wizard refuses are as they were before, and those that nobody wants erased.
@@ -172,7 +172,8 @@ def _no_code(party: int) -> str:
     return f"erased-{party}"
 
 
-def _residue(party: Party) -> bool:
+def residue(party: Party) -> bool:
+    """Whether something is left of a party that was erased."""
     return bool(
         party.active
         or party.name

@@ -8,14 +8,18 @@ from pydantic import JsonValue
 
 from shared.domain.clock import Clock
 from shared.domain.errors import AnswerMalformed, Refused, SystemRefused
+from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Task
 from shared.downstreams.results import of_whom_found
-from shared.downstreams.tryton.grounds import DeclaredGrounds, Facts, missing, stays
+from shared.downstreams.tryton.grounds import DeclaredGrounds, Facts, Stays, missing, stays
 from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.reduction import Reduction
 from shared.downstreams.tryton.rpc import CHUNK, TrytonRpc
 from shared.downstreams.tryton.search import PARTY
+
+_NONE = UUID(int=0)
+"""Of a task that nobody works: two persons have confirmed nothing of it."""
 
 
 class Reasons:
@@ -58,6 +62,22 @@ class Reasons:
             if why is not None:
                 said[task.task_id] = why if isinstance(why, Refused) else Reduction.of(parties, why)
         return said
+
+    async def of_parties(self, parties: Sequence[int]) -> dict[int, Stays | Refused | None]:
+        """Why each of these parties stays, None where nothing keeps it, or why a person must look first.
+
+        What nobody has signed keeps nothing here: that it goes is signed by its ceiling.
+
+        Raises:
+            SystemRefused: the CRM has no such fields.
+        """
+        if self._declared is None:
+            return {}
+        today, rows = self._policy.today(self._clock.now()), await self._rows({*parties}, self._declared)
+        nobodys = Task(_NONE, _NONE, _NONE, "", Operation.ERASE)
+        return {
+            party: stays(Facts.of(row, self._declared), self._policy, today, nobodys, 0) for party, row in rows.items()
+        }
 
     async def shown(self, found: Mapping[UUID, tuple[Party, ...] | Refused]) -> dict[int, dict[str, JsonValue]]:
         """What the declared fields say of each party that was found, as the person reads it."""

@@ -36,7 +36,7 @@ async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
         ForeignHit: see ``holders``.
     """
     held = await holders(rpc, identities)
-    return list((await load(rpc, await _with_duplicates(rpc, set().union(*held.values())))).values())
+    return list((await load(rpc, await with_duplicates(rpc, set().union(*held.values())))).values())
 
 
 async def holders(rpc: TrytonRpc, identities: Collection[Identity]) -> Mapping[Named, Collection[int]]:
@@ -151,7 +151,7 @@ async def wanting_marketing(rpc: TrytonRpc) -> AsyncIterator[list[Party]]:
         yield list((await load(rpc, [row["id"] for row in rows])).values())
 
 
-async def _with_duplicates(rpc: TrytonRpc, ids: Iterable[int]) -> set[int]:
+async def with_duplicates(rpc: TrytonRpc, ids: Iterable[int]) -> set[int]:
     """The parties, those that were merged into them, and those that they were merged into."""
     known, fresh = set[int](), set(ids)
     while fresh:

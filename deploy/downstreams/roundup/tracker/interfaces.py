@@ -16,6 +16,10 @@ routes do; they ask for the permission `Forget`. Bodies are JSON objects:
                                 "staff": [role, …]}
                                gives them other values, and retires them, in one transaction; answers which were left
                                as they were: {"left": [[position, "passed on" or "refused"], …]}
+    POST rest/privacy/past     {"field", "before", "after": id}   tickets, also retired ones, whose field is before it:
+                               {"tickets": [up to 500 ids after that one], "rows": how many tickets there are}
+    POST rest/privacy/expire   {"tickets": [id, …], "field", "before"}   removes those of them that are still before it,
+                               with what hangs on them alone and with their history: {"gone": [id, …]}
 
 Of the words on a person's ticket their own are theirs, and those of the staff, who write about them; `staff` are the
 roles that tell who that is. A third person's message, and a file that came with it, belongs to whoever wrote it.
@@ -27,8 +31,9 @@ import secrets
 import sqlite3
 
 from roundup.backends import back_sqlite
+from roundup.date import Date as Moment
 from roundup.exceptions import RoundupException, Unauthorised
-from roundup.hyperdb import Password, String
+from roundup.hyperdb import Date, Password, String
 from roundup.password import Password as Secret
 from roundup.rest import Routing, UsageError, _data_decorator
 
@@ -294,3 +299,70 @@ def forget(self, input_payload):
     sessions.commit()
     self.db.conn.execute("pragma wal_checkpoint(truncate)")
     return 200, removed
+
+
+def before(db, payload):
+    """A condition on the tickets that the body means, and its values."""
+    field, moment = payload.json_dict["field"], payload.json_dict["before"]
+    if not isinstance(db.issue.getprops().get(field), Date):
+        raise UsageError("No such date of a ticket")
+    return f"_{field} is not null and _{field} < ?", (Moment(moment).serialise(),)
+
+
+def remove(db, classname, identity):
+    """Remove a record, its history, what the index knows of it and, once that is committed, its file."""
+    records = db.getclass(classname)
+    for field, kind in records.getprops().items():
+        if isinstance(kind, String) and kind.indexme:
+            db.indexer.add_text((classname, identity, field), "")
+    db.sql("delete from __textids where _class = ? and _itemid = ?", (classname, identity))
+    records.destroy(identity)
+
+
+def hanging(db, ticket):
+    """The messages and files of a ticket that hang on no other: [(class, id)]."""
+    db.sql(
+        """select 'msg', m.linkid from issue_messages m where m.nodeid = ?
+               and not exists (select 1 from issue_messages o where o.linkid = m.linkid and o.nodeid <> m.nodeid)
+           union select 'file', f.linkid from issue_files f where f.nodeid = ?
+               and not exists (select 1 from issue_files o where o.linkid = f.linkid and o.nodeid <> f.nodeid)
+           union select 'file', c.linkid from issue_messages m join msg_files c on c.nodeid = m.linkid
+               where m.nodeid = ? and not exists (
+                   select 1 from msg_files o join issue_messages n on n.linkid = o.nodeid
+                   where o.linkid = c.linkid and n.nodeid <> m.nodeid)""",
+        (int(ticket),) * 3,
+    )
+    return [(classname, str(one)) for classname, one in db.cursor.fetchall()]
+
+
+@Routing.route("/privacy/past", "POST")
+@_data_decorator
+def past(self, input_payload):
+    """The tickets that are past a time, in pages."""
+    after = int(asked(self, input_payload, "after"))
+    where, values = before(self.db, input_payload)
+    self.db.sql(f"select id from _issue where {where} and id > ? order by id limit 500", (*values, after))
+    tickets = [str(row[0]) for row in self.db.cursor.fetchall()]
+    self.db.sql("select count(*) from _issue")
+    return 200, {"tickets": tickets, "rows": self.db.cursor.fetchone()[0]}
+
+
+@Routing.route("/privacy/expire", "POST")
+@_data_decorator
+def expire(self, input_payload):
+    """Remove tickets, each whole or not at all; one that was opened again meanwhile stays."""
+    tickets, db, gone = asked(self, input_payload, "tickets"), self.db, []
+    with transaction(db):
+        where, values = before(db, input_payload)
+        for ticket in tickets:
+            db.sql(f"select 1 from _issue where {where} and id = ?", (*values, int(ticket)))
+            if db.cursor.fetchone() is None:
+                continue
+            with whole(db):
+                for classname, one in hanging(db, ticket):
+                    remove(db, classname, one)
+                db.sql("delete from issue_superseder where linkid = ?", (int(ticket),))
+                remove(db, "issue", ticket)
+            gone.append(ticket)
+    db.conn.execute("pragma wal_checkpoint(truncate)")
+    return 200, {"gone": gone}

@@ -47,6 +47,7 @@ IssueClass(
     priority=Link("priority"),
     status=Link("status"),
     dsr_request=String(),
+    resolved_on=Date(),
 )
 
 

@@ -2,29 +2,31 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
-from shared.domain.errors import NotSupported
+from shared.domain.errors import NotSupported, Refused
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.sql.examination import covered
 from shared.downstreams.sql.incarnation import Begun
-from shared.downstreams.sql.mariadb import comparison, inspection, progress, reading
+from shared.downstreams.sql.mariadb import comparison, inspection, progress, reading, sweeping
 from shared.downstreams.sql.mariadb.amendment import Amendment
 from shared.downstreams.sql.mariadb.erasure import Erasure
 from shared.downstreams.sql.mariadb.judging import with_unattributed
 from shared.downstreams.sql.mariadb.store import MariaDbStore, Session
-from shared.downstreams.sql.mariadb.unsupported import kept_by_rule
+from shared.downstreams.sql.mariadb.unsupported import kept_by_policy
 from shared.downstreams.sql.of_dataset import OfDataset, by_tenant
 from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
 
 
 class MariaDbAdapter(OfDataset[Session]):
-    """Locatable, Exportable, Erasable and Amendable, one subject at a time."""
+    """Locatable, Exportable, Erasable and Amendable, one subject at a time, and Sweepable."""
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
+        self._policy = policy
         self._store = MariaDbStore(system, settings, environment)
-        self._kept = "; ".join(kept_by_rule(self._store.dataset, policy))
+        self._kept = "; ".join(kept_by_policy(self._store.dataset, policy))
         super().__init__(system, self._store)
 
     @property
@@ -42,7 +44,7 @@ class MariaDbAdapter(OfDataset[Session]):
         if not faults:
             async with self._store.session() as session:
                 session.references.refuse_undeclared(self._store.dataset.name)
-        return faults
+        return [*faults, *([self._kept] if self._kept else [])]
 
     async def forget(self) -> None:
         """Forget in the store what was noted of requests that are long over."""
@@ -69,6 +71,16 @@ class MariaDbAdapter(OfDataset[Session]):
             async for page in comparison.would_get_marketing(session):
                 yield page
 
+    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+        """How many of its rows are past each of these ceilings."""
+        async with self._store.session() as session:
+            return await sweeping.count(session, due, spared)
+
+    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+        """Let go what is past them."""
+        async with self._store.session() as session:
+            return await sweeping.sweep(session, due, spared, go_on)
+
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # reading leaves nothing to remember
 
@@ -92,7 +104,7 @@ class MariaDbAdapter(OfDataset[Session]):
         del save_progress
 
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
-            exported = covered(session.tables, theirs, await reading.export(session, theirs))
+            exported = covered(session.tables, theirs, await reading.export(session, self._policy, theirs))
             return await with_unattributed(session, theirs, exported)
 
         return await self._work(tasks, work, reading=True)

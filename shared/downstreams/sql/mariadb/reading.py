@@ -9,6 +9,7 @@ from typing import Any, cast
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
+from shared.domain.policy import Policy
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
 from shared.downstreams.sql.attribution import Row
 from shared.downstreams.sql.export import Sheet
@@ -55,7 +56,7 @@ async def plan(session: Session, task: Task) -> Result:
     return fails or Receipt.planned(task, counts)
 
 
-async def export(session: Session, tasks: Sequence[Task]) -> list[Result]:
+async def export(session: Session, policy: Policy, tasks: Sequence[Task]) -> list[Result]:
     """Every row of every subject; who no longer fits beside the others comes again."""
     results: list[Result] = []
     room = session.settings.max_rows
@@ -68,7 +69,7 @@ async def export(session: Session, tasks: Sequence[Task]) -> list[Result]:
             results.append(Pending(task.task_id, _AT_ONCE))
         else:
             room -= rows.counts()
-            results.append(_receipt(task, records(session, rows)))
+            results.append(_receipt(task, records(session, policy, rows)))
     return results
 
 
@@ -80,11 +81,11 @@ def _receipt(task: Task, found: Sequence[Record]) -> Receipt:
     return Receipt(task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=tuple(found))
 
 
-def records(session: Session, rows: Rows) -> list[Record]:
+def records(session: Session, policy: Policy, rows: Rows) -> list[Record]:
     """A record of each row."""
     made: list[Record] = []
     for table in session.tables:
-        sheet = Sheet(session.system, table)
+        sheet = Sheet(session.system, table, policy.redacts(table.table.category))
         for found in rows.of[table.name].values():
             shown = _read(table, found)
             told, times, owners = _matching(table, found)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from shared.domain.errors import Fault, Misconfigured
-from shared.domain.policy import Policy
+from shared.domain.policy import OnErasure, Policy
+from shared.downstreams.sql.by_policy import does_with
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.declared import RowSwitch
 from shared.downstreams.sql.tables import Table
@@ -26,8 +27,6 @@ def _lacking(dataset: Dataset) -> Iterator[tuple[str, str]]:
 def _of(table: Table) -> Iterator[tuple[str, str]]:
     if table.itemised:
         yield "itemised", "leave it out"
-    if table.anchors:
-        yield "anchors", "leave them out, and let its application keep and end its rows"
     if table.anonymise:
         yield "anonymise", "leave it out, and let its application do it"
     if table.keeps:
@@ -43,14 +42,16 @@ def _of(table: Table) -> Iterator[tuple[str, str]]:
         yield f"column {name} with scrub", "blank the column, or look through it by hand"
 
 
-def kept_by_rule(dataset: Dataset, policy: Policy) -> Iterator[str]:
-    """Tables of which a rule of the policy keeps rows in face of an erasure, a sentence for each.
+def kept_by_policy(dataset: Dataset, policy: Policy) -> Iterator[str]:
+    """Tables of which the policy keeps or anonymises rows in face of an erasure, a sentence for each.
 
-    What a rule keeps is reduced and restricted set-wise, which is not carried out here: a person does such an erasure.
+    That is done set-wise, which is not carried out here: a person does such an erasure.
     """
     for name, table in dataset.tables.items():
-        if policy.keeps(table.category):
+        does = does_with(table, policy)
+        if policy.keeps(table.category) or does in {OnErasure.KEEP, OnErasure.ANONYMISE}:
+            what = "the policy anonymises" if does is OnErasure.ANONYMISE else "a rule of the policy keeps"
             yield (
-                f"{name} holds {table.category}, of which a rule of the policy keeps rows in face of an erasure; on"
-                " MariaDB a person erases what may go"
+                f"{name} holds {table.category}, of which {what} rows in face of an erasure; on MariaDB a"
+                " person erases what may go"
             )

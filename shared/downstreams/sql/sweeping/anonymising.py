@@ -53,6 +53,16 @@ def anonymise(rows: "DueRows", declared: Anonymisation, since: "Moment", until: 
     return f"{found} UPDATE {table.source} t SET {_assigned(values)} {joined}", *condition.arguments
 
 
+def of_one_person(table: Statements) -> Mapping[str, str]:
+    """What becomes of the columns of one person's rows: who is alone is no crowd, so what only a crowd keeps goes."""
+    declared = table.table.anonymise
+    if declared is None:
+        raise DatasetOutdated(f"{table.name} does not say what becomes of its columns: write anonymise")
+    values = {name: _blank(table, name) for name in (*declared.blank, *declared.rare)}
+    values |= {name: _drawn(table, name) for name in declared.redraw}
+    return values | {name: _cut(table, name, unit) for name, unit in declared.coarsen.items()}
+
+
 def _assigned(values: Mapping[str, str]) -> str:
     return ", ".join(f"{quoted(name)} = {value}" for name, value in values.items())
 

@@ -87,7 +87,8 @@ async def _counted(session: Session, spared: Spared, rows: DueRows) -> Counted:
     query, *arguments = rows.count()
     async with session.connection.transaction():
         await _begin(session, session.settings.timeout_seconds)
-        due = await session.connection.fetchval(query, *arguments)
+        # All rows are asked for: with a limit, as of ``fetchval``, PostgreSQL does not share a query among its workers.
+        [(due,)] = await session.connection.fetch(query, *arguments)
         there = await session.connection.fetchval(_ROWS, rows.table.source)
         if there is None:
             there = await session.connection.fetchval(f"SELECT count(*) FROM {rows.table.source}")  # noqa: S608  # quoted
@@ -103,7 +104,7 @@ async def _swept(session: Session, spared: Spared, go_on: GoOn, rows: DueRows) -
             gone, dropped = gone + in_it, dropped + 1
             await go_on(rows.due, in_it)
     gone += await _Windows(session, rows, go_on).run()
-    return Swept(gone, dropped, stay)
+    return Swept(gone, dropped, stay, complete=not rows.tied_by and gone >= rows.due.about)
 
 
 async def _sparing(session: Session, spared: Spared, rows: DueRows) -> tuple[DueRows, int]:
