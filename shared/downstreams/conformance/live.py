@@ -32,11 +32,19 @@ class Live:
 
     downstream: Downstream
     seeding: Seeding | None = None
+    sharing: Seeding | None = None
 
     async def put(self, person: Person, rows: int) -> int | None:
         """Fills it; the file says how much, so the number wanted is not heard."""
         del rows
         return await self.seeding.run(person.values) if self.seeding else None
+
+    async def share(self, person: Person, other: Person) -> bool:
+        """Fills it with what both are in, if the file says how."""
+        if self.sharing is None:
+            return False
+        await self.sharing.run(person.values | {f"other_{name}": value for name, value in other.values.items()})
+        return True
 
     async def held(self, person: Person) -> int | None:
         """What it holds is known by its answers alone."""
@@ -104,7 +112,8 @@ async def _trial(path: Path, system: Downstream, declared: Conformance, wiring: 
         instead = {name: wiring.environment.get(other, "") for name, other in declared.without_permission.items()}
         other = Downstreams.load(path, replace(wiring, environment={**wiring.environment, **instead}))
         forbidden = other.get(system.name)
-    live = Live(system, _way(path, system, "seed", wiring))
+    sharing = _way(path, system, "shared", wiring) if declared.shared else None
+    live = Live(system, _way(path, system, "seed", wiring), sharing)
     return Trial(live, change=declared.change, forbidden=forbidden, patience=declared.within)
 
 
