@@ -27,6 +27,8 @@ class HttpAdapter:
 
     one_flag = True
     """A record bears one flag, whoever has asked for it."""
+    abreast = 2
+    """Batches under way at a time: while one waits for its last answers, the other keeps the connections busy."""
     knows_times = False
     """It is searched for all that has what is theirs today, of whatever time."""
 
