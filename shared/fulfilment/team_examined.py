@@ -26,7 +26,7 @@ from shared.downstreams.conformance.live import Live
 from shared.downstreams.conformance.seeding import Seeding
 from shared.downstreams.contract import Task
 from shared.downstreams.downstream import Downstream
-from shared.messaging.producer import KafkaProducer
+from shared.messaging.producer import HOW_TO_MAKE_TOPICS, KafkaProducer
 from shared.runtime.settings import KafkaSettings, VaultSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
