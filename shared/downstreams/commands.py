@@ -109,7 +109,7 @@ def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[s
         if declared is not None and declared.adapter is not None and declared.enabled:
             said |= _declared(declared)
     stages = [[f"{step.operation} {step.system}" for step in stage] for stage in usable.stages(Operation.ERASE)]
-    return {"systems": systems, "erasure": stages, "emitters": _said(emitters)}
+    return {"systems": systems, "erasure": stages} | ({"emitters": _said(emitters)} if emitters else {})
 
 
 def _said(faults: Sequence[Fault]) -> list[dict[str, Any]]:
@@ -132,6 +132,8 @@ def _declared(declared: Downstream) -> dict[str, Any]:
         said["not_told_apart"] = uncounted
     if never_shown := getattr(declared.adapter, "never_shown", ()):
         said["never_shown"] = never_shown
+    if unexplained := getattr(declared.adapter, "unexplained", ()):
+        said["unexplained"] = unexplained
     return said
 
 
@@ -143,7 +145,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         if system["not_set"]:
             lines.append(f"  checked by the file alone: {', '.join(system['not_set'])} not set")
         lines.extend(f"  {Fault(**fault)}" for fault in system["faults"])
-    if found["emitters"]:
+    if "emitters" in found:
         lines += ["emitters", *(f"  {Fault(**fault)}" for fault in found["emitters"])]
     order = "; then ".join(", ".join(stage) for stage in found["erasure"])
     return [*lines, f"an erasure: {order}"] if order else lines
@@ -163,6 +165,8 @@ def _line(system: Mapping[str, Any]) -> str:
         said.append(f"max_people counts nobody, for want of person: {', '.join(system['not_told_apart'])}")
     if "never_shown" in system:
         said.append(f"never shown, for want of a party: {', '.join(system['never_shown'])}")
+    if "unexplained" in system:
+        said.append(f"shown without a word of what it is, for want of explain: {', '.join(system['unexplained'])}")
     return "; ".join(said) + _strictest(system.get("unknown_categories"))
 
 

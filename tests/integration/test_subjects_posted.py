@@ -1,5 +1,7 @@
 """What no event of an emitter could use is refused when its identities are posted, and not set aside later."""
 
+from typing import Any
+
 import pytest
 
 from services.intake.grant import Grant
@@ -55,7 +57,7 @@ async def test_identities_that_no_event_of_their_emitter_is_about_are_refused_wh
     ],
 )
 async def test_what_the_emitters_events_could_not_state_or_ask_for_is_refused_when_it_is_posted(
-    intake: Intake, database: str, bounds: Grant, declared: dict[str, object], says: str
+    intake: Intake, database: str, bounds: Grant, declared: dict[str, Any], says: str
 ) -> None:
     selfcare = await emitting(intake, database, bounds=bounds, **declared)
     answer = await selfcare.ask("/v1/subjects", {"subject": ADA, **PROVED})

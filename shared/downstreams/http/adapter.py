@@ -61,6 +61,20 @@ class HttpAdapter:
         return frozenset(each.category for each in self._declaration.resource.values())
 
     @property
+    def legend(self) -> Mapping[str, Mapping[str, str]]:
+        """What its declaration explains, by category and field."""
+        legend: dict[str, dict[str, str]] = {}
+        for each in self._declaration.resource.values():
+            legend.setdefault(each.category, {}).update(each.explain)
+        return legend
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The fields that are shown, and that its declaration does not explain."""
+        resources = self._declaration.resource.items()
+        return tuple(f"{name}.{each}" for name, of in resources for each in sorted(of.shown - of.explain.keys()))
+
+    @property
     def undeclared(self) -> frozenset[Operation]:
         """What it cannot do because no resource declares a request for it."""
         resources = self._declaration.resource.values()
