@@ -167,7 +167,7 @@ class Crowd:
 
     async def _tell(self, emitter: Emitter, subject: Subject, wish: Wish) -> None:
         said = subject.submission(wish.value, **_SAYS.get(wish, {}))
-        posted = {name: said[name] for name in ("subject", "assurance", "proofs", "changes") if name in said}
+        posted: dict[str, object] = {k: said[k] for k in said if k in {"subject", "assurance", "proofs", "changes"}}
         answer = await self._insist(emitter.client, "POST", "/v1/subjects", body=posted)
         if not answer.is_success:
             self.refused[answer.status_code] += 1
