@@ -127,7 +127,7 @@ class Services:
             command, cwd=ROOT, env={**os.environ, **self.env}, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise RuntimeError(f"dsr {' '.join(words)}: {done.stderr.strip()}")
+            raise RuntimeError(f"dsr {' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
+import orjson
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import UnknownTopicOrPartitionError
 from pydantic import JsonValue
@@ -39,7 +40,8 @@ from shared.storage.vault import Vault
 class Platform:
     """The platform as the examination of teams uses it: its vault, its topics, and where copies are uploaded.
 
-    ``people``: by reference what is to be sealed before the next command goes out; ``asked``: the tasks of all of them.
+    ``people``: by reference what is to be sealed before the next command goes out; ``asked``: the tasks of all of them;
+    ``waiting``: those of which a reply has yet to come.
     """
 
     pool: asyncpg.Pool
@@ -50,6 +52,7 @@ class Platform:
     uploads: Uploads
     people: dict[UUID, SubjectData] = field(default_factory=dict)
     asked: set[UUID] = field(default_factory=set)
+    waiting: set[UUID] = field(default_factory=set)
     sealed: list[UUID] = field(default_factory=list)
 
     def live(self, downstream: Downstream, seeding: Seeding | None = None, sharing: Seeding | None = None) -> Live:
@@ -64,6 +67,7 @@ class Platform:
     async def publish(self, messages: Sequence[Message]) -> None:
         """Sends commands, once it is sealed whom they are about."""
         await self._seal()
+        self.waiting.update(UUID(orjson.loads(message.value)["task_id"]) for message in messages)
         await self.producer.send(messages)
 
     async def expect(self, system: str, commands: Mapping[UUID, UUID]) -> None:
@@ -84,29 +88,29 @@ class Platform:
                 await self.vault.insert_subjects(connection, rows)
 
     async def hear(self, progress: dict[UUID, dict[str, JsonValue]], delay: timedelta) -> None:
-        """Returns once a team has replied to one of these tasks, or after so long.
+        """Returns once there is a reply to every task that was sent, or after so long.
 
         Raises:
             MalformedReply: a reply to one of them cannot be read
         """
-        clock, heard = asyncio.get_running_loop(), False
+        clock = asyncio.get_running_loop()
         until = clock.time() + delay.total_seconds()
-        while not heard and (left := until - clock.time()) > 0:
+        while self.waiting and (left := until - clock.time()) > 0:
             fetched = await self.replies.getmany(timeout_ms=int(1000 * left) + 1)
             for value in (record.value for records in fetched.values() for record in records):
-                heard = self._take(value, progress) or heard
+                self._take(value, progress)
 
-    def _take(self, value: bytes, progress: dict[UUID, dict[str, JsonValue]]) -> bool:
+    def _take(self, value: bytes, progress: dict[UUID, dict[str, JsonValue]]) -> None:
         try:
             task_id, said = progress_from_reply(parse_reply(value))
         except MalformedReply:
             answered = answered_by(value)
             if answered and answered[0] in self.asked:
                 raise
-            return False
+            return
+        self.waiting.discard(task_id)
         if task_id in self.asked:
             progress.setdefault(task_id, {}).update(said)
-        return task_id in self.asked
 
     async def forget(self) -> None:
         """Removes everybody of the examination from the vault."""
