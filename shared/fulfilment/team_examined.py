@@ -88,11 +88,13 @@ class Platform:
                 await self.vault.insert_subjects(connection, rows)
 
     async def hear(self, progress: dict[UUID, dict[str, JsonValue]], delay: timedelta) -> None:
-        """Returns once there is a reply to every task that was sent, or after so long.
+        """Returns once there is a reply to every task that was sent, or after so long, as where none is waited for.
 
         Raises:
             MalformedReply: a reply to one of them cannot be read
         """
+        if not self.waiting:
+            await asyncio.sleep(delay.total_seconds())
         clock = asyncio.get_running_loop()
         until = clock.time() + delay.total_seconds()
         while self.waiting and (left := until - clock.time()) > 0:
