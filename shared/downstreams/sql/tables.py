@@ -1,7 +1,7 @@
 """What a dataset says of one table."""
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from shared.domain.identities import IdentityType
 from shared.domain.text import Word
 from shared.domain.toml_file import Mistakes
+from shared.downstreams.sql import blanking
 from shared.downstreams.sql.anonymisation import Anonymisation
 from shared.downstreams.sql.bill import Itemised
 from shared.downstreams.sql.columns import Column
@@ -167,9 +168,8 @@ class Table(Declared):
             self._is_spelled,
             self._bills_what_is_the_subscribers,
             self._knows_whose_it_is,
-            self._loses_nobody_with_another,
             self._is_lifted,
-            self._keeps_nobody,
+            partial(blanking.mistakes, self),
         )
         if mistakes := [says for rule in rules for says in rule()]:
             raise Mistakes(mistakes)
@@ -271,22 +271,6 @@ class Table(Declared):
             if not any(column.personal == "A" for column in self.fields_of(party).values()):
                 yield f"party {party} has no column of class A, so nothing would tell whether it is left"
 
-    def _loses_nobody_with_another(self) -> Iterator[str]:
-        """What the erasure of one party blanks may not be what the others of its row are found by."""
-        if self.erase != "blank":
-            return
-        of_all = {*(test.column for test in self.where), *filter(None, [self.tenant])}
-        of_all |= {self.occurred.column} if self.occurred else set()
-        of_all |= {self.period.valid_from, self.period.valid_to} if self.period else set()
-        for party in self.parties:
-            searched = [column for column in self.searched.values() if column.party == party]
-            finds = {near for of, path in self.paths if of == party for near in path[0].on}
-            finds |= {name for column in searched for name in (column.domain, column.of) if name}
-            for name in sorted(of_all | finds):
-                other = self.columns[name].party if name in self.columns else None
-                if other not in {None, party}:
-                    yield f"column {name} finds party {party}, and goes with party {other}: leave its party out"
-
     def _is_lifted(self) -> Iterator[str]:
         if isinstance(self.restriction, RowSwitch) and not (self.restriction.present and self.restriction.request):
             yield "restriction by rows of a table is lifted by a column of it: write request = that column"
@@ -296,13 +280,3 @@ class Table(Declared):
             and not self.restriction.otherwise
         ):
             yield "restriction by a word is lifted by another: write otherwise = the word that it was before"
-
-    def _keeps_nobody(self) -> Iterator[str]:
-        if self.erase == "blank" and len(self.parties) == 1:
-            yield "erase = blank needs two parties or more, or none: then the row is kept without its person"
-        if self.erase == "blank":
-            keys = [{near for near, _ in path[0].columns if near not in self.primary_key} for _, path in self.paths]
-            goes = self.blanked | self.derived
-            whole = {name for key in keys if not key & goes for name in key}  # a part of a key leads nowhere
-            if left := sorted(whole | (self.searched.keys() - goes)):
-                yield f"erase = blank leaves {left[0]}, by which its person is found: give it class A"
