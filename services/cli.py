@@ -20,7 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "api-key": "services.intake.commands:api_key",
     "downstreams": "shared.fulfilment.commands:downstreams",
     "dataset": "shared.downstreams.sql.drafting.commands:dataset",
-    "conformance": "shared.downstreams.conformance.commands:conformance",
+    "conformance": "shared.fulfilment.examining:conformance",
     "assignments": "shared.fulfilment.assignments:assignments",
     "evidence": "shared.storage.commands:evidence",
     "package": "services.export.commands:package",

@@ -5,7 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,7 +17,7 @@ from deploy.local.process import Child
 from services.intake import auth
 from services.intake.grant import Grant, Power
 from shared.domain.clock import SystemClock
-from shared.domain.emitters import EMITTERS, read_emitters
+from shared.domain.emitters import EMITTERS, Emitter, read_emitters
 from shared.domain.topics import ServiceName
 from shared.messaging import admin
 from shared.storage import keyring
@@ -98,14 +98,18 @@ class Services:
         if not self.keyring.exists():
             keyring.create(self.keyring)
         wait_for(migrate(self._servers.postgres_dsn))
-        wait_for(
-            admin.create_topics(self._servers.kafka_bootstrap, admin.declared(self._bus_systems, self._emitters()))
-        )
+        wait_for(admin.create_topics(self._servers.kafka_bootstrap, self.topics))
 
-    def _emitters(self) -> Iterable[str]:
+    @property
+    def emitters(self) -> Mapping[str, Emitter]:
         """Who tells of users, by the file that intake will read."""
         named = self.env.get("DSR_INTAKE_EMITTERS") or os.environ.get("DSR_INTAKE_EMITTERS")
         return read_emitters(Path(named) if named else EMITTERS)
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics of the platform, of teams on the bus, and of emitters."""
+        return admin.declared(self._bus_systems, self.emitters)
 
     def key(self, role: str, holder: str | None = None, tenant: str | None = None) -> str:
         """A new API key with that role, for that holder or for one of its own; a channel's may do all that any may.
@@ -123,7 +127,7 @@ class Services:
             command, cwd=ROOT, env={**os.environ, **self.env}, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise RuntimeError(f"dsr {' '.join(words)}: {done.stderr.strip()}")
+            raise RuntimeError(f"dsr {' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
     def start(self) -> None:

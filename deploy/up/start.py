@@ -17,7 +17,7 @@ from deploy.up import environment
 from deploy.up.lock import Lock
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
-from shared.downstreams.check import check, demanding
+from shared.downstreams.check import check, demanding, emitters_beside
 from shared.downstreams.commands import send_nothing
 from shared.downstreams.registry import Wiring
 
@@ -80,7 +80,10 @@ def _mistakes(declared: Path) -> list[str]:
     except Misconfigured as error:
         return [str(fault) for fault in error.faults]
     used = [demanding(each) for each in checked if each.declared is None or each.declared.enabled]
-    return [f"[{each.name}]: {fault}" if not fault.file else str(fault) for each in used for fault in each.faults]
+    emitters = os.environ.get("DSR_INTAKE_EMITTERS")
+    beside = emitters_beside(Path(emitters), checked) if emitters else ()
+    wrong = [f"[{each.name}]: {fault}" if not fault.file else str(fault) for each in used for fault in each.faults]
+    return [*wrong, *map(str, beside)]
 
 
 def _without_systems(folder: Path) -> Path:

@@ -33,7 +33,6 @@ from shared.domain.errors import DsrError
 from shared.domain.topics import ServiceName
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.file import read
-from shared.messaging import admin
 
 _DATABASE = "dsr_up"
 
@@ -95,9 +94,11 @@ class Supervisor:
         return databases.wait_for(databases.create(platform.postgres_dsn, _DATABASE))
 
     def _make_keys(self, services: Services) -> None:
-        """Keys of this run: a channel's, the privacy team's, and one of each team on the bus."""
+        """Keys of this run: a channel's, the privacy team's, and one of each team on the bus and of each emitter."""
         for role in ("channel", "privacy", *(f"downstream:{name}" for name in self._on_the_bus)):
             self._keys[role] = services.key(role)
+        for name, emitter in services.emitters.items():
+            self._keys[f"emitter:{name}"] = services.key("channel", name, emitter.tenant)
 
     def _go_to_the_background(self, ready: int) -> None:
         """Say that all is ready, and from now on write into the log: the terminal is somebody else's.
@@ -127,7 +128,7 @@ class Supervisor:
             "database": servers.postgres_dsn,
             "downstreams": str(self._downstreams),
             "keys": self._keys,
-            "topics": {"prefix": "dsr.", "names": admin.declared(self._on_the_bus)},
+            "topics": {"prefix": "dsr.", "names": services.topics},
             "processes": processes,
             "supervisor": {"pid": os.getpid(), "log": str(self._folder / "up.log")},
             "settings": services.env,

@@ -18,8 +18,9 @@ def configure() -> None:
     Handlers.configured().subscribe(service)
     settings = IntakeSettings()
     submissions = cache(partial(Submissions.of, settings=settings))
-    service.serves(partial(app.build, settings=settings, submissions_of=submissions))
-    for name, emitter in settings.read_emitters().items():
+    emitters = settings.read_emitters()
+    service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
+    for name, emitter in emitters.items():
         service.hears(partial(listener.hear, name=name, emitter=emitter, submissions=submissions))
     service.also(*(each.run for each in (statistics, held, postponed, expiry, assignments_changed)))
     service.also(*(partial(each.run, settings=settings) for each in (orphans, packages, releases)))

@@ -101,6 +101,10 @@ class NotDeclared(EventRefused):
     """The file of emitters does not let this one say that."""
 
 
+class OrderUnknown(EventRefused):
+    """Of what is told of a number in several partitions nobody knows what was told last."""
+
+
 class SubjectUnknown(EventRefused):
     """No identities were posted for that subject token."""
 

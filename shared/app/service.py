@@ -235,7 +235,7 @@ class Service:
         return loops
 
     def _fulfilling(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:
-        """A worker for each step; the replies of those who are asked, which are all that the broker lets it read."""
+        """Workers for each step, as many as its system takes; replies of those who are asked: it may read no others."""
         work = running.settings.work
         reaper = Reaper(running.unit_of_work, self.fulfilments, work)
         every = work.lease_seconds / RENEWALS
@@ -247,8 +247,10 @@ class Service:
         common = (running.unit_of_work, self.fulfilments, self.conclusions, work, running.tracing, lease)
         asking = {Step(system, Operation.LOCATE) for system in self.fulfilments.observers}
         for system, operation in self.fulfilments.steps | asking:
-            worker = Worker(downstreams.get(system), operation, *common)
-            loops[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
+            downstream = downstreams.get(system)
+            for number in range(getattr(downstream.adapter, "abreast", 1)):
+                name = f"{system}:{operation}" + (f":{number + 1}" if number else "")
+                loops[name] = Worker(downstream, operation, *common).run(running.stopping, running.heartbeats, name)
         if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):
             a_day = running.settings.kafka.dead_letters_a_day
             alone = {system for system in asked if downstreams.get(system).asked_by[0] == self.name}

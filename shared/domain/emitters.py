@@ -16,6 +16,8 @@ from shared.domain.user_events import KINDS, NUMBERS, REQUESTED, TYPES, Asked
 
 EMITTERS = Path(__file__).parents[1] / "policy" / "emitters.toml"
 """The file that is read where no other is named."""
+FILE_SOURCE = "file"
+"""The source of the register that is filled from a file (``dsr assignments import``), and is no system."""
 EMITTER_NAME = "^[a-z][a-z0-9-]{0,40}$"
 Name = Annotated[str, StringConstraints(pattern=EMITTER_NAME)]
 
@@ -33,7 +35,9 @@ class Emitter(BaseModel):
     level: Level = Field(default="L0", description="the highest level of assurance that it may state")
     tenant: str | None = Field(default=None, description="the customer for whose users alone it speaks")
     authoritative: Word | None = Field(
-        default=None, description="it says whose a number is: the source of the register whose accounts it names"
+        default=None,
+        description="it says whose a number is: the source of the register whose accounts it names, which is the system"
+        ' with assigns = true, or "file"',
     )
 
     @model_validator(mode="after")

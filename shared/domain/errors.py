@@ -56,6 +56,7 @@ DsrError
 ├── EventRefused              what another service has told of a user takes no effect; it is set aside by name
 │   ├── MalformedEvent        it cannot be read: which field is wrong
 │   ├── NotDeclared           the file of emitters does not let it say that
+│   ├── OrderUnknown          it tells of a number in another partition than the first
 │   ├── SubjectUnknown, SubjectExpired, SubjectUsed, SubjectOfAnother      its subject token is good for nothing
 │   ├── EventIdReused         its source has sent another event under its id
 │   ├── SubjectUnfit          the identities behind the token are not those that it needs

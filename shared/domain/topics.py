@@ -80,6 +80,14 @@ def user_events(emitter: str) -> str:
     return f"{USER_EVENTS}{emitter}"
 
 
+def partitions_of(topic: str, most: int) -> int:
+    """How many partitions a topic has where others have so many: of an emitter one.
+
+    So what it tells is heard in the order in which it tells it, without a record key, which could name somebody.
+    """
+    return 1 if topic.startswith(USER_EVENTS) else most
+
+
 def user_events_group(emitter: str) -> str:
     """The consumer group in which intake hears that emitter alone."""
     return f"{ServiceName.INTAKE}-events-{emitter}"

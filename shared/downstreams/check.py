@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from shared.domain.emitters import FILE_SOURCE, read_emitters
 from shared.domain.errors import DsrError, Fault, Misconfigured
 from shared.domain.proofs import ProofPolicy, proof_policy
+from shared.domain.toml_file import fault_at, lines_in
 from shared.downstreams.accounts import speaking_of
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import declare, tables_of
@@ -53,6 +55,25 @@ async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bo
     finally:
         adapters = [each.declared.adapter for each in read.values() if each.declared and each.declared.adapter]
         await asyncio.gather(*(adapter.close() for adapter in adapters))
+
+
+def emitters_beside(path: Path, checked: Sequence[Checked]) -> Sequence[Fault]:
+    """What is wrong with a file of emitters, by itself and beside these systems."""
+    try:
+        emitters = read_emitters(path)
+    except Misconfigured as error:
+        return error.faults
+    sources = {each.name for each in checked if each.declared and each.declared.assigns and each.declared.enabled}
+    instead = f'write the system with assigns = true, or "{FILE_SOURCE}" for assignments that are imported'
+    return [
+        fault_at(
+            [(path, lines_in(path))],
+            (name, "authoritative"),
+            f"names {emitter.authoritative}, from which no register is filled: {instead}",
+        )
+        for name, emitter in emitters.items()
+        if emitter.authoritative and emitter.authoritative not in {*sources, FILE_SOURCE}
+    ]
 
 
 def demanding(checked: Checked) -> Checked:

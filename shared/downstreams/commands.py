@@ -34,6 +34,9 @@ def check(
     *,
     system: Annotated[str | None, typer.Option(help="Check this one alone, and demand its variables.")] = None,
     file_only: Annotated[bool, typer.Option("--file-only", help="Look into no store and ask no system.")] = False,
+    emitters: Annotated[
+        Path | None, typer.Option(envvar="DSR_INTAKE_EMITTERS", help="The file of emitters that belongs to it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what each system of a downstreams file will be asked to do, and everything that is wrong with it.
@@ -45,9 +48,10 @@ def check(
     checked = asyncio.run(checking.check(file, wiring, system, live=not file_only))
     if system and not file_only:
         checked = [checking.demanding(each) for each in checked]
-    found = report(checked)
+    beside = checking.emitters_beside(emitters, checked) if emitters and not system else ()
+    found = report(checked, beside)
     typer.echo(orjson.dumps(found) if as_json else "\n".join(lines_of(found)))
-    if any(each.faults for each in checked):
+    if beside or any(each.faults for each in checked):
         raise typer.Exit(1)
 
 
@@ -86,8 +90,11 @@ def _statements(path: Path, store: Downstream, environment: Mapping[str, str]) -
         raise Misconfigured(f"{path}: [{store.name}]: {name}: {error}") from None
 
 
-def report(checked: Sequence[Checked]) -> dict[str, Any]:
-    """What is declared of each system, what is wrong, and the order in which an erasure works those that are right."""
+def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[str, Any]:
+    """What is declared of each system, what is wrong, and the order in which an erasure works those that are right.
+
+    ``emitters``: what is wrong with the file of emitters.
+    """
     usable = checking.working(checked)
     systems: dict[str, Any] = {}
     for each in checked:
@@ -95,14 +102,18 @@ def report(checked: Sequence[Checked]) -> dict[str, Any]:
         said = systems[each.name] = {
             "adapter": getattr(declared.settings, "adapter", None) if declared else None,
             "enabled": declared is None or declared.enabled,
-            "faults": [{"file": f.file, "line": f.line, "place": f.place, "says": f.says} for f in each.faults],
+            "faults": _said(each.faults),
             "not_set": list(each.unset),
             "looked_at": each.looked,
         }
         if declared is not None and declared.adapter is not None and declared.enabled:
             said |= _declared(declared)
     stages = [[f"{step.operation} {step.system}" for step in stage] for stage in usable.stages(Operation.ERASE)]
-    return {"systems": systems, "erasure": stages}
+    return {"systems": systems, "erasure": stages} | ({"emitters": _said(emitters)} if emitters else {})
+
+
+def _said(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    return [{"file": each.file, "line": each.line, "place": each.place, "says": each.says} for each in faults]
 
 
 def _declared(declared: Downstream) -> dict[str, Any]:
@@ -121,6 +132,8 @@ def _declared(declared: Downstream) -> dict[str, Any]:
         said["not_told_apart"] = uncounted
     if never_shown := getattr(declared.adapter, "never_shown", ()):
         said["never_shown"] = never_shown
+    if unexplained := getattr(declared.adapter, "unexplained", ()):
+        said["unexplained"] = unexplained
     return said
 
 
@@ -132,6 +145,8 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         if system["not_set"]:
             lines.append(f"  checked by the file alone: {', '.join(system['not_set'])} not set")
         lines.extend(f"  {Fault(**fault)}" for fault in system["faults"])
+    if "emitters" in found:
+        lines += ["emitters", *(f"  {Fault(**fault)}" for fault in found["emitters"])]
     order = "; then ".join(", ".join(stage) for stage in found["erasure"])
     return [*lines, f"an erasure: {order}"] if order else lines
 
@@ -150,6 +165,8 @@ def _line(system: Mapping[str, Any]) -> str:
         said.append(f"max_people counts nobody, for want of person: {', '.join(system['not_told_apart'])}")
     if "never_shown" in system:
         said.append(f"never shown, for want of a party: {', '.join(system['never_shown'])}")
+    if "unexplained" in system:
+        said.append(f"shown without a word of what it is, for want of explain: {', '.join(system['unexplained'])}")
     return "; ".join(said) + _strictest(system.get("unknown_categories"))
 
 

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.assignments_policy import assignments_policy
 from shared.domain.clock import SystemClock
+from shared.domain.emitters import FILE_SOURCE
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.moments import Moment
@@ -69,7 +70,7 @@ def import_file(
     8601 with their zone, and valid_to is empty while the number is theirs; line is personal or shared.
     """
     rows, now = list(rows_of(file)), SystemClock().now()
-    _print(asyncio.run(_fill("file", namespace, rows, now, accept_losses=accept_losses)), as_json=as_json)
+    _print(asyncio.run(_fill(FILE_SOURCE, namespace, rows, now, accept_losses=accept_losses)), as_json=as_json)
 
 
 def rows_of(file: Path) -> Iterator[AssignedNumber]:

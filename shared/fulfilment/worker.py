@@ -82,9 +82,12 @@ class Worker:
         self._heartbeats = Heartbeats()
         self._edge = assignments_policy().differences.edge
 
-    async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
-        """Works until told to stop; what is in hand then is finished first."""
-        self._heartbeats = heartbeats
+    async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats, name: str | None = None) -> None:
+        """Works until told to stop; what is in hand then is finished first.
+
+        ``name``: of its loop, if it is not the only one that works this.
+        """
+        self._heartbeats, self._name = heartbeats, name or self._name
         now = asyncio.get_running_loop().time
         while not stopping.is_set():
             began = now()

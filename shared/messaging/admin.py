@@ -47,6 +47,8 @@ async def create_topics(
 ) -> Sequence[str]:
     """Creates those that are missing, with the retention that the code declares; returns which those were.
 
+    ``partitions``: of each topic that may have several.
+
     Raises:
         KafkaError: what the broker answers.
     """
@@ -56,7 +58,10 @@ async def create_topics(
     try:
         missing = sorted(set(names) - set(await admin.list_topics()))
         answer = await admin.create_topics(
-            [NewTopic(name, partitions, replicas, topic_configs=_words(config(name))) for name in missing]
+            [
+                NewTopic(name, topics.partitions_of(name, partitions), replicas, topic_configs=_words(config(name)))
+                for name in missing
+            ]
         )
         for _name, code, *_rest in answer.topic_errors:
             if code not in (0, TopicAlreadyExistsError.errno):

@@ -84,12 +84,28 @@ def paused(*, as_json: AsJson = False) -> None:
 
 
 @consumers.command()
-def resume(service: ServiceName, topic: str, *, as_json: AsJson = False) -> None:
-    """Let a service read a topic again that it has paused; it goes on within seconds, where it stopped."""
+def resume(
+    service: ServiceName,
+    topic: str,
+    *,
+    besides: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=10_000_000,
+            help="So many more may be set aside in the next 24 hours before it is paused again: what junk lies there.",
+        ),
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Let a service read a topic again that it has paused; it goes on within seconds, where it stopped.
+
+    The metric `dsr_consumer_lag` says how much lies there.
+    """
 
     async def end_pause() -> bool:
         async with connected(PostgresSettings().dsn) as connection:
-            return await resume_topic(connection, service, topic)
+            return await resume_topic(connection, service, topic, besides)
 
     resumed = asyncio.run(end_pause())
     said = f"{service} reads {topic} again" if resumed else f"{service} had not paused {topic}"

@@ -78,10 +78,14 @@ async def paused_since(connection: Connection) -> Sequence[tuple[ServiceName, st
     return found
 
 
-async def resume(connection: Connection, service: ServiceName, topic: str) -> bool:
-    """Lets a service read a topic again, and count its dead letters from zero; returns whether it was paused."""
+async def resume(connection: Connection, service: ServiceName, topic: str, besides: int = 0) -> bool:
+    """Lets a service read a topic again, and count its dead letters from zero; returns whether it was paused.
+
+    ``besides``: so many may be set aside within a day besides those that any day may bring.
+    """
     status = await connection.execute(
-        f"DELETE FROM {service}.consumed_topic WHERE topic = $1 AND paused_at IS NOT NULL",  # noqa: S608  # a name of ours
-        topic,
+        f"UPDATE {service}.consumed_topic SET since = now(), dead_letters = -$2::integer, paused_at = NULL"  # noqa: S608  # a name of ours
+        " WHERE topic = $1 AND paused_at IS NOT NULL",
+        *(topic, besides),
     )
-    return bool(status != "DELETE 0")
+    return bool(status != "UPDATE 0")

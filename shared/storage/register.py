@@ -127,7 +127,7 @@ async def fill(
 
     Raises:
         Misconfigured: the source says nothing at all, or another one has filled the register.
-        TooMuchLost: it would lose more than is believed.
+        TooMuchLost: it would lose more than is believed, or names accounts of another system.
     """
     # Of two ends that a source tells of one assignment the earlier one holds: it comes last.
     read = sorted(rows, key=lambda each: -(each.number.valid_to or datetime.max.replace(tzinfo=UTC)).timestamp())
@@ -144,9 +144,14 @@ async def fill(
         for (identity, holder, since), each in dated.items()
     ]
     async with connection.transaction():
-        others = await connection.fetchval("SELECT source FROM register.source WHERE source <> $1", source)
-        if others is not None:
-            raise Misconfigured(f"the register is filled by {others}: one source says whose a number is")
+        filled_by, holds = await connection.fetchrow("SELECT source, namespace FROM register.source") or (source, None)
+        if filled_by != source:
+            raise Misconfigured(f"the register is filled by {filled_by}: one source says whose a number is")
+        if believed is not None and holds not in {None, namespace}:
+            raise TooMuchLost(
+                f"the register names accounts of {holds}, and those of {namespace} would take the place of all of them:"
+                " the register is left as it was"
+            )
         if await connection.fetchval(_SOURCE, source, namespace, read_at) is None:
             return Filled(0, 0, undated)
         known = await connection.fetchval("SELECT count(*) FROM register.assignment WHERE source = $1", source)

@@ -17,8 +17,11 @@ from deploy.local.server import Server
 from deploy.local.services import Servers, Services
 from shared.domain.topics import ServiceName
 from shared.messaging import admin
+from shared.messaging.producer import KafkaProducer
+from shared.runtime.settings import KafkaSettings
 from tests.chaos import ledger
 from tests.chaos.crowd import ERASURES_ALLOWED, ERASURES_OF_A_KEY
+from tests.chaos.emitter import EMITTER, Emitter
 from tests.fixtures import stores
 from tests.fixtures.brokers import PROBE
 from tests.fixtures.cluster import REPLICAS, Node, nodes
@@ -46,6 +49,7 @@ class Arena:
     channels: list[DsrClient]
     customer: DsrClient
     officers: list[DsrClient]
+    emitter: Emitter
 
     @property
     def bootstrap(self) -> str:
@@ -91,13 +95,19 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         services = Services(directory, on, seeded.downstreams, {**env, **NOTHING_KEPT})
         await start(services)
 
-        async def clients(role: str, number: int, tenant: str | None = None) -> list[DsrClient]:
-            keys = [await asyncio.to_thread(services.key, role, None, tenant) for _ in range(number)]
+        async def clients(
+            role: str, number: int, tenant: str | None = None, holder: str | None = None
+        ) -> list[DsrClient]:
+            keys = [await asyncio.to_thread(services.key, role, holder, tenant) for _ in range(number)]
             return [await stack.enter_async_context(DsrClient(services.url, key, timeout=30)) for key in keys]
 
         channels, officers = await clients("channel", 1 + people // ERASURES_OF_A_KEY), await clients("privacy", 2)
         [customer] = await clients("channel", 1, "acme")
-        yield Arena(services, brokers, servers, links, seeded, dsn, channels, customer, officers)
+        [tells] = await clients("channel", 1, holder=EMITTER)
+        producer = KafkaProducer(KafkaSettings(bootstrap=bootstrap))
+        stack.push_async_callback(producer.stop)
+        told = Emitter(tells, producer.send)
+        yield Arena(services, brokers, servers, links, seeded, dsn, channels, customer, officers, told)
 
 
 def _through(link: Link, dsn: str) -> str:

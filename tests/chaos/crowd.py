@@ -11,6 +11,7 @@ from enum import StrEnum
 import httpx
 
 from deploy.demo.client import DsrClient
+from tests.chaos.emitter import Emitter
 from tests.fixtures.stores import STORES, Subject
 
 _AGAIN_SECONDS = 0.2
@@ -46,6 +47,9 @@ _SHARES = {
     Wish.INSTRUCTED: 4,
 }
 _ERASES = {Wish.ERASURE, Wish.WITHDRAWN, Wish.UNPROVEN, Wish.SEEN_FIRST, Wish.INSTRUCTED}
+TOLD_EVERY = 5
+"""One in so many tells another service of ours, which tells the platform by an event; each is sent twice."""
+_TOLD = {Wish.ERASURE, Wish.ACCESS, Wish.RECTIFICATION, Wish.RESTRICTION}
 _SAYS: dict[Wish, dict[str, object]] = {
     Wish.RECTIFICATION: {"changes": [{"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}]},
     Wish.RESTRICTION: {"ground": "accuracy_contested"},
@@ -75,6 +79,8 @@ class Crowd:
     draw: random.Random
     customer: DsrClient | None = None
     """Whose instructions come, if there is one."""
+    emitter: Emitter | None = None
+    """The service that tells by events what some have asked it for, if there is one."""
     asked: dict[str, Asked] = field(default_factory=dict)
     to_be_lifted: set[str] = field(default_factory=set)
     """Restrictions that nobody has lifted yet."""
@@ -131,6 +137,9 @@ class Crowd:
         task.add_done_callback(self.at_it.discard)
 
     async def _ask(self, subject: Subject, wish: Wish) -> None:
+        if self.emitter and wish in _TOLD and subject.number % TOLD_EVERY == 1:
+            await self._tell(self.emitter, subject, wish)
+            return
         rights = ["access", "erasure"] if wish is Wish.SEEN_FIRST else ["erasure" if wish in _ERASES else wish.value]
         body: dict[str, object] = {"requests": [subject.submission(right, **_SAYS.get(wish, {})) for right in rights]}
         headers, by = {"Idempotency-Key": secrets.token_hex(8)}, self._channel(wish)
@@ -140,15 +149,32 @@ class Crowd:
             return
         *before, request_id = [str(each["request_id"]) for each in answer.json()["requests"]]
         for access in before:
-            self.asked[access] = Asked(subject.number, Wish.ACCESS, access, by)
-        self.asked[request_id] = Asked(subject.number, wish, request_id, by, *before)
-        self.to_be_fetched.update([request_id] if wish is Wish.ACCESS else before)
-        if wish is Wish.INSTRUCTED:
-            self.to_be_entered.add(request_id)
-        if wish is Wish.RESTRICTION:
-            self.to_be_lifted.add(request_id)
+            self._accepted(Asked(subject.number, Wish.ACCESS, access, by))
+        self._accepted(Asked(subject.number, wish, request_id, by, *before))
         if wish in {Wish.WITHDRAWN, Wish.UNPROVEN}:
             await self._decide(by, request_id, "withdraw")
+
+    def _accepted(self, asked: Asked) -> None:
+        """Notes what was accepted, and what somebody has yet to do about it."""
+        self.asked[asked.request_id] = asked
+        waits = {
+            Wish.ACCESS: self.to_be_fetched,
+            Wish.INSTRUCTED: self.to_be_entered,
+            Wish.RESTRICTION: self.to_be_lifted,
+        }
+        if asked.wish in waits:
+            waits[asked.wish].add(asked.request_id)
+
+    async def _tell(self, emitter: Emitter, subject: Subject, wish: Wish) -> None:
+        said = subject.submission(wish.value, **_SAYS.get(wish, {}))
+        posted: dict[str, object] = {k: said[k] for k in said if k in {"subject", "assurance", "proofs", "changes"}}
+        answer = await self._insist(emitter.client, "POST", "/v1/subjects", body=posted)
+        if not answer.is_success:
+            self.refused[answer.status_code] += 1
+            return
+        token = str(answer.json()["subject"])
+        await emitter.tell(wish.value, {"subject": token, **{k: said[k] for k in ("ground",) if k in said}})
+        self._accepted(Asked(subject.number, wish, token, emitter.client))
 
     def _channel(self, wish: Wish) -> DsrClient:
         """The key by which that is asked for."""

@@ -110,7 +110,8 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Res
     people = int((seconds + _DRAIN_SECONDS) * PER_SECOND * BYSTANDER_EVERY / (BYSTANDER_EVERY - 1))
     result = Result(seed)
     async with arena(directory, people) as there:
-        crowd = Crowd(there.channels, there.officers, people, random.Random(seed), there.customer)  # noqa: S311
+        shares = random.Random(seed)  # noqa: S311  # no secret
+        crowd = Crowd(there.channels, there.officers, people, shares, there.customer, there.emitter)
         watch, striker, enough = Watch(there, crowd), Striker(there), asyncio.Event()
         coming = asyncio.create_task(crowd.come(PER_SECOND, enough))
         loops = (watch.keep_looking(), striker.keep_up(), crowd.release_brakes())

@@ -181,6 +181,9 @@ class OnStand:
     async def put(self, person: Person, rows: int) -> int | None:
         return self.stand.put(person.email, rows)
 
+    async def share(self, _person: Person, _other: Person) -> bool:
+        return False
+
     async def held(self, person: Person) -> int | None:
         return self.stand.holds(person.email)
 

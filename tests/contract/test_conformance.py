@@ -51,6 +51,10 @@ class Toy:
         self.rows += [{"email": person.email, "name": person.name, "flag": False} for _ in range(rows)]
         return rows
 
+    async def share(self, person: Person, other: Person) -> bool:
+        self.rows += [{"email": person.email, "with": other.email, "words": "Hello", "flag": False} for _ in range(2)]
+        return True
+
     async def held(self, _: Person) -> int | None:
         return None  # as of a live system: what it answers must do
 
@@ -64,7 +68,7 @@ class Toy:
         emails = {identity.value for identity in task.identities}
         if self.lie == "searches for a part of an address":
             return [row for row in self.rows if any(email in str(row["email"]) for email in emails)]
-        return [row for row in self.rows if row["email"] in emails]
+        return [row for row in self.rows if emails & {row["email"], row.get("with")}]
 
     async def _each(
         self, tasks: Sequence[Task], save: Checkpoint, do: Callable[[Task, list[Row]], Awaitable[Receipt]]
@@ -98,7 +102,7 @@ class Toy:
                     "row",
                     "toy",
                     {**row, **more},
-                    matched=(Match("email", str(row["email"])),) if matched is None else (),
+                    matched=(Match("email", next(i.value for i in task.identities)),) if matched is None else (),
                 )
                 for row in shown
             )
@@ -111,12 +115,21 @@ class Toy:
             kept = theirs[:1] if self.lie == "keeps a row" else []
             if self.lie == "erases everybody":
                 self.rows.clear()
-            self.rows = [row for row in self.rows if not any(row is other for other in theirs) or row in kept]
+            for row in theirs:
+                self._blank(row, {identity.value for identity in task.identities})
+            gone = [row for row in theirs if self.lie == "deletes the row of two" or "with" not in row]
+            self.rows = [row for row in self.rows if not any(row is other for other in gone) or row in kept]
             noted = task.progress.get("found")
             n = noted if isinstance(noted, int) else len(theirs)
             return Receipt(task.task_id, TaskOutcome.ERASED, found=n, changed=n)
 
         return await self._each(tasks, save, do)
+
+    def _blank(self, row: Row, emails: set[str]) -> None:
+        """What one of two people loses of their row."""
+        if "with" in row and self.lie != "leaves the person in a row of two":
+            gone = {name for name in ("email", "with") if row[name] in emails}
+            row |= dict.fromkeys({*gone, "words"} if self.lie == "blanks what is the other's" else gone)
 
     async def amend(self, tasks: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
         async def do(task: Task, theirs: list[Row]) -> Receipt:
@@ -164,6 +177,9 @@ async def test_a_system_that_does_what_it_says_passes_every_check() -> None:
         ("searches for a part of an address", {"foreign hit refused"}),
         ("forgets what was there", {"repeat harmless", "kill in the middle"}),
         ("takes no note", {"withdrawn before"}),
+        ("deletes the row of two", {"row of two people"}),
+        ("blanks what is the other's", {"row of two people"}),
+        ("leaves the person in a row of two", {"row of two people"}),
         ("mixes results up", {"results in order"}),
     ],
 )

@@ -51,7 +51,11 @@ seed = { sql = [
     "INSERT INTO line (account_id, e164, valid_from) VALUES ({account_id}, {phone}, '2024-01-01')",
     "INSERT INTO purchase (buyer, state) VALUES ({account_id}, 'paid')",
 ], dsn_env = "OWNER_DSN" }
+shared = { sql = [
+    "INSERT INTO `call` (began, caller, callee, seconds) VALUES ('2024-05-01 10:00:00', {phone}, {other_phone}, 7)",
+], dsn_env = "OWNER_DSN" }
 sweep = { sql = [
+    "DELETE FROM `call` WHERE seconds = 7",
     "DELETE FROM line WHERE account_id LIKE concat({account_id}, '%')",
     "DELETE FROM customer WHERE account_id LIKE concat({account_id}, '%')",
 ], dsn_env = "OWNER_DSN" }

@@ -23,6 +23,7 @@ from deploy.local.ports import HOST, answers, free_port
 from deploy.local.process import Child
 from deploy.local.services import Servers, Services
 from shared.domain.topics import ServiceName
+from shared.downstreams.conformance.people import PREFIX
 from shared.storage import certificate
 from tests.fakes.bus_responder import Billing
 from tests.fixtures.live import recorded
@@ -43,6 +44,13 @@ ask_again_s = 1
 grounds = ["tax_law"]
 """
 
+SEED = """
+import json, sqlite3, sys
+with sqlite3.connect(sys.argv[1], timeout=30) as store:
+    email = json.load(sys.stdin)["email"]
+    store.executemany("INSERT INTO invoice (email, cents) VALUES (?, 100)", [[email]] * 3)
+print(3)
+"""
 TAX = "because contracts and invoices are needed for tax purposes and to defend legal claims"
 
 
@@ -221,3 +229,23 @@ async def test_a_copy_that_a_team_uploads_is_in_the_package_and_lies_nowhere_els
     assert (await databases.fetch(company.dsn, left))[0][0] == 0
     signed = await company.intake.read(request_id, "/certificate")
     assert certificate.verify(signed, company.public_key) == []
+
+
+async def test_a_team_is_examined_through_the_platform_around_it_and_nobody_invented_is_left(
+    company: Company, processes: tuple[Services, str, Child, Path]
+) -> None:
+    services, _, _, store = processes
+    before = "SELECT count(*) FROM vault.subject"
+    people = (await databases.fetch(company.dsn, before))[0][0]
+    seed = json.dumps([sys.executable, "-I", "-S", "-c", SEED, str(store)])
+    (file := store.parent / "examined.toml").write_text(
+        f"{DOWNSTREAMS}[billing.conformance]\nseed = {{ command = {seed} }}\nwithin_s = 30\n"
+    )
+    said = await asyncio.to_thread(services.command, "conformance", str(file), "--system", "billing", "--json")
+    found = {check: each["word"] for check, each in json.loads(said)["billing"].items()}
+    left_out = {"rectified", "restricted", "suppressed", "missing permission named", "row of two people"}
+    assert {found.pop(check) for check in left_out} == {"not declared", "skipped"}
+    assert set(found.values()) == {"yes"}, found
+    assert (await databases.fetch(company.dsn, before))[0][0] == people
+    with closing(Billing(str(store))) as billing:
+        assert billing.db.execute(f"SELECT count(*) FROM invoice WHERE email LIKE '{PREFIX}%'").fetchone()[0] == 0

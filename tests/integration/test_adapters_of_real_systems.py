@@ -23,6 +23,7 @@ from shared.downstreams.conformance.findings import Word
 from shared.downstreams.conformance.people import People
 from shared.downstreams.protocols import Erasable
 from tests.contract.adapter_stands import OnStand, Stand
+from tests.contract.test_adapters import ON_STANDS
 from tests.fixtures.cdr import engine
 from tests.fixtures.customer_store import CustomerStore, lay
 from tests.fixtures.roundup import Ticketing
@@ -158,7 +159,7 @@ async def stand(server: Any, tmp_path: Path) -> AsyncIterator[Stand]:
                 yield SqlStand(customers.adapter, store)
 
 
-@pytest.mark.parametrize("check", [name for name in CHECKS if name != "missing permission named"])
+@pytest.mark.parametrize("check", ON_STANDS)
 async def test_a_real_system_does_what_it_says(request: pytest.FixtureRequest, stand: Stand, check: str) -> None:
     name = request.node.callspec.params["server"]
     trial = Trial(

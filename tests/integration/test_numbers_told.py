@@ -1,5 +1,6 @@
 """What is told of numbers brings the register up to date; what contradicts it is a conflict, and changes nothing."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from shared.domain.assignments import AssignedNumber, Assignment, Line
 from shared.domain.identities import Identity, IdentityType
 from shared.storage.register import fill, register_for
 from tests.fixtures.intake import Intake
-from tests.fixtures.user_events import Told, emitting
+from tests.fixtures.user_events import Told, binary, emitting
 
 NUMBER, OTHER = "+442079460000", "+442079460001"
 JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
@@ -131,3 +132,16 @@ async def test_who_is_not_authoritative_for_numbers_says_nothing_of_them(intake:
     await says(selfcare, "number.assigned", "C1", since=JANUARY.isoformat(), line="personal")
     assert [name for name, _ in await selfcare.set_aside()] == ["not_declared"]
     assert await known(intake) == []
+
+
+async def test_what_is_told_of_a_number_beside_the_first_partition_is_set_aside_since_nobody_knows_its_order(
+    intake: Intake, numbering: Told
+) -> None:
+    await read(intake)
+    token = await numbering.post(subject={"account_id": "C1", "phones": [{"number": NUMBER}]})
+    record = binary("numbering", "number.assigned", {"subject": token, "since": JANUARY.isoformat(), "line": "shared"})
+    await numbering.hears(replace(record, partition=1))
+    assert [name for name, _ in await numbering.set_aside()] == ["order_unknown"]
+    assert await known(intake) == []
+    await numbering.hears(record)
+    assert await known(intake) == [("C1", JANUARY, None, Line.SHARED)]

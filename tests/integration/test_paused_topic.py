@@ -16,7 +16,7 @@ from shared.domain.events import RequestVerified, type_of
 from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.messaging import outbox
+from shared.messaging import dead_letters, outbox
 from shared.messaging.admin import create_topics, declared
 from shared.messaging.consumer import Consumer
 from shared.messaging.dispatcher import Dispatcher, Subscription
@@ -127,3 +127,20 @@ async def test_a_topic_is_paused_and_resumed_and_its_dead_letters_are_replayed_w
         await noted(harness, 10)
     assert await harness.pool.fetchval("SELECT count(*) FROM evidence.entry") == 10
     await producer.stop()
+
+
+async def test_a_topic_with_much_junk_is_resumed_once_for_all_of_it_and_paused_by_the_next(
+    open_harness: OpenHarness, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSR_POSTGRES_DSN", database)
+    harness = await open_harness()
+
+    async def set_aside(number: int) -> list[bool]:
+        async with harness.unit_of_work.begin() as tx:
+            return [await dead_letters.count(tx, "user.events.shop", 2) for _ in range(number)]
+
+    assert await set_aside(3) == [False, False, True]
+    await asyncio.to_thread(dsr, "consumers resume erasure user.events.shop --besides 20")
+    assert await set_aside(23) == [False] * 22 + [True]
+    await asyncio.to_thread(dsr, "consumers resume erasure user.events.shop")
+    assert await set_aside(3) == [False, False, True]

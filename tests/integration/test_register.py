@@ -7,6 +7,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from shared.domain.assignments import AssignedNumber
+from shared.domain.assignments_policy import assignments_policy
 from shared.domain.conflicts import Disagreement
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
@@ -15,7 +16,7 @@ from shared.domain.rights import Right
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.tryton import TrytonAdapter
 from shared.fulfilment.store import NewFulfilment
-from shared.storage.register import Filled, fill, register_for
+from shared.storage.register import Filled, TooMuchLost, fill, register_for
 from tests.fixtures.downstream import task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.tryton import SINCE, SYSTEM, Crm, account
@@ -66,6 +67,20 @@ async def test_a_reading_that_was_overtaken_changes_nothing(open_harness: OpenHa
     await filled(harness, assigned(ADA, MARCH))
     assert await filled(harness, assigned(ADA, JANUARY), ago=60) == Filled(0, 0, 0)
     assert await vouched(harness, number(None)) == [(MARCH, None)]
+
+
+async def test_accounts_of_another_system_do_not_take_the_place_of_those_that_are_known(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await open_harness()
+    await filled(harness, assigned(ADA, JANUARY))
+    keys, read_at = harness.unit_of_work.vault.keyring, harness.unit_of_work.clock.now() + timedelta(seconds=1)
+    async with harness.pool.acquire() as connection:
+        given = (connection, keys, "crm", "billing", [assigned(ADA, JANUARY)], read_at)
+        with pytest.raises(TooMuchLost, match="names accounts of crm, and those of billing would take the place"):
+            await fill(*given, believed=assignments_policy().readings)
+        assert await vouched(harness, number(None)) == [(JANUARY, None)]
+        assert await fill(*given) == Filled(1, 1, 0), "a person has said that it is right"
 
 
 async def test_of_two_ends_the_earlier_one_holds(open_harness: OpenHarness) -> None:

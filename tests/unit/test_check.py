@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from shared.domain.clock import SystemClock
+from shared.domain.emitters import EMITTERS
 from shared.domain.errors import Misconfigured
 from shared.domain.toml_places import line_of, lines_of
-from shared.downstreams.check import Checked, check, demanding, working
+from shared.downstreams.check import Checked, check, demanding, emitters_beside, working
 from shared.downstreams.commands import lines_of as words_of
 from shared.downstreams.commands import report
 from shared.downstreams.http import HttpAdapter
@@ -142,6 +143,21 @@ def test_a_system_that_the_file_does_not_declare_is_told_with_those_it_does(tmp_
     (tmp_path / "d.toml").write_text('[billing]\nadapter = "bus"\nneeds = ["email"]\n')
     with pytest.raises(Misconfigured, match=r"declares no \[shop\]: it declares billing"):
         asyncio.run(check(tmp_path / "d.toml", Wiring({}, SystemClock(), publish, b""), "shop"))
+
+
+def test_an_emitter_that_speaks_for_accounts_of_no_register_is_told_with_its_line_and_the_mend(tmp_path: Path) -> None:
+    (file := tmp_path / "emitters.toml").write_text('[numbers]\ntypes = ["number.assigned"]\nauthoritative = "shop"\n')
+    systems = checked(tmp_path)
+    [fault] = emitters_beside(file, systems)
+    assert (fault.line, fault.place) == (3, "numbers.authoritative")
+    assert fault.says.startswith("names shop, from which no register is filled: write the system with assigns = true")
+    assert f"  {fault}" in words_of(report(systems, [fault]))
+    file.write_text(file.read_text().replace("shop", "file"))
+    assert emitters_beside(file, systems) == []
+    shipped = asyncio.run(check(DEMO, Wiring({}, SystemClock(), publish, b""), live=False))
+    assert emitters_beside(EMITTERS, shipped) == []
+    file.write_text("[numbers]\n")
+    assert [each.place for each in emitters_beside(file, systems)] == ["numbers.types"]
 
 
 def test_lines_are_told_of_tables_of_arrays_quoted_keys_and_what_stands_within_one_line() -> None:

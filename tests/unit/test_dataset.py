@@ -109,6 +109,68 @@ def test_a_dataset_that_cannot_be_right_is_refused_with_what_to_change(
         load(tmp_path, GOOD.replace(before, after))
 
 
+TWO_KEYS = """
+name = "mail"
+[tables.account]
+category = "account"
+primary_key = ["id"]
+columns = { id = { class = "T" }, realm = { class = "T" }, email = { class = "A", identity = "email" } }
+[tables.message]
+category = "message"
+primary_key = ["id"]
+erase = "blank"
+where = [{ column = "kind", in = ["mail"] }]
+[tables.message.parties.sender]
+via = [{ table = "account", on = { sender = "id", realm = "realm" } }]
+[tables.message.parties.receiver]
+via = [{ table = "account", on = { receiver = "id", realm = "realm" } }]
+[tables.message.columns]
+id = { class = "T" }
+kind = { class = "T" }
+realm = { class = "T" }
+sender = { class = "A", party = "sender" }
+receiver = { class = "A", party = "receiver" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("good", "before", "after", "says"),
+    [
+        (
+            TWO_KEYS,
+            'on = { receiver = "id", realm = "realm" }',
+            'on = { receiver = "id", sender = "id" }',
+            "column sender finds party receiver, and goes with party sender: leave its party out",
+        ),
+        (
+            TWO_KEYS,
+            'realm = { class = "T" }\nsender',
+            'realm = { class = "A", party = "sender" }\nsender',
+            "column realm finds party receiver, and goes with party sender",
+        ),
+        (
+            TWO_KEYS,
+            'kind = { class = "T" }',
+            'kind = { class = "M", party = "sender" }',
+            "column kind finds party receiver, and goes with party sender",
+        ),
+        (
+            GOOD,
+            'began = { class = "M"',
+            'began = { class = "M", party = "caller"',
+            "column began finds party callee, and goes with party caller",
+        ),
+    ],
+)
+def test_what_finds_one_party_of_a_row_must_not_go_with_another(
+    tmp_path: Path, good: str, before: str, after: str, says: str
+) -> None:
+    load(tmp_path, good)
+    assert before in good
+    with pytest.raises(Misconfigured, match=says):
+        load(tmp_path, good.replace(before, after))
+
+
 def test_all_that_is_wrong_with_one_table_is_told_at_once(tmp_path: Path) -> None:
     wrong = {'["id"]': '["uuid"]', '"began", timezone': '"start", timezone', ', party = "callee"': "", '"A", ': '"M", '}
     text = GOOD

@@ -96,3 +96,9 @@ def test_a_value_in_a_path_is_one_part_of_it() -> None:
     assert in_path("/a/{id}/b", {"id": "x/../y?z=1#"}) == "/a/x%2F..%2Fy%3Fz%3D1%23/b"
     assert in_path("/many/{ids}", {"ids": [1, "a/b"]}) == "/many/1,a%2Fb"
     assert names_in({"a": ["{id} {user.id}"], "b": {"c": "{email|lower}"}}) == {"id", "user.id", "email"}
+
+
+@pytest.mark.parametrize("name", ["hubspot", "request-tracker", "stripe", "zendesk"])
+def test_every_field_that_a_shipped_declaration_shows_is_explained(name: str) -> None:
+    resources = read_declaration(SHIPPED / f"{name}.toml").resource
+    assert {each: of.shown for each, of in resources.items()} == {n: of.explain.keys() for n, of in resources.items()}

@@ -44,7 +44,8 @@ def topics() -> Iterator[Mapping[str, Any]]:
     """Every topic as an object of Strimzi's."""
     for name in admin.declared(list(teams())):
         config = {**admin.config(name), "min.insync.replicas": 2}
-        yield _object("KafkaTopic", name, {"partitions": PARTITIONS, "replicas": REPLICAS, "config": config})
+        partitions = names.partitions_of(name, PARTITIONS)
+        yield _object("KafkaTopic", name, {"partitions": partitions, "replicas": REPLICAS, "config": config})
 
 
 def kafka_users() -> Iterator[Mapping[str, Any]]:

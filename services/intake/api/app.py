@@ -1,6 +1,6 @@
 """The application: a door, behind it FastAPI's routes, and past them the two that are submitted to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -42,6 +42,7 @@ from services.intake.submission import Submissions
 from services.intake.suppression_check import SuppressionList
 from services.intake.use_cases import UseCases
 from shared.app.service import Running
+from shared.domain.emitters import Emitter
 from shared.downstreams.bus.upload import TaskResult
 from shared.runtime.settings import PolicySettings
 
@@ -109,10 +110,12 @@ def build(
     probes: APIRouter | None = None,
     settings: IntakeSettings | None = None,
     submissions_of: Callable[[Running], Submissions] | None = None,
+    emitters: Mapping[str, Emitter] | None = None,
 ) -> ASGIApp:
     """The API over a running service, and its probes; ``settings``: those of the environment, if none are given.
 
-    ``submissions_of``: what accepts submissions there, if anything else submits as well.
+    ``submissions_of``: what accepts submissions there, if anything else submits as well. ``emitters``: who tells of
+    users, by the file that the settings name if none are given.
     """
     settings = settings or IntakeSettings()
     unit_of_work, identity = running.unit_of_work, identity_policy()
@@ -129,6 +132,7 @@ def build(
         Holds.of(PolicySettings()),
         PolicySettings().read_processing(),
         SuppressionList(unit_of_work, settings.suppression_per_minute),
+        settings.read_emitters() if emitters is None else emitters,
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent

@@ -1,6 +1,7 @@
 """What routes are given: the services of the running intake, and who calls."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
@@ -24,6 +25,7 @@ from services.intake.submission import Submissions
 from services.intake.suppression_check import SuppressionList
 from services.intake.use_cases import UseCases
 from services.intake.versions import Basis
+from shared.domain.emitters import Emitter
 from shared.domain.errors import IllegalTransition
 from shared.domain.policy import Policy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -51,6 +53,7 @@ class Services:
     holds: Holds
     processing: Policy
     suppression: SuppressionList
+    emitters: Mapping[str, Emitter]
 
 
 async def _services(request: Request) -> Services:

@@ -10,6 +10,7 @@ from services.intake import subjects
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import Instant
 from services.intake.errors import BadRequest, TooLarge, UnsupportedType
+from services.intake.events.fitting import must_serve
 from services.intake.problems import documented
 from services.intake.retention import retention
 from services.intake.subjects import SubjectStatement, Token
@@ -36,9 +37,11 @@ class SubjectToken(BaseModel):
 async def post_subject(body: SubjectStatement, caller: AnyCaller, services: UseServices) -> Token:
     """Post who an event will be about: it is sealed, and the event carries the token that is answered.
 
-    The holder of the key is the emitter. What the key may not state is refused here already.
+    The holder of the key is the emitter. What it may not state is refused here already, and so is what no event that it
+    may send could use.
     """
     caller.must_be("channel")
+    caller = must_serve(services.emitters, caller, body)
     services.submissions.check(body.subject, body.assurance, body.proofs, caller)
     async with services.unit_of_work.begin() as tx:
         return await subjects.seal(tx, caller, body, timedelta(days=retention().subject_days))

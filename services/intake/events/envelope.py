@@ -29,6 +29,7 @@ class Envelope:
 
     ``event_id``: made of the topic, the source and the event's own id, which is unique within its source alone
     (CloudEvents 1.0, ``id``). ``content_id``: made of that, its type and whom it is about, which a repeat has too.
+    ``partition``: in which it came.
     """
 
     event_id: UUID
@@ -36,6 +37,7 @@ class Envelope:
     type: str
     event: Asked | Told
     traceparent: str | None
+    partition: int | None
 
 
 def read(record: Message) -> Envelope | None:
@@ -67,7 +69,8 @@ def read(record: Message) -> Envelope | None:
         raise MalformedEvent(_faults(error)) from None
     event_id = uuid5(_IDS, "\0".join((record.topic, attributes["source"], attributes["id"])))
     content_id = uuid5(event_id, f"{attributes['type']}\0{event.subject}")
-    return Envelope(event_id, content_id, attributes["type"], event, record.headers.get("traceparent"))
+    traceparent = record.headers.get("traceparent")
+    return Envelope(event_id, content_id, attributes["type"], event, traceparent, record.partition)
 
 
 def _binary(record: Message, content_type: str) -> tuple[dict[str, Any], Any]:

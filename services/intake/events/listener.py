@@ -12,10 +12,11 @@ from functools import partial
 from uuid import UUID
 
 from services.intake import subjects
-from services.intake.errors import EventIdReused, MalformedEvent, NotDeclared, SubjectUsed, TooManyCalls
+from services.intake.errors import EventIdReused, MalformedEvent, NotDeclared, OrderUnknown, SubjectUsed, TooManyCalls
 from services.intake.events import envelope
 from services.intake.events.asking import submission
 from services.intake.events.envelope import Envelope
+from services.intake.events.fitting import bounded
 from services.intake.events.telling import tell
 from services.intake.group_commit import SubmissionContext, Submitted
 from services.intake.subjects import Stated, Tokens
@@ -25,7 +26,7 @@ from shared.domain import topics
 from shared.domain.emitters import Emitter
 from shared.domain.errors import DsrError
 from shared.domain.records import Message
-from shared.domain.user_events import TYPES, Asked
+from shared.domain.user_events import NUMBERS, TYPES, Asked
 from shared.messaging import inbox
 from shared.messaging.dispatcher import UNREADABLE, BatchDispatcher
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -93,12 +94,15 @@ class UserEvents(BatchDispatcher):
         for each in new:
             if not self._emitter.may_say(each.type):
                 raise NotDeclared(f"{self._name} may not send {each.type}: the file of emitters does not name it")
+            if each.type in NUMBERS and each.partition:
+                raise OrderUnknown(f"send {each.type} to partition 0: the topic of an emitter has that one alone")
         tokens = await Tokens.locked(tx, [each.event.subject for each in new], self._name)
         handled = dict[UUID, Stated]()
         of_key = Counter[str]()
         kept, submitted = list[UUID](), list[Submitted]()
         for each in new:
-            stated = self._bounded(tokens[each.event.subject])
+            stated = tokens[each.event.subject]
+            stated = replace(stated, caller=bounded(self._emitter, stated.caller))
             if stated.token in handled:
                 raise SubjectUsed("two events name it: post the identities again for another event")
             handled[stated.token] = stated
@@ -112,17 +116,6 @@ class UserEvents(BatchDispatcher):
         for one in submitted:
             tx.after_commit(partial(self._submissions.counted, one.context.caller))
         tx.after_commit(lambda: self._count([each.type for each in new]))
-
-    def _bounded(self, stated: Stated) -> Stated:
-        """What was stated, with the key bounded by what the file lets the emitter state.
-
-        Raises:
-            NotDeclared: the key is another tenant's
-        """
-        caller = stated.caller
-        if caller.grant.tenant != self._emitter.tenant:
-            raise NotDeclared("the key that has posted the identities is not of the tenant of this emitter")
-        return replace(stated, caller=replace(caller, grant=caller.grant.at_most(self._emitter.level)))
 
     def _submitted(self, each: Envelope, event: Asked, stated: Stated, number: int) -> Submitted:
         told = {"emitter": self._name, "event": each.type}

@@ -7,13 +7,14 @@ from pydantic import JsonValue
 from services.intake import former_contacts
 from services.intake.errors import EventRefused
 from services.intake.instants import Instants
-from services.intake.subjects import Stated
+from services.intake.subjects import Stated, SubjectStatement
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.conflicts import Conflict
 from shared.domain.emitters import Emitter
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.user_events import (
     AccountClosed,
+    Asked,
     ContactChanged,
     NumberAssigned,
     NumberPorted,
@@ -46,13 +47,13 @@ async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated:
     match event:
         case AccountClosed():
             instants.happened(event.closed_at, tx.now, "closed_at")
-            account = _one(stated, IdentityType.ACCOUNT_ID)
+            account = _one(stated.said, IdentityType.ACCOUNT_ID)
             mark = tx.vault.keyring.fingerprint(account)
             await tx.connection.execute(_CLOSED, mark, event.closed_at, name, tx.now)
             _note(tx, stated, name, "account.closed", closed_at=event.closed_at.isoformat())
         case ContactChanged():
             instants.happened(event.changed_at, tx.now, "changed_at")
-            _one(stated, IdentityType.ACCOUNT_ID, IdentityType.EMAIL)
+            _one(stated.said, IdentityType.ACCOUNT_ID, IdentityType.EMAIL)
             level = min(emitter.level, stated.caller.grant.level)
             await former_contacts.learn(tx, stated, name, level, event.changed_at)
             _note(tx, stated, name, "contact.changed", changed_at=event.changed_at.isoformat())
@@ -70,7 +71,7 @@ async def _register(
     tx: UnitOfWork, name: str, emitter: Emitter, event: NumberAssigned | NumberReleased | NumberPorted, stated: Stated
 ) -> Conflict | None:
     """Brings the register up to it, or notes the conflict."""
-    account, number = _one(stated, IdentityType.ACCOUNT_ID), _one_number(stated)
+    account, number = _one(stated.said, IdentityType.ACCOUNT_ID), _one_number(stated.said)
     told = AssignedNumber(number, account.value)
     of = await NumberTold.of(tx.connection, tx.vault.keyring, told, emitter.authoritative or "", name, tx.now)
     conflict = await _changed(of, event)
@@ -91,9 +92,19 @@ async def _changed(of: NumberTold, event: NumberAssigned | NumberReleased | Numb
             return await of.released(event.until)
 
 
-def _one(stated: Stated, kind: IdentityType, beside: IdentityType | None = None) -> Identity:
+def must_name(kind: type[Told | Asked], said: SubjectStatement) -> None:
+    """Raises ``SubjectUnfit`` for other identities than an event of that class is about."""
+    if kind is ContactChanged:
+        _one(said, IdentityType.ACCOUNT_ID, IdentityType.EMAIL)
+    else:
+        _one(said, IdentityType.ACCOUNT_ID)
+    if kind in _ACTION:
+        _one_number(said)
+
+
+def _one(said: SubjectStatement, kind: IdentityType, beside: IdentityType | None = None) -> Identity:
     """The identity of that type, beside which there is nothing, or one of the other type."""
-    found = {each.type: each for each in stated.said.subject.identities()}
+    found = {each.type: each for each in said.subject.identities()}
     numbers = {IdentityType.PHONE, IdentityType.SIP_URI}
     needed = {kind} | ({beside} if beside else set())
     if found.keys() - numbers != needed or (beside and found.keys() & numbers):
@@ -101,8 +112,8 @@ def _one(stated: Stated, kind: IdentityType, beside: IdentityType | None = None)
     return found[kind]
 
 
-def _one_number(stated: Stated) -> Identity:
-    found = [each for each in stated.said.subject.identities() if each.type is not IdentityType.ACCOUNT_ID]
+def _one_number(said: SubjectStatement) -> Identity:
+    found = [each for each in said.subject.identities() if each.type is not IdentityType.ACCOUNT_ID]
     if len(found) != 1 or found[0].type not in {IdentityType.PHONE, IdentityType.SIP_URI}:
         raise SubjectUnfit("post one account_id and one number, and nothing else, for an event of this type")
     return found[0]

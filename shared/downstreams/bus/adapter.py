@@ -1,7 +1,7 @@
 """Systems of teams who work their own store: they consume tasks, fetch the identities with a token, and reply."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import cast
 
@@ -56,6 +56,16 @@ class BusAdapter:
     def operations(self) -> frozenset[Operation]:
         """What the team does, as its table declares; the rest is a task for a person."""
         return self._settings.worked
+
+    @property
+    def legend(self) -> Mapping[str, Mapping[str, str]]:
+        """What its table explains of the fields of a row, of whichever category it is."""
+        return dict.fromkeys(self._held, self._settings.explain)
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The fields that are shown, and that its table does not explain."""
+        return tuple(sorted(self._settings.shown - self._settings.explain.keys()))
 
     @property
     def one_flag(self) -> bool:

@@ -30,6 +30,9 @@ class BusSettings(BaseModel):
     fields: Mapping[FieldName, Literal["A", "B", "C", "M", "T"]] = Field(
         default={}, description="the class of each field of an exported row, as of a dataset's columns"
     )
+    explain: Mapping[FieldName, str] = Field(
+        default={}, description="what each field means that is shown, for whoever gets a copy"
+    )
     rectifies: frozenset[Correctable] = Field(
         default=frozenset(),
         max_length=12,
@@ -74,6 +77,8 @@ class BusSettings(BaseModel):
             raise ValueError('export needs fields: write the class of each field of a row, as fields = { email = "A" }')
         if Operation.RECTIFY in self.operations and not self.rectifies:
             raise ValueError('rectify needs rectifies: write what the team can correct, as rectifies = ["email"]')
+        if strange := sorted(self.explain.keys() - self.shown):
+            raise ValueError(f"explain.{strange[0]} is no field of class A, C or M, so nobody is shown it")
         return self
 
     @property

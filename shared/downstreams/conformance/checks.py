@@ -22,7 +22,8 @@ from shared.downstreams.conformance.findings import (
     receipt_of,
     unless,
 )
-from shared.downstreams.conformance.looks import LOOKS, has_kept, look, records, shown
+from shared.downstreams.conformance.looks import LOOKS, has_kept, look, records
+from shared.downstreams.conformance.neighbours import foreign, sharing
 from shared.downstreams.contract import Receipt
 
 Check = Callable[[Trial], Awaitable[Finding]]
@@ -125,20 +126,6 @@ async def gone(trial: Trial) -> Finding:
         unless(left > timedelta(), f"it still finds {seen} rows of them at the end of {trial.patience}")
         left -= timedelta(seconds=1)
         await trial.examined.hear({}, timedelta(seconds=1))
-
-
-async def foreign(trial: Trial) -> Finding:
-    """Neighbours of the same name, with addresses that contain the person's, remain as they were, field by field."""
-    if not trial.can(Operation.ERASE):
-        return NOT_DECLARED
-    person, _ = await trial.seeded()
-    neighbours = [await trial.seeded(each) for each in trial.people.neighbours(person)]
-    before = [await shown(trial, each) for each, _ in neighbours]
-    receipt_of(await trial.ask(Operation.ERASE, person), TaskOutcome.ERASED)
-    for (each, held), seen in zip(neighbours, before, strict=True):
-        unless(await has_kept(trial, each, held), "rows of somebody else have gone")
-        unless(await shown(trial, each) == seen, "somebody else is not as they were")
-    return YES
 
 
 async def repeated(trial: Trial) -> Finding:
@@ -265,6 +252,7 @@ CHECKS: Mapping[str, Check] = {
     "erased": erased,
     "gone on the second look": gone,
     "foreign hit refused": foreign,
+    "row of two people": sharing,
     "repeat harmless": repeated,
     "missing permission named": permission,
     "kill in the middle": killed,

@@ -60,6 +60,9 @@ class Conformance(_Declared):
     """
 
     seed: Way | None = Field(default=None, description="lets the system hold something about an invented person")
+    shared: Way | None = Field(
+        default=None, description="lets it hold a row of two people: the other is {other_email} and so on"
+    )
     sweep: Way | None = Field(default=None, description="removes all whose {key} begins so, when a run has ended")
     mark: Annotated[str, StringConstraints(min_length=4, max_length=64)] | None = Field(
         default=None, description="what every row of a test subject bears"

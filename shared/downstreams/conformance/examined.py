@@ -27,6 +27,9 @@ class Examined(Protocol):
     async def put(self, person: Person, rows: int) -> int | None:
         """Lets it hold about so many rows about the person; how many those are, where that can be told."""
 
+    async def share(self, person: Person, other: Person) -> bool:
+        """Lets it hold rows in which both are; False: it has none, or nobody says how."""
+
     async def held(self, person: Person) -> int | None:
         """How many rows it holds about them now, looked up past the adapter; None: that cannot be told."""
 

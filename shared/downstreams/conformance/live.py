@@ -1,7 +1,7 @@
 """Examines the systems of a downstreams file, live: on people whom they were given for it, and on nobody else."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from shared.domain.errors import DsrError
 from shared.domain.identities import Identity, IdentityType, normalise
 from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.bus.adapter import BusAdapter
 from shared.downstreams.conformance.checks import CHECKS, run
 from shared.downstreams.conformance.declared import Conformance
 from shared.downstreams.conformance.examined import Trial
@@ -32,11 +33,19 @@ class Live:
 
     downstream: Downstream
     seeding: Seeding | None = None
+    sharing: Seeding | None = None
 
     async def put(self, person: Person, rows: int) -> int | None:
         """Fills it; the file says how much, so the number wanted is not heard."""
         del rows
         return await self.seeding.run(person.values) if self.seeding else None
+
+    async def share(self, person: Person, other: Person) -> bool:
+        """Fills it with what both are in, if the file says how."""
+        if self.sharing is None:
+            return False
+        await self.sharing.run(person.values | {f"other_{name}": value for name, value in other.values.items()})
+        return True
 
     async def held(self, person: Person) -> int | None:
         """What it holds is known by its answers alone."""
@@ -52,12 +61,21 @@ class Live:
         await asyncio.sleep(delay.total_seconds())
 
 
+MakeLive = Callable[..., Live]
+"""Makes of a system, and of the ways to fill it, one under examination, as ``Live`` does."""
+
+
 async def examine(
-    path: Path, wiring: Wiring, names: Sequence[str] = (), subject: Mapping[str, str] | None = None
+    path: Path,
+    wiring: Wiring,
+    names: Sequence[str] = (),
+    subject: Mapping[str, str] | None = None,
+    on_the_bus: MakeLive | None = None,
 ) -> dict[str, Findings]:
     """What came of every check on every system that is in use, or on these.
 
-    ``subject``: of a system that cannot be filled, what its test subject is known by.
+    ``subject``: of a system that cannot be filled, what its test subject is known by. ``on_the_bus``: how teams there
+    are reached, where a platform is around them.
 
     Raises:
         Misconfigured: the file cannot be used, or there is no such system.
@@ -66,7 +84,11 @@ async def examine(
     loaded = Downstreams.load(path, wiring)
     try:
         chosen = [loaded.get(name) for name in names] or list(loaded.all)
-        return {each.name: await _examine(path, each, wiring, subject or {}) for each in chosen}
+        found = {}
+        for each in chosen:
+            made = on_the_bus if isinstance(each.adapter, BusAdapter) else Live
+            found[each.name] = await _examine(path, each, wiring, subject or {}, made) if made else _ON_THE_BUS
+        return found
     finally:
         await loaded.close()
 
@@ -83,13 +105,15 @@ async def sweep(path: Path, wiring: Wiring) -> list[str]:
     return swept
 
 
-async def _examine(path: Path, system: Downstream, wiring: Wiring, subject: Mapping[str, str]) -> Findings:
+async def _examine(
+    path: Path, system: Downstream, wiring: Wiring, subject: Mapping[str, str], made: MakeLive
+) -> Findings:
     declared = system.conformance
     if declared is None:
         return _all(Word.SKIPPED, f"write [{system.name}.conformance] in {path.name}: how test subjects come into it")
     if declared.seed is None:
-        return await _on_one(path, system, declared, subject)
-    trial = await _trial(path, system, declared, wiring)
+        return await _on_one(path, made(system), declared, subject)
+    trial = await _trial(path, system, declared, wiring, made)
     try:
         return {name: await run(check, trial) for name, check in CHECKS.items()}
     finally:
@@ -98,13 +122,14 @@ async def _examine(path: Path, system: Downstream, wiring: Wiring, subject: Mapp
             await trial.forbidden.adapter.close()
 
 
-async def _trial(path: Path, system: Downstream, declared: Conformance, wiring: Wiring) -> Trial:
+async def _trial(path: Path, system: Downstream, declared: Conformance, wiring: Wiring, made: MakeLive) -> Trial:
     forbidden = None
     if declared.without_permission:
         instead = {name: wiring.environment.get(other, "") for name, other in declared.without_permission.items()}
         other = Downstreams.load(path, replace(wiring, environment={**wiring.environment, **instead}))
         forbidden = other.get(system.name)
-    live = Live(system, _way(path, system, "seed", wiring))
+    sharing = _way(path, system, "shared", wiring) if declared.shared else None
+    live = made(system, _way(path, system, "seed", wiring), sharing)
     return Trial(live, change=declared.change, forbidden=forbidden, patience=declared.within)
 
 
@@ -117,14 +142,14 @@ async def _leave_nothing(path: Path, trial: Trial, declared: Conformance, wiring
             await trial.ask(Operation.ERASE, person)
 
 
-async def _on_one(path: Path, system: Downstream, declared: Conformance, subject: Mapping[str, str]) -> Findings:
+async def _on_one(path: Path, live: Live, declared: Conformance, subject: Mapping[str, str]) -> Findings:
     """What one test subject shows, if all that is found of them bears the mark; else nothing is done."""
     if not subject or not declared.mark:
         return _all(Word.UNKNOWN, f"{path.name} does not say how to fill it: give --subject, and mark in the file")
-    if not system.can(Operation.EXPORT):
+    if not live.downstream.can(Operation.EXPORT):
         return _all(Word.UNKNOWN, "it gives no copy, so nothing shows whether a test subject is one")
     person = _given(subject)
-    trial = Trial(Live(system), change=declared.change, only=person, patience=declared.within)
+    trial = Trial(live, change=declared.change, only=person, patience=declared.within)
     try:
         receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED)
     except (Unmet, DsrError) as error:
@@ -159,3 +184,8 @@ def _by_prefix(prefix: str) -> dict[str, str]:
 
 def _all(word: Word, reason: str) -> Findings:
     return dict.fromkeys(CHECKS, Finding(word, reason))
+
+
+_ON_THE_BUS = _all(
+    Word.UNKNOWN, "its tasks need the platform around them: run this with its settings, as .local/up/dsr conformance"
+)

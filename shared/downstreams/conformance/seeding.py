@@ -13,7 +13,7 @@ from shared.downstreams.conformance.declared import HttpCall, Way
 from shared.downstreams.sql import is_mariadb
 from shared.downstreams.sql.mariadb.connection import Address, opened, translated
 
-_NAMED = re.compile(r"\{(key|email|phone|account_id|sip_uri|name)\}")
+_NAMED = re.compile(r"\{((?:other_)?(?:key|email|phone|account_id|sip_uri|name))\}")
 _SECONDS = 60.0
 
 
@@ -22,7 +22,7 @@ class SeedFailed(Misconfigured):
 
 
 class Seeding:
-    """Goes one declared way, for one person after the other."""
+    """Goes one declared way, for one person after the other, or for two whose names are told apart by ``other_``."""
 
     def __init__(self, where: str, way: Way, environment: Mapping[str, str], dsn_env: str | None = None) -> None:
         self._where = where

@@ -27,6 +27,8 @@ class HttpAdapter:
 
     one_flag = True
     """A record bears one flag, whoever has asked for it."""
+    abreast = 2
+    """Batches under way at a time: while one waits for its last answers, the other keeps the connections busy."""
     knows_times = False
     """It is searched for all that has what is theirs today, of whatever time."""
 
@@ -57,6 +59,20 @@ class HttpAdapter:
     def holds(self) -> frozenset[str]:
         """The categories of its resources."""
         return frozenset(each.category for each in self._declaration.resource.values())
+
+    @property
+    def legend(self) -> Mapping[str, Mapping[str, str]]:
+        """What its declaration explains, by category and field."""
+        legend: dict[str, dict[str, str]] = {}
+        for each in self._declaration.resource.values():
+            legend.setdefault(each.category, {}).update(each.explain)
+        return legend
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The fields that are shown, and that its declaration does not explain."""
+        resources = self._declaration.resource.items()
+        return tuple(f"{name}.{each}" for name, of in resources for each in sorted(of.shown - of.explain.keys()))
 
     @property
     def undeclared(self) -> frozenset[Operation]:

@@ -34,6 +34,8 @@ from shared.downstreams.refusals import Reason
 SHIPPED = File(__file__).parents[2] / "policy" / "http"
 _NAME = r"^[a-z][a-z0-9_]{0,40}$"
 OF_THE_TASK = frozenset({"task_id", "id", "ids", "job", "asserted", "current"})
+SHOWN = frozenset({"A", "M", "C"})
+"""The classes of fields that a subject is shown."""
 CHANGES = ("restrict", "lift", "suppress")
 """The lists of steps of a resource that change a record in place and keep it."""
 
@@ -74,8 +76,8 @@ class Resource(Declared):
     lies below (``user.id``) that must be equal; all must agree. ``yields``: further identities of the subject.
     ``by_hand``: what a person does where the interface cannot erase; they look again by ``verify`` when they have.
     ``not_provided``: fields of a portable record that are not from the subject (Art. 20).
-    ``fields``: class of each field, as in a dataset (A, B, C, M, T). ``read``: one record by its id, which stands at
-    ``read_record`` of the answer.
+    ``fields``: class of each field, as in a dataset (A, B, C, M, T); ``explain``: what those that are shown mean, for
+    whoever gets a copy. ``read``: one record by its id, which stands at ``read_record`` of the answer.
     """
 
     category: str = Field(pattern=_NAME)
@@ -88,6 +90,7 @@ class Resource(Declared):
     owner: Mapping[AnyPath, str] = Field(min_length=1)
     yields: Mapping[Path, IdentityType] = {}
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
+    explain: Mapping[str, str] = {}
     portable: bool = True
     not_provided: tuple[str, ...] = ()
     read: Request | None = None
@@ -120,10 +123,17 @@ class Resource(Declared):
             yield "erase needs verify: what was sent is not yet erased; verify = false if nobody can look"
         if self.read is None and (self.rectify or any(getattr(self, each) for each in CHANGES)):
             yield "rectify, restrict, lift and suppress need read: what was changed is looked at again"
+        if strange := sorted(self.explain.keys() - self.shown):
+            yield f"explain.{strange[0]} is no field of class A, C or M, so nobody is shown it"
         for path, whose in self.owner.items():
             if whose not in set(IdentityType) and (self.of is None or "." not in whose):
                 kinds = ", ".join(IdentityType)
                 yield f"owner.{path}: {whose!r} is no identity type ({kinds}) and no field of the parent"
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The fields that its subject is shown."""
+        return frozenset(name for name, kind in self.fields.items() if kind in SHOWN)
 
     @property
     def id(self) -> Path:

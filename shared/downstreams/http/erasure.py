@@ -1,6 +1,6 @@
 """Erasing what was found, resource by resource and children first, each looked for again before its parent goes."""
 
-from collections.abc import Awaitable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -85,7 +85,10 @@ class Erasure:
         return [self._ended[task.task_id] for task in tasks]
 
     def _open(self) -> list[Plan]:
-        return [plan for task_id, plan in self._plans.items() if task_id not in self._ended]
+        return self._still_open(self._plans.values())
+
+    def _still_open(self, plans: Iterable[Plan]) -> list[Plan]:
+        return [plan for plan in plans if plan.task.task_id not in self._ended]
 
     def _tasks(self) -> list[Task]:
         return [plan.task for plan in self._open()]
@@ -143,9 +146,8 @@ class Erasure:
             jobs = {job_id for plan in self._open() for job_id in plan.noted.jobs.get(key, {})}
             job = self._declaration.job[step.job]
             await together(*(self._followed(key, job_id, job) for job_id in sorted(jobs)))
-        for plan in self._open():
-            if plan in plans:
-                plan.end(key)
+        for plan in self._still_open(plans):
+            plan.end(key)
 
     async def _sent(self, name: str, key: str, step: Step, part: Part) -> None:
         """One call; refused for several people it is made by halves, until who is to blame is alone."""
@@ -179,9 +181,8 @@ class Erasure:
             parts = _parts(every, 1 if resource.by_hand else request.batch)
             looks = (self._end(self._look_at(key, resource.verify, request, part), _tasks(part)) for part in parts)
             await together(*looks)
-        for plan in self._open():
-            if plan in plans and resource.erase:
-                plan.end(seen)
+        for plan in self._still_open(plans) if resource.erase else ():
+            plan.end(seen)
 
     async def _look_at(self, key: str, verify: Look, request: LookAt, part: Part) -> None:
         """Looks at some records; who has one that is still there waits, and the others are looked at without it."""

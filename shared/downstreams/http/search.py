@@ -195,7 +195,7 @@ def shown(system: str, resource: Resource, record: Mapping[str, Any]) -> dict[st
         # Whatever else stands where a field's name should could be somebody's name or number.
         names = sorted({each if _FIELD.fullmatch(each) else "one whose name is none" for each in unknown})
         raise ColumnUnmapped(f"{system} has fields that its declaration does not classify: {', '.join(names)}")
-    return {name: value for name, value in record.items() if resource.fields[name] in {"A", "M", "C"}}
+    return {name: value for name, value in record.items() if name in resource.shown}
 
 
 def yielded(system: str, resource: Resource, record: Mapping[str, Any]) -> list[Identity]:

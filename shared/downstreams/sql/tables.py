@@ -1,7 +1,7 @@
 """What a dataset says of one table."""
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from shared.domain.identities import IdentityType
 from shared.domain.text import Word
 from shared.domain.toml_file import Mistakes
+from shared.downstreams.sql import blanking
 from shared.downstreams.sql.anonymisation import Anonymisation
 from shared.downstreams.sql.bill import Itemised
 from shared.downstreams.sql.columns import Column
@@ -170,7 +171,7 @@ class Table(Declared):
             self._bills_what_is_the_subscribers,
             self._knows_whose_it_is,
             self._is_lifted,
-            self._keeps_nobody,
+            partial(blanking.mistakes, self),
             self._is_stated,
         )
         if mistakes := [says for rule in rules for says in rule()]:
@@ -282,14 +283,6 @@ class Table(Declared):
             and not self.restriction.otherwise
         ):
             yield "restriction by a word is lifted by another: write otherwise = the word that it was before"
-
-    def _keeps_nobody(self) -> Iterator[str]:
-        if self.erase == "blank" and len(self.parties) == 1:
-            yield "erase = blank needs two parties or more, or none: then the row is kept without its person"
-        if self.erase == "blank":
-            by = {near for _, path in self.paths for near in path[0].on if near not in self.primary_key}
-            if left := sorted(by.union(self.searched) - self.derived - self.blanked):
-                yield f"erase = blank leaves {left[0]}, by which its person is found: give it class A"
 
     def _is_stated(self) -> Iterator[str]:
         if self.stated and (self.view or self.paths or not self.searched):

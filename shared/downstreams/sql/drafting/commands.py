@@ -12,9 +12,10 @@ import typer
 from shared.domain.errors import Misconfigured
 from shared.domain.toml_file import read_toml
 from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.dialects import is_mariadb
+from shared.downstreams.sql.drafting import mariadb, postgresql
 from shared.downstreams.sql.drafting.draft import Decided, Draft
 from shared.downstreams.sql.drafting.drift import drift
-from shared.downstreams.sql.drafting.postgresql import shapes_of
 from shared.downstreams.sql.drafting.shapes import Shapes
 
 dataset = typer.Typer(help="The file that says what each table of a SQL store holds about people.")
@@ -22,7 +23,9 @@ dataset = typer.Typer(help="The file that says what each table of a SQL store ho
 DsnEnv = Annotated[str, typer.Option(help="The environment variable that holds the connection string.")]
 Schemas = Annotated[
     list[str] | None,
-    typer.Option("--schema", help="Schema of the tables (public); may be given several times, the namespace first."),
+    typer.Option(
+        "--schema", help="Schema of the tables (public; of a MariaDB its database); several times, the namespace first."
+    ),
 ]
 
 
@@ -39,7 +42,8 @@ def draft(
     Names, types and keys are read, and no row. The draft cannot be used before every question mark is gone.
     """
     decided = read_toml(over, Decided) if over else Decided()
-    lines = Draft(_shapes(dsn_env), schema or ["public"], table or (), decided).lines()
+    shapes = _shapes(dsn_env)
+    lines = Draft(shapes, schema or [shapes.namespace], table or (), decided).lines()
     typer.echo("\n".join(lines))
 
 
@@ -53,7 +57,8 @@ def diff(
 ) -> None:
     """Say in what a database differs from its dataset; status 1 if in anything."""
     declared = read_toml(file, Dataset)
-    found = drift(declared, _shapes(dsn_env), schema or ["public"])
+    shapes = _shapes(dsn_env)
+    found = drift(declared, shapes, schema or [shapes.namespace])
     if as_json:
         typer.echo(orjson.dumps([asdict(each) for each in found]))
     else:
@@ -66,4 +71,4 @@ def diff(
 def _shapes(dsn_env: str) -> Shapes:
     if not (dsn := os.environ.get(dsn_env)):
         raise Misconfigured(f"--dsn-env names {dsn_env}, which is not set; export {dsn_env}")
-    return asyncio.run(shapes_of(dsn))
+    return asyncio.run(mariadb.shapes_of(dsn) if is_mariadb(dsn) else postgresql.shapes_of(dsn))

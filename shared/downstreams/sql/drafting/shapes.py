@@ -52,7 +52,11 @@ class TableShape:
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """Every table of a database but the database's own, in the order of schema and name."""
+    """Every table of a database but the database's own, in the order of schema and name.
+
+    ``namespace``: the schema in which its tables stand where nothing else is said.
+    """
 
     database: str
     tables: Mapping[Place, TableShape]
+    namespace: str = "public"

@@ -21,7 +21,8 @@ from shared.downstreams.sql.mariadb.changing import assign
 from shared.downstreams.sql.mariadb.connection import translated
 from shared.downstreams.sql.mariadb.judging import refusal
 from shared.downstreams.sql.mariadb.names import place_of, quoted
-from shared.downstreams.sql.mariadb.search import Found, Key, Rows, find, identified
+from shared.downstreams.sql.mariadb.rows import Found, Key, Rows, identified
+from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.searching import Searched
 from shared.downstreams.sql.statements import Statements

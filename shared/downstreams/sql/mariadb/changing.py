@@ -8,7 +8,7 @@ from typing import Any
 from shared.domain.errors import ForeignHit
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.names import marks, parts, place_of, quoted
-from shared.downstreams.sql.mariadb.search import Found, Key, identified, primary
+from shared.downstreams.sql.mariadb.rows import Found, Key, identified, primary
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.mariadb.values import Row
 from shared.downstreams.sql.references import Reference

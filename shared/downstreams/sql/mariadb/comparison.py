@@ -12,7 +12,8 @@ from shared.downstreams.sql.declared import Switch
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.amendment import holds
 from shared.downstreams.sql.mariadb.names import marks, place_of, quoted
-from shared.downstreams.sql.mariadb.search import Found, Key, find, primary, read_rows
+from shared.downstreams.sql.mariadb.rows import Found, Key, primary, read_rows
+from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.mariadb.values import Row
 from shared.downstreams.sql.marketing import MAILED

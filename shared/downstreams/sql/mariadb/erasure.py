@@ -15,9 +15,11 @@ from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.mariadb import progress, values
 from shared.downstreams.sql.mariadb.changing import assign, delete, loosened, refuse_tied
 from shared.downstreams.sql.mariadb.connection import Collided, translated
+from shared.downstreams.sql.mariadb.joining import near_condition, near_key
 from shared.downstreams.sql.mariadb.judging import refusal
 from shared.downstreams.sql.mariadb.names import parts
-from shared.downstreams.sql.mariadb.search import Found, Key, Rows, find, near_condition, near_key, read_rows
+from shared.downstreams.sql.mariadb.rows import Found, Key, Rows, read_rows
+from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.searching import Searched
 

@@ -12,7 +12,7 @@ from shared.downstreams.refusals import ErasureRefused
 from shared.downstreams.sql.examination import UNATTRIBUTED_AT_MOST, told_apart
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.names import marks, place_of, quoted
-from shared.downstreams.sql.mariadb.search import Rows
+from shared.downstreams.sql.mariadb.rows import Rows
 from shared.downstreams.sql.mariadb.sharing import shared
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.searching import Searched

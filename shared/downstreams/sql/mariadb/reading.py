@@ -16,7 +16,8 @@ from shared.downstreams.sql.export import Sheet
 from shared.downstreams.sql.location import knows, located, superseded, yielded
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.judging import refusal
-from shared.downstreams.sql.mariadb.search import Found, Rows, find
+from shared.downstreams.sql.mariadb.rows import Found, Rows
+from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.searching import Searched
 

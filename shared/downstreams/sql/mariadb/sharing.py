@@ -5,8 +5,9 @@
 from collections.abc import Sequence
 
 from shared.downstreams.sql.mariadb import values
+from shared.downstreams.sql.mariadb.joining import columns_of, near_key
 from shared.downstreams.sql.mariadb.names import marks, parts, place_of, quoted
-from shared.downstreams.sql.mariadb.search import Found, Rows, columns_of, near_key, primary, read_rows
+from shared.downstreams.sql.mariadb.rows import Found, Rows, primary, read_rows
 from shared.downstreams.sql.mariadb.store import Route, Session
 from shared.downstreams.sql.mariadb.values import Row
 from shared.downstreams.sql.searching import Searched

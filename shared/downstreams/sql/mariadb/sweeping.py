@@ -14,7 +14,8 @@ from shared.downstreams.sql.catalog import DatasetOutdated
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.changing import delete
 from shared.downstreams.sql.mariadb.names import marks, parts, place_of, quoted
-from shared.downstreams.sql.mariadb.search import Key, find, primary, read_rows
+from shared.downstreams.sql.mariadb.rows import Key, primary, read_rows
+from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.mariadb.values import Row
 from shared.downstreams.sql.search_keys import ZONELESS, wall_clock

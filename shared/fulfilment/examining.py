@@ -1,8 +1,9 @@
-"""The command that examines the systems of a downstreams file."""
+"""The command that examines the systems of a downstreams file; teams on the bus through the platform around them."""
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +15,13 @@ from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import IdentityType
 from shared.downstreams.commands import AsJson, send_nothing
 from shared.downstreams.conformance import live
+from shared.downstreams.conformance.findings import Findings, lines_of, status
 from shared.downstreams.conformance.findings import as_json as told
-from shared.downstreams.conformance.findings import lines_of, status
+from shared.downstreams.file import read
 from shared.downstreams.registry import Wiring
+from shared.fulfilment.team_examined import platform
+
+_NEEDED = ("DSR_KAFKA_BOOTSTRAP", "DSR_POSTGRES_DSN", "DSR_VAULT_KEYRING")
 
 
 def conformance(
@@ -31,7 +36,8 @@ def conformance(
 ) -> None:
     """Try on a live system everything that it is declared to do, on invented people that it is filled with.
 
-    Status 0 if all is well, 1 if something is not so, 2 if something could not be found out.
+    A team on the bus is asked through the platform, so with its settings (`.local/up/dsr conformance …`). Status 0 if
+    all is well, 1 if something is not so, 2 if something could not be found out.
     """
     wiring = Wiring(os.environ, SystemClock(), send_nothing, b"")
     try:
@@ -39,7 +45,7 @@ def conformance(
             names = asyncio.run(live.sweep(file, wiring))
             typer.echo(orjson.dumps({"swept": names}) if as_json else f"swept: {', '.join(names) or 'nothing'}")
             return
-        found = asyncio.run(live.examine(file, wiring, system or (), _identities(subject or ())))
+        found = asyncio.run(_examine(file, wiring, system or (), _identities(subject or ())))
     except DsrError as error:
         typer.echo(f"dsr: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from None
@@ -48,6 +54,22 @@ def conformance(
     else:
         typer.echo("\n".join(line for name, findings in found.items() for line in lines_of(name, findings)))
     raise typer.Exit(status(found.values()))
+
+
+async def _examine(
+    file: Path, wiring: Wiring, names: Sequence[str], subject: Mapping[str, str]
+) -> Mapping[str, Findings]:
+    teams = [
+        each.name
+        for each in read(file, wiring.environment, "bus")
+        if each.enabled and (each.name in names or not names)
+    ]
+    if not teams or not all(map(wiring.environment.get, _NEEDED)):
+        return await live.examine(file, wiring, names, subject)
+    async with platform(teams, wiring.clock) as bus:
+        token_key = bus.vault.keyring.claims
+        wired = replace(wiring, publish=bus.publish, token_key=token_key, uploads=bus)
+        return await live.examine(file, wired, names, subject, bus.live)
 
 
 def _identities(stated: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,68 @@
+"""Whether an event that the emitter may send could use what is posted: else it is refused before it is sealed; pure."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest, Forbidden, NotDeclared
+from services.intake.events.asking import right_of
+from services.intake.events.telling import SubjectUnfit, must_name
+from services.intake.grant import Grant
+from services.intake.subjects import SubjectStatement
+from shared.domain.emitters import Emitter
+from shared.domain.rights import Right
+from shared.domain.user_events import TYPES, Asked
+
+
+def bounded(emitter: Emitter, caller: Caller) -> Caller:
+    """The caller, who states no more than the file of emitters lets this one state.
+
+    Raises:
+        NotDeclared: the key is another tenant's
+    """
+    if caller.grant.tenant != emitter.tenant:
+        raise NotDeclared("the key that has posted the identities is not of the tenant of this emitter")
+    return replace(caller, grant=caller.grant.at_most(emitter.level))
+
+
+def must_serve(emitters: Mapping[str, Emitter], caller: Caller, said: SubjectStatement) -> Caller:
+    """The caller, bounded by the file of emitters; returns where an event of theirs could use what they say.
+
+    Raises:
+        Forbidden: the holder of the key is no emitter, or the key is another tenant's, or may ask for nothing of it
+        BadRequest: no event that it may send is about such identities, or such changes
+    """
+    emitter = emitters.get(caller.holder)
+    if emitter is None:
+        raise Forbidden("the holder of this key is no emitter: use the key whose holder the file of emitters names")
+    try:
+        caller = bounded(emitter, caller)
+    except NotDeclared as other:
+        raise Forbidden(str(other)) from None
+    faults = dict[str, BadRequest | Forbidden]()
+    for kind in filter(emitter.may_say, TYPES):
+        try:
+            _must_fit(kind, said, caller.grant)
+        except (BadRequest, Forbidden) as fault:
+            faults[str(fault)] = fault
+        else:
+            return caller
+    if all(isinstance(fault, Forbidden) for fault in faults.values()):
+        raise Forbidden("; ".join(faults))
+    field = next(fault.field for fault in faults.values() if isinstance(fault, BadRequest))
+    raise BadRequest(f"no event that this emitter may send could use it: {'; '.join(faults)}", field)
+
+
+def _must_fit(kind: str, said: SubjectStatement, grant: Grant) -> None:
+    if issubclass(TYPES[kind], Asked):
+        right = right_of(kind)
+        grant.must_handle(right)
+        if (right is Right.RECTIFICATION) != bool(said.changes):
+            raise BadRequest("changes belong to a rectification, and a rectification needs at least one", "changes")
+        return
+    try:
+        must_name(TYPES[kind], said)
+    except SubjectUnfit as unfit:
+        raise BadRequest(f"{kind}: {unfit}", "subject") from None
+    if said.changes:
+        raise BadRequest("changes belong to a rectification", "changes")

@@ -1,0 +1,168 @@
+"""A team on the bus under examination, through the platform around it.
+
+What it is asked goes out on the platform's own topics. Whom that is about is sealed in the vault, where intake tells
+the team by its token, and is gone from there when the examination ends.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import orjson
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import UnknownTopicOrPartitionError
+from pydantic import JsonValue
+
+from shared.domain import topics
+from shared.domain.clock import Clock
+from shared.domain.errors import Misconfigured
+from shared.domain.records import Message
+from shared.domain.topics import ServiceName
+from shared.downstreams.bus.messages import MalformedReply, answered_by, parse_reply, progress_from_reply
+from shared.downstreams.conformance.live import Live
+from shared.downstreams.conformance.seeding import Seeding
+from shared.downstreams.contract import Task
+from shared.downstreams.downstream import Downstream
+from shared.messaging.producer import HOW_TO_MAKE_TOPICS, KafkaProducer
+from shared.runtime.settings import KafkaSettings, VaultSettings
+from shared.storage import keyring
+from shared.storage.postgres import PostgresSettings, connect_pool
+from shared.storage.subject_data import SubjectData
+from shared.storage.uploads import Uploads
+from shared.storage.vault import Vault
+
+
+@dataclass
+class Platform:
+    """The platform as the examination of teams uses it: its vault, its topics, and where copies are uploaded.
+
+    ``people``: by reference what is to be sealed before the next command goes out; ``asked``: the tasks of all of them;
+    ``waiting``: those of which a reply has yet to come.
+    """
+
+    pool: asyncpg.Pool
+    vault: Vault
+    clock: Clock
+    producer: KafkaProducer
+    replies: AIOKafkaConsumer
+    uploads: Uploads
+    people: dict[UUID, SubjectData] = field(default_factory=dict)
+    asked: set[UUID] = field(default_factory=set)
+    waiting: set[UUID] = field(default_factory=set)
+    sealed: list[UUID] = field(default_factory=list)
+
+    def live(self, downstream: Downstream, seeding: Seeding | None = None, sharing: Seeding | None = None) -> Live:
+        """A team under examination."""
+        return _TeamLive(downstream, seeding, sharing, platform=self)
+
+    def about(self, task: Task) -> None:
+        """Says whom a task will be about."""
+        self.people[task.subject_ref] = SubjectData(task.identities, task.changes)
+        self.asked.add(task.task_id)
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Sends commands, once it is sealed whom they are about."""
+        await self._seal()
+        self.waiting.update(UUID(orjson.loads(message.value)["task_id"]) for message in messages)
+        await self.producer.send(messages)
+
+    async def expect(self, system: str, commands: Mapping[UUID, UUID]) -> None:
+        """Opens a place for each copy."""
+        await self._seal()
+        await self.uploads.expect(system, commands)
+
+    async def take(self, commands: Sequence[UUID]) -> Mapping[UUID, bytes]:
+        """The copies that have come."""
+        return await self.uploads.take(commands)
+
+    async def _seal(self) -> None:
+        rows = [self.vault.new_subject(ref, data, self.clock.now()) for ref, data in self.people.items()]
+        self.sealed += self.people
+        self.people.clear()
+        if rows:
+            async with self.pool.acquire() as connection:
+                await self.vault.insert_subjects(connection, rows)
+
+    async def hear(self, progress: dict[UUID, dict[str, JsonValue]], delay: timedelta) -> None:
+        """Returns once there is a reply to every task that was sent, or after so long, as where none is waited for.
+
+        Raises:
+            MalformedReply: a reply to one of them cannot be read
+        """
+        if not self.waiting:
+            await asyncio.sleep(delay.total_seconds())
+        clock = asyncio.get_running_loop()
+        until = clock.time() + delay.total_seconds()
+        while self.waiting and (left := until - clock.time()) > 0:
+            fetched = await self.replies.getmany(timeout_ms=int(1000 * left) + 1)
+            for value in (record.value for records in fetched.values() for record in records):
+                self._take(value, progress)
+
+    def _take(self, value: bytes, progress: dict[UUID, dict[str, JsonValue]]) -> None:
+        try:
+            task_id, said = progress_from_reply(parse_reply(value))
+        except MalformedReply:
+            answered = answered_by(value)
+            if answered and answered[0] in self.asked:
+                raise
+            return
+        self.waiting.discard(task_id)
+        if task_id in self.asked:
+            progress.setdefault(task_id, {}).update(said)
+
+    async def forget(self) -> None:
+        """Removes everybody of the examination from the vault."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            for table in ("sealed", "subject"):
+                gone = f"DELETE FROM vault.{table} WHERE subject_ref = ANY($1)"  # noqa: S608  # names of ours
+                await connection.execute(gone, self.sealed)
+
+
+@dataclass
+class _TeamLive(Live):
+    """A team on the bus that is running somewhere."""
+
+    platform: Platform = field(kw_only=True)
+
+    def about(self, task: Task) -> None:
+        """Sealed before the team is asked."""
+        self.platform.about(task)
+
+    async def hear(self, progress: dict[UUID, dict[str, JsonValue]], delay: timedelta) -> None:
+        """What the team has replied meanwhile."""
+        await self.platform.hear(progress, delay)
+
+
+@asynccontextmanager
+async def platform(teams: Sequence[str], clock: Clock) -> AsyncIterator[Platform]:
+    """The platform that the settings of the services name.
+
+    Raises:
+        Misconfigured: it is not there, or lacks a topic for the replies of one of these teams
+    """
+    settings = KafkaSettings()
+    vault = Vault(keyring.load(VaultSettings().keyring))
+    producer = KafkaProducer(settings)
+    replies = AIOKafkaConsumer(*map(topics.replies, teams), **settings.client(), enable_auto_commit=False)
+    async with await connect_pool(PostgresSettings(), ServiceName.EXPORT) as pool:
+        await producer.start()
+        try:
+            try:
+                await replies.start()
+            except UnknownTopicOrPartitionError:
+                raise Misconfigured(f"the broker lacks a topic of {', '.join(teams)}: {HOW_TO_MAKE_TOPICS}") from None
+            await replies.seek_to_end()
+            for place in replies.assignment():
+                await replies.position(place)  # what is replied from now on is behind it
+            bus = Platform(pool, vault, clock, producer, replies, Uploads(pool, vault, clock))
+            try:
+                yield bus
+            finally:
+                await bus.forget()
+        finally:
+            await replies.stop()
+            await producer.stop()
