@@ -163,7 +163,7 @@ async def version_of(connection: Connection, subject_ref: UUID, package_id: UUID
     if unannounced:
         return None
     known = [row[0] for row in await connection.fetch(_PIECES, subject_ref, KIND)]
-    return sha256(orjson.dumps([package_id, changed, known, proof_policy().version])).digest()
+    return sha256(orjson.dumps([package_id, changed, known, proof_policy().version], default=str)).digest()
 
 
 async def changed_at(connection: Connection) -> datetime | None:

@@ -78,7 +78,7 @@ async def test_the_evidence_of_each_names_the_case(intake: Intake) -> None:
 
 
 async def test_one_letter_acknowledges_all_of_it_and_each_answer_names_the_case(intake: Intake) -> None:
-    case = (await sent(intake)).json()
+    case = (await sent(intake, language="en")).json()
     access, erasure, objection = (f"/v1/requests/{each['request_id']}" for each in case["requests"])
     [acknowledged] = (await intake.view(f"{access}/letters"))["letters"]
     for each in case["requests"]:
@@ -93,7 +93,7 @@ async def test_one_letter_acknowledges_all_of_it_and_each_answer_names_the_case(
 
 
 async def test_the_letter_that_answers_the_last_part_says_that_it_is_and_how_the_others_ended(intake: Intake) -> None:
-    case = (await sent(intake, rights=["access", "objection"])).json()
+    case = (await sent(intake, rights=["access", "objection"], language="en")).json()
     access, objection = (f"/v1/requests/{each['request_id']}" for each in case["requests"])
     await intake.complete(objection)
     await intake.complete(access, package_id=None)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
+import orjson
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -225,7 +226,8 @@ async def test_who_consents_anew_comes_off_the_list_with_proof_on_record_and_who
     asked = consent("ADA@example.org", "ben@example.org", "cleo@example.org", "nobody", at=between)
     answer = await intake.officer.post(CONSENTS, json=asked)
     assert answer.json()["entered"] == ["taken_off", "objected_since", "was_not_listed", "unreadable"]
-    [entry] = await intake.details(f"/{answer.json()['consent_id']}", "consent.given")
+    said = "SELECT detail FROM evidence.entry WHERE request_id = $1 AND action = 'consent.given'"
+    entry = orjson.loads(await intake.unit_of_work.pool.fetchval(said, answer.json()["consent_id"]))
     assert (entry["proof"], entry["consent_text"], entry["taken_off"]) == ("double-opt-in:77", "newsletter-5", 1)
     assert "example.org" not in str(entry)
     await asking(intake, database, CHECKS)

@@ -140,9 +140,9 @@ class SqlAdapter(OfDataset[Session]):
             if begun.noted:
                 await save_progress(begun.noted)
             if theirs[0].operation is Operation.SUPPRESS:
-                results = await stop(session, theirs, save_progress, begun)
+                results = await stop(session, self._policy, theirs, save_progress, begun)
             else:
-                results = begun.told(theirs, await Amendment(session, save_progress).run(theirs))
+                results = begun.told(theirs, await Amendment(session, self._policy, save_progress).run(theirs))
             # Lifting takes away what this request put there: nobody is searched for.
             return results if theirs[0].operation is Operation.LIFT else covered(session.tables, theirs, results)
 

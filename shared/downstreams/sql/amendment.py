@@ -13,6 +13,7 @@ from shared.domain.assignments import NUMBERS
 from shared.domain.errors import NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
+from shared.domain.policy import Policy
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.results import of_corrections
@@ -31,8 +32,9 @@ from shared.downstreams.sql.tables import Table
 class Amendment:
     """One call: a sequence of tasks of the same store, each in a transaction of its own."""
 
-    def __init__(self, session: Session, save_progress: Checkpoint) -> None:
+    def __init__(self, session: Session, policy: Policy, save_progress: Checkpoint) -> None:
         self._session = session
+        self._policy = policy
         self._save_progress = save_progress
         self._settings = session.settings
         self._connection = session.connection
@@ -110,7 +112,7 @@ class Amendment:
     async def _state(self, task: Task) -> Result:
         """What is recorded stays as it is, and what the subject states stands beside it; it is read again there."""
         async with self._connection.transaction():
-            shown = await stating.state(self._session, task)
+            shown = await stating.state(self._session, self._policy, task)
             if excess := self._settings.excess(task, rows=sum(shown)):
                 raise excess
             noted = await self._keep(task, corrections.noted(Counter(), shown))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from shared.domain.operations import Change, ShownRecord
+from shared.domain.policy import Policy
 from shared.downstreams.contract import Record, Task
 from shared.downstreams.sql import stated
 from shared.downstreams.sql.attribution import owners_of
@@ -15,10 +16,10 @@ Meant = dict[tuple[str, stated.Key], tuple[Statements, tuple[str, str]]]
 """Rows, by table and primary key: by which column and value each is the subject's."""
 
 
-async def state(session: Session, task: Task) -> list[int]:
+async def state(session: Session, policy: Policy, task: Task) -> list[int]:
     """Puts each statement of a task beside every row that it means; of each, beside how many. Within a transaction."""
     counts = []
-    for change, rows in zip(task.changes, await _meant(session, task), strict=True):
+    for change, rows in zip(task.changes, await _meant(session, policy, task), strict=True):
         put = [await stated.attach(session, table, key, by, task, change) for (_, key), (table, by) in rows.items()]
         counts.append(sum(put))
     return counts
@@ -31,14 +32,15 @@ async def count(session: Session, task: Task) -> int:
     return found
 
 
-async def _meant(session: Session, task: Task) -> list[Meant]:
+async def _meant(session: Session, policy: Policy, task: Task) -> list[Meant]:
     """The rows that each statement of a task means."""
     meant: list[Meant] = [{} for _ in task.changes]
     wanted = {change.record.category for change in task.changes if change.record}
     for table in (t for t in hiding(session).tables if t.table.stated and t.table.category in wanted):
         if not (asked := table.wanted([task])):
             continue
-        columns, sheet = tuple(table.table.columns), Sheet(session.system, table)
+        columns = tuple(table.table.columns)
+        sheet = Sheet(session.system, table, policy.redacts(table.table.category))
         async for rows in batches(session, table.select(columns), asked.arrays):
             for row in rows:
                 parties = owners_of(row, len(columns), table, asked).get(0)

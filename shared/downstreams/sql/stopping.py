@@ -5,6 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
@@ -12,7 +13,9 @@ from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.store import Session
 
 
-async def stop(session: Session, tasks: Sequence[Task], save_progress: Checkpoint, begun: Begun) -> list[Result]:
+async def stop(
+    session: Session, policy: Policy, tasks: Sequence[Task], save_progress: Checkpoint, begun: Begun
+) -> list[Result]:
     """The result of each task: what withdrawn consent ends is erased, and of the rest the mark is set."""
     results: dict[UUID, Result] = {}
     for (ends, marketing), same in _alike(tasks).items():
@@ -20,7 +23,7 @@ async def stop(session: Session, tasks: Sequence[Task], save_progress: Checkpoin
         ending = replace(session, tables=tuple(each for each in session.tables if each.table.category in ends))
         marked: list[Result] = [Receipt(task.task_id, TaskOutcome.NOT_HELD) for task in same]
         if marketing:
-            marked = begun.told(same, await Amendment(rest, save_progress).run(same))
+            marked = begun.told(same, await Amendment(rest, policy, save_progress).run(same))
         done = {task.task_id: result for task, result in zip(same, marked, strict=True)}
         if ending.tables:
             left = [
