@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from services.deadline import repository
 from services.deadline.clock import Clock, Due
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryDecided
+from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Policy, release
 from shared.domain.time_limit import end_of
@@ -77,10 +78,14 @@ async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: str,
 
 
 def _due_at(report: TaskReport, zone: str, policy: Policy) -> datetime | None:
-    """When the first day is over on which any of it may go; None: nobody knows."""
+    """When the first day is over on which any of it may go; None: nobody knows.
+
+    What a legal hold keeps beside it is asked for again when that is lifted.
+    """
     if not report.kept:
         return end_of(report.until, (zone,)) if report.until else None
-    ends = [_end_of(each, policy) for each in report.kept]
+    ruled = [each for each in report.kept if each.rule != LEGAL_HOLD]
+    ends = [_end_of(each, policy) for each in ruled or report.kept]
     return None if None in ends else min(each for each in ends if each is not None)
 
 

@@ -42,7 +42,8 @@ class Task:
     ``tenant``: the customer of ours in whose data alone it looks for anybody; None: in ours alone. ``not_theirs``:
     for a repair, numbers of which the register says that they were somebody else's all of the time.
     ``at``: the instant at which it is worked, by the clock of the service.
-    ``level``: how well each of the identities is proved at least; a name only checks a hit.
+    ``level``: how well each of the identities is proved at least; a name only checks a hit. ``held``: what of the
+    system's categories an erasure leaves as it is, since a legal hold covers it.
     """
 
     task_id: UUID
@@ -63,6 +64,7 @@ class Task:
     not_theirs: tuple[Identity, ...] = ()
     level: Level = "L0"
     at: datetime | None = None
+    held: frozenset[str] = frozenset()
 
     @property
     def token(self) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from shared.domain.conflicts import Conflict
 from shared.domain.errors import KeyGone, NotSupported, Overtaken, Refused, Unavailable, Withdrawn
 from shared.domain.holds import LEGAL_HOLD, Hold
-from shared.domain.operations import ANSWERING, Operation, TaskOutcome
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
 from shared.fulfilment import dry_run, grounds, parts, postponing, queue, repairs, reports
@@ -244,9 +244,13 @@ async def _note_conflicts(tx: UnitOfWork, claims: Sequence[Claim], disputed: Map
 
 async def _note_kept(tx: UnitOfWork, system: str, concluded: Sequence[Conclusion], held: Mapping[UUID, Hold]) -> None:
     """Remembers what was left because of a hold, so that it is asked for again once that is lifted."""
-    left = [c.claim for c in concluded if c.report and c.report.ground == LEGAL_HOLD]
+    left = [c.claim for c in concluded if c.report and _is_held(c.report)]
     kept = [(c.task_id, c.request_id, system, held[c.subject_ref].hold_ids) for c in left if c.subject_ref in held]
     await holds.note_kept(tx.connection, kept)
+
+
+def _is_held(report: TaskReport) -> bool:
+    return report.ground == LEGAL_HOLD or any(each.rule == LEGAL_HOLD for each in report.kept or ())
 
 
 def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:

@@ -52,24 +52,34 @@ class Watch:
 
 
 def kept(system: Downstream, operation: Operation, task_id: UUID, hold: Hold | None) -> Receipt | None:
-    """That the system keeps all that it has of the subject; None where it may erase.
+    """That the system keeps all that it has of the subject; None where it may erase, or can spare what is covered.
 
     Of what a system holds nobody can tell what the hold covers where that is not declared: then all of it.
     """
-    if operation is not Operation.ERASE or not _covers(hold, system):
+    if operation is not Operation.ERASE or not _covers(hold, system) or spared(system, hold):
         return None
     return Receipt(task_id, TaskOutcome.RETAINED, ground=LEGAL_HOLD)
 
 
+def spared(system: Downstream, hold: Hold | None) -> frozenset[str]:
+    """What of a system's categories it leaves as it is, where it can tell that from the rest; nothing, where not."""
+    held = _covered(hold, system)
+    apart = getattr(system.adapter, "spares_by_category", False) and held < system.categories
+    return held if apart else frozenset()
+
+
 def planned(system: Downstream, result: Result, hold: Hold | None) -> Result:
-    """What a dry run says of a system whose data are held: all of it would stay."""
-    if not isinstance(result, Receipt) or result.outcome is not TaskOutcome.PLANNED or not _covers(hold, system):
+    """What a dry run says of a system whose data are held: all of it would stay, or it says itself what of it."""
+    if not isinstance(result, Receipt) or result.outcome is not TaskOutcome.PLANNED:
+        return result
+    if not _covers(hold, system) or spared(system, hold):
         return result
     return replace(result, remaining=result.found, ground=LEGAL_HOLD, until=None, kept=None)
 
 
 def _covers(hold: Hold | None, system: Downstream) -> bool:
-    if hold is None:
-        return False
-    category_of = PolicySettings().read_processing().category_of
-    return not system.categories or bool(hold.covers(system.categories, category_of))
+    return hold is not None and (not system.categories or bool(_covered(hold, system)))
+
+
+def _covered(hold: Hold | None, system: Downstream) -> frozenset[str]:
+    return hold.covers(system.categories, PolicySettings().read_processing().category_of) if hold else frozenset()

@@ -153,7 +153,9 @@ class Worker:
                 searches[claim.task_id] = found
                 if subject and register and self._is_narrowed(subject, register, found.level):
                     narrowed.add(claim.task_id)
-                asked.append(self._task(claim, replace(subject or SubjectData(), identities=found.identities), found))
+                whose = replace(subject or SubjectData(), identities=found.identities)
+                task = self._task(claim, whose, found)
+                asked.append(replace(task, held=holding.spared(self._downstream, held.get(claim.subject_ref))))
             else:
                 results[claim.task_id] = found
         if asked:

@@ -12,7 +12,7 @@ from services.erasure import handlers
 from services.intake import held, holds
 from shared.domain.events import HoldLifted
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Kept, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.fulfilment.store import NewFulfilment
@@ -120,6 +120,33 @@ async def test_a_hold_of_other_categories_lets_a_system_erase(intake: Intake, op
     for system in ("crm", "cdr"):
         await harness.worker(system).work()
     assert {r.system: r.outcome for r in harness.completed[0].reports} == {"crm": "erased", "cdr": "retained"}
+
+
+async def test_a_system_that_can_leave_what_is_covered_and_erase_the_rest_is_told_what_to_leave(
+    intake: Intake, open_harness: OpenHarness
+) -> None:
+    store = ScriptedSystem("cdr", categories=frozenset({"call_record", "contact"}))
+    store.spares_by_category = True  # type: ignore[attr-defined]
+    asked: list[frozenset[str]] = []
+
+    async def leaving(tasks: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
+        asked.extend(task.held for task in tasks)
+        kept = (Kept(category="call_record", rule="legal_hold", count=1),)
+        said: dict[str, Any] = {"found": 2, "changed": 1, "remaining": 1, "ground": "legal_hold", "kept": kept}
+        return [Receipt(task.task_id, TaskOutcome.RETAINED, **said) for task in tasks]
+
+    store.answers[Operation.ERASE] = leaving
+    harness = await open_harness(store)
+    hold = await placed(intake, categories=["call_record"])
+    path = await intake.submit(right="erasure")
+    await harness.open(NewFulfilment(UUID(id_of(path)), await harness.subject(EMAIL), *_ERASURE))
+    await harness.worker("cdr").work()
+    assert asked == [{"call_record"}]
+    reports = harness.completed[0].reports
+    said = {"right": "erasure", "operation": "erase", "outcome": "partially_fulfilled"}
+    await intake.complete(path, **said, tasks=[*reports])
+    await lift(intake, hold)
+    assert await held.let_go_of_holds(intake.unit_of_work) == 1, "what was left is asked for again"
 
 
 async def test_once_two_persons_have_lifted_it_what_was_kept_is_asked_for_again(

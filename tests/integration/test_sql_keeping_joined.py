@@ -205,6 +205,32 @@ async def test_what_leads_to_kept_rows_goes_with_the_last_of_them(mobile: SqlEng
     assert (last.outcome, last.kept, await held(mobile_dsn)) == (TaskOutcome.ERASED, None, {})
 
 
+async def test_what_a_hold_covers_stays_as_it_is_with_what_leads_to_it_and_the_rest_goes(
+    mobile: SqlEngine, mobile_dsn: str
+) -> None:
+    async with connected(mobile_dsn) as connection:
+        await connection.execute(
+            "INSERT INTO customer VALUES (1, 'a', 1, 'anna@example.org', 'Anna', NULL, false);"
+            "INSERT INTO address VALUES (1, 1, 'Lindenallee');"
+            "INSERT INTO line VALUES (1, 'a', 1, 'home', false);"
+            "INSERT INTO usage VALUES (1, 1, '2025-03-31', 60, '+491', 'c', false)"
+        )
+    before = await held(mobile_dsn)
+    plan = await mobile.receipt(replace(about(PEOPLE[0], Operation.PLAN), held=frozenset({"address"})))
+    first = replace(about(PEOPLE[0]), held=frozenset({"address"}))
+    done, other = [receipt(each) for each in await mobile.run(first, about(PEOPLE[1]))]
+    assert (done.outcome, done.ground, done.until, done.changed) == (TaskOutcome.RETAINED, "legal_hold", None, 2)
+    assert (plan.kept, plan.by_category, other.outcome) == (done.kept, done.by_category, TaskOutcome.NO_MATCH)
+    assert {(each.category, each.rule, each.count, each.last) for each in done.kept or ()} == {
+        ("address", "legal_hold", 1, None),
+        ("account", "legal_hold", 1, None),
+    }
+    left = await held(mobile_dsn)
+    assert left == {place: before[place] for place in (("customer", 1), ("address", 1))}
+    assert (await mobile.receipt(deferred(first, E))).outcome is TaskOutcome.ERASED, "once it is lifted"
+    assert await held(mobile_dsn) == {}
+
+
 def test_a_way_to_what_is_kept_that_cannot_be_restricted_is_refused_when_it_is_read(tmp_path: Path) -> None:
     old, new = 'kept = { column = "kept", value = true }\n[tables.line.', "[tables.line."
     assert DATASET.count(old) == 1

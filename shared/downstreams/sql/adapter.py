@@ -30,6 +30,8 @@ class SqlAdapter(OfDataset[Session]):
 
     erases_by_category = True
     """What was kept by a consent alone goes, and the rest stays."""
+    spares_by_category = True
+    """What a legal hold covers stays, and the rest goes."""
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
         self._policy = policy

@@ -19,6 +19,7 @@ from shared.domain.policy import OnErasure, Period, Policy, Rule, first_kept, pa
 from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.sql.attribution import attribute
 from shared.downstreams.sql.examination import as_utc, by_former
+from shared.downstreams.sql.held import Held, held
 from shared.downstreams.sql.leading import Leading, leading
 from shared.downstreams.sql.quoting import literal, quoted
 from shared.downstreams.sql.search_keys import ZONELESS, wall_clock
@@ -119,7 +120,8 @@ def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled]:
     What a customer decides about is theirs to keep: our rules are for our own data.
     """
     found: list[Ruled] = []
-    for table in session.tables if session.tenant is None else ():
+    free = (table for table in session.tables if table.table.category not in task.held)
+    for table in free if session.tenant is None else ():
         category = policy.category(table.table.category)
         for name in category.kept_by if category else ():
             rule = policy.rules[name]
@@ -136,10 +138,10 @@ def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled]:
 
 
 def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:
-    """The tasks by what people were told of their erasure: one statement holds for those that were told the same."""
+    """The tasks by what people were told of their erasure, and what of theirs is held: of those alike in one call."""
     groups: dict[str, list[Task]] = {}
     for task in tasks:
-        groups.setdefault(str(_told_here(task)), []).append(task)
+        groups.setdefault(str((_told_here(task), sorted(task.held))), []).append(task)
     return groups
 
 
@@ -154,26 +156,23 @@ def _told(task: Task, rule: str) -> list[Period]:
     return [parse_period(period)] if isinstance(period, str) else []
 
 
-Stay = Ruled | Leading
+Stay = Ruled | Held | Leading
 """A table of which rows stay in face of an erasure, and which of them."""
 
 
-def staying(session: Session, rules: Sequence[Ruled]) -> list[Stay]:
-    """What signed rules keep, and what leads to it; each after those to which it leads."""
-    signed = [each for each in rules if each.rule.signed(each.today)]
-    return [*signed, *leading(session, signed)]
-
-
-def is_whole(each: Stay) -> bool:
-    """Whether its rows stay as they are."""
-    return isinstance(each, Ruled) and each.whole
+def staying(session: Session, rules: Sequence[Ruled], task: Task) -> list[Stay]:
+    """What holds of this task and those alike cover, what signed rules keep, and what leads to it, in this order."""
+    signed: list[Ruled | Held] = [each for each in rules if each.rule.signed(each.today)]
+    covered = held(session, task.held, task.at.date() if task.at else date.min)
+    own = [*covered, *signed]
+    return [*own, *leading(session, own)]
 
 
 def without_staying(tables: Sequence[Statements], stay: Sequence[Stay]) -> tuple[Statements, ...]:
     """The same tables without the rows that stay."""
     past: dict[str, str] = {}
     for each in stay:
-        also = each.past if isinstance(each, Ruled) else f" AND NOT {each.stays}"
+        also = f" AND NOT {each.stays}" if isinstance(each, Leading) else each.past
         past[each.table.name] = past.get(each.table.name, "") + also
     return tuple(replace(t, also=t.also + past[t.name]) if t.name in past else t for t in tables)
 
@@ -215,7 +214,7 @@ def kept_of(counted: Counted) -> dict[UUID, tuple[Kept, ...]]:
     for each, found in counted:
         for task_id, rows in found.items():
             here = told.setdefault(task_id, {})
-            said = each.kept(rows) if isinstance(each, Ruled) else each.kept(rows, here)
+            said = each.kept(rows, here) if isinstance(each, Leading) else each.kept(rows)
             kept.setdefault(task_id, []).append(said)
             here.setdefault(each.table.name, said)
     return {task_id: tuple(each) for task_id, each in kept.items()}

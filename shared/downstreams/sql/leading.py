@@ -19,6 +19,7 @@ from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 if TYPE_CHECKING:
+    from shared.downstreams.sql.held import Held
     from shared.downstreams.sql.keeping import Rows, Ruled
 
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 class Leading:
     """A table of which rows lead to what rules keep elsewhere; ``because``: the tables of these rules.
 
-    ``past``: which of its rows no rule of its own keeps, as a condition that goes on.
+    ``past``: which of its rows nothing else keeps, as a condition that goes on. ``whole``: they stay as they are, since
+    what they lead to does.
     """
 
     table: Statements
@@ -34,6 +36,7 @@ class Leading:
     because: frozenset[str]
     today: date
     past: str = ""
+    whole: bool = False
 
     @property
     def stays(self) -> str:
@@ -60,8 +63,8 @@ class Leading:
         return longest.model_copy(update={"category": self.table.table.category, "count": rows.count, "first": first})
 
 
-def leading(session: Session, rules: Sequence["Ruled"]) -> list[Leading]:
-    """The tables whose rows lead to what these rules keep, each after those to which it leads."""
+def leading(session: Session, rules: Sequence["Ruled | Held"]) -> list[Leading]:
+    """The tables whose rows lead to what these rules and holds keep, each after those to which it leads."""
     if not any(each.table.paths for each in rules):
         return []
     tables = {table.name: table for table in session.tables}
@@ -75,8 +78,9 @@ def leading(session: Session, rules: Sequence["Ruled"]) -> list[Leading]:
         if name in leads:
             condition = " OR ".join(each for each, _ in leads[name])
             of = frozenset[str]().union(*(names for _, names in leads[name]))
-            today = next(each.today for each in rules if each.table.name in of)
-            found.append(Leading(table, condition, of, today, ruled.past if ruled else ""))
+            sources = [each for each in rules if each.table.name in of]
+            whole = any(each.whole for each in sources)
+            found.append(Leading(table, condition, of, sources[0].today, ruled.past if ruled else "", whole))
             stays, because = [*stays, found[-1].stays], because | of
         for at, path in enumerate(table.paths) if stays else ():
             for place, condition in _along(table, table.table.paths[at][1], path, " OR ".join(stays)):

@@ -27,7 +27,7 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
         rules = keeping.ruled(session, policy, alike[0])
         results |= await keeping.unsigned(session, rules, alike)
         open_ = [task for task in alike if task.task_id not in results]
-        kept |= keeping.kept_of(await keeping.counted(session, keeping.staying(session, rules), open_))
+        kept |= keeping.kept_of(await keeping.counted(session, keeping.staying(session, rules, alike[0]), open_))
     left = [task for task in tasks if task.task_id not in results]
     counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in left}
     for category in sorted({table.table.category for table in session.tables}) if left else ():

@@ -53,7 +53,7 @@ async def erased(
         rules = keeping.ruled(session, policy, alike[0])
         results |= await keeping.unsigned(session, rules, alike)
         if open_ := [task for task in alike if task.task_id not in results]:
-            stay = keeping.staying(session, rules)
+            stay = keeping.staying(session, rules, alike[0])
             results |= await _Kept(session, stay, save_progress, begun).run(open_)
     return [results[task.task_id] for task in tasks]
 
@@ -96,7 +96,7 @@ class _Kept:
             try:
                 async with self._session.connection.transaction():
                     await limited(self._session.connection, limit)
-                    for each, rows in ((each, rows) for each, rows in found if not keeping.is_whole(each)):
+                    for each, rows in ((each, rows) for each, rows in found if not each.whole):
                         await self._blank(each, [task for task in stay if task.task_id in rows], rows)
                     await self._unmark(over)
                     await self._mark(stay)
@@ -174,9 +174,7 @@ class _Kept:
 
     @property
     def _kinds(self) -> frozenset[str]:
-        return (
-            frozenset(kind for each in self._stay if not keeping.is_whole(each) for kind in each.table.types) & NUMBERS
-        )
+        return frozenset(kind for each in self._stay if not each.whole for kind in each.table.types) & NUMBERS
 
     @property
     def _place(self) -> str:
