@@ -16,6 +16,7 @@ from deploy.demo import tasks
 from deploy.demo.client import DsrClient
 from deploy.demo.company import Part
 from deploy.demo.estate import SYSTEMS
+from deploy.demo.finding import Finding
 from deploy.demo.tasks import Progressed
 
 _TIMEOUT_SECONDS = 180
@@ -26,14 +27,6 @@ _COLOUR = {
     "awaiting_identity": "yellow",
     "awaiting_clarification": "yellow",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked up after the requests were closed, in words, and whether it is as it must be."""
-
-    holds: bool
-    words: str
 
 
 @dataclass

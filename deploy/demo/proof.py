@@ -10,9 +10,10 @@ from pathlib import Path
 
 import orjson
 
-from deploy.demo.board import Finding, SubmittedRequest
+from deploy.demo.board import SubmittedRequest
 from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
+from deploy.demo.finding import Finding
 from deploy.local.services import Services
 from deploy.up import environment
 from services.export.files import REPORT

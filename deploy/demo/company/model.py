@@ -77,6 +77,16 @@ class Visit(NamedTuple):
     device: str
 
 
+class Subscription(NamedTuple):
+    """A newsletter that a customer gets by their consent; ``last_activity``: their last click, purchase or reply."""
+
+    account_id: str
+    email: str
+    topic: str
+    subscribed_at: datetime
+    last_activity: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A file that came with a ticket."""
