@@ -92,7 +92,7 @@ class Inspector:
             case Right.RESTRICTION:
                 yield self._flagged(request, "restricted")
                 yield self._hidden(request.part.person)
-            case Right.OBJECTION | Right.CONSENT_WITHDRAWAL:
+            case Right.OBJECTION | Right.CONSENT_WITHDRAWAL if not request.part.message:  # it is erased since
                 yield self._flagged(request, "marketing_opt_out")
             case _:
                 pass
@@ -102,14 +102,16 @@ class Inspector:
         may_hold = {place for place in found[person.code] if place in _MAY_HOLD or (part.keeps and CRM in place)}
         where = ", ".join(f"{place} ({count})" for place, count in sorted(found[person.code].items()))
         rows, others = self._before[person.code]
-        told = f"of {rows:,} call rows and {others} others a dump of each system holds no sign but in what is kept"
+        told = f"of {rows:,} call rows and {others} others a dump of each system holds no sign"
+        told += " but in what is kept" if part.keeps or not part.keeps_no_calls else ""
         whole = bool(others) and bool(rows) is not part.keeps_no_calls and may_hold == found[person.code].keys()
         yield Finding(whole, told if whole else f"{told}: {where}")
         left, kept = now[person.code][0], self._kept_of(person)
         told = f"{kept:,} calls of the last 18 months are left, reduced to the fields of the rule"
         seen = self._calls_of(person, self._estate.cdr.reader)
         holds = left == kept and bool(kept) is not part.keeps_no_calls and not seen
-        yield Finding(holds, f"{told}, and an agent sees {seen}" + ("" if left == kept else f": {left} rows are left"))
+        told = f"{told}, and an agent sees {seen}" + ("" if left == kept else f": {left} rows are left")
+        yield Finding(holds, "nothing is kept of any call" if part.keeps_no_calls and holds else told)
         if part.keeps:
             yield self._kept_in_crm(request, part.keeps)
         for neighbour in part.neighbours:
@@ -128,7 +130,7 @@ class Inspector:
         ]
         reduced = read_policy(OVERLAY).rules[rule].period is not None
         as_it_must = (bool(restricted), contacts > 0, addresses > 0) == (reduced, not reduced, True)
-        words = f"the CRM has {contacts} contacts and {addresses} address, {'restricted' if restricted else 'in use'}"
+        words = f"the CRM has {contacts} contacts, {addresses} address, {'restricted' if restricted else 'in use'}"
         return Finding(as_it_must and grounds == {rule}, words)
 
     def _package(self, request: SubmittedRequest) -> Finding:
@@ -141,9 +143,8 @@ class Inspector:
         others = {phone.number[1:] for other in request.part.neighbours for phone in other.phones}
         hidden = not any(number in text for number in others)
         faults = package_check.check(request.package).faults
-        words = (
-            f"{len(records)} records from {', '.join(sorted(systems))}, each in its place, and all of Art. 15 answered"
-        )
+        said = "all of Art. 15 is answered" if request.part.right is Right.ACCESS else "all of it is as its schema says"
+        words = f"{len(records)} records from {', '.join(sorted(systems))}, each in its place, and {said}"
         words = "; ".join(faults) or words
         if others:
             words += ", and no number that was withheld"
@@ -238,4 +239,5 @@ class Inspector:
 def _closed_as_expected(request: SubmittedRequest) -> Finding:
     outcome, expected = request.view.get("outcome"), request.part.expected
     words = f"closed as {expected.replace('_', ' ')}"
-    return Finding(outcome == expected, words if outcome == expected else f"{words}: it is {request.state}")
+    words = words if outcome == expected else f"{words}: it is {request.state}"
+    return Finding(outcome == expected and request.certificate.holds, f"{words}; {request.certificate.words}")

@@ -25,7 +25,7 @@ def test_every_variable_that_a_page_names_is_read_by_something() -> None:
     settings = {f"{each.model_config['env_prefix']}{name.upper()}" for each in groups for name in each.model_fields}
     text = "".join(
         file.read_text(encoding="utf-8")
-        for folder in ("shared", "services", "deploy")
+        for folder in ("shared", "services", "deploy", "tests/fakes")
         for file in (ROOT / folder).rglob("*")
         if file.suffix in READERS
     )

@@ -53,14 +53,15 @@ class Part:
     def submission(self) -> Mapping[str, Any]:
         """What the person sends to ``POST /v1/requests``: only what they would know themselves.
 
-        Whoever wants to be erased, and who was never a customer, states a number as well, of several only those given
-        up: the CRM knows today's. All others ask by e-mail alone, and their calls must be found all the same.
+        Whoever wants to be erased and nothing else, and who was never a customer, states a number as well, of several
+        only those given up: the CRM knows today's. All others ask by e-mail alone, and their calls must be found all
+        the same.
         """
         person = self.person
         subject: dict[str, Any] = {"name": person.name, "email": person.emails[0].lower(), "country": person.country}
         if self.expected is Outcome.NO_DATA:
             subject["client_id"] = _OTHER_BROWSER
-        if self.right is Right.ERASURE or self.message or self.expected is Outcome.NO_DATA:
+        if (self.right is Right.ERASURE and not self.message) or self.expected is Outcome.NO_DATA:
             subject["phones"] = [
                 self._stated(phone) for phone in person.phones if phone.valid_to is not None or len(person.phones) == 1
             ]

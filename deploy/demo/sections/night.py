@@ -38,7 +38,10 @@ async def night(client: DsrClient, estate: Estate, policy: Policy) -> Section:
             values = date.fromisoformat(each["first_kept"]), policy.zone_of(ceiling)
             [(past,)] = await databases.fetch(dsns[each["system"]], query, *values)
             agree.append((each["state"], each["gone"], past) == ("dry_run", 0, each["due"]))
-    section.find(all(agree) and bool(agree), "the first night counts, and removes nothing; the tables say the same")
+    section.find(
+        all(agree) and bool(agree),
+        "the first night counts and removes nothing; so many are in the tables of the SQL stores",
+    )
     return section
 
 

@@ -1,5 +1,6 @@
 """What an erasure does, told as a table: what its plan says beforehand, and what the receipts say afterwards."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from shared.domain.policy import Policy
 
 Facts = Mapping[tuple[str, str], tuple[int, int, int, tuple[str, ...]]]
 """By system and category: rows found, deleted, anonymised, and what is kept by which rules."""
+_UNPLANNED = frozenset({"history"})
+"""What a tracker has noted of each change, and counts as it goes."""
 
 
 def of_plan(plan: Mapping[str, Any]) -> list[PlannedSystem]:
@@ -20,6 +23,16 @@ def of_receipts(view: Mapping[str, Any], policy: Policy) -> list[PlannedSystem]:
     """What the systems have said to have done."""
     reports = [TaskReport.model_validate(task) for task in view.get("tasks", ())]
     return planned((each for each in reports if each.operation == Operation.ERASE), policy)
+
+
+def without_history(view: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same without what no system counts beforehand."""
+    tasks = [dict(task) for task in view.get("tasks", ())]
+    for task in tasks:
+        task["by_category"] = {
+            name: rows for name, rows in task.get("by_category", {}).items() if name not in _UNPLANNED
+        }
+    return {"tasks": tasks}
 
 
 def facts(systems: Iterable[PlannedSystem]) -> Facts:
@@ -38,27 +51,30 @@ def facts(systems: Iterable[PlannedSystem]) -> Facts:
 
 
 def table(systems: Sequence[PlannedSystem], policy: Policy) -> Iterator[str]:
-    """A line for each category of each system, and one for each reason to keep something."""
+    """A line for each system, and one for each reason to keep something."""
     for system in systems:
-        if not any(each.found for each in system.categories):
+        found = [each for each in system.categories if each.found]
+        if not found:
             yield f"{system.system:10} nothing found"
-        for each in system.categories:
-            if each.found:
-                yield f"{system.system:10} {_name(each, policy):24} {_counts(each)}"
-                yield from (f"{'':10} {'':24} {_why(kept)}" for kept in each.kept)
+            continue
+        did = {"deleted": system.deleted, "anonymised": system.anonymised, "kept": system.kept}
+        counts = ", ".join(f"{rows:,} {what}" for what, rows in did.items() if rows)
+        kinds = ", ".join(f"{_name(each.category, policy)} {each.found:,}" for each in found)
+        yield f"{system.system:10} {counts}  ({kinds})"
+        for (words, until), rows in _kept(found).items():
+            yield f"{'':10} {rows:,} {until}: {words}"
 
 
-def _name(category: PlannedCategory, policy: Policy) -> str:
-    known = policy.categories.get(category.category)
-    return (known.words if known else category.category).partition(":")[0]
+def _kept(found: Sequence[PlannedCategory]) -> Mapping[tuple[str, str], int]:
+    """How many rows are kept for which reason, and until when."""
+    rows: Counter[tuple[str, str]] = Counter()
+    for kept in (kept for each in found for kept in each.kept):
+        until = f"until {kept.until:%d %B %Y}" if kept.until else "for as long as it lasts"
+        article = f" (Art. {kept.article})" if kept.article else ""
+        rows[f"{kept.words or kept.ground}{article}", until] += kept.rows
+    return rows
 
 
-def _counts(each: PlannedCategory) -> str:
-    kept = sum(kept.rows for kept in each.kept)
-    did = {"deleted": each.deleted, "anonymised": each.anonymised, "kept": kept}
-    return f"{each.found:,} found: " + ", ".join(f"{rows:,} {what}" for what, rows in did.items() if rows)
-
-
-def _why(kept: Any) -> str:
-    until = f"until {kept.until:%d %B %Y}" if kept.until else "for as long as it lasts"
-    return f"{until}: {kept.words or kept.ground}" + (f" (Art. {kept.article})" if kept.article else "")
+def _name(category: str, policy: Policy) -> str:
+    known = policy.categories.get(category)
+    return (known.words if known else category).partition(":")[0]

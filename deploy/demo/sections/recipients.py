@@ -1,5 +1,6 @@
 """Recipients of the data are told of an erasure (Art. 19): one answers, one never does, and the person has the list."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ WITH moved AS (
     SET told_at = n.told_at - past.days, concerned_at = n.concerned_at - past.days, next_notice_at = now()
     FROM (SELECT next_notice_at - now() + interval '5 days' AS days FROM deadline.recipient_notice
           WHERE request_id = $1 AND recipient = $2) AS past
-    WHERE n.request_id = $1 AND n.recipient = $2
+    WHERE n.request_id = $1 AND n.recipient = $2 AND n.told_at IS NOT NULL
     RETURNING n.request_id, n.recipient, n.told_at, n.concerned_at
 )
 UPDATE intake.recipient_notice AS n SET told_at = m.told_at, concerned_at = m.concerned_at
@@ -39,7 +40,7 @@ async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest) -> 
     await _enter(client, request_id, "reply", recipient=_TALKS, reply="done")
     for name, each in first.items():
         how = "a person tells them, and enters it" if name in to_tell else "told with the answer"
-        section.say(f"{each['name']:34} {each['role']}, {each['country']}: {how}")
+        section.say(f"{each['name']:36} {each['role']}, {each['country']}: {how}")
     reached = []
     for far in ("1 reminders", "2 reminders", "overdue"):
         await _passes(dsn, request_id)
@@ -61,7 +62,7 @@ async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest) -> 
     )
     last = await _listed(client, request_id)
     for each in last.values():
-        section.say(f"  {each['name']:32} {each['state']:13} {each['categories']}")
+        section.say(f"  {each['name']:36} {each['state']:13} {each['categories'].partition(':')[0]}")
     states = {name: each["state"] for name, each in last.items()}
     section.find(states == {_PROMPT: "acknowledged", _TALKS: "done", _SILENT: "done"}, "nobody is left untold")
     return section
@@ -77,8 +78,12 @@ async def _enter(client: DsrClient, request_id: str, step: str, **said: str) -> 
 
 
 async def _passes(dsn: str, request_id: str) -> None:
-    """Time passes for the silent one until something is to be said again."""
-    await databases.fetch(dsn, _TIME_PASSES, request_id, _SILENT)
+    """Time passes for the silent one until something is to be said again, once it is known that they were told."""
+    async with asyncio.timeout(_WITHIN):
+        while True:
+            if await databases.fetch(dsn, _TIME_PASSES, request_id, _SILENT):
+                return
+            await asyncio.sleep(0.1)  # deadline hears of it from the bus
 
 
 async def _follow(client: DsrClient, request_id: str, far: str) -> bool:

@@ -46,10 +46,14 @@ CREATE TABLE subscription (
     topic           text        NOT NULL,
     subscribed_at   timestamptz NOT NULL,
     last_activity   timestamptz NOT NULL,           -- the last click, login, purchase or reply; an opening by a mail proxy is none
-    sent            boolean     NOT NULL DEFAULT true
+    sent            boolean     NOT NULL DEFAULT true,
+    restricted      boolean     NOT NULL DEFAULT false  -- as above: nothing is sent meanwhile
 );
 
 CREATE INDEX subscription_account ON subscription (account_id);
 CREATE INDEX subscription_email ON subscription (lower(email));
+
+-- To whom the next issue goes.
+CREATE VIEW mailing AS SELECT topic, email FROM subscription WHERE sent AND NOT restricted;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON subscription TO analytics_privacy;
