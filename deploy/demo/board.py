@@ -99,7 +99,7 @@ class Board:
 
     def _line(self, request: SubmittedRequest, now: float) -> None:
         cells = "  ".join(f"{system}: {words:16}" for system, words in zip(SYSTEMS, request.words, strict=True))
-        who = f"{request.part.right:13} {request.part.person.name:18}"
+        who = f"{request.part.right:18} {request.part.person.name:18}"
         self.console.print(f"{now:6.1f} s  {who} {request.state:29} {cells}", markup=False, soft_wrap=True)
 
     def _table(self, requests: Sequence[SubmittedRequest]) -> Table:

@@ -10,7 +10,7 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.storage.keyring import Keyring
 from tests.acceptance.company import opened
-from tests.fixtures.engine import OpenHarness
+from tests.fixtures.engine import OpenHarness, ScriptedSystem
 from tests.fixtures.intake import Intake
 from tests.fixtures.policy import signed_policy
 
@@ -22,7 +22,7 @@ async def test_who_never_answers_is_told_once_reminded_twice_and_put_before_peop
     intake: Intake, open_harness: OpenHarness, database: str, keys: Keyring
 ) -> None:
     intake.unit_of_work.policy = signed_policy()
-    async with opened(intake, open_harness, database, keys) as company:
+    async with opened(intake, open_harness, database, keys, ScriptedSystem("website")) as company:
         path = await intake.submit(right="erasure")
         done = {"right": Right.ERASURE, "operation": Operation.ERASE, "outcome": Outcome.FULFILLED}
         await intake.complete(path, **done, tasks=(GONE,))

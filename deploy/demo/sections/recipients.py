@@ -16,7 +16,8 @@ _WITHIN = 30
 _TIME_PASSES = """
 WITH moved AS (
     UPDATE deadline.recipient_notice AS n
-    SET told_at = n.told_at - past.days, concerned_at = n.concerned_at - past.days, next_notice_at = now()
+    SET told_at = n.told_at - past.days, concerned_at = n.concerned_at - past.days,
+        said_until = n.said_until - past.days, next_notice_at = now()
     FROM (SELECT next_notice_at - now() + interval '5 days' AS days FROM deadline.recipient_notice
           WHERE request_id = $1 AND recipient = $2) AS past
     WHERE n.request_id = $1 AND n.recipient = $2 AND n.told_at IS NOT NULL
