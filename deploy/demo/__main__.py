@@ -6,9 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from types import FrameType
 from typing import Annotated
 
@@ -16,33 +14,24 @@ import typer
 from rich.console import Console
 
 from deploy.demo import company
-from deploy.demo.board import Board, SubmittedRequest
 from deploy.demo.checks import Inspector
-from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
-from deploy.demo.finding import Finding, Section
-from deploy.demo.proof import collect, further
-from deploy.demo.report import Report, of_requests
-from deploy.demo.sections import case, marketing
-from deploy.demo.sections.letters import letters, written
-from deploy.demo.sections.night import night
-from deploy.demo.sections.recipients import recipients
-from deploy.demo.sections.report import report as report_of
+from deploy.demo.proof import further
+from deploy.demo.report import Report
+from deploy.demo.shown import show
 from deploy.local.certificates import DownloadFailedError
 from deploy.local.java import JavaMissingError
 from deploy.local.paths import LOCAL, ROOT
 from deploy.local.postgres_binaries import PostgresMissingError
 from deploy.local.process import ChildFailedError
 from deploy.local.progress import Progress
-from deploy.local.services import OVERLAY, Servers, Services
+from deploy.local.services import Servers, Services
 from deploy.local.unprivileged import become_unprivileged
 from deploy.local.venv import alone
-from shared.domain.policy import Policy, read_policy
-from shared.domain.rights import Right
 
 HERE = LOCAL / "demo"
 ANSWERS = HERE / "answers"
-"""Where certificates and packages lie afterwards."""
+"""Where certificates, packages and letters lie afterwards."""
 
 BUSY = "A demonstration runs in this folder already: end it with Ctrl-C first."
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
@@ -89,7 +78,7 @@ def _run(console: Console, *, leave: bool) -> int:
         console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
         shutil.rmtree(ANSWERS, ignore_errors=True)
         ANSWERS.mkdir()
-        shown = asyncio.run(_show(console, services, estate, founded, inspector))
+        shown = asyncio.run(show(console, services, estate, founded, inspector, ANSWERS))
         with progress.step("Searching every system for who was erased"):
             of_the_platform = inspector.inspect(shown.requests)
         report = Report(console)
@@ -103,75 +92,6 @@ def _run(console: Console, *, leave: bool) -> int:
                 signal.pause()
             console.print("\nStopping …")
         return report.failed
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What was read back: of all requests, and what is shown ``before`` and ``after`` them."""
-
-    policy: Policy
-    requests: Sequence[SubmittedRequest]
-    before: Sequence[Section]
-    after: Sequence[Section]
-
-    def sections(self, of_the_platform: Finding) -> Iterator[Section]:
-        """All of it, in the order in which it is told."""
-        yield from self.before
-        erased = [request for request in self.requests if request.part.right is Right.ERASURE]
-        rest = [request for request in self.requests if request.part.right is not Right.ERASURE]
-        yield of_requests("What each erasure did", erased, self.policy)
-        yield from self.after
-        yield of_requests("All other rights", rest, self.policy)
-        yield Section("The platform itself", [of_the_platform])
-
-
-async def _show(
-    console: Console, services: Services, estate: Estate, founded: company.Company, inspector: Inspector
-) -> Shown:
-    """Submit everybody's request, show how they advance, and read back what came of them."""
-    policy = read_policy(OVERLAY)
-    keys = [await asyncio.to_thread(services.key, role) for role in ("privacy", "channel")]
-    async with DsrClient(services.url, keys[0]) as client, DsrClient(services.url, keys[1]) as channel:
-        tonight = await night(client, estate, policy)
-        subscribed = await marketing.newsletters(estate.analytics.admin)
-        together = [part for part in founded.cast if part.message]
-        one = await case.submit(client, together)
-        calls = await asyncio.to_thread(inspector.calls_of, one.of(Right.ERASURE).part.person)
-        requests = [
-            *one.requests,
-            *[
-                SubmittedRequest(part, await client.submit(part.submission, traceparent=_hostile(part)))
-                for part in founded.cast
-                if not part.message
-            ],
-        ]
-        await Board(console, client, estate.dsn).watch(requests)
-        await collect(client, requests, ANSWERS, services.public_key)
-        erasures = [request for request in requests if request.part.right is Right.ERASURE]
-        first = one.of(Right.ERASURE)
-        copy = next(request for request in requests if request.part.right is Right.ACCESS and request.part.neighbours)
-        subscribed_now = await marketing.newsletters(estate.analytics.admin)
-        return Shown(
-            policy,
-            requests,
-            before=[
-                await case.one_message(client, one),
-                await case.before_the_act(client, one, policy, calls),
-            ],
-            after=[
-                letters(await written(client, erasures), first, ANSWERS / "letters", policy),
-                await asyncio.to_thread(report_of, copy),
-                await recipients(client, estate.dsn, first),
-                await marketing.mailing(channel, founded, requests),
-                marketing.withdrawn(requests, subscribed, subscribed_now),
-                tonight,
-            ],
-        )
-
-
-def _hostile(part: company.Part) -> str:
-    """What a careless portal may send with a request as the header that is passed from service to service."""
-    return f"{part.person.code} {part.person.emails[0]}".strip()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
