@@ -41,13 +41,13 @@ def test_where_nothing_was_found_it_says_so() -> None:
     assert [*planned.table(planned.of_receipts(nothing, policy), policy)] == ["crm        nothing found"]
 
 
-def test_a_row_more_another_day_or_another_rule_is_a_difference_and_the_history_of_a_record_is_none() -> None:
+def test_a_row_more_another_day_or_another_rule_is_a_difference() -> None:
     policy = signed_policy()
 
     def facts(**said: Any) -> planned.Facts:
-        return planned.facts(planned.of_receipts(planned.without_history(view(**said)), policy))
+        return planned.facts(planned.of_receipts(view(**said), policy))
 
-    assert facts() == facts(by_category={"customer": 1, "address": 1, "contact": 3, "history": 22})
+    assert facts() == facts()
     assert facts() != facts(by_category={"customer": 1, "address": 1, "contact": 4})
     for other in ({"last": date(2034, 6, 30)}, {"rule": "active_contract"}, {"count": 0}):
         assert facts() != facts(kept=[{**KEPT[0], **other}, KEPT[1]]), other

@@ -89,7 +89,7 @@ class Part:
 
 
 def _person(declared: Mapping[str, Any]) -> Customer:
-    since = min(phone["valid_from"] for phone in declared["phones"])
+    since = min((phone["valid_from"] for phone in declared["phones"]), default=None)
     whole = {"code": "", "marketing_consent": False, "since": since, **declared}
     return TypeAdapter(Customer).validate_python(whole)
 

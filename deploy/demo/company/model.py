@@ -20,7 +20,7 @@ class Phone:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A person with a contract.
+    """A person with a contract, or who only reads the newsletter.
 
     ``code``: the customer number. ``emails``: as typed when the contract was made, so some are in upper case; the first
     is the main one. ``phones``: numbers held now and before. ``country``: ISO 3166. ``language``: ISO 639-1.

@@ -10,8 +10,6 @@ from shared.domain.policy import Policy
 
 Facts = Mapping[tuple[str, str], tuple[int, int, int, tuple[str, ...]]]
 """By system and category: rows found, deleted, anonymised, and what is kept by which rules."""
-_UNPLANNED = frozenset({"history"})
-"""What a tracker has noted of each change, and counts as it goes."""
 
 
 def of_plan(plan: Mapping[str, Any]) -> list[PlannedSystem]:
@@ -23,16 +21,6 @@ def of_receipts(view: Mapping[str, Any], policy: Policy) -> list[PlannedSystem]:
     """What the systems have said to have done."""
     reports = [TaskReport.model_validate(task) for task in view.get("tasks", ())]
     return planned((each for each in reports if each.operation == Operation.ERASE), policy)
-
-
-def without_history(view: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same without what no system counts beforehand."""
-    tasks = [dict(task) for task in view.get("tasks", ())]
-    for task in tasks:
-        task["by_category"] = {
-            name: rows for name, rows in task.get("by_category", {}).items() if name not in _UNPLANNED
-        }
-    return {"tasks": tasks}
 
 
 def facts(systems: Iterable[PlannedSystem]) -> Facts:
