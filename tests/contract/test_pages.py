@@ -21,7 +21,7 @@ READERS = {".py", ".toml", ".yaml", ".sh"}
 
 
 def test_every_variable_that_a_page_names_is_read_by_something() -> None:
-    groups = {DeadlineSettings, IntakeSettings, *Group.__subclasses__()}
+    groups: set[type[Group]] = {DeadlineSettings, IntakeSettings, *Group.__subclasses__()}
     settings = {f"{each.model_config['env_prefix']}{name.upper()}" for each in groups for name in each.model_fields}
     text = "".join(
         file.read_text(encoding="utf-8")
