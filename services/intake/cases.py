@@ -10,7 +10,7 @@ from uuid import UUID
 from services.intake.letter_kinds import ANSWERS, LetterOf, also
 from services.intake.stored_request import StoredRequest
 from shared.domain.rights import Right
-from shared.domain.sentences import Listed, Sentence, Term, say
+from shared.domain.sentences import Fact, Listed, Sentence, Term, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,14 @@ class Case:
     def acknowledged(self, codes: Sequence[str]) -> Sentence:
         """What the one acknowledgement says of the others; ``codes``: what opens the letters of each, in order."""
         _, *others = zip(self.requests, codes, strict=True)
-        said = [
-            say("case.part", right=Term("right", right), reference=str(request_id), code=code)
-            for (request_id, right), code in others
-        ]
-        return say("case.acknowledged", case=str(self.case_id), others=Listed(tuple(said)))
+        said = tuple(_part(request_id, right, code) for (request_id, right), code in others)
+        key = "case.acknowledged" if all(codes) else "case.acknowledged_without_codes"
+        return say(key, case=str(self.case_id), others=Listed(said))
+
+
+def _part(request_id: UUID, right: Right, code: str) -> Sentence:
+    known: dict[str, Fact] = {"right": Term("right", right), "reference": str(request_id)}
+    return say("case.part", **known, code=code) if code else say("case.part_without_code", **known)
 
 
 def with_case(request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[LetterOf]:
