@@ -179,6 +179,13 @@ async def test_with_the_server_away_letters_wait_and_say_so(intake: Intake, serv
     assert await send(intake, server) == 1
 
 
+async def test_a_server_that_offers_no_encryption_gets_no_letter(intake: Intake, server: MailServer) -> None:
+    await asked(intake)
+    stripped = server.settings.model_copy(update={"tls": "starttls"})
+    assert await Sender(intake.unit_of_work, stripped, Letters(), Heartbeats()).send_due() == 0
+    assert server.taken == []
+
+
 async def test_a_letter_whose_250_was_lost_is_sent_under_the_same_message_id(
     intake: Intake, server: MailServer
 ) -> None:

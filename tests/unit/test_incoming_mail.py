@@ -55,11 +55,18 @@ def test_a_mail_has_reached_us_when_our_exchanger_says_so_and_no_other(received:
         ("Precedence", "bulk", MailKind.AUTOMATIC),
         ("Return-Path", "<>", MailKind.AUTOMATIC),
         ("X-Auto-Response-Suppress", "All", MailKind.PROPOSED),
-        ("Reply-To", "privacy@example.org", MailKind.OURS),
+        ("Reply-To", "privacy@example.org", MailKind.PROPOSED),
     ],
 )
 def test_a_machine_is_told_by_what_it_says_of_itself(header: str, value: str, kind: MailKind) -> None:
     assert read(a_mail(**{header.replace("-", "_"): value}).as_bytes(), ARRIVED, OURS).kind is kind
+
+
+def test_a_mail_of_ours_is_no_request_and_one_that_wants_its_answer_at_our_address_is() -> None:
+    mail = a_mail(Reply_To="privacy@example.org")
+    assert read(mail.as_bytes(), ARRIVED, OURS).sender == "ada@mail.example"
+    mail.replace_header("From", "Privacy <PRIVACY@example.org>")
+    assert read(mail.as_bytes(), ARRIVED, OURS).kind is MailKind.OURS
 
 
 def test_a_file_is_what_its_first_bytes_say_and_none_is_taken_beyond_the_bound() -> None:

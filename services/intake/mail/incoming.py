@@ -85,9 +85,9 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
     mail = message_from_bytes(raw, policy=policy.default)
     sent_at = _by_our_exchanger(mail, ours)
     known_at = sent_at if sent_at and sent_at <= arrived_at else None
-    name, sender = _sender(mail)
+    name, sender = _sender(mail, ours)
     text = _text(mail)
-    kind, letters = _kind(mail, raw, sender, ours)
+    kind, letters = _kind(mail, raw, ours)
     return Incoming(
         kind=kind,
         message_id=_header(mail, "Message-ID").strip()[:_LINE],
@@ -103,14 +103,14 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
     )
 
 
-def _kind(mail: EmailMessage, raw: bytes, sender: str, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
+def _kind(mail: EmailMessage, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
     to = " ".join(_header(mail, name) for name in _ENVELOPE)
     returned = tuple(tokens.letters_in(ours.secret, to))
     if returned or mail.get_content_type() == "multipart/report":
         letters = returned or tuple(tokens.letters_in(ours.secret, raw.decode("ascii", "replace")))
         if letters and (failed := _failed(mail)) is not None:
             return MailKind.BOUNCE if failed else MailKind.DELAYED, letters
-    if sender in ours.addresses:
+    if _first(_header(mail, "From"))[1] in ours.addresses:
         return MailKind.OURS, ()
     if _automatic(mail):
         return MailKind.AUTOMATIC, ()
@@ -151,8 +151,15 @@ def _by_our_exchanger(mail: EmailMessage, ours: Ours) -> datetime | None:
     return None
 
 
-def _sender(mail: EmailMessage) -> tuple[str, str]:
-    found = getaddresses([_header(mail, "Reply-To") or _header(mail, "From")])
+def _sender(mail: EmailMessage, ours: Ours) -> tuple[str, str]:
+    """Whom it says it is from, and where they want the answer; never at an address of ours."""
+    name, author = _first(_header(mail, "From"))
+    _, answer_to = _first(_header(mail, "Reply-To"))
+    return name, answer_to if answer_to and answer_to not in ours.addresses else author
+
+
+def _first(header: str) -> tuple[str, str]:
+    found = getaddresses([header])
     name, address = found[0] if found else ("", "")
     return " ".join(name.split())[:_NAME], address.strip().lower()[:_LINE]
 
