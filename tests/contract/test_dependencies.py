@@ -46,7 +46,7 @@ def test_what_is_required_is_what_was_decided() -> None:
 def test_its_licence_is_the_one_that_the_package_declares(name: str) -> None:
     declared = metadata(name)
     classifiers = " ; ".join(declared.get_all("Classifier") or []) + " ;"
-    described = re.findall(r"^License +(.+)$", str(declared.get_payload()), re.MULTILINE)
+    described = re.findall(r"^License +(.+)$", str(declared.json.get("description")), re.MULTILINE)
     words = [*(declared.get_all("License-Expression") or []), *(declared.get_all("License") or []), *described]
     licence = LISTED[name]
     assert licence in words or f"({licence})" in classifiers or f":: {licence} ;" in classifiers

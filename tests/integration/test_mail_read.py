@@ -120,7 +120,7 @@ async def test_of_what_is_no_request_nothing_is_kept_but_that_and_who_has_said_s
     assert (await intake.officer.get(path)).status_code == 410
     sealed = "SELECT count(*) FROM vault.sealed WHERE subject_ref = $1"
     assert await intake.unit_of_work.pool.fetchval(sealed, UUID(listed["mail_id"])) == 0
-    kept = await intake.unit_of_work.pool.fetchrow("SELECT state, reason, decided_by FROM mail")
+    [kept] = await intake.unit_of_work.pool.fetch("SELECT state, reason, decided_by FROM mail")
     assert [*kept[:2]] == ["dismissed", "advertising"]
     assert kept[2].startswith("key:")
     assert await take(intake, mail()) is None, "and it is not read again"

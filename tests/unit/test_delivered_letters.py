@@ -17,6 +17,7 @@ from services.intake.post.page import Page, document
 from services.intake.request import Request
 from shared.domain.errors import Misconfigured
 from shared.domain.events import FulfilmentCompleted
+from shared.domain.precedence import Kind
 from shared.domain.rights import Right
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, a_request
@@ -39,6 +40,12 @@ def test_an_answer_that_is_sent_ends_nothing_until_it_is_delivered(channel: str)
     assert [type(each).__name__ for each in delivered.published] == ["RequestClosed"]
     assert delivered.request.responded_at == AT
     assert delivered.request.told([{"what": "answer"}], AT).published == ()
+
+
+def test_an_erasure_waits_for_a_copy_until_its_answer_is_delivered() -> None:
+    request, _, _ = closing("email", right=Right.ACCESS)
+    assert request.precedes is Kind.COPY
+    assert request.told([{"what": "answer"}], AT).request.precedes is None
 
 
 @pytest.mark.parametrize("channel", ["api", "events", "portal"])

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.views import Instant
 from services.intake.errors import BadRequest, Forbidden, NotFound
-from services.intake.mail.use_cases import Confirmed, Dismissed, NoRequest, State
+from services.intake.mail.use_cases import Confirmed, Dismissed, NoRequest
 from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.rights import Right
@@ -27,7 +27,7 @@ class MailListed(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     mail_id: UUID
-    state: State
+    state: Literal["proposed", "automatic", "reply", "confirmed", "done"]
     received_at: Instant = Field(description="when it reached us: a time limit runs from then")
     by_mx: bool = Field(description="as our mail exchanger has written; else as the mailbox says")
     doubled: bool = Field(description="another mail with the same Message-ID says something else")

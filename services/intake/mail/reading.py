@@ -31,6 +31,8 @@ T = TypeVar("T")
 NAME: Final = "mailbox"
 """Of the loop."""
 AWAY: Final = (IMAPClientError, OSError)
+_UNREADABLE: Final = (AttributeError, LookupError, TypeError, ValueError)
+"""What IMAPClient raises at an answer that it does not expect."""
 _AT_A_TIME = 50
 _LISTEN_SECONDS = 10.0
 """Less than a loop may stand still for."""
@@ -181,7 +183,10 @@ class Reader:
 
     async def _in_thread(self, do: Callable[[], T]) -> T:
         self._heartbeats.beat(NAME)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, do)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, do)
+        except _UNREADABLE as error:
+            raise IMAPClientError(f"the server's answer cannot be read: {type(error).__name__}") from error
 
     async def _retried(self, do: Any) -> Any:
         return await retry_while_unavailable(do, NAME, self._heartbeats)
