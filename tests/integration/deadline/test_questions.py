@@ -8,7 +8,7 @@ from services.deadline.sweep import milestones, questions
 from shared.domain.events import LetterReturned, QuestionSent, RequestReceived
 from shared.domain.rights import Outcome
 from tests.fixtures.events import a
-from tests.integration.deadline.conftest import Harness
+from tests.integration.deadline.conftest import ARRIVED, Harness
 from tests.integration.deadline.test_sweep import FIVE
 
 LAST = datetime(2026, 4, 1, 4, tzinfo=UTC)  # midnight in New York
@@ -140,7 +140,8 @@ async def test_a_question_whose_letter_came_back_was_never_asked_and_counts_when
     assert not (await deadline.clock(request))["pausing"]
     await deadline.sweeps(questions, at=LAST + timedelta(days=10))
     assert await deadline.said() == {}
-    await deadline.asks(request, 2, question_id=question.question_id)
+    again = ARRIVED + timedelta(days=2)
+    await deadline.hears(a(QuestionSent, request, question_id=question.question_id, asked_at=again))
     assert (await deadline.clock(request))["pausing"]
     assert (await deadline.clock(request))["statutory_due_on"] == before
 
