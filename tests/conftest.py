@@ -46,6 +46,20 @@ def pytest_collection_finish() -> None:
 
 _PARTS = ("test_e", "test_n", "test_s")
 """Where the files of integration tests are parted."""
+_FIRST = ("chaos", "e2e", "integration", "acceptance")
+"""The kinds that take longest: none of them begins when all others have ended."""
+
+
+def _kind(nodeid: str) -> tuple[str, str]:
+    """The folder of a test, and the name of its file."""
+    folder, _, test = nodeid.removeprefix("tests/").partition("/")
+    return folder, test.partition("::")[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take longest come first; else in the order of their files."""
+    rank = {kind: number for number, kind in enumerate(_FIRST)}
+    items.sort(key=lambda item: rank.get(_kind(item.nodeid)[0], len(rank)))
 
 
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untyped
@@ -55,8 +69,7 @@ class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untype
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        folder, _, test = nodeid.removeprefix("tests/").partition("/")
-        file = test.partition("::")[0]
+        folder, file = _kind(nodeid)
         if folder == "integration":
             return f"{folder} {bisect(_PARTS, file.rpartition('/')[2])}"
         return file if folder == "deploy" else folder
@@ -64,6 +77,7 @@ class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untype
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByKind:
     """Tells the plugin which tests belong together; those of tests/deploy share little but their file."""
+    config.option.loadscopereorder = False
     return ByKind(config, log)
 
 

@@ -1,1 +1,1 @@
-"""The demonstration: the whole product on this machine, six rights asked for, every answer checked in the data."""
+"""The demonstration: the whole product on this machine, every right asked for, every answer checked in the data."""

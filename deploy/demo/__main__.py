@@ -1,4 +1,4 @@
-"""``make demo``: found a company, start everything, ask for all six rights, look whether it was really done."""
+"""``make demo``: found a company, start everything, ask for every right, look whether it was really done."""
 
 import asyncio
 import os
@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import Annotated
@@ -15,12 +14,11 @@ import typer
 from rich.console import Console
 
 from deploy.demo import company
-from deploy.demo.board import Board, SubmittedRequest
 from deploy.demo.checks import Inspector
-from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
-from deploy.demo.proof import collect, further
+from deploy.demo.proof import further
 from deploy.demo.report import Report
+from deploy.demo.shown import show
 from deploy.local.certificates import DownloadFailedError
 from deploy.local.java import JavaMissingError
 from deploy.local.paths import LOCAL, ROOT
@@ -33,7 +31,7 @@ from deploy.local.venv import alone
 
 HERE = LOCAL / "demo"
 ANSWERS = HERE / "answers"
-"""Where certificates and packages lie afterwards."""
+"""Where certificates, packages and letters lie afterwards."""
 
 BUSY = "A demonstration runs in this folder already: end it with Ctrl-C first."
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
@@ -80,14 +78,13 @@ def _run(console: Console, *, leave: bool) -> int:
         console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
         shutil.rmtree(ANSWERS, ignore_errors=True)
         ANSWERS.mkdir()
-        requests = asyncio.run(_submit(console, services, estate, founded))
+        shown = asyncio.run(show(console, services, estate, founded, inspector, ANSWERS))
         with progress.step("Searching every system for who was erased"):
-            of_the_platform = inspector.inspect(requests)
+            of_the_platform = inspector.inspect(shown.requests)
         report = Report(console)
-        for request in requests:
-            report.request(request)
-        report.findings([of_the_platform])
-        report.further(further(services, estate, requests[0], stays=not leave))
+        for section in shown.sections(of_the_platform):
+            report.section(section)
+        report.further(further(services, estate, shown.requests[0], stays=not leave))
         report.verdict(time.monotonic() - began)
         if not leave:
             console.print("Everything stays up until Ctrl-C.")
@@ -95,25 +92,6 @@ def _run(console: Console, *, leave: bool) -> int:
                 signal.pause()
             console.print("\nStopping …")
         return report.failed
-
-
-async def _submit(
-    console: Console, services: Services, estate: Estate, founded: company.Company
-) -> Sequence[SubmittedRequest]:
-    """Submit everybody's request, show how they advance, and download what came of them."""
-    async with DsrClient(services.url, await asyncio.to_thread(services.key, "privacy")) as client:
-        requests = [
-            SubmittedRequest(part, await client.submit(part.submission, traceparent=_hostile(part)))
-            for part in founded.cast
-        ]
-        await Board(console, client, estate.dsn).watch(requests)
-        await collect(client, requests, ANSWERS, services.public_key)
-        return requests
-
-
-def _hostile(part: company.Part) -> str:
-    """What a careless portal may send with a request as the header that is passed from service to service."""
-    return f"{part.person.code} {part.person.emails[0]}".strip()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The requests as they advance: one line each, one cell per downstream; plain lines where there is no terminal."""
+"""The requests as they advance, a line each, a cell per downstream; without a terminal a line once they are at rest."""
 
 import asyncio
 import time
@@ -16,6 +16,7 @@ from deploy.demo import tasks
 from deploy.demo.client import DsrClient
 from deploy.demo.company import Part
 from deploy.demo.estate import SYSTEMS
+from deploy.demo.finding import Finding
 from deploy.demo.tasks import Progressed
 
 _TIMEOUT_SECONDS = 180
@@ -26,14 +27,6 @@ _COLOUR = {
     "awaiting_identity": "yellow",
     "awaiting_clarification": "yellow",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked up after the requests were closed, in words, and whether it is as it must be."""
-
-    holds: bool
-    words: str
 
 
 @dataclass
@@ -47,6 +40,7 @@ class SubmittedRequest:
     seconds: float | None = None
     package: bytes = b""
     files: Sequence[Path] = ()
+    certificate: Finding = field(default=Finding(holds=False, words="there is no certificate"))  # frozen
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -89,24 +83,24 @@ class Board:
 
     async def _look(self, requests: Sequence[SubmittedRequest], began: float) -> bool:
         """Bring all up to date; whether to look again."""
-        before = [(request.state, request.words) for request in requests]
-        for request in requests:
-            if not request.at_rest:
-                request.view = await self.client.read(request.request_id)
-                request.seconds = time.monotonic() - began if request.at_rest else None
+        going = [request for request in requests if not request.at_rest]
+        for request in going:
+            request.view = await self.client.read(request.request_id)
+            request.seconds = time.monotonic() - began if request.at_rest else None
         now = time.monotonic() - began
         # Read after the states, so that what is closed is never shown with a task that still runs.
         cells = await tasks.read(self.dsn)
-        for request, shown in zip(requests, before, strict=True):
+        for request in requests:
             request.cells = cells.get(request.request_id, {})
-            if shown != (request.state, request.words) and not self.console.is_terminal:
+        for request in going:
+            if request.at_rest and not self.console.is_terminal:
                 self._line(request, now)
         return now < _TIMEOUT_SECONDS and not all(request.at_rest for request in requests)
 
     def _line(self, request: SubmittedRequest, now: float) -> None:
         cells = "  ".join(f"{system}: {words:16}" for system, words in zip(SYSTEMS, request.words, strict=True))
-        who = f"{request.part.right:13} {request.part.person.name:18}"
-        self.console.print(f"{now:6.1f} s  {who} {request.state:21} {cells}", markup=False, soft_wrap=True)
+        who = f"{request.part.right:18} {request.part.person.name:18}"
+        self.console.print(f"{now:6.1f} s  {who} {request.state:29} {cells}", markup=False, soft_wrap=True)
 
     def _table(self, requests: Sequence[SubmittedRequest]) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")

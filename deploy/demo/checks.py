@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from typing import Any
 
-from deploy.demo.board import Finding, SubmittedRequest
+from deploy.demo.board import SubmittedRequest
 from deploy.demo.company import Company, Customer
 from deploy.demo.company.calls import device_address
 from deploy.demo.estate import ANALYTICS, CDR, CRM, TICKETING, Estate
+from deploy.demo.finding import Finding
 from deploy.demo.traces import Seeker, signs
 from deploy.local import postgres_databases as databases
 from deploy.local.services import OVERLAY
@@ -39,6 +41,11 @@ _MAY_HOLD = frozenset(
     f"{CDR}: {table}" for table in ("public.acc_cdrs", "public.restricted_number", "dsr_platform.kept")
 )
 """Where a sign of somebody may be left: in calls that a rule keeps, and in what restricts them."""
+_IN_CRM = """
+SELECT p.restricted, (SELECT count(*) FROM party_contact_mechanism AS c WHERE c.party = p.id),
+       (SELECT count(*) FROM party_address AS a WHERE a.party = p.id)
+  FROM party_party AS p WHERE p.code = $1
+"""
 _EVER = datetime.max.replace(tzinfo=UTC)
 
 Traces = Mapping[str, Counter[str]]
@@ -85,30 +92,46 @@ class Inspector:
             case Right.RESTRICTION:
                 yield self._flagged(request, "restricted")
                 yield self._hidden(request.part.person)
-            case Right.OBJECTION | Right.CONSENT_WITHDRAWAL:
+            case Right.OBJECTION | Right.CONSENT_WITHDRAWAL if not request.part.message:  # it is erased since
                 yield self._flagged(request, "marketing_opt_out")
             case _:
                 pass
 
     def _erasure(self, request: SubmittedRequest, found: Traces, now: Belongings) -> Iterator[Finding]:
-        person = request.part.person
-        places = found[person.code]
-        where = ", ".join(f"{place} ({count})" for place, count in sorted(places.items()))
+        part, person = request.part, request.part.person
+        may_hold = {place for place in found[person.code] if place in _MAY_HOLD or (part.keeps and CRM in place)}
+        where = ", ".join(f"{place} ({count})" for place, count in sorted(found[person.code].items()))
         rows, others = self._before[person.code]
-        told = (
-            f"of {rows} call rows and {others} others, a dump of each system holds no sign but in calls that are kept"
-        )
-        yield Finding(bool(rows and others and not places.keys() - _MAY_HOLD), f"{told}: {where}")
+        told = f"of {rows:,} call rows and {others} others a dump of each system holds no sign"
+        told += " but in what is kept" if part.keeps or not part.keeps_no_calls else ""
+        whole = bool(others) and bool(rows) is not part.keeps_no_calls and may_hold == found[person.code].keys()
+        yield Finding(whole, told if whole else f"{told}: {where}")
         left, kept = now[person.code][0], self._kept_of(person)
-        told = f"{kept} calls of the last 18 months are left, reduced to the fields of the rule"
-        yield Finding(left == kept > 0, told + ("" if left == kept else f": {left} rows are left"))
+        told = f"{kept:,} calls of the last 18 months are left, reduced to the fields of the rule"
         seen = self._calls_of(person, self._estate.cdr.reader)
-        yield Finding(not seen, f"an agent sees {seen} of them")
-        for neighbour in request.part.neighbours:
+        holds = left == kept and bool(kept) is not part.keeps_no_calls and not seen
+        told = f"{told}, and an agent sees {seen}" + ("" if left == kept else f": {left} rows are left")
+        yield Finding(holds, "nothing is kept of any call" if part.keeps_no_calls and holds else told)
+        if part.keeps:
+            yield self._kept_in_crm(request, part.keeps)
+        for neighbour in part.neighbours:
             rows, others = self._before[neighbour.code]
-            told = f"{rows} call rows and {others} others of {neighbour.name} ({neighbour.code}) are untouched"
+            told = f"{rows:,} call rows and {others} others of {neighbour.name} ({neighbour.code}) are untouched"
             same = now[neighbour.code] == (rows, others)
             yield Finding(same, told if same else f"{told}: now {now[neighbour.code]}")
+
+    def _kept_in_crm(self, request: SubmittedRequest, rule: str) -> Finding:
+        """By that rule alone: what a period keeps is reduced and restricted, what a state keeps is in use."""
+        [(restricted, contacts, addresses)] = self._rows(self._estate.crm.dsn, _IN_CRM, request.part.person.code)
+        [grounds] = [
+            {kept["rule"] for kept in task.get("kept") or ()}
+            for task in request.view["tasks"]
+            if (task["system"], task["operation"]) == (CRM, "erase")
+        ]
+        reduced = read_policy(OVERLAY).rules[rule].period is not None
+        as_it_must = (bool(restricted), contacts > 0, addresses > 0) == (reduced, not reduced, True)
+        words = f"the CRM has {contacts} contacts, {addresses} address, {'restricted' if restricted else 'in use'}"
+        return Finding(as_it_must and grounds == {rule}, words)
 
     def _package(self, request: SubmittedRequest) -> Finding:
         if not request.package:
@@ -120,9 +143,8 @@ class Inspector:
         others = {phone.number[1:] for other in request.part.neighbours for phone in other.phones}
         hidden = not any(number in text for number in others)
         faults = package_check.check(request.package).faults
-        words = (
-            f"{len(records)} records from {', '.join(sorted(systems))}, each in its place, and all of Art. 15 answered"
-        )
+        said = "all of Art. 15 is answered" if request.part.right is Right.ACCESS else "all of it is as its schema says"
+        words = f"{len(records)} records from {', '.join(sorted(systems))}, each in its place, and {said}"
         words = "; ".join(faults) or words
         if others:
             words += ", and no number that was withheld"
@@ -149,6 +171,10 @@ class Inspector:
         seen = self._calls_of(person, self._estate.cdr.reader)
         kept = self._calls_of(person)
         return Finding(seen == 0 < kept, f"{kept} call rows are kept, and an agent sees {seen} of them")
+
+    def calls_of(self, person: Customer) -> tuple[int, int]:
+        """So many call rows were theirs when that was noted, and so many are now."""
+        return self._before[person.code][0], self._calls_of(person)
 
     def _calls_of(self, person: Customer, dsn: str | None = None) -> int:
         where = dsn or self._estate.cdr.admin
@@ -203,11 +229,15 @@ class Inspector:
             return int(connection.execute(query, values).fetchone()[0])
 
     @staticmethod
-    def _fetch(dsn: str, query: str, *values: object) -> int:
-        return int(databases.wait_for(databases.fetch(dsn, query, *values))[0][0])
+    def _rows(dsn: str, query: str, *values: object) -> Sequence[Any]:
+        return databases.wait_for(databases.fetch(dsn, query, *values))
+
+    def _fetch(self, dsn: str, query: str, *values: object) -> int:
+        return int(self._rows(dsn, query, *values)[0][0])
 
 
 def _closed_as_expected(request: SubmittedRequest) -> Finding:
     outcome, expected = request.view.get("outcome"), request.part.expected
     words = f"closed as {expected.replace('_', ' ')}"
-    return Finding(outcome == expected, words if outcome == expected else f"{words}: it is {request.state}")
+    words = words if outcome == expected else f"{words}: it is {request.state}"
+    return Finding(outcome == expected and request.certificate.holds, f"{words}; {request.certificate.words}")

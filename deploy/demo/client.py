@@ -28,9 +28,9 @@ class DsrClient(httpx.AsyncClient):
         return dict(_good(await self.get(f"/v1/requests/{request_id}{part}")).json())
 
     async def follow(
-        self, request_id: str, until: str | Callable[[dict[str, Any]], bool], *, within: float = 60
+        self, request_id: str, until: str | Callable[[dict[str, Any]], bool], part: str = "", *, within: float = 60
     ) -> dict[str, Any]:
-        """Where it stands once it is in that state, or as the condition says.
+        """Where it stands, or that part of it, once it is in that state, or as the condition says.
 
         Raises:
             TimeoutError: It is not so after ``within`` seconds; the message says where it stands.
@@ -40,7 +40,7 @@ class DsrClient(httpx.AsyncClient):
         try:
             async with asyncio.timeout(within):
                 while True:
-                    view = await self.read(request_id)
+                    view = await self.read(request_id, part)
                     if reached(view):
                         return view
                     await asyncio.sleep(_LOOK_EVERY)  # the API has no push: following is asking again

@@ -118,7 +118,7 @@ class Estate:
         server = self.platform.postgres_dsn
         databases.wait_for(databases.drop(server, _ANALYTICS_DATABASE))
         self.analytics = databases.wait_for(analytics.create(server, _ANALYTICS_DATABASE))
-        databases.wait_for(self.analytics.seed(self._company.visits))
+        databases.wait_for(self.analytics.seed(self._company.visits, self._company.subscriptions))
 
     def _start_ticketing(self) -> None:
         tickets.fill(self.ticketing, self._company, self._progress)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import orjson
 
-from deploy.demo.board import Finding, SubmittedRequest
+from deploy.demo.board import SubmittedRequest
 from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
+from deploy.demo.finding import Finding
 from deploy.local.services import Services
 from deploy.up import environment
 from services.export.files import REPORT
@@ -31,7 +32,7 @@ async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folde
         content = orjson.loads(certified)
         problems = certificate.verify(content, trusted)
         holds = f"the certificate over {len(content['entries'])} entries of evidence holds"
-        request.findings.append(Finding(not problems, "; ".join(problems) or holds))
+        request.certificate = Finding(not problems, "; ".join(problems) or holds)
         if request.view.get("package"):
             request.package = await client.download(request.request_id, "package")
             files[folder / f"{name}.zip"] = request.package

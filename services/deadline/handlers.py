@@ -16,6 +16,7 @@ from shared.domain.events import (
     Event,
     FulfilmentBlocked,
     FulfilmentCompleted,
+    LetterReturned,
     PartAnswered,
     QuestionAnswered,
     QuestionSent,
@@ -40,6 +41,8 @@ from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.handlers import move_due_dates
 from shared.messaging.unit_of_work import UnitOfWork
+
+_NEVER_ASKED = "DELETE FROM question WHERE question_id = ANY($1)"
 
 
 class Deadlines:
@@ -66,6 +69,7 @@ class Deadlines:
         service.on(RequestRedated, self.redated)
         service.on(RequestClosed, self.closed)
         service.on(RequestReopened, self.reopened)
+        service.on(LetterReturned, self.returned)
         service.on(PartAnswered, self.part_answered)
         service.on(FulfilmentCompleted, self.fulfilled)
         service.on(FulfilmentBlocked, partial(deferrals.track, self._zone), right=Right.ERASURE)
@@ -206,6 +210,15 @@ class Deadlines:
         await repository.answer(tx.connection, {event.question_id: event.answered_at for event in events}, late=True)
         for clock in await self._change(tx, "reopened", events, transitions.resume, stopped=True):
             tx.log_evidence(clock.request_id, "deadline.reopened", {"due_on": clock.due_on.isoformat()})
+
+    async def returned(self, events: Sequence[LetterReturned], tx: UnitOfWork) -> None:
+        """A letter has come back: of an answer the clock runs again, and a question was never asked."""
+        await tx.connection.execute(_NEVER_ASKED, [each.question_id for each in events if each.question_id])
+        asked = [event for event in events if event.what == "question"]
+        await self._change(tx, "question_returned", asked, transitions.recount)
+        answers = [event for event in events if event.what == "answer"]
+        for clock in await self._change(tx, "answer_returned", answers, transitions.run_on, stopped=True):
+            tx.log_evidence(clock.request_id, "deadline.runs_on", {"due_on": clock.due_on.isoformat()})
 
     async def fulfilled(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
         """Every downstream has done its part of the request; what one of them had to keep is kept in mind."""

@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from shared.domain.errors import Misconfigured
 from shared.domain.time_limit import Arrival, Limits, limits
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
+from shared.runtime.worked_examples import conclude, differing, read_examples
 
 _NAMES = {
     "arrival_date": "receipt_date",
@@ -52,10 +52,7 @@ def mismatches(vector: Mapping[str, Any], policy: TimeLimitPolicy) -> Iterator[s
     except (KeyError, TypeError, ValueError, OverflowError) as wrong:
         yield f"{name}: cannot be computed: {type(wrong).__name__}: {wrong}"
         return
-    for figure, wanted in expected.items():
-        ours = computed.get(figure, "a figure that is not known here")
-        if ours != wanted:
-            yield f"{name}: {figure}: expected {wanted}, computed {ours}"
+    yield from differing(name, expected, computed)
 
 
 def main(
@@ -66,20 +63,11 @@ def main(
 ) -> None:
     """Check time limits against worked examples: a line per mismatch, and status 1 if there is any; 2: unreadable."""
     try:
-        read, examples = read_policy(policy), orjson.loads(vectors.read_bytes())
-    except (OSError, orjson.JSONDecodeError, Misconfigured) as wrong:
+        read = read_policy(policy)
+    except (OSError, Misconfigured) as wrong:
         raise typer.BadParameter(str(wrong)) from None
-    if not isinstance(examples, list) or not all(isinstance(example, dict) for example in examples):
-        raise typer.BadParameter("the file must hold a list of examples")
-    if not examples:
-        raise typer.BadParameter("the file holds no example, so nothing was checked: name one that does")
-    wrong_lines = [line for example in examples for line in mismatches(example, read)]
-    if as_json:
-        typer.echo(orjson.dumps({"examples": len(examples), "mismatches": wrong_lines}))
-    else:
-        typer.echo("\n".join(wrong_lines or [f"{len(examples)} examples, no mismatch"]))
-    if wrong_lines:
-        raise typer.Exit(1)
+    examples = read_examples(vectors)
+    conclude(examples, [line for each in examples for line in mismatches(each, read)], as_json=as_json)
 
 
 def _utc(instant: datetime) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 from services.deadline.clock import AskedQuestion, Clock, milestones_of, next_at, targets_of
 from shared.domain.events import (
     Event,
+    LetterReturned,
     PartAnswered,
     RequestClosed,
     RequestExtended,
@@ -80,6 +81,12 @@ def resume(clock: Clock, event: RequestReopened, policy: TimeLimitPolicy) -> Clo
     stopped: dict[str, Any] = dict.fromkeys(("responded_at", "outcome", "timeliness"))
     running = replace(clock, **stopped, outstanding=(), notified_until=event.answered_at)
     return recount(replace(running, due_on=event.due_on), event, policy)
+
+
+def run_on(clock: Clock, event: LetterReturned, policy: TimeLimitPolicy) -> Clock:
+    """The answer has come back: the clock runs by the same dates as before, and says what it has not said."""
+    stopped: dict[str, Any] = dict.fromkeys(("responded_at", "outcome", "timeliness"))
+    return recount(replace(clock, **stopped, outstanding=()), event, policy)
 
 
 def redate(clock: Clock, event: RequestRedated, policy: TimeLimitPolicy) -> Clock:

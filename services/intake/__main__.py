@@ -6,6 +6,7 @@ from services.intake import assignments_changed, expiry, held, orphans, packages
 from services.intake.api import app
 from services.intake.events import listener
 from services.intake.handlers import Handlers
+from services.intake.mail.loops import loops
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from shared.app.service import Service
@@ -23,7 +24,7 @@ def configure() -> None:
     for name, emitter in emitters.items():
         service.hears(partial(listener.hear, name=name, emitter=emitter, submissions=submissions))
     service.also(*(each.run for each in (statistics, held, postponed, expiry, assignments_changed)))
-    service.also(*(partial(each.run, settings=settings) for each in (orphans, packages, releases)))
+    service.also(*loops(), *(partial(each.run, settings=settings) for each in (orphans, packages, releases)))
 
 
 if __name__ == "__main__":

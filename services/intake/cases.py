@@ -31,11 +31,14 @@ class Case:
     def acknowledged(self, codes: Sequence[str]) -> Sentence:
         """What the one acknowledgement says of the others; ``codes``: what opens the letters of each, in order."""
         _, *others = zip(self.requests, codes, strict=True)
-        said = [
-            say("case.part", right=Term("right", right), reference=str(request_id), code=code)
-            for (request_id, right), code in others
-        ]
-        return say("case.acknowledged", case=str(self.case_id), others=Listed(tuple(said)))
+        said = tuple(_part(request_id, right, code) for (request_id, right), code in others)
+        key = "case.acknowledged" if all(codes) else "case.acknowledged_without_codes"
+        return say(key, case=str(self.case_id), others=Listed(said))
+
+
+def _part(request_id: UUID, right: Right, code: str) -> Sentence:
+    known: dict[str, Fact] = {"right": Term("right", right), "reference": str(request_id)}
+    return say("case.part", **known, code=code) if code else say("case.part_without_code", **known)
 
 
 def with_case(
@@ -48,7 +51,7 @@ def with_case(
     if request.case_id is None:
         return written
     facts: dict[str, Fact] = {"case": str(request.case_id), "right": Term("right", request.right)}
-    answered = [each for each in others if each.outcome and each.state in _ANSWERED]
+    answered = [each for each in others if each.outcome and each.state in _ANSWERED and not each.awaits_delivery]
     if answered and len(answered) == len(others):
         told = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)
         said = say("case.all_answered", **facts, others=Listed(tuple(told)))

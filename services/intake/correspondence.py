@@ -26,7 +26,7 @@ from services.intake.stored_request import StoredRequest
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.sentences import Fact, say
 from shared.domain.time_limit_policy import Question
-from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.keyring import Keyring
 from shared.storage.vault import Row, Sealing, Vault
 
@@ -39,12 +39,14 @@ _CODE_BYTES = 15
 class Opened:
     """The correspondence of a new request: the row of its key, and its first letter as it is sealed.
 
-    Of what came in one message only the first has one; it says of the others what is ``besides``.
+    Of what came in one message only the first has one; it says of the others what is ``besides``. ``said``: by what
+    the requester says that they are known.
     """
 
     record: Row
     acknowledgement: Sealing | None
     sealed: Sequence[Row]
+    said: Sequence[Identity]
     besides: Fact = ""
 
 
@@ -66,20 +68,24 @@ def begin(
     said: Sequence[Identity],
     now: datetime,
     case: Case | None = None,
+    follows: str | None = None,
 ) -> Opened:
     """A key for the letters of a new request, and the acknowledgement under it.
 
     ``said``: by what the requester says that they are known; the letters of an instruction go to the customer.
-    ``case``: what came in one message with it, which is acknowledged with the first of it.
+    ``case``: what came in one message with it, which is acknowledged with the first of it. ``follows``: the Message-ID
+    of the mail by which it was asked.
     """
-    statement = orjson.dumps({"to": [request.tenant] if request.tenant else _address(said)})
+    to = [request.tenant] if request.tenant else _address(request, said)
+    statement = orjson.dumps({"to": to, **({"follows": follows} if follows else {})})
     if case is not None and request.request_id != case.case_id:
         record, sealed = vault.new_record(request.request_id, statement, [], now)
-        return Opened(record, None, sealed)
-    besides = case.acknowledged([code(vault.keyring, each) for each, _ in case.requests]) if case else ""
+        return Opened(record, None, sealed, said)
+    codes = [_code_told(vault.keyring, request, each) for each, _ in case.requests] if case else []
+    besides = case.acknowledged(codes) if case else ""
     acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, besides), now)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
-    return Opened(record, acknowledgement, sealed, besides)
+    return Opened(record, acknowledgement, sealed, said, besides)
 
 
 async def acknowledge_as_it_stands(tx: UnitOfWork, letters: Letters, request: StoredRequest, opened: Opened) -> None:
@@ -98,8 +104,13 @@ async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
 
 
 def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact) -> LetterOf:
-    said = standing(request, now.date())
-    return ("acknowledgement", {"standing": said, "code": code(keyring, request.request_id), "besides": besides})
+    said, told = standing(request, now.date()), _code_told(keyring, request, request.request_id)
+    return ("acknowledgement", {"standing": said, "code": told, "besides": besides})
+
+
+def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:
+    """The code of a request; none by e-mail: nobody vouches yet for the address that the acknowledgement goes to."""
+    return "" if request.channel == "email" else code(keyring, request_id)
 
 
 def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:
@@ -177,14 +188,10 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
     shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_OTHERS]
     contents = [orjson.loads(words[row["letter_id"]]) for row in shown]
-    return [{**usual, **row, **each, "body": text_of(each["html"])} for row, each in zip(shown, contents, strict=True)]
-
-
-async def waiting(unit_of_work: UnitOfWorkFactory, after: UUID | None, limit: int) -> list[dict[str, object]]:
-    """Letters that wait to be sent, without their words: the oldest first, from the one after that on."""
-    listed = "SELECT letter_id, request_id, kind, written_at FROM letter WHERE letter_id > $1 ORDER BY letter_id"
-    rows = await unit_of_work.pool.fetch(f"{listed} LIMIT $2", after or UUID(int=0), limit)
-    return [dict(row) for row in rows]
+    return [
+        {"to": usual["to"], **row, **each, "body": text_of(each["html"])}
+        for row, each in zip(shown, contents, strict=True)
+    ]
 
 
 async def _list(tx: UnitOfWork, written: Iterable[Sealing]) -> None:
@@ -193,8 +200,9 @@ async def _list(tx: UnitOfWork, written: Iterable[Sealing]) -> None:
     await tx.connection.copy_records_to_table("letter", records=rows, columns=columns)
 
 
-def _address(said: Sequence[Identity]) -> list[str]:
+def _address(request: StoredRequest, said: Sequence[Identity]) -> list[str]:
     name = [each.value for each in said if each.type is IdentityType.NAME]
-    stated = [each for kind in _REACHED_BY for each in said if each.type is kind]
+    by = (IdentityType.EMAIL,) if request.channel == "email" else _REACHED_BY
+    stated = [each for kind in by for each in said if each.type is kind]
     points = [each.value for each in sorted(stated, key=attrgetter("level"), reverse=True)]
     return name + points[:1]

@@ -42,7 +42,9 @@ DUE = {
         WHERE s.kind IN ('records', 'upload') AND r.state = 'closed' AND NOT r.owed AND r.responded_at < $1""",
     "letters": f"""
         SELECT r.request_id, v.subject_ref FROM request r JOIN vault.subject v ON v.subject_ref = r.request_id
-        WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}""",  # noqa: S608  # constants
+        WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}
+              AND NOT EXISTS (SELECT FROM delivery d WHERE d.request_id = r.request_id
+                              AND d.state IN ('waiting', 'person'))""",  # noqa: S608  # constants
     "identities": f"""
         SELECT r.request_id, v.subject_ref FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}
@@ -156,6 +158,7 @@ async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]
 
 _OF_REQUEST = (
     "letter",
+    "delivery",
     "decision",
     "extension",
     "proposal",

@@ -7,7 +7,7 @@ from datetime import date
 from functools import partial
 from uuid import UUID
 
-from services.intake import brake, correspondence, former_contacts, other_requests, repository, status
+from services.intake import brake, correspondence, delivery, former_contacts, other_requests, repository, status
 from services.intake.auth import Caller
 from services.intake.correspondence import Opened
 from services.intake.errors import IdempotencyKeyReused
@@ -231,12 +231,14 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submit
     prepared = [each for submission in submissions for each in submission.prepared]
     records = [record for each in prepared for record in (each.subject_row, each.correspondence.record)]
     await tx.vault.insert_subjects(tx.connection, records)
-    await correspondence.open_all(tx, [each.correspondence for each in prepared])
+    opened = [each.correspondence for each in prepared]
+    await correspondence.open_all(tx, opened)
     await former_contacts.search_too(tx, [(each.request, each.marks.person) for each in prepared])
     seen = await other_requests.look(tx, [(each.request, each.marks) for each in prepared])
     received = [seen.applied_to(each.received) for each in prepared]
     new = [(after.request, each.marks) for after, each in zip(received, prepared, strict=True)]
     await repository.insert(tx.connection, new)
+    await delivery.acknowledge(tx, [(after.request, each) for after, each in zip(received, opened, strict=True)])
     for after, each in zip(received, prepared, strict=True):
         if after.request.postponed:
             await correspondence.acknowledge_as_it_stands(tx, letters, after.request, each.correspondence)

@@ -33,6 +33,18 @@ CHECKED = _counter("dsr_suppression_checked_total", "Contact points that were as
 RECIPIENTS = _gauge(
     "dsr_recipient_notices_open", "Recipients who are to be told of what was done, or to confirm it", ["state"]
 )
+LETTERS = _gauge(
+    "dsr_letters_open", "Letters that wait to be delivered, or for a person to see to them", ["way", "state"]
+)
+LETTERS_SENT = _counter(
+    "dsr_letters_sent_total", "Letters that the next server has accepted, or somebody posted", ["way"]
+)
+LETTERS_STOPPED = _counter("dsr_letters_stopped_total", "Letters that a person must see to", ["fault"])
+LETTER_WAIT = Gauge("dsr_letter_wait_seconds", "For how long the oldest letter waits to be delivered", ["way"])
+MAIL = _counter("dsr_mail_read_total", "Mails that were read, by what they are", ["kind"])
+MAIL_WAITING = _gauge("dsr_mail_waiting", "Mails that wait for a person", ["state"])
+MAIL_WAIT = Gauge("dsr_mail_wait_seconds", "For how long the oldest mail waits for a person")
+MAILBOX_READ_AT = Gauge("dsr_mailbox_read_timestamp_seconds", "When the mailbox was last read to its end")
 REFUSED = Counter("dsr_calls_refused_total", "Calls of the API that were refused, by problem", ["problem"])
 for _problem in ("unauthorised", "too_large", "too_many_calls", "overloaded"):
     REFUSED.labels(_problem)  # shown as 0 until the first

@@ -28,7 +28,7 @@ _ORPHANS = """
 SELECT what, count(DISTINCT subject_ref) FROM (
     SELECT 'collected' AS what, s.subject_ref
     FROM vault.sealed s JOIN vault.subject v USING (subject_ref) JOIN request r USING (subject_ref)
-    WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1
+    WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND r.responded_at < $1
           AND (s.kind IN ('records', 'upload') AND NOT (r.owed OR r.renewing)
           OR r.outcome IN ('withdrawn', 'refused') AND (s.kind IN ('package', 'release')
              OR s.kind = 'identities' AND s.source NOT IN ('requester', 'taken_back')
@@ -39,6 +39,7 @@ SELECT what, count(DISTINCT subject_ref) FROM (
     UNION ALL
     SELECT 'key', r.subject_ref FROM request r JOIN vault.subject v USING (subject_ref)
     WHERE v.wrapped_key IS NOT NULL AND r."right" = 'erasure' AND r.state = 'closed' AND r.closed_at < $1
+          AND r.responded_at < $1
           AND NOT r.resumable AND r.outcome NOT IN ('forwarded', 'refused')
           AND (r.outcome = 'withdrawn' OR NOT jsonb_path_exists(
               coalesce(r.tasks, '[]'), '$[*] ? (@.operation == "erase" && (@.outcome == "retained"
@@ -49,6 +50,7 @@ SELECT what, count(DISTINCT subject_ref) FROM (
           AND NOT EXISTS (SELECT 1 FROM request r WHERE r.subject_ref = v.subject_ref)
           AND NOT EXISTS (SELECT 1 FROM request r WHERE r.request_id = v.subject_ref)
           AND NOT EXISTS (SELECT 1 FROM subject_token t WHERE t.subject_ref = v.subject_ref AND t.used_at IS NULL)
+          AND NOT EXISTS (SELECT 1 FROM mail m WHERE m.mail_id = v.subject_ref AND m.decided_at IS NULL)
           AND NOT EXISTS (SELECT 1 FROM former_contact f WHERE f.subject_ref = v.subject_ref)
           AND NOT EXISTS (SELECT 1 FROM vault.returned r WHERE r.subject_ref = v.subject_ref)
           AND NOT EXISTS (SELECT 1 FROM vault.legal_hold h WHERE h.hold_id = v.subject_ref AND h.lifted_at IS NULL)

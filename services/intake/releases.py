@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from services.intake import breaches, correspondence, metrics, repository
+from services.intake import breaches, correspondence, delivery, metrics, repository
 from services.intake.letter_kinds import LetterKind
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
@@ -141,7 +141,7 @@ async def _tell(tx: UnitOfWork, request_id: UUID, kind: LetterKind) -> None:
     if request is None or request.state is not State.CLOSED:
         return
     letter = correspondence.write(_LETTERS, request, (kind, {"fetch": _LETTERS.fetch(tx.now)}), tx.now)
-    await correspondence.keep(tx, [letter])
+    await delivery.keep(tx, [delivery.Written(request, letter)])
     tx.log_evidence(request_id, "letter.written", correspondence.named(letter))
 
 

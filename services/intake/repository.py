@@ -18,6 +18,7 @@ from services.intake import (
     concluded,
     correspondence,
     deferrals,
+    delivery,
     former_contacts,
     forwarding,
     old_contacts,
@@ -26,7 +27,9 @@ from services.intake import (
     recipients,
     status,
 )
-from services.intake.letter_kinds import LetterOf
+from services.intake.by_delivery import Told, until_delivered
+from services.intake.delivery import Written
+from services.intake.letter_kinds import LetterField, LetterOf
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
@@ -40,7 +43,6 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
-from shared.storage.vault import Sealing
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ class Requests:
         self._told = dict(held)
         self._actor = actor
         self._changed: set[UUID] = set()
-        self._sealings: list[Sealing] = []
+        self._written: list[Written] = []
         self._corrected: list[Request] = []
         self._erased: list[UUID] = []
         self._done: set[UUID] = set()
@@ -143,23 +145,26 @@ class Requests:
             transition = await other_requests.unless_awaited(self.tx, before, transition)
         if self._held[transition.request.request_id].postponed and not transition.request.postponed:
             transition = replace(transition, request=await self._with_what_was_erased(transition.request))
-        request = transition.request
         others = await other_restrictions.told(self.tx.connection, transition)
+        published = transition.published
+        transition, tells = until_delivered(transition)
+        request = transition.request
         written = recipients.with_list(self.tx.policy, request, transition.letters)
         in_parts = await forwarding.with_both_parts(self.tx, request, written)
-        for kind, fields in cases.with_case(request, in_parts, await self._beside(request, in_parts)):
-            fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
-            remains = self._letters.remains(request, self.tx.now)
-            self._write(request, (kind, {"others": others, "fetch": fetch, "remains": remains, **fields}))
+        self._write_all(
+            request, cases.with_case(request, in_parts, await self._beside(request, in_parts)), others, tells
+        )
         for action, detail in transition.evidence:
             decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
             self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
         for event in transition.published:
             self.tx.publish(event)
+        for event in published:
             self._count(request, event)
             if isinstance(event, RequestReopened):  # what was proposed before is about another answer
                 await self.tx.connection.execute("DELETE FROM proposal WHERE request_id = $1", request.request_id)
                 await other_requests.enter(self.tx, request)
+                await delivery.forget(self.tx.connection, request.request_id)
         blocked_again = any(action in _BLOCKED_AGAIN for action, _ in transition.evidence)
         if blocked_again or request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
             self._warn(request)
@@ -185,6 +190,15 @@ class Requests:
                 erased += [task for task in reports if task.operation == Operation.ERASE and deferrals.changed([task])]
         return replace(request, erased_meanwhile=tuple(erased)) if erased else request
 
+    def tell(self, transition: Transition) -> None:
+        """Puts into effect that a letter was delivered, or has come back: what had been waiting for it, and no more."""
+        request = transition.request
+        for event in transition.published:
+            self.tx.publish(event)
+        if request is not self._held[request.request_id]:
+            self._held[request.request_id] = request
+            self._changed.add(request.request_id)
+
     def touch(self, request_id: UUID) -> None:
         """Makes another version of a request, though nothing of it but its history may have changed."""
         self._changed.add(request_id)
@@ -203,8 +217,8 @@ class Requests:
         self._done.clear()
         await former_contacts.forget(self.tx, self._erased)
         self._erased.clear()
-        await correspondence.keep(self.tx, self._sealings)
-        self._sealings.clear()
+        await delivery.keep(self.tx, self._written)
+        self._written.clear()
         for request_id in self._changed:
             request = self._held[request_id]
             self._held[request_id] = replace(request, version=request.version + 1)
@@ -217,9 +231,19 @@ class Requests:
                 status.tell(self.tx, now)
         self._told.update({request.request_id: request for request in changed})
 
-    def _write(self, request: StoredRequest, letter: LetterOf) -> None:
+    def _write_all(
+        self, request: StoredRequest, letters: Sequence[LetterOf], others: LetterField, tells: Sequence[Told]
+    ) -> None:
+        """``tells``: what is said once they are delivered, of which the last is sent last."""
+        for number, (kind, fields) in enumerate(letters, 1):
+            fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
+            remains = self._letters.remains(request, self.tx.now)
+            letter: LetterOf = (kind, {"others": others, "fetch": fetch, "remains": remains, **fields})
+            self._write(request, letter, tells if number == len(letters) else ())
+
+    def _write(self, request: StoredRequest, letter: LetterOf, tells: Sequence[Told] = ()) -> None:
         sealing = correspondence.write(self._letters, request, letter, self.tx.now)
-        self._sealings.append(sealing)
+        self._written.append(Written(request, sealing, tells))
         self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
 
     def _count(self, request: Request, event: Event) -> None:

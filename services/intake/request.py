@@ -2,16 +2,18 @@
 
 A method returns a ``Transition``, or raises ``IllegalTransition`` where the lifecycle has no such step. What arrives
 too late on the bus is no error: it is a transition that changes nothing and is named in the evidence. The methods lie
-in eight files: what the requester does (``by_requester``), what a person of ours decides (``by_person``), what systems
+in nine files: what the requester does (``by_requester``), what a person of ours decides (``by_person``), what systems
 report (``by_system``), what other requests of the same person do
 (``by_other_requests``), what the weighing of an objection finds (``by_weighing``), what becomes of a package
-(``by_package``), what becomes of a part whose system is gone (``by_part``), what a lifted hold lets go (``by_hold``).
+(``by_package``), what becomes of a part whose system is gone (``by_part``), what a lifted hold lets go (``by_hold``),
+what the delivery of a letter does (``by_delivery``).
 """
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from services.intake import transition
+from services.intake.by_delivery import MovedByDelivery
 from services.intake.by_hold import MovedByHold
 from services.intake.by_other_requests import MovedByOtherRequests
 from services.intake.by_package import MovedByPackage
@@ -32,6 +34,7 @@ class Request(
     MovedByPackage,
     MovedByPart,
     MovedByHold,
+    MovedByDelivery,
 ):
     """A data subject request, and what moves it."""
 

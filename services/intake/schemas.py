@@ -240,6 +240,10 @@ class Submission(Strict):
         description="of an erasure, and only there: it removes packages of earlier requests before their days are over",
     )
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
+    channel: Literal["api", "email", "post"] = Field(
+        default="api",
+        description="how they have asked, and are answered: by e-mail and post the privacy team enters it",
+    )
     assurance: Assurance | None = Field(default=None, description="without this and `proofs` nothing is proved")
     proofs: Proofs = Field(default=(), description=PROOFS_OF)
     role: Role = Field(
@@ -267,6 +271,8 @@ class Submission(Strict):
             raise ValueError("an instruction is carried out, and not forwarded to the customer who gives it: no role")
         if self.instruction_id and self.scope == "legitimate_interests":
             raise ValueError("you weigh such an objection: instruct what follows from it, a restriction or an erasure")
+        if self.channel == "email" and self.subject.email is None:
+            raise ValueError("subject.email is needed where they have asked by e-mail: the answer goes there")
         if (self.at_once or self.packages_waived) and self.right is not Right.ERASURE:
             raise ValueError(
                 "at_once and packages_waived belong to an erasure: nothing else waits, or removes a package"

@@ -194,7 +194,7 @@ class StoredRequest:
             return None
         match self.right:
             case Right.ACCESS | Right.PORTABILITY:
-                return Kind.COPY if self.state is not State.CLOSED or self.goes_on else None
+                return Kind.COPY if self.responded_at is None or self.goes_on else None
             case Right.RESTRICTION if self.scope in _OPPOSING:
                 in_force = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED} and self.lifted_at is None
                 return Kind.RESTRICTION if self.state is not State.CLOSED or in_force else None

@@ -15,7 +15,7 @@ from services.intake.auth import Caller
 from services.intake.by_weighing import asks_for
 from services.intake.cases import Case
 from services.intake.errors import BadRequest, TooLarge
-from services.intake.grant import INSTRUCTED, Grant, Power
+from services.intake.grant import INSTRUCTED, Power
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext, Submitted
 from services.intake.letters import Letters
 from services.intake.lifecycle import first_state
@@ -73,11 +73,17 @@ class Submissions:
         return cls(running.unit_of_work, limits, identity_policy(), settings, Letters())
 
     def prepare(
-        self, submissions: Iterable[tuple[str, Submission]], caller: Caller, *, together: bool = False
+        self,
+        submissions: Iterable[tuple[str, Submission]],
+        caller: Caller,
+        *,
+        together: bool = False,
+        follows: str | None = None,
     ) -> list[PreparedRequest]:
         """What is to be stored of each submission, which comes with the place of its fields in the body.
 
-        ``together``: they came in one message, so they are one case, known by the first of them.
+        ``together``: they came in one message, so they are one case, known by the first of them. ``follows``: the
+        Message-ID of the mail by which they came.
 
         Raises:
             Forbidden: one states or asks for more than the key may
@@ -95,7 +101,7 @@ class Submissions:
                 raise TooLarge(f"more than {self._numbers} telephone numbers at once; send fewer requests at once")
             try:
                 request_id = case.requests[len(prepared)][0] if case else None
-                prepared.append(self._prepare(submission, caller, now, request_id, case=case))
+                prepared.append(self._prepare(submission, caller, now, request_id, case=case, follows=follows))
             except (BadRequest, MalformedIdentity) as error:
                 error.field = error.field and f"{place}{error.field}"
                 raise
@@ -146,9 +152,9 @@ class Submissions:
         if most := caller.grant.per_minute:
             self._rate.count(caller.key_id, _MINUTE / most)
 
-    async def write(self, tx: UnitOfWork, submitted: Sequence[Submitted]) -> None:
-        """Stores what was prepared with whatever else the unit of work does."""
-        await self._commits.write(tx, submitted)
+    async def write(self, tx: UnitOfWork, submitted: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
+        """Stores what was prepared with whatever else the unit of work does; gives the answer for each."""
+        return await self._commits.write(tx, submitted)
 
     def _prepare(
         self,
@@ -156,11 +162,12 @@ class Submissions:
         caller: Caller,
         now: datetime,
         request_id: UUID | None = None,
-        channel: str = "api",
+        channel: str | None = None,
         told: Mapping[str, JsonValue] = {},
         case: Case | None = None,
+        follows: str | None = None,
     ) -> PreparedRequest:
-        self._must_be_granted(submission, caller.grant)
+        self._must_be_granted(submission, caller)
         self._must_be_consents(submission.purposes)
         received_at = self.instants.arrived(submission.received_at, now)
         stated = tuple(submission.subject.identities())
@@ -181,7 +188,7 @@ class Submissions:
             scope=scope,
             purposes=submission.purposes,
             consent_text=submission.consent_text,
-            channel=channel,
+            channel=channel or submission.channel,
             key_id=caller.key_id,
             received_at=received_at,
             accepted_at=now,
@@ -213,7 +220,7 @@ class Submissions:
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
         stated_by = [keys.fingerprint(each) for each in identities] if submission.purposes else None
         marks = same_person.Marks(person, same_person.asks(submission, identities, keys), stated_by)
-        opened = correspondence.begin(self._vault, self._letters, request, identities, now, case)
+        opened = correspondence.begin(self._vault, self._letters, request, identities, now, case, follows)
         received = request.receive(proof)
         if opened.acknowledgement:
             received = received.then(request.noted("letter.written", **correspondence.named(opened.acknowledgement)))
@@ -229,8 +236,11 @@ class Submissions:
             )
 
     @staticmethod
-    def _must_be_granted(submission: Submission, grant: Grant) -> None:
+    def _must_be_granted(submission: Submission, caller: Caller) -> None:
         """Raises ``Forbidden`` for what is more than the key may state or ask for."""
+        grant = caller.grant
+        if submission.channel != "api":
+            caller.must_be("privacy")
         grant.must(Power.SUBMIT)
         grant.must_handle(submission.right)
         grant.must_instruct(submission.instruction_id)

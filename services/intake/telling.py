@@ -5,10 +5,10 @@ from uuid import UUID
 
 from services.intake import auth, correspondence, recipient_schemas, recipients
 from services.intake.deciding import Held, decision
+from services.intake.delivering import DeliveringUseCases
 from services.intake.errors import NotFound, SamePerson
 from services.intake.recipients import Notice, NoticeState
 from services.intake.request import Transition
-from services.intake.timing import TimingUseCases
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import RecipientSettled, RecipientTold
 from shared.messaging.unit_of_work import UnitOfWork
@@ -27,7 +27,7 @@ UPDATE recipient_notice SET waiver = $3, explanation = $4, proposed_by = $5 WHER
 
 
 @dataclass(frozen=True, slots=True)
-class TellingUseCases(TimingUseCases):
+class TellingUseCases(DeliveringUseCases):
     """Follows the notices of one request."""
 
     @decision

@@ -15,6 +15,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.policy import Policy, parse_period, read_policy, release
 from shared.domain.policy.explaining import explained, open_points
 from shared.runtime.settings import PolicySettings
+from shared.runtime.worked_examples import conclude, differing, read_examples
 
 policy = typer.Typer(help="What is held about people, why and how long: policy that counsel signs.")
 
@@ -62,20 +63,11 @@ def check_releases(
 ) -> None:
     """Check days of release against worked examples: a line per difference, status 1 if there is any; 2: unreadable."""
     try:
-        zone, examples = _read(over).controller.zone, orjson.loads(vectors.read_bytes())
-    except (OSError, orjson.JSONDecodeError, Misconfigured) as wrong:
+        zone = _read(over).controller.zone
+    except Misconfigured as wrong:
         raise typer.BadParameter(str(wrong)) from None
-    if not isinstance(examples, list) or not all(isinstance(example, dict) for example in examples):
-        raise typer.BadParameter("the file must hold a list of examples")
-    if not examples:
-        raise typer.BadParameter("the file holds no example, so nothing was checked: name one that does")
-    differences = [line for example in examples for line in mismatches(example, zone)]
-    if as_json:
-        typer.echo(orjson.dumps({"examples": len(examples), "mismatches": differences}))
-    else:
-        typer.echo("\n".join(differences or [f"{len(examples)} examples, no mismatch"]))
-    if differences:
-        raise typer.Exit(1)
+    examples = read_examples(vectors)
+    conclude(examples, [line for each in examples for line in mismatches(each, zone)], as_json=as_json)
 
 
 def mismatches(vector: Mapping[str, Any], zone: str) -> Iterator[str]:
@@ -95,10 +87,7 @@ def mismatches(vector: Mapping[str, Any], zone: str) -> Iterator[str]:
         return
     if not expected:
         yield f"{name}: expects nothing: give release or purge_from"
-    for figure, wanted in expected.items():
-        ours = computed.get(figure, "a figure that is not known here")
-        if ours != wanted:
-            yield f"{name}: {figure}: expected {wanted}, computed {ours}"
+    yield from differing(name, expected, computed)
 
 
 def _anchor(text: str) -> date | datetime:

@@ -15,7 +15,7 @@ LISTED = dict(re.findall(r"^\| (?!package )([a-z0-9-]+) \| (.+?) \| .+ \|$", DEC
 
 def names_in(requirements: str) -> set[str]:
     lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
-    return {re.split(r"[>=;\s]", line)[0] for line in lines if line}
+    return {re.split(r"[<>=;\s]", line)[0] for line in lines if line}
 
 
 def locked(path: Path) -> dict[str, frozenset[str]]:
@@ -46,6 +46,7 @@ def test_what_is_required_is_what_was_decided() -> None:
 def test_its_licence_is_the_one_that_the_package_declares(name: str) -> None:
     declared = metadata(name)
     classifiers = " ; ".join(declared.get_all("Classifier") or []) + " ;"
-    words = [*(declared.get_all("License-Expression") or []), *(declared.get_all("License") or [])]
+    described = re.findall(r"^License +(.+)$", str(declared.json.get("description")), re.MULTILINE)
+    words = [*(declared.get_all("License-Expression") or []), *(declared.get_all("License") or []), *described]
     licence = LISTED[name]
     assert licence in words or f"({licence})" in classifiers or f":: {licence} ;" in classifiers

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -14,6 +15,7 @@ TESTS = [path for folder in ("unit", "integration") for path in sorted((ROOT / "
 _SUFFIXES = ("", "_count", "_sum")
 
 
+@cache
 def variables() -> dict[str, str]:
     """The variable that holds each metric."""
     found = {}
@@ -50,18 +52,24 @@ def asserted(tree: ast.Module) -> Iterator[str]:
             )
 
 
-USED = {name for path in PRODUCT if path not in DECLARED for name in used(ast.parse(path.read_text()))}
-ASSERTED = {text for path in TESTS for text in asserted(ast.parse(path.read_text()))}
+@cache
+def used_somewhere() -> set[str]:
+    return {name for path in PRODUCT if path not in DECLARED for name in used(ast.parse(path.read_text()))}
+
+
+@cache
+def asserted_somewhere() -> set[str]:
+    return {text for path in TESTS for text in asserted(ast.parse(path.read_text()))}
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
 def test_every_metric_has_a_source_in_the_product(metric: str) -> None:
-    assert variables()[metric] in USED
+    assert variables()[metric] in used_somewhere()
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
 def test_every_metric_is_asserted_with_its_value_by_a_test_of_its_source(metric: str) -> None:
-    assert {metric + suffix for suffix in _SUFFIXES} & ASSERTED
+    assert {metric + suffix for suffix in _SUFFIXES} & asserted_somewhere()
 
 
 def test_a_metric_without_a_source_would_be_found() -> None:

@@ -88,11 +88,14 @@ def test_a_service_reaches_names_broker_database_collector_and_its_downstreams_a
     assert reaches(allowed, DATABASE, 5432)
     assert reaches(allowed, labels_of(production, "dsr-collector"), 4318)
     downstream = {"namespaceSelector": {"matchLabels": {"data-subject-requests/downstream": "true"}}}
-    outside = [peer for rule in allowed for peer in rule["to"] if "namespaceSelector" in peer and peer != downstream]
+    mail = {"namespaceSelector": {"matchLabels": {"data-subject-requests/mail": "true"}}}
+    known = (downstream, mail)
+    outside = [peer for rule in allowed for peer in rule["to"] if "namespaceSelector" in peer and peer not in known]
     assert [sorted(peer) for peer in outside] == [["namespaceSelector", "podSelector"]]  # the names, and only they
     assert sum(ports(rule) == DNS for rule in allowed) == 1
     goes_there = any(downstream in rule["to"] for rule in allowed)
     assert goes_there is (service is not ServiceName.INTAKE)
+    assert any(mail in rule["to"] for rule in allowed) is (service is ServiceName.INTAKE)
     assert len(allowed) == 4 + goes_there
 
 

@@ -30,7 +30,7 @@ async def silent(intake: Intake, path: str, notice: str = "reminder", working_da
 
 
 async def to_send(intake: Intake, path: str) -> list[str]:
-    listed = (await intake.officer.get("/v1/letters")).raise_for_status().json()["to_send"]
+    listed = (await intake.officer.get("/v1/letters")).raise_for_status().json()["letters"]
     return [each["kind"] for each in listed if each["request_id"] == id_of(path)]
 
 

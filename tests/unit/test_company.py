@@ -7,11 +7,11 @@ import phonenumbers
 import pytest
 from rich.console import Console
 
-from deploy.demo.board import Finding
 from deploy.demo.company import Company, Customer, Phone, Size, found
 from deploy.demo.company.calls import ANONYMOUS, SPELLINGS
 from deploy.demo.company.cast import Part
 from deploy.demo.company.dates import AGEING, CALLS_FROM, CALLS_TO
+from deploy.demo.finding import Finding, Section
 from deploy.demo.report import Report
 from shared.domain.rights import Outcome, Right
 
@@ -144,5 +144,5 @@ def test_people_write_about_themselves_in_their_tickets(company: Company) -> Non
 @pytest.mark.parametrize("holds", [True, False])
 def test_whatever_of_the_demonstration_does_not_hold_is_counted_and_so_ends_it_with_1(*, holds: bool) -> None:
     report = Report(Console(quiet=True))
-    report.findings([Finding(holds=True, words="as it should be"), Finding(holds=holds, words="or not")])
+    report.section(Section("a section", ["a line", Finding(holds=True, words="as it is"), Finding(holds, "or not")]))
     assert report.failed == (not holds)

@@ -7,7 +7,8 @@ from deploy.demo.company.calls import Calls
 from deploy.demo.company.cast import Part, parts
 from deploy.demo.company.countries import NumberPlan
 from deploy.demo.company.customers import sign_up
-from deploy.demo.company.model import Attachment, Call, Customer, Message, Phone, Size, Ticket, Visit
+from deploy.demo.company.model import Attachment, Call, Customer, Message, Phone, Size, Subscription, Ticket, Visit
+from deploy.demo.company.newsletters import newsletters
 from deploy.demo.company.tickets import open_tickets
 from deploy.demo.company.visits import visits
 
@@ -24,6 +25,7 @@ class Company:
     calls: Calls
     tickets: tuple[Ticket, ...]
     visits: tuple[Visit, ...]
+    subscriptions: tuple[Subscription, ...]
     cast: tuple[Part, ...]
 
 
@@ -35,5 +37,6 @@ def found(size: Size | None = None, seed: int = SEED) -> Company:
     customers, characters = sign_up(rng, plan, wanted.customers)
     tickets = open_tickets(rng, customers, characters, wanted.tickets)
     seen = tuple(visits(Random(seed), customers, wanted.visits))  # noqa: S311 - of its own: the rest stays the same
+    subscribed = tuple(newsletters(Random(seed), customers))  # noqa: S311 - as above
     calls = Calls(seed, customers, characters, plan, wanted.calls)
-    return Company(customers, calls, tickets, seen, parts(characters))
+    return Company(customers, calls, tickets, seen, subscribed, parts(characters))

@@ -107,8 +107,9 @@ class Calls:
         return sorted(times)
 
     def _staged(self) -> list[Scene]:
-        """Calls that the demonstration counts on: withheld ones to somebody who asks for a copy, some in a gap."""
+        """Calls that the demonstration counts on: withheld and open ones to who asks for a copy, some in a gap."""
         caller, joao = self._cast["joao"]
+        other_caller, elodie = self._cast["elodie"]
         _, jonas = self._cast["jonas"]
         _, pieter = self._cast["pieter"]
         given_up = pieter.phones[0].valid_to
@@ -120,6 +121,16 @@ class Calls:
         return [
             *(
                 (start + week * 7 * 86_400, caller, joao.phones[0].number, jonas.phones[0].number, True)
+                for week in range(5)
+            ),
+            *(
+                (
+                    start + week * 7 * 86_400 + 3_600,
+                    other_caller,
+                    elodie.phones[0].number,
+                    jonas.phones[0].number,
+                    False,
+                )
                 for week in range(5)
             ),
             # The first comes in the very second in which the number stopped being his: the period is half-open.

@@ -33,7 +33,9 @@ class Part:
 
     ``shows``: what the case is there for. ``expected``: how it must end. ``neighbours``: customers who share something
     with the person and of whom nothing may change. ``asks``: fields of the request beside right and subject.
-    ``misremembers``: they state each number as theirs from a year too early on, and to this day.
+    ``misremembers``: they state each number as theirs from a year too early on, and to this day. ``message``: what is
+    asked for in one message has the same. ``keeps``: the rule of the policy by which the CRM keeps something in face of
+    an erasure, and ``keeps_no_calls``: there is no call that a rule would keep.
     """
 
     right: Right
@@ -43,19 +45,23 @@ class Part:
     neighbours: tuple[Customer, ...] = ()
     asks: Mapping[str, Any] = field(default_factory=dict)
     misremembers: bool = False
+    message: str | None = None
+    keeps: str | None = None
+    keeps_no_calls: bool = False
 
     @property
     def submission(self) -> Mapping[str, Any]:
         """What the person sends to ``POST /v1/requests``: only what they would know themselves.
 
-        Whoever wants to be erased, and who was never a customer, states a number as well, of several only those given
-        up: the CRM knows today's. All others ask by e-mail alone, and their calls must be found all the same.
+        Whoever wants to be erased and nothing else, and who was never a customer, states a number as well, of several
+        only those given up: the CRM knows today's. All others ask by e-mail alone, and their calls must be found all
+        the same.
         """
         person = self.person
         subject: dict[str, Any] = {"name": person.name, "email": person.emails[0].lower(), "country": person.country}
         if self.expected is Outcome.NO_DATA:
             subject["client_id"] = _OTHER_BROWSER
-        if self.right is Right.ERASURE or self.expected is Outcome.NO_DATA:
+        if (self.right is Right.ERASURE and not self.message) or self.expected is Outcome.NO_DATA:
             subject["phones"] = [
                 self._stated(phone) for phone in person.phones if phone.valid_to is not None or len(person.phones) == 1
             ]
@@ -83,7 +89,7 @@ class Part:
 
 
 def _person(declared: Mapping[str, Any]) -> Customer:
-    since = min(phone["valid_from"] for phone in declared["phones"])
+    since = min((phone["valid_from"] for phone in declared["phones"]), default=None)
     whole = {"code": "", "marketing_consent": False, "since": since, **declared}
     return TypeAdapter(Customer).validate_python(whole)
 

@@ -20,7 +20,7 @@ class Phone:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A person with a contract.
+    """A person with a contract, or who only reads the newsletter.
 
     ``code``: the customer number. ``emails``: as typed when the contract was made, so some are in upper case; the first
     is the main one. ``phones``: numbers held now and before. ``country``: ISO 3166. ``language``: ISO 639-1.
@@ -75,6 +75,16 @@ class Visit(NamedTuple):
     page: str
     country: str
     device: str
+
+
+class Subscription(NamedTuple):
+    """A newsletter that a customer gets by their consent; ``last_activity``: their last click, purchase or reply."""
+
+    account_id: str
+    email: str
+    topic: str
+    subscribed_at: datetime
+    last_activity: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
-"""The events of the company's website: a PostgreSQL database, partitioned by month."""
+"""The company's website: a PostgreSQL database with its events, partitioned by month, and its newsletters."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.demo.company.model import Visit
+from deploy.demo.company.model import Subscription, Visit
 from deploy.local import postgres_databases as databases
 from shared.downstreams.sql import schema_for
 from shared.storage.postgres import connected
@@ -22,14 +22,17 @@ class AnalyticsStore:
     admin: str
     privacy: str
 
-    async def seed(self, visits: Iterable[Visit]) -> int:
-        """Fill the store with these events, which are in order of time; how many there are now."""
+    async def seed(self, visits: Iterable[Visit], subscriptions: Iterable[Subscription] = ()) -> int:
+        """Fill the store with these events, which are in order of time, and newsletters; how many events those are."""
         rows = [tuple(visit) for visit in visits]
         async with connected(self.admin) as connection:
             if rows:
                 await connection.execute("SELECT add_months_of_events($1, $2)", rows[0][0], rows[-1][0])
                 await connection.copy_records_to_table("event", records=rows, columns=_COLUMNS)
-            await connection.execute("VACUUM (ANALYZE) event")
+            await connection.copy_records_to_table(
+                "subscription", records=[tuple(each) for each in subscriptions], columns=Subscription._fields
+            )
+            await connection.execute("VACUUM (ANALYZE) event, subscription")
         return len(rows)
 
 

@@ -46,7 +46,7 @@ def environment() -> str:
 def _variables() -> Iterator[tuple[str, Any]]:
     """Every variable that a settings class reads, with its default."""
     paths = [ROOT / "shared" / "storage" / "postgres.py", ROOT / "shared" / "runtime" / "settings.py"]
-    for path in [*paths, *sorted(ROOT.glob("services/*/settings.py"))]:
+    for path in [*paths, *sorted(ROOT.glob("services/**/settings.py"))]:
         module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
         for group in vars(module).values():
             if isinstance(group, type) and issubclass(group, BaseSettings) and group.__module__ == module.__name__:

@@ -18,7 +18,9 @@ from services.intake.api import (
     decisions,
     handing_out,
     holds,
+    letters,
     listing,
+    mail,
     plans,
     recipients,
     requests,
@@ -35,6 +37,9 @@ from services.intake.assurance import identity_policy
 from services.intake.auth import ApiKeys
 from services.intake.holds import Holds
 from services.intake.letters import Letters
+from services.intake.mail import reading
+from services.intake.mail.settings import ImapSettings, SmtpSettings
+from services.intake.mail.use_cases import MailUseCases
 from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
 from services.intake.reasons import read_reasons
 from services.intake.settings import IntakeSettings
@@ -53,6 +58,8 @@ _MODULES = (
     requests,
     decisions,
     timing,
+    letters,
+    mail,
     handing_out,
     plans,
     tasks,
@@ -100,7 +107,7 @@ def describe() -> Api:
     )
     for module in _MODULES:
         api.include_router(module.router)
-    api.include_router(requests.to_send)
+    api.include_router(letters.of_request)
     api.include_router(recipients.waiting)
     return api
 
@@ -119,20 +126,23 @@ def build(
     """
     settings = settings or IntakeSettings()
     unit_of_work, identity = running.unit_of_work, identity_policy()
-    policy, letters = PolicySettings().read_time_limits(), Letters()
+    policy, written = PolicySettings().read_time_limits(), Letters()
     api = describe()
     if probes:
         api.include_router(probes)
+    submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
+    ours = reading.ours(unit_of_work.vault.keyring.lookup, ImapSettings(), SmtpSettings())
     services = api.state.services = Services(
         unit_of_work,
         running.tracing,
         settings,
-        submissions_of(running) if submissions_of else Submissions.of(running, settings),
-        UseCases(unit_of_work, policy, letters, identity, settings.instants, read_reasons(), settings),
+        submitted,
+        UseCases(unit_of_work, policy, written, identity, settings.instants, read_reasons(), settings),
         Holds.of(PolicySettings()),
         PolicySettings().read_processing(),
         SuppressionList(unit_of_work, settings.suppression_per_minute),
         settings.read_emitters() if emitters is None else emitters,
+        MailUseCases(unit_of_work, submitted, ours),
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent

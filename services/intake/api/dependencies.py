@@ -19,6 +19,7 @@ from services.intake.errors import (
     UnsupportedType,
 )
 from services.intake.holds import Holds
+from services.intake.mail.use_cases import MailUseCases
 from services.intake.problems import documented
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
@@ -54,6 +55,7 @@ class Services:
     processing: Policy
     suppression: SuppressionList
     emitters: Mapping[str, Emitter]
+    mail: MailUseCases
 
 
 async def _services(request: Request) -> Services:

@@ -4,18 +4,16 @@ from typing import Annotated
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Response
 
-from services.intake import correspondence
-from services.intake.api.dependencies import PRIVACY_TEAM, TAGGED, AnyCaller, UseServices, etag
-from services.intake.api.views import LetterList, RequestView, Timeline, WaitingLetters, view
+from services.intake.api.dependencies import TAGGED, AnyCaller, UseServices, etag
+from services.intake.api.views import LetterList, RequestView, Timeline, view
 from services.intake.errors import Forbidden, NotFound
 from services.intake.problems import documented
 from shared.domain.errors import Shredded
 from shared.storage import evidence
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["requests"], responses=documented(NotFound))
-to_send = APIRouter(prefix="/v1/letters", tags=["requests"])
 
 
 @router.get("", response_model_exclude_unset=True, responses=TAGGED)
@@ -63,16 +61,3 @@ async def read_letters(
     """Every letter that was written to the subject about this request; the reading is on record."""
     letters = await services.use_cases.read_letters(request_id, caller, code)
     return LetterList.model_validate({"request_id": request_id, "letters": letters})
-
-
-@to_send.get("", dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
-async def list_letters(
-    services: UseServices,
-    after: Annotated[
-        UUID | None, Query(description="only those after this letter: of the last answer, the last")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> WaitingLetters:
-    """Letters that are written and wait to be sent (privacy team): as yet all of them, since nothing sends any."""
-    letters = await correspondence.waiting(services.unit_of_work, after, limit)
-    return WaitingLetters.model_validate({"to_send": letters})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, RootModel, WithJsonSchema
@@ -207,19 +207,32 @@ class BrakeList(BaseModel):
     brakes: list[BrakeView]
 
 
-class WaitingLetter(BaseModel):
-    """A letter that waits to be sent; what it says is read with its request."""
+class OpenLetter(BaseModel):
+    """A letter that waits to be delivered, or for a person to see to it; what it says is read with its request."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     letter_id: UUID
     request_id: UUID
     kind: str
+    way: Literal["email", "post"]
+    state: Literal["waiting", "person"]
+    fault: str | None = Field(description="why a person must see to it: `returned`, `refused`, `address_not_proved`, …")
     written_at: Instant
+    tries: int = Field(description="how often the mail server was asked to take it")
 
 
-class WaitingLetters(BaseModel):
-    """Letters that wait to be sent, the oldest first."""
+class LetterMoved(BaseModel):
+    """How far a letter has come now."""
 
-    to_send: list[WaitingLetter]
+    letter_id: UUID
+    state: Literal["waiting", "sent", "given_up"]
+
+
+class OpenLetters(BaseModel):
+    """Letters that wait, the oldest first."""
+
+    letters: list[OpenLetter]
 
 
 class LetterList(BaseModel):

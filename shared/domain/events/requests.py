@@ -180,6 +180,18 @@ class QuestionSent(Event, topic=Topic.REQUESTS):
     condition_recorded: bool
 
 
+class LetterReturned(Event, topic=Topic.REQUESTS):
+    """A letter that had been delivered has come back: the subject does not have what it was to tell them.
+
+    Of an answer the clock runs again, until ``dsr.request.closed.v1`` says when they had it after all; a question, by
+    its ``question_id``, counts as not asked until ``dsr.request.question_sent.v1`` names it again.
+    """
+
+    type: Literal["dsr.request.letter_returned.v1"] = "dsr.request.letter_returned.v1"
+    what: Literal["answer", "question"]
+    question_id: UUID | None = None
+
+
 class QuestionAnswered(Event, topic=Topic.REQUESTS):
     """The answer to a question was received."""
 

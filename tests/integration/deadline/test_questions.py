@@ -5,9 +5,10 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from services.deadline.sweep import milestones, questions
-from shared.domain.events import QuestionSent, RequestReceived
+from shared.domain.events import LetterReturned, QuestionSent, RequestReceived
 from shared.domain.rights import Outcome
-from tests.integration.deadline.conftest import Harness
+from tests.fixtures.events import a
+from tests.integration.deadline.conftest import ARRIVED, Harness
 from tests.integration.deadline.test_sweep import FIVE
 
 LAST = datetime(2026, 4, 1, 4, tzinfo=UTC)  # midnight in New York
@@ -128,3 +129,30 @@ async def test_the_law_is_never_said_to_end_before_the_commitment_of_a_reopened_
     await deadline.answers(again, deadline.now + timedelta(days=1))
     row = await deadline.clock(request)
     assert (row["due_on"], row["statutory_due_on"]) == (date(2026, 5, 10), date(2026, 5, 10))
+
+
+async def test_a_question_whose_letter_came_back_was_never_asked_and_counts_when_it_is_asked_again(
+    deadline: Harness, asked: Asked
+) -> None:
+    request, question = asked
+    before = (await deadline.clock(request))["statutory_due_on"]
+    await deadline.hears(a(LetterReturned, request, what="question", question_id=question.question_id))
+    assert not (await deadline.clock(request))["pausing"]
+    await deadline.sweeps(questions, at=LAST + timedelta(days=10))
+    assert await deadline.said() == {}
+    again = ARRIVED + timedelta(days=2)
+    await deadline.hears(a(QuestionSent, request, question_id=question.question_id, asked_at=again))
+    assert (await deadline.clock(request))["pausing"]
+    assert (await deadline.clock(request))["statutory_due_on"] == before
+
+
+async def test_the_clock_of_an_answer_that_came_back_runs_on_until_the_subject_has_it(deadline: Harness) -> None:
+    request = await deadline.receives()
+    await deadline.closes(request, days=3)
+    await deadline.hears(a(LetterReturned, request, what="answer", question_id=None))
+    clock = await deadline.clock(request)
+    assert (clock["responded_at"], clock["outcome"], clock["timeliness"]) == (None, None, None)
+    await deadline.sweeps(milestones, days=40)
+    assert "overdue statutory" in (await deadline.said())[request.request_id]
+    await deadline.closes(request, days=41)
+    assert (await deadline.clock(request))["timeliness"] == "breach"

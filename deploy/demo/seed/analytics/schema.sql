@@ -1,4 +1,6 @@
--- What visitors of the website did, by the client id that their browser keeps; who was signed in then has an account id too.
+-- The website: what its visitors did, and who gets a newsletter.
+
+-- What visitors did, by the client id that their browser keeps; who was signed in then has an account id too.
 CREATE TABLE event (
     event_id    uuid        NOT NULL DEFAULT gen_random_uuid(),
     occurred_at timestamptz NOT NULL,
@@ -35,3 +37,23 @@ $$;
 CREATE VIEW readable_event AS SELECT occurred_at, kind, page, country, device FROM event WHERE NOT restricted;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON event TO analytics_privacy;
+
+-- To whom a newsletter is sent, each by their consent.
+CREATE TABLE subscription (
+    subscription_id bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id      text        NOT NULL,
+    email           text        NOT NULL,
+    topic           text        NOT NULL,
+    subscribed_at   timestamptz NOT NULL,
+    last_activity   timestamptz NOT NULL,           -- the last click, login, purchase or reply; an opening by a mail proxy is none
+    sent            boolean     NOT NULL DEFAULT true,
+    restricted      boolean     NOT NULL DEFAULT false  -- as above: nothing is sent meanwhile
+);
+
+CREATE INDEX subscription_account ON subscription (account_id);
+CREATE INDEX subscription_email ON subscription (lower(email));
+
+-- To whom the next issue goes.
+CREATE VIEW mailing AS SELECT topic, email FROM subscription WHERE sent AND NOT restricted;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON subscription TO analytics_privacy;

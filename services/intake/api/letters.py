@@ -1,0 +1,80 @@
+"""Letters that nobody fetches: what waits to be sent, what to print, and what is done with one that comes back."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
+from services.intake.api.views import LetterMoved, OpenLetter, OpenLetters, StateView
+from services.intake.errors import Forbidden, NotFound
+from services.intake.letter_schemas import AnotherWay, GivenUp, PostalAddress
+from services.intake.post.page import document
+from services.intake.problems import documented
+from services.intake.versions import Decided
+from shared.domain.errors import IllegalTransition, Shredded
+
+router = APIRouter(prefix="/v1/letters", tags=["letters"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
+of_request = APIRouter(prefix="/v1/requests/{request_id}", tags=["letters"], dependencies=PRIVACY_TEAM)
+_MOVES = documented(NotFound, IllegalTransition, Shredded)
+
+
+@router.get("")
+async def list_letters(
+    services: UseServices,
+    after: Annotated[
+        UUID | None, Query(description="only those after this letter: of the last answer, the last")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> OpenLetters:
+    """Letters that wait to be delivered by e-mail or post, or for a person, the oldest first (privacy team).
+
+    A letter to whoever asked by the API is not among them: it is there to be read from the moment it is written.
+    """
+    letters = await services.use_cases.open_letters(after, limit)
+    return OpenLetters(letters=[OpenLetter.model_validate(each) for each in letters])
+
+
+@router.get("/print", response_class=Response, responses={200: {"content": {"text/html": {}}}, **documented(Shredded)})
+async def print_letters(
+    caller: AnyCaller, services: UseServices, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> Response:
+    """The letters that are to be posted as one document to print, each with its address of record (privacy team).
+
+    The address stands in the window of an envelope (DIN 5008, form B) if it is printed at 100 %. The reading is on
+    record; what was posted is marked as such, letter by letter.
+    """
+    pages = await services.use_cases.pages(caller, limit)
+    company = services.processing.controller
+    content = document(pages, (company.name, *company.address))
+    return Response(content, media_type="text/html", headers={"Cache-Control": "no-store"})
+
+
+@router.post("/{letter_id}/posted", responses=_MOVES)
+async def post(letter_id: UUID, caller: AnyCaller, services: UseServices) -> LetterMoved:
+    """Mark a letter as posted: on this day the subject is told what it says (privacy team)."""
+    await services.use_cases.posted(letter_id, caller)
+    return LetterMoved(letter_id=letter_id, state="sent")
+
+
+@router.post("/{letter_id}/delivery", responses=_MOVES)
+async def deliver(letter_id: UUID, body: AnotherWay, caller: AnyCaller, services: UseServices) -> LetterMoved:
+    """Have a letter that has come back, or could not be sent, delivered once more, or another way (privacy team)."""
+    await services.use_cases.deliver_by(letter_id, body, caller)
+    return LetterMoved(letter_id=letter_id, state="waiting")
+
+
+@router.post("/{letter_id}/given-up", responses=_MOVES)
+async def give_up(letter_id: UUID, body: GivenUp, caller: AnyCaller, services: UseServices) -> LetterMoved:
+    """Give up a letter that nobody can deliver (privacy team).
+
+    An answer counts as given from then on; a restriction that it was to lift stays, since nobody was told (Art. 18(3)).
+    """
+    await services.use_cases.give_up(letter_id, body, caller)
+    return LetterMoved(letter_id=letter_id, state="given_up")
+
+
+@of_request.post("/postal-address", response_model=StateView, responses={**DECIDING, **documented(Shredded)})
+async def record_address(body: PostalAddress, basis: MadeFor, services: UseServices) -> Decided:
+    """Enter the address of record, as you have looked it up: letters on paper go there (privacy team)."""
+    return await services.use_cases.record_address(basis, body)

@@ -1,0 +1,148 @@
+"""Mail that was read: each once, sealed, and put before a person, unless it is a report about a letter of ours.
+
+A copy that came to another address of ours is the same mail. One that has the Message-ID of another and says something
+else is a second mail, which is marked. What reports that a letter has not arrived makes that letter a person's task.
+"""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from services.intake import delivered
+from services.intake.letters import Letters
+from services.intake.mail import incoming
+from services.intake.mail.incoming import MailKind, Ours
+from services.intake.metrics import MAIL
+from shared.domain.errors import Shredded
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
+from shared.storage.vault import Sealing
+
+KIND: Final = "mail"
+"""Of the sealed original."""
+_STATES: Final[Mapping[MailKind, str]] = {
+    MailKind.PROPOSED: "proposed",
+    MailKind.REPLY: "reply",
+    MailKind.AUTOMATIC: "automatic",
+}
+"""Of the kinds that a person sees."""
+_COLUMNS = "mail_id, digest, doubled, received_at, by_mx, read_at, state, request_id, reason, decided_by, decided_at"
+_TAKE = """
+INSERT INTO mail (mail_id, message_id, digest, doubled, received_at, by_mx, read_at, state, request_id, decided_at)
+VALUES ($1, $2, $3, EXISTS (SELECT FROM mail WHERE message_id = $2), $4, $5, $6, $7, $8, $9)
+ON CONFLICT (digest) DO NOTHING RETURNING true
+"""
+_READ = f"SELECT {_COLUMNS} FROM mail WHERE mail_id = $1"  # noqa: S608  # constants
+_OPEN = f"""
+SELECT {_COLUMNS} FROM mail WHERE state = $1 AND (received_at, mail_id) > ($2, $3)
+ORDER BY received_at, mail_id LIMIT $4
+"""  # noqa: S608  # constants
+_DECIDE = """
+UPDATE mail SET state = $2, request_id = coalesce($3, request_id), reason = $4, decided_by = $5, decided_at = $6
+WHERE mail_id = $1 AND state IN ('proposed', 'automatic', 'reply') RETURNING true
+"""
+COUNTED = """
+SELECT state, count(*), min(read_at) FROM mail WHERE state IN ('proposed', 'automatic', 'reply') GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail and what became of it."""
+
+    mail_id: UUID
+    digest: bytes
+    doubled: bool
+    received_at: datetime
+    by_mx: bool
+    read_at: datetime
+    state: str
+    request_id: UUID | None
+    reason: str | None
+    decided_by: str | None
+    decided_at: datetime | None
+
+
+async def take(tx: UnitOfWork, letters: Letters, raw: bytes, arrived_at: datetime, ours: Ours) -> MailKind | None:
+    """Takes a mail in; None: it was read before."""
+    mail = incoming.read(raw, arrived_at, ours)
+    answered = await _request_of(tx.connection, mail.letters) if mail.kind is MailKind.REPLY else None
+    known = mail.kind is not MailKind.REPLY or answered
+    state = _STATES.get(mail.kind, "done") if known else "proposed"
+    mail_id, decided_at = uuid7(), None if mail.kind in _STATES else tx.now
+    message = hmac.digest(ours.secret, b"message\0" + mail.message_id.encode(), "sha256") if mail.message_id else None
+    given = (mail_id, message, mail.digest, mail.received_at, mail.by_our_exchanger, tx.now, state, answered)
+    if not await tx.connection.fetchval(_TAKE, *given, decided_at):
+        return None
+    if answered:
+        await keep_with(tx, answered, mail_id, raw)
+        named = {"mail_id": str(mail_id), "received_at": mail.received_at.isoformat()}
+        tx.log_evidence(answered, "mail.answers", named)
+    elif mail.kind in _STATES:
+        record, sealed = tx.vault.new_record(mail_id, b"{}", [Sealing(mail_id, KIND, str(mail_id), raw)], tx.now)
+        await tx.vault.insert_subjects(tx.connection, [record])
+        await tx.vault.insert_sealed(tx.connection, sealed)
+    elif mail.kind is MailKind.BOUNCE:
+        for letter_id in mail.letters:
+            await delivered.stopped(tx, letters, letter_id, "returned")
+    tx.after_commit(MAIL.labels(mail.kind).inc)
+    return mail.kind
+
+
+async def read(connection: Connection, mail_id: UUID) -> Mail | None:
+    """A mail, if there is one."""
+    row = await connection.fetchrow(_READ, mail_id)
+    return Mail(*row) if row else None
+
+
+async def waiting(connection: Connection, state: str, after: tuple[datetime, UUID], limit: int) -> list[Mail]:
+    """Mails that wait for a person, by when they reached us: their time limit runs from then."""
+    return [Mail(*row) for row in await connection.fetch(_OPEN, state, *after, limit)]
+
+
+async def open_raw(tx: UnitOfWork, mail: Mail) -> bytes:
+    """The original.
+
+    Raises:
+        Shredded: it is gone, since it was decided about, or the correspondence has expired.
+    """
+    kept = await tx.vault.open_kind(tx.connection, mail.request_id or mail.mail_id, KIND)
+    found = next((raw for _, source, raw in kept if source == str(mail.mail_id)), None)
+    if found is None:
+        raise Shredded("the mail was no request, and is not kept")
+    return found
+
+
+async def decide(
+    tx: UnitOfWork, mail_id: UUID, state: str, actor: str, *, request_id: UUID | None = None, reason: str | None = None
+) -> bool:
+    """Notes what a person has decided, once, and destroys the original; whether it was theirs to decide still."""
+    if not await tx.connection.fetchval(_DECIDE, mail_id, state, request_id, reason, actor, tx.now):
+        return False
+    await tx.vault.shred(tx.connection, [mail_id], tx.now)
+    await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = $1", mail_id)
+    return True
+
+
+async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, raw: bytes) -> None:
+    """Keeps the original with the correspondence of the request that it has become, or answers.
+
+    Raises:
+        Shredded: the correspondence has expired.
+    """
+    await tx.vault.seal(tx.connection, [Sealing(request_id, KIND, str(mail_id), raw)], tx.now)
+
+
+async def _request_of(connection: Connection, letters: Sequence[UUID]) -> UUID | None:
+    """Which request it answers; none whose correspondence has expired: then it is a new one."""
+    about = """
+SELECT l.request_id FROM letter l JOIN vault.subject v ON v.subject_ref = l.request_id
+WHERE l.letter_id = ANY($1) AND v.wrapped_key IS NOT NULL ORDER BY l.letter_id DESC LIMIT 1
+"""
+    found: UUID | None = await connection.fetchval(about, list(letters))
+    return found

@@ -1,0 +1,67 @@
+"""A letter as a mail: its text and its HTML, and nothing else; pure. No file is ever attached.
+
+The subject is that of the kind of letter, the names of nothing and nobody: it is read on locked screens, and by every
+server on the way.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+
+from services.intake.letter_text import text_of
+
+_REACHED = re.compile(r"(?:[^<>]*<)?([^<>\s@,]+@[^<>\s@,]+\.[^<>\s@,]+)>?")
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A letter that is to be sent: ``token`` knows it again, ``before`` are the Message-IDs that it follows."""
+
+    token: str
+    to: str
+    language: str
+    subject: str
+    html: str
+    written_at: datetime
+    before: Sequence[str] = ()
+
+
+def address_in(to: str) -> str | None:
+    """The e-mail address that a letter goes to, if it goes to one: bare, or after a name in angle brackets."""
+    found = _REACHED.fullmatch(to.strip())
+    return found[1] if found else None
+
+
+def message_id(token: str, sender: str) -> str:
+    """The Message-ID of a letter: the same however often it is tried, so that a repeat is recognised."""
+    return f"<{token}@{sender.rpartition('@')[2]}>"
+
+
+def return_path(token: str, bounces: str) -> str:
+    """The envelope's sender of one letter."""
+    local, _, domain = bounces.rpartition("@")
+    return f"{local}+{token}@{domain}"
+
+
+def compose(letter: Outgoing, sender: str, name: str) -> EmailMessage:
+    """The mail, as it is signed and sent; ``name``: the company's."""
+    mail = EmailMessage(policy=SMTP)
+    mail["From"] = Address(name, addr_spec=sender)
+    mail["To"] = letter.to
+    mail["Subject"] = letter.subject
+    mail["Date"] = format_datetime(letter.written_at)
+    mail["Message-ID"] = message_id(letter.token, sender)
+    if letter.before:
+        mail["In-Reply-To"] = letter.before[-1]
+        mail["References"] = " ".join(letter.before)
+    mail["Auto-Submitted"] = "auto-replied"  # RFC 3834: no machine answers it
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail["Content-Language"] = letter.language
+    mail.set_content(text_of(letter.html))
+    mail.add_alternative(letter.html, subtype="html")
+    return mail

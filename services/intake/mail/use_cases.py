@@ -1,0 +1,147 @@
+"""What a person does with mail: reads it, makes it a request, or says why it is none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest, NotFound
+from services.intake.group_commit import Accepted, SubmissionContext, Submitted
+from services.intake.mail import inbox, incoming
+from services.intake.mail.inbox import Mail
+from services.intake.mail.incoming import Incoming, Ours
+from services.intake.mail.proposal import Proposal, mail_policy, propose
+from services.intake.schemas import Strict, Submission
+from services.intake.submission import Submissions
+from shared.domain.errors import IllegalTransition
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+State = Literal["proposed", "automatic", "reply"]
+NoRequest = Literal["advertising", "automatic", "duplicate", "not_about_personal_data", "answered_otherwise", "other"]
+_FIRST = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+_OURS = ("channel", "received_at", "assurance", "proofs")
+"""Fields of a submission that the mail says, or that no mail can."""
+
+
+class Confirmed(Strict):
+    """What a mail asks for, as whoever has read it enters it; each right as a submission of its own."""
+
+    requests: Annotated[tuple[Submission, ...], Field(min_length=1, max_length=8)] = Field(
+        description="of one message, under one case number. Leave out `channel` and `received_at`, which the mail says,"
+        " and `assurance` and `proofs`: a mail proves nothing, whoever it says it is from."
+    )
+
+
+class Dismissed(Strict):
+    """Why a mail is no request, or needs nothing more."""
+
+    reason: NoRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A mail, what it says, and what it seems to ask for."""
+
+    mail: Mail
+    content: Incoming
+    proposal: Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class MailUseCases:
+    """Decides about mail; everything is on record under the id of the mail.
+
+    Raises:
+        NotFound: there is no such mail.
+        IllegalTransition: somebody has decided about it.
+        Shredded: it is no longer kept.
+    """
+
+    unit_of_work: UnitOfWorkFactory
+    submissions: Submissions
+    ours: Ours
+
+    async def waiting(self, state: State, after: UUID | None, limit: int) -> Sequence[Mail]:
+        """Mails that wait for a person, by when they reached us."""
+        async with self.unit_of_work.pool.acquire() as connection:
+            last = await inbox.read(connection, after) if after else None
+            place = (last.received_at, last.mail_id) if last else _FIRST
+            return await inbox.waiting(connection, state, place, limit)
+
+    async def read(self, mail_id: UUID, caller: Caller) -> Read:
+        """What a mail says, and what it seems to ask for; the reading is on record."""
+        async with self.unit_of_work.begin() as tx:
+            mail, content, _ = await self._open(tx, mail_id)
+            tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
+        return Read(mail, content, propose(content, mail_policy()))
+
+    async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
+        """The original, with its files; the reading is on record."""
+        async with self.unit_of_work.begin() as tx:
+            mail, _, raw = await self._open(tx, mail_id)
+            tx.log_evidence(mail.request_id or mail_id, "mail.fetched", _named(mail, caller), caller.actor)
+        return raw
+
+    async def confirm(self, mail_id: UUID, said: Confirmed, caller: Caller) -> list[Accepted]:
+        """It is a request, or several: submitted as any other, with the day on which it reached us.
+
+        Raises:
+            BadRequest: a field is stated that the mail says, or that no mail can.
+        """
+        _must_not_state(said)
+        async with self.unit_of_work.begin() as tx:
+            mail, content, raw = await self._open(tx, mail_id)
+            known = {"channel": "email", "received_at": mail.received_at}
+            asked = [
+                (f"requests.{place}.", Submission.model_validate({**each.model_dump(exclude_unset=True), **known}))
+                for place, each in enumerate(said.requests)
+            ]
+            together = len(asked) > 1
+            prepared = self.submissions.prepare(asked, caller, together=together, follows=content.message_id or None)
+            context = SubmissionContext(caller, None, mail.digest, None)
+            [stored] = await self.submissions.write(tx, [Submitted(context, prepared)])
+            if isinstance(stored, Exception):
+                raise stored
+            first = stored[0].request_id
+            if not await inbox.decide(tx, mail_id, "confirmed", caller.actor, request_id=first):
+                raise IllegalTransition(f"the mail is {mail.state}")
+            await inbox.keep_with(tx, first, mail_id, raw)
+            detail = _named(mail, caller) | {"by_mx": mail.by_mx, "requests": [str(each.request_id) for each in stored]}
+            tx.log_evidence(first, "mail.confirmed", detail, caller.actor)
+        return stored
+
+    async def dismiss(self, mail_id: UUID, said: Dismissed, caller: Caller) -> None:
+        """It is no request, or an answer that was read: its key, the reason and who has decided are kept, no more."""
+        async with self.unit_of_work.begin() as tx:
+            mail = await inbox.read(tx.connection, mail_id)
+            if mail is None:
+                raise NotFound("no such mail")
+            done = "done" if mail.request_id else "dismissed"
+            if not await inbox.decide(tx, mail_id, done, caller.actor, reason=said.reason):
+                raise IllegalTransition(f"the mail is {mail.state}")
+            detail = _named(mail, caller) | {"reason": said.reason}
+            tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
+
+    async def _open(self, tx: UnitOfWork, mail_id: UUID) -> tuple[Mail, Incoming, bytes]:
+        mail = await inbox.read(tx.connection, mail_id)
+        if mail is None:
+            raise NotFound("no such mail")
+        raw = await inbox.open_raw(tx, mail)
+        return mail, incoming.read(raw, mail.received_at, self.ours), raw
+
+
+def _named(mail: Mail, caller: Caller) -> dict[str, JsonValue]:
+    return {"mail_id": str(mail.mail_id), "holder": caller.holder}
+
+
+def _must_not_state(said: Confirmed) -> None:
+    for place, each in enumerate(said.requests):
+        if stated := [name for name in _OURS if name in each.model_fields_set]:
+            raise BadRequest(
+                f"leave out {stated[0]}: the mail says when it came, and proves nothing",
+                f"requests.{place}.{stated[0]}",
+            )

@@ -1,0 +1,249 @@
+"""Mail that comes to our mailbox: each is read once, proposed to a person, and proves nothing."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from services.intake.letters import Letters
+from services.intake.mail import inbox, tokens
+from services.intake.mail.incoming import Ours
+from services.intake.mail.reading import count, run
+from services.intake.mail.sending import Sender
+from services.intake.mail.settings import SmtpSettings
+from shared.app.service import Running
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.settings import Settings
+from tests.fixtures.engine import TRACING
+from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.mail_server import SENDER, mail_server
+from tests.fixtures.mailbox_server import mailbox_server
+from tests.fixtures.told import Count, told
+
+ARRIVED = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
+MAIL = """\
+Received: from imap.example.org by imap.example.org with LMTP; Mon, 02 Mar 2026 08:20:00 +0000
+Received: from mx-of-ada.example ([192.0.2.1]) by mx.example.org with ESMTPS; Sat, 28 Feb 2026 23:59:00 +0100
+Received: from laptop by mx.example.org; Thu, 01 Jan 2026 00:00:00 +0000
+From: Ada Quarzfels <ada@mail.example>
+To: {to}
+Date: Mon, 02 Mar 2026 08:19:00 +0000
+Subject: {subject}
+Message-ID: <{id}@mail.example>
+{more}Content-Type: text/plain; charset=utf-8
+
+{text}
+"""
+ASKS = "Guten Tag, ich bitte um Auskunft über meine Daten. Meine Kundennummer ist C-4711. Mit freundlichen Grüßen, Ada"
+
+
+def ours(intake: Intake) -> Ours:
+    secret = intake.unit_of_work.vault.keyring.lookup
+    return Ours(secret, frozenset({SENDER}), frozenset({"mx.example.org"}), 1_000)
+
+
+def mail(
+    text: str = ASKS, to: str = "support@example.org", name: str = "1", subject: str = "Datenschutz", more: str = ""
+) -> bytes:
+    return MAIL.format(text=text, to=to, id=name, subject=subject, more=more).replace("\n", "\r\n").encode()
+
+
+async def take(intake: Intake, raw: bytes) -> str | None:
+    async with intake.unit_of_work.begin() as tx:
+        return await inbox.take(tx, Letters(), raw, ARRIVED, ours(intake))
+
+
+async def waiting(intake: Intake, state: str = "proposed") -> list[dict[str, Any]]:
+    answer = await intake.officer.get("/v1/mail", params={"state": state})
+    found: list[dict[str, Any]] = answer.raise_for_status().json()["mails"]
+    return found
+
+
+async def test_a_mail_is_proposed_with_the_day_on_which_our_exchanger_took_it_and_confirmed_as_a_request(
+    intake: Intake,
+) -> None:
+    before = Count("dsr_mail_read_total", kind="proposed")
+    assert await take(intake, mail()) == "proposed"
+    assert before.added == 1
+    [listed] = await waiting(intake)
+    assert (listed["received_at"], listed["by_mx"]) == ("2026-02-28T22:59:00+00:00", True)
+    path = f"/v1/mail/{listed['mail_id']}"
+    assert (await intake.channel.get(path)).status_code == 403
+    shown = (await intake.officer.get(path)).raise_for_status().json()
+    assert shown["proposal"] == {
+        "rights": ["access"],
+        "language": "de",
+        "email": "ada@mail.example",
+        "name": "Ada Quarzfels",
+        "account_id": "C-4711",
+        "phones": [],
+    }
+    subject = {"email": "ada@mail.example", "account_id": "C-4711", "country": "DE"}
+    asked = {"right": "access", "language": "de", "subject": subject}
+    proof = {"assurance": {"level": "L1", "method": "account"}}
+    refused = await intake.officer.post(f"{path}/confirm", json={"requests": [asked | proof]})
+    assert refused.status_code == 400, "a mail proves nothing"
+    assert refused.json()["errors"][0]["field"] == "requests.0.assurance"
+    confirmed = await intake.officer.post(f"{path}/confirm", json={"requests": [asked]})
+    assert confirmed.status_code == 201, confirmed.text
+    [request] = confirmed.json()["requests"]
+    assert request["state"] == "awaiting_identity"
+    stored = (await intake.officer.get(f"/v1/requests/{request['request_id']}")).json()
+    assert stored["received_at"] == "2026-02-28T22:59:00+00:00"
+    assert await waiting(intake) == []
+    assert (await intake.officer.post(f"{path}/confirm", json={"requests": [asked]})).status_code == 409
+    async with mail_server() as server:
+        sender = Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats())
+        assert await sender.send_due() == 1
+        [taken] = server.taken
+    assert (taken.to, taken.mail["In-Reply-To"]) == ("ada@mail.example", "<1@mail.example>")
+    assert (await intake.officer.get(path)).json()["subject"] == "Datenschutz", "it lies with the correspondence"
+
+
+async def test_a_mail_is_one_however_often_and_at_which_address_it_is_read(intake: Intake) -> None:
+    assert await take(intake, mail()) == "proposed"
+    assert await take(intake, mail()) is None
+    copy = mail().replace(b"imap.example.org with LMTP", b"other.example.org with LMTP")
+    assert await take(intake, b"Delivered-To: privacy@example.org\r\n" + copy) is None
+    assert await take(intake, mail(text="Something else.")) == "proposed"
+    assert [each["doubled"] for each in await waiting(intake)] == [False, True]
+    nameless = mail().replace(b"Message-ID: <1@mail.example>\r\n", b"")
+    assert await take(intake, nameless) == "proposed"
+    assert await take(intake, nameless.replace(b"Auskunft", b"Einsicht")) == "proposed"
+
+
+async def test_of_what_is_no_request_nothing_is_kept_but_that_and_who_has_said_so(intake: Intake) -> None:
+    await take(intake, mail())
+    [listed] = await waiting(intake)
+    path = f"/v1/mail/{listed['mail_id']}"
+    assert (await intake.officer.post(f"{path}/dismiss", json={"reason": "advertising"})).status_code == 200
+    assert (await intake.officer.get(path)).status_code == 410
+    sealed = "SELECT count(*) FROM vault.sealed WHERE subject_ref = $1"
+    assert await intake.unit_of_work.pool.fetchval(sealed, UUID(listed["mail_id"])) == 0
+    [kept] = await intake.unit_of_work.pool.fetch("SELECT state, reason, decided_by FROM mail")
+    assert [*kept[:2]] == ["dismissed", "advertising"]
+    assert kept[2].startswith("key:")
+    assert await take(intake, mail()) is None, "and it is not read again"
+
+
+async def test_what_a_machine_seems_to_have_written_is_put_aside_and_may_still_be_a_request(intake: Intake) -> None:
+    assert await take(intake, mail(more="Auto-Submitted: auto-replied\n")) == "automatic"
+    assert await take(intake, mail(name="2", more="Auto-Submitted: no\n")) == "proposed"
+    assert await take(intake, mail(name="3").replace(b"ada@mail.example", SENDER.encode())) == "ours"
+    assert len(await waiting(intake, "automatic")) == len(await waiting(intake)) == 1
+    await count(intake.unit_of_work)
+    assert told("dsr_mail_waiting", state="automatic") == 1
+    assert told("dsr_mail_wait_seconds") == 0
+
+
+async def test_an_answer_to_a_letter_of_ours_lies_with_its_request_and_a_guessed_one_does_not(intake: Intake) -> None:
+    path = await intake.submit()
+    secret = intake.unit_of_work.vault.keyring.lookup
+    letter_id = await intake.unit_of_work.pool.fetchval("SELECT letter_id FROM letter")
+    token = tokens.token(secret, letter_id)
+    assert await take(intake, mail(more=f"In-Reply-To: <{token}@example.org>\n")) == "reply"
+    forged = tokens.token(b"guess" * 8, letter_id)
+    assert await take(intake, mail(name="2", more=f"In-Reply-To: <{forged}@example.org>\n")) == "proposed"
+    [reply] = await waiting(intake, "reply")
+    assert reply["request_id"] == id_of(path)
+    assert (await intake.officer.get(f"/v1/mail/{reply['mail_id']}")).json()["text"] == ASKS
+    assert len(await intake.details(path, "mail.answers")) == 1
+    read = await intake.officer.post(f"/v1/mail/{reply['mail_id']}/dismiss", json={"reason": "answered_otherwise"})
+    assert read.status_code == 200
+    assert (await intake.officer.get(f"/v1/mail/{reply['mail_id']}")).status_code == 200, "it belongs to the request"
+
+
+async def test_a_report_that_a_letter_has_not_arrived_is_told_by_its_token_and_a_delay_is_none(intake: Intake) -> None:
+    subject = {"email": "ada@example.org", "country": "DE"}
+    asked = {"right": "access", "channel": "email", "subject": subject}
+    (await intake.officer.post("/v1/requests", json=asked)).raise_for_status()
+    async with mail_server() as server:
+        await Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats()).send_due()
+        [taken] = server.taken
+    assert await take(intake, report(taken.sender, "delayed", "4.0.0", "1")) == "delayed"
+    assert (await intake.officer.get("/v1/letters")).json()["letters"] == []
+    assert await take(intake, report(taken.sender, "failed", "5.1.1", "2")) == "bounce"
+    [task] = (await intake.officer.get("/v1/letters")).json()["letters"]
+    assert (task["kind"], task["fault"]) == ("acknowledgement", "returned")
+    assert await take(intake, report("privacy+nobody@example.org", "failed", "5.1.1", "3")) == "automatic"
+
+
+def report(to: str, action: str, status: str, name: str) -> bytes:
+    """A report as a mail server writes it (RFC 3464); it names another address than the letter went to."""
+    return f"""\
+Return-Path: <>
+From: Mail Delivery System <MAILER-DAEMON@mail.example>
+To: {to}
+Subject: Delivery report
+Message-ID: <report-{name}@mail.example>
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="=="
+
+--==
+Content-Type: text/plain
+
+Your message could not be delivered.
+
+--==
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mail.example
+
+Original-Recipient: rfc822; another@mail.example
+Final-Recipient: rfc822; another@mail.example
+Action: {action}
+Status: {status}
+
+--==--
+""".replace("\n", "\r\n").encode()
+
+
+async def test_a_mailbox_is_read_as_it_is_and_again_after_its_server_was_away(intake: Intake) -> None:
+    stopping = asyncio.Event()
+    running = Running(Settings.__new__(Settings), intake.unit_of_work, TRACING, Heartbeats(), stopping)
+    async with mailbox_server() as mailbox:
+        mailbox.put(mail())
+        mailbox.put(mail(name="long", text="x" * 2**17))
+        reading_on = asyncio.create_task(run(running, mailbox.settings, SmtpSettings()))
+        await mailbox.listening.wait()
+        assert len(await waiting(intake)) == 2
+        assert told("dsr_mailbox_read_timestamp_seconds") == intake.clock.now().timestamp()
+        mailbox.listening.clear()
+        mailbox.put(mail(name="3"))
+        await mailbox.listening.wait()
+        assert len(await waiting(intake)) == 3
+        mailbox.hang_up()
+        mailbox.put(mail(name="4"))
+        await mailbox.listening.wait()
+        mails = await waiting(intake)
+        assert len(mails) == 4
+        assert {each["by_mx"] for each in mails} == {True}
+        [long] = [
+            each for each in [await said(intake, each) for each in mails] if "longer than is kept" in each["text"]
+        ]
+        assert long["subject"] == "Datenschutz"
+        mailbox.hang_up()
+        mailbox.validity = 2
+        await mailbox.listening.wait()
+        assert len(await waiting(intake)) == 4, "the mailbox has other numbers, and the same mails"
+        stopping.set()
+        await reading_on
+        first_words = {command.partition(" ")[0] for command in mailbox.asked}
+    assert first_words <= {
+        "LOGIN",
+        "CAPABILITY",
+        "EXAMINE",
+        "UID",
+        "IDLE",
+        "NOOP",
+        "LOGOUT",
+        "ID",
+        "ENABLE",
+        "NAMESPACE",
+    }
+    assert not [each for each in mailbox.asked if "BODY[" in each], "BODY.PEEK sets no flag"
+
+
+async def said(intake: Intake, listed: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = (await intake.officer.get(f"/v1/mail/{listed['mail_id']}")).raise_for_status().json()
+    return found

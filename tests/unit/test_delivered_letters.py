@@ -1,0 +1,149 @@
+"""Letters that are delivered: what waits for that, by what they are known again, and where their address stands."""
+
+import re
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
+
+from services.intake.by_delivery import Told, until_delivered
+from services.intake.lifecycle import State
+from services.intake.mail.message import Outgoing, address_in, compose, return_path
+from services.intake.mail.settings import SmtpSettings
+from services.intake.mail.tokens import letters_in, token
+from services.intake.post.page import Page, document
+from services.intake.request import Request
+from shared.domain.errors import Misconfigured
+from shared.domain.events import FulfilmentCompleted
+from shared.domain.precedence import Kind
+from shared.domain.rights import Right
+from tests.fixtures.events import a
+from tests.fixtures.requests import AT, a_request
+
+SECRET = b"s" * 32
+
+
+def closing(channel: str, **said: object) -> tuple[Request, list[str], list[object]]:
+    request = a_request(State.IN_PROGRESS, channel=channel, **said)
+    transition, told = until_delivered(request.complete(a(FulfilmentCompleted), AT))
+    return transition.request, [type(each).__name__ for each in transition.published], [each["what"] for each in told]
+
+
+@pytest.mark.parametrize("channel", ["email", "post"])
+def test_an_answer_that_is_sent_ends_nothing_until_it_is_delivered(channel: str) -> None:
+    request, published, told = closing(channel)
+    assert (request.state, request.responded_at) == (State.CLOSED, None)
+    assert (published, told) == ([], ["answer"])
+    delivered = request.told([{"what": "answer"}], AT)
+    assert [type(each).__name__ for each in delivered.published] == ["RequestClosed"]
+    assert delivered.request.responded_at == AT
+    assert delivered.request.told([{"what": "answer"}], AT).published == ()
+
+
+def test_an_erasure_waits_for_a_copy_until_its_answer_is_delivered() -> None:
+    request, _, _ = closing("email", right=Right.ACCESS)
+    assert request.precedes is Kind.COPY
+    assert request.told([{"what": "answer"}], AT).request.precedes is None
+
+
+@pytest.mark.parametrize("channel", ["api", "events", "portal"])
+def test_an_answer_that_is_fetched_is_given_at_once(channel: str) -> None:
+    request, published, told = closing(channel)
+    assert request.responded_at == AT
+    assert (published, told) == (["RequestClosed"], [])
+
+
+def test_a_letter_that_came_back_takes_its_answer_back_once() -> None:
+    request, _, _ = closing("email")
+    delivered = request.told([{"what": "answer"}], AT).request
+    back = delivered.untold([{"what": "answer"}])
+    assert [type(each).__name__ for each in back.published] == ["LetterReturned"]
+    assert back.request.responded_at is None
+    assert back.request.untold([{"what": "answer"}]).published == ()
+
+
+def test_a_letter_about_a_question_that_is_over_asks_nothing() -> None:
+    request = a_request(State.AWAITING_IDENTITY, channel="email")
+    about: Told = {"what": "question", "question": "identity", "question_id": str(uuid7()), "condition_recorded": False}
+    assert request.told([about], AT).published == ()
+
+
+def test_a_restriction_whose_lift_nobody_could_be_told_of_stays() -> None:
+    request = a_request(State.CLOSED, channel="email", right=Right.RESTRICTION, lift_told_at=AT, responded_at=AT)
+    given_up = request.undeliverable([{"what": "lift"}], AT)
+    assert given_up.published == ()
+    assert given_up.request.lift_told_at is None
+
+
+@given(st.uuids())
+def test_a_token_is_known_again_in_whatever_case_and_company(letter_id: UUID) -> None:
+    sealed = token(SECRET, letter_id)
+    assert list(letters_in(SECRET, f"Re: <bounces+{sealed.upper()}@example.org>, {sealed}")) == [letter_id]
+    assert list(letters_in(b"t" * 32, sealed)) == []
+    assert len(return_path(sealed, "b" * 20 + "@example.org").partition("@")[0]) <= 64
+
+
+@given(st.uuids(), st.integers(0, 15))
+def test_an_id_of_a_letter_alone_opens_nothing(letter_id: UUID, place: int) -> None:
+    sealed = token(SECRET, letter_id)
+    at = 27 + place
+    forged = sealed[:at] + ("b" if sealed[at] != "b" else "c") + sealed[at + 1 :]
+    assert list(letters_in(SECRET, forged)) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "address"),
+    [
+        ("ada@example.org", "ada@example.org"),
+        ("Carrier Ltd <privacy@carrier.example>", "privacy@carrier.example"),
+        ("Carrier Ltd, Street 1, privacy@carrier.example, +49 221 1", None),
+        ("+4922112345", None),
+        ("Ada Quarzfels", None),
+    ],
+)
+def test_a_letter_is_mailed_where_it_names_an_address_and_nothing_else(to: str, address: str | None) -> None:
+    assert address_in(to) == address
+
+
+def test_a_header_cannot_be_smuggled_into_a_letter() -> None:
+    letter = Outgoing("l", "ada@example.org\r\nBcc: eve@example.org", "en", "Hello", "<p>Hello</p>", AT)
+    with pytest.raises(ValueError, match=r"."):
+        compose(letter, "privacy@example.org", "Example")
+
+
+def test_the_address_stands_in_the_window_of_an_envelope() -> None:
+    html = "<html><body>\n<header><p>Example</p></header><main><p>Dear</p></main></body></html>"
+    page = document([Page(uuid7(), html, ["Ada", "Street 1", "50667 Köln"])], ("Example AG", "Way 2"))
+    lengths = {name: float(mm) for name, mm in re.findall(r"([a-z-]+):([\d.]+)mm", page.partition(".return")[0])}
+    margin = lengths["margin"]
+    window = (margin + lengths["left"], margin + lengths["top"], lengths["width"], lengths["height"])
+    assert [*window] == [20.0, 45.0, 85.0, 45.0], "DIN 5008, form B, in millimetres"
+    assert margin + lengths["padding-top"] >= 45 + 45, "no text stands in the window"
+    assert re.search(r"\.return\{height:17\.7mm", page)
+    assert re.search(r"\.to\{margin:0;height:27\.3mm;font-size:10pt;line-height:4\.55mm", page), (
+        "six lines of 8 pt or more"
+    )
+    assert "Example AG · Way 2" in page
+    assert "<main><p>Dear</p></main>" in page
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"DSR_SMTP_HOST": "mail.example.org"}, "DSR_SMTP_SENDER is not set"),
+        ({"DSR_SMTP_HOST": "mail.example.org", "DSR_SMTP_TLS": "none"}, "encrypted"),
+        ({"DSR_SMTP_BOUNCES": "reports-of-what-came-back@example.org"}, "at most 20 characters"),
+        ({"DSR_SMTP_USERNAME": "dsr"}, "belong together"),
+    ],
+)
+def test_letters_leave_this_machine_encrypted_and_from_somebody(
+    wrong: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "encrypted" in says:
+        monkeypatch.setenv("DSR_SMTP_SENDER", "privacy@example.org")
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match=says):
+        SmtpSettings()
