@@ -9,12 +9,9 @@ from uuid import UUID
 
 from services.intake.as_told import as_told
 from services.intake.letter_kinds import ANSWERS, LetterOf, also
-from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
 from shared.domain.rights import Right
 from shared.domain.sentences import Fact, Listed, Sentence, Term, say
-
-_ANSWERED = frozenset({State.RESPONDED, State.CLOSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ def with_case(
     if request.case_id is None:
         return written
     facts: dict[str, Fact] = {"case": str(request.case_id), "right": Term("right", request.right)}
-    answered = [each for each in others if each.outcome and each.state in _ANSWERED and not each.awaits_delivery]
+    answered = [each for each in others if each.outcome and each.responded_at]
     if answered and len(answered) == len(others):
         told = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)
         said = say("case.all_answered", **facts, others=Listed(tuple(told)))
