@@ -12,8 +12,8 @@ from shared.domain.identities import Identity
 from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome
 from shared.downstreams.contract import Task
 from tests.fixtures.analytics import due, sweep
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, call, number
-from tests.fixtures.downstream import task
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, call, each, number
+from tests.fixtures.downstream import receipt, task
 
 STARTED = "2026-03-02T10:00:00+00:00"
 AT = datetime(2026, 11, 27, 9, tzinfo=UTC)
@@ -48,8 +48,9 @@ async def test_a_statement_stands_beside_the_record_for_whoever_has_made_it_and_
     assert done.by_category == {"call_record": 1}
     assert (await read(calls, number(ANNA)))["statement"] == SAID
     assert "statement" not in await read(calls, number(CHIARA))
-    shown = await calls.receipt(task(Operation.EXPORT, number(BORIS)))
-    assert not [each for each in shown.records if "statement" in each.data], "whose the statement is not"
+    both = await calls.run(*each(Operation.EXPORT, number(ANNA), number(BORIS)))
+    told = [[r for r in receipt(one).records if "statement" in r.data] for one in both]
+    assert [len(theirs) for theirs in told] == [1, 0], "in one call too, whose the statement is not reads none"
     assert await ask(cdr_store.admin, row) == before
     assert await calls.receipt(calls.again(first)) == done
     await calls.receipt(says(number(ANNA), "22 seconds"))
