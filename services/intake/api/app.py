@@ -40,6 +40,7 @@ from services.intake.letters import Letters
 from services.intake.mail import reading
 from services.intake.mail.settings import ImapSettings, SmtpSettings
 from services.intake.mail.use_cases import MailUseCases
+from services.intake.portal import mounting as portal
 from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
 from services.intake.reasons import read_reasons
 from services.intake.settings import IntakeSettings
@@ -144,9 +145,11 @@ def build(
         settings.read_emitters() if emitters is None else emitters,
         MailUseCases(unit_of_work, submitted, ours),
     )
-    inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
+    api_keys = ApiKeys(unit_of_work.pool, unit_of_work.clock)
+    sites = portal.mounted(services, api_keys)
+    inside = Starlette(routes=[*documentation(api), *sites, Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
-    return Door(inside, submissions.direct(services), ApiKeys(unit_of_work.pool, unit_of_work.clock), settings)
+    return Door(inside, submissions.direct(services), api_keys, settings)
 
 
 def documentation(api: Api) -> list[BaseRoute]:

@@ -1,0 +1,23 @@
+"""The portal as it is mounted beside the API, where it has a key."""
+
+from starlette.routing import BaseRoute
+
+from services.intake.api.dependencies import Services
+from services.intake.auth import ApiKeys
+from services.intake.portal import ask, follow, inform, prove
+from services.intake.portal.portal import BASE, Portal, Works
+from services.intake.portal.settings import PortalSettings
+from services.intake.portal.sign_in import SignInTokens
+from services.intake.proof_links import ProofLinks
+
+
+def mounted(services: Services, api_keys: ApiKeys) -> list[BaseRoute]:
+    """The portal; nothing where it is not switched on. Raises ``Misconfigured``."""
+    settings = PortalSettings()
+    if settings.key is None:
+        return []
+    use_cases = services.use_cases
+    links = ProofLinks(services.unit_of_work, use_cases.letters, use_cases.identity.links, settings.url + BASE)
+    portal = Portal(Works(services, api_keys, settings, links, SignInTokens.of(settings)))
+    pages = [route for each in (inform, ask, prove, follow) for route in each.routes(portal)]
+    return [portal.mounted(pages, services.settings.proxies, settings.pages_a_second)]
