@@ -68,7 +68,7 @@ DUE = {
     "idempotency": "SELECT NULL::uuid, NULL::uuid FROM idempotency i WHERE i.accepted_at < $1",
     "sessions": """
         SELECT NULL::uuid, NULL::uuid FROM web_session s WHERE s.expires_at < $1
-        UNION ALL SELECT NULL, NULL FROM used_token t WHERE t.used_at < $1 - interval '1 day'""",
+        UNION ALL SELECT NULL, NULL FROM used_token t WHERE t.used_at < $1::timestamptz - interval '1 day'""",
 }
 """What is past its period, by tier: the request, and what is to go of it."""
 
@@ -135,7 +135,9 @@ async def _forget_keys(tx: UnitOfWork, began: datetime) -> int:
 
 async def _forget_sessions(tx: UnitOfWork, began: datetime) -> int:
     sessions = await tx.connection.execute("DELETE FROM web_session WHERE expires_at < $1", began)
-    tokens = await tx.connection.execute("DELETE FROM used_token WHERE used_at < $1 - interval '1 day'", began)
+    tokens = await tx.connection.execute(
+        "DELETE FROM used_token WHERE used_at < $1::timestamptz - interval '1 day'", began
+    )
     return sum(int(done.rpartition(" ")[2]) for done in (sessions, tokens))
 
 

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from services.intake import correspondence
 from services.intake.assurance import LinkPolicy
+from services.intake.letter_kinds import LetterField
 from services.intake.letters import Letters
 from services.intake.repository import Requests
 from services.intake.request import Request
@@ -104,7 +105,7 @@ class ProofLinks:
         known = (link_id, request.request_id, _hash(token), _code_hash(tx, link_id, code), mark)
         await tx.connection.execute(_INSERT, *known, tx.now, code_until, expires_at)
         link = f"{self.url}/{request.language}/prove/{token}"
-        fields = {
+        fields: dict[str, LetterField] = {
             "to": address,
             "link": link,
             "code": f"{code[:4]} {code[4:]}",

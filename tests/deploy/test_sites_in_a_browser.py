@@ -32,25 +32,24 @@ REPORTS = tuple(
 
 async def by_keyboard(page: Page, portal: str) -> None:
     """Asks for a copy with the Tab key, blank and Enter."""
+
+    async def press(what: str) -> None:
+        await walk_to(page, what)
+        async with page.expect_navigation():
+            await page.keyboard.press("Enter")
+
     await page.goto(f"{portal}/de/")
     await page.keyboard.press("Tab")
     assert await page.evaluate("document.activeElement.className") == "skip"
-    await walk_to(page, "a.button")
-    await page.keyboard.press("Enter")
-    await walk_to(page, "input[name=right]")
-    await page.keyboard.press("Space")
-    for what in ("button", "input[name=whom]"):
-        await walk_to(page, what)
-        await page.keyboard.press("Enter" if what == "button" else "Space")
-        await page.wait_for_load_state()
-    await walk_to(page, "button")
-    await page.keyboard.press("Enter")
+    await press("a.button")
+    for name in ("right", "whom"):
+        await walk_to(page, f"input[name={name}]")
+        await page.keyboard.press("Space")
+        await press("button")
     await walk_to(page, "#email")
     await page.keyboard.type("ben@example.org")
     for _ in range(3):
-        await walk_to(page, "button")
-        await page.keyboard.press("Enter")
-        await page.wait_for_load_state()
+        await press("button")
     assert "/de/sent" in page.url
 
 

@@ -120,7 +120,7 @@ class Asking:
         elif (signed_in := signed_in_of(visit)) and signed_in.email and not draft.email:
             values["email"] = signed_in.email
         options = [("", spoken(visit, say("portal.country_none"))), *countries(language)]
-        return visit.page("contact.html", errors=_errors(visit, faults), values=values, countries=options)
+        return visit.page("contact.html", _errors(visit, faults), values=values, countries=options)
 
     async def details(self, visit: Visit) -> Response:
         """By what else may we find you?"""
@@ -137,7 +137,7 @@ class Asking:
         if not visit.sent:
             numbers = [{"place": place, **_number(draft, place)} for place in drafts.NUMBERS]
         values = {"account": visit.form.get("account") if visit.sent else draft.account}
-        return visit.page("details.html", errors=_errors(visit, faults), values=values, numbers=numbers)
+        return visit.page("details.html", _errors(visit, faults), values=values, numbers=numbers)
 
     async def check(self, visit: Visit) -> Response:
         """Is this right? Then it is sent."""
@@ -174,7 +174,7 @@ class Asking:
             values = {name: change.get(name) or "" for name in ("field", "current", "asserted")}
             values["contested"] = "yes" if draft.detail.get("contested") else ""
         options = [(each, _field(visit, each), "") for each in drafts.FIELDS]
-        return visit.page("correction.html", errors=_errors(visit, faults), values=values, options=options)
+        return visit.page("correction.html", _errors(visit, faults), values=values, options=options)
 
     def _answers(self, visit: Visit, draft: Draft) -> Sequence[tuple[str, str, str]]:
         """What was said, each with its label and the page on which it can be changed."""
@@ -196,9 +196,7 @@ class Asking:
         }
         exactly = detail.get(draft.right) if draft.right else None
         country = dict(countries(language_of(visit.request))).get(draft.country, "")
-        numbers = "\n".join(
-            " ".join(filter(None, (n.number, n.since and f"{n.since} –", n.until))) for n in draft.numbers
-        )
+        numbers = "\n".join(map(_told_number, draft.numbers))
         return [
             (said("portal.asked_for"), said(f"portal_right.{draft.right}"), "/ask/right"),
             *([(said("portal.exactly"), exactly(), "/ask/detail")] if exactly else []),
@@ -241,7 +239,7 @@ def signed_in_of(visit: Visit) -> SignedIn | None:
 
 def _draft(visit: Visit) -> Draft:
     said = visit.session.data.get("draft")
-    return Draft.model_validate_json(said) if isinstance(said, str) else Draft()
+    return Draft.model_validate_json(said) if isinstance(said, str) else Draft.begun()
 
 
 def _goes_on(visit: Visit, draft: Draft) -> Response:
@@ -267,6 +265,11 @@ def _number(draft: Draft, place: int) -> dict[str, str]:
     return known.model_dump()
 
 
+def _told_number(said: drafts.Number) -> str:
+    period = f" ({said.since or '…'} – {said.until or '…'})" if said.since or said.until else ""
+    return f"{said.number}{period}"
+
+
 def _errors(visit: Visit, faults: Sequence[Fault]) -> list[FormError]:
     return [FormError(field, spoken(visit, said)) for field, said in faults]
 
@@ -285,7 +288,7 @@ def _choose(
     hint: Sentence = say(f"{question}_hint")
     return visit.page(
         "choose.html",
-        errors=_errors(visit, faults),
+        _errors(visit, faults),
         name=name,
         question=spoken(visit, title),
         hint=spoken(visit, hint),

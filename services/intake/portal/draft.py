@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal, Self
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.intake.schemas import DataSubject, IdentityProof, Submission
 from services.intake.web.forms import Form
@@ -51,7 +51,7 @@ class Draft(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    key: Annotated[str, Field(default_factory=lambda: str(uuid4()))]
+    key: str
     right: Right | None = None
     detail: Mapping[str, Any] = {}
     whom: Literal["me"] | None = None
@@ -61,6 +61,11 @@ class Draft(BaseModel):
     account: str = ""
     numbers: tuple[Number, ...] = ()
     details: bool = False
+
+    @classmethod
+    def begun(cls) -> Self:
+        """One in which nothing is said."""
+        return cls(key=str(uuid4()))
 
     def with_(self, **said: object) -> "Draft":
         """With what one page has said."""

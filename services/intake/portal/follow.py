@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake import correspondence
+from services.intake.answer import standing
 from services.intake.api import handing_out, views
 from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.letters import Reader
@@ -68,7 +69,7 @@ class Following:
             received=words(request.received_at),
             due=words(request.due_on),
             ended=request.closed_at is not None,
-            answer=words(views.standing(request, today)),
+            answer=words(standing(request, today)),
             next=[words(each) for each in told.next_steps(request)],
             question=await self._question(request),
             sign_in=self.works.settings.sign_in_url if signs_in else None,
@@ -98,7 +99,7 @@ class Following:
                 await self.works.services.use_cases.answer(await self._basis(visit, request), reply)
                 visit.session.data["noted"] = "answered"
                 return at(visit, "/request")
-        return visit.page("answer.html", errors=wrong, question=question, version=request.version)
+        return visit.page("answer.html", wrong, question=question, version=request.version)
 
     async def withdraw(self, visit: Visit) -> Response:
         """Really stop?"""

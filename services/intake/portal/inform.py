@@ -6,7 +6,7 @@ from babel import Locale
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from services.intake.portal.portal import Portal, Works, language_of, spoken
+from services.intake.portal.portal import Portal, Works, as_sorted, language_of, spoken
 from services.intake.retention import retention
 from services.intake.web.site import Visit
 from shared.domain.sentences import say
@@ -56,7 +56,8 @@ class Informing:
     async def complain(self, visit: Visit) -> Response:
         """To whom in my country (Art. 77)?"""
         policy, names = self.works.services.processing, Locale.parse(language_of(visit.request)).territories
-        known = sorted((str(names[code]), authority) for code, authority in policy.authorities.items())
+        named = ((str(names[code]), authority) for code, authority in policy.authorities.items())
+        known = sorted(named, key=lambda each: as_sorted(each[0]))
         return visit.page("complain.html", authorities=known, anywhere=policy.anywhere)
 
     async def port(self, visit: Visit) -> Response:

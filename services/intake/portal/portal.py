@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 from babel import Locale
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from services.intake import errors
 from services.intake.api.dependencies import Services
@@ -21,8 +22,8 @@ from services.intake.portal.sign_in import SignInTokens
 from services.intake.proof_links import ProofLinks
 from services.intake.web.pages import Pages
 from services.intake.web.sessions import Sessions
-from services.intake.web.site import FormExpired, Site, Visit
-from shared.domain.sentences import Fact, Sentence, say
+from services.intake.web.site import FormExpired, Handler, Site, Visit
+from shared.domain.sentences import Fact, say
 from shared.domain.wording import LANGUAGES, Language
 from shared.storage.postgres import AWAY
 
@@ -56,6 +57,16 @@ class Portal(Site):
         idle, longest = timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.session_hours)
         sessions = Sessions(works.services.unit_of_work, "portal", idle, longest)
         super().__init__(BASE, settings.url, Pages(_TEMPLATES), sessions, "lax")
+
+    def page(self, path: str, handler: Handler, *, sends: bool = False) -> Route:
+        """A page at that path, in our languages and no others."""
+
+        async def in_language(visit: Visit) -> Response:
+            if visit.request.path_params.get("language", LANGUAGES[0]) not in LANGUAGES:
+                raise errors.NotFound("no page of ours is in that language")
+            return await handler(visit)
+
+        return super().page(path, in_language, sends=sends)
 
     def facts(self, request: Request) -> dict[str, Any]:
         """What every page may name: the words of its language, and whom people reach."""
@@ -96,7 +107,7 @@ def language_of(request: Request) -> Language:
     """That of the path; where it names none, that which the browser asks for first."""
     path = request.url.path.removeprefix(BASE).strip("/").partition("/")[0]
     if path in LANGUAGES:
-        return cast("Language", path)
+        return path
     wanted = request.headers.get("accept-language", "").lower().split(",")
     found = next((each.strip()[:2] for each in wanted if each.strip()[:2] in LANGUAGES), LANGUAGES[0])
     return cast("Language", found)
@@ -107,7 +118,7 @@ def at(visit: Visit, path: str) -> Response:
     return visit.go(f"/{language_of(visit.request)}{path}")
 
 
-def spoken(visit: Visit, said: Sentence) -> str:
+def spoken(visit: Visit, said: Fact) -> str:
     """A sentence in the language of the page."""
     portal = cast("Portal", visit.site)
     reader = Reader(language_of(visit.request), portal.works.services.processing.controller.zone, None)
@@ -119,10 +130,11 @@ def countries(language: Language) -> tuple[tuple[str, str], ...]:
     """Every country (ISO 3166) by its name in that language, in the order of these names."""
     named = Locale.parse(language).territories.items()
     known = [(code, str(name)) for code, name in named if len(code) == 2 and code.isalpha()]  # noqa: PLR2004  # ISO
-    return tuple(sorted((each for each in known if each[0] not in _NO_COUNTRIES), key=lambda each: _sorted(each[1])))
+    return tuple(sorted((each for each in known if each[0] not in _NO_COUNTRIES), key=lambda each: as_sorted(each[1])))
 
 
-def _sorted(name: str) -> str:
+def as_sorted(name: str) -> str:
+    """A name as it stands in a list: letters with an accent among those without."""
     alike = str.maketrans("ÀÁÂÄÅÇÉÈÊÍÎÑÓÔÖØÚÜÝ", "AAAAACEEEIINOOOOUUY")
     return name.upper().translate(alike)
 

@@ -73,7 +73,7 @@ class Proving:
                     return at(visit, "/request")
                 visit.session.data["waiting"] = {**waiting, "wrong": int(str(waiting["wrong"])) + 1}
                 wrong = [FormError("code", spoken(visit, say("portal_error.code")))]
-        return visit.page("code.html", errors=wrong, minutes=policy.code_minutes)
+        return visit.page("code.html", wrong, minutes=policy.code_minutes)
 
     async def again(self, visit: Visit) -> Response:
         """Another link and code, to the same contact."""
@@ -88,9 +88,7 @@ class Proving:
             return visit.page("follow.html")
         reference = visit.form.get("reference").replace(" ", "").lower()
         if not _is_reference(reference):
-            return visit.page(
-                "follow.html", errors=[FormError("reference", spoken(visit, say("portal_error.reference")))]
-            )
+            return visit.page("follow.html", [FormError("reference", spoken(visit, say("portal_error.reference")))])
         return self._sends(visit, reference, 0)
 
     async def signed_in(self, visit: Visit) -> Response:

@@ -9,7 +9,7 @@ from shared.domain.sentences import Sentence, say
 
 
 def next_steps(request: Request) -> tuple[Sentence, ...]:
-    """What happens next and by when, and what they can do for it; nothing once all is answered."""
+    """What happens next, and what they can do for it; nothing once all is answered."""
     return tuple(_next(request))
 
 
@@ -34,4 +34,3 @@ def _next(request: Request) -> Iterator[Sentence]:
             yield say("portal_next.person")
         case _:
             yield say("portal_next.postponed" if request.postponed else "portal_next.at_work")
-    yield say("portal_next.by", due=request.due_on)

@@ -49,12 +49,11 @@ class Visit:
         """Whether a form was sent."""
         return self.request.method not in _READING
 
-    def page(
-        self, template: str, status: int = HTTPStatus.OK, errors: Sequence[FormError] = (), **facts: object
-    ) -> Response:
+    def page(self, template: str, errors: Sequence[FormError] = (), /, **facts: object) -> Response:
         """The page of that template; with errors it is shown again, so that what is wrong can be mended."""
-        known = {**self.site.facts(self.request), "errors": errors, "csrf": self._csrf, "form": self.form, **facts}
-        return self.site.pages.show(template, HTTPStatus.UNPROCESSABLE_ENTITY if errors else status, known)
+        known = {**self.site.facts(self.request), "csrf": self._csrf, "form": self.form, **facts, "errors": errors}
+        status = HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK
+        return self.site.pages.show(template, status, known)
 
     def go(self, path: str) -> Response:
         """Goes on at another page of the site."""
