@@ -1,6 +1,9 @@
 """The portal as it is mounted beside the API, where it has a key."""
 
-from starlette.routing import BaseRoute
+from http import HTTPStatus
+
+from starlette.responses import RedirectResponse
+from starlette.routing import BaseRoute, Route
 
 from services.intake.api.dependencies import Services
 from services.intake.auth import ApiKeys
@@ -20,4 +23,5 @@ def mounted(services: Services, api_keys: ApiKeys) -> list[BaseRoute]:
     links = ProofLinks(services.unit_of_work, use_cases.letters, use_cases.identity.links, settings.url + BASE)
     portal = Portal(Works(services, api_keys, settings, links, SignInTokens.of(settings)))
     pages = [route for each in (inform, ask, prove, follow) for route in each.routes(portal)]
-    return [portal.mounted(pages, services.settings.proxies, settings.pages_a_second)]
+    site = portal.mounted(pages, services.settings.proxies, settings.pages_a_second)
+    return [Route(BASE, RedirectResponse(f"{BASE}/", HTTPStatus.PERMANENT_REDIRECT)), site]
