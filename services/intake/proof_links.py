@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 from pydantic import JsonValue
 
-from services.intake import correspondence
+from services.intake import correspondence, delivery
 from services.intake.assurance import LinkPolicy
 from services.intake.letter_kinds import LetterField
 from services.intake.letters import Letters
@@ -113,7 +113,7 @@ class ProofLinks:
             "hours": self.policy.hours,
         }
         letter = correspondence.write(self.letters, request, ("proof_link", fields), tx.now)
-        await correspondence.keep(tx, [letter])
+        await delivery.keep(tx, [delivery.Written(request, letter)])
         named: dict[str, JsonValue] = correspondence.named(letter)
         tx.log_evidence(request.request_id, "letter.written", named)
 
