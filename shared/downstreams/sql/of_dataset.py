@@ -8,6 +8,7 @@ from uuid import UUID
 from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
+from shared.domain.policy import OnErasure
 from shared.downstreams.contract import Result, Task
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.tenancy import Tenancy
@@ -43,6 +44,9 @@ class Comparison(Protocol[_S_contra]):
 
 class OfDataset(Generic[S]):
     """What follows from a dataset alone."""
+
+    on_erasure = frozenset(OnErasure)
+    """It does with each category what the policy says, or refuses by name what its dataset does not say how to do."""
 
     def __init__(self, system: str, store: Store[S], comparison: Comparison[S]) -> None:
         self._system = system
