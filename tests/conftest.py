@@ -46,20 +46,16 @@ def pytest_collection_finish() -> None:
 
 _PARTS = ("test_e", "test_n", "test_s")
 """Where the files of integration tests are parted."""
-_FIRST = ("chaos", "e2e", "integration", "acceptance")
-"""The kinds that take longest: none of them begins when all others have ended."""
-
-
-def _kind(nodeid: str) -> tuple[str, str]:
-    """The folder of a test, and the name of its file."""
-    folder, _, test = nodeid.removeprefix("tests/").partition("/")
-    return folder, test.partition("::")[0]
+_FIRST = (
+    *("chaos/", "e2e/", "integration/", "acceptance/"),
+    *(f"deploy/test_{name}.py" for name in ("outages", "demo", "image", "request_tracker", "team_in_java", "panels")),
+)
+"""What takes longest: none of it begins when all the rest has ended."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that take longest come first; else in the order of their files."""
-    rank = {kind: number for number, kind in enumerate(_FIRST)}
-    items.sort(key=lambda item: rank.get(_kind(item.nodeid)[0], len(rank)))
+    """What takes longest comes first; else the order of the files stays."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(f"tests/{first}") for first in _FIRST])
 
 
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untyped
@@ -69,7 +65,8 @@ class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untype
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        folder, file = _kind(nodeid)
+        folder, _, test = nodeid.removeprefix("tests/").partition("/")
+        file = test.partition("::")[0]
         if folder == "integration":
             return f"{folder} {bisect(_PARTS, file.rpartition('/')[2])}"
         return file if folder == "deploy" else folder

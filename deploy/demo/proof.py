@@ -49,6 +49,7 @@ def further(services: Services, estate: Estate, request: SubmittedRequest, *, st
     certified = request.files[0] if request.files else Path("FILE")
     dsr = _shown(Path(sys.executable).with_name("dsr"))
     offline = {
+        "certificates, packages, letters, reports": _shown(certified.parent),
         "check a certificate offline": f"{dsr} certificate verify {_shown(certified)}",
         "logs": " ".join(_shown(path) for path in (services.directory, *estate.logs.values())),
     }

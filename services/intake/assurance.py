@@ -36,10 +36,26 @@ class NeverAskedFor(BaseModel):
     ids: Words
 
 
+class LinkPolicy(BaseModel):
+    """What shows that somebody controls a contact: a link, and a code to type instead (REQ-S5).
+
+    ``method``: of the policy's methods the one by which they then have proved it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    hours: Annotated[int, Field(ge=1, le=720)]
+    code_minutes: Annotated[int, Field(ge=1, le=60)]
+    failures: Annotated[int, Field(ge=1, le=20)]
+    per_hour: Annotated[int, Field(ge=1, le=100)]
+
+
 class IdentityPolicy(ProofPolicy):
     """The level that each category and action need, the methods by which anybody may come to one, and the brake."""
 
     brake: BrakePolicy
+    links: LinkPolicy
     never_asked_for: NeverAskedFor
 
     def must_not_ask_for_a_document(self, said: str, field: str = "text") -> None:

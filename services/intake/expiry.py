@@ -43,7 +43,7 @@ DUE = {
     "letters": f"""
         SELECT r.request_id, v.subject_ref FROM request r JOIN vault.subject v ON v.subject_ref = r.request_id
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}
-              AND NOT EXISTS (SELECT FROM delivery d WHERE d.request_id = r.request_id
+              AND NOT EXISTS (SELECT FROM delivery d WHERE d.request_id = r.request_id AND d.awaited IS NOT NULL
                               AND d.state IN ('waiting', 'person'))""",  # noqa: S608  # constants
     "identities": f"""
         SELECT r.request_id, v.subject_ref FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
@@ -66,12 +66,16 @@ DUE = {
         SELECT NULL::uuid, f.subject_ref FROM former_contact f WHERE f.learned_at < $1
         UNION ALL SELECT NULL, NULL FROM closed_account c WHERE c.learned_at < $1""",
     "idempotency": "SELECT NULL::uuid, NULL::uuid FROM idempotency i WHERE i.accepted_at < $1",
+    "sessions": """
+        SELECT NULL::uuid, NULL::uuid FROM web_session s WHERE s.expires_at < $1
+        UNION ALL SELECT NULL, NULL FROM used_token t WHERE t.used_at < $1::timestamptz - interval '1 day'""",
 }
 """What is past its period, by tier: the request, and what is to go of it."""
 
 _BEFORE = """
 SELECT $1::timestamptz - make_interval(days => $2), $1 - make_interval(months => $3), $1 - make_interval(months => $3),
-       $1, $1 - make_interval(months => $4), $1, $1 - make_interval(months => $6), $1 - make_interval(days => $5)
+       $1, $1 - make_interval(months => $4), $1, $1 - make_interval(months => $6), $1 - make_interval(days => $5),
+       $1
 """
 
 
@@ -129,6 +133,14 @@ async def _forget_keys(tx: UnitOfWork, began: datetime) -> int:
     return int(done.rpartition(" ")[2])
 
 
+async def _forget_sessions(tx: UnitOfWork, began: datetime) -> int:
+    sessions = await tx.connection.execute("DELETE FROM web_session WHERE expires_at < $1", began)
+    tokens = await tx.connection.execute(
+        "DELETE FROM used_token WHERE used_at < $1::timestamptz - interval '1 day'", began
+    )
+    return sum(int(done.rpartition(" ")[2]) for done in (sessions, tokens))
+
+
 async def _forget_subjects(tx: UnitOfWork, began: datetime) -> int:
     """Tokens that expired, and what those sealed whose event never came."""
     gone = "DELETE FROM subject_token WHERE expires_at < $1 RETURNING token, subject_ref, used_at"
@@ -168,6 +180,7 @@ _OF_REQUEST = (
     "awaits",
     "plan",
     "recipient_notice",
+    "proof_link",
 )
 
 
@@ -191,4 +204,5 @@ _OF_NO_REQUEST: dict[str, Callable[[UnitOfWork, datetime], Coroutine[None, None,
     "subjects": _forget_subjects,
     "contacts": _forget_contacts,
     "idempotency": _forget_keys,
+    "sessions": _forget_sessions,
 }

@@ -10,6 +10,7 @@ LetterKind = Literal[
     "identity_question",
     "clarification_question",
     "proof_question",
+    "proof_link",
     "question_reminder",
     "identity_last_notice",
     "clarification_last_notice",

@@ -79,11 +79,12 @@ class Submissions:
         *,
         together: bool = False,
         follows: str | None = None,
+        channel: str | None = None,
     ) -> list[PreparedRequest]:
         """What is to be stored of each submission, which comes with the place of its fields in the body.
 
         ``together``: they came in one message, so they are one case, known by the first of them. ``follows``: the
-        Message-ID of the mail by which they came.
+        Message-ID of the mail by which they came. ``channel``: by which way they came, if they do not say it.
 
         Raises:
             Forbidden: one states or asks for more than the key may
@@ -101,7 +102,7 @@ class Submissions:
                 raise TooLarge(f"more than {self._numbers} telephone numbers at once; send fewer requests at once")
             try:
                 request_id = case.requests[len(prepared)][0] if case else None
-                prepared.append(self._prepare(submission, caller, now, request_id, case=case, follows=follows))
+                prepared.append(self._prepare(submission, caller, now, request_id, channel, case=case, follows=follows))
             except (BadRequest, MalformedIdentity) as error:
                 error.field = error.field and f"{place}{error.field}"
                 raise

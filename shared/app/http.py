@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from functools import partial
 
 import uvicorn
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.app.connection import BoundedProtocol
@@ -84,36 +85,33 @@ def probes(
     stopping: asyncio.Event,
     needed: Mapping[str, Callable[[], Awaitable[bool]]],
     privacy_token: SecretStr | None,
-) -> APIRouter:
+) -> list[Route]:
     """The routes of every service; it is ready when each thing that it needs, by name, is there."""
-    routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/healthz")
-    async def alive() -> JSONResponse:
+    async def alive(_: Request) -> JSONResponse:
         stalled = heartbeats.stalled()
         return JSONResponse({"loops_standing_still": stalled}, status_code=503 if stalled else 200)
 
-    @routes.get("/readyz")
-    async def ready() -> JSONResponse:
+    async def ready(_: Request) -> JSONResponse:
         if stopping.is_set():
             return JSONResponse({"leaving": True}, status_code=503)
         reached = dict(zip(needed, await asyncio.gather(*(reachable() for reachable in needed.values())), strict=True))
         return JSONResponse(reached, status_code=200 if all(reached.values()) else 503)
 
-    @routes.get("/metrics")
-    async def metrics() -> Response:
+    async def metrics(_: Request) -> Response:
         return Response(text_for_everybody(), media_type=CONTENT_TYPE_LATEST)
 
+    routes = [Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics)]
     if privacy_token:
         wanted = f"Bearer {privacy_token.get_secret_value()}".encode()
 
-        @routes.get("/metrics/privacy")
         async def exact_metrics(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode()
             if not secrets.compare_digest(given, wanted):
                 return Response(status_code=401)
             return Response(text_for_privacy(), media_type=CONTENT_TYPE_LATEST)
 
+        routes.append(Route("/metrics/privacy", exact_metrics))
     return routes
 
 

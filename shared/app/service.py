@@ -19,7 +19,8 @@ from socket import gethostname, socket
 from zlib import crc32
 
 import uvloop
-from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from shared.app import http
@@ -75,8 +76,8 @@ class Running:
 Loop = Callable[[Running], Awaitable[None]]
 Listening = Callable[[Running], tuple[BatchDispatcher, Sequence[str]]]
 """Who handles, in a group of its own, what comes on these topics."""
-Api = Callable[[Running, APIRouter], ASGIApp]
-"""Builds the application of a service; the router holds the probes and metrics, which it includes."""
+Api = Callable[[Running, Sequence[Route]], ASGIApp]
+"""Builds the application of a service; the routes are those of probes and metrics, which it has too."""
 
 _COLLECT_EVERY = 50_000
 """Allocations between two runs of the garbage collector: by default it runs many times for each batch, in vain."""
@@ -264,11 +265,7 @@ class Service:
         if not self._api:  # what an API takes waits in the outbox for the broker, and for whoever hears of it
             needed |= {"broker": producer.reachable, "loops": running.heartbeats.all_go_round}
         probes = http.probes(running.heartbeats, running.stopping, needed, settings.telemetry.privacy_token)
-        if self._api:
-            app = self._api(running, probes)
-        else:
-            app = FastAPI(openapi_url=None)
-            app.include_router(probes)
+        app = self._api(running, probes) if self._api else Starlette(routes=probes)
         await http.serve(app, listener, settings.http, settings.process.drain_seconds, running.stopping)
 
 

@@ -122,7 +122,9 @@ def _read(place: Table, table: object, wiring: Wiring, policy: ProofPolicy) -> C
     except Misconfigured as error:
         named = () if declared else _faults_of_what_it_names(place, written)
         return Checked(place.name, declared, (*error.faults, *named), tuple(environment.unset))
-    return Checked(place.name, declared, (), tuple(environment.unset))
+    says = f"{declared.says_undone}: let on_erasure be delete there, or a person does each erasure"
+    faults = (place.fault(says, "categories"),) if declared.undone else ()
+    return Checked(place.name, declared, faults, tuple(environment.unset))
 
 
 def _faults_of_what_it_names(place: Table, written: Mapping[str, object]) -> Sequence[Fault]:

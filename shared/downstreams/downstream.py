@@ -8,11 +8,14 @@ from pydantic import BaseModel
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import LEVELS, Level
 from shared.domain.operations import BY_HAND, FULFILLED_BY, Operation
+from shared.domain.policy import OnErasure, Policy
 from shared.domain.proofs import Action
 from shared.domain.topics import ServiceName
 from shared.downstreams.conformance.declared import Conformance
 from shared.downstreams.protocols import CAN, Adapter, Operate
 
+_ON_ERASURE = frozenset({OnErasure.DELETE, OnErasure.RESTRICT})
+"""What systems do with a category on the day of an erasure that say nothing of it: what stays, they say themselves."""
 Legend = Mapping[str, Mapping[str, str]]
 """By category, what the fields of its records mean."""
 
@@ -28,7 +31,8 @@ class Downstream:
     namespace of its account ids; ``accounts_from``: who speaks of ids of that namespace (None: anybody).
     ``tenants``: the customers of ours whose data it tells apart from each other's and from ours (None: any).
     ``categories``: what it holds; ``needed``: to which level an identity must be proved for that that it is searched
-    by, by what is asked for; until that is known, the highest.
+    by, by what is asked for; until that is known, the highest. ``undone``: categories with which the policy has
+    something else done in an erasure than its adapter can do.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Downstream:
     categories: frozenset[str] = frozenset()
     needed: Mapping[Action, Level] = field(default_factory=lambda: dict.fromkeys(Action, LEVELS[-1]))
     conformance: Conformance | None = None
+    undone: frozenset[str] = frozenset()
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation; one whose table says which it has says so by ``operations``."""
@@ -62,7 +67,21 @@ class Downstream:
     @property
     def may_refuse(self) -> bool:
         """Whether it may say that nothing of a subject may be erased now: it is asked before anything is."""
-        return self.can(Operation.PLAN) and bool(getattr(self.adapter, "may_refuse", False))
+        return self.can(Operation.PLAN) and bool(self.undone or getattr(self.adapter, "may_refuse", False))
+
+    @property
+    def says_undone(self) -> str:
+        """What of the policy its adapter cannot do."""
+        held = ", ".join(sorted(self.undone))
+        return f"holds {held}, which the policy does not let an erasure delete, and deleting is all that it can do"
+
+    def not_done_by(self, policy: Policy) -> frozenset[str]:
+        """Categories that the policy keeps, restricts or anonymises in an erasure, which its adapter cannot."""
+        does = getattr(self.adapter, "on_erasure", _ON_ERASURE)
+        known = ((held, policy.category(held)) for held in self.categories)
+        other = ((held, c.on_erasure) for held, c in known if c and not c.is_customers and c.on_erasure not in does)
+        # What a state of a contract or an invoice keeps, the system knows that holds it; a period counts everywhere.
+        return frozenset(held for held, does in other if does is not OnErasure.RESTRICT or policy.keeps(held))
 
     @property
     def one_flag(self) -> bool:

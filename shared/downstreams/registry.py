@@ -137,7 +137,8 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
     tenants = adapter.tenants if isinstance(adapter, OfDataset | BusAdapter) else frozenset[str]()
     held = declared.categories.union(getattr(adapter, "holds", ()), getattr(adapter, "categories", ()))
     declared = replace(declared, categories=held, needed=policy.needed(held), not_held=not_held, tenants=tenants)
-    return replace(declared, adapter=adapter, fingerprint=of_system(declared))
+    declared = replace(declared, adapter=adapter, fingerprint=of_system(declared))
+    return replace(declared, undone=declared.not_done_by(wiring.policy))
 
 
 def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[Fault]:

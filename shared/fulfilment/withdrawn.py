@@ -1,19 +1,26 @@
-"""What a system cannot do of a withdrawal of consent, so that a person does it there; pure."""
+"""What a system cannot do of an erasure or a withdrawal of consent, so that a person does it there; pure."""
 
 from collections.abc import Mapping
 
 from pydantic import JsonValue
 
 from shared.domain.errors import NotSupported
+from shared.domain.operations import Operation
 from shared.downstreams.downstream import Downstream
 
 
-def withdrawn_by_hand(system: Downstream, details: Mapping[str, JsonValue]) -> NotSupported | None:
+def by_hand(
+    system: Downstream, operation: Operation, tenant: str | None, details: Mapping[str, JsonValue]
+) -> NotSupported | None:
     """Why a person must look, if so; ``details``: of the task.
+
+    What the policy keeps, restricts or anonymises in an erasure a system that only deletes must not be asked for.
 
     What was kept by that consent alone only goes where a system can erase one category and leave the rest. What is
     held for other reasons too stays, and no system knows what it is used for.
     """
+    if operation in {Operation.ERASE, Operation.PLAN} and tenant is None and system.undone:
+        return NotSupported(f"{system.name} {system.says_undone}: erase there by hand what may go, and enter that")
     ends, concerns = _held(system, details.get("ends")), _held(system, details.get("concerns"))
     if ends and not getattr(system.adapter, "erases_by_category", False):
         return NotSupported(

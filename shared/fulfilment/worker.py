@@ -33,7 +33,7 @@ from shared.fulfilment.postponing import BUSY
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, filed_by, search
 from shared.fulfilment.store import Conclude
-from shared.fulfilment.withdrawn import withdrawn_by_hand
+from shared.fulfilment.withdrawn import by_hand
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
@@ -153,8 +153,7 @@ class Worker:
                 searches[claim.task_id] = found
                 if subject and register and self._is_narrowed(subject, register, found.level):
                     narrowed.add(claim.task_id)
-                whose = replace(subject or SubjectData(), identities=found.identities)
-                task = self._task(claim, whose, found)
+                task = self._task(claim, replace(subject or SubjectData(), identities=found.identities), found)
                 asked.append(replace(task, held=holding.spared(self._downstream, held.get(claim.subject_ref))))
             else:
                 results[claim.task_id] = found
@@ -192,7 +191,7 @@ class Worker:
         """By what the downstream is searched, or why it is not asked at all."""
         if claim.searches and not self._downstream.tells_apart(subject.tenant):
             return NotSupported(f"{self._downstream.name} does not tell the data of our customers apart")
-        if beyond := withdrawn_by_hand(self._downstream, claim.details):
+        if beyond := by_hand(self._downstream, self._operation, subject.tenant, claim.details):
             return beyond
         if said := stated.not_asked(self._downstream, self._operation, claim.task_id, subject.changes):
             return said

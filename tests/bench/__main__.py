@@ -34,6 +34,7 @@ from tests.bench import (
     memory_backlog,
     one_subject,
     retention_sweep,
+    same_time,
 )
 from tests.bench.figures import Row, report, show
 from tests.bench.ground import Ground, Void
@@ -61,6 +62,7 @@ FIGURES: dict[str, Measure] = {
     "retention_sweep": retention_sweep.measure,
     "memory_100k_backlog_vs_1k": memory_backlog.measure,
     "export_1m_rows": export_1m_rows.measure,
+    "same_time_known_and_unknown_ms": same_time.measure,
 }
 
 

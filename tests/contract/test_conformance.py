@@ -117,7 +117,8 @@ class Toy:
                 self.rows.clear()
             for row in theirs:
                 self._blank(row, {identity.value for identity in task.identities})
-            gone = [row for row in theirs if self.lie == "deletes the row of two" or "with" not in row]
+            gone = [row for row in theirs if "with" not in row]
+            gone += theirs[:1] if self.lie == "deletes a row of two" else []
             self.rows = [row for row in self.rows if not any(row is other for other in gone) or row in kept]
             noted = task.progress.get("found")
             n = noted if isinstance(noted, int) else len(theirs)
@@ -177,7 +178,7 @@ async def test_a_system_that_does_what_it_says_passes_every_check() -> None:
         ("searches for a part of an address", {"foreign hit refused"}),
         ("forgets what was there", {"repeat harmless", "kill in the middle"}),
         ("takes no note", {"withdrawn before"}),
-        ("deletes the row of two", {"row of two people"}),
+        ("deletes a row of two", {"row of two people"}),
         ("blanks what is the other's", {"row of two people"}),
         ("leaves the person in a row of two", {"row of two people"}),
         ("mixes results up", {"results in order"}),

@@ -1,7 +1,7 @@
 """Every dependency is listed with its licence and its reason, and nothing else is."""
 
 import re
-from importlib.metadata import metadata
+from importlib.metadata import files, metadata
 from pathlib import Path
 
 import pytest
@@ -48,5 +48,7 @@ def test_its_licence_is_the_one_that_the_package_declares(name: str) -> None:
     classifiers = " ; ".join(declared.get_all("Classifier") or []) + " ;"
     described = re.findall(r"^License +(.+)$", str(declared.json.get("description")), re.MULTILINE)
     words = [*(declared.get_all("License-Expression") or []), *(declared.get_all("License") or []), *described]
+    texts = [file.read_text() for file in files(name) or () if "licenses" in file.parts]
+    words += [text.strip().splitlines()[0] for text in texts if text.strip()]
     licence = LISTED[name]
     assert licence in words or f"({licence})" in classifiers or f":: {licence} ;" in classifiers

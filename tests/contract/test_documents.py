@@ -130,3 +130,10 @@ def test_every_message_is_explained_and_typed(bus: dict[str, Any]) -> None:
     for name, message in bus["components"]["messages"].items():
         assert message["summary"].endswith("."), name
         assert {"headers", "payload"} <= set(message), name
+
+
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (generate.DOCS / "threat-model.md").read_text()))
+    written = "\n".join(path.read_text() for path in (generate.DOCS.parent / "tests").rglob("test_*.py"))
+    assert len(named) > 20
+    assert sorted(each for each in named if f"def {each}(" not in written) == []

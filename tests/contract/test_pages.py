@@ -4,10 +4,8 @@ import json
 import re
 from collections import Counter
 
+from deploy.k8s.generate.settings import variables
 from deploy.local.paths import ROOT
-from services.deadline.settings import DeadlineSettings
-from services.intake.settings import IntakeSettings
-from shared.domain.configuration import Group
 
 PAGES = [
     *ROOT.glob("*.md"),
@@ -21,15 +19,13 @@ READERS = {".py", ".toml", ".yaml", ".sh"}
 
 
 def test_every_variable_that_a_page_names_is_read_by_something() -> None:
-    groups: set[type[Group]] = {DeadlineSettings, IntakeSettings, *Group.__subclasses__()}
-    settings = {f"{each.model_config['env_prefix']}{name.upper()}" for each in groups for name in each.model_fields}
     text = "".join(
         file.read_text(encoding="utf-8")
         for folder in ("shared", "services", "deploy", "tests/fakes")
         for file in (ROOT / folder).rglob("*")
         if file.suffix in READERS
     )
-    read = settings | {*re.findall(r"DSR_[A-Z0-9_]+", text)}
+    read = {name for name, _ in variables()} | {*re.findall(r"DSR_[A-Z0-9_]+", text)}
     texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
     read |= {name for said in texts.values() for name in re.findall(r'_env = "(DSR_[A-Z0-9_]+)"', said)}
     for name, said in texts.items():

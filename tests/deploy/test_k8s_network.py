@@ -96,7 +96,7 @@ def test_a_service_reaches_names_broker_database_collector_and_its_downstreams_a
     goes_there = any(downstream in rule["to"] for rule in allowed)
     assert goes_there is (service is not ServiceName.INTAKE)
     assert any(mail in rule["to"] for rule in allowed) is (service is ServiceName.INTAKE)
-    assert len(allowed) == 4 + goes_there
+    assert len(allowed) == 5
 
 
 @pytest.mark.parametrize("service", ServiceName)

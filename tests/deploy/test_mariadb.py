@@ -33,7 +33,7 @@ from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
 from tests.fixtures.mariadb_shop import ANNAS, DATASET, LONGEST, Shop
-from tests.fixtures.policy import signed_policy
+from tests.fixtures.policy import nothing_kept, signed_policy
 
 LOCATE, EXPORT, ERASE = Operation.LOCATE, Operation.EXPORT, Operation.ERASE
 RECTIFY, RESTRICT, LIFT, SUPPRESS = Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS
@@ -77,7 +77,7 @@ async def test_the_conformance_suite_passes_on_it(shop: Shop) -> None:
     (shop.folder / "downstreams.toml").write_text(DOWNSTREAMS)
     owner, reader = shop.server.dsn(shop.name), shop.server.dsn(shop.name, f"reader_{shop.name}")
     environment = {"SHOP_DSN": shop.dsn, "OWNER_DSN": owner, "READER_DSN": reader}
-    wiring = Wiring(environment, SystemClock(), send_nothing, b"")
+    wiring = Wiring(environment, SystemClock(), send_nothing, b"", policy=nothing_kept())
     (checked,) = await check.check(shop.folder / "downstreams.toml", wiring)
     assert (checked.looked, checked.faults) == (True, ())
     found = (await live.examine(shop.folder / "downstreams.toml", wiring))["shop"]

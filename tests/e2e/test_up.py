@@ -139,6 +139,8 @@ def _plug_in(shell: Shell) -> None:
     shell.runs(PREPARED)
     shell.runs(CHECKED_LIVE)
     assert "The platform is up." in shell.runs(UP)
+    assert {"user.events.selfcare", "user.events.numbering"} <= {*shell.known["topics"]["names"]}
+    assert {"emitter:selfcare", "emitter:numbering"} <= shell.known["keys"].keys()
     assert [(shell.up / name).stat().st_mode & 0o777 for name in ("environment.json", "environment.sh", "dsr")] == [
         0o600,
         0o600,

@@ -64,15 +64,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changed", "field"), REFUSED)
-async def test_what_a_field_cannot_hold_is_refused_by_its_name_alone_and_in_a_batch(
-    intake: Intake, changed: dict[str, Any], field: str
-) -> None:
-    bad = {**GOOD, **changed}
-    for path, body, prefix in ((ONE, bad, ""), (MANY, {"requests": [GOOD, bad]}, "requests.1.")):
-        answer = await intake.channel.post(path, json=body)
-        assert answer.status_code in {400, 422}
-        assert [each["field"] for each in answer.json()["errors"]] == [f"{prefix}{field}"]
+async def test_what_a_field_cannot_hold_is_refused_by_its_name_alone_and_in_a_batch(intake: Intake) -> None:
+    for changed, field in REFUSED:
+        bad = {**GOOD, **changed}
+        for path, body, prefix in ((ONE, bad, ""), (MANY, {"requests": [GOOD, bad]}, "requests.1.")):
+            answer = await intake.channel.post(path, json=body)
+            assert answer.status_code in {400, 422}, (changed, answer.text)
+            assert [each["field"] for each in answer.json()["errors"]] == [f"{prefix}{field}"], changed
     assert await stored(intake) == 0
 
 

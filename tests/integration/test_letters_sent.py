@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from services.intake import delivered
+from services.intake.expiry import end_all
 from services.intake.letters import Letters
 from services.intake.mail import tokens
 from services.intake.mail.sending import Sender, count
+from services.intake.retention import retention
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Operation
 from shared.runtime.liveness import Heartbeats
@@ -225,6 +227,17 @@ async def test_a_refused_address_is_a_persons_task_and_the_answer_can_be_posted(
     assert (await intake.officer.post(f"{letter}/posted")).status_code == 409
     assert (await of(intake, path))[-1] == "closed"
     assert await column(intake, path, "responded_at") == intake.clock.now()
+
+
+async def test_the_words_of_an_answer_are_kept_until_it_is_delivered_or_given_up(intake: Intake) -> None:
+    path = await asked(intake, **PROVED)
+    await intake.complete(path)
+    intake.clock.pass_by(days=400)
+    assert (await end_all(intake.unit_of_work, retention(), lambda: None))["letters"] == 0
+    for task in await open_letters(intake):
+        given_up = {"explanation": "The address is no more."}
+        (await intake.officer.post(f"/v1/letters/{task['letter_id']}/given-up", json=given_up)).raise_for_status()
+    assert (await end_all(intake.unit_of_work, retention(), lambda: None))["letters"] == 1
 
 
 async def test_an_answer_that_nobody_can_deliver_is_given_up_by_a_person_and_lifts_nothing(

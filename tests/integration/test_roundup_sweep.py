@@ -3,13 +3,15 @@
 from datetime import date
 from zoneinfo import ZoneInfo
 
+import httpx
+
 from shared.domain.errors import NotSupported
 from shared.domain.operations import Operation
 from shared.downstreams.roundup import RoundupAdapter
 from shared.downstreams.sweepable import Counted, Due, Swept
 from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import email, task
-from tests.fixtures.roundup import Customer, Line, Ticketing
+from tests.fixtures.roundup import Customer, Line, Ticketing, route
 
 DUE = Due("issue", "resolved", "delete", date(2020, 3, 2), ZoneInfo("America/New_York"))
 OLD, YOUNG = "2020-03-02.04:59:59", "2020-03-02.05:00:00"
@@ -40,6 +42,18 @@ async def test_tickets_that_are_past_go_whole_and_no_other(ticketing: Ticketing)
     assert ticketing.get("user", gone.user)["address"] == gone.address, "who asked nothing is still a customer"
     assert await adapter.sweep([DUE], spared, nothing) == [Swept(0, 0, 1)]
     assert await adapter.sweep([DUE], {}, nothing) == [Swept(1, 0, 0)]
+
+
+async def test_a_ticket_that_is_opened_again_before_it_goes_stays(ticketing: Ticketing) -> None:
+    customer = Customer(ticketing)
+    ticketing.change("issue", customer.ticket, status="4", resolved_on=OLD)
+
+    def reopened(request: httpx.Request) -> None:
+        if route(request) == "expire":
+            ticketing.change("issue", customer.ticket, status="2")
+
+    assert await swept(ticketing, Line(reopened)).sweep([DUE], {}, nothing) == [Swept(0, 0, 0)]
+    assert customer.text in ticketing.comments(customer.ticket)[0]
 
 
 async def test_when_a_ticket_was_resolved_is_noted_and_opening_it_again_takes_that_back(ticketing: Ticketing) -> None:

@@ -177,6 +177,16 @@ async def test_what_a_plan_says_is_what_the_erasure_does_whatever_leads_to_what_
     assert kept_at_all > 0
 
 
+async def test_a_column_that_may_not_be_empty_and_goes_from_what_is_kept_is_named_by_the_check(
+    mobile: SqlEngine, mobile_dsn: str
+) -> None:
+    assert not await mobile.adapter.inspect()
+    await ask(mobile_dsn, "ALTER TABLE usage ALTER cell SET NOT NULL")
+    assert [
+        "public.usage keeps rows without cell, which may not be NULL" in each for each in await mobile.adapter.inspect()
+    ] == [True]
+
+
 async def test_what_leads_to_kept_rows_goes_with_the_last_of_them(mobile: SqlEngine, mobile_dsn: str) -> None:
     person = (
         "INSERT INTO customer VALUES (1, 'a', 1, 'anna@example.org', 'Anna', NULL, false);"

@@ -1,14 +1,24 @@
 """What the policy does with a category on the day of an erasure is declared in the dataset, or refused by name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from shared.domain.policy import read_policy
+from shared.domain.errors import NotSupported
+from shared.domain.operations import Operation
+from shared.domain.policy import OnErasure, read_policy
+from shared.downstreams.downstream import Downstream
+from shared.downstreams.roundup import RoundupAdapter
 from shared.downstreams.sql.by_policy import undeclared
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.mariadb.unsupported import kept_by_policy
-from tests.fixtures.policy import doing
+from shared.downstreams.tryton.party import CATEGORIES as TRYTON
+from shared.fulfilment.withdrawn import by_hand
+from tests.fixtures.engine import ScriptedSystem
+from tests.fixtures.policy import doing, signed_policy
+
+TRACKER = RoundupAdapter.categories
 
 TEXT = """
 name = "shop"
@@ -70,3 +80,38 @@ def test_what_customers_alone_decide_about_is_not_ours_to_keep(tmp_path: Path) -
     text = TEXT.replace("{more}", 'tenant = "owner"').replace("{party}", "").replace('"analytics"', '"recording"')
     (tmp_path / "pbx.toml").write_text(f'{text}owner = {{ class = "T" }}\n', encoding="utf-8")
     assert not [*undeclared(Dataset.load(str(tmp_path / "pbx.toml")), read_policy())]
+
+
+@pytest.mark.parametrize(
+    ("on_erasure", "ruled", "alone", "with_rules"),
+    [
+        ("delete", False, False, False),
+        ("keep", True, True, True),
+        ("anonymise", False, True, True),
+        ("restrict", True, True, False),
+    ],
+)
+def test_a_system_that_can_only_delete_is_left_to_a_person_where_the_policy_says_something_else(
+    tmp_path: Path, on_erasure: str, *, ruled: bool, alone: bool, with_rules: bool
+) -> None:
+    policy = doing(folder(tmp_path), on_erasure, ruled=ruled)
+    deletes = ScriptedSystem("tracker")
+    deletes.__dict__["on_erasure"] = frozenset({OnErasure.DELETE})
+    for adapter, undone in ((deletes, alone), (ScriptedSystem("crm"), with_rules)):
+        system = Downstream("it", frozenset(), adapter=adapter, categories=frozenset({"analytics_event", "contact"}))
+        system = replace(system, undone=system.not_done_by(policy))
+        assert system.undone == ({"analytics_event"} if undone else set())
+        asked = [by_hand(system, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
+        assert [isinstance(each, NotSupported) for each in asked] == [undone, undone]
+        assert by_hand(system, Operation.EXPORT, None, {}) is None, "it is shown all the same"
+        assert by_hand(system, Operation.ERASE, "acme", {}) is None, "what a customer decides about is theirs"
+
+
+def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy_as_shipped() -> None:
+    for policy in (read_policy(), signed_policy()):
+        for categories in (TRYTON, TRACKER):
+            adapter = ScriptedSystem("it")
+            adapter.__dict__["on_erasure"] = frozenset({OnErasure.DELETE})
+            assert not Downstream("it", frozenset(), adapter=adapter, categories=frozenset(categories)).not_done_by(
+                policy
+            )

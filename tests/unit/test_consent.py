@@ -9,9 +9,10 @@ from pydantic import JsonValue, ValidationError
 from services.intake.schemas import Submission
 from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation
 from shared.domain.policy import Withdrawal, read_policy, withdrawal
 from shared.downstreams.downstream import Downstream
-from shared.fulfilment.withdrawn import withdrawn_by_hand
+from shared.fulfilment.withdrawn import by_hand
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import changed, signed_policy
 
@@ -52,14 +53,18 @@ def held(*categories: str, erases: bool = False) -> Downstream:
     return Downstream("mailer", needs, adapter=system, categories=frozenset(categories))
 
 
+def looked(system: Downstream, details: Mapping[str, JsonValue]) -> NotSupported | None:
+    return by_hand(system, Operation.SUPPRESS, None, details)
+
+
 def test_a_person_does_what_a_system_cannot_do_for_one_category_alone() -> None:
     ends: Mapping[str, JsonValue] = {"ends": ["newsletter"], "concerns": ["ticket"]}
-    by_hand = withdrawn_by_hand(held("newsletter", "account"), ends)
-    assert isinstance(by_hand, NotSupported)
-    assert "newsletter" in str(by_hand)
-    assert withdrawn_by_hand(held("newsletter", erases=True), ends) is None
-    assert "ticket" in str(withdrawn_by_hand(held("ticket", erases=True), ends))
-    assert withdrawn_by_hand(held("account"), ends) is None
+    told = looked(held("newsletter", "account"), ends)
+    assert isinstance(told, NotSupported)
+    assert "newsletter" in str(told)
+    assert looked(held("newsletter", erases=True), ends) is None
+    assert "ticket" in str(looked(held("ticket", erases=True), ends))
+    assert looked(held("account"), ends) is None
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_what_lies_below_comes_after_what_it_lies_below() -> None:
         ('delete = "/users/{id}"', 'delete = "/users/{phon}"', "{phon} is known to nobody"),
         ('delete = "/users/{id}"', 'delete = "/users/{user.email}"', "{user.email} is known to nobody"),
         ("/users/{user.id}/tickets", "/users/{account.id}/tickets", "{account.id} is known to nobody"),
+        ('category = "contact"', 'category = "contact"\nexplain = { mail = "x" }', "explain.mail is no field"),
         ("{email}", "{email|rot13}", "is no filter"),
         ("{email}", "{email", "brace"),
         ('get = "/me"', 'get = "me"', "begin with /"),

@@ -21,6 +21,10 @@ BY_POLICY = ("category.", "ground.", "reason.", "outcome.")
 IN_PARTS = (
     *("answer.in_part_", "answer.clear_part_", "answer.hear_by", "answer.pass_on_by", "restriction.lifted_"),
     *("question.enough_", "question.identity", "question.clarification", "objection_weighed.finding_"),
+    *("purpose.", "portal_right.", "portal_ground.", "portal_scope.", "portal_whom.", "portal_field."),
+    *("portal.answered", "portal.withdrawn", "portal.right_title_", "portal.consent_title_", "portal.ground_title_"),
+    "portal_error.",
+    *("portal.scope_title_", "portal.whom_title_"),
 )
 """Keys that the code puts together."""
 
@@ -31,7 +35,8 @@ def in_language(language: Language, told: Sentence | Listed | int) -> str:
 
 def test_every_key_is_used_and_every_key_that_is_used_has_words() -> None:
     code = [*Path("services").rglob("*.py"), *Path("shared").rglob("*.py")]
-    text = "\n".join(path.read_text(encoding="utf-8") for path in [*code, *Path("shared/policy").rglob("*.html")])
+    pages = [*Path("services").rglob("*.html"), *Path("shared/policy").rglob("*.html")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in [*code, *pages])
     said = set(re.findall(r'say\("(\w+\.\w+)"', text))
     assert {key for key in said if key not in WORDINGS.keys and not key.endswith("_")} == set()
     named = set(re.findall(r'"(\w+\.\w+)"', text))

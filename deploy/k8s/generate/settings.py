@@ -16,6 +16,7 @@ ELSEWHERE = {
     "DSR_KAFKA_BOOTSTRAP": "the component or overlay that brings the broker",
     "DSR_KAFKA_USERNAME": "each service's own",
     "DSR_KAFKA_PASSWORD": "each service's own secret",
+    "DSR_PORTAL_URL": "the overlay that switches the portal on",
     "DSR_TELEMETRY_OTLP_ENDPOINT": "the component that brings the collector",
 }
 IN_A_CLUSTER = {
@@ -32,7 +33,7 @@ IN_A_CLUSTER = {
 def environment() -> str:
     """The variables of every service; the image's own files and what another place says are left out."""
     lines = ["# Generated from the settings classes by `make k8s`; change it there, or in an overlay."]
-    for name, default in _variables():
+    for name, default in variables():
         if name in ELSEWHERE or (isinstance(default, Path | SecretStr) and name not in IN_A_CLUSTER):
             continue
         value = IN_A_CLUSTER.get(name, default)
@@ -43,7 +44,7 @@ def environment() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _variables() -> Iterator[tuple[str, Any]]:
+def variables() -> Iterator[tuple[str, Any]]:
     """Every variable that a settings class reads, with its default."""
     paths = [ROOT / "shared" / "storage" / "postgres.py", ROOT / "shared" / "runtime" / "settings.py"]
     for path in [*paths, *sorted(ROOT.glob("services/**/settings.py"))]:

@@ -1,9 +1,9 @@
 """The application: a door, behind it FastAPI's routes, and past them the two that are submitted to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic.json_schema import models_json_schema
 from starlette.applications import Starlette
@@ -40,6 +40,7 @@ from services.intake.letters import Letters
 from services.intake.mail import reading
 from services.intake.mail.settings import ImapSettings, SmtpSettings
 from services.intake.mail.use_cases import MailUseCases
+from services.intake.portal import mounting as portal
 from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
 from services.intake.reasons import read_reasons
 from services.intake.settings import IntakeSettings
@@ -114,7 +115,7 @@ def describe() -> Api:
 
 def build(
     running: Running,
-    probes: APIRouter | None = None,
+    probes: Sequence[Route] = (),
     settings: IntakeSettings | None = None,
     submissions_of: Callable[[Running], Submissions] | None = None,
     emitters: Mapping[str, Emitter] | None = None,
@@ -128,8 +129,6 @@ def build(
     unit_of_work, identity = running.unit_of_work, identity_policy()
     policy, written = PolicySettings().read_time_limits(), Letters()
     api = describe()
-    if probes:
-        api.include_router(probes)
     submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
     ours = reading.ours(unit_of_work.vault.keyring.lookup, ImapSettings(), SmtpSettings())
     services = api.state.services = Services(
@@ -144,9 +143,11 @@ def build(
         settings.read_emitters() if emitters is None else emitters,
         MailUseCases(unit_of_work, submitted, ours),
     )
-    inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
+    api_keys = ApiKeys(unit_of_work.pool, unit_of_work.clock)
+    sites = portal.mounted(services, api_keys)
+    inside = Starlette(routes=[*probes, *documentation(api), *sites, Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
-    return Door(inside, submissions.direct(services), ApiKeys(unit_of_work.pool, unit_of_work.clock), settings)
+    return Door(inside, submissions.direct(services), api_keys, settings)
 
 
 def documentation(api: Api) -> list[BaseRoute]:

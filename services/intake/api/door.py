@@ -14,6 +14,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.intake.address import address_of
 from services.intake.auth import ApiKeys, Caller
 from services.intake.errors import BadRequest, NotFound, TooLarge, Unauthorised, UnsupportedType
 from services.intake.json_body import MalformedBody, read_json
@@ -160,16 +161,9 @@ class Door:
         try:
             return await self._api_keys.caller(token if scheme.lower() == "bearer" else None)
         except Unauthorised:
-            self._refusals.take(self._address(scope, headers))
+            forwarded = headers.get(b"x-forwarded-for", "")
+            self._refusals.take(address_of(scope, forwarded, self._settings.proxies))
             raise
-
-    def _address(self, scope: Scope, headers: Mapping[bytes, str]) -> str:
-        """Where a call comes from, as the outermost of our own proxies saw it."""
-        seen = [each.strip() for each in headers.get(b"x-forwarded-for", "").split(",") if each.strip()]
-        hops = self._settings.proxies
-        if hops and len(seen) >= hops:
-            return seen[-hops][:64]
-        return str((scope.get("client") or ("",))[0])
 
 
 def readable(body: bytes | bytearray) -> Any:

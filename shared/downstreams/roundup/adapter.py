@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType, ended
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
-from shared.domain.policy import Other, Policy, read_policy
+from shared.domain.policy import OnErasure, Other, Policy, read_policy
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
@@ -62,6 +62,8 @@ class RoundupAdapter(Ending):
     """It is searched for all that is a number's, of whatever time."""
     may_refuse = False
     """Nothing in it is in a state in which it must stay."""
+    on_erasure = frozenset({OnErasure.DELETE})
+    """It knows no rule by which a ticket would have to stay."""
     tells_holders_apart = True
     """Where others have an address or a number of the subject's, the name must be theirs (``subjects.py``)."""
 

@@ -1,6 +1,6 @@
 """A SQL store as a downstream: found, shown, changed and emptied as its dataset declares."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from shared.domain.errors import Refused
@@ -16,7 +16,7 @@ from shared.downstreams.sql.examination import covered, with_unattributed
 from shared.downstreams.sql.export import export
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.location import locate
-from shared.downstreams.sql.of_dataset import OfDataset, by_tenant
+from shared.downstreams.sql.of_dataset import OfDataset
 from shared.downstreams.sql.planning import planned
 from shared.downstreams.sql.reducing import erased, hiding
 from shared.downstreams.sql.settings import SqlSettings
@@ -36,10 +36,7 @@ class SqlAdapter(OfDataset[Session]):
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
         self._policy = policy
         self._store = SqlStore(system, settings, environment)
-        super().__init__(system, self._store)
-
-    async def close(self) -> None:
-        await self._store.close()
+        super().__init__(system, self._store, comparison)
 
     async def inspect(self) -> Sequence[str]:
         """Everything in which the store is not as declared, not prepared, or closed to us."""
@@ -55,20 +52,6 @@ class SqlAdapter(OfDataset[Session]):
         async with self._store.session() as session:
             await progress.forget(session.connection, session.system)
             await stated.take_out(session)
-
-    async def shown(self, operation: Operation) -> int:
-        """How many rows show that they are restricted, or get no marketing, whoever has put that there."""
-        async with self._store.session() as session:
-            return await comparison.shown(session, operation)
-
-    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
-        """Those of the subjects of these tasks."""
-        shown: set[str] = set()
-        for tenant, theirs in by_tenant(tasks).items():
-            if self._store.tenancy.knows(tenant):
-                async with self._store.session(tenant) as session:
-                    shown.update(await comparison.shown_of(session, theirs))
-        return shown
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """Our own people whose rows show no stop, by what is known of them there."""

@@ -11,7 +11,7 @@ from shared.downstreams.sql.tables import Table
 
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname, has_column_privilege(c.oid, a.attnum, 'SELECT'),
-       has_column_privilege(c.oid, a.attnum, 'UPDATE')
+       has_column_privilege(c.oid, a.attnum, 'UPDATE'), NOT a.attnotnull
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -34,10 +34,11 @@ WHERE n.nspname = ANY($1) AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v
 
 
 class SeenColumn(NamedTuple):
-    """What this role may do with a column."""
+    """What this role may do with a column, and whether it may be empty."""
 
     readable: bool
     changeable: bool
+    nullable: bool = True
 
 
 class Found(NamedTuple):
@@ -101,6 +102,9 @@ def faults_of(place: str, table: Table, found: Found, role: str) -> Iterator[str
     fixed = sorted(name for name in _changed(table) if name in declared and not declared[name].changeable)
     if fixed:
         yield _grant(f"UPDATE ({', '.join(fixed)})", place, role)
+    full = {name for name, may in declared.items() if not may.nullable and table.columns[name].blank is None}
+    if stuck := sorted(_reduced(table) & full):
+        yield f"{place} keeps rows without {', '.join(stuck)}, which may not be NULL: write blank = another value"
     if (table.erase == "delete" or table.parties) and not table.view and not found.deletable:
         yield _grant("DELETE", place, role)
 
@@ -116,9 +120,15 @@ def _changed(table: Table) -> set[str]:
     written = {name for name, column in table.columns.items() if column.rectifies or column.scrub}
     fields = (each for party in table.parties or (None,) for each in table.fields_of(party).items())
     blanked = {name for name, column in fields if column.personal == "A"} if table.erase == "blank" else set()
-    if table.kept or (table.keeps and not table.parties):
-        blanked |= table.about_one.keys() - table.found_by - (table.keeps.columns(()) if table.keeps else set())
+    blanked |= _reduced(table)
     return switches | {table.columns[name].json_ or name for name in written | blanked}
+
+
+def _reduced(table: Table) -> set[str]:
+    """The columns that rows about one person certainly lose which are kept in face of an erasure."""
+    if table.parties or not (table.kept or table.keeps):
+        return set()
+    return {*table.about_one} - table.found_by - (table.keeps.columns(()) if table.keeps else frozenset())
 
 
 def _grant(right: str, place: str, role: str) -> str:

@@ -1,6 +1,6 @@
 """What every adapter of a store with a declared dataset says of itself, whichever database it is."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
+from shared.domain.policy import OnErasure
 from shared.downstreams.contract import Result, Task
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.tenancy import Tenancy
@@ -15,6 +16,7 @@ from shared.downstreams.sweepable import Dated
 
 S = TypeVar("S")
 _S_co = TypeVar("_S_co", covariant=True)
+_S_contra = TypeVar("_S_contra", contravariant=True)
 Work = Callable[[S, Sequence[Task]], Awaitable[Sequence[Result]]]
 
 
@@ -29,13 +31,45 @@ class Store(Protocol[_S_co]):
 
     def session(self, tenant: str | None = None, *, reading: bool = False) -> AbstractAsyncContextManager[_S_co]: ...
 
+    async def close(self) -> None: ...
+
+
+class Comparison(Protocol[_S_contra]):
+    """What of a store is compared with what we know, in the words of its database."""
+
+    async def shown(self, session: _S_contra, operation: Operation, /) -> int: ...
+
+    async def shown_of(self, session: _S_contra, tasks: Sequence[Task], /) -> Collection[str]: ...
+
 
 class OfDataset(Generic[S]):
     """What follows from a dataset alone."""
 
-    def __init__(self, system: str, store: Store[S]) -> None:
+    on_erasure = frozenset(OnErasure)
+    """It does with each category what the policy says, or refuses by name what its dataset does not say how to do."""
+
+    def __init__(self, system: str, store: Store[S], comparison: Comparison[S]) -> None:
         self._system = system
         self._held = store
+        self._comparison = comparison
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._held.close()
+
+    async def shown(self, operation: Operation) -> int:
+        """How many rows show that they are restricted, or get no marketing, whoever has put that there."""
+        async with self._held.session() as session:
+            return await self._comparison.shown(session, operation)
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
+        """Those of the subjects of these tasks."""
+        shown: set[str] = set()
+        for tenant, theirs in by_tenant(tasks).items():
+            if self._held.tenancy.knows(tenant):
+                async with self._held.session(tenant) as session:
+                    shown.update(await self._comparison.shown_of(session, theirs))
+        return shown
 
     @property
     def searched_by(self) -> frozenset[IdentityType]:

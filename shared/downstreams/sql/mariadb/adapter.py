@@ -1,6 +1,6 @@
 """A MariaDB, or a MySQL, as a downstream: found, shown, changed and emptied as its dataset declares."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from shared.domain.errors import NotSupported, Refused
 from shared.domain.identities import Identity
@@ -15,7 +15,7 @@ from shared.downstreams.sql.mariadb.erasure import Erasure
 from shared.downstreams.sql.mariadb.judging import with_unattributed
 from shared.downstreams.sql.mariadb.store import MariaDbStore, Session
 from shared.downstreams.sql.mariadb.unsupported import kept_by_policy
-from shared.downstreams.sql.of_dataset import OfDataset, by_tenant
+from shared.downstreams.sql.of_dataset import OfDataset
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
 
@@ -27,15 +27,12 @@ class MariaDbAdapter(OfDataset[Session]):
         self._policy = policy
         self._store = MariaDbStore(system, settings, environment)
         self._kept = "; ".join(kept_by_policy(self._store.dataset, policy))
-        super().__init__(system, self._store)
+        super().__init__(system, self._store, comparison)
 
     @property
     def may_refuse(self) -> bool:
         """Whether nothing of a subject may be erased in some state of a row, or a person does it."""
         return bool(self._kept) or super().may_refuse
-
-    async def close(self) -> None:
-        await self._store.close()
 
     async def inspect(self) -> Sequence[str]:
         """Everything in which the store is not as declared, not prepared, or closed to us."""
@@ -50,20 +47,6 @@ class MariaDbAdapter(OfDataset[Session]):
         """Forget in the store what was noted of requests that are long over."""
         async with self._store.session() as session:
             await progress.forget(session.connection, session.system)
-
-    async def shown(self, operation: Operation) -> int:
-        """How many rows show that they are restricted, or get no marketing, whoever has put that there."""
-        async with self._store.session() as session:
-            return await comparison.shown(session, operation)
-
-    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
-        """Those of the subjects of these tasks."""
-        shown: set[str] = set()
-        for tenant, theirs in by_tenant(tasks).items():
-            if self._store.tenancy.knows(tenant):
-                async with self._store.session(tenant) as session:
-                    shown.update(await comparison.shown_of(session, theirs))
-        return shown
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """Our own people whose rows show no stop, by what is known of them there."""

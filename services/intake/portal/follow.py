@@ -1,0 +1,173 @@
+"""Following a request: what happens next and by when, what was found where, questions, letters, the package."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake import correspondence
+from services.intake.answer import standing
+from services.intake.api import handing_out, views
+from services.intake.errors import BadRequest, Forbidden, NotFound
+from services.intake.letters import Reader
+from services.intake.lifecycle import State
+from services.intake.portal import told
+from services.intake.portal.portal import Portal, Works, at, language_of, spoken
+from services.intake.question_schemas import QuestionReply
+from services.intake.request import Request
+from services.intake.versions import Basis
+from services.intake.web.forms import FormError
+from services.intake.web.site import FormExpired, Visit
+from shared.domain.errors import Shredded
+from shared.domain.sentences import Fact, Term, say
+
+_LONGEST = 4000
+_NOTED = ("answered", "withdrawn")
+
+
+def routes(portal: Portal) -> list[BaseRoute]:
+    """The pages of one's own request."""
+    following = Following(portal.works)
+    return [
+        portal.page("/{language}/request", following.status),
+        portal.page("/{language}/request/answer", following.answer, sends=True),
+        portal.page("/{language}/request/withdraw", following.withdraw, sends=True),
+        portal.page("/{language}/request/letters", following.letters),
+        portal.page("/{language}/request/package", following.package, sends=True),
+        portal.page("/{language}/sign-out", following.sign_out, sends=True),
+    ]
+
+
+@dataclass(frozen=True)
+class Following:
+    """The pages of one's own request, for whoever has proved that it is theirs in this session."""
+
+    works: Works
+
+    async def status(self, visit: Visit) -> Response:
+        """Where is it, until when, what was found where?"""
+        request = await self._mine(visit)
+        use_cases, settings = self.works.services.use_cases, self.works.services.settings
+        today = self.works.services.unit_of_work.clock.now().date()
+        view = views.view(request, today, use_cases.letters, officer=False)
+
+        def words(fact: Fact) -> str:
+            return use_cases.letters.words(fact, self._reader(visit, request))
+
+        found = [
+            {"system": each.system, "kind": words(Term("category", each.category)), "count": words(each.found)}
+            for each in view.coverage
+            if each.category
+        ]
+        noted = visit.session.data.pop("noted", None)
+        signs_in = request.state is State.AWAITING_IDENTITY and self.works.settings.sign_in_url
+        return visit.page(
+            "request.html",
+            right=words(Term("right", request.right)),
+            reference=str(request.request_id),
+            received=words(request.received_at),
+            due=words(request.due_on),
+            ended=request.closed_at is not None,
+            answer=words(standing(request, today)),
+            next=[words(each) for each in told.next_steps(request)],
+            question=await self._question(request),
+            sign_in=self.works.settings.sign_in_url if signs_in else None,
+            package=view.package,
+            package_days=settings.package_days,
+            package_times=settings.package_downloads,
+            found=found,
+            may_withdraw=told.may_withdraw(request),
+            saved=spoken(visit, say(f"portal.{noted}")) if noted in _NOTED else "",
+        )
+
+    async def answer(self, visit: Visit) -> Response:
+        """What did we ask you?"""
+        request = await self._mine(visit)
+        question = await self._question(request)
+        if not question:
+            return at(visit, "/request")
+        wrong: list[FormError] = []
+        if visit.sent:
+            text = visit.form.get("text")
+            if not text:
+                wrong = [FormError("text", spoken(visit, say("portal_error.answer")))]
+            elif len(text) > _LONGEST:
+                wrong = [FormError("text", spoken(visit, say("portal_error.long")))]
+            else:
+                reply = QuestionReply(text=text)
+                await self.works.services.use_cases.answer(await self._basis(visit, request), reply)
+                visit.session.data["noted"] = "answered"
+                return at(visit, "/request")
+        return visit.page("answer.html", wrong, question=question, version=request.version)
+
+    async def withdraw(self, visit: Visit) -> Response:
+        """Really stop?"""
+        request = await self._mine(visit)
+        if not told.may_withdraw(request):
+            return at(visit, "/request")
+        if visit.sent:
+            await self.works.services.use_cases.withdraw(await self._basis(visit, request))
+            visit.session.data["noted"] = "withdrawn"
+            return at(visit, "/request")
+        return visit.page("withdraw.html", version=request.version)
+
+    async def letters(self, visit: Visit) -> Response:
+        """What did you write? Whoever has proved to be reached by the contact has the code that opens them."""
+        request = await self._mine(visit)
+        code = correspondence.code(self.works.services.unit_of_work.vault.keyring, request.request_id)
+        use_cases = self.works.services.use_cases
+        try:
+            written = await use_cases.read_letters(request.request_id, await self.works.caller(), code)
+        except Shredded:
+            written = []
+        shown = [
+            {**each, "written": use_cases.letters.words(each["written_at"], self._reader(visit, request))}  # type: ignore[arg-type]  # an instant
+            for each in written
+            if each["kind"] != "proof_link"  # what it holds opens this very page
+        ]
+        return visit.page("letters.html", letters=shown)
+
+    async def package(self, visit: Visit) -> Response:
+        """The report and the data, as the API hands them out."""
+        request = await self._mine(visit)
+        if not visit.sent:
+            return at(visit, "/request")
+        caller = await self.works.caller()
+        return await handing_out.download(request.request_id, caller, self.works.services)
+
+    async def sign_out(self, visit: Visit) -> Response:
+        """Ends this session, or every session of this request."""
+        if visit.sent:
+            if visit.form.get("where") == "everywhere" and visit.session.principal:
+                await visit.site.sessions.end_all(visit.session.principal)
+            visit.session.end()
+        return at(visit, "/")
+
+    async def _mine(self, visit: Visit) -> Request:
+        """The request that this session has proved to be theirs; raises ``FormExpired``."""
+        known = visit.session.data.get("request")
+        if not isinstance(known, str):
+            raise FormExpired("prove first that the request is yours")
+        try:
+            return await self.works.services.use_cases.read(UUID(known), await self.works.caller())
+        except NotFound:
+            raise Forbidden("the request is no longer kept") from None
+
+    async def _basis(self, visit: Visit, request: Request) -> Basis:
+        """The version that the page has shown: what has changed since is looked at first."""
+        version = visit.form.get("version")
+        if not version.isdecimal() or not version.isascii():
+            raise BadRequest("the page is not whole")
+        return Basis(request.request_id, int(version), await self.works.caller())
+
+    async def _question(self, request: Request) -> str:
+        """The words of a question that can be answered here; one about who they are is answered by proof."""
+        open_now = request.state in {State.AWAITING_CLARIFICATION, State.IN_PROGRESS} or request.resumable
+        if request.question is None or request.awaits_proof or not open_now:
+            return ""
+        async with self.works.services.unit_of_work.begin() as tx:
+            return await correspondence.words_of(tx, self.works.services.use_cases.letters, request)
+
+    def _reader(self, visit: Visit, request: Request) -> Reader:
+        return Reader(language_of(visit.request), request.zones[-1], request.country)

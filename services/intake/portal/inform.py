@@ -1,0 +1,79 @@
+"""Pages that ask nothing: the start, the notice of Art. 13, where to complain, and what is not asked for here."""
+
+from dataclasses import dataclass
+
+from babel import Locale
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute
+
+from services.intake.portal.portal import Portal, Works, as_sorted, language_of, spoken
+from services.intake.retention import retention
+from services.intake.web.site import Visit
+from shared.domain.sentences import say
+
+_PORT_STEPS = ("portal.port_step_1", "portal.port_step_2", "portal.port_step_3")
+_OTHER_STEPS = ("portal.other_mandate", "portal.other_child", "portal.other_dead")
+_MONTHS = 12
+
+
+def routes(portal: Portal) -> list[BaseRoute]:
+    """The pages that ask nothing."""
+    informing = Informing(portal.works)
+    return [
+        portal.page("/", informing.home),
+        portal.page("/{language}/", informing.start),
+        portal.page("/{language}/notice", informing.notice),
+        portal.page("/{language}/complain", informing.complain),
+        portal.page("/{language}/port-my-number", informing.port),
+        portal.page("/{language}/for-somebody-else", informing.other),
+    ]
+
+
+@dataclass(frozen=True)
+class Informing:
+    """The pages that ask nothing."""
+
+    works: Works
+
+    async def home(self, visit: Visit) -> Response:
+        """In the language that the browser asks for."""
+        return RedirectResponse(f"{visit.site.base}/{language_of(visit.request)}/", 303)
+
+    async def start(self, visit: Visit) -> Response:
+        """What can I ask for, what does it cost, how long does it take?"""
+        return visit.page("start.html")
+
+    async def notice(self, visit: Visit) -> Response:
+        """What do you do with what I write here (Art. 13)?"""
+        periods = retention()
+        return visit.page(
+            "notice.html",
+            months=periods.correspondence_months,
+            years=periods.register_months // _MONTHS,
+            idle_minutes=self.works.settings.idle_minutes,
+        )
+
+    async def complain(self, visit: Visit) -> Response:
+        """To whom in my country (Art. 77)?"""
+        policy, names = self.works.services.processing, Locale.parse(language_of(visit.request)).territories
+        named = ((str(names[code]), authority) for code, authority in policy.authorities.items())
+        known = sorted(named, key=lambda each: as_sorted(each[0]))
+        return visit.page("complain.html", authorities=known, anywhere=policy.anywhere)
+
+    async def port(self, visit: Visit) -> Response:
+        """Taking a number along is no request of this kind, and has a way of its own."""
+        return _said(visit, "portal.port_title", ("portal.port_lead", "portal.port_data"), _PORT_STEPS)
+
+    async def other(self, visit: Visit) -> Response:
+        """For somebody else a person takes over."""
+        return _said(visit, "portal.other_title", ("portal.other_lead", "portal.other_no_id"), _OTHER_STEPS)
+
+
+def _said(visit: Visit, title: str, paragraphs: tuple[str, ...], steps: tuple[str, ...]) -> Response:
+    return visit.page(
+        "said.html",
+        title=spoken(visit, say(title)),
+        paragraphs=[spoken(visit, say(each)) for each in paragraphs],
+        steps=[spoken(visit, say(each)) for each in steps],
+        links=[(f"{visit.site.base}/{language_of(visit.request)}/", spoken(visit, say("portal.to_start")))],
+    )

@@ -1,0 +1,27 @@
+"""The portal as it is mounted beside the API, where it has a key."""
+
+from http import HTTPStatus
+
+from starlette.responses import RedirectResponse
+from starlette.routing import BaseRoute, Route
+
+from services.intake.api.dependencies import Services
+from services.intake.auth import ApiKeys
+from services.intake.portal import ask, follow, inform, prove
+from services.intake.portal.portal import BASE, Portal, Works
+from services.intake.portal.settings import PortalSettings
+from services.intake.portal.sign_in import SignInTokens
+from services.intake.proof_links import ProofLinks
+
+
+def mounted(services: Services, api_keys: ApiKeys) -> list[BaseRoute]:
+    """The portal; nothing where it is not switched on. Raises ``Misconfigured``."""
+    settings = PortalSettings()
+    if settings.key is None:
+        return []
+    use_cases = services.use_cases
+    links = ProofLinks(services.unit_of_work, use_cases.letters, use_cases.identity.links, settings.url + BASE)
+    portal = Portal(Works(services, api_keys, settings, links, SignInTokens.of(settings)))
+    pages = [route for each in (inform, ask, prove, follow) for route in each.routes(portal)]
+    site = portal.mounted(pages, services.settings.proxies, settings.pages_a_second)
+    return [Route(BASE, RedirectResponse(f"{BASE}/", HTTPStatus.PERMANENT_REDIRECT)), site]

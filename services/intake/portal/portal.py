@@ -1,0 +1,165 @@
+"""The portal as a site: four languages, each below its own path, and the contact on every page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final, cast
+
+from babel import Locale
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.intake import errors
+from services.intake.api.dependencies import Services
+from services.intake.auth import ApiKeys, Caller
+from services.intake.letters import Reader
+from services.intake.portal.settings import PortalSettings
+from services.intake.portal.sign_in import SignInTokens
+from services.intake.proof_links import ProofLinks
+from services.intake.web.pages import Pages
+from services.intake.web.sessions import Sessions
+from services.intake.web.site import FormExpired, Handler, Site, Visit
+from shared.domain.sentences import Fact, say
+from shared.domain.wording import LANGUAGES, Language
+from shared.storage.postgres import AWAY
+
+BASE: Final = "/portal"
+_TEMPLATES = Path(__file__).parent / "templates"
+_NAMES: Mapping[Language, str] = {"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español"}
+_NO_COUNTRIES: Final = frozenset({"EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"})
+
+
+@dataclass(frozen=True)
+class Works:
+    """What the pages work with: the same use cases as the API, by a key of the portal's own."""
+
+    services: Services
+    api_keys: ApiKeys
+    settings: PortalSettings
+    links: ProofLinks
+    tokens: SignInTokens | None
+
+    async def caller(self) -> Caller:
+        """As whom the portal calls; raises ``Unauthorised`` once its key was revoked."""
+        return await self.api_keys.caller(self.settings.key.get_secret_value() if self.settings.key else None)
+
+
+class Portal(Site):
+    """The site of the portal."""
+
+    def __init__(self, works: Works) -> None:
+        self.works = works
+        settings = works.settings
+        idle, longest = timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.session_hours)
+        sessions = Sessions(works.services.unit_of_work, "portal", idle, longest)
+        super().__init__(BASE, settings.url, Pages(_TEMPLATES), sessions, "lax")
+
+    def page(self, path: str, handler: Handler, *, sends: bool = False) -> Route:
+        """A page at that path, in our languages and no others."""
+
+        async def in_language(visit: Visit) -> Response:
+            if visit.request.path_params.get("language", LANGUAGES[0]) not in LANGUAGES:
+                raise errors.NotFound("no page of ours is in that language")
+            return await handler(visit)
+
+        return super().page(path, in_language, sends=sends)
+
+    def facts(self, request: Request) -> dict[str, Any]:
+        """What every page may name: the words of its language, and whom people reach."""
+        language, policy = language_of(request), self.works.services.processing
+        reader = Reader(language, policy.controller.zone, None)
+        words = self.works.services.use_cases.letters.words
+
+        def spoken(key: str, **facts: Fact) -> str:
+            return words(say(key, **facts), reader)
+
+        shown = {"error": "portal.error", "problem": "portal.problem", "skip": "portal.skip", "site": "portal.site"}
+        return {
+            "say": spoken,
+            "words": {name: spoken(key) for name, key in shown.items()},
+            "language": language,
+            "languages": _NAMES.items(),
+            "here": _without_language(request, language),
+            "base": self.base,
+            "home": f"{self.base}/{language}/",
+            "site_class": "portal",
+            "controller": policy.controller,
+            "officer": policy.officer.of(None),
+        }
+
+    def error_page(self, request: Request, status: int, error: Exception) -> Response:
+        """What went wrong and what to do, in the words of a page: never what the API tells a program."""
+        facts = self.facts(request)
+        title, text = _told(status, error)
+        page = {"title": facts["say"](title), "paragraphs": [facts["say"](text)], "steps": (), "errors": ()}
+        page["links"] = [(facts["home"], facts["say"]("portal.to_start"))]
+        response = self.pages.show("said.html", status, {**facts, **page})
+        if seconds := getattr(error, "retry_after", None):
+            response.headers["Retry-After"] = str(max(1, round(seconds)))
+        return response
+
+
+def language_of(request: Request) -> Language:
+    """That of the path; where it names none, that which the browser asks for first."""
+    path = request.url.path.removeprefix(BASE).strip("/").partition("/")[0]
+    if path in LANGUAGES:
+        return path
+    wanted = request.headers.get("accept-language", "").lower().split(",")
+    found = next((each.strip()[:2] for each in wanted if each.strip()[:2] in LANGUAGES), LANGUAGES[0])
+    return cast("Language", found)
+
+
+def at(visit: Visit, path: str) -> Response:
+    """Goes on at another page, in the language of this one."""
+    return visit.go(f"/{language_of(visit.request)}{path}")
+
+
+def spoken(visit: Visit, said: Fact) -> str:
+    """A sentence in the language of the page."""
+    portal = cast("Portal", visit.site)
+    reader = Reader(language_of(visit.request), portal.works.services.processing.controller.zone, None)
+    return portal.works.services.use_cases.letters.words(said, reader)
+
+
+@cache
+def countries(language: Language) -> tuple[tuple[str, str], ...]:
+    """Every country (ISO 3166) by its name in that language, in the order of these names."""
+    named = Locale.parse(language).territories.items()
+    known = [(code, str(name)) for code, name in named if len(code) == 2 and code.isalpha()]  # noqa: PLR2004  # ISO
+    return tuple(sorted((each for each in known if each[0] not in _NO_COUNTRIES), key=lambda each: as_sorted(each[1])))
+
+
+def as_sorted(name: str) -> str:
+    """A name as it stands in a list: letters with an accent among those without."""
+    alike = str.maketrans("ÀÁÂÄÅÇÉÈÊÍÎÑÓÔÖØÚÜÝ", "AAAAACEEEIINOOOOUUY")
+    return name.upper().translate(alike)
+
+
+def _without_language(request: Request, language: Language) -> str:
+    path = request.url.path.removeprefix(BASE)
+    return path.removeprefix(f"/{language}") if path.startswith(f"/{language}/") else "/"
+
+
+_TOLD: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (FormExpired, "expired"),
+    ((errors.TooManyCalls, errors.Overloaded), "many"),
+    (errors.PreconditionFailed, "changed"),
+    (errors.Withheld, "withheld"),
+    ((errors.Expired, errors.NotReady), "gone"),
+    (AWAY, "away"),
+)
+"""What a page says of an error, by the word of its key."""
+
+
+def _told(status: int, error: Exception) -> tuple[str, str]:
+    """The keys of the title and the text."""
+    said = next((word for kinds, word in _TOLD if isinstance(error, kinds)), None)
+    if said is None and status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        said = "missing"
+    if said is None:
+        said = "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "ours"
+    return f"portal_error.{said}_title", f"portal_error.{said}"

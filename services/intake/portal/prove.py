@@ -1,0 +1,195 @@
+"""Proving who one is: a link or a code that went to a contact, or a session of the customer portal.
+
+Until then every page says the same, whether the person or the request is known or not: nothing is looked up before the
+answer is on its way.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from uuid_utils.compat import uuid7
+
+from services.intake import schemas
+from services.intake.errors import BadRequest, NotFound
+from services.intake.portal import draft as drafts
+from services.intake.portal.ask import signed_in_of
+from services.intake.portal.draft import SignedIn
+from services.intake.portal.portal import Portal, Works, at, spoken
+from services.intake.schemas import IdentityProof
+from services.intake.versions import Basis
+from services.intake.web.forms import FormError
+from services.intake.web.site import Visit
+from shared.domain.errors import IllegalTransition
+from shared.domain.identities import Identity
+from shared.domain.sentences import say
+
+
+def routes(portal: Portal) -> list[BaseRoute]:
+    """The pages of proving."""
+    proving = Proving(portal.works)
+    return [
+        portal.page("/{language}/prove/{token}", proving.link, sends=True),
+        portal.page("/{language}/code", proving.code, sends=True),
+        portal.page("/{language}/code/again", proving.again, sends=True),
+        portal.page("/{language}/follow", proving.follow, sends=True),
+        portal.page("/{language}/signed-in", proving.signed_in, sends=True),
+    ]
+
+
+@dataclass(frozen=True)
+class Proving:
+    """The pages of proving."""
+
+    works: Works
+
+    async def link(self, visit: Visit) -> Response:
+        """Is it you? Opening the page uses up nothing; the button does."""
+        if not visit.sent:
+            return _button(visit, "portal.link_title", "portal.link_lead", "portal.link_button")
+        request_id = await self.works.links.open(visit.request.path_params["token"])
+        if request_id is None:
+            return _said(visit, "portal.link_gone_title", "portal.link_gone", "/follow", "portal.start_follow_link")
+        await self._let_in(visit, request_id)
+        return at(visit, "/request")
+
+    async def code(self, visit: Visit) -> Response:
+        """Which code did we send?"""
+        policy, waiting = self.works.services.use_cases.identity.links, visit.session.data.get("waiting")
+        if not isinstance(waiting, dict):
+            return at(visit, "/follow")
+        if int(str(waiting["wrong"])) >= policy.failures:
+            return _said(visit, "portal.stopped_title", "portal.stopped", "/", "portal.to_start")
+        wrong: list[FormError] = []
+        if visit.sent:
+            if not any(each.isdecimal() for each in visit.form.get("code")):
+                wrong = [FormError("code", spoken(visit, say("portal_error.code_missing")))]
+            else:
+                request_id = await self.works.links.enter(UUID(str(waiting["link"])), visit.form.get("code"))
+                if request_id:
+                    await self._let_in(visit, request_id)
+                    return at(visit, "/request")
+                visit.session.data["waiting"] = {**waiting, "wrong": int(str(waiting["wrong"])) + 1}
+                wrong = [FormError("code", spoken(visit, say("portal_error.code")))]
+        return visit.page("code.html", wrong, minutes=policy.code_minutes)
+
+    async def again(self, visit: Visit) -> Response:
+        """Another link and code, to the same contact."""
+        waiting = visit.session.data.get("waiting")
+        if not visit.sent or not isinstance(waiting, dict):
+            return at(visit, "/follow")
+        return self._sends(visit, str(waiting["request"]), int(str(waiting["wrong"])))
+
+    async def follow(self, visit: Visit) -> Response:
+        """What is the reference of the request? Whatever it is, the next page is the same."""
+        if not visit.sent:
+            return visit.page("follow.html")
+        reference = visit.form.get("reference").replace(" ", "").lower()
+        if not _is_reference(reference):
+            return visit.page("follow.html", [FormError("reference", spoken(visit, say("portal_error.reference")))])
+        return self._sends(visit, reference, 0)
+
+    async def signed_in(self, visit: Visit) -> Response:
+        """Somebody comes from the customer portal; as with a link, only the button uses the token up."""
+        if self.works.tokens is None:
+            raise NotFound("nobody vouches for sign-ins here")
+        token = visit.form.get("token") if visit.sent else visit.request.query_params.get("token", "")
+        who, token_id = self.works.tokens.read(token, self.works.services.unit_of_work.clock.now())
+        if not visit.sent:
+            hidden = [("token", token)]
+            return _button(visit, "portal.signed_title", "portal.signed_lead", "portal.signed_button", hidden)
+        if not await self.works.links.once(token_id):
+            raise BadRequest("the sign-in was used before")
+        visit.session.data["signed_in"] = who.model_dump(mode="json")
+        visit.session.renew()
+        if request_id := await self._theirs(visit, who):
+            await self._verify(request_id, await self._vouched(request_id, who))
+            return at(visit, "/request")
+        return at(visit, "/ask/right")
+
+    def _sends(self, visit: Visit, reference: str, wrong: int) -> Response:
+        """Goes on to the page of the code; whether there is anything to send is looked up once that is on its way."""
+        link_id = uuid7()
+        visit.session.data["waiting"] = {"request": reference, "link": str(link_id), "wrong": wrong}
+        visit.session.wanted = True
+        response = at(visit, "/code")
+        response.background = BackgroundTask(self._send, reference, UUID(int=link_id.int))
+        return response
+
+    async def _send(self, reference: str, link_id: UUID) -> None:
+        try:
+            request = await self.works.services.use_cases.read(UUID(reference), await self.works.caller())
+        except NotFound:
+            return
+        await self.works.links.send(request.request_id, link_id)
+
+    async def _let_in(self, visit: Visit, request_id: UUID) -> None:
+        """Whoever controls the contact of a request follows it from now on, and has proved that it is theirs."""
+        signed_in = visit.session.data.get("signed_in")
+        visit.session.data = {"request": str(request_id), **({"signed_in": signed_in} if signed_in else {})}
+        visit.session.principal = str(request_id)
+        visit.session.renew()
+        method = self.works.services.use_cases.identity.links.method
+        await self._verify(request_id, [IdentityProof(identity="email", method=method)])
+        if who := signed_in_of(visit):
+            await self._verify(request_id, await self._vouched(request_id, who))
+
+    async def _theirs(self, visit: Visit, who: SignedIn) -> UUID | None:
+        """The request of this session, where it is of whoever has signed in."""
+        known = visit.session.data.get("request")
+        if isinstance(known, str):
+            return UUID(known)
+        waiting = visit.session.data.get("waiting")
+        if not isinstance(waiting, dict):
+            return None
+        request_id = UUID(str(waiting["request"]))
+        try:
+            if not await self._vouched(request_id, who):
+                return None
+        except NotFound:
+            return None
+        visit.session.data = {"request": str(request_id), "signed_in": visit.session.data["signed_in"]}
+        visit.session.principal = str(request_id)
+        return request_id
+
+    async def _vouched(self, request_id: UUID, who: SignedIn) -> list[IdentityProof]:
+        """What the customer portal vouches for of what the request states."""
+        request = await self.works.services.use_cases.read(request_id, await self.works.caller())
+        unit_of_work = self.works.services.unit_of_work
+        async with unit_of_work.pool.acquire() as connection:
+            known = (await unit_of_work.vault.subject_data(connection, [request.subject_ref])).get(request.subject_ref)
+        stated: tuple[Identity, ...] = known.identities if known else ()
+        return drafts.vouched(who, tuple(each for each in stated if each.source == "requester"))
+
+    async def _verify(self, request_id: UUID, proofs: list[IdentityProof]) -> None:
+        """The same decision as the API's; where nothing waits for proof, or more is needed, the request stays."""
+        if not proofs:
+            return
+        caller = await self.works.caller()
+        request = await self.works.services.use_cases.read(request_id, caller)
+        try:
+            basis = Basis(request_id, request.version, caller)
+            await self.works.services.use_cases.verify(basis, schemas.Verification(proofs=tuple(proofs)))
+        except (IllegalTransition, BadRequest):
+            return
+
+
+def _button(visit: Visit, title: str, lead: str, button: str, hidden: list[tuple[str, str]] | None = None) -> Response:
+    said = {name: spoken(visit, say(key)) for name, key in (("title", title), ("lead", lead), ("button", button))}
+    return visit.page("link.html", hidden=hidden or [], **said)
+
+
+def _said(visit: Visit, title: str, text: str, path: str, link: str) -> Response:
+    base, language = visit.site.base, visit.request.path_params["language"]
+    links = [(f"{base}/{language}{path}", spoken(visit, say(link)))]
+    paragraphs = [spoken(visit, say(text))]
+    return visit.page("said.html", title=spoken(visit, say(title)), paragraphs=paragraphs, steps=(), links=links)
+
+
+def _is_reference(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,0 +1,41 @@
+"""Settings of the portal; ``DSR_PORTAL_…``. Without a key there is none."""
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
+
+from services.intake.web.site import origin
+from shared.domain.configuration import Group
+
+
+class PortalSettings(Group, env_prefix="DSR_PORTAL_"):
+    """Whose key the portal submits with, where people reach it, and who vouches for those who have signed in."""
+
+    key: SecretStr | None = Field(
+        default=None,
+        description="an API key of the role channel, with the powers submit and fetch and level L2; without it there"
+        " is no portal",
+    )
+    url: Annotated[str, AfterValidator(origin)] = Field(
+        default="http://127.0.0.1:8080",
+        description="scheme and host by which people reach it, as https://privacy.example.com; http on this machine"
+        " alone",
+    )
+    sign_in_url: str | None = Field(
+        default=None, description="page of the customer portal that sends whoever has signed in back with a token"
+    )
+    sign_in_issuer: str | None = Field(default=None, description="who issues those tokens (`iss`)")
+    sign_in_keys: FilePath | None = Field(default=None, description="JWK set by which they are checked (RFC 7517)")
+    idle_minutes: int = Field(default=30, ge=5, le=240, description="minutes after which an unused session ends")
+    session_hours: int = Field(default=8, ge=1, le=24, description="hours after which any session ends")
+    pages_a_second: float = Field(
+        default=5.0, gt=0, le=1_000_000, description="pages a second of one address, thirty times as many at once"
+    )
+
+    @model_validator(mode="after")
+    def _knows_who_vouches(self) -> Self:
+        if len({self.sign_in_url is None, self.sign_in_issuer is None, self.sign_in_keys is None}) > 1:
+            raise ValueError(
+                "DSR_PORTAL_SIGN_IN_URL, _ISSUER and _KEYS belong together: set all three, or none of them"
+            )
+        return self

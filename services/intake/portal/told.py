@@ -1,0 +1,36 @@
+"""What somebody who follows their request is told of what comes next; pure."""
+
+from collections.abc import Iterator
+
+from services.intake import deferrals
+from services.intake.lifecycle import State
+from services.intake.request import Request
+from shared.domain.sentences import Sentence, say
+
+
+def next_steps(request: Request) -> tuple[Sentence, ...]:
+    """What happens next, and what they can do for it; nothing once all is answered."""
+    return tuple(_next(request))
+
+
+def may_withdraw(request: Request) -> bool:
+    """Whether there is anything left that can be stopped: an open request, or a restriction that is in force."""
+    return request.is_in_force or request.allows("withdraw")
+
+
+def _next(request: Request) -> Iterator[Sentence]:
+    if request.package_fault and not request.package_is_gone:
+        yield say("portal_next.withheld")
+    match request.state:
+        case State.CLOSED | State.RESPONDED:
+            if request.resumable:
+                yield say("portal_next.resumable")
+            return
+        case State.AWAITING_IDENTITY:
+            yield say("portal_next.more_proof" if deferrals.unproved(request.tasks) else "portal_next.proof")
+        case State.AWAITING_CLARIFICATION:
+            yield say("portal_next.question")
+        case State.AWAITING_DECISION:
+            yield say("portal_next.person")
+        case _:
+            yield say("portal_next.postponed" if request.postponed else "portal_next.at_work")

@@ -1,0 +1,1 @@
+"""What the sites of intake share: sessions, forms, pages and what every answer of theirs carries."""

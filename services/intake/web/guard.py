@@ -1,0 +1,95 @@
+"""What every answer of a site carries, and what no page is asked for: calls from other sites, and too many of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.intake.address import address_of
+from services.intake.errors import Forbidden
+from services.intake.quota import Rate
+
+_READING = frozenset({"GET", "HEAD"})
+_POLICY: Mapping[str, str] = {
+    "default-src": "'none'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+    "base-uri": "'none'",
+}
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "X-Robots-Tag": "noindex",
+}
+"""Of every answer, whatever it is; pages are kept by no cache besides."""
+_SECURE: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
+STATIC: Final = "/static/"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """An ASGI application around a site; ``url``: where people reach it.
+
+    ``refuse``: what answers a call that goes no further.
+    """
+
+    app: ASGIApp
+    url: str
+    proxies: int
+    pages: Rate
+    refuse: ASGIApp = field(repr=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the call on, or answers it with a page that says why not."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers.update(_SECURE if self.url.startswith("https:") else {})
+                if STATIC not in scope["path"]:
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        if scope["type"] != "http":
+            return
+        scope.setdefault("state", {})["refused"] = None
+        try:
+            self._look(scope)
+        except Exception as error:  # noqa: BLE001  # it is answered with a page, whatever it is
+            scope["state"]["refused"] = error
+            await self.refuse(scope, receive, with_headers)
+            return
+        await self.app(scope, receive, with_headers)
+
+    def _look(self, scope: Scope) -> None:
+        """Raises ``TooManyCalls`` or ``Forbidden``."""
+        headers = Headers(scope=scope)
+        if STATIC not in scope["path"]:
+            self.pages.take(address_of(scope, headers.get("x-forwarded-for", ""), self.proxies))
+        if scope["method"] not in _READING and self._is_foreign(headers):
+            raise Forbidden("this was sent by a page that is not ours")
+
+    def _is_foreign(self, headers: Headers) -> bool:
+        """Whether a page of another site has sent it, as far as the browser says; the form's token decides besides."""
+        if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+            return True
+        origin = headers.get("origin", "null")
+        return origin != "null" and urlsplit(origin)[:2] != urlsplit(self.url)[:2]
+
+
+def refused(request: Request) -> Exception:
+    """Why a call went no further."""
+    error: Exception = request.state.refused
+    return error

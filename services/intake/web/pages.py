@@ -1,0 +1,38 @@
+"""Pages from templates: everything that stands in one is escaped, and a name that nobody gave is an error."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+TEMPLATES = Path(__file__).parent / "templates"
+STATIC_FILES = Path(__file__).parent / "static"
+
+
+class Pages:
+    """The templates of a site, which stand on those that all share."""
+
+    def __init__(self, *folders: Path) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader([*folders, TEMPLATES]),
+            undefined=StrictUndefined,
+            autoescape=True,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Every template."""
+        return self._environment.list_templates()
+
+    def show(self, template: str, status: int, facts: dict[str, Any]) -> HTMLResponse:
+        """The page of that template.
+
+        Raises:
+            TemplateError: a name that stands in it is not given.
+        """
+        return HTMLResponse(self._environment.get_template(template).render(facts), status)

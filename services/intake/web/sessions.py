@@ -1,0 +1,149 @@
+"""Sessions of whoever has a page open: known by a cookie of 256 random bits, of which the table has the hash alone.
+
+What a session holds is sealed under a key that follows from the cookie: nobody reads it from the database.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import orjson
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import JsonValue
+
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage.postgres import Connection
+
+_TOKEN_BYTES: Final = 32
+_TOKEN_LENGTH: Final = 43
+_NONCE_BYTES: Final = 12
+_SLIDES: Final = timedelta(minutes=1)
+"""How much a session may have been used before the table hears of it."""
+_READ = """
+SELECT principal, sealed, began_at, expires_at FROM web_session
+WHERE session_hash = $1 AND site = $2 AND expires_at > $3
+"""
+_BEGIN = """
+INSERT INTO web_session (session_hash, site, principal, sealed, began_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
+"""
+_KEEP = """
+UPDATE web_session SET principal = $3, sealed = $4, expires_at = $5 WHERE session_hash = $1 AND site = $2
+"""
+_END = "DELETE FROM web_session WHERE session_hash = $1 AND site = $2"
+_END_ALL = "DELETE FROM web_session WHERE principal = $1 AND site = $2"
+
+
+@dataclass(eq=False)
+class Session:
+    """One session; ``principal``: whose it is once they have signed in. A page that has a form makes it ``wanted``."""
+
+    began_at: datetime
+    data: dict[str, JsonValue] = field(default_factory=dict)
+    principal: str | None = None
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES), repr=False)
+    wanted: bool = False
+    ended: bool = False
+    expires_at: datetime | None = None
+    stored: bool = False
+    replaces: bytes | None = None
+    before: bytes = field(default=b"", repr=False)
+
+    @property
+    def csrf(self) -> str:
+        """What every form of this session carries, and no other site can know."""
+        return hmac.digest(_key(self.token), b"csrf", "sha256").hex()
+
+    def is_mine(self, csrf: str) -> bool:
+        """Whether a form comes from a page of this session."""
+        return self.stored and hmac.compare_digest(self.csrf.encode(), csrf.encode())
+
+    def renew(self) -> None:
+        """Takes another cookie: whoever has proved who they are goes on under one that nobody can have known before."""
+        if self.stored and self.replaces is None:
+            self.replaces = _hash(self.token)
+        self.token, self.stored, self.wanted, self.expires_at = secrets.token_urlsafe(_TOKEN_BYTES), False, True, None
+
+    def end(self) -> None:
+        """Signs out."""
+        self.ended = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The sessions of one site; one ends when it was not used for ``idle``, and at the latest after ``longest``."""
+
+    unit_of_work: UnitOfWorkFactory
+    site: str
+    idle: timedelta
+    longest: timedelta
+
+    async def read(self, token: str | None) -> Session:
+        """The session of that cookie; a new one where it is none, has ended or has expired."""
+        now = self.unit_of_work.clock.now()
+        if token is None or len(token) != _TOKEN_LENGTH or not token.isascii():
+            return Session(now)
+        row = await self.unit_of_work.pool.fetchrow(_READ, _hash(token), self.site, now)
+        if row is None:
+            return Session(now)
+        principal, sealed, began_at, expires_at = row
+        content = AESGCM(_key(token)).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _hash(token))
+        data = orjson.loads(content)
+        return Session(
+            began_at, data, principal, token, wanted=True, expires_at=expires_at, stored=True, before=_state(data)
+        )
+
+    async def keep(self, session: Session) -> None:
+        """Writes what has changed of it; one that was ended meanwhile stays ended."""
+        now = self.unit_of_work.clock.now()
+        async with self.unit_of_work.pool.acquire() as connection:
+            if session.ended:
+                await self._drop(connection, session)
+                return
+            if not session.wanted:
+                return
+            if session.replaces:
+                await connection.execute(_END, session.replaces, self.site)
+                session.began_at = now
+            expires_at = min(now + self.idle, session.began_at + self.longest)
+            content = _state(session.data)
+            used = session.expires_at is None or expires_at - session.expires_at >= _SLIDES
+            if session.stored and content == session.before and not used:
+                return
+            sealed = _seal(session.token, content)
+            values = (session.principal, sealed)
+            if session.stored:
+                await connection.execute(_KEEP, _hash(session.token), self.site, *values, expires_at)
+            else:
+                known = (_hash(session.token), self.site, *values, session.began_at, expires_at)
+                await connection.execute(_BEGIN, *known)
+            session.stored, session.expires_at, session.before = True, expires_at, content
+
+    async def end_all(self, principal: str) -> None:
+        """Signs somebody out everywhere."""
+        await self.unit_of_work.pool.execute(_END_ALL, principal, self.site)
+
+    async def _drop(self, connection: Connection, session: Session) -> None:
+        for each in {_hash(session.token), session.replaces} - {None}:
+            await connection.execute(_END, each, self.site)
+
+
+def _seal(token: str, content: bytes) -> bytes:
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(_key(token)).encrypt(nonce, content, _hash(token))
+
+
+def _state(data: dict[str, JsonValue]) -> bytes:
+    return orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+
+
+def _hash(token: str) -> bytes:
+    """What the table knows it by: 256 random bits, so one round of SHA-256 is enough."""
+    return hashlib.sha256(b"id\0" + token.encode()).digest()
+
+
+def _key(token: str) -> bytes:
+    return hashlib.sha256(b"key\0" + token.encode()).digest()

@@ -1,0 +1,299 @@
+"""The portal: asked page by page, proved by a link or a code, and followed; the same for known and unknown."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from starlette.responses import Response
+from starlette.routing import Mount
+
+from services.intake.use_cases import UseCases
+from services.intake.web.guard import HEADERS
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from tests.fixtures.intake import Intake
+from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
+
+EMAIL = "ada@example.org"
+EXPORTED = TaskReport.model_validate(
+    {
+        "task_id": "019c0000-0000-7000-8000-000000000001",
+        "system": "crm",
+        "operation": Operation.EXPORT,
+        "outcome": TaskOutcome.EXPORTED,
+        "found": 7,
+        "by_category": {"contact": 7},
+    }
+)
+
+
+@pytest.fixture
+async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
+    async with opened(intake, database, monkeypatch) as door:
+        yield door
+
+
+async def asked(visitor: Visitor, language: str = "en", email: str = EMAIL) -> str:
+    """Asks for a copy, page by page; returns the reference."""
+    await visitor.open(f"/portal/{language}/")
+    await visitor.open(f"/portal/{language}/ask/right")
+    await visitor.send(right="access")
+    await visitor.send(whom="me")
+    await visitor.send(email=email, name="Ada Quarzfels", country="DE")
+    await visitor.send(account="", number1="030 901820", since1="2021-03-31")
+    assert visitor.path == f"/portal/{language}/ask/check"
+    await visitor.send()
+    assert visitor.path == f"/portal/{language}/sent", visitor.text
+    (reference,) = re.findall(r'class="reference">([0-9a-f-]{36})<', visitor.html)
+    return str(reference)
+
+
+async def test_a_right_is_asked_for_page_by_page_proved_by_the_link_and_followed(door: Opened) -> None:
+    ada = door.visitor()
+    reference = await asked(ada, "de")
+    assert "Wir antworten bis zum" in ada.text
+    (letter,) = await door.letters()
+    assert letter["to"] == [EMAIL]
+    assert letter["language"] == "de"
+    other_device = door.visitor()
+    await other_device.open(link_in(letter))
+    await other_device.open(link_in(letter))  # a mail scanner looks too
+    await other_device.send()
+    assert (other_device.path, other_device.status) == ("/portal/de/request", 200)
+    assert reference in other_device.text
+    assert await door.intake.types() == ["received", "verified"]
+    await door.intake.complete(f"/v1/requests/{reference}", tasks=(EXPORTED,))
+    await other_device.open("/portal/en/request")
+    assert "crm contact data 7" in other_device.text.replace("Kind of data ", "").replace("Records ", "")
+    await other_device.open("/portal/en/request/letters")
+    assert (
+        "We have received your request" in other_device.text or "Wir haben Ihren Antrag erhalten" in other_device.text
+    )
+    assert code_in(letter) not in other_device.html
+
+
+async def test_a_link_is_good_once_and_for_its_time(door: Opened) -> None:
+    await asked(door.visitor())
+    (letter,) = await door.letters()
+    first, second = door.visitor(), door.visitor()
+    await (await first.open(link_in(letter))).send()
+    await (await second.open(link_in(letter))).send()
+    assert first.path == "/portal/en/request"
+    assert "not good any more" in second.text
+    await first.send("/portal/en/sign-out", where="everywhere")
+    assert (await first.open("/portal/en/request")).status == 403
+    await asked(door.visitor(), email="ben@example.org")
+    late = (await door.letters())[-1]
+    door.intake.clock.at += timedelta(hours=72, seconds=1)
+    visitor = door.visitor()
+    await (await visitor.open(link_in(late))).send()
+    assert "not good any more" in visitor.text
+
+
+async def test_five_wrong_codes_of_a_request_end_its_codes_and_are_on_record(door: Opened) -> None:
+    ada = door.visitor()
+    reference = await asked(ada)
+    (letter,) = await door.letters()
+    wrong = "0000 0000" if code_in(letter) != "0000 0000" else "1111 1111"
+    await ada.open("/portal/en/code")
+    for _ in range(5):
+        await ada.send(code=wrong)
+    assert "Please write to us" in (await ada.open("/portal/en/code")).text
+    again = door.visitor()
+    await (await again.open("/portal/en/follow")).send(reference=reference)
+    newest = (await door.letters())[-1]
+    assert "is wrong" in (await again.send(code=code_in(newest))).text, "no code is good any more"
+    assert (await door.intake.officer.get(f"/v1/requests/{reference}/timeline")).text.count("proof.stopped") == 1
+    await (await again.open(link_in(newest))).send()
+    assert again.path == "/portal/en/request", "a link cannot be guessed"
+
+
+async def test_a_code_is_good_in_the_browser_that_asked_and_for_its_minutes(door: Opened) -> None:
+    ada, eve = door.visitor(), door.visitor()
+    reference = await asked(ada)
+    (letter,) = await door.letters()
+    await (await eve.open("/portal/en/follow")).send(reference="019c0000-0000-7000-8000-000000000009")
+    assert "is wrong" in (await eve.send(code=code_in(letter))).text
+    await (await ada.open("/portal/en/code")).send(code=code_in(letter).replace(" ", "-"))
+    assert (ada.path, reference in ada.text) == ("/portal/en/request", True)
+    late = door.visitor()
+    await asked(late, email="ben@example.org")
+    code = code_in((await door.letters())[-1])
+    door.intake.clock.at += timedelta(minutes=15, seconds=1)
+    assert "is wrong" in (await (await late.open("/portal/en/code")).send(code=code)).text
+
+
+async def test_before_proof_every_page_says_the_same_of_a_request_that_exists_and_of_none(door: Opened) -> None:
+    reference = await asked(door.visitor())
+    seen = []
+    for each in (reference, "019c0000-0000-7000-8000-000000000009"):
+        visitor = door.visitor()
+        pages = [await visitor.open("/portal/en/follow"), await visitor.send(reference=each)]
+        pages.append(await visitor.send(code="12345678"))
+        pages.append(await visitor.send("/portal/en/code/again"))
+        seen.append([(page.status, re.sub(r'value="[0-9a-f]{64}"', "", page.html)) for page in pages])
+    assert seen[0] == seen[1]
+    assert len(await door.letters()) == 3, "and who is reached by it gets a letter each time"
+
+
+async def test_to_one_address_go_so_many_links_an_hour(door: Opened) -> None:
+    reference = await asked(door.visitor())
+    for _ in range(6):
+        visitor = door.visitor()
+        await (await visitor.open("/portal/en/follow")).send(reference=reference)
+        assert visitor.path == "/portal/en/code"
+    assert len(await door.letters()) == 5
+
+
+async def test_a_request_of_another_channel_is_not_followed(door: Opened) -> None:
+    path = await door.intake.submit(assurance=None, proofs=[])
+    visitor = door.visitor()
+    await (await visitor.open("/portal/en/follow")).send(reference=path.rpartition("/")[2])
+    assert await door.letters() == []
+
+
+async def test_the_same_form_sent_twice_is_one_request(door: Opened) -> None:
+    ada = door.visitor()
+    await asked(ada)
+    before = await door.intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request")
+    await ada.open("/portal/en/ask/check")
+    assert ada.path == "/portal/en/ask/right", "nothing is left to send"
+    assert await door.intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == before == 1
+
+
+async def test_a_form_without_the_token_of_its_session_does_nothing(door: Opened) -> None:
+    ada, eve = door.visitor(), door.visitor()
+    await ada.open("/portal/en/ask/right")
+    answer = await eve.client.post("/portal/en/ask/right", data={"right": "access"})
+    assert (answer.status_code, "open for too long" in answer.text) == (403, True)
+    await eve.open("/portal/en/ask/right")
+    foreign = re.findall(r'name="csrf" value="([0-9a-f]{64})"', ada.html)[0]
+    answer = await eve.client.post("/portal/en/ask/right", data={"right": "access", "csrf": foreign})
+    assert answer.status_code == 403
+
+
+async def test_a_question_is_answered_and_a_request_withdrawn(door: Opened) -> None:
+    ada = door.visitor()
+    reference = await asked(ada)
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    await door.intake.ask(f"/v1/requests/{reference}", "clarification")
+    await ada.open("/portal/en/request")
+    assert "Which Quarzfels account is yours?" in ada.text
+    await ada.open("/portal/en/request/answer")
+    assert (await ada.send(text="")).status == 422
+    assert "We have your answer" in (await ada.send(text="The one in Berlin.")).text
+    await ada.open("/portal/en/request/withdraw")
+    assert "Your request is withdrawn" in (await ada.send()).text
+    assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["outcome"] == "withdrawn"
+
+
+WRONG: tuple[tuple[str, dict[str, str], str], ...] = (
+    ("contact", {"email": "nobody"}, "Write an e-mail address"),
+    ("contact", {"email": ""}, "Write your e-mail address"),
+    ("contact", {"email": EMAIL, "country": "XX"}, "Choose one"),
+    ("details", {"number1": "12"}, "with the code of its country"),
+    ("details", {"since2": "2021-01-01"}, "Write the number"),
+    ("details", {"number1": "+4930901820", "since1": "31.3.2021"}, "as 2021-03-31"),
+    ("details", {"number1": "+4930901820", "since1": "2021-03-31", "until1": "2021-03-31"}, "must come after"),
+)
+
+
+async def test_what_is_wrong_stands_at_its_field_and_in_the_summary(door: Opened) -> None:
+    ada = door.visitor()
+    for page, fields, error in WRONG:
+        await ada.open(f"/portal/en/ask/{page}")
+        await ada.send(**fields)
+        assert ada.status == 422, error
+        assert "<title>Error: " in ada.html, error
+        assert ada.text.count(error) == 2, error
+        field = re.findall(r'<li><a href="#([^"]+)"', ada.html)[0]
+        assert f'id="{field}"' in ada.html, error
+
+
+async def test_what_somebody_writes_is_shown_as_text(door: Opened) -> None:
+    ada = door.visitor()
+    await ada.open("/portal/en/ask/right")
+    await ada.send(right="rectification")
+    await ada.send(field="name", asserted="<script>alert(1)</script>{{ 7 * 7 }}", contested="yes")
+    await ada.send(whom="me")
+    await ada.send(email=EMAIL, name="<b>Ada</b>")
+    await ada.send(account="")
+    assert ada.path == "/portal/en/ask/check"
+    assert "<script>alert(1)</script>{{ 7 * 7 }}" in ada.text.replace("→", " ")
+    assert "<script" not in ada.html
+    assert "<b>Ada" not in ada.html
+
+
+async def test_what_has_changed_since_the_page_was_shown_is_looked_at_first(door: Opened) -> None:
+    ada = door.visitor()
+    reference = await asked(ada)
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    await ada.open("/portal/en/request/withdraw")
+    await door.intake.ask(f"/v1/requests/{reference}", "clarification")
+    assert "has changed meanwhile" in (await ada.send()).text
+    assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["outcome"] is None
+
+
+async def test_nothing_is_looked_up_before_the_answer_is_on_its_way(
+    door: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference, asks = await asked(door.visitor()), list[str]()
+    visitor = door.visitor()
+    await visitor.open("/portal/en/follow")
+    sent = Response.__call__
+
+    async def answering(self: Response, *args: Any) -> None:
+        asks.append("answered" if self.background else "")
+        await sent(self, *args)
+
+    async def looking(self: UseCases, *args: Any) -> Any:
+        asks.append("looked")
+        return await read(self, *args)
+
+    read = UseCases.read
+    monkeypatch.setattr(Response, "__call__", answering)
+    monkeypatch.setattr(UseCases, "read", looking)
+    await visitor.send(reference=reference)
+    assert [each for each in asks if each] == ["answered", "looked"]
+
+
+async def test_a_session_shows_the_request_that_was_proved_and_no_other(door: Opened) -> None:
+    ada, ben = door.visitor(), door.visitor()
+    mine = await asked(ada)
+    theirs = await asked(ben, email="ben@example.org")
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    for path in ("request", "request/letters", "request/withdraw"):
+        page = await ada.open(f"/portal/en/{path}")
+        assert theirs not in page.html, path
+        assert "ben@example.org" not in page.html, path
+        assert (await ben.open(f"/portal/en/{path}")).status == 403, path
+    assert mine in (await ada.open("/portal/en/request")).html
+
+
+async def test_every_page_carries_the_headers(door: Opened) -> None:
+    mounts = [each for each in door.application._app.routes if isinstance(each, Mount)]  # noqa: SLF001
+    (site,) = [cast("Any", each.app) for each in mounts if each.path == "/portal"]
+    paths = [each.path for each in site.app.routes]
+    assert len(paths) >= 20
+    visitor = door.visitor()
+    for path in paths:
+        filled = path.replace("{language}", "de").replace("{token}", "x" * 22)
+        for answer in (await visitor.client.get(f"/portal{filled}"), await visitor.client.post(f"/portal{filled}")):
+            assert {name: answer.headers.get(name) for name in HEADERS} == dict(HEADERS), path
+            assert path == "/static" or answer.headers["Cache-Control"] == "no-store", path
+            for cookie in answer.headers.get_list("set-cookie"):
+                assert cookie.startswith("__Host-dsr-portal="), path
+                assert {"HttpOnly", "Path=/", "Secure"} <= set(cookie.split("; ")), path
+
+
+async def test_every_page_is_there_in_every_language(door: Opened) -> None:
+    for language in ("en", "de", "fr", "es"):
+        visitor = door.visitor()
+        for name in ("", "notice", "complain", "port-my-number", "for-somebody-else", "follow", "ask/right"):
+            page = await visitor.open(f"/portal/{language}/{name}")
+            assert (page.status, f'<html lang="{language}">' in page.html) == (200, True), (language, name)
+            assert "support@cloudcontactpro.net" in page.text, (language, name)
+    accepts = door.visitor(**{"Accept-Language": "es-MX,es;q=0.9"})
+    assert (await accepts.open("/portal")).path == "/portal/es/"
+    assert (await accepts.open("/portal/it/")).status == 404

@@ -1,0 +1,92 @@
+"""What the portal asks next, reads from a form, and says of what comes next."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.intake.lifecycle import State
+from services.intake.portal import draft as drafts
+from services.intake.portal.draft import Draft, SignedIn
+from services.intake.portal.settings import PortalSettings
+from services.intake.portal.told import may_withdraw, next_steps
+from services.intake.web.forms import Form
+from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation, TaskReport, Unsearched
+from shared.domain.rights import Outcome, Right
+from tests.fixtures.requests import a_request
+
+FULL = Draft(key="k", right=Right.ACCESS, whom="me", email="Ada@Example.org", details=True)
+UNPROVED = TaskReport.model_validate(
+    {
+        "task_id": "019c0000-0000-7000-8000-000000000001",
+        "system": "cdr",
+        "operation": Operation.EXPORT,
+        "outcome": "not_searched",
+        "not_searched": Unsearched.NOT_PROVED,
+        "level": "L2",
+    }
+)
+
+
+def test_each_page_leads_to_what_is_missing_first_and_the_last_to_all_of_it() -> None:
+    steps = [
+        Draft.begun(),
+        Draft(key="k", right=Right.ACCESS),
+        Draft(key="k", right=Right.RESTRICTION),
+        FULL.with_(email=""),
+        FULL.with_(details=False),
+        FULL,
+    ]
+    assert [each.next for each in steps] == ["right", "whom", "detail", "contact", "details", "check"]
+
+
+def test_a_session_of_the_customer_portal_proves_its_account_and_its_own_address_alone() -> None:
+    for email, proved in (("ada@example.org", ["account_id", "email"]), ("eve@example.org", ["account_id"])):
+        who = SignedIn(account_id="CU-17", email=email, method="signed_in_mfa")
+        submission = FULL.with_(account="somebody else's").submission("de", who)
+        assert [each.identity for each in submission.proofs] == proved
+        assert submission.subject.account_id == "CU-17", "what they type is not what they have shown"
+
+
+def test_what_nobody_vouches_for_is_submitted_without_any_proof() -> None:
+    submission = FULL.with_(account="CU-17", numbers=(drafts.Number(number="+4930901820", since="2021-03-31"),))
+    stated = submission.submission("de", None)
+    assert stated.proofs == ()
+    (number,) = [each for each in stated.subject.identities() if each.type is IdentityType.PHONE]
+    assert (number.value, str(number.valid_from)) == ("+4930901820", "2021-03-31 00:00:00+00:00")
+
+
+@pytest.mark.parametrize("purposes", [[], ["marketing", "made_up"]])
+def test_a_consent_that_nobody_has_given_is_not_withdrawn(purposes: list[str]) -> None:
+    _, faults = drafts.read_detail(Right.CONSENT_WITHDRAWAL, Form({"purposes": purposes}), frozenset({"marketing"}))
+    assert [field for field, _ in faults] == ["purposes"]
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_of_every_request_that_is_open_it_is_said_what_comes_next(state: State) -> None:
+    request = a_request(state=state)
+    answered = state in {State.RESPONDED, State.CLOSED}
+    assert bool(next_steps(request)) is not answered
+    assert may_withdraw(request) is request.allows("withdraw")
+
+
+def test_where_more_proof_is_needed_it_is_said_for_what() -> None:
+    waits = a_request(state=State.AWAITING_IDENTITY)
+    assert [each.key for each in next_steps(waits)] == ["portal_next.proof"]
+    assert [each.key for each in next_steps(replace(waits, tasks=(UNPROVED,)))] == ["portal_next.more_proof"]
+    closed = a_request(state=State.CLOSED, outcome=Outcome.UNIDENTIFIED, resumable=True)
+    assert [each.key for each in next_steps(closed)] == ["portal_next.resumable"]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://privacy.example", "https://privacy.example/path", "privacy.example", "ftp://privacy.example"]
+)
+def test_a_portal_is_reached_by_https_or_on_this_machine(url: str) -> None:
+    with pytest.raises(Misconfigured, match="DSR_PORTAL_URL"):
+        PortalSettings(url=url)
+
+
+def test_who_vouches_for_sign_ins_is_said_whole() -> None:
+    with pytest.raises(Misconfigured, match="set all three"):
+        PortalSettings(sign_in_url="https://my.example/privacy")
