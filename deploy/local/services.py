@@ -41,6 +41,7 @@ class Services:
 
     ``env``: variables in addition to our own: the secrets that the downstreams file names; ``env_of``: those of one
     service alone. ``bus_systems``: downstreams that are reached over the bus, which need topics of their own.
+    ``policy``: the company's own files of the policy of processing; None: as the environment says, else as shipped.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Services:
         env: Mapping[str, str] | None = None,
         bus_systems: Sequence[str] = (),
         env_of: Mapping[ServiceName, Mapping[str, str]] | None = None,
+        policy: Path | None = OVERLAY,
     ) -> None:
         self.directory = directory
         self.keyring = directory / "keyring.json"
@@ -65,7 +67,7 @@ class Services:
             "DSR_KAFKA_BOOTSTRAP": servers.kafka_bootstrap,
             "DSR_VAULT_KEYRING": str(self.keyring),
             "DSR_WORK_DOWNSTREAMS": str(downstreams),
-            "DSR_POLICY_OVERLAY": str(OVERLAY),
+            **({"DSR_POLICY_OVERLAY": str(policy)} if policy else {}),
             "DSR_TELEMETRY_PRIVACY_TOKEN": self.metrics_token,
             "DSR_INTAKE_ERASURES_PER_HOUR": "1000000",  # a key of tests, demo and bench asks for all of them
             "DSR_HTTP_LINGER_SECONDS": "0",  # no load balancer has to notice first

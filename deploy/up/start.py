@@ -150,6 +150,7 @@ def _show(folder: Path) -> None:
 
     console.print("\n[bold]The platform is up.[/]\n")
     say("your systems", _shown(Path(known["downstreams"])))
+    say("what is kept, and how long (`dsr policy check`)", _policy(known["policy"]))
     say("submit a request, and see where it stands", environment.curl(known["api"], known["keys"]["channel"]))
     say("the API's documentation", known["docs"])
     say("every command of the platform, with its settings", f"{_shown(folder / 'dsr')} downstreams list")
@@ -160,6 +161,13 @@ def _show(folder: Path) -> None:
         counts = ", ".join(f"{name} ({times}×)" for name, times in again.items())
         say("ended by itself and was started again", f"{counts}: see {_shown(folder / 'up.log')}")
     console.print("\n`make down` ends it.", markup=False)
+
+
+def _policy(overlay: str | None) -> str:
+    """Whose policy decides."""
+    if overlay is not None:
+        return _shown(Path(overlay))
+    return "as shipped, signed by nobody: what a rule may keep waits for a person (yours: DSR_POLICY_OVERLAY=FOLDER)"
 
 
 def _shown(path: Path) -> str:

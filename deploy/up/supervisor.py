@@ -59,7 +59,14 @@ class Supervisor:
             self._forget()
             platform = stack.enter_context(Platform(self._folder / "servers", progress, ExistingServers()))
             servers = Servers(self._database(platform), platform.kafka_bootstrap)
-            services = Services(self._folder / "services", servers, self._downstreams, bus_systems=self._on_the_bus)
+            policy = os.environ.get("DSR_POLICY_OVERLAY")
+            services = Services(
+                self._folder / "services",
+                servers,
+                self._downstreams,
+                bus_systems=self._on_the_bus,
+                policy=Path(policy).resolve() if policy else None,
+            )
             stack.callback(services.stop)
             with progress.step("Starting the five services"):
                 services.start()
@@ -127,6 +134,7 @@ class Supervisor:
             "broker": servers.kafka_bootstrap,
             "database": servers.postgres_dsn,
             "downstreams": str(self._downstreams),
+            "policy": services.env.get("DSR_POLICY_OVERLAY"),
             "keys": self._keys,
             "topics": {"prefix": "dsr.", "names": services.topics},
             "processes": processes,

@@ -138,7 +138,11 @@ def _plug_in(shell: Shell) -> None:
     assert refused.endswith("Nothing was started.\n")
     shell.runs(PREPARED)
     shell.runs(CHECKED_LIVE)
-    assert "The platform is up." in shell.runs(UP)
+    shown = shell.runs(UP)
+    assert "The platform is up." in shown
+    assert "as shipped, signed by nobody" in shown  # the signatures of the demonstration are nobody's
+    assert shell.known["policy"] is None
+    assert "DSR_POLICY_OVERLAY" not in shell.known["settings"]
     assert {"user.events.selfcare", "user.events.numbering"} <= {*shell.known["topics"]["names"]}
     assert {"emitter:selfcare", "emitter:numbering"} <= shell.known["keys"].keys()
     assert [(shell.up / name).stat().st_mode & 0o777 for name in ("environment.json", "environment.sh", "dsr")] == [
