@@ -19,7 +19,7 @@ from services.intake.letter_text import text_of
 from services.intake.settings import IntakeSettings
 from services.intake.stored_request import StoredRequest
 from shared.domain.errors import Fault, Misconfigured
-from shared.domain.policy import Policy
+from shared.domain.policy import Policy, says_as_shipped
 from shared.domain.rights import Right
 from shared.domain.sentences import Fact, Lines, Sentence, Term, Told, article, say
 from shared.domain.wording import LANGUAGES, WORDINGS, Language, Wordings, read_languages, read_wordings
@@ -139,9 +139,15 @@ class Letters:
             return ()
         forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))
         unreadable = (say("letter.unreadable"),) if forgotten else ()
-        ceilings = self._policy.ceilings_of("backup").values()
-        ends = [release.last_day for each in ceilings if (release := self._policy.release(each, now))]
-        return (*(say("letter.backups", until=day) for day in sorted(ends)[-1:]), *unreadable)
+        return (*self._backups(now), *unreadable)
+
+    def _backups(self, now: datetime) -> Told:
+        """Until when copies are in backups, where a period is signed for them; else that none is decided."""
+        ceilings, today = self._policy.ceilings_of("backup").values(), self._policy.today(now)
+        ends = [each.last_day for limit in ceilings if limit.signed(today) and (each := self._policy.release(limit, now))]
+        if ends:
+            return (say("letter.backups", until=max(ends)),)
+        return (say("letter.backups_undecided"),) if ceilings else ()
 
     def fetch(self, now: datetime) -> Sentence:
         """Where a copy can be fetched that is made available now, until when and how often."""
@@ -173,22 +179,27 @@ def _templates(folder: Path) -> Mapping[LetterKind, Template]:
 
 
 def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[Language, str]]]:
-    """How the rules and kinds of data of a policy are read that have no words of their own: as what they stand for.
+    """How the rules, purposes and kinds of data of a policy are read: as what they stand for, if not in words of ours.
 
-    A rule has the article by which it holds besides, and is read in the policy's own words where there are no others.
+    What the company has worded by itself is read in its words, whatever the language. A rule has the article by which
+    it holds besides.
     """
-    by_language = {language: wordings.of(language, "UTC") for language in LANGUAGES}
+
+    def said(fact: Fact) -> Mapping[Language, str]:
+        return {each: wordings.of(each, "UTC").text(fact) for each in LANGUAGES}
+
     for name, rule in policy.rules.items():
+        known = f"ground.{name}" in wordings.keys and says_as_shipped(policy, "rules", name)
         for word in (name, *rule.told_as):
-            known = f"ground.{name}" in wordings.keys
-            told = Term("ground", name) if known else rule.words
-            yield f"ground.{word}", {each: wording.text(told) for each, wording in by_language.items()}
-            by = article(rule.ground)
-            yield f"law.{word}", {each: wording.text(by) for each, wording in by_language.items()}
+            yield f"ground.{word}", said(Term("ground", name) if known else rule.words)
+            yield f"law.{word}", said(article(rule.ground))
+    for name, purpose in policy.purposes.items():
+        if not says_as_shipped(policy, "purposes", name):
+            yield f"purpose.{name}", said(purpose.words)
     for name, kind in policy.categories.items():
         for word in kind.held_as:
-            told = Term("category", name)
-            yield f"category.{word}", {each: wording.text(told) for each, wording in by_language.items()}
+            if f"category.{word}" not in wordings.keys:
+                yield f"category.{word}", said(Term("category", name))
 
 
 def _list(lines: Iterable[str]) -> Markup:

@@ -107,11 +107,10 @@ class Wordings:
         return known
 
     def with_terms(self, terms: Mapping[str, Mapping[Language, str]]) -> "Wordings":
-        """These, and besides words of terms by their keys; what has words keeps them."""
-        more = {key: words for key, words in terms.items() if key not in self.keys}
+        """These, and over them words of terms by their keys."""
         catalogues = self._catalogues.items()
         return Wordings(
-            {lang: {**known, **{key: said[lang] for key, said in more.items()}} for lang, known in catalogues}
+            {lang: {**known, **{key: said[lang] for key, said in terms.items()}} for lang, known in catalogues}
         )
 
     @cached_property

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
 
@@ -71,6 +71,13 @@ def read_policy(over: Path | None = None, shipped: Path = SHIPPED) -> Policy:
     if wrong := list(policy.disagreements()):
         raise Misconfigured(*(_fault(over, shipped, place, says) for place, says in wrong))
     return policy
+
+
+def says_as_shipped(policy: Policy, table: Literal["purposes", "categories", "rules", "ceilings"], name: str) -> bool:
+    """Whether a part of the policy has the words that were shipped, which we have in other languages too."""
+    ours, shipped = getattr(policy, table)[name], getattr(read_policy(), table).get(name)
+    same = shipped is not None and shipped.words == ours.words
+    return same and (not isinstance(ours, Ceiling) or shipped.period == ours.period)
 
 
 def _only_ours(over: Path) -> None:
