@@ -5,6 +5,7 @@ import io
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ REQUIRED: Final = frozenset(ITEMS) - {"A15.g", "A15.h", "A15.2", "A15.X2"}
 """What cannot be inapplicable."""
 PER_CATEGORY: Final = ("A15.a", "A15.b", "A15.d")
 """What is told of each category by itself."""
+_IN_PART: Final = "in_part"
 _THEIRS: Final = "not applicable: a customer decides about these data, and answers the person"
 
 
@@ -111,27 +113,43 @@ def _columns(pieces: Sequence[Piece]) -> Iterable[str]:
 
 
 def _answers(checked: Checked, report: Report, rows: Sequence[Mapping[str, Any]], told: Mapping[str, object]) -> None:
-    """Looks at every item: it must be there, say something, and say it of every category where it is about each."""
-    categories = {str(row["category"]) for row in rows}
+    """Says how every item stands; one of which anything is wrong stands as nothing else."""
+    for name in ITEMS:
+        item = report.items.get(name)
+        checked.items[name] = (
+            "answered" if item is None or item.answered else f"not applicable: {' '.join(item.says[:1])}"
+        )
+    faults = [*_of_items(report, {str(row["category"]) for row in rows}), *_of_rows(report, rows)]
+    if (missing := report.items.get("A15.X2")) and missing.answered is not bool(told.get("missing")):
+        faults.append(("A15.X2", f" and {DESCRIPTION} do not agree whether anything is missing"))
+    for name, why in faults:
+        checked.items[name] = "wrong"
+        checked.faults.append(f"{name}{why}")
+
+
+def _of_items(report: Report, categories: AbstractSet[str]) -> Iterator[tuple[str, str]]:
+    """Every item is there, says something, and says it of every category where it is about each."""
     for name in ITEMS:
         item = report.items.get(name)
         if item is None or not item.says:
-            checked.items[name] = "missing"
-            checked.faults.append(f"{name} is not answered")
+            yield name, " is not answered"
             continue
-        checked.items[name] = "answered" if item.answered else f"not applicable: {item.says[0]}"
         if not item.answered and name in REQUIRED:
-            checked.faults.append(f"{name} must be answered, whatever is held")
+            yield name, " must be answered, whatever is held"
         if name in PER_CATEGORY and (silent := sorted(categories - item.about)):
-            checked.faults.append(f"{name} says nothing of {', '.join(silent)}")
-    if (missing := report.items.get("A15.X2")) and missing.answered is not bool(told.get("missing")):
-        checked.faults.append(f"A15.X2 and {DESCRIPTION} do not agree whether anything is missing")
+            yield name, f" says nothing of {', '.join(silent)}"
+        if item.status == _IN_PART:
+            yield name, f" is answered in part: no category of the policy has {', '.join(report.undeclared)} (held_as)"
+
+
+def _of_rows(report: Report, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """What is hidden in rows is said, and every field has its meaning."""
     hidden = Counter(str(row["category"]) for row in rows if WITHHELD in row["data"].values())
-    for category in sorted(categories):
+    for category in sorted({str(row["category"]) for row in rows}):
         if report.withheld.get(category, 0) != hidden[category]:
-            checked.faults.append(f"A15.4: of {category} {hidden[category]} rows hide something, which is not said")
+            yield "A15.4", f": of {category} {hidden[category]} rows hide something, which is not said"
     for category, fields in report.unexplained.items():
-        checked.faults.append(f"A15.X1: nobody explains {', '.join(fields)} of {category}")
+        yield "A15.X1", f": nobody explains {', '.join(fields)} of {category}"
 
 
 def _of_schema(files: Mapping[str, bytes], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from shared.domain.rights import Right
 class Piece:
     """One thing that a system holds about the subject.
 
-    ``anchors``: from when periods of the policy count for it, as ISO 8601, by what the policy calls that.
+    ``anchors``: from when periods of the policy count for it, as ISO 8601, by what the policy calls that; ``states``:
+    which of the states lasts by which its rules keep, None where that is not known.
     """
 
     system: str
@@ -21,6 +22,7 @@ class Piece:
     source: str
     data: dict[str, JsonValue]
     anchors: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[str, bool | None] = field(default_factory=dict)
 
     @property
     def line(self) -> bytes:
@@ -36,10 +38,10 @@ def read(system: str, content: bytes, right: Right, portable: Callable[[str], bo
     ``portable``: whether a category, as systems call it, can be taken elsewhere at all.
     """
     for category, source, data, provided, *more in orjson.loads(content):
-        anchors = more[1] if len(more) > 1 else {}
+        anchors, states = (*more[1:3], {}, {})[:2]
         if right is Right.ACCESS:
-            yield Piece(system, category, source, data, anchors)
+            yield Piece(system, category, source, data, anchors, states)
         elif provided is not False and portable(category):
             kept = data if provided is True else {name: data[name] for name in data if name not in provided}
             if kept:
-                yield Piece(system, category, source, kept, anchors)
+                yield Piece(system, category, source, kept, anchors, states)

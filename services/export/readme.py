@@ -30,7 +30,8 @@ def readme(known: Mapping[str, Category], right: Right, at: datetime, missing: S
         "data.jsonl: the same records in one file, one in each line as JSON",
         "package.json: how many records of each kind there are, and every file's length and SHA-256",
         "",
-        "In a table a ' before a value says to a spreadsheet that it is text: take it away, and you have the value.",
+        "In a table a ' before a value, or in one after a semicolon, a tab or a line end, says to a spreadsheet that",
+        "what follows is text: take it away, and you have the value.",
         "In data.jsonl there is none.",
         "",
     ]

@@ -6,21 +6,30 @@ from html.parser import HTMLParser
 
 @dataclass(slots=True)
 class Answer:
-    """One item of the checklist: what it says, sentence by sentence and cell by cell, and of which categories."""
+    """One item of the checklist: how it stands, what it says, by sentence and cell, and of which categories."""
 
-    answered: bool
+    status: str
     says: list[str] = field(default_factory=list)
     about: set[str] = field(default_factory=set)
+
+    @property
+    def answered(self) -> bool:
+        """Whether it applies, and is answered at least in part."""
+        return self.status in {"answered", "in_part"}
 
 
 @dataclass(slots=True)
 class Report:
-    """What a report tells: its items, and by category rows, rows that hide something, and fields without a meaning."""
+    """What a report tells: its items, and by category rows, rows that hide something, and fields without a meaning.
+
+    ``undeclared``: the categories that the policy does not know.
+    """
 
     items: dict[str, Answer] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     withheld: dict[str, int] = field(default_factory=dict)
     unexplained: dict[str, list[str]] = field(default_factory=dict)
+    undeclared: list[str] = field(default_factory=list)
 
 
 def read(html: str) -> Report:
@@ -45,10 +54,11 @@ class _Reader(HTMLParser):
         if tag == "section":
             self._item, self._category = None, has.get("data-category", "")
             if "data-item" in has:
-                self._item = self.report.items[has["data-item"]] = Answer(has.get("data-status") == "answered")
+                self._item = self.report.items[has["data-item"]] = Answer(has.get("data-status", ""))
             if self._category:
                 self.report.rows[self._category] = int(has["data-rows"])
                 self.report.withheld[self._category] = int(has["data-withheld"])
+                self.report.undeclared += [self._category] if has.get("data-declared") == "no" else []
         elif tag == "tr" and self._item and "data-about" in has:
             self._item.about.add(has["data-about"])
         elif tag in {"p", "td", "dt", "dd"}:

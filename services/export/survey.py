@@ -1,7 +1,7 @@
 """What a package will hold, category by category, counted while it is read for the first time; pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -27,6 +27,7 @@ class Category:
 
     ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden. ``anchors``: the
     first and the last moment from which periods of the policy count, as ISO 8601, by what the policy calls it.
+    ``states``: which of the states by which its rules keep lasts for any of them; None where that is not known.
     """
 
     rows: int = 0
@@ -35,6 +36,7 @@ class Category:
     fields: dict[str, set[str]] = field(default_factory=dict)
     first: list[Piece] = field(default_factory=list)
     anchors: dict[str, tuple[str, str]] = field(default_factory=dict)
+    states: dict[str, bool | None] = field(default_factory=dict)
 
     @property
     def systems(self) -> list[str]:
@@ -54,8 +56,15 @@ class Category:
         for name, moment in piece.anchors.items():
             first, last = self.anchors.get(name, (moment, moment))
             self.anchors[name] = min(first, moment), max(last, moment)
+        for name, lasts in piece.states.items():
+            self.states[name] = lasting([self.states.get(name, False), lasts])
         if len(self.first) < SHOWN:
             self.first.append(piece)
+
+
+def lasting(said: Collection[bool | None]) -> bool | None:
+    """Whether a state lasts, of which several places say so, or not, or do not know it."""
+    return True if True in said else None if None in said else False
 
 
 def count(pieces: Iterable[Piece], known: dict[str, Category]) -> set[str]:

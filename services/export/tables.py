@@ -1,7 +1,12 @@
-"""Tables of a package: CSV as RFC 4180 has it, which no spreadsheet takes for formulas; pure."""
+"""Tables of a package: CSV as RFC 4180 has it, which no spreadsheet takes for formulas; pure.
+
+Where lists are separated by semicolons or tabs, as in much of Europe, a spreadsheet may cut a line there and compute
+what then begins a cell, so that is marked as well.
+"""
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 import orjson
@@ -10,8 +15,15 @@ from pydantic import JsonValue
 from services.export.pieces import Piece
 
 MARK = "'"
-"""Stands before a text that a spreadsheet would compute, or that begins with it: whoever takes it away has the text."""
-_COMPUTED = ("=", "@", "+", "-", "\t", "\r", "\n", MARK)
+"""Stands before what a spreadsheet would compute, or what begins with it, where a text begins and after a separator in
+it: whoever takes it away there has the text."""
+_COMPUTED = rf"[=@+\-\uff1d\uff20\uff0b\uff0d{MARK}]"
+_PASSED_OVER = r"\s\"\ufeff\u200b-\u200f\u2060"
+"""What may stand before it at the beginning of a cell."""
+_SUSPECT = re.compile(rf"^[\t\r\n]|(?:^|[;{_PASSED_OVER}]){_COMPUTED}")
+_BEGINS_SO = re.compile(rf"[\t\r\n]|[{_PASSED_OVER}]*{_COMPUTED}")
+_GAP = re.compile(rf"([;{_PASSED_OVER}]+)({_COMPUTED}?)")
+_SEPARATOR = re.compile(r"[;\t\r\n]")
 
 
 def heading(columns: Sequence[str]) -> bytes:
@@ -29,15 +41,26 @@ def cell(value: JsonValue) -> str:
     match value:
         case None:
             return ""
-        case str() if value.startswith(_COMPUTED):
-            return MARK + value
         case str():
-            return value
+            return _marked(value)
+        case dict() | list():
+            return _marked(orjson.dumps(value).decode())
         case _:
             return orjson.dumps(value).decode()
 
 
+def _marked(text: str) -> str:
+    if not _SUSPECT.search(text):
+        return text
+    return (MARK if _BEGINS_SO.match(text) else "") + _GAP.sub(_marked_after, text)
+
+
+def _marked_after(gap: re.Match[str]) -> str:
+    before, computed = gap.groups()
+    return before + MARK + computed if computed and _SEPARATOR.search(before) else gap[0]
+
+
 def _lines(lines: Iterable[Iterable[str]]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(lines)
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(lines)
     return text.getvalue().encode()

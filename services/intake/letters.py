@@ -144,7 +144,9 @@ class Letters:
     def _backups(self, now: datetime) -> Told:
         """Until when copies are in backups, where a period is signed for them; else that none is decided."""
         ceilings, today = self._policy.ceilings_of("backup").values(), self._policy.today(now)
-        ends = [each.last_day for limit in ceilings if limit.signed(today) and (each := self._policy.release(limit, now))]
+        ends = [
+            each.last_day for limit in ceilings if limit.signed(today) and (each := self._policy.release(limit, now))
+        ]
         if ends:
             return (say("letter.backups", until=max(ends)),)
         return (say("letter.backups_undecided"),) if ceilings else ()

@@ -96,7 +96,8 @@ class Record:
     package too; everything goes into an access package. ``matched``: every value in it by which a subject can be
     found, as the system wrote it down, and when it happened; a record without is never handed out (REQ-S8).
     ``not_provided``: fields of a portable record that are not from the subject, which an access package has alone.
-    ``anchors``: from when periods of the policy count for it, by what the policy calls that.
+    ``anchors``: from when periods of the policy count for it, by what the policy calls that; ``states``: which of the
+    states lasts by which its rules keep, None where it should be known and is not.
     """
 
     category: str
@@ -106,6 +107,7 @@ class Record:
     matched: tuple[Match, ...] = ()
     not_provided: tuple[str, ...] = ()
     anchors: Mapping[str, date] = field(default_factory=dict)
+    states: Mapping[str, bool | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,11 +62,11 @@ async def _export(
 
 
 def sealing(subject_ref: UUID, system: str, records: Sequence[Record]) -> Sealing:
-    """Records as they lie in the vault: category, place, data, what of them is provided, by what found, anchors."""
+    """Records as they lie in the vault: category, place, data, what is provided, by what found, anchors, states."""
     rows = [
         [
             *(r.category, r.source, r.data, r.portable and (r.not_provided or True)),
-            *([[*match] for match in r.matched], r.anchors),
+            *([[*match] for match in r.matched], r.anchors, r.states),
         ]
         for r in records
     ]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from services.export.check import check
+from services.export.check import ITEMS, check
 from services.export.commands import package
+from services.export.pieces import Piece
 from shared.domain.errors import Misconfigured
 from shared.domain.rights import Right
 from tests.fixtures.packages import made_of, unpacked
@@ -74,6 +75,20 @@ async def test_what_is_missing_or_untrue_is_found(name: str, old: str, new: str,
     assert changed != files[name].decode()
     faults = check(packed({**files, name: changed.encode()})).faults
     assert any(each.startswith(fault) for each in faults), faults
+
+
+async def test_a_kind_of_data_that_the_policy_does_not_know_is_a_fault_and_no_item_is_both_answered_and_wrong(
+    tmp_path: Path,
+) -> None:
+    content = await made_of([Piece("shop", "horoscope", "shop", {"sign": "Leo"}), NOTE], Right.ACCESS, AT)
+    checked = check(content)
+    assert "A15.a is answered in part: no category of the policy has horoscope (held_as)" in checked.faults
+    assert "A15.X1: nobody explains sign of horoscope" in checked.faults
+    faulty = {name for name in ITEMS if any(fault.startswith(name) for fault in checked.faults)}
+    assert faulty == {name for name, stands in checked.items.items() if stands == "wrong"}
+    assert faulty == {"A15.a", "A15.b", "A15.c", "A15.d", "A15.g", "A15.h", "A15.2", "A15.X1"}
+    (tmp_path / "package.zip").write_bytes(content)
+    assert CliRunner().invoke(package, ["check", str(tmp_path / "package.zip")]).exit_code == 1
 
 
 async def test_a_file_that_was_changed_added_or_taken_away_is_found() -> None:

@@ -1,6 +1,7 @@
 """The report of an access: all that Art. 15 asks to be told, tailored to what is held, in a page that stands alone."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from shared.domain.policy import read_policy
 from shared.domain.rights import Right
 from shared.downstreams.tryton.grounds import DeclaredGrounds
 from tests.fixtures.packages import made_of, unpacked
-from tests.fixtures.policy import changed, signed_policy
+from tests.fixtures.policy import all_signed, changed, signed_policy
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 NEW, OLD = "2026-03-01T22:30:00+00:00", "2025-01-15T10:00:00+00:00"
@@ -85,17 +86,74 @@ async def test_periods_come_with_the_days_that_follow_for_this_person_in_the_zon
 
 
 async def test_a_law_of_a_country_is_told_to_whoever_lives_there_and_an_unsigned_rule_to_nobody() -> None:
-    in_germany, in_france = await report(call(OLD)), await report(call(OLD), country="FR")
+    policy = all_signed(read_policy())
+    in_germany, in_france = [await report(call(OLD), policy=policy, country=country) for country in ("DE", "FR")]
     assert ("in Germany" in said(in_germany, "A15.d"), "in Germany" in said(in_france, "A15.d")) == (True, False)
     unsigned = await report(call(OLD), policy=read_policy())
     assert "in the United States" in said(in_germany, "A15.d")
     assert "in the United States" not in said(unsigned, "A15.d")
 
 
-async def test_the_policy_alone_decides_what_is_told(tmp_path: Path) -> None:
-    other = read_policy(
-        changed(tmp_path, 'period = "P90D"\nanchor = "call_start"', 'period = "P60D"\nanchor = "call_start"')
+@pytest.mark.parametrize("signed", ["rules", "ceilings", ""])
+async def test_what_nobody_has_signed_is_told_as_not_decided_and_gives_no_day(signed: str) -> None:
+    whole = all_signed(read_policy())
+    policy = read_policy().with_other(**{signed: getattr(whole, signed)} if signed else {})
+    told = said(await report(call(OLD), country="DE", policy=policy), "A15.d")
+    assert ("is kept until July 15, 2026" in told) is (signed == "rules")
+    assert ("goes on August 16, 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
+    assert ("is not decided yet" in told) is (signed != "ceilings")
+    assert "No fixed period" not in told
+    german = said(await report(call(OLD), country="DE"), "A15.d")  # the demonstration's counsel has not signed that
+    assert ("18 months" in german, "in Germany" in german, "is not decided yet" in german) == (True, False, False)
+
+
+ACTIVE = "you have a contract with us"
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ([{"contract_active": True}], "Even if you ask us to erase it: you have a contract with us"),
+        ([{"contract_active": True}, {"contract_active": None}], "Even if you ask us to erase it: you have a contract"),
+        ([{"contract_active": False}, {}], ""),
+        ([{"contract_active": False}, {"contract_active": None}], "If what follows is so, it stays"),
+        ([{}], "If what follows is so, it stays"),
+    ],
+)
+async def test_a_state_that_keeps_is_told_as_a_fact_only_where_the_data_say_that_it_lasts(
+    states: list[dict[str, bool | None]], told: str
+) -> None:
+    rows = [replace(NOTE, states=each) for each in states]
+    told_of = said(await report(*rows), "A15.d")
+    assert (told in told_of, ACTIVE in told_of) == (True, bool(told))
+    of_invoices = said(await report(Piece("shop", "invoice", "shop", {"amount": 1}), *rows), "A15.d")
+    assert "If what follows is so, it stays even if you ask us to erase it, for as long as that lasts: an invoice" in (
+        of_invoices
     )
+
+
+async def test_a_state_that_one_system_names_is_a_fact_about_what_another_holds() -> None:
+    settled = replace(NOTE, states={"invoice_open": False})
+    assert "settled" not in said(await report(Piece("shop", "invoice", "shop", {"amount": 1}), settled), "A15.d")
+
+
+async def test_of_a_kind_of_data_that_the_policy_does_not_know_the_report_says_so_and_claims_nothing() -> None:
+    unknown = Piece("shop", "horoscope", "shop", {"sign": "Leo"})
+    alone, beside = await report(unknown), await report(unknown, NOTE)
+    of_policy = ("A15.a", "A15.b", "A15.c", "A15.d", "A15.g", "A15.h", "A15.2")
+    for told in (alone, beside):
+        assert {name for name, item in told.items.items() if item.status == "in_part"} == {*of_policy}
+        for name in of_policy:
+            assert "Our policy does not yet describe these kinds of data: horoscope." in said(told, name)
+    claims = ("We make no decision", "None of those who", "disclosed these data to nobody", "No fixed period")
+    assert not [name for name in ITEMS for claim in claims if claim in said(alone, name)]
+    assert "Of everything else that we hold about you: We make no decision" in said(beside, "A15.h")
+    assert alone.undeclared == ["horoscope"]
+
+
+async def test_the_policy_alone_decides_what_is_told(tmp_path: Path) -> None:
+    shorter = changed(tmp_path, 'period = "P90D"\nanchor = "call_start"', 'period = "P60D"\nanchor = "call_start"')
+    other = all_signed(read_policy(shorter))
     signalling = Piece("cdr", "missed_call", "cdr.missed_calls", {"at": NEW}, {"call_start": NEW})
     before, after = await report(signalling), await report(signalling, policy=other)
     assert ("90 days" in said(before, "A15.d"), "60 days" in said(after, "A15.d")) == (True, True)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from services.export.files import File
 from services.export.report.held import Request
-from services.export.report.retention import periods_of
+from services.export.report.retention import Kept, Person, is_undecided, periods_of
 from services.export.report.texts import Texts
 from services.export.report.translated import Translated
 from services.export.report.wording import Wording
@@ -18,13 +19,16 @@ Table = tuple[Sequence[str], Sequence[tuple[str | None, Sequence[str]]]]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item: what is said of it, in sentences and as a table; where it does not apply (``applies``), why."""
+    """One item: what is said of it, in sentences and as a table; where it does not apply, why.
+
+    ``status``: the key of how it stands; in part: of some of what is held nobody has yet said it.
+    """
 
     id: str
     question: str
     sentences: Sequence[str]
     table: Table | None = None
-    applies: bool = True
+    status: Literal["answered", "in_part", "not_applicable"] = "answered"
 
 
 def checklist(
@@ -46,6 +50,8 @@ class _Checklist:
     ) -> None:
         self._known = dict(sorted(known.items()))
         self._request, self._policy = request, request.policy
+        self._undeclared = [name for name in self._known if not request.policy.category(name)]
+        self._person = Person.of(request.country, known.values())
         self._files, self._texts, self._say, self._told = files, texts, say, told
 
     def items(self) -> Iterator[Item]:
@@ -67,7 +73,17 @@ class _Checklist:
         yield self._missing()
 
     def _item(self, name: str, *sentences: str, table: Table | None = None, applies: bool = True) -> Item:
-        return Item(name, self._texts.items[name], sentences, table, applies)
+        return Item(name, self._texts.items[name], sentences, table, "answered" if applies else "not_applicable")
+
+    def _by_policy(self, name: str, *sentences: str, table: Table | None = None, applies: bool = True) -> Item:
+        """An item that the policy answers: which kinds of data it does not know is said, and nothing else of them."""
+        if not self._undeclared:
+            return self._item(name, *sentences, table=table, applies=applies)
+        kinds = ", ".join(map(self._told.kind, self._undeclared))
+        said = [self._answer("not_described", kinds=kinds)]
+        if sentences and len(self._undeclared) < len(self._known):
+            said += [self._answer("otherwise"), *sentences]
+        return Item(name, self._texts.items[name], said, table, "in_part")
 
     def _answer(self, key: str, /, **values: object) -> str:
         return self._say.filled(self._texts.answers[key], **values)
@@ -88,7 +104,7 @@ class _Checklist:
                 lines.append(
                     (name, [self._told.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
                 )
-        return self._item("A15.a", table=(self._headings("category", "purpose", "basis", "role"), lines))
+        return self._by_policy("A15.a", table=(self._headings("category", "purpose", "basis", "role"), lines))
 
     def _automation(self) -> Item:
         """15(1)(h), as the policy says of each purpose of what is held."""
@@ -100,8 +116,8 @@ class _Checklist:
             if each != "none"
         ]
         if not lines:
-            return self._item("A15.h", self._answer("no_automation"), applies=False)
-        return self._item("A15.h", table=(self._headings("purpose", "logic", "consequences"), lines))
+            return self._by_policy("A15.h", self._answer("no_automation"), applies=False)
+        return self._by_policy("A15.h", table=(self._headings("purpose", "logic", "consequences"), lines))
 
     def _categories(self) -> Item:
         """15(1)(b), with what there is of each and where."""
@@ -118,7 +134,7 @@ class _Checklist:
                     ],
                 )
             )
-        return self._item("A15.b", table=(self._headings("category", "held", "count", "system"), lines))
+        return self._by_policy("A15.b", table=(self._headings("category", "held", "count", "system"), lines))
 
     def _recipients(self) -> Item:
         """15(1)(c): by name, processors too (C-154/21)."""
@@ -134,9 +150,9 @@ class _Checklist:
             for key, each in recipients.items()
         ]
         if not lines:
-            return self._item("A15.c", self._answer("no_recipient"))
+            return self._by_policy("A15.c", self._answer("no_recipient"))
         headings = self._headings("recipient", "role", "country", "contact", "category")
-        return self._item("A15.c", table=(headings, lines))
+        return self._by_policy("A15.c", table=(headings, lines))
 
     def _got_by(self, recipient: str) -> Sequence[str]:
         return [name for name in self._known if recipient in self._policy.recipients_of(name)]
@@ -145,25 +161,35 @@ class _Checklist:
         """15(1)(d), with the days that follow for this person's rows."""
         lines: list[tuple[str | None, Sequence[str]]] = []
         for name, held in self._known.items():
-            found = list(periods_of(self._policy, name, held, self._request.country, self._request.today))
-            for each in found:
-                begins = self._answer("while")
-                if each.anchor and each.period:
-                    start = self._texts.anchors.get(each.anchor, each.anchor)
-                    begins = self._answer("criterion", anchor=start, period=self._say.period(each.period))
-                dates = ""
-                if each.first and each.last:
-                    days = {"first": self._say.day(each.first), "last": self._say.day(each.last)}
-                    dates = self._answer("kept_until" if each.keeps else "dates", **days)
-                words = (
-                    f"{self._answer('keeps')} {self._told.rule(each.name)}"
-                    if each.keeps
-                    else self._told.ceiling(each.name)
-                )
-                lines.append((name, [self._told.kind(name), f"{words} ({begins})", dates]))
-            if not found:
-                lines.append((name, [self._told.kind(name), self._answer("no_period"), ""]))
-        return self._item("A15.d", table=(self._headings("category", "period", "released"), lines))
+            kind = self._told.kind(name)
+            if name in self._undeclared:
+                lines.append((name, [kind, self._texts.page["undeclared"], ""]))
+                continue
+            found = list(periods_of(self._policy, name, held, self._person, self._request.today))
+            lines += [(name, [kind, self._kept(each), self._days(each)]) for each in found]
+            if is_undecided(self._policy, name, self._person, self._request.today):
+                lines.append((name, [kind, self._answer("undecided"), ""]))
+            elif not found:
+                lines.append((name, [kind, self._answer("no_period"), ""]))
+        return self._by_policy("A15.d", table=(self._headings("category", "period", "released"), lines))
+
+    def _kept(self, kept: Kept) -> str:
+        """Why and how long; what keeps while a state lasts is a condition, unless the data say that it does."""
+        words = self._told.rule(kept.name) if kept.keeps else self._told.ceiling(kept.name)
+        if kept.anchor and kept.period:
+            start = self._texts.anchors.get(kept.anchor, kept.anchor)
+            begins = self._answer("criterion", anchor=start, period=self._say.period(kept.period))
+        elif kept.lasts:
+            begins = self._answer("while")
+        else:
+            return f"{self._answer('keeps_if')} {words}"
+        return f"{self._answer('keeps')} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
+
+    def _days(self, kept: Kept) -> str:
+        if not kept.first or not kept.last:
+            return ""
+        days = {"first": self._say.day(kept.first), "last": self._say.day(kept.last)}
+        return self._answer("kept_until" if kept.keeps else "dates", **days)
 
     def _complaint(self) -> Item:
         """15(1)(f), with the authority of the person's country by name, and whom else they may ask."""
@@ -181,14 +207,14 @@ class _Checklist:
         """15(1)(g), where anything is not from the person."""
         sources = {name: each.provided_by for name in self._known if (each := self._policy.category(name))}
         if set(sources.values()) <= {ProvidedBy.PERSON} and len(sources) == len(self._known):
-            return self._item("A15.g", self._answer("no_other_source"), applies=False)
+            return self._by_policy("A15.g", self._answer("no_other_source"), applies=False)
         words = {name: self._texts.sources[each] for name, each in sources.items()}
         undeclared = self._texts.page["undeclared"]
         lines: list[tuple[str | None, Sequence[str]]] = [
             (name, [self._told.kind(name), words.get(name, undeclared), ", ".join(held.systems)])
             for name, held in self._known.items()
         ]
-        return self._item("A15.g", table=(self._headings("category", "source", "system"), lines))
+        return self._by_policy("A15.g", table=(self._headings("category", "source", "system"), lines))
 
     def _transfers(self) -> Item:
         """15(2): safeguards of transfers, recipient by recipient."""
@@ -203,9 +229,9 @@ class _Checklist:
             [self._answer("established", country=self._say.country(home))] if self._policy.is_transfer(home) else []
         )
         if not lines:
-            return self._item("A15.2", self._answer("no_transfer"), *established, applies=False)
+            return self._by_policy("A15.2", self._answer("no_transfer"), *established, applies=False)
         table = (self._headings("recipient", "country", "safeguard"), lines)
-        return self._item("A15.2", *established, table=table)
+        return self._by_policy("A15.2", *established, table=table)
 
     def _copy(self) -> Item:
         """15(3): the files, and by what they can be checked."""

@@ -47,9 +47,9 @@ class Request:
     legends: Legends = field(default_factory=dict)
 
     def portable(self, category: str) -> bool:
-        """Whether it can be taken elsewhere; of what the policy does not name its system says so alone."""
+        """Whether it can be taken elsewhere; what the policy does not name is held on no basis that is known."""
         declared = self.policy.category(category)
-        return declared is None or declared.portable
+        return declared is not None and declared.portable
 
     def missing(self) -> Mapping[str, str]:
         """By system, the code of why what it may hold is not in the answer, or not all of it."""

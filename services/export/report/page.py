@@ -33,10 +33,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A category as the page shows it: its columns, and its first rows."""
+    """A category as the page shows it: whether the policy knows it, its columns, and its first rows."""
 
     name: str
     words: str
+    declared: bool
     held: Category
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
@@ -68,7 +69,7 @@ def _shown(name: str, held: Category, request: Request, texts: Texts, told: Tran
         Column(each, request.meaning(held.systems, name, each) or texts.fields.get(each)) for each in held.fields
     ]
     rows = [[_written(one.data.get(column.name), texts) for column in columns] for one in held.first]
-    return Shown(name, told.category(name), held, columns, rows)
+    return Shown(name, told.category(name), request.policy.category(name) is not None, held, columns, rows)
 
 
 def _written(value: JsonValue, texts: Texts) -> str:

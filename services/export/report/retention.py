@@ -1,10 +1,10 @@
 """How long what is held of a person is kept, by the periods of the policy and the dates of their rows; pure."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from services.export.survey import Category
+from services.export.survey import Category, lasting
 from shared.domain.policy import Ceiling, Period, Policy, Rule
 
 
@@ -12,39 +12,70 @@ from shared.domain.policy import Ceiling, Period, Policy, Rule
 class Kept:
     """One period of a category, named by its rule or ceiling: ``keeps`` in face of an erasure, or ends for everybody.
 
-    ``anchor``: from what it counts, as the policy calls it; None: it lasts as long as a state. ``first`` and ``last``:
-    the day on which the oldest and the newest of the person's rows goes, or until which it is kept, where the rows say
-    from when it counts.
+    ``anchor``: from what it counts, as the policy calls it; None: it lasts as long as a state. ``lasts``: whether that
+    state does, None where nobody says it of the person. ``first`` and ``last``: the day on which the oldest and the
+    newest of the person's rows goes, or until which it is kept, where the rows say from when it counts.
     """
 
     name: str
     keeps: bool
     anchor: str | None
     period: Period | None
+    lasts: bool | None = None
     first: date | None = None
     last: date | None = None
 
 
-def periods_of(policy: Policy, held_as: str, held: Category, country: str | None, today: date) -> Iterator[Kept]:
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Of whom it is told: where they live (ISO 3166), and which of the states lasts that keep data, None: not known."""
+
+    country: str | None
+    states: Mapping[str, bool | None]
+
+    @classmethod
+    def of(cls, country: str | None, known: Iterable[Category]) -> "Person":
+        """As what is held of them tells: a state that one system names keeps what others hold."""
+        states: dict[str, bool | None] = {}
+        for name, lasts in (item for each in known for item in each.states.items()):
+            states[name] = lasting([states.get(name, False), lasts])
+        return cls(country, states)
+
+
+def periods_of(policy: Policy, held_as: str, held: Category, person: Person, today: date) -> Iterator[Kept]:
     """Every period that holds for what systems call so: ceilings first; a law's own where the person lives only.
 
-    A rule that nobody has signed keeps nothing, so it is not told (REQ-R2).
+    What nobody has signed keeps and ends nothing, so it is not told (REQ-R2), nor is a state that does not last.
     """
-    name = policy.category_of(held_as)
-    for ceiling_name, ceiling in policy.ceilings_of(held_as).items():
-        if ceiling.jurisdiction in {None, country}:
-            yield _kept(policy, ceiling_name, ceiling, held, keeps=False)
-    category = policy.categories.get(name or "")
+    for name, ceiling in _ceilings(policy, held_as, person).items():
+        if ceiling.signed(today):
+            yield _kept(policy, name, ceiling, held, keeps=False)
+    category = policy.category(held_as)
     for rule in category.kept_by if category else ():
-        if policy.rules[rule].signed(today):
-            yield _kept(policy, rule, policy.rules[rule], held, keeps=True)
+        told = policy.rules[rule]
+        lasts = person.states.get(told.lasts_while) if told.lasts_while else None
+        if told.signed(today) and lasts is not False:
+            yield replace(_kept(policy, rule, told, held, keeps=True), lasts=lasts)
+
+
+def is_undecided(policy: Policy, held_as: str, person: Person, today: date) -> bool:
+    """Whether something is written of how long it is kept, and nobody has signed when it ends for everybody."""
+    category, ceilings = policy.category(held_as), _ceilings(policy, held_as, person).values()
+    rules = [policy.rules[name] for name in category.kept_by] if category else []
+    ends = any(each.signed(today) for each in ceilings)
+    return not ends and not all(each.signed(today) for each in (*ceilings, *rules))
+
+
+def _ceilings(policy: Policy, held_as: str, person: Person) -> Mapping[str, Ceiling]:
+    ceilings = policy.ceilings_of(held_as) if policy.category_of(held_as) else {}
+    return {name: each for name, each in ceilings.items() if each.jurisdiction in {None, person.country}}
 
 
 def _kept(policy: Policy, name: str, rule: Rule | Ceiling, held: Category, *, keeps: bool) -> Kept:
     moments = held.anchors.get(rule.anchor or "")
     days = [policy.release(rule, _moment(each)) for each in moments or ()]
     first, last = ((day.last_day if keeps else day.purge_from) if day else None for day in days or (None, None))
-    return Kept(name, keeps, rule.anchor, rule.period, first, last)
+    return Kept(name, keeps, rule.anchor, rule.period, first=first, last=last)
 
 
 def _moment(text: str) -> date:

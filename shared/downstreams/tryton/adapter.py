@@ -6,7 +6,6 @@ from functools import partial
 from itertools import chain
 
 import httpx
-from pydantic import JsonValue
 
 from shared.domain.assignments import AssignedNumber
 from shared.domain.clock import Clock, SystemClock
@@ -21,7 +20,7 @@ from shared.downstreams.results import of_whom_found, per_task, where_held
 from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
 from shared.downstreams.tryton import sweeping
 from shared.downstreams.tryton.erasure import erase
-from shared.downstreams.tryton.export import records
+from shared.downstreams.tryton.export import Shown, records
 from shared.downstreams.tryton.grounds import DeclaredGrounds
 from shared.downstreams.tryton.open_requests import mark
 from shared.downstreams.tryton.party import CATEGORIES, Party, counts
@@ -229,10 +228,8 @@ class TrytonAdapter:
         return per_task(tasks, found, decide)
 
 
-def _shown(
-    parties: Sequence[Party], system: str, facts: Mapping[int, Mapping[str, JsonValue]]
-) -> Iterator[Iterator[Record]]:
-    return (records(party, system, facts.get(party.id, {})) for party in parties)
+def _shown(parties: Sequence[Party], system: str, facts: Mapping[int, Shown]) -> Iterator[Iterator[Record]]:
+    return (records(party, system, facts.get(party.id)) for party in parties)
 
 
 def _yielded(parties: Sequence[Party], system: str, shared: Collection[Named]) -> Iterator[Identity]:

@@ -1,7 +1,7 @@
 """A customer's data in words that the customer reads."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pydantic import JsonValue
@@ -14,7 +14,15 @@ from shared.downstreams.tryton.party import STREET_PARTS, Party
 _INSTANT = timedelta(microseconds=1)
 
 
-def records(party: Party, source: str, facts: Mapping[str, JsonValue] = {}) -> Iterator[Record]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What else an account says: fields as the person reads them, and which of the states lasts that keep data."""
+
+    fields: Mapping[str, JsonValue]
+    states: Mapping[str, bool | None]
+
+
+def records(party: Party, source: str, facts: Shown | None = None) -> Iterator[Record]:
     """Account, contacts, assigned numbers, addresses and identifiers; ``facts``: what else the account says.
 
     What nobody gave us is not portable (Art. 20): flags of our own, and the numbers that we assigned.
@@ -24,8 +32,10 @@ def records(party: Party, source: str, facts: Mapping[str, JsonValue] = {}) -> I
         *((each.type, each.spelled) for each in party.assignments if each.valid_to is None),
     ]
     matched = tuple(Match(kind, value) for kind, value in [(IdentityType.ACCOUNT_ID, party.code), *held] if kind)
-    told = Record("account", source, facts, portable=False)
-    for record in (*_records(party, source), *([told] if facts else ())):
+    told = (
+        [Record("account", source, facts.fields, portable=False, states=facts.states)] if facts and facts.fields else []
+    )
+    for record in (*_records(party, source), *told):
         yield replace(record, matched=(*matched, *record.matched))
 
 

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from pydantic import JsonValue
-
 from shared.domain.clock import Clock
 from shared.domain.errors import AnswerMalformed, Refused, SystemRefused
 from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Task
 from shared.downstreams.results import of_whom_found
+from shared.downstreams.tryton.export import Shown
 from shared.downstreams.tryton.grounds import DeclaredGrounds, Facts, Stays, missing, stays
 from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.reduction import Reduction
@@ -79,13 +78,15 @@ class Reasons:
             party: stays(Facts.of(row, self._declared), self._policy, today, nobodys, 0) for party, row in rows.items()
         }
 
-    async def shown(self, found: Mapping[UUID, tuple[Party, ...] | Refused]) -> dict[int, dict[str, JsonValue]]:
-        """What the declared fields say of each party that was found, as the person reads it."""
+    async def shown(self, found: Mapping[UUID, tuple[Party, ...] | Refused]) -> dict[int, Shown]:
+        """What the declared fields say of each party that was found."""
         parties = {party.id for each in of_whom_found(found).values() for party in each}
         if self._declared is None or not parties:
             return {}
         rows = await self._rows(parties, self._declared)
-        return {party: self._declared.shown(row) for party, row in rows.items()}
+        return {
+            party: Shown(self._declared.shown(row), Facts.of(row, self._declared).states) for party, row in rows.items()
+        }
 
     async def _rows(self, parties: set[int], declared: DeclaredGrounds) -> dict[int, Mapping[str, Any]]:
         await self._must_be_there(declared)
