@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from functools import cache
+from operator import attrgetter
 
 import orjson
 
-from services.export.report.held import Legends, Request, Step
+from services.export.report.held import LISTED, Legends, Request, Step
 from services.export.report.texts import LANGUAGES, texts_of
+from shared.domain.identities import Identity
 from shared.domain.policy import Policy
+from shared.domain.proofs import Action, proof_policy, proved
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import PolicySettings
-from shared.storage import evidence
+from shared.storage import evidence, suppression
+from shared.storage.suppression import CHANNELS
 
 
 @cache
@@ -38,6 +42,7 @@ async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Reque
         Misconfigured: a file of the policy cannot be used.
     """
     known = (await tx.vault.subject_data(tx.connection, [done.subject_ref])).get(done.subject_ref)
+    listed = await _listed(tx, known.identities) if known and not known.tenant else []
     country, language = done.details.get("country"), done.details.get("language")
     return Request(
         done.request_id,
@@ -47,10 +52,20 @@ async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Reque
         language=str(language) if language else "en",
         instructed=known is not None and known.tenant is not None,
         identities=known.identities if known else (),
-        steps=await _steps(tx, done),
+        steps=sorted([*await _steps(tx, done), *listed], key=attrgetter("at")),
         reports=done.reports,
         legends=legends,
     )
+
+
+async def _listed(tx: UnitOfWork, identities: Sequence[Identity]) -> list[Step]:
+    """What the list of those who get no marketing has of the contact points that are proved to be theirs."""
+    least = proof_policy().least(Action.ACCESS)
+    points = {
+        tx.vault.keyring.fingerprint(each): each.value for each in proved(identities, least) if each.type in CHANNELS
+    }
+    found = await suppression.entries(tx.connection, points)
+    return [Step(since, LISTED, {"contact": points[entry.fingerprint], "right": entry.right}) for entry, since in found]
 
 
 async def _steps(tx: UnitOfWork, done: Completed) -> Sequence[Step]:

@@ -20,14 +20,16 @@ ORDER BY f, r ON CONFLICT DO NOTHING RETURNING request_id
 """
 _LISTED = "SELECT DISTINCT fingerprint FROM register.suppression WHERE fingerprint = ANY($1)"
 # Whoever was given a number after it came onto the list has asked for nothing.
-_IN_FORCE = """
-SELECT DISTINCT ON (s.fingerprint) s.fingerprint, s.request_id FROM register.suppression s
+_STILL_THEIRS = """
+FROM register.suppression s
 WHERE s.fingerprint = ANY($1) AND NOT EXISTS (
     SELECT FROM register.assignment a WHERE a.identity = s.fingerprint AND a.valid_from > s.since AND NOT EXISTS (
         SELECT FROM register.assignment b
         WHERE b.identity = a.identity AND b.holder = a.holder AND b.valid_from <= s.since))
 ORDER BY s.fingerprint, s.since DESC
 """
+_IN_FORCE = f"SELECT DISTINCT ON (s.fingerprint) s.fingerprint, s.request_id {_STILL_THEIRS}"
+_ENTRIES = f'SELECT s.fingerprint, s.request_id, s."right", s.channel, s.since {_STILL_THEIRS}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ class Entry:
     request_id: UUID
     right: Right
     channel: str
+
+
+async def entries(connection: Connection, fingerprints: Collection[bytes]) -> list[tuple[Entry, datetime]]:
+    """What the list has of these, as far as they are still whose they were, each with the moment since when."""
+    rows = await connection.fetch(_ENTRIES, list(fingerprints)) if fingerprints else []
+    return [(Entry(row[0], row[1], Right(row[2]), row[3]), row[4]) for row in rows]
 
 
 async def add(connection: Connection, entries: Collection[Entry], now: datetime) -> Counter[UUID]:

@@ -1,5 +1,6 @@
 """What erasure, export and amendment each add to the same machine."""
 
+import json
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -18,10 +19,12 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import Completed
+from shared.storage import suppression
+from shared.storage.suppression import CHANNELS, Entry
 from shared.storage.vault import Sealing
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.events import a
-from tests.fixtures.packages import described, fetched
+from tests.fixtures.packages import described, fetched, unpacked
 
 EMAIL = Identity(IdentityType.EMAIL, "ada@example.org")
 PHONE = Identity(IdentityType.PHONE, "+442079460000")
@@ -102,6 +105,24 @@ async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
     assert len(described(await fetched(harness, UUID(told)))["records"]) == names
     records = await rows(harness, "SELECT detail::json->>'records' FROM evidence.entry WHERE action = 'package.built'")
     assert records == [(str(names),)]
+
+
+async def test_an_access_has_what_the_list_of_suppressed_contact_points_has_of_what_is_proved_to_be_theirs(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
+    event = await verified(harness, Right.ACCESS, replace(EMAIL, level="L1"), PHONE)
+    pieces = b'[["contact","party",{"name":"Ada"},true,[["email","ada@example.org",null]]]]'
+    async with harness.unit_of_work.begin() as tx:
+        fingerprint = tx.vault.keyring.fingerprint
+        listed = [Entry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type]) for each in (EMAIL, PHONE)]
+        await suppression.add(tx.connection, listed, tx.now)
+        await tx.vault.seal(tx.connection, [Sealing(event.subject, "records", "crm", pieces)], tx.now)
+        await export.finish([done(event, Operation.EXPORT, TaskOutcome.EXPORTED)], tx)
+    [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::json->>'package_id' FROM outbox")
+    lines = unpacked(await fetched(harness, UUID(told)))["request.jsonl"].splitlines()
+    found = [step for line in lines if (step := json.loads(line))["what"] == "suppression.listed"]
+    assert [(step["contact"], step["right"]) for step in found] == [(EMAIL.value, "objection")]
 
 
 async def test_an_export_that_found_nothing_says_so_and_makes_no_package(open_harness: OpenHarness) -> None:

@@ -38,6 +38,15 @@ def checklist(
     return _Checklist(known, request, files, texts, say, told).items()
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How much is held of a kind of data and where: as systems gave it (``found``), or by ourselves beside them."""
+
+    rows: int
+    systems: Sequence[str]
+    found: Category
+
+
 class _Checklist:
     def __init__(
         self,
@@ -48,7 +57,10 @@ class _Checklist:
         say: Wording,
         told: Translated,
     ) -> None:
-        self._known = dict(sorted(known.items()))
+        ours = [texts.page["ours"]]
+        own = {name: _Kind(rows, ours, Category()) for name, rows in request.own.items()}
+        held = {name: _Kind(each.rows, each.systems, each) for name, each in known.items()}
+        self._known = dict(sorted({**own, **held}.items()))
         self._request, self._policy = request, request.policy
         self._undeclared = [name for name in self._known if not request.policy.category(name)]
         self._person = Person.of(request.country, known.values())
@@ -68,7 +80,7 @@ class _Checklist:
         yield self._transfers()
         yield self._copy()
         yield self._left_out()
-        fields = sum(len(each.fields) for each in self._known.values())
+        fields = sum(len(each.found.fields) for each in self._known.values())
         yield self._item("A15.X1", self._answer("glossary", fields=fields))
         yield self._missing()
 
@@ -165,7 +177,7 @@ class _Checklist:
             if name in self._undeclared:
                 lines.append((name, [kind, self._texts.page["undeclared"], ""]))
                 continue
-            found = list(periods_of(self._policy, name, held, self._person, self._request.today))
+            found = list(periods_of(self._policy, name, held.found, self._person, self._request.today))
             lines += [(name, [kind, self._kept(each), self._days(each)]) for each in found]
             if is_undecided(self._policy, name, self._person, self._request.today):
                 lines.append((name, [kind, self._answer("undecided"), ""]))
@@ -245,8 +257,8 @@ class _Checklist:
         """15(4): what is hidden of other people's, by kind and count."""
         lines: list[tuple[str | None, Sequence[str]]] = []
         for name, held in self._known.items():
-            if held.withheld:
-                told = self._answer("withheld_rows", count=held.withheld)
+            if held.found.withheld:
+                told = self._answer("withheld_rows", count=held.found.withheld)
                 lines.append((name, [self._told.kind(name), told]))
         for each in self._request.reports:
             if each.written_by_others:

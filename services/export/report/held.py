@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from types import MappingProxyType
+from typing import Final
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -18,9 +19,15 @@ NOTHING: Legends = MappingProxyType({})
 """Nothing is explained."""
 
 
+LISTED: Final = "suppression.listed"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happened to the request, as the evidence has it: codes, counts and dates only."""
+    """One thing that happened to a request, as the evidence has it: codes, counts and dates only; or was noted for it.
+
+    ``LISTED``: an address or number of theirs (``contact``) came onto the list of those that get no marketing.
+    """
 
     at: datetime
     action: str
@@ -50,6 +57,12 @@ class Request:
         """Whether it can be taken elsewhere; what the policy does not name is held on no basis that is known."""
         declared = self.policy.category(category)
         return declared is not None and declared.portable
+
+    @property
+    def own(self) -> Mapping[str, int]:
+        """How much we hold of them by ourselves, beside all systems, by category: their requests, and the list."""
+        listed = sum(step.action == LISTED for step in self.steps)
+        return {"request_file": 1} | ({"suppression": listed} if listed else {})
 
     def missing(self) -> Mapping[str, str]:
         """By system, the code of why what it may hold is not in the answer, or not all of it."""
