@@ -78,15 +78,16 @@ async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: str,
 
 
 def _due_at(report: TaskReport, zone: str, policy: Policy) -> datetime | None:
-    """When the first day is over on which any of it may go; None: nobody knows.
+    """When the first day is over on which any of it may go; None: of nothing of it anybody knows.
 
-    What a legal hold keeps beside it is asked for again when that is lifted.
+    What a legal hold keeps beside it is asked for again when that is lifted; what says no day is a person's matter, and
+    holds up none of the rest.
     """
     if not report.kept:
         return end_of(report.until, (zone,)) if report.until else None
     ruled = [each for each in report.kept if each.rule != LEGAL_HOLD]
-    ends = [_end_of(each, policy) for each in ruled or report.kept]
-    return None if None in ends else min(each for each in ends if each is not None)
+    ends = (_end_of(each, policy) for each in ruled or report.kept)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _end_of(kept: Kept, policy: Policy) -> datetime | None:

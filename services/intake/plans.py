@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
+from services.intake import deferrals
 from services.intake.auth import Caller
 from services.intake.request import Request
 from shared.domain import events
@@ -42,6 +43,8 @@ class Plan:
 async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
     """What is known of the plan of a request; where that is nothing, or old, the systems are asked.
 
+    Of what had to be kept it says until when, for as long as it is: the subject's key is kept with it.
+
     Raises:
         IllegalTransition: it is no erasure, or a customer of ours decides about it.
         Shredded: nobody is known by it any more.
@@ -49,7 +52,8 @@ async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
     if request.right is not Right.ERASURE:
         raise IllegalTransition(f"only an erasure has a plan, and this is {request.right}: it removes nothing")
     request.must_be_ours()
-    if request.forgets_its_subject and not request.may_be_done_later:
+    scheduled = any(map(deferrals.is_kept, request.tasks or ()))
+    if request.forgets_its_subject and not scheduled and not request.may_be_done_later:
         raise Shredded("it is done, and nobody can tell any more whom to look for")
     row = await tx.connection.fetchrow(_READ, request.request_id)
     if row is not None:

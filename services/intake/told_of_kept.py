@@ -51,6 +51,8 @@ def laws(tasks: Iterable[TaskReport] | None) -> Listed:
 def _of_category(system: str, kept: Kept) -> Sentence:
     facts: dict[str, Fact] = {"system": system, "count": kept.count, "ground": Term("ground", kept.rule)}
     facts["category"] = Term("category", kept.category or "record")
+    if kept.period and kept.first is None:
+        return say("answer.kind_kept_undated", **facts)
     if kept.first is None or kept.last is None:
         return say("answer.kind_kept", **facts)
     if kept.first == kept.last:

@@ -38,7 +38,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many rows are due and spared by nobody, of how many in the table (about so many, as the store tells)."""
+    """How many rows are due and stay for no reason, of how many in the table (about so many, as the store tells)."""
 
     due: int
     rows: int
@@ -46,7 +46,8 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did: rows gone (or without their people now), with ``partitions`` dropped whole; rows ``spared``.
+    """What a sweep did: rows gone (or without their people now), with ``partitions`` dropped whole; rows ``spared``,
+    for whom they are about or as the state that they are in refuses an erasure.
 
     ``complete``: every row that was due went by statements that leave none of their time, so that nobody needs to look.
     """

@@ -54,6 +54,17 @@ async def partly_erased(intake: Intake) -> str:
     return path
 
 
+async def test_what_is_kept_still_has_a_plan_and_what_is_gone_has_none(intake: Intake) -> None:
+    path = await intake.submit(right="erasure")
+    billing = kept("billing", "tax_law", date(2027, 9, 30))
+    await intake.consume(completed(path, billing))
+    assert (await intake.officer.get(f"{path}/plan")).status_code == 202, "its subject's key is kept with it"
+    erased = report("billing", TaskOutcome.ERASED, found=3, changed=3)
+    await intake.consume(completed(path, erased, deferred=True))
+    intake.clock.pass_by(minutes=11)
+    assert (await intake.officer.get(f"{path}/plan")).status_code == 410
+
+
 async def test_the_reference_tells_the_days_of_what_is_kept_by_rule_and_no_contact_after_the_erasure(
     intake: Intake,
 ) -> None:

@@ -44,6 +44,18 @@ async def test_a_new_ceiling_is_counted_on_record_and_acts_from_the_next_night_o
     assert (action, detail["due"], detail["gone"], detail["missed"]) == ("retention.swept", 4, 4, 0)
 
 
+async def test_a_maximum_of_another_states_law_ends_nobodys_data_whose_country_is_not_told(nights: Nights) -> None:
+    nights.let("calls_19m", jurisdiction="DE", legal_source="§ 10 TDDDG")
+    assert (await nights.look())["calls_19m"] == "no_country"
+    assert (await nights.come())["calls_19m"] == "no_country"
+    assert nights.left[CALLS] == 404
+    assert missed("call_record") == 0
+    ours = nights.policy.controller.country
+    nights.let("calls_19m", jurisdiction=ours, legal_source="a law of ours")
+    assert (await nights.come())["calls_19m"] == "dry_run", "what holds for everybody from now on is new"
+    assert (await nights.come())["calls_19m"] == "swept"
+
+
 async def test_the_metrics_tell_what_is_missed_what_is_not_done_and_what_is_gone(nights: Nights) -> None:
     gone = {"system": "cdr", "action": "delete"}
     before = REGISTRY.get_sample_value("dsr_retention_rows_total", gone) or 0

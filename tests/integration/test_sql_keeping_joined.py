@@ -206,13 +206,43 @@ async def test_what_leads_to_kept_rows_goes_with_the_last_of_them(mobile: SqlEng
     assert {(each.category, each.first, each.count) for each in done.kept} == {
         ("call_record", date(2026, 10, 1), 2),
         ("number", date(2026, 10, 1), 2),
-        ("account", date(2026, 10, 1), 1),
-    }
+        ("account", date(2028, 3, 30), 1),
+    }, "a row that leads to both goes with the last of them"
     assert await mobile.receipt(mobile.again(first)) == done
     woken = await mobile.receipt(deferred(first, datetime(2026, 10, 2, 12, tzinfo=UTC)))
     assert (woken.changed, set(await held(mobile_dsn))) == (2, {("customer", 1), ("line", 2), ("usage", 2)})
     last = await mobile.receipt(deferred(first, datetime(2028, 3, 31, 12, tzinfo=UTC)))
     assert (last.outcome, last.kept, await held(mobile_dsn)) == (TaskOutcome.ERASED, None, {})
+
+
+async def test_what_says_no_beginning_is_told_without_a_day_and_the_rest_goes_on_its_own(
+    mobile: SqlEngine, mobile_dsn: str
+) -> None:
+    person = (
+        "INSERT INTO customer VALUES (1, 'a', 1, 'anna@example.org', 'Anna', NULL, false);"
+        "INSERT INTO line VALUES (1, 'a', 1, 'home', false);"
+        "INSERT INTO usage VALUES (1, 1, '2025-04-01', 60, '+491', 'c', false),"
+        " (2, 1, NULL, 60, '+492', 'c', false), (3, 1, '2024-12-01', 60, '+493', 'c', false)"
+    )
+    async with connected(mobile_dsn) as connection:
+        await connection.execute(person)
+    plan = await mobile.receipt(about(PEOPLE[0], Operation.PLAN))
+    first = about(PEOPLE[0])
+    done = await mobile.receipt(first)
+    assert (plan.kept, plan.remaining) == (done.kept, done.remaining)
+    assert (done.outcome, done.until, done.remaining) == (TaskOutcome.RETAINED, None, 4)
+    day = date(2026, 10, 1)
+    assert [(each.category, each.count, each.first, each.last, each.period) for each in done.kept or ()] == [
+        ("call_record", 1, day, day, "P18M"),
+        ("call_record", 1, None, None, "P18M"),
+        ("number", 1, None, None, "P18M"),
+        ("account", 1, None, None, "P18M"),
+    ]
+    woken = await mobile.receipt(deferred(first, datetime(2026, 10, 2, 12, tzinfo=UTC)))
+    assert (woken.changed, set(await held(mobile_dsn))) == (1, {("customer", 1), ("line", 1), ("usage", 2)})
+    await ask(mobile_dsn, "UPDATE usage SET started = '2024-12-01'")
+    last = await mobile.receipt(deferred(first, datetime(2026, 10, 3, 12, tzinfo=UTC)))
+    assert (last.outcome, await held(mobile_dsn)) == (TaskOutcome.ERASED, {}), "a person has entered its day"
 
 
 async def test_what_a_hold_covers_stays_as_it_is_with_what_leads_to_it_and_the_rest_goes(

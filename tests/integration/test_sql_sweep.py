@@ -138,6 +138,43 @@ columns = { id = { class = "T" }, purchase_id = { class = "T" }, added = { class
 """
 
 
+async def test_what_an_erasure_would_refuse_for_its_state_stays_and_goes_once_it_is_over(
+    empty_database: str, tmp_path: Path
+) -> None:
+    async with connected(empty_database) as connection:
+        await connection.execute(TICKETS + schema_for(empty_database))
+    (tmp_path / "desk.toml").write_text(TICKETS_DATASET)
+    async with engine(empty_database, tmp_path / "desk.toml", {}) as desk:
+        one = due("ticket", "resolved", "2025-01-01")
+        assert await counted(desk, one) == (2, 4)
+        assert await sweep(desk, one) == [Swept(2, 0, 1)]
+        assert await ask(empty_database, "SELECT id FROM ticket ORDER BY 1") == [(1,), (4,)]
+        await ask(empty_database, "UPDATE ticket SET status = 'closed'")
+        assert await sweep(desk, one) == [Swept(1, 0, 0)]
+        assert await ask(empty_database, "SELECT id FROM ticket") == [(4,)]
+
+
+TICKETS = """
+CREATE TABLE ticket (id bigint, email text, resolved date, status text, PRIMARY KEY (id));
+CREATE INDEX ON ticket (email);
+INSERT INTO ticket VALUES (1, 'a@example.org', '2019-05-01', 'open'), (2, 'a@example.org', '2019-06-01', 'closed'),
+    (3, 'b@example.org', '2020-05-01', NULL), (4, 'c@example.org', '2026-01-01', 'closed');
+"""
+TICKETS_DATASET = """
+name = "desk"
+[tables.ticket]
+category = "ticket"
+primary_key = ["id"]
+anchors = { resolved = { column = "resolved" } }
+refuse_when = [{ column = "status", in = ["open"], reason = "open_ticket" }]
+[tables.ticket.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email" }
+resolved = { class = "M" }
+status = { class = "M" }
+"""
+
+
 async def test_one_table_that_cannot_be_swept_stops_no_other(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS, "2024-05-02"), call(ANNA, BORIS, "2024-05-02", missed=True)])
     results: Sequence[Swept | Refused] = await sweep(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import GroundUnknown, RuleUnsigned
 from shared.domain.operations import Limit, Operation
-from shared.domain.policy import read_policy
+from shared.domain.policy import parse_period, read_policy
 from shared.downstreams.tryton.grounds import DeclaredGrounds, Facts, Stays, stays
 from tests.fixtures.downstream import email, task
 from tests.fixtures.policy import changed, signed_policy
@@ -74,6 +74,33 @@ def test_a_rule_that_nobody_has_signed_keeps_nothing_once_two_persons_have_confi
     confirmed = replace(ERASE, confirmed={Limit.UNSIGNED_ROWS: 5})
     assert stays(active, policy, TODAY, confirmed, 5) is None
     assert isinstance(stays(active, policy, TODAY, confirmed, 6), RuleUnsigned)
+
+
+@pytest.mark.parametrize("sign_off", [None, "P1M"], ids=["unsigned", "expired"])
+def test_a_state_that_nobody_has_signed_is_a_persons_matter_although_a_period_is_signed(sign_off: str | None) -> None:
+    signed = signed_policy()
+    rule = signed.rules["open_invoice"]
+    by = rule.sign_off.model_copy(update={"expires": parse_period(sign_off)}) if rule.sign_off and sign_off else None
+    policy = signed.with_other(rules={**signed.rules, "open_invoice": rule.model_copy(update={"sign_off": by})})
+    today = date(2027, 3, 1)
+    owing = facts(contract="ended", contract_ended_on=day(date(2026, 2, 1)), invoice_open="yes")
+    refused = stays(owing, policy, today, ERASE, 5)
+    assert isinstance(refused, RuleUnsigned)
+    assert "open_invoice" in str(refused)
+    assert "invoices_84m" not in str(refused)
+    confirmed = stays(owing, policy, today, replace(ERASE, confirmed={Limit.UNSIGNED_ROWS: 5}), 5)
+    assert isinstance(confirmed, Stays), "what two persons let go of is kept by the rule that is signed"
+    assert (confirmed.name, confirmed.last_day) == ("invoices_84m", date(2033, 2, 1))
+
+
+def test_what_a_signed_state_keeps_needs_no_period_that_is_signed() -> None:
+    signed = signed_policy()
+    rule = signed.rules["invoices_84m"].model_copy(update={"sign_off": None})
+    policy = signed.with_other(rules={**signed.rules, "invoices_84m": rule})
+    owing = facts(contract="ended", contract_ended_on=day(date(2026, 2, 1)), invoice_open="yes")
+    why = stays(owing, policy, TODAY, ERASE, 5)
+    assert isinstance(why, Stays)
+    assert why.name == "open_invoice"
 
 
 @given(st.fixed_dictionaries({name: st.sampled_from([None, "", "maybe", 1]) for name in ("contract", "disputed")}))

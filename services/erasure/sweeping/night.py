@@ -73,10 +73,14 @@ class Night:
         async with self._unit_of_work.pool.acquire() as connection:
             spared = await Spared.of(connection, self._unit_of_work.vault, self._unit_of_work.policy)
         self._spared, unreadable = spared.of_categories({matter.category for matter in matters})
-        signed = [matter for matter in matters if matter.ceiling.signed(self._night)]
+        policy = self._unit_of_work.policy
+        everybodys = [matter for matter in matters if policy.holds_for_everybody(matter.ceiling)]
+        signed = [matter for matter in everybodys if matter.ceiling.signed(self._night)]
         readable = [matter for matter in signed if matter.category not in unreadable]
         for matter in matters:
-            if matter not in signed:
+            if matter not in everybodys:
+                await self._leave(replace(self._left(matter, State.NO_COUNTRY), counted_on=None))
+            elif matter not in signed:
                 await self._leave_with_misses(replace(self._left(matter, State.UNSIGNED), counted_on=None))
             elif matter not in readable:
                 await self._leave_with_misses(replace(self._left(matter, State.FAILED), reason=HOLD_UNREADABLE))

@@ -81,14 +81,24 @@ class Ruled:
         keeps = self.table.table.keeps
         return keeps.columns(self.rule.fields) if keeps else frozenset()
 
+    @cached_property
+    def undated(self) -> Statements:
+        """Finds those that are kept since nobody knows when their day comes: they say no beginning."""
+        return replace(self.table, also=f"{self.table.also} AND {self.table.moment} IS NULL")
+
+    def kept_undated(self, rows: "Rows") -> Kept:
+        """What is told of these: by which rule and period, and no day."""
+        category, period = self.table.table.category, str(self.period)
+        return Kept(category=category, rule=self.name, count=rows.undated, period=period)
+
     def kept(self, rows: "Rows") -> Kept:
-        """What is told of them: each is kept until its own day."""
+        """What is told of the others: each is kept until its own day."""
         days = [self._local(moment) for moment in (rows.first, rows.last) if moment is not None]
         until = [release(self.period, day, self.zone).last_day for day in days]
         return Kept(
             category=self.table.table.category,
             rule=self.name,
-            count=rows.count,
+            count=rows.count - rows.undated,
             first=min(until, default=None),
             last=max(until, default=None),
             anchor=min(days, default=None),
@@ -106,12 +116,14 @@ class Rows:
     """How many rows of a subject are kept by a rule, and when the first and the last of them happened.
 
     ``alone``: a number of theirs was somebody else's before or after, so they need statements of their own.
+    ``undated``: how many of them say no beginning from which their period could count.
     """
 
     count: int
     first: Any = None
     last: Any = None
     alone: bool = False
+    undated: int = 0
 
 
 def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled]:
@@ -179,7 +191,11 @@ def without_staying(tables: Sequence[Statements], stay: Sequence[Stay]) -> tuple
 
 async def count(session: Session, each: Stay, tasks: Sequence[Task]) -> dict[UUID, Rows]:
     """What is kept of each task in a table; those of whom nothing is are left out."""
-    table, asked = each.within, each.within.wanted(tasks)
+    return await _count(session, each.within, tasks)
+
+
+async def _count(session: Session, table: Statements, tasks: Sequence[Task]) -> dict[UUID, Rows]:
+    asked = table.wanted(tasks)
     rows: dict[int, Rows] = {}
     alone = {n for n, task in enumerate(tasks) if by_former([table], task)}
     if asked:
@@ -204,7 +220,14 @@ Counted = Sequence[tuple[Stay, Mapping[UUID, Rows]]]
 
 async def counted(session: Session, stay: Sequence[Stay], tasks: Sequence[Task]) -> Counted:
     """What stays of these tasks now; nothing is changed."""
-    return [(each, await count(session, each, tasks)) for each in stay] if tasks else []
+    found: list[tuple[Stay, Mapping[UUID, Rows]]] = []
+    for each in stay if tasks else ():
+        rows = await count(session, each, tasks)
+        if rows and isinstance(each, Ruled):
+            undated = await _count(session, each.undated, [task for task in tasks if task.task_id in rows])
+            rows |= {task_id: replace(rows[task_id], undated=n.count) for task_id, n in undated.items()}
+        found.append((each, rows))
+    return found
 
 
 def kept_of(counted: Counted) -> dict[UUID, tuple[Kept, ...]]:
@@ -215,7 +238,11 @@ def kept_of(counted: Counted) -> dict[UUID, tuple[Kept, ...]]:
         for task_id, rows in found.items():
             here = told.setdefault(task_id, {})
             said = each.kept(rows, here) if isinstance(each, Leading) else each.kept(rows)
-            kept.setdefault(task_id, []).append(said)
+            mine = kept.setdefault(task_id, [])
+            mine += [said] if said.count else []
+            if isinstance(each, Ruled) and rows.undated:
+                mine.append(each.kept_undated(rows))
+                said = said.model_copy(update={"last": None})
             here.setdefault(each.table.name, said)
     return {task_id: tuple(each) for task_id, each in kept.items()}
 

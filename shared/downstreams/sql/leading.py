@@ -59,7 +59,7 @@ class Leading:
         if longest is None:  # what they led to has gone since it was looked at: so may they, when they are looked at
             longest = Kept(category=None, rule=min(self.because), count=0, first=self.today, last=self.today)
         begins = [each.first for each in led if each.first is not None]
-        first = min(begins, default=longest.first)
+        first = longest.last if rows.count == 1 else min(begins, default=longest.first)
         return longest.model_copy(update={"category": self.table.table.category, "count": rows.count, "first": first})
 
 

@@ -113,8 +113,9 @@ class Stays:
 def stays(facts: Facts, policy: Policy, today: date, task: Task, rows: int) -> Stays | Refused | None:
     """Why the data must stay, None where nothing keeps them, or why a person must look first.
 
-    A state that lasts comes before a period; of several periods the longest counts. A rule that nobody has signed keeps
-    nothing, and the data go once two persons have confirmed as many ``rows`` of the ``task``.
+    A state that lasts comes before a period; of several periods the longest counts. What a rule that nobody has signed
+    would keep longer than those that are signed is lost once two persons have confirmed as many ``rows`` of the
+    ``task``: none of them keeps it by itself.
     """
     applying: list[Stays] = []
     for name, rule in policy.rules.items():
@@ -130,13 +131,20 @@ def stays(facts: Facts, policy: Policy, today: date, task: Task, rows: int) -> S
             if (release := policy.release(rule, day)) and release.last_day >= today:
                 applying.append(Stays(name, rule, release.last_day, day))
     signed = [each for each in applying if each.rule.signed(today)]
-    if applying and not signed and rows > task.confirmed.get(Limit.UNSIGNED_ROWS, 0):
+    kept = max(map(_strength, signed), default=None)
+    unsigned = [each for each in applying if each not in signed and (kept is None or _strength(each) > kept)]
+    if unsigned and rows > task.confirmed.get(Limit.UNSIGNED_ROWS, 0):
         exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=rows, allowed=task.confirmed.get(Limit.UNSIGNED_ROWS, 0))
-        names = ", ".join(each.name for each in applying)
+        names = ", ".join(each.name for each in unsigned)
         return RuleUnsigned(
             f"{rows:,} rows would be kept by {names}, which nobody has signed; nothing was done", exceeded
         )
-    return max(signed, key=lambda each: (each.last_day is None, each.last_day or date.min), default=None)
+    return max(signed, key=_strength, default=None)
+
+
+def _strength(each: Stays) -> tuple[bool, date]:
+    """By which rules are compared that keep the same: for as long as a state lasts, or until which day."""
+    return each.last_day is None, each.last_day or date.min
 
 
 def _unknown(fact: str) -> str:

@@ -65,7 +65,7 @@ class Reasons:
     async def of_parties(self, parties: Sequence[int]) -> dict[int, Stays | Refused | None]:
         """Why each of these parties stays, None where nothing keeps it, or why a person must look first.
 
-        What nobody has signed keeps nothing here: that it goes is signed by its ceiling.
+        What a rule would keep that nobody has signed is a person's matter, who is not asked by night: it stays.
 
         Raises:
             SystemRefused: the CRM has no such fields.
@@ -75,7 +75,7 @@ class Reasons:
         today, rows = self._policy.today(self._clock.now()), await self._rows({*parties}, self._declared)
         nobodys = Task(_NONE, _NONE, _NONE, "", Operation.ERASE)
         return {
-            party: stays(Facts.of(row, self._declared), self._policy, today, nobodys, 0) for party, row in rows.items()
+            party: stays(Facts.of(row, self._declared), self._policy, today, nobodys, 1) for party, row in rows.items()
         }
 
     async def shown(self, found: Mapping[UUID, tuple[Party, ...] | Refused]) -> dict[int, Shown]:

@@ -7,7 +7,7 @@ CREATE TABLE downstreams.sweep (
     category     text   NOT NULL,                   -- as the system calls it
     sweep_id     uuid   NOT NULL UNIQUE,            -- of what it stands for: two persons confirm that and nothing else
     action       text   NOT NULL CHECK (action IN ('delete', 'anonymise')),
-    state        text   NOT NULL CHECK (state IN ('unsigned', 'dry_run', 'stopped', 'sweeping', 'swept', 'failed')),
+    state        text   NOT NULL CHECK (state IN ('unsigned', 'no_country', 'dry_run', 'stopped', 'sweeping', 'swept', 'failed')),
     night        date   NOT NULL,                   -- the local day on which this was found
     period       text   NOT NULL,                   -- with zone and anchor: what the ceiling said
     zone         text   NOT NULL,

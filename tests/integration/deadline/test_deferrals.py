@@ -134,6 +134,17 @@ async def test_what_is_kept_by_rule_is_due_when_the_first_of_it_is_and_not_the_l
     assert [each["rule"] for each in said["kept"]] == ["calls_us_18m"]
 
 
+async def test_what_says_no_day_holds_up_nothing_that_does_and_is_a_persons_once_it_is_alone(deadline: Harness) -> None:
+    dated = by_rule()
+    undated = Kept(category="call_record", rule="calls_us_18m", count=1, period="P18M")
+    both = dated.model_copy(update={"until": None, "kept": (undated, *(dated.kept or ()))})
+    request = await erasure(deadline, both)
+    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 3, tzinfo=UTC)) == 0
+    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 4, tzinfo=UTC)) == 1
+    await tells(deadline, request, kept("cdr", None).model_copy(update={"kept": (undated,)}))
+    assert [each["state"] for each in await deadline.evidence("erasure.deferred")] == ["scheduled", "held"]
+
+
 async def test_a_system_that_always_names_a_day_that_is_over_is_asked_once_and_then_held(deadline: Harness) -> None:
     deadline.at(OVER)
     request = await erasure(deadline, kept())

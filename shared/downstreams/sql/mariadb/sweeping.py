@@ -54,7 +54,7 @@ async def _count(session: Session, due: Due, spared: Spared) -> Counted:
     table = _table(session, due)
     stay, n = await _spared(session, table, spared), 0
     async for rows in _chunks(session, table, due):
-        n += sum(primary(table, row) not in stay for row in rows)
+        n += sum(primary(table, row) not in stay and not _in_use(table, row) for row in rows)
     there = await session.connection.value(_ROWS, *session.place(table))
     return Counted(n, max(n, int(there or 0)))
 
@@ -71,8 +71,8 @@ async def _sweep(session: Session, due: Due, spared: Spared, go_on: GoOn) -> Swe
             await go_on(due, 0)
             async with session.connection.transaction():
                 rows = await anext(chunks, None)
-                going = [row for row in rows or () if primary(table, row) not in stay]
-                left |= {primary(table, row) for row in rows or ()} & stay
+                going = [row for row in rows or () if primary(table, row) not in stay and not _in_use(table, row)]
+                left |= {primary(table, row) for row in rows or ()} - {primary(table, row) for row in going}
                 free = await _free(session, table, going)
                 tied |= len(free) < len(going)
                 await delete(session, table, [primary(table, row) for row in free])
@@ -82,6 +82,11 @@ async def _sweep(session: Session, due: Due, spared: Spared, go_on: GoOn) -> Swe
             await go_on(due, len(free))
         tied &= gone > before
     return Swept(gone, 0, len(left))
+
+
+def _in_use(table: Statements, row: Row) -> bool:
+    """Whether a row is in a state in which an erasure is refused."""
+    return any(values.holds(state, row) for state in table.table.refuse_when)
 
 
 async def _free(session: Session, table: Statements, rows: Sequence[Row]) -> list[Row]:

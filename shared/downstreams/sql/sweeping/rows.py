@@ -1,4 +1,4 @@
-"""Which rows of a table are due, as SQL: by age, ours, spared by nobody and referred to by none."""
+"""Which rows of a table are due, as SQL: by age, ours, in no state that refuses, spared and referred to by nobody."""
 
 # ruff: noqa: S608 - names are quoted, and every value a parameter
 
@@ -9,6 +9,7 @@ from functools import cached_property
 
 from shared.downstreams.sql.catalog import DatasetOutdated
 from shared.downstreams.sql.declared import Occurred
+from shared.downstreams.sql.paths import holds
 from shared.downstreams.sql.quoting import Condition, quoted
 from shared.downstreams.sql.references import Reference
 from shared.downstreams.sql.search_keys import ZONELESS, wall_clock
@@ -69,10 +70,17 @@ class DueRows:
 
     @cached_property
     def waiting(self) -> str:
-        """That there is something to be done to a row of that age: it is ours, and still has its people in it."""
+        """That something is to be done to a row of that age: it is ours, in use no more, and has its people in it."""
         anonymise = self.table.table.anonymise
         undone = f" AND {changes(self.table, anonymise)}" if self.due.then == "anonymise" and anonymise else ""
-        return f"true{self.table.theirs}{undone}"
+        in_use = f" AND NOT {self._in_use}" if self._in_use else ""
+        return f"true{self.table.theirs}{in_use}{undone}"
+
+    @property
+    def _in_use(self) -> str:
+        """That a row is in a state in which an erasure is refused; empty where the dataset declares none."""
+        states = " OR ".join(holds(state, "t") for state in self.table.table.refuse_when)
+        return f"({states})" if states else ""
 
     def window(self, condition: Condition, since: Moment | None, until: Moment) -> str:
         """The rows from ``since`` (without one, from the first) to before ``until`` that go now."""
@@ -98,6 +106,14 @@ class DueRows:
         condition = Condition()
         due = f"{self.moment} < {condition.place(self.before, self.type)} AND {self.waiting}{self._unspared(condition)}"
         return f"SELECT count(*) FROM {self.table.source} t WHERE {due}", *condition.arguments
+
+    def in_use(self) -> Call | None:
+        """How many rows of that age stay because of their state; None: no state is declared."""
+        if not self._in_use:
+            return None
+        condition = Condition()
+        old = f"{self.moment} < {condition.place(self.before, self.type)}{self.table.theirs}{self._unspared(condition)}"
+        return f"SELECT count(*) FROM {self.table.source} t WHERE {old} AND {self._in_use}", *condition.arguments
 
     def first(self) -> Call:
         """The anchor of the first row that goes now."""

@@ -97,6 +97,9 @@ async def _counted(session: Session, spared: Spared, rows: DueRows) -> Counted:
 
 async def _swept(session: Session, spared: Spared, go_on: GoOn, rows: DueRows) -> Swept:
     rows, stay = await _sparing(session, spared, rows)
+    if in_use := rows.in_use():
+        query, *arguments = in_use
+        stay += await session.connection.fetchval(query, *arguments)
     gone = dropped = 0
     for partition in await partitions.whole_ones(session.connection, rows):
         await go_on(rows.due, 0)
