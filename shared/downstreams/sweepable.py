@@ -46,9 +46,9 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did: rows gone (or without their people now), with ``partitions`` dropped whole; rows ``spared``,
-    for whom they are about or as the state that they are in refuses an erasure.
+    """What a sweep did: rows gone (or without their people now), with ``partitions`` dropped whole; rows ``spared``.
 
+    ``spared``: for whom they are about, or since an erasure would be refused in the state that they are in.
     ``complete``: every row that was due went by statements that leave none of their time, so that nobody needs to look.
     """
 

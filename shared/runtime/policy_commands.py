@@ -34,7 +34,7 @@ def check(over: Over = None, *, as_json: AsJson = False) -> None:
         faults = [str(fault) for fault in wrong.faults]
         typer.echo(orjson.dumps({"usable": False, "wrong": faults}) if as_json else "\n".join(faults))
         raise typer.Exit(1) from None
-    points = open_points(read, _today(read))
+    points = open_points(read, read_policy(), _today(read))
     if as_json:
         typer.echo(orjson.dumps({"usable": True, "version": read.version, "open": points}))
     else:

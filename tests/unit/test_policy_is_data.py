@@ -85,7 +85,7 @@ async def test_parties_who_is_told_and_who_has_received_the_data(tmp_path: Path)
     )
     policy = over(tmp_path, "parties.toml", text)
     assert "Carrier X" in await told(policy, "A15.c")
-    assert "nobody outside our company" in await told(read_policy(), "A15.c")
+    assert "names no recipient of these data outside our company" in await told(read_policy(), "A15.c")
     assert recipients(policy, frozenset({"call_record"})).keys() == {"carrier"}
 
 

@@ -29,8 +29,8 @@ class SweepView(BaseModel):
     action: Literal["delete", "anonymise"]
     state: Literal["unsigned", "no_country", "dry_run", "stopped", "sweeping", "swept", "failed"] = Field(
         description="`dry_run`: new or shortened, so it was only counted; `stopped`: more than the policy's share, so"
-        " two persons must confirm it; `unsigned`: without a valid sign-off nothing is touched; `no_country`: a maximum by the law"
-        " of another state than ours, and no table says where its people live, so nothing is touched by it"
+        " two persons must confirm it; `unsigned`: without a valid sign-off nothing is touched; `no_country`: a"
+        " maximum by another state's law than ours, and no table says where its people live: the same"
     )
     night: date
     period: str
@@ -38,7 +38,7 @@ class SweepView(BaseModel):
     due: int = Field(description="rows past the ceiling and spared by nobody, when it was counted")
     of_rows: int = Field(description="rows of the table, about")
     gone: int
-    spared: int = Field(description="rows past the ceiling that a restriction, a legal hold or a state of the row keeps")
+    spared: int = Field(description="rows past it that a restriction, a legal hold or a state of the row keeps")
     missed: int = Field(description="rows past the ceiling for more than a day that are still there")
     reason: str | None = Field(description="why it failed")
     confirmed_by: list[str] = Field(description="the holders of the keys that have confirmed it")

@@ -4,17 +4,22 @@ from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
+from shared.domain.holds import LEGAL_HOLD
 from shared.domain.policy.categories import OnErasure
 from shared.domain.policy.policy import Policy
 from shared.domain.policy.rules import Ceiling, Rule
+from shared.domain.policy.slips import slips
 
 SOON: Final = timedelta(days=60)
 """So long before a sign-off ends it is told that it does."""
 
 
-def open_points(policy: Policy, today: date) -> list[str]:
-    """What a person has yet to do or decide: unsigned rules, sign-offs that end, conflicts, what nobody declared."""
-    return [*_of_sign_offs(policy, today), *map(str, policy.conflicts()), *_of_categories(policy)]
+def open_points(policy: Policy, shipped: Policy, today: date) -> list[str]:
+    """What a person has yet to do or decide: unsigned rules, sign-offs that end, conflicts, what nobody declared.
+
+    ``shipped``: with which periods those of the policy are compared.
+    """
+    return [*_of_sign_offs(policy, shipped, today), *map(str, policy.conflicts()), *_of_categories(policy)]
 
 
 def explained(policy: Policy, held: str, today: date) -> Mapping[str, Any]:
@@ -92,13 +97,16 @@ def _signed(rule: Rule | Ceiling, today: date) -> str:
     return f"{by.by}, {by.on.isoformat()} to {by.last_day.isoformat()}{ended}"
 
 
-def _of_sign_offs(policy: Policy, today: date) -> Iterator[str]:
+def _of_sign_offs(policy: Policy, shipped: Policy, today: date) -> Iterator[str]:
+    yield from map(str, slips(policy, shipped))
     without = (("rules", policy.rules, "keeps"), ("ceilings", policy.ceilings, "removes"))
     fictitious = 0
     for table, rules, does in without:
         for name, rule in rules.items():
             signed = rule.sign_off
-            if signed is None:
+            if name == LEGAL_HOLD and not rule.signed(today):
+                yield f"{table}.{name} has no valid sign-off: holds keep all the same, by who places each of them"
+            elif signed is None:
                 yield f"{table}.{name} is not signed: it {does} nothing"
             elif not signed.is_valid(today):
                 yield f"{table}.{name}: its sign-off holds from {signed.on} to {signed.last_day}: it {does} nothing"
@@ -123,4 +131,4 @@ def _of_categories(policy: Policy) -> Iterator[str]:
                 " of a store that holds it nothing is erased"
             )
     if not policy.recipients:
-        yield "no recipient is declared: people are told that there is none"
+        yield "no recipient is declared: people are told that the policy names none"

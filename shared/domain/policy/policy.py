@@ -14,7 +14,7 @@ from shared.domain.policy.categories import Category, Data, OnErasure, Purpose, 
 from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
 from shared.domain.policy.periods import Release, release
 from shared.domain.policy.redaction import Other, Redaction
-from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
+from shared.domain.policy.rules import AtCeiling, Ceiling, Jurisdiction, NoticeRow, Rule
 from shared.domain.text import Word
 
 UNION: Final = "EU"
@@ -256,6 +256,14 @@ class Policy(Data):
                 if same and rule.period and limit.period.about_days < rule.period.about_days:
                     said = f"{limit.period} is shorter than the {rule.period} that rules.{name} keeps"
                     yield Disagreement(("ceilings", ceiling, "period"), f"{said}: a ceiling of our own is no shorter")
+
+        anonymised = {name: each for name, each in self.ceilings.items() if each.then is AtCeiling.ANONYMISE}
+        for name, gone in ((name, each) for name, each in self.ceilings.items() if name not in anonymised):
+            for first, each in anonymised.items():
+                same = (each.category, each.anchor) == (gone.category, gone.anchor)
+                if same and gone.period.about_days <= each.period.about_days:
+                    said = f"{gone.period} is over before ceilings.{first} has anonymised it, after {each.period}"
+                    yield Disagreement(("ceilings", name, "period"), said)
 
     def _of_notice(self) -> Iterator[Disagreement]:
         named: list[tuple[str, Mapping[str, Rule] | Mapping[str, Ceiling]]]

@@ -13,6 +13,7 @@ from shared.domain.policy.parties import Authority, Controller, Law, Officer, Re
 from shared.domain.policy.policy import Measure, Policy
 from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
+from shared.domain.policy.slips import without_slips
 from shared.domain.text import Word
 from shared.domain.toml_file import fault_at, lines_in, read_toml
 
@@ -61,6 +62,8 @@ FILES: Final[Mapping[str, type[BaseModel]]] = {
 def read_policy(over: Path | None = None, shipped: Path = SHIPPED) -> Policy:
     """The policy as shipped, with the company's own files ``over`` it: their keys go over, table by table.
 
+    A period that looks like a slip of the pen is signed by nobody before its sign-off names it.
+
     Raises:
         Misconfigured: a file cannot be used, or two parts do not agree; names file, line, key and what to write.
     """
@@ -70,7 +73,7 @@ def read_policy(over: Path | None = None, shipped: Path = SHIPPED) -> Policy:
     policy = Policy(**{field: getattr(part, field) for part in parts for field in type(part).model_fields})
     if wrong := list(policy.disagreements()):
         raise Misconfigured(*(_fault(over, shipped, place, says) for place, says in wrong))
-    return policy
+    return without_slips(policy, read_policy(None, shipped)) if over else policy
 
 
 def says_as_shipped(policy: Policy, table: Literal["purposes", "categories", "rules", "ceilings"], name: str) -> bool:

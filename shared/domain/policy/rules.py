@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from shared.domain.policy.categories import Data, Words
-from shared.domain.policy.periods import IsoPeriod, release
+from shared.domain.policy.periods import IsoPeriod, Period, release
 from shared.domain.text import Word
 from shared.domain.time_limit_policy import Zone
 
@@ -20,11 +20,15 @@ Ground = Literal["17(1)(a)", "17(3)(a)", "17(3)(b)", "17(3)(c)", "17(3)(d)", "17
 
 
 class SignOff(Data):
-    """Who has signed a rule, and for how long that holds; ``fictitious``: for demonstrations and tests, nobody has."""
+    """Who has signed a rule, and for how long that holds; ``fictitious``: for demonstrations and tests, nobody has.
 
-    by: Words
+    ``period``: what they have signed, if it is named: that of the rule, or the sign-off is of another.
+    """
+
+    by: Annotated[Words, Field(pattern=r"\S")]
     on: date
     expires: IsoPeriod
+    period: IsoPeriod | None = None
     fictitious: bool = False
 
     @property
@@ -45,6 +49,11 @@ class Signed(Data):
     def signed(self, day: date) -> bool:
         """Whether a sign-off of it is valid on that day."""
         return self.sign_off is not None and self.sign_off.is_valid(day)
+
+    def _must_be_what_was_signed(self, period: Period | None) -> None:
+        said = self.sign_off.period if self.sign_off else None
+        if said is not None and said != period:
+            raise ValueError(f"its sign-off is of {said}: have this period signed, or write the one that was")
 
 
 class Rule(Signed):
@@ -74,6 +83,7 @@ class Rule(Signed):
             raise ValueError("give exactly one of period, lasts_while")
         if (self.period is None) != (self.anchor is None):
             raise ValueError("a period needs an anchor, and only a period: name the day from which it counts")
+        self._must_be_what_was_signed(self.period)
         return self
 
 
@@ -100,6 +110,7 @@ class Ceiling(Signed):
     def _names_its_law(self) -> Self:
         if (self.jurisdiction is None) != (self.legal_source is None):
             raise ValueError("jurisdiction and legal_source belong together: write both, or neither if it is our own")
+        self._must_be_what_was_signed(self.period)
         return self
 
 

@@ -1,0 +1,78 @@
+"""A period far from the one as shipped does nothing before whoever signs it has written it twice."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from shared.domain.errors import Misconfigured
+from shared.domain.policy import Policy, read_policy
+from shared.domain.policy.explaining import open_points
+
+TODAY = date(2026, 10, 1)
+SIGNED = 'by = "Counsel"\non = 2026-01-01\nexpires = "P1Y"\n'
+NEW = 'category = "ticket"\nwords = "w"\nanchor = "opened"\nthen = "delete"\n'
+
+
+def saying(folder: Path, table: str, period: str, *, more: str = "", signed: str = SIGNED) -> Policy:
+    text = f'[{table}]\nperiod = "{period}"\n{more}[{table}.sign_off]\n{signed}'
+    (folder / "retention.toml").write_text(text, encoding="utf-8")
+    return read_policy(folder)
+
+
+def is_signed(policy: Policy, table: str) -> bool:
+    kind, name = table.split(".")
+    return bool(getattr(policy, kind)[name].signed(TODAY))
+
+
+FAR = [
+    ("rules.consents_36m", "P36D", ""),
+    ("rules.consents_36m", "P1095D", ""),
+    ("ceilings.calls_de_6m", "P6D", ""),
+    ("ceilings.signalling_90d", "P90Y", ""),
+    ("ceilings.request_files_36m", "P18M", ""),
+    ("ceilings.tix", "P3D", NEW),
+]
+
+
+@pytest.mark.parametrize(("table", "period", "more"), FAR)
+def test_a_slip_is_signed_by_nobody_until_the_sign_off_names_its_period(
+    tmp_path: Path, table: str, period: str, more: str
+) -> None:
+    policy = saying(tmp_path, table, period, more=more)
+    assert not is_signed(policy, table)
+    assert any(point.startswith(f"{table} is P") for point in open_points(policy, read_policy(), TODAY))
+
+
+@pytest.mark.parametrize(("table", "period", "more"), FAR)
+def test_a_period_that_its_sign_off_names_is_meant(tmp_path: Path, table: str, period: str, more: str) -> None:
+    meant = saying(tmp_path, table, period, more=more, signed=f'{SIGNED}period = "{period}"\n')
+    assert is_signed(meant, table)
+    assert not any(point.startswith(f"{table} is P") for point in open_points(meant, read_policy(), TODAY))
+
+
+@pytest.mark.parametrize(
+    ("table", "period"),
+    [("rules.calls_us_18m", "P12M"), ("ceilings.signalling_90d", "P60D"), ("ceilings.signalling_90d", "P3M")],
+)
+def test_a_period_that_is_near_needs_no_more_than_a_signature(tmp_path: Path, table: str, period: str) -> None:
+    assert is_signed(saying(tmp_path, table, period), table)
+
+
+@pytest.mark.parametrize(
+    ("period", "signed", "told"),
+    [
+        ("P36M", SIGNED.replace("Counsel", "  "), "by"),
+        ("P30M", f'{SIGNED}period = "P36M"\n', "its sign-off is of P36M"),
+    ],
+)
+def test_a_blank_signature_or_one_of_another_period_is_refused(
+    tmp_path: Path, period: str, signed: str, told: str
+) -> None:
+    with pytest.raises(Misconfigured, match=told):
+        saying(tmp_path, "rules.consents_36m", period, signed=signed)
+
+
+def test_what_is_deleted_before_it_is_anonymised_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="is over before ceilings.analytics_14m has anonymised it"):
+        saying(tmp_path, "ceilings.analytics_26m", "P13M")
