@@ -74,5 +74,5 @@ def test_a_blank_signature_or_one_of_another_period_is_refused(
 
 
 def test_what_is_deleted_before_it_is_anonymised_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match="is over before ceilings.analytics_14m has anonymised it"):
+    with pytest.raises(Misconfigured, match=r"is over before ceilings\.analytics_14m has"):
         saying(tmp_path, "ceilings.analytics_26m", "P13M")

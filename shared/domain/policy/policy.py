@@ -188,6 +188,7 @@ class Policy(Data):
         """Every two parts that cannot both hold."""
         yield from self._of_categories()
         yield from self._of_rules()
+        yield from self._of_ceilings()
         yield from self._of_notice()
         yield from self._of_redaction()
         yield from self._of_laws()
@@ -257,6 +258,7 @@ class Policy(Data):
                     said = f"{limit.period} is shorter than the {rule.period} that rules.{name} keeps"
                     yield Disagreement(("ceilings", ceiling, "period"), f"{said}: a ceiling of our own is no shorter")
 
+    def _of_ceilings(self) -> Iterator[Disagreement]:
         anonymised = {name: each for name, each in self.ceilings.items() if each.then is AtCeiling.ANONYMISE}
         for name, gone in ((name, each) for name, each in self.ceilings.items() if name not in anonymised):
             for first, each in anonymised.items():

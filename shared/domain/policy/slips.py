@@ -1,4 +1,4 @@
-"""Periods that look like a slip of the pen against those as shipped (P18D for P18M): nothing acts by them unasked; pure.
+"""Periods that look like a slip of the pen beside those as shipped (P18D for P18M): nobody has signed them; pure.
 
 Whoever signs such a period names it in the sign-off, so that what was meant is written twice.
 """
@@ -24,8 +24,8 @@ class Slip(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.table}.{self.name} is {self.period}, far from {self.shipped} as shipped: nothing is done by it until"
-            f' its sign-off names that period as well, as period = "{self.period}"'
+            f"{self.table}.{self.name} is {self.period}, far from {self.shipped} as shipped: nothing is done by it"
+            f' until its sign-off names that period as well, as period = "{self.period}"'
         )
 
 
