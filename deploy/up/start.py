@@ -15,10 +15,8 @@ from deploy.local.paths import LOCAL, ROOT
 from deploy.local.unprivileged import become_unprivileged
 from deploy.up import environment
 from deploy.up.lock import Lock
-from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.downstreams.check import check, demanding, emitters_beside
-from shared.downstreams.commands import send_nothing
 from shared.downstreams.registry import Wiring
 
 HERE = LOCAL / "up"
@@ -74,7 +72,7 @@ def down(folder: Folder = HERE) -> None:
 
 def _mistakes(declared: Path) -> list[str]:
     """Everything because of which the services would not start with that file."""
-    wiring = Wiring(os.environ, SystemClock(), send_nothing, b"")
+    wiring = Wiring.of_command()
     try:
         checked = asyncio.run(check(declared, wiring, live=False))
     except Misconfigured as error:

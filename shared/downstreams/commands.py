@@ -10,11 +10,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from shared.domain.clock import SystemClock
 from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.operations import Operation
 from shared.domain.proofs import proof_policy
-from shared.domain.records import Message
 from shared.downstreams import check as checking
 from shared.downstreams.check import Checked
 from shared.downstreams.downstream import Downstream
@@ -44,7 +42,7 @@ def check(
     A system whose variables are not set is checked by the file alone, and that is said. Status 1 if anything is wrong:
     in the file, in what it names, or in a live system (does it answer, let us in, is it as declared and prepared).
     """
-    wiring = Wiring(os.environ, SystemClock(), send_nothing, b"")
+    wiring = Wiring.of_command()
     checked = asyncio.run(checking.check(file, wiring, system, live=not file_only))
     if system and not file_only:
         checked = [checking.demanding(each) for each in checked]
@@ -176,8 +174,3 @@ def _strictest(unknown: Sequence[str] | None) -> str:
         return ""
     missing = f"{', '.join(unknown)} in no category of the policy" if unknown else "no categories declared"
     return f"; {missing}: needs the strictest proof"
-
-
-async def send_nothing(messages: Sequence[Message]) -> None:
-    """What an adapter is given that is to send nothing."""
-    raise Misconfigured(f"a check sends nothing, and was asked to send {len(messages)} messages")

@@ -1,17 +1,19 @@
 """The systems of the downstreams file, each with the adapter that works it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
 
-from shared.domain.clock import Clock
+from shared.domain.clock import Clock, SystemClock
 from shared.domain.errors import Fault, Misconfigured, all_of, of_variable
 from shared.domain.operations import Operation, Stages
-from shared.domain.policy import Policy, read_policy
+from shared.domain.policy import OVERLAY, Policy, read_policy
 from shared.domain.proofs import ProofPolicy, proof_policy
+from shared.domain.records import Message
 from shared.downstreams.accounts import speaking_of
 from shared.downstreams.bus.adapter import BusAdapter, Publish
 from shared.downstreams.bus.settings import BusSettings
@@ -29,6 +31,11 @@ from shared.downstreams.sql import OfDataset, SqlSettings, adapter_of, is_mariad
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 
 
+async def send_nothing(messages: Sequence[Message]) -> None:
+    """What an adapter is given that is to send nothing."""
+    raise Misconfigured(f"a check sends nothing, and was asked to send {len(messages)} messages")
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """What adapters are given besides their table; the file names secrets, and ``environment`` holds them."""
@@ -39,6 +46,17 @@ class Wiring:
     token_key: bytes = field(repr=False)
     uploads: Uploads = field(default_factory=NoUploads)
     policy: Policy = field(default_factory=read_policy, repr=False)
+
+    @classmethod
+    def of_command(cls) -> Self:
+        """For a command, which sends nothing; by the policy that the services work by where it has their settings.
+
+        Raises:
+            Misconfigured: a file of the company's policy cannot be used.
+        """
+        overlay = os.environ.get(OVERLAY)
+        policy = of_variable(OVERLAY, partial(read_policy, Path(overlay) if overlay else None))
+        return cls(os.environ, SystemClock(), send_nothing, b"", policy=policy)
 
 
 class Downstreams:

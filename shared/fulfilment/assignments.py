@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,6 @@ from shared.domain.emitters import FILE_SOURCE
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.moments import Moment
-from shared.domain.records import Message
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.runtime.settings import VaultSettings, WorkSettings
 from shared.storage import keyring
@@ -110,7 +108,7 @@ def _moment(text: str) -> datetime:
 
 async def _read() -> tuple[str, Sequence[AssignedNumber]]:
     path = WorkSettings().downstreams
-    loaded = Downstreams.load(path, Wiring(os.environ, SystemClock(), _send_nothing, b""))
+    loaded = Downstreams.load(path, Wiring.of_command())
     try:
         adapters: dict[str, Any] = {each.name: each.adapter for each in loaded.all if each.assigns}
         for name, adapter in adapters.items():  # one at most, and of the protocol Assigning, or it would not be loaded
@@ -143,7 +141,3 @@ def _print(filled: Filled, *, as_json: bool) -> None:
             f"{filled.learned} assignments learned or corrected, {filled.ended} ended;"
             f" {filled.undated} numbers without a period, for which it vouches to nobody"
         )
-
-
-async def _send_nothing(messages: Sequence[Message]) -> None:
-    raise Misconfigured(f"reading sends nothing, and was asked to send {len(messages)} messages")

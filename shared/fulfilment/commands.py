@@ -1,7 +1,6 @@
 """Commands that switch downstream systems on and off; they join those about the downstreams file."""
 
 import asyncio
-import os
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,10 +10,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.downstreams.check import check
-from shared.downstreams.commands import AsJson, downstreams, send_nothing
+from shared.downstreams.commands import AsJson, downstreams
 from shared.downstreams.file import in_use
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.fulfilment.team_topics import topics
@@ -100,7 +98,7 @@ async def _list(dsn: str) -> dict[str, Any]:
 
 
 async def _on(name: str, path: Path, *, file_only: bool) -> Sequence[Finding]:
-    wiring = Wiring(os.environ, SystemClock(), send_nothing, b"")
+    wiring = Wiring.of_command()
     loaded = Downstreams.load(path, wiring)
     fingerprint = loaded.get(name).fingerprint
     await loaded.close()

@@ -1,7 +1,6 @@
 """The command that examines the systems of a downstreams file; teams on the bus through the platform around them."""
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Annotated
 import orjson
 import typer
 
-from shared.domain.clock import SystemClock
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import IdentityType
-from shared.downstreams.commands import AsJson, send_nothing
+from shared.downstreams.commands import AsJson
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Findings, lines_of, status
 from shared.downstreams.conformance.findings import as_json as told
@@ -39,7 +37,7 @@ def conformance(
     A team on the bus is asked through the platform, so with its settings (`.local/up/dsr conformance …`). Status 0 if
     all is well, 1 if something is not so, 2 if something could not be found out.
     """
-    wiring = Wiring(os.environ, SystemClock(), send_nothing, b"")
+    wiring = Wiring.of_command()
     try:
         if sweep:
             names = asyncio.run(live.sweep(file, wiring))

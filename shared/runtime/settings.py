@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FileP
 
 from shared.domain.configuration import Group, are_hosts, shown
 from shared.domain.errors import Misconfigured, all_of, of_variable
-from shared.domain.policy import Policy
+from shared.domain.policy import OVERLAY, Policy
 from shared.domain.policy import read_policy as read_processing_policy
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
 from shared.storage.postgres import PostgresSettings
@@ -166,7 +166,7 @@ class PolicySettings(Group, env_prefix="DSR_POLICY_"):
         Raises:
             Misconfigured: a file cannot be used; says what to change.
         """
-        return of_variable("DSR_POLICY_OVERLAY", partial(read_processing_policy, self.overlay))
+        return of_variable(OVERLAY, partial(read_processing_policy, self.overlay))
 
     def read_time_limits(self) -> TimeLimitPolicy:
         """The policy of time limits.

@@ -21,10 +21,9 @@ from shared.domain.errors import (
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Uncounted
 from shared.downstreams import check
-from shared.downstreams.commands import send_nothing
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
-from shared.downstreams.registry import Wiring
+from shared.downstreams.registry import Wiring, send_nothing
 from shared.downstreams.sql import MariaDbAdapter
 from shared.downstreams.sql.mariadb import sweeping
 from shared.downstreams.sql.mariadb.connection import Address, Pool, translated

@@ -8,12 +8,11 @@ import pytest
 from shared.domain.clock import SystemClock
 from shared.domain.errors import ForeignHit, NotSupported
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.commands import send_nothing
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
 from shared.downstreams.contract import Receipt
 from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter, path_of
-from shared.downstreams.registry import Wiring
+from shared.downstreams.registry import Wiring, send_nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
 from tests.fixtures.request_tracker import RequestTracker

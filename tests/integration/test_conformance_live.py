@@ -11,11 +11,10 @@ from uuid_utils.compat import uuid7
 
 from deploy.local import postgres_databases as databases
 from shared.domain.clock import SystemClock
-from shared.downstreams.commands import send_nothing
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Finding, Word
 from shared.downstreams.conformance.people import PREFIX
-from shared.downstreams.registry import Wiring
+from shared.downstreams.registry import Wiring, send_nothing
 from shared.storage.postgres import connected
 from tests.fixtures.customer_store import CustomerStore, lay
 

@@ -8,6 +8,7 @@ import pytest
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
+from shared.domain.policy import OVERLAY, read_policy
 from shared.domain.records import Message
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.file import read
@@ -15,6 +16,7 @@ from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.downstreams.sql import SqlSettings
 from tests.fixtures.engine import SetClock
+from tests.fixtures.policy import NOTHING_KEPT, nothing_kept
 
 DEMO = Path("shared/policy/downstreams.toml")
 ENVIRONMENT = {
@@ -224,3 +226,13 @@ def test_an_account_id_is_told_to_systems_of_its_namespace_alone(tmp_path: Path)
     assert heard["crm"] == heard["shop"] == (stated, found, address, nickname)
     assert heard["orders"] == (theirs, address, nickname)
     assert heard["billing"] == (address, nickname)
+
+
+def test_a_command_works_by_the_policy_that_the_services_work_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(OVERLAY, raising=False)
+    assert Wiring.of_command().policy == read_policy()
+    monkeypatch.setenv(OVERLAY, NOTHING_KEPT[OVERLAY])
+    assert Wiring.of_command().policy == nothing_kept()
+    monkeypatch.setenv(OVERLAY, "/nowhere")
+    with pytest.raises(Misconfigured, match=f"{OVERLAY}: /nowhere"):
+        Wiring.of_command()

@@ -9,11 +9,12 @@ from shared.domain.policy.consent import Withdrawal, withdrawal
 from shared.domain.policy.parties import Authority, Contact, Controller, Officer, Party, Recipient
 from shared.domain.policy.periods import Period, Release, first_kept, parse_period, release
 from shared.domain.policy.policy import Conflict, Policy
-from shared.domain.policy.reading import SHIPPED, read_policy, says_as_shipped
+from shared.domain.policy.reading import OVERLAY, SHIPPED, read_policy, says_as_shipped
 from shared.domain.policy.redaction import Other
 from shared.domain.policy.rules import AtCeiling, Ceiling, NoticeRow, Rule, SignOff
 
 __all__ = [
+    "OVERLAY",
     "SHIPPED",
     "AtCeiling",
     "Authority",

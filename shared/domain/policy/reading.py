@@ -20,6 +20,9 @@ from shared.domain.toml_file import fault_at, lines_in, read_toml
 SHIPPED: Final = Path(__file__).parents[2] / "policy" / "processing"
 """The policy as it is shipped: nobody has signed it."""
 
+OVERLAY: Final = "DSR_POLICY_OVERLAY"
+"""The variable that names the folder of the company's own files."""
+
 
 class _Categories(Data):
     purposes: Mapping[Word, Purpose]
