@@ -1,12 +1,15 @@
 """Which request a package answers: what the vault, the evidence and the policy say of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from operator import attrgetter
+from uuid import UUID
 
+import asyncpg
 import orjson
+from pydantic import JsonValue
 
-from services.export.report.held import LISTED, Legends, Request, Step
+from services.export.report.held import LISTED, OTHER, Legends, Request, Step
 from services.export.report.texts import LANGUAGES, texts_of
 from shared.domain.identities import Identity
 from shared.domain.policy import Policy
@@ -69,5 +72,13 @@ async def _listed(tx: UnitOfWork, identities: Sequence[Identity]) -> list[Step]:
 
 
 async def _steps(tx: UnitOfWork, done: Completed) -> Sequence[Step]:
-    entries = await evidence.entries(tx.connection, done.request_id)
-    return [Step(entry["at"], entry["action"], orjson.loads(entry["detail"])) for entry in entries]
+    """What happened to the request, and to the others of the same person, which say which they are."""
+    others = done.details.get("of_same_person")
+    found = [_step(entry, {}) for entry in await evidence.entries(tx.connection, done.request_id)]
+    for other in others if isinstance(others, list) else ():
+        found += [_step(entry, {OTHER: other}) for entry in await evidence.entries(tx.connection, UUID(str(other)))]
+    return found
+
+
+def _step(entry: asyncpg.Record, which: Mapping[str, JsonValue]) -> Step:
+    return Step(entry["at"], entry["action"], {**orjson.loads(entry["detail"]), **which})

@@ -5,9 +5,19 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
+from itertools import islice
 from uuid import UUID
 
-from services.intake import brake, correspondence, delivery, former_contacts, other_requests, repository, status
+from services.intake import (
+    brake,
+    correspondence,
+    delivery,
+    files_of_person,
+    former_contacts,
+    other_requests,
+    repository,
+    status,
+)
 from services.intake.auth import Caller
 from services.intake.correspondence import Opened
 from services.intake.errors import IdempotencyKeyReused
@@ -242,13 +252,14 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submit
     for after, each in zip(received, prepared, strict=True):
         if after.request.postponed:
             await correspondence.acknowledge_as_it_stands(tx, letters, after.request, each.correspondence)
+    published = iter(await files_of_person.named(tx, [event for after in received for event in after.published]))
     for after in received:
         request_id = after.request.request_id
         context = context_of[request_id]
         tx.traces[request_id] = context.traceparent
         for action, detail in after.evidence:
             tx.log_evidence(request_id, action, detail, context.caller.actor)
-        for event in after.published:
+        for event in islice(published, len(after.published)):
             tx.publish(event)
         status.tell(tx, status.of(after.request))
     if not seen.first:

@@ -19,6 +19,7 @@ from services.intake import (
     correspondence,
     deferrals,
     delivery,
+    files_of_person,
     former_contacts,
     forwarding,
     old_contacts,
@@ -157,7 +158,7 @@ class Requests:
         for action, detail in transition.evidence:
             decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
             self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
-        for event in transition.published:
+        for event in await files_of_person.named(self.tx, transition.published):
             self.tx.publish(event)
         for event in published:
             self._count(request, event)

@@ -74,11 +74,12 @@ def regardless_of(event: Event) -> dict[str, JsonValue]:
 
 
 def _told_to(operation: Operation, event: Event) -> dict[str, JsonValue]:
-    """Of a copy, where the person lives and in which language they are answered, as details."""
+    """Of a copy, where the person lives, in which language they are answered, and what else they have asked for."""
     if operation is not Operation.EXPORT or not isinstance(event, RequestVerified):
         return {}
     country: dict[str, JsonValue] = {"country": event.country} if event.country else {}
-    return {"language": event.language, **country}
+    others: JsonValue = [str(each) for each in event.of_same_person]
+    return {"language": event.language, **country} | ({"of_same_person": others} if others else {})
 
 
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:

@@ -31,6 +31,22 @@ async def test_a_repeat_of_an_open_request_ends_with_the_first_and_after_the_ans
     assert (await intake.view(new))["state"] == "in_progress"
 
 
+async def test_an_access_names_the_other_requests_of_the_same_person_and_nobody_elses(intake: Intake) -> None:
+    objection = await intake.submit(subject=MIA, right="objection", scope="direct_marketing")
+    await intake.submit(subject=MIA | {"account_id": "C-8"})
+    await intake.submit(subject={"email": "eve@example.org"})
+    by_address = await intake.submit(subject={"email": MIA["email"]}, right="portability")
+    access = await intake.submit(subject=MIA)
+    await intake.complete(access)
+    later = await intake.submit(subject=MIA)
+    named = {event["request_id"]: event["of_same_person"] for event in await intake.published() if "language" in event}
+    assert [sorted(named[id_of(each)]) for each in (objection, access, later)] == [
+        [],
+        sorted([id_of(objection), id_of(by_address)]),
+        sorted([id_of(objection), id_of(by_address), id_of(access)]),
+    ]
+
+
 async def test_of_two_at_once_in_one_message_the_second_is_the_repeat(intake: Intake) -> None:
     asked = [{"right": "access", "subject": MIA, **PROOF}] * 3
     answer = (await intake.channel.post("/v1/requests/batch", json={"requests": asked})).json()["requests"]

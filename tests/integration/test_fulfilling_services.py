@@ -107,7 +107,7 @@ async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
     assert records == [(str(names),)]
 
 
-async def test_an_access_has_what_the_list_of_suppressed_contact_points_has_of_what_is_proved_to_be_theirs(
+async def test_an_access_has_their_other_requests_and_what_the_list_of_suppressed_has_of_what_is_proved_to_be_theirs(
     open_harness: OpenHarness,
 ) -> None:
     harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
@@ -118,11 +118,14 @@ async def test_an_access_has_what_the_list_of_suppressed_contact_points_has_of_w
         listed = [Entry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type]) for each in (EMAIL, PHONE)]
         await suppression.add(tx.connection, listed, tx.now)
         await tx.vault.seal(tx.connection, [Sealing(event.subject, "records", "crm", pieces)], tx.now)
-        await export.finish([done(event, Operation.EXPORT, TaskOutcome.EXPORTED)], tx)
+        tx.log_evidence(earlier := uuid7(), "request.received", {"right": "objection"})
+        answered = done(event, Operation.EXPORT, TaskOutcome.EXPORTED)
+        await export.finish([replace(answered, details={"of_same_person": [str(earlier)]})], tx)
     [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::json->>'package_id' FROM outbox")
     lines = unpacked(await fetched(harness, UUID(told)))["request.jsonl"].splitlines()
     found = [step for line in lines if (step := json.loads(line))["what"] == "suppression.listed"]
     assert [(step["contact"], step["right"]) for step in found] == [(EMAIL.value, "objection")]
+    assert [step["right"] for step in map(json.loads, lines) if step.get("reference") == str(earlier)] == ["objection"]
 
 
 async def test_an_export_that_found_nothing_says_so_and_makes_no_package(open_harness: OpenHarness) -> None:

@@ -20,6 +20,7 @@ NOTHING: Legends = MappingProxyType({})
 
 
 LISTED: Final = "suppression.listed"
+OTHER: Final = "reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Step:
     """One thing that happened to a request, as the evidence has it: codes, counts and dates only; or was noted for it.
 
     ``LISTED``: an address or number of theirs (``contact``) came onto the list of those that get no marketing.
+    ``OTHER``, in the detail: it happened to another request of the same person, which has that id.
     """
 
     at: datetime
@@ -62,7 +64,8 @@ class Request:
     def own(self) -> Mapping[str, int]:
         """How much we hold of them by ourselves, beside all systems, by category: their requests, and the list."""
         listed = sum(step.action == LISTED for step in self.steps)
-        return {"request_file": 1} | ({"suppression": listed} if listed else {})
+        others = {step.detail[OTHER] for step in self.steps if OTHER in step.detail}
+        return {"request_file": 1 + len(others)} | ({"suppression": listed} if listed else {})
 
     def missing(self) -> Mapping[str, str]:
         """By system, the code of why what it may hold is not in the answer, or not all of it."""

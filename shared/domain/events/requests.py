@@ -51,6 +51,7 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
     ``tenant``: it is the instruction of this customer of ours, and concerns that customer's data alone.
     ``regardless_of``: what of an erasure that the same person's other requests come before was waived or decided.
     ``purposes``: to which consent is withdrawn (Art. 7(3)).
+    ``of_same_person``: of an access, the other requests of the same person, whose files are part of it.
     """
 
     type: Literal["dsr.request.verified.v1"] = "dsr.request.verified.v1"
@@ -60,6 +61,7 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
     tenant: Word | None = None
     due_on: date
     regardless_of: tuple[Preceding, ...] = ()
+    of_same_person: tuple[UUID, ...] = ()
     country: Country | None = None
     language: Language = "en"
 
