@@ -68,7 +68,10 @@ async def _listed(tx: UnitOfWork, identities: Sequence[Identity]) -> list[Step]:
         tx.vault.keyring.fingerprint(each): each.value for each in proved(identities, least) if each.type in CHANNELS
     }
     found = await suppression.entries(tx.connection, points)
-    return [Step(since, LISTED, {"contact": points[entry.fingerprint], "right": entry.right}) for entry, since in found]
+    return [
+        Step(since, LISTED, {"contact_point": points[entry.fingerprint], "right": entry.right})
+        for entry, since in found
+    ]
 
 
 async def _steps(tx: UnitOfWork, done: Completed) -> Sequence[Step]:

@@ -26,7 +26,7 @@ WORDINGS = Path(__file__).parents[1] / "policy" / "letters"
 Language = Literal["en", "de", "fr", "es"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 ENGLISH: Language = "en"
-_LOCALES: Mapping[Language, str] = {"en": "en_GB", "de": "de_DE", "fr": "fr_FR", "es": "es_ES"}
+LOCALES: Mapping[Language, str] = {"en": "en_GB", "de": "de_DE", "fr": "fr_FR", "es": "es_ES"}
 """How each of them writes days and numbers."""
 _PLAIN = 1_000
 """Smaller numbers every language writes in the same way."""
@@ -40,7 +40,7 @@ class Wording:
 
     def __init__(self, language: Language, patterns: Mapping[str, Pattern], zone: ZoneInfo) -> None:
         self.language = language
-        self._locale = Locale.parse(_LOCALES[language])
+        self._locale = Locale.parse(LOCALES[language])
         self._patterns = patterns
         self._zone = zone
 
@@ -181,7 +181,7 @@ def _wrong(said: Mapping[str, Any]) -> Iterator[str]:
         if differs := sorted(_facts(pattern) ^ _facts(said[ENGLISH])):
             named = ", ".join(f"{{{name}}}" for name in differs)
             yield f"{language} has other facts than {ENGLISH}; write or delete {named}"
-        forms = {*Locale.parse(_LOCALES[language]).plural_form.tags, "other", "on"}
+        forms = {*Locale.parse(LOCALES[language]).plural_form.tags, "other", "on"}
         if not isinstance(pattern, str) and ("other" not in pattern or pattern.keys() - forms):
             yield f"{language} has other plural forms than the language; write {', '.join(sorted(forms - {'on'}))}"
 

@@ -114,18 +114,21 @@ async def test_an_access_has_their_other_requests_and_what_the_list_of_suppresse
     event = await verified(harness, Right.ACCESS, replace(EMAIL, level="L1"), PHONE)
     pieces = b'[["contact","party",{"name":"Ada"},true,[["email","ada@example.org",null]]]]'
     async with harness.unit_of_work.begin() as tx:
+        tx.log_evidence(earlier := uuid7(), "request.received", {"right": "objection"})
+    async with harness.unit_of_work.begin() as tx:
         fingerprint = tx.vault.keyring.fingerprint
         listed = [Entry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type]) for each in (EMAIL, PHONE)]
         await suppression.add(tx.connection, listed, tx.now)
         await tx.vault.seal(tx.connection, [Sealing(event.subject, "records", "crm", pieces)], tx.now)
-        tx.log_evidence(earlier := uuid7(), "request.received", {"right": "objection"})
         answered = done(event, Operation.EXPORT, TaskOutcome.EXPORTED)
         await export.finish([replace(answered, details={"of_same_person": [str(earlier)]})], tx)
     [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::json->>'package_id' FROM outbox")
     lines = unpacked(await fetched(harness, UUID(told)))["request.jsonl"].splitlines()
     found = [step for line in lines if (step := json.loads(line))["what"] == "suppression.listed"]
-    assert [(step["contact"], step["right"]) for step in found] == [(EMAIL.value, "objection")]
-    assert [step["right"] for step in map(json.loads, lines) if step.get("reference") == str(earlier)] == ["objection"]
+    assert [(step["contact_point"], step["right"]) for step in found] == [(EMAIL.value, "objection")]
+    assert [step["right"] for step in map(json.loads, lines) if step.get("other_request") == str(earlier)] == [
+        "objection"
+    ]
 
 
 async def test_an_export_that_found_nothing_says_so_and_makes_no_package(open_harness: OpenHarness) -> None:

@@ -114,6 +114,17 @@ async def test_the_same_records_make_the_same_bytes() -> None:
     assert first == second
 
 
+async def test_a_kind_of_data_that_the_policy_does_not_know_is_not_portable() -> None:
+    horoscope = Piece("shop", "horoscope", "shop", {"sign": "Leo"})
+    assert not await made_of([horoscope], Right.PORTABILITY, AT)
+    both = described(await made_of([horoscope, CONTACT], Right.PORTABILITY, AT))
+    assert both["categories"] == {"contact": 1}
+    assert described(await made_of([horoscope, CONTACT], Right.ACCESS, AT))["categories"] == {
+        "contact": 1,
+        "horoscope": 1,
+    }
+
+
 async def test_nothing_makes_no_package() -> None:
     assert not await made_of([], Right.ACCESS, AT)
 

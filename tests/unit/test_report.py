@@ -81,8 +81,8 @@ async def test_purposes_recipients_and_transfers_are_those_of_what_is_held_and_o
 async def test_periods_come_with_the_days_that_follow_for_this_person_in_the_zone_of_the_controller() -> None:
     told = said(await report(call(OLD), call(NEW)), "A15.d")
     assert "18 months, counted from the beginning of the call" in told
-    assert "The oldest of it is kept until July 15, 2026, the newest until September 1, 2027." in told
-    assert "The oldest of it goes on August 16, 2026, the newest on October 2, 2027." in told
+    assert "The oldest of it is kept until 15 July 2026, the newest until 1 September 2027." in told
+    assert "The oldest of it goes on 16 August 2026, the newest on 2 October 2027." in told
 
 
 async def test_a_law_of_a_country_is_told_to_whoever_lives_there_and_an_unsigned_rule_to_nobody() -> None:
@@ -99,8 +99,8 @@ async def test_what_nobody_has_signed_is_told_as_not_decided_and_gives_no_day(si
     whole = all_signed(read_policy())
     policy = read_policy().with_other(**{signed: getattr(whole, signed)} if signed else {})
     told = said(await report(call(OLD), country="DE", policy=policy), "A15.d")
-    assert ("is kept until July 15, 2026" in told) is (signed == "rules")
-    assert ("goes on August 16, 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
+    assert ("is kept until 15 July 2026" in told) is (signed == "rules")
+    assert ("goes on 16 August 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
     assert ("is not decided yet" in told) is (signed != "ceilings")
     assert "No fixed period" not in told
     german = said(await report(call(OLD), country="DE"), "A15.d")  # the demonstration's counsel has not signed that
@@ -208,7 +208,7 @@ async def test_the_request_itself_is_in_it_with_its_dates_letters_and_counts_and
 
 
 async def test_what_we_hold_by_ourselves_is_told_of_as_all_else_is_and_the_entry_of_the_list_is_in_the_copy() -> None:
-    listed = Step(AT, LISTED, {"contact": "ada@example.org", "right": "objection"})
+    listed = Step(AT, LISTED, {"contact_point": "ada@example.org", "right": "objection"})
     files = unpacked(await made_of([call()], Right.ACCESS, AT, steps=[listed]))
     told = read(files["report.html"].decode())
     for name in ("A15.a", "A15.b", "A15.d"):
@@ -216,8 +216,21 @@ async def test_what_we_hold_by_ourselves_is_told_of_as_all_else_is_and_the_entry
     assert "3 years after their closure" in said(told, "A15.d")
     assert "3 rows in 3 kinds of data" in said(told, "A15.0")
     assert "on the list of those that get no marketing" in files["report.html"].decode()
-    assert '"contact":"ada@example.org"' in files["request.jsonl"].decode()
+    assert '"contact_point":"ada@example.org"' in files["request.jsonl"].decode()
     assert "suppression" not in (await report(call())).items["A15.a"].about
+
+
+@pytest.mark.parametrize(
+    ("language", "made", "first"),
+    [
+        ("en", "As of 2 March 2026, 09:30 UTC", "1 September 2027"),
+        ("fr", "2 mars 2026, 09:30 UTC", "1er septembre 2027"),
+        ("es", "2 de marzo de 2026, 09:30 UTC", "1 de septiembre de 2027"),
+    ],
+)
+async def test_days_are_written_as_in_letters(language: str, made: str, first: str) -> None:
+    told = await page(call(), language=language)
+    assert (made in told, first in told) == (True, True)
 
 
 async def test_the_page_runs_nothing_and_loads_nothing_and_shows_what_people_wrote_as_text() -> None:

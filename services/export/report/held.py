@@ -20,14 +20,14 @@ NOTHING: Legends = MappingProxyType({})
 
 
 LISTED: Final = "suppression.listed"
-OTHER: Final = "reference"
+OTHER: Final = "other_request"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing that happened to a request, as the evidence has it: codes, counts and dates only; or was noted for it.
 
-    ``LISTED``: an address or number of theirs (``contact``) came onto the list of those that get no marketing.
+    ``LISTED``: an address or number of theirs (``contact_point``) came onto the list of those that get no marketing.
     ``OTHER``, in the detail: it happened to another request of the same person, which has that id.
     """
 

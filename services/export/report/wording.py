@@ -1,43 +1,48 @@
 """Numbers, days, countries and contacts as the people of a language write them; pure."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from babel import Locale
-from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from shared.domain.policy import Contact, Period
+from shared.domain.wording import LOCALES, Language, read_wordings
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The words of one language, by its code (ISO 639)."""
+    """The words of one language, with numbers and days as letters in it have them."""
 
-    language: str
+    language: Language
+
+    @property
+    def _locale(self) -> str:
+        return LOCALES[self.language]
 
     def number(self, count: int) -> str:
         """A whole number."""
-        return format_decimal(count, locale=self.language)
+        return format_decimal(count, locale=self._locale)
 
     def day(self, day: date) -> str:
-        """A day, with the month in words."""
-        return format_date(day, "long", locale=self.language)
+        """A day, as letters write it."""
+        return read_wordings().of(self.language, "UTC").text(day)
 
     def moment(self, moment: datetime) -> str:
         """A moment in UTC, to the minute."""
-        return f"{format_datetime(moment, 'medium', locale=self.language)} UTC"
+        there = moment.astimezone(UTC)
+        return f"{self.day(there.date())}, {there:%H:%M} UTC"
 
     def period(self, period: Period) -> str:
         """A period in whole years where it is some, else in months and days."""
         years, months = divmod(period.months, 12) if period.months % 12 == 0 else (0, period.months)
         parts = ((years, "duration-year"), (months, "duration-month"), (period.days, "duration-day"))
-        return " ".join(format_unit(count, unit, locale=self.language) for count, unit in parts if count)
+        return " ".join(format_unit(count, unit, locale=self._locale) for count, unit in parts if count)
 
     def country(self, code: str) -> str:
         """The name of a country (ISO 3166)."""
-        return str(Locale.parse(self.language).territories.get(code, code))
+        return str(Locale.parse(self._locale).territories.get(code, code))
 
     def contact(self, contact: Contact) -> str:
         """Every way in which somebody can be reached."""
