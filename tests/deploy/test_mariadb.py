@@ -236,6 +236,7 @@ async def test_by_night_what_is_past_goes_in_chunks_and_what_is_spared_or_referr
     monkeypatch.setattr(sweeping, "CHUNK", 1)
     await shop.run(
         "ALTER TABLE purchase ADD placed date",
+        "INSERT INTO purchase (id, buyer, state) VALUES (4, 'C2', 'open')",
         "UPDATE purchase SET placed = '2020-01-01'",
         f"DELETE FROM `{LONGEST}` WHERE purchase_id = 3",
     )
@@ -257,9 +258,9 @@ async def test_by_night_what_is_past_goes_in_chunks_and_what_is_spared_or_referr
     spared = {"call": [task(ERASE, number(ANNAS))]}
     counted = await adapter.count([calls, purchases], spared)
     assert [each.due for each in counted if isinstance(each, Counted)] == [1, 3]
-    assert await adapter.sweep([calls, purchases], spared, nothing) == [Swept(1, 0, 1), Swept(1, 0, 0)]
+    assert await adapter.sweep([calls, purchases], spared, nothing) == [Swept(1, 0, 1), Swept(1, 0, 1)]
     assert await shop.ask("SELECT id FROM `call` ORDER BY id") == [(1,), (3,)]
-    assert await shop.ask("SELECT id FROM purchase ORDER BY id") == [(1,), (2,)]
+    assert await shop.ask("SELECT id FROM purchase ORDER BY id") == [(1,), (2,), (4,)], "4 is open, and no one's to end"
     counted = await adapter.count([calls, purchases], {})
     assert [each.due for each in counted if isinstance(each, Counted)] == [1, 2], "what stays is past, and missed"
     [refused] = await adapter.sweep([replace(calls, then="anonymise")], {}, nothing)
