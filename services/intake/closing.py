@@ -7,7 +7,7 @@ from services.intake.answer import OUR_LIST, answer
 from services.intake.as_told import as_told
 from services.intake.letter_kinds import LetterField, LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
-from services.intake.summed import summed
+from services.intake.summed import changed_by_category, summed
 from services.intake.told_of_kept import laws
 from services.intake.told_of_search import why_not_searched
 from services.intake.told_of_work import had_been_done
@@ -123,7 +123,7 @@ def _what(task: TaskReport) -> Sentence:
         return _nothing_done(task, did)
     if task.stated:
         return say("work.stated", count=task.found)
-    counts = (dict.fromkeys(task.categories or (), 0) | dict(task.by_category)) if task.by_category else {}
+    counts = _of_each(task)
     how: Term | Sentence = say("work.by_hand", how=did) if task.by_hand else did
     if counts:
         kinds = (say("work.kind", category=Term("category", name), found=n) for name, n in sorted(counts.items()))
@@ -131,6 +131,15 @@ def _what(task: TaskReport) -> Sentence:
     changed = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
     key = "work.counted_as_reported" if task.reported else "work.counted"
     return say(key, changed=changed, found=task.found, how=how)
+
+
+def _of_each(task: TaskReport) -> Mapping[str, int]:
+    """How many of each category a copy has, or were changed; empty where that is not known."""
+    if not task.by_category:
+        return {}
+    rows = task.by_category if task.outcome == TaskOutcome.EXPORTED else changed_by_category(task)
+    known = task.outcome == TaskOutcome.EXPORTED or sum(rows.values()) == task.changed
+    return dict.fromkeys((*(task.categories or ()), *task.by_category), 0) | dict(rows) if known else {}
 
 
 def _nothing_done(task: TaskReport, did: Term) -> Sentence:

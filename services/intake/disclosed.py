@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from services.intake.stored_request import StoredRequest
-from services.intake.summed import summed
+from services.intake.summed import changed_by_category, summed
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.policy import Policy, Recipient
 from shared.domain.rights import Outcome, Right
@@ -73,11 +73,19 @@ def _stopped(request: StoredRequest, policy: Policy) -> frozenset[str]:
 
 def _categories(tasks: Iterable[TaskReport], policy: Policy) -> frozenset[str]:
     """Of which categories something was changed; of all, where a system names none that the policy knows."""
-    found = set[str]()
-    for task in tasks:
-        named = [name for name, rows in task.by_category.items() if rows] or [*(task.categories or ())]
-        known = {category for name in named if (category := policy.category_of(name))}
-        if not known:
-            return frozenset(policy.categories)
-        found |= known
-    return frozenset(found)
+    return frozenset().union(*(_changed(task, policy) for task in tasks))
+
+
+def _changed(task: TaskReport, policy: Policy) -> frozenset[str]:
+    """What was found and kept, or perhaps was not changed before the task failed, is none of it."""
+    rows = task.by_category if task.stated else changed_by_category(task)
+    total = sum(rows.values())
+    certain = [name for name, each in rows.items() if each and (task.stated or task.changed > total - each)]
+    if any(task.by_category.values()):
+        return _known(certain, policy) if _known(task.by_category, policy) else frozenset(policy.categories)
+    kept = _known((each.category for each in task.kept or () if each.category), policy)
+    return (_known(task.categories or (), policy) or frozenset(policy.categories)) - kept
+
+
+def _known(names: Iterable[str], policy: Policy) -> frozenset[str]:
+    return frozenset(category for name in names if (category := policy.category_of(name)))

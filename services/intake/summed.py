@@ -1,11 +1,12 @@
 """What a request has done in each system since it was received, over resumptions and repeats of a search; pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from shared.domain import corrections
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
 
+_LEFT = ("not_searched", "level", "ground", "until", "kept", "failure", "sentence", "exceeded")
 _NOTHING_NOW = frozenset({TaskOutcome.NO_MATCH, TaskOutcome.UNCHANGED})
 
 
@@ -32,12 +33,23 @@ def kept_from(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) ->
     return tuple(_as_done(task) for task in changed if task.task_id not in known)
 
 
+def changed_by_category(task: TaskReport) -> Mapping[str, int]:
+    """How many rows of each category, in the system's words, were found and not kept: of what was changed.
+
+    Their sum is what was changed; where it is more, as after a failure, it is not known which of them were.
+    """
+    kept = Counter[str]()
+    for each in task.kept or ():
+        kept[each.category or ""] += each.count
+    return Counter(task.by_category) - kept
+
+
 def _as_done(task: TaskReport) -> TaskReport:
     done = TaskOutcome.ERASED if task.operation == Operation.ERASE else TaskOutcome.AMENDED
-    nothing_left = dict.fromkeys(("not_searched", "level", "ground", "until", "failure", "sentence", "exceeded"))
+    nothing_left = dict.fromkeys(_LEFT)
     counts = {"outcome": done, "found": max(task.found, task.changed), "remaining": 0}
     if task.operation == Operation.ERASE:
-        counts["found"] = task.changed
+        counts |= {"found": task.changed, "by_category": changed_by_category(task)}
     return task.model_copy(update=nothing_left | counts)
 
 
@@ -51,7 +63,7 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
     changed = latest.changed + sum(task.changed for task in done)
     kinds = Counter(latest.by_category)
     for task in done:
-        kinds = kinds + Counter(task.by_category) if erased else kinds | Counter(task.by_category)
+        kinds = kinds + Counter(changed_by_category(task)) if erased else kinds | Counter(task.by_category)
     corrected = latest.corrected
     for task in done:
         corrected = corrections.together(task.corrected, corrected)

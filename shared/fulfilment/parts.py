@@ -12,6 +12,7 @@ from shared.downstreams.contract import Checkpoint, Record, Result, Task
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.protocols import ExportableInParts, Operate
 from shared.fulfilment import queue
+from shared.fulfilment.copied_first import after_copies
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.vault import Sealing
 
@@ -52,7 +53,8 @@ def operate(downstream: Downstream, operation: Operation, unit_of_work: UnitOfWo
     adapter: object = downstream.adapter
     if operation is Operation.EXPORT and isinstance(adapter, ExportableInParts):
         return partial(_export, adapter, unit_of_work)
-    return downstream.operate(operation)
+    work = downstream.operate(operation)
+    return after_copies(work, downstream, unit_of_work) if operation is Operation.SUPPRESS else work
 
 
 async def _export(

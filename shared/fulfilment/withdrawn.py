@@ -21,10 +21,11 @@ def by_hand(
     """
     if operation in {Operation.ERASE, Operation.PLAN} and tenant is None and system.undone:
         return NotSupported(f"{system.name} {system.says_undone}: erase there by hand what may go, and enter that")
-    ends, concerns = _held(system, details.get("ends")), _held(system, details.get("concerns"))
+    ends, concerns = ending(system, details), _held(system, details.get("concerns"))
     if ends and not getattr(system.adapter, "erases_by_category", False):
         return NotSupported(
-            f"{system.name} cannot erase {ends} by itself: erase there by hand what is theirs, and enter what was done"
+            f"{system.name} cannot erase {ends} by itself: erase there by hand what is theirs, once no"
+            " access or portability of theirs is open, and enter what was done"
         )
     if concerns:
         return NotSupported(
@@ -32,6 +33,11 @@ def by_hand(
             " had consented to, and enter that"
         )
     return None
+
+
+def ending(system: Downstream, details: Mapping[str, JsonValue]) -> str:
+    """What of a system goes with the consent that is withdrawn; empty where that is nothing."""
+    return _held(system, details.get("ends"))
 
 
 def _held(system: Downstream, named: JsonValue) -> str:

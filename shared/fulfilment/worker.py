@@ -29,7 +29,7 @@ from shared.fulfilment.conclusion import Conclusions
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease
 from shared.fulfilment.parts import operate
-from shared.fulfilment.postponing import BUSY
+from shared.fulfilment.postponing import FORESEEN
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, filed_by, search
 from shared.fulfilment.store import Conclude
@@ -275,7 +275,7 @@ class Worker:
                 await watch.look(connection, self._unit_of_work.vault.keyring)
 
         suspects = {
-            claim.task_id for claim in claims if claim.failure not in {None, BUSY} and claim.attempt > _PATIENCE
+            claim.task_id for claim in claims if claim.failure not in FORESEEN and claim.attempt > _PATIENCE
         }
         seconds = metrics.CALL_SECONDS.labels(self._unit_of_work.service, *self._step)
         calls = Calls(self._name, self._operate, save_progress, seconds)

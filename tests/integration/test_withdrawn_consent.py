@@ -9,20 +9,23 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from services.amendment import handlers
 from shared.domain.events import FulfilmentCompleted, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import read_policy
+from shared.domain.precedence import Kind, Marks
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Task
+from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.sql import schema_for
+from shared.storage import open_requests
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import SqlEngine, ask, engine
 from tests.fixtures.downstream import email, task
-from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROPOSAL, REASONS, Intake, id_of
 from tests.fixtures.policy import changed, signed_policy
@@ -108,6 +111,32 @@ async def test_consent_to_marketing_is_stopped_in_our_list_at_once_and_in_every_
     assert (await harness.actions(event.request_id))[0] == "suppression.added"
 
 
+async def test_what_goes_with_a_consent_waits_for_what_the_same_person_asked_to_see_and_is_only_stopped_meanwhile(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    site = ScriptedSystem("site", categories=frozenset({"newsletter"}), erases_by_category=True)
+    harness = await open_harness(site, service=ServiceName.AMENDMENT)
+    event, other, access = await verified(harness, "marketing"), uuid7(), uuid7()
+    marks = {
+        each: Marks.of(harness.unit_of_work.vault.keyring, [Identity(IdentityType.EMAIL, f"{who}@example.org")])
+        for each, who in ((access, "ada"), (other, "boris"))
+    }
+    async with harness.unit_of_work.begin() as tx:
+        await open_requests.enter(tx.connection, [(each, Kind.COPY, marks[each]) for each in marks])
+    worker = harness.worker("site", Operation.SUPPRESS)
+    await worker.work()
+    assert site.asked[0].details["copy_first"] is True
+    assert await harness.states(event.request_id) == {"site:suppress": "ready"}
+    assert (await harness.actions(event.request_id))[-1] == "task.postponed"
+    assert await listed(harness) == 1, "the list does not wait"
+    async with harness.unit_of_work.begin() as tx:
+        await open_requests.end(tx.connection, [access])
+    clock.pass_by(seconds=2)
+    await worker.work()
+    assert "copy_first" not in site.asked[1].details
+    assert await harness.states(event.request_id) == {"site:suppress": "done"}
+
+
 async def test_consent_to_something_else_concerns_the_systems_that_hold_it_and_lists_nobody(
     open_harness: OpenHarness,
 ) -> None:
@@ -138,7 +167,7 @@ async def test_what_two_consents_keep_ends_with_the_second_though_it_is_withdraw
 
 SCHEMA = """
 CREATE TABLE customer (id int PRIMARY KEY, email text NOT NULL, marketing boolean NOT NULL DEFAULT true);
-CREATE TABLE newsletter (id int PRIMARY KEY, email text NOT NULL);
+CREATE TABLE newsletter (id int PRIMARY KEY, email text NOT NULL, wanted boolean NOT NULL DEFAULT true);
 INSERT INTO customer VALUES (1, 'anna@example.org'), (2, 'boris@example.org');
 INSERT INTO newsletter VALUES (1, 'anna@example.org'), (2, 'anna@example.org'), (3, 'boris@example.org');
 """
@@ -152,8 +181,11 @@ columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, m
 [tables.newsletter]
 category = "newsletter"
 primary_key = ["id"]
-columns = { id = { class = "T" }, email = { class = "A", identity = "email" } }
+columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, wanted = { class = "M" } }
 """
+DATASET_WITH_A_MARK = DATASET.replace(
+    'category = "newsletter"', 'category = "newsletter"\nmarketing = { column = "wanted", value = false }'
+)
 
 
 @pytest.fixture
@@ -183,6 +215,24 @@ async def test_marketing_data_are_gone_after_a_withdrawal_and_the_customer_is_st
         ("anna@example.org", False),
         ("boris@example.org", True),
     ]
+    assert await ask(dsn, "SELECT email FROM newsletter") == [("boris@example.org",)]
+
+
+@pytest.mark.parametrize("dataset", [DATASET, DATASET_WITH_A_MARK])
+async def test_what_is_to_be_erased_after_a_copy_is_marked_at_once_and_counted_when_it_goes(
+    store: tuple[str, SqlEngine], tmp_path: Path, dataset: str
+) -> None:
+    dsn, _ = store
+    (tmp_path / "customers.toml").write_text(dataset, encoding="utf-8")
+    async with engine(dsn, tmp_path / "customers.toml", {}) as customers:
+        asked = withdrawing("newsletter", marketing=True)
+        first = replace(asked, details={**asked.details, "copy_first": True})
+        assert isinstance(await customers.receipt(first), Receipt)
+        marked = "SELECT bool_or(marketing), (SELECT count(*) FILTER (WHERE NOT wanted) FROM newsletter) FROM customer"
+        (still, stopped) = (await ask(dsn, f"{marked} WHERE id = 1"))[0]
+        assert (still, stopped) == (False, 2 if dataset is DATASET_WITH_A_MARK else 0)
+        receipt = await customers.receipt(customers.again(asked))
+        assert receipt.by_category == {"account": 1, "newsletter": 2}
     assert await ask(dsn, "SELECT email FROM newsletter") == [("boris@example.org",)]
 
 

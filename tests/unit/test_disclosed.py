@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.intake.disclosed import Done, done, recipients
@@ -14,6 +16,7 @@ from tests.fixtures.policy import signed_policy
 from tests.fixtures.requests import AT, a_request
 
 POLICY = signed_policy()
+HELD = sorted({held for category in POLICY.categories.values() for held in category.held_as})
 MARKETING, CALLS = frozenset({"marketing"}), frozenset({"call_record"})
 
 
@@ -60,6 +63,41 @@ def answered(right: Right, *tasks: TaskReport, outcome: Outcome = Outcome.FULFIL
 )
 def test_what_others_are_told_is_what_was_done_and_of_which_data(request_: Request, expected: Done | None) -> None:
     assert done(request_, POLICY) == expected
+
+
+def kept(category: str, count: int) -> dict[str, object]:
+    return {"category": category, "rule": "calls_us_18m", "count": count}
+
+
+@pytest.mark.parametrize(
+    ("changed", "found", "kept_rows", "told"),
+    [
+        (1, {"ticket": 1, "call": 1, "billing": 2}, {"call": 1, "billing": 2}, {"ticket"}),
+        (100, {"call": 102}, {"call": 2}, {"call_record"}),
+        (1, {"ticket": 1, "call": 3}, {}, set()),  # it failed before its end, and nobody knows which of them it was
+        (3, {"ticket": 1, "call": 3}, {}, {"call_record"}),
+        (4, {"ticket": 1, "call": 3}, {}, {"ticket", "call_record"}),
+        (2, {"note": 2}, {}, set(POLICY.categories)),  # of which category that is, the policy does not say
+    ],
+)
+def test_nobody_is_told_of_an_erasure_of_what_was_kept_or_only_found(
+    changed: int, found: dict[str, int], kept_rows: dict[str, int], told: set[str]
+) -> None:
+    left = [kept(*each) for each in kept_rows.items()]
+    task = TaskReport.model_validate({**report("erase", changed, **found).model_dump(), "kept": left})
+    said = done(answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED), POLICY)
+    assert said == Done("erased", frozenset(told))
+
+
+@given(st.dictionaries(st.sampled_from(HELD), st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
+def test_who_is_told_of_an_erasure_is_exactly_who_has_what_went(rows: dict[str, tuple[int, int]]) -> None:
+    went = {category for category, (gone, _) in rows.items() if gone}
+    found = {category: gone + left for category, (gone, left) in rows.items()}
+    left = [kept(category, each) for category, (_, each) in rows.items() if each]
+    task = report("erase", sum(gone for gone, _ in rows.values()), **found)
+    task = TaskReport.model_validate({**task.model_dump(), "kept": left})
+    said = done(answered(Right.ERASURE, task), POLICY)
+    assert (said.categories if said else frozenset()) == frozenset(map(POLICY.category_of, went))
 
 
 def test_only_whoever_has_such_data_is_told() -> None:

@@ -57,6 +57,21 @@ def test_what_was_changed_in_place_is_found_again_and_counted_once(operation: st
     assert done((first, again)).startswith("- ticketing: 3 of 3 records")
 
 
+def test_a_line_of_kinds_counts_what_was_erased_and_not_what_was_found_and_kept() -> None:
+    left = [{"category": name, "rule": "calls_us_18m", "count": rows} for name, rows in (("call", 2), ("billing", 2))]
+    found = {"found": 5, "changed": 1, "by_category": {"ticket": 1, "call": 2, "billing": 2}}
+    kept = erased(5, outcome="retained", kept=left, **found)
+    line = "- ticketing: {} records erased (billing: 0, call: {}, support tickets: 1)."
+    assert done((kept,)) == line.format("1 of 5", 0)
+    released = erased(2, by_category={"call": 2}, categories=["ticket", "call", "billing"])
+    assert done((kept, released)) == line.format("3 of 3", 2), "what was kept and then goes is one record, not two"
+
+
+def test_where_it_is_not_known_of_which_kind_those_were_that_went_no_kinds_are_named() -> None:
+    broken = erased(5, changed=2, by_category={"ticket": 2, "call": 3})
+    assert done((broken,)) == "- ticketing: 2 of 5 records erased."
+
+
 ROUNDS = st.lists(st.lists(st.integers(0, 5), min_size=2, max_size=2), min_size=1, max_size=4)
 
 
