@@ -29,6 +29,12 @@ TEMPLATES = WORDINGS / "templates"
 
 _NOTHING: Mapping[str, LetterField] = {"besides": "", "others": Lines(), "fetch": "", "remains": ""}
 
+_KEPT_BY: Mapping[str, str] = {
+    "17(1)(a)": "kept_by.necessary",
+    "17(3)(b)": "kept_by.obligation",
+    "17(3)(e)": "kept_by.claims",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:
@@ -183,8 +189,8 @@ def _templates(folder: Path) -> Mapping[LetterKind, Template]:
 def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[Language, str]]]:
     """How the rules, purposes and kinds of data of a policy are read: as what they stand for, if not in words of ours.
 
-    What the company has worded by itself is read in its words, whatever the language. A rule has the article by which
-    it holds besides.
+    What the company has worded by itself is read in its words, whatever the language. A rule has why the law allows it
+    besides, by which article.
     """
 
     def said(fact: Fact) -> Mapping[Language, str]:
@@ -194,7 +200,8 @@ def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[La
         known = f"ground.{name}" in wordings.keys and says_as_shipped(policy, "rules", name)
         for word in (name, *rule.told_as):
             yield f"ground.{word}", said(Term("ground", name) if known else rule.words)
-            yield f"law.{word}", said(article(rule.ground))
+            by = say(_KEPT_BY.get(rule.ground, "kept_by.exception"), article=article(rule.ground))
+            yield f"law.{word}", said(by)
     for name, purpose in policy.purposes.items():
         if not says_as_shipped(policy, "purposes", name):
             yield f"purpose.{name}", said(purpose.words)

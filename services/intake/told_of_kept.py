@@ -42,7 +42,7 @@ def of_kept(task: TaskReport) -> Iterator[Sentence]:
 
 
 def laws(tasks: Iterable[TaskReport] | None) -> Listed:
-    """The articles by which data are kept, each once."""
+    """Why the law allows it that data are kept, each reason once."""
     rules = {kept.rule for task in tasks or () for kept in task.kept or ()}
     rules |= {task.ground for task in tasks or () if deferrals.is_kept(task) and task.ground and not task.kept}
     return Listed(tuple(Term("law", rule) for rule in sorted(rules)))

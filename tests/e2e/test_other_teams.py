@@ -204,7 +204,7 @@ async def test_what_a_team_had_to_keep_is_erased_when_its_day_is_over_and_only_t
     }
     assert len(tasks) == 2
     view = await company.intake.follow(request_id, "closed")
-    assert f"What billing had to keep until 31 December 2036 {TAX}, has been erased." in view["answer"]
+    assert f"What was kept in billing until 31 December 2036 {TAX}, has been erased." in view["answer"]
     assert counts(view) == {"mailing": ("no_match", 0, 0, 0), "billing": ("erased", 3, 3, 0)}
     signed = await company.intake.read(request_id, "/certificate")
     assert (certificate.verify(signed, company.public_key), signed["request"]["answer"]) == ([], view["answer"])

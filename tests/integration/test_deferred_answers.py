@@ -19,8 +19,8 @@ KEPT_ANSWER = (
     f" longer applies. Kept in billing until 30 September 2027 {TAX}; it is to be erased after that day."
 )
 ERASED_ANSWER = (
-    f"Your request was fulfilled in part. What archive had to keep {CLAIMS}, has been erased."
-    f" What billing had to keep until 30 September 2027 {TAX}, has been erased."
+    f"Your request was fulfilled in part. What was kept in archive {CLAIMS}, has been erased."
+    f" What was kept in billing until 30 September 2027 {TAX}, has been erased."
 )
 
 

@@ -1,7 +1,9 @@
 """The letter that closes a request follows from its outcome and from what each system reported."""
 
+import re
 from dataclasses import replace
 from datetime import date
+from typing import get_args
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -9,11 +11,16 @@ from uuid_utils.compat import uuid7
 from services.intake import closing
 from services.intake.api.views import view
 from services.intake.closing import later_letter
+from services.intake.letters import Letters, Reader
 from services.intake.lifecycle import State
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
+from shared.domain.policy.rules import Ground
 from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Lines, Listed, say
+from shared.domain.wording import LANGUAGES, Language
 from tests.fixtures.events import a
+from tests.fixtures.policy import signed_policy
 from tests.fixtures.requests import AT, a_request
 from tests.fixtures.words import LETTERS, closing_letter, done, read, written
 
@@ -161,14 +168,14 @@ def kept(category: str, rule: str, first: date | None, last: date | None, count:
         (
             kept("call", "calls_us_18m", date(2026, 4, 2), date(2027, 9, 5)),
             "each is erased as soon as its own time is over, the first after 2 April 2026, the last after",
-            "Article 17(1)(a)",
+            "still necessary for the purpose for which it is kept, so the ground for erasure of Article 17(1)(a) GDPR is",
         ),
         (
             kept("invoice", "invoices_84m", date(2030, 1, 31), date(2030, 1, 31), count=1),
             "1 record (invoices) is kept until 31 January 2030 because contracts and invoices are needed",
-            "Article 17(1)(a)",
+            "still necessary for the purpose for which it is kept, so the ground for erasure of Article 17(1)(a) GDPR is",
         ),
-        (kept("call", "legal_hold", None, None), "to be erased as soon as that no longer applies.", "Article 17(3)(e)"),
+        (kept("call", "legal_hold", None, None), "to be erased as soon as that no longer applies.", "legal claims (Article 17(3)(e) GDPR)."),
     ],
 )
 def test_what_is_kept_is_told_by_category_with_its_days_its_ground_and_the_article_and_no_foreign_law_as_an_obligation(
@@ -179,7 +186,7 @@ def test_what_is_kept_is_told_by_category_with_its_days_its_ground_and_the_artic
     ((kind, fields),) = closing.closing_letter(closed)
     body = " ".join(written(kind, {**fields, "remains": LETTERS.remains(closed, AT)}).body.split())
     assert said in body
-    assert f"The law that it follows from: {article} of" in body
+    assert article in body
     assert "obligation" not in body
     assert "Copies in our backups are overwritten by 9 April 2026" in body
     assert "unreadable" not in body  # what is kept is still found by the subject's key
@@ -192,3 +199,31 @@ def test_what_went_with_its_key_is_made_unreadable_and_never_called_anonymised()
     assert "is made permanently unreadable" in body
     assert "anonymi" not in body
     assert LETTERS.remains(replace(closed, right=Right.ACCESS), AT) == ()
+
+
+DUTY = {"en": "obliges|has to|had to|must", "de": "verpflichte|aufzubewahren", "fr": "oblige|doi[st]|devait", "es": "obliga|deb"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("ground", get_args(Ground))
+def test_only_what_the_law_of_the_union_or_of_a_member_state_requires_is_told_as_a_duty(
+    ground: Ground, language: Language
+) -> None:
+    rule = signed_policy().rules["calls_us_18m"].model_copy(update={"ground": ground, "jurisdiction": "DE"})
+    letters = Letters(policy=signed_policy().model_copy(update={"rules": {"calls_us_18m": rule}}))
+    retained = a_task("cdr", TaskOutcome.RETAINED, kept=(kept("call", "calls_us_18m", None, None),))
+    released = a_task("cdr", TaskOutcome.ERASED, ground="calls_us_18m", until=date(2026, 4, 2))
+    reader = Reader(language, "Europe/Berlin", "DE")
+    closed = a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(retained,))
+    ((kind, fields),) = closing.closing_letter(closed)
+    said = {**fields, "received_on": AT, "reference": "019c0000"}
+    laws = fields["laws"]
+    assert isinstance(laws, Listed)
+    missing = letters.words(say("partial.why_kept", laws=laws), reader)
+    assert missing in letters.write(kind, reader, said, AT).body
+    duty = re.compile(DUTY[language])
+    assert bool(duty.search(missing)) is (ground == "17(3)(b)")
+    [(_, fields)] = later_letter(replace(closed, tasks=(released,)))
+    told = fields["answer"]
+    assert not isinstance(told, Lines)
+    assert not duty.search(letters.words(told, reader))
