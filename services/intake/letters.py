@@ -70,10 +70,10 @@ class Letters:
         self, folder: Path = TEMPLATES, settings: IntakeSettings | None = None, policy: Policy | None = None
     ) -> None:
         self._settings = settings or IntakeSettings()
-        self._policy = policy or PolicySettings().read_processing()
+        self.policy = policy or PolicySettings().read_processing()
         self._templates = _templates(folder)
         wordings = read_wordings()
-        self._wordings = wordings.with_terms(dict(_terms(self._policy, wordings)))
+        self._wordings = wordings.with_terms(dict(_terms(self.policy, wordings)))
         self._languages = read_languages()
         self._known_contacts: dict[Reader, Mapping[str, str]] = {}
 
@@ -115,7 +115,7 @@ class Letters:
             subject=subject,
             language=reader.language,
             written_on=wording.day(at),
-            sender=self._policy.controller,
+            sender=self.policy.controller,
             instructed=reader.instructed,
             about_instruction=not has_own and kind != "assisted",
             to_controller=kind in TO_OTHERS,
@@ -127,11 +127,11 @@ class Letters:
         """To whom somebody may turn, in words."""
         known = self._known_contacts.get(reader)
         if known is None:
-            officer = self._policy.officer.of(reader.country)
+            officer = self.policy.officer.of(reader.country)
             ways = (officer.name, *officer.address, officer.email, officer.phone)
             contact = say("letter.officer", officer=", ".join(filter(None, ways)))
-            authority = self._policy.authority_of(reader.country)
-            complaint = say("letter.no_authority", site=self._policy.anywhere.site)
+            authority = self.policy.authority_of(reader.country)
+            complaint = say("letter.no_authority", site=self.policy.anywhere.site)
             if authority:
                 complaint = say("letter.authority", authority=authority.name, site=authority.site)
             said = {"complaint": complaint, "contact": contact}
@@ -149,9 +149,9 @@ class Letters:
 
     def _backups(self, now: datetime) -> Told:
         """Until when copies are in backups, where a period is signed for them; else that none is decided."""
-        ceilings, today = self._policy.ceilings_of("backup").values(), self._policy.today(now)
+        ceilings, today = self.policy.ceilings_of("backup").values(), self.policy.today(now)
         ends = [
-            each.last_day for limit in ceilings if limit.signed(today) and (each := self._policy.release(limit, now))
+            each.last_day for limit in ceilings if limit.signed(today) and (each := self.policy.release(limit, now))
         ]
         if ends:
             return (say("letter.backups", until=max(ends)),)

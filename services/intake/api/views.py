@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, R
 from services.intake.answer import standing
 from services.intake.as_told import as_told
 from services.intake.coverage import Covered, coverage
+from services.intake.kept_by_now import kept_by_now
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.reasons import Proposed
@@ -253,6 +254,7 @@ def view(
 ) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person, and all of an anonymous one."""
     request, reader = request if officer else as_told(request), letters.reader(request)
+    request = kept_by_now(request, letters.policy)
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
         "role": "processor" if request.tenant else request.role,

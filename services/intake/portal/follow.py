@@ -10,6 +10,7 @@ from services.intake import correspondence
 from services.intake.answer import standing
 from services.intake.api import handing_out, views
 from services.intake.errors import BadRequest, Forbidden, NotFound
+from services.intake.kept_by_now import kept_by_now
 from services.intake.letters import Reader
 from services.intake.lifecycle import State
 from services.intake.portal import told
@@ -51,6 +52,7 @@ class Following:
         use_cases, settings = self.works.services.use_cases, self.works.services.settings
         today = self.works.services.unit_of_work.clock.now().date()
         view = views.view(request, today, use_cases.letters, officer=False)
+        now = kept_by_now(request, use_cases.letters.policy)
 
         def words(fact: Fact) -> str:
             return use_cases.letters.words(fact, self._reader(visit, request))
@@ -69,7 +71,7 @@ class Following:
             received=words(request.received_at),
             due=words(request.due_on),
             ended=request.closed_at is not None,
-            answer=words(standing(request, today)),
+            answer=words(standing(now, today)),
             next=[words(each) for each in told.next_steps(request)],
             question=await self._question(request),
             sign_in=self.works.settings.sign_in_url if signs_in else None,
