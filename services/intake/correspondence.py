@@ -174,13 +174,15 @@ async def words_of(tx: UnitOfWork, letters: Letters, request: StoredRequest) -> 
 async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool) -> list[dict[str, object]]:
     """Every letter of a request, the oldest first, and to whom it goes; who has read them is on record.
 
-    What went to a customer of ours is for the privacy team alone: the subject may not be told who that is.
+    What went to a customer of ours is for the privacy team alone: the subject may not be told who that is. Once the
+    subject's key is gone nobody is shown any more how they were reached (REQ-R11).
 
     Raises:
         Shredded: the correspondence has expired.
     """
     request_id = request.request_id
     usual = orjson.loads(await tx.vault.statement(tx.connection, request_id))
+    erased = not await tx.vault.unshredded(tx.connection, [request.subject_ref])
     opened = await tx.vault.open_kind(tx.connection, request_id, "letter")
     written = "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id"
     rows = await tx.connection.fetch(written, request_id)
@@ -189,9 +191,13 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_OTHERS]
     contents = [orjson.loads(words[row["letter_id"]]) for row in shown]
     return [
-        {"to": usual["to"], **row, **each, "body": text_of(each["html"])}
+        {"to": usual["to"], **row, **each, **_unaddressed(row["kind"], erased=erased), "body": text_of(each["html"])}
         for row, each in zip(shown, contents, strict=True)
     ]
+
+
+def _unaddressed(kind: str, *, erased: bool) -> dict[str, list[str]]:
+    return {"to": []} if erased and kind not in TO_OTHERS else {}
 
 
 async def _list(tx: UnitOfWork, written: Iterable[Sealing]) -> None:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from services.intake import deferrals
 from services.intake.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
 from services.intake.letter_text import text_of
+from services.intake.retention import retention
 from services.intake.settings import IntakeSettings
 from services.intake.stored_request import StoredRequest
 from shared.domain.errors import Fault, Misconfigured
@@ -71,6 +72,7 @@ class Letters:
     ) -> None:
         self._settings = settings or IntakeSettings()
         self.policy = policy or PolicySettings().read_processing()
+        self._kept_months = retention().correspondence_months
         self._templates = _templates(folder)
         wordings = read_wordings()
         self._wordings = wordings.with_terms(dict(_terms(self.policy, wordings)))
@@ -144,7 +146,7 @@ class Letters:
         if request.tenant or request.right is not Right.ERASURE or not deferrals.rows_changed(request.tasks):
             return ()
         forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))
-        unreadable = (say("letter.unreadable"),) if forgotten else ()
+        unreadable = (say("letter.unreadable", months=self._kept_months),) if forgotten else ()
         return (*self._backups(now), *unreadable)
 
     def _backups(self, now: datetime) -> Told:

@@ -1,4 +1,4 @@
-"""What withdrawn consent erases waits until what the same person asked to see is copied (G1); marketing ends at once."""
+"""What withdrawn consent erases waits until what the same person asked to see is answered (G1); marketing does not."""
 
 from collections.abc import Sequence
 from dataclasses import replace

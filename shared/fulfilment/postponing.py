@@ -26,7 +26,7 @@ def pending(claim: Claim, system: str, result: Pending, now: datetime) -> Conclu
     """The system works on it, or says itself that it is busy; or a copy for the same person comes first."""
     until = now + result.retry_in
     if result.copy_first:
-        owed = "what the same person asked to see is not answered yet, and what goes with their consent stays until then"
+        owed = "what the same person asked to see is not answered yet: what goes with their consent stays until then"
         return Conclusion(claim, TaskState.READY, None, COPY_FIRST, until, {"sentence": owed})
     if not result.busy:
         return Conclusion(claim, TaskState.READY, None, None, until)

@@ -274,9 +274,7 @@ class Worker:
                 await tasks.save_progress(connection, attempts, progress)
                 await watch.look(connection, self._unit_of_work.vault.keyring)
 
-        suspects = {
-            claim.task_id for claim in claims if claim.failure not in FORESEEN and claim.attempt > _PATIENCE
-        }
+        suspects = {claim.task_id for claim in claims if claim.failure not in FORESEEN and claim.attempt > _PATIENCE}
         seconds = metrics.CALL_SECONDS.labels(self._unit_of_work.service, *self._step)
         calls = Calls(self._name, self._operate, save_progress, seconds)
         try:

@@ -13,6 +13,7 @@ from services.intake.api.views import view
 from services.intake.closing import later_letter
 from services.intake.letters import Letters, Reader
 from services.intake.lifecycle import State
+from services.intake.retention import retention
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 from shared.domain.policy.rules import Ground
@@ -158,6 +159,11 @@ def test_nobody_is_asked_a_question_that_would_tell_them_who_is_a_customer() -> 
     assert asked.may_be_asked(reports) is None
 
 
+NECESSARY = (
+    "necessary for the purpose for which it is kept, so the ground for erasure of Article 17(1)(a) GDPR is not met"
+)
+
+
 def kept(category: str, rule: str, first: date | None, last: date | None, count: int = 102) -> Kept:
     return Kept(category=category, rule=rule, count=count, first=first, last=last)
 
@@ -168,14 +174,18 @@ def kept(category: str, rule: str, first: date | None, last: date | None, count:
         (
             kept("call", "calls_us_18m", date(2026, 4, 2), date(2027, 9, 5)),
             "each is erased as soon as its own time is over, the first after 2 April 2026, the last after",
-            "still necessary for the purpose for which it is kept, so the ground for erasure of Article 17(1)(a) GDPR is",
+            NECESSARY,
         ),
         (
             kept("invoice", "invoices_84m", date(2030, 1, 31), date(2030, 1, 31), count=1),
             "1 record (invoices) is kept until 31 January 2030 because contracts and invoices are needed",
-            "still necessary for the purpose for which it is kept, so the ground for erasure of Article 17(1)(a) GDPR is",
+            NECESSARY,
         ),
-        (kept("call", "legal_hold", None, None), "to be erased as soon as that no longer applies.", "legal claims (Article 17(3)(e) GDPR)."),
+        (
+            kept("call", "legal_hold", None, None),
+            "to be erased as soon as that no longer applies.",
+            "legal claims (Article 17(3)(e) GDPR).",
+        ),
     ],
 )
 def test_what_is_kept_is_told_by_category_with_its_days_its_ground_and_the_article_and_no_foreign_law_as_an_obligation(
@@ -197,11 +207,18 @@ def test_what_went_with_its_key_is_made_unreadable_and_never_called_anonymised()
     ((kind, fields),) = closing.closing_letter(closed)
     body = written(kind, {**fields, "remains": LETTERS.remains(closed, AT)}).body
     assert "is made permanently unreadable" in body
+    months = retention().correspondence_months
+    assert f"What was written about it, to you and to others, is kept for {months} months under a key of its" in body
     assert "anonymi" not in body
     assert LETTERS.remains(replace(closed, right=Right.ACCESS), AT) == ()
 
 
-DUTY = {"en": "obliges|has to|had to|must", "de": "verpflichte|aufzubewahren", "fr": "oblige|doi[st]|devait", "es": "obliga|deb"}
+DUTY = {
+    "en": "obliges|has to|had to|must",
+    "de": "verpflichte|aufzubewahren",
+    "fr": "oblige|doi[st]|devait",
+    "es": "obliga|deb",
+}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -65,9 +65,11 @@ def test_no_day_is_later_than_was_told_and_none_earlier_than_the_rule_lets_it_go
     before = keeping(*anchors, told=told)
     [task], [old] = kept_by_now(before, by(now)).tasks or (), before.tasks or ()
     [kept], [was] = task.kept or (), old.kept or ()
-    assert kept.first and kept.last and was.first and was.last
     ends = [release(now, each, "UTC").last_day for each in anchors]
-    assert kept.first == min(was.first, min(ends))
+    assert was.first is not None
+    assert kept.first == min(was.first, *ends)
+    assert was.last is not None
+    assert kept.last is not None
     assert min(was.last, max(ends)) <= kept.last <= was.last
     assert task.until == kept.last
 

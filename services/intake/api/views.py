@@ -184,7 +184,7 @@ class LetterView(BaseModel):
     letter_id: UUID
     kind: str
     written_at: Instant
-    to: list[str] = Field(description="to whom, and where to")
+    to: list[str] = Field(description="to whom, and where to; empty once their data are erased")
     subject: str
     language: Language = Field(description="in which it is written")
     html: str = Field(description="the letter as it is printed, or shown in a mail")
