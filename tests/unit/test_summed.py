@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from services.intake.coverage import coverage
 from services.intake.lifecycle import State
 from services.intake.request import Request
-from services.intake.summed import summed
+from services.intake.summed import kept_from, summed
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
@@ -65,6 +65,9 @@ def test_a_line_of_kinds_counts_what_was_erased_and_not_what_was_found_and_kept(
     assert done((kept,)) == line.format("1 of 5", 0)
     released = erased(2, by_category={"call": 2}, categories=["ticket", "call", "billing"])
     assert done((kept, released)) == line.format("3 of 3", 2), "what was kept and then goes is one record, not two"
+    [before] = kept_from((kept,), (released,))
+    assert (before.found, before.by_category, before.kept) == (1, {"ticket": 1}, None)
+    assert done((before, released)) == line.format("3 of 3", 2), "so when it is asked for once more"
 
 
 def test_where_it_is_not_known_of_which_kind_those_were_that_went_no_kinds_are_named() -> None:
