@@ -21,7 +21,8 @@ WHY = "The carrier was wound up, and nobody has its records."
 
 def report(operation: Operation, **by_category: int) -> TaskReport:
     known = {"task_id": uuid7(), "system": "crm", "operation": operation, "outcome": TaskOutcome.AMENDED}
-    return TaskReport.model_validate({**known, "found": 2, "changed": 2, "by_category": by_category})
+    rows = sum(by_category.values())
+    return TaskReport.model_validate({**known, "found": rows, "changed": rows, "by_category": by_category})
 
 
 @pytest.fixture
