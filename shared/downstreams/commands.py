@@ -132,6 +132,8 @@ def _declared(declared: Downstream) -> dict[str, Any]:
         said["never_shown"] = never_shown
     if unexplained := getattr(declared.adapter, "unexplained", ()):
         said["unexplained"] = unexplained
+    if untold := getattr(declared.adapter, "untold", ()):
+        said["untold"] = untold
     return said
 
 
@@ -165,6 +167,8 @@ def _line(system: Mapping[str, Any]) -> str:
         said.append(f"never shown, for want of a party: {', '.join(system['never_shown'])}")
     if "unexplained" in system:
         said.append(f"shown without a word of what it is, for want of explain: {', '.join(system['unexplained'])}")
+    if "untold" in system:
+        said.append(f"what is filed by it is not seen, for want of yields: {', '.join(system['untold'])}")
     return "; ".join(said) + _strictest(system.get("unknown_categories"))
 
 

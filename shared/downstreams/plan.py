@@ -1,15 +1,22 @@
 """The order in which downstreams are worked: what yields identities is located first, and erased last.
 
-Whoever may refuse an erasure is asked before the first step of it, so that a refusal leaves all others untouched.
+Whoever may refuse an erasure is asked before the first step of it, so that a refusal leaves all others untouched; and
+all that any system knows of somebody is asked for before it, since a hold, a restriction or another request of theirs
+may be filed by what they have not stated.
 
 Pure: works on what each system declares, not on what is found.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages, Step
 from shared.downstreams.downstream import Downstream
+
+_HINDERED: Final = frozenset({Operation.ERASE, Operation.PLAN})
+"""What a legal hold, a restriction or another request of the same person may stop, and its dry run."""
 
 
 def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:
@@ -17,11 +24,14 @@ def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:
 
     Systems that yield what another one needs are located first, so that what any of them yields reaches every other
     system; then all do it, for ``erase`` each of those only after the ones that depend on it, and all only after those
-    that may refuse have said what they would do. Where nobody waits for what another yields, nobody is located.
+    that may refuse have said what they would do. Where nobody waits for what another yields, nobody is located, unless
+    it is for an erasure or its dry run: then everybody is who tells by what else somebody is known.
     """
     layers, last = _layers(systems)
     # In a circle of systems that need one another's identities each learns of the others' in turn.
     located = [layer for layer, in_a_circle in layers for _ in (layer if in_a_circle else [layer])]
+    if operation in _HINDERED:
+        located.append([each for each in last if each.yields - {IdentityType.NAME}])  # a name tells nobody
     groups = [last, *(layer for layer, _ in reversed(layers))]
     worked = groups if operation is Operation.ERASE else [[each for group in groups for each in group]]
     asked = [[each for each in systems if each.may_refuse]] if operation is Operation.ERASE else []

@@ -10,6 +10,7 @@ from typing import Self
 
 from shared.domain.clock import Clock, SystemClock
 from shared.domain.errors import Fault, Misconfigured, all_of, of_variable
+from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
 from shared.domain.policy import OVERLAY, Policy, read_policy
 from shared.domain.proofs import ProofPolicy, proof_policy
@@ -166,6 +167,16 @@ def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[F
         yield place.fault(says, "operations")
     if declared.yields and not isinstance(adapter, Locatable):
         yield place.fault("yields needs a system that can be searched, and this kind cannot; leave it out", "yields")
+    tells: frozenset[IdentityType] | None = getattr(adapter, "yields", None)
+    if tells is not None and (silent := sorted(declared.yields - tells)):
+        says = (
+            f"yields has {' and '.join(silent)}, which nothing of its dataset or declaration tells: holds and other"
+            " requests that are filed by it would not be seen; say yields there, or leave it out here"
+        )
+        yield place.fault(says, "yields")
+    if tells is not None and (unasked := sorted(tells - declared.yields)):
+        says = f"its dataset or declaration yields {' and '.join(unasked)}, and it is not asked for that: add to yields"
+        yield place.fault(says, "yields")
     if declared.assigns and not isinstance(adapter, Assigning):
         says = "assigns needs a system that can list its numbers, and this kind cannot; leave it out"
         yield place.fault(says, "assigns")

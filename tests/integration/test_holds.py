@@ -71,6 +71,22 @@ async def test_what_a_hold_covers_no_system_is_asked_to_erase(intake: Intake, ha
     assert not [task for system in harness.systems.values() for task in system.asked if task.operation == "erase"]
 
 
+async def test_a_hold_is_seen_by_what_the_only_system_there_is_knows_besides(
+    intake: Intake, open_harness: OpenHarness
+) -> None:
+    found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, 1, identities=(ACCOUNT,)))
+    crm = ScriptedSystem("crm", yields=frozenset({IdentityType.ACCOUNT_ID}), answers={Operation.LOCATE: found})
+    alone = await open_harness(crm)
+    await placed(intake, subject={"account_id": "C1"})
+    await alone.open(NewFulfilment(uuid7(), await alone.subject(EMAIL), *_ERASURE))
+    await alone.worker("crm", Operation.LOCATE).work()
+    await alone.worker("crm").work()
+    assert [(r.outcome, r.ground) for r in alone.completed[0].reports if r.operation == "erase"] == [
+        ("retained", "legal_hold")
+    ]
+    assert not [task for task in crm.asked if task.operation == "erase"]
+
+
 async def test_a_hold_that_is_placed_midway_stops_what_is_left(intake: Intake, harness: Harness) -> None:
     await harness.open(NewFulfilment(uuid7(), await harness.subject(EMAIL), *_ERASURE))
     await harness.worker("crm", Operation.LOCATE).work()

@@ -53,6 +53,19 @@ async def located(harness: Harness) -> UUID:
     return request_id
 
 
+@pytest.mark.parametrize("kind", [Kind.COPY, Kind.RESTRICTION])
+async def test_what_is_filed_by_an_account_is_seen_by_the_only_system_there_is(
+    open_harness: OpenHarness, kind: Kind
+) -> None:
+    found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, 1, identities=(ACCOUNT,)))
+    account = frozenset({IdentityType.ACCOUNT_ID})
+    alone = await open_harness(ScriptedSystem("crm", yields=account, answers={Operation.LOCATE: found}))
+    alone.fulfilments.postpone = precedence.postponed
+    await known(alone, kind, ACCOUNT)
+    request_id = await located(alone)
+    assert await alone.states(request_id) == {"crm:locate": "done", "crm:erase": "waiting"}
+
+
 @pytest.mark.parametrize("proved", [(OTHER_ADDRESS,), (ACCOUNT,), (OTHER_ADDRESS, ACCOUNT)])
 @pytest.mark.parametrize("kind", [Kind.COPY, Kind.RESTRICTION])
 async def test_another_address_of_the_same_account_is_the_same_person_once_they_are_located(

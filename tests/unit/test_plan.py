@@ -39,9 +39,11 @@ REGISTER, SHOP = system("register", {PHONE}, {PHONE}), system("shop", {EMAIL}, {
         ([SWITCH, BILLING, CRM], "locate crm; locate billing; erase switch; erase billing; erase crm"),
         ([CDR, TICKETING], "erase cdr, ticketing"),
         ([ONE, OTHER], "locate one, other; locate one, other; erase one, other"),
-        ([REGISTER, SHOP], "locate shop; erase register; erase shop"),
+        ([REGISTER, SHOP], "locate shop; locate register; erase register; erase shop"),
+        ([CRM], "locate crm; erase crm"),
+        ([system("names", {EMAIL}, {IdentityType.NAME})], "erase names"),
     ],
-    ids=["none", "what yields", "a chain of needs", "nobody feeds another", "a circle", "yields no more than another"],
+    ids=["none", "yields", "a chain", "nobody feeds another", "a circle", "yields no more", "alone", "yields a name"],
 )
 def test_what_yields_is_located_first_and_erased_last(systems: list[Downstream], order: str) -> None:
     planned = stages(systems, Operation.ERASE)

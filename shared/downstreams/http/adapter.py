@@ -56,6 +56,11 @@ class HttpAdapter:
         return self._declaration.searched_by
 
     @property
+    def yields(self) -> frozenset[IdentityType]:
+        """The types of identity that its records tell."""
+        return self._declaration.yields
+
+    @property
     def holds(self) -> frozenset[str]:
         """The categories of its resources."""
         return frozenset(each.category for each in self._declaration.resource.values())

@@ -237,6 +237,11 @@ class Declaration(Declared):
         """Whatever any of its resources is searched by."""
         return frozenset(kind for each in self.resource.values() for find in each.find for kind in find.by)
 
+    @property
+    def yields(self) -> frozenset[IdentityType]:
+        """Whatever any of its records tells of whom it is about."""
+        return frozenset(kind for each in self.resource.values() for kind in each.yields.values())
+
 
 def _looked(resource: Resource) -> tuple[Request, ...]:
     return resource.verify.ask if isinstance(resource.verify, Look) else ()

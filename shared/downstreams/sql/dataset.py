@@ -108,6 +108,12 @@ class Dataset(Declared):
         return frozenset(numbers.union(*(table.types for table in self.tables.values())))
 
     @property
+    def yields(self) -> frozenset[IdentityType]:
+        """The types of identity that its rows tell of whom they are about."""
+        columns = (column for table in self.tables.values() for column in table.columns.values())
+        return frozenset(each.identity for each in columns if each.yields and each.identity)
+
+    @property
     def unattributed(self) -> tuple[str, ...]:
         """The columns about other people that have no party: they are never shown, and somebody should know."""
         return tuple(

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from shared.domain.errors import NotSupported
@@ -13,6 +13,9 @@ from shared.downstreams.contract import Result, Task
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.tenancy import Tenancy
 from shared.downstreams.sweepable import Dated
+
+_OF_A_PERSON: Final = frozenset({IdentityType.ACCOUNT_ID, IdentityType.EMAIL})
+"""By what requests and holds tell a person; a number is a line."""
 
 S = TypeVar("S")
 _S_co = TypeVar("_S_co", covariant=True)
@@ -75,6 +78,17 @@ class OfDataset(Generic[S]):
     def searched_by(self) -> frozenset[IdentityType]:
         """The types of identity that its dataset searches by, or keeps in its side table."""
         return self._held.dataset.searched_by
+
+    @property
+    def yields(self) -> frozenset[IdentityType]:
+        """The types of identity that its dataset tells of whom it finds."""
+        return self._held.dataset.yields
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """Of accounts and addresses what its rows are searched by and do not tell: what is filed by it is not seen."""
+        known = self._held.dataset.searched_by & _OF_A_PERSON
+        return tuple(sorted(known - self._held.dataset.yields)) if len(known) > 1 else ()
 
     @property
     def shows_views(self) -> bool:
