@@ -16,6 +16,7 @@ from shared.downstreams.http.declaration import path_of, read_declaration
 from shared.downstreams.places import Table
 from shared.downstreams.registry import Downstreams, Wiring, connect
 from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.states import with_untold
 
 _ADDRESS, _STORE, _SECRET = "http://not-set.invalid", "postgresql://not-set.invalid/", "not-set"
 """What stands for a variable that is not set, while the file alone is checked."""
@@ -48,7 +49,7 @@ async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bo
     places = Table.each_of(path, tables)
     policy = proof_policy()
     read = {name: _read(places[name], table, wiring, policy) for name, table in tables.items()}
-    read = dict(zip(read, _together(list(read.values()), places), strict=True))
+    read = dict(zip(read, _together(_told(list(read.values()), places, wiring), places), strict=True))
     chosen = [each for name, each in read.items() if only in {None, name}]
     try:
         return await asyncio.gather(*(_looked(places[each.name], each) if live else _as_it_is(each) for each in chosen))
@@ -143,6 +144,19 @@ _NAMED: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "sql": ("dataset", Dataset.load),
     "http": ("declaration", lambda name: read_declaration(path_of(name))),
 }
+
+
+def _told(read: Sequence[Checked], places: Mapping[str, Table], wiring: Wiring) -> Sequence[Checked]:
+    """The same, with the states by which data may have to stay, and that none of them tells."""
+    usable = [each.declared for each in read if each.declared and each.declared.adapter]
+    known = {each.name: each for each in with_untold(usable, wiring.policy)}
+    return [_with(places[each.name], each, known[each.name]) if each.name in known else each for each in read]
+
+
+def _with(place: Table, read: Checked, declared: Downstream) -> Checked:
+    instead = "declare grounds of a CRM or refuse_when of a dataset, or a person does each erasure"
+    untold = (place.fault(f"{declared.says_untold}: {instead}", "categories"),) if declared.untold else ()
+    return replace(read, declared=declared, faults=(*read.faults, *untold))
 
 
 def _together(read: Sequence[Checked], places: Mapping[str, Table]) -> Sequence[Checked]:

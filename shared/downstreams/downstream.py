@@ -32,7 +32,8 @@ class Downstream:
     ``tenants``: the customers of ours whose data it tells apart from each other's and from ours (None: any).
     ``categories``: what it holds; ``needed``: to which level an identity must be proved for that that it is searched
     by, by what is asked for; until that is known, the highest. ``undone``: categories with which the policy has
-    something else done in an erasure than its adapter can do.
+    something else done in an erasure than its adapter can do. ``untold``: states for which the policy may keep
+    something of it, and of which no declared system tells whether they last (``states.py``).
     """
 
     name: str
@@ -51,6 +52,7 @@ class Downstream:
     needed: Mapping[Action, Level] = field(default_factory=lambda: dict.fromkeys(Action, LEVELS[-1]))
     conformance: Conformance | None = None
     undone: frozenset[str] = frozenset()
+    untold: frozenset[str] = frozenset()
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation; one whose table says which it has says so by ``operations``."""
@@ -67,13 +69,33 @@ class Downstream:
     @property
     def may_refuse(self) -> bool:
         """Whether it may say that nothing of a subject may be erased now: it is asked before anything is."""
-        return self.can(Operation.PLAN) and bool(self.undone or getattr(self.adapter, "may_refuse", False))
+        return self.can(Operation.PLAN) and bool(self.left or getattr(self.adapter, "may_refuse", False))
+
+    @property
+    def left(self) -> Sequence[str]:
+        """Why a person does each erasure in it."""
+        return [*filter(None, (self.says_undone, self.says_untold))]
 
     @property
     def says_undone(self) -> str:
-        """What of the policy its adapter cannot do."""
+        """What of the policy its adapter cannot do; empty where it can."""
+        if not self.undone:
+            return ""
         held = ", ".join(sorted(self.undone))
         return f"holds {held}, which the policy does not let an erasure delete, and deleting is all that it can do"
+
+    @property
+    def says_untold(self) -> str:
+        """Of which states nobody tells whether they keep something; empty where all are told."""
+        if not self.untold:
+            return ""
+        states = ", ".join(sorted(self.untold))
+        return f"holds what the policy keeps while {states}, and no declared system tells whether that is so"
+
+    @property
+    def knows_no_states(self) -> bool:
+        """Whether it holds rows alone, of which nothing tells for how long a rule without a period keeps them."""
+        return bool(getattr(self.adapter, "knows_no_states", False))
 
     def not_done_by(self, policy: Policy) -> frozenset[str]:
         """Categories that the policy keeps, restricts or anonymises in an erasure, which its adapter cannot."""

@@ -29,6 +29,7 @@ from shared.downstreams.plan import stages
 from shared.downstreams.protocols import Adapter, Assigning, Locatable
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
 from shared.downstreams.sql import OfDataset, SqlSettings, adapter_of, is_mariadb
+from shared.downstreams.states import with_untold
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 
 
@@ -80,7 +81,7 @@ class Downstreams:
         policy = proof_policy()
         places = Table.each_of(path, {each.name: each for each in declared})
         connected = all_of(partial(connect, places[each.name], each, wiring, policy) for each in declared)
-        return cls({each.name: each for each in connected})
+        return cls({each.name: each for each in with_untold(connected, wiring.policy)})
 
     async def close(self) -> None:
         """Close all adapters."""
@@ -157,6 +158,8 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
     held = declared.categories.union(getattr(adapter, "holds", ()), getattr(adapter, "categories", ()))
     declared = replace(declared, categories=held, needed=policy.needed(held), not_held=not_held, tenants=tenants)
     declared = replace(declared, adapter=adapter, fingerprint=of_system(declared))
+    # What its dataset or declaration tells is asked for, whether or not the file names it.
+    declared = replace(declared, yields=declared.yields.union(getattr(adapter, "yields", ())))
     return replace(declared, undone=declared.not_done_by(wiring.policy))
 
 
@@ -173,9 +176,6 @@ def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[F
             f"yields has {' and '.join(silent)}, which nothing of its dataset or declaration tells: holds and other"
             " requests that are filed by it would not be seen; say yields there, or leave it out here"
         )
-        yield place.fault(says, "yields")
-    if tells is not None and (unasked := sorted(tells - declared.yields)):
-        says = f"its dataset or declaration yields {' and '.join(unasked)}, and it is not asked for that: add to yields"
         yield place.fault(says, "yields")
     if declared.assigns and not isinstance(adapter, Assigning):
         says = "assigns needs a system that can list its numbers, and this kind cannot; leave it out"

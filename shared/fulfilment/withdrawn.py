@@ -14,13 +14,15 @@ def by_hand(
 ) -> NotSupported | None:
     """Why a person must look, if so; ``details``: of the task.
 
-    What the policy keeps, restricts or anonymises in an erasure a system that only deletes must not be asked for.
+    What the policy keeps, restricts or anonymises in an erasure a system that only deletes must not be asked for, and
+    what it keeps while a state lasts no system of which nobody tells that state.
 
     What was kept by that consent alone only goes where a system can erase one category and leave the rest. What is
     held for other reasons too stays, and no system knows what it is used for.
     """
-    if operation in {Operation.ERASE, Operation.PLAN} and tenant is None and system.undone:
-        return NotSupported(f"{system.name} {system.says_undone}: erase there by hand what may go, and enter that")
+    if operation in {Operation.ERASE, Operation.PLAN} and tenant is None and system.left:
+        left = "; it ".join(system.left)
+        return NotSupported(f"{system.name} {left}: erase there by hand what may go, and enter that")
     ends, concerns = ending(system, details), _held(system, details.get("concerns"))
     if ends and not getattr(system.adapter, "erases_by_category", False):
         return NotSupported(

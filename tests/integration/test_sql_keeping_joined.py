@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.policy import Policy, parse_period
 from shared.downstreams.contract import Task
 from shared.downstreams.sql import schema_for
 from shared.downstreams.sql.dataset import Dataset
@@ -73,8 +74,15 @@ primary_key = ["id"]
 via = [{ table = "line", on = { line_id = "id" } }]
 occurred = { column = "started" }
 anchors = { call_start = { column = "started" } }
-keeps = { fields = { called_number = ["dialled"], call_date = ["started"], call_length = ["seconds"] } }
 kept = { column = "kept", value = true }
+[tables.usage.keeps.fields]
+caller_name = []
+caller_address = []
+caller_number = []
+called_number = ["dialled"]
+call_date = ["started"]
+call_time = []
+call_length = ["seconds"]
 [tables.usage.columns]
 id = { class = "T" }
 line_id = { class = "T" }
@@ -277,3 +285,43 @@ def test_a_way_to_what_is_kept_that_cannot_be_restricted_is_refused_when_it_is_r
     (tmp_path / "mobile.toml").write_text(DATASET.replace(old, new), encoding="utf-8")
     with pytest.raises(Misconfigured, match="line has keeps, or leads"):
         Dataset.load(str(tmp_path / "mobile.toml"))
+
+
+def two_rules() -> Policy:
+    """The signed policy in which 18 months keep the number that was called, and six months how long it was."""
+    policy = signed_policy()
+    calls, kind = policy.rules[RULE], policy.categories["call_record"]
+    number = calls.model_copy(update={"fields": frozenset({"called_number"})})
+    length = {"fields": frozenset({"call_length"}), "period": parse_period("P6M"), "told_as": frozenset()}
+    rules = {**policy.rules, RULE: number, "disputes_6m": calls.model_copy(update=length)}
+    kept_by = {"call_record": kind.model_copy(update={"kept_by": ("disputes_6m", RULE)})}
+    return policy.with_other(rules=rules, categories={**policy.categories, **kept_by})
+
+
+async def test_of_a_row_that_two_rules_keep_each_day_leaves_what_those_need_that_still_run(
+    mobile_dsn: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mobile.toml").write_text(DATASET, encoding="utf-8")
+    async with connected(mobile_dsn) as connection:
+        await connection.execute(
+            "INSERT INTO customer VALUES (1, 'r', 1, 'anna@example.org', 'Anna', '1970-01-01', false);"
+            "INSERT INTO line VALUES (1, 'r', 1, 'home', false);"
+            "INSERT INTO usage SELECT n, 1, day::date, 60, '+49' || n, 'c', false"
+            " FROM unnest(ARRAY['2024-12-01', '2025-04-01', '2026-09-30', '2026-10-01']) WITH ORDINALITY AS d (day, n)"
+        )
+    left = "SELECT id, dialled, seconds FROM usage ORDER BY id"
+    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, two_rules()) as mobile:
+        first = about("anna@example.org")
+        plan = receipt(await mobile.one(about("anna@example.org", Operation.PLAN)))
+        done = receipt(await mobile.one(first))
+        assert done.kept == plan.kept
+        assert (done.by_category["call_record"], done.found, done.remaining) == (4, 6, 5), "each row counts once"
+        kept = {each.category: each for each in done.kept or ()}
+        said = kept["call_record"]
+        assert (said.rule, said.count, said.last) == (RULE, 3, date(2028, 4, 1)), "until the last rule ends"
+        assert said.first == date(2026, 10, 1), "the first day on which something of it goes"
+        assert kept["number"].count == kept["account"].count == 1, "what leads to either stays"
+        assert await ask(mobile_dsn, left) == [(2, "+492", None), (3, "+493", 60), (4, "+494", 60)]
+        later = receipt(await mobile.one(deferred(first, datetime(2027, 3, 31, 12, tzinfo=UTC))))
+        assert later.kept
+        assert await ask(mobile_dsn, left) == [(3, "+493", None), (4, "+494", 60)], "six months are over for one"

@@ -7,6 +7,7 @@ from shared.domain.clock import SystemClock
 from shared.downstreams.check import check
 from shared.downstreams.registry import Wiring
 from tests.fixtures.customer_store import CustomerStore
+from tests.fixtures.policy import nothing_kept
 from tests.unit.test_registry import publish
 
 TABLE = (
@@ -17,7 +18,7 @@ TABLE = (
 async def faults(folder: Path, dsn: str) -> list[str]:
     """What a check says is wrong."""
     (folder / "downstreams.toml").write_text(TABLE)
-    wiring = Wiring({"STORE": dsn}, SystemClock(), publish, b"")
+    wiring = Wiring({"STORE": dsn}, SystemClock(), publish, b"", policy=nothing_kept())
     (shop,) = await check(folder / "downstreams.toml", wiring)
     assert shop.looked
     return [fault.says for fault in shop.faults]

@@ -13,6 +13,7 @@ from shared.downstreams.roundup import RoundupAdapter
 from shared.downstreams.sql.by_policy import undeclared
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.mariadb.unsupported import kept_by_policy
+from shared.downstreams.states import with_untold
 from shared.downstreams.tryton.party import CATEGORIES as TRYTON
 from shared.fulfilment.withdrawn import by_hand
 from tests.fixtures.engine import ScriptedSystem
@@ -39,6 +40,8 @@ PARTIES = "parties = { a = {}, b = {} }"
 def dataset(tmp_path: Path, more: str = "") -> Dataset:
     party = ', party = "a"' if "parties" in more else ""
     text = TEXT.replace("{more}", more).replace("{party}", party)
+    if "kept =" in more:
+        text += 'k = { class = "T" }\n'
     if party:
         text += 'other = { class = "A", party = "b" }\n'
         text = text.replace('blank = ["email"]', 'blank = ["email", "other"]')
@@ -69,6 +72,23 @@ def test_what_a_store_cannot_do_with_a_category_is_said_by_name_and_nothing_is_d
     found = list(undeclared(dataset(tmp_path, more), doing(folder(tmp_path), on_erasure, ruled=ruled)))
     assert [says in each for each in found if says] == ([True] if says else [])
     assert len(found) == (1 if says else 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"), [('a = ["at"], b = []', None), ('a = ["at"]', "b"), ('c = ["at"]', "a, b")]
+)
+def test_a_field_of_a_rule_that_no_column_declares_is_said_by_name_and_takes_nothing_from_a_row(
+    tmp_path: Path, said: str, missing: str | None
+) -> None:
+    kept = 'occurred = { column = "at" }\nkept = { column = "k", value = true }'
+    more = f"{kept}\nkeeps = {{ fields = {{ {said} }} }}"
+    policy = doing(folder(tmp_path), "restrict", ruled=True)
+    rule = policy.rules["visits"].model_copy(update={"fields": frozenset({"a", "b"})})
+    policy = policy.with_other(rules={**policy.rules, "visits": rule})
+    found = list(undeclared(dataset(tmp_path, more), policy))
+    assert [each.partition(" is, which")[0] for each in found] == (
+        [f"visit.keeps does not say where {missing}"] if missing else []
+    )
 
 
 @pytest.mark.parametrize(("on_erasure", "by_hand"), [("delete", False), ("keep", True), ("anonymise", True)])
@@ -115,3 +135,27 @@ def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy
             assert not Downstream("it", frozenset(), adapter=adapter, categories=frozenset(categories)).not_done_by(
                 policy
             )
+
+
+@pytest.mark.parametrize(
+    ("crm", "untold"),
+    [(None, {"contract_active"}), (True, set()), (False, {"contract_active"})],
+)
+def test_what_is_kept_while_a_state_lasts_that_nobody_tells_is_left_to_a_person(
+    crm: bool | None, untold: set[str]
+) -> None:
+    store, telling = ScriptedSystem("shop"), ScriptedSystem("crm")
+    store.__dict__["knows_no_states"] = True
+    telling.__dict__["tells"] = frozenset({"contract_active"})
+    systems = [Downstream("shop", frozenset(), adapter=store, categories=frozenset({"contact", "ticket"}))]
+    if crm is not None:
+        contact = frozenset({"contact"})
+        systems.append(Downstream("crm", frozenset(), adapter=telling, enabled=crm, categories=contact))
+    for policy in (read_policy(), signed_policy()):
+        shop, *others = with_untold(systems, policy)
+        assert shop.untold == untold
+        assert not any(each.untold for each in others)
+        asked = [by_hand(shop, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
+        assert [isinstance(each, NotSupported) for each in asked] == [bool(untold)] * 2
+        assert shop.may_refuse is bool(untold), "it is asked before anything is erased anywhere"
+        assert by_hand(shop, Operation.EXPORT, None, {}) is None

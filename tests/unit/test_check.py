@@ -130,6 +130,27 @@ def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
     ]
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_a_store_of_what_is_kept_while_a_state_lasts_that_nobody_tells_is_named(tmp_path: Path, *, told: bool) -> None:
+    state = 'refuse_when = [{ column = "contract", in = ["yes"], reason = "active_contract" }]' if told else ""
+    dataset = (
+        f'name = "orders"\n[tables.customer]\ncategory = "customer"\nprimary_key = ["id"]\n{state}\n'
+        '[tables.customer.columns]\nid = { class = "A", identity = "account_id", yields = true }\n'
+        'contract = { class = "M" }\n'
+    )
+    table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["account_id"]')
+    (shop,) = checked(tmp_path, table, dataset)
+    said = "holds what the policy keeps while contract_active"
+    assert [each.says.partition(",")[0] for each in shop.faults] == ([] if told else [said])
+
+
+def test_what_a_file_says_that_a_store_yields_and_its_dataset_does_not_is_named(tmp_path: Path) -> None:
+    right = ORDERS.replace('colour = "red"\n', "").replace('"Z"', '"A"').replace(', partty = "x"', "")
+    table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")]
+    (shop,) = checked(tmp_path, table.replace('["phone"]', '["email"]') + 'yields = ["account_id"]\n', right)
+    assert [each.says.partition(",")[0] for each in shop.faults] == ["yields has account_id"]
+
+
 def test_an_operation_that_nothing_declares_is_told_as_one_by_hand(tmp_path: Path) -> None:
     right = ORDERS.replace('colour = "red"\n', "").replace('"Z"', '"A"').replace(', partty = "x"', "")
     text = WRONG[WRONG.index("[shop]") :].replace('needs = ["phone"]', 'needs = ["email"]')

@@ -145,6 +145,18 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
         (
             "retention.toml",
             'lasts_while = "contract_active"',
+            'lasts_while = "contract_actve"',
+            "no system tells contract_actve: write one of contract_active, disputed, held, invoice_open, or declare",
+        ),
+        (
+            "retention.toml",
+            'anchor = "relationship_end"\nfields',
+            'anchor = "relationship_ended"\nfields',
+            "no system tells relationship_ended: write one of backed_up, call_start",
+        ),
+        (
+            "retention.toml",
+            'lasts_while = "contract_active"',
             'lasts_while = "contract_active"\nperiod = "P1Y"',
             "rules.active_contract: give exactly one of period, lasts_while",
         ),

@@ -41,7 +41,7 @@ OURS = {
     "a word that the downstreams file lists for the team, or of the policy": "reason word names",
     "the sentence of a failure, looked at again": "sentence_of(result)",
     "a field that the adapter knows": "change.field",
-    "categories of the policy that a system declares to hold": "ends concerns categories system.says_undone",
+    "categories of the policy that a system declares to hold": "ends concerns categories left",
     "names from the policy: rules, their anchors, and what a dataset calls a category": (
         "each.name rule.anchor table.table.category"
     ),

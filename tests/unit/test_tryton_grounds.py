@@ -113,3 +113,13 @@ def test_what_holds_of_one_of_two_merged_customers_holds_of_both() -> None:
     assert isinstance(stays(both, signed_policy(), TODAY, ERASE, 5), Stays)
     unknown = Facts.together([facts(), facts(contract=None)])
     assert isinstance(stays(unknown, signed_policy(), TODAY, ERASE, 5), GroundUnknown)
+
+
+@pytest.mark.parametrize("update", [{"lasts_while": "prepaid"}, {"lasts_while": None, "anchor": "last_call"}])
+def test_a_state_or_a_day_that_the_crm_never_tells_is_not_known_and_nothing_goes(update: dict[str, str | None]) -> None:
+    policy = signed_policy()
+    period = {"period": policy.rules["invoices_84m"].period} if "anchor" in update else {}
+    rule = policy.rules["active_contract"].model_copy(update={**update, **period})
+    other = policy.with_other(rules={**policy.rules, "active_contract": rule})
+    for said in ({}, {"contract": "active"}):
+        assert isinstance(stays(facts(**said), other, TODAY, ERASE, 5), GroundUnknown)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
+from shared.domain.policy.agreement import Disagreement, strange_words
 from shared.domain.policy.categories import Category, Data, OnErasure, Purpose, Words
 from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
 from shared.domain.policy.periods import Release, release
@@ -27,13 +28,6 @@ class Measure(Data):
     words: Words
 
 
-class Disagreement(NamedTuple):
-    """Two parts of the policy that cannot both hold: the table in which one stands, and what to write instead."""
-
-    place: tuple[str, ...]
-    says: str
-
-
 class Conflict(NamedTuple):
     """A maximum by law of the EEA that is shorter than what a rule keeps: counsel decides which holds (REQ-R3)."""
 
@@ -47,6 +41,7 @@ class Conflict(NamedTuple):
 class Policy(Data):
     """Everything that the company has decided about what is held, how long, and who is told of it.
 
+    ``states``, ``anchors``: what rules may last for, and from what periods may count; systems tell them by these words.
     ``anywhere``: where every authority can be found, for somebody whose country is not known. ``laws``: the first is
     ours, and that of whoever lives where none of them is in force.
     """
@@ -54,6 +49,8 @@ class Policy(Data):
     purposes: Mapping[Word, Purpose]
     measures: Mapping[Word, Measure]
     categories: Annotated[Mapping[Word, Category], Field(min_length=1)]
+    states: Mapping[Word, Words]
+    anchors: Mapping[Word, Words]
     rules: Mapping[Word, Rule]
     ceilings: Mapping[Word, Ceiling]
     notice: Mapping[Word, NoticeRow]
@@ -113,6 +110,12 @@ class Policy(Data):
         """Whether a rule keeps something of what a system calls so for a period."""
         category = self.category(held)
         return any(self.rules[name].period for name in category.kept_by) if category else False
+
+    def lasting(self, held: str) -> frozenset[str]:
+        """The states for which rules may keep something of what a system calls so, for as long as they last."""
+        category = self.category(held)
+        rules = [self.rules[name] for name in category.kept_by] if category and not category.is_customers else []
+        return frozenset(each.lasts_while for each in rules if each.lasts_while)
 
     def keeping_nothing(self) -> "Policy":
         """The same in which no rule keeps anything: what a system can do is examined without what it must not."""
@@ -187,6 +190,7 @@ class Policy(Data):
     def disagreements(self) -> Iterator[Disagreement]:
         """Every two parts that cannot both hold."""
         yield from self._of_categories()
+        yield from strange_words(self.states, self.anchors, self.rules, self.ceilings)
         yield from self._of_rules()
         yield from self._of_ceilings()
         yield from self._of_notice()

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, Field
 
 from shared.domain.errors import Fault, Misconfigured, all_of
-from shared.domain.policy.categories import Category, Data, Purpose
+from shared.domain.policy.categories import Category, Data, Purpose, Words
 from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
 from shared.domain.policy.policy import Measure, Policy
 from shared.domain.policy.redaction import Other, Redaction
@@ -31,6 +31,8 @@ class _Categories(Data):
 
 
 class _Retention(Data):
+    states: Mapping[Word, Words]
+    anchors: Mapping[Word, Words]
     rules: Mapping[Word, Rule]
     ceilings: Mapping[Word, Ceiling]
     notice: Mapping[Word, NoticeRow]

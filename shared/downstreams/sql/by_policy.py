@@ -64,6 +64,11 @@ def _undeclared_of(name: str, table: Table, policy: Policy) -> Iterator[str]:
                 f"{name} holds {table.category}, which {rule} keeps: declare anchors.{each.anchor} and keeps, so that"
                 " it is known from which column it counts and what is left of a row"
             )
+        elif strange := sorted(each.fields - table.keeps.fields.keys()):
+            yield (
+                f"{name}.keeps does not say where {', '.join(strange)} is, which {rule} keeps of {table.category}: name"
+                " its columns in keeps.fields, or [] if this table has none"
+            )
     match does_with(table, policy):
         case OnErasure.KEEP if not kept:
             yield (

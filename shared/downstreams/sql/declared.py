@@ -203,10 +203,11 @@ class RowSwitch(Declared):
 class Keeping(Declared):
     """What is left of a row that a rule of the policy keeps in face of an erasure: by field of the rule the columns.
 
-    ``bill_of``: the party whose bill needs it; of the others it is no longer found in a search (REQ-R5).
+    A field of which the table has none is named with ``[]``, so that a slip in a name takes nothing from a row that is
+    kept. ``bill_of``: the party whose bill needs it; of the others it is no longer found in a search (REQ-R5).
     """
 
-    fields: Mapping[Word, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(min_length=1)
+    fields: Mapping[Word, tuple[Name, ...]] = Field(min_length=1)
     bill_of: str | None = None
 
     def columns(self, fields: Collection[str]) -> frozenset[str]:

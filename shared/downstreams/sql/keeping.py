@@ -1,8 +1,9 @@
 """What rules of the policy keep in a SQL store in face of an erasure: found and counted by rule, each row by its day.
 
 A rule splits the rows of a table in two by an instant: those that are past their day are erased as any others; those
-within it lose all but the fields of the rule (``reducing.py``). Both halves are the same statements with one more
-condition, so that whose a row is is told as always.
+within it lose all but the fields of the rule (``reducing.py``). Where several rules keep rows of a table, each row is
+met once, between the instants of two of them, and what is left of it are the fields of all that keep it still. All
+parts are the same statements with one more condition, so that whose a row is is told as always.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from zoneinfo import ZoneInfo
 from shared.domain.errors import RuleUnsigned
 from shared.domain.operations import Exceeded, Kept, Limit
 from shared.domain.policy import OnErasure, Period, Policy, Rule, first_kept, parse_period, release
-from shared.downstreams.contract import Receipt, Task
+from shared.downstreams.contract import Task
 from shared.downstreams.sql.attribution import attribute
 from shared.downstreams.sql.examination import as_utc, by_former
 from shared.downstreams.sql.held import Held, held
@@ -35,6 +36,8 @@ class Ruled:
     """A table of which a rule keeps rows: ``due`` finds those past their day, ``within`` those that are kept.
 
     ``whole``: they stay as they are, in use; else they are reduced to the fields of the rule, and restricted.
+    ``longer``: the rules that keep the same rows, too, the one that does so longest first; ``but``: the rule whose rows
+    are left out, since they are met with that.
     """
 
     table: Statements
@@ -44,18 +47,27 @@ class Ruled:
     zone: str
     today: date
     whole: bool = False
+    longer: tuple["Ruled", ...] = ()
+    but: "Ruled | None" = None
+
+    @property
+    def _type(self) -> str:
+        occurred = self.table.table.occurred
+        return self.table.relation.types[occurred.column] if occurred else "date"
+
+    @cached_property
+    def begins(self) -> datetime:
+        """From which moment on rows are kept; of a column of days, that day in UTC."""
+        day = first_kept(self.period, self.today)
+        return datetime.combine(day, time(), ZoneInfo("UTC" if self._type == "date" else self.zone))
 
     @cached_property
     def since(self) -> str:
-        """From which moment on rows are kept, in the terms of the column."""
-        occurred = self.table.table.occurred
-        type_ = self.table.relation.types[occurred.column] if occurred else "date"
-        day = first_kept(self.period, self.today)
-        midnight = datetime.combine(day, time(), ZoneInfo(self.zone))
-        moment: date = day if type_ == "date" else midnight
-        if type_ == ZONELESS:
-            moment = wall_clock(midnight, self.table.table.timezone, earliest=True)
-        return f"{literal(moment.isoformat())}::{type_}"
+        """The same in the terms of the column."""
+        moment: date = self.begins.date() if self._type == "date" else self.begins
+        if self._type == ZONELESS:
+            moment = wall_clock(self.begins, self.table.table.timezone, earliest=True)
+        return f"{literal(moment.isoformat())}::{self._type}"
 
     @property
     def past(self) -> str:
@@ -65,7 +77,9 @@ class Ruled:
     @property
     def stays(self) -> str:
         """That a row is within it."""
-        return f"({self.table.moment} < {self.since}) IS NOT TRUE"
+        if self.but is None:  # also what has no moment: every rule keeps it
+            return f"({self.table.moment} < {self.since}) IS NOT TRUE"
+        return f"({self.table.moment} >= {self.since} AND {self.table.moment} < {self.but.since})"
 
     @cached_property
     def due(self) -> Statements:
@@ -79,7 +93,8 @@ class Ruled:
     def kept_columns(self) -> frozenset[str]:
         """What is left of a row that is kept, besides what finds it."""
         keeps = self.table.table.keeps
-        return keeps.columns(self.rule.fields) if keeps else frozenset()
+        columns = [keeps.columns(each.rule.fields) for each in (self, *self.longer)] if keeps else []
+        return frozenset().union(*columns)
 
     @cached_property
     def undated(self) -> Statements:
@@ -88,22 +103,31 @@ class Ruled:
 
     def kept_undated(self, rows: "Rows") -> Kept:
         """What is told of these: by which rule and period, and no day."""
-        category, period = self.table.table.category, str(self.period)
-        return Kept(category=category, rule=self.name, count=rows.undated, period=period)
+        longest, *_ = (*self.longer, self)
+        category, period = self.table.table.category, str(longest.period)
+        return Kept(category=category, rule=longest.name, count=rows.undated, period=period)
 
     def kept(self, rows: "Rows") -> Kept:
-        """What is told of the others: each is kept until its own day."""
-        days = [self._local(moment) for moment in (rows.first, rows.last) if moment is not None]
-        until = [release(self.period, day, self.zone).last_day for day in days]
+        """What is told of the others: each is kept until its own day, by the rule that keeps it longest.
+
+        On the first of these days the first of them goes, or what of it no other rule needs.
+        """
+        longest, *_ = (*self.longer, self)
+        moments = [moment for moment in (rows.first, rows.last) if moment is not None]
+        until = [each.ends(moment) for each in (self, longest) for moment in moments]
         return Kept(
             category=self.table.table.category,
-            rule=self.name,
+            rule=longest.name,
             count=rows.count - rows.undated,
             first=min(until, default=None),
             last=max(until, default=None),
-            anchor=min(days, default=None),
-            period=str(self.period),
+            anchor=min(map(self._local, moments), default=None),
+            period=str(longest.period),
         )
+
+    def ends(self, moment: Any) -> date:
+        """The last day on which it keeps a row of that moment."""
+        return release(self.period, self._local(moment), self.zone).last_day
 
     def _local(self, moment: Any) -> date:
         if not isinstance(moment, datetime):
@@ -149,6 +173,16 @@ def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled]:
     return found
 
 
+def together(rules: Sequence[Ruled]) -> list[Ruled]:
+    """The same so that each row of a table is met once, with all the rules that keep it."""
+    found: list[Ruled] = []
+    for name in dict.fromkeys(each.table.name for each in rules):
+        of_table = sorted((each for each in rules if each.table.name == name), key=lambda each: each.begins)
+        for n, (each, but) in enumerate(zip(of_table, [*of_table[1:], None], strict=True)):
+            found.append(replace(each, longer=tuple(of_table[:n]), but=but))
+    return found
+
+
 def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:
     """The tasks by what people were told of their erasure, and what of theirs is held: of those alike in one call."""
     groups: dict[str, list[Task]] = {}
@@ -174,9 +208,9 @@ Stay = Ruled | Held | Leading
 
 def staying(session: Session, rules: Sequence[Ruled], task: Task) -> list[Stay]:
     """What holds of this task and those alike cover, what signed rules keep, and what leads to it, in this order."""
-    signed: list[Ruled | Held] = [each for each in rules if each.rule.signed(each.today)]
+    signed = together([each for each in rules if each.rule.signed(each.today)])
     covered = held(session, task.held, task.at.date() if task.at else date.min)
-    own = [*covered, *signed]
+    own: list[Ruled | Held] = [*covered, *signed]
     return [*own, *leading(session, own)]
 
 
@@ -223,38 +257,11 @@ async def counted(session: Session, stay: Sequence[Stay], tasks: Sequence[Task])
     found: list[tuple[Stay, Mapping[UUID, Rows]]] = []
     for each in stay if tasks else ():
         rows = await count(session, each, tasks)
-        if rows and isinstance(each, Ruled):
+        if rows and isinstance(each, Ruled) and each.but is None:  # every rule keeps what has no moment
             undated = await _count(session, each.undated, [task for task in tasks if task.task_id in rows])
             rows |= {task_id: replace(rows[task_id], undated=n.count) for task_id, n in undated.items()}
         found.append((each, rows))
     return found
-
-
-def kept_of(counted: Counted) -> dict[UUID, tuple[Kept, ...]]:
-    """What is told of it, by task."""
-    told: dict[UUID, dict[str, Kept]] = {}
-    kept: dict[UUID, list[Kept]] = {}
-    for each, found in counted:
-        for task_id, rows in found.items():
-            here = told.setdefault(task_id, {})
-            said = each.kept(rows, here) if isinstance(each, Leading) else each.kept(rows)
-            mine = kept.setdefault(task_id, [])
-            mine += [said] if said.count else []
-            if isinstance(each, Ruled) and rows.undated:
-                mine.append(each.kept_undated(rows))
-                said = said.model_copy(update={"last": None})
-            here.setdefault(each.table.name, said)
-    return {task_id: tuple(each) for task_id, each in kept.items()}
-
-
-def keeping(receipt: Receipt, kept: Sequence[Kept]) -> Receipt:
-    """The same with what rules keep of what was found: by the first of them, until the last day of all."""
-    if not kept:
-        return receipt
-    days = [each.last for each in kept]
-    until = None if None in days else max(day for day in days if day is not None)
-    rows = sum(each.count for each in kept)
-    return replace(receipt, remaining=rows, ground=kept[0].rule, until=until, kept=tuple(kept))
 
 
 def _with(known: Rows | None, n: int, first: Any, last: Any) -> Rows:

@@ -68,19 +68,19 @@ def leading(session: Session, rules: Sequence["Ruled | Held"]) -> list[Leading]:
     if not any(each.table.paths for each in rules):
         return []
     tables = {table.name: table for table in session.tables}
-    own = {each.table.name: each for each in rules}
+    own = {name: [each for each in rules if each.table.name == name] for name in {each.table.name for each in rules}}
     leads: dict[str, list[tuple[str, frozenset[str]]]] = {}
     found: list[Leading] = []
     for name in led_first({each: table.table for each, table in tables.items()}):
-        table, ruled = tables[name], own.get(name)
-        stays = [ruled.stays] if ruled else []
+        table, ruled = tables[name], own.get(name, [])
+        stays = [each.stays for each in ruled]
         because = frozenset({name}) if ruled else frozenset[str]()
         if name in leads:
             condition = " OR ".join(each for each, _ in leads[name])
             of = frozenset[str]().union(*(names for _, names in leads[name]))
             sources = [each for each in rules if each.table.name in of]
             whole = any(each.whole for each in sources)
-            found.append(Leading(table, condition, of, sources[0].today, ruled.past if ruled else "", whole))
+            found.append(Leading(table, condition, of, sources[0].today, "".join(each.past for each in ruled), whole))
             stays, because = [*stays, found[-1].stays], because | of
         for at, path in enumerate(table.paths) if stays else ():
             for place, condition in _along(table, table.table.paths[at][1], path, " OR ".join(stays)):

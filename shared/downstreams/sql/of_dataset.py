@@ -10,6 +10,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure
 from shared.downstreams.contract import Result, Task
+from shared.downstreams.refusals import STATES
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.tenancy import Tenancy
 from shared.downstreams.sweepable import Dated
@@ -50,6 +51,9 @@ class OfDataset(Generic[S]):
 
     on_erasure = frozenset(OnErasure)
     """It does with each category what the policy says, or refuses by name what its dataset does not say how to do."""
+
+    knows_no_states = True
+    """For how long a contract is active or an invoice open its rows do not tell, unless ``refuse_when`` does."""
 
     def __init__(self, system: str, store: Store[S], comparison: Comparison[S]) -> None:
         self._system = system
@@ -99,6 +103,12 @@ class OfDataset(Generic[S]):
     def may_refuse(self) -> bool:
         """Whether a table declares a state of a row in which nothing of its subject may be erased."""
         return any(table.refuse_when for table in self._held.dataset.tables.values())
+
+    @property
+    def tells(self) -> frozenset[str]:
+        """The states of the policy of which its tables tell whether they last."""
+        reasons = (state.reason for table in self._held.dataset.tables.values() for state in table.refuse_when)
+        return frozenset(STATES[reason] for reason in reasons if reason in STATES)
 
     @property
     def itemises(self) -> bool:

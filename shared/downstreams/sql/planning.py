@@ -7,7 +7,7 @@ from uuid import UUID
 from shared.domain.operations import Kept
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Receipt, Result, Task
-from shared.downstreams.sql import examination, keeping, states
+from shared.downstreams.sql import examination, keeping, kept_told, states
 from shared.downstreams.sql.by_policy import anonymised
 from shared.downstreams.sql.store import Session
 
@@ -27,7 +27,7 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
         rules = keeping.ruled(session, policy, alike[0])
         results |= await keeping.unsigned(session, rules, alike)
         open_ = [task for task in alike if task.task_id not in results]
-        kept |= keeping.kept_of(await keeping.counted(session, keeping.staying(session, rules, alike[0]), open_))
+        kept |= kept_told.kept_of(await keeping.counted(session, keeping.staying(session, rules, alike[0]), open_))
     left = [task for task in tasks if task.task_id not in results]
     counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in left}
     for category in sorted({table.table.category for table in session.tables}) if left else ():
@@ -38,5 +38,5 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
         would_go = counts[task.task_id].total() - sum(each.count for each in kept.get(task.task_id, ()))
         excess = session.settings.excess(task, rows=would_go)
         receipt = Receipt.planned(task, counts[task.task_id])
-        results[task.task_id] = excess or keeping.keeping(receipt, kept.get(task.task_id, ()))
+        results[task.task_id] = excess or kept_told.keeping(receipt, kept.get(task.task_id, ()))
     return [results[task.task_id] for task in tasks]

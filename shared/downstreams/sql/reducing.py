@@ -19,7 +19,7 @@ from shared.domain.assignments import NUMBERS
 from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.sql import keeping, progress
+from shared.downstreams.sql import keeping, kept_told, progress
 from shared.downstreams.sql.by_policy import anonymised
 from shared.downstreams.sql.erasure import Erasure, limited
 from shared.downstreams.sql.graph import joined_by
@@ -79,7 +79,7 @@ class _Kept:
         left = {task_id for _, rows in found for task_id in rows}
         ended = [task for task in again if task.task_id not in left and task in erased]
         results |= await self._reduce([task for task in erased if task.task_id in left], ended, found)
-        for task_id, kept in keeping.kept_of(found).items():
+        for task_id, kept in kept_told.kept_of(found).items():
             if isinstance(receipt := results[task_id], Receipt):
                 results[task_id] = _retained(receipt, kept)
         return results
@@ -218,4 +218,4 @@ def _retained(receipt: Receipt, kept: Sequence[Kept]) -> Receipt:
         by_category[each.category or ""] += each.count
     found = receipt.found + sum(each.count for each in kept)
     told = replace(receipt, outcome=TaskOutcome.RETAINED, found=found, by_category=dict(by_category))
-    return keeping.keeping(told, kept)
+    return kept_told.keeping(told, kept)

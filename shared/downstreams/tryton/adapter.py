@@ -84,6 +84,11 @@ class TrytonAdapter:
         return self._grounds is not None
 
     @property
+    def tells(self) -> frozenset[str]:
+        """The states of the policy of which it tells whether they last."""
+        return self._grounds.states if self._grounds else frozenset()
+
+    @property
     def dated(self) -> Sequence[Dated]:
         """By which declared fields its parties have an age."""
         return sweeping.dated(self._grounds)

@@ -7,6 +7,7 @@ Which rule keeps because of which is policy; what the CRM does not tell is a per
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
@@ -15,6 +16,7 @@ from shared.domain.errors import GroundUnknown, Refused, RuleUnsigned
 from shared.domain.operations import Exceeded, Limit
 from shared.domain.policy import Policy, Rule
 from shared.downstreams.contract import Task
+from shared.downstreams.tryton.party import CATEGORIES
 
 FieldName = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,62}$")]
 
@@ -52,6 +54,12 @@ class DeclaredGrounds(BaseModel):
         """All of them."""
         named = (self.contract, self.ended_on, self.invoice_open, self.disputed, self.last_activity)
         return tuple(filter(None, named))
+
+    @property
+    def states(self) -> frozenset[str]:
+        """The states of which they tell whether they last."""
+        declared = {CONTRACT_ACTIVE: self.contract, INVOICE_OPEN: self.invoice_open, DISPUTED: self.disputed}
+        return frozenset(state for state, name in declared.items() if name)
 
     def shown(self, row: Mapping[str, Any]) -> dict[str, JsonValue]:
         """What a row of the CRM says, as the person reads it; what is empty is left out."""
@@ -115,9 +123,12 @@ def stays(facts: Facts, policy: Policy, today: date, task: Task, rows: int) -> S
 
     A state that lasts comes before a period; of several periods the longest counts. What a rule that nobody has signed
     would keep longer than those that are signed is lost once two persons have confirmed as many ``rows`` of the
-    ``task``: none of them keeps it by itself.
+    ``task``: none of them keeps it by itself. Of what may keep a party's own categories nothing is left out: a state
+    or a day that the CRM does not tell is not known.
     """
     applying: list[Stays] = []
+    if (untold := _untold(facts, policy)) is not None:
+        return GroundUnknown(_unknown(untold))
     for name, rule in policy.rules.items():
         if rule.lasts_while is not None and rule.lasts_while in facts.states:
             lasts = facts.states[rule.lasts_while]
@@ -145,6 +156,15 @@ def stays(facts: Facts, policy: Policy, today: date, task: Task, rows: int) -> S
 def _strength(each: Stays) -> tuple[bool, date]:
     """By which rules are compared that keep the same: for as long as a state lasts, or until which day."""
     return each.last_day is None, each.last_day or date.min
+
+
+def _untold(facts: Facts, policy: Policy) -> str | None:
+    """A state or a day by which the policy may keep a party, and of which the CRM never tells."""
+    kept = (policy.category(each) for each in CATEGORIES)
+    rules = [policy.rules[name] for category in kept if category for name in category.kept_by]
+    states = (rule.lasts_while for rule in rules if rule.lasts_while and rule.lasts_while not in facts.states)
+    days = (rule.anchor for rule in rules if rule.anchor and rule.anchor != RELATIONSHIP_END)
+    return next(chain(states, days), None)
 
 
 def _unknown(fact: str) -> str:
