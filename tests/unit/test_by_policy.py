@@ -142,7 +142,7 @@ def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy
     [(None, {"contract_active"}), (True, set()), (False, {"contract_active"})],
 )
 def test_what_is_kept_while_a_state_lasts_that_nobody_tells_is_left_to_a_person(
-    crm: bool | None, untold: set[str]
+    untold: set[str], *, crm: bool | None
 ) -> None:
     store, telling = ScriptedSystem("shop"), ScriptedSystem("crm")
     store.__dict__["knows_no_states"] = True
