@@ -11,7 +11,7 @@ from shared.domain.policy.explaining import open_points
 
 TODAY = date(2026, 10, 1)
 SIGNED = 'by = "Counsel"\non = 2026-01-01\nexpires = "P1Y"\n'
-NEW = 'category = "ticket"\nwords = "w"\nanchor = "opened"\nthen = "delete"\n'
+NEW = 'category = "ticket"\nwords = "w"\nanchor = "resolved"\nthen = "delete"\n'
 
 
 def saying(folder: Path, table: str, period: str, *, more: str = "", signed: str = SIGNED) -> Policy:
