@@ -25,9 +25,9 @@ INSTALLERS = {"apt", "apt-get", "dpkg", "dpkg-deb", "pip", "pip3", "uv", "easy_i
 COMPILERS = {"cc", "c++", "gcc", "g++", "clang", "as", "ld", "make", "cmake", "cargo", "rustc", "go", "javac"}
 
 LIST_PACKAGES = """
-import json
+import json, re
 from importlib.metadata import distributions
-print(json.dumps({d.name.lower().replace("_", "-"): d.version for d in distributions()}))
+print(json.dumps({re.sub("[-_.]+", "-", d.name).lower(): d.version for d in distributions()}))
 """
 
 
