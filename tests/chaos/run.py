@@ -129,7 +129,7 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Res
             log.info("no more come, %d under way", len(crowd.at_it))
             await _drain(crowd, watch)
             log.info("all is over")
-            result.tally = await tally(there, crowd)
+            result.tally = await tally(there, crowd, len(result.faults))
         finally:
             for task in (coming, *for_ever, *crowd.at_it):
                 task.cancel()

@@ -16,6 +16,7 @@ from tests.fixtures.stores import TICKETS_EACH
 
 DOWNLOADS = 5
 """How often a copy may be fetched."""
+_SHREDDED, _UNENDED = (DOWNLOADS, 1, False, False), (DOWNLOADS, 0, True, True)
 _DONE, _BEGUN = "request.closed", "task.concluded"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _LETTERS_OF = defaultdict(lambda: "completion", {"withdrawn": "withdrawal", "assisted": "assisted"})
@@ -38,7 +39,8 @@ SELECT request_id::text, kind, max(n), CASE count(*) WHEN 2 THEN min(n) ELSE 0 E
 _COPIES = """
 SELECT request_id::text, count(*) FILTER (WHERE action = 'package.downloaded'),
        count(*) FILTER (WHERE action = 'package.removed'),
-       EXISTS (SELECT FROM vault.sealed s WHERE s.sealed_id = r.package_id)
+       EXISTS (SELECT FROM vault.sealed s WHERE s.sealed_id = r.package_id),
+       EXISTS (SELECT FROM intake.package_download d WHERE d.package_id = r.package_id)
 FROM intake.request r JOIN evidence.entry e USING (request_id) WHERE r.package_id IS NOT NULL GROUP BY 1, r.package_id
 """
 _IN_ORDER = """
@@ -90,20 +92,27 @@ class Said:
     """Rows that a request has removed, by store."""
     letters: Mapping[str, Mapping[str, tuple[int, int]]]
     """How often each kind was written to a request: the most and the least of what is on record and what is kept."""
-    copies: Mapping[str, tuple[int, int, bool]]
-    """How often a copy was fetched and removed, and whether it is still there."""
+    copies: Mapping[str, tuple[int, int, bool, bool]]
+    """How often a copy was fetched and removed, whether it is still there, and a download of it may be continued."""
     order: Mapping[tuple[str, str], datetime]
     """When a request was closed, and when the first system had done its part of an erasure."""
 
 
-async def tally(arena: Arena, crowd: Crowd) -> Tally:
-    """Counts when all is over."""
+async def tally(arena: Arena, crowd: Crowd, faults: int) -> Tally:
+    """Counts when all is over.
+
+    ``faults``: how many times something was struck. So many copies may still be there for whoever would continue the
+    last download, because intake went before it had noted the end.
+    """
     ledger = await read(arena.stores)
     said = await _said(arena.dsn)
     result = Tally(offered=len(crowd.asked))
     for asked in crowd.asked.values():
         for kind, why in _judge(asked, ledger, said):
             result.wrong[kind].append(f"{asked.wish} {asked.request_id} of {asked.number}: {why}")
+    unended = [request_id for request_id, copy in said.copies.items() if copy == _UNENDED]
+    if len(unended) > faults:
+        result.wrong["not shredded"] += unended
     result.closed = sum(said.outcomes.get(i) is not None for i in crowd.asked)
     result.wrong["wrong person"] += [f"subject {number}" for number in _strangers(crowd, ledger)]
     result.wrong["dead letters"] += ["one"] * await dead_letters(arena.bootstrap)
@@ -122,7 +131,7 @@ async def _said(dsn: str) -> Said:
     letters: dict[str, dict[str, tuple[int, int]]] = {}
     for request_id, kind, most, least in await databases.fetch(dsn, _LETTERS):
         letters.setdefault(request_id, {})[kind] = (most, least)
-    copies = {row[0]: (row[1], row[2], row[3]) for row in await databases.fetch(dsn, _COPIES)}
+    copies = {row[0]: (row[1], row[2], row[3], row[4]) for row in await databases.fetch(dsn, _COPIES)}
     order = {(row[0], row[1]): row[2] for row in await databases.fetch(dsn, _IN_ORDER)}
     return Said(outcomes, closures, receipts, letters, copies, order)
 
@@ -160,8 +169,8 @@ def _effects(asked: Asked, outcome: str, ledger: Ledger, said: Said) -> Iterator
             yield from _changes(changes, ["rectified"])
         case Wish.RESTRICTION:
             yield from _changes(changes, ["restricted", "lifted"])
-        case Wish.ACCESS if (copy := said.copies.get(request_id)) != (DOWNLOADS, 1, False):
-            yield "not shredded", f"fetched, removed, still there: {copy}"
+        case Wish.ACCESS if (copy := said.copies.get(request_id)) not in {_SHREDDED, _UNENDED}:
+            yield "not shredded", f"fetched, removed, still there, may be continued: {copy}"
     seen, erased = said.order.get((asked.after or "", _DONE), _NEVER), said.order.get((request_id, _BEGUN), _NEVER)
     if asked.after and erased <= seen:
         yield "erased before it was seen", f"its access is {asked.after}"
