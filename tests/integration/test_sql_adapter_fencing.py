@@ -29,6 +29,7 @@ from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, engine, number
 from tests.fixtures.customer_store import CustomerStore, lay
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.live import eventually
+from tests.fixtures.policy import nothing_kept
 from tests.unit.test_registry import publish
 
 EMAIL = email("anna.meier@example.org")
@@ -208,7 +209,7 @@ async def test_what_the_command_prints_prepares_a_store_and_the_check_says_which
     needs = 'needs = ["account_id", "email", "phone"]'
     table = f'[{{name}}]\nadapter = "sql"\n{needs}\ndataset = "customers.toml"\ndsn_env = "{{name_env}}"\n'
     file.write_text(table.format(name="shop", name_env="STORE"))
-    wiring = Wiring(environment, SystemClock(), publish, b"")
+    wiring = Wiring(environment, SystemClock(), publish, b"", policy=nothing_kept())
 
     async def wrong() -> str:
         return "; ".join(str(fault) for each in await check(file, wiring) for fault in each.faults)
