@@ -25,12 +25,18 @@ _BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.
 _UNPACKED = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _EITHER_HEADER = 32 + zlib.MAX_WBITS
+_IDLE_SECONDS = 1.0
+"""After which a connection is used no more: servers close one that stands still (gunicorn after 2), just as we ask."""
 Done = TypeVar("Done")
 
 
-def connect(*, headers: Mapping[str, str] = {}, **options: Any) -> httpx.AsyncClient:
-    """An httpx client, with options of its own, whose calls continue the current trace; it keeps no cookies."""
+def connect(*, headers: Mapping[str, str] = {}, abreast: int = 100, **options: Any) -> httpx.AsyncClient:
+    """An httpx client, with options of its own, whose calls continue the current trace; it keeps no cookies.
+
+    ``abreast``: how many connections it may have.
+    """
     return httpx.AsyncClient(
+        limits=httpx.Limits(max_connections=abreast, keepalive_expiry=_IDLE_SECONDS),
         headers={**headers, "Accept-Encoding": "gzip, deflate"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         event_hooks={"request": [_continue_trace]},

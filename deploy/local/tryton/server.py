@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import httpx
-
 from deploy.local.ports import HOST, accepts, free_port
 from deploy.local.postgres_databases import named, wait_for
 from deploy.local.process import Child
@@ -15,6 +13,7 @@ from deploy.local.progress import Progress
 from deploy.local.server import Server
 from deploy.local.tryton.database import lay
 from deploy.local.tryton.install import environment, install
+from shared.downstreams.http_client import connect
 from shared.downstreams.tryton.rpc import TrytonRpc
 
 _WORKERS: Final = 2
@@ -55,7 +54,7 @@ class Tryton(Server):
     async def rpc(self, login: str = login) -> AsyncIterator[TrytonRpc]:
         """Its API as one of its users; ``admin`` is the administrator."""
         passwords = {self.login: self.password, self.agent: self.agent_password, "admin": self._admin_password}
-        async with httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False) as client:
+        async with connect(base_url=self.url, timeout=60, trust_env=False) as client:
             yield TrytonRpc(client, self.database, login, passwords[login], _WORKERS * _THREADS)
 
     def prepare(self) -> Child:

@@ -86,7 +86,7 @@ class Session:
         self._expires = clock.now()
         client = connect(
             timeout=settings.timeout_s,
-            limits=httpx.Limits(max_connections=settings.parallel),
+            abreast=settings.parallel,
             headers={"Accept": "application/json", **declaration.headers},
             transport=transport,
         )

@@ -44,7 +44,7 @@ class Processor:
         self._credentials = {} if token is None else {"Authorization": f"Bearer {token}"}
         connection = connect(
             timeout=settings.timeout_s,
-            limits=httpx.Limits(max_connections=settings.parallel),
+            abreast=settings.parallel,
             headers={"Accept": "application/json"},
             transport=transport,
         )
