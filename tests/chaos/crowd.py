@@ -110,7 +110,7 @@ class Crowd:
     def lift(self, request_id: str) -> None:
         """Lets the officer lift a restriction, which is in force."""
         self.to_be_lifted.discard(request_id)
-        self._begin(self._decide(self.officers[0], request_id, "lift"))
+        self._begin(self._lift(request_id))
 
     def fetch(self, request_id: str) -> None:
         """Lets somebody fetch their copy as often as they may, and once more."""
@@ -190,12 +190,17 @@ class Crowd:
         if answer.status_code != httpx.codes.GONE:
             self.refused[answer.status_code] += 1
 
+    async def _lift(self, request_id: str) -> None:
+        await self._decide(self.officers[0], request_id, "lift")
+
     async def _enter(self, request_id: str) -> None:
         for store in STORES:
             nothing = {"system": store, "found": 0, "changed": 0}
-            await self._decide(self.officers[0], request_id, "task-result", nothing)
+            status = await self._decide(self.officers[0], request_id, "task-result", nothing)
+            if status == httpx.codes.CONFLICT:  # it has gone on: again once it waits again
+                self.to_be_entered.add(request_id)
 
-    async def _decide(self, who: DsrClient, request_id: str, what: str, body: dict[str, object] | None = None) -> None:
+    async def _decide(self, who: DsrClient, request_id: str, what: str, body: dict[str, object] | None = None) -> int:
         """Decides, for the version that was read; an answer that was lost is asked for again for the same one."""
         path = f"/v1/requests/{request_id}"
         while True:
@@ -203,9 +208,10 @@ class Crowd:
             headers = {"If-Match": view.headers.get("ETag", "")}
             answer = await self._insist(who, "POST", f"{path}/{what}", headers, body)
             if answer.status_code != httpx.codes.PRECONDITION_FAILED:
-                if not answer.is_success and not (what == "withdraw" and answer.status_code == httpx.codes.CONFLICT):
+                late = what in {"withdraw", "task-result"} and answer.status_code == httpx.codes.CONFLICT
+                if not answer.is_success and not late:
                     self.refused[answer.status_code] += 1
-                return
+                return answer.status_code
 
     async def _insist(
         self,

@@ -77,6 +77,7 @@ class Watch:
         self.closed |= {row["request_id"]: row["outcome"] for row in new}
         for request_id in self.crowd.to_be_lifted & self.closed.keys():
             self.crowd.lift(request_id)
+        self.crowd.to_be_entered -= self.closed.keys()
         waiting = await ours.fetch(_WAITING) if self.crowd.to_be_entered else ()
         for request_id in self.crowd.to_be_entered & {row["request_id"] for row in waiting}:
             self.crowd.enter(request_id)
