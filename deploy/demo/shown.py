@@ -20,6 +20,7 @@ from deploy.demo.sections.letters import letters, written
 from deploy.demo.sections.night import night
 from deploy.demo.sections.recipients import recipients
 from deploy.demo.sections.report import report as report_of
+from deploy.demo.sections.statement import statement
 from deploy.local.services import OVERLAY, Services
 from shared.domain.policy import Policy, read_policy
 from shared.domain.rights import Right
@@ -81,6 +82,7 @@ async def show(
             after=[
                 letters(await written(client, erasures), first, folder / "letters", policy),
                 await asyncio.to_thread(report_of, copy),
+                await statement(client, estate.cdr.admin, copy),
                 await recipients(client, estate.dsn, first),
                 await marketing.mailing(channel, founded, requests),
                 marketing.withdrawn(requests, subscribed, subscribed_now),
