@@ -39,7 +39,8 @@ class Case:
 async def submit(client: DsrClient, parts: Sequence[Part]) -> Case:
     """Hand the message in, ask which calls are meant, read what the erasure would do, and let the person answer.
 
-    An erasure waits for a copy that the same person asks for in the same message, so the plan comes before the act.
+    An erasure waits for a copy that the same person asks for in the same message, so the plan comes before the act. It
+    is made once the objection is done: that is noted in each system, and so counted among what goes.
     """
     body = {name: value for part in parts for name, value in part.submission.items() if name != "right"}
     body["rights"] = [part.right for part in parts]
@@ -50,6 +51,7 @@ async def submit(client: DsrClient, parts: Sequence[Part]) -> Case:
     ids = {request.part.right: request.request_id for request in requests}
     await _move(client, ids[Right.ACCESS], "question", _QUESTION)
     awaited = (await client.read(ids[Right.ERASURE]))["awaits"]
+    await client.follow(ids[Right.OBJECTION], "closed")
     plan = await client.follow(ids[Right.ERASURE], "made", "/plan")
     await _move(client, ids[Right.ACCESS], "reply", {"text": "All of them, please."})
     return Case(accepted["case_number"], requests, plan, awaited)
