@@ -7,7 +7,7 @@ searched by itself, of requests that are open and of parts that are still owed.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.intake.letters import Letters
+from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
 from shared.app.service import Running
 from shared.domain.assignments import NUMBERS, AssignmentInDoubt

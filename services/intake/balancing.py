@@ -4,11 +4,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake import auth, correspondence
+from services.intake import auth
 from services.intake.auth import Caller
-from services.intake.by_weighing import Finding
 from services.intake.errors import NotReady
-from services.intake.request import Request, Transition
+from services.intake.letters import correspondence
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.causes.weighing import Finding
 from shared.domain.errors import IllegalTransition
 from shared.domain.text import Text
 from shared.messaging.unit_of_work import UnitOfWork

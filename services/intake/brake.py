@@ -12,8 +12,8 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from services.intake.errors import NotFound
-from services.intake.lifecycle import State
-from services.intake.transition import MovingRequest, Transition
+from services.intake.request.lifecycle import State
+from services.intake.request.transition import MovingRequest, Transition
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event, RequestHeld

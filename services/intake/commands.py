@@ -10,10 +10,10 @@ import typer
 
 from services.intake import auth
 from services.intake.grant import Grant, Power
-from services.intake.letter_kinds import KINDS
-from services.intake.letters import Letters
-from services.intake.previews import preview as preview_of
+from services.intake.letters.previews import preview as preview_of
+from services.intake.letters.rendering import Letters
 from services.intake.redating import redate as redate_open
+from services.intake.request.letter_kinds import KINDS
 from shared.domain.clock import SystemClock
 from shared.domain.levels import Level
 from shared.domain.rights import TENANT, Right

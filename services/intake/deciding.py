@@ -8,16 +8,16 @@ from typing import Concatenate, ParamSpec, TypeVar
 from pydantic import BaseModel
 
 from services.intake import auth, breaches, versions
-from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import NotFound
 from services.intake.grant import Power
+from services.intake.identity.assurance import IdentityPolicy
+from services.intake.identity.proving import Proving
 from services.intake.instants import Instants
-from services.intake.letters import Letters
-from services.intake.proving import Proving
-from services.intake.reasons import Reasons
+from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
-from services.intake.request import Request, Transition
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.reasons import Reasons
 from services.intake.settings import IntakeSettings
 from services.intake.versions import Basis, Decided
 from shared.domain.time_limit_policy import TimeLimitPolicy

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from services.intake.reasons import Answering, Article, Code
+from services.intake.request.reasons import Answering, Article, Code
 from services.intake.schemas import Count, IdentityField, Name, Strict
 from shared.domain.operations import Limit
 from shared.domain.text import Text

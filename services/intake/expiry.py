@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.intake import status
+from services.intake.request import status
 from services.intake.retention import Retention, retention
 from shared.app.service import Running
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from services.intake import correspondence
-from services.intake.request import Request
-from services.intake.same_person import Person
+from services.intake.identity.same_person import Person
+from services.intake.letters import correspondence
+from services.intake.request.aggregate import Request
 from services.intake.subjects import Stated, SubjectStatement
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import Level

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from services.intake import correspondence
 from services.intake.decision_schemas import Forwarded
-from services.intake.letter_kinds import ANSWERS, LetterOf, also
-from services.intake.stored_request import StoredRequest
+from services.intake.letters import correspondence
+from services.intake.request.letter_kinds import ANSWERS, LetterOf, also
+from services.intake.request.stored_request import StoredRequest
 from shared.domain.sentences import Fact, say
 from shared.messaging.unit_of_work import UnitOfWork
 

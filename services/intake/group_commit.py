@@ -8,25 +8,18 @@ from functools import partial
 from itertools import islice
 from uuid import UUID
 
-from services.intake import (
-    brake,
-    correspondence,
-    delivery,
-    files_of_person,
-    former_contacts,
-    other_requests,
-    repository,
-    status,
-)
+from services.intake import brake, files_of_person, former_contacts, other_requests, repository
 from services.intake.auth import Caller
-from services.intake.correspondence import Opened
 from services.intake.errors import IdempotencyKeyReused
-from services.intake.letters import Letters
-from services.intake.lifecycle import State
+from services.intake.identity.same_person import Marks
+from services.intake.letters import correspondence, delivery
+from services.intake.letters.correspondence import Opened
+from services.intake.letters.rendering import Letters
 from services.intake.metrics import REQUESTS
 from services.intake.repository import Requests
-from services.intake.request import Request, Transition
-from services.intake.same_person import Marks
+from services.intake.request import status
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.lifecycle import State
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.vault import Row

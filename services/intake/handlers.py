@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Self
 
-from services.intake import correspondence, forwarding, other_requests, plans, proposals, questions, recipients
-from services.intake.letters import Letters
-from services.intake.lifecycle import State
+from services.intake import forwarding, other_requests, plans, proposals, recipients
+from services.intake.letters import correspondence, questions
+from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
-from services.intake.request import Request
+from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
 from shared.app.service import Service
 from shared.domain.events import (
     ControllerSilent,

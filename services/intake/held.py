@@ -3,10 +3,10 @@
 from zoneinfo import ZoneInfo
 
 from services.intake import brake, holds
-from services.intake.letters import Letters
-from services.intake.lifecycle import State
+from services.intake.letters.rendering import Letters
 from services.intake.metrics import BRAKES, HELD
 from services.intake.repository import Requests
+from services.intake.request.lifecycle import State
 from shared.app.service import Running
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically

@@ -10,9 +10,9 @@ from typing import NamedTuple, Self
 from uuid import UUID
 
 from services.intake.auth import Caller
-from services.intake.lifecycle import State
 from services.intake.repository import read_all
-from services.intake.request import Request
+from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
 from shared.domain.rights import Right
 from shared.storage.postgres import Connection
 

@@ -7,9 +7,9 @@ of each restriction that ends is written in the transaction of the second word, 
 from services.intake import other_requests
 from services.intake.auth import Caller
 from services.intake.errors import SamePerson
-from services.intake.letters import Letters
+from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
-from services.intake.request import Request, Transition
+from services.intake.request.aggregate import Request, Transition
 from shared.messaging.unit_of_work import UnitOfWork
 
 # What was said of some restrictions says nothing of others that have come since.

@@ -12,9 +12,9 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from services.intake.lifecycle import State
-from services.intake.request import Request, Transition
-from services.intake.same_person import Marks, Person, person
+from services.intake.identity.same_person import Marks, Person, person
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.lifecycle import State
 from shared.domain.events import RequestVerified
 from shared.domain.identities import Identity
 from shared.domain.precedence import Kind

@@ -1,7 +1,7 @@
 """How two persons release a package that the check withholds: each has looked, and says that it is the subject's."""
 
 from services.intake.auth import Caller
-from services.intake.request import Request, Transition
+from services.intake.request.aggregate import Request, Transition
 from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWork
 

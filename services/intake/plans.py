@@ -8,9 +8,9 @@ from typing import Final
 from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
-from services.intake import deferrals
 from services.intake.auth import Caller
-from services.intake.request import Request
+from services.intake.request import deferrals
+from services.intake.request.aggregate import Request
 from shared.domain import events
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.operations import TaskReport

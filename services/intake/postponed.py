@@ -6,7 +6,7 @@ open while a part of it is owed, a restriction while it is in force, an erasure 
 
 from functools import partial
 
-from services.intake.letters import Letters
+from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
 from shared.app.service import Running
 from shared.messaging.unit_of_work import UnitOfWorkFactory

@@ -8,12 +8,13 @@ from datetime import datetime
 
 import asyncpg
 
-from services.intake import auth, correspondence, decision_schemas
+from services.intake import auth, decision_schemas
 from services.intake.auth import Caller
 from services.intake.errors import NotReady, SamePerson
-from services.intake.letter_kinds import LetterField
-from services.intake.reasons import Proposed, Reasons
-from services.intake.request import Request, Transition
+from services.intake.letters import correspondence
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.letter_kinds import LetterField
+from services.intake.request.reasons import Proposed, Reasons
 from shared.domain.errors import Shredded
 from shared.domain.sentences import Term, article
 from shared.messaging.unit_of_work import UnitOfWork

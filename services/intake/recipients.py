@@ -13,10 +13,10 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import disclosed
-from services.intake.letter_kinds import LetterField, LetterKind, LetterOf, also
-from services.intake.request import Request, Transition
-from services.intake.stored_request import StoredRequest
+from services.intake.request import disclosed
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf, also
+from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import RecipientConcerned, RecipientSilent
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING

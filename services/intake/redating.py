@@ -4,10 +4,10 @@ from datetime import date
 from functools import partial
 from uuid import UUID
 
-from services.intake.letters import Letters
-from services.intake.lifecycle import State
+from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
-from services.intake.request import Request, Transition
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.lifecycle import State
 from shared.domain.time_limit import Arrival, calc_version, due_on, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory

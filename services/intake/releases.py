@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from services.intake import breaches, correspondence, delivery, metrics, repository
-from services.intake.letter_kinds import LetterKind
-from services.intake.letters import Letters
-from services.intake.lifecycle import State
+from services.intake import breaches, metrics, repository
+from services.intake.letters import correspondence, delivery
+from services.intake.letters.rendering import Letters
+from services.intake.request.letter_kinds import LetterKind
+from services.intake.request.lifecycle import State
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.domain.errors import Shredded

@@ -12,32 +12,19 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from services.intake import (
-    brake,
-    cases,
-    concluded,
-    correspondence,
-    deferrals,
-    delivery,
-    files_of_person,
-    former_contacts,
-    forwarding,
-    old_contacts,
-    other_requests,
-    other_restrictions,
-    recipients,
-    status,
-)
-from services.intake.by_delivery import Told, until_delivered
-from services.intake.delivery import Written
-from services.intake.letter_kinds import LetterField, LetterOf
-from services.intake.letters import Letters
-from services.intake.lifecycle import State
+from services.intake import brake, files_of_person, former_contacts, forwarding, other_requests, recipients
+from services.intake.identity.same_person import Marks
+from services.intake.letters import cases, correspondence, delivery, old_contacts
+from services.intake.letters.delivery import Written
+from services.intake.letters.rendering import Letters
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
-from services.intake.request import Request, Transition
-from services.intake.same_person import Marks
-from services.intake.stored_request import OpenQuestion, StoredRequest
-from services.intake.summed import summed
+from services.intake.request import concluded, deferrals, other_restrictions, status
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.causes.delivery import Told, until_delivered
+from services.intake.request.letter_kinds import LetterField, LetterOf
+from services.intake.request.lifecycle import State
+from services.intake.request.stored_request import OpenQuestion, StoredRequest
+from services.intake.request.summed import summed
 from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right

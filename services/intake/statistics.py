@@ -8,8 +8,8 @@ from itertools import product
 from uuid import UUID
 
 from services.intake import assignment_conflicts, metrics, recipients
-from services.intake.extension import Received
-from services.intake.lifecycle import State
+from services.intake.request.extension import Received
+from services.intake.request.lifecycle import State
 from shared.app.service import Running
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import SurgeRule

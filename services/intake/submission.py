@@ -9,19 +9,20 @@ from uuid import UUID
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake import correspondence, same_person
-from services.intake.assurance import IdentityPolicy, identity_policy
 from services.intake.auth import Caller
-from services.intake.by_weighing import asks_for
-from services.intake.cases import Case
 from services.intake.errors import BadRequest, TooLarge
 from services.intake.grant import INSTRUCTED, Power
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext, Submitted
-from services.intake.letters import Letters
-from services.intake.lifecycle import first_state
-from services.intake.proving import Proving
+from services.intake.identity import same_person
+from services.intake.identity.assurance import IdentityPolicy, identity_policy
+from services.intake.identity.proving import Proving
+from services.intake.letters import correspondence
+from services.intake.letters.cases import Case
+from services.intake.letters.rendering import Letters
 from services.intake.quota import Quota, Rate
-from services.intake.request import Request
+from services.intake.request.aggregate import Request
+from services.intake.request.causes.weighing import asks_for
+from services.intake.request.lifecycle import first_state
 from services.intake.schemas import Assurance, DataSubject, IdentityProof, Submission, scope_of
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running

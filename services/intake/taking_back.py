@@ -9,14 +9,15 @@ from datetime import timedelta
 
 from pydantic import JsonValue
 
-from services.intake import breaches, correspondence, other_requests, releases
+from services.intake import breaches, other_requests, releases
 from services.intake.breaches import HandedOut
 from services.intake.deciding import Held
 from services.intake.decision_schemas import ProofTakenBack
 from services.intake.errors import BadRequest
-from services.intake.lifecycle import State
-from services.intake.proving import named
-from services.intake.request import Request, Transition
+from services.intake.identity.proving import named
+from services.intake.letters import correspondence
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.lifecycle import State
 from services.intake.settings import IntakeSettings
 from shared.domain.errors import IllegalTransition
 from shared.domain.levels import NOTHING

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.intake import auth, correspondence, recipient_schemas, recipients
+from services.intake import auth, recipient_schemas, recipients
 from services.intake.deciding import Held, decision
-from services.intake.delivering import DeliveringUseCases
 from services.intake.errors import NotFound, SamePerson
+from services.intake.letters import correspondence
+from services.intake.letters.delivering import DeliveringUseCases
 from services.intake.recipients import Notice, NoticeState
-from services.intake.request import Transition
+from services.intake.request.aggregate import Transition
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import RecipientSettled, RecipientTold
 from shared.messaging.unit_of_work import UnitOfWork

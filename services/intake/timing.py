@@ -6,13 +6,14 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from services.intake import auth, correspondence, redating, statistics, timing_schemas
+from services.intake import auth, redating, statistics, timing_schemas
 from services.intake.deciding import Deciding, Held, decision
 from services.intake.errors import BadRequest, ExtensionRefused, NotReady
-from services.intake.extension import Extension, flaws
-from services.intake.letter_kinds import LetterField
+from services.intake.letters import correspondence
 from services.intake.metrics import EXTENSIONS_REFUSED
-from services.intake.request import Request, Transition
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.extension import Extension, flaws
+from services.intake.request.letter_kinds import LetterField
 from shared.domain.sentences import Term
 from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.messaging.unit_of_work import UnitOfWork

@@ -7,10 +7,7 @@ from pydantic import JsonValue
 
 from services.intake import (
     balancing,
-    concluded,
-    correspondence,
     decision_schemas,
-    deferrals,
     forwarding,
     opposed,
     other_requests,
@@ -22,12 +19,14 @@ from services.intake import (
     taking_back,
 )
 from services.intake.auth import Caller
-from services.intake.by_weighing import asks_for
 from services.intake.deciding import Held, decision, visible
 from services.intake.errors import BadRequest, Forbidden
-from services.intake.lifecycle import State
+from services.intake.letters import correspondence
 from services.intake.metrics import REQUESTS
-from services.intake.request import Request, Transition
+from services.intake.request import concluded, deferrals
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.causes.weighing import asks_for
+from services.intake.request.lifecycle import State
 from services.intake.telling import TellingUseCases
 from shared.domain.errors import Shredded
 from shared.domain.proofs import highest

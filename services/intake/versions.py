@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from services.intake.auth import Caller
 from services.intake.errors import PreconditionFailed
-from services.intake.lifecycle import State
-from services.intake.request import Request
+from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
 from shared.messaging.unit_of_work import UnitOfWork
 
 

@@ -1,6 +1,6 @@
 """Somebody who asks for several things, of which one waits for another: what the tests of scenario 2 share."""
 
-from services.intake.letters import Letters
+from services.intake.letters.rendering import Letters
 from services.intake.postponed import begin_what_may
 from tests.fixtures.intake import PROOF, Intake, id_of
 

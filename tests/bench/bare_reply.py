@@ -13,7 +13,7 @@ import uvloop
 from fastapi import FastAPI, Request
 
 from services.intake.api.views import SubmissionAccepted
-from services.intake.lifecycle import State
+from services.intake.request.lifecycle import State
 from services.intake.schemas import Submission
 
 CODE = "NBSWY3DPEB3W64TMMQQQAAAA"

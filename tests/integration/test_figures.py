@@ -10,8 +10,8 @@ from uuid_utils.compat import uuid7
 from services.deadline import statistics
 from services.intake import repository
 from services.intake import statistics as intake_statistics
-from services.intake.lifecycle import State
-from services.intake.same_person import NOBODY, Marks
+from services.intake.identity.same_person import NOBODY, Marks
+from services.intake.request.lifecycle import State
 from shared.app.service import Loop, Running
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right

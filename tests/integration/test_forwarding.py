@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any
 
-from services.intake.letters import Letters
+from services.intake.letters.rendering import Letters
 from services.intake.postponed import begin_what_may
 from shared.domain.events import ControllerSilent, DeadlineApproaching, DeadlineOverdue, ForwardingOverdue
 from shared.domain.operations import Operation

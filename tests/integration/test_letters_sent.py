@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.intake import delivered
 from services.intake.expiry import end_all
-from services.intake.letters import Letters
+from services.intake.letters import delivered
+from services.intake.letters.rendering import Letters
 from services.intake.mail import tokens
 from services.intake.mail.sending import Sender, count
 from services.intake.retention import retention

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from services.intake.letters import Letters
+from services.intake.letters.rendering import Letters
 from services.intake.mail import inbox, tokens
 from services.intake.mail.incoming import Ours
 from services.intake.mail.reading import count, run

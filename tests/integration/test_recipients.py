@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import correspondence, statistics
+from services.intake import statistics
+from services.intake.letters import correspondence
 from shared.domain.events import RecipientSilent
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right

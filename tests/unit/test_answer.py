@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from services.intake.lifecycle import State
+from services.intake.request.lifecycle import State
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted
 from shared.domain.rights import Outcome
 from shared.downstreams.contract import Receipt, Task

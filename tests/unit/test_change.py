@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from services.intake.old_contacts import old_points
+from services.intake.letters.old_contacts import old_points
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Changes, ShownRecord
 from shared.domain.proofs import Action, action_of

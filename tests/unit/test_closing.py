@@ -8,11 +8,11 @@ from typing import get_args
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import closing
 from services.intake.api.views import view
-from services.intake.closing import later_letter
-from services.intake.letters import Letters, Reader
-from services.intake.lifecycle import State
+from services.intake.letters.rendering import Letters, Reader
+from services.intake.request import closing
+from services.intake.request.closing import later_letter
+from services.intake.request.lifecycle import State
 from services.intake.retention import retention
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched

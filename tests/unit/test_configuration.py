@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.deadline.settings import DeadlineSettings
-from services.intake.assurance import identity_policy
+from services.intake.identity.assurance import identity_policy
 from services.intake.settings import IntakeSettings
 from shared.app.http import bound
 from shared.domain.configuration import Group

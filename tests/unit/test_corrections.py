@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.closing import closing_letter
-from services.intake.coverage import coverage
-from services.intake.lifecycle import State
+from services.intake.request.closing import closing_letter
+from services.intake.request.coverage import coverage
+from services.intake.request.lifecycle import State
 from shared.domain import corrections
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right

@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from services.intake.coverage import coverage
-from services.intake.lifecycle import State
+from services.intake.request.coverage import coverage
+from services.intake.request.lifecycle import State
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.requests import a_request

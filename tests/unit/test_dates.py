@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from services.intake import redating
-from services.intake.lifecycle import State
-from services.intake.request import Request
+from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
 from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival
 from shared.domain.time_limit_policy import TimeLimitPolicy

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake.by_delivery import Told, until_delivered
-from services.intake.lifecycle import State
 from services.intake.mail.message import Outgoing, address_in, compose, return_path
 from services.intake.mail.settings import SmtpSettings
 from services.intake.mail.tokens import letters_in, token
 from services.intake.post.page import Page, document
-from services.intake.request import Request
+from services.intake.request.aggregate import Request
+from services.intake.request.causes.delivery import Told, until_delivered
+from services.intake.request.lifecycle import State
 from shared.domain.errors import Misconfigured
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.precedence import Kind

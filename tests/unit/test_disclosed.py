@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake.disclosed import Done, done, recipients
-from services.intake.lifecycle import State
-from services.intake.request import Request
+from services.intake.request.aggregate import Request
+from services.intake.request.disclosed import Done, done, recipients
+from services.intake.request.lifecycle import State
 from shared.domain.operations import TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.policy import signed_policy

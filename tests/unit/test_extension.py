@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from services.intake.extension import Extension, ExtensionFlaw, Received, flaws
+from services.intake.request.extension import Extension, ExtensionFlaw, Received, flaws
 from shared.domain.time_limit import Arrival, limits
 from shared.domain.time_limit_policy import read_policy
 

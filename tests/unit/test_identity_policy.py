@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.intake.assurance import identity_policy
 from services.intake.errors import BadRequest
+from services.intake.identity.assurance import identity_policy
 
 ASKING = [
     "Please send a copy of your PASSPORT.",

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from services.intake.closing import closing_letter, later_letter
-from services.intake.lifecycle import State
-from services.intake.request import Request
+from services.intake.request.aggregate import Request
+from services.intake.request.closing import closing_letter, later_letter
+from services.intake.request.lifecycle import State
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right

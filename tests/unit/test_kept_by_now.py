@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.intake.api.views import view
-from services.intake.kept_by_now import kept_by_now
-from services.intake.letters import Letters
-from services.intake.lifecycle import State
-from services.intake.request import Request
+from services.intake.letters.rendering import Letters
+from services.intake.request.aggregate import Request
+from services.intake.request.kept_by_now import kept_by_now
+from services.intake.request.lifecycle import State
 from shared.domain.operations import Kept, TaskOutcome, TaskReport
 from shared.domain.policy import Period, Policy, parse_period, release
 from shared.domain.rights import Outcome

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import questions
-from services.intake.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
-from services.intake.letters import Letters, Reader
-from services.intake.lifecycle import State
-from services.intake.previews import preview
-from services.intake.reasons import read_reasons
-from services.intake.request import Request
+from services.intake.letters import questions
+from services.intake.letters.previews import preview
+from services.intake.letters.rendering import Letters, Reader
+from services.intake.request.aggregate import Request
+from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
+from services.intake.request.lifecycle import State
+from services.intake.request.reasons import read_reasons
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import read_policy

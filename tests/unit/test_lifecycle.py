@@ -11,8 +11,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake import brake
-from services.intake.lifecycle import TRANSITIONS, Standing, State, first_state
-from services.intake.request import Request, Transition
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.lifecycle import TRANSITIONS, Standing, State, first_state
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import (
     FulfilmentBlocked,

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake.closing import refusal_letter
-from services.intake.lifecycle import State
-from services.intake.request import Request
+from services.intake.request.aggregate import Request
+from services.intake.request.closing import refusal_letter
+from services.intake.request.lifecycle import State
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.requests import AT, a_request

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from uuid_utils.compat import uuid7
 
-from services.intake.lifecycle import State
-from services.intake.old_contacts import corrects, old_points
+from services.intake.letters.old_contacts import corrects, old_points
+from services.intake.request.lifecycle import State
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, TaskReport
 from shared.domain.rights import Right

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake import brake, questions
-from services.intake.lifecycle import State
-from services.intake.request import Request
+from services.intake import brake
+from services.intake.letters import questions
+from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
 from shared.domain.events import (
     FulfilmentBlocked,
     FulfilmentCompleted,

@@ -13,7 +13,7 @@ from services.erasure.sweeping.policy import POLICY as SWEEP
 from services.erasure.sweeping.policy import sweep_policy
 from services.export.pieces import Piece
 from services.export.report_reader import read
-from services.intake.disclosed import recipients
+from services.intake.request.disclosed import recipients
 from shared.domain.policy import SHIPPED, Policy, read_policy, release
 from shared.domain.policy.reading import FILES
 from shared.domain.rights import Right

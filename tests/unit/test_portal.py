@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from services.intake.lifecycle import State
 from services.intake.portal import draft as drafts
 from services.intake.portal.draft import Draft, SignedIn
 from services.intake.portal.settings import PortalSettings
 from services.intake.portal.told import may_withdraw, next_steps
+from services.intake.request.lifecycle import State
 from services.intake.web.forms import Form
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType

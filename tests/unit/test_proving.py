@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.intake.assurance import identity_policy
 from services.intake.errors import BadRequest, Forbidden
 from services.intake.grant import Grant
+from services.intake.identity.assurance import identity_policy
+from services.intake.identity.proving import Proved, Proving, named
 from services.intake.instants import Instants
-from services.intake.proving import Proved, Proving, named
 from services.intake.schemas import Assurance, DataSubject, IdentityProof
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.proofs import without_proof_of

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.intake.lifecycle import State
+from services.intake.identity.same_person import LEAST_LEVEL, NOBODY, Marks, Person, asks, person
 from services.intake.other_requests import judge, may_wait
-from services.intake.request import Request
-from services.intake.same_person import LEAST_LEVEL, NOBODY, Marks, Person, asks, person
+from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
 from services.intake.schemas import Submission
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.rights import Right

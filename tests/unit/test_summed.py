@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake.coverage import coverage
-from services.intake.lifecycle import State
-from services.intake.request import Request
-from services.intake.summed import kept_from, summed
+from services.intake.request.aggregate import Request
+from services.intake.request.coverage import coverage
+from services.intake.request.lifecycle import State
+from services.intake.request.summed import kept_from, summed
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.coverage import coverage
-from services.intake.lifecycle import State
-from services.intake.request import Request, Transition
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.coverage import coverage
+from services.intake.request.lifecycle import State
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported, LiftDecided, RequestClosed
 from shared.domain.operations import Operation, TaskOutcome, TaskReport

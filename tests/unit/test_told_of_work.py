@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.closing import refusal_letter
-from services.intake.lifecycle import State
-from services.intake.summed import kept_from
+from services.intake.request.closing import refusal_letter
+from services.intake.request.lifecycle import State
+from services.intake.request.summed import kept_from
 from shared.domain.events import FulfilmentReported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right

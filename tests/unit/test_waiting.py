@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.lifecycle import State
-from services.intake.request import Request
-from services.intake.waiting import waits_for
+from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
+from services.intake.request.waiting import waits_for
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from tests.fixtures.requests import a_request, open_question

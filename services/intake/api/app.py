@@ -33,16 +33,16 @@ from services.intake.api import (
 )
 from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.door import Door
-from services.intake.assurance import identity_policy
 from services.intake.auth import ApiKeys
 from services.intake.holds import Holds
-from services.intake.letters import Letters
+from services.intake.identity.assurance import identity_policy
+from services.intake.letters.rendering import Letters
 from services.intake.mail import reading
 from services.intake.mail.settings import ImapSettings, SmtpSettings
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.portal import mounting as portal
 from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
-from services.intake.reasons import read_reasons
+from services.intake.request.reasons import read_reasons
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from services.intake.suppression_check import SuppressionList

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
 from services.intake.api.views import LetterMoved, OpenLetter, OpenLetters, StateView
 from services.intake.errors import Forbidden, NotFound
-from services.intake.letter_schemas import AnotherWay, GivenUp, PostalAddress
+from services.intake.letters.schemas import AnotherWay, GivenUp, PostalAddress
 from services.intake.post.page import document
 from services.intake.problems import documented
 from services.intake.versions import Decided

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.intake import listing
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import Instant
-from services.intake.as_told import as_told
-from services.intake.lifecycle import State
 from services.intake.listing import Place, Wanted
+from services.intake.request.as_told import as_told
+from services.intake.request.lifecycle import State
 from shared.domain.moments import Day
 from shared.domain.rights import Outcome, Right
 

@@ -11,9 +11,9 @@ from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseService
 from services.intake.api.views import Instant
 from services.intake.deciding import visible
 from services.intake.errors import NotFound
-from services.intake.planned import PlannedSystem, planned
 from services.intake.problems import documented
 from services.intake.repository import read
+from services.intake.request.planned import PlannedSystem, planned
 from shared.domain.errors import IllegalTransition, Shredded
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["plans"], dependencies=PRIVACY_TEAM)

@@ -6,13 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake import disclosed, recipients
+from services.intake import recipients
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
 from services.intake.api.views import Instant, StateView
 from services.intake.errors import NotFound, SamePerson
 from services.intake.problems import documented
 from services.intake.recipient_schemas import RecipientByHand, RecipientReply, Waiver, WaiverApproval
 from services.intake.recipients import Notice, NoticeState
+from services.intake.request import disclosed
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition
 from shared.domain.policy import Policy

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.intake import correspondence, joint
+from services.intake import joint
 from services.intake.api.dependencies import Services, caller
 from services.intake.api.door import IN_PASSING, readable
 from services.intake.api.examples import EXAMPLES
@@ -26,6 +26,7 @@ from services.intake.auth import Caller
 from services.intake.errors import BadRequest, IdempotencyKeyReused, TooLarge, UnsupportedType
 from services.intake.group_commit import PreparedRequest, SubmissionContext
 from services.intake.joint import JointSubmission
+from services.intake.letters import correspondence
 from services.intake.problems import documented
 from services.intake.schemas import Batch, Submission
 from shared.domain.identities import MalformedIdentity

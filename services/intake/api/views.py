@@ -8,16 +8,16 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, RootModel, WithJsonSchema
 
-from services.intake.answer import standing
-from services.intake.as_told import as_told
-from services.intake.coverage import Covered, coverage
-from services.intake.kept_by_now import kept_by_now
-from services.intake.letters import Letters
-from services.intake.lifecycle import State
-from services.intake.reasons import Proposed
-from services.intake.request import Request
-from services.intake.summed import summed
-from services.intake.waiting import waits_for
+from services.intake.letters.rendering import Letters
+from services.intake.request.aggregate import Request
+from services.intake.request.as_told import as_told
+from services.intake.request.coverage import Covered, coverage
+from services.intake.request.kept_by_now import kept_by_now
+from services.intake.request.lifecycle import State
+from services.intake.request.reasons import Proposed
+from services.intake.request.summed import summed
+from services.intake.request.told.answer import standing
+from services.intake.request.waiting import waits_for
 from shared.domain.operations import TaskReport
 from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right, Role

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.intake import delivered
-from services.intake.letters import Letters
+from services.intake.letters import delivered
+from services.intake.letters.rendering import Letters
 from services.intake.mail import incoming
 from services.intake.mail.incoming import MailKind, Ours
 from services.intake.metrics import MAIL

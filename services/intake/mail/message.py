@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from services.intake.letter_text import text_of
+from services.intake.letters.plain_text import text_of
 
 _REACHED = re.compile(r"(?:[^<>]*<)?([^<>\s@,]+@[^<>\s@,]+\.[^<>\s@,]+)>?")
 

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
 
-from services.intake.letters import Letters
+from services.intake.letters.rendering import Letters
 from services.intake.mail import inbox
 from services.intake.mail.incoming import MailKind, Ours
 from services.intake.mail.settings import ImapSettings, SmtpSettings, listed

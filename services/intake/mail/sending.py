@@ -17,9 +17,9 @@ from uuid import UUID
 import aiosmtplib
 import orjson
 
-from services.intake import delivered, delivery
-from services.intake.delivered import Fault
-from services.intake.letters import Letters
+from services.intake.letters import delivered, delivery
+from services.intake.letters.delivered import Fault
+from services.intake.letters.rendering import Letters
 from services.intake.mail import tokens
 from services.intake.mail.message import Outgoing, address_in, compose, message_id, return_path
 from services.intake.mail.settings import SmtpSettings

@@ -11,10 +11,10 @@ from starlette.routing import BaseRoute
 from uuid_utils.compat import uuid7
 
 from services.intake.group_commit import SubmissionContext
-from services.intake.lifecycle import State
 from services.intake.portal import draft as drafts
 from services.intake.portal.draft import Draft, Fault, SignedIn
 from services.intake.portal.portal import Portal, Works, at, countries, language_of, spoken
+from services.intake.request.lifecycle import State
 from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
 from shared.domain.rights import Right

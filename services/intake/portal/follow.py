@@ -6,17 +6,17 @@ from uuid import UUID
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake import correspondence
-from services.intake.answer import standing
 from services.intake.api import handing_out, views
 from services.intake.errors import BadRequest, Forbidden, NotFound
-from services.intake.kept_by_now import kept_by_now
-from services.intake.letters import Reader
-from services.intake.lifecycle import State
+from services.intake.letters import correspondence
+from services.intake.letters.rendering import Reader
 from services.intake.portal import told
 from services.intake.portal.portal import Portal, Works, at, language_of, spoken
 from services.intake.question_schemas import QuestionReply
-from services.intake.request import Request
+from services.intake.request.aggregate import Request
+from services.intake.request.kept_by_now import kept_by_now
+from services.intake.request.lifecycle import State
+from services.intake.request.told.answer import standing
 from services.intake.versions import Basis
 from services.intake.web.forms import FormError
 from services.intake.web.site import FormExpired, Visit

@@ -7,11 +7,11 @@ from starlette.routing import BaseRoute, Route
 
 from services.intake.api.dependencies import Services
 from services.intake.auth import ApiKeys
+from services.intake.identity.proof_links import ProofLinks
 from services.intake.portal import ask, follow, inform, prove
 from services.intake.portal.portal import BASE, Portal, Works
 from services.intake.portal.settings import PortalSettings
 from services.intake.portal.sign_in import SignInTokens
-from services.intake.proof_links import ProofLinks
 
 
 def mounted(services: Services, api_keys: ApiKeys) -> list[BaseRoute]:

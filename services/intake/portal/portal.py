@@ -16,10 +16,10 @@ from starlette.routing import Route
 from services.intake import errors
 from services.intake.api.dependencies import Services
 from services.intake.auth import ApiKeys, Caller
-from services.intake.letters import Reader
+from services.intake.identity.proof_links import ProofLinks
+from services.intake.letters.rendering import Reader
 from services.intake.portal.settings import PortalSettings
 from services.intake.portal.sign_in import SignInTokens
-from services.intake.proof_links import ProofLinks
 from services.intake.web.pages import Pages
 from services.intake.web.sessions import Sessions
 from services.intake.web.site import FormExpired, Handler, Site, Visit

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from services.intake import deferrals
-from services.intake.lifecycle import State
-from services.intake.request import Request
+from services.intake.request import deferrals
+from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
 from shared.domain.sentences import Sentence, say
 
 

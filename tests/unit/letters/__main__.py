@@ -1,7 +1,7 @@
 """Writes the letters anew, to be reviewed in the diff: ``python -m tests.unit.letters``."""
 
-from services.intake.letter_kinds import KINDS
-from services.intake.previews import preview
+from services.intake.letters.previews import preview
+from services.intake.request.letter_kinds import KINDS
 from shared.domain.wording import LANGUAGES
 from tests.fixtures.words import LETTERS
 from tests.unit.letters.reviewed import file_of

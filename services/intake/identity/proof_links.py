@@ -1,0 +1,150 @@
+"""Links and codes that are sent to a contact: whoever has one controls it, as far as the policy goes (REQ-S5).
+
+A link has 128 random bits and is used by a button, so that a mail scanner's visit uses up nothing. Wrong codes are
+counted by request: after so many no code of it is good any more, only a link, and it is on record for a person.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import orjson
+from pydantic import JsonValue
+
+from services.intake.identity.assurance import LinkPolicy
+from services.intake.letters import correspondence, delivery
+from services.intake.letters.rendering import Letters
+from services.intake.repository import Requests
+from services.intake.request.aggregate import Request
+from services.intake.request.letter_kinds import LetterField
+from shared.domain.errors import Shredded
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+_TOKEN_BYTES: Final = 16
+_CODES: Final = 100_000_000
+_HOUR: Final = timedelta(hours=1)
+_INSERT = """
+INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sent_at, code_until, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+_SENT = "SELECT count(*) FROM proof_link WHERE address = $1 AND sent_at > $2"
+_OPEN = """
+UPDATE proof_link SET used_at = $2 WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2 RETURNING request_id
+"""
+_FAILED = "SELECT coalesce(sum(failures), 0) FROM proof_link WHERE request_id = $1"
+_CODE = "SELECT request_id, code_hash, code_until, used_at FROM proof_link WHERE link_id = $1 FOR UPDATE"
+
+
+@dataclass(frozen=True, slots=True)
+class ProofLinks:
+    """Sends links and codes, and takes them; ``url``: the address of the portal, before the language of a page."""
+
+    unit_of_work: UnitOfWorkFactory
+    letters: Letters
+    policy: LinkPolicy
+    url: str
+
+    async def send(self, request_id: UUID, link_id: UUID) -> None:
+        """Writes the letter with a link and a code to the contact of a request, if there is one that may have it.
+
+        Of a request that nobody knows, that cannot be reached by e-mail, or of whose address too much was asked in the
+        last hour, nothing is sent; whoever has asked is not told which.
+        """
+        async with self.unit_of_work.begin() as tx:
+            requests = await Requests.locked(tx, self.letters, [request_id])
+            request = requests.get(request_id)
+            if request is not None and request.tenant is None and (address := await _address(tx, request)):
+                await self._send(tx, request, link_id, address)
+
+    async def open(self, token: str) -> UUID | None:
+        """The request that a link is for, which uses it up; None if it is none, was used, or has expired."""
+        async with self.unit_of_work.begin() as tx:
+            request_id: UUID | None = await tx.connection.fetchval(_OPEN, _hash(token), tx.now)
+            if request_id:
+                tx.log_evidence(request_id, "proof.link_used", {})
+            return request_id
+
+    async def enter(self, link_id: UUID, code: str) -> UUID | None:
+        """The request that a code is for, which uses up its link; None if it is wrong, or good no more."""
+        async with self.unit_of_work.begin() as tx:
+            row = await tx.connection.fetchrow(_CODE, link_id)
+            if row is None:
+                return None
+            request_id: UUID = row["request_id"]
+            failed = await tx.connection.fetchval(_FAILED, request_id)
+            good = row["used_at"] is None and row["code_until"] > tx.now and failed < self.policy.failures
+            if good and hmac.compare_digest(row["code_hash"], _code_hash(tx, link_id, code)):
+                await tx.connection.execute("UPDATE proof_link SET used_at = $2 WHERE link_id = $1", link_id, tx.now)
+                tx.log_evidence(request_id, "proof.code_entered", {})
+                return request_id
+            await tx.connection.execute("UPDATE proof_link SET failures = failures + 1 WHERE link_id = $1", link_id)
+            if failed + 1 == self.policy.failures:
+                tx.log_evidence(request_id, "proof.stopped", {"failures": self.policy.failures})
+            return None
+
+    async def once(self, token_id: str) -> bool:
+        """Whether a token of the customer portal is seen for the first time."""
+        async with self.unit_of_work.begin() as tx:
+            take = "INSERT INTO used_token (token_hash, used_at) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+            done: str = await tx.connection.execute(take, _hash(token_id), tx.now)
+            return done.endswith(" 1")
+
+    async def _send(self, tx: UnitOfWork, request: Request, link_id: UUID, address: str) -> None:
+        mark = tx.vault.keyring.fingerprint(Identity(IdentityType.EMAIL, address))
+        if await tx.connection.fetchval(_SENT, mark, tx.now - _HOUR) >= self.policy.per_hour:
+            tx.log_evidence(request.request_id, "proof.link_withheld", {"reason": "too_many"})
+            return
+        token, code = secrets.token_urlsafe(_TOKEN_BYTES), f"{secrets.randbelow(_CODES):08}"
+        code_until = tx.now + timedelta(minutes=self.policy.code_minutes)
+        expires_at = tx.now + timedelta(hours=self.policy.hours)
+        known = (link_id, request.request_id, _hash(token), _code_hash(tx, link_id, code), mark)
+        await tx.connection.execute(_INSERT, *known, tx.now, code_until, expires_at)
+        link = f"{self.url}/{request.language}/prove/{token}"
+        fields: dict[str, LetterField] = {
+            "to": address,
+            "link": link,
+            "code": f"{code[:4]} {code[4:]}",
+            "minutes": self.policy.code_minutes,
+            "hours": self.policy.hours,
+        }
+        letter = correspondence.write(self.letters, request, ("proof_link", fields), tx.now)
+        await delivery.keep(tx, [delivery.Written(request, letter)])
+        named: dict[str, JsonValue] = correspondence.named(letter)
+        tx.log_evidence(request.request_id, "letter.written", named)
+
+
+async def _address(tx: UnitOfWork, request: Request) -> str | None:
+    """The e-mail address that the requester has given; of an erasure that is done, the one to which letters went."""
+    known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
+    if known is not None:
+        mine = (i.value for i in known.identities if i.source == "requester" and i.type is IdentityType.EMAIL)
+        given = [value for value in mine if _is_address(value)]
+    else:
+        try:
+            given = orjson.loads(await tx.vault.statement(tx.connection, request.request_id))["to"][-1:]
+        except Shredded:
+            return None
+    return next((each for each in given if _is_address(each)), None)
+
+
+def _is_address(value: str) -> bool:
+    try:
+        return normalise(IdentityType.EMAIL, value, None) == value
+    except MalformedIdentity:
+        return False
+
+
+def _hash(token: str) -> bytes:
+    """What the table knows a link by: 128 random bits, so one round of SHA-256 is enough."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _code_hash(tx: UnitOfWork, link_id: UUID, code: str) -> bytes:
+    """Of a code of eight digits: keyed, since anybody could try them all."""
+    digits = "".join(each for each in code if each.isdecimal() and each.isascii())
+    return hmac.digest(tx.vault.keyring.lookup, b"code\0" + link_id.bytes + digits.encode(), "sha256")

@@ -1,0 +1,66 @@
+"""What a person is told of a case: one acknowledgement of all that came in one message, and which part an answer is of.
+
+Each right is answered by itself, since none may wait for another (Art. 12(3)); each answer names the case.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.intake.request.as_told import as_told
+from services.intake.request.letter_kinds import ANSWERS, LetterOf, also
+from services.intake.request.stored_request import StoredRequest
+from shared.domain.rights import Right
+from shared.domain.sentences import Fact, Listed, Sentence, Term, say
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What came in one message: each right with the id of its request; the first is the number of the case."""
+
+    requests: Sequence[tuple[UUID, Right]]
+
+    @property
+    def case_id(self) -> UUID:
+        """The number by which the person knows all of it."""
+        return self.requests[0][0]
+
+    def acknowledged(self, codes: Sequence[str]) -> Sentence:
+        """What the one acknowledgement says of the others; ``codes``: what opens the letters of each, in order."""
+        _, *others = zip(self.requests, codes, strict=True)
+        said = tuple(_part(request_id, right, code) for (request_id, right), code in others)
+        key = "case.acknowledged" if all(codes) else "case.acknowledged_without_codes"
+        return say(key, case=str(self.case_id), others=Listed(said))
+
+
+def _part(request_id: UUID, right: Right, code: str) -> Sentence:
+    known: dict[str, Fact] = {"right": Term("right", right), "reference": str(request_id)}
+    return say("case.part", **known, code=code) if code else say("case.part_without_code", **known)
+
+
+def with_case(
+    request: StoredRequest, written: Sequence[LetterOf], others: Sequence[StoredRequest]
+) -> Sequence[LetterOf]:
+    """The letters, each that answers a request of a case with the number of that; the last answer tells of all.
+
+    ``others``: what came with it, as it stands.
+    """
+    if request.case_id is None:
+        return written
+    facts: dict[str, Fact] = {"case": str(request.case_id), "right": Term("right", request.right)}
+    answered = [each for each in others if each.outcome and each.responded_at]
+    if answered and len(answered) == len(others):
+        told = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)
+        said = say("case.all_answered", **facts, others=Listed(tuple(told)))
+    else:
+        said = say("case.answered", **facts)
+    return [(kind, also(fields, said) if kind in ANSWERS else fields) for kind, fields in written]
+
+
+def answers(request: StoredRequest, written: Sequence[LetterOf]) -> bool:
+    """Whether a letter is among these that answers a part of a case."""
+    return request.case_id is not None and any(kind in ANSWERS for kind, _ in written)
+
+
+def _outcome(request: StoredRequest) -> Term:
+    return Term("outcome", str(as_told(request).outcome))

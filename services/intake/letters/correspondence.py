@@ -1,0 +1,214 @@
+"""Letters to the subject and what proves them, under a key of their own: an erasure leaves it, its expiry ends it.
+
+The record of that key has the id of the request. Its statement says how the subject is reached.
+"""
+
+import base64
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from operator import attrgetter
+from uuid import UUID
+
+import orjson
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from services.intake.auth import Caller
+from services.intake.letters.cases import Case
+from services.intake.letters.plain_text import text_of
+from services.intake.letters.rendering import Letters
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.letter_kinds import TO_OTHERS, LetterOf
+from services.intake.request.stored_request import StoredRequest
+from services.intake.request.told.answer import standing
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.sentences import Fact, say
+from shared.domain.time_limit_policy import Question
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.keyring import Keyring
+from shared.storage.vault import Row, Sealing, Vault
+
+_REACHED_BY = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI, IdentityType.ACCOUNT_ID)
+"""Where a letter goes: to the best proved of what the requester has stated, of such to the first of these."""
+_CODE_BYTES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The correspondence of a new request: the row of its key, and its first letter as it is sealed.
+
+    Of what came in one message only the first has one; it says of the others what is ``besides``. ``said``: by what
+    the requester says that they are known.
+    """
+
+    record: Row
+    acknowledgement: Sealing | None
+    sealed: Sequence[Row]
+    said: Sequence[Identity]
+    besides: Fact = ""
+
+
+def code(keyring: Keyring, request_id: UUID) -> str:
+    """What opens the letters of a request to whoever also knows its reference; the acknowledgement names it."""
+    digest = hmac.digest(keyring.lookup, b"letters\0" + request_id.bytes, "sha256")
+    return base64.b32encode(digest[:_CODE_BYTES]).decode()
+
+
+def opens(keyring: Keyring, request_id: UUID, shown: str) -> bool:
+    """Whether that is the code of these letters."""
+    return hmac.compare_digest(code(keyring, request_id).encode(), shown.encode())
+
+
+def begin(
+    vault: Vault,
+    letters: Letters,
+    request: StoredRequest,
+    said: Sequence[Identity],
+    now: datetime,
+    case: Case | None = None,
+    follows: str | None = None,
+) -> Opened:
+    """A key for the letters of a new request, and the acknowledgement under it.
+
+    ``said``: by what the requester says that they are known; the letters of an instruction go to the customer.
+    ``case``: what came in one message with it, which is acknowledged with the first of it. ``follows``: the Message-ID
+    of the mail by which it was asked.
+    """
+    to = [request.tenant] if request.tenant else _address(request, said)
+    statement = orjson.dumps({"to": to, **({"follows": follows} if follows else {})})
+    if case is not None and request.request_id != case.case_id:
+        record, sealed = vault.new_record(request.request_id, statement, [], now)
+        return Opened(record, None, sealed, said)
+    codes = [_code_told(vault.keyring, request, each) for each, _ in case.requests] if case else []
+    besides = case.acknowledged(codes) if case else ""
+    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, besides), now)
+    record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
+    return Opened(record, acknowledgement, sealed, said, besides)
+
+
+async def acknowledge_as_it_stands(tx: UnitOfWork, letters: Letters, request: StoredRequest, opened: Opened) -> None:
+    """Writes the acknowledgement of a new request anew, in the words of how it stands now; if it has one."""
+    if (acknowledgement := opened.acknowledgement) is None:
+        return
+    written = write(letters, request, _acknowledgement(tx.vault.keyring, request, tx.now, opened.besides), tx.now)
+    await tx.vault.drop_one(tx.connection, acknowledgement.sealed_id)
+    await tx.vault.seal(tx.connection, [replace(written, sealed_id=acknowledgement.sealed_id)], tx.now)
+
+
+async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
+    """Stores the first letters of new requests; their keys are stored with those of the subjects."""
+    await tx.vault.insert_sealed(tx.connection, [row for each in opened for row in each.sealed])
+    await _list(tx, [each.acknowledgement for each in opened if each.acknowledgement])
+
+
+def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact) -> LetterOf:
+    said, told = standing(request, now.date()), _code_told(keyring, request, request.request_id)
+    return ("acknowledgement", {"standing": said, "code": told, "besides": besides})
+
+
+def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:
+    """The code of a request; none by e-mail: nobody vouches yet for the address that the acknowledgement goes to."""
+    return "" if request.channel == "email" else code(keyring, request_id)
+
+
+def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:
+    """A letter, to be kept. With ``to`` among the fields it goes there, else to who has asked."""
+    kind, fields = letter_of
+    known = {"received_on": request.received_at, "reference": str(request.request_id), **fields}
+    if request.tenant:
+        known = {"instruction": request.instruction_id or "", **known}
+    letter = letters.write(kind, letters.reader(request, kind), known, now)
+    to = {"to": [fields["to"]]} if "to" in fields else {}
+    content = {"language": letter.language, "subject": letter.subject, "html": letter.html, **to}
+    return Sealing(request.request_id, "letter", kind, orjson.dumps(content))
+
+
+def named(letter: Sealing) -> dict[str, JsonValue]:
+    """What the evidence says of a letter."""
+    return {"letter_id": str(letter.sealed_id), "kind": letter.source}
+
+
+async def keep(tx: UnitOfWork, written: Sequence[Sealing]) -> None:
+    """Keeps letters, of any number of requests, all at once.
+
+    Raises:
+        Shredded: the correspondence of one of the requests has expired.
+    """
+    if written:
+        await tx.vault.seal(tx.connection, written, tx.now)
+        await _list(tx, written)
+
+
+async def seal(
+    tx: UnitOfWork, request: StoredRequest, kind: str, source: str, content: bytes, place: UUID | None = None
+) -> UUID:
+    """Puts words about a person into the vault, in that place if one is given; returns where.
+
+    What identifies them lies under the subject's key, everything else under that of the correspondence.
+    """
+    ref = request.subject_ref if kind == "identities" else request.request_id
+    sealing = Sealing(ref, kind, source, content, place or uuid7())
+    await tx.vault.seal(tx.connection, [sealing], tx.now)
+    return sealing.sealed_id
+
+
+async def ask(tx: UnitOfWork, request: Request, asked: Question, words: str, *, recorded: bool) -> Transition:
+    """A question is sent: its words are kept on their own too, since reminders quote them."""
+    question_id = uuid7()
+    transition = request.ask(asked, question_id, words, tx.now, recorded=recorded)
+    await seal(tx, request, "question", asked, words.encode(), question_id)
+    return transition
+
+
+async def words_of(tx: UnitOfWork, letters: Letters, request: StoredRequest) -> str:
+    """The words of the question that is open; where they were not kept on their own, the day of its letter."""
+    if request.question is None:
+        return ""
+    sealed = await tx.vault.open_one(tx.connection, request.question.question_id)
+    see_letter = say("question.see_letter", asked_on=request.question.asked_at)
+    return sealed.decode() if sealed else letters.words(see_letter, letters.reader(request))
+
+
+async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool) -> list[dict[str, object]]:
+    """Every letter of a request, the oldest first, and to whom it goes; who has read them is on record.
+
+    What went to a customer of ours is for the privacy team alone: the subject may not be told who that is. Once the
+    subject's key is gone nobody is shown any more how they were reached (REQ-R11).
+
+    Raises:
+        Shredded: the correspondence has expired.
+    """
+    request_id = request.request_id
+    usual = orjson.loads(await tx.vault.statement(tx.connection, request_id))
+    erased = not await tx.vault.unshredded(tx.connection, [request.subject_ref])
+    opened = await tx.vault.open_kind(tx.connection, request_id, "letter")
+    written = "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id"
+    rows = await tx.connection.fetch(written, request_id)
+    words = {letter_id: content for letter_id, _, content in opened}
+    tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
+    shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_OTHERS]
+    contents = [orjson.loads(words[row["letter_id"]]) for row in shown]
+    return [
+        {"to": usual["to"], **row, **each, **_unaddressed(row["kind"], erased=erased), "body": text_of(each["html"])}
+        for row, each in zip(shown, contents, strict=True)
+    ]
+
+
+def _unaddressed(kind: str, *, erased: bool) -> dict[str, list[str]]:
+    return {"to": []} if erased and kind not in TO_OTHERS else {}
+
+
+async def _list(tx: UnitOfWork, written: Iterable[Sealing]) -> None:
+    rows = [(each.sealed_id, each.subject_ref, each.source, tx.now) for each in written]
+    columns = ("letter_id", "request_id", "kind", "written_at")
+    await tx.connection.copy_records_to_table("letter", records=rows, columns=columns)
+
+
+def _address(request: StoredRequest, said: Sequence[Identity]) -> list[str]:
+    name = [each.value for each in said if each.type is IdentityType.NAME]
+    by = (IdentityType.EMAIL,) if request.channel == "email" else _REACHED_BY
+    stated = [each for kind in by for each in said if each.type is kind]
+    points = [each.value for each in sorted(stated, key=attrgetter("level"), reverse=True)]
+    return name + points[:1]

@@ -1,0 +1,88 @@
+"""What becomes of a letter on its way: it was accepted or posted, has come back, is given up; each is on record."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake.letters import delivery
+from services.intake.letters.delivery import Delivery
+from services.intake.letters.rendering import Letters
+from services.intake.metrics import LETTERS_SENT, LETTERS_STOPPED
+from services.intake.repository import Requests
+from services.intake.request.aggregate import Transition
+from shared.messaging.unit_of_work import UnitOfWork
+
+Fault = Literal[
+    "refused", "returned", "address_not_proved", "address_unknown", "address_unusable", "key_gone", "acknowledged_today"
+]
+"""Why a letter waits for a person, or was not sent: by it they know what to do."""
+_MARK = "UPDATE delivery SET state = $2, fault = $3, sent_at = $4 WHERE letter_id = $1"
+_OVER: Final = frozenset({"sent", "given_up", "spared"})
+
+
+async def sent(tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | None = None) -> Delivery | None:
+    """The next server has accepted it, or somebody has posted it: the subject is told.
+
+    None: it is not one that waits, so nothing has changed.
+    """
+    requests, letter = await _held(tx, letters, letter_id, actor)
+    if letter is None or letter.state in _OVER:
+        return None
+    await tx.connection.execute(_MARK, letter_id, "sent", None, tx.now)
+    _log(tx, letter, "letter.sent", {}, actor)
+    tx.after_commit(LETTERS_SENT.labels(letter.way).inc)
+    request = requests[letter.request_id]
+    await _tell(requests, request.told(letter.awaited, tx.now))
+    return letter
+
+
+async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Fault) -> Delivery | None:
+    """It cannot be delivered so, or has come back after it was accepted: a person must see to it.
+
+    None: it is over with, or is a person's already.
+    """
+    requests, letter = await _held(tx, letters, letter_id, None)
+    back = fault == "returned"
+    if letter is None or letter.state != ("sent" if back else "waiting"):
+        return None
+    await tx.connection.execute(_MARK, letter_id, "person", fault, None)
+    _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
+    tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
+    if back:
+        await _tell(requests, requests[letter.request_id].untold(letter.awaited))
+    return letter
+
+
+async def given_up(tx: UnitOfWork, letters: Letters, letter_id: UUID, explanation: UUID, actor: str) -> Delivery | None:
+    """A person says that nobody can deliver it; None: it is over with."""
+    requests, letter = await _held(tx, letters, letter_id, actor)
+    if letter is None or letter.state in _OVER:
+        return None
+    await tx.connection.execute(_MARK, letter_id, "given_up", letter.fault, None)
+    _log(tx, letter, "letter.given_up", {"explanation": str(explanation)}, actor)
+    await _tell(requests, requests[letter.request_id].undeliverable(letter.awaited, tx.now))
+    return letter
+
+
+async def _held(
+    tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | None
+) -> tuple[Requests, Delivery | None]:
+    """The request of a letter, locked before it, as everybody locks them."""
+    about = "SELECT request_id FROM delivery WHERE letter_id = $1"
+    request_id = await tx.connection.fetchval(about, letter_id)
+    requests = await Requests.locked(tx, letters, [request_id] if request_id else [], actor)
+    return requests, await delivery.read(tx.connection, letter_id, lock=True)
+
+
+async def _tell(requests: Requests, transition: Transition) -> None:
+    requests.tell(transition)
+    await requests.save()
+
+
+def _log(
+    tx: UnitOfWork, letter: Delivery, action: str, detail: Mapping[str, JsonValue], actor: str | None = None
+) -> None:
+    named: dict[str, JsonValue] = {"letter_id": str(letter.letter_id), "kind": letter.kind, "way": letter.way}
+    tx.log_evidence(letter.request_id, action, {**named, **detail}, actor)

@@ -1,0 +1,195 @@
+"""How letters reach those who do not fetch them: the table of what is to be sent, was sent, and waits for a person.
+
+Who asked by e-mail gets every letter at the address that they gave; once anything of them is proved, at one that is
+proved too, since from then on a letter may say what was found. Who asked by post gets paper, at the address of record.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import orjson
+
+from services.intake.letters import correspondence
+from services.intake.mail.message import address_in
+from services.intake.request.causes.delivery import SENT_TO, Told
+from services.intake.request.letter_kinds import TO_OTHERS, LetterKind
+from services.intake.request.stored_request import StoredRequest
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import NOTHING
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
+from shared.storage.vault import Sealing
+
+BY_ADDRESS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact", "proof_link"}
+"""Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""
+_FOLLOWED: Final[frozenset[str]] = frozenset({"recipient_notice", "recipient_reminder"})
+"""Of those, the ones that are a person's to tell until they have done so (``recipients``)."""
+_INSERT = """
+INSERT INTO delivery (letter_id, request_id, kind, way, state, fault, awaited, address,
+                      written_at, written_on, next_try_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz, ($9::timestamptz AT TIME ZONE 'UTC')::date, $9::timestamptz)
+ON CONFLICT (address, written_on) WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'spared'
+DO NOTHING RETURNING true
+"""
+_READ = """
+SELECT letter_id, request_id, kind, way, state, fault, awaited, written_at, tries, sent_at FROM delivery
+"""
+_OPEN = f"{_READ} WHERE state IN ('waiting', 'person') AND letter_id > $1 ORDER BY letter_id LIMIT $2"
+COUNTED = """
+SELECT way, state, count(*), min(written_at) FROM delivery WHERE state IN ('waiting', 'person') GROUP BY 1, 2
+"""
+_ADDRESS_KNOWN = """
+UPDATE delivery SET state = 'waiting', fault = NULL WHERE request_id = $1 AND way = 'post' AND fault = 'address_unknown'
+"""
+# Not while it may be under way: it would be delivered twice.
+_ANOTHER_WAY = """
+UPDATE delivery SET way = $2, state = 'waiting', fault = NULL, next_try_at = $3, tries = 0, sent_at = NULL
+WHERE letter_id = $1 AND state = 'person' RETURNING true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A letter that is to be kept and, where nobody fetches it, delivered; ``tells``: what is said once it is."""
+
+    request: StoredRequest
+    sealing: Sealing
+    tells: Sequence[Told] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How far a letter has come."""
+
+    letter_id: UUID
+    request_id: UUID
+    kind: LetterKind
+    way: str
+    state: str
+    fault: str | None
+    awaited: Sequence[Told]
+    written_at: datetime
+    tries: int
+    sent_at: datetime | None
+
+
+async def keep(tx: UnitOfWork, written: Sequence[Written]) -> None:
+    """Keeps letters, of any number of requests, all at once, and has those delivered that nobody fetches.
+
+    Raises:
+        Shredded: the correspondence of one of the requests has expired.
+    """
+    await correspondence.keep(tx, await _addressed(tx, written))
+
+
+async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:
+    """Has the acknowledgements of new requests delivered, which are kept already.
+
+    An address gets one a day, or whoever writes in its name could have us write to it for ever.
+    """
+    for request, new in opened:
+        if new.acknowledgement is None or request.channel not in SENT_TO:
+            continue
+        letter = Written(request, new.acknowledgement)
+        if request.channel == "post":
+            await _insert(tx, letter, *await _by_post(tx, request))
+            continue
+        [stated, *_] = (each for each in new.said if each.type is IdentityType.EMAIL)
+        mark = tx.vault.keyring.fingerprint(stated)
+        if not await _insert(tx, letter, "email", "waiting", None, mark):
+            await _insert(tx, letter, "email", "spared", "acknowledged_today", mark)
+
+
+async def read(connection: Connection, letter_id: UUID, *, lock: bool = False) -> Delivery | None:
+    """How far a letter has come, if it is one that is delivered; to lock it, lock its request before."""
+    rows = await connection.fetch(f"{_READ} WHERE letter_id = $1{' FOR UPDATE' if lock else ''}", letter_id)
+    return _delivery(*rows[0]) if rows else None
+
+
+async def waiting(connection: Connection, after: UUID | None, limit: int) -> list[Delivery]:
+    """What waits to be delivered, or for a person to see to it: the oldest first, from the one after that on."""
+    return [_delivery(*row) for row in await connection.fetch(_OPEN, after or UUID(int=0), limit)]
+
+
+async def forget(connection: Connection, request_id: UUID) -> None:
+    """Lets the letters of a request tell nothing any more: what they were to end goes on."""
+    await connection.execute("UPDATE delivery SET awaited = NULL WHERE request_id = $1", request_id)
+
+
+async def address_known(connection: Connection, request_id: UUID) -> None:
+    """Has those letters of a request printed that lacked the address of record."""
+    await connection.execute(_ADDRESS_KNOWN, request_id)
+
+
+async def send_by(tx: UnitOfWork, letter_id: UUID, way: str) -> bool:
+    """Has a letter delivered anew that waits for a person, in that way; whether it did."""
+    return bool(await tx.connection.fetchval(_ANOTHER_WAY, letter_id, way, tx.now))
+
+
+async def readdress(tx: UnitOfWork, request: StoredRequest, letter_id: UUID) -> str | None:
+    """Puts where it goes by what is proved by now into a letter that is to be mailed; why it goes nowhere, if so."""
+    known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
+    to, fault = _reached_at(known.identities if known else ())
+    content = await tx.vault.open_one(tx.connection, letter_id)
+    if to and content:
+        sealed = orjson.dumps({**orjson.loads(content), "to": [to]})
+        await tx.vault.replace(tx.connection, Sealing(request.request_id, "letter", "", sealed, letter_id))
+    return fault
+
+
+async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> list[Sealing]:
+    """The letters with where they go, those that are to be delivered being noted as such."""
+    mailed = [each.request for each in written if each.request.channel == "email"]
+    known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in mailed]) if mailed else {}
+    sealings = []
+    for each in written:
+        sealing = each.sealing
+        if sealing.source in BY_ADDRESS:
+            [to] = orjson.loads(sealing.content)["to"]
+            if address_in(to):
+                await _insert(tx, each, "email", "waiting")
+            elif sealing.source not in _FOLLOWED:
+                await _insert(tx, each, "post", "person", "address_unknown")
+        elif each.request.channel == "post":
+            await _insert(tx, each, *await _by_post(tx, each.request))
+        elif each.request.channel == "email":
+            subject = known.get(each.request.subject_ref)
+            to, fault = _reached_at(subject.identities if subject else ())
+            content = {**orjson.loads(sealing.content), **({"to": [to]} if to else {})}
+            sealing = replace(sealing, content=orjson.dumps(content))
+            await _insert(tx, each, "email", "person" if fault else "waiting", fault)
+        sealings.append(sealing)
+    return sealings
+
+
+def _reached_at(known: Sequence[Identity]) -> tuple[str | None, str | None]:
+    """Where a letter goes, or why it goes nowhere by itself; pure.
+
+    While nothing is proved a letter says nothing about anybody, and goes to the address that was given.
+    """
+    addresses = [each for each in known if each.type is IdentityType.EMAIL and each.source == "requester"]
+    proved = [each for each in addresses if each.level > NOTHING]
+    if any(each.level > NOTHING for each in known) and not proved:
+        return None, "address_not_proved"
+    return (proved or addresses)[0].value if addresses else None, None if addresses else "address_unknown"
+
+
+async def _by_post(tx: UnitOfWork, request: StoredRequest) -> tuple[str, str, str | None]:
+    known = await tx.vault.places(tx.connection, request.request_id, "postal_address")
+    return ("post", "waiting", None) if known else ("post", "person", "address_unknown")
+
+
+async def _insert(  # the columns
+    tx: UnitOfWork, letter: Written, way: str, state: str, fault: str | None = None, address: bytes | None = None
+) -> bool:
+    sealing, tells = letter.sealing, [*letter.tells] or None
+    given = (sealing.sealed_id, sealing.subject_ref, sealing.source, way, state, fault, tells, address, tx.now)
+    return bool(await tx.connection.fetchval(_INSERT, *given))
+
+
+def _delivery(*row: object) -> Delivery:
+    letter_id, request_id, kind, way, state, fault, awaited, *more = row
+    return Delivery(letter_id, request_id, kind, way, state, fault, awaited or (), *more)  # type: ignore[arg-type]

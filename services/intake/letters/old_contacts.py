@@ -1,0 +1,60 @@
+"""Whoever had a contact point that was corrected is told there: somebody else may have asked for the correction."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from services.intake.request.letter_kinds import LetterOf
+from services.intake.request.stored_request import StoredRequest
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.levels import NOTHING
+from shared.domain.operations import Change, Operation
+from shared.domain.rights import Right
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.subject_data import SubjectData
+
+_POINTS: Mapping[str, IdentityType] = {"email": IdentityType.EMAIL, "phone": IdentityType.PHONE}
+"""Fields of a rectification that reach somebody."""
+
+
+def corrects(request: StoredRequest) -> bool:
+    """Whether something of the subject was corrected somewhere, and it is for us to tell them (not for a tenant)."""
+    corrected = any(task.operation == Operation.RECTIFY and task.changed for task in request.tasks or ())
+    return request.right is Right.RECTIFICATION and request.tenant is None and corrected
+
+
+async def notices(tx: UnitOfWork, corrected: Sequence[StoredRequest]) -> list[tuple[StoredRequest, LetterOf]]:
+    """What is to be written to the old contact points of those who were corrected, all read at once."""
+    if not corrected:
+        return []
+    known = await tx.vault.subject_data(tx.connection, [request.subject_ref for request in corrected])
+    return [
+        (request, ("notice_to_old_contact", {"to": point}))
+        for request in corrected
+        for point in old_points(known.get(request.subject_ref, SubjectData()), tx.now)
+    ]
+
+
+def old_points(known: SubjectData, now: datetime) -> list[str]:
+    """The contact points in whose place others came, each once; pure.
+
+    Where the requester did not say which, all of that kind that are proved to be the subject's now: a number that was
+    theirs once is somebody else's.
+    """
+    return list(dict.fromkeys(point for change in known.changes for point in _replaced(change, known.identities, now)))
+
+
+def _replaced(change: Change, identities: Sequence[Identity], now: datetime) -> Iterator[str]:
+    kind = _POINTS.get(change.field)
+    if kind is None or change.record:
+        return
+    proved = [each for each in identities if each.type is kind and each.level > NOTHING]
+    current = [each.value for each in proved if not each.valid_to or each.valid_to > now]
+    said = [_spelled(kind, change.current)] if change.current else current
+    yield from (point for point in said if point != _spelled(kind, change.asserted))
+
+
+def _spelled(kind: IdentityType, raw: str) -> str:
+    try:
+        return normalise(kind, raw)
+    except MalformedIdentity:
+        return raw.strip()

@@ -1,0 +1,24 @@
+"""What the requester is asked without a person: who they are, or by what else they are known; pure."""
+
+from services.intake.request import deferrals
+from services.intake.request.stored_request import StoredRequest
+from shared.domain.sentences import Sentence, listed, say
+from shared.domain.time_limit_policy import Question
+
+
+def asked(question: Question, request: StoredRequest) -> Sentence:
+    """The words of a question to whoever has asked; to a customer of ours, about the person of their instruction.
+
+    Where the requester's identity is proved for a part, it is asked what would be enough for the rest; where what they
+    gave may be that of several customers, their number as a customer.
+    """
+    if question is Question.IDENTITY and request.awaits_proof:
+        systems = listed(task.system for task in deferrals.unproved(request.tasks))
+        if request.tenant:
+            return say("question.proof_of_instruction", systems=systems)
+        return say("question.proof", systems=systems, enough=say(f"question.enough_{request.lacks or 'L3'}"))
+    if request.tenant:
+        return say(f"question.{question}_of_instruction")
+    if question is Question.CLARIFICATION and deferrals.ambiguous(request.tasks):
+        return say("question.ambiguous")
+    return say(f"question.{question}")

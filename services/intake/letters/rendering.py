@@ -1,0 +1,218 @@
+"""A letter to the subject: the template of its kind filled in with the words of their language.
+
+It is HTML; its plain text is derived from that (``letter_text``). What is said is the policy's, in four languages
+(``shared/policy/letters``), and so are sender, data protection officer and authorities (``shared/policy/processing``).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
+from markupsafe import Markup
+
+from services.intake.letters.plain_text import text_of
+from services.intake.request import deferrals
+from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
+from services.intake.request.stored_request import StoredRequest
+from services.intake.retention import retention
+from services.intake.settings import IntakeSettings
+from shared.domain.errors import Fault, Misconfigured
+from shared.domain.policy import Policy, says_as_shipped
+from shared.domain.rights import Right
+from shared.domain.sentences import Fact, Lines, Sentence, Term, Told, article, say
+from shared.domain.wording import LANGUAGES, WORDINGS, Language, Wordings, read_languages, read_wordings
+from shared.runtime.settings import PolicySettings
+
+TEMPLATES = WORDINGS / "templates"
+
+_NOTHING: Mapping[str, LetterField] = {"besides": "", "others": Lines(), "fetch": "", "remains": ""}
+
+_KEPT_BY: Mapping[str, str] = {
+    "17(1)(a)": "kept_by.necessary",
+    "17(3)(b)": "kept_by.obligation",
+    "17(3)(e)": "kept_by.claims",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads a letter: in which language, in which zone (IANA), in which country (ISO 3166), if that is known.
+
+    ``instructed``: it is a customer of ours, who reads of an instruction about a person.
+    """
+
+    language: Language
+    zone: str
+    country: str | None
+    instructed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter as it is sent."""
+
+    language: Language
+    subject: str
+    html: str
+
+    @property
+    def body(self) -> str:
+        """Its plain text."""
+        return text_of(self.html)
+
+
+class Letters:
+    """The templates of a folder, and the words for them."""
+
+    def __init__(
+        self, folder: Path = TEMPLATES, settings: IntakeSettings | None = None, policy: Policy | None = None
+    ) -> None:
+        self._settings = settings or IntakeSettings()
+        self.policy = policy or PolicySettings().read_processing()
+        self._kept_months = retention().correspondence_months
+        self._templates = _templates(folder)
+        wordings = read_wordings()
+        self._wordings = wordings.with_terms(dict(_terms(self.policy, wordings)))
+        self._languages = read_languages()
+        self._known_contacts: dict[Reader, Mapping[str, str]] = {}
+
+    def reader(self, request: StoredRequest, kind: LetterKind | None = None) -> Reader:
+        """Who reads the letters of a request, that of the kind if one is named."""
+        language = self._languages.customers if kind in TO_OTHERS else request.language
+        return Reader(language, request.zones[-1], request.country, instructed=bool(request.tenant))
+
+    def words(self, fact: Fact, reader: Reader) -> str:
+        """What is said, in words."""
+        return self._wordings.of(reader.language, reader.zone).text(fact)
+
+    def write(self, kind: LetterKind, reader: Reader, fields: Mapping[str, LetterField], at: datetime) -> Letter:
+        """The letter of that kind, written then.
+
+        It names the authority of the reader's country, or else where all are found; what goes to a customer of ours
+        names none. A field ``besides`` is a paragraph that stands before that. What people wrote stands in it as they
+        wrote it.
+
+        Raises:
+            KeyError: a field of the words of that letter is not given.
+            TemplateError: one of its template is not given.
+        """
+        wording = self._wordings.of(reader.language, reader.zone)
+        known: dict[str, LetterField] = {**_NOTHING, **fields}
+        facts = {name: field for name, field in known.items() if not isinstance(field, Lines)}
+        lines = {name: wording.lines(field) for name, field in known.items() if isinstance(field, Lines)}
+        shown = {name: wording.text(fact) for name, fact in facts.items()}
+        own = f"{kind}.instructed_subject"
+        has_own = reader.instructed and own in wording
+        subject = wording.words(own if has_own else f"{kind}.subject", shown, facts)
+
+        def words(key: str) -> str:
+            return wording.words(key, shown, facts)
+
+        html = self._templates[kind].render(
+            **{**shown, **lines},
+            say=words,
+            subject=subject,
+            language=reader.language,
+            written_on=wording.day(at),
+            sender=self.policy.controller,
+            instructed=reader.instructed,
+            about_instruction=not has_own and kind != "assisted",
+            to_controller=kind in TO_OTHERS,
+            **self._contacts(reader),
+        )
+        return Letter(reader.language, subject, html)
+
+    def _contacts(self, reader: Reader) -> Mapping[str, str]:
+        """To whom somebody may turn, in words."""
+        known = self._known_contacts.get(reader)
+        if known is None:
+            officer = self.policy.officer.of(reader.country)
+            ways = (officer.name, *officer.address, officer.email, officer.phone)
+            contact = say("letter.officer", officer=", ".join(filter(None, ways)))
+            authority = self.policy.authority_of(reader.country)
+            complaint = say("letter.no_authority", site=self.policy.anywhere.site)
+            if authority:
+                complaint = say("letter.authority", authority=authority.name, site=authority.site)
+            said = {"complaint": complaint, "contact": contact}
+            known = {name: self.words(fact, reader) for name, fact in said.items()}
+            self._known_contacts[reader] = known
+        return known
+
+    def remains(self, request: StoredRequest, now: datetime) -> Told:
+        """What remains, after an erasure, of what was erased: how long in backups, and what becomes of its key."""
+        if request.tenant or request.right is not Right.ERASURE or not deferrals.rows_changed(request.tasks):
+            return ()
+        forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))
+        unreadable = (say("letter.unreadable", months=self._kept_months),) if forgotten else ()
+        return (*self._backups(now), *unreadable)
+
+    def _backups(self, now: datetime) -> Told:
+        """Until when copies are in backups, where a period is signed for them; else that none is decided."""
+        ceilings, today = self.policy.ceilings_of("backup").values(), self.policy.today(now)
+        ends = [
+            each.last_day for limit in ceilings if limit.signed(today) and (each := self.policy.release(limit, now))
+        ]
+        if ends:
+            return (say("letter.backups", until=max(ends)),)
+        return (say("letter.backups_undecided"),) if ceilings else ()
+
+    def fetch(self, now: datetime) -> Sentence:
+        """Where a copy can be fetched that is made available now, until when and how often."""
+        until = now + timedelta(days=self._settings.package_days)
+        return say("package.fetch", until=until, times=self._settings.package_downloads)
+
+
+@cache
+def _templates(folder: Path) -> Mapping[LetterKind, Template]:
+    """The template of every kind, compiled once.
+
+    Raises:
+        Misconfigured: one is missing, or is no template.
+    """
+    files = FileSystemLoader(folder)
+    environment = Environment(
+        loader=files,
+        undefined=StrictUndefined,
+        autoescape=True,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["lines"] = _list
+    try:
+        return {kind: environment.get_template(f"{kind}.html") for kind in KINDS}
+    except TemplateError as error:
+        raise Misconfigured(Fault(f"cannot be used: {type(error).__name__}: {error}", str(folder))) from None
+
+
+def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[Language, str]]]:
+    """How the rules, purposes and kinds of data of a policy are read: as what they stand for, if not in words of ours.
+
+    What the company has worded by itself is read in its words, whatever the language. A rule has why the law allows it
+    besides, by which article.
+    """
+
+    def said(fact: Fact) -> Mapping[Language, str]:
+        return {each: wordings.of(each, "UTC").text(fact) for each in LANGUAGES}
+
+    for name, rule in policy.rules.items():
+        known = f"ground.{name}" in wordings.keys and says_as_shipped(policy, "rules", name)
+        for word in (name, *rule.told_as):
+            yield f"ground.{word}", said(Term("ground", name) if known else rule.words)
+            by = say(_KEPT_BY.get(rule.ground, "kept_by.exception"), article=article(rule.ground))
+            yield f"law.{word}", said(by)
+    for name, purpose in policy.purposes.items():
+        if not says_as_shipped(policy, "purposes", name):
+            yield f"purpose.{name}", said(purpose.words)
+    for name, kind in policy.categories.items():
+        for word in kind.held_as:
+            if f"category.{word}" not in wordings.keys:
+                yield f"category.{word}", said(Term("category", name))
+
+
+def _list(lines: Iterable[str]) -> Markup:
+    items = Markup("").join(Markup("<li>{}</li>").format(line) for line in lines)
+    return Markup("<ul>{}</ul>").format(items) if items else items

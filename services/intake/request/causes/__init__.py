@@ -1,0 +1,1 @@
+"""What moves a request, by whose doing it is."""

@@ -1,0 +1,119 @@
+"""What the delivery of a letter does to its request: from then on the subject was told, until it comes back; pure.
+
+Whoever fetches their letters has been told once they can be read. Whoever asked by e-mail or by post is told when the
+letter was accepted by the next server, or was posted: the end of the clock, a question, an extension and the lift of a
+restriction (Art. 18(3)) wait for that.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Self, TypeVar
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake.request.lifecycle import State
+from services.intake.request.transition import MovingRequest, Transition
+from shared.domain import events
+from shared.domain.events import Event
+
+Told = Mapping[str, JsonValue]
+"""What a letter tells: an answer, a lift, a question or an extension, with what its event says besides."""
+SENT_TO: frozenset[str] = frozenset({"email", "post"})
+"""The channels by which somebody asks who does not fetch their letters."""
+
+
+class MovedByDelivery(MovingRequest):
+    """A request of which a letter was delivered, or has come back."""
+
+    __slots__ = ()
+
+    def told(self, letter: Sequence[Told], at: datetime) -> Transition[Self]:
+        """A letter was delivered; what it tells of a state that is over by now is said no more."""
+        request, published = self, list[Event]()
+        for each in letter:
+            match each["what"]:
+                case "answer" if request.awaits_delivery:
+                    request = replace(request, responded_at=at)
+                    published.append(events.RequestClosed.about(request))
+                case "lift" if request.lift_told_at is not None and request.lifted_at is None:
+                    request = replace(request, lift_told_at=at)
+                    published.append(events.LiftDecided.about(request))
+                case "question" if (asked := request.question) and asked.question_id == UUID(str(each["question_id"])):
+                    request = replace(request, question=replace(asked, asked_at=at))
+                    known = {name: value for name, value in each.items() if name != "what"}
+                    published.append(events.QuestionSent.about(request, **known, asked_at=at))
+                case "extension":
+                    published.append(events.RequestExtended.about(request, reason=each["reason"], told_at=at))
+        return Transition(request, tuple(published))
+
+    def untold(self, letter: Sequence[Told]) -> Transition[Self]:
+        """A letter that was delivered has come back: what it was to tell, the subject does not know."""
+        request, published = self, list[Event]()
+        for each in letter:
+            match each["what"]:
+                case "answer" if request.state is State.CLOSED and request.responded_at is not None:
+                    request = replace(request, responded_at=None)
+                    published.append(events.LetterReturned.about(request, what="answer"))
+                case "question" if (asked := request.question) and asked.question_id == UUID(str(each["question_id"])):
+                    returned = {"what": "question", "question_id": asked.question_id}
+                    published.append(events.LetterReturned.about(request, **returned))
+        return Transition(request, tuple(published))
+
+    def undeliverable(self, letter: Sequence[Told], at: datetime) -> Transition[Self]:
+        """Nobody can deliver the letter: an answer counts as given then, and a restriction is not lifted by it."""
+        request, published = self, list[Event]()
+        for each in letter:
+            match each["what"]:
+                case "answer" if request.awaits_delivery:
+                    request = replace(request, responded_at=at)
+                    published.append(events.RequestClosed.about(request))
+                case "lift" if request.lifted_at is None:
+                    request = replace(request, lift_told_at=None)
+        return Transition(request, tuple(published))
+
+    @property
+    def awaits_delivery(self) -> bool:
+        """Whether it is closed, and its answer has not reached the subject yet."""
+        return self.state is State.CLOSED and self.responded_at is None
+
+
+M = TypeVar("M", bound=MovedByDelivery)
+
+
+def until_delivered(transition: Transition[M]) -> tuple[Transition[M], list[Told]]:
+    """The transition without what is said only once its letter is delivered, and that.
+
+    What is done of a part while the answer is on its way is said with the answer.
+    """
+    request = transition.request
+    if request.channel not in SENT_TO or request.tenant:
+        return transition, []
+    if not transition.letters:
+        said = (event for event in transition.published if not isinstance(event, events.PartAnswered))
+        return (replace(transition, published=tuple(said)) if request.awaits_delivery else transition), []
+    told, published = list[Told](), list[Event]()
+    for event in transition.published:
+        match event:
+            case events.RequestClosed():
+                told.append({"what": "answer"})
+                request = replace(request, responded_at=None)
+            case events.LiftDecided():
+                told.append({"what": "lift"})
+            case events.QuestionSent():
+                known = event.model_dump(mode="json", include={"question_id", "question", "condition_recorded"})
+                told.append({"what": "question", **known})
+            case events.RequestExtended():
+                told.append({"what": "extension", "reason": event.reason})
+            case events.PartAnswered() if request.awaits_delivery:
+                pass
+            case _:
+                published.append(event)
+    evidence = tuple((action, _until_informed(detail, told)) for action, detail in transition.evidence)
+    return replace(transition, request=request, published=tuple(published), evidence=evidence), told
+
+
+def _until_informed(detail: Mapping[str, JsonValue], told: Sequence[Told]) -> Mapping[str, JsonValue]:
+    """What is on record, without an instant that has not come yet."""
+    return {name: value for name, value in detail.items() if not (told and name == "informed_at")}

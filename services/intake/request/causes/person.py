@@ -1,0 +1,239 @@
+"""What a person of the privacy team decides about a request."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Self
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake.request import deferrals, limits, restrictions
+from services.intake.request.closing import later_letter
+from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf
+from services.intake.request.lifecycle import State
+from services.intake.request.reasons import OUTCOMES, Answering
+from services.intake.request.stored_request import OpenQuestion
+from services.intake.request.transition import (
+    MovingRequest,
+    R,
+    Transition,
+    answered,
+    closed,
+    less_owed,
+    lifted,
+    retried,
+)
+from shared.domain import events
+from shared.domain.errors import IllegalTransition
+from shared.domain.operations import Limit, Operation, TaskOutcome, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Fact
+from shared.domain.time_limit_policy import Question
+
+_ASKED: Mapping[Question, tuple[str, State, LetterKind]] = {
+    Question.IDENTITY: ("ask_identity", State.AWAITING_IDENTITY, "identity_question"),
+    Question.CLARIFICATION: ("ask_meaning", State.AWAITING_CLARIFICATION, "clarification_question"),
+}
+_COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
+"""What changes nothing in any system, so that it may be refused while it is worked on."""
+_BY_HAND: Mapping[str, TaskOutcome] = {
+    Operation.LOCATE: TaskOutcome.LOCATED,
+    Operation.EXPORT: TaskOutcome.EXPORTED,
+    Operation.ERASE: TaskOutcome.ERASED,
+}
+"""What comes of it where something is found; of any other operation, that it was amended."""
+_IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED})
+
+
+class MovedByPerson(MovingRequest):
+    """A request about which somebody asks, tries again, confirms, decides, forwards, lifts, extends."""
+
+    __slots__ = ()
+
+    def ask(self, asked: Question, question_id: UUID, words: str, at: datetime, *, recorded: bool) -> Transition[Self]:
+        """A question is sent, one at a time; a clarification never stops work that has begun (REQ-T10).
+
+        ``recorded``: reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file.
+        """
+        if self.question is not None:
+            raise IllegalTransition("a question is open already; wait for its answer")
+        cause, state, letter = _ASKED[asked]
+        if asked is Question.IDENTITY and self.awaits_proof:
+            cause, letter = "ask_proof", "proof_question"
+        request = self.moved(cause, state, question=OpenQuestion(question_id, at))
+        sent = events.QuestionSent.about(
+            self, question_id=question_id, question=asked.value, asked_at=at, condition_recorded=recorded
+        )
+        noted = request.noted("question.sent", sent, question=asked, condition_recorded=recorded)
+        return replace(noted, letters=((letter, {"question": words}),))
+
+    def retry(self) -> Transition[Self]:
+        """A person wants what is not done tried again; once it was answered, what is still to be done.
+
+        A question stays open meanwhile.
+        """
+        if self.may_be_done_later:
+            return self.noted("decision.made", decision="retry", deferred=True).then(retried(self))
+        if self.waits_to_be_forwarded:
+            raise IllegalTransition("our own part is done: forward the customer's, and both are answered")
+        if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
+            raise IllegalTransition(f"a request that is {self.state} does not wait for a decision")
+        self.must_be_ours()
+        decided = self.noted("decision.made", decision="retry")
+        waits = decided.request.question is not None and not self.given_up
+        state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
+        return decided.then(retried(decided.request.moved("retry", state)))
+
+    def confirm(self, system: str, limit: Limit, holder: str) -> Transition[Self]:
+        """Two persons let a task touch what it has found beyond a limit: with the second's word it goes on."""
+        self.must_allow("confirm_deferred" if self.may_be_done_later else "confirm")
+        word = limits.confirm(self.tasks, system, limit, holder)
+        state = State.IN_PROGRESS if word.by_two and self.state is State.AWAITING_DECISION else self.state
+        request = replace(self, state=state, tasks=word.tasks)
+        event = events.LimitConfirmed.about(request, system=system, limit=limit, at_most=word.at_most)
+        published = (event,) if word.by_two else ()
+        return request.noted("limit.confirmed", *published, **word.detail)
+
+    def record(self, system: str, found: int, changed: int, **detail: JsonValue) -> Transition[Self]:
+        """A person has done by hand what that system cannot do, and looked again; what waited for that goes on.
+
+        Raises:
+            IllegalTransition: nothing waits there for a person.
+        """
+        self.must_be_ours()
+        self.must_allow("record_late" if self.state is State.CLOSED else "record")
+        todo = next((t for t in self.tasks or () if t.system == system and deferrals.waits_for_hands(t)), None)
+        if todo is None:
+            raise IllegalTransition(f"nothing in {system} waits to be done by hand")
+        if todo.operation not in {Operation.LOCATE, Operation.EXPORT} and changed < found:
+            left = f"{found - changed} of {found} are left in {system}"
+            raise IllegalTransition(f"{left}: enter it when all is done; where that cannot be, answer in part")
+        outcome = _BY_HAND.get(todo.operation, TaskOutcome.AMENDED) if found else TaskOutcome.NO_MATCH
+        known = {"task_id": todo.task_id, "system": system, "operation": todo.operation}
+        counts: dict[str, JsonValue] = {"outcome": outcome, "found": found, "changed": changed}
+        done = TaskReport.model_validate({**known, **counts, "by_hand": True, "not_asked": todo.not_asked})
+        request = replace(self, tasks=tuple(done if task is todo else task for task in self.tasks or ()))
+        event = events.TaskRecorded.about(request, task=done)
+        published = (event, *less_owed(self, request))
+        noted = request.noted("task.recorded", *published, system=system, operation=todo.operation, **counts, **detail)
+        return replace(noted, letters=later_letter(request)) if self.goes_on and not request.goes_on else noted
+
+    def must_allow_to(self, decision: Answering) -> None:
+        """Checks that two persons may decide that now.
+
+        Whoever objects to marketing cannot be refused (Art. 21(3)), nor can what is being done or was done in part:
+        that is answered in part, and says what was done.
+
+        Raises:
+            IllegalTransition: it cannot be decided.
+        """
+        self.must_be_ours()
+        self.must_allow("decide")
+        if self.decided is not None:
+            raise IllegalTransition("two persons have decided how it is answered; it is closed in a moment")
+        self.must_be_forwarded_first()
+        if self.waits_to_be_forwarded:
+            raise IllegalTransition("our own part is done: forward the customer's, and both are answered")
+        if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
+            raise IllegalTransition("a question is open: its answer, or the last notice, comes first")
+        not_begun = self.postponed or self.held == "begin"
+        if decision == "answer_in_part":
+            if not_begun:
+                raise IllegalTransition("nothing of it has begun, so nothing is answered in part: refuse it, or wait")
+            return
+        if self.right is Right.OBJECTION and self.scope == "direct_marketing":
+            raise IllegalTransition("an objection to direct marketing cannot be refused (Art. 21(3))")
+        if self.right is Right.CONSENT_WITHDRAWAL:
+            raise IllegalTransition("a withdrawal of consent cannot be refused (Art. 7(3))")
+        if self.state is State.IN_PROGRESS and self.right not in _COPIES and not not_begun:
+            raise IllegalTransition("it is being done: it cannot be refused any more; answer it in part")
+        if changed := deferrals.changed(restrictions.corrections(self.right, self.tasks)):
+            raise IllegalTransition(f"it was done in part, in {', '.join(changed)}: answer it in part")
+
+    def propose(self, decision: Answering, reason: str, article: str) -> Transition[Self]:
+        """One person proposes how to answer it; nothing changes for the subject yet."""
+        self.must_allow_to(decision)
+        return self.noted("decision.proposed", decision=decision, reason=reason, article=article)
+
+    def decide(
+        self, decision: Answering, reason: str, article: str, proposed_by: str, at: datetime, *, owed: bool
+    ) -> Transition[Self]:
+        """Two persons have decided how to answer it; it is answered as soon as it is known what is done."""
+        self.must_allow_to(decision)
+        said: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed}
+        approved = _decided(self, decision, at, **said, proposed_by=f"key:{proposed_by}")
+        outcome = OUTCOMES[decision]
+        request = approved.request.moved(
+            "decide", State.IN_PROGRESS, decided=outcome, owed=owed, held=None, postponed=False
+        )
+        return approved.then(Transition(request, (events.AnswerDecided.about(request, outcome=outcome, owed=owed),)))
+
+    def forward(self, answered_by: Fact, at: datetime, **detail: JsonValue) -> Transition[Self]:
+        """The customer who decides about the data has it (Art. 28(3)(e)); what was taken for ours may turn out theirs.
+
+        ``answered_by``: how the subject is told who answers.
+        """
+        if self.role == "both":
+            raise IllegalTransition("a part of it is ours: only the part of the customer is forwarded")
+        if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
+            raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
+        told: LetterOf = ("forwarded", {"controller": answered_by})
+        theirs = replace(self, role="processor", forwarded_at=at)
+        event = events.RequestForwarded.about(theirs)
+        noted = replace(theirs.noted("request.forwarded", event, **detail), letters=(told,))
+        return noted.then(closed(theirs, "forward", Outcome.FORWARDED, at))
+
+    def forward_part(self, at: datetime, **detail: JsonValue) -> Transition[Self]:
+        """The customer who decides about a part has that part; ours goes on, or is answered now together with it."""
+        if self.role != "both":
+            raise IllegalTransition("all of it is ours or all of it is a customer's: there is no part to be forwarded")
+        if self.forwarded_at is not None:
+            raise IllegalTransition("the customer's part was forwarded before")
+        if self.outcome in {Outcome.WITHDRAWN, Outcome.DUPLICATE}:
+            raise IllegalTransition("nothing of it is to be answered any more")
+        forwarded = self.moved_in_place("forward_part", forwarded_at=at)
+        event = events.RequestForwarded.about(forwarded)
+        noted = forwarded.noted("request.forwarded", event, in_part=True, **detail)
+        if self.waits_to_be_forwarded:
+            return noted.then(closed(forwarded, "forward_part", self.amount_to(self.finished or Outcome.NO_DATA), at))
+        return replace(noted, letters=(("forwarded_part", {}),)) if self.state is State.CLOSED else noted
+
+    def hear_controller(self, at: datetime, **detail: JsonValue) -> Transition[Self]:
+        """The customer to whom it was passed on has said how they go on, and is reminded no more."""
+        if self.forwarded_at is None:
+            raise IllegalTransition("it was not passed on to a customer")
+        if self.controller_replied_at is not None:
+            raise IllegalTransition("the customer has replied before")
+        request = self.moved_in_place("hear_controller", controller_replied_at=at)
+        return request.noted("controller.replied", events.ControllerReplied.about(request, replied_at=at), **detail)
+
+    def lift(self, at: datetime) -> Transition[Self]:
+        """A restriction is to be lifted: the subject is told before any system is changed (Art. 18(3))."""
+        in_force = self.right is Right.RESTRICTION and self.outcome in _IN_FORCE
+        beside = self.right is not Right.RESTRICTION and self.restricts and self.state is State.CLOSED
+        if not (in_force or beside):
+            raise IllegalTransition("only a restriction that is in force can be lifted")
+        if self.lifted_at is not None or self.ended_by is not None:
+            raise IllegalTransition("it has been lifted, or has ended with the erasure of the data")
+        return replace(lifted(self, at), letters=(("lifting", {"lifted_on": at, "cause": "decided"}),))
+
+    def extend(
+        self, due_on: date, reason: str, words: Mapping[str, LetterField], at: datetime, proposed_by: str
+    ) -> Transition[Self]:
+        """Two persons agree that it needs more time; ``words``: what the subject is told of it (Art. 12(3))."""
+        request = self.moved("extend", self.state, due_on=due_on, extended=True)
+        event = events.RequestExtended.about(request, reason=reason, told_at=at)
+        detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": f"key:{proposed_by}"}
+        noted = request.noted("extension.approved", event, **detail)
+        return replace(noted, letters=(("extension", {**words, "new_due": due_on}),))
+
+
+def _decided(request: R, decision: str, at: datetime, **said: JsonValue) -> Transition[R]:
+    """A person has decided; they need not wait for an answer by what else the requester is known."""
+    request.must_be_ours()
+    if request.state is not State.AWAITING_CLARIFICATION:
+        return request.noted("decision.made", decision=decision, **said)
+    if not request.search_incomplete:
+        raise IllegalTransition(f"a request that is {request.state} does not wait for a decision")
+    return answered(request, at).then(replace(request, question=None).noted("decision.made", decision=decision, **said))

@@ -1,0 +1,136 @@
+"""What the requester does with their request, or leaves undone."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Self
+
+from pydantic import JsonValue
+
+from services.intake.request import deferrals
+from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf
+from services.intake.request.lifecycle import State, first_state
+from services.intake.request.transition import (
+    MovingRequest,
+    Transition,
+    answered,
+    closed,
+    ended,
+    lifted,
+    reopened,
+    retried,
+    verified,
+    without_reply,
+)
+from shared.domain import events
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import Event
+from shared.domain.rights import Outcome
+from shared.domain.time_limit_policy import Question, TimeLimitPolicy
+
+_LAST_NOTICE: Mapping[Question, LetterKind] = {
+    Question.IDENTITY: "identity_last_notice",
+    Question.CLARIFICATION: "clarification_last_notice",
+}
+
+
+class MovedByRequester(MovingRequest):
+    """A request that is received, verified, answered, left without an answer, withdrawn."""
+
+    __slots__ = ()
+
+    def receive(self, proof: Mapping[str, JsonValue]) -> Transition[Self]:
+        """Somebody has asked; ``proof``: level and method of assurance that the channel states, and of what numbers."""
+        detail = {"right": self.right, "role": self.role, "state": self.state, "due_on": self.due_on.isoformat()}
+        instructed = {"tenant": self.tenant, "instruction_id": self.instruction_id} if self.tenant else {}
+        published: tuple[Event, ...] = (events.RequestReceived.about(self),)
+        if self.state is State.IN_PROGRESS:
+            published += (events.RequestVerified.about(self),)
+        return Transition(self, published, (("request.received", {**detail, **instructed, **proof}),))
+
+    def verify(self, proof: Mapping[str, JsonValue], at: datetime, policy: TimeLimitPolicy) -> Transition[Self]:
+        """The requester has proved who they are: work begins, or what had waited for that goes on.
+
+        Proof that comes after the last notice reopens the request.
+        """
+        self.must_be_ours()
+        proved = self.noted("identity.verified", **proof)
+        if self.resumable and self.awaits_proof:
+            return proved.then(reopened(self, at, policy))
+        if self.state is State.AWAITING_DECISION and not self.awaits_proof:
+            raise IllegalTransition("nothing of it waits for proof")
+        request = self.moved("verify", State.IN_PROGRESS, question=None)
+        goes_on = retried(request) if self.awaits_proof else verified(request)
+        return proved.then(answered(self, at)).then(goes_on)
+
+    def answer(
+        self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool
+    ) -> Transition[Self]:
+        """The requester has said what they mean: the request goes on, or closes with what was done meanwhile.
+
+        Where a system could not be searched, it goes on by ``identities`` that came with the answer; else a person
+        decides.
+        """
+        if (
+            self.question is None
+            or (self.awaits_proof and not deferrals.answerable(self.tasks))
+            or not (self.resumable or self.allows("answer"))
+        ):
+            raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
+        if self.resumable:
+            return reopened(self, received_at, policy)
+        said, request = answered(self, received_at), replace(self, question=None)
+        begins_later = self.held or self.postponed  # and is searched then by what is known then
+        if begins_later or (
+            self.state is not State.AWAITING_CLARIFICATION and not (identities and self.search_incomplete)
+        ):
+            return said.then(Transition(request))
+        if self.finished is not None:
+            return said.then(ended(request, "answer", self.finished, at))
+        if not self.search_incomplete:
+            return said.then(Transition(request.moved("answer", first_state(self.role))))
+        if not identities:
+            return said.then(Transition(request.moved("answer", State.AWAITING_DECISION)))
+        return said.then(retried(request.moved("answer", State.IN_PROGRESS)))
+
+    def unanswered(self, event: events.QuestionUnanswered, words: str, at: datetime) -> Transition[Self]:
+        """A reminder, or the last notice (Art. 12(4)): then it closes, unless its clear part is still worked on.
+
+        Where a system could not be searched, it is answered with what was found elsewhere, as soon as that is known and
+        nothing else is missing: what has failed, or is to be done by hand, comes before. The notice says which it is.
+        """
+        question, asked = self.question, Question(event.question)
+        if question is None or not self.awaits_answer_to(event.question_id):
+            return self.noted("question.notice_late", notice=event.notice, state=self.state)
+        fields: Mapping[str, LetterField] = {"asked_on": question.asked_at, "question": words}
+        if event.notice == "reminder":
+            return Transition(self, letters=(("question_reminder", fields),))
+        request = replace(self, question=replace(question, last_notice_at=at))
+        begun = bool(self.tasks)
+        in_part = begun and asked is Question.IDENTITY
+        cause = "unsearched" if self.search_incomplete or in_part else "meaning"
+        kind: LetterKind = "proof_last_notice" if in_part else _LAST_NOTICE[asked]
+        given_up = request.noted("question.given_up", question=asked)
+        if asked is Question.IDENTITY and not begun:  # the notice says everything
+            follows = replace(closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=())
+        elif self.finished is not None:
+            follows = closed(request, "give_up", request.amount_to(self.finished), at)
+        else:
+            follows = without_reply(request)
+        answers = follows.request.decided or follows.request.state is State.CLOSED
+        if cause == "unsearched" and not answers:  # no letter is promised that something else has to come before
+            cause = "unfinished"
+        notice: LetterOf = (kind, {**fields, "cause": cause})
+        return replace(given_up, letters=(notice,)).then(follows)
+
+    def withdraw(self, at: datetime) -> Transition[Self]:
+        """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may.
+
+        A restriction that was answered and is in force is given up, and lifted as any (Art. 18(3)).
+        """
+        if self.is_in_force:
+            given_up = self.noted("restriction.given_up").then(lifted(self, at))
+            return replace(given_up, letters=(("lifting", {"lifted_on": at, "cause": "given_up"}),))
+        # Before the closure: an erasure must stop working before the key that it works with is shredded.
+        withdrawn = Transition(self, (events.RequestWithdrawn.about(self),))
+        return withdrawn.then(closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))

@@ -1,0 +1,168 @@
+"""The letter that closes a request: of which kind it is, and what it says was done; pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from services.intake.request import deferrals
+from services.intake.request.as_told import as_told
+from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf
+from services.intake.request.stored_request import StoredRequest
+from services.intake.request.summed import changed_by_category, summed
+from services.intake.request.told import instructed
+from services.intake.request.told.answer import OUR_LIST, answer
+from services.intake.request.told.kept import laws
+from services.intake.request.told.search import why_not_searched
+from services.intake.request.told.work import had_been_done
+from shared.domain import corrections
+from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Lines, Listed, Sentence, Term, say
+
+_KINDS: Mapping[str, LetterKind] = {
+    Outcome.FULFILLED: "completion",
+    Outcome.NO_DATA: "no_data",
+    Outcome.UNIDENTIFIED: "unidentified",
+    Outcome.PARTIALLY_FULFILLED: "partial",
+    Outcome.WITHDRAWN: "withdrawal",
+}
+"""By the outcome of the request; where a transition writes the letter itself, its outcome is not here."""
+
+_ANONYMOUS: Mapping[Right, str | Sentence] = {
+    Right.OBJECTION: OUR_LIST,
+    Right.CONSENT_WITHDRAWAL: say("work.your_withdrawal"),
+}
+"""What is told as done to whoever has not shown who they are."""
+
+_FOUND = frozenset({TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDED, TaskOutcome.RETAINED})
+
+
+def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | None = None) -> tuple[LetterOf, ...]:
+    """What is to be written to the subject of a request that closes; nothing, if its outcome has no letter here.
+
+    A template gets ``answer``, what the subject reads as the answer, ``done``, what each system did in counts, and
+    ``words``; without them, ``cause`` says why a part is missing though no two persons have decided so.
+    """
+    kind = _KINDS.get(as_told(request).outcome or "")
+    if request.anonymous:
+        entered = say("work.line", system=_ANONYMOUS[request.right], what=say("work.entered"))
+        told: dict[str, LetterField] = {
+            "answer": answer(request),
+            "done": Lines((entered,)),
+            "cause": "kept",
+            "laws": Listed(()),
+        }
+        return ((kind, told),) if kind else ()
+    known: dict[str, LetterField] = {"answer": answer(request), "done": done(request.tasks)}
+    known |= words or {"cause": _cause(request), "laws": laws(request.tasks)}
+    if request.tenant and request.outcome is not Outcome.WITHDRAWN:
+        return (*_to_the_customer(request, known), *_lifting(request))
+    return ((kind, known),) if kind else ()
+
+
+def refusal_letter(request: StoredRequest, words: Mapping[str, LetterField]) -> tuple[LetterOf, ...]:
+    """What is to be written where two persons have refused it; ``words`` say why."""
+    return (("refusal", {**words, "changed": had_been_done(request)}),)
+
+
+def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
+    return (
+        () if request.lift_told_at is None else (("lifting", {"lifted_on": request.lift_told_at, "cause": "decided"}),)
+    )
+
+
+def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
+    """What is to be written once all is done that was owed of an answered request; of an anonymous one all was said."""
+    if request.anonymous:
+        return ()
+    known: dict[str, LetterField] = {"answer": answer(request), "done": done(request.tasks)}
+    if any(map(deferrals.is_out_of_reach, request.tasks or ())):
+        known["cause"] = "ended"
+    kind: LetterKind = "partial" if "cause" in known else "completion"
+    return _to_the_customer(request, known) if request.tenant else ((kind, known),)
+
+
+def _to_the_customer(request: StoredRequest, known: Mapping[str, LetterField]) -> tuple[LetterOf, ...]:
+    """Whoever decides about the data has the answer, and passes it on (Art. 28(3)(e))."""
+    whole = {"cause": "whole"} if request.outcome is Outcome.ASSISTED or "cause" not in known else {}
+    letter: LetterOf = ("assisted", {**known, "instruction": request.instruction_id or "", **whole})
+    return (letter,) if instructed.told(request) else ()
+
+
+def _cause(request: StoredRequest) -> str:
+    tasks = request.tasks or ()
+    if any(map(deferrals.is_kept, tasks)):
+        return "kept"
+    if corrections.missing(tasks):
+        return "unstated" if corrections.stated(tasks) else "uncorrected"
+    return "ended" if any(map(deferrals.is_out_of_reach, tasks)) else "unanswered"
+
+
+def done(tasks: Iterable[TaskReport] | None) -> Lines:
+    """What each system did since the request was received, a line for each."""
+    return Lines(tuple(_lines(tasks or ())) or (say("work.in_no_system"),))
+
+
+def _lines(tasks: Iterable[TaskReport]) -> Iterator[Sentence]:
+    known = tuple(tasks)
+    kept = deferrals.kept_for_the_rest(known)
+    for task in sorted(summed(known), key=lambda task: (task.system, task.task_id)):
+        if task.operation in ANSWERING:
+            in_part = task.not_searched and task.outcome != TaskOutcome.NOT_SEARCHED
+            left = (say("work.part_not_searched", why=why_not_searched(task)),) if in_part else ()
+            not_begun = task.system in kept and not task.outcome
+            what = say("work.not_begun") if not_begun else _what(task)
+            yield say("work.line", system=task.system, what=(what, *left))
+
+
+def _what(task: TaskReport) -> Sentence:
+    did = Term("did", task.operation)
+    if task.uncounted:
+        return say("work.uncounted", how=did)
+    if not task.outcome and task.changed:
+        key = "work.unverified" if task.reported else "work.unfinished"
+        return say(key, changed=task.changed, found=task.found, how=did)
+    if task.outcome not in _FOUND:
+        return _nothing_done(task, did)
+    if task.stated:
+        return say("work.stated", count=task.found)
+    counts = _of_each(task)
+    how: Term | Sentence = say("work.by_hand", how=did) if task.by_hand else did
+    if counts:
+        kinds = (say("work.kind", category=Term("category", name), found=n) for name, n in sorted(counts.items()))
+        how = say("work.of_kinds", how=how, kinds=Listed(tuple(kinds), final=False))
+    changed = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
+    key = "work.counted_as_reported" if task.reported else "work.counted"
+    return say(key, changed=changed, found=task.found, how=how)
+
+
+def _of_each(task: TaskReport) -> Mapping[str, int]:
+    """How many of each category a copy has, or were changed; empty where that is not known."""
+    if not task.by_category:
+        return {}
+    rows = task.by_category if task.outcome == TaskOutcome.EXPORTED else changed_by_category(task)
+    known = task.outcome == TaskOutcome.EXPORTED or sum(rows.values()) == task.changed
+    return dict.fromkeys((*(task.categories or ()), *task.by_category), 0) | dict(rows) if known else {}
+
+
+def _nothing_done(task: TaskReport, did: Term) -> Sentence:
+    match task.outcome:
+        case TaskOutcome.NO_MATCH:
+            return _nothing_found(task)
+        case TaskOutcome.NOT_HELD:
+            return say("work.not_held", how=did)
+        case TaskOutcome.UNCHANGED:
+            return say("work.unchanged", count=task.found)
+        case TaskOutcome.NOT_SEARCHED:
+            return say("work.not_searched", why=why_not_searched(task))
+        case TaskOutcome.NO_LONGER_HELD:
+            return say("work.no_longer_held", ground=Term("ground", task.ground or ""))
+        case _:
+            return say("work.not_asked") if task.not_asked else say("work.not_done", how=did)
+
+
+def _nothing_found(task: TaskReport) -> Sentence:
+    if task.by_hand:
+        return say("work.looked_by_hand")
+    if task.categories:
+        kinds = Listed(tuple(Term("category", name) for name in task.categories), final=False)
+        return say("work.searched_kinds", kinds=kinds)
+    return say("work.searched")

@@ -1,0 +1,91 @@
+"""To whom what was done must be told (Art. 19): what was done of which data, and who has those; pure."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from services.intake.request.stored_request import StoredRequest
+from services.intake.request.summed import changed_by_category, summed
+from shared.domain.operations import Operation, TaskReport
+from shared.domain.policy import Policy, Recipient
+from shared.domain.rights import Outcome, Right
+
+What = Literal["corrected", "stated", "erased", "restricted", "lifted", "stopped"]
+_ANSWERED: Final = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
+# What a rectification had restricted until it was done is told as corrected.
+_OPERATIONS: Final[Mapping[What, Operation]] = {
+    "corrected": Operation.RECTIFY,
+    "erased": Operation.ERASE,
+    "restricted": Operation.RESTRICT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done, and of which categories of the policy."""
+
+    what: What
+    categories: frozenset[str]
+
+
+def done(request: StoredRequest, policy: Policy) -> Done | None:
+    """What others are to be told of a request that is answered; None where nothing was done that concerns them.
+
+    Whoever has objected to marketing, or withdrawn consent, wants it stopped by whoever does it for us as well, whether
+    or not a system of ours knows them. A customer's instruction is about that customer's recipients.
+    """
+    if request.tenant or request.outcome not in _ANSWERED:
+        return None
+    if stopped := _stopped(request, policy):
+        return Done("stopped", stopped)
+    for what, operation in _OPERATIONS.items():
+        changed = [t for t in summed(request.tasks) if t.operation == operation and _has_changed(t)]
+        if all(t.stated for t in changed) and changed:
+            return Done("stated", _categories(changed, policy))
+        if changed:
+            lifted = what == "restricted" and request.lifted_at is not None
+            return Done("lifted" if lifted else what, _categories(changed, policy))
+    return None
+
+
+def _has_changed(task: TaskReport) -> bool:
+    """Whether data are other than others have them: also where a statement stands beside them now."""
+    return bool(task.changed or task.uncounted or (task.stated and any(task.corrected or ())))
+
+
+def recipients(policy: Policy, categories: Collection[str]) -> Mapping[str, Recipient]:
+    """Who has data of these categories from us."""
+    return {name: each for name, each in policy.recipients.items() if each.categories & frozenset(categories)}
+
+
+def words(policy: Policy, categories: Iterable[str]) -> str:
+    """These categories as people read them; what the policy has dropped since by its name."""
+    known = policy.categories
+    return "; ".join(known[each].words if each in known else each for each in sorted(categories))
+
+
+def _stopped(request: StoredRequest, policy: Policy) -> frozenset[str]:
+    purposes = set(request.purposes)
+    if request.right is Right.OBJECTION and not request.is_weighed:
+        purposes = {name for name, each in policy.purposes.items() if each.direct_marketing}
+    return frozenset(name for name, each in policy.categories.items() if purposes & each.purposes.keys())
+
+
+def _categories(tasks: Iterable[TaskReport], policy: Policy) -> frozenset[str]:
+    """Of which categories something was changed; of all, where a system names none that the policy knows."""
+    return frozenset().union(*(_changed(task, policy) for task in tasks))
+
+
+def _changed(task: TaskReport, policy: Policy) -> frozenset[str]:
+    """What was found and kept, or perhaps was not changed before the task failed, is none of it."""
+    rows = task.by_category if task.stated else changed_by_category(task)
+    total = sum(rows.values())
+    certain = [name for name, each in rows.items() if each and (task.stated or task.changed > total - each)]
+    if any(task.by_category.values()):
+        return _known(certain, policy) if _known(task.by_category, policy) else frozenset(policy.categories)
+    kept = _known((each.category for each in task.kept or () if each.category), policy)
+    return (_known(task.categories or (), policy) or frozenset(policy.categories)) - kept
+
+
+def _known(names: Iterable[str], policy: Policy) -> frozenset[str]:
+    return frozenset(category for name in names if (category := policy.category_of(name)))

@@ -1,0 +1,42 @@
+"""Until when data are kept as the rules are by now: a shorter rule shows its earlier day, a longer one none; pure."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+from services.intake.request.aggregate import Request
+from shared.domain.operations import Kept, TaskReport
+from shared.domain.policy import Policy, parse_period, release
+from shared.domain.policy.periods import Period, first_kept
+
+_DAY = timedelta(days=1)
+
+
+def kept_by_now(request: Request, policy: Policy) -> Request:
+    """The request with the days on which what is kept goes: no later than people were told (REQ-R7)."""
+    tasks = request.tasks and tuple(_task(each, policy) for each in request.tasks)
+    return request if tasks == request.tasks else replace(request, tasks=tasks)
+
+
+def _task(task: TaskReport, policy: Policy) -> TaskReport:
+    kept = task.kept and tuple(_kept(each, policy) for each in task.kept)
+    if not kept or kept == task.kept:
+        return task
+    days = [each.last for each in kept if each.last]
+    until = max(days) if len(days) == len(kept) else None
+    return task.model_copy(update={"kept": kept, "until": until})
+
+
+def _kept(kept: Kept, policy: Policy) -> Kept:
+    rule = policy.rule(kept.rule)
+    if not (rule and rule.period and kept.period and kept.anchor and kept.first and kept.last):
+        return kept
+    zone, told = policy.zone_of(rule), parse_period(kept.period)
+    first = min(kept.first, release(rule.period, kept.anchor, zone).last_day)
+    last = min(kept.last, release(rule.period, _latest_anchor(told, kept.last), zone).last_day)
+    last = first if kept.first == kept.last else max(first, last)
+    return kept.model_copy(update={"first": first, "last": last})
+
+
+def _latest_anchor(told: Period, last: date) -> date:
+    """The latest of the days from which that period ends on that day, or before it."""
+    return first_kept(told, last + _DAY) - _DAY

@@ -1,0 +1,140 @@
+"""The lifecycle of a request on one page: what may move it, from where to where, and what is then published.
+
+Each cause is a method of ``aggregate.Request`` of that name (``ask_…``: ``ask``; ``give_up``: the last
+notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). What the requester means may be asked while
+work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. A question
+about what could not be searched governs: what else is entered, released or tried again meanwhile leaves it open, and
+after its last notice the request is answered in part as soon as nothing else is missing. What waits for a
+person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
+What waits for other requests of the same person publishes ``RequestPostponed`` in the place of ``RequestVerified``,
+which follows when it begins; an erasure that has found whose data they are can still ``yield_to`` them.
+``ask_proof``: what is proved is being done, and of the rest it is asked who they are; ``verify`` then goes on with it.
+``stop`` and ``go_on``: a brake of the key (``services.intake.brake``), whose methods they are.
+Of a request that is a customer's in part (``role`` is ``both``) that part is forwarded, and ours is answered once it
+is, or when the request is due (``answer_own_part``).
+What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
+decided (``decide``: to refuse, or to answer in part) is answered when it is known what is done by now (``report``); a
+part that is owed then is done later.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from shared.domain.events import (
+    AnswerDecided,
+    ControllerReplied,
+    Event,
+    LiftDecided,
+    LimitConfirmed,
+    PartAnswered,
+    QuestionAnswered,
+    QuestionSent,
+    RequestClosed,
+    RequestExtended,
+    RequestForwarded,
+    RequestHeld,
+    RequestPostponed,
+    RequestReceived,
+    RequestRedated,
+    RequestReopened,
+    RequestVerified,
+    RequestWithdrawn,
+    RestrictionNeeded,
+    RetryDecided,
+    TaskRecorded,
+)
+from shared.domain.rights import Role
+
+
+class State(StrEnum):
+    """Where a request stands."""
+
+    RECEIVED = "received"
+    AWAITING_IDENTITY = "awaiting_identity"
+    AWAITING_CLARIFICATION = "awaiting_clarification"
+    IN_PROGRESS = "in_progress"
+    AWAITING_DECISION = "awaiting_decision"
+    RESPONDED = "responded"
+    CLOSED = "closed"
+
+
+Standing = State | Literal["resumable"]
+"""A state, or closed in such a way that the subject may resume it at any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """From where a cause may move a request, to where, and which events it may publish, in this order."""
+
+    sources: frozenset[Standing]
+    targets: frozenset[Standing]
+    events: tuple[type[Event], ...]
+
+
+def rule(sources: frozenset[Standing], targets: frozenset[Standing], *events: type[Event]) -> Rule:
+    """A row of the table."""
+    return Rule(sources, targets, events)
+
+
+NEW, IDENTITY, MEANING, WORK, PERSON, _, FINAL = (frozenset[Standing]({state}) for state in State)
+RESUMABLE: frozenset[Standing] = frozenset({"resumable"})
+ENDED = LiftDecided, RequestClosed
+"""The end of what had restricted: the lift is decided, and the subject is told, before it is closed."""
+ANSWERED = QuestionAnswered, RetryDecided, *ENDED
+BEGUN, CLOSED = MEANING | WORK | PERSON, FINAL | RESUMABLE
+OPEN = IDENTITY | BEGUN
+
+
+def first_state(role: Role, *, identified: bool = True) -> State:
+    """Where a request begins: where a customer of ours decides, they find out who asks, and a person forwards it."""
+    if role == "processor":
+        return State.AWAITING_DECISION
+    return State.IN_PROGRESS if identified else State.AWAITING_IDENTITY
+
+
+# fmt: off
+TRANSITIONS: Mapping[str, Rule] = {
+    # cause                 from              to                         published, in this order
+    "receive":         rule(NEW,              IDENTITY | WORK | PERSON,  RequestReceived, RequestVerified),
+    "verify":          rule(IDENTITY | PERSON, WORK,          QuestionAnswered, RequestVerified, RetryDecided),
+    "ask_identity":    rule(IDENTITY,         IDENTITY,                  QuestionSent),
+    "ask_proof":       rule(WORK | PERSON,    IDENTITY,                  QuestionSent),
+    "ask_meaning":     rule(WORK | PERSON,    MEANING,                   QuestionSent),
+    "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     *ANSWERED),
+    "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, AnswerDecided, RequestClosed),
+    "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),
+    "complete":        rule(BEGUN,            MEANING | PERSON | CLOSED, QuestionAnswered, *ENDED),
+    "block":           rule(BEGUN,            WORK | MEANING | PERSON,   RestrictionNeeded, AnswerDecided),
+    "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
+    "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
+    "stop":            rule(MEANING | WORK,   MEANING | WORK,            RequestHeld),
+    "go_on":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
+    "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
+    "record":          rule(IDENTITY | MEANING | PERSON, IDENTITY | MEANING | PERSON, TaskRecorded),
+    "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded, PartAnswered),
+    "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
+    "decide":          rule(BEGUN,            WORK,                      QuestionAnswered, AnswerDecided),
+    "report":          rule(BEGUN,            CLOSED,                    *ENDED),
+    "report_late":     rule(CLOSED,           CLOSED),
+    "done_later":      rule(CLOSED,           CLOSED,                    PartAnswered),
+    "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestForwarded, RequestClosed),
+    "forward_part":    rule(OPEN | CLOSED,    OPEN | CLOSED,             RequestForwarded, *ENDED),
+    "hear_controller": rule(OPEN | CLOSED,    OPEN | CLOSED,             ControllerReplied),
+    "answer_own_part": rule(PERSON,           CLOSED,                    *ENDED),
+    "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, LiftDecided, RequestClosed),
+    "yield_to":        rule(BEGUN,            MEANING | WORK | PERSON,   RequestPostponed, RetryDecided),
+    "begin":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
+    "waive":           rule(IDENTITY,         IDENTITY),
+    "waive_packages":  rule(OPEN | CLOSED,    OPEN | CLOSED),
+    "time_is_short":   rule(WORK,             PERSON),
+    "repeat":          rule(IDENTITY | WORK | PERSON, FINAL,             RequestClosed),
+    "restricted":      rule(BEGUN,            PERSON),
+    "weigh":           rule(PERSON,           FINAL,                     LiftDecided, RequestClosed),
+    "renew":           rule(CLOSED,           CLOSED,                    RequestVerified, PartAnswered),
+    "lift":            rule(CLOSED,           CLOSED,                    LiftDecided),
+    "extend":          rule(OPEN,             OPEN,                      RequestExtended),
+    "redate":          rule(OPEN,             OPEN,                      RequestRedated),
+}
+# fmt: on

@@ -1,0 +1,68 @@
+"""For which reasons a request may be refused, answered in part, or a part of it ended: policy, not code."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from services.intake.errors import BadRequest
+from shared.domain.rights import Outcome, Right
+from shared.domain.toml_file import read_toml
+
+POLICY = Path(__file__).parents[3] / "shared" / "policy" / "answers.toml"
+
+Answering = Literal["refuse", "answer_in_part"]
+"""What two persons may decide that a request is answered with."""
+
+Proposed = Answering | Literal["end_part"]
+"""What one person proposes, and another approves."""
+OUTCOMES: Mapping[Answering, Outcome] = {
+    "refuse": Outcome.REFUSED,
+    "answer_in_part": Outcome.PARTIALLY_FULFILLED,
+}
+Code = Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
+Article = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]?(\([0-9a-z]{1,2}\)){0,2}$")]
+
+
+class Reason(BaseModel):
+    """A reason, by which articles it holds, and for which rights; its words are ``reason.…`` of the letters.
+
+    ``owed``: what is missing is still to be done.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    articles: Annotated[tuple[Article, ...], Field(min_length=1)]
+    rights: frozenset[Right] = frozenset(Right)
+    owed: bool = False
+
+
+class Reasons(BaseModel):
+    """Every reason, by what it is a reason for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    refuse: Mapping[Code, Reason]
+    answer_in_part: Mapping[Code, Reason]
+    end_part: Mapping[Code, Reason]
+
+    def of(self, decision: Proposed) -> Mapping[Code, Reason]:
+        """The reasons for which that may be decided."""
+        reasons: Mapping[Code, Reason] = getattr(self, decision)
+        return reasons
+
+    def judged(self, decision: Proposed, code: str, article: str, right: Right) -> Reason:
+        """The reason of that code, where it may be given for that right and by that article; raises ``BadRequest``."""
+        allowed = {name: reason for name, reason in self.of(decision).items() if right in reason.rights}
+        reason = allowed.get(code)
+        if reason is None:
+            raise BadRequest(f"the reason, for {right}, is one of {', '.join(sorted(allowed))}", "reason")
+        if article not in reason.articles:
+            raise BadRequest(f"{code} holds by {' or '.join(reason.articles)}", "article")
+        return reason
+
+
+def read_reasons(path: Path = POLICY) -> Reasons:
+    """The reasons in that file; raises ``Misconfigured`` if it cannot be used."""
+    return read_toml(path, Reasons)

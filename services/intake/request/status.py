@@ -1,0 +1,44 @@
+"""What other services are told of where a request stands (``dsr.status``): the whole of it whenever it changes."""
+
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from services.intake.request.as_told import as_told
+from services.intake.request.stored_request import StoredRequest
+from shared.domain import topics
+from shared.domain.records import Message
+from shared.domain.status import RequestStatus
+from shared.messaging.unit_of_work import UnitOfWork
+
+_TYPE = str(RequestStatus.model_fields["type"].default)
+
+
+def of(request: StoredRequest) -> RequestStatus:
+    """Where it stands; of an anonymous one, as whoever has asked is told."""
+    request = as_told(request)
+    return RequestStatus(
+        request_id=request.request_id,
+        right=request.right,
+        state=request.state,
+        received_at=request.received_at,
+        due_on=request.due_on,
+        outcome=request.outcome,
+        closed_at=request.closed_at,
+    )
+
+
+def tell(tx: UnitOfWork, status: RequestStatus) -> None:
+    """Tells it once the transaction has committed."""
+    headers = _headers(tx) | {"ce_right": status.right, "content-type": "application/json"}
+    tx.send(Message(topics.STATUS, str(status.request_id).encode(), status.model_dump_json().encode(), headers))
+
+
+def forget(tx: UnitOfWork, request_id: UUID) -> None:
+    """Tells that the records of a request have expired: a tombstone."""
+    tx.send(Message(topics.STATUS, str(request_id).encode(), b"", _headers(tx)))
+
+
+def _headers(tx: UnitOfWork) -> dict[str, str]:
+    event_id, source, time = str(uuid7()), f"/dsr/{tx.service}", tx.now.isoformat()
+    return {"ce_type": _TYPE, "ce_specversion": "1.0", "ce_id": event_id, "ce_source": source, "ce_time": time}

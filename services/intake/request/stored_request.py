@@ -1,0 +1,310 @@
+"""A request as it is stored, and what follows from how it stands; pure."""
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any, Self
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake.request import deferrals, restrictions
+from services.intake.request.lifecycle import TRANSITIONS, State
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import Preceding
+from shared.domain.levels import Level
+from shared.domain.operations import Operation, TaskReport
+from shared.domain.precedence import Kind
+from shared.domain.rights import Outcome, Right, Role
+from shared.domain.time_limit import Arrival
+from shared.domain.wording import Language
+
+_OPPOSING = frozenset({"unlawful", "needed_for_claims"})
+"""The grounds of a restriction that want data kept which are to be erased (Art. 18(1)(b), (c))."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """A question to the requester that has no answer; ``last_notice_at``: they were told that we go on without."""
+
+    question_id: UUID
+    asked_at: datetime
+    last_notice_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """One data subject request, by reference; who it is about is in the vault.
+
+    ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
+    work ended meanwhile, with that outcome. ``decided``: how two persons have decided to answer it, as soon as it is
+    known what is done; ``owed``: what is missing then is still to be done. ``resumed``: a late answer has reopened it,
+    and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
+    ``package_gone``: the package that is no longer kept. ``held``: by a brake of its key, before it may ``begin``,
+    or else ``retry``. ``postponed``: it waits for other requests of the same person, found after its work had
+    ``begun`` or before; ``at_once``: an erasure must not wait for copies, ``insisted``: nor for anything else;
+    ``packages_waived``: nor is a package of theirs kept for its days.
+    ``opposed``: one of those is a restriction, which wants the data kept. ``ended_by``: the erasure with which what it
+    restricts has ended. ``duplicate_of``: the request with which it is answered. ``unchangeable``: a system could not
+    correct it at once, so its data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it
+    had restricted is lifted. ``forward_by``: by when a customer of ours gets the part that they decide about, where the
+    rest is ours; ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or
+    their part; ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in
+    counts. ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``.
+    ``case_id``: the first of those that came in one message.
+    ``country``: where the subject lives (ISO 3166), if said; ``language``: what they read. ``anonymous``: it is done
+    though who has asked has not shown who they are. ``erased_meanwhile``: what the same person's erasures, for which it
+    waited, have erased by then. ``purposes``: to which consent is withdrawn; ``consent_text``: by which version of its
+    text it was given. ``version``: one more whenever it was written.
+    """
+
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    state: State
+    scope: str | None
+    channel: str
+    key_id: str
+    received_at: datetime
+    accepted_at: datetime
+    due_on: date
+    zones: tuple[str, ...]
+    calendar: str
+    version: int = 1
+    country: str | None = None
+    language: Language = "en"
+    role: Role = "controller"
+    calc_version: str = ""
+    outcome: Outcome | None = None
+    responded_at: datetime | None = None
+    closed_at: datetime | None = None
+    resumable: bool = False
+    resumed: bool = False
+    held: str | None = None
+    postponed: bool = False
+    at_once: bool = False
+    insisted: bool = False
+    begun: bool = False
+    packages_waived: bool = False
+    opposed: bool = False
+    anonymous: bool = False
+    duplicate_of: UUID | None = None
+    unchangeable: bool = False
+    forward_by: date | None = None
+    forwarding_overdue: bool = False
+    forwarded_at: datetime | None = None
+    controller_replied_at: datetime | None = None
+    extended: bool = False
+    finished: Outcome | None = None
+    decided: Outcome | None = None
+    owed: bool = False
+    package_id: UUID | None = None
+    lift_told_at: datetime | None = None
+    lifted_at: datetime | None = None
+    ended_by: UUID | None = None
+    package_fault: str | None = None
+    package_gone: UUID | None = None
+    renewing: bool = False
+    warning: str | None = None
+    tasks: tuple[TaskReport, ...] | None = None
+    erased_meanwhile: tuple[TaskReport, ...] | None = None
+    question: OpenQuestion | None = None
+    tenant: str | None = None
+    instruction_id: str | None = None
+    purposes: tuple[str, ...] = ()
+    consent_text: str | None = None
+    case_id: UUID | None = None
+
+    @property
+    def arrival(self) -> Arrival:
+        """When and where it arrived."""
+        return Arrival(self.received_at, self.zones, self.calendar)
+
+    @property
+    def dates(self) -> dict[str, JsonValue]:
+        """When and where it arrived, until when it is due, and by which rules: as the evidence has it."""
+        return {
+            "received_at": self.received_at.isoformat(),
+            "zones": [*self.zones],
+            "calendar": self.calendar,
+            "due_on": self.due_on.isoformat(),
+            "calc_version": self.calc_version,
+        }
+
+    @property
+    def unsearched(self) -> bool:
+        """Whether a system, or a part of it, could not be searched for the subject."""
+        return deferrals.unsearched(self.tasks)
+
+    @property
+    def lacks(self) -> Level | None:
+        """The least level of proof with which more of it could be done; None where nothing waits for proof."""
+        return min((task.level for task in deferrals.unproved(self.tasks) if task.level), default=None)
+
+    @property
+    def awaits_proof(self) -> bool:
+        """Whether proof of who they are is asked of the requester: for all of it, or for what was not searched."""
+        nobody_known = self.outcome is Outcome.UNIDENTIFIED and not self.unsearched
+        return nobody_known or bool(deferrals.unproved(self.tasks))
+
+    @property
+    def outstanding(self) -> tuple[str, ...]:
+        """The systems whose part is still owed though the request was answered.
+
+        Not what could only not be searched: that waits for what the subject may tell us. While a package is made anew,
+        all of it is owed.
+        """
+        if self.renewing:
+            return tuple(sorted({task.system for task in self.tasks or () if task.operation == Operation.EXPORT}))
+        tasks = self.tasks or () if self.goes_on else ()
+        return deferrals.undone(task for task in tasks if task.failure or not task.outcome)
+
+    @property
+    def awaits_report(self) -> bool:
+        """Whether two persons have decided how it is answered, as soon as it is known what is done."""
+        return self.decided is not None and self.state is not State.CLOSED
+
+    @property
+    def lacked_a_part(self) -> bool:
+        """Whether a part was still owed when the request was answered."""
+        return self.state is State.CLOSED and self.outcome is Outcome.PARTIALLY_FULFILLED and self.owed
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the work goes on though the request was answered, since a part is still to be done."""
+        return self.lacked_a_part and bool(deferrals.undone(self.tasks))
+
+    @property
+    def may_be_done_later(self) -> bool:
+        """Whether something may still be done of a request that was answered: what is owed, or was kept, or failed."""
+        if self.state is not State.CLOSED or self.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}:
+            return False
+        if self.decided is not None and not self.owed:
+            return deferrals.await_a_person(task for task in self.tasks or () if deferrals.is_kept(task))
+        return self.goes_on or self.renewing or deferrals.await_a_person(self.tasks)
+
+    @property
+    def regardless_of(self) -> tuple[Preceding, ...]:
+        """What of an erasure that the same person's other requests come before was waived or decided."""
+        return ("copy", "restriction") if self.insisted else ("copy",) if self.at_once else ()
+
+    @property
+    def precedes(self) -> Kind | None:
+        """Why other requests of the same person must know of it for now; None where none must."""
+        if self.role == "processor":
+            return None
+        match self.right:
+            case Right.ACCESS | Right.PORTABILITY:
+                return Kind.COPY if self.responded_at is None or self.goes_on else None
+            case Right.RESTRICTION if self.scope in _OPPOSING:
+                in_force = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED} and self.lifted_at is None
+                return Kind.RESTRICTION if self.state is not State.CLOSED or in_force else None
+            case _:
+                return None
+
+    @property
+    def forgets_its_subject(self) -> bool:
+        """Whether it is an erasure that is closed for good, after which nobody is known by it any more."""
+        kept = self.resumable or self.goes_on or self.outcome in {Outcome.FORWARDED, Outcome.REFUSED}
+        return self.state is State.CLOSED and not kept and self.right is Right.ERASURE
+
+    @property
+    def is_contested(self) -> bool:
+        """Whether it is a rectification that restricts: what is wrong is contested, or stays for a while (18(1)(a))."""
+        return self.right is Right.RECTIFICATION and (self.scope == "accuracy_contested" or self.unchangeable)
+
+    @property
+    def is_weighed(self) -> bool:
+        """Whether it is an objection that restricts, and that two persons weigh (Art. 21(1))."""
+        return self.right is Right.OBJECTION and self.scope == "legitimate_interests"
+
+    @property
+    def package_is_gone(self) -> bool:
+        """Whether its package is no longer kept: it was fetched as often as it may be, or its days are over."""
+        return self.package_id is not None and self.package_gone == self.package_id
+
+    @property
+    def restricts(self) -> bool:
+        """Whether it restricts, asked for or as what another right brings with it (Art. 18(1)(a), (d))."""
+        return self.right is Right.RESTRICTION or self.is_contested or self.is_weighed
+
+    @property
+    def was_restricted(self) -> bool:
+        """Whether a restriction of it has taken effect in any system."""
+        return restrictions.took_effect(self.tasks)
+
+    @property
+    def owes_forwarding(self) -> bool:
+        """Whether a customer of ours decides about a part of it, and does not have that part yet."""
+        return self.role == "both" and self.forwarded_at is None
+
+    @property
+    def waits_to_be_forwarded(self) -> bool:
+        """Whether our own part is done, and is answered once the customer has theirs."""
+        waiting = self.finished is not None and self.state is State.AWAITING_DECISION
+        return waiting and self.owes_forwarding
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the requester was told that we go on without their answer, and that they may resume at any time."""
+        return self.question is not None and self.question.last_notice_at is not None
+
+    def awaits_answer_to(self, question_id: UUID) -> bool:
+        """Whether that question is open, and nobody has been told yet that we go on without its answer."""
+        asked = self.question is not None and self.question.question_id == question_id
+        return asked and not self.given_up and self.allows("give_up")
+
+    def must_be_ours(self) -> None:
+        """Checks that we decide about the data: where a customer of ours does, we only forward.
+
+        Raises:
+            IllegalTransition: a customer of ours decides.
+        """
+        if self.role == "processor":
+            raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
+
+    def must_be_forwarded_first(self) -> None:
+        """Checks that both parts can be answered at once; once it is too late for that, ours is answered alone.
+
+        Raises:
+            IllegalTransition: a customer must have their part first.
+        """
+        if self.owes_forwarding and not self.forwarding_overdue:
+            raise IllegalTransition("a customer of ours decides about a part of it: forward that part first")
+
+    def amount_to(self, work: Outcome) -> Outcome:
+        """What finished work amounts to: a part where a question stays open; with what was done before, not nothing."""
+        if self.given_up:
+            return Outcome.PARTIALLY_FULFILLED
+        done_before = work is Outcome.NO_DATA and deferrals.changed(restrictions.corrections(self.right, self.tasks))
+        return Outcome.FULFILLED if done_before else work
+
+    def allows(self, cause: str) -> bool:
+        """Whether that cause can move a request that stands where this one does."""
+        return ("resumable" if self.resumable else self.state) in TRANSITIONS[cause].sources
+
+    def must_allow(self, cause: str) -> None:
+        """Checks that that cause can move it.
+
+        Raises:
+            IllegalTransition: it stands where that cause moves nothing.
+        """
+        if not self.allows(cause):
+            raise IllegalTransition(f"a request that is {self.state} does not allow: {cause.replace('_', ' ')}")
+
+    def moved_in_place(self, cause: str, **changes: Any) -> Self:
+        """The request in its state, and resumable as before, with what else has changed.
+
+        Raises:
+            IllegalTransition: see ``must_allow``.
+        """
+        self.must_allow(cause)
+        return replace(self, **changes)
+
+    def moved(self, cause: str, state: State, **changes: Any) -> Self:
+        """The request in another state, with what else has changed.
+
+        Raises:
+            IllegalTransition: see ``must_allow``.
+        """
+        self.must_allow(cause)
+        return replace(self, state=state, resumable=False, **changes)

@@ -1,0 +1,224 @@
+"""What the subject is told, sentence by sentence; pure. The words are the catalogue's (``answer.…``)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+
+from services.intake.request import deferrals
+from services.intake.request.as_told import as_told
+from services.intake.request.lifecycle import State
+from services.intake.request.stored_request import StoredRequest
+from services.intake.request.summed import summed
+from services.intake.request.told import instructed
+from services.intake.request.told.correction import uncorrected
+from services.intake.request.told.forwarding import of_the_other_part
+from services.intake.request.told.kept import of_kept, of_kept_for_the_rest
+from services.intake.request.told.package import instead_of_ready, of_package
+from services.intake.request.told.restriction import but_not, of_restriction, restricted
+from services.intake.request.told.search import not_searched
+from services.intake.request.told.work import erased_meanwhile, had_been_done
+from shared.domain import corrections
+from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Sentence, Term, Told, listed, say
+
+OUR_LIST = "marketing_objections"
+"""The system that our own list of objections to marketing is called in the reports."""
+_DONE = {
+    Right.ACCESS: "answer.copy_ready",
+    Right.RECTIFICATION: "answer.corrected",
+    Right.ERASURE: "answer.erased",
+    Right.PORTABILITY: "answer.portable_ready",
+    Right.OBJECTION: "answer.no_more_marketing",
+    Right.CONSENT_WITHDRAWAL: "answer.consent_ended",
+}
+_WAITING = {
+    State.RECEIVED: "answer.received",
+    State.AWAITING_IDENTITY: "answer.awaiting_identity",
+    State.AWAITING_CLARIFICATION: "answer.awaiting_clarification",
+    State.IN_PROGRESS: "answer.in_progress",
+    State.AWAITING_DECISION: "answer.awaiting_decision",
+}
+
+
+def standing(request: StoredRequest, today: date) -> Told:
+    """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
+    told = as_told(request)
+    own = answer(told) if told.outcome else tuple(_waiting(told, today))
+    return (*own, *of_the_other_part(told, today))
+
+
+def answer(request: StoredRequest) -> Told:
+    """How the request ended, with what could not be done if there is anything; of our own part, if there is another."""
+    request = as_told(request)
+    request = replace(request, tasks=request.tasks and summed(request.tasks))
+    if request.tenant and (told := instructed.told(request)):
+        return (*told, *_beyond(request))
+    return tuple(_to_subject(request))
+
+
+def _to_subject(request: StoredRequest) -> Iterator[Sentence]:
+    match request.outcome:
+        case Outcome.DUPLICATE:
+            yield say("answer.duplicate")
+        case Outcome.FORWARDED:
+            yield say("answer.not_ours")
+            yield say("answer.passed_on")
+        case Outcome.WITHDRAWN:
+            yield say("answer.withdrawn")
+            yield from had_been_done(request)
+        case Outcome.REFUSED if request.is_weighed:
+            yield say("answer.overridden")
+            yield from had_been_done(request)
+        case Outcome.REFUSED:
+            yield say("answer.refused")
+            yield from had_been_done(request)
+            yield say("answer.refused_why")
+        case _:
+            yield from _answered(request)
+            yield from of_restriction(request)
+            yield from _beyond(request)
+            if request.resumable:
+                yield say("answer.question_still_open")
+
+
+def _answered(request: StoredRequest) -> Iterator[Sentence]:
+    """What was done or found, as the reports say it, whenever and in whichever way it was answered."""
+    if request.resumable:
+        yield from _done_without_reply(request)
+        return
+    match request.outcome:
+        case Outcome.FULFILLED:
+            yield from _done(request)
+        case Outcome.NO_DATA:
+            yield _nothing(request)
+        case Outcome.PARTIALLY_FULFILLED:
+            left = any(_is_open(task) for task in request.tasks or () if task.operation != Operation.LIFT)
+            if request.tasks and not (left or corrections.missing(request.tasks)):
+                yield from _done(request)
+                yield say("answer.done_since")
+            else:
+                yield from _in_part("answer.in_part", request)
+        case _:
+            yield say("answer.closed", outcome=Term("outcome", str(request.outcome)))
+
+
+def _done_without_reply(request: StoredRequest) -> Iterator[Sentence]:
+    if request.outcome is not Outcome.UNIDENTIFIED:
+        yield from _in_part("answer.clear_part", request)
+    elif not request.unsearched:
+        yield say("answer.unidentified")
+    else:
+        if any(t.outcome == TaskOutcome.NO_MATCH for t in request.tasks or ()):
+            yield _nothing(request)
+        yield from not_searched(request)
+
+
+def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
+    """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
+    tasks = [task for task in request.tasks or () if task.operation != Operation.LIFT]
+    kept = {task.system: told for task in tasks if (told := tuple(of_kept(task)))}
+    other = {task.system for task in tasks if _is_open(task)} - set(kept)
+    if other and not (request.package_id or any(task.changed or task.uncounted for task in tasks)):
+        yield say("answer.nothing_done", systems=listed(other))
+    elif other:
+        yield say(f"{done}_but_not", systems=listed(other))
+    elif not corrections.missing(tasks) or any(task.changed for task in tasks):
+        yield say(done)
+    yield from uncorrected(tasks)
+    yield from (each for _, told in sorted(kept.items()) for each in told)
+    if request.outstanding:
+        yield say("answer.still_owed", systems=listed(request.outstanding))
+    yield from not_searched(request)
+    yield from of_kept_for_the_rest(request)
+    yield from of_package(request)
+
+
+def _beyond(request: StoredRequest) -> Iterator[Sentence]:
+    """What is told with every answer: what is in no package, what may be theirs, what their own dates leave out."""
+    tasks = request.tasks or ()
+    if copied := {task.system for task in tasks if task.by_hand and task.outcome == TaskOutcome.EXPORTED}:
+        yield say("answer.copied_by_hand", systems=listed(copied), count=len(copied))
+    yield from erased_meanwhile(request)
+    for system, rows in sorted({(t.system, t.unattributed) for t in tasks if t.unattributed}):
+        yield say("answer.unattributed", system=system, count=rows)
+    for system, count in sorted({(t.system, t.written_by_others) for t in tasks if t.written_by_others}):
+        yield say("answer.written_by_others", system=system, count=count)
+    if narrowed := {task.system for task in tasks if task.narrowed and not task.not_searched}:
+        yield say("answer.narrowed", systems=listed(narrowed))
+
+
+def _done(request: StoredRequest) -> Iterator[Sentence]:
+    if request.is_weighed:
+        yield from _upheld(request) if request.outcome is Outcome.FULFILLED else restricted(request)
+    elif instead := instead_of_ready(request):
+        yield instead
+    elif request.right is Right.RESTRICTION:
+        yield from restricted(request)
+    elif request.right in {Right.OBJECTION, Right.CONSENT_WITHDRAWAL}:
+        yield from _stopped(request)
+    elif corrections.stated(request.tasks):
+        yield say("answer.stated")
+    else:
+        beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
+        erased = "answer.erased_where_theirs" if beyond else "answer.erased"
+        yield say(erased if request.right is Right.ERASURE else _DONE[request.right])
+
+
+def _stopped(request: StoredRequest) -> Iterator[Sentence]:
+    """What an objection to marketing, or a withdrawal of consent, has stopped."""
+    if request.anonymous:
+        objection = request.right is Right.OBJECTION
+        yield say("answer.listed_anonymously" if objection else "answer.consent_ended")
+        yield say("answer.nothing_more")
+        return
+    yield say(_DONE[request.right])
+    if any(task.system == OUR_LIST for task in request.tasks or ()):
+        yield say("answer.listed")
+
+
+def _upheld(request: StoredRequest) -> Iterator[Sentence]:
+    if request.lift_told_at or request.lifted_at:
+        yield say("answer.upheld")
+    else:
+        yield say("answer.upheld_and_restricted")
+        yield from but_not(request)
+    yield say("answer.erasure_offered")
+
+
+def _nothing(request: StoredRequest) -> Sentence:
+    """That nothing was found, and where: only what was searched is named."""
+    tasks = [task for task in request.tasks or () if task.operation not in PREPARING]
+    if searched := {task.system for task in tasks if task.outcome == TaskOutcome.NO_MATCH}:
+        return say("answer.nothing_in", systems=listed(searched))
+    not_held = any(task.outcome == TaskOutcome.NOT_HELD for task in tasks)
+    return say("answer.nothing_to_change" if not_held else "answer.nothing")
+
+
+def _is_open(task: TaskReport) -> bool:
+    return bool(task.ground) or deferrals.is_undone(task)
+
+
+def _waiting(request: StoredRequest, today: date) -> Iterator[Sentence]:
+    late = "_late" if request.due_on < today else ""
+    if request.role == "processor":
+        yield say("answer.not_ours")
+        yield say(f"answer.pass_on_by{late}", day=request.due_on)
+        return
+    if request.postponed:
+        yield _postponed(request)
+    elif request.is_weighed and request.state is State.AWAITING_DECISION:
+        yield say("answer.to_be_weighed")
+        yield from but_not(request)
+    else:
+        yield say(_WAITING[request.state])
+        yield from of_restriction(request)
+    yield say(f"answer.hear_by{late}", day=request.due_on)
+
+
+def _postponed(request: StoredRequest) -> Sentence:
+    if request.right is not Right.ERASURE:
+        return say("answer.erased_first")
+    if request.opposed:
+        return say("answer.opposed")
+    return say("answer.rest_postponed" if deferrals.changed(request.tasks) else "answer.postponed")

@@ -1,0 +1,78 @@
+"""What the subject is told of the restriction that a request brought with it: that it is, stays or is lifted; pure.
+
+No word of it claims that they had asked for one.
+"""
+
+from collections.abc import Iterator
+
+from services.intake.request import restrictions
+from services.intake.request.deferrals import is_undone
+from services.intake.request.lifecycle import State
+from services.intake.request.stored_request import StoredRequest
+from shared.domain.operations import Operation
+from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Sentence, article, listed, say
+
+
+def restricted(request: StoredRequest) -> Iterator[Sentence]:
+    """That data is restricted and where not; where none was found, that what may come is; nothing after its end."""
+    if not (request.lift_told_at or request.lifted_at):
+        found = restrictions.found_something(request.tasks)
+        yield say("restriction.in_force" if found else "restriction.nothing_yet")
+        yield from but_not(request)
+
+
+def but_not(request: StoredRequest) -> Iterator[Sentence]:
+    """Where data are not restricted though they were to be; nothing if there is nothing to tell."""
+    if systems := _not_restricted(request):
+        yield say("restriction.but_not", systems=listed(systems))
+
+
+def of_restriction(request: StoredRequest) -> Iterator[Sentence]:
+    """What becomes of the restriction with the end of the request, or meanwhile, if there is anything to tell."""
+    return _of_its_end(request) if request.lift_told_at is not None else _of_what_is_in_force(request)
+
+
+def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
+    day = request.lift_told_at or request.received_at
+    asked = "_as_asked" if request.right is Right.RESTRICTION else ""
+    ground = _ground(request)
+    if request.ended_by:
+        yield say("restriction.ended", day=day, erasure=str(request.ended_by))
+    elif not request.was_restricted:
+        yield say("restriction.lifted_if_any", ground=ground, day=day)
+    elif _not_restricted(request):
+        done = {t.system for t in request.tasks or () if restrictions.took_effect([t]) and not is_undone(t)}
+        yield say(f"restriction.lifted{asked}_in", ground=ground, day=day, systems=listed(done))
+    else:
+        yield say(f"restriction.lifted{asked}", ground=ground, day=day)
+    if not request.ended_by:
+        yield say("restriction.others_stay")
+
+
+def _of_what_is_in_force(request: StoredRequest) -> Iterator[Sentence]:
+    if not (request.restricts and (request.was_restricted or request.unchangeable)):
+        return
+    if request.right is Right.RESTRICTION:
+        return
+    if request.state is not State.CLOSED:
+        if request.unchangeable or request.is_contested:
+            key = "restriction.unchangeable" if request.unchangeable else "restriction.meanwhile"
+            yield say(key, ground=_ground(request))
+            yield from but_not(request)
+    elif not (request.is_weighed and request.outcome is Outcome.FULFILLED):  # upheld, it is told with the answer
+        yield say("restriction.stays", ground=_ground(request))
+
+
+def _not_restricted(request: StoredRequest) -> set[str]:
+    return {t.system for t in request.tasks or () if t.operation == Operation.RESTRICT and is_undone(t)}
+
+
+def _ground(request: StoredRequest) -> Sentence:
+    match request.right:
+        case Right.RECTIFICATION:
+            return article("18(1)(a)")
+        case Right.OBJECTION:
+            return article("18(1)(d)")
+        case _:
+            return article("18(1)")

@@ -1,0 +1,58 @@
+"""What the subject is told of work beside the answer: done before an early end, or on another request; pure."""
+
+from collections.abc import Iterator
+
+from services.intake.request.deferrals import has_failed
+from services.intake.request.stored_request import StoredRequest
+from services.intake.request.summed import summed
+from services.intake.request.told.restriction import of_restriction
+from shared.domain.operations import ANSWERING, TaskReport
+from shared.domain.operations import Operation as Op
+from shared.domain.rights import Right
+from shared.domain.sentences import Listed, Sentence, Told, listed, say
+
+_CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
+_BEFORE = {
+    Op.EXPORT: "before.copied",
+    Op.RECTIFY: "before.corrected",
+    Op.ERASE: "before.erased",
+    Op.SUPPRESS: "before.kept_from_marketing",
+    Op.RESTRICT: "before.restricted",
+}
+
+
+def had_been_done(request: StoredRequest) -> Told:
+    """What was done of a request that was refused or withdrawn; empty while nobody has said it."""
+    restriction = tuple(of_restriction(request))
+    return (*_had_been_done(request, restricted=bool(restriction)), *restriction, *erased_meanwhile(request))
+
+
+def _had_been_done(request: StoredRequest, *, restricted: bool) -> Iterator[Sentence]:
+    if request.tasks is None:
+        return
+    tasks = [t for t in summed(request.tasks) if t.operation in ANSWERING]
+    tasks = [t for t in tasks if not (restricted and t.operation == Op.RESTRICT)]
+    did: dict[str, list[Sentence]] = {}
+    for task in tasks:
+        if task.changed or task.uncounted:
+            did.setdefault(_BEFORE.get(Op(task.operation), "before.changed"), []).append(_counted(task))
+    yield from (say(how, where=Listed(tuple(where), final=False)) for how, where in sorted(did.items()))
+    if not (did or restricted):
+        yield say("before.unchanged")
+    elif not did and request.right is Right.RECTIFICATION and tasks:
+        yield say("before.no_value_corrected")
+    failed = {task.system for task in tasks if has_failed(task) and not task.outcome and request.right in _CHANGING}
+    if failed:
+        yield say("before.not_finished", systems=listed(failed))
+
+
+def erased_meanwhile(request: StoredRequest) -> Iterator[Sentence]:
+    """What was erased on another request of theirs while this one waited, as they were promised to be told."""
+    if tasks := sorted(request.erased_meanwhile or (), key=lambda task: task.system):
+        yield say("before.erased_meanwhile", where=Listed(tuple(map(_counted, tasks)), final=False))
+
+
+def _counted(task: TaskReport) -> Sentence:
+    if not task.changed:
+        return say("before.uncounted", system=task.system)
+    return say("before.reported" if task.reported else "before.counted", count=task.changed, system=task.system)

@@ -1,0 +1,125 @@
+"""What a request waits for, in one sentence for the requester and the officer; pure."""
+
+from collections.abc import Iterable
+
+from services.intake.request import deferrals
+from services.intake.request.lifecycle import State
+from services.intake.request.stored_request import StoredRequest
+from shared.domain.assignments import AssignmentInDoubt
+from shared.domain.operations import TaskReport
+from shared.domain.rights import Right
+
+_WITHHELD = (
+    "Its package is withheld (`package_withheld`). Two persons who have looked at it release it (POST"
+    " …/package/release), or one has it made anew (POST …/package/renewal)."
+)
+_BRAKED = (
+    "The key {0} has asked for more erasures in an hour than the policy allows. Nothing is erased for it until two"
+    " persons have released it (POST /v1/brakes/{0}/release)."
+)
+_TO_BE_FORWARDED = (
+    "Our own part is done, and answered together with the customer's: find out whose that part is, pass it on, and say"
+    " so (POST /v1/requests/ID/forward)."
+)
+_THEIRS = "A customer of ours decides about these data: pass it on to them, and say so (POST /v1/requests/ID/forward)."
+_COPIES_FIRST = "The same person's open access and portability requests (`awaits`) are answered first."
+_AT_WORK = "An erasure of the same person (`awaits`) is at work. This begins as soon as nothing of that is."
+_OPPOSED = (
+    "The same person has had data restricted that this erasure would remove (`awaits`, Art. 18(1)(b), (c)), and was"
+    " asked which of the two they want (letter `erasure_opposed`): they withdraw one of the requests. Or two persons"
+    " decide `begin`, which ends the restriction, or refuse this request."
+)
+_TIME_IS_SHORT = (
+    "It waits for other requests of the same person (`awaits`) and is due soon: answer those, or decide that it begins"
+    " (POST …/decision, `begin`)."
+)
+_CONFLICT = (
+    "Our records contradict one another about whose a number was, and when. Nothing is done about the time in question"
+    " until the privacy team has looked (GET /v1/assignment-conflicts)."
+)
+_IN_DOUBT = (
+    "Our register of numbers does not tell to which of several holders a number belongs. Nothing is done where it would"
+    " be searched by until the privacy team has looked."
+)
+_WHO = "The requester is to prove who they are (POST …/verify)."
+_MORE_PROOF = "The requester is to prove better that what they gave is theirs (POST …/verify), for what {0} may hold."
+_REPLY = "The requester is to answer our question (POST …/reply); without that it goes on after the last notice."
+_REPORT = "How it is answered is decided: the answer is written as soon as it is known what is done by now."
+_TO_BE_WEIGHED = "The data are restricted: two persons weigh the objection (POST …/balancing)."
+_LIMIT = "In {0} more was found than one request may touch: two persons confirm it (POST …/confirmation)."
+_BY_HAND = "In {0} a person does it by hand, and enters what was done (POST …/task-result)."
+_FAILED = (
+    "In {0} it was not done: the privacy team reads why (`tasks`), and has it tried again or answers in part"
+    " (POST …/decision)."
+)
+_NOT_SEARCHED = (
+    "Of {0} nothing more is known to search by: the privacy team asks (POST …/question), has it tried again, or answers"
+    " in part (POST …/decision)."
+)
+_DECISION = "The privacy team decides how it goes on (POST …/decision)."
+
+
+_SEVERAL = (
+    "Of {0} only the customer number would tell whose data they are: ask for it (POST …/question), or answer in part."
+)
+
+
+def waits_for(request: StoredRequest) -> str | None:
+    """What comes next; None while we are at work, and where it is closed and nothing of it is withheld."""
+    if request.package_fault and not request.package_is_gone:
+        return _WITHHELD
+    return None if request.state is State.CLOSED else _by_others(request) or _by_state(request)
+
+
+def _by_others(request: StoredRequest) -> str | None:
+    if request.held:
+        return _BRAKED.format(request.key_id)
+    if request.postponed:
+        return _others(request)
+    return _TO_BE_FORWARDED if request.waits_to_be_forwarded else None
+
+
+def _by_state(request: StoredRequest) -> str | None:
+    match request.state:
+        case State.AWAITING_IDENTITY:
+            unproved = _systems(deferrals.unproved(request.tasks))
+            return _MORE_PROOF.format(unproved) if unproved else _WHO
+        case State.AWAITING_CLARIFICATION:
+            return _REPLY
+        case State.AWAITING_DECISION:
+            return _decision(request)
+        case _:
+            return _REPORT if request.decided else None
+
+
+def _others(request: StoredRequest) -> str:
+    if request.right is not Right.ERASURE:
+        return _AT_WORK
+    if request.opposed:
+        return _OPPOSED
+    return _TIME_IS_SHORT if request.state is State.AWAITING_DECISION else _COPIES_FIRST
+
+
+def _decision(request: StoredRequest) -> str:
+    """Of several things that are missing the one that a person can do something about first."""
+    tasks = tuple(request.tasks or ())
+    if request.role == "processor":
+        return _THEIRS
+    if deferrals.in_conflict(tasks):
+        return _CONFLICT
+    if any(task.failure == AssignmentInDoubt.code for task in tasks):
+        return _IN_DOUBT
+    for sentence, left in (
+        (_LIMIT, [task for task in tasks if task.exceeded]),
+        (_FAILED, [task for task in tasks if deferrals.needs_judgement(task)]),
+        (_SEVERAL, [task for task in tasks if deferrals.has_failed(task)]),
+        (_BY_HAND, [task for task in tasks if deferrals.waits_for_hands(task)]),
+        (_NOT_SEARCHED, [task for task in tasks if task.not_searched]),
+    ):
+        if left:
+            return sentence.format(_systems(left))
+    return _TO_BE_WEIGHED if request.is_weighed else _DECISION
+
+
+def _systems(tasks: Iterable[TaskReport]) -> str:
+    return ", ".join(sorted({task.system for task in tasks}))
