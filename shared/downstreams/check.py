@@ -15,7 +15,7 @@ from shared.downstreams.file import declare, tables_of
 from shared.downstreams.http.declaration import path_of, read_declaration
 from shared.downstreams.places import Table
 from shared.downstreams.registry import Downstreams, Wiring, connect
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.states import with_untold
 
 _ADDRESS, _STORE, _SECRET = "http://not-set.invalid", "postgresql://not-set.invalid/", "not-set"

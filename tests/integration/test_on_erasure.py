@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.sql import schema_for
-from shared.downstreams.sql.by_policy import RuleUndeclared
+from shared.downstreams.sql.keeping.by_policy import RuleUndeclared
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import ask, engine
 from tests.fixtures.downstream import email, receipt, task

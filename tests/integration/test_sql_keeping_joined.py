@@ -14,7 +14,7 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
 from shared.downstreams.contract import Task
 from shared.downstreams.sql import schema_for
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import SqlEngine, ask, engine
 from tests.fixtures.downstream import email, receipt, task

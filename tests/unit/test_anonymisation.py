@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import Misconfigured
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 
 ANONYMISE = """
 blank = ["client", "account"]

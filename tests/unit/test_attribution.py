@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.domain.identities import IdentityType
-from shared.downstreams.sql.attribution import attribute
 from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.search_keys import SearchKey, wanted
+from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.finding.attribution import attribute
+from shared.downstreams.sql.finding.search_keys import SearchKey, wanted
 from shared.downstreams.sql.statements import Statements
-from shared.downstreams.sql.tables import Table
 
 NUMBER = "+34688886392"
 TABLE = Table.model_validate(

@@ -10,8 +10,8 @@ from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, read_policy
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.roundup import RoundupAdapter
-from shared.downstreams.sql.by_policy import undeclared
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.keeping.by_policy import undeclared
 from shared.downstreams.sql.mariadb.unsupported import kept_by_policy
 from shared.downstreams.states import with_untold
 from shared.downstreams.tryton.party import CATEGORIES as TRYTON

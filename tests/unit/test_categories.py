@@ -8,7 +8,7 @@ import pytest
 from shared.domain.proofs import proof_policy
 from shared.domain.toml_file import read_toml
 from shared.downstreams.roundup.erasure import CATEGORIES as OF_ROUNDUP
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.party import CATEGORIES as OF_TRYTON
 from shared.downstreams.tryton.party import Address, Contact, NumberAssignment, Party

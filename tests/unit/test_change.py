@@ -12,7 +12,7 @@ from shared.domain.operations import Change, Changes, ShownRecord
 from shared.domain.proofs import Action, action_of
 from shared.domain.rights import Right
 from shared.downstreams.contract import Record
-from shared.downstreams.sql.stating import is_meant
+from shared.downstreams.sql.changing.stating import is_meant
 from shared.storage.subject_data import SubjectData, decode, encode
 
 

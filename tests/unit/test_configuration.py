@@ -20,7 +20,7 @@ from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.roundup import RoundupSettings
 from shared.downstreams.sql import SqlSettings
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.tryton import TrytonSettings
 from shared.runtime.settings import (
     HttpSettings,

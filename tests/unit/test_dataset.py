@@ -10,11 +10,11 @@ from pydantic import BaseModel
 
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
-from shared.downstreams.sql.anonymisation import Anonymisation
-from shared.downstreams.sql.bill import Itemised
-from shared.downstreams.sql.columns import Column
-from shared.downstreams.sql.dataset import SHIPPED, Dataset
-from shared.downstreams.sql.declared import (
+from shared.downstreams.sql.declaration.anonymisation import Anonymisation
+from shared.downstreams.sql.declaration.bill import Itemised
+from shared.downstreams.sql.declaration.columns import Column
+from shared.downstreams.sql.declaration.dataset import SHIPPED, Dataset
+from shared.downstreams.sql.declaration.declared import (
     Constant,
     Join,
     Keeping,
@@ -28,10 +28,10 @@ from shared.downstreams.sql.declared import (
     Switch,
     Withheld,
 )
+from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.finding.search_keys import Coverage, SearchKey, wall_clock
 from shared.downstreams.sql.quoting import literal, quoted
-from shared.downstreams.sql.search_keys import Coverage, SearchKey, wall_clock
 from shared.downstreams.sql.settings import SqlSettings
-from shared.downstreams.sql.tables import Table
 
 GOOD = """
 name = "calls"

@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.errors import Misconfigured
 from shared.domain.toml_file import read_toml
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.drafting.draft import Decided, Draft
 from shared.downstreams.sql.drafting.guesses import guess
 from shared.downstreams.sql.drafting.shapes import ColumnShape, KeyShape, Shapes, TableShape

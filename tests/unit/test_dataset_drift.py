@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.drafting.drift import drift
 from shared.downstreams.sql.drafting.shapes import Shapes, TableShape
 from tests.unit.test_dataset_draft import key, table

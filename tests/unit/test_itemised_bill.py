@@ -6,7 +6,7 @@ import pytest
 
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.release import ITEMISED, Fault, Known, Match, Span, first_fault
-from shared.downstreams.sql.bill import ShortenedNumbers
+from shared.downstreams.sql.declaration.bill import ShortenedNumbers
 
 PHONE = IdentityType.PHONE
 LINE, USER, OTHER = "+442079460000", "sip:desk@pbx.example", "+442079460001"

@@ -17,11 +17,11 @@ from services.intake.request.disclosed import recipients
 from shared.domain.policy import SHIPPED, Policy, read_policy, release
 from shared.domain.policy.reading import FILES
 from shared.domain.rights import Right
-from shared.downstreams.sql.attribution import Row
-from shared.downstreams.sql.by_policy import does_with
 from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.export import Sheet
+from shared.downstreams.sql.finding.attribution import Row
+from shared.downstreams.sql.keeping.by_policy import does_with
 from shared.downstreams.sql.statements import Statements
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.policy import changed

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.downstreams.sql.catalog import DatasetOutdated
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.references import Reference, arranged
 
 TABLE = {"category": "x", "primary_key": ["id"], "columns": {"id": {"class": "A", "identity": "email"}}}

@@ -6,11 +6,11 @@ from pathlib import Path
 from shared.domain.identities import IdentityType
 from shared.domain.policy import parse_period
 from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.dataset import Dataset
-from shared.downstreams.sql.keeping import Ruled
-from shared.downstreams.sql.search_keys import SearchKey
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.tenancy import Tenancy
+from shared.downstreams.sql.finding.search_keys import SearchKey
+from shared.downstreams.sql.keeping.rules import Ruled
 from shared.downstreams.sql.statements import Statements
-from shared.downstreams.sql.tenancy import Tenancy
 from tests.fixtures.customer_store import DATASET
 from tests.fixtures.policy import signed_policy
 

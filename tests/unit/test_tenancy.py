@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import Misconfigured
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.tenancy import Tenancy
 from shared.downstreams.sql.settings import SqlSettings
-from shared.downstreams.sql.tenancy import Tenancy
 from tests.unit.test_registry import load
 
 DATASET = """

@@ -9,18 +9,19 @@ from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.protocols import HandOver
-from shared.downstreams.sql import comparison, inspection, marketing, progress, stated, sweeping
-from shared.downstreams.sql.amendment import Amendment
-from shared.downstreams.sql.by_policy import undeclared
-from shared.downstreams.sql.examination import covered, with_unattributed
+from shared.downstreams.sql import inspection, progress, sweeping
+from shared.downstreams.sql.changing import comparison, marketing, stated
+from shared.downstreams.sql.changing.amendment import Amendment
+from shared.downstreams.sql.changing.stopping import stop
 from shared.downstreams.sql.export import export
+from shared.downstreams.sql.finding.examination import covered, with_unattributed
+from shared.downstreams.sql.finding.location import locate
 from shared.downstreams.sql.incarnation import Begun
-from shared.downstreams.sql.location import locate
+from shared.downstreams.sql.keeping.by_policy import undeclared
+from shared.downstreams.sql.keeping.planning import planned
+from shared.downstreams.sql.keeping.reducing import erased, hiding
 from shared.downstreams.sql.of_dataset import OfDataset
-from shared.downstreams.sql.planning import planned
-from shared.downstreams.sql.reducing import erased, hiding
 from shared.downstreams.sql.settings import SqlSettings
-from shared.downstreams.sql.stopping import stop
 from shared.downstreams.sql.store import Session, SqlStore
 from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
 

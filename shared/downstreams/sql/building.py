@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 from shared.downstreams.sql.catalog import Place, Relation
-from shared.downstreams.sql.dataset import Dataset
-from shared.downstreams.sql.graph import ends_first
-from shared.downstreams.sql.paths import Hop, Path
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.graph import ends_first
+from shared.downstreams.sql.declaration.tenancy import Tenancy
+from shared.downstreams.sql.finding.paths import Hop, Path
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.statements import Statements
-from shared.downstreams.sql.tenancy import Tenancy
 
 
 def statements_of(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.domain.errors import ColumnUnmapped, Misconfigured, SystemRefused, TableMissing
-from shared.downstreams.sql.dataset import Dataset
-from shared.downstreams.sql.declared import RowSwitch
-from shared.downstreams.sql.tables import Table
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.declared import RowSwitch
+from shared.downstreams.sql.declaration.tables import Table
 
 Place = tuple[str, str]
 """The schema and the name of a table."""

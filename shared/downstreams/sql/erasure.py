@@ -19,14 +19,17 @@ from shared.domain.errors import DoneBefore, ForeignHit, ResidueFound
 from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.sql import examination, progress, scrubbing, states
-from shared.downstreams.sql.attribution import attribute
-from shared.downstreams.sql.gathering import Gathered
+from shared.downstreams.sql import progress
+from shared.downstreams.sql.changing import scrubbing
+from shared.downstreams.sql.finding import examination
+from shared.downstreams.sql.finding.attribution import attribute
+from shared.downstreams.sql.finding.gathering import Gathered
+from shared.downstreams.sql.finding.traces import Traces
 from shared.downstreams.sql.incarnation import Begun
+from shared.downstreams.sql.keeping import states
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
-from shared.downstreams.sql.traces import Traces
 
 _BEGUN = "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)"
 _DELETE = "DELETE FROM "

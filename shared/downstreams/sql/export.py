@@ -16,15 +16,18 @@ from shared.domain.release import WITHHELD, Match, read_number
 from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.downstreams.protocols import HandOver
 from shared.downstreams.results import per_task
-from shared.downstreams.sql import examination, itemised, kept_rows, stated
-from shared.downstreams.sql.attribution import Row, each_row
-from shared.downstreams.sql.columns import Column
-from shared.downstreams.sql.readable import readable
-from shared.downstreams.sql.search_keys import Slot
-from shared.downstreams.sql.stated import Stated
+from shared.downstreams.sql import itemised
+from shared.downstreams.sql.changing import stated
+from shared.downstreams.sql.changing.stated import Stated
+from shared.downstreams.sql.declaration.columns import Column
+from shared.downstreams.sql.declaration.readable import readable
+from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.finding import examination
+from shared.downstreams.sql.finding.attribution import Row, each_row
+from shared.downstreams.sql.finding.search_keys import Slot
+from shared.downstreams.sql.keeping import rows as kept_rows
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
-from shared.downstreams.sql.tables import Table
 
 _BATCH = 1_000
 """Rows that are read at once."""

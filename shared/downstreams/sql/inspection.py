@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from asyncpg.pool import PoolConnectionProxy
 
-from shared.downstreams.sql.dataset import Dataset
-from shared.downstreams.sql.declared import Switch
-from shared.downstreams.sql.tables import Table
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.declared import Switch
+from shared.downstreams.sql.declaration.tables import Table
 
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname, has_column_privilege(c.oid, a.attnum, 'SELECT'),

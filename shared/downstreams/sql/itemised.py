@@ -9,11 +9,11 @@ from uuid import UUID
 
 from shared.domain.release import ITEMISED, Match, read_number
 from shared.downstreams.contract import Record, Task
-from shared.downstreams.sql import examination
-from shared.downstreams.sql.attribution import Row, owners_of
-from shared.downstreams.sql.bill import ITEMISED_BILL, Itemised, ShortenedNumbers
-from shared.downstreams.sql.readable import readable
-from shared.downstreams.sql.search_keys import spelled
+from shared.downstreams.sql.declaration.bill import ITEMISED_BILL, Itemised, ShortenedNumbers
+from shared.downstreams.sql.declaration.readable import readable
+from shared.downstreams.sql.finding import examination
+from shared.downstreams.sql.finding.attribution import Row, owners_of
+from shared.downstreams.sql.finding.search_keys import spelled
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 

@@ -11,8 +11,8 @@ from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure
 from shared.downstreams.contract import Result, Task
 from shared.downstreams.refusals import STATES
-from shared.downstreams.sql.dataset import Dataset
-from shared.downstreams.sql.tenancy import Tenancy
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.tenancy import Tenancy
 from shared.downstreams.sweepable import Dated
 
 _OF_A_PERSON: Final = frozenset({IdentityType.ACCOUNT_ID, IdentityType.EMAIL})

@@ -10,8 +10,8 @@ from itertools import pairwise
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.downstreams.sql.catalog import DatasetOutdated, Place
-from shared.downstreams.sql.dataset import Dataset
-from shared.downstreams.sql.graph import ordered
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.graph import ordered
 from shared.downstreams.sql.quoting import quoted
 
 # The constraint of a partition is that of its table, and the parents of columns stand in the order of the columns.

@@ -8,11 +8,11 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from shared.downstreams.sql.documents import changed
-from shared.downstreams.sql.paths import Path, by_arrays, by_keys, time_name
+from shared.downstreams.sql.declaration.documents import changed
+from shared.downstreams.sql.finding.paths import Path, by_arrays, by_keys, time_name
+from shared.downstreams.sql.finding.search_keys import SearchKey, Wanted
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.quoting import Condition, literal, quoted
-from shared.downstreams.sql.search_keys import SearchKey, Wanted
-from shared.downstreams.sql.searching import Searched
 
 Call = tuple[Any, ...]
 """A statement and its arguments, as the driver's methods take them."""

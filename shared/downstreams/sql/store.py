@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from shared.downstreams.sql.bill import ShortenedNumbers
 from shared.downstreams.sql.building import statements_of
 from shared.downstreams.sql.catalog import Place, Relation, describe, refuse_fixed, refuse_long, refuse_unmapped
-from shared.downstreams.sql.dataset import Dataset
-from shared.downstreams.sql.declared import SideTable
+from shared.downstreams.sql.declaration.bill import ShortenedNumbers
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.declared import SideTable
+from shared.downstreams.sql.declaration.tenancy import Tenancy
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.preparation import Incarnation, incarnation_of, refuse_unprepared
 from shared.downstreams.sql.references import References, references_of
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
-from shared.downstreams.sql.tenancy import Tenancy
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import typer
 
 from shared.domain.errors import Misconfigured
 from shared.domain.toml_file import read_toml
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.dialects import is_mariadb
 from shared.downstreams.sql.drafting import mariadb, postgresql
 from shared.downstreams.sql.drafting.draft import Decided, Draft

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.drafting.shapes import Place, Shapes, TableShape
-from shared.downstreams.sql.tables import Table
 
 
 @dataclass(frozen=True, slots=True)

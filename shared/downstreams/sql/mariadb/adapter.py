@@ -7,7 +7,7 @@ from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Result, Task
-from shared.downstreams.sql.examination import covered
+from shared.downstreams.sql.finding.examination import covered
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.mariadb import comparison, inspection, progress, reading, sweeping
 from shared.downstreams.sql.mariadb.amendment import Amendment

@@ -13,9 +13,10 @@ from shared.domain.text import forms
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.results import of_corrections
-from shared.downstreams.sql import corrections
-from shared.downstreams.sql.amendment import changes_something
-from shared.downstreams.sql.declared import Switch
+from shared.downstreams.sql.changing import corrections
+from shared.downstreams.sql.changing.amendment import changes_something
+from shared.downstreams.sql.declaration.declared import Switch
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import progress, values
 from shared.downstreams.sql.mariadb.changing import assign
 from shared.downstreams.sql.mariadb.connection import translated
@@ -24,7 +25,6 @@ from shared.downstreams.sql.mariadb.names import place_of, quoted
 from shared.downstreams.sql.mariadb.rows import Found, Key, Rows, identified
 from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
-from shared.downstreams.sql.searching import Searched
 from shared.downstreams.sql.statements import Statements
 
 Kind = Literal["restriction", "marketing"]

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shared.domain.errors import SystemRefused, TableMissing
 from shared.downstreams.sql.catalog import DatasetOutdated, Place, Relation, named_in
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.finding.search_keys import ZONELESS
 from shared.downstreams.sql.mariadb.connection import Connection
 from shared.downstreams.sql.mariadb.values import WITH_ZONE
 from shared.downstreams.sql.references import Reference, References, arranged
-from shared.downstreams.sql.search_keys import ZONELESS
 
 _TABLES = "SELECT table_schema, table_name, table_type, engine FROM information_schema.tables WHERE {}"
 _COLUMNS = """

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.domain.errors import ForeignHit
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.names import marks, parts, place_of, quoted
 from shared.downstreams.sql.mariadb.rows import Found, Key, identified, primary
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.mariadb.values import Row
 from shared.downstreams.sql.references import Reference
-from shared.downstreams.sql.searching import Searched
 
 
 async def delete(session: Session, table: Searched, keys: Sequence[Key]) -> None:

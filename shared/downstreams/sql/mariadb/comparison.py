@@ -8,7 +8,9 @@ from contextlib import suppress
 from shared.domain.identities import Identity, MalformedIdentity, normalise
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.declared import Switch
+from shared.downstreams.sql.changing.marketing import MAILED
+from shared.downstreams.sql.declaration.declared import Switch
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.amendment import holds
 from shared.downstreams.sql.mariadb.names import marks, place_of, quoted
@@ -16,8 +18,6 @@ from shared.downstreams.sql.mariadb.rows import Found, Key, primary, read_rows
 from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.mariadb.values import Row
-from shared.downstreams.sql.marketing import MAILED
-from shared.downstreams.sql.searching import Searched
 
 _AT_A_TIME = 5_000
 

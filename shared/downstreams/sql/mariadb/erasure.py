@@ -11,6 +11,7 @@ from typing import Any
 from shared.domain.errors import DoneBefore, Refused, ResidueFound, Unavailable
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.mariadb import progress, values
 from shared.downstreams.sql.mariadb.changing import assign, delete, loosened, refuse_tied
@@ -21,7 +22,6 @@ from shared.downstreams.sql.mariadb.names import parts
 from shared.downstreams.sql.mariadb.rows import Found, Key, Rows, read_rows
 from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
-from shared.downstreams.sql.searching import Searched
 
 _COLLISIONS = 5
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from asyncmy.errors import MySQLError
 
 from shared.downstreams.sql.catalog import Place
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.inspection import Found, SeenColumn, faults_of
 from shared.downstreams.sql.mariadb.connection import Connection
 from shared.downstreams.sql.mariadb.names import place_of

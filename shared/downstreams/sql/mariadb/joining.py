@@ -4,13 +4,13 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
-from shared.downstreams.sql.declared import Join, RowTest
+from shared.downstreams.sql.declaration.declared import Join, RowTest
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.names import marks, parts, place_of, quoted
 from shared.downstreams.sql.mariadb.rows import Found, Key, Rows, read_rows
 from shared.downstreams.sql.mariadb.store import Route, Session
 from shared.downstreams.sql.mariadb.values import Row
-from shared.downstreams.sql.searching import Searched
 
 
 async def led(

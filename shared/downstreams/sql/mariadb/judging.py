@@ -9,13 +9,13 @@ from shared.domain.errors import ForeignHit, NotSupported, Refused
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.refusals import ErasureRefused
-from shared.downstreams.sql.examination import UNATTRIBUTED_AT_MOST, told_apart
+from shared.downstreams.sql.finding.examination import UNATTRIBUTED_AT_MOST, told_apart
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.names import marks, place_of, quoted
 from shared.downstreams.sql.mariadb.rows import Rows
 from shared.downstreams.sql.mariadb.sharing import shared
 from shared.downstreams.sql.mariadb.store import Session
-from shared.downstreams.sql.searching import Searched
 
 
 async def refusal(session: Session, task: Task, rows: Rows) -> Refused | None:

@@ -11,15 +11,15 @@ from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
-from shared.downstreams.sql.attribution import Row
 from shared.downstreams.sql.export import Sheet
-from shared.downstreams.sql.location import knows, located, superseded, yielded
+from shared.downstreams.sql.finding.attribution import Row
+from shared.downstreams.sql.finding.location import knows, located, superseded, yielded
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.judging import refusal
 from shared.downstreams.sql.mariadb.rows import Found, Rows
 from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
-from shared.downstreams.sql.searching import Searched
 
 _AT_ONCE = timedelta()
 

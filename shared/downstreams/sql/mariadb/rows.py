@@ -8,11 +8,11 @@ from datetime import UTC
 from itertools import product
 from typing import Any
 
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.names import marks, place_of, quoted
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.mariadb.values import Row
-from shared.downstreams.sql.searching import Searched
 
 Key = tuple[Any, ...]
 """A primary key, or the columns of a join as text."""

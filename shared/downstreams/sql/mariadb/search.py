@@ -8,14 +8,14 @@ import orjson
 from shared.domain.errors import NotSupported
 from shared.domain.operations import Limit
 from shared.downstreams.contract import Task
+from shared.downstreams.sql.finding.search_keys import Coverage, SearchKey
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.joining import led
 from shared.downstreams.sql.mariadb.names import marks, parts, quoted
 from shared.downstreams.sql.mariadb.rows import Found, Key, Rows, primary, read_rows
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.mariadb.values import Row
-from shared.downstreams.sql.search_keys import Coverage, SearchKey
-from shared.downstreams.sql.searching import Searched
 
 _NUMERIC = frozenset({"smallint", "mediumint", "int", "integer", "bigint", "decimal", "boolean", "real", "bit"})
 _LONGEST_INTEGER = 18

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 
 from shared.downstreams.sql.building import statements_of
 from shared.downstreams.sql.catalog import Place, refuse_fixed, refuse_unmapped
-from shared.downstreams.sql.dataset import Dataset
-from shared.downstreams.sql.declared import Join
-from shared.downstreams.sql.graph import ends_first
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.declared import Join
+from shared.downstreams.sql.declaration.graph import ends_first
+from shared.downstreams.sql.declaration.tenancy import Tenancy
+from shared.downstreams.sql.finding.paths import Path
+from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb.catalog import describe, references_of
 from shared.downstreams.sql.mariadb.connection import Address, Connection, Pool, translated
 from shared.downstreams.sql.mariadb.preparation import incarnation_of
 from shared.downstreams.sql.mariadb.unsupported import refuse_unsupported
-from shared.downstreams.sql.paths import Path
 from shared.downstreams.sql.preparation import Incarnation
 from shared.downstreams.sql.references import References
-from shared.downstreams.sql.searching import Searched
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
-from shared.downstreams.sql.tenancy import Tenancy
 
 log = logging.getLogger(__name__)
 

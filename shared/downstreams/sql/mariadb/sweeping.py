@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from shared.domain.errors import NotSupported, Refused
 from shared.downstreams.sql.catalog import DatasetOutdated
+from shared.downstreams.sql.finding.search_keys import ZONELESS, wall_clock
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.changing import delete
 from shared.downstreams.sql.mariadb.names import marks, parts, place_of, quoted
@@ -18,7 +19,6 @@ from shared.downstreams.sql.mariadb.rows import Key, primary, read_rows
 from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
 from shared.downstreams.sql.mariadb.values import Row
-from shared.downstreams.sql.search_keys import ZONELESS, wall_clock
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
 

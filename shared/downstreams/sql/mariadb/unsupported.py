@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from shared.domain.errors import Fault, Misconfigured
 from shared.domain.policy import OnErasure, Policy
-from shared.downstreams.sql.by_policy import does_with
-from shared.downstreams.sql.dataset import Dataset
-from shared.downstreams.sql.declared import RowSwitch
-from shared.downstreams.sql.tables import Table
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.declared import RowSwitch
+from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.keeping.by_policy import does_with
 
 
 def refuse_unsupported(dataset: Dataset) -> None:

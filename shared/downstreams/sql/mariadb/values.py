@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from shared.domain.identities import IdentityType
-from shared.downstreams.sql.columns import Column
-from shared.downstreams.sql.declared import RowTest
-from shared.downstreams.sql.searching import Searched
+from shared.downstreams.sql.declaration.columns import Column
+from shared.downstreams.sql.declaration.declared import RowTest
+from shared.downstreams.sql.finding.searching import Searched
 
 WITH_ZONE = "timestamp with time zone"
 

@@ -5,8 +5,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from shared.downstreams.sql.anonymisation import Anonymisation, Unit
 from shared.downstreams.sql.catalog import DatasetOutdated
+from shared.downstreams.sql.declaration.anonymisation import Anonymisation, Unit
 from shared.downstreams.sql.quoting import Condition, literal, quoted
 from shared.downstreams.sql.statements import Call, Statements
 

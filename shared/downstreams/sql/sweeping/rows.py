@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 
 from shared.downstreams.sql.catalog import DatasetOutdated
-from shared.downstreams.sql.declared import Occurred
-from shared.downstreams.sql.paths import holds
+from shared.downstreams.sql.declaration.declared import Occurred
+from shared.downstreams.sql.finding.paths import holds
+from shared.downstreams.sql.finding.search_keys import ZONELESS, wall_clock
 from shared.downstreams.sql.quoting import Condition, quoted
 from shared.downstreams.sql.references import Reference
-from shared.downstreams.sql.search_keys import ZONELESS, wall_clock
 from shared.downstreams.sql.statements import Call, Statements
 from shared.downstreams.sql.sweeping.anonymising import changes
 from shared.downstreams.sweepable import Due

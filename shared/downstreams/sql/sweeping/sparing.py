@@ -5,8 +5,8 @@
 from collections.abc import Sequence
 
 from shared.downstreams.contract import Task
-from shared.downstreams.sql import examination
-from shared.downstreams.sql.attribution import each_row
+from shared.downstreams.sql.finding import examination
+from shared.downstreams.sql.finding.attribution import each_row
 from shared.downstreams.sql.quoting import Condition
 from shared.downstreams.sql.store import Session
 from shared.downstreams.sql.sweeping.rows import DueRows, Key

@@ -1,0 +1,1 @@
+"""Changes in place: corrections, statements, restrictions, marketing stopped, texts without the subject."""

@@ -1,0 +1,261 @@
+"""Change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21)."""
+
+# ruff: noqa: S608 - every name is quoted, and every value a parameter
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import JsonValue
+
+from shared.domain.assignments import NUMBERS
+from shared.domain.errors import NotSupported, Refused, ResidueFound, Unavailable
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Change, Operation, TaskOutcome
+from shared.domain.policy import Policy
+from shared.downstreams import flags
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.results import of_corrections
+from shared.downstreams.sql import progress
+from shared.downstreams.sql.changing import changes, corrections, stating
+from shared.downstreams.sql.changing.restricted import Held, Place
+from shared.downstreams.sql.changing.switching import Kind, switching
+from shared.downstreams.sql.declaration.declared import SideTable, Switch
+from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.failures import translated
+from shared.downstreams.sql.finding import examination
+from shared.downstreams.sql.finding.search_keys import SearchKey
+from shared.downstreams.sql.quoting import quoted
+from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.store import Session
+
+
+class Amendment:
+    """One call: a sequence of tasks of the same store, each in a transaction of its own."""
+
+    def __init__(self, session: Session, policy: Policy, save_progress: Checkpoint) -> None:
+        self._session = session
+        self._policy = policy
+        self._save_progress = save_progress
+        self._settings = session.settings
+        self._connection = session.connection
+
+    async def run(self, tasks: Sequence[Task]) -> list[Result]:
+        lifts = tasks[0].operation is Operation.LIFT
+        refused = {} if lifts else await examination.refusals(self._session, tasks)
+        refused |= {} if lifts else await examination.doubts(self._session, tasks)
+        return [refused.get(task.task_id) or await self._one(task) for task in tasks]
+
+    async def _one(self, task: Task) -> Result:
+        """The result of one task, also where it fails: what was committed of the tasks before it stays done."""
+        try:
+            with translated(self._session.system):
+                found = await self._as_found(task)
+            await self._save_progress({task.task_id: found})  # what was withdrawn meanwhile is not begun
+            with translated(self._session.system):
+                return await self._change(task)
+        except (Unavailable, Refused) as failure:  # it has rolled back this task alone
+            return failure
+
+    async def _change(self, task: Task) -> Result:
+        if not changes_something([table.table for table in self._session.tables], task):
+            return Receipt(task.task_id, TaskOutcome.NOT_HELD)
+        match task.operation:
+            case Operation.RECTIFY if any(change.record for change in task.changes):
+                return await self._state(task)
+            case Operation.RECTIFY:
+                return await self._rectify(task)
+            case Operation.RESTRICT:
+                return await self._restrict(task)
+            case Operation.LIFT:
+                return await self._lift(task)
+            case Operation.SUPPRESS:
+                return await self._switch(task, "marketing", wanted=True)
+            case other:
+                raise ValueError(f"{other} is no change in place")
+
+    def _keys(self, task: Task) -> list[tuple[Statements, Sequence[SearchKey]]]:
+        return [(table, keys) for table in self._session.tables if (keys := table.keys(task))]
+
+    async def _without_switch(self, task: Task) -> str | None:
+        """In which tables a subject has rows that bear no switch; where another row of theirs does, that is obeyed."""
+        rows: dict[str, int] = {}
+        for table, keys in self._keys(task):
+            if table.table.restriction is None:
+                count, *arguments = table.count_one(keys)
+                rows[table.name] = await self._connection.fetchval(count, *arguments)
+        return ", ".join(sorted(name for name, n in rows.items() if n)) or None
+
+    async def _rectify(self, task: Task) -> Result:
+        """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
+        changed: list[tuple[Statements, str, str, list[tuple[Any, ...]]]] = []
+        shown = [0] * len(task.changes)
+        async with self._connection.transaction():
+            for place, change in enumerate(task.changes):
+                for table, keys in self._keys(task):
+                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change.field):
+                        update = changes.update_one(table, keys, column, change.asserted, change.current)
+                        rows = [tuple(row) for row in await self._connection.fetch(*update)]
+                        changed.append((table, column, change.asserted, rows))
+                        already = changes.count_shown(table, keys, column, change.asserted)
+                        shown[place] += len(rows) or await self._connection.fetchval(*already)
+            touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
+            if excess := self._settings.excess(task, rows=len(touched)):
+                raise excess
+            category = {table.name: table.table.category for table, *_ in changed}
+            noted = corrections.noted(Counter(category[name] for name, _ in touched), shown)
+            counts, shown = corrections.read(await self._keep(task, noted), len(shown))
+        for table, column, asserted, rows in changed:
+            if await self._differs(table, column, asserted, rows):
+                return ResidueFound(f"{self._session.system} took the correction and still holds another value")
+        return of_corrections(task, counts, shown, 0 if any(shown) else await self._rows(task))
+
+    async def _state(self, task: Task) -> Result:
+        """What is recorded stays as it is, and what the subject states stands beside it; it is read again there."""
+        async with self._connection.transaction():
+            shown = await stating.state(self._session, self._policy, task)
+            if excess := self._settings.excess(task, rows=sum(shown)):
+                raise excess
+            noted = await self._keep(task, corrections.noted(Counter(), shown))
+            counts, told = corrections.read(noted, len(shown))
+        if await stating.count(self._session, task) < max(shown, default=0):
+            return ResidueFound(f"{self._session.system} took the statement and does not hold it")
+        if not any(told):
+            return replace(of_corrections(task, counts, told, await self._rows(task)), stated=True)
+        kinds = Counter[str]()
+        for change, rows in zip(task.changes, told, strict=True):
+            kinds[change.record.category if change.record else ""] += rows
+        stated = Receipt(task.task_id, TaskOutcome.AMENDED, found=sum(told), by_category=+kinds)
+        return replace(stated, corrected=tuple(told), stated=True)
+
+    async def _rows(self, task: Task) -> int:
+        """How many rows are the subject's."""
+        return sum([await self._connection.fetchval(*table.count_one(keys)) for table, keys in self._keys(task)])
+
+    async def _differs(self, table: Statements, column: str, asserted: str, rows: Sequence[tuple[Any, ...]]) -> bool:
+        same = " AND ".join(f"{quoted(key)} = ${i + 2}" for i, key in enumerate(table.table.primary_key))
+        held, type_ = table.read(column), table.type_of(column)
+        query = f"SELECT {held} IS DISTINCT FROM $1::text::{type_} FROM {table.source} t WHERE {same}"
+        return any([await self._connection.fetchval(query, asserted, *row) is not False for row in rows])
+
+    async def _restrict(self, task: Task) -> Result:
+        """Put the subject's numbers where the read path obeys them, or set the flag that it obeys."""
+        if self._session.restriction is None:
+            return await self._switch(task, "restriction", wanted=True)
+        kinds = {kind for table in self._session.tables for kind in table.table.types if kind in NUMBERS}
+        side, numbers = self._session.restriction, _numbers(task, kinds)
+        never = [number.value for number in task.not_theirs if number.type in kinds]
+        # Nobody's numbers are restricted by a guess, nor those of somebody who was erased since.
+        known = (_vouched_for(task) and not task.repair) or bool((await self._side_amended(task, side)).found)
+        if not (numbers if known else task.repair and (numbers or never)):
+            return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        place = Place(self._connection, self._settings.namespace, side, task.request_id)
+        async with self._connection.transaction():
+            changed, held = await place.hold(numbers, never, new=known)
+            counts = await self._keep(task, Counter(restriction=changed))
+        if not await place.holds(held):
+            return ResidueFound(f"{self._session.system} took the restriction and does not hold it")
+        if task.repair:
+            return Receipt.counted(task, TaskOutcome.AMENDED, counts)
+        return await self._side_amended(task, side)
+
+    async def _lift(self, task: Task) -> Result:
+        side = self._session.restriction
+        if side is None:
+            if task.marked:  # a flag says not whose it is
+                return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+            return await self._switch(task, "restriction", wanted=False)
+        mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1"
+        async with self._connection.transaction():
+            gone = await self._connection.fetch(f"DELETE {mine} RETURNING 1", task.request_id)
+            counts = await self._keep(task, Counter(restriction=len(gone)))
+        if left := await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id):
+            return ResidueFound(f"{self._session.system} still holds {left} restrictions of this request")
+        if task.repair:
+            return Receipt.counted(task, TaskOutcome.AMENDED, counts)
+        return await self._side_amended(task, side)
+
+    async def _keep(self, task: Task, changed: Counter[str]) -> Counter[str]:
+        """Ends a transaction: notes in the store what it has changed, unless a later one was there before."""
+        return await progress.keep(self._session, task, changed)
+
+    def _place(self, side: SideTable) -> str:
+        return f"{quoted(self._settings.namespace)}.{quoted(side.table)}"
+
+    async def _side_amended(self, task: Task, side: SideTable) -> Receipt:
+        """Counts the rows that the restriction is about: its own place in the side table is none of them."""
+        rows = (await examination.count(self._session, [task], but=[side.table]))[task.task_id]
+        return Receipt(task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
+
+    async def _switch(self, task: Task, name: Kind, *, wanted: bool) -> Result:
+        """Set a declared switch in every row of the subject, and look again at what the rows hold."""
+        counts: Counter[str] = Counter()
+        left = flags.of_tables(flags.left_as_found(task))
+        made = (
+            switching(table, keys, name, task, wanted=wanted, but=left.get(table.name, ()))
+            for table, keys in self._keys(task)
+        )
+        switches = [each for each in made if each]
+        async with self._connection.transaction():
+            for each in switches:
+                if each.unknown and await self._connection.fetchval(*each.unknown):
+                    raise NotSupported(
+                        f"a row of {each.table.name} holds a word that is neither of its switch, which nobody could put"
+                        " back: do it by hand for all of the store, and enter what was done"
+                    )
+                wrong, rows = [await self._connection.fetchval(*call) for call in (each.wrong, each.found)]
+                await self._connection.execute(*each.change)
+                counts[each.table.table.category] += wrong if task.repair else rows
+            if excess := self._settings.excess(task, rows=counts.total()):
+                raise excess
+            counts = await self._keep(task, counts)
+        for each in switches:
+            if await self._connection.fetchval(*each.wrong):
+                return ResidueFound(f"{self._session.system} took the change and does not show it")
+        idle = name == "restriction" and not (task.repair or left or counts.total())
+        if idle and (tables := await self._without_switch(task)):
+            return NotSupported(f"nothing in {tables} tells who is restricted: do it by hand, and enter what was done")
+        return Receipt.counted(task, TaskOutcome.AMENDED, counts)
+
+    async def _as_found(self, task: Task) -> dict[str, JsonValue]:
+        """What is to be noted before a restriction sets a switch: whose was set already."""
+        if self._session.restriction is not None or not flags.is_first(task):
+            return {}
+        had: dict[str, bool] = {}
+        for table, keys in self._keys(task):
+            if isinstance(switch := table.table.restriction, Switch):
+                rows = await self._connection.fetch(*changes.select_flags(table, keys, switch.column, switch.value))
+                had |= {flags.in_table(table.name, key): held for key, held in rows}
+        if excess := self._settings.excess(task, rows=len(had)):
+            raise excess
+        return flags.found(task, had)
+
+
+def changes_something(tables: Sequence[Table], task: Task) -> bool:
+    """Whether a column holds a field that is to be corrected, or tells who wants no marketing; else it is not held."""
+    if task.operation is Operation.SUPPRESS:
+        return any(table.marketing for table in tables)
+    held = {column.rectifies for table in tables for column in table.columns.values()}
+    return (
+        task.operation is not Operation.RECTIFY
+        or not task.changes
+        or any(_is_held(change, tables, held) for change in task.changes)
+    )
+
+
+def _is_held(change: Change, tables: Sequence[Table], fields: Collection[str | None]) -> bool:
+    """Whether a column can be corrected so, or records of that kind bear statements."""
+    if change.record is None:
+        return change.field in fields
+    return any(table.stated and table.category == change.record.category for table in tables)
+
+
+def _vouched_for(task: Task) -> bool:
+    """Whether somebody besides the requester says that a number is theirs."""
+    return any(i.type in NUMBERS and (i.source != "requester" or i.proved_since) for i in task.identities)
+
+
+def _numbers(task: Task, kinds: Collection[IdentityType]) -> list[Held]:
+    dated = (i for i in task.identities if i.type in kinds and i.valid_from is not None)
+    return list(dict.fromkeys((i.value, i.valid_from, i.valid_to) for i in dated))

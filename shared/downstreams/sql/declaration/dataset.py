@@ -1,0 +1,156 @@
+"""What a SQL store holds about people, declared table by table (REQ-C1): data, not code."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from graphlib import CycleError
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from shared.domain.assignments import NUMBERS
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation
+from shared.domain.toml_file import read_toml
+from shared.downstreams.sql.declaration.declared import Declared, Join, Name, SideTable
+from shared.downstreams.sql.declaration.graph import led_first, on_paths_to, refuse_lost
+from shared.downstreams.sql.declaration.tables import Table
+
+SHIPPED = Path(__file__).parents[3] / "policy" / "datasets"
+
+
+def path_of(dataset: str) -> Path:
+    """The file of a dataset: of one that ships with the product by its name, else a path."""
+    return Path(dataset) if dataset.endswith(".toml") else SHIPPED / f"{dataset}.toml"
+
+
+class Dataset(Declared):
+    """Every table of a store that holds personal data.
+
+    ``impersonal``: by table of which somebody has decided that nothing in it is about anybody, the columns that it had.
+    """
+
+    name: str
+    tables: Mapping[Name, Table] = Field(min_length=1)
+    restriction: SideTable | None = None
+    impersonal: Mapping[Name, tuple[Name, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_about_people_or_not(self) -> Self:
+        if both := sorted(self.impersonal.keys() & self.tables.keys()):
+            raise ValueError(f"table {both[0]} is declared, and impersonal names it too: take one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _leads_to_people(self) -> Self:
+        refuse_lost(self.tables)
+        return self
+
+    @model_validator(mode="after")
+    def _tells_tenants_apart_everywhere(self) -> Self:
+        apart = [name for name, table in self.tables.items() if table.tenant is None and not table.ours]
+        silent = [name for name in apart if not self.tables[name].paths]
+        if self.tells_apart and silent:
+            raise ValueError(f"{silent[0]} does not say whose its rows are: write tenant = a column or ours = true")
+        if self.tells_apart and (lost := [name for name in apart if self.tables[name].anchors]):
+            raise ValueError(
+                f"{lost[0]} has anchors, and does not say whose its rows are: write tenant, or ours = true"
+            )
+        if both := [name for name, table in self.tables.items() if table.tenant and table.ours]:
+            raise ValueError(f"table {both[0]} has a tenant column, so its rows are not all ours")
+        return self
+
+    @model_validator(mode="after")
+    def _restricts_what_it_keeps(self) -> Self:
+        kept = [name for name, table in self.tables.items() if table.keeps]
+        for name in (*kept, *sorted(on_paths_to(self.tables, kept) - {*kept})):
+            table = self.tables[name]
+            if name not in kept and (table.parties or table.view):
+                raise ValueError(f"{name} leads to what keeps, and is a view or about several people: leave out keeps")
+            if table.kept is None and not (self.restriction and self._found_by(name) & NUMBERS):
+                raise ValueError(
+                    f"{name} has keeps, or leads to what has: what is kept must be restricted, by a [restriction] table"
+                    ' of the numbers that find it, or by a column of its own: kept = { column = "…", value = true }'
+                )
+        if kept:
+            try:
+                led_first(self.tables)
+            except CycleError as found:
+                raise ValueError(f"tables that keep lead round in a circle: {' to '.join(found.args[1])}") from None
+        return self
+
+    def _found_by(self, name: str) -> frozenset[IdentityType]:
+        """The types of identity by which rows of a table are found, also at the ends of its paths."""
+        ends = (path[-1].table for _, path in self.tables[name].paths)
+        return frozenset(self.tables[name].types).union(*map(self._found_by, ends))
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether its rows say for which customer of ours they are processed, if for one."""
+        return any(table.tenant for table in self.tables.values())
+
+    @cached_property
+    def joins(self) -> bool:
+        """Whether a table of it is found by joins."""
+        return any(table.paths for table in self.tables.values())
+
+    def place(self, namespace: str, join: Join | str) -> tuple[str, str]:
+        """Schema and name of a table that it declares, or that a join names; elsewhere than told it is in that one."""
+        name = join if isinstance(join, str) else join.table
+        told = None if isinstance(join, str) else join.schema_
+        declared = self.tables.get(name)
+        return told or (declared and declared.schema_) or namespace, name
+
+    @property
+    def searched_by(self) -> frozenset[IdentityType]:
+        """The types of identity by which anybody is found in one of its tables."""
+        numbers = {IdentityType.PHONE} if self.restriction else set[IdentityType]()
+        return frozenset(numbers.union(*(table.types for table in self.tables.values())))
+
+    @property
+    def yields(self) -> frozenset[IdentityType]:
+        """The types of identity that its rows tell of whom they are about."""
+        columns = (column for table in self.tables.values() for column in table.columns.values())
+        return frozenset(each.identity for each in columns if each.yields and each.identity)
+
+    @property
+    def unattributed(self) -> tuple[str, ...]:
+        """The columns about other people that have no party: they are never shown, and somebody should know."""
+        return tuple(
+            f"{table}.{name}"
+            for table, declared in self.tables.items()
+            for name, column in declared.columns.items()
+            if column.unattributed
+        )
+
+    @classmethod
+    def load(cls, where: str) -> Self:
+        """Read a dataset: the name of one that ships with the product, or the path of a TOML file.
+
+        Raises:
+            Misconfigured: the file cannot be used.
+        """
+        return read_toml(path_of(where), cls)
+
+    @property
+    def not_held(self) -> frozenset[Operation]:
+        """What concerns nothing held in it: nothing is corrected or stated, or nothing tells who wants no mail."""
+        tables = self.tables.values()
+        rectifies = self.corrects or any(table.stated for table in tables)
+        marketing = any(table.marketing for table in tables)
+        known = {Operation.RECTIFY: rectifies, Operation.SUPPRESS: marketing}
+        return frozenset(operation for operation, held in known.items() if not held)
+
+    @property
+    def corrects(self) -> bool:
+        """Whether a column can be corrected."""
+        return any(column.rectifies for table in self.tables.values() for column in table.columns.values())
+
+    def legend(self) -> Mapping[str, Mapping[str, str]]:
+        """Category by category what each exported field means, for the package."""
+        legend: dict[str, dict[str, str]] = {}
+        for table in self.tables.values():
+            for name, column in table.columns.items():
+                if column.shown and column.explain:
+                    legend.setdefault(table.category, {})[column.label or name] = column.explain
+        return legend

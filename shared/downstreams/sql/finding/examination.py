@@ -1,0 +1,177 @@
+"""Looking without touching: what a subject has in a store, and why a task must not go on."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from shared.domain.assignments import NUMBERS
+from shared.domain.errors import ForeignHit, NotSupported, Refused
+from shared.domain.operations import TaskOutcome, Unsearched
+from shared.downstreams.contract import NotSearched, Receipt, Result, Task
+from shared.downstreams.sql.declaration.bill import ITEMISED_BILL
+from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.finding import sharing
+from shared.downstreams.sql.finding.attribution import attribute, owners_of
+from shared.downstreams.sql.finding.search_keys import Wanted
+from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.store import Session
+
+UNATTRIBUTED_AT_MOST = 100_000
+
+
+def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
+    """The results with the categories that were searched, and what could not be: never the same as nothing found."""
+
+    def said(task: Task, result: Result) -> Result:
+        if not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
+            return result
+        categories = {table.table.category for table in tables if table.keys(task)}
+        if task.lines and any(table.table.itemised for table in tables):
+            categories.add(ITEMISED_BILL)
+        reason = unsearched(task, tables)
+        if reason is not None and not categories:
+            return NotSearched(task.task_id, reason)
+        # Of a store that was replaced nobody knows in which of them anything was found.
+        said = None if result.uncounted else tuple(sorted(categories))
+        return replace(result, not_searched=reason, categories=said)
+
+    return [said(task, result) for task, result in zip(tasks, results, strict=True)]
+
+
+async def with_unattributed(session: Session, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
+    """The results, each with the rows of which nobody can tell whether they are the subject's, who has a number.
+
+    They are counted now, after the work, up to a limit and once for all of the tasks: an answer must not rest on what
+    the store held before.
+    """
+    counts = [(table, count) for table in session.tables if (count := table.unattributed)]
+    types = {kind for table, _ in counts for kind in table.table.types}
+    asked = types.intersection(each.type for task in tasks for each in task.identities)
+    query = session.connection.fetchval
+    rows = sum([await query(count, UNATTRIBUTED_AT_MOST) for _, count in counts]) if asked else 0
+    return [
+        replace(result, unattributed=rows)
+        if rows and isinstance(result, Receipt) and any(each.type in types for each in task.identities)
+        else result
+        for task, result in zip(tasks, results, strict=True)
+    ]
+
+
+def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
+    """Why a table could not be searched by everything that is known of the subject, or None if all could.
+
+    A number without its period finds nobody where rows have times (REQ-N1, REQ-N2). What a searched table yields
+    reaches the other tables of the same store.
+    """
+    known = {identity.type for identity in (*task.identities, *task.lines)}
+    numbers = [identity for identity in task.identities if identity.type in NUMBERS]
+    dated = {(number.type, number.value) for number in numbers if number.valid_from is not None}
+    lacking = {number.type for number in numbers if (number.type, number.value) not in dated}
+    if any(table.table.occurred and lacking.intersection(table.table.types) for table in tables):
+        return Unsearched.NUMBER_WITHOUT_PERIOD
+    searched = (table.table for table in tables if known.intersection(table.table.types))
+    known |= {c.identity for table in searched for c in table.columns.values() if c.yields and c.identity is not None}
+    if any(table.table.types and not known.intersection(table.table.types) for table in tables):
+        return Unsearched.NOTHING_TO_SEARCH_BY
+    return None
+
+
+def by_former(tables: Sequence[Statements], task: Task) -> bool:
+    """Whether a table is to be searched for the task by an address that is no longer the subject's."""
+    keeping = (table for table in tables if table.former_of)
+    return any(key.names is not None for table in keeping for key in table.keys(task))
+
+
+async def doubts(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]:
+    """Tasks that a person must do: a row holds a former address of the subject, and nothing tells that it is theirs."""
+    doubtful: dict[UUID, Refused] = {}
+    for task in (task for task in tasks if by_former(session.tables, task)):
+        for table in session.tables:
+            keys = table.keys(task)
+            if any(key.names is not None and key.table == table.name for key in keys) and (
+                rows := await session.connection.fetchval(*table.count_doubtful(keys))
+            ):
+                doubtful[task.task_id] = NotSupported(
+                    f"{rows} rows of {table.name} hold an address that was corrected since, and not the subject's name:"
+                    " look whose they are, do it by hand for all of the store, and enter what was done"
+                )
+    return doubtful
+
+
+async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]:
+    """Tasks whose search would find other people's rows, or more people than one request may touch."""
+    refused: dict[UUID, Refused] = {}
+    people: dict[int, dict[str, set[str]]] = {}
+    for table in (table for table in session.tables if table.foreign or table.table.told_apart_by is not None):
+        asked = table.wanted(tasks)
+        if not asked:
+            continue
+        for position in await _finding_others(session, table, asked):
+            refused[tasks[position].task_id] = ForeignHit(
+                f"{table.name}: the search also finds rows of other people; nothing was done"
+            )
+        if (by := table.table.told_apart_by) is not None:
+            for row in await session.connection.fetch(table.select([by]), *asked.arrays):
+                for position in owners_of(row, 1, table, asked):
+                    if (who := told_apart(table.name, table.table, row[0])) is not None:
+                        people.setdefault(position, {}).setdefault(who[0], set()).add(who[1])
+    refused |= await sharing.refusals(session, [task for task in tasks if task.task_id not in refused])
+    for position, found in people.items():
+        if excess := session.settings.excess(tasks[position], people=max(map(len, found.values()))):
+            refused[tasks[position].task_id] = excess
+    return refused
+
+
+def told_apart(name: str, table: Table, value: object) -> tuple[str, str] | None:
+    """Who a row is about, beside others of whom that is told in the same way; None where it says nothing.
+
+    Of tables that declare it all are one list; what a table shows by itself is its own.
+    """
+    if table.person is not None:
+        return "", str(value)
+    said = " ".join(str("" if value is None else value).casefold().split())
+    return (name, said) if said else None
+
+
+async def _finding_others(session: Session, table: Statements, asked: Wanted) -> set[int]:
+    found = [await session.connection.fetch(statement, *asked.arrays) for statement in table.foreign]
+    values = {value for rows in found for (value,) in rows}
+    return {p for owners in asked.owners.values() for value in values for p, _ in owners.get(value, ())}
+
+
+async def count(session: Session, tasks: Sequence[Task], but: Collection[str] = ()) -> Mapping[UUID, int]:
+    """Rows of each task now, by every one of its identities, in all tables ``but`` those of these names."""
+    rows = {task.task_id: 0 for task in tasks}
+    for table in (table for table in session.tables if table.name not in but):
+        asked = table.wanted(tasks)
+        alone = {n for n, task in enumerate(tasks) if len(tasks) == 1 or by_former([table], task)}
+        if asked and len(alone) < len(tasks):
+            whose = attribute(await session.connection.fetch(table.count, *asked.arrays), table, asked)
+            # A row that leads to several is met once for each of them.
+            alone |= whose.mixed if table.to_one else whose.mixed | whose.rows.keys()
+            for position in whose.rows.keys() - alone:
+                rows[tasks[position].task_id] += whose.rows[position]
+        for position in (position for position in alone if table.keys(tasks[position])):
+            count_one = table.count_one(table.keys(tasks[position]))
+            rows[tasks[position].task_id] += await session.connection.fetchval(*count_one)
+    return rows
+
+
+async def extent(session: Session, task: Task) -> tuple[datetime | None, datetime | None, int]:
+    """From when to when (UTC) a subject has rows, and how many."""
+    moments: list[datetime] = []
+    rows = 0
+    for table in session.tables:
+        if keys := table.keys(task):
+            n, *times = (await session.connection.fetch(*table.count_one(keys)))[0]
+            rows += n
+            if table.search:  # a row that is found by joins alone is the subject's at whatever time it is of
+                moments += [as_utc(time, table.table.timezone) for time in times if time is not None]
+    return (min(moments, default=None), max(moments, default=None), rows)
+
+
+def as_utc(time: datetime, zone: ZoneInfo) -> datetime:
+    """A time of the store in UTC; one without zone is read in the zone that the dataset declares (REQ-N4)."""
+    return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)

@@ -1,0 +1,104 @@
+"""Finding a subject (Art. 12(2)): from what the requester gave to every identity that the store links to it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.sql.finding import examination
+from shared.downstreams.sql.finding.attribution import each_row
+from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.store import Session
+
+
+async def locate(session: Session, tasks: Sequence[Task]) -> list[Result]:
+    """Follow the links between the declared tables until nothing new is found, as many steps as there are tables.
+
+    Found by a number alone, nobody is: it leads on only together with the period in which it was the subject's.
+    """
+    known = {task.task_id: task for task in tasks}
+    leading = [table for table in session.tables if any(column.yields for column in table.table.columns.values())]
+    found: dict[UUID, int] = {}
+    results: dict[UUID, Result] = {}
+    for _ in session.tables:
+        results = await examination.refusals(session, list(known.values())) | results
+        found = dict.fromkeys(known, 0)
+        grown = False
+        for table in leading:
+            for task_id, told in await _step(session, table, list(known.values())):
+                found[task_id] += 1
+                task = known[task_id]
+                fresh = [identity for identity in told if not knows(task, identity)]
+                if fresh:
+                    grown = True
+                    kept = tuple(i for i in task.identities if not superseded(i, fresh))
+                    known[task_id] = replace(task, identities=(*kept, *fresh))
+        if not grown:
+            break
+    else:
+        results = await examination.refusals(session, list(known.values())) | results
+    elsewhere = await examination.count(session, list(known.values()), but=[table.name for table in leading])
+    rows = {task_id: found.get(task_id, 0) + elsewhere[task_id] for task_id in known}
+    return [results.get(task.task_id) or located(task, known[task.task_id], rows[task.task_id]) for task in tasks]
+
+
+def located(asked: Task, known: Task, rows: int) -> Receipt:
+    """What was found of the subject of a task, of whom more is known now."""
+    if not rows:
+        return Receipt(asked.task_id, TaskOutcome.NO_MATCH)
+    new = tuple(identity for identity in known.identities if identity not in asked.identities)
+    return Receipt(asked.task_id, TaskOutcome.LOCATED, found=rows, remaining=rows, identities=new)
+
+
+async def _step(session: Session, table: Statements, tasks: Sequence[Task]) -> list[tuple[UUID, list[Identity]]]:
+    asked = table.wanted(tasks)
+    if not asked:
+        return []
+    columns = tuple(table.table.columns)
+    rows = await session.connection.fetch(table.select(columns), *asked.arrays)
+    return [
+        (tasks[position].task_id, list(yielded(session.system, table, dict(zip(columns, row, strict=False)))))
+        for row, owners in each_row(rows, len(columns), table, asked)
+        for position in owners
+    ]
+
+
+def yielded(system: str, statements: Statements, values: dict[str, Any]) -> Iterator[Identity]:
+    """What a row tells of its subject, with the period in which it holds."""
+    table = statements.table
+    since = until = None
+    if (period := table.period) is not None:
+        zone = period.timezone or table.timezone
+        times = (values[period.valid_from], values[period.valid_to])
+        since, until = (time and examination.as_utc(time, zone) for time in times)
+    for name, column in table.columns.items():
+        if not column.yields or column.identity is None or values[name] is None:
+            continue
+        try:
+            value = normalise(column.identity, str(values[name]))
+        except MalformedIdentity:
+            continue  # what cannot be normalised cannot be searched for elsewhere
+        if column.identity is IdentityType.PHONE:
+            yield Identity(column.identity, value, since, until, system)
+        else:
+            yield Identity(column.identity, value, source=system)
+
+
+def knows(task: Task, identity: Identity) -> bool:
+    """Whether it is known already; an account that somebody only states is not: the register asks who has found it."""
+    same = (known for known in task.identities if (known.type, known.value) == (identity.type, identity.value))
+    if identity.type is IdentityType.ACCOUNT_ID:
+        return any(known.source == identity.source for known in same)
+    if identity.valid_from is None:
+        return any(True for _ in same)
+    return any((known.valid_from, known.valid_to) == (identity.valid_from, identity.valid_to) for known in same)
+
+
+def superseded(known: Identity, fresh: Sequence[Identity]) -> bool:
+    """A number whose period was not known is known now."""
+    return known.valid_from is None and any(
+        (new.type, new.value) == (known.type, known.value) and new.valid_from is not None for new in fresh
+    )

@@ -1,0 +1,300 @@
+"""How the rows of a declared table are found: by identities that it holds, and by joins that lead to another table.
+
+Rows are always found by ``= ANY`` on an indexed column: joining the values instead turns into a hash join over the
+whole table once there are many. The values are joined only afterwards, to what was found, to tell whose it was.
+"""
+
+# ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from shared.domain.identities import IdentityType
+from shared.downstreams.contract import Task
+from shared.downstreams.sql.catalog import Relation
+from shared.downstreams.sql.declaration.documents import path_of
+from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.declaration.tenancy import Tenancy
+from shared.downstreams.sql.finding.paths import Finder, Hop, Path, Search, by_arrays, by_keys, holds, time_name
+from shared.downstreams.sql.finding.search_keys import SearchKey, Slot, Wanted, keys_of, wanted
+from shared.downstreams.sql.quoting import Condition, literal, quoted
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One table, its rows found by what it holds and by its paths."""
+
+    namespace: str
+    name: str
+    table: Table
+    relation: Relation
+    tenancy: Tenancy = field(default_factory=Tenancy)
+    tenant: str | None = None
+    """The customer of ours whose rows alone they are about; None: ours."""
+    paths: tuple[Path, ...] = ()
+    also: str = ""
+    """A further condition that every row must meet that is found."""
+    unfound: str | None = None
+    """In which rows the value of a column, ``{}``, no longer finds anybody but whose bill it is (REQ-R5)."""
+
+    def keys(self, task: Task) -> tuple[SearchKey, ...]:
+        """What finds the rows of one task here, at the ends of its paths too."""
+        own = keys_of(task, self.name, self.table, self.relation)
+        if not self.paths:
+            return own
+        return tuple(dict.fromkeys((*own, *(key for path in self.paths for key in path.end.keys(task)))))
+
+    def wanted(self, tasks: Iterable[Task]) -> Wanted:
+        """What finds the rows of many tasks here."""
+        return wanted(map(self.keys, tasks), self.slots)
+
+    @cached_property
+    def source(self) -> str:
+        return f"{quoted(self.table.schema_ or self.namespace)}.{quoted(self.name)}"
+
+    @cached_property
+    def search(self) -> tuple[str, ...]:
+        return tuple(self.table.searched)
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """The arrays of values that its statements take, in the order of their parameters."""
+        own = [(self.name, type_) for type_ in self.table.types]
+        return tuple(dict.fromkeys([*own, *(slot for path in self.paths for slot in path.end.slots)]))
+
+    @cached_property
+    def types(self) -> frozenset[IdentityType]:
+        """The types of identity by which anybody is found in it."""
+        return frozenset(type_ for _, type_ in self.slots)
+
+    @cached_property
+    def finders(self) -> tuple[Finder, ...]:
+        """Every value by which a row may be found: of its own columns, then of its paths."""
+        own = (((self.name, c.identity), c.party) for c in self.table.searched.values() if c.identity)
+        found = [Finder(*each) for each in own]
+        times = 1
+        for path in self.paths:
+            found += [Finder(each.slot, path.party, times + each.time) for _, each in path.finders()]
+            times += path.end.times
+        return tuple(found)
+
+    @cached_property
+    def times(self) -> int:
+        """How many times are read with a row: its own, and those at the ends of its paths."""
+        return 1 + sum(path.end.times for path in self.paths)
+
+    @cached_property
+    def zones(self) -> tuple[ZoneInfo, ...]:
+        """For each of its times the zone in which one without is read."""
+        return (self.table.timezone, *(zone for path in self.paths for zone in path.end.zones))
+
+    @cached_property
+    def regions(self) -> Mapping[Slot, str | None]:
+        """For each slot in which country its numbers were dialled, if they are written so."""
+        own = {(self.name, type_): self.table.region for type_ in self.table.types}
+        return own | {slot: region for path in self.paths for slot, region in path.end.regions.items()}
+
+    @cached_property
+    def to_one(self) -> bool:
+        """Whether each of its rows leads to one row at most by each of its paths."""
+        return all(path.to_one for path in self.paths)
+
+    @cached_property
+    def former_of(self) -> frozenset[str | None]:
+        """The parties of whom its rows, or those at the ends of its paths, may still hold a former address."""
+        own = (column.party for column in self.table.searched.values() if column.former)
+        return frozenset((*own, *(path.party for path in self.paths if path.end.former_of)))
+
+    @cached_property
+    def told_by(self) -> tuple[bool, ...]:
+        """For each of its times whether the row read there tells for whom it is processed."""
+        own = self.table.tenant is not None
+        return (own, *(own or told for path in self.paths for told in path.end.told_by))
+
+    def columns_of(self, party: str | None) -> tuple[str | Path, ...]:
+        """By which columns and paths a party is found."""
+        columns = (c for c in self.search if self.table.columns[c].party == party)
+        return (*columns, *(path for path in self.paths if path.party == party))
+
+    def read(self, column: str) -> str:
+        """What a column holds, or a part of the document in another one as text."""
+        declared = self.table.columns[column]
+        document = declared.json_
+        return f"(t.{quoted(document)} #>> {path_of(column, declared)})" if document else f"t.{quoted(column)}"
+
+    def type_of(self, column: str) -> str:
+        """The type of what is read."""
+        return "text" if self.table.columns[column].json_ else self.relation.types[column]
+
+    def expression(self, column: str) -> str:
+        """What is compared with an identity; an index must be on exactly this."""
+        declared, plain = self.table.columns[column], self.read(column)
+        if declared.domain:
+            plain = f"('sip:' || {plain} || '@' || lower(t.{quoted(declared.domain)}))"
+        match declared.match:
+            case "lower":
+                return f"lower({plain})"
+            case "trimmed":
+                return f"lower(btrim({plain}))"
+            case "digits":
+                return f"regexp_replace({plain}, '[^0-9+]', '', 'g')"
+            case "exact":
+                return plain
+
+    def seen(self, column: str) -> str:
+        """What was found, as text in the spelling of identities: an address is one in any case, as citext has it."""
+        any_case = self.type_of(column) == "citext" and self.table.columns[column].identity is IdentityType.EMAIL
+        return f"lower({self.expression(column)}::text)" if any_case else f"{self.expression(column)}::text"
+
+    def values(self, column: str, slots: Sequence[Slot]) -> str:
+        """The parameter with the values of its identity type."""
+        identity = self.table.columns[column].identity
+        return f"${slots.index((self.name, identity)) + 1}::text[]" if identity else ""
+
+    def cast(self, column: str, of: str = "") -> str:
+        """What makes of an identity something that can be compared with the column."""
+        declared = self.table.columns[column]
+        as_text = declared.json_ or self.relation.is_text(column) or declared.match != "exact" or declared.domain
+        return "" if as_text else f"::{self.relation.types[column]}{of}"
+
+    @cached_property
+    def theirs(self) -> str:
+        """That a row is the tenant's, or ours, and one of those that count: part of every condition that finds it."""
+        if self.table.tenant is None:
+            return self.counted
+        return f" AND {self.owner} IN ({', '.join(map(literal, self.tenancy.values[self.tenant]))}){self.counted}"
+
+    @cached_property
+    def counted(self) -> str:
+        """That a row is one of those that are about people."""
+        return "".join(f" AND {holds(test, 't')}" for test in self.table.where) + self.also
+
+    @property
+    def owner(self) -> str:
+        return f"lower(t.{quoted(self.table.tenant or '')}::text)"
+
+    @cached_property
+    def bound(self) -> str:
+        """True, and mentions every parameter: of one that a statement leaves out PostgreSQL cannot tell the type."""
+        return " AND ".join(f"${i + 1}::text[] IS NOT NULL" for i, _ in enumerate(self.slots))
+
+    @cached_property
+    def moment(self) -> str:
+        return f"t.{quoted(self.table.occurred.column)}" if self.table.occurred else "NULL::timestamptz"
+
+    def any_of(
+        self, by: Iterable[str | Path] | None = None, slots: Sequence[Slot] | None = None, *, joined: bool = False
+    ) -> str:
+        """The rows of many subjects; ``joined``: what its paths lead to stands beside the statement (``beside``)."""
+        slots = self.slots if slots is None else slots
+        chosen = (*self.search, *self.paths) if by is None else tuple(by)
+        own = (
+            f"{self.expression(c)} = ANY({self.values(c, slots)}{self.cast(c, '[]')}){self._unfound(c)}"
+            for c in chosen
+            if isinstance(c, str)
+        )
+        led = self._led([path for path in chosen if isinstance(path, Path)], by_arrays(slots), joined=joined)
+        return f"(({' OR '.join((*own, *led))}){self.theirs})"
+
+    def mine(
+        self,
+        keys: Sequence[SearchKey],
+        condition: Condition,
+        by: Iterable[str | Path] | None = None,
+        *,
+        joined: bool = False,
+    ) -> str:
+        """The rows of one subject, each number in its own period."""
+        arms: dict[tuple[IdentityType, datetime | None, datetime | None, tuple[str, ...] | None], list[str]] = {}
+        for key in (key for key in keys if key.table == self.name):
+            arms.setdefault((key.type, key.since, key.until, key.names), []).append(key.value)
+        chosen = (*self.search, *self.paths) if by is None else tuple(by)
+        parts = []
+        for (type_, since, until, names), values in arms.items():
+            array = condition.place(values, "text[]")
+            bounds = self._bounds(since, until, condition)
+            parts += [
+                f"({self.expression(column)} = ANY({array}{self.cast(column, '[]')}){bounds}"
+                f"{self._named(column, names, condition)}{self._unfound(column)})"
+                for column in chosen
+                if isinstance(column, str)
+                and self.table.columns[column].identity is type_
+                and (names is None or self.table.columns[column].former)
+            ]
+        reached = {key.table for key in keys}
+        paths = [path for path in chosen if isinstance(path, Path)]
+        led = [path for path in paths if not reached.isdisjoint(name for name, _ in path.end.slots)]
+        parts += self._led(led, by_keys(keys, condition), joined=joined)
+        return f"(({' OR '.join(parts)}){self.theirs})" if parts else "false"
+
+    def _unfound(self, column: str) -> str:
+        bill_of = self.table.keeps.bill_of if self.table.keeps else None
+        other = self.unfound is not None and bill_of not in {None, self.table.columns[column].party}
+        return f" AND NOT {self.unfound.format(self.expression(column))}" if self.unfound and other else ""
+
+    def _led(self, paths: Sequence[Path], search: Search, *, joined: bool) -> Iterator[str]:
+        for path in paths:
+            keys = f"dsr_p{self.paths.index(path)}" if joined else f"({path.rows(search, values=False)}) dsr_k"
+            yield f"({path.hops[0].found('t', keys)})"
+
+    def _bounds(self, since: datetime | None, until: datetime | None, condition: Condition) -> str:
+        if self.table.occurred is None:
+            return ""
+        type_ = self.relation.types[self.table.occurred.column]
+        lower = f" AND {self.moment} >= {condition.place(since, type_)}" if since is not None else ""
+        upper = f" AND {self.moment} < {condition.place(until, type_)}" if until is not None else ""
+        return lower + upper
+
+    def _named(self, column: str, names: Sequence[str] | None, condition: Condition) -> str:
+        if names is None:
+            return ""
+        held = f"lower(btrim({self.read(self.table.columns[column].former or column)}::text))"
+        return f" AND coalesce({held} = ANY({condition.place(list(names), 'text[]')}), false)"
+
+    # What is read with a row: the values that may have found it, when it happened, and for whom it is processed.
+
+    def beside(self, search: Search | None = None) -> str:
+        """What the paths lead to, before the statement that reads it."""
+        by = search or by_arrays(self.slots)
+        parts = (f"dsr_p{i} AS MATERIALIZED ({path.rows(by, values=True)})" for i, path in enumerate(self.paths))
+        return f"WITH {', '.join(parts)} " if self.paths else ""
+
+    @cached_property
+    def joins(self) -> str:
+        joined = (
+            f" LEFT JOIN dsr_p{i} ON {path.hops[0].joined('t', f'dsr_p{i}')}{path.hops[0].meets('t')}"
+            for i, path in enumerate(self.paths)
+        )
+        return "".join(joined)
+
+    @cached_property
+    def found(self) -> str:
+        """The values, then the times, then of each time but its own for whom the row there is processed."""
+        values = [f"{self.seen(c)} AS dsr_s{i}" for i, c in enumerate(self.search)]
+        times, owners = [f"{self.moment} AS dsr_at"], []
+        for p, path in enumerate(self.paths):
+            first = len(values)
+            values += [f"dsr_p{p}.dsr_s{k} AS dsr_s{first + i}" for i, (k, _) in enumerate(path.finders())]
+            for k in range(path.end.times):
+                owner = self.owner if self.table.tenant else f"dsr_p{p}.dsr_o{k}"
+                owners.append(f"{owner} AS dsr_o{len(times)}")
+                times.append(f"dsr_p{p}.{time_name(k)} AS {time_name(len(times))}")
+        return ", ".join([*values, *times, *owners])
+
+    def keyed(self, hop: Hop, search: Search, by: Sequence[str | Path] | None, *, values: bool) -> str:
+        """The keys by which a join leads to rows that are found, with what was found if that is wanted."""
+        where = f"{search(self, by, values)}{hop.only('t')}"
+        if not values:
+            return f"SELECT {hop.far('t')} FROM {self.source} t WHERE {where}"
+        owner = self.owner if self.table.tenant else "NULL::text"
+        shown = f"{hop.far('t')}, {self.found}, {owner} AS dsr_o0"
+        return f"{self.beside(search)}SELECT {shown} FROM {self.source} t{self.joins} WHERE {where}"
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """How what is found is called in ``keyed``."""
+        values = (f"dsr_s{i}" for i, _ in enumerate(self.finders))
+        return (*values, *map(time_name, range(self.times)), *(f"dsr_o{k}" for k in range(self.times)))

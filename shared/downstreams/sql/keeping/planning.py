@@ -1,0 +1,45 @@
+"""What an erasure would do to a subject's rows (Art. 17), by looking alone: how many there are, or why none may go."""
+
+from collections import Counter
+from collections.abc import Sequence
+from uuid import UUID
+
+from shared.domain.operations import Kept
+from shared.domain.policy import Policy
+from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.sql.finding import examination
+from shared.downstreams.sql.keeping import rules as keeping
+from shared.downstreams.sql.keeping import states
+from shared.downstreams.sql.keeping import told as kept_told
+from shared.downstreams.sql.keeping.by_policy import anonymised
+from shared.downstreams.sql.store import Session
+
+
+async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> list[Result]:
+    """The result of each task: its rows by category, with what rules keep, or the refusal with which it would end.
+
+    Raises:
+        RuleUndeclared: the policy keeps or anonymises something, and the dataset does not say how.
+    """
+    anonymised(session, policy)
+    results: dict[UUID, Result] = {**await examination.refusals(session, tasks)}
+    results |= await examination.doubts(session, [task for task in tasks if task.task_id not in results])
+    results |= await states.refusals(session, [task for task in tasks if task.task_id not in results])
+    kept: dict[UUID, tuple[Kept, ...]] = {}
+    for alike in keeping.told_alike([task for task in tasks if task.task_id not in results]).values():
+        rules = keeping.ruled(session, policy, alike[0])
+        results |= await keeping.unsigned(session, rules, alike)
+        open_ = [task for task in alike if task.task_id not in results]
+        kept |= kept_told.kept_of(await keeping.counted(session, keeping.staying(session, rules, alike[0]), open_))
+    left = [task for task in tasks if task.task_id not in results]
+    counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in left}
+    for category in sorted({table.table.category for table in session.tables}) if left else ():
+        others = [table.name for table in session.tables if table.table.category != category]
+        for task_id, rows in (await examination.count(session, left, but=others)).items():
+            counts[task_id][category] += rows
+    for task in left:
+        would_go = counts[task.task_id].total() - sum(each.count for each in kept.get(task.task_id, ()))
+        excess = session.settings.excess(task, rows=would_go)
+        receipt = Receipt.planned(task, counts[task.task_id])
+        results[task.task_id] = excess or kept_told.keeping(receipt, kept.get(task.task_id, ()))
+    return [results[task.task_id] for task in tasks]

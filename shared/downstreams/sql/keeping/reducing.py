@@ -1,0 +1,223 @@
+"""Erasure where rules keep rows (Art. 17(3)): what is due goes, what is kept is reduced and restricted, with proof.
+
+What is left of a kept row are the fields of its rule. The numbers by which it is found are restricted on the read path
+until the moment of the erasure, and noted beside the data, so that a row that is kept for another's bill is no longer
+found by them (REQ-R5, R6). Both go with the last row.
+"""
+
+# ruff: noqa: S608 - names are quoted, and every value a parameter
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from shared.domain.assignments import NUMBERS
+from shared.domain.operations import Kept, TaskOutcome
+from shared.domain.policy import Policy
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.sql import progress
+from shared.downstreams.sql.declaration.graph import joined_by
+from shared.downstreams.sql.erasure import Erasure, limited
+from shared.downstreams.sql.finding.search_keys import ZONELESS
+from shared.downstreams.sql.incarnation import Begun
+from shared.downstreams.sql.keeping import rules as keeping
+from shared.downstreams.sql.keeping import told as kept_told
+from shared.downstreams.sql.keeping.by_policy import anonymised
+from shared.downstreams.sql.keeping.rules import Counted, Rows, Stay
+from shared.downstreams.sql.quoting import Condition, literal, quoted
+from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.store import Session
+
+_MARK = """
+INSERT INTO dsr_platform.kept (request_id, system, number, valid_from, valid_to)
+SELECT r, $1, n, f, u FROM unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[]) AS m (r, n, f, u)
+ON CONFLICT DO NOTHING
+"""
+_UNMARK = "DELETE FROM dsr_platform.kept WHERE request_id = ANY($1) AND system = $2"
+
+
+async def erased(
+    session: Session, policy: Policy, tasks: Sequence[Task], save_progress: Checkpoint
+) -> Sequence[Result]:
+    """The results of erasures in a store, in order.
+
+    Raises:
+        RuleUndeclared: the policy keeps or anonymises something, and the dataset does not say how.
+    """
+    session = replace(session, tables=anonymised(session, policy))
+    begun = Begun.of(session.system, str(session.incarnation), tasks)
+    results: dict[UUID, Result] = {}
+    for alike in keeping.told_alike(tasks).values():
+        rules = keeping.ruled(session, policy, alike[0])
+        results |= await keeping.unsigned(session, rules, alike)
+        if open_ := [task for task in alike if task.task_id not in results]:
+            stay = keeping.staying(session, rules, alike[0])
+            results |= await _Kept(session, stay, save_progress, begun).run(open_)
+    return [results[task.task_id] for task in tasks]
+
+
+class _Kept:
+    """One call, of tasks that were told the same, with the rules that keep rows of them."""
+
+    def __init__(self, session: Session, stay: Sequence[Stay], save_progress: Checkpoint, begun: Begun) -> None:
+        self._session, self._stay = session, stay
+        self._save_progress, self._begun = save_progress, begun
+        self._joined = joined_by({table.name: table.table for table in session.tables})
+
+    async def run(self, tasks: Sequence[Task]) -> dict[UUID, Result]:
+        again = [t for t in tasks if t.details.get(keeping.TOLD) or (self._stay and t.attempt > 1)]
+        tables = keeping.without_marks(self._session, again) if again else self._session.tables
+        session = replace(self._session, tables=keeping.without_staying(tables, self._stay))
+        done = self._begun.told(tasks, await Erasure(session, self._save_progress, self._begun).run(tasks))
+        results: dict[UUID, Result] = {task.task_id: result for task, result in zip(tasks, done, strict=True)}
+        erased = [task for task in tasks if isinstance(results[task.task_id], Receipt)]
+        if not erased or not (self._stay or again):
+            return results
+        found = await keeping.counted(self._session, self._stay, erased)
+        left = {task_id for _, rows in found for task_id in rows}
+        ended = [task for task in again if task.task_id not in left and task in erased]
+        results |= await self._reduce([task for task in erased if task.task_id in left], ended, found)
+        for task_id, kept in kept_told.kept_of(found).items():
+            if isinstance(receipt := results[task_id], Receipt):
+                results[task_id] = _retained(receipt, kept)
+        return results
+
+    async def _reduce(self, kept: Sequence[Task], ended: Sequence[Task], found: Counted) -> dict[UUID, Result]:
+        """Reduces and restricts what is kept, and lets the restrictions of those go of whom nothing is any more."""
+        queue, late = [([*kept], [*ended])], dict[UUID, Result]()
+        limit = self._session.settings.lock_seconds
+        while queue:
+            stay, over = queue.pop()
+            if not (batch := [*stay, *over]):
+                continue
+            await self._save_progress({task.task_id: {} for task in batch})
+            try:
+                async with self._session.connection.transaction():
+                    await limited(self._session.connection, limit)
+                    for each, rows in ((each, rows) for each, rows in found if not each.whole):
+                        await self._blank(each, [task for task in stay if task.task_id in rows], rows)
+                    await self._unmark(over)
+                    await self._mark(stay)
+                    await self._note(batch, late)
+            except _Late:
+                queue.append(([t for t in stay if t.task_id not in late], [t for t in over if t.task_id not in late]))
+            except asyncpg.QueryCanceledError:
+                if len(batch) > 1:
+                    half, other = len(stay) // 2, len(over) // 2
+                    queue += [(stay[:half], over[:other]), (stay[half:], over[other:])]
+                elif limit < self._session.settings.timeout_seconds:
+                    limit = self._session.settings.timeout_seconds
+                    queue.append((stay, over))
+                else:
+                    raise
+        return late
+
+    async def _note(self, batch: Sequence[Task], late: dict[UUID, Result]) -> None:
+        noted = await progress.add(self._session, batch, [Counter() for _ in batch])
+        if behind := [task.task_id for task in batch if task.task_id not in noted]:
+            late.update(dict.fromkeys(behind, progress.overtaken(self._session.system)))
+            raise _Late
+
+    async def _blank(self, each: Stay, tasks: Sequence[Task], rows: Mapping[UUID, Rows]) -> None:
+        """Takes from the rows that are kept all that their rule does not need."""
+        table, together = each.within, [task for task in tasks if not rows[task.task_id].alone]
+        asked = table.wanted(together)
+        for party in table.table.parties or (None,):
+            gone = self._gone(each, party)
+            columns = table.columns_of(party)
+            if not gone or not columns:
+                continue
+            assigned = table.assigned([(gone, None)])
+            held = " OR ".join(f"{table.read(c)}::text IS DISTINCT FROM {value}" for c, value in gone.items())
+            if asked:
+                which = f"({table.any_of(columns)}) AND {table.bound} AND ({held})"
+                await self._session.connection.execute(
+                    f"UPDATE {table.source} t SET {assigned} WHERE {which}", *asked.arrays
+                )
+            for task in (task for task in tasks if rows[task.task_id].alone):
+                condition = Condition()
+                mine = table.mine(table.keys(task), condition, columns)
+                await self._session.connection.execute(
+                    f"UPDATE {table.source} t SET {assigned} WHERE ({mine}) AND ({held})", *condition.arguments
+                )
+
+    def _gone(self, each: Stay, party: str | None) -> Mapping[str, str]:
+        """What a party's columns become of which nothing needs to stay; in a row about one person, all of theirs."""
+        table, left = each.table.table, each.kept_columns
+        if party is None:
+            left |= table.found_by | self._joined.get(each.table.name, frozenset())
+        fields = table.fields_of(party) if party else table.about_one
+        gone = {name: literal(column.blank) for name, column in fields.items() if name not in left}
+        return gone | ({table.kept.column: literal(table.kept.word)} if table.kept else {})
+
+    async def _mark(self, tasks: Sequence[Task]) -> None:
+        side = self._session.restriction
+        marks = [(task.request_id, *held) for task in tasks for held in _numbers(task, self._kinds)]
+        if not marks or side is None:
+            return
+        columns = [[mark[part] for mark in marks] for part in range(4)]
+        await self._session.connection.execute(_MARK, self._session.system, *columns)
+        names = ", ".join(quoted(name) for name in (side.request, side.number, side.valid_from, side.valid_to))
+        values = "unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[])"
+        put = f"INSERT INTO {self._place} ({names}) SELECT * FROM {values} ON CONFLICT DO NOTHING"
+        await self._session.connection.execute(put, *columns)
+
+    async def _unmark(self, tasks: Sequence[Task]) -> None:
+        side, requests = self._session.restriction, [task.request_id for task in tasks]
+        if not requests or side is None:
+            return
+        await self._session.connection.execute(_UNMARK, requests, self._session.system)
+        gone = f"DELETE FROM {self._place} WHERE {quoted(side.request)} = ANY($1)"
+        await self._session.connection.execute(gone, requests)
+
+    @property
+    def _kinds(self) -> frozenset[str]:
+        return frozenset(kind for each in self._stay if not each.whole for kind in each.table.types) & NUMBERS
+
+    @property
+    def _place(self) -> str:
+        side = self._session.restriction
+        return f"{quoted(self._session.settings.namespace)}.{quoted(side.table if side else '')}"
+
+
+class _Late(Exception):
+    """Another attempt was there: the transaction is given up."""
+
+
+def hiding(session: Session) -> Session:
+    """The same for reading: what is kept for another's bill is no longer found by the numbers of who was erased."""
+    return replace(session, tables=tuple(_hiding(session.system, table) for table in session.tables))
+
+
+def _hiding(system: str, table: Statements) -> Statements:
+    occurred = table.table.occurred
+    if table.table.keeps is None or occurred is None:
+        return table
+    zoneless = table.relation.types[occurred.column] == ZONELESS
+    at = f"({table.moment} AT TIME ZONE {literal(occurred.timezone.key)})" if zoneless else table.moment
+    which = f"k.system = {literal(system)} AND k.number = {{}} AND k.valid_from <= {at} AND {at} < k.valid_to"
+    return replace(table, unfound=f"EXISTS (SELECT FROM dsr_platform.kept k WHERE {which})")
+
+
+def _numbers(task: Task, kinds: frozenset[str]) -> list[tuple[str, datetime, datetime]]:
+    """The subject's numbers in their periods, which end now at the latest: later calls are no part of the erasure."""
+    dated = [(i.value, i.valid_from, i.valid_to) for i in task.identities if i.type in kinds and i.valid_from]
+    now = task.at
+    if now is None:
+        return []
+    ended = [(value, since, min(until or now, now)) for value, since, until in dated if since is not None]
+    return list(dict.fromkeys(each for each in ended if each[1] < each[2]))
+
+
+def _retained(receipt: Receipt, kept: Sequence[Kept]) -> Receipt:
+    """The receipt of an erasure that had to leave something."""
+    by_category = Counter(receipt.by_category)
+    for each in kept:
+        by_category[each.category or ""] += each.count
+    found = receipt.found + sum(each.count for each in kept)
+    told = replace(receipt, outcome=TaskOutcome.RETAINED, found=found, by_category=dict(by_category))
+    return kept_told.keeping(told, kept)

@@ -1,0 +1,53 @@
+"""What is told of the rows that rules, holds and what leads to them keep in a SQL store; pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from shared.domain.operations import Kept
+from shared.downstreams.contract import Receipt
+from shared.downstreams.sql.keeping.leading import Leading
+from shared.downstreams.sql.keeping.rules import Counted, Ruled
+
+
+def kept_of(counted: Counted) -> dict[UUID, tuple[Kept, ...]]:
+    """What is told of it, by task: of each table what rules keep of it, what says no day, and what leads elsewhere."""
+    told: dict[UUID, dict[str, Kept]] = {}
+    kept: dict[UUID, dict[tuple[str, str], Kept]] = {}
+    for each, found in counted:
+        for task_id, rows in found.items():
+            here, name, mine = told.setdefault(task_id, {}), each.table.name, kept.setdefault(task_id, {})
+            if isinstance(each, Leading):
+                mine[name, "leads"] = each.kept(rows, here)
+                here.setdefault(name, mine[name, "leads"])
+                continue
+            said = each.kept(rows)
+            said = _and(here[name], said) if name in here else said
+            if said.count:
+                mine[name, "rule"] = said
+            if isinstance(each, Ruled) and rows.undated:
+                mine[name, "undated"] = each.kept_undated(rows)
+                said = said.model_copy(update={"last": None})
+            here[name] = said
+    return {task_id: tuple(each.values()) for task_id, each in kept.items()}
+
+
+def _and(one: Kept, other: Kept) -> Kept:
+    """Rows of one table that are kept by one rule, in parts of which others keep something, too."""
+    first, last, anchor = ([getattr(each, name) for each in (one, other)] for name in ("first", "last", "anchor"))
+    days = {
+        "first": min((day for day in first if day), default=None),
+        "last": max((day for day in last if day), default=None),
+        "anchor": min((day for day in anchor if day), default=None),
+    }
+    return one.model_copy(update={"count": one.count + other.count, **days})
+
+
+def keeping(receipt: Receipt, kept: Sequence[Kept]) -> Receipt:
+    """The same with what rules keep of what was found: by the first of them, until the last day of all."""
+    if not kept:
+        return receipt
+    days = [each.last for each in kept]
+    until = None if None in days else max(day for day in days if day is not None)
+    rows = sum(each.count for each in kept)
+    return replace(receipt, remaining=rows, ground=kept[0].rule, until=until, kept=tuple(kept))
