@@ -19,6 +19,7 @@ from deploy.demo.estate import Estate
 from deploy.demo.proof import further
 from deploy.demo.report import Report
 from deploy.demo.shown import show
+from deploy.demo.sites import Sites
 from deploy.local.certificates import DownloadFailedError
 from deploy.local.java import JavaMissingError
 from deploy.local.paths import LOCAL, ROOT
@@ -70,6 +71,7 @@ def _run(console: Console, *, leave: bool) -> int:
         services.prepare()
         with progress.step("Reading from the CRM whose the numbers are"):
             services.command("assignments", "read")
+        sites = stack.enter_context(Sites(HERE, services, founded))
         with progress.step("Starting the five services"):
             services.start_prepared()
         inspector = Inspector(estate, founded, services.directory)
@@ -78,13 +80,13 @@ def _run(console: Console, *, leave: bool) -> int:
         console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
         shutil.rmtree(ANSWERS, ignore_errors=True)
         ANSWERS.mkdir()
-        shown = asyncio.run(show(console, services, estate, founded, inspector, ANSWERS))
+        shown = asyncio.run(show(console, services, estate, founded, inspector, sites, ANSWERS))
         with progress.step("Searching every system for who was erased"):
             of_the_platform = inspector.inspect(shown.requests)
         report = Report(console)
         for section in shown.sections(of_the_platform):
             report.section(section)
-        report.further(further(services, estate, shown.requests[0], stays=not leave))
+        report.further(further(services, estate, sites, shown.requests[0], stays=not leave))
         report.verdict(time.monotonic() - began)
         if not leave:
             console.print("Everything stays up until Ctrl-C.")

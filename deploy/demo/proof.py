@@ -14,11 +14,15 @@ from deploy.demo.board import SubmittedRequest
 from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
 from deploy.demo.finding import Finding
+from deploy.demo.sites import Sites
+from deploy.local.paths import ROOT
 from deploy.local.services import Services
 from deploy.up import environment
 from services.export.files import REPORT
 from shared.domain.topics import ServiceName
 from shared.storage import certificate
+
+DASHBOARDS = ROOT / "deploy" / "k8s" / "components" / "observability" / "dashboards"
 
 
 async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folder: Path, trusted: bytes) -> None:
@@ -44,7 +48,9 @@ async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folde
         request.files = tuple(files)
 
 
-def further(services: Services, estate: Estate, request: SubmittedRequest, *, stays: bool) -> Mapping[str, str]:
+def further(
+    services: Services, estate: Estate, sites: Sites, request: SubmittedRequest, *, stays: bool
+) -> Mapping[str, str]:
     """Commands that show more, ready to paste; with addresses where those stay up."""
     certified = request.files[0] if request.files else Path("FILE")
     dsr = _shown(Path(sys.executable).with_name("dsr"))
@@ -58,11 +64,15 @@ def further(services: Services, estate: Estate, request: SubmittedRequest, *, st
     key = services.key("privacy")
     curl = f'curl -s -H "Authorization: Bearer {key}" {services.url}/v1/requests/{request.request_id}'
     return {
+        **sites.shown(),
         "where a request stands, and its timeline": f"{curl} ; {curl}/timeline",
         "submit one of your own": environment.curl(services.url, services.key("channel")),
         "the API's documentation": f"{services.url}/docs",
         "the five services' metrics, explained in docs/metrics.md": " ".join(
             f"{services.url_of(name)}/metrics" for name in ServiceName
+        ),
+        "the dashboards in a Grafana of your own: import each, on a Prometheus that runs with": " ".join(
+            (f"{_shown(DASHBOARDS)}/*.json", f"--config.file={_shown(services.prometheus)}")
         ),
         "the broker": estate.platform.kafka_bootstrap,
         "the platform's database": f"psql {estate.dsn}",

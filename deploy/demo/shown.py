@@ -18,9 +18,11 @@ from deploy.demo.report import of_requests
 from deploy.demo.sections import case, marketing
 from deploy.demo.sections.letters import letters, written
 from deploy.demo.sections.night import night
+from deploy.demo.sections.portal import portal
 from deploy.demo.sections.recipients import recipients
 from deploy.demo.sections.report import report as report_of
 from deploy.demo.sections.statement import statement
+from deploy.demo.sites import Sites
 from deploy.local.services import OVERLAY, Services
 from shared.domain.policy import Policy, read_policy
 from shared.domain.rights import Right
@@ -47,7 +49,13 @@ class Shown:
 
 
 async def show(
-    console: Console, services: Services, estate: Estate, founded: Company, inspector: Inspector, folder: Path
+    console: Console,
+    services: Services,
+    estate: Estate,
+    founded: Company,
+    inspector: Inspector,
+    sites: Sites,
+    folder: Path,
 ) -> Shown:
     """Submit everybody's request, show how they advance, and read back what came of them; files go into the folder."""
     policy = read_policy(OVERLAY)
@@ -83,6 +91,7 @@ async def show(
                 letters(await written(client, erasures), first, folder / "letters", policy),
                 await asyncio.to_thread(report_of, copy),
                 await statement(client, estate.cdr.admin, copy),
+                await portal(client, sites, folder),
                 await recipients(client, estate.dsn, first),
                 await marketing.mailing(channel, founded, requests),
                 marketing.withdrawn(requests, subscribed, subscribed_now),

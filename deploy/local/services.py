@@ -81,6 +81,11 @@ class Services:
         return self.url_of(ServiceName.INTAKE)
 
     @property
+    def portal_url(self) -> str:
+        """Where the portal is, once it was opened."""
+        return f"{self.url}/portal/"
+
+    @property
     def public_key(self) -> bytes:
         """With which their signatures are checked."""
         return keyring.load(self.keyring).signing.public_key().public_bytes_raw()
@@ -121,6 +126,13 @@ class Services:
         grant = Grant("L3", powers=frozenset(Power), tenant=tenant) if role == "channel" else None
         who = holder or f"{role.split(':', maxsplit=1)[0]}-{secrets.token_hex(4)}"
         return wait_for(auth.create(self._servers.postgres_dsn, role, who, SystemClock().now(), grant))
+
+    def open_portal(self, settings: Mapping[str, str]) -> None:
+        """Gives intake a portal, with a key of its own and these settings, after `prepare` and before it starts."""
+        grant = Grant.of("L2", Power.SUBMIT, Power.FETCH)
+        key = wait_for(auth.create(self._servers.postgres_dsn, "channel", "portal", SystemClock().now(), grant))
+        intake = self.children[ServiceName.INTAKE]
+        intake.env = {**intake.env, "DSR_PORTAL_KEY": key, "DSR_PORTAL_URL": self.url, **settings}
 
     def command(self, *words: str) -> str:
         """What a command of ``dsr`` prints, with the settings of the services; raises if it fails."""

@@ -141,3 +141,20 @@ def test_every_pod_of_ours_may_ask_for_names(objects: list[Object]) -> None:
         labels = dict(each["spec"]["template"]["metadata"]["labels"])
         found = [rule for rule in rules(objects, labels, "egress") if "ports" in rule and ports(rule) == DNS]
         assert found, named(each)
+
+
+def test_outside_reaches_the_api_and_the_portal_and_the_portals_addresses_are_in_no_log(
+    production: list[Object],
+) -> None:
+    doors = of(production, "Ingress")
+    reached = {
+        path["path"]: each["metadata"]["annotations"].get("nginx.ingress.kubernetes.io/enable-access-log")
+        for each in doors
+        for rule in each["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    }
+    assert reached == {"/v1": None, "/portal": "false"}
+    (host,) = {rule["host"] for each in doors for rule in each["spec"]["rules"]}
+    container = one(production, "Deployment", "dsr-intake")["spec"]["template"]["spec"]["containers"][0]
+    told = {each["name"]: each.get("value") for each in container["env"]}
+    assert told["DSR_PORTAL_URL"] == f"https://{host}"

@@ -84,6 +84,7 @@ async def test_a_sign_in_is_good_once_and_proves_what_the_request_states(door: O
     assert (ada.path, eve.status) == ("/portal/en/ask/right", 400)
     reference = await asked(ada)
     assert "One more step" not in ada.text
+    assert reference in (await ada.open("/portal/en/request")).text, "nothing more is to be proved"
     view = (await door.intake.officer.get(f"/v1/requests/{reference}")).json()
     assert view["state"] == "in_progress"
     (received, *_) = (await door.intake.officer.get(f"/v1/requests/{reference}/timeline")).json()["entries"]

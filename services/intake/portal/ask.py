@@ -160,6 +160,7 @@ class Asking:
             hours=links.hours,
             minutes=links.code_minutes,
             sign_in=self.works.settings.sign_in_url if said["prove"] else None,
+            follows="request" in visit.session.data,
         )
 
     async def _correction(self, visit: Visit, draft: Draft) -> Response:
@@ -225,7 +226,12 @@ class Asking:
             "email": draft.email,
             "prove": asked,
         }
-        visit.session.data = {"sent": sent, "waiting": {"request": sent["reference"], "link": str(link_id), "wrong": 0}}
+        waiting: dict[str, JsonValue] = {"request": sent["reference"], "link": str(link_id), "wrong": 0}
+        signed_in = visit.session.data.get("signed_in")
+        visit.session.data = {"sent": sent, "waiting": waiting, **({"signed_in": signed_in} if signed_in else {})}
+        if submission.proofs:  # the customer portal vouches for it: who has asked follows it at once
+            visit.session.data["request"] = visit.session.principal = str(accepted.request_id)
+            visit.session.renew()
         if asked:
             await self.works.links.send(accepted.request_id, UUID(int=link_id.int))
         return at(visit, "/sent")
