@@ -77,7 +77,10 @@ def _run(console: Console, *, leave: bool) -> int:
         inspector = Inspector(estate, founded, services.directory)
         with progress.step("Noting what must not change"):
             inspector.remember()
-        console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
+        console.print(f"Ready after {time.monotonic() - began:.0f} s.")
+        for what, address in sites.shown().items():
+            console.print(f"  {what}: {address}", soft_wrap=True)
+        console.print()
         shutil.rmtree(ANSWERS, ignore_errors=True)
         ANSWERS.mkdir()
         shown = asyncio.run(show(console, services, estate, founded, inspector, sites, ANSWERS))
