@@ -11,7 +11,8 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import breaches, metrics
+from services.intake import metrics
+from services.intake.breach import breaches
 from services.intake.errors import NotFound
 from shared.domain.conflicts import Disagreement
 from shared.messaging.unit_of_work import UnitOfWork

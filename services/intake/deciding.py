@@ -7,8 +7,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from pydantic import BaseModel
 
-from services.intake import auth, breaches, versions
+from services.intake import auth, versions
 from services.intake.auth import Caller
+from services.intake.breach import breaches
 from services.intake.errors import NotFound
 from services.intake.grant import Power
 from services.intake.identity.assurance import IdentityPolicy

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from services.intake.breach import record as breach_record
 from services.intake.request import status
 from services.intake.retention import Retention, retention
 from shared.app.service import Running
@@ -66,6 +67,7 @@ DUE = {
         SELECT NULL::uuid, f.subject_ref FROM former_contact f WHERE f.learned_at < $1
         UNION ALL SELECT NULL, NULL FROM closed_account c WHERE c.learned_at < $1""",
     "idempotency": "SELECT NULL::uuid, NULL::uuid FROM idempotency i WHERE i.accepted_at < $1",
+    "breaches": "SELECT b.request_id, b.breach_id FROM breach b WHERE b.closed_at < $1",
     "sessions": """
         SELECT NULL::uuid, NULL::uuid FROM web_session s WHERE s.expires_at < $1
         UNION ALL SELECT NULL, NULL FROM used_token t WHERE t.used_at < $1::timestamptz - interval '1 day'""",
@@ -75,7 +77,7 @@ DUE = {
 _BEFORE = """
 SELECT $1::timestamptz - make_interval(days => $2), $1 - make_interval(months => $3), $1 - make_interval(months => $3),
        $1, $1 - make_interval(months => $4), $1, $1 - make_interval(months => $6), $1 - make_interval(days => $5),
-       $1
+       $1 - make_interval(months => $7), $1
 """
 
 
@@ -92,7 +94,7 @@ async def run(running: Running) -> None:
 async def before(connection: Connection, periods: Retention, now: datetime) -> dict[str, datetime]:
     """Before when each tier must have begun to be past its period now."""
     days, months = periods.collected_days, periods.correspondence_months
-    more = periods.register_months, periods.idempotency_days, periods.contact_months
+    more = periods.register_months, periods.idempotency_days, periods.contact_months, periods.breach_months
     row = await connection.fetchrow(_BEFORE, now, days, months, *more)
     return dict(zip(DUE, row or (), strict=True))
 
@@ -204,5 +206,6 @@ _OF_NO_REQUEST: dict[str, Callable[[UnitOfWork, datetime], Coroutine[None, None,
     "subjects": _forget_subjects,
     "contacts": _forget_contacts,
     "idempotency": _forget_keys,
+    "breaches": breach_record.forget,
     "sessions": _forget_sessions,
 }

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from services.intake import breaches, metrics, repository
+from services.intake import metrics, repository
+from services.intake.breach import breaches
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
 from services.intake.request.letter_kinds import LetterKind

@@ -9,8 +9,9 @@ from datetime import timedelta
 
 from pydantic import JsonValue
 
-from services.intake import breaches, other_requests, releases
-from services.intake.breaches import HandedOut
+from services.intake import other_requests, releases
+from services.intake.breach import breaches
+from services.intake.breach.breaches import HandedOut
 from services.intake.deciding import Held
 from services.intake.decision_schemas import ProofTakenBack
 from services.intake.errors import BadRequest

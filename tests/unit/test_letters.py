@@ -66,6 +66,10 @@ FIELDS: dict[str, LetterField] = {
     "categories": "your account",
     "person": Lines((say("recipient_notice.line", what="email", value="ada@example.org"),)),
     "changes": Lines(),
+    "found_on": AT,
+    "happened": "A {copy} went to somebody else.",
+    "consequences": "They may {call} you.",
+    "measures": "We have {asked} for it back.",
 }
 CAUSES: dict[LetterKind, str] = {"clarification_last_notice": "meaning", "proof_last_notice": "unsearched"}
 TO_SUBJECT = [kind for kind in KINDS if kind not in TO_OTHERS]

@@ -1,58 +1,160 @@
-"""Breaches: what was handed out and should not have been, who sees to it, and what became of it (Art. 33)."""
+"""Breaches: what was handed out or found and should not have been, who sees to it, who was told (Art. 33 and 34)."""
 
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Self
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake import breaches
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.views import Instant
-from services.intake.errors import NotFound
+from services.intake.breach import breaches, record, telling
+from services.intake.breach.record import Record
+from services.intake.breach.schemas import (
+    BreachClosed,
+    BreachFound,
+    BreachNotified,
+    BreachRecord,
+    RiskAssessed,
+)
+from services.intake.errors import BadRequest, NotFound, NotReady, SamePerson, TooLarge, UnsupportedType
 from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition, Shredded
-from shared.domain.text import Text
+from shared.domain.wording import Language
 
 router = APIRouter(prefix="/v1/breaches", tags=["breaches"], dependencies=PRIVACY_TEAM)
+_SAYING = documented(BadRequest, NotFound, IllegalTransition, TooLarge, UnsupportedType)
 
 
 class BreachView(BaseModel):
-    """A package that was handed out, or a change that was made (no downloads), and should not have been."""
+    """A package that was handed out, a change that was made (no downloads), or what was found elsewhere (no fault)."""
 
     model_config = ConfigDict(from_attributes=True)
 
     breach_id: UUID
-    request_id: UUID
-    fault: str = Field(description="why it should not have been")
+    request_id: UUID | None = Field(description="in whose handling it happened, if in any")
+    fault: str | None = Field(description="why it should not have been, as the platform has found it")
     downloads: int
     found_at: Instant
     notify_by: Instant = Field(description="the authority is to be told by then, unless nobody's rights are at risk")
     owner: str | None = Field(description="the holder of a key who sees to it")
+    recorded_at: Instant | None = Field(description="when what has happened was last stated")
+    categories: list[str] | None = Field(description="of data, as the policy names them")
+    people: int | None = Field(description="concerned, approximately")
+    records: int | None
+    told_at: Instant | None = Field(description="when the authority, or the customer who decides, was told first")
     decision: str | None
     closed_at: Instant | None
 
 
 class BreachList(BaseModel):
-    """Every breach, the most urgent first; those that are closed come last."""
+    """Every open breach, the most urgent first; then the hundred that were closed last."""
 
     breaches: list[BreachView]
 
 
-class BreachClosed(BaseModel):
-    """What became of a breach."""
+class NoticeView(BreachNotified):
+    """Who was told of it, in which words."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    notice_id: UUID
+    noted_by: str
 
-    decision: breaches.Decided
-    explanation: Text = Field(description="why, and to whom it was told; it is sealed")
+
+class AssessmentView(RiskAssessed):
+    """Whether the persons are told, and by whose word."""
+
+    assessment_id: UUID
+    proposed_by: str
+    proposed_at: Instant
+    approved_by: str | None
+    approved_at: Instant | None
+
+
+class BreachLetterView(BaseModel):
+    """A letter that has told somebody of it; it is read with its request."""
+
+    request_id: UUID
+    letter_id: UUID
+
+
+class BreachRecordView(BaseModel):
+    """Everything that is documented of a breach (Art. 33(5))."""
+
+    breach: BreachView
+    record: BreachRecord | None
+    notices: list[NoticeView]
+    assessment: AssessmentView | None
+    letters: list[BreachLetterView]
+    closing: BreachClosed | None
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """As the API shows it."""
+        found = record.assessment
+        return cls(
+            breach=BreachView.model_validate(record.breach),
+            record=record.stated,
+            notices=[
+                NoticeView(notice_id=each.notice_id, noted_by=each.noted_by, **said.model_dump())
+                for each, said in record.notices
+            ],
+            assessment=AssessmentView.model_validate(
+                {**found.said.model_dump(), **{name: getattr(found.judged, name) for name in _JUDGED}}
+            )
+            if found
+            else None,
+            letters=_letters(record.letters),
+            closing=record.closing,
+        )
+
+
+_JUDGED = ("assessment_id", "proposed_by", "proposed_at", "approved_by", "approved_at")
+
+
+class RiskProposed(BaseModel):
+    """By which id somebody else approves it."""
+
+    assessment_id: UUID
+
+
+class PersonsTold(BaseModel):
+    """To how many a letter was written now."""
+
+    letters: int
+
+
+class BreachLetter(BaseModel):
+    """The letter to the persons concerned, as it would read."""
+
+    language: Language
+    subject: str
+    html: str
+    body: str = Field(description="its plain text")
 
 
 @router.get("")
 async def list_breaches(services: UseServices) -> BreachList:
-    """Every breach (privacy team)."""
+    """Every open breach, and those closed last (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
         found = await breaches.listed(connection)
     return BreachList(breaches=[BreachView.model_validate(each) for each in found])
+
+
+@router.post("", status_code=201, responses=documented(BadRequest, TooLarge, UnsupportedType))
+async def enter_breach(body: BreachFound, caller: AnyCaller, services: UseServices) -> BreachView:
+    """Enter a breach that was found elsewhere than by the platform (privacy team): its 72 hours run from `found_at`."""
+    within = timedelta(hours=services.settings.breach_hours)
+    async with services.unit_of_work.begin() as tx:
+        return BreachView.model_validate(await record.enter(tx, body, caller, within))
+
+
+@router.get("/{breach_id}", responses=documented(NotFound, Shredded))
+async def read_breach(breach_id: UUID, caller: AnyCaller, services: UseServices) -> BreachRecordView:
+    """The whole record of a breach, with its words (privacy team); whoever reads it is on record."""
+    async with services.unit_of_work.begin() as tx:
+        return BreachRecordView.of(await record.read(tx, breach_id, caller))
 
 
 @router.post("/{breach_id}/owner", responses=documented(NotFound, IllegalTransition))
@@ -62,9 +164,59 @@ async def own_breach(breach_id: UUID, caller: AnyCaller, services: UseServices) 
         return BreachView.model_validate(await breaches.own(tx, breach_id, caller.holder, caller.actor))
 
 
-@router.post("/{breach_id}/close", responses=documented(NotFound, IllegalTransition, Shredded))
-async def close_breach(breach_id: UUID, body: BreachClosed, caller: AnyCaller, services: UseServices) -> BreachView:
-    """Close a breach that one owns: say whether the authority was told, and why (privacy team)."""
+@router.put("/{breach_id}/record", responses=_SAYING)
+async def record_breach(breach_id: UUID, body: BreachRecord, caller: AnyCaller, services: UseServices) -> BreachView:
+    """State what has happened, what it may lead to and what is done (its owner); what was stated before stays."""
     async with services.unit_of_work.begin() as tx:
-        closed = await breaches.close(tx, breach_id, caller.holder, caller.actor, body.decision, body.explanation)
-        return BreachView.model_validate(closed)
+        return BreachView.model_validate(await record.state(tx, breach_id, body, caller))
+
+
+@router.post("/{breach_id}/notices", responses=_SAYING)
+async def note_notice(breach_id: UUID, body: BreachNotified, caller: AnyCaller, services: UseServices) -> BreachView:
+    """Note that the authority was told, a customer who decides, or persons whom no letter reaches (its owner)."""
+    async with services.unit_of_work.begin() as tx:
+        return BreachView.model_validate(await record.notify(tx, breach_id, body, caller))
+
+
+@router.post("/{breach_id}/assessments", status_code=201, responses=_SAYING | documented(NotReady))
+async def assess_risk(breach_id: UUID, body: RiskAssessed, caller: AnyCaller, services: UseServices) -> RiskProposed:
+    """Propose whether the persons are told (its owner): it takes effect once somebody else has approved it."""
+    letters = services.use_cases.letters
+    async with services.unit_of_work.begin() as tx:
+        return RiskProposed(assessment_id=await telling.propose(tx, letters, breach_id, body, caller))
+
+
+@router.post(
+    "/{breach_id}/assessments/{assessment_id}/approval",
+    responses=documented(BadRequest, NotFound, IllegalTransition, SamePerson),
+)
+async def approve_assessment(
+    breach_id: UUID, assessment_id: UUID, caller: AnyCaller, services: UseServices
+) -> PersonsTold:
+    """Approve it (privacy team), as neither its owner nor a handler of the request: the letters go out."""
+    letters = services.use_cases.letters
+    async with services.unit_of_work.begin() as tx:
+        return PersonsTold(letters=await telling.approve(tx, letters, breach_id, assessment_id, caller))
+
+
+@router.get("/{breach_id}/letter", responses=documented(NotFound, NotReady, Shredded))
+async def read_breach_letter(
+    breach_id: UUID,
+    services: UseServices,
+    language: Annotated[Language, Query(description="in which it is read")] = "en",
+) -> BreachLetter:
+    """The letter to the persons as it would read (privacy team): also for telling those whom no letter reaches."""
+    async with services.unit_of_work.begin() as tx:
+        letter = await telling.preview(tx, services.use_cases.letters, breach_id, language)
+    return BreachLetter(language=letter.language, subject=letter.subject, html=letter.html, body=letter.body)
+
+
+@router.post("/{breach_id}/close", responses=documented(NotFound, IllegalTransition, NotReady))
+async def close_breach(breach_id: UUID, body: BreachClosed, caller: AnyCaller, services: UseServices) -> BreachView:
+    """Close a breach that one owns, once who had to be told was, and say why (privacy team)."""
+    async with services.unit_of_work.begin() as tx:
+        return BreachView.model_validate(await record.close(tx, breach_id, body, caller))
+
+
+def _letters(found: Sequence[tuple[UUID, UUID]]) -> list[BreachLetterView]:
+    return [BreachLetterView(request_id=request_id, letter_id=letter_id) for request_id, letter_id in found]

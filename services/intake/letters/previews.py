@@ -152,4 +152,8 @@ def _by_kind() -> Mapping[str, LetterField]:
         "others": Lines(),
         "changed": had_been_done(replace(_REQUEST, tasks=())),
         "restriction": "019c0000-0000-7000-8000-000000000008",
+        "found_on": _AT,
+        "happened": "(…)",
+        "consequences": "(…)",
+        "measures": "(…)",
     }

@@ -37,6 +37,7 @@ LetterKind = Literal[
     "package_withheld",
     "package_released",
     "part_ended",
+    "breach_notice",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
 TO_OTHERS: frozenset[LetterKind] = frozenset({"reminder_to_controller", "recipient_notice", "recipient_reminder"})

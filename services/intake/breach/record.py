@@ -1,0 +1,207 @@
+"""The record of a breach: facts, effects, measures, and whom one has told by when (Art. 33(3), (4) and (5)).
+
+What was stated stays: whatever is stated anew comes beside it. All words lie in the vault under the key of the breach.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from services.intake import repository
+from services.intake.auth import Caller
+from services.intake.breach import breaches, telling
+from services.intake.breach.breaches import Breach
+from services.intake.breach.schemas import BreachClosed, BreachFound, BreachNotified, BreachRecord
+from services.intake.breach.telling import Assessment
+from services.intake.errors import BadRequest, NotReady
+from shared.domain.errors import IllegalTransition
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.vault import Sealing
+
+_RECORD, _NOTICE, _CLOSING = "breach_record", "breach_notice", "breach_closing"
+_ENTER = """
+INSERT INTO breach (breach_id, request_id, downloads, found_at, notify_by) VALUES ($1, $2, 0, $3, $4)
+"""
+_STATE = "UPDATE breach SET recorded_at = $2, categories = $3, people = $4, records = $5 WHERE breach_id = $1"
+_NOTE = """
+INSERT INTO breach_notice (notice_id, breach_id, whom, phase, told_at, people, noted_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+_TOLD = "UPDATE breach SET told_at = LEAST(told_at, $2) WHERE breach_id = $1"
+_CLOSE = "UPDATE breach SET decision = $2, explanation = $3, closed_at = $4 WHERE breach_id = $1"
+_DECIDES_BY = {"authority_notified": "authority", "controller_notified": "controller"}
+"""Who must have been told before a breach is closed so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Who was told of a breach, and when; the words are read with the record."""
+
+    notice_id: UUID
+    whom: str
+    phase: str
+    told_at: datetime
+    people: int | None
+    noted_by: str
+
+
+_NOTICES = f"""
+SELECT {", ".join(each.name for each in fields(Notice))} FROM breach_notice WHERE breach_id = $1 ORDER BY notice_id
+"""  # noqa: S608  # names of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything that is known of a breach, in words."""
+
+    breach: Breach
+    stated: BreachRecord | None
+    notices: Sequence[tuple[Notice, BreachNotified]]
+    assessment: Assessment | None
+    letters: Sequence[tuple[UUID, UUID]]
+    closing: BreachClosed | None
+
+
+async def enter(tx: UnitOfWork, said: BreachFound, caller: Caller, notified_within: timedelta) -> Breach:
+    """Opens the record of a breach that was found elsewhere; whoever is to see to it becomes its owner afterwards.
+
+    Raises:
+        BadRequest: it was found in the future, the request is none, or the policy has no such category.
+    """
+    if said.found_at > tx.now:
+        raise BadRequest("a breach cannot have been found in the future; say when it was", "found_at")
+    if said.request_id and await repository.read(tx.connection, said.request_id) is None:
+        raise BadRequest("there is no such request; leave it out, if it happened in the handling of none", "request_id")
+    breach_id = uuid7()
+    found = (breach_id, said.request_id, said.found_at, said.found_at + notified_within)
+    await tx.connection.execute(_ENTER, *found)
+    await tx.vault.insert_subjects(tx.connection, [tx.vault.new_record(breach_id, b"", (), tx.now)[0]])
+    breach = await breaches.read(tx.connection, breach_id)
+    detail: dict[str, JsonValue] = {"breach_id": str(breach_id), "found_at": said.found_at.isoformat()}
+    tx.log_evidence(breach.evidence_id, "breach.entered", detail, caller.actor)
+    stated = BreachRecord.model_validate(said.model_dump(include=set(BreachRecord.model_fields)))
+    return await _state(tx, breach, stated, caller)
+
+
+async def state(tx: UnitOfWork, breach_id: UUID, said: BreachRecord, caller: Caller) -> Breach:
+    """States what has happened, in the place of what was stated before, which stays on record.
+
+    Raises:
+        NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
+        BadRequest: the policy has no such category.
+    """
+    return await _state(tx, await breaches.owned(tx, breach_id, caller.holder), said, caller)
+
+
+async def _state(tx: UnitOfWork, breach: Breach, said: BreachRecord, caller: Caller) -> Breach:
+    if unknown := sorted({*said.categories} - tx.policy.categories.keys()):
+        known = ", ".join(sorted(tx.policy.categories))
+        raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}", "categories")
+    place = await _seal(tx, breach, _RECORD, said)
+    await tx.connection.execute(_STATE, breach.breach_id, tx.now, sorted({*said.categories}), said.people, said.records)
+    detail: dict[str, JsonValue] = {"record": str(place), "nature": [*said.nature]}
+    detail |= {"categories": [*sorted({*said.categories})], "people": said.people, "records": said.records}
+    _log(tx, breach, "breach.recorded", detail, caller)
+    return await breaches.read(tx.connection, breach.breach_id)
+
+
+async def notify(tx: UnitOfWork, breach_id: UUID, said: BreachNotified, caller: Caller) -> Breach:
+    """Notes that somebody was told of it.
+
+    Raises:
+        NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
+        BadRequest: that is in the future or before it was found, or it is late and nobody says why.
+    """
+    breach = await breaches.owned(tx, breach_id, caller.holder)
+    if not breach.found_at <= said.told_at <= tx.now:
+        raise BadRequest("nobody is told before it is found, or in the future; say when it was", "told_at")
+    first = said.whom != "persons" and breach.told_at is None
+    late = first and said.told_at > breach.notify_by
+    if late and said.delay is None:
+        raise BadRequest("after the 72 hours the reasons for the delay belong to it (Art. 33(1)); name them", "delay")
+    notice_id = await _seal(tx, breach, _NOTICE, said)
+    row = (notice_id, breach_id, said.whom, said.phase, said.told_at, said.people, caller.holder)
+    await tx.connection.execute(_NOTE, *row)
+    if said.whom != "persons":
+        await tx.connection.execute(_TOLD, breach_id, said.told_at)
+    detail: dict[str, JsonValue] = {"notice": str(notice_id), "whom": said.whom, "phase": said.phase, "late": late}
+    _log(tx, breach, "breach.notified", {**detail, "told_at": said.told_at.isoformat()}, caller)
+    return await breaches.read(tx.connection, breach_id)
+
+
+async def close(tx: UnitOfWork, breach_id: UUID, said: BreachClosed, caller: Caller) -> Breach:
+    """Its owner closes it, and says why.
+
+    Raises:
+        NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
+        NotReady: what has happened is not stated, who must be told was not, or the persons are yet to be decided about.
+    """
+    breach = await breaches.owned(tx, breach_id, caller.holder)
+    if breach.recorded_at is None:
+        raise NotReady("nobody has stated what has happened: that is documented of every breach (Art. 33(5))")
+    notices = [Notice(*row) for row in await tx.connection.fetch(_NOTICES, breach_id)]
+    if whom := _DECIDES_BY.get(said.decision):
+        if not any((each.whom, each.phase) == (whom, "complete") for each in notices):
+            raise NotReady(f"no notice to the {whom} is on record in which they were told everything; note it first")
+        await telling.must_be_settled(tx.connection, breach, [each.whom for each in notices])
+    elif breach.told_at is not None and said.decision == "no_risk":
+        raise IllegalTransition("somebody was told of it because of its risk; say which of them decides")
+    place = await _seal(tx, breach, _CLOSING, said)
+    await tx.connection.execute(_CLOSE, breach_id, said.decision, place, tx.now)
+    in_time = (breach.told_at or tx.now) <= breach.notify_by
+    _log(tx, breach, "breach.closed", {"decision": said.decision, "in_time": in_time}, caller)
+    return await breaches.read(tx.connection, breach_id)
+
+
+async def read(tx: UnitOfWork, breach_id: UUID, caller: Caller) -> Record:
+    """The whole record; whoever reads it is on record.
+
+    Raises:
+        NotFound: there is no such breach.
+        Shredded: it is closed for so long that its words are gone.
+    """
+    breach = await breaches.read(tx.connection, breach_id)
+    stated = await _words(tx, breach, _RECORD)
+    noted = dict(await _words(tx, breach, _NOTICE))
+    closing = await _words(tx, breach, _CLOSING)
+    notices = [Notice(*row) for row in await tx.connection.fetch(_NOTICES, breach_id)]
+    _log(tx, breach, "breach.read", {"holder": caller.holder}, caller)
+    return Record(
+        breach,
+        BreachRecord.model_validate_json(stated[-1][1]) if stated else None,
+        [(each, BreachNotified.model_validate_json(noted[each.notice_id])) for each in notices],
+        await telling.latest(tx, breach_id),
+        await telling.letters_of(tx.connection, breach_id),
+        BreachClosed.model_validate_json(closing[-1][1]) if closing else None,
+    )
+
+
+async def forget(tx: UnitOfWork, before: datetime) -> int:
+    """Ends the records that were closed before then, with their keys; returns how many."""
+    ended = await tx.connection.fetch("DELETE FROM breach WHERE closed_at < $1 RETURNING breach_id, request_id", before)
+    ids = [row[0] for row in ended]
+    for table in ("breach_notice", "breach_assessment", "breach_letter"):
+        await tx.connection.execute(f"DELETE FROM {table} WHERE breach_id = ANY($1)", ids)  # noqa: S608  # ours
+    await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1)", ids)
+    await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", ids)
+    for breach_id, request_id in ended:
+        tx.log_evidence(request_id or breach_id, "evidence.tier_expired", {"tier": "breaches"})
+    return len(ended)
+
+
+async def _words(tx: UnitOfWork, breach: Breach, kind: str) -> list[tuple[UUID, bytes]]:
+    return [(place, content) for place, _, content in await tx.vault.open_kind(tx.connection, breach.breach_id, kind)]
+
+
+async def _seal(tx: UnitOfWork, breach: Breach, kind: str, said: BreachRecord | BreachNotified | BreachClosed) -> UUID:
+    sealing = Sealing(breach.breach_id, kind, "", said.model_dump_json().encode())
+    await tx.vault.seal(tx.connection, [sealing], tx.now)
+    return sealing.sealed_id
+
+
+def _log(tx: UnitOfWork, breach: Breach, action: str, detail: dict[str, JsonValue], caller: Caller) -> None:
+    tx.log_evidence(breach.evidence_id, action, {"breach_id": str(breach.breach_id), **detail}, caller.actor)

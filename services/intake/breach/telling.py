@@ -1,0 +1,232 @@
+"""Whether the persons are told of a breach (Art. 34): its owner proposes, somebody else approves, letters go out.
+
+The letter is one of the letters of a request of theirs: sent as those are, in the language that they read. Whoever has
+no request here, or has not shown who they are, a person tells in the same words; that is noted (``record``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from services.intake import repository
+from services.intake.auth import Caller
+from services.intake.breach import breaches
+from services.intake.breach.breaches import Breach
+from services.intake.breach.schemas import LetterWords, RiskAssessed
+from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady, SamePerson
+from services.intake.letters import correspondence, delivery
+from services.intake.letters.rendering import Letter, Letters, Reader
+from services.intake.request.aggregate import Request
+from services.intake.request.letter_kinds import LetterField
+from shared.domain.errors import IllegalTransition
+from shared.domain.levels import NOTHING
+from shared.domain.release import Fault
+from shared.domain.sentences import Listed, Term
+from shared.domain.wording import Language
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
+from shared.storage.vault import Sealing
+
+_KIND = "breach_assessment"
+_PROPOSE = """
+INSERT INTO breach_assessment (assessment_id, breach_id, high_risk, exemption, concerned, proposed_by, proposed_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+_LATEST = """
+SELECT assessment_id, high_risk, exemption, proposed_by, proposed_at, approved_by, approved_at
+FROM breach_assessment WHERE breach_id = $1 ORDER BY assessment_id DESC LIMIT 1
+"""
+_APPROVE = "UPDATE breach_assessment SET approved_by = $2, approved_at = $3 WHERE assessment_id = $1"
+_WRITTEN = "SELECT request_id, letter_id FROM breach_letter WHERE breach_id = $1 ORDER BY letter_id"
+_TO_WRITE = "INSERT INTO breach_letter (breach_id, request_id, letter_id) VALUES ($1, $2, $3)"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How the risk was judged, and by whom; without the words."""
+
+    assessment_id: UUID
+    high_risk: bool
+    exemption: str | None
+    proposed_by: str
+    proposed_at: datetime
+    approved_by: str | None
+    approved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """How the risk was judged, by whom, and why."""
+
+    judged: Judged
+    said: RiskAssessed
+
+
+async def propose(tx: UnitOfWork, letters: Letters, breach_id: UUID, said: RiskAssessed, caller: Caller) -> UUID:
+    """Its owner says whether the persons are told; returns the id by which somebody else approves that.
+
+    Raises:
+        NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
+        NotReady: what has happened is not stated.
+        BadRequest: one of those concerned cannot be told by letter, or the words of a language are missing.
+    """
+    breach = await breaches.owned(tx, breach_id, caller.holder)
+    if breach.recorded_at is None:
+        raise NotReady("state first what has happened: the risk follows from that")
+    concerned = await _concerned(tx, breach, said)
+    _must_have_words(letters, concerned, said)
+    assessment_id = uuid7()
+    row = (assessment_id, breach_id, said.high_risk, said.exemption, [each.request_id for each in concerned])
+    await tx.connection.execute(_PROPOSE, *row, caller.holder, tx.now)
+    sealing = Sealing(breach_id, _KIND, "", said.model_dump_json().encode(), assessment_id)
+    await tx.vault.seal(tx.connection, [sealing], tx.now)
+    detail: dict[str, JsonValue] = {"high_risk": said.high_risk, "exemption": said.exemption}
+    _log(tx, breach, "breach.assessed", {**detail, "concerned": len(concerned)}, assessment_id, caller)
+    return assessment_id
+
+
+async def approve(tx: UnitOfWork, letters: Letters, breach_id: UUID, assessment_id: UUID, caller: Caller) -> int:
+    """Takes the word of a second person, and writes to those concerned who were not written to; returns to how many.
+
+    Raises:
+        NotFound: there is no such breach, or it was judged anew meanwhile.
+        IllegalTransition: it is closed, or that is approved already.
+        SamePerson: it is the word of the first.
+        Forbidden: they own the breach, or have handled the request.
+        BadRequest: one of those concerned cannot be told by letter any more.
+    """
+    breach = await breaches.held(tx, breach_id)
+    assessment = await latest(tx, breach_id)
+    if assessment is None or assessment.judged.assessment_id != assessment_id:
+        raise NotFound("there is no such assessment, or it was made anew meanwhile: read the breach again")
+    if assessment.judged.approved_at is not None:
+        raise IllegalTransition("this is approved already")
+    if caller.holder == assessment.judged.proposed_by:
+        raise SamePerson("you have proposed this: it takes two persons, so somebody else must approve it")
+    if caller.holder == breach.owner:
+        raise Forbidden("you own this breach: somebody else must approve what its owner proposes")
+    await breaches.must_not_handle(tx, breach, caller.holder)
+    await tx.connection.execute(_APPROVE, assessment_id, caller.holder, tx.now)
+    told = await _write(tx, letters, breach, assessment.said)
+    _log(tx, breach, "breach.assessment_approved", {"letters": told}, assessment_id, caller)
+    return told
+
+
+async def latest(tx: UnitOfWork, breach_id: UUID) -> Assessment | None:
+    """How the risk was judged last; raises ``Shredded`` where the words are gone."""
+    row = await tx.connection.fetchrow(_LATEST, breach_id)
+    if row is None:
+        return None
+    judged = Judged(*row)
+    said = await tx.vault.open_one(tx.connection, judged.assessment_id)
+    return Assessment(judged, RiskAssessed.model_validate_json(said or b""))
+
+
+async def letters_of(connection: Connection, breach_id: UUID) -> list[tuple[UUID, UUID]]:
+    """The requests to whose persons a letter went, and its id."""
+    return [(row[0], row[1]) for row in await connection.fetch(_WRITTEN, breach_id)]
+
+
+async def must_be_settled(connection: Connection, breach: Breach, told: Sequence[str]) -> None:
+    """Checks that it is decided whether the persons are told, and that they were.
+
+    Raises:
+        NotReady: it is not, or nobody has told them.
+    """
+    row = await connection.fetchrow(_LATEST, breach.breach_id)
+    if row is None or row["approved_at"] is None:
+        raise NotReady("two persons have yet to decide whether the persons are told (Art. 34)")
+    if not row["high_risk"] or row["exemption"] in {"protected", "averted"} or "persons" in told:
+        return
+    if row["exemption"] == "disproportionate" or not await letters_of(connection, breach.breach_id):
+        raise NotReady("the persons were not told: note the notice to them, whoever gave it (Art. 34(1), 34(3)(c))")
+
+
+async def preview(tx: UnitOfWork, letters: Letters, breach_id: UUID, language: Language) -> Letter:
+    """The letter in that language, for whoever reads it before it goes out, or tells a person whom none reaches.
+
+    Raises:
+        NotFound: there is no such breach.
+        NotReady: there are no words in that language.
+    """
+    breach, assessment = await breaches.read(tx.connection, breach_id), await latest(tx, breach_id)
+    if assessment is None or language not in assessment.said.words:
+        raise NotReady("there are no words for the persons in that language yet")
+    fields = {"reference": str(breach_id), **_fields(breach, assessment.said.words[language])}
+    reader = Reader(language, letters.policy.controller.zone, None)
+    return letters.write("breach_notice", reader, fields, tx.now)
+
+
+async def _write(tx: UnitOfWork, letters: Letters, breach: Breach, said: RiskAssessed) -> int:
+    concerned = await _concerned(tx, breach, said)
+    written = {request_id for request_id, _ in await letters_of(tx.connection, breach.breach_id)}
+    to_write = [each for each in concerned if each.request_id not in written]
+    _must_have_words(letters, to_write, said)
+    kept = []
+    for request in to_write:
+        words = said.words[letters.reader(request).language]
+        letter = correspondence.write(letters, request, ("breach_notice", _fields(breach, words)), tx.now)
+        kept.append(delivery.Written(request, letter))
+        tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
+    await delivery.keep(tx, kept)
+    rows = [(breach.breach_id, each.request.request_id, each.sealing.sealed_id) for each in kept]
+    await tx.connection.executemany(_TO_WRITE, rows)
+    return len(kept)
+
+
+def _fields(breach: Breach, words: LetterWords) -> Mapping[str, LetterField]:
+    return {
+        "found_on": breach.found_at,
+        "categories": Listed(tuple(Term("category", each) for each in breach.categories or ())),
+        **words.model_dump(),
+    }
+
+
+async def _concerned(tx: UnitOfWork, breach: Breach, said: RiskAssessed) -> list[Request]:
+    """The requests of those who are told, in their order, held until the end.
+
+    Raises:
+        BadRequest: one of them cannot be told by a letter of that request, and why.
+    """
+    ids = sorted({*said.concerned})
+    held = "SELECT FROM request WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE"
+    await tx.connection.execute(held, ids)
+    found = await repository.read_all(tx.connection, ids)
+    if missing := {*ids} - {each.request_id for each in found}:
+        raise BadRequest(f"there is no request {min(missing)}; name those of the persons concerned", "concerned")
+    keys = await tx.vault.unshredded(tx.connection, ids)
+    known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in found])
+    for request in found:
+        subject = known.get(request.subject_ref)
+        proved = subject is None or any(each.level > NOTHING for each in subject.identities)
+        if fault := _why_not(breach, request, proved=proved, reachable=request.request_id in keys):
+            raise BadRequest(f"request {request.request_id}: {fault}; tell them otherwise, and note that", "concerned")
+    return found
+
+
+def _why_not(breach: Breach, request: Request, *, proved: bool, reachable: bool) -> str | None:
+    """Why a letter of that request does not reach the person concerned, if it does not; pure."""
+    if request.tenant or request.role == "processor":
+        return "a customer of ours decides about these data, and tells the person"
+    if request.request_id == breach.request_id and breach.fault == Fault.NOT_PROVED:
+        return "its letters go to whoever has asked, who is not shown to be the person"
+    if request.anonymous or not proved:
+        return "whoever has asked has not shown who they are"
+    return None if reachable else "its correspondence has expired"
+
+
+def _must_have_words(letters: Letters, concerned: Sequence[Request], said: RiskAssessed) -> None:
+    read = {letters.reader(request).language for request in concerned}
+    if missing := sorted(read - said.words.keys()):
+        raise BadRequest(f"one of those concerned reads {missing[0]}: say what they are told in that language", "words")
+
+
+def _log(
+    tx: UnitOfWork, breach: Breach, action: str, detail: dict[str, JsonValue], assessment_id: UUID, caller: Caller
+) -> None:
+    known: dict[str, JsonValue] = {"breach_id": str(breach.breach_id), "assessment": str(assessment_id)}
+    tx.log_evidence(breach.evidence_id, action, {**known, **detail}, caller.actor)

@@ -1,0 +1,224 @@
+"""A breach is documented, the authority is told in 72 hours or hears why not, and two persons decide who else is."""
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.intake import expiry, orphans
+from services.intake.auth import create
+from services.intake.retention import retention
+from shared.domain.operations import Operation
+from shared.runtime.metrics import PEOPLE
+from tests.fixtures.handed_out import GIVEN, look
+from tests.fixtures.intake import Intake, id_of
+
+RECORD: dict[str, Any] = {
+    "nature": ["confidentiality"],
+    "facts": "The list of Ada Quarzfels lay on a public server from Monday on.",
+    "effects": "Whoever found it may call her.",
+    "measures": "It was taken down, and the server is closed.",
+    "categories": ["call_record"],
+    "people": 40,
+    "records": 1200,
+}
+WORDS = {"happened": "A list of your calls was public.", "consequences": "Calls.", "measures": "It is gone."}
+NO_RISK = {"high_risk": False, "reasons": "Numbers alone, for an hour."}
+CLOSING = {"decision": "authority_notified", "explanation": "Ada is told, the BlnBDI has closed its case."}
+
+
+async def entered(intake: Intake, **said: object) -> str:
+    """The path of a breach that was found elsewhere, and that the second officer owns."""
+    found = {"found_at": intake.clock.now().isoformat(), **RECORD, **said}
+    answer = await intake.officer.post("/v1/breaches", json=found)
+    assert answer.status_code == 201, answer.text
+    path = f"/v1/breaches/{answer.json()['breach_id']}"
+    assert (await intake.colleague.post(f"{path}/owner")).json()["owner"] == "officer-2"
+    return path
+
+
+def told(intake: Intake, **said: object) -> dict[str, object]:
+    at = intake.clock.now().isoformat()
+    return {"whom": "authority", "to": "BlnBDI 521.12", "told_at": at, "phase": "complete", "what": "By form.", **said}
+
+
+async def proposed(intake: Intake, path: str, said: dict[str, object]) -> str:
+    answer = await intake.colleague.post(f"{path}/assessments", json=said)
+    assert answer.status_code == 201, answer.text
+    return f"{path}/assessments/{answer.json()['assessment_id']}/approval"
+
+
+def field_of(answer: httpx.Response) -> tuple[int, list[str]]:
+    return answer.status_code, [each["field"] for each in answer.json()["errors"]]
+
+
+async def test_a_breach_found_elsewhere_is_documented_in_words_that_are_sealed_and_whose_reader_is_on_record(
+    intake: Intake,
+) -> None:
+    path = await entered(intake)
+    assert (await intake.channel.get(path)).status_code == 403
+    late = {"found_at": (intake.clock.now() + timedelta(hours=1)).isoformat(), **RECORD}
+    assert field_of(await intake.officer.post("/v1/breaches", json=late)) == (400, ["found_at"])
+    unknown = {**RECORD, "categories": ["fax"]}
+    assert field_of(await intake.colleague.put(f"{path}/record", json=unknown)) == (400, ["categories"])
+    assert (await intake.officer.put(f"{path}/record", json=RECORD)).status_code == 403, "they do not own it"
+    stated = await intake.colleague.put(f"{path}/record", json={**RECORD, "people": 41})
+    assert (stated.json()["people"], stated.json()["request_id"]) == (41, None)
+    read = (await intake.officer.get(path)).json()
+    assert (read["record"]["facts"], read["record"]["people"]) == (RECORD["facts"], 41)
+    rows = await intake.unit_of_work.pool.fetch("SELECT action, detail FROM evidence.entry ORDER BY seq")
+    assert [row["action"] for row in rows] == [
+        *("breach.entered", "breach.recorded", "breach.owned", "breach.recorded", "breach.read"),
+    ]
+    assert "Ada" not in str(rows)
+    words = await intake.unit_of_work.pool.fetch("SELECT content FROM vault.sealed WHERE kind = 'breach_record'")
+    assert len(words) == 2, "what was stated first stays"
+
+
+async def test_after_72_hours_a_notice_to_the_authority_says_why_it_is_late_and_the_clock_ends_with_it(
+    intake: Intake,
+) -> None:
+    path = await entered(intake)
+    intake.clock.pass_by(hours=72, seconds=1)
+    await look(intake)
+    assert PEOPLE.get_sample_value("dsr_breaches_open", {"in_time": "no"}) == 1
+    assert field_of(await intake.colleague.post(f"{path}/notices", json=told(intake))) == (400, ["delay"])
+    before = (intake.clock.now() - timedelta(hours=80)).isoformat()
+    assert field_of(await intake.colleague.post(f"{path}/notices", json=told(intake, told_at=before)))[1] == ["told_at"]
+    in_part = told(intake, phase="initial", delay="The mail was down.")
+    assert (await intake.colleague.post(f"{path}/notices", json=in_part)).status_code == 200
+    await look(intake)
+    assert PEOPLE.get_sample_value("dsr_breaches_open", {"in_time": "no"}) == 0
+    [notice] = (await intake.colleague.get(path)).json()["notices"]
+    assert (notice["to"], notice["delay"], notice["noted_by"]) == ("BlnBDI 521.12", "The mail was down.", "officer-2")
+
+
+async def test_a_breach_is_closed_once_everything_is_told_and_two_persons_have_judged_the_risk(intake: Intake) -> None:
+    path = await entered(intake)
+
+    async def close() -> tuple[int, str]:
+        answer = await intake.colleague.post(f"{path}/close", json=CLOSING)
+        return answer.status_code, answer.json().get("detail", "")
+
+    assert "everything" in (await close())[1]
+    await intake.colleague.post(f"{path}/notices", json=told(intake, phase="initial"))
+    assert "everything" in (await close())[1], "the rest follows"
+    await intake.colleague.post(f"{path}/notices", json=told(intake))
+    assert "Art. 34" in (await close())[1]
+    approval = await proposed(intake, path, NO_RISK)
+    assert "Art. 34" in (await close())[1], "one person has said so"
+    assert (await intake.colleague.post(approval)).status_code == 409, "the same person"
+    assert (await intake.officer.post(approval)).json() == {"letters": 0}
+    assert (await intake.officer.post(approval)).status_code == 409, "it is approved"
+    assert (await close())[0] == 200
+    assert (await intake.colleague.put(f"{path}/record", json=RECORD)).status_code == 409, "it is closed"
+    closing = (await intake.officer.get(path)).json()["closing"]
+    assert closing == CLOSING
+
+
+async def test_the_risk_of_a_breach_is_judged_by_nobody_who_has_handled_its_request(
+    intake: Intake, database: str
+) -> None:
+    request = await intake.submit()
+    await intake.decide(request, "refuse")  # both officers have
+    found = {"found_at": intake.clock.now().isoformat(), "request_id": id_of(request), **RECORD}
+    path = f"/v1/breaches/{(await intake.officer.post('/v1/breaches', json=found)).json()['breach_id']}"
+    for client in (intake.officer, intake.colleague):
+        assert (await client.post(f"{path}/owner")).status_code == 403
+    key = await create(database, "privacy", "officer-3", intake.clock.now())
+    third = {"Authorization": f"Bearer {key}"}
+    assert (await intake.officer.post(f"{path}/owner", headers=third)).status_code == 200
+    assert (await intake.officer.post(f"{path}/owner", headers=third)).status_code == 200, "seeing to it is no handling"
+    assessed = await intake.officer.post(f"{path}/assessments", json=NO_RISK, headers=third)
+    approval = f"{path}/assessments/{assessed.json()['assessment_id']}/approval"
+    refused = await intake.colleague.post(approval)
+    assert (refused.status_code, "handled this request" in refused.text) == (403, True)
+
+
+async def test_of_a_high_risk_each_person_hears_in_their_language_once_and_by_the_word_of_two(intake: Intake) -> None:
+    german = await intake.submit(language="de")
+    english = await intake.submit()
+    path = await entered(intake)
+    say: dict[str, object] = {"high_risk": True, "reasons": "Whom she calls is known.", "words": {"en": WORDS}}
+    concerned = [id_of(german), id_of(english)]
+    missing = await intake.colleague.post(f"{path}/assessments", json={**say, "concerned": concerned})
+    assert field_of(missing) == (400, ["words"])
+    both = {**say, "words": {"en": WORDS, "de": {**WORDS, "happened": "Ihre Anrufliste war öffentlich."}}}
+    approval = await proposed(intake, path, {**both, "concerned": concerned})
+    assert await intake.letters(german) == [], "one person has said so"
+    anew = await proposed(intake, path, {**both, "concerned": concerned})
+    assert (await intake.officer.post(approval)).status_code == 404, "what one has read is not what holds"
+    assert (await intake.officer.post(anew)).json() == {"letters": 2}
+    [letter] = await intake.letters(german)
+    assert (letter["kind"], letter["subject"]) == (
+        "breach_notice",
+        "Wichtig: Verletzung der Sicherheit Ihrer Daten",
+    )
+    assert "Ihre Anrufliste war öffentlich." in letter["body"]
+    again = await proposed(intake, path, {**both, "concerned": concerned})
+    assert (await intake.officer.post(again)).json() == {"letters": 0}, "nobody is told twice"
+    shown = (await intake.officer.get(f"{path}/letter?language=de")).json()
+    assert "Ihre Anrufliste war öffentlich." in shown["body"]
+    assert [each["request_id"] for each in (await intake.officer.get(path)).json()["letters"]] == sorted(concerned)
+
+
+@pytest.mark.parametrize("why", ["nobody_proved", "not_shown", "customer"])
+async def test_nobody_is_told_of_a_breach_by_a_request_that_is_not_shown_to_be_theirs(
+    intake: Intake, database: str, why: str
+) -> None:
+    match why:
+        case "nobody_proved":
+            request = await intake.submit(assurance=None, proofs=[])
+            path = await entered(intake)
+        case "not_shown":
+            request = await intake.submit(right="erasure")
+            done = GIVEN.model_copy(update={"operation": Operation.ERASE, "outcome": "erased", "changed": 1})
+            await intake.complete(request, operation=Operation.ERASE, tasks=(done,))
+            for client in (intake.officer, intake.colleague):
+                taken = {"identity": "email", "note": "Ben had signed in."}
+                assert (await client.post(f"{request}/proof-withdrawal", json=taken)).status_code == 200
+            [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]
+            path = f"/v1/breaches/{breach['breach_id']}"
+            key = await create(database, "privacy", "officer-3", intake.clock.now())
+            intake.colleague.headers["Authorization"] = f"Bearer {key}"
+            await intake.colleague.post(f"{path}/owner")
+            await intake.colleague.put(f"{path}/record", json=RECORD)
+        case _:
+            request = await intake.submit()
+            path = await entered(intake)
+            await intake.unit_of_work.pool.execute("UPDATE request SET role = 'processor'")
+    say = {"high_risk": True, "reasons": "It is.", "words": {"en": WORDS}, "concerned": [id_of(request)]}
+    refused = await intake.colleague.post(f"{path}/assessments", json=say)
+    assert field_of(refused) == (400, ["concerned"])
+    unknown = {**say, "concerned": [str(uuid7())]}
+    assert field_of(await intake.colleague.post(f"{path}/assessments", json=unknown)) == (400, ["concerned"])
+
+
+async def test_whom_no_letter_reaches_is_told_otherwise_before_a_breach_of_high_risk_is_closed(intake: Intake) -> None:
+    path = await entered(intake)
+    await intake.colleague.post(f"{path}/notices", json=told(intake))
+    say = {"high_risk": True, "exemption": "disproportionate", "reasons": "Nobody knows who they are."}
+    assert (await intake.officer.post(await proposed(intake, path, say))).status_code == 200
+    refused = await intake.colleague.post(f"{path}/close", json=CLOSING)
+    assert (refused.status_code, "34(3)(c)" in refused.text) == (409, True)
+    public = told(intake, whom="persons", to="everybody", what="On our site.", people=40)
+    assert (await intake.colleague.post(f"{path}/notices", json=public)).status_code == 200
+    assert (await intake.colleague.post(f"{path}/close", json=CLOSING)).status_code == 200
+
+
+async def test_the_record_of_a_breach_is_kept_as_the_policy_says_and_then_goes_with_its_words(intake: Intake) -> None:
+    path = await entered(intake)
+    closing = {"decision": "no_risk", "explanation": "Encrypted."}
+    assert (await intake.colleague.post(f"{path}/close", json=closing)).status_code == 200
+    intake.clock.pass_by(days=366 * 5 - 10)
+    pool = intake.unit_of_work.pool
+    async with pool.acquire() as connection:
+        await orphans.count(connection, intake.clock.now(), timedelta(days=14), retention())
+    assert PEOPLE.get_sample_value("dsr_vault_orphans", {"what": "no_request"}) == 0
+    assert (await expiry.end_all(intake.unit_of_work, retention(), lambda: None))["breaches"] == 0
+    intake.clock.pass_by(days=10)
+    assert (await expiry.end_all(intake.unit_of_work, retention(), lambda: None))["breaches"] == 1
+    assert await pool.fetchval("SELECT count(*) FROM vault.sealed WHERE kind LIKE 'breach%'") == 0
+    assert (await intake.officer.get(path)).status_code == 404
