@@ -68,13 +68,15 @@ class Mail:
     decided_at: datetime | None
 
 
-async def take(tx: UnitOfWork, letters: Letters, raw: bytes, arrived_at: datetime, ours: Ours) -> MailKind | None:
-    """Takes a mail in; None: it was read before."""
+async def take(
+    tx: UnitOfWork, letters: Letters, raw: bytes, arrived_at: datetime, ours: Ours, mail_id: UUID | None = None
+) -> MailKind | None:
+    """Takes a mail in, under that id if one is given; None: it was read before."""
     mail = incoming.read(raw, arrived_at, ours)
     answered = await _request_of(tx.connection, mail.letters) if mail.kind is MailKind.REPLY else None
     known = mail.kind is not MailKind.REPLY or answered
     state = _STATES.get(mail.kind, "done") if known else "proposed"
-    mail_id, decided_at = uuid7(), None if mail.kind in _STATES else tx.now
+    mail_id, decided_at = mail_id or uuid7(), None if mail.kind in _STATES else tx.now
     message = hmac.digest(ours.secret, b"message\0" + mail.message_id.encode(), "sha256") if mail.message_id else None
     given = (mail_id, message, mail.digest, mail.received_at, mail.by_our_exchanger, tx.now, state, answered)
     if not await tx.connection.fetchval(_TAKE, *given, decided_at):

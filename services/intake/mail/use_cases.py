@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, NotFound
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
+from services.intake.letters.rendering import Letters
 from services.intake.mail import inbox, incoming
 from services.intake.mail.inbox import Mail
 from services.intake.mail.incoming import Incoming, Ours
@@ -78,6 +79,11 @@ class MailUseCases:
             mail, content, _ = await self._open(tx, mail_id)
             tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
         return Read(mail, content, propose(content, mail_policy()))
+
+    async def take(self, mail_id: UUID, raw: bytes, letters: Letters) -> None:
+        """Puts what was written in a form of ours before a person, as a mail that has just come; the same one once."""
+        async with self.unit_of_work.begin() as tx:
+            await inbox.take(tx, letters, raw, tx.now, self.ours, mail_id)
 
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
         """The original, with its files; the reading is on record."""

@@ -57,21 +57,21 @@ class Asking:
 
     async def right(self, visit: Visit) -> Response:
         """What do you want us to do?"""
-        draft = _draft(visit)
+        draft = draft_of(visit)
         faults: list[Fault] = []
         if visit.sent:
             right, faults = drafts.read_right(visit.form)
             if right:
                 same = right == draft.right
                 return _goes_on(visit, draft.with_(right=right, detail=draft.detail if same else {}))
-        options = [_option(visit, f"portal_right.{right}", right) for right in RIGHTS]
+        options = [option(visit, f"portal_right.{right}", right) for right in RIGHTS]
         besides = ("/port-my-number", spoken(visit, say("portal.port_title")))
         chosen = (draft.right,) if draft.right else ()
-        return _choose(visit, "right", "portal.right_title", options, chosen, faults, besides=besides, back="/")
+        return choose(visit, "right", "portal.right_title", options, chosen, faults, besides=besides, back="/")
 
     async def detail(self, visit: Visit) -> Response:
         """What exactly: what is wrong, why, or to what?"""
-        draft = _draft(visit)
+        draft = draft_of(visit)
         if draft.right is None or not draft.needs_detail:
             return at(visit, f"/ask/{draft.next}")
         if draft.right is Right.RECTIFICATION:
@@ -88,16 +88,16 @@ class Asking:
             named = sorted(self.works.services.unit_of_work.policy.consents)
             options = [(name, _purpose(visit, name, purposes[name].words), "") for name in named]
             chosen: Sequence[str] = draft.detail.get("purposes", ())
-            return _choose(visit, "purposes", "portal.consent_title", options, chosen, faults, kind="checkbox")
+            return choose(visit, "purposes", "portal.consent_title", options, chosen, faults, kind="checkbox")
         if draft.right is Right.RESTRICTION:
-            options = [_option(visit, f"portal_ground.{each}", each) for each in drafts.GROUNDS]
-            return _choose(visit, "ground", "portal.ground_title", options, (draft.detail.get("ground"),), faults)
-        options = [_option(visit, f"portal_scope.{each}", each) for each in drafts.SCOPES]
-        return _choose(visit, "scope", "portal.scope_title", options, (draft.detail.get("scope"),), faults)
+            options = [option(visit, f"portal_ground.{each}", each) for each in drafts.GROUNDS]
+            return choose(visit, "ground", "portal.ground_title", options, (draft.detail.get("ground"),), faults)
+        options = [option(visit, f"portal_scope.{each}", each) for each in drafts.SCOPES]
+        return choose(visit, "scope", "portal.scope_title", options, (draft.detail.get("scope"),), faults)
 
     async def whom(self, visit: Visit) -> Response:
         """For you, or for somebody else?"""
-        draft = _draft(visit)
+        draft = draft_of(visit)
         faults: list[Fault] = []
         if visit.sent:
             if visit.form.get("whom") == "other":
@@ -105,12 +105,12 @@ class Asking:
             if visit.form.get("whom") == "me":
                 return _goes_on(visit, draft.with_(whom="me"))
             faults = [("whom", say("portal_error.choose"))]
-        options = [_option(visit, f"portal_whom.{each}", each) for each in ("me", "other")]
-        return _choose(visit, "whom", "portal.whom_title", options, (draft.whom,), faults)
+        options = [option(visit, f"portal_whom.{each}", each) for each in ("me", "other")]
+        return choose(visit, "whom", "portal.whom_title", options, (draft.whom,), faults)
 
     async def contact(self, visit: Visit) -> Response:
         """Where may we write to?"""
-        draft, language = _draft(visit), language_of(visit.request)
+        draft, language = draft_of(visit), language_of(visit.request)
         faults: list[Fault] = []
         values = {"email": draft.email, "name": draft.name, "country": draft.country}
         if visit.sent:
@@ -120,11 +120,11 @@ class Asking:
         elif (signed_in := signed_in_of(visit)) and signed_in.email and not draft.email:
             values["email"] = signed_in.email
         options = [("", spoken(visit, say("portal.country_none"))), *countries(language)]
-        return visit.page("contact.html", _errors(visit, faults), values=values, countries=options)
+        return visit.page("contact.html", errors_of(visit, faults), values=values, countries=options)
 
     async def details(self, visit: Visit) -> Response:
         """By what else may we find you?"""
-        draft = _draft(visit)
+        draft = draft_of(visit)
         faults: list[Fault] = []
         if visit.sent:
             said, faults = drafts.read_details(visit.form, draft.country)
@@ -137,16 +137,17 @@ class Asking:
         if not visit.sent:
             numbers = [{"place": place, **_number(draft, place)} for place in drafts.NUMBERS]
         values = {"account": visit.form.get("account") if visit.sent else draft.account}
-        return visit.page("details.html", _errors(visit, faults), values=values, numbers=numbers)
+        return visit.page("details.html", errors_of(visit, faults), values=values, numbers=numbers)
 
     async def check(self, visit: Visit) -> Response:
         """Is this right? Then it is sent."""
-        draft = _draft(visit)
+        draft = draft_of(visit)
         if draft.next != "check":
             return at(visit, f"/ask/{draft.next}")
         if visit.sent:
             return await self._send(visit, draft)
-        return visit.page("check.html", answers=[*self._answers(visit, draft)])
+        texts = {"next_text": spoken(visit, say("portal.check_next_text")), "back": "/ask/details"}
+        return visit.page("check.html", answers=[*self._answers(visit, draft)], **texts)
 
     async def sent(self, visit: Visit) -> Response:
         """What happens next, and by when?"""
@@ -175,7 +176,7 @@ class Asking:
             values = {name: change.get(name) or "" for name in ("field", "current", "asserted")}
             values["contested"] = "yes" if draft.detail.get("contested") else ""
         options = [(each, _field(visit, each), "") for each in drafts.FIELDS]
-        return visit.page("correction.html", _errors(visit, faults), values=values, options=options)
+        return visit.page("correction.html", errors_of(visit, faults), values=values, options=options)
 
     def _answers(self, visit: Visit, draft: Draft) -> Sequence[tuple[str, str, str]]:
         """What was said, each with its label and the page on which it can be changed."""
@@ -210,6 +211,7 @@ class Asking:
 
     async def _send(self, visit: Visit, draft: Draft) -> Response:
         """Hands it in; the same draft twice is one request. Then who has asked is asked to prove it, whoever it is."""
+        self.works.count_sending(visit.request)
         services, caller = self.works.services, await self.works.caller()
         submission = draft.submission(language_of(visit.request), signed_in_of(visit))
         prepared = services.submissions.prepare([("", submission)], caller, channel="portal")
@@ -243,7 +245,8 @@ def signed_in_of(visit: Visit) -> SignedIn | None:
     return SignedIn.model_validate(said) if said else None
 
 
-def _draft(visit: Visit) -> Draft:
+def draft_of(visit: Visit) -> Draft:
+    """What was said so far in this session."""
     said = visit.session.data.get("draft")
     return Draft.model_validate_json(said) if isinstance(said, str) else Draft.begun()
 
@@ -253,7 +256,8 @@ def _goes_on(visit: Visit, draft: Draft) -> Response:
     return at(visit, f"/ask/{draft.next}")
 
 
-def _option(visit: Visit, key: str, value: str) -> tuple[str, str, str]:
+def option(visit: Visit, key: str, value: str) -> tuple[str, str, str]:
+    """A choice, its words, and what is said of it besides."""
     return value, spoken(visit, say(key)), spoken(visit, say(f"{key}_more"))
 
 
@@ -276,11 +280,12 @@ def _told_number(said: drafts.Number) -> str:
     return f"{said.number}{period}"
 
 
-def _errors(visit: Visit, faults: Sequence[Fault]) -> list[FormError]:
+def errors_of(visit: Visit, faults: Sequence[Fault]) -> list[FormError]:
+    """What is wrong, in the words of the page."""
     return [FormError(field, spoken(visit, said)) for field, said in faults]
 
 
-def _choose(
+def choose(
     visit: Visit,
     name: str,
     question: str,
@@ -289,12 +294,13 @@ def _choose(
     faults: Sequence[Fault],
     **more: object,
 ) -> Response:
+    """The page of a question with its choices."""
     known = {"kind": "radio", "besides": None, "back": "/ask/right", **more}
     title: Sentence = say(question)
     hint: Sentence = say(f"{question}_hint")
     return visit.page(
         "choose.html",
-        _errors(visit, faults),
+        errors_of(visit, faults),
         name=name,
         question=spoken(visit, title),
         hint=spoken(visit, hint),

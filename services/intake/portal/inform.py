@@ -12,7 +12,6 @@ from services.intake.web.site import Visit
 from shared.domain.sentences import say
 
 _PORT_STEPS = ("portal.port_step_1", "portal.port_step_2", "portal.port_step_3")
-_OTHER_STEPS = ("portal.other_mandate", "portal.other_child", "portal.other_dead")
 _MONTHS = 12
 
 
@@ -25,7 +24,6 @@ def routes(portal: Portal) -> list[BaseRoute]:
         portal.page("/{language}/notice", informing.notice),
         portal.page("/{language}/complain", informing.complain),
         portal.page("/{language}/port-my-number", informing.port),
-        portal.page("/{language}/for-somebody-else", informing.other),
     ]
 
 
@@ -63,10 +61,6 @@ class Informing:
     async def port(self, visit: Visit) -> Response:
         """Taking a number along is no request of this kind, and has a way of its own."""
         return _said(visit, "portal.port_title", ("portal.port_lead", "portal.port_data"), _PORT_STEPS)
-
-    async def other(self, visit: Visit) -> Response:
-        """For somebody else a person takes over."""
-        return _said(visit, "portal.other_title", ("portal.other_lead", "portal.other_no_id"), _OTHER_STEPS)
 
 
 def _said(visit: Visit, title: str, paragraphs: tuple[str, ...], steps: tuple[str, ...]) -> Response:

@@ -8,10 +8,13 @@ from starlette.routing import BaseRoute, Route
 from services.intake.api.dependencies import Services
 from services.intake.auth import ApiKeys
 from services.intake.identity.proof_links import ProofLinks
-from services.intake.portal import ask, follow, inform, prove
+from services.intake.portal import ask, follow, inform, other, prove
 from services.intake.portal.portal import BASE, Portal, Works
 from services.intake.portal.settings import PortalSettings
 from services.intake.portal.sign_in import SignInTokens
+from services.intake.quota import Rate
+
+_HOUR = 3600
 
 
 def mounted(services: Services, api_keys: ApiKeys) -> list[BaseRoute]:
@@ -21,7 +24,9 @@ def mounted(services: Services, api_keys: ApiKeys) -> list[BaseRoute]:
         return []
     use_cases = services.use_cases
     links = ProofLinks(services.unit_of_work, use_cases.letters, use_cases.identity.links, settings.url + BASE)
-    portal = Portal(Works(services, api_keys, settings, links, SignInTokens.of(settings)))
-    pages = [route for each in (inform, ask, prove, follow) for route in each.routes(portal)]
+    each = _HOUR / settings.sendings_an_hour
+    sendings = Rate(1 / each, _HOUR - each)
+    portal = Portal(Works(services, api_keys, settings, links, SignInTokens.of(settings), sendings))
+    pages = [route for each in (inform, ask, other, prove, follow) for route in each.routes(portal)]
     site = portal.mounted(pages, services.settings.proxies, settings.pages_a_second)
     return [Route(BASE, RedirectResponse(f"{BASE}/", HTTPStatus.PERMANENT_REDIRECT)), site]

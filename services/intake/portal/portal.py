@@ -14,12 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.intake import errors
+from services.intake.address import address_of
 from services.intake.api.dependencies import Services
 from services.intake.auth import ApiKeys, Caller
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.rendering import Reader
 from services.intake.portal.settings import PortalSettings
 from services.intake.portal.sign_in import SignInTokens
+from services.intake.quota import Rate
 from services.intake.web.pages import Pages
 from services.intake.web.sessions import Sessions
 from services.intake.web.site import FormExpired, Handler, Site, Visit
@@ -42,6 +44,12 @@ class Works:
     settings: PortalSettings
     links: ProofLinks
     tokens: SignInTokens | None
+    sendings: Rate
+
+    def count_sending(self, request: Request) -> None:
+        """Counts a request that is sent; raises ``TooManyCalls`` where too many come from one address."""
+        forwarded = request.headers.get("x-forwarded-for", "")
+        self.sendings.take(address_of(request.scope, forwarded, self.services.settings.proxies))
 
     async def caller(self) -> Caller:
         """As whom the portal calls; raises ``Unauthorised`` once its key was revoked."""

@@ -32,6 +32,13 @@ class PortalSettings(Group, env_prefix="DSR_PORTAL_"):
         default=5.0, gt=0, le=1_000_000, description="pages a second of one address, thirty times as many at once"
     )
 
+    sendings_an_hour: float = Field(
+        default=30.0,
+        gt=0,
+        le=1_000_000,
+        description="requests that one address may send in an hour, or at once",
+    )
+
     @model_validator(mode="after")
     def _knows_who_vouches(self) -> Self:
         if len({self.sign_in_url is None, self.sign_in_issuer is None, self.sign_in_keys is None}) > 1:
