@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "consumers": "shared.messaging.commands:consumers",
     "dead-letters": "shared.messaging.commands:dead_letters",
     "retention": "services.erasure.commands:retention",
+    "request": "services.intake.client.requests:request",
     "letters": "services.intake.commands:letters",
     "redate": "services.intake.commands:redate",
     "policy": "shared.runtime.policy_commands:policy",
@@ -72,6 +73,10 @@ _ADVICE: Mapping[str, str] = {
 }
 """What to do about an error that is none of ours, by the name of its class or of a base: most are not loaded here."""
 
+_STATUS: Mapping[str, int] = {"StillOpen": 3, "ApiAway": 4}
+"""What a script tells apart from a refusal, which is 1, and from wrong usage, which is 2."""
+_ABORTED = 130
+
 app = typer.Typer(cls=_Imported, pretty_exceptions_enable=False)
 
 
@@ -87,7 +92,7 @@ def run(service: Annotated[ServiceName, typer.Argument()]) -> None:
 
 
 def main() -> None:
-    """Runs the command line; whatever fails is one line that says what to do, with status 1, or 2 for wrong usage."""
+    """Runs the command line; whatever fails is one line that says what to do, with a status of ``docs/command.md``."""
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], prog_name="dsr", standalone_mode=False))
     except typer.TyperException as error:
@@ -95,8 +100,14 @@ def main() -> None:
         command = context.command_path if context else "dsr"
         typer.echo(f"dsr: {_one_line(error.format_message())} (see `{command} --help`)", err=True)
         sys.exit(error.exit_code)
+    except typer.Abort:  # somebody has said no, or pressed Ctrl-C
+        sys.exit(_ABORTED)
     except Exception as error:  # noqa: BLE001  # an operator can do nothing with a traceback
-        sys.exit(f"dsr: {explain(error)}")
+        said = f"dsr: {explain(error)}"
+        if (status := _STATUS.get(type(error).__name__)) is None:
+            sys.exit(said)
+        typer.echo(said, err=True)
+        sys.exit(status)
 
 
 def explain(error: Exception) -> str:

@@ -9,6 +9,7 @@ import orjson
 import typer
 
 from services.intake import auth
+from services.intake.client import letters as by_hand
 from services.intake.grant import Grant, Power
 from services.intake.letters.previews import preview as preview_of
 from services.intake.letters.rendering import Letters
@@ -95,8 +96,10 @@ def revoke(key_id: str) -> None:
         raise typer.BadParameter("no such key, or revoked before")
 
 
-@letters.callback()
-def _letters() -> None: ...
+letters.command("list")(by_hand.list_letters)
+letters.command("print")(by_hand.print_letters)
+letters.command("send")(by_hand.send)
+letters.command("give-up")(by_hand.give_up)
 
 
 @letters.command()

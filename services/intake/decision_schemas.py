@@ -28,7 +28,7 @@ class ProofTakenBack(Strict):
     note: Text | None = Field(default=None, description="how that came to light, for the privacy team; kept sealed")
 
 
-class TaskResult(Strict):
+class ResultByHand(Strict):
     """What a person did by hand in a system that cannot do it, and what they found when they looked again."""
 
     system: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")] = Field(

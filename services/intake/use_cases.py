@@ -187,7 +187,7 @@ class UseCases(TellingUseCases):
         return held.request.confirm(confirmation.system, confirmation.limit, held.caller.holder)
 
     @decision
-    async def record(self, held: Held, result: decision_schemas.TaskResult) -> Transition:
+    async def record(self, held: Held, result: decision_schemas.ResultByHand) -> Transition:
         """A person has done by hand what a system has no way to do."""
         tx, request, detail = held.tx, held.request, dict[str, JsonValue]()
         if result.note:

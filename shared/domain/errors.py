@@ -5,7 +5,8 @@ DsrError
 │   ├── Collided              somebody else holds a row of a SQL store
 │   ├── AnswerUnreadable      an answer broke off, or is none; again and again it is malformed
 │   ├── Later                 the system says for how long it is to be left alone
-│   └── Overtaken             a later attempt or operation of the request has been at the store
+│   ├── Overtaken             a later attempt or operation of the request has been at the store
+│   └── ApiAway               intake's API was away, or too busy, for as long as a command waits
 ├── Refused                   final: a person must look
 │   ├── SystemRefused         whatever the task: the system as a whole, or how it is declared, is at fault
 │   │   ├── TableMissing      a declared table is not there
@@ -63,6 +64,9 @@ DsrError
 ├── RegisterUnfilled          a number is told of, and nobody has filled the register
 ├── Shredded                  the key is gone, and what it sealed with it
 ├── UnknownKey                sealed under a key that this keyring does not hold
+├── ApiRefused                intake's API refuses what a command asks for, and says why
+├── StillOpen                 a request that is followed is not closed in the time that one would wait
+├── DecisionUnclear           what was typed is no decision of the API, or lacks a field
 ├── Died                      an examined worker was killed on purpose (conformance)
 └── Misconfigured             the configuration cannot be used; says what to change
     └── SeedFailed            a system under examination could not be filled as its table declares

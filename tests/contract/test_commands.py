@@ -96,6 +96,14 @@ def test_every_command_that_a_page_or_a_manifest_names_is_there() -> None:
             "dsr: Invalid value: --holder must be the id of an account, as officer-7: small letters, digits, . _ -",
         ),
         ("key", 2, "dsr: Missing command. (see `dsr key --help`)"),
+        (
+            "request list",
+            1,
+            "dsr: DSR_API_URL is not set: set it to a value (base URL of intake, as https://dsr.example",
+        ),
+        ("DSR_API_URL=dsr.example request list", 1, "DSR_API_URL holds 'dsr.example': set it to a value (base URL of"),
+        ("DSR_API_URL=http://127.0.0.1:1 request list", 1, "neither DSR_API_KEY nor DSR_API_KEY_FILE is set: set one"),
+        ("request follow 7", 2, "(see `dsr request follow --help`)"),
         ("run everything", 2, "(see `dsr run --help`)"),
     ],
 )
@@ -119,7 +127,7 @@ def test_what_is_wrong_and_what_to_do_about_it_is_said_in_one_line(
 OFFLINE = {
     *("certificate verify", "downstreams check", "downstreams prepare", "downstreams topics", "key new", "key rotate"),
     *("conformance", "dataset diff", "dataset draft", "letters preview", "time-limit"),
-    *("package check", "policy check", "policy explain", "policy release"),
+    *("package check", "policy check", "policy explain", "policy release", "request example"),
 }
 """Commands that work on files alone, or on what their arguments name."""
 
@@ -129,6 +137,9 @@ MADE_UP = {
     "holder": "officer-7",
     "service": "erasure",
     "file": "numbers.csv",
+    "request_id": "01a21dbf-28e5-7733-8a89-3cbe1b3db3a3",
+    "letter_id": "01a21dbf-28e5-7733-8a89-3cbe1b3db3a3",
+    "letter_ids": "01a21dbf-28e5-7733-8a89-3cbe1b3db3a3",
     "moment": "2026-03-02T09:00:00+00:00",
 }
 

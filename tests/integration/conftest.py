@@ -6,13 +6,14 @@ from shared.runtime.liveness import Heartbeats
 from tests.fixtures.analytics import analytics_store, events
 from tests.fixtures.brokers import broker
 from tests.fixtures.cdr import calls, cdr_store, settings
+from tests.fixtures.command import command
 from tests.fixtures.customer_store import customer_store, customers
 from tests.fixtures.engine import clock, open_harness
 from tests.fixtures.intake import intake, partly, unidentified
 from tests.fixtures.joined_shop import shop, shop_dsn
 from tests.fixtures.nights import nights
 
-__all__ = ["broker", "clock", "intake", "open_harness", "partly", "unidentified"]
+__all__ = ["broker", "clock", "command", "intake", "open_harness", "partly", "unidentified"]
 __all__ += ["analytics_store", "calls", "cdr_store", "customer_store", "customers", "events", "settings"]
 __all__ += ["nights", "shop", "shop_dsn"]
 

@@ -14,7 +14,7 @@ from services.intake.decision_schemas import (
     Decision,
     Forwarded,
     ProofTakenBack,
-    TaskResult,
+    ResultByHand,
 )
 from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
@@ -122,7 +122,7 @@ async def confirm(body: Confirmation, basis: MadeFor, services: UseServices) -> 
 
 
 @router.post("/task-result", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def record(body: TaskResult, basis: MadeFor, services: UseServices) -> Decided:
+async def record(body: ResultByHand, basis: MadeFor, services: UseServices) -> Decided:
     """Enter what a person did by hand in a system that has no way to do it (privacy team).
 
     Until then the request cannot close as fulfilled; once nothing waits any more it goes on by itself.

@@ -1,0 +1,99 @@
+"""The page of all commands, from the commands themselves, and of all decisions, from the API's document."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, Literal, get_args, get_origin
+
+import typer
+
+from services import cli
+from services.intake.client.decisions import decisions, explained
+
+_HEAD = (
+    "Made by `make docs` from the commands, each of which takes `--help`; [command.md](command.md) says how"
+    " to use those of the privacy team."
+)
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """The reference of the command, in Markdown; ``document``: that of the API."""
+    lines = ["# Every command", "", _HEAD, ""]
+    root: Any = typer.main.get_command(cli.app)
+    for name in root.list_commands(None):
+        lines += _group(name, root.get_command(None, name))
+    lines += ["## What can be decided", "", "`dsr request decide REQUEST_ID DECISION`:", ""]
+    lines += ["| decision | does | fields |", "|---|---|---|"]
+    for each in decisions(document).values():
+        fields = [_field(name, schema, needed=name in each.needed) for name, schema in each.fields.items()]
+        lines.append(f"| `{each.name}` | {_cell(each.says)} | {'; '.join(fields)} |")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _group(name: str, command: Any) -> Iterator[str]:
+    """A command, or a group with each of its own."""
+    if not hasattr(command, "commands"):
+        yield from _command(name, command)
+        return
+    yield from (f"## {name}", "", _prose(command.help), "")
+    for sub, each in command.commands.items():
+        yield from _command(f"{name} {sub}", each)
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    arguments = [each for each in command.params if not each.opts[0].startswith("-")]
+    options = [each for each in command.params if each.opts[0].startswith("-")]
+    words = [name, *map(_argument, arguments), *map(_option, (each for each in options if each.required))]
+    yield from (f"### dsr {name}", "", f"`dsr {' '.join(words)}`", "", _prose(command.help), "")
+    if command.params:
+        yield from ("| | | if left out |", "|---|---|---|")
+        for each in command.params:
+            shown = _argument(each) if each in arguments else _option(each)
+            yield f"| `{_cell(shown)}` | {_cell(_said(each))} | {_default(each)} |"
+        yield ""
+
+
+def _argument(argument: Any) -> str:
+    name = argument.metavar or argument.name.upper()
+    return name if argument.required or name.startswith("[") else f"[{name}]"
+
+
+def _option(option: Any) -> str:
+    flag = getattr(option, "is_flag", False)
+    return option.opts[0] if flag else f"{option.opts[0]} {option.metavar or option.name.upper()}"
+
+
+def _said(parameter: Any) -> str:
+    """What it is for, and which words it takes."""
+    words = " | ".join(_words(parameter.type_descriptor.annotation))
+    return ": ".join(filter(None, (words, parameter.help or "")))
+
+
+def _words(kind: Any) -> Iterator[str]:
+    if get_origin(kind) is Literal:
+        yield from map(str, get_args(kind))
+    elif isinstance(kind, type) and issubclass(kind, Enum):
+        yield from (str(each.value) for each in kind)
+    else:
+        for each in get_args(kind):
+            yield from _words(each)
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "**needed**"
+    default = parameter.default
+    return "" if default in (None, False, "", ()) else f"`{default}`"
+
+
+def _field(name: str, schema: Mapping[str, Any], *, needed: bool) -> str:
+    said = explained(schema)
+    return f"{'' if needed else 'may be left out: '}`{name}`{f' ({_cell(said)})' if said else ''}"
+
+
+def _prose(text: str | None) -> str:
+    return "\n\n".join(" ".join(each.split()) for each in inspect.cleandoc(text or "").split("\n\n"))
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

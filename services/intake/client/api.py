@@ -1,0 +1,137 @@
+"""One caller of intake's API: repeats what may be repeated while intake is away, and says what it refuses and why."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import httpx
+import orjson
+
+from services.intake.client.access import ApiSettings
+from shared.domain.errors import DsrError, Unavailable
+
+PATIENCE_SECONDS = 30.0
+"""How long intake may be away, as while it is rolled, before a command gives up."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 4.0
+_PROBLEM = "application/problem+json"
+_BUSY = frozenset({429, 502, 503, 504})
+_TIMEOUT_SECONDS = 60.0
+T = TypeVar("T")
+_SECRET = re.compile(r"[\x21-\x7e]+")
+
+
+class ApiRefused(DsrError):
+    """Intake refuses what a command asks for; ``status``: of the answer, as 409."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ApiAway(Unavailable):
+    """Intake could not be reached, or was too busy, for as long as a command waits."""
+
+
+class Api:
+    """Intake's API with one key.
+
+    Raises:
+        ApiRefused: from every call, where the answer is a refusal; the message says why, field by field.
+        ApiAway: from every call, where there was no answer; whether it was heard is not known.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, patience: float) -> None:
+        self._client = client
+        self._patience = patience
+
+    async def get(self, path: str, /, **query: Any) -> httpx.Response:
+        """What is at that path; a parameter that is None is left out."""
+        wanted = {name: value for name, value in query.items() if value is not None}
+        return await self._call("GET", path, repeatable=True, params=wanted)
+
+    async def post(
+        self, path: str, body: Any = None, headers: Mapping[str, str] | None = None, *, repeatable: bool = False
+    ) -> httpx.Response:
+        """What is answered; ``repeatable``: doing it twice does it once, as with ``If-Match``.
+
+        A body of bytes is JSON already, and is sent as it is.
+        """
+        content = body if isinstance(body, bytes | None) else orjson.dumps(body)
+        typed = {} if content is None else {"Content-Type": "application/json"}
+        return await self._call(
+            "POST", path, repeatable=repeatable, headers={**typed, **(headers or {})}, content=content
+        )
+
+    async def _call(self, method: str, path: str, *, repeatable: bool, **call: Any) -> httpx.Response:
+        loop = asyncio.get_running_loop()
+        until, pause = loop.time() + self._patience, _FIRST_PAUSE
+        while True:
+            try:
+                answer = await self._client.request(method, path, **call)
+                if answer.status_code not in _BUSY:
+                    return _good(answer)
+                why, again = _told(answer), repeatable or _nothing_done(answer)
+                wait = max(pause, _after(answer))
+            except httpx.TransportError as error:
+                why = f"{type(error).__name__} at {self._client.base_url}"
+                wait, again = pause, repeatable or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            if not again or loop.time() + wait > until:
+                known = "" if again else "; whether it was done is not known: look before you repeat it"
+                raise ApiAway(f"the API gives no answer ({why}){known}: try again later, or correct DSR_API_URL")
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def run(work: Callable[[Api], Awaitable[T]]) -> T:
+    """What comes of some work with the API that the environment names; raises ``Misconfigured`` where it names none."""
+    settings = ApiSettings()
+
+    async def connect() -> T:
+        async with connected(settings) as api:
+            return await work(api)
+
+    return asyncio.run(connect())
+
+
+@asynccontextmanager
+async def connected(settings: ApiSettings) -> AsyncIterator[Api]:
+    """The API that these settings name.
+
+    Raises:
+        ApiRefused: what is there as a key can be none.
+    """
+    token = settings.token
+    if not _SECRET.fullmatch(token):
+        raise ApiRefused("what DSR_API_KEY or DSR_API_KEY_FILE holds is no API key: put in one line, dsr_…", 401)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=settings.url, headers=headers, timeout=_TIMEOUT_SECONDS) as client:
+        yield Api(client, PATIENCE_SECONDS)
+
+
+def _good(answer: httpx.Response) -> httpx.Response:
+    if answer.is_success:
+        return answer
+    raise ApiRefused(_told(answer), answer.status_code)
+
+
+def _told(answer: httpx.Response) -> str:
+    """What a problem (RFC 9457) says, in one line."""
+    kind = answer.headers.get("content-type", "nothing").partition(";")[0]
+    if kind != _PROBLEM:
+        said = f"{answer.status_code}, {kind}"
+        return f"what DSR_API_URL names does not answer as this API does ({said}): set it to that of intake"
+    problem = answer.json()
+    wrong = [f"{each['field']}: {each['message']}" for each in problem["errors"]]
+    return f"{problem['title'].rstrip('.')}: {'; '.join(wrong) or problem['detail']}"
+
+
+def _nothing_done(answer: httpx.Response) -> bool:
+    """Whether the API itself says that it has done nothing; a proxy on the way cannot know."""
+    return _PROBLEM in answer.headers.get("content-type", "")
+
+
+def _after(answer: httpx.Response) -> float:
+    said = answer.headers.get("Retry-After", "")
+    return float(said) if said.isdecimal() else 0.0

@@ -1,0 +1,140 @@
+"""The commands of the privacy team go through the API of a real intake: requests, decisions of two, letters."""
+
+import asyncio
+from pathlib import Path
+
+import orjson
+import pytest
+
+from services.intake.client import api, deciding
+from tests.fixtures.command import Command
+from tests.fixtures.intake import Intake, id_of
+
+REQUEST = {"right": "access", "subject": {"email": "ada@example.org", "country": "DE"}}
+PROOF = {"assurance": {"level": "L2", "method": "signed_in_mfa"}}
+
+
+async def test_a_request_is_submitted_once_listed_followed_and_read(command: Command, intake: Intake) -> None:
+    command.as_(intake.channel)
+    sent = orjson.dumps({**REQUEST, **PROOF}).decode()
+    first = await command("request", "submit", "--idempotency-key", "once-1", "--json", typed=sent)
+    again = await command("request", "submit", "--idempotency-key", "once-1", "--json", typed=sent)
+    [accepted] = first.values
+    assert (first.status, again.values) == (0, [accepted]), first.err
+    request_id = accepted["request_id"]
+    several = await command("request", "submit", "--json", typed=orjson.dumps([{**REQUEST, **PROOF}] * 2).decode())
+    assert len(several.values[0]["requests"]) == 2
+    listed = await command("request", "list", "--json", "--limit", "2")
+    assert (len(listed.values), listed.values[0]["request_id"]) == (2, request_id)
+    assert listed.err == "there are more: --limit or --all\n"
+    assert len((await command("request", "list", "--all", "--json")).values) == 3
+    open_still = await command("request", "follow", request_id, "--within", "1s", "--json")
+    assert (open_still.status, open_still.values[-1]["event"]) == (3, "state")
+    assert "the request stands at in_progress after 1 seconds: follow it again" in open_still.err
+    following = asyncio.create_task(command("request", "follow", request_id))
+    await intake.complete(f"/v1/requests/{request_id}")
+    followed = await following
+    lines = followed.out.splitlines()
+    assert (followed.status, lines[0][20:].split()[:2]) == (0, ["intake", "request.received"])
+    assert f"access {request_id}: closed: fulfilled, due" in followed.out
+
+
+async def test_a_decision_is_shown_and_asked_for_before_it_is_done_and_takes_two_persons(
+    command: Command, intake: Intake, tmp_path: Path
+) -> None:
+    path = await intake.submit()
+    request_id = id_of(path)
+    why = tmp_path / "why.txt"
+    why.write_text("Ada asked for it every day.")
+    refuse = ("request", "decide", request_id, "refuse", "reason=EXCESSIVE", "article=12(5)(b)", f"explanation=@{why}")
+    shown = await command(*refuse, "--dry-run")
+    assert (shown.status, shown.out.splitlines()[0]) == (0, f"access {request_id}: in progress, due 2026-04-01")
+    assert "explanation: Ada asked for it every day." in shown.out
+    nobody = await command(*refuse)
+    assert (nobody.status, "--yes does it without" in nobody.err) == (2, True)
+    assert (await command(*refuse, typed="n\n", sits_there=True)).status == 130
+    assert "decision.proposed" not in await intake.actions(path), "nothing is done before somebody has said so"
+    proposed = await command(*refuse, typed="y\n", sits_there=True)
+    assert (proposed.status, proposed.out.splitlines()[-1]) == (0, "refuse: done, state=in_progress")
+    same = await command("request", "decide", request_id, "decision/approval", "--yes")
+    assert (same.status, same.err.startswith("dsr: ")) == (1, True)
+    command.as_(intake.colleague)
+    approval = ("request", "decide", request_id, "decision/approval")
+    shown = await command(*approval, "--dry-run")
+    assert "  explanation: Ada asked for it every day." in shown.out.splitlines()
+    assert (await command(*approval, "--yes", "--json")).values == [{"request_id": request_id, "state": "in_progress"}]
+    assert "answer_decided" in await intake.types()
+
+
+async def test_what_has_changed_since_it_was_shown_is_not_decided(
+    command: Command, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = await intake.submit()
+    withdraw = ("request", "decide", id_of(path), "withdraw")
+
+    def answer() -> bool:
+        changed = intake.ask(path, "clarification")
+        asyncio.run_coroutine_threadsafe(changed, loop).result()
+        return True
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(deciding, "agreed", answer)
+    ended = await command(*withdraw, sits_there=True)
+    assert (ended.status, "decide about it as it stands now" in ended.err) == (1, True)
+    assert (await intake.view(path))["state"] == "awaiting_clarification"
+    assert (await command(*withdraw, "--yes")).out == "withdraw: done, state=closed\n"
+
+
+async def test_what_is_typed_wrong_is_told_before_anything_is_sent(command: Command, intake: Intake) -> None:
+    path = await intake.submit()
+    decide = ("request", "decide", id_of(path))
+    for words, said in {
+        ("refse",): "there is no decision refse: did you mean refuse?",
+        ("refuse", "reason=EXCESSIVE"): "refuse needs article (of the GDPR, by which the reason holds), explanation",
+        ("withdraw", "why=so"): "withdraw has no field why: it takes none",
+        ("task-result", "system=crm", "found=many", "changed=0"): "found is no text: write it as JSON (integer), as 3",
+    }.items():
+        ended = await command(*decide, *words, "--yes")
+        assert (ended.status, said in ended.err, ended.err.count("\n")) == (1, True, 1), ended.err
+    wrong = await command(*decide, "refuse", "reason=NONE", "article=12(5)(b)", "explanation=x", "--yes")
+    assert (wrong.status, "reason: the reason, for access, is one of" in wrong.err) == (1, True)
+    everything = await command(*decide, "--json")
+    assert {"refuse", "retry", "verify", "extension/approval"} <= {each["decision"] for each in everything.values}
+    assert (await intake.view(path))["state"] == "in_progress"
+
+
+async def test_letters_by_post_are_listed_printed_and_marked_as_posted(
+    command: Command, intake: Intake, tmp_path: Path
+) -> None:
+    who = {"email": "ada@example.org", "country": "DE"}
+    sent = await intake.officer.post("/v1/requests", json={**REQUEST, **PROOF, "subject": who, "channel": "post"})
+    path = f"/v1/requests/{sent.json()['request_id']}"
+    address = ("lines=" + orjson.dumps(["Ada Quarzfels", "Musterstr. 1", "50667 Köln"]).decode(), "on_file_in=crm")
+    assert (await command("request", "decide", id_of(path), "postal-address", *address, "--yes")).status == 0
+    [letter] = (await command("letters", "list", "--json")).values
+    assert (letter["kind"], letter["way"], letter["state"]) == ("acknowledgement", "post", "waiting")
+    pile = tmp_path / "pile.html"
+    printed = await command("letters", "print", str(pile))
+    assert (printed.out.split(), pile.stat().st_mode & 0o777) == ([letter["letter_id"]], 0o600)
+    assert "Musterstr. 1" in pile.read_text()
+    over = await command("letters", "print", str(pile))
+    assert (over.status, "File exists: name another file" in over.err) == (1, True)
+    assert (await command("letters", "send", letter["letter_id"])).status == 2
+    posted = await command("letters", "send", "--posted", letter["letter_id"], path.rpartition("/")[2])
+    assert (posted.status, posted.out) == (1, f"{letter['letter_id']}  sent\n")
+    assert "no such letter" in posted.err
+    assert (await command("letters", "list", "--json")).values == []
+
+
+async def test_a_refusal_an_api_that_is_away_and_a_page_that_is_none_are_told_apart(
+    command: Command, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "PATIENCE_SECONDS", 0.1)
+    path = await intake.submit()
+    assert f"access {id_of(path)}: in progress" in (await command("request", "show", id_of(path))).out
+    command.key("dsr_000000000000_" + "A" * 43)
+    refused = await command("request", "list")
+    assert (refused.status, "the API key is unknown, was revoked or has expired" in refused.err) == (1, True)
+    monkeypatch.setenv("DSR_API_URL", "http://127.0.0.1:1")
+    away = await command("request", "submit", typed="{}")
+    assert (away.status, "--idempotency-key" in away.err) == (4, True), away.err
