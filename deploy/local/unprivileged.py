@@ -16,6 +16,15 @@ _SETPRIV = "setpriv --reuid {uid} --regid {gid} --clear-groups --securebits +no_
 _CAPABILITIES = "--inh-caps {kept} --ambient-caps {kept}"
 _KEPT = ("dac_override", "fowner")
 
+AS_ROOT = (
+    *("setpriv", "--reuid=0", "--regid=0", "--clear-groups"),
+    *("setpriv", "--securebits=-no_setuid_fixup", "--inh-caps=-all", "--ambient-caps=-all"),
+)
+"""Before a command: whoever was root before ``become_unprivileged``, and has kept that power, runs it as root.
+
+The second word sheds what the first had to keep.
+"""
+
 
 def become_unprivileged(*more_capabilities: str) -> None:
     """As root, replace this process by the same command, run by the owner of `.local`, or by `nobody` if root owns it.

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 
@@ -41,7 +42,8 @@ WHERE key_id = ANY($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires
 class Caller:
     """Whose API key it was, and who holds it.
 
-    ``channel``: what it has in common with the keys that replace it; ``grant``: what it may state and do.
+    ``channel``: what it has in common with the keys that replace it; ``grant``: what it may state and do. ``follows``:
+    the request of which somebody has shown to the portal that it is theirs, however it came.
     """
 
     key_id: str
@@ -49,6 +51,7 @@ class Caller:
     channel: str
     holder: str
     grant: Grant
+    follows: UUID | None = None
 
     @property
     def actor(self) -> str:

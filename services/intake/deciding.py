@@ -90,12 +90,16 @@ class Deciding:
 
 
 async def _theirs(connection: Connection, request: Request, caller: Caller) -> bool:
-    same_tenant = request.tenant == caller.grant.tenant
-    return same_tenant and await auth.same_channel(connection, caller, request.key_id)
+    if request.tenant != caller.grant.tenant:
+        return False
+    return caller.follows == request.request_id or await auth.same_channel(connection, caller, request.key_id)
 
 
 async def visible(connection: Connection, request: Request | None, caller: Caller) -> Request:
-    """The request, for the privacy team and for the channel that submitted it, by whichever key of the same tenant."""
+    """The request, for the privacy team and for the channel that submitted it, by whichever key of the same tenant.
+
+    The portal sees besides what somebody has shown to be theirs.
+    """
     if request and (caller.role == "privacy" or await _theirs(connection, request, caller)):
         return request
     raise NotFound("no such request for this key")

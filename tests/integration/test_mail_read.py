@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from services.intake.letters.rendering import Letters
 from services.intake.mail import inbox, tokens
 from services.intake.mail.incoming import Ours
@@ -18,6 +20,7 @@ from tests.fixtures.engine import TRACING
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.mail_server import SENDER, mail_server
 from tests.fixtures.mailbox_server import mailbox_server
+from tests.fixtures.portal import link_in, opened
 from tests.fixtures.told import Count, told
 
 ARRIVED = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
@@ -247,3 +250,29 @@ async def test_a_mailbox_is_read_as_it_is_and_again_after_its_server_was_away(in
 async def said(intake: Intake, listed: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = (await intake.officer.get(f"/v1/mail/{listed['mail_id']}")).raise_for_status().json()
     return found
+
+
+async def test_a_confirmed_mail_is_proved_by_the_link_in_its_thread_as_far_as_it_states_that_address(
+    intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await take(intake, mail())
+    [listed] = await waiting(intake)
+    subjects = ({"email": "ada@mail.example"}, {"email": "ada@mail.example"}, {"email": "eve@mail.example"})
+    rights = ("access", "portability", "erasure")
+    asked = [{"right": each, "language": "de", "subject": who} for each, who in zip(rights, subjects, strict=True)]
+    async with opened(intake, database, monkeypatch) as door, mail_server() as server:
+        confirmed = await door.officer.post(f"/v1/mail/{listed['mail_id']}/confirm", json={"requests": asked})
+        paths = [f"/v1/requests/{each['request_id']}" for each in confirmed.raise_for_status().json()["requests"]]
+        await Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats()).send_due()
+        assert server.taken[0].mail["In-Reply-To"] == "<1@mail.example>"
+        assert "<1@mail.example>" in server.taken[-1].mail["References"], "the link comes in the same thread"
+        [letter] = await door.letters()
+        visitor = await door.visitor().open(link_in(letter))
+        await visitor.send()
+        assert (visitor.status, visitor.path) == (200, "/portal/de/request")
+        states = [(await intake.officer.get(each)).json()["state"] for each in paths]
+        assert states == ["in_progress", "in_progress", "awaiting_identity"], "of Eve nothing is proved"
+        await visitor.open("/portal/de/request/letters")
+        assert visitor.status == 200
+        stranger = await door.visitor().open("/portal/de/request")
+        assert stranger.status == 403

@@ -9,7 +9,7 @@ import pytest
 from starlette.responses import Response
 from starlette.routing import Mount
 
-from services.intake.use_cases import UseCases
+from services.intake.identity.proof_links import ProofLinks
 from services.intake.web.guard import HEADERS
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from tests.fixtures.intake import Intake
@@ -247,13 +247,13 @@ async def test_nothing_is_looked_up_before_the_answer_is_on_its_way(
         asks.append("answered" if self.background else "")
         await sent(self, *args)
 
-    async def looking(self: UseCases, *args: Any) -> Any:
+    async def looking(self: ProofLinks, *args: Any) -> None:
         asks.append("looked")
-        return await read(self, *args)
+        await send(self, *args)
 
-    read = UseCases.read
+    send = ProofLinks.send
     monkeypatch.setattr(Response, "__call__", answering)
-    monkeypatch.setattr(UseCases, "read", looking)
+    monkeypatch.setattr(ProofLinks, "send", looking)
     await visitor.send(reference=reference)
     assert [each for each in asks if each] == ["answered", "looked"]
 

@@ -107,6 +107,14 @@ def test_a_letter_is_mailed_where_it_names_an_address_and_nothing_else(to: str, 
     assert address_in(to) == address
 
 
+def test_a_letter_says_in_which_language_it_is_and_that_no_machine_answers_it() -> None:
+    mail = compose(
+        Outgoing("l", "ada@example.org", "de", "Hallo", "<p>Hallo</p>", AT), "privacy@example.org", "Example"
+    )
+    assert (mail["Content-Language"], mail["Auto-Submitted"]) == ("de", "auto-replied")
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+
+
 def test_a_header_cannot_be_smuggled_into_a_letter() -> None:
     letter = Outgoing("l", "ada@example.org\r\nBcc: eve@example.org", "en", "Hello", "<p>Hello</p>", AT)
     with pytest.raises(ValueError, match=r"."):

@@ -131,20 +131,22 @@ def build(
     api = describe()
     submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
     ours = reading.ours(unit_of_work.vault.keyring.lookup, ImapSettings(), SmtpSettings())
+    use_cases = UseCases(unit_of_work, policy, written, identity, settings.instants, read_reasons(), settings)
+    links = portal.links(use_cases)
     services = api.state.services = Services(
         unit_of_work,
         running.tracing,
         settings,
         submitted,
-        UseCases(unit_of_work, policy, written, identity, settings.instants, read_reasons(), settings),
+        use_cases,
         Holds.of(PolicySettings()),
         PolicySettings().read_processing(),
         SuppressionList(unit_of_work, settings.suppression_per_minute),
         settings.read_emitters() if emitters is None else emitters,
-        MailUseCases(unit_of_work, submitted, ours),
+        MailUseCases(unit_of_work, submitted, ours, links),
     )
     api_keys = ApiKeys(unit_of_work.pool, unit_of_work.clock)
-    sites = portal.mounted(services, api_keys)
+    sites = portal.mounted(services, api_keys, links)
     inside = Starlette(routes=[*probes, *documentation(api), *sites, Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
     return Door(inside, submissions.direct(services), api_keys, settings)

@@ -7,6 +7,7 @@ counted by request: after so many no code of it is good any more, only a link, a
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -15,15 +16,20 @@ from uuid import UUID
 import orjson
 from pydantic import JsonValue
 
+from services.intake import auth, repository
+from services.intake.auth import Caller
 from services.intake.identity.assurance import LinkPolicy
+from services.intake.identity.proving import named
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
 from services.intake.request.aggregate import Request
+from services.intake.request.causes.delivery import SENT_TO
 from services.intake.request.letter_kinds import LetterField
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.storage.subject_data import SubjectData
 
 _TOKEN_BYTES: Final = 16
 _CODES: Final = 100_000_000
@@ -34,10 +40,19 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 _SENT = "SELECT count(*) FROM proof_link WHERE address = $1 AND sent_at > $2"
 _OPEN = """
-UPDATE proof_link SET used_at = $2 WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2 RETURNING request_id
+UPDATE proof_link SET used_at = $2 WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2
+RETURNING request_id, address
 """
 _FAILED = "SELECT coalesce(sum(failures), 0) FROM proof_link WHERE request_id = $1"
-_CODE = "SELECT request_id, code_hash, code_until, used_at FROM proof_link WHERE link_id = $1 FOR UPDATE"
+_CODE = "SELECT request_id, address, code_hash, code_until, used_at FROM proof_link WHERE link_id = $1 FOR UPDATE"
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A link that was used, or its code: the request that it is for; ``address``: the mark of where it went."""
+
+    request_id: UUID
+    address: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +64,37 @@ class ProofLinks:
     policy: LinkPolicy
     url: str
 
-    async def send(self, request_id: UUID, link_id: UUID) -> None:
+    async def send(self, request_id: UUID, link_id: UUID, portal: Caller | None = None) -> None:
         """Writes the letter with a link and a code to the contact of a request, if there is one that may have it.
 
         Of a request that nobody knows, that cannot be reached by e-mail, or of whose address too much was asked in the
-        last hour, nothing is sent; whoever has asked is not told which.
+        last hour, nothing is sent; whoever has asked is not told which. ``portal``: then of no request of another
+        channel either, unless it came by e-mail or by post.
         """
         async with self.unit_of_work.begin() as tx:
-            requests = await Requests.locked(tx, self.letters, [request_id])
-            request = requests.get(request_id)
-            if request is not None and request.tenant is None and (address := await _address(tx, request)):
-                await self._send(tx, request, link_id, address)
+            if portal is None or await _may_follow(tx, request_id, portal):
+                await self.write(tx, request_id, link_id, typed=True)
 
-    async def open(self, token: str) -> UUID | None:
+    async def write(self, tx: UnitOfWork, request_id: UUID, link_id: UUID, *, typed: bool = False) -> None:
+        """Does what ``send`` does in a unit of work that does something else too.
+
+        ``typed``: a page waits for the code; else the letter tells none.
+        """
+        requests = await Requests.locked(tx, self.letters, [request_id])
+        request = requests.get(request_id)
+        if request is not None and request.tenant is None and (address := await _address(tx, request)):
+            await self._send(tx, request, link_id, address, typed=typed)
+
+    async def open(self, token: str) -> Used | None:
         """The request that a link is for, which uses it up; None if it is none, was used, or has expired."""
         async with self.unit_of_work.begin() as tx:
-            request_id: UUID | None = await tx.connection.fetchval(_OPEN, _hash(token), tx.now)
-            if request_id:
-                tx.log_evidence(request_id, "proof.link_used", {})
-            return request_id
+            row = await tx.connection.fetchrow(_OPEN, _hash(token), tx.now)
+            if row is None:
+                return None
+            tx.log_evidence(row["request_id"], "proof.link_used", {})
+            return Used(*row)
 
-    async def enter(self, link_id: UUID, code: str) -> UUID | None:
+    async def enter(self, link_id: UUID, code: str) -> Used | None:
         """The request that a code is for, which uses up its link; None if it is wrong, or good no more."""
         async with self.unit_of_work.begin() as tx:
             row = await tx.connection.fetchrow(_CODE, link_id)
@@ -81,11 +106,22 @@ class ProofLinks:
             if good and hmac.compare_digest(row["code_hash"], _code_hash(tx, link_id, code)):
                 await tx.connection.execute("UPDATE proof_link SET used_at = $2 WHERE link_id = $1", link_id, tx.now)
                 tx.log_evidence(request_id, "proof.code_entered", {})
-                return request_id
+                return Used(request_id, row["address"])
             await tx.connection.execute("UPDATE proof_link SET failures = failures + 1 WHERE link_id = $1", link_id)
             if failed + 1 == self.policy.failures:
                 tx.log_evidence(request_id, "proof.stopped", {"failures": self.policy.failures})
             return None
+
+    async def proved_by(self, used: Used, requests: Sequence[Request]) -> list[UUID]:
+        """Those of the requests that state the address to which the link went: of these, and no other, it is proved."""
+        async with self.unit_of_work.begin() as tx:
+            known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in requests])
+            return [
+                each.request_id
+                for each in requests
+                if (stated := _stated(known.get(each.subject_ref)))
+                and tx.vault.keyring.fingerprint(stated) == used.address
+            ]
 
     async def once(self, token_id: str) -> bool:
         """Whether a token of the customer portal is seen for the first time."""
@@ -94,7 +130,7 @@ class ProofLinks:
             done: str = await tx.connection.execute(take, _hash(token_id), tx.now)
             return done.endswith(" 1")
 
-    async def _send(self, tx: UnitOfWork, request: Request, link_id: UUID, address: str) -> None:
+    async def _send(self, tx: UnitOfWork, request: Request, link_id: UUID, address: str, *, typed: bool) -> None:
         mark = tx.vault.keyring.fingerprint(Identity(IdentityType.EMAIL, address))
         if await tx.connection.fetchval(_SENT, mark, tx.now - _HOUR) >= self.policy.per_hour:
             tx.log_evidence(request.request_id, "proof.link_withheld", {"reason": "too_many"})
@@ -108,7 +144,7 @@ class ProofLinks:
         fields: dict[str, LetterField] = {
             "to": address,
             "link": link,
-            "code": f"{code[:4]} {code[4:]}",
+            "code": f"{code[:4]} {code[4:]}" if typed else "",
             "minutes": self.policy.code_minutes,
             "hours": self.policy.hours,
         }
@@ -116,6 +152,18 @@ class ProofLinks:
         await delivery.keep(tx, [delivery.Written(request, letter)])
         named: dict[str, JsonValue] = correspondence.named(letter)
         tx.log_evidence(request.request_id, "letter.written", named)
+
+
+async def _may_follow(tx: UnitOfWork, request_id: UUID, portal: Caller) -> bool:
+    request = await repository.read(tx.connection, request_id)
+    if request is None:
+        return False
+    return request.channel in SENT_TO or await auth.same_channel(tx.connection, portal, request.key_id)
+
+
+def _stated(known: SubjectData | None) -> Identity | None:
+    """The e-mail address of which a request can be proved."""
+    return named([each for each in known.identities if each.source == "requester"], "email") if known else None
 
 
 async def _address(tx: UnitOfWork, request: Request) -> str | None:

@@ -61,7 +61,7 @@ def compose(letter: Outgoing, sender: str, name: str) -> EmailMessage:
         mail["References"] = " ".join(letter.before)
     mail["Auto-Submitted"] = "auto-replied"  # RFC 3834: no machine answers it
     mail["X-Auto-Response-Suppress"] = "All"
-    mail["Content-Language"] = letter.language
     mail.set_content(text_of(letter.html))
     mail.add_alternative(letter.html, subtype="html")
+    mail["Content-Language"] = letter.language  # at the end: whoever sets the content takes such headers away
     return mail

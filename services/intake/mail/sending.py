@@ -130,7 +130,7 @@ class Sender:
         rows = await tx.connection.fetch(_SENT_BEFORE, claimed.request_id, claimed.letter_id)
         sender = self._settings.sender or ""
         ours = [message_id(tokens.token(self._secret, row[0]), sender) for row in rows]
-        others = claimed.kind in delivery.BY_ADDRESS  # who follow no thread of the requester's
+        others = claimed.kind in delivery.TO_STRANGERS  # who follow no thread of the requester's
         before: Sequence[str] = () if others else [*filter(None, [usual.get("follows")]), *ours]
         token = tokens.token(self._secret, claimed.letter_id)
         return Outgoing(token, to, content["language"], content["subject"], content["html"], claimed.written_at, before)

@@ -7,15 +7,18 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field, JsonValue
+from uuid_utils.compat import uuid7
 
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, NotFound
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
+from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.rendering import Letters
 from services.intake.mail import inbox, incoming
 from services.intake.mail.inbox import Mail
 from services.intake.mail.incoming import Incoming, Ours
 from services.intake.mail.proposal import Proposal, mail_policy, propose
+from services.intake.request import lifecycle
 from services.intake.schemas import Strict, Submission
 from services.intake.submission import Submissions
 from shared.domain.errors import IllegalTransition
@@ -56,6 +59,8 @@ class Read:
 class MailUseCases:
     """Decides about mail; everything is on record under the id of the mail.
 
+    ``links``: by which whoever has written can prove at once who they are; None where there is no portal to open them.
+
     Raises:
         NotFound: there is no such mail.
         IllegalTransition: somebody has decided about it.
@@ -65,6 +70,7 @@ class MailUseCases:
     unit_of_work: UnitOfWorkFactory
     submissions: Submissions
     ours: Ours
+    links: ProofLinks | None
 
     async def waiting(self, state: State, after: UUID | None, limit: int) -> Sequence[Mail]:
         """Mails that wait for a person, by when they reached us."""
@@ -95,6 +101,8 @@ class MailUseCases:
     async def confirm(self, mail_id: UUID, said: Confirmed, caller: Caller) -> list[Accepted]:
         """It is a request, or several: submitted as any other, with the day on which it reached us.
 
+        Where that takes a proof of who asks, a link goes to the address that they gave, as the portal sends one.
+
         Raises:
             BadRequest: a field is stated that the mail says, or that no mail can.
         """
@@ -118,6 +126,9 @@ class MailUseCases:
             await inbox.keep_with(tx, first, mail_id, raw)
             detail = _named(mail, caller) | {"by_mx": mail.by_mx, "requests": [str(each.request_id) for each in stored]}
             tx.log_evidence(first, "mail.confirmed", detail, caller.actor)
+            unproved = [each.request_id for each in stored if each.state == lifecycle.State.AWAITING_IDENTITY]
+            if self.links and unproved:  # by one link all that came in one message is proved
+                await self.links.write(tx, unproved[0], uuid7())
         return stored
 
     async def dismiss(self, mail_id: UUID, said: Dismissed, caller: Caller) -> None:

@@ -120,7 +120,9 @@ class Following:
         code = correspondence.code(self.works.services.unit_of_work.vault.keyring, request.request_id)
         use_cases = self.works.services.use_cases
         try:
-            written = await use_cases.read_letters(request.request_id, await self.works.caller(), code)
+            written = await use_cases.read_letters(
+                request.request_id, await self.works.caller(request.request_id), code
+            )
         except Shredded:
             written = []
         shown = [
@@ -135,7 +137,7 @@ class Following:
         request = await self._mine(visit)
         if not visit.sent:
             return at(visit, "/request")
-        caller = await self.works.caller()
+        caller = await self.works.caller(request.request_id)
         return await handing_out.download(request.request_id, caller, self.works.services)
 
     async def sign_out(self, visit: Visit) -> Response:
@@ -152,7 +154,7 @@ class Following:
         if not isinstance(known, str):
             raise FormExpired("prove first that the request is yours")
         try:
-            return await self.works.services.use_cases.read(UUID(known), await self.works.caller())
+            return await self.works.services.use_cases.read(UUID(known), await self.works.caller(UUID(known)))
         except NotFound:
             raise Forbidden("the request is no longer kept") from None
 
@@ -161,7 +163,7 @@ class Following:
         version = visit.form.get("version")
         if not version.isdecimal() or not version.isascii():
             raise BadRequest("the page is not whole")
-        return Basis(request.request_id, int(version), await self.works.caller())
+        return Basis(request.request_id, int(version), await self.works.caller(request.request_id))
 
     async def _question(self, request: Request) -> str:
         """The words of a question that can be answered here; one about who they are is answered by proof."""

@@ -13,17 +13,24 @@ from services.intake.portal.portal import BASE, Portal, Works
 from services.intake.portal.settings import PortalSettings
 from services.intake.portal.sign_in import SignInTokens
 from services.intake.quota import Rate
+from services.intake.use_cases import UseCases
 
 _HOUR = 3600
 
 
-def mounted(services: Services, api_keys: ApiKeys) -> list[BaseRoute]:
-    """The portal; nothing where it is not switched on. Raises ``Misconfigured``."""
+def links(use_cases: UseCases) -> ProofLinks | None:
+    """What sends the links that the portal opens; None where it is not switched on."""
     settings = PortalSettings()
     if settings.key is None:
+        return None
+    return ProofLinks(use_cases.unit_of_work, use_cases.letters, use_cases.identity.links, settings.url + BASE)
+
+
+def mounted(services: Services, api_keys: ApiKeys, links: ProofLinks | None) -> list[BaseRoute]:
+    """The portal; nothing where it is not switched on. Raises ``Misconfigured``."""
+    if links is None:
         return []
-    use_cases = services.use_cases
-    links = ProofLinks(services.unit_of_work, use_cases.letters, use_cases.identity.links, settings.url + BASE)
+    settings = PortalSettings()
     each = _HOUR / settings.sendings_an_hour
     sendings = Rate(1 / each, _HOUR - each)
     portal = Portal(Works(services, api_keys, settings, links, SignInTokens.of(settings), sendings))

@@ -1,12 +1,13 @@
 """The portal as a site: four languages, each below its own path, and the contact on every page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, cast
+from uuid import UUID
 
 from babel import Locale
 from starlette.requests import Request
@@ -51,9 +52,13 @@ class Works:
         forwarded = request.headers.get("x-forwarded-for", "")
         self.sendings.take(address_of(request.scope, forwarded, self.services.settings.proxies))
 
-    async def caller(self) -> Caller:
-        """As whom the portal calls; raises ``Unauthorised`` once its key was revoked."""
-        return await self.api_keys.caller(self.settings.key.get_secret_value() if self.settings.key else None)
+    async def caller(self, follows: UUID | None = None) -> Caller:
+        """As whom the portal calls; raises ``Unauthorised`` once its key was revoked.
+
+        ``follows``: the request that this session has shown to be theirs.
+        """
+        known = await self.api_keys.caller(self.settings.key.get_secret_value() if self.settings.key else None)
+        return replace(known, follows=follows)
 
 
 class Portal(Site):

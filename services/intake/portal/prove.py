@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake import schemas
 from services.intake.errors import BadRequest, NotFound
+from services.intake.identity.proof_links import Used
 from services.intake.portal import draft as drafts
 from services.intake.portal.ask import signed_in_of
 from services.intake.portal.draft import SignedIn
@@ -49,10 +50,10 @@ class Proving:
         """Is it you? Opening the page uses up nothing; the button does."""
         if not visit.sent:
             return _button(visit, "portal.link_title", "portal.link_lead", "portal.link_button")
-        request_id = await self.works.links.open(visit.request.path_params["token"])
-        if request_id is None:
+        used = await self.works.links.open(visit.request.path_params["token"])
+        if used is None:
             return _said(visit, "portal.link_gone_title", "portal.link_gone", "/follow", "portal.start_follow_link")
-        await self._let_in(visit, request_id)
+        await self._let_in(visit, used)
         return at(visit, "/request")
 
     async def code(self, visit: Visit) -> Response:
@@ -67,9 +68,9 @@ class Proving:
             if not any(each.isdecimal() for each in visit.form.get("code")):
                 wrong = [FormError("code", spoken(visit, say("portal_error.code_missing")))]
             else:
-                request_id = await self.works.links.enter(UUID(str(waiting["link"])), visit.form.get("code"))
-                if request_id:
-                    await self._let_in(visit, request_id)
+                used = await self.works.links.enter(UUID(str(waiting["link"])), visit.form.get("code"))
+                if used:
+                    await self._let_in(visit, used)
                     return at(visit, "/request")
                 visit.session.data["waiting"] = {**waiting, "wrong": int(str(waiting["wrong"])) + 1}
                 wrong = [FormError("code", spoken(visit, say("portal_error.code")))]
@@ -119,22 +120,25 @@ class Proving:
         return response
 
     async def _send(self, reference: str, link_id: UUID) -> None:
-        try:
-            request = await self.works.services.use_cases.read(UUID(reference), await self.works.caller())
-        except NotFound:
-            return
-        await self.works.links.send(request.request_id, link_id)
+        await self.works.links.send(UUID(reference), link_id, await self.works.caller())
 
-    async def _let_in(self, visit: Visit, request_id: UUID) -> None:
-        """Whoever controls the contact of a request follows it from now on, and has proved that it is theirs."""
+    async def _let_in(self, visit: Visit, used: Used) -> None:
+        """Whoever controls the contact of a request follows it from now on, and has proved that it is theirs.
+
+        They have proved as much of what came in the same message, where it states the same address.
+        """
         signed_in = visit.session.data.get("signed_in")
-        visit.session.data = {"request": str(request_id), **({"signed_in": signed_in} if signed_in else {})}
-        visit.session.principal = str(request_id)
+        visit.session.data = {"request": str(used.request_id), **({"signed_in": signed_in} if signed_in else {})}
+        visit.session.principal = str(used.request_id)
         visit.session.renew()
-        method = self.works.services.use_cases.identity.links.method
-        await self._verify(request_id, [IdentityProof(identity="email", method=method)])
+        use_cases = self.works.services.use_cases
+        request = await use_cases.read(used.request_id, await self.works.caller(used.request_id))
+        together = await use_cases.case_of(request) or [request]
+        proof = IdentityProof(identity="email", method=use_cases.identity.links.method)
+        for request_id in await self.works.links.proved_by(used, together):
+            await self._verify(request_id, [proof])
         if who := signed_in_of(visit):
-            await self._verify(request_id, await self._vouched(request_id, who))
+            await self._verify(used.request_id, await self._vouched(used.request_id, who))
 
     async def _theirs(self, visit: Visit, who: SignedIn) -> UUID | None:
         """The request of this session, where it is of whoever has signed in."""
@@ -156,7 +160,7 @@ class Proving:
 
     async def _vouched(self, request_id: UUID, who: SignedIn) -> list[IdentityProof]:
         """What the customer portal vouches for of what the request states."""
-        request = await self.works.services.use_cases.read(request_id, await self.works.caller())
+        request = await self.works.services.use_cases.read(request_id, await self.works.caller(request_id))
         unit_of_work = self.works.services.unit_of_work
         async with unit_of_work.pool.acquire() as connection:
             known = (await unit_of_work.vault.subject_data(connection, [request.subject_ref])).get(request.subject_ref)
@@ -167,7 +171,7 @@ class Proving:
         """The same decision as the API's; where nothing waits for proof, or more is needed, the request stays."""
         if not proofs:
             return
-        caller = await self.works.caller()
+        caller = await self.works.caller(request_id)
         request = await self.works.services.use_cases.read(request_id, caller)
         try:
             basis = Basis(request_id, request.version, caller)

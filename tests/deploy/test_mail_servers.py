@@ -1,0 +1,222 @@
+"""OpenSMTPD and Dovecot, the real servers: a mail becomes a request, and its answer arrives in the same thread."""
+
+import asyncio
+import email
+import imaplib
+import smtplib
+import ssl
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import default
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.demo.client import DsrClient
+from deploy.local import postgres_databases as databases
+from deploy.local.authority import issue
+from deploy.local.mail.servers import SELECTOR, MailServers, NeedsRootError, unpacked
+from deploy.local.platform import Platform
+from deploy.local.ports import HOST
+from deploy.local.services import Servers, Services
+from services.intake.letters.rendering import Letters
+from services.intake.mail.sending import Sender
+from services.intake.mail.settings import SmtpSettings
+from shared.runtime.liveness import Heartbeats
+from tests.fixtures import stores
+from tests.fixtures.intake import Intake
+from tests.fixtures.live import eventually, recorded
+from tests.fixtures.policy import NOTHING_KEPT
+from tests.fixtures.portal import Visitor, link_of
+from tests.fixtures.stores import DECLARATION, Subject
+
+ADA = Subject(1)
+OURS = "support@example.org"
+ASKS = f"""\
+From: Ada Quarzfels <{ADA.email}>
+To: {OURS}
+Subject: Meine Daten
+Message-ID: <asked@example.com>
+MIME-Version: 1.0
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: 8bit
+
+Guten Tag,
+ich bitte um Auskunft über alle Daten, die Sie über mich gespeichert haben.
+Mit freundlichen Grüßen, Ada Quarzfels
+"""
+VERIFY = """
+import dkim, sys
+sys.exit(not dkim.verify(sys.stdin.buffer.read(), dnsfunc=lambda *_, **__: sys.argv[1].encode()))
+"""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A mailbox of these servers, as a mail program looks into it."""
+
+    servers: MailServers
+    address: str
+
+    def mails(self) -> list[bytes]:
+        """What lies in it, oldest first."""
+        return [body for _, body in self._fetched("BODY.PEEK[]")]
+
+    def flags(self) -> list[bytes]:
+        """What everybody sees that somebody has done with each."""
+        return [flags for flags, _ in self._fetched("FLAGS")]
+
+    def _fetched(self, what: str) -> list[tuple[bytes, bytes]]:
+        context = ssl.create_default_context(cafile=self.servers.authority)
+        with imaplib.IMAP4_SSL(HOST, self.servers.ports["imaps"], ssl_context=context) as box:
+            box.login(self.address, self.servers.passwords[self.address])
+            box.select("INBOX", readonly=True)
+            found: Any = box.search(None, "ALL")[1][0].split()
+            got: Any = [box.fetch(each, f"({what})")[1][0] for each in found]
+        return [each if isinstance(each, tuple) else (each, b"") for each in got]
+
+    async def holding(self, subject: str) -> bytes:
+        """The mail with such a subject, once it is there."""
+
+        def look() -> bytes | None:
+            found = (each for each in self.mails() if subject in read(each)["Subject"])
+            return next(found, None)
+
+        found: bytes = await eventually(partial(asyncio.to_thread, look), every=0.3)
+        return found
+
+
+def read(raw: bytes) -> EmailMessage:
+    return email.message_from_bytes(raw, policy=default)
+
+
+def text_of(mail: EmailMessage) -> str:
+    body = mail.get_body(("plain",))
+    return str(body.get_content()) if body else ""
+
+
+@pytest.fixture(scope="module")
+def servers(run_folder: Path) -> Iterator[MailServers]:
+    """Both; where this is not root they cannot run, and are not asked for."""
+    servers = MailServers(run_folder / "mail", OURS, [ADA.email])
+    try:
+        servers.start()
+    except NeedsRootError as error:
+        pytest.skip(str(error))
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(scope="module")
+def services(servers: MailServers, platform: Platform, run_folder: Path) -> Iterator[Services]:
+    """All five, with a portal, over a system that finds people by their address."""
+    dsn = databases.wait_for(databases.create(platform.postgres_dsn, "mail"))
+    seeded = databases.wait_for(stores.seed(platform, "mail", 3, run_folder / "mail-stores"))
+    seeded.downstreams.write_text(DECLARATION.format("tickets", "email", "TICKETS"))
+    env = {**seeded.env, **NOTHING_KEPT, **servers.env, "DSR_SMTP_POLL_SECONDS": "0.2"}
+    running = Services(run_folder / "mail-services", Servers(dsn, platform.kafka_bootstrap), seeded.downstreams, env)
+    running.prepare()
+    running.open_portal({})
+    running.start_prepared()
+    yield running
+    running.stop()
+
+
+@asynccontextmanager
+async def officer(services: Services) -> AsyncIterator[DsrClient]:
+    async with DsrClient(services.url, services.key("privacy")) as client:
+        yield client
+
+
+async def confirmed(client: DsrClient) -> Mapping[str, Any]:
+    """The request that the mail has become by the word of a person, who has read what is proposed."""
+
+    async def listed() -> list[dict[str, Any]]:
+        return list((await client.get("/v1/mail")).raise_for_status().json()["mails"])
+
+    [mail] = await eventually(listed)
+    assert mail["by_mx"], "it came when OpenSMTPD took it, as that has written"
+    read = (await client.get(f"/v1/mail/{mail['mail_id']}")).raise_for_status().json()
+    proposal = read["proposal"]
+    assert (proposal["rights"], proposal["language"], proposal["email"]) == (["access"], "de", ADA.email)
+    subject = {"name": proposal["name"], "email": proposal["email"], "country": "DE"}
+    asked = [{"right": "access", "language": "de", "subject": subject}]
+    answer = await client.post(f"/v1/mail/{mail['mail_id']}/confirm", json={"requests": asked})
+    [request] = answer.raise_for_status().json()["requests"]
+    assert request["state"] == "awaiting_identity", "a mail proves nothing"
+    return {**request, "received_at": mail["received_at"]}
+
+
+async def test_a_mail_becomes_a_request_that_is_proved_by_the_link_and_answered_in_its_thread_in_german(
+    servers: MailServers, services: Services
+) -> None:
+    box = Box(servers, ADA.email)
+    with smtplib.SMTP(HOST, servers.ports["exchanger"], local_hostname="laptop") as exchanger:
+        exchanger.sendmail(ADA.email, [OURS], ASKS.replace("\n", "\r\n").encode(), ["BODY=8BITMIME"])
+    async with officer(services) as client:
+        request = await confirmed(client)
+        link = read(await box.holding("bestätigen"))
+        async with httpx.AsyncClient(base_url=services.url, trust_env=False) as browser:
+            visitor = await Visitor(browser).open(link_of(link, services.url))
+            await visitor.send()
+            assert (visitor.status, visitor.path) == (200, "/portal/de/request")
+        view = await client.follow(request["request_id"], "closed")
+        raw = await box.holding("beantwortet")
+        entries = await recorded(client, request["request_id"], "letter.sent")
+    [accepted] = [e["at"] for e in entries if (e["action"], e["detail"].get("kind")) == ("letter.sent", "completion")]
+    [row] = await databases.fetch(services.env["DSR_POSTGRES_DSN"], "SELECT responded_at FROM intake.request")
+    assert row["responded_at"].isoformat() == accepted, "the answer is given when the next server has taken it"
+    assert view["received_at"] == request["received_at"]
+    answered = read(raw)
+    assert "<asked@example.com>" in answered["References"]
+    assert answered["In-Reply-To"] == link["Message-ID"]
+    assert (answered["Content-Language"], "Aktenzeichen" in text_of(answered)) == ("de", True)
+    assert [*answered.iter_attachments()] == []
+    assert (answered["From"].addresses[0].addr_spec, answered["Auto-Submitted"]) == (OURS, "auto-replied")
+    [flags] = Box(servers, OURS).flags()
+    assert b"Seen" not in flags, "the mailbox stays as it was"
+    assert f"s={SELECTOR};" in answered["DKIM-Signature"]
+    assert signed(raw, servers), "the letter carries the signature of the domain that it comes from"
+    assert not signed(raw.replace(b"Aktenzeichen", b"Bankleitzahl"), servers)
+
+
+async def test_a_letter_to_nobody_comes_back_and_is_a_persons_task(services: Services) -> None:
+    subject = {"email": "nobody@example.com", "country": "DE"}
+    async with officer(services) as client:
+        request_id = await client.submit({"right": "access", "channel": "email", "subject": subject})
+        await recorded(client, request_id, "letter.returned")
+        [task] = (await client.get("/v1/letters")).raise_for_status().json()["letters"]
+        assert (task["request_id"], task["state"], task["fault"]) == (request_id, "person", "returned")
+        assert (await client.get("/v1/mail")).json()["mails"] == [], "the report is none that a person must read"
+
+
+async def test_a_letter_goes_only_to_a_server_that_can_show_whose_it_is(
+    intake: Intake, servers: MailServers, tmp_path: Path
+) -> None:
+    subject = {"email": ADA.email, "country": "DE"}
+    asked = {"right": "access", "channel": "email", "subject": subject}
+    (await intake.officer.post("/v1/requests", json=asked)).raise_for_status()
+    known = {"host": HOST, "port": servers.ports["submission"], "tls": "starttls", "username": OURS}
+    settings = SmtpSettings.model_validate(
+        {**known, "password": servers.passwords[OURS], "sender": OURS, "ca_file": servers.authority}
+    )
+    others = settings.model_copy(update={"ca_file": issue(tmp_path).authority})
+    assert await Sender(intake.unit_of_work, others, Letters(), Heartbeats()).send_due() == 0
+    intake.clock.pass_by(hours=1)
+    assert await Sender(intake.unit_of_work, settings, Letters(), Heartbeats()).send_due() == 1
+
+
+def signed(raw: bytes, servers: MailServers) -> bool:
+    """Whether a mail's signature holds, by the key that the domain would publish."""
+    key = b64encode((servers.directory / "conf" / "dkim.der").read_bytes()).decode()
+    command = [sys.executable, "-c", VERIFY, f"v=DKIM1; k=rsa; p={key}"]
+    modules = {"PYTHONPATH": str(unpacked() / "usr/lib/python3/dist-packages")}
+    return subprocess.run(command, input=raw, env=modules, capture_output=True, check=False).returncode == 0
