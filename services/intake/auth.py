@@ -4,6 +4,8 @@
 own requests as far as its ``Grant`` goes, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the
 identities of its tasks. ``dsr api-key replace`` makes another key of the same channel and holder: what a channel has
 submitted is the channel's, by whichever key. What needs two persons needs two keys of different holders.
+
+Whoever has signed in at the console calls without a key, as ``person:<holder>``: whose key a holder has, they are.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.intake.actors import PERSON, actor_of
 from services.intake.errors import Forbidden, Unauthorised
 from services.intake.grant import ANYTHING, Grant, Power
 from shared.domain.clock import Clock
@@ -56,7 +59,7 @@ class Caller:
     @property
     def actor(self) -> str:
         """How the evidence names this caller."""
-        return f"key:{self.key_id}"
+        return actor_of(self.key_id)
 
     def must_be(self, *roles: str) -> None:
         """Raises ``Forbidden`` unless the key has one of these roles."""
@@ -133,6 +136,12 @@ class ApiKeys:
                 del self._cache[next(iter(self._cache))]
 
 
+def signed_in(holder: str, grant: Grant) -> Caller:
+    """Somebody of the privacy team who has signed in; ``grant``: what their roles let them do."""
+    key_id = PERSON + holder
+    return Caller(key_id, "privacy", key_id, holder, grant)
+
+
 async def callers(connection: Connection, key_ids: Iterable[str], now: datetime) -> dict[str, Caller]:
     """Whose keys these are, by id; those that were revoked or have expired are left out."""
     return {row[0]: _caller(row) for row in await connection.fetch(_KEYS, list(set(key_ids)), now)}
@@ -147,7 +156,9 @@ async def same_channel(connection: Connection, caller: Caller, key_id: str) -> b
 
 
 async def holder_of(connection: Connection, key_id: str) -> str | None:
-    """Who has, or had, the key of that id."""
+    """Who has, or had, the key of that id, or has signed in by it."""
+    if key_id.startswith(PERSON):
+        return key_id.removeprefix(PERSON)
     holder: str | None = await connection.fetchval("SELECT holder FROM api_key WHERE key_id = $1", key_id)
     return holder
 

@@ -44,9 +44,9 @@ SELECT key_id FROM beyond UNION SELECT key_id FROM brake WHERE key_id = ANY($1) 
 """
 _ON = "SELECT key_id FROM brake WHERE key_id = ANY($1) AND released_at IS NULL"
 _LIST = """
-SELECT b.key_id, k.holder, b.tripped_at, b.released_by, b.released_at,
+SELECT b.key_id, coalesce(k.holder, substr(b.key_id, 8)) AS holder, b.tripped_at, b.released_by, b.released_at,
        (SELECT count(*) FROM request r WHERE r.key_id = b.key_id AND r.held IS NOT NULL AND r.state <> 'closed') AS held
-FROM brake b JOIN api_key k USING (key_id)
+FROM brake b LEFT JOIN api_key k USING (key_id)
 """
 _RELEASE = """
 UPDATE brake SET released_by = released_by || $2::text,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.intake import auth, recipient_schemas, recipients
+from services.intake.actors import actor_of
 from services.intake.deciding import Held, decision
 from services.intake.errors import NotFound, SamePerson
 from services.intake.letters import correspondence
@@ -93,7 +94,7 @@ class TellingUseCases(DeliveringUseCases):
         proposer = await auth.holder_of(tx.connection, notice.proposed_by) or notice.proposed_by
         if proposer == held.caller.holder:
             raise SamePerson("you have proposed it: somebody else must approve it")
-        by = f"key:{notice.proposed_by}"
+        by = actor_of(notice.proposed_by)
         return await self._settle(held, said.recipient, NoticeState(notice.waiver), "recipient.notice_waived", by)
 
     async def _settle(

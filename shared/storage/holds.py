@@ -51,6 +51,15 @@ class LegalHold:
 _COLUMNS = ", ".join(each.name for each in fields(LegalHold))
 
 
+async def kept_of(connection: Connection, request_id: UUID) -> list[LegalHold]:
+    """The holds because of which something of that request was kept."""
+    query = (
+        f"SELECT {_COLUMNS} FROM vault.legal_hold WHERE hold_id IN"  # noqa: S608  # constants
+        " (SELECT hold_id FROM vault.hold_kept WHERE request_id = $1) ORDER BY placed_at"
+    )
+    return [LegalHold(*row) for row in await connection.fetch(query, request_id)]
+
+
 async def exist(connection: Connection) -> bool:
     """Whether anybody's data are held at all."""
     return bool(await connection.fetchval(_ANY))

@@ -25,9 +25,9 @@ from shared.storage.postgres import connect_pool
 from shared.storage.vault import Vault
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
-from tests.fixtures.browser import served
 from tests.fixtures.databases import in_process
 from tests.fixtures.engine import TRACING
+from tests.fixtures.serving import served
 
 REQUESTS = 300
 _SETTLE_SECONDS = 0.02

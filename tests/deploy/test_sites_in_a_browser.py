@@ -9,9 +9,10 @@ from joserfc.jwk import KeySet, OKPKey
 from playwright.async_api import Page
 
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from tests.fixtures.browser import Eyes, eyes, served, walk_to
+from tests.fixtures.browser import Eyes, eyes, walk_to
 from tests.fixtures.intake import Intake
 from tests.fixtures.portal import code_in, link_in, opened
+from tests.fixtures.serving import served
 
 EMAIL = "ada@example.org"
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"

@@ -16,6 +16,7 @@ ELSEWHERE = {
     "DSR_KAFKA_BOOTSTRAP": "the component or overlay that brings the broker",
     "DSR_KAFKA_USERNAME": "each service's own",
     "DSR_KAFKA_PASSWORD": "each service's own secret",
+    "DSR_CONSOLE_URL": "the overlay that switches the console on",
     "DSR_PORTAL_URL": "the overlay that switches the portal on",
     "DSR_TELEMETRY_OTLP_ENDPOINT": "the component that brings the collector",
 }

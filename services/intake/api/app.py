@@ -34,6 +34,7 @@ from services.intake.api import (
 from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.door import Door
 from services.intake.auth import ApiKeys
+from services.intake.console import mounting as console
 from services.intake.holds import Holds
 from services.intake.identity.assurance import identity_policy
 from services.intake.letters.rendering import Letters
@@ -146,7 +147,7 @@ def build(
         MailUseCases(unit_of_work, submitted, ours, links),
     )
     api_keys = ApiKeys(unit_of_work.pool, unit_of_work.clock)
-    sites = portal.mounted(services, api_keys, links)
+    sites = [*portal.mounted(services, api_keys, links), *console.mounted(services)]
     inside = Starlette(routes=[*probes, *documentation(api), *sites, Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
     return Door(inside, submissions.direct(services), api_keys, settings)

@@ -12,7 +12,13 @@ from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition
 
 router = APIRouter(prefix="/v1/brakes", tags=["brakes"], dependencies=PRIVACY_TEAM)
-KeyId = Annotated[str, Path(pattern="^[0-9a-f]{12}$", description="the part of the key between the underscores")]
+KeyId = Annotated[
+    str,
+    Path(
+        pattern=r"^([0-9a-f]{12}|person:[a-z][a-z0-9._-]{0,62})$",
+        description="the part of the key between the underscores; of whoever has signed in: who",
+    ),
+]
 
 
 @router.get("")

@@ -32,8 +32,10 @@ UNION ALL ({_READ} WHERE closed_at IS NOT NULL ORDER BY closed_at DESC LIMIT $1)
 """
 # Everybody who has done something about the request but see to its breach: whoever judges that is none of them.
 _HANDLERS = """
-SELECT DISTINCT k.holder FROM evidence.entry e JOIN api_key k ON e.actor = 'key:' || k.key_id
-WHERE e.request_id = $1 AND e.action NOT LIKE 'breach.%'
+SELECT DISTINCT coalesce(k.holder, substr(e.actor, 8)) FROM evidence.entry e
+LEFT JOIN api_key k ON e.actor = 'key:' || k.key_id
+WHERE e.request_id = $1 AND e.action NOT LIKE 'breach.%' AND e.action <> 'request.viewed'
+  AND (k.holder IS NOT NULL OR e.actor LIKE 'person:%')
 """
 # Decisions hold the request: of one and a new owner at once, the later sees the earlier.
 _HOLD = "SELECT FROM request WHERE request_id = $1 FOR UPDATE"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Self
 
+from services.intake.actors import actor_of
 from services.intake.request import deferrals
 from services.intake.request.closing import later_letter
 from services.intake.request.letter_kinds import LetterField, LetterOf
@@ -52,7 +53,7 @@ class MovedByPart(MovingRequest):
         recorded = [events.TaskRecorded.about(request, task=task) for task in ended.values()]
         published = (*recorded, *less_owed(self, request))
         said = {"decision": "end_part", "system": system, "reason": reason, "article": article}
-        noted = request.noted("decision.made", *published, **said, proposed_by=f"key:{proposed_by}")
+        noted = request.noted("decision.made", *published, **said, proposed_by=actor_of(proposed_by))
         told: LetterOf = ("part_ended", {**words, "system": system})
         answered = later_letter(request) if self.goes_on and not request.goes_on else ()
         return replace(noted, letters=(told, *answered))

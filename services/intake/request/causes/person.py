@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from services.intake.actors import actor_of
 from services.intake.request import deferrals, limits, restrictions
 from services.intake.request.closing import later_letter
 from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf
@@ -162,7 +163,7 @@ class MovedByPerson(MovingRequest):
         """Two persons have decided how to answer it; it is answered as soon as it is known what is done."""
         self.must_allow_to(decision)
         said: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed}
-        approved = _decided(self, decision, at, **said, proposed_by=f"key:{proposed_by}")
+        approved = _decided(self, decision, at, **said, proposed_by=actor_of(proposed_by))
         outcome = OUTCOMES[decision]
         request = approved.request.moved(
             "decide", State.IN_PROGRESS, decided=outcome, owed=owed, held=None, postponed=False
@@ -224,7 +225,7 @@ class MovedByPerson(MovingRequest):
         """Two persons agree that it needs more time; ``words``: what the subject is told of it (Art. 12(3))."""
         request = self.moved("extend", self.state, due_on=due_on, extended=True)
         event = events.RequestExtended.about(request, reason=reason, told_at=at)
-        detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": f"key:{proposed_by}"}
+        detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": actor_of(proposed_by)}
         noted = request.noted("extension.approved", event, **detail)
         return replace(noted, letters=(("extension", {**words, "new_due": due_on}),))
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Literal, Self
 
+from services.intake.actors import actor_of
 from services.intake.request import deferrals
 from services.intake.request.closing import done
 from services.intake.request.letter_kinds import LetterField, LetterOf
@@ -52,7 +53,7 @@ class MovedByWeighing(MovingRequest):
         self.must_be_forwarded_first()
         upheld = finding == "upheld"
         ended = closed(replace(self, question=None), "weigh", Outcome.FULFILLED if upheld else Outcome.REFUSED, at)
-        noted = self.noted("objection.weighed", finding=finding, proposed_by=f"key:{proposed_by}")
+        noted = self.noted("objection.weighed", finding=finding, proposed_by=actor_of(proposed_by))
         if upheld:
             return noted.then(ended)
         why: Mapping[str, LetterField] = {

@@ -1,0 +1,28 @@
+"""The console as it is mounted beside the API, where it has an identity provider."""
+
+from http import HTTPStatus
+
+from starlette.responses import RedirectResponse
+from starlette.routing import BaseRoute, Route
+
+from services.intake.api.dependencies import Services
+from services.intake.console import queue, request_page, sign_in
+from services.intake.console.console import BASE, Console, Works
+from services.intake.console.provider import Provider
+from services.intake.console.settings import ConsoleSettings
+
+
+def built(services: Services, settings: ConsoleSettings) -> tuple[Console, list[BaseRoute]]:
+    """The console and all its pages."""
+    console = Console(Works(services, settings, Provider(settings, services.unit_of_work.clock)))
+    return console, [route for each in (sign_in, queue, request_page) for route in each.routes(console)]
+
+
+def mounted(services: Services) -> list[BaseRoute]:
+    """The console; nothing where it is not switched on. Raises ``Misconfigured``."""
+    settings = ConsoleSettings()
+    if settings.issuer is None:
+        return []
+    console, pages = built(services, settings)
+    site = console.mounted(pages, services.settings.proxies, settings.pages_a_second)
+    return [Route(BASE, RedirectResponse(f"{BASE}/", HTTPStatus.PERMANENT_REDIRECT)), site]

@@ -1,0 +1,143 @@
+"""The queue: what is due next, and what waits for what."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from starlette.datastructures import QueryParams
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake import worklist
+from services.intake.console.console import Console, Works, in_pages
+from services.intake.console.roles import Power
+from services.intake.errors import BadRequest
+from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
+from services.intake.request.waiting import waits_for
+from services.intake.web.site import Visit
+from services.intake.worklist import Filters, Place, Waits
+from shared.domain.rights import Right
+
+ROWS: Final = 50
+_SOON: Final = 7
+_WAITS: Final = {
+    Waits.PERSON: "a decision of ours",
+    Waits.PROOF: "proof of who asks",
+    Waits.REPLY: "an answer of the person",
+    Waits.OTHERS: "other requests of the same person",
+    Waits.BRAKE: "the release of a key",
+    Waits.PACKAGE: "the release of a package",
+}
+_VIEWS: Final[Sequence[tuple[str, Mapping[str, str]]]] = (
+    ("All that is open", {}),
+    ("Overdue", {"due": "overdue"}),
+    ("Due in 7 days", {"due": "soon"}),
+    ("Waits for a decision", {"waits": "person"}),
+    ("Not proved", {"waits": "proof"}),
+    ("Package withheld", {"waits": "package"}),
+    ("Closed", {"state": "closed"}),
+)
+_NAMES: Final = frozenset({"waits", "state", "right", "due", "system", "after", "reference"})
+E = TypeVar("E", Waits, State, Right)
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The queue."""
+    return [console.private("/", Queue(console.works).show, Power.SEE)]
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The list of requests."""
+
+    works: Works
+
+    async def show(self, visit: Visit) -> Response:
+        """What is due next? A reference leads to its request."""
+        asked = visit.request.query_params
+        if reference := asked.get("reference", "").strip().lower():
+            return visit.go(f"/requests/{_reference(reference)}")
+        today = self.today
+        wanted = filters(asked, today)
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            page = await worklist.page(connection, wanted, ROWS)
+        chosen = {name: value for name, value in asked.items() if name not in {"after", "reference"} and value}
+        following = f"?{urlencode({**chosen, 'after': str(page.following)})}" if page.following else None
+        return visit.page(
+            "queue.html",
+            rows=[_row(each, today) for each in page.requests],
+            chosen=chosen,
+            following=following,
+            first=wanted.after is None,
+            views=[(word, f"?{urlencode(query)}" if query else "", query == chosen) for word, query in _VIEWS],
+            waits=[("", "anything"), *((each.value, _WAITS[each]) for each in Waits)],
+            states=[("", "any open state"), *((each.value, each.replace("_", " ")) for each in State)],
+            rights=[("", "any right"), *((each.value, each.replace("_", " ")) for each in Right)],
+            dues=[("", "any day"), ("overdue", "overdue"), ("soon", f"in {_SOON} days")],
+        )
+
+    @property
+    def today(self) -> date:
+        """The day of the controller."""
+        zone = ZoneInfo(self.works.services.processing.controller.zone)
+        return self.works.services.unit_of_work.clock.now().astimezone(zone).date()
+
+
+def filters(asked: QueryParams, today: date) -> Filters:
+    """What the query of the page asks for; raises ``BadRequest`` for what the page does not have."""
+    if unknown := sorted({*asked} - _NAMES):
+        raise BadRequest(f"the queue has no filter {unknown[0][:40]}; it has {', '.join(sorted(_NAMES))}")
+    due = asked.get("due", "")
+    days = {"overdue": today, "soon": today + timedelta(days=_SOON)}
+    if due and due not in days:
+        raise BadRequest("due is overdue or soon", "due")
+    found = Filters(
+        waits=_one(Waits, asked, "waits"),
+        state=_one(State, asked, "state"),
+        right=_one(Right, asked, "right"),
+        due_before=days.get(due),
+        system=asked.get("system", "").strip().lower() or None,
+    )
+    if not (after := asked.get("after")):
+        return found
+    try:
+        return replace(found, after=Place.read(after))
+    except ValueError:
+        raise BadRequest("after is no place in the list; begin with its first page", "after") from None
+
+
+def _one(kind: type[E], asked: QueryParams, name: str) -> E | None:
+    if not (value := asked.get(name)):
+        return None
+    try:
+        return kind(value)
+    except ValueError:
+        raise BadRequest(f"{name} is one of {', '.join(kind)}", name) from None
+
+
+def _reference(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadRequest("the reference of a request has 32 digits and letters, as in its letters") from None
+
+
+def _row(request: Request, today: date) -> dict[str, object]:
+    days = (request.due_on - today).days
+    return {
+        "id": request.request_id,
+        "right": request.right,
+        "state": request.state,
+        "received_at": request.received_at,
+        "channel": request.channel,
+        "due_on": request.due_on,
+        "days": days,
+        "closed": request.closed_at,
+        "outcome": request.outcome,
+        "waits": in_pages(waits_for(request)),
+    }

@@ -1,0 +1,136 @@
+"""A request's whole story on one page; that somebody has looked at it is on record."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake import plans, request_file
+from services.intake.api import views
+from services.intake.api.views import RequestView
+from services.intake.console.console import Console, Person, Works, in_pages, person_of
+from services.intake.console.roles import Power
+from services.intake.deciding import visible
+from services.intake.errors import NotFound
+from services.intake.recipients import Notice
+from services.intake.repository import read
+from services.intake.request import disclosed
+from services.intake.request.aggregate import Request
+from services.intake.request.planned import planned
+from services.intake.web.site import Visit
+from shared.domain.policy import Policy
+from shared.storage import evidence
+
+_LOOKED = (".read", ".viewed", ".printed", ".fetched")
+"""How the action of an entry ends by which somebody has looked, and changed nothing."""
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The pages of one request that show and do not decide."""
+    page = RequestPage(console.works)
+    return [
+        console.private("/requests/{request_id}", page.story, Power.SEE),
+        console.private("/requests/{request_id}/plan", page.plan, Power.SEE),
+        console.private("/requests/{request_id}/letters", page.letters, Power.READ),
+    ]
+
+
+@dataclass(frozen=True)
+class RequestPage:
+    """The pages of one request."""
+
+    works: Works
+
+    async def story(self, visit: Visit) -> Response:
+        """What is its whole story?"""
+        person, request = await self._seen(visit)
+        view = await self._view(request)
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            kept = await request_file.read(connection, request.request_id)
+            entries = await evidence.entries(connection, request.request_id)
+        told = [_entry(each) for each in entries]
+        policy = self.works.services.unit_of_work.policy
+        traces = self.works.settings.traces
+        return visit.page(
+            "request.html",
+            request=request,
+            view=view,
+            waits=in_pages(view.waits_for),
+            letters=kept.letters,
+            recipients=[_notice(each, policy) for each in kept.notices],
+            holds=kept.holds,
+            pending=kept.pending,
+            done=[each for each in told if not each["action"].endswith(_LOOKED)],
+            looked=[each for each in told if each["action"].endswith(_LOOKED)],
+            trace=traces.replace("{request}", str(request.request_id)) if traces else None,
+            mine=person.holder,
+        )
+
+    async def plan(self, visit: Visit) -> Response:
+        """What would the erasure do? The systems are asked, and nothing is changed."""
+        person = person_of(visit)
+        async with self.works.services.unit_of_work.begin() as tx:
+            request_id = of_path(visit)
+            request = await visible(tx.connection, await read(tx.connection, request_id), person.caller)
+            plan = await plans.plan(tx, request, person.caller)
+        systems = planned(plan.tasks, self.works.services.processing) if plan.made_at else []
+        return visit.page("plan.html", request=request, plan=plan, systems=systems)
+
+    async def letters(self, visit: Visit) -> Response:
+        """What did we write? The reading is on record."""
+        person, use_cases = person_of(visit), self.works.services.use_cases
+        request = await use_cases.read(of_path(visit), person.caller)
+        written = await use_cases.read_letters(request.request_id, person.caller, None)
+        return visit.page("letters_read.html", request=request, letters=written)
+
+    async def _seen(self, visit: Visit) -> tuple[Person, Request]:
+        person = person_of(visit)
+        async with self.works.services.unit_of_work.begin() as tx:
+            request_id = of_path(visit)
+            request = await visible(tx.connection, await read(tx.connection, request_id), person.caller)
+            tx.log_evidence(request_id, "request.viewed", {"holder": person.holder}, person.caller.actor)
+        return person, request
+
+    async def _view(self, request: Request) -> RequestView:
+        """As the API shows it to an officer."""
+        use_cases = self.works.services.use_cases
+        awaited, case = await use_cases.awaited(request), await use_cases.case_of(request)
+        today = self.works.services.unit_of_work.clock.now().date()
+        return views.view(request, today, use_cases.letters, awaited, case, officer=True)
+
+
+def of_path(visit: Visit, name: str = "request_id") -> UUID:
+    """The id in the address of the page; raises ``NotFound`` where it is none."""
+    try:
+        return UUID(visit.request.path_params[name])
+    except ValueError:
+        raise NotFound("there is nothing at this address: check it, or go by the queue") from None
+
+
+def _entry(row: asyncpg.Record) -> dict[str, Any]:
+    detail = orjson.loads(row["detail"])
+    said = [(name.replace("_", " "), _told(value)) for name, value in detail.items() if value not in (None, "", [])]
+    return {"at": row["at"], "by": row["actor"], "service": row["chain"], "action": row["action"], "said": said}
+
+
+def _told(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(_told(each) for each in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_told(each)}" for name, each in value.items())
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _notice(notice: Notice, policy: Policy) -> dict[str, object]:
+    known = policy.recipients.get(notice.recipient)
+    kinds: Sequence[str] = notice.categories
+    return {
+        **{name: value for name, value in asdict(notice).items() if name != "explanation"},
+        "name": known.name if known else notice.recipient,
+        "categories": disclosed.words(policy, kinds),
+    }

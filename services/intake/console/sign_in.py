@@ -1,0 +1,74 @@
+"""Signing in and out: by the identity provider, with a second factor (issue 15)."""
+
+from dataclasses import asdict, dataclass
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake.console.console import Console, Works, person_of, signed_in
+from services.intake.console.id_token import NotSignedIn
+from services.intake.console.provider import Question
+from services.intake.console.roles import WORDS, Power
+from services.intake.web.site import Visit
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The pages that need nobody to have signed in."""
+    signing = SigningIn(console.works)
+    return [
+        console.page("/sign-in", signing.welcome),
+        console.page("/sign-in/begin", signing.begin),
+        console.page("/signed-in", signing.back),
+        console.page("/sign-out", signing.out, sends=True),
+        console.private("/me", signing.me, Power.SEE),
+    ]
+
+
+@dataclass(frozen=True)
+class SigningIn:
+    """The pages of the sign-in."""
+
+    works: Works
+
+    async def welcome(self, visit: Visit) -> Response:
+        """Who are you? The provider asks, and not we."""
+        if signed_in(visit.session):
+            return visit.go("/")
+        visit.session.wanted = True
+        return visit.page("sign_in.html")
+
+    async def begin(self, visit: Visit) -> Response:
+        """On to the provider: by GET, since `form-action` would stop the redirect of a form in some browsers."""
+        question = Question.new()
+        address = await self.works.provider.address(question)
+        visit.session.data["question"] = asdict(question)
+        visit.session.wanted = True
+        return Response(status_code=303, headers={"Location": address})
+
+    async def back(self, visit: Visit) -> Response:
+        """Back from the provider, once for each question; on under another cookie to the page that was asked for."""
+        asked = visit.session.data.pop("question", None)
+        if not isinstance(asked, dict):
+            raise NotSignedIn("nothing was asked from this browser, or it was answered: begin anew")
+        await visit.site.sessions.keep(visit.session)  # the question is used up, whatever comes of it
+        question = Question(**{name: str(value) for name, value in asked.items()})
+        who = await self.works.provider.answer(question, dict(visit.request.query_params))
+        to = str(visit.session.data.pop("to", "/"))
+        visit.session.principal = who.holder
+        visit.session.data = {"name": who.name, "roles": [*who.roles]}
+        visit.session.renew()
+        return visit.go(to)
+
+    async def me(self, visit: Visit) -> Response:
+        """As whom am I signed in, and what may I do?"""
+        powers = person_of(visit).powers
+        return visit.page("me.html", may_do=[words for power, words in WORDS.items() if power in powers])
+
+    async def out(self, visit: Visit) -> Response:
+        """Ends this session, or all of this person's."""
+        if visit.sent:
+            if visit.form.get("where") == "everywhere" and visit.session.principal:
+                await visit.site.sessions.end_all(visit.session.principal)
+            visit.session.end()
+            return visit.go("/sign-out")
+        return visit.page("signed_out.html")

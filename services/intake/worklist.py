@@ -1,0 +1,118 @@
+"""The queue of the privacy team: what is open by its due date, what waits for what, and what was closed lately."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple, Self
+from uuid import UUID
+
+import orjson
+
+from services.intake.repository import read_all
+from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
+from shared.domain.rights import Right
+from shared.storage.postgres import Connection
+
+
+class Waits(StrEnum):
+    """What a request waits for; ``package``: its package is withheld, whether it is closed or not."""
+
+    PERSON = "person"
+    PROOF = "proof"
+    REPLY = "reply"
+    OTHERS = "others"
+    BRAKE = "brake"
+    PACKAGE = "package"
+
+
+class Place(NamedTuple):
+    """Where a page begins: after that request, which is due then (or, of those that are closed, ended then)."""
+
+    at: int
+    request_id: UUID
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """What ``str`` has written; raises ``ValueError`` if it is none."""
+        moment, _, request_id = text.partition(".")
+        place = cls(int(moment), UUID(request_id))
+        if not 0 <= place.at < _LAST:
+            raise ValueError("no place in a list")
+        return place
+
+    def __str__(self) -> str:
+        return f"{self.at}.{self.request_id}"
+
+
+_LAST = 10**17
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which requests; None: any. ``due_before``: they are due before that day. ``system``: it reported of them."""
+
+    waits: Waits | None = None
+    state: State | None = None
+    right: Right | None = None
+    due_before: date | None = None
+    system: str | None = None
+    after: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the queue, and where the next one begins, if there is more."""
+
+    requests: Sequence[Request]
+    following: Place | None
+
+
+async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
+    """The next requests: what is open by the day on which it is due; what is closed, the latest first."""
+    closed = wanted.state is State.CLOSED
+    conditions, values = _criteria(wanted, closed=closed)
+    order = "closed_at DESC, request_id DESC" if closed else "due_on, request_id"
+    where = " AND ".join(conditions)
+    query = f"SELECT request_id FROM request WHERE {where} ORDER BY {order} LIMIT {limit + 1:d}"  # noqa: S608  # ours
+    ids = [row[0] for row in await connection.fetch(query, *values)]
+    found = {request.request_id: request for request in await read_all(connection, ids[:limit])}
+    requests = [found[each] for each in ids[:limit] if each in found]
+    return Page(requests, _place(requests[-1], closed=closed) if len(ids) > limit else None)
+
+
+def _criteria(wanted: Filters, *, closed: bool) -> tuple[Sequence[str], Sequence[object]]:
+    """What must hold, each of which an index has, and the values in their order."""
+    system = [{"system": wanted.system}] if wanted.system else None
+    asked: list[tuple[str, Sequence[object]]] = [
+        ("closed_at IS NOT NULL" if closed else "state <> 'closed'" if wanted.waits is None else "true", ()),
+        ("waits = ${}", _given(wanted.waits)),
+        ("state = ${}", _given(None if closed else wanted.state)),
+        ('"right" = ${}', _given(wanted.right)),
+        ("due_on < ${}", _given(wanted.due_before)),
+        ("tasks IS NOT NULL AND tasks @> ${}", _given(system and orjson.Fragment(orjson.dumps(system)))),
+    ]
+    if wanted.after and closed:
+        moment = _EPOCH + timedelta(microseconds=wanted.after.at)
+        asked.append(("(closed_at, request_id) < (${}, ${}::uuid)", (moment, wanted.after.request_id)))
+    elif wanted.after:
+        day = date.fromordinal(max(1, min(wanted.after.at, date.max.toordinal())))
+        asked.append(("(due_on, request_id) > (${}, ${}::uuid)", (day, wanted.after.request_id)))
+    conditions, values = list[str](), list[object]()
+    for text, given in asked:
+        if "$" not in text or given:
+            conditions.append(text.format(*range(len(values) + 1, len(values) + len(given) + 1)))
+            values += given
+    return conditions, values
+
+
+def _given(value: object) -> Sequence[object]:
+    return () if value is None else (value,)
+
+
+def _place(last: Request, *, closed: bool) -> Place:
+    if closed and last.closed_at:
+        return Place((last.closed_at - _EPOCH) // timedelta(microseconds=1), last.request_id)
+    return Place(last.due_on.toordinal(), last.request_id)
