@@ -96,6 +96,26 @@ async def detailed(page: Page, look: Eyes, portal: str) -> None:
         await look.look(page, f"detail-{right}")
 
 
+async def for_somebody_else(page: Page, look: Eyes, portal: str) -> None:
+    """The pages of asking for somebody else, right and wrong."""
+    await page.goto(f"{portal}/de/for-somebody-else")
+    await look.look(page, "other")
+    await page.check("input[value=child]")
+    await page.click("button")
+    await page.fill("#name", LONG)
+    await page.click("button")
+    await look.look(page, "other-about-error")
+    await page.fill("#wish", "Bitte eine Kopie. Ich bin die Mutter.")
+    await page.click("button")
+    await look.look(page, "other-you")
+    await page.fill("#name", "Eva Quarzfels")
+    await page.fill("#email", "eve@example.org")
+    await page.click("button")
+    await look.look(page, "other-check")
+    await page.click("#send")
+    await look.look(page, "other-sent")
+
+
 async def test_everybody_can_use_the_portal(
     intake: Intake, database: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,17 +154,18 @@ async def test_everybody_can_use_the_portal(
         await page.goto(url + link_in(letter, url))
         await page.click("main button")
         await look.look(page, "link-used")
-        for name in ("notice", "complain", "port-my-number", "for-somebody-else", "follow", "ask/contact", "nothing"):
+        for name in ("notice", "complain", "port-my-number", "follow", "ask/contact", "nothing"):
             before = len(look.faults)
             await page.goto(f"{portal}/{'fr' if len(name) % 2 else 'es'}/{name}")
             await look.look(page, name.replace("/", "-"))
             if name == "nothing":
                 del look.faults[before:]  # the browser says that it was answered 404
         await detailed(await look.person(), look, portal)
+        await for_somebody_else(await look.person(), look, portal)
         await by_keyboard(await look.person(), portal)
         assert code_in((await opening.letters())[-1])
         assert [each for each in look.faults if "422" not in each] == [], "nothing is refused by the policy of the page"
-        assert len(look.seen) >= 26
+        assert len(look.seen) >= 30
 
 
 def _keys(folder: Path) -> Path:

@@ -137,7 +137,8 @@ class Asking:
         if not visit.sent:
             numbers = [{"place": place, **_number(draft, place)} for place in drafts.NUMBERS]
         values = {"account": visit.form.get("account") if visit.sent else draft.account}
-        return visit.page("details.html", errors_of(visit, faults), values=values, numbers=numbers)
+        more = any(value for each in numbers[1:] for name, value in each.items() if name != "place")
+        return visit.page("details.html", errors_of(visit, faults), values=values, numbers=numbers, more=more)
 
     async def check(self, visit: Visit) -> Response:
         """Is this right? Then it is sent."""
@@ -204,7 +205,7 @@ class Asking:
             *([(said("portal.exactly"), exactly(), "/ask/detail")] if exactly else []),
             (said("portal.email"), draft.email, "/ask/contact"),
             (said("portal.name"), draft.name, "/ask/contact"),
-            (said("portal.country"), country, "/ask/contact"),
+            (said("portal.country_short"), country, "/ask/contact"),
             (said("portal.account"), draft.account, "/ask/details"),
             (said("portal.numbers"), numbers, "/ask/details"),
         ]
