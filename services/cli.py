@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "dead-letters": "shared.messaging.commands:dead_letters",
     "retention": "services.erasure.commands:retention",
     "request": "services.intake.client.requests:request",
+    "breach": "services.intake.client.breach:breach",
     "letters": "services.intake.commands:letters",
     "redate": "services.intake.commands:redate",
     "policy": "shared.runtime.policy_commands:policy",

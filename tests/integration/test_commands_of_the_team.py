@@ -138,3 +138,34 @@ async def test_a_refusal_an_api_that_is_away_and_a_page_that_is_none_are_told_ap
     monkeypatch.setenv("DSR_API_URL", "http://127.0.0.1:1")
     away = await command("request", "submit", typed="{}")
     assert (away.status, "--idempotency-key" in away.err) == (4, True), away.err
+
+
+async def test_a_breach_is_entered_owned_told_assessed_by_two_and_closed(
+    command: Command, intake: Intake, tmp_path: Path
+) -> None:
+    said = tmp_path / "breach.json"
+    words = {"facts": "A list was sent to Ada.", "effects": "None yet.", "measures": "It was called back."}
+    said.write_text(orjson.dumps({**words, "people": 3, "records": 9}).decode())
+    opened = "nature=confidentiality", "categories=call_record", f"found_at={intake.clock.at.isoformat()}"
+    [found] = (await command("breach", "open", f"@{said}", *opened, "--yes", "--json")).values
+    breach = found["breach_id"]
+    [listed] = (await command("breach", "list")).out.splitlines()
+    assert ("call record; owner: nobody" in listed, listed.startswith(breach)) == (True, True)
+    assert (await command("breach", "own", breach, "--yes")).status == 0
+    told = f"told_at={intake.clock.at.isoformat()}", "phase=complete", "what=All of it."
+    shown = await command("breach", "notify", breach, "whom=authority", "to=BlnBDI 521", *told, "--dry-run")
+    assert {"  facts: A list was sent to Ada.", "  to: BlnBDI 521"} <= {*shown.out.splitlines()}
+    assert (await command("breach", "notify", breach, "whom=authority", "to=BlnBDI 521", *told, "--yes")).status == 0
+    none = await command("breach", "approve", breach, "--yes")
+    assert (none.status, none.err.count("\n")) == (1, True)
+    assert (
+        await command("breach", "assess", breach, "high_risk=false", "reasons=Nobody read it.", "--yes")
+    ).status == 0
+    assert (await command("breach", "approve", breach, "--yes")).status == 1, "it takes two persons"
+    command.as_(intake.colleague)
+    assert "  reasons: Nobody read it." in (await command("breach", "approve", breach, "--dry-run")).out.splitlines()
+    assert (await command("breach", "approve", breach, "--yes", "--json")).values == [{"letters": 0}]
+    command.as_(intake.officer)
+    closed = await command("breach", "close", breach, "decision=authority_notified", "explanation=Done.", "--yes")
+    assert (closed.status, "decision=authority_notified" in closed.out) == (0, True), closed.err
+    assert "closed 2026-03-0" in (await command("breach", "show", breach)).out

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.intake.api import app
-from services.intake.client.decisions import Decision, DecisionUnclear, body, decisions, named
+from services.intake.client.decisions import Decision, DecisionUnclear, Typed, body, decisions, named
 
 DOCUMENT = app.describe().openapi()
 KNOWN = decisions(DOCUMENT)
@@ -44,13 +44,19 @@ def test_two_bodies_of_the_api_never_share_a_name_in_its_document() -> None:
             {"system": "crm", "found": 3, "changed": 0, "note": "null"},
         ),
         ("forward", {"controller": "Acme", "may_be_named": "true"}, {"controller": "Acme", "may_be_named": True}),
+        (
+            "postal-address",
+            {"lines": "Ada, 1 High St", "on_file_in": "crm"},
+            {"lines": ["Ada", "1 High St"], "on_file_in": "crm"},
+        ),
+        ("postal-address", {"lines": '["a, b"]', "on_file_in": "crm"}, {"lines": ["a, b"], "on_file_in": "crm"}),
         ("recipients/waiver/approval", {"recipient": "mailer"}, {"recipient": "mailer"}),
     ],
 )
 def test_what_is_typed_is_sent_as_text_where_the_api_takes_text_and_else_as_json(
     name: str, typed: dict[str, str], sent: dict[str, Any] | None
 ) -> None:
-    assert body(named(KNOWN, name), typed) == sent
+    assert body(named(KNOWN, name), Typed(typed)) == sent
 
 
 @pytest.mark.parametrize(
@@ -64,7 +70,7 @@ def test_what_is_typed_is_sent_as_text_where_the_api_takes_text_and_else_as_json
 )
 def test_what_is_typed_wrong_is_said_with_what_to_type(name: str, typed: dict[str, str], said: str) -> None:
     with pytest.raises(DecisionUnclear, match=re.escape(said)):
-        body(KNOWN[name], typed)
+        body(KNOWN[name], Typed(typed))
 
 
 def test_a_decision_that_is_none_is_answered_with_the_nearest_or_with_all() -> None:

@@ -58,10 +58,16 @@ class Api:
 
         A body of bytes is JSON already, and is sent as it is.
         """
+        return await self.send("POST", path, body, headers, repeatable=repeatable)
+
+    async def send(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None, *, repeatable: bool = False
+    ) -> httpx.Response:
+        """The same by another method."""
         content = body if isinstance(body, bytes | None) else orjson.dumps(body)
         typed = {} if content is None else {"Content-Type": "application/json"}
         return await self._call(
-            "POST", path, repeatable=repeatable, headers={**typed, **(headers or {})}, content=content
+            method, path, repeatable=repeatable, headers={**typed, **(headers or {})}, content=content
         )
 
     async def _call(self, method: str, path: str, *, repeatable: bool, **call: Any) -> httpx.Response:

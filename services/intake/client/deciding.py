@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
+import orjson
 import typer
 
 from services.intake.client import reading
 from services.intake.client.api import Api, ApiRefused
-from services.intake.client.decisions import Decision, body, decisions, named
+from services.intake.client.decisions import Decision, Typed, body, decisions, named
 from services.intake.client.output import pairs, plain, say, tell, told
 
 _TRIES = 3
@@ -22,40 +23,56 @@ _LOOKS, _PAUSE = 60, 0.5
 _PLANNED = frozenset({"begin", "at-once", "retry", "confirmation"})
 """What has an erasure delete something: the systems are asked what that would be."""
 
+Fields = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FIELD=VALUE]...",
+        help="FIELD=@FILE: the value is read from that file; @FILE: all fields, as a JSON object; @-: standard input",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before it is done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and do nothing.")]
 
-def typed(words: Sequence[str]) -> dict[str, str]:
-    """Fields by name, of FIELD=VALUE; a value ``@FILE`` is read from there; raises ``BadParameter``, ``OSError``."""
-    found: dict[str, str] = {}
+
+def typed(words: Sequence[str]) -> Typed:
+    """What was typed: FIELD=VALUE, FIELD=@FILE, or @FILE with a JSON object of fields.
+
+    Raises:
+        BadParameter: a word is none of these, or a field comes twice.
+        OSError: a file cannot be read.
+    """
+    texts, given = dict[str, str](), dict[str, Any]()
     for word in words:
         name, parted, value = word.partition("=")
-        if not parted:
-            raise typer.BadParameter("a field is written as FIELD=VALUE, or FIELD=@FILE")
-        if name in found:
-            raise typer.BadParameter(f"{name} comes twice: type it once")
-        found[name] = _value(value)
-    return found
+        several = _object(_value(word)) if word.startswith("@") else {}
+        if not parted and not several:
+            raise typer.BadParameter("a field is written as FIELD=VALUE or FIELD=@FILE, several as @FILE")
+        one = {} if several else {name: _value(value)}
+        if twice := {*one, *several} & {*texts, *given}:
+            raise typer.BadParameter(f"{', '.join(sorted(twice))} comes twice: type it once")
+        texts |= one
+        given |= several
+    return Typed(texts, given)
+
+
+class How(NamedTuple):
+    """How a command decides: without asking, without doing, telling a program."""
+
+    yes: bool
+    dry_run: bool
+    as_json: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A decision as it was typed, about the request at that path; ``sends``: the body."""
+    """A decision as it was typed, about what is at that path; ``sends``: the body."""
 
     decision: Decision
-    fields: Mapping[str, str]
     sends: Mapping[str, Any] | None
     path: str
 
 
-async def decide(
-    api: Api,
-    request_id: UUID,
-    name: str | None,
-    fields: Mapping[str, str],
-    *,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+async def decide(api: Api, request_id: UUID, name: str | None, said: Typed, how: How) -> None:
     """Shows what can be decided, or what the decision will do, and does it once somebody has said so.
 
     Raises:
@@ -64,17 +81,48 @@ async def decide(
     """
     known = decisions((await api.get("/openapi.json")).json())
     if name is None:
-        _list(known, as_json=as_json)
+        _list(known, as_json=how.as_json)
         return
     decision = named(known, name)
-    made = Made(decision, fields, body(decision, fields), f"/v1/requests/{request_id}")
-    if dry_run:
-        shown = await _shown(api, made, (await api.get(made.path)).json())
-        tell({"decision": name, "sends": made.sends, "shows": shown}) if as_json else say("\n".join(shown))
+    made = Made(decision, body(decision, said), f"/v1/requests/{request_id}")
+    if how.yes and not how.dry_run:
+        done(made, await _at_once(api, made), how)
         return
-    done = await (_at_once(api, made) if yes else _asked(api, made, as_json=as_json))
-    said = pairs({field: value for field, value in done.items() if field != "request_id"})
-    tell(done) if as_json else say(f"{name}: done, {said}")
+    must_sit_there(how)
+    read = await api.get(made.path)
+    if put_before(made, await _shown(api, made, read.json()), how):
+        done(made, await _send(api, made, read.headers["ETag"]), how)
+
+
+def must_sit_there(how: How) -> None:
+    """Raises ``BadParameter`` where somebody would be asked, and nobody is there."""
+    if not (how.yes or how.dry_run or sys.stdin.isatty()):
+        raise typer.BadParameter("nobody is there to be asked: --yes does it without, --dry-run shows what it would do")
+
+
+def put_before(made: Made, shown: Sequence[str], how: How) -> bool:
+    """Shows what would be done; whether it is to be done. Raises ``Abort`` where somebody says no."""
+    if how.dry_run and how.as_json:
+        tell({"decision": made.decision.name, "sends": made.sends, "shows": shown})
+    else:
+        typer.echo(plain("\n".join([*shown, *saying(made)])), err=how.as_json)
+    if how.dry_run:
+        return False
+    if not agreed():
+        raise typer.Abort
+    return True
+
+
+def saying(made: Made) -> list[str]:
+    """The decision, and what is sent of it."""
+    fields = [f"  {name}: {told(value)}" for name, value in (made.sends or {}).items()]
+    return [f"{made.decision.name}: {made.decision.says}", *fields]
+
+
+def done(made: Made, answer: Mapping[str, Any], how: How) -> None:
+    """Says what has come of it."""
+    said = pairs({name: value for name, value in answer.items() if name != "request_id" and value is not None})
+    tell(answer) if how.as_json else say(f"{made.decision.name}: done, {said}")
 
 
 async def _at_once(api: Api, made: Made) -> dict[str, Any]:
@@ -89,22 +137,6 @@ async def _at_once(api: Api, made: Made) -> dict[str, Any]:
                 raise
 
 
-async def _asked(api: Api, made: Made, *, as_json: bool) -> dict[str, Any]:
-    """Decides for the request as it was shown, once somebody agrees.
-
-    Raises:
-        BadParameter: nobody is there.
-        Abort: they do not.
-    """
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("nobody is there to be asked: --yes does it without, --dry-run shows what it would do")
-    read = await api.get(made.path)
-    typer.echo(plain("\n".join(await _shown(api, made, read.json()))), err=as_json)
-    if not agreed():
-        raise typer.Abort
-    return await _send(api, made, read.headers["ETag"])
-
-
 def agreed() -> bool:
     """Asks whoever sits there, beside what a program reads."""
     typer.echo("Do it? [y/N] ", err=True, nl=False)
@@ -117,10 +149,8 @@ async def _send(api: Api, made: Made, version: str) -> dict[str, Any]:
 
 
 async def _shown(api: Api, made: Made, view: Mapping[str, Any]) -> list[str]:
-    """The request, what the decision does and says, and what it is about: a proposal, tasks, the plan of an erasure."""
-    lines = [reading.heading(view), f"{made.decision.name}: {made.decision.says}"]
-    lines += [f"  {field}: {text}" for field, text in made.fields.items()]
-    lines += await _proposed(api, made)
+    """The request, and what the decision is about: a proposal, tasks that are not done, the plan of an erasure."""
+    lines = [reading.heading(view), *await _proposed(api, made)]
     if tasks := reading.tasks(reading.undone(view)):
         lines += ["not done:", tasks]
     if view["right"] == "erasure" and made.decision.name in _PLANNED:
@@ -164,3 +194,13 @@ def _value(text: str) -> str:
     if not text.startswith("@"):
         return text
     return sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(f"the fields are not JSON (line {error.lineno}, column {error.colno})") from None
+    if not isinstance(found, dict):
+        raise typer.BadParameter("the fields must be one JSON object, by name")
+    return found

@@ -1,7 +1,7 @@
 """What can be decided, as the API's own document says it, and the body of a decision from what somebody typed; pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,10 +18,18 @@ class DecisionUnclear(DsrError):
 
 
 @dataclass(frozen=True, slots=True)
+class Typed:
+    """The fields that somebody typed: texts, as they stand there, and values from a file of JSON."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One decision: where it goes, what it does, and its fields with a JSON Schema for each.
 
-    ``said``: what its name says already, as which of the answers is proposed.
+    ``path``: below the prefix; ``said``: what its name says already, as which of the answers is proposed.
     """
 
     name: str
@@ -29,7 +37,7 @@ class Decision:
     says: str
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     needed: Sequence[str] = ()
-    said: Mapping[str, str] = field(default_factory=dict)
+    said: dict[str, Any] = field(default_factory=dict)
 
     @property
     def usage(self) -> str:
@@ -49,6 +57,15 @@ def decisions(document: Mapping[str, Any], prefix: str = OF_REQUEST) -> dict[str
     return {each.name: each for each in found}
 
 
+def operation(document: Mapping[str, Any], method: str, path: str, name: str) -> Decision:
+    """What one operation of the API does, under a name of the command's; raises ``DecisionUnclear``."""
+    described = document["paths"].get(path, {}).get(method.lower())
+    if described is None:
+        raise DecisionUnclear(f"this API has no {method} {path}: it is of another version than this command")
+    [found] = _at(document, path, described)
+    return replace(found, name=name)
+
+
 def named(known: Mapping[str, Decision], name: str) -> Decision:
     """The decision of that name; raises ``DecisionUnclear``, which names those that there are."""
     if name in known:
@@ -58,21 +75,23 @@ def named(known: Mapping[str, Decision], name: str) -> Decision:
     raise DecisionUnclear(f"there is no decision {name}: {more}")
 
 
-def body(decision: Decision, typed: Mapping[str, str]) -> dict[str, Any] | None:
-    """What is sent, of texts by field; None where the decision has no fields.
+def body(decision: Decision, typed: Typed) -> dict[str, Any] | None:
+    """What is sent; None where the decision has no fields.
 
     Raises:
         DecisionUnclear: a field is none of the decision's, is missing, or is no JSON where it is no text.
     """
-    if strange := sorted({*typed} - {*decision.fields}):
+    there = {*typed.given, *typed.texts}
+    if strange := sorted(there - {*decision.fields}):
         takes = f"it takes {', '.join(decision.fields)}" if decision.fields else "it takes none"
         raise DecisionUnclear(f"{decision.name} has no field {', '.join(strange)}: {takes}")
-    if missing := [name for name in decision.needed if name not in typed]:
+    if missing := [name for name in decision.needed if name not in there]:
         about = [f"{name} ({said})" if (said := explained(decision.fields[name])) else name for name in missing]
         raise DecisionUnclear(f"{decision.name} needs {', '.join(about)}: type {decision.usage}")
     if not decision.fields and not decision.said:
         return None
-    return {**decision.said, **{name: _value(decision, name, text) for name, text in typed.items()}}
+    texts = {name: _value(decision, name, text) for name, text in typed.texts.items()}
+    return {**decision.said, **typed.given, **texts}
 
 
 def explained(schema: Mapping[str, Any]) -> str:
@@ -118,13 +137,17 @@ def _resolved(document: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[st
 
 
 def _value(decision: Decision, name: str, text: str) -> Any:
-    if decision.fields[name].get("type") == _TEXT:
+    schema = decision.fields[name]
+    if schema.get("type") == _TEXT:
         return text
+    if schema.get("items", {}).get("type") == _TEXT and not text.startswith("["):
+        return [each.strip() for each in text.split(",")]
     try:
-        return orjson.loads(text)
+        value: Any = orjson.loads(text)
     except orjson.JSONDecodeError:
-        kind = decision.fields[name].get("type", "value")
+        kind = schema.get("type", "value")
         raise DecisionUnclear(f"{name} is no text: write it as JSON ({kind}), as {_example(kind)}") from None
+    return value
 
 
 def _example(kind: str) -> str:

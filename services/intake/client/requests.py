@@ -127,27 +127,18 @@ def follow(
 def decide(
     request_id: RequestId,
     decision: Annotated[str | None, typer.Argument(help="which; without one, those that there are")] = None,
-    fields: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[FIELD=VALUE]...",
-            help="a value that begins with @ is read from that file, @- stands for standard input",
-        ),
-    ] = None,
+    fields: deciding.Fields = None,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is done.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and do nothing.")] = False,
+    yes: deciding.Yes = False,
+    dry_run: deciding.DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Decide about a request, or propose or approve it where that takes two persons; shows first what it will do.
 
     It is decided for the request as it was shown: where that has changed meanwhile, nothing is done.
     """
-    run(
-        lambda api: deciding.decide(
-            api, request_id, decision, deciding.typed(fields or ()), yes=yes, dry_run=dry_run, as_json=as_json
-        )
-    )
+    how = deciding.How(yes, dry_run, as_json)
+    run(lambda api: deciding.decide(api, request_id, decision, deciding.typed(fields or ()), how))
 
 
 async def _follow(api: Api, request_id: UUID, within: float | None, *, as_json: bool) -> None:
