@@ -246,8 +246,8 @@ class TaskReport(BaseModel):
     asked. ``reported``: its counts are what the system says, and nobody has verified them; with a failure, they
     are what was done before that. ``kept``: what is kept by which rule, with ``ground`` the first of them and ``until``
     the last day of all. ``corrected``: of each correction, in the order in which they were asked for, how many records
-    show it now; ``stated``: as a statement that stands beside them, none of which was rewritten. Without outcome and
-    failure it was not begun.
+    show it now; ``stated``: as a statement that stands beside them, none of which was rewritten. ``states``: which of
+    the states it tells last, by which others may have to keep something. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -262,6 +262,7 @@ class TaskReport(BaseModel):
     ground: Word | None = None
     until: date | None = None
     kept: tuple[Kept, ...] | None = None
+    states: Mapping[Word, bool | None] | None = None
     failure: Word | None = None
     sentence: str | None = None
     exceeded: Exceeded | None = None

@@ -16,7 +16,7 @@ from shared.downstreams.http.declaration import path_of, read_declaration
 from shared.downstreams.places import Table
 from shared.downstreams.registry import Downstreams, Wiring, connect
 from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.states import with_untold
+from shared.downstreams.states import with_states
 
 _ADDRESS, _STORE, _SECRET = "http://not-set.invalid", "postgresql://not-set.invalid/", "not-set"
 """What stands for a variable that is not set, while the file alone is checked."""
@@ -149,7 +149,7 @@ _NAMED: Mapping[str, tuple[str, Callable[[str], object]]] = {
 def _told(read: Sequence[Checked], places: Mapping[str, Table], wiring: Wiring) -> Sequence[Checked]:
     """The same, with the states by which data may have to stay, and that none of them tells."""
     usable = [each.declared for each in read if each.declared and each.declared.adapter]
-    known = {each.name: each for each in with_untold(usable, wiring.policy)}
+    known = {each.name: each for each in with_states(usable, wiring.policy)}
     return [_with(places[each.name], each, known[each.name]) if each.name in known else each for each in read]
 
 

@@ -28,6 +28,9 @@ from shared.domain.levels import Level
 from shared.domain.operations import Change, Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 from shared.domain.release import Match
 
+States = Mapping[str, bool | None]
+"""Whether states last for which rules of the policy keep, by what the policy calls them; None: that is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -43,7 +46,8 @@ class Task:
     for a repair, numbers of which the register says that they were somebody else's all of the time.
     ``at``: the instant at which it is worked, by the clock of the service.
     ``level``: how well each of the identities is proved at least; a name only checks a hit. ``held``: what of the
-    system's categories an erasure leaves as it is, since a legal hold covers it.
+    system's categories an erasure leaves as it is, since a legal hold covers it. ``states``: by which rules of the
+    policy may keep something of it, and that other systems tell: whether each lasts, None where nobody could say.
     """
 
     task_id: UUID
@@ -65,6 +69,7 @@ class Task:
     level: Level = "L0"
     at: datetime | None = None
     held: frozenset[str] = frozenset()
+    states: States = field(default_factory=dict)
 
     @property
     def token(self) -> tuple[int, int, int]:
@@ -107,7 +112,7 @@ class Record:
     matched: tuple[Match, ...] = ()
     not_provided: tuple[str, ...] = ()
     anchors: Mapping[str, date] = field(default_factory=dict)
-    states: Mapping[str, bool | None] = field(default_factory=dict)
+    states: States = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,8 @@ class Receipt:
     ``uncounted``: why the counts cannot be
     known; ``unattributed``: rows with numbers that may be anybody's,
     ``written_by_others``: by third persons, beside theirs; ``narrowed``: their own dates leave out what is theirs;
-    ``kept``: what is kept by rules of the policy; ``categories``: all searched, ``searched_by``: by what.
+    ``kept``: what is kept by rules of the policy; ``categories``: all searched, ``searched_by``: by what; ``states``:
+    which last of those that it tells.
     ``identities`` and ``records`` go to the vault; ``parts``: in how many parts records were handed over before, where
     there were too many to hold them all.
     """
@@ -134,6 +140,7 @@ class Receipt:
     ground: str | None = None
     until: date | None = None
     kept: tuple[Kept, ...] | None = None
+    states: States | None = None
     reference: str | None = None
     not_searched: Unsearched | None = None
     level: Level | None = None

@@ -33,7 +33,8 @@ class Downstream:
     ``categories``: what it holds; ``needed``: to which level an identity must be proved for that that it is searched
     by, by what is asked for; until that is known, the highest. ``undone``: categories with which the policy has
     something else done in an erasure than its adapter can do. ``untold``: states for which the policy may keep
-    something of it, and of which no declared system tells whether they last (``states.py``).
+    something of it, and of which no declared system tells whether they last; ``rests_on``: those of which another
+    one tells it (``states.py``).
     """
 
     name: str
@@ -53,6 +54,7 @@ class Downstream:
     conformance: Conformance | None = None
     undone: frozenset[str] = frozenset()
     untold: frozenset[str] = frozenset()
+    rests_on: frozenset[str] = frozenset()
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation; one whose table says which it has says so by ``operations``."""
@@ -69,7 +71,13 @@ class Downstream:
     @property
     def may_refuse(self) -> bool:
         """Whether it may say that nothing of a subject may be erased now: it is asked before anything is."""
-        return self.can(Operation.PLAN) and bool(self.left or getattr(self.adapter, "may_refuse", False))
+        refuses = self.left or self.rests_on or getattr(self.adapter, "may_refuse", False)
+        return self.can(Operation.PLAN) and bool(refuses)
+
+    @property
+    def tells(self) -> frozenset[str]:
+        """The states of the policy of which it tells whether they last."""
+        return frozenset(getattr(self.adapter, "tells", ()))
 
     @property
     def left(self) -> Sequence[str]:

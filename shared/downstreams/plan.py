@@ -14,6 +14,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages, Step
 from shared.downstreams.downstream import Downstream
+from shared.downstreams.states import tellers
 
 _HINDERED: Final = frozenset({Operation.ERASE, Operation.PLAN})
 """What a legal hold, a restriction or another request of the same person may stop, and its dry run."""
@@ -24,8 +25,9 @@ def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:
 
     Systems that yield what another one needs are located first, so that what any of them yields reaches every other
     system; then all do it, for ``erase`` each of those only after the ones that depend on it, and all only after those
-    that may refuse have said what they would do. Where nobody waits for what another yields, nobody is located, unless
-    it is for an erasure or its dry run: then everybody is who tells by what else somebody is known.
+    that may refuse have said what they would do, and before those whoever tells a state by which they may keep.
+    Where nobody waits for what another yields, nobody is located, unless it is for an erasure or its dry run: then
+    everybody is who tells by what else somebody is known.
     """
     layers, last = _layers(systems)
     # In a circle of systems that need one another's identities each learns of the others' in turn.
@@ -34,7 +36,8 @@ def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:
         located.append([each for each in last if each.yields - {IdentityType.NAME}])  # a name tells nobody
     groups = [last, *(layer for layer, _ in reversed(layers))]
     worked = groups if operation is Operation.ERASE else [[each for group in groups for each in group]]
-    asked = [[each for each in systems if each.may_refuse]] if operation is Operation.ERASE else []
+    asked = _in_turn([each for each in systems if each.may_refuse]) if operation is Operation.ERASE else []
+    worked = _in_turn(worked[0]) if operation is Operation.PLAN else worked
     return tuple(
         tuple(Step(system.name, verb) for system in layer)
         for verb, order in ((Operation.LOCATE, located), (Operation.PLAN, asked), (operation, worked))
@@ -43,15 +46,23 @@ def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:
     )
 
 
-def only(planned: Stages, systems: frozenset[str], operation: Operation) -> Stages:
-    """What of these stages does the operation on those systems; nobody is located again.
+def _in_turn(asked: Sequence[Downstream]) -> list[list[Downstream]]:
+    """Who tells a state by which others keep is asked before them."""
+    first = tellers(asked, asked)
+    return [first, [each for each in asked if each not in first]]
+
+
+def only(
+    planned: Stages, systems: frozenset[str], operation: Operation, tellers: frozenset[str] = frozenset()
+) -> Stages:
+    """What of these stages does the operation on those systems; nobody is located again, and ``tellers`` asked again.
 
     Raises:
         Misconfigured: one of the systems can no longer do it.
     """
-    chosen = (tuple(step for step in stage if step.system in systems) for stage in planned)
-    kept = tuple(tuple(step for step in stage if step.operation is operation) for stage in chosen)
-    if missing := systems - {step.system for stage in kept for step in stage}:
+    wanted = {(system, operation) for system in systems} | {(system, Operation.PLAN) for system in tellers}
+    kept = tuple(tuple(step for step in stage if step in wanted) for stage in planned)
+    if missing := systems - {step.system for stage in kept for step in stage if step.operation is operation}:
         raise Misconfigured(f"no downstream system of that name can {operation}: {', '.join(sorted(missing))}")
     return tuple(stage for stage in kept if stage)
 

@@ -29,7 +29,7 @@ from shared.downstreams.plan import stages
 from shared.downstreams.protocols import Adapter, Assigning, Locatable
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
 from shared.downstreams.sql import OfDataset, SqlSettings, adapter_of, is_mariadb
-from shared.downstreams.states import with_untold
+from shared.downstreams.states import with_states
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 
 
@@ -81,7 +81,7 @@ class Downstreams:
         policy = proof_policy()
         places = Table.each_of(path, {each.name: each for each in declared})
         connected = all_of(partial(connect, places[each.name], each, wiring, policy) for each in declared)
-        return cls({each.name: each for each in with_untold(connected, wiring.policy)})
+        return cls({each.name: each for each in with_states(connected, wiring.policy)})
 
     async def close(self) -> None:
         """Close all adapters."""

@@ -12,6 +12,7 @@ from shared.domain.events import LimitConfirmed
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Stages, Step
 from shared.downstreams.downstream import Downstream, Legend
 from shared.downstreams.plan import only
+from shared.downstreams.states import tellers
 from shared.fulfilment import planning, precedence
 from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, only_on, row_by_hand, stands, task_row
 from shared.fulfilment.queue import TaskState
@@ -37,7 +38,7 @@ class Fulfilments:
     is left out. A step, (system, operation), is what a worker works. ``observers``: systems that can be asked while
     they observe. ``by_hand``: by operation, the systems in which a person does it: nobody works those steps, and their
     tasks wait until it is entered what was done. ``one_flag``: systems that restrict a person by one flag.
-    ``holds``: by system, the categories that it holds.
+    ``holds``: by system, the categories that it holds; ``tellers``: who tells the states on which that rests.
     ``tenants``: by system, the tenants that it tells apart (None: any); for any other tenant, a person looks there.
     ``legends``: by system, what the fields of its records mean.
     ``postpone``: who says which erasures wait for other requests of the same person.
@@ -50,6 +51,7 @@ class Fulfilments:
         self.by_hand: Mapping[Operation, Collection[str]] = {}
         self.one_flag: Collection[str] = ()
         self.holds: Mapping[str, Collection[str]] = {}
+        self.tellers: Mapping[str, Collection[str]] = {}
         self.tenants: Mapping[str, Collection[str] | None] = {}
         self.postpone: Postpone | None = None
         self.legends: dict[str, Legend] = {}
@@ -61,6 +63,7 @@ class Fulfilments:
         self.one_flag = {each.name for each in downstreams if each.one_flag}
         self.holds = {each.name: each.categories for each in downstreams}
         self.legends.update((each.name, each.legend) for each in downstreams)
+        self.tellers = {each.name: {t.name for t in tellers(downstreams, [each])} for each in downstreams}
 
     @property
     def steps(self) -> set[Step]:
@@ -250,7 +253,9 @@ class Fulfilments:
             planned = chosen(self.plans[operation], counting)
             return planning.asked_first(planned, {s for s in counting if self._asks(s, tenant)}) if tenant else planned
         gone = {name for name in systems if stands(known, name) not in COUNTING}
-        return only(self.plans[operation], frozenset(systems) - gone, operation) + missing(operation, gone)
+        left = frozenset(systems) - gone
+        asked = frozenset(t for name in left for t in self.tellers.get(name, ()) if stands(known, t) in COUNTING)
+        return only(self.plans[operation], left, operation, asked) + missing(operation, gone)
 
     def _workable(self, stages: Stages, tenant: str | None = None) -> Stages:
         """What of these stages is not done by hand."""

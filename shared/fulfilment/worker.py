@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -16,7 +17,6 @@ from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register
 from shared.domain.assignments_policy import assignments_policy
 from shared.domain.conflicts import Conflict, conflicts_of
 from shared.domain.errors import KeyGone, NotSupported, Unavailable
-from shared.domain.holds import Hold
 from shared.domain.identities import IdentityType
 from shared.domain.levels import Level
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
@@ -32,6 +32,7 @@ from shared.fulfilment.parts import operate
 from shared.fulfilment.postponing import FORESEEN
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, filed_by, search
+from shared.fulfilment.staying import Staying
 from shared.fulfilment.store import Conclude
 from shared.fulfilment.withdrawn import by_hand
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -100,25 +101,22 @@ class Worker:
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
         holder = self._lease.holder
-        claims, known, register, held = await retry_while_unavailable(
+        claims, known, register, staying = await retry_while_unavailable(
             lambda: self._claim(holder), self._name, self._heartbeats
         )
         if claims:
             traces = [claim.traceparent for claim in claims]
             with self._tracing.together(f"{self._step[1]} {self._step[0]}", traces):
-                results = await self._results(holder, claims, known, register, held)
+                results = await self._results(holder, claims, known, register, staying)
             disputed = self._disputed(claims, known, register)
             pairs = zip(claims, results, strict=True)
             results = [searching.in_conflict(result) if c.task_id in disputed else result for c, result in pairs]
             async with self._alive():  # a package of very many records takes its time
-                await retry_while_unavailable(
-                    lambda: self._conclusions.write(claims, results, disputed, held), self._name, self._heartbeats
-                )
+                write = partial(self._conclusions.write, claims, results, disputed, staying.held)
+                await retry_while_unavailable(write, self._name, self._heartbeats)
         return len(claims)
 
-    async def _claim(
-        self, holder: UUID
-    ) -> tuple[list[Claim], dict[UUID, SubjectData], Register | None, Mapping[UUID, Hold]]:
+    async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData], Register | None, Staying]:
         register: Register | None = None
         keyring = self._unit_of_work.vault.keyring
         async with self._unit_of_work.pool.acquire() as connection:
@@ -128,9 +126,10 @@ class Worker:
             known = await self._unit_of_work.vault.subject_data(connection, subjects) if claims else {}
             if known:
                 register, known = await confirmed_by_register(connection, keyring, known, now)
-            held = await holding.holds_of(connection, keyring, self._operation, known)
+            place = (self._downstream, self._operation)
+            staying = await Staying.of(connection, self._unit_of_work, place, claims, known)
         # The source of the register is asked with what was said: it must find the account first.
-        return claims, known, None if self._downstream.assigns else register, held
+        return claims, known, None if self._downstream.assigns else register, staying
 
     async def _results(
         self,
@@ -138,7 +137,7 @@ class Worker:
         claims: Sequence[Claim],
         known: Mapping[UUID, SubjectData],
         register: Register | None,
-        held: Mapping[UUID, Hold],
+        staying: Staying,
     ) -> list[Result]:
         """A result for every claim, in order; only those that can be searched for are put to the downstream."""
         results: dict[UUID, Result] = {}
@@ -147,30 +146,24 @@ class Worker:
         narrowed: set[UUID] = set()
         for claim in claims:
             subject = known.get(claim.subject_ref) if claim.searches else SubjectData()
-            kept = holding.kept(self._downstream, self._operation, claim.task_id, held.get(claim.subject_ref))
+            kept = staying.instead(claim)
             found = kept or (self._search(claim, subject, register) if subject else KeyGone(_SHREDDED))
             if isinstance(found, Search):
                 searches[claim.task_id] = found
                 if subject and register and self._is_narrowed(subject, register, found.level):
                     narrowed.add(claim.task_id)
                 task = self._task(claim, replace(subject or SubjectData(), identities=found.identities), found)
-                asked.append(replace(task, held=holding.spared(self._downstream, held.get(claim.subject_ref))))
+                asked.append(staying.told(claim, task))
             else:
                 results[claim.task_id] = found
         if asked:
             async with self._alive():
-                watch = holding.Watch(self._downstream, self._operation, known, held)
+                watch = holding.Watch(self._downstream, self._operation, known, staying.held)
                 results |= await self._ask(holder, asked, claims, watch)
         results |= {task.task_id: self._covered(task, results[task.task_id], searches[task.task_id]) for task in asked}
         if self._operation in ANSWERING:
             results |= {task_id: self._narrowed(results[task_id]) for task_id in narrowed}
-        if self._operation is Operation.PLAN:
-            covered = {
-                c.task_id: holding.planned(self._downstream, results[c.task_id], held.get(c.subject_ref))
-                for c in claims
-            }
-            results |= covered
-        return [results[claim.task_id] for claim in claims]
+        return [staying.planned(claim, results[claim.task_id]) for claim in claims]
 
     def _disputed(
         self, claims: Sequence[Claim], known: Mapping[UUID, SubjectData], register: Register | None

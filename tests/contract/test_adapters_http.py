@@ -26,7 +26,7 @@ async def test_a_user_and_their_tickets_are_erased_for_good_and_not_only_softly(
         tickets = [desk.add_ticket(user) for _ in range(250)]
         kept = desk.add_ticket(other)
         [result] = await engine.erase(task())
-        assert receipt(result).by_category == {"contact": 1, "ticket": len(tickets)}
+        assert receipt(result).by_category == {"requester": 1, "ticket": len(tickets)}
         assert (list(desk.users), desk.soft_users, desk.soft_tickets) == ([other], {}, {})
         assert desk.tickets.keys() == {kept}
 

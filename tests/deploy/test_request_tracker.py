@@ -79,7 +79,7 @@ async def test_somebody_is_located_and_gets_what_they_have_written_and_a_correct
     assert {each.value for each in located.identities} == {"+33612345678"}
 
     copied = await system.receipt(task(Operation.EXPORT, email(NEIGHBOUR.upper())))
-    assert copied.by_category == {"contact": 1, "ticket": 1, "message": 1}
+    assert copied.by_category == {"requester": 1, "ticket": 1, "message": 1}
     assert [each.data["Content"] for each in copied.records if each.category == "message"] == [
         f"Neighbour's line, writes {NEIGHBOUR}\n"
     ]
@@ -113,7 +113,7 @@ async def test_what_it_cannot_erase_a_person_is_told_to_shred_and_is_looked_for_
     assert isinstance(receipt, Receipt), receipt
     assert (receipt.outcome, receipt.by_category) == (
         TaskOutcome.ERASED,
-        {"contact": 1, "ticket": 2, "message": 2},
+        {"requester": 1, "ticket": 2, "message": 2},
     )
     assert tracker.holds(ADA) == []
     assert tracker.holds(NEIGHBOUR), "to the shredder's own masks the two are one"
@@ -126,7 +126,7 @@ async def test_a_ticket_of_two_people_is_not_shredded_for_one(system: WorkedSyst
     assert "Objects=Attachment," in message
     assert "of several people" in ticket
     assert "rt-shredder" not in ticket
-    assert (await system.receipt(task(Operation.EXPORT, email(CLEO)))).by_category == {"contact": 1, "ticket": 1}
+    assert (await system.receipt(task(Operation.EXPORT, email(CLEO)))).by_category == {"requester": 1, "ticket": 1}
 
 
 async def test_a_search_that_is_answered_with_everybody_touches_nobody(tracker: RequestTracker, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from services.erasure import planning
 from shared.domain.errors import BlastRadius, Refused, Unavailable
 from shared.domain.events import ErasurePlanned, PlanAsked
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Right
-from shared.downstreams.contract import Receipt
+from shared.downstreams.contract import NotSearched, Receipt, Task
 from shared.fulfilment.store import NewFulfilment
-from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, each
+from tests.fixtures.engine import ACCOUNT, DUE, Answer, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
 from tests.integration.test_api import is_problem
@@ -67,6 +67,100 @@ async def test_where_the_crm_refuses_no_other_system_is_touched(open_harness: Op
         ("shop", "erase"),
         ("crm", "erase"),
     ], "what was only asked is no part of the answer"
+
+
+def telling(word: str) -> Answer:
+    """What a CRM answers that says whether a contract is active: yes, no, or that it does not know."""
+    states = {"contract_active": {"yes": True, "no": False}.get(word)}
+    return each(lambda task: Receipt(task.task_id, TaskOutcome.PLANNED, found=1, states=states))
+
+
+def none(task: Task) -> Receipt:
+    return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+
+
+async def erased_beside(
+    open_harness: OpenHarness, shop: ScriptedSystem, crm: Answer
+) -> tuple[Harness, UUID, dict[str, TaskReport]]:
+    """The same person in the CRM and in a shop; what came of each, where it has come to that."""
+    shop.needs = frozenset({IdentityType.ACCOUNT_ID})
+    teller = crm_of(plan=crm)
+    teller.tells = frozenset({"contract_active"})
+    harness = await open_harness(teller, shop)
+    request_id = await erasure(harness)
+    await worked(harness, ("crm", LOCATE), ("crm", PLAN), (shop.system, PLAN), (shop.system, ERASE), ("crm", ERASE))
+    return harness, request_id, {r.system: r for c in harness.completed for r in c.reports if r.operation == "erase"}
+
+
+async def test_what_one_system_tells_keeps_what_another_holds(open_harness: OpenHarness) -> None:
+    shop = ScriptedSystem("shop", categories=frozenset({"contact", "customer"}))
+    shop.answers[PLAN] = each(lambda task: Receipt.planned(task, {"contact": 2, "customer": 1}))
+    harness, request_id, came = await erased_beside(open_harness, shop, telling("yes"))
+    said = came["shop"]
+    assert (said.outcome, said.ground, said.found, said.remaining) == ("retained", "active_contract", 3, 3)
+    assert [(each.category, each.count) for each in said.kept or ()] == [("contact", 2), ("customer", 1)]
+    assert [task.operation for task in shop.asked] == [PLAN], "it is never told to erase"
+    assert list(await harness.states(request_id))[:3] == ["crm:locate", "crm:plan", "shop:plan"]
+
+    nobody = ScriptedSystem("shop", categories=frozenset({"contact"}), answers={PLAN: each(none)})
+    *_, came = await erased_beside(open_harness, nobody, telling("yes"))
+    assert came["shop"].outcome == "no_match", "nothing is kept where there is nothing"
+
+
+@pytest.mark.parametrize("crm", [each(none), telling("no")], ids=["nobody", "none"])
+async def test_what_no_state_keeps_goes(open_harness: OpenHarness, crm: Answer) -> None:
+    shop = ScriptedSystem("shop", categories=frozenset({"contact", "ticket"}))
+    *_, came = await erased_beside(open_harness, shop, crm)
+    assert came["shop"].outcome == "erased"
+
+
+@pytest.mark.parametrize(
+    ("crm", "failure"),
+    [
+        (telling("unknown"), "ground_unknown"),
+        (each(lambda task: NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY)), "ground_unknown"),
+        (telling("yes"), "not_supported"),
+    ],
+    ids=["not known", "not searched", "a part stays"],
+)
+async def test_where_it_is_not_known_what_must_stay_or_it_cannot_be_left_nothing_goes_anywhere(
+    open_harness: OpenHarness, crm: Answer, failure: str
+) -> None:
+    shop = ScriptedSystem("shop", categories=frozenset({"contact", "ticket"}))
+    harness, request_id, _ = await erased_beside(open_harness, shop, crm)
+    assert (await harness.states(request_id))["shop:plan"] == "failed"
+    assert await harness.pool.fetchval("SELECT failure FROM task WHERE system = 'shop' AND state = 'failed'") == failure
+    assert not [task for system in harness.systems.values() for task in system.asked if task.operation is ERASE]
+
+
+async def test_a_store_is_told_which_states_last_and_asked_for_them_again_when_its_day_comes(
+    open_harness: OpenHarness,
+) -> None:
+    shop = ScriptedSystem("shop", categories=frozenset({"contact", "ticket"}))
+    shop.__dict__["spares_by_category"] = True
+    harness, request_id, _ = await erased_beside(open_harness, shop, telling("yes"))
+    assert {task.operation: task.states for task in shop.asked} == {
+        PLAN: {"contract_active": True},
+        ERASE: {"contract_active": True},
+    }
+    harness.systems["crm"].answers[PLAN] = telling("no")
+    subject = await harness.pool.fetchval("SELECT subject_ref FROM fulfilment")
+    later = NewFulfilment(request_id, subject, Right.ERASURE, ERASE, DUE, {"deferred": True}, frozenset({"shop"}))
+    await harness.open(later)
+    await worked(harness, ("crm", PLAN), ("shop", ERASE))
+    assert shop.asked[-1].states == {"contract_active": False}
+    assert [task.operation for task in shop.asked].count(PLAN) == 1, "it is not asked itself"
+
+
+async def test_a_dry_run_hears_what_others_tell_before_it_says_what_stays(open_harness: OpenHarness) -> None:
+    shop = ScriptedSystem("shop", categories=frozenset({"contact"}))
+    teller = crm_of(plan=telling("yes"))
+    teller.tells = frozenset({"contract_active"})
+    harness = await open_harness(teller, shop)
+    await asked(harness)
+    await worked(harness, ("crm", LOCATE), ("shop", PLAN), ("crm", PLAN), ("shop", PLAN))
+    shown = (await planned(harness))["shop"]
+    assert (shown.outcome, shown.found, shown.remaining, shown.ground) == ("planned", 2, 2, "active_contract")
 
 
 async def asked(harness: Harness) -> UUID:

@@ -58,9 +58,9 @@ async def test_an_access_package_holds_account_tickets_messages_and_files(ticket
     ticketing.retire("issue", ticketing.ticket(user, "An old case", "it was solved"))
     ticketing.ticket(user, "Roaming", "no data in Lisbon", "bill.pdf")
     export = await ticketing.receipt(task(Operation.EXPORT, email(address)))
-    assert export.by_category == {"account": 1, "file": 1, "message": 4, "ticket": 2}
+    assert export.by_category == {"requester": 1, "file": 1, "message": 4, "ticket": 2}
     by_category = {record.category: record for record in reversed(export.records)}
-    assert by_category["account"].data["address"] == address
+    assert by_category["requester"].data["address"] == address
     assert by_category["ticket"].data["title"] == "An old case"
     assert b64decode(str(by_category["file"].data["content_base64"])) == b"contents of bill.pdf"
     messages = [record for record in export.records if record.category == "message"]
@@ -97,7 +97,7 @@ async def test_what_a_third_person_wrote_on_a_ticket_is_neither_handed_out_nor_o
     neighbour, (words, paper, own) = await with_a_neighbours_words(ticketing, customer)
     line = ticketing.over(Line(lacks=lacks))
     export = await line.receipt(task(Operation.EXPORT, email(customer.address), phone(customer.phone)))
-    assert export.by_category == {"account": 1, "file": 1, "message": 3, "ticket": 1}
+    assert export.by_category == {"requester": 1, "file": 1, "message": 3, "ticket": 1}
     assert export.written_by_others == 2
     assert neighbour.name not in str(export.records)
     told = {record.data["content"] for record in export.records if record.category == "message"}
@@ -137,7 +137,7 @@ async def test_a_restricted_subject_is_hidden_from_ordinary_agents_until_it_is_l
     assert [ticketing.seen_by_agent(*part) for part in parts] == [OK] * 4
     restrict = task(Operation.RESTRICT, email(address), ground="accuracy")
     done = await ticketing.one(restrict)
-    assert done == Receipt(restrict.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
+    assert done == Receipt(restrict.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"requester": 1})
     assert await ticketing.one(restrict) == done
     assert [ticketing.seen_by_agent(*part) for part in parts] == [FORBIDDEN] * 4
     listed = ticketing.http.get("issue", auth=ticketing.agent).json()

@@ -20,7 +20,7 @@ async def test_nothing_of_an_erased_subject_is_left_in_the_database_or_the_files
     assert done.outcome is TaskOutcome.ERASED
     counts = dict(done.by_category)
     assert counts.pop("history") > 0
-    assert counts == {"account": 1, "ticket": 1, "message": 2, "file": 1}
+    assert counts == {"requester": 1, "ticket": 1, "message": 2, "file": 1}
     assert (done.changed, done.remaining) == (done.found, 0)
     assert ticketing.holds(*customer.values) == []
 
@@ -80,7 +80,7 @@ async def test_a_longer_address_that_contains_the_subjects_is_left_alone(ticketi
     others.append(ticketing.person("Other", f"not-x{tag}-1@example.org"))
     subject = ticketing.person("Subject", f"x{tag}-1@example.org")
     done = await ticketing.receipt(task(Operation.ERASE, email(f"x{tag}-1@example.org")))
-    assert done.by_category["account"] == 1
+    assert done.by_category["requester"] == 1
     assert ticketing.get("user", subject)["realname"] == "[erased]"
     assert [str(ticketing.get("user", one)["realname"])[:5] for one in others] == ["Other"] * 3
 

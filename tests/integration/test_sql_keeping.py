@@ -9,7 +9,7 @@ import pytest
 from pydantic import JsonValue
 
 from deploy.demo.seed.cdr import CdrStore
-from shared.domain.errors import RuleUnsigned
+from shared.domain.errors import GroundUnknown, RuleUnsigned
 from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period, read_policy
 from shared.downstreams.contract import Task
@@ -129,6 +129,31 @@ async def test_a_rule_that_nobody_has_signed_keeps_nothing_and_two_persons_confi
             assert result.exceeded
             assert (result.exceeded.limit, result.exceeded.found) == (Limit.UNSIGNED_ROWS, 2)
             assert await days(cdr_store) == [*DAYS]
+
+
+@pytest.mark.parametrize(("known", "signed"), [(True, True), (True, False), (None, True)])
+async def test_calls_stay_whole_while_a_bill_is_disputed_and_a_person_looks_where_that_is_not_known_or_not_signed(
+    cdr_store: CdrStore, settings: Mapping[str, Any], *, known: bool | None, signed: bool
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS, day) for day in DAYS])
+    policy = signed_policy() if signed else read_policy()
+    whole = "SELECT start_time::date::text, caller, callee, callid, src_ip FROM acc_cdrs ORDER BY start_time"
+    before = await ask(cdr_store.admin, whole)
+    async with engine(cdr_store.privacy, "kamailio", {"ours": [OURS], **settings}, policy) as keeping:
+        assert keeping.adapter.may_refuse
+        disputed = replace(erasure(ANNA), states={"disputed": known})
+        plan, result = [await keeping.one(each) for each in (replace(disputed, operation=Operation.PLAN), disputed)]
+        assert await ask(cdr_store.admin, whole) == before
+        if known and signed:
+            done = receipt(result)
+            assert (done.ground, done.until, done.remaining) == ("dispute", None, 4)
+            assert receipt(plan).kept == done.kept
+            over = replace(deferred(erasure(ANNA), E), request_id=disputed.request_id, states={"disputed": False})
+            assert (await keeping.receipt(over)).ground == RULE, "once it is settled the rule of the period holds alone"
+            assert await days(cdr_store) == [*DAYS], "what is past its day is blank; the other party's record stays"
+        else:
+            assert isinstance(result, GroundUnknown if signed else RuleUnsigned)
+            assert type(plan) is type(result)
 
 
 def ruled(period: str) -> Policy:

@@ -13,6 +13,7 @@ from shared.downstreams.sweepable import Counted, Due, Swept
 from shared.downstreams.tryton import TrytonAdapter
 from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import email, receipt, task
+from tests.fixtures.policy import signed_policy
 from tests.fixtures.tryton import SYSTEM, Crm, account
 
 DECLARED = {"invoice_open": "invoice_open", "disputed": "disputed", "last_activity": "last_activity"}
@@ -41,6 +42,8 @@ async def test_what_is_in_use_stays_without_what_nobody_needs(grounds: Crm, fact
     done = receipt(await grounds.one(task(Operation.ERASE, email(customer.emails[0]))))
     assert (done.outcome, done.ground, done.until, done.found, done.changed) == (TaskOutcome.RETAINED, rule, None, 6, 1)
     assert (plan.outcome, plan.remaining, plan.kept) == (TaskOutcome.PLANNED, done.remaining, done.kept)
+    state = signed_policy().rules[rule].lasts_while
+    assert plan.states == dict.fromkeys(grounds.adapter.tells, False) | {state: True}  # type: ignore[attr-defined]
     [row] = await grounds.sql("SELECT name, restricted FROM party_party WHERE code = $1", customer.code)
     assert (row["name"], row["restricted"]) == (customer.name, False)
     assert await grounds.sql("SELECT id FROM party_contact_mechanism WHERE value_compact = $1", second) == []

@@ -13,7 +13,7 @@ from shared.downstreams.roundup import RoundupAdapter
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.keeping.by_policy import undeclared
 from shared.downstreams.sql.mariadb.unsupported import kept_by_policy
-from shared.downstreams.states import with_untold
+from shared.downstreams.states import with_states
 from shared.downstreams.tryton.party import CATEGORIES as TRYTON
 from shared.fulfilment.withdrawn import by_hand
 from tests.fixtures.engine import ScriptedSystem
@@ -152,10 +152,11 @@ def test_what_is_kept_while_a_state_lasts_that_nobody_tells_is_left_to_a_person(
         contact = frozenset({"contact"})
         systems.append(Downstream("crm", frozenset(), adapter=telling, enabled=crm, categories=contact))
     for policy in (read_policy(), signed_policy()):
-        shop, *others = with_untold(systems, policy)
+        shop, *others = with_states(systems, policy)
         assert shop.untold == untold
         assert not any(each.untold for each in others)
         asked = [by_hand(shop, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
         assert [isinstance(each, NotSupported) for each in asked] == [bool(untold)] * 2
-        assert shop.may_refuse is bool(untold), "it is asked before anything is erased anywhere"
+        assert shop.may_refuse, "it is asked before anything is erased anywhere"
+        assert shop.rests_on == {"contract_active"} - untold, "and after whoever tells"
         assert by_hand(shop, Operation.EXPORT, None, {}) is None

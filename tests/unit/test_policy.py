@@ -162,7 +162,7 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
         ),
         (
             "categories.toml",
-            'kept_by = ["calls_us_18m"]',
+            'kept_by = ["calls_us_18m", "dispute"]',
             'kept_by = ["calls_18m"]',
             "categories.call_record.kept_by: calls_18m is no rule",
         ),

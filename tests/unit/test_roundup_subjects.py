@@ -75,7 +75,7 @@ def test_a_plan_that_was_noted_counts_only_what_is_new() -> None:
     assert again == first
     new = again.lacking({"user": ["3"], "msg": ["7", "12"]})
     assert new == {"user": [], "msg": ["12"]}
-    assert again.plus(new, {"msg": {"12": 4}}).found == {"account": 1, "message": 2, "history": 7}
+    assert again.plus(new, {"msg": {"12": 4}}).found == {"requester": 1, "message": 2, "history": 7}
 
 
 def test_each_owner_has_their_records_in_order_and_nobody_has_those_of_strangers() -> None:

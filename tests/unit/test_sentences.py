@@ -20,7 +20,7 @@ OURS = {
     "names from the downstreams file, its settings and the datasets": (
         "self._system self.system self._name self._session.system self._store.system self._downstream.name"
         " ', '.join(bare) system session.system task.system tracker.system step.system name"
-        " system.name"
+        " system.name self.system.name"
         " dataset.name table.name tables table self._domain self._settings.format self._sign_in self._names type_"
         " self.table.name due.table self.anchor.column self.due.anchor anchor.column due.anchor"
     ),
@@ -41,7 +41,7 @@ OURS = {
     "a word that the downstreams file lists for the team, or of the policy": "reason word names",
     "the sentence of a failure, looked at again": "sentence_of(result)",
     "a field that the adapter knows": "change.field",
-    "categories of the policy that a system declares to hold": "ends concerns categories left",
+    "categories of the policy that a system declares to hold": "ends concerns categories left stays",
     "names from the policy: rules, their anchors, and what a dataset calls a category": (
         "each.name rule.anchor table.table.category"
     ),

@@ -243,7 +243,7 @@ class Policy(Data):
             for rule in category.kept_by:
                 if rule not in rules:
                     yield Disagreement((*place, "kept_by"), f"{rule} is no rule; declare rules.{rule}")
-                elif rules[rule].category != name:
+                elif rules[rule].category not in {None, name}:
                     yield Disagreement((*place, "kept_by"), f"{rule} is a rule of {rules[rule].category}")
 
     def _of_rules(self) -> Iterator[Disagreement]:

@@ -57,7 +57,9 @@ class Signed(Data):
 
 
 class Rule(Signed):
-    """Keeps the ``fields`` of a category, or all of it if it names none, in face of an erasure; without one, of any.
+    """Keeps the ``fields`` of a category, or all of it if it names none, in face of an erasure.
+
+    One without a category keeps what names it in ``kept_by``.
 
     ``period`` counts from the ``anchor``, a day or an instant of each record; a rule without one keeps for as long as
     the state lasts that ``lasts_while`` names. ``jurisdiction``: of the law that it comes from, or else of the company.

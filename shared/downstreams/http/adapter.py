@@ -18,6 +18,7 @@ from shared.downstreams.http.erasure import Erasure, refused
 from shared.downstreams.http.search import Search, shown, yielded
 from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.downstreams.refusals import STATES
 
 _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
 
@@ -115,6 +116,15 @@ class HttpAdapter:
         """Every record of the subject."""
         del save_progress
         return await self._each(tasks, self._export)
+
+    knows_no_states = True
+    """For how long a contract is active or an invoice open it does not tell, unless ``refuse_when`` does."""
+
+    @property
+    def tells(self) -> frozenset[str]:
+        """The states of the policy of which its resources tell whether they last."""
+        reasons = (state.reason for each in self._declaration.resource.values() for state in each.refuse_when)
+        return frozenset(STATES[reason] for reason in reasons if reason in STATES)
 
     @property
     def may_refuse(self) -> bool:

@@ -40,6 +40,8 @@ class OpenDsrAdapter:
     find nothing. The ids derive from the task, so a repeat asks about the same three requests.
     """
 
+    knows_no_states = True
+    """OpenDSR has no word for what must stay."""
     knows_times = False
     """It is searched for all that has what is theirs today, of whatever time."""
 

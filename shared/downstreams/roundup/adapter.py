@@ -62,6 +62,8 @@ class RoundupAdapter(Ending):
     """It is searched for all that is a number's, of whatever time."""
     may_refuse = False
     """Nothing in it is in a state in which it must stay."""
+    knows_no_states = True
+    """No field of it says that a contract is active or an invoice open."""
     on_erasure = frozenset({OnErasure.DELETE})
     """It knows no rule by which a ticket would have to stay."""
     tells_holders_apart = True
@@ -99,7 +101,7 @@ class RoundupAdapter(Ending):
             new = tuple(dict.fromkeys(each for each in held if (each.type, each.value) not in known))
             n = len(found.people)
             return self._settings.excess(task, rows=len(new)) or Receipt(
-                task.task_id, TaskOutcome.LOCATED, found=n, by_category={"account": n}, identities=new
+                task.task_id, TaskOutcome.LOCATED, found=n, by_category={CATEGORIES["user"]: n}, identities=new
             )
 
         return per_task(tasks, await self._find(tasks), decide)
@@ -205,9 +207,9 @@ class RoundupAdapter(Ending):
         def decide(task: Task, found: Found) -> Receipt:
             if task.operation is Operation.RECTIFY:
                 rows = shown[task.task_id]
-                return of_corrections(task, {"account": max(rows, default=0)}, rows, len(found.ids))
+                return of_corrections(task, {CATEGORIES["user"]: max(rows, default=0)}, rows, len(found.ids))
             number = len([each for each in found.ids if each not in flags.left_as_found(task)])
-            return Receipt.counted(task, TaskOutcome.AMENDED, {"account": wrong.get(task.task_id, number)})
+            return Receipt.counted(task, TaskOutcome.AMENDED, {CATEGORIES["user"]: wrong.get(task.task_id, number)})
 
         return per_task(tasks, {**search, **failures}, decide)
 

@@ -12,7 +12,7 @@ from shared.downstreams.roundup.tracker import Item, Tracker, batches, unlike
 
 ERASED = "[erased]"
 # In the order in which the subject reads it.
-CATEGORIES = {"user": "account", "issue": "ticket", "msg": "message", "file": "file", "query": "saved_search"}
+CATEGORIES = {"user": "requester", "issue": "ticket", "msg": "message", "file": "file", "query": "saved_search"}
 _BLANK: Mapping[str, Mapping[str, str]] = {
     "issue": {"title": ERASED},
     "msg": {"content": ERASED, "summary": ERASED, "messageid": "", "inreplyto": ""},

@@ -98,7 +98,7 @@ class SqlAdapter(OfDataset[Session]):
 
     @property
     def may_refuse(self) -> bool:
-        """Whether some of it may have to stay: by a state of a row, a rule, or for want of a declaration."""
+        """Whether some of it may have to stay: by a state, a rule, or for want of a declaration."""
         tables = self._store.dataset.tables.values()
         kept = any(self._policy.keeps(table.category) for table in tables)
         return super().may_refuse or kept or any(undeclared(self._store.dataset, self._policy))

@@ -84,6 +84,11 @@ class TrytonAdapter:
         return self._grounds is not None
 
     @property
+    def knows_no_states(self) -> bool:
+        """Whether it is not declared which of its fields say that a contract is active or an invoice open."""
+        return self._grounds is None
+
+    @property
     def tells(self) -> frozenset[str]:
         """The states of the policy of which it tells whether they last."""
         return self._grounds.states if self._grounds else frozenset()
@@ -125,14 +130,16 @@ class TrytonAdapter:
         del save_progress
         hits = await self._subjects.hits(tasks)
         found = {task.task_id: self._subjects.among(hits, task) for task in tasks}
-        why = await self._reasons.of(tasks, found)
+        facts = await self._reasons.facts(found)
+        why = self._reasons.of(tasks, found, facts)
 
         def decide(task: Task, parties: Sequence[Party]) -> Result:
+            states = facts[task.task_id].states if task.task_id in facts else None
             match why.get(task.task_id):
                 case Reduction() as reduction:
-                    return reduction.receipt(task, TaskOutcome.PLANNED)
+                    return replace(reduction.receipt(task, TaskOutcome.PLANNED), states=states)
                 case None:
-                    return Receipt.planned(task, counts(parties))
+                    return replace(Receipt.planned(task, counts(parties)), states=states)
                 case refused:
                     return refused
 
@@ -147,7 +154,7 @@ class TrytonAdapter:
         fresh = [task for task in tasks if task.task_id not in begun and "parties" not in task.progress]
         hits = await self._subjects.hits(fresh if self._grounds else ())
         found = {task.task_id: self._subjects.among(hits, task) for task in fresh if self._grounds}
-        why = {**begun, **await self._reasons.of(fresh, found)}
+        why = {**begun, **self._reasons.of(fresh, found, await self._reasons.facts(found))}
         refused = {key: each for key, each in why.items() if isinstance(each, Refused)}
         reductions = {key: each for key, each in why.items() if isinstance(each, Reduction)}
         kept = await reduce(self._rpc, tasks, reductions, save_progress)

@@ -36,10 +36,8 @@ class Reasons:
         """The declared fields, which an erasure empties as well."""
         return self._declared.names if self._declared else ()
 
-    async def of(
-        self, tasks: Sequence[Task], found: Mapping[UUID, tuple[Party, ...] | Refused]
-    ) -> dict[UUID, Reduction | Refused]:
-        """By task what of its parties stays, or why a person must look; tasks of which nothing stays are left out.
+    async def facts(self, found: Mapping[UUID, tuple[Party, ...] | Refused]) -> dict[UUID, Facts]:
+        """By task what the fields say of its parties, of those for which any were found.
 
         Parties that were merged into another one say nothing: that one speaks for them.
 
@@ -50,14 +48,22 @@ class Reasons:
             return {}
         rows = await self._rows({party.id for parties in theirs.values() for party in parties}, self._declared)
         facts = {party: Facts.of(row, self._declared) for party, row in rows.items()}
+        speaking = {key: [p for p in each if p.replaced_by is None] or each for key, each in theirs.items()}
+        return {key: Facts.together(facts[p.id] for p in each if p.id in facts) for key, each in speaking.items()}
+
+    def of(
+        self,
+        tasks: Sequence[Task],
+        found: Mapping[UUID, tuple[Party, ...] | Refused],
+        facts: Mapping[UUID, Facts],
+    ) -> dict[UUID, Reduction | Refused]:
+        """By task what of its parties stays, or why a person must look; tasks of which nothing stays are left out."""
         today = self._policy.today(self._clock.now())
+        theirs = of_whom_found(found)
         said: dict[UUID, Reduction | Refused] = {}
-        for task in (task for task in tasks if task.task_id in theirs):
+        for task in (task for task in tasks if task.task_id in facts):
             parties = theirs[task.task_id]
-            speaking = [party for party in parties if party.replaced_by is None] or parties
-            held = sum(counts(parties).values())
-            known = Facts.together(facts[party.id] for party in speaking if party.id in facts)
-            why = stays(known, self._policy, today, task, held)
+            why = stays(facts[task.task_id], self._policy, today, task, sum(counts(parties).values()))
             if why is not None:
                 said[task.task_id] = why if isinstance(why, Refused) else Reduction.of(parties, why)
         return said

@@ -57,9 +57,15 @@ def _undeclared_of(name: str, table: Table, policy: Policy) -> Iterator[str]:
     category = policy.category(table.category)
     if category is None or table.view:
         return
-    kept = {rule: policy.rules[rule] for rule in category.kept_by if policy.rules[rule].period}
-    for rule, each in kept.items():
-        if table.keeps is None or each.anchor not in table.anchors:
+    rules = {rule: policy.rules[rule] for rule in category.kept_by}
+    kept = {rule: each for rule, each in rules.items() if each.period}
+    for rule, each in ((rule, each) for rule, each in rules.items() if each.period or each.fields):
+        if table.keeps is None and not each.period:
+            yield (
+                f"{name} holds {table.category}, of which {rule} keeps fields: declare keeps, so that it is known what"
+                " is left of a row"
+            )
+        elif table.keeps is None or (each.anchor and each.anchor not in table.anchors):
             yield (
                 f"{name} holds {table.category}, which {rule} keeps: declare anchors.{each.anchor} and keeps, so that"
                 " it is known from which column it counts and what is left of a row"

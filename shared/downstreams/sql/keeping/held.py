@@ -1,4 +1,7 @@
-"""What a legal hold covers of a SQL store stays as it is (Art. 17(3)(e)): all rows of the tables of its categories."""
+"""What stays of a SQL store for as long as something lasts: all rows of the tables of a category.
+
+A legal hold (Art. 17(3)(e)), or a state by which a rule of the policy keeps: a contract is active, a bill is disputed.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept
+from shared.domain.policy import Rule
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
@@ -17,16 +21,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Held:
-    """A table of which a hold covers everything; it ends with the hold, on a day that nobody knows."""
+    """A table of which everything stays; it ends with the hold or the state, on a day that nobody knows.
+
+    ``name``: by which rule; ``known``: that its state lasts; else no system could say, and somebody must look before
+    anything goes. ``columns``: what is left of a row, where the rule names its fields, besides what finds it.
+    """
 
     table: Statements
     today: date
-    whole: bool = True
+    name: str = LEGAL_HOLD
+    rule: Rule | None = None
+    known: bool = True
+    columns: frozenset[str] = frozenset()
 
     past = " AND false"
     """That nothing of it is past its day."""
     stays = "true"
-    kept_columns: frozenset[str] = frozenset()
+
+    @property
+    def whole(self) -> bool:
+        """Whether its rows stay as they are, in use."""
+        return self.rule is None or not self.rule.fields
+
+    @property
+    def kept_columns(self) -> frozenset[str]:
+        """What is left of a row, besides what finds it."""
+        return self.columns
 
     @cached_property
     def within(self) -> Statements:
@@ -34,9 +54,9 @@ class Held:
 
     def kept(self, rows: "Rows") -> Kept:
         """What is told of them."""
-        return Kept(category=self.table.table.category, rule=LEGAL_HOLD, count=rows.count)
+        return Kept(category=self.table.table.category, rule=self.name, count=rows.count)
 
 
 def held(session: Session, categories: Collection[str], today: date) -> Sequence[Held]:
-    """The tables that hold one of these categories."""
+    """The tables of one of these categories, which legal holds cover."""
     return [Held(table, today) for table in session.tables if table.table.category in categories]

@@ -12,6 +12,7 @@ from shared.downstreams.sql.keeping import rules as keeping
 from shared.downstreams.sql.keeping import states
 from shared.downstreams.sql.keeping import told as kept_told
 from shared.downstreams.sql.keeping.by_policy import anonymised
+from shared.downstreams.sql.keeping.undecided import undecided
 from shared.downstreams.sql.store import Session
 
 
@@ -28,7 +29,7 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
     kept: dict[UUID, tuple[Kept, ...]] = {}
     for alike in keeping.told_alike([task for task in tasks if task.task_id not in results]).values():
         rules = keeping.ruled(session, policy, alike[0])
-        results |= await keeping.unsigned(session, rules, alike)
+        results |= await undecided(session, rules, alike)
         open_ = [task for task in alike if task.task_id not in results]
         kept |= kept_told.kept_of(await keeping.counted(session, keeping.staying(session, rules, alike[0]), open_))
     left = [task for task in tasks if task.task_id not in results]

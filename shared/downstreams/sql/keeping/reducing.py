@@ -28,6 +28,7 @@ from shared.downstreams.sql.keeping import rules as keeping
 from shared.downstreams.sql.keeping import told as kept_told
 from shared.downstreams.sql.keeping.by_policy import anonymised
 from shared.downstreams.sql.keeping.rules import Counted, Rows, Stay
+from shared.downstreams.sql.keeping.undecided import undecided
 from shared.downstreams.sql.quoting import Condition, literal, quoted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -53,7 +54,7 @@ async def erased(
     results: dict[UUID, Result] = {}
     for alike in keeping.told_alike(tasks).values():
         rules = keeping.ruled(session, policy, alike[0])
-        results |= await keeping.unsigned(session, rules, alike)
+        results |= await undecided(session, rules, alike)
         if open_ := [task for task in alike if task.task_id not in results]:
             stay = keeping.staying(session, rules, alike[0])
             results |= await _Kept(session, stay, save_progress, begun).run(open_)

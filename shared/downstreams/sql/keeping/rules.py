@@ -14,8 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from shared.domain.errors import RuleUnsigned
-from shared.domain.operations import Exceeded, Kept, Limit
+from shared.domain.operations import Kept
 from shared.domain.policy import OnErasure, Period, Policy, Rule, first_kept, parse_period, release
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.finding.attribution import attribute
@@ -150,24 +149,29 @@ class Rows:
     undated: int = 0
 
 
-def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled]:
+def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled | Held]:
     """The tables of which rules of the policy keep rows, as they hold for this task and those that were told the same.
 
     What a customer decides about is theirs to keep: our rules are for our own data.
     """
-    found: list[Ruled] = []
+    found: list[Ruled | Held] = []
     free = (table for table in session.tables if table.table.category not in task.held)
     for table in free if session.tenant is None else ():
         category = policy.category(table.table.category)
         for name in category.kept_by if category else ():
             rule = policy.rules[name]
-            if rule.period is None or rule.anchor is None:
+            lasts = task.states.get(rule.lasts_while or "", False)
+            if rule.period is None and lasts is False:
                 continue
             if task.at is None:
                 raise ValueError(f"{session.system}: a task of which {name} may keep rows needs its instant")
-            told = [rule.period, *_told(task, name)]
-            shortest = min(told, key=lambda period: period.about_days)
             today = task.at.astimezone(ZoneInfo(zone := policy.zone_of(rule))).date()
+            if rule.period is None:
+                keeps = table.table.keeps
+                left = keeps.columns(rule.fields) if keeps and rule.fields else frozenset[str]()
+                found.append(Held(table, today, name, rule, known=lasts is True, columns=left))
+                continue
+            shortest = min([rule.period, *_told(task, name)], key=lambda period: period.about_days)
             whole = category is not None and category.on_erasure is OnErasure.KEEP
             found.append(Ruled(table, name, rule, shortest, zone, today, whole))
     return found
@@ -184,10 +188,10 @@ def together(rules: Sequence[Ruled]) -> list[Ruled]:
 
 
 def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:
-    """The tasks by what people were told of their erasure, and what of theirs is held: of those alike in one call."""
+    """The tasks by what people were told, what of theirs is held, and which states last: of those alike in one call."""
     groups: dict[str, list[Task]] = {}
     for task in tasks:
-        groups.setdefault(str((_told_here(task), sorted(task.held))), []).append(task)
+        groups.setdefault(str((_told_here(task), sorted(task.held), sorted(task.states.items()))), []).append(task)
     return groups
 
 
@@ -206,11 +210,20 @@ Stay = Ruled | Held | Leading
 """A table of which rows stay in face of an erasure, and which of them."""
 
 
-def staying(session: Session, rules: Sequence[Ruled], task: Task) -> list[Stay]:
-    """What holds of this task and those alike cover, what signed rules keep, and what leads to it, in this order."""
-    signed = together([each for each in rules if each.rule.signed(each.today)])
+def staying(session: Session, rules: Sequence[Ruled | Held], task: Task) -> list[Stay]:
+    """What holds of this task and those alike cover, what signed rules keep, and what leads to it, in this order.
+
+    What a state keeps stays whatever its day is, with all that any rule in force keeps of it.
+    """
+    signed = [each for each in rules if each.rule and each.rule.signed(each.today)]
+    lasting: dict[str, Held] = {}
+    for each in (each for each in signed if isinstance(each, Held) and each.known):
+        known = lasting.get(each.table.name, each)
+        left = known.columns.union(*(other.kept_columns for other in signed if other.table.name == each.table.name))
+        lasting[each.table.name] = replace(each if each.whole else known, columns=left)
+    counting = [each for each in signed if isinstance(each, Ruled) and each.table.name not in lasting]
     covered = held(session, task.held, task.at.date() if task.at else date.min)
-    own: list[Ruled | Held] = [*covered, *signed]
+    own: list[Ruled | Held] = [*covered, *lasting.values(), *together(counting)]
     return [*own, *leading(session, own)]
 
 
@@ -270,23 +283,6 @@ def _with(known: Rows | None, n: int, first: Any, last: Any) -> Rows:
     begins = [moment for moment in (known.first, first) if moment is not None]
     ends = [moment for moment in (known.last, last) if moment is not None]
     return Rows(known.count + n, min(begins, default=None), max(ends, default=None))
-
-
-async def unsigned(session: Session, rules: Sequence[Ruled], tasks: Sequence[Task]) -> dict[UUID, RuleUnsigned]:
-    """Tasks of which a rule would keep rows that nobody has signed, unless two persons confirmed that as many go."""
-    found: dict[UUID, RuleUnsigned] = {}
-    for each in (each for each in rules if not each.rule.signed(each.today)):
-        rows = await count(session, each, tasks)
-        for task in tasks:
-            n, allowed = rows.get(task.task_id, Rows(0)).count, task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
-            if n > allowed:
-                exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=n, allowed=allowed)
-                found[task.task_id] = RuleUnsigned(
-                    f"{n:,} rows of {each.table.name} would be kept by {each.name}, which is not signed: nothing was"
-                    " done; have it signed, or confirm that they go",
-                    exceeded,
-                )
-    return found
 
 
 def without_marks(session: Session, tasks: Sequence[Task]) -> tuple[Statements, ...]:

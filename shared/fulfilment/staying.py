@@ -1,0 +1,165 @@
+"""What stays whatever a system is told: a legal hold covers it, or a state lasts by which the policy keeps it.
+
+Both are asked each time before a system erases. A state is told by another system, which was asked before: what it said
+stands with its task of the same fulfilment. Where it could say nothing, that is a person's matter.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+from uuid import UUID
+
+from shared.domain.errors import GroundUnknown, NotSupported, Refused
+from shared.domain.holds import Hold
+from shared.domain.operations import Kept, Operation, TaskOutcome
+from shared.domain.policy import Policy
+from shared.downstreams.contract import NotSearched, Receipt, Result, States, Task
+from shared.downstreams.downstream import Downstream
+from shared.downstreams.states import unknown
+from shared.fulfilment import holding
+from shared.fulfilment.queue import Claim
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage.postgres import Connection
+from shared.storage.subject_data import SubjectData
+
+# Of a system that was asked again, what it said last.
+_SAID = """
+SELECT DISTINCT ON (fulfilment_id, system) fulfilment_id, system = $2, receipt FROM task
+WHERE fulfilment_id = ANY($1) AND operation = 'plan' AND state = 'done' AND (receipt ? 'states' OR system = $2)
+ORDER BY fulfilment_id, system, stage DESC
+"""
+_COUNTED = frozenset({TaskOutcome.PLANNED, TaskOutcome.NO_MATCH})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What systems have said of one person before an erasure: which states last; and the system itself, of its rows."""
+
+    states: States
+    found: int | None = None
+    by_category: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Staying:
+    """Of the tasks of one batch: by subject which holds cover their data, by fulfilment what systems have said."""
+
+    system: Downstream
+    operation: Operation
+    policy: Policy
+    held: Mapping[UUID, Hold]
+    said: Mapping[UUID, Told]
+
+    @classmethod
+    async def of(
+        cls,
+        connection: Connection,
+        unit_of_work: UnitOfWorkFactory,
+        place: tuple[Downstream, Operation],
+        claims: Sequence[Claim],
+        known: Mapping[UUID, SubjectData],
+    ) -> Self:
+        """As it is now; what a customer of ours decides about, they hold themselves."""
+        system, operation = place
+        held = await holding.holds_of(connection, unit_of_work.vault.keyring, operation, known)
+        ours = [c.fulfilment_id for c in claims if c.subject_ref in known and known[c.subject_ref].tenant is None]
+        asked = bool(system.rests_on) and operation in {Operation.ERASE, Operation.PLAN}
+        rows = await connection.fetch(_SAID, ours, system.name) if asked and ours else ()
+        said = {each: Told(_together(system.rests_on, [r[2] for r in rows if r[0] == each])) for each in ours}
+        for fulfilment_id, own, receipt in rows:
+            if own and receipt.get("outcome") in _COUNTED:
+                counts = receipt.get("found", 0), receipt.get("by_category", {})
+                said[fulfilment_id] = Told(said[fulfilment_id].states, *counts)
+        return cls(system, operation, unit_of_work.policy, held, said if asked else {})
+
+    def instead(self, claim: Claim) -> Result | None:
+        """What comes of a task for which the system is not asked; None: it is."""
+        kept = holding.kept(self.system, self.operation, claim.task_id, self.held.get(claim.subject_ref))
+        if kept or not (told := self.said.get(claim.fulfilment_id)):
+            return kept
+        why = self._why(told)
+        if isinstance(why, str) and self.operation is Operation.ERASE:
+            return _retained(claim.task_id, why, told)
+        return why if isinstance(why, Refused) else None
+
+    def told(self, claim: Claim, task: Task) -> Task:
+        """The task with what a system that can leave one category and erase another is to leave."""
+        spared = holding.spared(self.system, self.held.get(claim.subject_ref))
+        told = self.said.get(claim.fulfilment_id)
+        return replace(task, held=spared, states=told.states if told else {})
+
+    def planned(self, claim: Claim, result: Result) -> Result:
+        """What a dry run says, with what stays by a hold or a state, and with the states that the system tells."""
+        if self.operation is not Operation.PLAN:
+            return result
+        result = holding.planned(self.system, result, self.held.get(claim.subject_ref))
+        told = self.said.get(claim.fulfilment_id)
+        why = self._why(told) if told else None
+        if isinstance(why, str) and isinstance(result, Receipt) and result.outcome is TaskOutcome.PLANNED:
+            kept = _kept(why, result.by_category)
+            result = replace(result, remaining=result.found, ground=why, until=None, kept=kept)
+        return _telling(self.system, result)
+
+    def _why(self, told: Told) -> str | Refused | None:
+        """By which rule a system that erases all it has or nothing leaves all of it, or why a person erases there."""
+        if getattr(self.system.adapter, "spares_by_category", False):
+            return None  # it leaves the rows themselves
+        policy, states = self.policy, told.states
+        keeping = {held: rules for held in self.system.categories if (rules := _keeping(policy, held, states))}
+        for held, rules in sorted(keeping.items()):
+            for rule in rules:
+                if states[state := policy.rules[rule].lasts_while or ""] is None:
+                    return GroundUnknown(unknown(self.system.name, held, rule, state))
+        if not keeping:
+            return None
+        if len(keeping) == len(self.system.categories):
+            return keeping[min(keeping)][0]
+        stays = ", ".join(sorted(keeping))
+        return NotSupported(
+            f"{self.system.name} holds {stays}, which must stay now, and cannot leave that and erase the rest: erase"
+            " there by hand what may go, and enter that"
+        )
+
+
+def _retained(task_id: UUID, rule: str, told: Told) -> Receipt:
+    if told.found == 0:
+        return Receipt(task_id, TaskOutcome.NO_MATCH)
+    receipt = Receipt(task_id, TaskOutcome.RETAINED, ground=rule)
+    if told.found is None:
+        return receipt
+    kept = _kept(rule, told.by_category)
+    return replace(receipt, found=told.found, remaining=told.found, by_category=told.by_category, kept=kept)
+
+
+def _kept(rule: str, by_category: Mapping[str, int]) -> tuple[Kept, ...]:
+    return tuple(Kept(category=held, rule=rule, count=rows) for held, rows in sorted(by_category.items()))
+
+
+def _together(awaited: frozenset[str], receipts: Sequence[Mapping[str, Any]]) -> States:
+    """What several systems say: a state lasts if one of them says so, and is over where all say that."""
+    said = [each.get("states") or {} for each in receipts]
+    told = {state: [each[state] for each in said if state in each] for state in awaited}
+    return {s: True if True in each else None if None in each or not each else False for s, each in told.items()}
+
+
+def _keeping(policy: Policy, held: str, states: States) -> Sequence[str]:
+    """The rules that keep a category by a state that lasts, or of which that is not known."""
+    category = policy.category(held)
+    names = category.kept_by if category and not category.is_customers else ()
+    return [name for name in names if states.get(policy.rules[name].lasts_while or "", False) is not False]
+
+
+def _telling(system: Downstream, result: Result) -> Result:
+    """The same with the states that the system tells, where it has not said them itself.
+
+    Whoever is not found there has none of them; of whom it says what an erasure would do, it would have refused.
+    """
+    if not system.tells:
+        return result
+    if isinstance(result, NotSearched):
+        searched = Receipt(result.task_id, TaskOutcome.NOT_SEARCHED, not_searched=result.reason, level=result.level)
+        return replace(searched, states=dict.fromkeys(system.tells))
+    if not isinstance(result, Receipt) or result.states is not None:
+        return result
+    known = False if result.outcome in _COUNTED else None
+    return replace(result, states=dict.fromkeys(system.tells, known))
