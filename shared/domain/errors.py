@@ -18,6 +18,7 @@ DsrError
 │   ├── AnswerMalformed       a system's answer is larger, deeper or of another form than agreed
 │   ├── GroundInvalid         a system keeps data on a ground that is no signed rule of the policy
 │   ├── GroundUnknown         a system does not tell whether data must stay: nothing goes until somebody has looked
+│   ├── ErasureOpposed        a hold or a restriction of theirs keeps what a withdrawn consent would erase
 │   ├── AssignmentInDoubt     whose a number was at a time cannot be told
 │   ├── ReleaseBlocked        a row of what was collected is not shown to be the subject's
 │   ├── ForeignHit            the search returned people who are not the subject
@@ -196,6 +197,10 @@ class GroundInvalid(Refused):
 
 class GroundUnknown(Refused):
     """A system does not tell whether data must stay: nothing goes, there or elsewhere, until somebody has looked."""
+
+
+class ErasureOpposed(Refused):
+    """A legal hold, or a restriction that the person asked for, keeps what a withdrawn consent would erase."""
 
 
 class KeyGone(Refused):

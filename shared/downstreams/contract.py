@@ -189,7 +189,7 @@ class NotSearched:
 
 
 COPY_FIRST = "copy_first"
-"""What a task is told whose subject is owed a copy: that what it would erase is only stopped for now."""
+"""What a task is told whose subject is owed a copy, or whose data are held: what it would erase it only stops."""
 
 
 @dataclass(frozen=True, slots=True)

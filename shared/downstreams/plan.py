@@ -7,7 +7,7 @@ may be filed by what they have not stated.
 Pure: works on what each system declares, not on what is found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from shared.domain.errors import Misconfigured
@@ -16,8 +16,11 @@ from shared.domain.operations import Operation, Stages, Step
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.states import tellers
 
-_HINDERED: Final = frozenset({Operation.ERASE, Operation.PLAN})
-"""What a legal hold, a restriction or another request of the same person may stop, and its dry run."""
+_HINDERED: Final = frozenset({Operation.ERASE, Operation.PLAN, Operation.SUPPRESS})
+"""What a legal hold, a restriction or another request of the same person may stop, and its dry run.
+
+So is what erases what was kept by a withdrawn consent.
+"""
 
 
 def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:
@@ -52,15 +55,17 @@ def _in_turn(asked: Sequence[Downstream]) -> list[list[Downstream]]:
     return [first, [each for each in asked if each not in first]]
 
 
-def only(
-    planned: Stages, systems: frozenset[str], operation: Operation, tellers: frozenset[str] = frozenset()
-) -> Stages:
-    """What of these stages does the operation on those systems; nobody is located again, and ``tellers`` asked again.
+def only(planned: Stages, systems: frozenset[str], operation: Operation, tellers: Collection[str] = ()) -> Stages:
+    """What of these stages does the operation on those systems, and asks the ``tellers``; nobody is located again.
+
+    Unless it is to stop something: what goes with a consent may be kept by what is filed by another identity.
 
     Raises:
         Misconfigured: one of the systems can no longer do it.
     """
     wanted = {(system, operation) for system in systems} | {(system, Operation.PLAN) for system in tellers}
+    if operation is Operation.SUPPRESS:
+        wanted |= {step for stage in planned for step in stage if step.operation is Operation.LOCATE}
     kept = tuple(tuple(step for step in stage if step in wanted) for stage in planned)
     if missing := systems - {step.system for stage in kept for step in stage if step.operation is operation}:
         raise Misconfigured(f"no downstream system of that name can {operation}: {', '.join(sorted(missing))}")

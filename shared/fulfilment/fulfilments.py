@@ -40,8 +40,7 @@ class Fulfilments:
     tasks wait until it is entered what was done. ``one_flag``: systems that restrict a person by one flag.
     ``holds``: by system, the categories that it holds; ``tellers``: who tells the states on which that rests.
     ``tenants``: by system, the tenants that it tells apart (None: any); for any other tenant, a person looks there.
-    ``legends``: by system, what the fields of its records mean.
-    ``postpone``: who says which erasures wait for other requests of the same person.
+    ``legends``: by system, what its fields mean. ``postpone``: who says which erasures wait for other requests.
     """
 
     def __init__(
@@ -253,9 +252,8 @@ class Fulfilments:
             planned = chosen(self.plans[operation], counting)
             return planning.asked_first(planned, {s for s in counting if self._asks(s, tenant)}) if tenant else planned
         gone = {name for name in systems if stands(known, name) not in COUNTING}
-        left = frozenset(systems) - gone
-        asked = frozenset(t for name in left for t in self.tellers.get(name, ()) if stands(known, t) in COUNTING)
-        return only(self.plans[operation], left, operation, asked) + missing(operation, gone)
+        asked = {t for name in systems for t in self.tellers.get(name, ()) if stands(known, t) in COUNTING}
+        return only(self.plans[operation], frozenset(systems) - gone, operation, asked) + missing(operation, gone)
 
     def _workable(self, stages: Stages, tenant: str | None = None) -> Stages:
         """What of these stages is not done by hand."""

@@ -12,7 +12,7 @@ from shared.downstreams.contract import Checkpoint, Record, Result, Task
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.protocols import ExportableInParts, Operate
 from shared.fulfilment import queue
-from shared.fulfilment.copied_first import after_copies
+from shared.fulfilment.erased_with_consent import with_care
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.vault import Sealing
 
@@ -54,7 +54,7 @@ def operate(downstream: Downstream, operation: Operation, unit_of_work: UnitOfWo
     if operation is Operation.EXPORT and isinstance(adapter, ExportableInParts):
         return partial(_export, adapter, unit_of_work)
     work = downstream.operate(operation)
-    return after_copies(work, downstream, unit_of_work) if operation is Operation.SUPPRESS else work
+    return with_care(work, downstream, unit_of_work) if operation is Operation.SUPPRESS else work
 
 
 async def _export(

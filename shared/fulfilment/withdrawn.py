@@ -23,11 +23,11 @@ def by_hand(
     if operation in {Operation.ERASE, Operation.PLAN} and tenant is None and system.left:
         left = "; it ".join(system.left)
         return NotSupported(f"{system.name} {left}: erase there by hand what may go, and enter that")
-    ends, concerns = ending(system, details), _held(system, details.get("concerns"))
-    if ends and not getattr(system.adapter, "erases_by_category", False):
+    goes, concerns = ending(system, details), _held(system, details.get("concerns"))
+    if goes and not getattr(system.adapter, "erases_by_category", False):
         return NotSupported(
-            f"{system.name} cannot erase {ends} by itself: erase there by hand what is theirs, once no"
-            " access or portability of theirs is open, and enter what was done"
+            f"{system.name} cannot erase {goes} by itself: erase there by hand what is theirs, once no access or"
+            " portability of theirs is open and no legal hold or restriction keeps it, and enter what was done"
         )
     if concerns:
         return NotSupported(
@@ -39,7 +39,13 @@ def by_hand(
 
 def ending(system: Downstream, details: Mapping[str, JsonValue]) -> str:
     """What of a system goes with the consent that is withdrawn; empty where that is nothing."""
-    return _held(system, details.get("ends"))
+    return ", ".join(sorted(ends(system, details)))
+
+
+def ends(system: Downstream, details: Mapping[str, JsonValue]) -> frozenset[str]:
+    """The same, by category."""
+    named = details.get("ends")
+    return system.categories & {str(each) for each in named} if isinstance(named, list) else frozenset()
 
 
 def _held(system: Downstream, named: JsonValue) -> str:

@@ -35,13 +35,15 @@ OURS = {
         " records rows remaining status"
         " still_found tied len(held) most"
     ),
-    "what is wrong, in sentences of ours": "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text)",
+    "what is wrong, in sentences of ours": (
+        "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text) opposed"
+    ),
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
     "a word that the downstreams file lists for the team, or of the policy": "reason word names",
     "the sentence of a failure, looked at again": "sentence_of(result)",
     "a field that the adapter knows": "change.field",
-    "categories of the policy that a system declares to hold": "ends concerns categories left stays",
+    "categories of the policy that a system declares to hold": "goes concerns categories left stays",
     "names from the policy: rules, their anchors, and what a dataset calls a category": (
         "each.name rule.anchor table.table.category"
     ),
