@@ -133,6 +133,7 @@ class Console(Site):
             "officer": policy.officer.of(None),
             "at": partial(shown, zone=ZoneInfo(policy.controller.zone)),
             "spell": spelled,
+            "triple": (lambda pairs: [(*each, "") for each in pairs]),
         }
 
     def error_page(self, request: Request, status: int, error: Exception) -> Response:

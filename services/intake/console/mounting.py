@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Route
 from services.intake.api.dependencies import Services
 from services.intake.console import queue, request_page, sign_in
 from services.intake.console.console import BASE, Console, Works
+from services.intake.console.decisions import of_requests
 from services.intake.console.provider import Provider
 from services.intake.console.settings import ConsoleSettings
 
@@ -15,7 +16,7 @@ from services.intake.console.settings import ConsoleSettings
 def built(services: Services, settings: ConsoleSettings) -> tuple[Console, list[BaseRoute]]:
     """The console and all its pages."""
     console = Console(Works(services, settings, Provider(settings, services.unit_of_work.clock)))
-    return console, [route for each in (sign_in, queue, request_page) for route in each.routes(console)]
+    return console, [route for each in (sign_in, queue, request_page, of_requests) for route in each.routes(console)]
 
 
 def mounted(services: Services) -> list[BaseRoute]:

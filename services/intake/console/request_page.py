@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import orjson
@@ -14,9 +13,11 @@ from services.intake import plans, request_file
 from services.intake.api import views
 from services.intake.api.views import RequestView
 from services.intake.console.console import Console, Person, Works, in_pages, person_of
+from services.intake.console.decisions.decision import Subject
+from services.intake.console.decisions.of_requests import possible
+from services.intake.console.ids import of_path
 from services.intake.console.roles import Power
 from services.intake.deciding import visible
-from services.intake.errors import NotFound
 from services.intake.recipients import Notice
 from services.intake.repository import read
 from services.intake.request import disclosed
@@ -69,6 +70,8 @@ class RequestPage:
             looked=[each for each in told if each["action"].endswith(_LOOKED)],
             trace=traces.replace("{request}", str(request.request_id)) if traces else None,
             mine=person.holder,
+            decisions=[*possible(Subject(self.works, person, request, kept))],
+            noted=visit.session.data.pop("noted", None),
         )
 
     async def plan(self, visit: Visit) -> Response:
@@ -102,14 +105,6 @@ class RequestPage:
         awaited, case = await use_cases.awaited(request), await use_cases.case_of(request)
         today = self.works.services.unit_of_work.clock.now().date()
         return views.view(request, today, use_cases.letters, awaited, case, officer=True)
-
-
-def of_path(visit: Visit, name: str = "request_id") -> UUID:
-    """The id in the address of the page; raises ``NotFound`` where it is none."""
-    try:
-        return UUID(visit.request.path_params[name])
-    except ValueError:
-        raise NotFound("there is nothing at this address: check it, or go by the queue") from None
 
 
 def _entry(row: asyncpg.Record) -> dict[str, Any]:

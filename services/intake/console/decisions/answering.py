@@ -1,0 +1,308 @@
+"""Decisions about who asks, and how a request is answered."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from services.intake import balancing, decision_schemas, schemas
+from services.intake.console.decisions import options
+from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
+from services.intake.console.roles import Power
+from services.intake.decision_schemas import EndedPart, ProofTakenBack, ProposedAnswer
+from services.intake.request import deferrals
+from services.intake.request.lifecycle import State
+from services.intake.schemas import IdentityField, IdentityProof, Method, Strict, Verification
+from shared.domain.rights import Right
+from shared.domain.sentences import Term
+
+_WORDS = Asked("explanation", "What the person is told besides", "area", "It stands in the letter. Ask for no ID copy.")
+
+
+class OneProof(Strict):
+    """That one of the identities is theirs, and how that was shown."""
+
+    identity: IdentityField
+    method: Method
+
+
+async def _verify(subject: Subject, version: int, said: Verification) -> None:
+    await subject.works.services.use_cases.verify(subject.basis(version), said)
+
+
+async def _verify_one(subject: Subject, version: int, said: OneProof) -> None:
+    proof = IdentityProof(identity=said.identity, method=said.method)
+    await subject.works.services.use_cases.verify(subject.basis(version), schemas.Verification(proofs=(proof,)))
+
+
+async def _take_back(subject: Subject, version: int, said: ProofTakenBack) -> None:
+    await subject.works.services.use_cases.take_back(subject.basis(version), said)
+
+
+async def _decide(subject: Subject, version: int, said: decision_schemas.Decision) -> None:
+    await subject.works.services.use_cases.decide(subject.basis(version), said)
+
+
+async def _retry(subject: Subject, version: int, _: None) -> None:
+    await _decide(subject, version, decision_schemas.Retry(decision="retry"))
+
+
+async def _begin(subject: Subject, version: int, _: None) -> None:
+    await _decide(subject, version, decision_schemas.Begin(decision="begin"))
+
+
+async def _approve(subject: Subject, version: int, _: None) -> None:
+    await subject.works.services.use_cases.approve(subject.basis(version))
+
+
+async def _weigh(subject: Subject, version: int, said: balancing.Balancing) -> None:
+    await subject.works.services.use_cases.weigh(subject.basis(version), said)
+
+
+async def _approve_weighing(subject: Subject, version: int, _: None) -> None:
+    await subject.works.services.use_cases.approve_weighing(subject.basis(version))
+
+
+async def _withdraw(subject: Subject, version: int, _: None) -> None:
+    await subject.works.services.use_cases.withdraw(subject.basis(version))
+
+
+async def _waive(subject: Subject, version: int, _: None) -> None:
+    await subject.works.services.use_cases.waive(subject.basis(version))
+
+
+async def _waive_packages(subject: Subject, version: int, _: None) -> None:
+    await subject.works.services.use_cases.waive_packages(subject.basis(version))
+
+
+async def _proposal(subject: Subject) -> Sequence[tuple[str, str]]:
+    """What is proposed, in the words that the person would read; that it was read is on record."""
+    use_cases = subject.works.services.use_cases
+    found = await use_cases.proposed(subject.of_request.request_id, subject.person.caller)
+    system = [("System", found.system)] if found.system else []
+    return [
+        ("Proposed", found.decision.replace("_", " ")),
+        *system,
+        ("Reason", options.words(subject, Term(f"reason.{found.decision}", found.reason))),
+        ("Article", found.article),
+        ("The person reads besides", found.explanation),
+    ]
+
+
+def _may_verify(subject: Subject) -> bool:
+    request = subject.of_request
+    return (request.allows("verify") or request.resumable) and request.role != "processor"
+
+
+def _may_decide(subject: Subject) -> bool:
+    return subject.of_request.allows("decide") and subject.of_request.role != "processor"
+
+
+def _may_retry(subject: Subject) -> bool:
+    request = subject.of_request
+    missing = request.unsearched or any(map(deferrals.is_undone, request.tasks or ()))
+    return missing and not request.postponed and (request.allows("retry") or request.may_be_done_later)
+
+
+_ANOTHER = "Somebody else must agree, in the console or with a key of their own; until then nothing changes."
+DECISIONS: Sequence[Decision] = (
+    Decision(
+        name="verify",
+        title="Enter how they proved who they are",
+        power=Power.HANDLE,
+        when=_may_verify,
+        does=saying(
+            "Everything that they have stated counts as proved, as far as the method proves it.",
+            "Work begins, or goes on, if that is enough.",
+        ),
+        body=Verification,
+        asks=(
+            Asked("assurance.level", "Level", "choose", options=lambda _: options.plain("L1", "L2", "L3")),
+            Asked("assurance.method", "Method", "choose", options=options.methods),
+        ),
+        do=_verify,
+    ),
+    Decision(
+        name="verify-one",
+        title="Enter proof of one identity",
+        power=Power.HANDLE,
+        when=_may_verify,
+        does=saying("That one identity counts as proved.", "Work begins, or goes on, if that is enough."),
+        body=OneProof,
+        asks=(
+            Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
+            Asked("method", "Method", "choose", options=options.methods),
+        ),
+        do=_verify_one,
+    ),
+    Decision(
+        name="proof-withdrawal",
+        title="Take back a proof",
+        power=Power.HANDLE,
+        when=lambda subject: subject.of_request.role != "processor" and not subject.of_request.anonymous,
+        does=saying(
+            "The identity counts as proved no more, and what was found by it alone is withheld.",
+            "What was fetched or changed by it already is recorded as a breach (Art. 33).",
+            "Of a request that is answered two persons must say so.",
+        ),
+        body=ProofTakenBack,
+        asks=(
+            Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
+            Asked("note", "How that came to light", "area", "For the privacy team; kept sealed"),
+        ),
+        do=_take_back,
+        irreversible=True,
+    ),
+    Decision(
+        name="refuse",
+        title="Propose to refuse it",
+        power=Power.HANDLE,
+        when=_may_decide,
+        does=saying(
+            _ANOTHER,
+            "Once agreed it is answered as refused, with the reason, the article, and where to complain (Art. 12(4)).",
+        ),
+        body=ProposedAnswer,
+        fixed={"decision": "refuse"},
+        asks=(Asked("reason+article", "Reason", "choose", options=partial(options.reasons, "refuse")), _WORDS),
+        do=_decide,
+    ),
+    Decision(
+        name="answer-in-part",
+        title="Propose to answer it in part",
+        power=Power.HANDLE,
+        when=_may_decide,
+        does=saying(
+            _ANOTHER,
+            "Once agreed it is answered with what is done by then; the letter says what is missing and why.",
+        ),
+        body=ProposedAnswer,
+        fixed={"decision": "answer_in_part"},
+        asks=(Asked("reason+article", "Reason", "choose", options=partial(options.reasons, "answer_in_part")), _WORDS),
+        do=_decide,
+    ),
+    Decision(
+        name="end-part",
+        title="Propose to end the part of a system that is gone",
+        power=Power.HANDLE,
+        when=lambda subject: bool(options.retired(subject)),
+        does=saying(_ANOTHER, "Once agreed nothing more is awaited of that system, and the person is told why."),
+        body=EndedPart,
+        fixed={"decision": "end_part"},
+        asks=(
+            Asked("system", "System", "choose", options=options.retired),
+            Asked("reason+article", "Reason", "choose", options=partial(options.reasons, "end_part")),
+            _WORDS,
+        ),
+        do=_decide,
+    ),
+    Decision(
+        name="approve",
+        title="Agree with the proposed answer",
+        power=Power.APPROVE,
+        when=lambda subject: subject.pending("answer"),
+        reads=_proposal,
+        does=saying("The request is answered as proposed, and the letter is written in these words."),
+        do=_approve,
+        irreversible=True,
+    ),
+    Decision(
+        name="weigh",
+        title="Propose what the weighing of the objection finds",
+        power=Power.HANDLE,
+        when=lambda subject: subject.of_request.is_weighed and subject.of_request.allows("weigh"),
+        does=saying(
+            "The data stay restricted until somebody else agrees.",
+            "Once agreed: if it is upheld, the processing ends; else the person is told why not, before the restriction"
+            " is lifted.",
+        ),
+        body=balancing.Balancing,
+        asks=(
+            Asked(
+                "finding",
+                "Finding",
+                "choose",
+                options=lambda _: options.plain("upheld", "overridden", "contract", "legal_obligation", "consent"),
+            ),
+            Asked("explanation", "Why", "area", "The person reads it, unless the objection is upheld."),
+        ),
+        do=_weigh,
+    ),
+    Decision(
+        name="approve-weighing",
+        title="Agree with the proposed finding",
+        power=Power.APPROVE,
+        when=lambda subject: subject.pending("weighing"),
+        does=lambda subject: (
+            f"The objection is found to be {_finding(subject)}, and the person is told so.",
+            "Unless it is upheld, the restriction ends once they are told (Art. 18(3)).",
+        ),
+        do=_approve_weighing,
+        irreversible=True,
+    ),
+    Decision(
+        name="retry",
+        title="Try again what is not done",
+        power=Power.HANDLE,
+        when=_may_retry,
+        does=saying("Every system in which something is missing is asked again; nothing is done twice."),
+        do=_retry,
+    ),
+    Decision(
+        name="begin",
+        title="Let it begin",
+        power=Power.HANDLE,
+        when=lambda subject: subject.of_request.postponed,
+        does=lambda subject: (
+            "It waits for the person's other requests no longer.",
+            *(
+                ("It ends what the person had restricted, so two persons must say so.",)
+                if subject.of_request.opposed
+                else ()
+            ),
+        ),
+        do=_begin,
+        irreversible=True,
+    ),
+    Decision(
+        name="at-once",
+        title="Enter that they do not want to wait",
+        power=Power.HANDLE,
+        when=lambda subject: (
+            subject.of_request.right is Right.ERASURE
+            and not subject.of_request.at_once
+            and (subject.of_request.postponed or subject.of_request.state is State.AWAITING_IDENTITY)
+        ),
+        does=saying("The erasure waits for no copy that they have asked for: what is erased is in no copy."),
+        do=_waive,
+        irreversible=True,
+    ),
+    Decision(
+        name="packages-waiver",
+        title="Enter that their packages are to be removed, too",
+        power=Power.HANDLE,
+        when=lambda subject: (
+            subject.of_request.right is Right.ERASURE
+            and not subject.of_request.packages_waived
+            and not subject.of_request.closed_at
+        ),
+        does=saying("The erasure removes the packages of their earlier requests before their days are over."),
+        do=_waive_packages,
+        irreversible=True,
+    ),
+    Decision(
+        name="withdraw",
+        title="Enter that they have withdrawn it",
+        power=Power.HANDLE,
+        when=lambda subject: subject.of_request.allows("withdraw"),
+        does=saying(
+            "The request is closed, and the person gets a letter that says what had been done.",
+            "What was done stays done.",
+        ),
+        do=_withdraw,
+        irreversible=True,
+    ),
+)
+
+
+def _finding(subject: Subject) -> str:
+    found = [each.which for each in subject.file.pending if each.what == "weighing"] if subject.file else []
+    return found[0].replace("_", " ") if found else "as proposed"

@@ -1,0 +1,111 @@
+"""A decision: who may make it, about what, what it asks, what it will do, and the use case that does it."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from services.intake.console.console import Person, Works
+from services.intake.console.roles import Power
+from services.intake.request.aggregate import Request
+from services.intake.request_file import RequestFile
+from services.intake.versions import Basis
+
+Kind = Literal["text", "area", "lines", "choose", "choices", "number", "day", "moment", "check"]
+"""How a field is asked for; ``lines``: one value a line; ``moment``: day and time in the zone of the controller."""
+Options = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is decided about: a request with its file, or a ``row`` of another list."""
+
+    works: Works
+    person: Person
+    request: Request | None = None
+    file: RequestFile | None = None
+    row: Any = None
+
+    @property
+    def of_request(self) -> Request:
+        """The request; raises ``LookupError`` where something else is decided about."""
+        if self.request is None:
+            raise LookupError("no request is decided about")
+        return self.request
+
+    def basis(self, version: int) -> Basis:
+        """What the use cases are told: the request as it stood in the version that the page has shown."""
+        return Basis(self.of_request.request_id, version, self.person.caller)
+
+    def pending(self, what: str) -> bool:
+        """Whether one person has proposed that, and another must agree."""
+        return self.file is not None and any(each.what == what for each in self.file.pending)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A field of a decision, by its name in the body of the API."""
+
+    name: str
+    label: str
+    kind: Kind = "text"
+    hint: str = ""
+    options: Callable[[Subject], Options] = lambda _: ()
+
+    def read(self, said: str) -> object:
+        """What a field says, as the body takes it; None: it says nothing."""
+        if self.kind == "check":
+            return said == "yes"
+        if not said:
+            return None
+        if self.kind == "lines":
+            return [line.strip() for line in said.split("\n") if line.strip()]
+        if self.kind == "number":
+            return int(said) if said.isascii() and said.isdecimal() else said
+        return said
+
+
+Does = Callable[[Subject], Sequence[str]]
+Do = Callable[[Subject, int, Any], Awaitable[object]]
+Facts = Callable[[Subject], Awaitable[Sequence[tuple[str, str]]]]
+
+
+async def no_facts(_: Subject) -> Sequence[tuple[str, str]]:
+    """Of what is shown besides: nothing."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision.
+
+    ``name``: in the address. ``title``: in the words of its link, heading and button. ``when``: whether it can be
+    decided as things stand. ``does``: what it will do, sentence by sentence. ``body``: of the API, of which ``asks``
+    names the fields. ``do``: the use case; it gets the version of the request that the page has shown. ``reads``: what
+    is read first, and goes on record. ``irreversible``: what it does cannot be taken back.
+    """
+
+    name: str
+    title: str
+    power: Power
+    does: Does
+    do: Do
+    when: Callable[[Subject], bool]
+    body: type[BaseModel] | None = None
+    asks: Sequence[Asked] = ()
+    reads: Facts = no_facts
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    irreversible: bool = False
+
+
+def saying(*sentences: str) -> Does:
+    """Of a decision that does the same whatever it is about."""
+    return lambda _: sentences
+
+
+def of_id(row: object, name: str) -> UUID:
+    """The id of what a row is about."""
+    found: UUID = getattr(row, name)
+    return found

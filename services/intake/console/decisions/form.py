@@ -1,0 +1,85 @@
+"""What a form says of a decision: as its body has it, or what is wrong with each field."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ValidationError
+
+from services.intake.console.decisions.decision import Asked, Decision
+from services.intake.web.forms import Form, FormError
+
+_MOMENTS: Final = ("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+_EMPTY: Final = frozenset({"missing", "string_too_short", "too_short"})
+_MESSAGES: Final[Mapping[str, str]] = {
+    "date_from_datetime_parsing": "write a day as 2026-03-31",
+    "date_parsing": "write a day as 2026-03-31",
+    "datetime_parsing": "write a day and a time as 2026-03-31 14:30",
+    "datetime_from_date_parsing": "write a day and a time as 2026-03-31 14:30",
+    "timezone_aware": "write a day and a time as 2026-03-31 14:30",
+    "int_type": "write a whole number",
+    "int_parsing": "write a whole number",
+    "literal_error": "choose one of those that are offered",
+    "enum": "choose one of those that are offered",
+}
+
+
+def read(decision: Decision, form: Form, zone: ZoneInfo) -> BaseModel | Sequence[FormError] | None:
+    """The body of a decision (None where it has none), or what is wrong with the form."""
+    if decision.body is None:
+        return None
+    said: dict[str, Any] = {**decision.fixed}
+    for asked in decision.asks:
+        value = form.all(asked.name) if asked.kind == "choices" else asked.read(form.get(asked.name))
+        if asked.kind == "moment" and isinstance(value, str):
+            value = moment(value, zone)
+        if value not in (None, (), []):
+            put(said, asked.name, value)
+    try:
+        return decision.body.model_validate(said)
+    except ValidationError as error:
+        return [_fault(decision, each) for each in error.errors(include_url=False, include_input=False)]
+
+
+def moment(text: str, zone: ZoneInfo) -> str:
+    """A day, with or without a time, in that zone, as ISO 8601 writes it; what is none stays as it is."""
+    for each in _MOMENTS:
+        try:
+            return datetime.strptime(text, each).replace(tzinfo=zone).isoformat()
+        except ValueError:
+            continue
+    return text
+
+
+def put(said: dict[str, Any], name: str, value: object) -> None:
+    """Puts a value where a name says: with dots one within another, with ``+`` two that are chosen together."""
+    if "+" in name and isinstance(value, str):
+        for each, part in zip(name.split("+"), value.split(" "), strict=False):
+            put(said, each, part)
+        return
+    *inner, last = name.split(".")
+    for each in inner:
+        said = said.setdefault(each, {})
+    said[last] = value
+
+
+def names(asked: Asked, place: Sequence[str]) -> bool:
+    """Whether that field of the form is the one at that place of the body."""
+    return any([*place][: each.count(".") + 1] == each.split(".") for each in asked.name.split("+"))
+
+
+def _fault(decision: Decision, error: Mapping[str, Any]) -> FormError:
+    place = [str(each) for each in error["loc"]]
+    asked = next((each for each in decision.asks if names(each, place)), _first(decision))
+    label = asked.label if asked else decision.title
+    name = asked.name if asked else "confirm"
+    kind = str(error["type"])
+    if kind in _EMPTY:
+        return FormError(name, f"{label}: this is needed")
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return FormError(name, f"{label}: {_MESSAGES.get(kind, message[:1].lower() + message[1:])}")
+
+
+def _first(decision: Decision) -> Asked | None:
+    return next(iter(decision.asks), None)

@@ -1,0 +1,56 @@
+"""The pages of all decisions about a request, and which of them can be made as it stands."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from starlette.routing import BaseRoute
+
+from services.intake import request_file
+from services.intake.console.console import Console, Works, person_of
+from services.intake.console.decisions import answering, recipients, timing, working
+from services.intake.console.decisions.decision import Decision, Subject
+from services.intake.console.decisions.page import About, DecisionPage, Find
+from services.intake.console.ids import of_path
+from services.intake.web.site import Visit
+
+DECISIONS: Final[Sequence[Decision]] = (
+    *answering.DECISIONS,
+    *timing.DECISIONS,
+    *working.DECISIONS,
+    *recipients.DECISIONS,
+)
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """A page for each decision."""
+    find = _found(console.works)
+    return [
+        console.private(
+            f"/requests/{{request_id}}/decide/{decision.name}",
+            DecisionPage(decision, find),
+            decision.power,
+            sends=True,
+        )
+        for decision in DECISIONS
+    ]
+
+
+def possible(subject: Subject) -> Iterator[Decision]:
+    """What this person can decide about the request as it stands; the use cases have the last word."""
+    for decision in DECISIONS:
+        if subject.person.may(decision.power) and decision.when(subject):
+            yield decision
+
+
+def _found(works: Works) -> Find:
+    async def find(visit: Visit) -> About:
+        person = person_of(visit)
+        request = await works.services.use_cases.read(of_path(visit), person.caller)
+        async with works.services.unit_of_work.pool.acquire() as connection:
+            file = await request_file.read(connection, request.request_id)
+        subject = Subject(works, person, request, file)
+        title = f"{request.right.replace('_', ' ')}, due {request.due_on}"
+        facts = [("Request", str(request.request_id)), ("State", request.state.replace("_", " "))]
+        return About(subject, title, f"/requests/{request.request_id}", facts, request.version)
+
+    return find

@@ -1,0 +1,82 @@
+"""What a field of a decision offers: the words of the policy, and what stands in the request itself; pure."""
+
+from collections.abc import Sequence
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from services.intake.console.decisions.decision import Options, Subject
+from services.intake.letters.rendering import Reader
+from services.intake.recipients import NoticeState
+from services.intake.request import deferrals
+from services.intake.request.reasons import Proposed
+from shared.domain.sentences import Fact, Term
+from shared.domain.wording import ENGLISH
+
+SETTLED: Final = frozenset({NoticeState.DONE, NoticeState.IMPOSSIBLE, NoticeState.DISPROPORTIONATE})
+
+
+def words(subject: Subject, fact: Fact) -> str:
+    """A fact as people of ours read it."""
+    zone = subject.works.services.processing.controller.zone
+    return subject.works.services.use_cases.letters.words(fact, Reader(ENGLISH, ZoneInfo(zone).key, None))
+
+
+def plain(*values: str) -> Options:
+    """Words of ours, as they are read."""
+    return [(value, value.replace("_", " ")) for value in values]
+
+
+def reasons(decision: Proposed, subject: Subject) -> Options:
+    """Each reason that the policy has for this right, by each article by which it holds."""
+    known = subject.works.services.use_cases.reasons.of(decision).items()
+    mine = [(code, each) for code, each in known if subject.of_request.right in each.rights]
+    return [
+        (f"{code} {article}", f"Art. {article}: {words(subject, Term(f'reason.{decision}', code))}")
+        for code, reason in mine
+        for article in reason.articles
+    ]
+
+
+def extension_reasons(subject: Subject) -> Options:
+    """Why a request may need more time, by the policy."""
+    known = subject.works.services.use_cases.policy.extension.reasons
+    return [(each, words(subject, Term("reason.extension", each))) for each in sorted(known)]
+
+
+def methods(subject: Subject) -> Options:
+    """How somebody may have proved who they are, and how much that proves."""
+    known = subject.works.services.use_cases.identity.methods.items()
+    return [(name, f"{name.replace('_', ' ')} ({method.level} at most)") for name, method in sorted(known)]
+
+
+def by_hand(subject: Subject) -> Options:
+    """The systems that a person works by hand."""
+    tasks = subject.of_request.tasks or ()
+    return plain(*sorted({task.system for task in tasks if deferrals.waits_for_hands(task)}))
+
+
+def limits(subject: Subject) -> Options:
+    """The systems that wait for two persons, with what was found there and what is allowed."""
+    return [
+        (
+            f"{task.system} {task.exceeded.limit}",
+            f"{task.system}: {task.exceeded.found} found, {task.exceeded.allowed} allowed",
+        )
+        for task in subject.of_request.tasks or ()
+        if task.exceeded
+    ]
+
+
+def retired(subject: Subject) -> Options:
+    """The systems that are gone, and in which something is missing."""
+    tasks = subject.of_request.tasks or ()
+    return plain(*sorted({task.system for task in tasks if task.failure == "system_retired"}))
+
+
+def recipients(subject: Subject, *states: NoticeState, proposed: bool = False) -> Options:
+    """Whom the request concerns and who stands there; ``proposed``: those not to be told, if another agrees."""
+    policy, notices = subject.works.services.processing, subject.file.notices if subject.file else ()
+    found: Sequence[str] = [
+        each.recipient for each in notices if each.state in states and (each.waiver is not None or not proposed)
+    ]
+    return [(name, policy.recipients[name].name if name in policy.recipients else name) for name in found]

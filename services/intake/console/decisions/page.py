@@ -1,0 +1,110 @@
+"""The page of a decision: what it asks; then what it will do, and a button; and only then it is done."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from services.intake import errors
+from services.intake.console.console import in_pages
+from services.intake.console.decisions import form
+from services.intake.console.decisions.decision import Decision, Subject
+from services.intake.web.forms import FormError
+from services.intake.web.site import Visit
+from shared.domain.errors import DsrError, Shredded
+from shared.storage.postgres import AWAY
+
+_ELSEWHERE: Final = (errors.Forbidden, errors.NotFound, errors.PreconditionFailed, Shredded)
+"""What no other words in the form can mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a page of a decision says of that about which it is decided; ``back``: the page to go back to."""
+
+    subject: Subject
+    title: str
+    back: str
+    facts: Sequence[tuple[str, str]] = ()
+    version: int = 0
+
+
+Find = Callable[[Visit], Awaitable[About]]
+
+
+@dataclass(frozen=True)
+class DecisionPage:
+    """The page of one decision; ``find``: what the address is about."""
+
+    decision: Decision
+    find: Find
+
+    async def __call__(self, visit: Visit) -> Response:
+        """Asks, says what will be done, and does it once that is confirmed."""
+        about = await self.find(visit)
+        decision, subject = self.decision, about.subject
+        version = about.version
+        if visit.sent:
+            version = _version(visit)
+        elif not decision.when(subject):
+            raise errors.NotFound(f"as it stands now this cannot be decided: {decision.title.lower()}")
+        wrong: Sequence[FormError] = ()
+        body: BaseModel | None = None
+        if visit.sent:
+            zone = ZoneInfo(subject.works.services.processing.controller.zone)
+            read = form.read(decision, visit.form, zone)
+            if isinstance(read, BaseModel | None):
+                body = read
+            else:
+                wrong = read
+        asking = bool(decision.asks) and (not visit.sent or bool(wrong) or visit.form.get("step") == "change")
+        if visit.sent and not asking and visit.form.get("step") == "confirm":
+            fault = await self._do(subject, version, body)
+            if fault is None:
+                visit.session.data["noted"] = decision.title
+                return visit.go(about.back)
+            wrong, asking = [fault], bool(decision.asks)
+        return visit.page(
+            "decide.html",
+            wrong,
+            decision=decision,
+            about=about,
+            version=version,
+            asking=asking,
+            does=decision.does(subject),
+            options={asked.name: asked.options(subject) for asked in decision.asks},
+            shown=await decision.reads(subject) if not visit.sent else (),
+            said=[(asked, _said(asked.name, visit, asked.options(subject))) for asked in decision.asks],
+        )
+
+    async def _do(self, subject: Subject, version: int, body: Any) -> FormError | None:
+        """Does it; what is wrong with it, where other words would mend that."""
+        try:
+            await self.decision.do(subject, version, body)
+        except _ELSEWHERE:
+            raise
+        except AWAY:
+            raise
+        except DsrError as error:
+            place = str(getattr(error, "field", None) or "").split(".")
+            asks = self.decision.asks
+            asked = next((each for each in asks if form.names(each, place)), next(iter(asks), None))
+            return FormError(asked.name if asked else "confirm", in_pages(str(error)))
+        return None
+
+
+def _version(visit: Visit) -> int:
+    """The version that the page has shown: what has changed since is looked at first."""
+    said = visit.form.get("version")
+    if not (said.isascii() and said.isdecimal()) or len(said) > 18:  # noqa: PLR2004  # digits of a bigint
+        raise errors.BadRequest("the page is not whole: open it anew")
+    return int(said)
+
+
+def _said(name: str, visit: Visit, options: Sequence[tuple[str, str]]) -> list[str]:
+    """What was chosen or written, as it is read back."""
+    words = dict(options)
+    return [words.get(each, each) for each in visit.form.all(name) if each]

@@ -1,0 +1,103 @@
+"""Decisions about recipients of the data: that they were told, what they say, that they cannot be told (Art. 19)."""
+
+from collections.abc import Sequence
+
+from services.intake.console.decisions import options
+from services.intake.console.decisions.decision import Asked, Decision, Options, Subject, saying
+from services.intake.console.roles import Power
+from services.intake.recipient_schemas import RecipientByHand, RecipientReply, Waiver, WaiverApproval
+from services.intake.recipients import NoticeState
+
+
+async def _told(subject: Subject, version: int, said: RecipientByHand) -> None:
+    await subject.works.services.use_cases.tell_recipient(subject.basis(version), said)
+
+
+async def _heard(subject: Subject, version: int, said: RecipientReply) -> None:
+    await subject.works.services.use_cases.hear_recipient(subject.basis(version), said)
+
+
+async def _waive(subject: Subject, version: int, said: Waiver) -> None:
+    await subject.works.services.use_cases.propose_waiver(subject.basis(version), said)
+
+
+async def _approve(subject: Subject, version: int, said: WaiverApproval) -> None:
+    await subject.works.services.use_cases.approve_waiver(subject.basis(version), said)
+
+
+def _untold(subject: Subject) -> Options:
+    return options.recipients(subject, NoticeState.TO_BE_TOLD)
+
+
+def _awaited(subject: Subject) -> Options:
+    return options.recipients(subject, NoticeState.TOLD, NoticeState.ACKNOWLEDGED)
+
+
+def _open(subject: Subject) -> Options:
+    return options.recipients(subject, NoticeState.TO_BE_TOLD, NoticeState.TOLD)
+
+
+def _proposed(subject: Subject) -> Options:
+    return options.recipients(subject, NoticeState.TO_BE_TOLD, NoticeState.TOLD, proposed=True)
+
+
+DECISIONS: Sequence[Decision] = (
+    Decision(
+        name="recipient-told",
+        title="Enter that a recipient was told",
+        power=Power.HANDLE,
+        when=lambda subject: bool(_untold(subject)),
+        does=saying("Their word is awaited from now on, and they are reminded. What to say is among the letters."),
+        body=RecipientByHand,
+        asks=(Asked("recipient", "Recipient", "choose", options=_untold),),
+        do=_told,
+    ),
+    Decision(
+        name="recipient-reply",
+        title="Enter what a recipient has said",
+        power=Power.HANDLE,
+        when=lambda subject: bool(_awaited(subject)),
+        does=saying("Nobody reminds them any more."),
+        body=RecipientReply,
+        asks=(
+            Asked("recipient", "Recipient", "choose", options=_awaited),
+            Asked(
+                "reply",
+                "They say",
+                "choose",
+                options=lambda _: [("acknowledged", "they have the notice"), ("done", "they have done the same")],
+            ),
+        ),
+        do=_heard,
+    ),
+    Decision(
+        name="recipient-waiver",
+        title="Propose not to tell a recipient",
+        power=Power.HANDLE,
+        when=lambda subject: bool(_open(subject)),
+        does=saying("Somebody else must agree; until then they are told as any other (Art. 19)."),
+        body=Waiver,
+        asks=(
+            Asked("recipient", "Recipient", "choose", options=_open),
+            Asked(
+                "cause",
+                "Since that is",
+                "choose",
+                options=lambda _: [("impossible", "impossible"), ("disproportionate", "out of proportion")],
+            ),
+            Asked("explanation", "Why", "area", "Kept sealed"),
+        ),
+        do=_waive,
+    ),
+    Decision(
+        name="recipient-waiver-approval",
+        title="Agree not to tell a recipient",
+        power=Power.APPROVE,
+        when=lambda subject: bool(_proposed(subject)),
+        does=saying("The recipient is not told of what was done."),
+        body=WaiverApproval,
+        asks=(Asked("recipient", "Recipient", "choose", options=_proposed),),
+        do=_approve,
+        irreversible=True,
+    ),
+)

@@ -1,0 +1,122 @@
+"""Decisions about questions and dates."""
+
+from collections.abc import Sequence
+
+from services.intake.console.decisions import options
+from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
+from services.intake.console.roles import Power
+from services.intake.question_schemas import QuestionAsked, QuestionReply
+from services.intake.timing_schemas import ArrivalCorrection, ExtensionProposal
+
+
+async def _ask(subject: Subject, version: int, said: QuestionAsked) -> None:
+    await subject.works.services.use_cases.ask(subject.basis(version), said)
+
+
+async def _answer(subject: Subject, version: int, said: QuestionReply) -> None:
+    await subject.works.services.use_cases.answer(subject.basis(version), said)
+
+
+async def _correct(subject: Subject, version: int, said: ArrivalCorrection) -> None:
+    await subject.works.services.use_cases.correct_arrival(subject.basis(version), said)
+
+
+async def _extend(subject: Subject, version: int, said: ExtensionProposal) -> None:
+    await subject.works.services.use_cases.propose_extension(subject.basis(version), said)
+
+
+async def _approve(subject: Subject, version: int, _: None) -> None:
+    await subject.works.services.use_cases.approve_extension(subject.basis(version))
+
+
+def _may_ask(subject: Subject) -> bool:
+    request = subject.of_request
+    return any(map(request.allows, ("ask_identity", "ask_proof", "ask_meaning"))) and request.role != "processor"
+
+
+DECISIONS: Sequence[Decision] = (
+    Decision(
+        name="question",
+        title="Ask the person",
+        power=Power.HANDLE,
+        when=_may_ask,
+        does=saying(
+            "A letter with your words goes out; work on what is clear goes on.",
+            "The time limit may stop only where the condition of the law is on file.",
+            "Words that ask for an identity document, or a copy of one, are refused.",
+        ),
+        body=QuestionAsked,
+        asks=(
+            Asked(
+                "question",
+                "What about",
+                "choose",
+                options=lambda _: [("identity", "who they are"), ("clarification", "what they mean")],
+            ),
+            Asked("text", "The question, in the language of the person", "area"),
+            Asked(
+                "condition_recorded",
+                "On file",
+                "check",
+                "Reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file",
+            ),
+        ),
+        do=_ask,
+    ),
+    Decision(
+        name="reply",
+        title="Enter what they have answered",
+        power=Power.HANDLE,
+        when=lambda subject: (
+            subject.of_request.question is not None
+            and (subject.of_request.allows("answer") or subject.of_request.resumable)
+        ),
+        does=saying("Work goes on, from the day on which the answer came; what was closed for want of it is reopened."),
+        body=QuestionReply,
+        asks=(
+            Asked("text", "Their answer", "area", "Kept sealed"),
+            Asked("received_at", "When it came", "moment", "As 2026-03-31 14:30; now, if left out"),
+        ),
+        do=_answer,
+    ),
+    Decision(
+        name="receipt",
+        title="Correct when it arrived",
+        power=Power.HANDLE,
+        when=lambda subject: subject.of_request.allows("redate"),
+        does=saying("Every date is counted anew from then; the reason stays on record."),
+        body=ArrivalCorrection,
+        asks=(
+            Asked("received_at", "When it really came", "moment"),
+            Asked("country", "Country", hint="ISO 3166, as DE; as it was, if left out"),
+            Asked("reason", "How that came to light", "area", "Kept sealed"),
+        ),
+        do=_correct,
+    ),
+    Decision(
+        name="extension",
+        title="Propose an extension",
+        power=Power.HANDLE,
+        when=lambda subject: subject.of_request.allows("extend") and not subject.of_request.extended,
+        does=saying(
+            "Somebody else must agree; until then the date stays.",
+            "Once agreed the person is told the new date and why (Art. 12(3)): at most two months, and once.",
+        ),
+        body=ExtensionProposal,
+        asks=(
+            Asked("reason", "Reason", "choose", options=options.extension_reasons),
+            Asked("explanation", "Why, in words that the person reads", "area", "Ask for no ID copy."),
+            Asked("new_due", "New date", "day"),
+        ),
+        do=_extend,
+    ),
+    Decision(
+        name="approve-extension",
+        title="Agree with the extension",
+        power=Power.APPROVE,
+        when=lambda subject: subject.pending("extension"),
+        does=saying("The new date holds, and the person is told of it and why."),
+        do=_approve,
+        irreversible=True,
+    ),
+)

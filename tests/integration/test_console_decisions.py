@@ -1,0 +1,122 @@
+"""What people decide in the console: said before it is done, done once, and by two persons where it takes two."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.domain.events import FulfilmentBlocked
+from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.events import a
+from tests.fixtures.intake import PROPOSAL, REASONS, Intake, beyond, id_of
+from tests.fixtures.portal import Visitor
+
+
+@pytest.fixture
+async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
+    async with opened_console(intake, monkeypatch) as console:
+        yield console
+
+
+async def decided(visitor: Visitor, path: str, decision: str, **form: str) -> Visitor:
+    """Opens the page of a decision, fills it in, reads what it will do, and confirms."""
+    await visitor.open(f"/console/requests/{id_of(path)}/decide/{decision}")
+    assert visitor.status == 200, visitor.text
+    assert "What this will do" in visitor.text
+    if form:
+        await visitor.send(step="check", **form)
+        if visitor.status != 200:
+            return visitor
+    return await visitor.send(step="confirm", **form)
+
+
+async def test_one_proposes_to_refuse_and_another_agrees_after_reading_it(console: OpenedConsole) -> None:
+    intake, hanna, anton = console.intake, await console.member("hanna"), await console.member("anton")
+    path = await intake.submit()
+    words = {"reason+article": "EXCESSIVE 12(5)(b)", "explanation": "Ada asked for it every day."}
+    await hanna.open(f"/console/requests/{id_of(path)}/decide/refuse")
+    await hanna.send(step="check", **words)
+    assert "Confirm: Propose to refuse it" in hanna.text
+    assert "decision.proposed" not in await intake.actions(path), "nothing is done before it is confirmed"
+    await hanna.send(step="confirm", **words)
+    assert hanna.path == f"/console/requests/{id_of(path)}"
+    assert "hanna has proposed" in hanna.text
+    assert (await hanna.open(f"/console/requests/{id_of(path)}/decide/approve")).status == 403
+    await anton.open(f"/console/requests/{id_of(path)}/decide/approve")
+    assert "every day" in anton.text, "who agrees reads it first"
+    await anton.send(step="confirm")
+    [made] = await intake.details(path, "decision.made")
+    assert made["proposed_by"] == "person:hanna"
+    assert [each["actor"] for each in await intake.evidence(path) if each["action"] == "decision.made"] == [
+        "person:anton"
+    ]
+    assert "proposal.read" in await intake.actions(path)
+
+
+async def test_one_person_with_a_key_and_a_sign_in_is_one_person(console: OpenedConsole) -> None:
+    intake, officer = console.intake, await console.member("officer-1")
+    path = await intake.submit()
+    proposal = {"decision": "refuse", **REASONS["refuse"]}
+    (await intake.officer.post(f"{path}/decision", json=proposal)).raise_for_status()
+    await decided(officer, path, "approve")
+    assert officer.status == 422
+    assert "takes two persons" in officer.text
+    (await intake.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
+    await decided(officer, path, "approve-extension")
+    assert officer.status == 422
+    berta = await console.member("berta")
+    await decided(berta, path, "approve-extension")
+    assert (await intake.view(path))["due_on"] == PROPOSAL["new_due"]
+    await berta.open(f"/console/requests/{id_of(path)}/decide/extension")
+    assert berta.status == 404, "it is extended, so there is nothing to propose"
+
+
+async def test_what_two_keys_may_confirm_two_who_have_signed_in_may(console: OpenedConsole) -> None:
+    intake, anton, berta = console.intake, await console.member("anton"), await console.member("berta")
+    path = await intake.submit(right="erasure")
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(beyond(3_000),)))
+    beyond_it = {"system+limit": "billing max_rows"}
+    await decided(anton, path, "confirm", **beyond_it)
+    assert (await decided(anton, path, "confirm", **beyond_it)).status == 422
+    assert (await intake.view(path))["state"] == "awaiting_decision"
+    await decided(berta, path, "confirm", **beyond_it)
+    assert (await intake.view(path))["state"] == "in_progress"
+
+
+async def test_words_that_ask_for_an_id_copy_are_refused_where_they_stand(console: OpenedConsole) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    path = await intake.submit(assurance=None)
+    asked = {"question": "identity", "text": "Please send a copy of your passport.", "condition_recorded": "yes"}
+    await decided(hanna, path, "question", **asked)
+    assert hanna.status == 422
+    assert "no identity document" in hanna.text
+    assert 'href="#text"' in hanna.html
+    await decided(hanna, path, "question", **{**asked, "text": "Which mailbox is yours?"})
+    assert "question.sent" in await intake.actions(path)
+
+
+async def test_a_form_is_mended_where_it_is_wrong_and_nothing_is_done_meanwhile(console: OpenedConsole) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    path = await intake.submit()
+    for form, said in (
+        ({"received_at": "yesterday", "reason": "It lay about."}, "2026-03-31 14:30"),
+        ({"received_at": "2026-03-01"}, "this is needed"),
+        ({"received_at": "2026-03-01", "country": "Germany", "reason": "x"}, "Country"),
+        ({"received_at": "2029-03-01", "reason": "It lay about."}, "received_at"),
+    ):
+        await decided(hanna, path, "receipt", **form)
+        assert hanna.status == 422, form
+        assert said in hanna.text, form
+    assert "receipt.corrected" not in await intake.actions(path)
+    await decided(hanna, path, "receipt", received_at="2026-03-01", reason="It lay about.")
+    assert (await intake.view(path))["received_at"] == "2026-03-01T05:00:00+00:00", "in the zone of the controller"
+
+
+async def test_what_has_changed_since_the_page_was_opened_is_looked_at_first(console: OpenedConsole) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    path = await intake.submit()
+    await hanna.open(f"/console/requests/{id_of(path)}/decide/withdraw")
+    await intake.extend(path)
+    await hanna.send(step="confirm")
+    assert hanna.status == 412
+    assert "has changed" in hanna.text
+    assert (await intake.view(path))["state"] == "in_progress"

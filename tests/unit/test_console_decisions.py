@@ -1,0 +1,36 @@
+"""The tables of decisions: every field is one of its body, every name is one, and roles follow from them."""
+
+import pytest
+
+from services.intake.console.decisions.decision import Decision
+from services.intake.console.decisions.of_requests import DECISIONS
+from services.intake.console.roles import ROLES, Power, Role, granted, powers
+from services.intake.errors import Forbidden
+from services.intake.grant import Power as OfKey
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=lambda each: each.name)
+def test_a_decision_asks_for_fields_of_its_body(decision: Decision) -> None:
+    fields = decision.body.model_fields if decision.body else {}
+    asked = [name for each in decision.asks for name in each.name.split("+")]
+    assert {name.split(".")[0] for name in asked} <= set(fields)
+    required = {name for name, field in fields.items() if field.is_required()} - set(decision.fixed)
+    assert required <= {name.split(".")[0] for name in asked}
+    assert decision.power in {Power.HANDLE, Power.APPROVE, Power.RELEASE}
+
+
+def test_every_decision_has_a_name_of_its_own() -> None:
+    names = [each.name for each in DECISIONS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("role", [Role.AUDITOR])
+def test_who_only_looks_is_refused_by_the_use_cases_too(role: Role) -> None:
+    with pytest.raises(Forbidden):
+        granted([role]).must(OfKey.SUBMIT)
+
+
+def test_several_roles_add_up_and_none_has_all() -> None:
+    assert powers([Role.AUDITOR, Role.ADMIN]) == ROLES[Role.AUDITOR] | ROLES[Role.ADMIN]
+    assert all(powers([role]) < frozenset(Power) for role in Role)
+    assert Power.APPROVE not in powers([Role.HANDLER])
