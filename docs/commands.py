@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from services import cli
 from services.intake.client.decisions import decisions, explained
 
+_ROOT = Path(__file__).parents[1]
 _HEAD = (
     "Made by `make docs` from the commands, each of which takes `--help`; [command.md](command.md) says how"
     " to use those of the privacy team."
@@ -83,6 +85,8 @@ def _default(parameter: Any) -> str:
     if parameter.required:
         return "**needed**"
     default = parameter.default
+    if isinstance(default, Path) and default.is_relative_to(_ROOT):
+        default = default.relative_to(_ROOT)  # else the page would say where it was made
     return "" if default in (None, False, "", ()) else f"`{default}`"
 
 

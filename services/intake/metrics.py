@@ -4,7 +4,7 @@ from functools import partial
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from shared.runtime.metrics import PEOPLE, Percentiles
+from shared.runtime.metrics import PEOPLE, Means, Percentiles
 
 _counter, _gauge = partial(Counter, registry=PEOPLE), partial(Gauge, registry=PEOPLE)
 
@@ -27,6 +27,17 @@ ORPHANS = _gauge("dsr_vault_orphans", "Subjects of whom the vault holds what nob
 CONFLICTS = _gauge("dsr_assignment_conflicts", "Contradictions about whose a number was, by the register", ["kind"])
 WITHHELD = _gauge("dsr_packages_withheld", "Packages with a row that is not shown to be the subject's")
 BREACHES = _gauge("dsr_breaches_open", "Breaches that nobody has closed, by whether their 72 hours last", ["in_time"])
+BREACHES_FOUND = _gauge("dsr_breaches_found", "Breaches found in the last 30 days, by whom", ["found_by"])
+DECIDED = _gauge(
+    "dsr_decisions",
+    "Requests that two persons refused or answered in part in the last 30 days, by reason",
+    ["decision", "reason", "article"],
+)
+OVERTURNED = _gauge("dsr_decisions_overturned", "Of such, those that a complaint has overturned since then", ["right"])
+COMPLAINTS = _gauge("dsr_complaints", "Complaints of the last 30 days, and all open ones", ["lodged_with", "decision"])
+SAMPLED = _gauge("dsr_intake_sampled", "Messages in the last monthly sample")
+MISSED = _gauge("dsr_intake_missed", "Requests in that sample that nobody had recognised")
+PACKAGES_ENDED = _gauge("dsr_packages_ended", "Packages whose days ended in the last 30 days", ["result"])
 COVERED = _gauge("dsr_requests_covered", "Of those worked, how many have every receipt", ["right"])
 WORKED = _gauge("dsr_requests_worked", "Requests with downstream work, answered in the last 30 days", ["right"])
 CHECKED = _counter("dsr_suppression_checked_total", "Contact points that were asked about before marketing", ["answer"])
@@ -50,3 +61,10 @@ for _problem in ("unauthorised", "too_large", "too_many_calls", "overloaded"):
     REFUSED.labels(_problem)  # shown as 0 until the first
 TIME_TO_CLOSE = Percentiles("dsr_time_to_close_days", "From receipt to closure, last 30 days", "right")
 DETECTION_LAG = Percentiles("dsr_detection_lag_days", "From receipt to acceptance, last 30 days", "channel")
+BUSINESS_DAYS = Means("dsr_response_business_days", "Mean business days to the answer, last 30 days", "right")
+BUSINESS_DAYS_BY_SYSTEM = Means(
+    "dsr_response_business_days_by_system", "The same, of requests in which that system had a part", "system"
+)
+BUSINESS_DAYS_PROMISED = Gauge(
+    "dsr_response_business_days_promised", "Business days that the privacy notice names as the longest average"
+)

@@ -8,13 +8,16 @@ from itertools import product
 from uuid import UUID
 
 from services.intake import assignment_conflicts, metrics, recipients
+from services.intake.figures import answers
 from services.intake.request.extension import Received
 from services.intake.request.lifecycle import State
+from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import SurgeRule
 from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import FIGURES_AT, Ranks
+from shared.runtime.settings import PolicySettings
 from shared.storage.postgres import Connection
 
 PERIOD = timedelta(days=30)
@@ -55,7 +58,8 @@ _EXTENSIONS = "SELECT reason, count(*) FROM extension WHERE approved_at > $1 GRO
 
 async def run(running: Running) -> None:
     """Counts for as long as the service runs."""
-    for right, event in product(Right, ("accepted", "identity_needed", "identity_verified")):
+    commitment, settings = PolicySettings().read_time_limits().commitment, IntakeSettings()
+    for right, event in product(Right, ("accepted", "identity_needed", "identity_verified", "identity_failed")):
         metrics.REQUESTS.labels(right, event)  # at zero from the start: or the first of each would be no increase
 
     async def look() -> None:
@@ -63,6 +67,7 @@ async def run(running: Running) -> None:
         now = unit_of_work.clock.now()
         async with unit_of_work.pool.acquire() as connection:
             await count(connection, now)
+            await answers.count(connection, now, commitment, settings)
         FIGURES_AT.labels(unit_of_work.service).set(now.timestamp())
 
     await run_periodically(look, "statistics", _EVERY_SECONDS, running.stopping, running.heartbeats)

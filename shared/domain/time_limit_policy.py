@@ -52,9 +52,16 @@ class Commitment(_Data):
     """The promise of the privacy notice, and where it is counted."""
 
     days: Length
+    average_business_days: tuple[Length, Length]
     controller_zone: Zone
     staff_calendar: str
     default_country: str
+
+    @model_validator(mode="after")
+    def _from_low_to_high(self) -> Self:
+        if self.average_business_days[0] > self.average_business_days[1]:
+            raise ValueError("average_business_days goes from the lower to the higher number")
+        return self
 
 
 class Milestones(_Data):

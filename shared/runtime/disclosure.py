@@ -31,10 +31,11 @@ def for_everybody(family: Metric) -> Metric:
     for sample in family.samples:
         if sample.name.endswith(_UNSAFE):
             continue
-        size = cases.get(_of(sample.labels), sample.value)
-        if 0 < size < SMALLEST:
+        size = cases.get(_of(sample.labels))
+        if 0 < (sample.value if size is None else size) < SMALLEST:
             continue
-        value = sample.value if "quantile" in sample.labels else sample.value // SMALLEST * SMALLEST
+        is_of_cases = size is not None and sample.name == family.name  # a percentile or a mean, and no count
+        value = sample.value if is_of_cases else sample.value // SMALLEST * SMALLEST
         shown.add_sample(sample.name, sample.labels, value)
     return shown
 

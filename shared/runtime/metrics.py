@@ -70,6 +70,34 @@ class Ranks:
     total: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """An arithmetic mean of so many cases."""
+
+    cases: int
+    value: float
+
+
+class Means(Collector):
+    """Means that are counted elsewhere, by one label, each with the number of its cases."""
+
+    def __init__(self, name: str, words: str, label: str) -> None:
+        self._name, self._words, self._label = name, words, label
+        self._means: Mapping[str, Mean] = {}
+        PEOPLE.register(self)
+
+    def put(self, means: Mapping[str, Mean]) -> None:
+        """Replaces what was known."""
+        self._means = means
+
+    def collect(self) -> Iterator[Metric]:
+        family = Metric(self._name, self._words, "gauge")
+        for value, mean in self._means.items():
+            family.add_sample(self._name, {self._label: value}, mean.value)
+            family.add_sample(f"{self._name}_count", {self._label: value}, mean.cases)
+        yield family
+
+
 class Percentiles(Collector):
     """Percentiles that the database has computed, told as a Prometheus summary; by one label, or of all."""
 

@@ -18,7 +18,7 @@ LABELS = {
     *("service", "topic", "type", "result", "system", "operation", "le", "kind", "state"),
     *("right", "event", "outcome", "timeliness", "age", "days", "clock", "channel", "quantile"),
     *("extended", "reason", "flaw", "question", "in_time", "regime", "target", "loop", "problem", "what"),
-    *("review", "answer", "category", "action", "way"),
+    *("review", "answer", "category", "action", "way", "decision", "article", "lodged_with", "found_by"),
 }
 """Each has few values, known beforehand."""
 

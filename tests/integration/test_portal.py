@@ -14,6 +14,7 @@ from services.intake.web.guard import HEADERS
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from tests.fixtures.intake import Intake
 from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
+from tests.fixtures.told import Count
 
 EMAIL = "ada@example.org"
 EXPORTED = TaskReport.model_validate(
@@ -97,8 +98,10 @@ async def test_five_wrong_codes_of_a_request_end_its_codes_and_are_on_record(doo
     (letter,) = await door.letters()
     wrong = "0000 0000" if code_in(letter) != "0000 0000" else "1111 1111"
     await ada.open("/portal/en/code")
+    failed = Count("dsr_requests_total", right="access", event="identity_failed")
     for _ in range(5):
         await ada.send(code=wrong)
+    assert failed.added == 1
     assert "Please write to us" in (await ada.open("/portal/en/code")).text
     again = door.visitor()
     await (await again.open("/portal/en/follow")).send(reference=reference)

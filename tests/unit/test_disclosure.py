@@ -59,3 +59,11 @@ def test_percentiles_are_told_of_five_cases_or_more(cases: int) -> None:
     else:
         assert told["days[('quantile', '0.5'), ('right', 'access')]"] == 12.25
         assert told["days_count[('right', 'access')]"] == cases // 5 * 5
+
+
+def test_a_mean_of_five_cases_is_told_as_it_is_and_one_of_fewer_not_at_all() -> None:
+    metric = Metric("days", "words", "gauge")
+    for right, cases, mean in (("access", 7, 6.2), ("objection", 4, 1.5)):
+        metric.add_sample("days", {"right": right}, mean)
+        metric.add_sample("days_count", {"right": right}, cases)
+    assert shown(metric) == {"days[('right', 'access')]": 6.2, "days_count[('right', 'access')]": 5}

@@ -70,3 +70,19 @@ def test_beyond_the_years_of_a_calendar_weekends_are_still_known_and_nothing_is_
 def test_a_day_of_work_in_two_countries_is_a_working_day_in_both() -> None:
     assert last_common_working_day(date(2026, 7, 3), (calendar("DE-BE"), calendar("US"))) == date(2026, 7, 2)
     assert last_common_working_day(date(2026, 7, 4), (calendar("nowhere"),)) == date(2026, 7, 4)
+
+
+def test_days_between_count_the_last_and_not_the_first() -> None:
+    us, friday = calendar("US"), date(2026, 7, 2)  # Independence Day is observed on Friday 3 July
+    told = {
+        "the same day": (friday, friday),
+        "over the holiday and a weekend": (friday, date(2026, 7, 6)),
+        "from a Saturday on": (date(2026, 7, 4), date(2026, 7, 7)),
+        "backwards": (date(2026, 7, 7), friday),
+    }
+    assert {name: us.working_days_between(*days) for name, days in told.items()} == {
+        "the same day": 0,
+        "over the holiday and a weekend": 1,
+        "from a Saturday on": 2,
+        "backwards": 0,
+    }

@@ -24,6 +24,7 @@ from services.intake.api import (
     plans,
     recipients,
     requests,
+    reviews,
     subjects,
     submissions,
     suppression,
@@ -72,6 +73,7 @@ _MODULES = (
     suppression,
     sweeps,
     recipients,
+    reviews,
 )
 
 

@@ -22,6 +22,7 @@ from services.intake.identity.assurance import LinkPolicy
 from services.intake.identity.proving import named
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
+from services.intake.metrics import REQUESTS
 from services.intake.repository import Requests
 from services.intake.request.aggregate import Request
 from services.intake.request.causes.delivery import SENT_TO
@@ -44,6 +45,7 @@ UPDATE proof_link SET used_at = $2 WHERE token_hash = $1 AND used_at IS NULL AND
 RETURNING request_id, address
 """
 _FAILED = "SELECT coalesce(sum(failures), 0) FROM proof_link WHERE request_id = $1"
+_RIGHT = 'SELECT "right" FROM request WHERE request_id = $1'
 _CODE = "SELECT request_id, address, code_hash, code_until, used_at FROM proof_link WHERE link_id = $1 FOR UPDATE"
 
 
@@ -110,6 +112,8 @@ class ProofLinks:
             await tx.connection.execute("UPDATE proof_link SET failures = failures + 1 WHERE link_id = $1", link_id)
             if failed + 1 == self.policy.failures:
                 tx.log_evidence(request_id, "proof.stopped", {"failures": self.policy.failures})
+                right = await tx.connection.fetchval(_RIGHT, request_id)
+                tx.after_commit(REQUESTS.labels(right, "identity_failed").inc)
             return None
 
     async def proved_by(self, used: Used, requests: Sequence[Request]) -> list[UUID]:
