@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.export import answered, handlers
+from services.export import answered, handlers, making
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -17,12 +17,13 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
     service.on(events.RetryDecided, partial(handlers.retry, service.fulfilments), right=right)
-    service.on(events.AnswerDecided, partial(handlers.answer, legends=service.fulfilments.legends), right=right)
+    service.on(events.AnswerDecided, partial(handlers.answer, service.fulfilments), right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=right)
-    service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
+    service.on(events.RequestWithdrawn, handlers.cancel, right=right)
     service.on(events.RequestClosed, handlers.close, right=right)
-service.works(Operation.EXPORT, concludes=partial(handlers.finish, legends=service.fulfilments.legends))
+service.works(Operation.EXPORT, concludes=partial(handlers.finish, service.fulfilments))
+service.also(partial(making.run, service.fulfilments))
 
 if __name__ == "__main__":
     service.run(answered.read_ahead)

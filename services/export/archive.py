@@ -41,8 +41,10 @@ class Archive:
             await self._drain()
 
         made = File(name, put)
-        yield made
-        opened.close()
+        try:
+            yield made
+        finally:
+            opened.close()
         await self._drain()
         self.files.append(made)
 

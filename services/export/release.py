@@ -1,54 +1,51 @@
 """The release check of what was collected, before a package is made of it (REQ-S8)."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from uuid import UUID
+from datetime import datetime
 
 import orjson
-from pydantic import JsonValue
 
+from services.export.due import Due
 from services.export.package import Part
-from shared.domain.errors import Refused
-from shared.domain.release import Fault, ReleaseBlocked
-from shared.fulfilment.store import Completed
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.domain.release import Fault
+from shared.domain.rights import Right
+from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.metrics import RELEASES
-from shared.storage.postgres import may_stand_still
+from shared.storage.chunks import Begin
 from shared.storage.release import KIND, Manifest, ReleaseCheck, rows_of, sealed
 from shared.storage.vault import Sealing
-
-__all__ = ["KIND", "failures", "seal"]
 
 _SERVICE = "export"
 for _result in ("fits", "withheld"):
     RELEASES.labels(_SERVICE, _result)  # shown as 0 until the first
 
 
-async def failures(tx: UnitOfWork, done: Completed, parts: Sequence[Part], package_id: UUID) -> Mapping[str, Refused]:
-    """By system, why what it gave cannot be handed out."""
+async def check(
+    unit_of_work: UnitOfWorkFactory, begin: Begin, due: Due, right: Right, parts: Sequence[Part], now: datetime
+) -> Mapping[str, Fault]:
+    """By system, why what it gave cannot be handed out; by what all else was found is sealed, part by part.
+
+    So it can be checked again whenever the package is fetched. ``begin``: a transaction of whoever makes the package.
+
+    Raises:
+        Shredded: the subject's key is gone.
+    """
     faults: dict[str, Fault] = {}
-    check = ReleaseCheck(tx.connection, tx.vault, done.subject_ref)
-    async with may_stand_still(tx.connection):
-        for part in (part for part in parts if part.system not in faults):
-            if fault := await check.fault(_manifest(tx, done, await part.open(), package_id)):
-                faults[part.system] = fault
-    if parts:
-        tx.after_commit(partial(RELEASES.labels(_SERVICE, "withheld" if faults else "fits").inc))
-    if faults:
-        said: JsonValue = {system: fault.value for system, fault in faults.items()}
-        tx.log_evidence(done.request_id, "package.withheld", {"faults": said})
-    return {system: ReleaseBlocked(f"nothing was handed out: {fault.sentence}") for system, fault in faults.items()}
-
-
-async def seal(tx: UnitOfWork, done: Completed, parts: Sequence[Part], package_id: UUID) -> None:
-    """Keeps by what every row of a package was found, part by part, to be checked again whenever it is fetched."""
+    vault, found = unit_of_work.vault, ReleaseCheck(unit_of_work.vault, due.subject_ref)
     for part in parts:
-        content = sealed(tx.now, done.right, _matched(await part.open()), package_id)
-        await tx.vault.seal(tx.connection, [Sealing(done.subject_ref, KIND, _SERVICE, content)], tx.now)
-
-
-def _manifest(tx: UnitOfWork, done: Completed, content: bytes, package_id: UUID) -> Manifest:
-    return Manifest(tx.now, done.right, rows_of(_matched(content)), package_id)
+        if part.system in faults:
+            continue
+        matched = _matched(await part.open())
+        manifest = Manifest(now, right, rows_of(matched), due.package_id)
+        async with unit_of_work.pool.acquire() as connection:
+            fault = await found.fault(connection, manifest)
+        if fault:
+            faults[part.system] = fault
+            continue
+        content = sealed(now, right, matched, due.package_id)
+        async with begin() as connection:
+            await vault.seal(connection, [Sealing(due.subject_ref, KIND, due.source, content)], now)
+    return faults
 
 
 def _matched(content: bytes) -> Sequence[tuple[str, Sequence[Sequence[str | None]]]]:

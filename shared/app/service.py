@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Running:
-    """What a service's own loops and API are given."""
+    """What a service's own loops and API are given; the lease is renewed where there are downstreams."""
 
     settings: Settings
     unit_of_work: UnitOfWorkFactory
@@ -71,6 +71,7 @@ class Running:
     heartbeats: Heartbeats
     stopping: asyncio.Event
     downstreams: Downstreams | None = None
+    lease: Lease | None = None
 
 
 Loop = Callable[[Running], Awaitable[None]]
@@ -167,13 +168,13 @@ class Service:
             tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
             stack.callback(provider.shutdown)
             heartbeats = Heartbeats(settings.process.still_seconds)
-            running = Running(settings, unit_of_work, tracing, heartbeats, asyncio.Event(), downstreams)
+            lease = Lease(settings.work.lease_seconds)
+            running = Running(settings, unit_of_work, tracing, heartbeats, asyncio.Event(), downstreams, lease)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, running.stopping.set)
             drained = asyncio.Event()  # set when nothing can come into the outbox any more
             relay = Relay(pool, self.name, producer.send, unit_of_work.relay_wakeup).run(drained, heartbeats)
-            lease = Lease(settings.work.lease_seconds)
             until_drained: dict[str, Awaitable[None]] = {"relay": relay}
             if downstreams:
                 until_drained["lease"] = lease.run(settings.postgres, self.name, drained, heartbeats)

@@ -19,8 +19,11 @@ _OF_TASKS = (
     "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
     " WHERE f.request_id = ANY($1) AND f.operation = $2 AND"
 )
-
-
+# Held, so that nothing of them is decided otherwise meanwhile.
+_ENDED = """
+SELECT fulfilment_id, request_id, subject_ref, "right", operation, details FROM fulfilment
+WHERE fulfilment_id = ANY($1) AND state = $2 ORDER BY fulfilment_id FOR UPDATE
+"""
 FULFILMENT = (
     *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
     *("due_on", "searches", "state", "traceparent", "opened_at", "confirmed", "tenant"),
@@ -178,12 +181,13 @@ async def in_hand(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation
 
 async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[Completed]:
     """Ends fulfilments in that state; returns what is known of their tasks."""
-    rows = await tx.connection.fetch(
-        "UPDATE fulfilment SET state = $2 WHERE fulfilment_id = ANY($1)"
-        ' RETURNING fulfilment_id, request_id, subject_ref, "right", operation, details',
-        ids,
-        state,
-    )
+    await tx.connection.execute("UPDATE fulfilment SET state = $2 WHERE fulfilment_id = ANY($1)", ids, state)
+    return await ended_in(tx, ids, state)
+
+
+async def ended_in(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[Completed]:
+    """What is known of the tasks of those of these fulfilments that have ended in that state; holds them."""
+    rows = await tx.connection.fetch(_ENDED, ids, state)
     tasks = await tx.connection.fetch(
         "SELECT fulfilment_id, task_id, t.system, t.operation, receipt, failure, why"
         " FROM task t JOIN fulfilment f USING (fulfilment_id)"

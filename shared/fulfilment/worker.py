@@ -5,8 +5,7 @@ Whatever an adapter raises, the tasks it was called with have a result (``calls.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -38,7 +37,7 @@ from shared.fulfilment.withdrawn import by_hand
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import gather, retry_while_unavailable
+from shared.runtime.loops import alive, gather, retry_while_unavailable
 from shared.runtime.settings import WorkSettings
 from shared.storage.register import confirmed_by_register
 from shared.storage.subject_data import SubjectData
@@ -49,7 +48,6 @@ log = logging.getLogger(__name__)
 _UNSEARCHED_BY = frozenset({IdentityType.NAME})
 _OF_EVERYTHING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.PLAN})
 _SEARCHING = ANSWERING | {Operation.PLAN}
-_BEAT_SECONDS = 5.0
 _SHREDDED = "the subject's key was shredded before this task was worked"
 _PATIENCE = 2
 """Attempts that may end with an outage before a task is suspected to be what its system fails on."""
@@ -111,9 +109,8 @@ class Worker:
             disputed = self._disputed(claims, known, register)
             pairs = zip(claims, results, strict=True)
             results = [searching.in_conflict(result) if c.task_id in disputed else result for c, result in pairs]
-            async with self._alive():  # a package of very many records takes its time
-                write = partial(self._conclusions.write, claims, results, disputed, staying.held)
-                await retry_while_unavailable(write, self._name, self._heartbeats)
+            write = partial(self._conclusions.write, claims, results, disputed, staying.held)
+            await retry_while_unavailable(write, self._name, self._heartbeats)
         return len(claims)
 
     async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData], Register | None, Staying]:
@@ -157,7 +154,7 @@ class Worker:
             else:
                 results[claim.task_id] = found
         if asked:
-            async with self._alive():
+            async with alive(self._name, self._heartbeats):
                 watch = holding.Watch(self._downstream, self._operation, known, staying.held)
                 results |= await self._ask(holder, asked, claims, watch)
         results |= {task.task_id: self._covered(task, results[task.task_id], searches[task.task_id]) for task in asked}
@@ -275,19 +272,3 @@ class Worker:
         except tasks.LeaseLost as lost:
             log.warning("%s gives up %d task(s): %s", self._name, len(asked), lost)
             return dict.fromkeys((task.task_id for task in asked), Unavailable("gave up this attempt: LeaseLost"))
-
-    @asynccontextmanager
-    async def _alive(self) -> AsyncIterator[None]:
-        """While a call lasts the loop does not go round, and is alive all the same."""
-
-        async def beat() -> None:
-            while True:
-                self._heartbeats.beat(self._name)
-                await asyncio.sleep(_BEAT_SECONDS)
-
-        beating = asyncio.create_task(beat())
-        try:
-            yield
-        finally:
-            beating.cancel()
-            await asyncio.wait([beating])

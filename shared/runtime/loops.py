@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 _SHARE = 20
 """A periodic action takes at most one part in so many of the time."""
 _BEAT_SECONDS = 0.5
+_LONG_BEAT_SECONDS = 5.0
 _GATHER_SECONDS = 0.1
 _QUICK_SECONDS = 0.01
 """A batch takes about as long where nobody else is at work."""
@@ -95,6 +97,23 @@ async def sleep_until_stopped(seconds: float, name: str, stopping: asyncio.Event
     while not stopping.is_set() and (left := ends - loop.time()) > 0:
         heartbeats.beat(name)
         await wait(stopping, min(left, _BEAT_SECONDS))
+
+
+@asynccontextmanager
+async def alive(name: str, heartbeats: Heartbeats) -> AsyncIterator[None]:
+    """While something long is done the loop does not go round, and is alive all the same."""
+
+    async def beat() -> None:
+        while True:
+            heartbeats.beat(name)
+            await asyncio.sleep(_LONG_BEAT_SECONDS)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.wait([beating])
 
 
 async def retry_while_unavailable(do: Callable[[], Awaitable[T]], name: str, heartbeats: Heartbeats) -> T:

@@ -6,7 +6,8 @@ there are and how long it is: none can be moved, exchanged or left out unnoticed
 
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -26,6 +27,8 @@ _INSERT = "INSERT INTO vault.chunk (sealed_id, position, content) VALUES ($1, $2
 _ONE = "SELECT content FROM vault.chunk WHERE sealed_id = $1 AND position = $2"
 _WHOSE = "SELECT subject_ref FROM vault.sealed WHERE sealed_id = $1"
 
+Begin = Callable[[], AbstractAsyncContextManager[Connection]]
+
 
 @dataclass(frozen=True, slots=True)
 class Chunked:
@@ -38,10 +41,13 @@ class Chunked:
 
 
 class ChunkWriter:
-    """Seals a piece while it is made, in the caller's transaction: holds one chunk at a time."""
+    """Seals a piece while it is made: holds one chunk at a time.
 
-    def __init__(self, connection: Connection, vault: Vault, piece: Sealing, now: datetime) -> None:
-        self._connection = connection
+    ``begin``: a transaction in which a chunk is stored, ended with the block. The last chunk is stored by ``close``.
+    """
+
+    def __init__(self, begin: Begin, vault: Vault, piece: Sealing, now: datetime) -> None:
+        self._begin = begin
         self._vault = vault
         self._piece = piece
         self._now = now
@@ -60,30 +66,31 @@ class ChunkWriter:
         self._size += len(content)
         self._waiting += content
         while len(self._waiting) >= CHUNK:
-            await self._seal(bytes(self._waiting[:CHUNK]))
+            async with self._begin() as connection:
+                await self._seal(connection, bytes(self._waiting[:CHUNK]))
             del self._waiting[:CHUNK]
 
-    async def close(self) -> Chunked:
-        """Ends the piece: only now can it be read.
+    async def close(self, connection: Connection) -> Chunked:
+        """Ends the piece, in the caller's transaction: only now can it be read.
 
         Raises:
             Shredded: the subject's key is gone.
         """
         if self._waiting or not self._position:
-            await self._seal(bytes(self._waiting))
+            await self._seal(connection, bytes(self._waiting))
         done = Chunked(self._piece.sealed_id, self._piece.subject_ref, self._size, self._hash.hexdigest())
         told = {"sealed_id": str(done.sealed_id), "size": done.size, "sha256": done.sha256}
         header = Sealing(done.subject_ref, self._piece.kind, self._piece.source, orjson.dumps(told), done.sealed_id)
-        await self._vault.replace(self._connection, header)
+        await self._vault.replace(connection, header)
         return done
 
-    async def _seal(self, content: bytes) -> None:
+    async def _seal(self, connection: Connection, content: bytes) -> None:
         if self._key is None:
-            await self._vault.seal(self._connection, [self._piece], self._now)
-            self._key = await self._vault.key(self._connection, self._piece.subject_ref)
+            await self._vault.seal(connection, [self._piece], self._now)
+            self._key = await self._vault.key(connection, self._piece.subject_ref)
         nonce, place = os.urandom(_NONCE), _place(self._piece.subject_ref, self._piece.sealed_id, self._position)
         sealed = nonce + self._key.encrypt(nonce, content, place)
-        await self._connection.execute(_INSERT, self._piece.sealed_id, self._position, sealed)
+        await connection.execute(_INSERT, self._piece.sealed_id, self._position, sealed)
         self._position += 1
 
 

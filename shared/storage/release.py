@@ -83,7 +83,7 @@ class Manifest:
 
 def sealed(collected_at: datetime, right: Right, rows: Sequence[object], package_id: UUID) -> bytes:
     """A manifest as it lies in the vault; its rows may be as records have them in JSON, category and matches."""
-    return zlib.compress(orjson.dumps([collected_at, right, rows, package_id], default=list))
+    return zlib.compress(orjson.dumps([collected_at, right, rows, str(package_id)], default=list))
 
 
 def rows_of(matched: Iterable[tuple[str, Iterable[Sequence[str | None]]]]) -> Rows:
@@ -103,13 +103,12 @@ def rows_of(matched: Iterable[tuple[str, Iterable[Sequence[str | None]]]]) -> Ro
 class ReleaseCheck:
     """The check of what is for one subject, manifest by manifest: what is known of them is read once for all."""
 
-    def __init__(self, connection: Connection, vault: Vault, subject_ref: UUID) -> None:
-        self._connection = connection
+    def __init__(self, vault: Vault, subject_ref: UUID) -> None:
         self._vault = vault
         self._subject_ref = subject_ref
         self._known: dict[tuple[datetime, Level], Known] = {}
 
-    async def fault(self, manifest: Manifest) -> Fault | None:
+    async def fault(self, connection: Connection, manifest: Manifest) -> Fault | None:
         """Why the first row that is not shown to be the subject's by what is known now is not; None where all are.
 
         Each row by what is proved as well as its category needs.
@@ -123,15 +122,15 @@ class ReleaseCheck:
         for row in manifest.rows:
             needed[required(row.category, levels, policy.categories)].append(row.matches)
         for level, rows in needed.items():
-            known = await self._of(manifest.collected_at, level)
+            known = await self._of(connection, manifest.collected_at, level)
             if fault := await asyncio.to_thread(first_fault, rows, known):
-                stated = await self._of(manifest.collected_at, NOTHING)
+                stated = await self._of(connection, manifest.collected_at, NOTHING)
                 return fault if first_fault(rows, stated) else Fault.NOT_PROVED
         return None
 
-    async def _of(self, at: datetime, least: Level) -> Known:
+    async def _of(self, connection: Connection, at: datetime, least: Level) -> Known:
         if (at, least) not in self._known:
-            self._known[at, least] = await _known(self._connection, self._vault, self._subject_ref, at, least)
+            self._known[at, least] = await _known(connection, self._vault, self._subject_ref, at, least)
         return self._known[at, least]
 
 
@@ -141,14 +140,14 @@ async def fault_of_package(connection: Connection, vault: Vault, subject_ref: UU
     Raises:
         Shredded: the subject's key is gone.
     """
-    check, untraced = ReleaseCheck(connection, vault, subject_ref), True
+    check, untraced = ReleaseCheck(vault, subject_ref), True
     for place, _, _ in await vault.places(connection, subject_ref, KIND):
         content = await vault.open_one(connection, place)
         manifest = await asyncio.to_thread(Manifest.opened, content) if content else None
         if manifest is None or manifest.package_id != package_id:
             continue
         untraced = False
-        if fault := await check.fault(manifest):
+        if fault := await check.fault(connection, manifest):
             return fault
     return Fault.UNTRACED if untraced else None
 

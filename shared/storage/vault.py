@@ -190,6 +190,12 @@ class Vault:
             await connection.execute(statement, list(subjects), kind, system)
 
     @staticmethod
+    async def keep_from(connection: Connection, subject_ref: UUID, kind: str, source: str) -> None:
+        """Deletes every piece of that kind of one subject that does not come from there."""
+        statement = "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = $2 AND source <> $3"
+        await connection.execute(statement, subject_ref, kind, source)
+
+    @staticmethod
     async def drop_one(connection: Connection, sealed_id: UUID) -> None:
         """Deletes the piece of that id."""
         await connection.execute("DELETE FROM vault.sealed WHERE sealed_id = $1", sealed_id)

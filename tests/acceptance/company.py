@@ -20,7 +20,7 @@ from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import Vault
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.intake import Intake
-from tests.fixtures.packages import described, unpacked
+from tests.fixtures.packages import described, exporting, pack, unpacked
 from tests.fixtures.told import told
 from tests.integration.deadline.conftest import PLANS, POLICY
 from tests.integration.deadline.conftest import Harness as Deadlines
@@ -41,10 +41,14 @@ class Company:
 
     async def deliver(self) -> None:
         """Lets everybody hear what was said since, until nobody says anything more."""
-        pools = {"intake": self.intake.unit_of_work.pool, "export": self.export.pool, "deadline": self.deadline.pool}
-        while said := [event for name in pools for event in await self._said(name, pools[name])]:
+        while said := await self._news():
             for event in said:
                 await self._hear(event)
+
+    async def _news(self) -> list[events.Event]:
+        await pack(self.export)
+        pools = {"intake": self.intake.unit_of_work.pool, "export": self.export.pool, "deadline": self.deadline.pool}
+        return [event for name in pools for event in await self._said(name, pools[name])]
 
     async def _said(self, name: str, pool: Any) -> list[events.Event]:
         query = "SELECT position, value FROM outbox WHERE position > $1 AND topic <> 'dsr.status' ORDER BY position"
@@ -58,7 +62,7 @@ class Company:
         async with self.export.unit_of_work.begin() as tx:
             handlers: dict[type[events.Event], Any] = {
                 events.RequestVerified: partial(fulfilling.begin, _operation(event), self.export.fulfilments),
-                events.AnswerDecided: export.answer,
+                events.AnswerDecided: partial(export.answer, self.export.fulfilments),
                 events.RequestClosed: export.close,
             }
             if handle := handlers.get(type(event)):
@@ -113,7 +117,7 @@ async def opened(
 ) -> AsyncIterator[Company]:
     """A company that has these systems."""
     harness = await open_harness(*systems, service=ServiceName.EXPORT)
-    harness.concludes = {**harness.concludes, Operation.EXPORT: export.finish}
+    exporting(harness)
     clock: SetClock = intake.clock
     async with await connect_pool(PostgresSettings(dsn=database), ServiceName.DEADLINE) as pool:
         unit_of_work = UnitOfWorkFactory(pool, ServiceName.DEADLINE, clock, Vault(keys))

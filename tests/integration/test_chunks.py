@@ -1,5 +1,6 @@
 """A large piece lies in the vault chunk by chunk, and none of them can be moved, exchanged or left out unnoticed."""
 
+from contextlib import nullcontext
 from uuid import UUID
 
 import pytest
@@ -16,10 +17,11 @@ CONTENT = bytes(range(256)) * (CHUNK // 256) * 2 + b"the end"
 
 async def written(harness: Harness, subject: UUID, content: bytes = CONTENT) -> Chunked:
     async with harness.unit_of_work.begin() as tx:
-        writer = ChunkWriter(tx.connection, tx.vault, Sealing(subject, "package", "export", b""), tx.now)
+        piece = Sealing(subject, "package", "export", b"")
+        writer = ChunkWriter(lambda: nullcontext(tx.connection), tx.vault, piece, tx.now)
         for start in range(0, len(content), 700_001):
             await writer.write(content[start : start + 700_001])
-        return await writer.close()
+        return await writer.close(tx.connection)
 
 
 async def read(harness: Harness, piece: Chunked, first: int = 0, end: int | None = None) -> bytes:

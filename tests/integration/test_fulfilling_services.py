@@ -15,16 +15,18 @@ from services.export import handlers as export
 from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.release import Match
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
+from shared.downstreams.contract import Receipt, Record
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import Completed
 from shared.storage import suppression
 from shared.storage.suppression import CHANNELS, Entry
 from shared.storage.vault import Sealing
-from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
-from tests.fixtures.packages import described, fetched, unpacked
+from tests.fixtures.packages import described, exporting, fetched, pack, unpacked
 
 EMAIL = Identity(IdentityType.EMAIL, "ada@example.org")
 PHONE = Identity(IdentityType.PHONE, "+442079460000")
@@ -84,23 +86,31 @@ async def test_an_erasure_that_was_forwarded_keeps_its_key_since_nothing_was_era
     assert await close(harness, closed) == {event.subject}
 
 
+FOUND = (Match("email", EMAIL.value),)
+CONTACT = Record("contact", "party", {"name": "Ada"}, portable=True, matched=FOUND)
+
+
+def giving(*records: Record) -> ScriptedSystem:
+    """A system that has these of whomever it is asked for."""
+    given = each(lambda task: Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), records=records))
+    return ScriptedSystem("crm", answers={Operation.EXPORT: given})
+
+
+async def collected(harness: Harness, event: RequestVerified) -> None:
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilling.begin(Operation.EXPORT, harness.fulfilments, [event], tx)
+    await harness.worker("crm", Operation.EXPORT).work()
+
+
 @pytest.mark.parametrize(("right", "names"), [(Right.ACCESS, 2), (Right.PORTABILITY, 1)])
 async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
     open_harness: OpenHarness, right: Right, names: int
 ) -> None:
-    harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
-    event = await verified(harness, right, replace(EMAIL, level="L2"))
-    found = '[["email","ada@example.org",null]]'
-    pieces = (
-        f'[["contact","party",{{"name":"Ada"}},true,{found}],["score","risk",{{"score":3}},false,{found}]]'.encode()
-    )
-    async with harness.unit_of_work.begin() as tx:
-        await tx.vault.seal(tx.connection, [Sealing(event.subject, "records", "crm", pieces)], tx.now)
-        await export.finish([done(event, Operation.EXPORT, TaskOutcome.EXPORTED)], tx)
-    assert await rows(harness, "SELECT kind, source FROM vault.sealed ORDER BY kind") == [
-        ("package", "export"),
-        ("release", "export"),
-    ]
+    score = Record("score", "risk", {"score": 3}, matched=FOUND)
+    harness = exporting(await open_harness(giving(CONTACT, score), service=ServiceName.EXPORT))
+    await collected(harness, await verified(harness, right, replace(EMAIL, level="L2")))
+    await pack(harness)
+    assert await rows(harness, "SELECT kind FROM vault.sealed ORDER BY kind") == [("package",), ("release",)]
     [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::json->>'package_id' FROM outbox")
     assert len(described(await fetched(harness, UUID(told)))["records"]) == names
     records = await rows(harness, "SELECT detail::json->>'records' FROM evidence.entry WHERE action = 'package.built'")
@@ -110,18 +120,16 @@ async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
 async def test_an_access_has_their_other_requests_and_what_the_list_of_suppressed_has_of_what_is_proved_to_be_theirs(
     open_harness: OpenHarness,
 ) -> None:
-    harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
+    harness = exporting(await open_harness(giving(CONTACT), service=ServiceName.EXPORT))
     event = await verified(harness, Right.ACCESS, replace(EMAIL, level="L1"), PHONE)
-    pieces = b'[["contact","party",{"name":"Ada"},true,[["email","ada@example.org",null]]]]'
     async with harness.unit_of_work.begin() as tx:
         tx.log_evidence(earlier := uuid7(), "request.received", {"right": "objection"})
     async with harness.unit_of_work.begin() as tx:
         fingerprint = tx.vault.keyring.fingerprint
         listed = [Entry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type]) for each in (EMAIL, PHONE)]
         await suppression.add(tx.connection, listed, tx.now)
-        await tx.vault.seal(tx.connection, [Sealing(event.subject, "records", "crm", pieces)], tx.now)
-        answered = done(event, Operation.EXPORT, TaskOutcome.EXPORTED)
-        await export.finish([replace(answered, details={"of_same_person": [str(earlier)]})], tx)
+    await collected(harness, event.model_copy(update={"of_same_person": (earlier,)}))
+    await pack(harness)
     [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::json->>'package_id' FROM outbox")
     lines = unpacked(await fetched(harness, UUID(told)))["request.jsonl"].splitlines()
     found = [step for line in lines if (step := json.loads(line))["what"] == "suppression.listed"]
@@ -135,7 +143,7 @@ async def test_an_export_that_found_nothing_says_so_and_makes_no_package(open_ha
     harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
     event = await verified(harness, Right.ACCESS)
     async with harness.unit_of_work.begin() as tx:
-        await export.finish([done(event, Operation.EXPORT, TaskOutcome.NO_MATCH)], tx)
+        await export.finish(harness.fulfilments, [done(event, Operation.EXPORT, TaskOutcome.NO_MATCH)], tx)
     [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::jsonb FROM outbox")
     assert (told["outcome"], told["package_id"]) == ("no_data", None)
 
@@ -162,7 +170,7 @@ async def sealed(harness: Harness) -> set[tuple[Any, ...]]:
 async def test_a_withdrawn_export_drops_what_was_collected_and_keeps_what_was_said(open_harness: OpenHarness) -> None:
     harness, event = await holding_everything(open_harness)
     async with harness.unit_of_work.begin() as tx:
-        await fulfilling.cancel([a(RequestWithdrawn, about=event)], tx)
+        await export.cancel([a(RequestWithdrawn, about=event)], tx)
     assert await sealed(harness) == SAID
     assert await harness.states(event.request_id) == {"crm:export": "cancelled"}
 

@@ -17,7 +17,7 @@ from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import reports
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
-from tests.fixtures.packages import described, fetched, unpacked
+from tests.fixtures.packages import described, exporting, fetched, pack, unpacked
 
 PARTLY = Outcome.PARTIALLY_FULFILLED
 
@@ -40,7 +40,7 @@ async def copying(
     crm = ScriptedSystem("crm", answers={Operation.EXPORT: has("Ada", "Quarzfels")})
     cdr = ScriptedSystem("cdr", answers={Operation.EXPORT: cannot(away)})
     harness = await open_harness(crm, cdr, *more, service=ServiceName.EXPORT)
-    harness.concludes = {Operation.EXPORT: export.finish}
+    exporting(harness)
     event = a(RequestVerified, right=Right.ACCESS, subject=await harness.subject(), due_on=DUE)
     async with harness.unit_of_work.begin() as tx:
         await fulfilling.begin(Operation.EXPORT, harness.fulfilments, [event], tx)
@@ -50,6 +50,9 @@ async def copying(
 
 
 async def said(harness: Harness) -> list[dict[str, Any]]:
+    """What was said, after every package that was due."""
+    if harness.unit_of_work.service is ServiceName.EXPORT:
+        await pack(harness)
     rows = await harness.pool.fetch("SELECT value FROM outbox ORDER BY position")
     return [json.loads(row["value"]) for row in rows]
 
@@ -74,7 +77,7 @@ async def test_a_partial_answer_has_a_package_of_what_there_is_and_a_later_one_o
 ) -> None:
     harness, cdr, event = await copying(open_harness, Unavailable("it is away"))
     async with harness.unit_of_work.begin() as tx:
-        await export.answer([a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
+        await export.answer(harness.fulfilments, [a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
     [told] = await said(harness)
     now = await package(harness, event, told)
     assert told["type"] == "dsr.fulfilment.reported.v1"
@@ -97,7 +100,7 @@ async def test_a_partial_package_leaves_out_what_is_not_shown_to_be_the_subjects
     theirs = ScriptedSystem("tickets", answers={Operation.EXPORT: has("Eve", of="eve@example.org")})
     harness, _, event = await copying(open_harness, Unavailable("it is away"), theirs)
     async with harness.unit_of_work.begin() as tx:
-        await export.answer([a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
+        await export.answer(harness.fulfilments, [a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
     [told] = await said(harness)
     found = await package(harness, event, told)
     assert ({piece["system"] for piece in found["records"]}, found["missing"]) == ({"crm"}, ["cdr", "tickets"])
@@ -109,7 +112,7 @@ async def test_what_failed_may_be_tried_again_after_the_partial_answer(open_harn
     harness, cdr, event = await copying(open_harness, Refused("the table is gone"))
     closed = a(RequestClosed, about=event, outcome=PARTLY, outstanding=("cdr",), goes_on=True)
     async with harness.unit_of_work.begin() as tx:
-        await export.answer([a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
+        await export.answer(harness.fulfilments, [a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
         await export.close([closed], tx)
     cdr.answers = {Operation.EXPORT: has("+442079460000")}
     async with harness.unit_of_work.begin() as tx:
@@ -122,7 +125,8 @@ async def test_what_failed_may_be_tried_again_after_the_partial_answer(open_harn
 async def test_a_refused_access_hands_out_nothing_and_is_collected_no_more(open_harness: OpenHarness) -> None:
     harness, _, event = await copying(open_harness, Unavailable("it is away"))
     async with harness.unit_of_work.begin() as tx:
-        await export.answer([a(AnswerDecided, about=event, outcome=Outcome.REFUSED, owed=False)], tx)
+        refused = a(AnswerDecided, about=event, outcome=Outcome.REFUSED, owed=False)
+        await export.answer(harness.fulfilments, [refused], tx)
         await export.close([a(RequestClosed, about=event, outcome=Outcome.REFUSED)], tx)
     [told] = await said(harness)
     assert told["package_id"] is None

@@ -6,17 +6,17 @@ from functools import partial
 
 from uuid_utils.compat import uuid7
 
-from services.export import handlers as export
 from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.domain.rights import Right
+from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
 from shared.downstreams.protocols import HandOver
 from shared.fulfilment.parts import sealing
 from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
-from tests.fixtures.packages import described, fetched
+from tests.fixtures.packages import described, exporting, fetched, pack
 
 
 @dataclass
@@ -47,13 +47,13 @@ def record(value: str) -> Record:
 
 async def copying(open_harness: OpenHarness, *calls: tuple[Sequence[str], Result | None]) -> tuple[Harness, InParts]:
     system = InParts("cdr", calls=list(calls))
-    harness = await open_harness(system)
-    harness.concludes = {**harness.concludes, Operation.EXPORT: export.finish}
+    harness = exporting(await open_harness(system, service=ServiceName.EXPORT))
     await harness.open(NewFulfilment(uuid7(), await harness.subject(), Right.ACCESS, Operation.EXPORT, DUE))
     return harness, system
 
 
 async def packaged(harness: Harness) -> list[str]:
+    await pack(harness)
     package_id = await harness.pool.fetchval("SELECT sealed_id FROM vault.sealed WHERE kind = 'package'")
     return [one["data"]["value"] for one in described(await fetched(harness, package_id))["records"]]
 

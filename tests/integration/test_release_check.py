@@ -8,13 +8,13 @@ import pytest
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
-from services.export import handlers as export
 from shared.domain.assignments import Line
 from shared.domain.identities import Identity
 from shared.domain.levels import Level
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Fault, Match
 from shared.domain.rights import Right
+from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.register import announce
@@ -22,6 +22,7 @@ from shared.storage.release import KIND
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.handed_out import ADA, ADDRESS, BEN, EMAIL, MARCH, MAY, NUMBER, PHONE, answered, look, register
 from tests.fixtures.intake import Intake
+from tests.fixtures.packages import exporting, pack
 
 
 def system(name: str, *matched: Match) -> ScriptedSystem:
@@ -37,7 +38,7 @@ def system(name: str, *matched: Match) -> ScriptedSystem:
 
 
 async def access(harness: Harness, *identities: Identity, level: Level = "L2") -> NewFulfilment:
-    harness.concludes = {**harness.concludes, Operation.EXPORT: export.finish}
+    exporting(harness)
     subject = await harness.subject(*(replace(each, level=level) for each in identities))
     new = NewFulfilment(uuid7(), subject, Right.ACCESS, Operation.EXPORT, DUE)
     await harness.open(new)
@@ -48,6 +49,7 @@ async def access(harness: Harness, *identities: Identity, level: Level = "L2") -
 async def work(harness: Harness) -> None:
     for name in harness.systems:
         await harness.worker(name, Operation.EXPORT).work()
+    await pack(harness)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ async def test_what_a_system_gave_of_somebody_else_makes_no_package_and_waits_fo
     open_harness: OpenHarness, match: Match | None, fault: Fault
 ) -> None:
     lying, honest = system("cdr", *((match,) if match else ())), system("tickets", Match(EMAIL, ADDRESS.value))
-    harness = await open_harness(lying, honest)
+    harness = await open_harness(lying, honest, service=ServiceName.EXPORT)
     await register(harness.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None))
     labels = {"service": "export", "result": "withheld"}
     before = REGISTRY.get_sample_value("dsr_release_checks_total", labels) or 0
@@ -80,7 +82,8 @@ async def test_what_a_system_gave_of_somebody_else_makes_no_package_and_waits_fo
 
 
 async def test_what_was_found_by_less_proof_than_its_kind_needs_makes_no_package(open_harness: OpenHarness) -> None:
-    harness = await open_harness(system("cdr", Match(PHONE, NUMBER, MARCH)))  # the search has asked for no proof
+    system_of_theirs = system("cdr", Match(PHONE, NUMBER, MARCH))  # the search has asked for no proof
+    harness = await open_harness(system_of_theirs, service=ServiceName.EXPORT)
     await register(harness.unit_of_work, (ADA, MARCH, MAY))
     new = await access(harness, ADDRESS, ADA, Identity(PHONE, NUMBER, MARCH, MAY, "crm"), level="L1")
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"]
@@ -97,11 +100,12 @@ async def test_what_was_found_by_less_proof_than_its_kind_needs_makes_no_package
 async def test_two_contact_points_count_as_far_as_the_register_shows_both_as_one_accounts(
     open_harness: OpenHarness, held: tuple[Identity, datetime, datetime | None], said: str
 ) -> None:
-    harness = await open_harness(system("cdr", Match(PHONE, NUMBER, MAY)))  # the search has asked for no proof
+    system_of_theirs = system("cdr", Match(PHONE, NUMBER, MAY))  # the search has asked for no proof
+    harness = await open_harness(system_of_theirs, service=ServiceName.EXPORT)
     await register(harness.unit_of_work, held)
     by_both = Identity(PHONE, NUMBER, proved_since=MAY, together=True), replace(ADDRESS, together=True)
     located = (replace(each, level="L1") for each in (ADA, replace(ADDRESS, source="crm")))
-    harness.concludes = {**harness.concludes, Operation.EXPORT: export.finish}
+    exporting(harness)
     subject = await harness.subject(*(replace(each, level="L2") for each in by_both), *located)
     await harness.open(NewFulfilment(uuid7(), subject, Right.ACCESS, Operation.EXPORT, DUE))
     await work(harness)
@@ -110,7 +114,7 @@ async def test_two_contact_points_count_as_far_as_the_register_shows_both_as_one
 
 async def test_what_is_tried_again_and_fits_is_a_package_with_what_the_others_gave(open_harness: OpenHarness) -> None:
     lying, honest = system("cdr", Match(PHONE, NUMBER, MAY)), system("tickets", Match(EMAIL, ADDRESS.value))
-    harness = await open_harness(lying, honest)
+    harness = await open_harness(lying, honest, service=ServiceName.EXPORT)
     await register(harness.unit_of_work, (ADA, MARCH, MAY))
     new = await access(harness, ADDRESS, ADA, Identity(PHONE, NUMBER, MARCH, MAY, "crm"))
     await register(harness.unit_of_work, (ADA, MARCH, None))

@@ -8,17 +8,18 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from deploy.demo.seed.cdr import CdrStore
-from services.export import handlers as export
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Right
+from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Record, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.register import fill
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, number
 from tests.fixtures.downstream import task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.packages import exporting, pack
 
 SINCE = at("2026-01-10")
 LINE = replace(number(ANNA, since=SINCE), source="register")
@@ -80,8 +81,7 @@ async def opened(open_harness: OpenHarness, calls: SqlEngine, *holders: tuple[st
     adapter = calls.adapter
     system.answers |= dict.fromkeys((Operation.RESTRICT, Operation.RECTIFY), adapter.amend)
     system.answers |= {Operation.EXPORT: adapter.export, Operation.ERASE: adapter.erase}
-    harness = await open_harness(system)
-    harness.concludes = {**harness.concludes, Operation.EXPORT: export.finish}
+    harness = exporting(await open_harness(system, service=ServiceName.EXPORT))
     held = [AssignedNumber(Identity(LINE.type, ANNA, SINCE), account, line) for account, line in holders]
     assert isinstance(harness.unit_of_work.clock, SetClock)
     harness.unit_of_work.clock.pass_by(seconds=1)
@@ -94,6 +94,7 @@ async def ask_for(harness: Harness, right: Right, operation: Operation, *known: 
     new = NewFulfilment(uuid7(), await harness.subject(*known), right, operation, DUE)
     await harness.open(new)
     await harness.worker("cdr", operation).work()
+    await pack(harness)
     return new
 
 

@@ -5,7 +5,6 @@ from uuid_utils.compat import uuid7
 
 from services.amendment import registers, stacked
 from services.amendment.handlers import begin as amend
-from services.export import handlers as export
 from shared.domain.events import FulfilmentBlocked, RequestVerified, TaskRecorded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -17,6 +16,7 @@ from shared.fulfilment import by_hand
 from shared.fulfilment.store import Completed, NewFulfilment
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
+from tests.fixtures.packages import exporting, pack
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 ACME = frozenset({"acme"})
@@ -166,11 +166,11 @@ async def test_what_a_system_gave_of_another_customer_makes_no_package(
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, remaining=1, records=(record,))
 
     cdr = ScriptedSystem("cdr", tenants=ACME, answers={Operation.EXPORT: each(collect)})
-    harness = await open_harness(cdr, service=ServiceName.EXPORT)
-    harness.concludes = {**harness.concludes, Operation.EXPORT: export.finish}
+    harness = exporting(await open_harness(cdr, service=ServiceName.EXPORT))
     subject = await harness.subject(Identity(EMAIL, "ada@example.org", level="L3"), tenant=tenant)
     await harness.open(NewFulfilment(uuid7(), subject, Right.ACCESS, Operation.EXPORT, DUE, tenant=tenant))
     await harness.worker("cdr", Operation.EXPORT).work()
+    await pack(harness)
     fits = (owner or None) == tenant
     assert await harness.outbox() == [f"dsr.fulfilment.{'completed' if fits else 'blocked'}.v1"]
     sentences = await harness.pool.fetch("SELECT why ->> 'sentence' FROM task WHERE failure = 'release_blocked'")

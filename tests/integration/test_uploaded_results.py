@@ -29,6 +29,7 @@ from shared.storage.vault import Sealing
 from tests.contract.bus_stand import EVERYTHING
 from tests.fixtures.engine import DUE, OpenHarness, ScriptedSystem
 from tests.fixtures.intake import Intake
+from tests.fixtures.packages import pack
 
 PUT, FETCH = "/v1/tasks/result", "/v1/tasks/identities"
 ADA = "ada@example.org"
@@ -199,7 +200,8 @@ async def test_a_copy_becomes_records_of_its_subject_and_its_place_goes_with_the
     assert kinds == ["records"]
     async with harness.unit_of_work.begin() as tx:
         assert await uploads.keep(tx.connection, vault, sealing) is Kept.NOT_WAITED_FOR
-        await export.finish(harness.completed, tx)
+        await export.finish(harness.fulfilments, harness.completed, tx)
+    await pack(harness)
     assert [row[0] for row in await harness.pool.fetch("SELECT kind FROM vault.sealed ORDER BY kind")] == [
         "package",
         "release",

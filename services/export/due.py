@@ -1,0 +1,111 @@
+"""Answers that wait for their package, as rows: each is in the hands of one process, for as long as that is alive."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from shared.domain.operations import PREPARING, TaskOutcome
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.queue import LeaseLost
+from shared.fulfilment.store import Completed
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
+from shared.storage.release import KIND as FOUND_BY
+
+STEP = ("export", "package")
+"""What the loops that make packages are woken by."""
+_ADD = """
+INSERT INTO package_due (package_id, fulfilment_id, request_id, subject_ref, decided, due_on, not_before, traceparent)
+SELECT $1, fulfilment_id, request_id, subject_ref, $3, due_on, $4, traceparent FROM fulfilment WHERE fulfilment_id = $2
+"""
+_CLAIM = """
+UPDATE package_due SET made_by = $1, attempt = attempt + 1 WHERE package_id = (
+    SELECT package_id FROM package_due p
+    WHERE not_before <= $2 AND EXISTS (SELECT FROM worker_process WHERE process_id = $1)
+      AND (made_by IS NULL OR NOT EXISTS (SELECT FROM worker_process WHERE process_id = made_by))
+      AND NOT EXISTS (SELECT FROM package_due e WHERE e.request_id = p.request_id AND e.package_id < p.package_id)
+    ORDER BY due_on, package_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING package_id, fulfilment_id, request_id, subject_ref, decided, attempt, traceparent
+"""
+_ANY = "SELECT EXISTS (SELECT FROM package_due WHERE not_before <= $1)"
+_HOLD = "SELECT FROM package_due WHERE package_id = $1 AND made_by = $2 FOR UPDATE"
+_AGAIN = "UPDATE package_due SET made_by = NULL, not_before = $3 WHERE package_id = $1 AND made_by = $2"
+_DROP = "DELETE FROM package_due WHERE request_id = ANY($1) RETURNING package_id, subject_ref"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A package that this process makes: ``attempt`` is the first, or follows one that has come to nothing."""
+
+    holder: UUID
+    package_id: UUID
+    fulfilment_id: UUID
+    request_id: UUID
+    subject_ref: UUID
+    decided: bool
+    attempt: int
+    traceparent: str | None
+
+    @property
+    def source(self) -> str:
+        """Of the pieces in the vault that say by what its rows were found."""
+        return str(self.package_id)
+
+
+def gave(done: Completed) -> set[str]:
+    """The systems whose copy has come to its end, and that are not asked for another one."""
+    collecting = [report for report in done.reports if report.operation not in PREPARING]
+    given = {report.system for report in collecting if report.outcome == TaskOutcome.EXPORTED}
+    return given - {report.system for report in collecting if not report.outcome}
+
+
+async def add(tx: UnitOfWork, fulfilments: Fulfilments, done: Completed, *, decided: bool) -> None:
+    """Has a package made of what was collected."""
+    await tx.connection.execute(_ADD, uuid7(), done.fulfilment_id, decided, tx.now)
+    fulfilments.wake(tx, STEP)
+
+
+async def drop(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
+    """Has no package made any more for these requests, and drops what there is of one in the making.
+
+    These rows are locked before any other: whoever makes a package does so as well.
+    """
+    for package_id, subject in await tx.connection.fetch(_DROP, requests):
+        await forget(tx, subject, package_id)
+
+
+async def forget(tx: UnitOfWork, subject_ref: UUID, package_id: UUID) -> None:
+    """Drops what an attempt has left."""
+    await tx.vault.drop_one(tx.connection, package_id)
+    await tx.vault.drop_from(tx.connection, [subject_ref], FOUND_BY, str(package_id))
+
+
+async def claim(connection: Connection, holder: UUID, now: datetime) -> Due | None:
+    """Takes the one that is due first in hand, of those that nobody who is alive has; None where there is none."""
+    if not await connection.fetchval(_ANY, now):
+        return None
+    row = await connection.fetchrow(_CLAIM, holder, now)
+    return Due(holder, *row) if row else None
+
+
+async def hold(connection: Connection, due: Due) -> None:
+    """Keeps it in hand until the end of the transaction.
+
+    Raises:
+        LeaseLost: another process has it, or nobody waits for it any more.
+    """
+    if not await connection.fetch(_HOLD, due.package_id, due.holder):
+        raise LeaseLost("a package is no longer ours to make")
+
+
+async def postpone(connection: Connection, due: Due, not_before: datetime) -> None:
+    """Gives it back, to be tried again by anybody."""
+    await connection.execute(_AGAIN, due.package_id, due.holder, not_before)
+
+
+async def end(connection: Connection, due: Due) -> None:
+    """It is made, or a person is asked first."""
+    await connection.execute("DELETE FROM package_due WHERE package_id = $1", due.package_id)

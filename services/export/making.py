@@ -1,0 +1,257 @@
+"""Makes the packages that are due: checks, packs and seals what was collected, chunk by chunk, and then says so.
+
+No transaction is open while a package is made. Each piece of it is stored in one of its own, which holds the row of the
+package, so that nobody writes who has lost it; whoever takes it over from a process that has gone begins it anew, and
+only the last transaction counts: in it the package can be read, what was collected goes, and the answer is published.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.export import due as waiting
+from services.export import package, release
+from services.export.answered import request_of
+from services.export.due import STEP, Due, gave
+from services.export.package import About, Part
+from shared.app.service import Running
+from shared.domain.errors import DsrError, KeyGone, Refused, Shredded
+from shared.domain.release import Fault, ReleaseBlocked
+from shared.fulfilment import reports
+from shared.fulfilment.calls import UnforeseenError
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.lease import Lease
+from shared.fulfilment.queue import LeaseLost
+from shared.fulfilment.store import Completed, FulfilmentState, ended_in
+from shared.fulfilment.withholding import drop, withhold
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime import telemetry
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.loops import alive, backoff, retry_while_unavailable
+from shared.runtime.metrics import RELEASES
+from shared.runtime.settings import WorkSettings
+from shared.storage.chunks import Chunked, ChunkWriter
+from shared.storage.postgres import AGAIN, AWAY, Connection
+from shared.storage.release import KIND as FOUND_BY
+from shared.storage.vault import Sealing
+
+log = logging.getLogger(__name__)
+
+ABREAST = 2
+"""Packages that a process makes at a time: one of very many records holds up no other."""
+_PATIENCE = 5
+"""Attempts after which a person is asked whether it can be made at all."""
+_BROKE = "no package could be made of what it gave: the log says where that ends"
+_WITHHELD = "nothing was handed out: "
+_GONE = "the subject's key was shredded before the package was made"
+
+Places = Sequence[tuple[UUID, str, int]]
+
+
+class Moved(DsrError):
+    """What was collected has changed while it was packed: it is packed anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a package is made of, at that moment: where each part lies, and what was done to get it."""
+
+    done: Completed
+    places: Places
+
+    @property
+    def systems(self) -> set[str]:
+        """Which have given something."""
+        return {system for _, system, _ in self.places}
+
+
+async def run(fulfilments: Fulfilments, running: Running) -> None:
+    """Makes packages for as long as the service runs; one that is in hand when it is told to end, it ends first."""
+    if running.lease is None:
+        raise AssertionError("packages are made by whoever holds a lease")
+    maker = Maker(running.unit_of_work, fulfilments, running.lease, running.tracing, running.settings.work)
+    names = ("packages", *(f"packages:{number}" for number in range(2, ABREAST + 1)))
+    await asyncio.gather(*(maker.run(name, running.stopping, running.heartbeats) for name in names))
+
+
+class Maker:
+    """Makes the packages that are due, one after the other."""
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        fulfilments: Fulfilments,
+        lease: Lease,
+        tracing: telemetry.Tracing,
+        settings: WorkSettings,
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._legends = fulfilments.legends
+        self._wakeup = fulfilments.wakeup(STEP)
+        self._lease = lease
+        self._tracing = tracing
+        self._settings = settings
+
+    async def run(self, name: str, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
+        """Until told to stop."""
+        while not stopping.is_set():
+            due = await retry_while_unavailable(self.claim, name, heartbeats)
+            if due is None:
+                await self._wakeup.wait(self._settings.poll_seconds)
+                continue
+            async with alive(name, heartbeats):
+                if again := await self.make(due):
+                    await retry_while_unavailable(partial(self._postpone, due, again), name, heartbeats)
+
+    async def claim(self) -> Due | None:
+        """Takes the package that is due first in hand."""
+        async with self._unit_of_work.pool.acquire() as connection:
+            return await waiting.claim(connection, self._lease.holder, self._unit_of_work.clock.now())
+
+    async def make(self, due: Due) -> timedelta | None:
+        """Makes it and says so, or has a person asked; returns after which time it is to be tried again, if it is."""
+        with self._tracing.together("export package", [due.traceparent]):
+            try:
+                await self._lease.hold(due.holder, self._make(due))
+            except LeaseLost as lost:
+                log.info("request %s: a package is given up: %s", due.request_id, lost)
+            except (Moved, *AGAIN):
+                return timedelta(0)
+            except AWAY as error:
+                log.info("request %s: its package waits for the database: %s", due.request_id, type(error).__name__)
+                return backoff(due.attempt, self._settings)
+            except Exception as error:  # noqa: BLE001  # whatever one fails on, the others are made
+                where = telemetry.where(error)
+                log.error("request %s: no package could be made: %s", due.request_id, where)  # noqa: TRY400
+                return backoff(due.attempt, self._settings)
+        return None
+
+    async def _postpone(self, due: Due, pause: timedelta) -> None:
+        async with self._unit_of_work.pool.acquire() as connection:
+            await waiting.postpone(connection, due, self._unit_of_work.clock.now() + pause)
+
+    async def _make(self, due: Due) -> None:
+        async with self._unit_of_work.begin() as tx:
+            await waiting.hold(tx.connection, due)
+            await waiting.forget(tx, due.subject_ref, due.package_id)
+            if (collected := await _collected(tx, due)) is None:
+                await waiting.end(tx.connection, due)
+                return
+            request = await request_of(tx, collected.done, self._legends)
+            about = About(collected.done.right, tx.now, request)
+        if due.attempt > _PATIENCE:
+            await self._give_up(due, collected, dict.fromkeys(collected.systems, UnforeseenError(_BROKE)))
+            return
+        try:
+            await self._pack(due, collected, about)
+        except Shredded:
+            await self._give_up(due, collected, dict.fromkeys(collected.systems, KeyGone(_GONE)))
+
+    async def _pack(self, due: Due, collected: Collected, about: About) -> None:
+        begin, vault = partial(self._ours, due), self._unit_of_work.vault
+        parts = [Part(system, size, partial(self._open, place)) for place, system, size in collected.places]
+        faults = await release.check(self._unit_of_work, begin, due, about.right, parts, about.at)
+        if faults:
+            failures = {system: ReleaseBlocked(_WITHHELD + fault.sentence) for system, fault in faults.items()}
+            await self._give_up(due, collected, failures, faults)
+            return
+        sealing = Sealing(due.subject_ref, "package", "export", b"", due.package_id)
+        writer = ChunkWriter(begin, vault, sealing, about.at)
+        found = await package.build(parts, about, writer.write)
+        async with self._unit_of_work.begin() as tx:
+            tx.traces[due.request_id] = due.traceparent
+            await waiting.hold(tx.connection, due)
+            if await _collected(tx, due) != collected:
+                raise Moved("what was collected has changed while it was packed")
+            if found is None:
+                await waiting.forget(tx, due.subject_ref, due.package_id)
+            else:
+                sealed = await writer.close(tx.connection)
+                await _in_its_place(tx, due)
+                records = sum(category.rows for category in found.values())
+                _log_built(tx, collected.done, sealed, records, about.request.policy.version)
+            _say(tx, due, collected.done, due.package_id if found else None)
+            if not due.decided:
+                await tx.vault.drop_kind(tx.connection, [due.subject_ref], "records")
+            await waiting.end(tx.connection, due)
+            if collected.places:
+                tx.after_commit(RELEASES.labels("export", "fits").inc)
+
+    async def _open(self, place: UUID) -> bytes:
+        async with self._unit_of_work.pool.acquire() as connection:
+            content = await self._unit_of_work.vault.open_one(connection, place)
+        if content is None:
+            raise Moved("a part of what was collected has gone while it was packed")
+        return content
+
+    @asynccontextmanager
+    async def _ours(self, due: Due) -> AsyncIterator[Connection]:
+        """A transaction in which a piece of the package is stored, as long as it is ours to make."""
+        async with self._unit_of_work.pool.acquire() as connection, connection.transaction():
+            await waiting.hold(connection, due)
+            yield connection
+
+    async def _give_up(
+        self,
+        due: Due,
+        collected: Collected,
+        failures: Mapping[str, Refused],
+        faults: Mapping[str, Fault] | None = None,
+    ) -> None:
+        """Makes no package of what these systems gave: a person is asked, or of an answer it is left out and named."""
+        async with self._unit_of_work.begin() as tx:
+            tx.traces[due.request_id] = due.traceparent
+            await waiting.hold(tx.connection, due)
+            await waiting.forget(tx, due.subject_ref, due.package_id)
+            if await _collected(tx, due) != collected:
+                raise Moved("what was collected has changed while it was looked at")
+            if faults:
+                said: JsonValue = {system: fault.value for system, fault in faults.items()}
+                tx.log_evidence(due.request_id, "package.withheld", {"faults": said})
+                tx.after_commit(RELEASES.labels("export", "withheld").inc)
+            if due.decided:
+                await drop(tx, collected.done, failures)
+                await waiting.postpone(tx.connection, due, tx.now)
+            else:
+                await withhold(tx, collected.done, failures)
+                await waiting.end(tx.connection, due)
+
+
+async def _collected(tx: UnitOfWork, due: Due) -> Collected | None:
+    """What each system gave, part by part as it lies in the vault; nothing of one that did not come to its end.
+
+    None where the request's work is no longer done.
+    """
+    if due.decided:
+        done = (await reports.so_far(tx, [due.request_id])).get(due.request_id)
+    else:
+        done = next(iter(await ended_in(tx, [due.fulfilment_id], FulfilmentState.COMPLETE)), None)
+    if done is None:
+        return None
+    places = await tx.vault.places(tx.connection, done.subject_ref, "records")
+    given = gave(done)
+    return Collected(done, [place for place in places if place[1] in given])
+
+
+def _say(tx: UnitOfWork, due: Due, done: Completed, package_id: UUID | None) -> None:
+    tx.publish(done.reported(package_id) if due.decided else done.event(package_id))
+
+
+async def _in_its_place(tx: UnitOfWork, due: Due) -> None:
+    """Drops the package of an answer before, in part or in time, and by what its rows were found."""
+    await tx.vault.drop_kind(tx.connection, [due.subject_ref], "package", but=due.package_id)
+    await tx.vault.keep_from(tx.connection, due.subject_ref, FOUND_BY, due.source)
+
+
+def _log_built(tx: UnitOfWork, done: Completed, sealed: Chunked, records: int, version: str) -> None:
+    detail: dict[str, JsonValue] = {"bytes": sealed.size, "sha256": sealed.sha256, "records": records}
+    missing: JsonValue = [*reports.undone(done)]
+    told = {**detail, "policy": version} | ({"missing": missing} if missing else {})
+    tx.log_evidence(done.request_id, "package.built", told)
