@@ -38,6 +38,7 @@ DsrError
 │   ├── SignatureWrong        an OpenDSR answer is not signed by its processor
 │   └── UnforeseenError       an adapter broke on the task in a way that nobody foresaw
 ├── LeaseLost                 another worker has taken the task over
+├── Moved                     what was collected has changed while it was packed; it is packed anew
 ├── BusAway                   the broker did not acknowledge in time; sent again later
 ├── MessageRefused            the broker refuses a message for good; it is parked
 ├── TooMuchLost               a reading would take more from the register of assignments than is believed
