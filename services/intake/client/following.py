@@ -1,6 +1,7 @@
 """Following a request until it is closed: the API has no push, so it is asked again, less often in silence."""
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from services.intake.client.progress import Progress, line
 from shared.domain.errors import DsrError
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWS = 0.3, 5.0, 1.3
-_LAST_LINE, _CLEARED = 200, "\r\x1b[K"
+_CLEARED = "\r\x1b[K"
 
 
 class StillOpen(DsrError):
@@ -40,7 +41,8 @@ class Screen:
     def standing(self, progress: Progress) -> None:
         """Show how far the tasks are, in the last line of a terminal."""
         if self._live:
-            typer.echo(f"{_CLEARED}{plain(progress.summary)[:_LAST_LINE]}", nl=False)
+            fits = shutil.get_terminal_size().columns - 1  # a line that is broken could not be taken away again
+            typer.echo(f"{_CLEARED}{plain(progress.summary)[:fits]}", nl=False)
 
     def clear(self) -> None:
         """Take the last line away again."""
