@@ -7,18 +7,18 @@ is followed here: its clock is that of our own part.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from operator import attrgetter
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from services.deadline import repository
-from services.deadline.clock import REMINDER, Clock, Due, due_by, next_at, start_of
+from services.deadline.awaited import Awaited, look, notices
+from services.deadline.clock import REMINDER, Clock, Due, next_at
 from shared.domain.events import ControllerReplied, ControllerSilent, ForwardingOverdue, RequestForwarded
 from shared.domain.time_limit import arrival_date, due_at, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
-from shared.domain.working_days import calendar
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
 
@@ -26,21 +26,16 @@ OVERDUE, ESCALATION = "forwarding_overdue", "controller_silent"
 
 
 @dataclass(frozen=True, slots=True)
-class Forwarding:
+class Forwarding(Awaited):
     """What is to be passed on to a customer, or was.
 
-    ``due_on``, ``due_at``: by when, where it is a part of a request. ``ended_at``: the customer has replied, or the
+    ``due_on``, ``due_at``: by when, where it is a part of a request. It ends when the customer has replied, or the
     subject wants nothing any more.
     """
 
-    request_id: UUID
-    calendar: str
     due_on: date | None = None
     due_at: datetime | None = None
     forwarded_at: datetime | None = None
-    ended_at: datetime | None = None
-    next_notice_at: datetime | None = None
-    said_until: datetime | None = None
 
 
 _TYPES = {name: kind for name, kind in column_types(Forwarding).items() if name != "request_id"}
@@ -57,18 +52,14 @@ def notices_of(forwarding: Forwarding, policy: TimeLimitPolicy) -> list[Due]:
     """What is to be said of it until somebody acts, each at the start of its day where the controller is; pure."""
     if forwarding.ended_at is not None:
         return []
-    zone, rules = ZoneInfo(policy.commitment.controller_zone), policy.forwarding
+    zone = ZoneInfo(policy.commitment.controller_zone)
     if forwarding.forwarded_at is None:
         if forwarding.due_on is None or forwarding.due_at is None:
             return []
         rule = next((span for span in policy.overrides.values() if span.role == "processor"), None)
         told = (rule.escalate_to,) if rule else ()
         return [Due(forwarding.due_at, OVERDUE, forwarding.due_on, OVERDUE, told)]
-    day, days = arrival_date(forwarding.forwarded_at, (zone.key,)), calendar(forwarding.calendar)
-    found = [days.add_working_days(day, number) for number in rules.reminder_working_days]
-    last = days.add_working_days(day, rules.escalation_working_days)
-    reminders = [Due(start_of(each, zone), REMINDER, each) for each in found]
-    return [*reminders, Due(start_of(last, zone), ESCALATION, last, ESCALATION, rules.escalate_to)]
+    return notices(forwarding, arrival_date(forwarding.forwarded_at, (zone.key,)), zone, policy.forwarding, ESCALATION)
 
 
 def planned(forwarding: Forwarding, policy: TimeLimitPolicy) -> Forwarding:
@@ -140,23 +131,13 @@ async def sweep(
     tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy
 ) -> tuple[int, list[tuple[Clock, Due]]]:
     """Says what has come: of what came at once, as after downtime, only the latest."""
-    found = [Forwarding(*row) for row in await tx.connection.fetch(_DUE, until, limit)]
-    clocks = await repository.of(tx.connection, [each.request_id for each in found])
-    told, looked_at = [], []
-    for each in found:
-        dues = notices_of(each, policy)
-        fresh, clock = due_by(dues, each.said_until, until), clocks.get(each.request_id)
-        said_until = fresh[-1].at if fresh else each.said_until
-        looked_at.append(replace(each, said_until=said_until, next_notice_at=next_at(dues, said_until)))
-        if fresh and clock:
-            _say(tx, clock, each, fresh[-1], policy)
-            told.append((clock, fresh[-1]))
+    found = [Forwarding(**row) for row in await tx.connection.fetch(_DUE, until, limit)]
+    looked_at, told = await look(tx, found, until, partial(notices_of, policy=policy), partial(_say, tx, policy))
     await _save(tx.connection, looked_at)
     return len(found), told
 
 
-def _say(tx: UnitOfWork, clock: Clock, forwarding: Forwarding, due: Due, policy: TimeLimitPolicy) -> None:
-    tx.traces[clock.request_id] = clock.traceparent
+def _say(tx: UnitOfWork, policy: TimeLimitPolicy, clock: Clock, forwarding: Forwarding, due: Due) -> None:
     if due.name == OVERDUE:
         tx.log_evidence(clock.request_id, "deadline.forwarding_overdue", {"due_on": due.day.isoformat()})
         tx.publish(ForwardingOverdue.about(clock, due_on=due.day))
@@ -169,7 +150,7 @@ def _say(tx: UnitOfWork, clock: Clock, forwarding: Forwarding, due: Due, policy:
 
 
 async def _hold(connection: Connection, requests: Sequence[UUID]) -> list[Forwarding]:
-    return [Forwarding(*row) for row in await connection.fetch(_HELD, requests)]
+    return [Forwarding(**row) for row in await connection.fetch(_HELD, requests)]
 
 
 async def _save(connection: Connection, rows: Sequence[Forwarding]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Final, Literal
 from uuid import UUID
@@ -11,11 +12,11 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from services.deadline import repository
-from services.deadline.clock import REMINDER, Clock, Due, due_by, next_at, start_of
+from services.deadline.awaited import Awaited, look, notices
+from services.deadline.clock import REMINDER, Clock, Due, next_at, start_of
 from shared.domain.events import RecipientConcerned, RecipientSettled, RecipientSilent, RecipientTold
 from shared.domain.time_limit import arrival_date
 from shared.domain.time_limit_policy import TimeLimitPolicy
-from shared.domain.working_days import calendar
 from shared.messaging.unit_of_work import UnitOfWork
 
 SILENT: Final = "recipient_silent"
@@ -23,28 +24,23 @@ UNTOLD: Final = "recipient_untold"
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Awaited):
     """One recipient whom a request concerns; ``told_at``: None while a person has yet to tell them."""
 
-    request_id: UUID
     recipient: str
-    calendar: str
     concerned_at: datetime
     told_at: datetime | None = None
-    ended_at: datetime | None = None
-    next_notice_at: datetime | None = None
-    said_until: datetime | None = None
 
 
 _NAMES: Final = tuple(Notice.__dataclass_fields__)
 _COLUMNS: Final = ", ".join(_NAMES)
 _row = attrgetter(*_NAMES)
+_MOVES: Final = ("concerned_at", "told_at", "ended_at", "next_notice_at", "said_until")
 _SAVE = f"""
-INSERT INTO recipient_notice ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (request_id, recipient) DO UPDATE
-SET concerned_at = $4, told_at = $5, ended_at = $6, next_notice_at = $7, said_until = $8
+INSERT INTO recipient_notice ({_COLUMNS}) VALUES ({", ".join(f"${place + 1}" for place in range(len(_NAMES)))})
+ON CONFLICT (request_id, recipient) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _MOVES)}
 """  # noqa: S608  # names of ours
-_HELD = f"SELECT {_COLUMNS} FROM recipient_notice WHERE request_id = ANY($1) ORDER BY 1, 2 FOR UPDATE"  # noqa: S608  # names of ours
+_HELD = f"SELECT {_COLUMNS} FROM recipient_notice WHERE request_id = ANY($1) ORDER BY request_id, recipient FOR UPDATE"  # noqa: S608  # names of ours
 _AWAITED = "SELECT request_id FROM recipient_notice WHERE request_id = ANY($1) AND ended_at IS NULL"
 _DUE = f"""
 SELECT {_COLUMNS} FROM recipient_notice WHERE next_notice_at <= $1
@@ -57,22 +53,18 @@ def notices_of(notice: Notice, policy: TimeLimitPolicy) -> list[Due]:
     if notice.ended_at is not None:
         return []
     zone, rules = ZoneInfo(policy.commitment.controller_zone), policy.recipients
-    days = calendar(notice.calendar)
     since = arrival_date(notice.told_at or notice.concerned_at, (zone.key,))
     if notice.told_at is None:
-        last = days.add_working_days(since, rules.by_hand_working_days)
+        last = notice.day_after(since, rules.by_hand_working_days)
         return [Due(start_of(last, zone), UNTOLD, last, UNTOLD, rules.escalate_to)]
-    found = [days.add_working_days(since, number) for number in rules.reminder_working_days]
-    last = days.add_working_days(since, rules.escalation_working_days)
-    reminders = [Due(start_of(each, zone), REMINDER, each) for each in found]
-    return [*reminders, Due(start_of(last, zone), SILENT, last, SILENT, rules.escalate_to)]
+    return notices(notice, since, zone, rules, SILENT)
 
 
 async def concerned(tx: UnitOfWork, events: Sequence[RecipientConcerned], policy: TimeLimitPolicy) -> None:
     """A recipient is to be told, or was: it is watched from now on, and anew where they are told of more."""
     clocks = await repository.of(tx.connection, [event.request_id for event in events])
     new = [
-        Notice(event.request_id, event.recipient, clock.calendar, event.concerned_at, event.told_at)
+        Notice(event.request_id, clock.calendar, event.recipient, event.concerned_at, event.told_at)
         for event in events
         if (clock := clocks.get(event.request_id))
     ]
@@ -108,22 +100,13 @@ async def sweep(
     tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy
 ) -> tuple[int, list[tuple[Clock, Due]]]:
     """Says what has come: of what came at once, as after downtime, only the latest."""
-    found = [Notice(*row) for row in await tx.connection.fetch(_DUE, until, limit)]
-    clocks = await repository.of(tx.connection, [each.request_id for each in found])
-    people, looked_at = [], []
-    for each in found:
-        dues = notices_of(each, policy)
-        fresh, clock = due_by(dues, each.said_until, until), clocks.get(each.request_id)
-        said_until = fresh[-1].at if fresh else each.said_until
-        looked_at.append(replace(each, said_until=said_until, next_notice_at=next_at(dues, said_until)))
-        if fresh and clock:
-            _say(tx, clock, each, fresh[-1], policy)
-            people.append((clock, fresh[-1]))
+    found = [Notice(**row) for row in await tx.connection.fetch(_DUE, until, limit)]
+    looked_at, people = await look(tx, found, until, partial(notices_of, policy=policy), partial(_say, tx, policy))
     await _save(tx, looked_at)
     return len(found), people
 
 
-def _say(tx: UnitOfWork, clock: Clock, notice: Notice, due: Due, policy: TimeLimitPolicy) -> None:
+def _say(tx: UnitOfWork, policy: TimeLimitPolicy, clock: Clock, notice: Notice, due: Due) -> None:
     rules = policy.recipients
     numbers = (
         (*rules.reminder_working_days, rules.escalation_working_days)
@@ -131,7 +114,6 @@ def _say(tx: UnitOfWork, clock: Clock, notice: Notice, due: Due, policy: TimeLim
         else (rules.by_hand_working_days,)
     )
     days = numbers[[each.at for each in notices_of(notice, policy)].index(due.at)]
-    tx.traces[clock.request_id] = clock.traceparent
     kind: Literal["reminder", "escalation", "untold"]
     kind = "reminder" if due.name == REMINDER else "untold" if due.name == UNTOLD else "escalation"
     detail: dict[str, JsonValue] = {"recipient": notice.recipient, "notice": kind, "working_days": days}
@@ -149,7 +131,7 @@ def _key(notice: Notice) -> tuple[UUID, str]:
 
 async def _held(tx: UnitOfWork, events: Sequence[RecipientTold | RecipientSettled]) -> list[Notice]:
     rows = await tx.connection.fetch(_HELD, list({event.request_id for event in events}))
-    return [Notice(*row) for row in rows]
+    return [Notice(**row) for row in rows]
 
 
 async def _save(tx: UnitOfWork, notices: Sequence[Notice]) -> None:

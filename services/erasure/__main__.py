@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.erasure import handlers, planning, precedence, sweeping
+from services.erasure import handlers, planning, precedence, retained, sweeping
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -18,13 +18,11 @@ service.on(events.RequestHeld, partial(fulfilling.hold, service.fulfilments), ri
 service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
 service.on(events.AnswerDecided, partial(handlers.answer, service.fulfilments), right=Right.ERASURE)
 service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=Right.ERASURE)
-for ended in (events.RetentionEnded, events.HoldLifted):
-    service.on(ended, partial(handlers.release, service.fulfilments), right=Right.ERASURE)
 service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)
 service.works(Operation.ERASE, concludes=handlers.finish)
-for part in (precedence, planning, sweeping):
+for part in (precedence, planning, retained, sweeping):
     part.join(service)
 
 if __name__ == "__main__":

@@ -3,32 +3,15 @@
 from collections.abc import Sequence
 
 from services.erasure import keys, suppression
-from shared.domain.events import AnswerDecided, HoldLifted, RequestClosed, RetentionEnded
+from shared.domain.events import AnswerDecided, RequestClosed
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome
 from shared.fulfilment import reports
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Completed, NewFulfilment
+from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 
 _NOT_ERASED = frozenset({Outcome.FORWARDED, Outcome.REFUSED})
-
-
-async def release(fulfilments: Fulfilments, events: Sequence[RetentionEnded | HoldLifted], tx: UnitOfWork) -> None:
-    """What these systems had to keep may go: erase it there, by what the vault still knows of the subject.
-
-    What a rule keeps is kept no longer than people were told. After a hold that is on the later of today and the day
-    that another rule names: a system that keeps by one says so.
-    """
-    told = await keys.told(tx, [event.request_id for event in events])
-    new_fulfilments = [
-        NewFulfilment(
-            *(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on),
-            *({"deferred": True, **told.get(e.request_id, {})}, frozenset(e.systems)),
-        )
-        for e in events
-    ]
-    await fulfilments.open_all(tx, new_fulfilments)
 
 
 async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:

@@ -21,8 +21,7 @@ def configure() -> None:
     submissions = cache(partial(Submissions.of, settings=settings))
     emitters = settings.read_emitters()
     service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
-    for name, emitter in emitters.items():
-        service.hears(partial(listener.hear, name=name, emitter=emitter, submissions=submissions))
+    listener.join(service, emitters, submissions)
     service.also(*(each.run for each in (statistics, held, postponed, expiry, assignments_changed)))
     service.also(*loops(), *(partial(each.run, settings=settings) for each in (orphans, packages, releases)))
 

@@ -14,6 +14,7 @@ from deploy.demo.seed.cdr import CdrStore
 from deploy.local.paths import ROOT
 from services.deadline.sweep import deferrals
 from services.erasure import handlers as erasure
+from services.erasure import retained
 from shared.domain.events import EVENT_TYPES, Event, FulfilmentCompleted, RequestReceived, RetentionEnded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskReport
@@ -71,7 +72,7 @@ class Case:
         await self.deadline.sweeps(deferrals, at=at)
         [ended] = [e for e in await self._said(self.deadline.pool) if isinstance(e, RetentionEnded)]
         async with self.harness.unit_of_work.begin() as tx:
-            await erasure.release(self.harness.fulfilments, [ended], tx)
+            await retained.release(self.harness.fulfilments, [ended], tx)
         return await self._work(self._request)
 
     async def _said(self, pool: asyncpg.Pool) -> list[Event]:

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from services.erasure import handlers, keys
+from services.erasure import handlers, keys, retained
 from shared.domain.errors import Misconfigured, ResidueFound
 from shared.domain.events import RequestClosed, RequestVerified, RetentionEnded
 from shared.domain.identities import IdentityType
@@ -50,7 +50,7 @@ class Erasure:
     async def release(self, *systems: str) -> None:
         async with self.harness.unit_of_work.begin() as tx:
             ended = RetentionEnded.model_validate(self._ended | {"systems": systems})
-            await handlers.release(self.harness.fulfilments, [ended], tx)
+            await retained.release(self.harness.fulfilments, [ended], tx)
 
     async def has_key(self) -> bool:
         async with self.harness.pool.acquire() as connection:

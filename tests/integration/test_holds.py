@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.erasure import handlers
+from services.erasure import retained
 from services.intake import held, holds
 from shared.domain.events import HoldLifted
 from shared.domain.identities import Identity, IdentityType
@@ -187,7 +187,7 @@ async def test_once_two_persons_have_lifted_it_what_was_kept_is_asked_for_again(
     lifted = HoldLifted.model_validate((await intake.published())[-1])
     assert lifted.systems == ("crm", "shop")
     async with harness.unit_of_work.begin() as tx:
-        await handlers.release(harness.fulfilments, [lifted.model_copy(update={"subject": subject})], tx)
+        await retained.release(harness.fulfilments, [lifted.model_copy(update={"subject": subject})], tx)
     for system in ("shop", "crm"):
         await harness.worker(system).work()
     assert harness.completed[-1].deferred

@@ -81,7 +81,7 @@ class Api:
                 why, again = _told(answer), repeatable or _nothing_done(answer)
                 wait = max(pause, _after(answer))
             except httpx.TransportError as error:
-                why = f"{self._client.base_url}: {error or type(error).__name__}"
+                why = f"{self._client.base_url}: {str(error) or type(error).__name__}"
                 wait, again = pause, repeatable or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             if not again or loop.time() + wait > until:
                 known = "" if again else "; whether it was done is not known: look before you repeat it"

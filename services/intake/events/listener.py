@@ -6,7 +6,7 @@ faster than the key may submit waits on the topic.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -21,7 +21,7 @@ from services.intake.events.telling import tell
 from services.intake.group_commit import SubmissionContext, Submitted
 from services.intake.subjects import Stated, Tokens
 from services.intake.submission import Submissions
-from shared.app.service import Running
+from shared.app.service import Running, Service
 from shared.domain import topics
 from shared.domain.emitters import Emitter
 from shared.domain.errors import DsrError
@@ -35,6 +35,12 @@ from shared.runtime.liveness import Heartbeats
 
 UNKNOWN = "unknown"
 """What an event of a type that is none of ours is counted as."""
+
+
+def join(service: Service, emitters: Mapping[str, Emitter], submissions: Callable[[Running], Submissions]) -> None:
+    """Lets the service hear every emitter."""
+    for name, emitter in emitters.items():
+        service.hears(partial(hear, name=name, emitter=emitter, submissions=submissions))
 
 
 def hear(
