@@ -29,7 +29,15 @@ from shared.storage.postgres import AWAY
 BASE: Final = "/console"
 _TEMPLATES = Path(__file__).parent / "templates"
 _OF_THE_API = re.compile(r"\s*\((?:GET|POST) [^)]*\)")
-NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (("/", "Queue", Power.SEE),)
+NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
+    ("/", "Queue", Power.SEE),
+    ("/approvals", "Approvals", Power.SEE),
+    ("/mail", "Mail", Power.READ),
+    ("/new", "New", Power.HANDLE),
+    ("/post", "Letters", Power.READ),
+    ("/holds", "Holds", Power.SEE),
+    ("/stopped", "Stopped", Power.SEE),
+)
 """What stands on top of every page: where it leads, its word, and the power that it needs."""
 
 
@@ -149,6 +157,11 @@ class Console(Site):
 def shown(at: datetime | None, zone: ZoneInfo) -> str:
     """An instant as it is read in the controller's zone; nothing where there is none."""
     return at.astimezone(zone).strftime("%Y-%m-%d %H:%M") if at else ""
+
+
+def local(works: Works, at: datetime | None) -> str:
+    """The same, in the zone of the controller."""
+    return shown(at, ZoneInfo(works.services.processing.controller.zone))
 
 
 def spelled(word: object) -> str:

@@ -6,17 +6,19 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Route
 
 from services.intake.api.dependencies import Services
-from services.intake.console import queue, request_page, sign_in
+from services.intake.console import entry, holds, inbox, outgoing, queue, request_page, sign_in, stopped
 from services.intake.console.console import BASE, Console, Works
 from services.intake.console.decisions import of_requests
 from services.intake.console.provider import Provider
 from services.intake.console.settings import ConsoleSettings
 
+_PAGES = (sign_in, queue, request_page, of_requests, stopped, holds, inbox, outgoing, entry)
+
 
 def built(services: Services, settings: ConsoleSettings) -> tuple[Console, list[BaseRoute]]:
     """The console and all its pages."""
     console = Console(Works(services, settings, Provider(settings, services.unit_of_work.clock)))
-    return console, [route for each in (sign_in, queue, request_page, of_requests) for route in each.routes(console)]
+    return console, [route for each in _PAGES for route in each.routes(console)]
 
 
 def mounted(services: Services) -> list[BaseRoute]:

@@ -13,8 +13,12 @@ from services.intake.request.aggregate import Request
 from services.intake.request_file import RequestFile
 from services.intake.versions import Basis
 
-Kind = Literal["text", "area", "lines", "choose", "choices", "number", "day", "moment", "check"]
-"""How a field is asked for; ``lines``: one value a line; ``moment``: day and time in the zone of the controller."""
+Kind = Literal["text", "area", "lines", "numbers", "choose", "choices", "number", "day", "moment", "check"]
+"""How a field is asked for.
+
+``lines``: one value a line; ``numbers``: telephone numbers, likewise; ``moment``: day and time in the zone of the
+controller.
+"""
 Options = Sequence[tuple[str, str]]
 
 
@@ -60,15 +64,17 @@ class Asked:
             return said == "yes"
         if not said:
             return None
-        if self.kind == "lines":
-            return [line.strip() for line in said.split("\n") if line.strip()]
+        if self.kind in {"lines", "numbers"}:
+            lines = [line.strip() for line in said.split("\n") if line.strip()]
+            return [{"number": each} for each in lines] if self.kind == "numbers" else lines
         if self.kind == "number":
             return int(said) if said.isascii() and said.isdecimal() else said
         return said
 
 
 Does = Callable[[Subject], Sequence[str]]
-Do = Callable[[Subject, int, Any], Awaitable[object]]
+Do = Callable[[Subject, int, Any], Awaitable[str | None]]
+"""Gives the path of the page to go on to, if it is another one than that of what was decided about."""
 Facts = Callable[[Subject], Awaitable[Sequence[tuple[str, str]]]]
 
 

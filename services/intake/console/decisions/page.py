@@ -1,7 +1,7 @@
 """The page of a decision: what it asks; then what it will do, and a button; and only then it is done."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from services.intake import errors
 from services.intake.console.console import in_pages
 from services.intake.console.decisions import form
 from services.intake.console.decisions.decision import Decision, Subject
-from services.intake.web.forms import FormError
+from services.intake.web.forms import Form, FormError
 from services.intake.web.site import Visit
 from shared.domain.errors import DsrError, Shredded
 from shared.storage.postgres import AWAY
@@ -23,13 +23,17 @@ _ELSEWHERE: Final = (errors.Forbidden, errors.NotFound, errors.PreconditionFaile
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a page of a decision says of that about which it is decided; ``back``: the page to go back to."""
+    """What a page of a decision says of that about which it is decided.
+
+    ``back``: the page to go back to. ``known``: what stands in the form already.
+    """
 
     subject: Subject
     title: str
     back: str
     facts: Sequence[tuple[str, str]] = ()
     version: int = 0
+    known: Form = field(default_factory=Form)
 
 
 Find = Callable[[Visit], Awaitable[About]]
@@ -62,14 +66,15 @@ class DecisionPage:
                 wrong = read
         asking = bool(decision.asks) and (not visit.sent or bool(wrong) or visit.form.get("step") == "change")
         if visit.sent and not asking and visit.form.get("step") == "confirm":
-            fault = await self._do(subject, version, body)
-            if fault is None:
+            done = await self._do(subject, version, body)
+            if not isinstance(done, FormError):
                 visit.session.data["noted"] = decision.title
-                return visit.go(about.back)
-            wrong, asking = [fault], bool(decision.asks)
+                return visit.go(done or about.back)
+            wrong, asking = [done], bool(decision.asks)
         return visit.page(
             "decide.html",
             wrong,
+            form=visit.form if visit.sent else about.known,
             decision=decision,
             about=about,
             version=version,
@@ -80,10 +85,10 @@ class DecisionPage:
             said=[(asked, _said(asked.name, visit, asked.options(subject))) for asked in decision.asks],
         )
 
-    async def _do(self, subject: Subject, version: int, body: Any) -> FormError | None:
-        """Does it; what is wrong with it, where other words would mend that."""
+    async def _do(self, subject: Subject, version: int, body: Any) -> FormError | str | None:
+        """Does it, and says where to go on; or what is wrong with it, where other words would mend that."""
         try:
-            await self.decision.do(subject, version, body)
+            return await self.decision.do(subject, version, body)
         except _ELSEWHERE:
             raise
         except AWAY:
@@ -93,7 +98,6 @@ class DecisionPage:
             asks = self.decision.asks
             asked = next((each for each in asks if form.names(each, place)), next(iter(asks), None))
             return FormError(asked.name if asked else "confirm", in_pages(str(error)))
-        return None
 
 
 def _version(visit: Visit) -> int:

@@ -1,0 +1,160 @@
+"""Legal holds: which are in force, and who places, reviews and lifts them (REQ-R9)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake.console.console import Console, Works, person_of
+from services.intake.console.decisions import options
+from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
+from services.intake.console.decisions.page import About, DecisionPage
+from services.intake.console.ids import of_path
+from services.intake.console.lists import Link, Row, Table, show
+from services.intake.console.roles import Power
+from services.intake.holds import HoldPlaced, HoldReviewed, read
+from services.intake.web.site import Visit
+from shared.domain.holds import hold_policy
+from shared.storage import holds as stored
+
+_BACK = "/holds"
+
+
+async def _place(subject: Subject, _: int, said: HoldPlaced) -> None:
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await subject.works.services.holds.place(tx, said, subject.person.caller)
+
+
+async def _review(subject: Subject, _: int, said: HoldReviewed) -> None:
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await subject.works.services.holds.review(tx, subject.row.hold_id, said, subject.person.caller)
+
+
+async def _lift(subject: Subject, _: int, __: None) -> None:
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await subject.works.services.holds.lift(tx, subject.row.hold_id, subject.person.caller)
+
+
+def _categories(subject: Subject) -> Sequence[tuple[str, str]]:
+    return options.plain(*sorted(subject.works.services.processing.categories))
+
+
+PLACE = Decision(
+    name="place",
+    title="Place a hold",
+    power=Power.HANDLE,
+    when=lambda _: True,
+    does=saying(
+        "No erasure and no sweep touches these data until two persons, or a review, lift the hold.",
+        "You own it. Whom it is about is kept sealed, and nobody can read it again.",
+    ),
+    body=HoldPlaced,
+    asks=(
+        Asked("case_number", "Number of the case", hint="As LEG-2026-014; it says nothing of the person"),
+        Asked("reason", "Reason", "choose", options=lambda _: [*hold_policy().reasons.items()]),
+        Asked("review_on", "Day of the first review", "day", "As 2026-03-31; within six months"),
+        Asked("subject.email", "E-mail address", hint="Name whatever the person is known by: at least one of these"),
+        Asked("subject.account_id", "Account"),
+        Asked("subject.phones", "Telephone numbers", "numbers", "With the country code, one a line"),
+        Asked("categories", "Categories", "choices", "All, if none is chosen", _categories),
+    ),
+    do=_place,
+)
+REVIEW = Decision(
+    name="review",
+    title="Enter a review",
+    power=Power.HANDLE,
+    when=lambda _: True,
+    does=saying(
+        "A hold that is needed stays until its next review.",
+        "One that is not needed ends with its review, from the day of that on; whoever owns it does not end it alone.",
+    ),
+    body=HoldReviewed,
+    asks=(
+        Asked(
+            "finding",
+            "Finding",
+            "choose",
+            options=lambda _: [("needed", "it is needed"), ("not_needed", "it is not needed")],
+        ),
+        Asked("review_on", "Day of the next review", "day", "Of a hold that is needed; as 2026-03-31"),
+    ),
+    do=_review,
+)
+LIFT = Decision(
+    name="lift",
+    title="Lift the hold",
+    power=Power.RELEASE,
+    when=lambda subject: subject.row.lifted_at is None,
+    does=saying(
+        "It takes two persons. With the second, what was kept because of it alone is erased.",
+        "What another rule keeps stays until the day of that.",
+    ),
+    do=_lift,
+    irreversible=True,
+)
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The list, and a page for each decision."""
+    holds = HoldPages(console.works)
+    return [
+        console.private(_BACK, holds.show, Power.SEE),
+        console.private("/holds/place", DecisionPage(PLACE, holds.new), PLACE.power, sends=True),
+        *(
+            console.private(f"/holds/{{hold_id}}/{each.name}", DecisionPage(each, holds.find), each.power, sends=True)
+            for each in (REVIEW, LIFT)
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class HoldPages:
+    """The pages of holds."""
+
+    works: Works
+
+    async def show(self, visit: Visit) -> Response:
+        """Which data are held, for which case, until which review?"""
+        person = person_of(visit)
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            found = await stored.in_force(connection)
+        rows = [
+            Row(
+                (
+                    each.case_number,
+                    each.reason.replace("_", " ").lower(),
+                    ", ".join(each.categories).replace("_", " ") or "all",
+                    each.owner,
+                    str(each.review_on),
+                    each.lift_asked_by or "nobody",
+                ),
+                [
+                    Link(f"/holds/{each.hold_id}/{decision.name}", decision.title)
+                    for decision in (REVIEW, LIFT)
+                    if person.may(decision.power)
+                ],
+            )
+            for each in found
+        ]
+        columns = ("Case", "Reason", "Categories", "Owner", "Review", "Would lift it", "Decide")
+        actions = [Link("/holds/place", PLACE.title)] if person.may(PLACE.power) else []
+        lead = "What a case needs is erased by nobody until two persons, or a review, let it go."
+        table = Table("In force", lead, columns, rows, "No hold is in force.", actions)
+        return show(visit, "Legal holds", [table])
+
+    async def new(self, visit: Visit) -> About:
+        """A hold that is not placed yet."""
+        return self._about(visit, None, "Data of a person that a case needs", [])
+
+    async def find(self, visit: Visit) -> About:
+        """The hold that the address names."""
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            found = await read(connection, of_path(visit, "hold_id"))
+        facts = [("Owner", found.owner), ("Review", str(found.review_on))]
+        return self._about(visit, found, f"Hold for {found.case_number}", facts)
+
+    def _about(self, visit: Visit, row: Any, title: str, facts: Sequence[tuple[str, str]]) -> About:
+        return About(Subject(self.works, person_of(visit), row=row), title, _BACK, facts)

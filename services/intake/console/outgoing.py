@@ -1,0 +1,146 @@
+"""Letters that nobody fetches: what waits to be sent, what to print, and what became of one that came back."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake.console.console import Console, Person, Works, local, person_of
+from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
+from services.intake.console.decisions.page import About, DecisionPage
+from services.intake.console.ids import of_path
+from services.intake.console.lists import Link, Row, Table, show
+from services.intake.console.roles import Power
+from services.intake.errors import NotFound
+from services.intake.letters import delivery
+from services.intake.letters.delivery import Delivery
+from services.intake.letters.schemas import AnotherWay, GivenUp
+from services.intake.post.page import document
+from services.intake.web.site import Visit
+
+_ROWS: Final = 200
+_BACK: Final = "/post"
+
+
+async def _posted(subject: Subject, _: int, __: None) -> None:
+    await subject.works.services.use_cases.posted(subject.row.letter_id, subject.person.caller)
+
+
+async def _deliver(subject: Subject, _: int, said: AnotherWay) -> None:
+    await subject.works.services.use_cases.deliver_by(subject.row.letter_id, said, subject.person.caller)
+
+
+async def _give_up(subject: Subject, _: int, said: GivenUp) -> None:
+    await subject.works.services.use_cases.give_up(subject.row.letter_id, said, subject.person.caller)
+
+
+POSTED = Decision(
+    name="posted",
+    title="Mark it as posted",
+    power=Power.HANDLE,
+    when=lambda subject: subject.row.way == "post" and subject.row.state == "waiting",
+    does=saying(
+        "The person counts as told from today: an answer is given, a time limit stops, a restriction may be lifted."
+    ),
+    do=_posted,
+    irreversible=True,
+)
+DELIVER = Decision(
+    name="delivery",
+    title="Have it delivered again, or another way",
+    power=Power.HANDLE,
+    when=lambda subject: subject.row.state == "person",
+    does=saying(
+        "By e-mail it goes once more, to an address that is proved; on paper to the address of record.",
+        "Enter that address with its request first, if there is none.",
+    ),
+    body=AnotherWay,
+    asks=(Asked("way", "Way", "choose", options=lambda _: [("email", "by e-mail"), ("post", "on paper")]),),
+    do=_deliver,
+)
+GIVE_UP = Decision(
+    name="given-up",
+    title="Give it up",
+    power=Power.HANDLE,
+    when=lambda subject: subject.row.state == "person",
+    does=saying(
+        "An answer counts as given from now on.",
+        "A restriction that it was to lift stays, since nobody was told (Art. 18(3)).",
+    ),
+    body=GivenUp,
+    asks=(Asked("explanation", "What was tried", "area", "Kept sealed"),),
+    do=_give_up,
+    irreversible=True,
+)
+_DECISIONS: Final = (POSTED, DELIVER, GIVE_UP)
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The list, what is to be printed, and a page for each decision."""
+    post = Outgoing(console.works)
+    return [
+        console.private(_BACK, post.show, Power.READ),
+        console.private("/post/print", post.print, Power.READ),
+        *(
+            console.private(f"/post/{{letter_id}}/{each.name}", DecisionPage(each, post.find), each.power, sends=True)
+            for each in _DECISIONS
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """The pages of letters that are sent."""
+
+    works: Works
+
+    async def show(self, visit: Visit) -> Response:
+        """What to print, what went out, what has come back?"""
+        found = await self.works.services.use_cases.open_letters(None, _ROWS)
+        person = person_of(visit)
+        tables = []
+        for title, lead, chosen in (
+            ("For a person", "It has come back, or nobody knows where to send it.", ("person", None)),
+            ("To be posted", "Print them, put them in the post, and mark each as posted.", ("waiting", "post")),
+            (
+                "To be sent by e-mail",
+                "They go by themselves; with the mail server away they wait.",
+                ("waiting", "email"),
+            ),
+        ):
+            state, way = chosen
+            mine = [each for each in found if each.state == state and way in {None, each.way}]
+            columns = ("Letter", "Written", "Way", "Why", "Decide")
+            rows = [self._row(each, person) for each in mine]
+            actions = [Link("/post/print", "Print all that are to be posted")] if way == "post" and rows else []
+            tables.append(Table(title, lead, columns, rows, "None.", actions))
+        return show(visit, "Letters", tables)
+
+    def _row(self, letter: Delivery, person: Person) -> Row:
+        subject = Subject(self.works, person, row=letter)
+        fault = (letter.fault or "").replace("_", " ") or (f"{letter.tries} tries" if letter.tries else "")
+        link = Link(f"/requests/{letter.request_id}", letter.kind.replace("_", " "))
+        actions = [
+            Link(f"/post/{letter.letter_id}/{each.name}", each.title) for each in _DECISIONS if each.when(subject)
+        ]
+        return Row(
+            (link, local(self.works, letter.written_at), letter.way, fault or "–"),
+            actions if person.may(Power.HANDLE) else (),
+        )
+
+    async def print(self, visit: Visit) -> Response:
+        """The letters that are to be posted, to be printed at 100 %; the reading is on record."""
+        pages = await self.works.services.use_cases.pages(person_of(visit).caller, _ROWS)
+        company = self.works.services.processing.controller
+        return Response(document(pages, (company.name, *company.address)), media_type="text/html")
+
+    async def find(self, visit: Visit) -> About:
+        """The letter that the address names."""
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            letter = await delivery.read(connection, of_path(visit, "letter_id"))
+        if letter is None:
+            raise NotFound("no such letter, or one that is fetched by whoever it is for")
+        facts = [("Written", local(self.works, letter.written_at)), ("Way", letter.way)]
+        title = f"Letter: {letter.kind.replace('_', ' ')}"
+        return About(Subject(self.works, person_of(visit), row=letter), title, _BACK, facts)

@@ -1,0 +1,253 @@
+"""What was stopped and waits for two persons, what contradicts the register, and what was proposed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake import assignment_conflicts, brake, recipients, request_file, sweeps
+from services.intake.assignment_conflicts import AssignmentConflict
+from services.intake.console.console import Console, Works, local, person_of
+from services.intake.console.decisions.decision import Decision, Subject, saying
+from services.intake.console.decisions.page import About, DecisionPage, Find
+from services.intake.console.ids import of_path
+from services.intake.console.lists import Link, Row, Table, show
+from services.intake.console.roles import Power
+from services.intake.errors import NotFound
+from services.intake.sweeps import Sweep
+from services.intake.web.site import Visit
+
+_BACK = "/stopped"
+_DECIDED_BY = {"answer": "approve", "extension": "approve-extension", "weighing": "approve-weighing"}
+
+
+async def _release(subject: Subject, _: int, __: None) -> None:
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await brake.release(tx, subject.row["key_id"], subject.person.holder)
+
+
+async def _confirm(subject: Subject, _: int, __: None) -> None:
+    person = subject.person
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await sweeps.confirm(tx, subject.row.sweep_id, person.holder, person.caller.actor)
+
+
+async def _settle(subject: Subject, _: int, __: None) -> None:
+    person = subject.person
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await assignment_conflicts.settle(tx, subject.row.conflict_id, person.holder, person.caller.actor)
+
+
+RELEASE = Decision(
+    name="release",
+    title="Release the key",
+    power=Power.RELEASE,
+    when=lambda _: True,
+    does=lambda subject: (
+        f"{subject.row['held']} erasures wait. It takes two persons; with the second they begin by themselves.",
+        "A key that has leaked is revoked instead (dsr api-key revoke), and what it has asked for is closed.",
+    ),
+    do=_release,
+    irreversible=True,
+)
+SWEEP = Decision(
+    name="confirm",
+    title="Let it go",
+    power=Power.RELEASE,
+    when=lambda subject: subject.row.state == "stopped",
+    does=lambda subject: (
+        f"{subject.row.due} of about {subject.row.of_rows} rows began before {subject.row.first_kept}.",
+        f"The ceiling {subject.row.ceiling} says of them: {subject.row.action}.",
+        "It takes two persons. With the second they go within a minute, up to that number and day.",
+    ),
+    do=_confirm,
+    irreversible=True,
+)
+SETTLE = Decision(
+    name="settle",
+    title="Say that the register is right",
+    power=Power.HANDLE,
+    when=lambda _: True,
+    does=saying(
+        "Nothing more is touched by what the system says, and requests that wait for it go on.",
+        "Where the register is wrong, correct its source instead, and read it again.",
+    ),
+    do=_settle,
+)
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The lists, and a page for each decision about a row."""
+    stopped = Stopped(console.works)
+    decided = (
+        ("/brakes/{key_id}/release", RELEASE, stopped.brake),
+        ("/sweeps/{sweep_id}/confirm", SWEEP, stopped.sweep),
+        ("/conflicts/{conflict_id}/settle", SETTLE, stopped.conflict),
+    )
+    return [
+        console.private(_BACK, stopped.show, Power.SEE),
+        console.private("/approvals", stopped.approvals, Power.SEE),
+        *(_page(console, path, decision, find) for path, decision, find in decided),
+    ]
+
+
+def _page(console: Console, path: str, decision: Decision, find: Find) -> BaseRoute:
+    return console.private(path, DecisionPage(decision, find), decision.power, sends=True)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The lists of what was stopped, and what waits for a second person."""
+
+    works: Works
+
+    async def show(self, visit: Visit) -> Response:
+        """What has stopped, until two persons let it go?"""
+        person = person_of(visit)
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            brakes = await brake.read(connection)
+            stopped = [each for each in await sweeps.listed(connection) if each.state == "stopped"]
+            conflicts = await assignment_conflicts.listed(connection)
+        may = person.may(Power.RELEASE)
+        return show(
+            visit,
+            "Stopped",
+            [_brakes(brakes, may=may), _sweeps(stopped, may=may), _conflicts(conflicts, may=person.may(Power.HANDLE))],
+        )
+
+    async def approvals(self, visit: Visit) -> Response:
+        """What waits for my second pair of eyes?"""
+        person = person_of(visit)
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            waiting = await request_file.pending(connection)
+            notices = await recipients.for_a_person(connection, 200)
+        rows = [
+            Row(
+                (
+                    Link(f"/requests/{each.request_id}", each.what),
+                    each.which.replace("_", " "),
+                    "you" if each.holder == person.holder else each.holder,
+                    str(each.due_on),
+                ),
+                [Link(f"/requests/{each.request_id}/decide/{_decides(each.what)}", "Look, and agree")]
+                if each.holder != person.holder and person.may(Power.APPROVE)
+                else (),
+            )
+            for each in waiting
+        ]
+        proposed = Table(
+            "Proposed by one person",
+            "Somebody else must agree; until then nothing changes for the person.",
+            ("What", "Which", "Proposed by", "Due", "Decide"),
+            rows,
+            "Nothing is proposed.",
+        )
+        told = Table(
+            "Recipients to be told or asked",
+            "No channel reaches them, or they are silent (Art. 19).",
+            ("Recipient", "Of", "Stands", "Since"),
+            [
+                Row(
+                    (
+                        Link(f"/requests/{each.request_id}", each.recipient),
+                        each.what,
+                        each.state.replace("_", " "),
+                        local(self.works, each.concerned_at),
+                    )
+                )
+                for each in notices
+            ],
+            "None.",
+        )
+        return show(visit, "Approvals", [proposed, told])
+
+    async def brake(self, visit: Visit) -> About:
+        """The brake that the address names."""
+        key_id = visit.request.path_params["key_id"]
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            found = next((each for each in await brake.read(connection) if each["key_id"] == key_id), None)
+        if found is None:
+            raise NotFound("no brake is on for a key of that id: somebody has released it, perhaps")
+        facts = [("Key", key_id), ("Held by", str(found["holder"])), ("Released so far by", _names(found))]
+        return self._about(visit, found, "A key has asked for more erasures in an hour than the policy allows", facts)
+
+    async def sweep(self, visit: Visit) -> About:
+        """The sweep that the address names."""
+        sweep_id = of_path(visit, "sweep_id")
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            found = next((each for each in await sweeps.listed(connection) if each.sweep_id == sweep_id), None)
+        if found is None:
+            raise NotFound("no sweep of that id: each night counts anew, so look at the list again")
+        facts = [
+            ("System and table", f"{found.system}, {found.table_name}"),
+            ("Category", found.category.replace("_", " ")),
+            ("Confirmed by", ", ".join(found.confirmed_by) or "nobody yet"),
+        ]
+        return self._about(visit, found, "More is past its ceiling than the policy's share", facts)
+
+    async def conflict(self, visit: Visit) -> About:
+        """The conflict that the address names."""
+        conflict_id = of_path(visit, "conflict_id")
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            listed = await assignment_conflicts.listed(connection)
+        found = next((each for each in listed if each.conflict_id == conflict_id), None)
+        if found is None:
+            raise NotFound("no conflict of that id is open: somebody has settled it, perhaps")
+        facts = [("System", found.system), ("The register says", found.kind.replace("_", " "))]
+        return self._about(visit, found, "A system and the register of numbers contradict one another", facts)
+
+    def _about(self, visit: Visit, row: Any, title: str, facts: Sequence[tuple[str, str]]) -> About:
+        return About(Subject(self.works, person_of(visit), row=row), title, _BACK, facts)
+
+
+def _decides(what: str) -> str:
+    return _DECIDED_BY.get(what, "recipient-waiver-approval")
+
+
+def _names(row: dict[str, object]) -> str:
+    released = row["released_by"]
+    return ", ".join(map(str, released)) if isinstance(released, list) and released else "nobody yet"
+
+
+def _brakes(found: Sequence[dict[str, object]], *, may: bool) -> Table:
+    rows = [
+        Row(
+            (str(each["holder"]), str(each["key_id"]), str(each["held"]), _names(each)),
+            [Link(f"/brakes/{each['key_id']}/release", RELEASE.title)] if may else (),
+        )
+        for each in found
+    ]
+    lead = "A key that has asked for more erasures in an hour than the policy allows erases nothing."
+    return Table("Keys", lead, ("Held by", "Key", "Waiting", "Released by", "Decide"), rows, "No key is braked.")
+
+
+def _sweeps(found: Sequence[Sweep], *, may: bool) -> Table:
+    rows = [
+        Row(
+            (f"{each.system}, {each.table_name}", each.ceiling, str(each.due), str(each.of_rows), _by(each)),
+            [Link(f"/sweeps/{each.sweep_id}/confirm", SWEEP.title)] if may else (),
+        )
+        for each in found
+    ]
+    columns = ("Table", "Ceiling", "Rows that would go", "Rows in all", "Confirmed by", "Decide")
+    lead = "More is past its ceiling in a night than the policy's share of the table."
+    return Table("Nightly sweep", lead, columns, rows, "No sweep is stopped.")
+
+
+def _by(sweep: Sweep) -> str:
+    return ", ".join(sweep.confirmed_by) or "nobody yet"
+
+
+def _conflicts(found: Sequence[AssignmentConflict], *, may: bool) -> Table:
+    rows = [
+        Row(
+            (each.system, each.kind.replace("_", " "), Link(f"/requests/{each.request_id}", "request")),
+            [Link(f"/conflicts/{each.conflict_id}/settle", SETTLE.title)] if may else (),
+        )
+        for each in found
+    ]
+    lead = "A system takes a number to be somebody's in a time for which the register does not: nothing is done there."
+    columns = ("System", "The register says", "Met by", "Decide")
+    return Table("Disputes about numbers", lead, columns, rows, "Nothing contradicts the register.")

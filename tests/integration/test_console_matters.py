@@ -1,0 +1,118 @@
+"""What comes in and goes out, and what was stopped, as people work it in the console."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.intake.letters.rendering import Letters
+from services.intake.mail import inbox
+from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.portal import Visitor
+from tests.integration.test_mail_read import ARRIVED, mail, ours
+
+
+@pytest.fixture
+async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
+    async with opened_console(intake, monkeypatch) as console:
+        yield console
+
+
+async def confirmed(visitor: Visitor, path: str, **form: Any) -> Visitor:
+    """Opens the page of a decision, fills it in, reads what it will do, and confirms."""
+    await visitor.open(path)
+    assert visitor.status == 200, visitor.text
+    if form:
+        await visitor.send(step="check", **form)
+        assert visitor.status == 200, visitor.text
+    return await visitor.send(step="confirm", **form)
+
+
+async def test_a_letter_is_entered_by_the_day_on_which_it_came_and_its_answer_is_posted(console: OpenedConsole) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    letter: dict[str, Any] = {
+        "came_by": "letter",
+        "received_at": "2026-02-27 10:00",
+        "channel": "post",
+        "rights": ["access", "restriction"],
+        "subject.name": "Ada Quarzfels",
+        "subject.phones": "+49 30 901820\n+49 30 901821",
+        "subject.country": "DE",
+    }
+    await hanna.open("/console/new")
+    await hanna.send(step="check", **letter)
+    await hanna.send(step="confirm", **letter)
+    assert hanna.status == 422
+    assert "ground" in hanna.text, "a restriction needs its ground, and nothing is stored without it"
+    letter["ground"] = "unlawful"
+    await confirmed(hanna, "/console/new", **letter)
+    first = hanna.path.rpartition("/")[2]
+    assert "request entered" in hanna.text
+    view = (await intake.officer.get(f"/v1/requests/{first}")).json()
+    assert (view["received_at"], len(view["case"]["requests"])) == ("2026-02-27T15:00:00+00:00", 2)
+    await confirmed(hanna, "/console/new", **letter)
+    assert hanna.path.endswith(first), "the same letter entered twice is one"
+
+    await confirmed(
+        hanna,
+        f"/console/requests/{first}/decide/postal-address",
+        lines="Ada Quarzfels\nMusterstraße 1\n50667 Köln",
+        on_file_in="crm",
+    )
+    await hanna.open("/console/post/print")
+    assert "50667 Köln" in hanna.html
+    [letter_id] = await intake.unit_of_work.pool.fetch("SELECT letter_id FROM delivery WHERE state = 'waiting'")
+    await hanna.open("/console/post")
+    assert "acknowledgement" in hanna.text
+    await confirmed(hanna, f"/console/post/{letter_id[0]}/posted")
+    assert await intake.unit_of_work.pool.fetchval("SELECT state FROM delivery") == "sent"
+
+
+async def test_a_mail_is_read_and_becomes_a_request_in_the_words_that_it_proposes(console: OpenedConsole) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    for raw in (mail(), mail("Buy now!", name="2", subject="Offer")):
+        async with intake.unit_of_work.begin() as tx:
+            await inbox.take(tx, Letters(), raw, ARRIVED, ours(intake))
+    await hanna.open("/console/mail")
+    asks, offer = [each[0] for each in await intake.unit_of_work.pool.fetch("SELECT mail_id FROM mail ORDER BY 1")]
+    assert f"/console/mail/{asks}" in hanna.html
+    await hanna.open(f"/console/mail/{asks}")
+    assert "Auskunft über meine Daten" in hanna.text
+    await hanna.open(f"/console/mail/{asks}/confirm")
+    assert 'value="C-4711"' in hanna.html
+    said: dict[str, Any] = {"rights": ["access"], "subject.email": "ada@mail.example", "language": "de"}
+    await hanna.send(step="check", **said)
+    await hanna.send(step="confirm", **said)
+    request = f"/v1/requests/{hanna.path.rpartition('/')[2]}"
+    assert (await intake.officer.get(request)).json()["received_at"] == "2026-02-28T22:59:00+00:00"
+    await confirmed(hanna, f"/console/mail/{offer}/dismiss", reason="advertising")
+    assert (await hanna.open(f"/console/mail/{offer}")).status == 410
+    rows = "SELECT action FROM evidence.entry WHERE actor = 'person:hanna' AND request_id = $1 ORDER BY seq"
+    actions = [row[0] for row in await intake.unit_of_work.pool.fetch(rows, UUID(str(asks)))]
+    assert actions == ["mail.read", "mail.read"], "each look is on record"
+
+
+async def test_two_who_have_signed_in_release_a_key_and_lift_a_hold(console: OpenedConsole) -> None:
+    intake = console.intake
+    hanna, anton, admin = [await console.member(who) for who in ("hanna", "anton", "ada-min")]
+    path = await intake.submit(right="erasure")
+    pool = intake.unit_of_work.pool
+    key = await pool.fetchval("SELECT key_id FROM request WHERE request_id = $1", UUID(id_of(path)))
+    await pool.execute("INSERT INTO brake (key_id, tripped_at) VALUES ($1, $2)", key, intake.clock.now())
+    assert (await hanna.open(f"/console/brakes/{key}/release")).status == 403
+    await confirmed(anton, f"/console/brakes/{key}/release")
+    assert (await confirmed(anton, f"/console/brakes/{key}/release")).status == 422
+    assert "anton" in (await admin.open("/console/stopped")).text
+    await confirmed(admin, f"/console/brakes/{key}/release")
+    assert "No key is braked" in admin.text
+
+    hold = {"case_number": "LEG-2026-014", "reason": "LITIGATION", "review_on": "2026-05-01"}
+    await confirmed(hanna, "/console/holds/place", **hold, **{"subject.email": "ada@example.org"})
+    assert "LEG-2026-014" in hanna.text
+    hold_id = await pool.fetchval("SELECT hold_id FROM vault.legal_hold")
+    await confirmed(anton, f"/console/holds/{hold_id}/lift")
+    assert (await confirmed(anton, f"/console/holds/{hold_id}/lift")).status == 422
+    await confirmed(admin, f"/console/holds/{hold_id}/lift")
+    assert "No hold is in force" in admin.text

@@ -1,0 +1,63 @@
+"""Everybody sees what is theirs: all roles on every page of the console, and two channels on every route of the API."""
+
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+import orjson
+import pytest
+from uuid_utils.compat import uuid7
+
+from deploy.local.paths import ROOT
+from services.intake.auth import create
+from services.intake.console.roles import ROLES, Role
+from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.intake import FREELY, Intake, id_of
+
+MEMBERS = {Role.HANDLER: "hanna", Role.APPROVER: "anton", Role.AUDITOR: "ugo", Role.ADMIN: "ada-min"}
+
+
+@pytest.fixture
+async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
+    async with opened_console(intake, monkeypatch) as console:
+        yield console
+
+
+async def test_a_role_opens_the_pages_that_its_powers_are_for_and_no_other(console: OpenedConsole) -> None:
+    request = id_of(await console.intake.submit(right="erasure"))
+    pages, stranger = console.site.powers, console.visitor()
+    assert len(pages) > 40
+    for path in pages:
+        answer = await stranger.client.get("/console" + filled(path, request))
+        assert (answer.status_code, answer.headers["location"]) == (303, "/console/sign-in"), path
+    for role, account in MEMBERS.items():
+        member = await console.member(account)
+        for path, power in pages.items():
+            answer = await member.client.get("/console" + filled(path, request))
+            allowed = power in ROLES[role]
+            assert (answer.status_code == 403) is not allowed, f"{role} at {path}: {answer.status_code}"
+            assert answer.status_code < 500, f"{role} at {path}: {answer.text}"
+
+
+async def test_a_channel_reads_nothing_of_another_on_any_route(intake: Intake, database: str) -> None:
+    request = id_of(await intake.submit())
+    key = await create(database, "channel", "another", intake.clock.now(), FREELY)
+    headers = {"Authorization": f"Bearer {key}", "If-Match": '"1"'}
+    transport, seen = httpx.ASGITransport(intake.application), 0
+    async with httpx.AsyncClient(transport=transport, base_url="http://intake", headers=headers) as other:
+        for route, operations in orjson.loads((ROOT / "docs" / "openapi.json").read_bytes())["paths"].items():
+            for method in operations:
+                answer = await other.request(method, filled(route, request), json=None if method == "get" else {})
+                seen += 1
+                assert request not in answer.text, f"{method} {route}"
+                assert "ada@example.org" not in answer.text
+                if "{request_id}" in route:
+                    assert answer.status_code in {403, 404, 422}, f"{method} {route}: {answer.status_code}"
+    assert seen > 50
+    assert (await intake.view(f"/v1/requests/{request}"))["state"] == "in_progress"
+
+
+def filled(path: str, request_id: str) -> str:
+    """The path of a request that there is, and of nothing else that there is."""
+    nothing = str(uuid7())
+    return re.sub(r"\{(\w+)\}", lambda named: request_id if named[1] == "request_id" else nothing, path)
