@@ -1,8 +1,11 @@
 """What the portal asks next, reads from a form, and says of what comes next."""
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.intake.portal import draft as drafts
 from services.intake.portal.draft import Draft, SignedIn
@@ -90,3 +93,25 @@ def test_a_portal_is_reached_by_https_or_on_this_machine(url: str) -> None:
 def test_who_vouches_for_sign_ins_is_said_whole() -> None:
     with pytest.raises(Misconfigured, match="set all three"):
         PortalSettings(sign_in_url="https://my.example/privacy")
+
+
+ANSWERS = st.text(max_size=20) | st.sampled_from(
+    ["ada@example.org", "030 901820", "+4930901820", "DE", "2024-02-30", "2024-01-31", "20240101", "2024-W10", "C-1"]
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["email", "name", "country", "account", "number1", "since1", "until1"]), ANSWERS)
+)
+def test_what_no_page_complains_of_can_be_sent(said: dict[str, str]) -> None:
+    form = Form({name: (value.strip(),) for name, value in said.items()})
+    contact, wrong = drafts.read_contact(form, frozenset({"DE", "US"}))
+    details, more = drafts.read_details(form, contact["country"], date(2026, 3, 2))
+    if not (wrong or more):
+        FULL.with_(**contact, **details).submission("de", None)
+
+
+def test_another_country_is_asked_what_a_number_without_its_code_is() -> None:
+    numbers = (drafts.Number(number="030 901820"),)
+    assert drafts.wrong_numbers(numbers, "DE", date(2026, 3, 2)) == []
+    assert [field for field, _ in drafts.wrong_numbers(numbers, "", date(2026, 3, 2))] == ["number1"]

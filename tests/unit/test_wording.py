@@ -23,7 +23,7 @@ IN_PARTS = (
     *("question.enough_", "question.identity", "question.clarification", "objection_weighed.finding_"),
     *("purpose.", "portal_right.", "portal_ground.", "portal_scope.", "portal_whom.", "portal_other.", "portal_field."),
     *("portal.answered", "portal.withdrawn", "portal.right_title_", "portal.consent_title_", "portal.ground_title_"),
-    "portal_error.",
+    *("portal_error.", "portal.not_withdrawn", "portal.fetching"),
     *("portal.scope_title_", "portal.whom_title_", "portal.other_title_"),
 )
 """Keys that the code puts together."""

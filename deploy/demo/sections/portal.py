@@ -68,7 +68,7 @@ async def _seen(client: DsrClient, sites: Sites, chromium: Chromium, folder: Pat
         picture = folder / "portal.png"
         await page.screenshot(path=picture, full_page=True)
         async with page.expect_download() as downloading:
-            await page.click("form[action$=package] button")
+            await page.click("a[href*='/package?']")
         package = await asyncio.to_thread(Path(await (await downloading.value).path()).read_bytes)
         await browser.close()
     return _Seen(reference, answer, rows, package, await asyncio.to_thread(os.path.relpath, picture), refused)

@@ -1,13 +1,10 @@
 """The console as it is mounted beside the API, where it has an identity provider."""
 
-from http import HTTPStatus
-
-from starlette.responses import RedirectResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from services.intake.api.dependencies import Services
 from services.intake.console import entry, holds, inbox, outgoing, queue, request_page, sign_in, stopped
-from services.intake.console.console import BASE, Console, Works
+from services.intake.console.console import Console, Works
 from services.intake.console.decisions import of_requests
 from services.intake.console.provider import Provider
 from services.intake.console.settings import ConsoleSettings
@@ -27,5 +24,4 @@ def mounted(services: Services) -> list[BaseRoute]:
     if settings.issuer is None:
         return []
     console, pages = built(services, settings)
-    site = console.mounted(pages, services.settings.proxies, settings.pages_a_second)
-    return [Route(BASE, RedirectResponse(f"{BASE}/", HTTPStatus.PERMANENT_REDIRECT)), site]
+    return console.mounted(pages, services.settings.proxies, settings.pages_a_second)

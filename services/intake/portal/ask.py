@@ -3,22 +3,25 @@
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from uuid_utils.compat import uuid7
 
+from services.intake.errors import BadRequest
 from services.intake.group_commit import SubmissionContext
 from services.intake.portal import draft as drafts
 from services.intake.portal.draft import Draft, Fault, SignedIn
 from services.intake.portal.portal import Portal, Works, at, countries, language_of, spoken
+from services.intake.portal.question import checked, choose, errors_of, option
 from services.intake.request.lifecycle import State
-from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
+from shared.domain.identities import MalformedIdentity
 from shared.domain.rights import Right
-from shared.domain.sentences import Sentence, Term, say
+from shared.domain.sentences import Term, say
 
 RIGHTS = (
     Right.ACCESS,
@@ -54,6 +57,10 @@ class Asking:
     """The pages of asking; what was said so far is held by the session, and nothing is stored before it is sent."""
 
     works: Works
+
+    @property
+    def _today(self) -> date:
+        return self.works.services.unit_of_work.clock.now().date()
 
     async def right(self, visit: Visit) -> Response:
         """What do you want us to do?"""
@@ -116,7 +123,9 @@ class Asking:
         if visit.sent:
             values, faults = drafts.read_contact(visit.form, frozenset(code for code, _ in countries(language)))
             if not faults:
-                return _goes_on(visit, draft.with_(**values))
+                # A number without its country's code is read as it is dialled there.
+                good = not drafts.wrong_numbers(draft.numbers, values["country"], self._today)
+                return _goes_on(visit, draft.with_(**values, details=draft.details and good))
         elif (signed_in := signed_in_of(visit)) and signed_in.email and not draft.email:
             values["email"] = signed_in.email
         options = [("", spoken(visit, say("portal.country_none"))), *countries(language)]
@@ -127,9 +136,11 @@ class Asking:
         draft = draft_of(visit)
         faults: list[Fault] = []
         if visit.sent:
-            said, faults = drafts.read_details(visit.form, draft.country)
+            said, faults = drafts.read_details(visit.form, draft.country, self._today)
             if not faults:
                 return _goes_on(visit, draft.with_(**said, details=True))
+        elif not draft.details:
+            faults = drafts.wrong_numbers(draft.numbers, draft.country, self._today)
         numbers = [
             {"place": place, **{name: visit.form.get(f"{name}{place}") for name in ("number", "since", "until")}}
             for place in drafts.NUMBERS
@@ -144,11 +155,11 @@ class Asking:
         """Is this right? Then it is sent."""
         draft = draft_of(visit)
         if draft.next != "check":
-            return at(visit, f"/ask/{draft.next}")
-        if visit.sent:
+            done = "sent" in visit.session.data and "draft" not in visit.session.data
+            return at(visit, "/sent" if done else f"/ask/{draft.next}")
+        if visit.sent and visit.form.get("shown") == draft.mark:
             return await self._send(visit, draft)
-        texts = {"next_text": spoken(visit, say("portal.check_next_text")), "back": "/ask/details"}
-        return visit.page("check.html", answers=[*self._answers(visit, draft)], **texts)
+        return checked(visit, self._answers(visit, draft), "portal.check_next_text", draft.mark, "/ask/details")
 
     async def sent(self, visit: Visit) -> Response:
         """What happens next, and by when?"""
@@ -162,7 +173,7 @@ class Asking:
             hours=links.hours,
             minutes=links.code_minutes,
             sign_in=self.works.settings.sign_in_url if said["prove"] else None,
-            follows="request" in visit.session.data,
+            follows=visit.session.data.get("request") == said["reference"],
         )
 
     async def _correction(self, visit: Visit, draft: Draft) -> Response:
@@ -214,7 +225,10 @@ class Asking:
         """Hands it in; the same draft twice is one request. Then who has asked is asked to prove it, whoever it is."""
         self.works.count_sending(visit.request)
         services, caller = self.works.services, await self.works.caller()
-        submission = draft.submission(language_of(visit.request), signed_in_of(visit))
+        try:
+            submission = draft.submission(language_of(visit.request), signed_in_of(visit))
+        except (ValidationError, MalformedIdentity):
+            raise BadRequest("an answer cannot be used; look at each of them again") from None
         prepared = services.submissions.prepare([("", submission)], caller, channel="portal")
         secret = services.unit_of_work.vault.keyring.lookup
         key = hmac.digest(secret, f"portal\0{draft.key}".encode(), "sha256")
@@ -230,11 +244,10 @@ class Asking:
             "prove": asked,
         }
         waiting: dict[str, JsonValue] = {"request": sent["reference"], "link": str(link_id), "wrong": 0}
-        signed_in = visit.session.data.get("signed_in")
-        visit.session.data = {"sent": sent, "waiting": waiting, **({"signed_in": signed_in} if signed_in else {})}
+        kept = {name: value for name, value in visit.session.data.items() if name in {"signed_in", "request"}}
+        visit.session.data = {**kept, "sent": sent, "waiting": waiting}
         if submission.proofs:  # the customer portal vouches for it: who has asked follows it at once
             visit.session.data["request"] = visit.session.principal = str(accepted.request_id)
-            visit.session.renew()
         if asked:
             await self.works.links.send(accepted.request_id, UUID(int=link_id.int))
         return at(visit, "/sent")
@@ -257,11 +270,6 @@ def _goes_on(visit: Visit, draft: Draft) -> Response:
     return at(visit, f"/ask/{draft.next}")
 
 
-def option(visit: Visit, key: str, value: str) -> tuple[str, str, str]:
-    """A choice, its words, and what is said of it besides."""
-    return value, spoken(visit, say(key)), spoken(visit, say(f"{key}_more"))
-
-
 def _purpose(visit: Visit, name: str, words: str) -> str:
     told = spoken(visit, Term("purpose", name))
     return words if told == name.replace("_", " ") else told
@@ -279,33 +287,3 @@ def _number(draft: Draft, place: int) -> dict[str, str]:
 def _told_number(said: drafts.Number) -> str:
     period = f" ({said.since or '…'} – {said.until or '…'})" if said.since or said.until else ""
     return f"{said.number}{period}"
-
-
-def errors_of(visit: Visit, faults: Sequence[Fault]) -> list[FormError]:
-    """What is wrong, in the words of the page."""
-    return [FormError(field, spoken(visit, said)) for field, said in faults]
-
-
-def choose(
-    visit: Visit,
-    name: str,
-    question: str,
-    options: Sequence[tuple[str, str, str]],
-    chosen: Sequence[str | None],
-    faults: Sequence[Fault],
-    **more: object,
-) -> Response:
-    """The page of a question with its choices."""
-    known = {"kind": "radio", "besides": None, "back": "/ask/right", **more}
-    title: Sentence = say(question)
-    hint: Sentence = say(f"{question}_hint")
-    return visit.page(
-        "choose.html",
-        errors_of(visit, faults),
-        name=name,
-        question=spoken(visit, title),
-        hint=spoken(visit, hint),
-        options=options,
-        values=[each for each in chosen if each],
-        **known,
-    )

@@ -1,6 +1,8 @@
 """What somebody has said so far of the request that they want to make, and what is wrong with it; pure."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, Literal, Self
 from uuid import uuid4
@@ -24,6 +26,7 @@ Fault = tuple[str, Sentence]
 """A field, and what is wrong with it."""
 _DETAILED = {Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION, Right.CONSENT_WITHDRAWAL}
 _SHORT, _LONG = 64, 2000
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 class SignedIn(BaseModel):
@@ -70,6 +73,11 @@ class Draft(BaseModel):
     def with_(self, **said: object) -> "Draft":
         """With what one page has said."""
         return self.model_copy(update=said)
+
+    @property
+    def mark(self) -> str:
+        """By which a page that has shown it knows it again; another one as soon as anything of it is changed."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]
 
     @property
     def needs_detail(self) -> bool:
@@ -159,19 +167,24 @@ def read_contact(form: Form, countries: frozenset[str]) -> tuple[dict[str, str],
     return said, faults
 
 
-def read_details(form: Form, country: str) -> tuple[dict[str, Any], list[Fault]]:
+def read_details(form: Form, country: str, today: date) -> tuple[dict[str, Any], list[Fault]]:
     """An account, and numbers with their periods; all of it may be left out."""
     account, faults = form.get("account"), list[Fault]()
     if account and (len(account) > _SHORT or not _reads(IdentityType.ACCOUNT_ID, account)):
         faults.append(("account", say("portal_error.account")))
     numbers = [Number(**{name: form.get(f"{name}{place}") for name in Number.model_fields}) for place in NUMBERS]
-    for place, each in zip(NUMBERS, numbers, strict=True):
-        faults += _wrong_number(place, each, country)
+    faults += wrong_numbers(numbers, country, today)
     kept = tuple(each for each in numbers if each.number)
     return {"account": account, "numbers": kept}, faults
 
 
-def _wrong_number(place: int, said: Number, country: str) -> Iterator[Fault]:
+def wrong_numbers(numbers: Sequence[Number], country: str, today: date) -> list[Fault]:
+    """What is wrong with the numbers, of which some are written as they are dialled in that country."""
+    pairs = zip(NUMBERS, numbers, strict=False)
+    return [fault for place, each in pairs for fault in _wrong_number(place, each, country, today)]
+
+
+def _wrong_number(place: int, said: Number, country: str, today: date) -> Iterator[Fault]:
     if not said.number and (said.since or said.until):
         yield f"number{place}", say("portal_error.number_missing")
     if said.number and not _reads(IdentityType.PHONE, said.number, country or None):
@@ -179,6 +192,10 @@ def _wrong_number(place: int, said: Number, country: str) -> Iterator[Fault]:
     since, until = (_day(each) for each in (said.since, said.until))
     if said.since and since is None:
         yield f"since{place}", say("portal_error.day")
+    if since and since > today:
+        yield f"since{place}", say("portal_error.future")
+    if until and until > today:
+        yield f"until{place}", say("portal_error.future")
     if said.until and until is None:
         yield f"until{place}", say("portal_error.day")
     if since and until and until <= since:
@@ -186,6 +203,8 @@ def _wrong_number(place: int, said: Number, country: str) -> Iterator[Fault]:
 
 
 def _day(text: str) -> date | None:
+    if not _DAY.fullmatch(text):
+        return None  # of the other ways to write a day the API takes none
     try:
         day = date.fromisoformat(text)
     except ValueError:

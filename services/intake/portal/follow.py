@@ -1,5 +1,7 @@
 """Following a request: what happens next and by when, what was found where, questions, letters, the package."""
 
+import hmac
+import secrets
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,7 +13,7 @@ from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.letters import correspondence
 from services.intake.letters.rendering import Reader
 from services.intake.portal import told
-from services.intake.portal.portal import Portal, Works, at, language_of, spoken
+from services.intake.portal.portal import NotProved, Portal, Works, at, language_of, spoken
 from services.intake.question_schemas import QuestionReply
 from services.intake.request.aggregate import Request
 from services.intake.request.kept_by_now import kept_by_now
@@ -19,12 +21,14 @@ from services.intake.request.lifecycle import State
 from services.intake.request.told.answer import standing
 from services.intake.versions import Basis
 from services.intake.web.forms import FormError
-from services.intake.web.site import FormExpired, Visit
+from services.intake.web.site import Visit
 from shared.domain.errors import Shredded
 from shared.domain.sentences import Fact, Term, say
 
 _LONGEST = 4000
-_NOTED = ("answered", "withdrawn")
+_VERSION = 18
+"""Digits of the highest version that a request may have."""
+_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching")
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -35,7 +39,7 @@ def routes(portal: Portal) -> list[BaseRoute]:
         portal.page("/{language}/request/answer", following.answer, sends=True),
         portal.page("/{language}/request/withdraw", following.withdraw, sends=True),
         portal.page("/{language}/request/letters", following.letters),
-        portal.page("/{language}/request/package", following.package, sends=True),
+        portal.page("/{language}/request/package", following.package),
         portal.page("/{language}/sign-out", following.sign_out, sends=True),
     ]
 
@@ -63,6 +67,7 @@ class Following:
             if each.category
         ]
         noted = visit.session.data.pop("noted", None)
+        link = visit.session.data["package"] = secrets.token_urlsafe() if view.package else None
         signs_in = request.state is State.AWAITING_IDENTITY and self.works.settings.sign_in_url
         return visit.page(
             "request.html",
@@ -75,7 +80,7 @@ class Following:
             next=[words(each) for each in told.next_steps(request)],
             question=await self._question(request),
             sign_in=self.works.settings.sign_in_url if signs_in else None,
-            package=view.package,
+            package=link,
             package_days=settings.package_days,
             package_times=settings.package_downloads,
             found=found,
@@ -107,6 +112,7 @@ class Following:
         """Really stop?"""
         request = await self._mine(visit)
         if not told.may_withdraw(request):
+            visit.session.data["noted"] = "not_withdrawn"
             return at(visit, "/request")
         if visit.sent:
             await self.works.services.use_cases.withdraw(await self._basis(visit, request))
@@ -133,12 +139,21 @@ class Following:
         return visit.page("letters.html", letters=shown)
 
     async def package(self, visit: Visit) -> Response:
-        """The report and the data, as the API hands them out."""
-        request = await self._mine(visit)
-        if not visit.sent:
+        """The report and the data, as the API hands them out.
+
+        Its link is good for one download, which a browser continues where it broke off: a double click is counted once.
+        """
+        request, link = await self._mine(visit), visit.request.query_params.get("link", "")
+        asked, held = visit.request.headers, visit.session.data.get("package")
+        if not isinstance(held, str) or not hmac.compare_digest(held.encode(), link.encode()):
+            return at(visit, "/request")
+        if "range" not in asked and not await self.works.links.once(held):
+            visit.session.data["noted"] = "fetching"
             return at(visit, "/request")
         caller = await self.works.caller(request.request_id)
-        return await handing_out.download(request.request_id, caller, self.works.services)
+        return await handing_out.download(
+            request.request_id, caller, self.works.services, asked.get("range"), asked.get("if-range")
+        )
 
     async def sign_out(self, visit: Visit) -> Response:
         """Ends this session, or every session of this request."""
@@ -149,10 +164,10 @@ class Following:
         return at(visit, "/")
 
     async def _mine(self, visit: Visit) -> Request:
-        """The request that this session has proved to be theirs; raises ``FormExpired``."""
+        """The request that this session has proved to be theirs; raises ``NotProved``."""
         known = visit.session.data.get("request")
         if not isinstance(known, str):
-            raise FormExpired("prove first that the request is yours")
+            raise NotProved("prove first that the request is yours", visit.form)
         try:
             return await self.works.services.use_cases.read(UUID(known), await self.works.caller(UUID(known)))
         except NotFound:
@@ -161,7 +176,7 @@ class Following:
     async def _basis(self, visit: Visit, request: Request) -> Basis:
         """The version that the page has shown: what has changed since is looked at first."""
         version = visit.form.get("version")
-        if not version.isdecimal() or not version.isascii():
+        if not version.isdecimal() or not version.isascii() or len(version) > _VERSION:
             raise BadRequest("the page is not whole")
         return Basis(request.request_id, int(version), await self.works.caller(request.request_id))
 

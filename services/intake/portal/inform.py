@@ -20,6 +20,7 @@ def routes(portal: Portal) -> list[BaseRoute]:
     informing = Informing(portal.works)
     return [
         portal.page("/", informing.home),
+        portal.page("/{language}", informing.home),
         portal.page("/{language}/", informing.start),
         portal.page("/{language}/notice", informing.notice),
         portal.page("/{language}/complain", informing.complain),
@@ -68,6 +69,7 @@ def _said(visit: Visit, title: str, paragraphs: tuple[str, ...], steps: tuple[st
         "said.html",
         title=spoken(visit, say(title)),
         paragraphs=[spoken(visit, say(each)) for each in paragraphs],
+        written=(),
         steps=[spoken(visit, say(each)) for each in steps],
         links=[(f"{visit.site.base}/{language_of(visit.request)}/", spoken(visit, say("portal.to_start")))],
     )

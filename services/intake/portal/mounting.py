@@ -1,9 +1,6 @@
 """The portal as it is mounted beside the API, where it has a key."""
 
-from http import HTTPStatus
-
-from starlette.responses import RedirectResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from services.intake.api.dependencies import Services
 from services.intake.auth import ApiKeys
@@ -35,5 +32,4 @@ def mounted(services: Services, api_keys: ApiKeys, links: ProofLinks | None) -> 
     sendings = Rate(1 / each, _HOUR - each)
     portal = Portal(Works(services, api_keys, settings, links, SignInTokens.of(settings), sendings))
     pages = [route for each in (inform, ask, other, prove, follow) for route in each.routes(portal)]
-    site = portal.mounted(pages, services.settings.proxies, settings.pages_a_second)
-    return [Route(BASE, RedirectResponse(f"{BASE}/", HTTPStatus.PERMANENT_REDIRECT)), site]
+    return portal.mounted(pages, services.settings.proxies, settings.pages_a_second)

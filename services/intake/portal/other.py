@@ -4,6 +4,7 @@ What is written becomes a message in the inbox of the privacy team, as a mail wo
 whoever reads it confirms what is asked, about whom, and answers.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.headerregistry import Address
@@ -18,9 +19,10 @@ from starlette.routing import BaseRoute
 from uuid_utils.compat import uuid7
 
 from services.intake.portal import draft as drafts
-from services.intake.portal.ask import choose, draft_of, errors_of, option
+from services.intake.portal.ask import draft_of
 from services.intake.portal.draft import Fault
 from services.intake.portal.portal import Portal, Works, at, language_of, spoken
+from services.intake.portal.question import checked, choose, errors_of, option
 from services.intake.web.forms import Form
 from services.intake.web.site import Visit
 from shared.domain.rights import Right
@@ -71,6 +73,11 @@ class ForOther(BaseModel):
         if not (self.name and self.wish):
             return "/about"
         return "/check" if self.own_name and self.email else "/you"
+
+    @property
+    def mark(self) -> str:
+        """By which a page that has shown it knows it again; another one as soon as anything of it is changed."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]
 
     def message(self, language: Language) -> bytes:
         """What a person of ours reads, as a mail of whoever has asked.
@@ -132,8 +139,9 @@ class AskingForOthers:
         """Is this right? Then it is put before a person."""
         said = _said(visit)
         if said.next != "/check":
-            return at(visit, _BASE + said.next)
-        if visit.sent:
+            done = "other_sent" in visit.session.data and "other" not in visit.session.data
+            return at(visit, _BASE + ("/sent" if done else said.next))
+        if visit.sent and visit.form.get("shown") == said.mark:
             self.works.count_sending(visit.request)
             await self.works.services.mail.take(
                 said.key, said.message(language_of(visit.request)), self.works.services.use_cases.letters
@@ -141,8 +149,7 @@ class AskingForOthers:
             visit.session.data.pop("other", None)
             visit.session.data["other_sent"] = {"reference": str(said.key), "email": said.email}
             return at(visit, f"{_BASE}/sent")
-        texts = {"next_text": spoken(visit, say("portal.other_next")), "back": f"{_BASE}/you"}
-        return visit.page("check.html", answers=_answers(visit, said), **texts)
+        return checked(visit, _answers(visit, said), "portal.other_next", said.mark, f"{_BASE}/you")
 
     async def sent(self, visit: Visit) -> Response:
         """What happens next?"""

@@ -24,7 +24,7 @@ from services.intake.portal.settings import PortalSettings
 from services.intake.portal.sign_in import SignInTokens
 from services.intake.quota import Rate
 from services.intake.web.pages import Pages
-from services.intake.web.sessions import Sessions
+from services.intake.web.sessions import Session, Sessions
 from services.intake.web.site import FormExpired, Handler, Site, Visit
 from shared.domain.sentences import Fact, say
 from shared.domain.wording import LANGUAGES, Language
@@ -61,6 +61,10 @@ class Works:
         return replace(known, follows=follows)
 
 
+class NotProved(FormExpired):
+    """Nobody has proved in this session that a request is theirs, or the session has ended."""
+
+
 class Portal(Site):
     """The site of the portal."""
 
@@ -68,7 +72,7 @@ class Portal(Site):
         self.works = works
         settings = works.settings
         idle, longest = timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.session_hours)
-        sessions = Sessions(works.services.unit_of_work, "portal", idle, longest)
+        sessions = Sessions(works.services.unit_of_work, "portal", idle, longest, _is_draft)
         super().__init__(BASE, settings.url, Pages(_TEMPLATES), sessions, "lax")
 
     def page(self, path: str, handler: Handler, *, sends: bool = False) -> Route:
@@ -110,10 +114,18 @@ class Portal(Site):
         title, text = _told(status, error)
         page = {"title": facts["say"](title), "paragraphs": [facts["say"](text)], "steps": (), "errors": ()}
         page["links"] = [(facts["home"], facts["say"]("portal.to_start"))]
+        if isinstance(error, NotProved):
+            page["links"].insert(0, (f"{facts['home']}follow", facts["say"]("portal.start_follow_link")))
+        page["written"] = error.written if isinstance(error, FormExpired) else ()
         response = self.pages.show("said.html", status, {**facts, **page})
         if seconds := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(max(1, round(seconds)))
         return response
+
+
+def _is_draft(session: Session) -> bool:
+    """Whether it holds what somebody is writing, and nobody has proved anything in it."""
+    return session.principal is None and "signed_in" not in session.data
 
 
 def language_of(request: Request) -> Language:
@@ -158,6 +170,7 @@ def _without_language(request: Request, language: Language) -> str:
 
 
 _TOLD: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (NotProved, "unproved"),
     (FormExpired, "expired"),
     ((errors.TooManyCalls, errors.Overloaded), "many"),
     (errors.PreconditionFailed, "changed"),

@@ -189,7 +189,8 @@ def _said(visit: Visit, title: str, text: str, path: str, link: str) -> Response
     base, language = visit.site.base, visit.request.path_params["language"]
     links = [(f"{base}/{language}{path}", spoken(visit, say(link)))]
     paragraphs = [spoken(visit, say(text))]
-    return visit.page("said.html", title=spoken(visit, say(title)), paragraphs=paragraphs, steps=(), links=links)
+    said = {"title": spoken(visit, say(title)), "paragraphs": paragraphs, "written": (), "steps": (), "links": links}
+    return visit.page("said.html", **said)
 
 
 def _is_reference(text: str) -> bool:

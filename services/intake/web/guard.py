@@ -58,7 +58,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
                 headers.update(_SECURE if self.url.startswith("https:") else {})
-                if STATIC not in scope["path"]:
+                if not _is_static(scope):
                     headers["Cache-Control"] = "no-store"
             await send(message)
 
@@ -76,7 +76,7 @@ class Guard:
     def _look(self, scope: Scope) -> None:
         """Raises ``TooManyCalls`` or ``Forbidden``."""
         headers = Headers(scope=scope)
-        if STATIC not in scope["path"]:
+        if not _is_static(scope):
             self.pages.take(address_of(scope, headers.get("x-forwarded-for", ""), self.proxies))
         if scope["method"] not in _READING and self._is_foreign(headers):
             raise Forbidden("this was sent by a page that is not ours")
@@ -87,6 +87,12 @@ class Guard:
             return True
         origin = headers.get("origin", "null")
         return origin != "null" and urlsplit(origin)[:2] != urlsplit(self.url)[:2]
+
+
+def _is_static(scope: Scope) -> bool:
+    """Whether a file of ours is asked for, which is the same for everybody; ``root_path``: where the site is."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")).startswith(STATIC)
 
 
 def refused(request: Request) -> Exception:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -39,13 +40,17 @@ _END_ALL = "DELETE FROM web_session WHERE principal = $1 AND site = $2"
 
 @dataclass(eq=False)
 class Session:
-    """One session; ``principal``: whose it is once they have signed in. A page that has a form makes it ``wanted``."""
+    """One session; ``principal``: whose it is once they have signed in. A page that has a form makes it ``wanted``.
+
+    ``given``: the browser has shown its cookie. Until it holds something there is no row of it.
+    """
 
     began_at: datetime
     data: dict[str, JsonValue] = field(default_factory=dict)
     principal: str | None = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES), repr=False)
     wanted: bool = False
+    given: bool = False
     ended: bool = False
     expires_at: datetime | None = None
     stored: bool = False
@@ -59,7 +64,7 @@ class Session:
 
     def is_mine(self, csrf: str) -> bool:
         """Whether a form comes from a page of this session."""
-        return self.stored and hmac.compare_digest(self.csrf.encode(), csrf.encode())
+        return self.given and hmac.compare_digest(self.csrf.encode(), csrf.encode())
 
     def renew(self) -> None:
         """Takes another cookie: whoever has proved who they are goes on under one that nobody can have known before."""
@@ -72,28 +77,43 @@ class Session:
         self.ended = True
 
 
+def _never(_session: Session) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """The sessions of one site; one ends when it was not used for ``idle``, and at the latest after ``longest``."""
+    """The sessions of one site; one ends when it was not used for ``idle``, and at the latest after ``longest``.
+
+    ``drafting``: whether a session holds nothing but what somebody is writing; it lasts for ``draft``, so that nobody
+    loses that because they took their time (WCAG 2.2, 2.2.1: more than twenty hours).
+    """
 
     unit_of_work: UnitOfWorkFactory
     site: str
     idle: timedelta
     longest: timedelta
+    drafting: Callable[[Session], bool] = _never
+    draft: timedelta = timedelta(hours=24)
 
     async def read(self, token: str | None) -> Session:
-        """The session of that cookie; a new one where it is none, has ended or has expired."""
+        """The session of that cookie; one that holds nothing where there is none, or it has ended or expired."""
         now = self.unit_of_work.clock.now()
         if token is None or len(token) != _TOKEN_LENGTH or not token.isascii():
             return Session(now)
         row = await self.unit_of_work.pool.fetchrow(_READ, _hash(token), self.site, now)
         if row is None:
-            return Session(now)
+            return Session(now, token=token, wanted=True, given=True)
         principal, sealed, began_at, expires_at = row
         content = AESGCM(_key(token)).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _hash(token))
         data = orjson.loads(content)
         return Session(
-            began_at, data, principal, token, wanted=True, expires_at=expires_at, stored=True, before=_state(data)
+            *(began_at, data, principal, token),
+            wanted=True,
+            given=True,
+            expires_at=expires_at,
+            stored=True,
+            before=_state(data),
         )
 
     async def keep(self, session: Session) -> None:
@@ -103,12 +123,15 @@ class Sessions:
             if session.ended:
                 await self._drop(connection, session)
                 return
-            if not session.wanted:
+            if not session.wanted or not (session.stored or session.data or session.principal):
                 return
             if session.replaces:
                 await connection.execute(_END, session.replaces, self.site)
                 session.began_at = now
-            expires_at = min(now + self.idle, session.began_at + self.longest)
+            if self.drafting(session):
+                expires_at = now + self.draft
+            else:
+                expires_at = min(now + self.idle, session.began_at + self.longest)
             content = _state(session.data)
             used = session.expires_at is None or expires_at - session.expires_at >= _SLIDES
             if session.stored and content == session.before and not used:

@@ -29,10 +29,24 @@ from shared.storage.postgres import AWAY
 
 _READING = frozenset({"GET", "HEAD"})
 _BURST_SECONDS = 30.0
+_WORTH_KEEPING = 12
+"""Characters of a text that somebody would not like to write again."""
 
 
 class FormExpired(Forbidden):
-    """The form is of no session that goes on: nothing was done; the page is to be opened anew."""
+    """The form is of no session that goes on: nothing was done; the page is to be opened anew.
+
+    ``written``: what somebody wrote in it at length, so that they need not write it again.
+    """
+
+    def __init__(self, words: str, form: Form | None = None) -> None:
+        super().__init__(words)
+        fields = form.fields.items() if form else ()
+        self.written = [text for name, texts in fields if name != "csrf" for text in texts if _is_long(text)]
+
+
+def _is_long(text: str) -> bool:
+    return len(text) >= _WORTH_KEEPING and " " in text
 
 
 @dataclass(slots=True)
@@ -93,28 +107,30 @@ class Site(ABC):
         methods = ["GET", "POST"] if sends else ["GET"]
         return Route(path, partial(self._answer, handler), methods=methods, name=f"{self.sessions.site}:{path}")
 
-    def mounted(self, routes: Sequence[BaseRoute], proxies: int, pages_a_second: float) -> Mount:
-        """The site, guarded, to be mounted in the application."""
+    def mounted(self, routes: Sequence[BaseRoute], proxies: int, pages_a_second: float) -> list[BaseRoute]:
+        """The site, guarded, and the way to it from its address without a slash at the end."""
         handlers: dict[Any, Any] = dict.fromkeys((DsrError, HTTPException, *AWAY, Exception), self._error)
         static = Mount("/static", StaticFiles(directory=STATIC_FILES))
         inside = Starlette(routes=[static, *routes], exception_handlers=handlers)
         inside.router.redirect_slashes = False
         rate = Rate(pages_a_second, _BURST_SECONDS)
-        return Mount(self.base, Guard(inside, self.url, proxies, rate, self._refuse()))
+        onward = RedirectResponse(f"{self.base}/", HTTPStatus.PERMANENT_REDIRECT)
+        guarded = (Guard(app, self.url, proxies, rate, self._refuse()) for app in (onward, inside))
+        return [Route(self.base, next(guarded)), Mount(self.base, next(guarded))]
 
     async def _answer(self, handler: Handler, request: Request) -> Response:
-        session = await self.sessions.read(request.cookies.get(self.cookie))
+        shown = request.cookies.get(self.cookie)
+        session = await self.sessions.read(shown)
         form = Form()
         if request.method not in _READING:
             form = await read_form(request)
             if not session.is_mine(form.get("csrf")):
-                raise FormExpired("the page was open for too long; open it anew")
+                raise FormExpired("the page was open for too long; open it anew", form)
         response = await handler(Visit(self, request, session, form))
-        before = session.token if session.stored else None
         await self.sessions.keep(session)
         if session.ended:
             response.delete_cookie(self.cookie, path="/", secure=self._secure, httponly=True)
-        elif session.wanted and session.token != before:
+        elif session.wanted and session.token != shown:
             same_site: Any = self._same_site
             response.set_cookie(
                 self.cookie, session.token, path="/", secure=self._secure, httponly=True, samesite=same_site
