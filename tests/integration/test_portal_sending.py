@@ -132,6 +132,7 @@ async def test_a_download_that_is_clicked_twice_or_continued_is_counted_once(doo
         row = Row("ticket", [Match("email", "ada@example.org")])
         package_id = await seal_package(tx, subject, b"everything", row)
     await intake.complete(f"/v1/requests/{reference}", operation=Operation.EXPORT, package_id=package_id)
+    link = ""
     for counted in (1, 2):
         await ada.open("/portal/en/request")
         (link,) = re.findall(r'href="([^"]+/package\?link=[^"]+)"', ada.html)
