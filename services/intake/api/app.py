@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from services.intake.api import (
     assignment_conflicts,
+    audit,
     brakes,
     breaches,
     decisions,
@@ -74,6 +75,7 @@ _MODULES = (
     sweeps,
     recipients,
     reviews,
+    audit,
 )
 
 

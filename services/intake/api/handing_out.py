@@ -1,6 +1,5 @@
 """What leaves the platform: packages and certificates."""
 
-from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from services.intake import packages
 from services.intake.api.dependencies import AnyCaller, UseServices
-from services.intake.api.views import view
+from services.intake.audit import case_file
 from services.intake.errors import Expired, NotFound, NotReady, RangeNotSatisfiable, Withheld
 from services.intake.grant import Power
 from services.intake.problems import documented
@@ -86,7 +85,5 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
     if request.closed_at is None:
         raise NotReady("a request gets its certificate when it is closed")
     unit_of_work = services.unit_of_work
-    today = unit_of_work.clock.now().date()
-    told = view(replace(request, anonymous=False), today, services.use_cases.letters, officer=False)
-    shown = told.model_dump(mode="json", exclude_unset=True)
+    shown = case_file.certified(request, unit_of_work.clock.now().date(), services.use_cases.letters)
     return certificate.build(shown, await evidence.entries(unit_of_work.pool, request_id), unit_of_work.vault.keyring)
