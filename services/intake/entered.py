@@ -12,8 +12,10 @@ from services.intake.auth import Caller
 from services.intake.errors import BadRequest
 from services.intake.grant import Power
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
-from services.intake.schemas import DataSubject, Strict, Submission
+from services.intake.schemas import Strict
+from services.intake.subject_schemas import DataSubject
 from services.intake.submission import Submissions
+from services.intake.submission_schemas import Submission
 from shared.domain.moments import Moment
 from shared.domain.rights import Right
 from shared.domain.text import Word

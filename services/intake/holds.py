@@ -18,7 +18,8 @@ from uuid_utils.compat import uuid7
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, NotFound, SamePerson
 from services.intake.metrics import HOLDS
-from services.intake.schemas import DataSubject, Strict
+from services.intake.schemas import Strict
+from services.intake.subject_schemas import DataSubject
 from shared.domain.errors import IllegalTransition
 from shared.domain.holds import HoldMarks, HoldPolicy, hold_policy
 from shared.domain.levels import Level

@@ -4,7 +4,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from services.intake.schemas import PROOFS_OF, DataSubject, Proofs, Strict
+from services.intake.schemas import PROOFS_OF, Proofs, Strict
+from services.intake.subject_schemas import DataSubject
 from shared.domain.moments import Moment
 from shared.domain.text import Text
 from shared.domain.time_limit_policy import Question

@@ -15,7 +15,8 @@ from uuid_utils.compat import uuid7
 from services.intake import auth
 from services.intake.auth import Caller
 from services.intake.errors import SubjectExpired, SubjectOfAnother, SubjectUnknown, SubjectUsed
-from services.intake.schemas import PROOFS_OF, Assurance, DataSubject, Proofs, Strict
+from services.intake.schemas import PROOFS_OF, Assurance, Proofs, Strict
+from services.intake.subject_schemas import DataSubject
 from shared.domain.operations import Changes
 from shared.messaging.unit_of_work import UnitOfWork
 

@@ -23,8 +23,10 @@ from services.intake.quota import Quota, Rate
 from services.intake.request.aggregate import Request
 from services.intake.request.causes.weighing import asks_for
 from services.intake.request.lifecycle import first_state
-from services.intake.schemas import Assurance, DataSubject, IdentityProof, Submission, scope_of
+from services.intake.schemas import Assurance, IdentityProof
 from services.intake.settings import IntakeSettings
+from services.intake.subject_schemas import DataSubject
+from services.intake.submission_schemas import Submission, scope_of
 from shared.app.service import Running
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity
 from shared.domain.levels import Level

@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 
 from services.intake.api.views import SubmissionAccepted
 from services.intake.request.lifecycle import State
-from services.intake.schemas import Submission
+from services.intake.submission_schemas import Submission
 
 CODE = "NBSWY3DPEB3W64TMMQQQAAAA"
 

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from docs import generate
 from services.intake.api import app
-from services.intake.schemas import Submission
+from services.intake.submission_schemas import Submission
 from shared.domain.events import EVENT_TYPES
 from shared.domain.rights import Right
 from shared.domain.topics import TOPIC_ACCESS

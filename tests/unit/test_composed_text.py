@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.intake.schemas import DataSubject
+from services.intake.subject_schemas import DataSubject
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
 from shared.downstreams.opendsr import OpenDsrSettings

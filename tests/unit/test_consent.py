@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue, ValidationError
 
-from services.intake.schemas import Submission
+from services.intake.submission_schemas import Submission
 from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation

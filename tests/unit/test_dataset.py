@@ -253,44 +253,6 @@ def test_what_a_dataset_names_cannot_break_out_of_its_place() -> None:
     assert literal(None) == "NULL"
 
 
-JOINED = """
-name = "shop"
-[tables.customer]
-category = "account"
-primary_key = ["id"]
-columns = { id = { class = "T" }, email = { class = "A", identity = "email" } }
-[tables.order]
-category = "order"
-primary_key = ["id"]
-via = [{ table = "customer", on = { customer_id = "id" } }]
-columns = { id = { class = "T" }, customer_id = { class = "T" } }
-"""
-TO_ORDER = 'primary_key = ["id"]\nvia = [{ table = "order", on = { id = "customer_id" } }]'
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "says"),
-    [
-        ('{ table = "customer"', '{ table = "client"', "via ends at client, which is not declared"),
-        ("{ customer_id =", "{ client =", "via names column client"),
-        ('"id" } }]', '{ is = "5" } } }]', "the join with customer names no column of it"),
-        (
-            'on = { customer_id = "id" }',
-            'on = { customer_id = "id" }, party = "buyer"',
-            "party buyer, which it has not",
-        ),
-        ("via = [{", 'where = [{ column = "id" }]\nvia = [{', "needs either in = "),
-        ("via = [{", 'erase = "blank"\nvia = [{', "leaves customer_id, by which its person is found"),
-        ('via = [{ table = "customer", on = { customer_id = "id" } }]\n', "", "table which does, as via = "),
-        ('primary_key = ["id"]', TO_ORDER, "via leads round in a circle"),
-    ],
-)
-def test_a_path_that_leads_to_nobody_is_refused_by_name(tmp_path: Path, before: str, after: str, says: str) -> None:
-    load(tmp_path, JOINED)
-    with pytest.raises(Misconfigured, match=says):
-        load(tmp_path, JOINED.replace(before, after, 1))
-
-
 def test_every_key_of_a_dataset_is_on_its_page() -> None:
     page = (Path(__file__).parents[2] / "docs" / "plug-in" / "sql.md").read_text(encoding="utf-8")
     models: list[type[BaseModel]] = [

@@ -1,7 +1,6 @@
 """Letters: whole in each language, with the reason, the new date, where to complain, and the way to a court."""
 
 import re
-from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +14,12 @@ from services.intake.letters.rendering import Letters, Reader
 from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
 from services.intake.request.lifecycle import State
-from services.intake.request.reasons import read_reasons
 from shared.domain.errors import Misconfigured
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import TaskOutcome, TaskReport
 from shared.domain.policy import read_policy
-from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Term, article, say
+from shared.domain.sentences import Lines, article, say
 from shared.domain.time_limit_policy import Question
-from shared.domain.time_limit_policy import read_policy as read_time_limits
 from shared.domain.wording import LANGUAGES, Language, read_languages, read_wordings
-from tests.fixtures.policy import changed
 from tests.fixtures.requests import AT, a_request
 from tests.fixtures.words import CUSTOMER, LETTERS, READER, words, written
 from tests.unit.letters.reviewed import file_of
@@ -224,14 +219,6 @@ def test_what_else_is_said_stands_before_where_to_complain() -> None:
     assert body.index("that part on to Harbour {Cranes} Ltd on 5 March 2026.") < body.index("lodge a complaint")
 
 
-def test_every_reason_that_may_be_given_has_words_and_no_other_has() -> None:
-    reasons = read_reasons()
-    given: dict[str, Collection[str]] = {"extension": read_time_limits().extension.reasons}
-    given |= {"refuse": reasons.refuse, "answer_in_part": reasons.answer_in_part, "end_part": reasons.end_part}
-    known = {f"reason.{decision}.{code}" for decision, codes in given.items() for code in codes}
-    assert {key for key in read_wordings().keys if key.startswith("reason.")} == known
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_cause_of_a_letter_has_words_in_each_language(kind: LetterKind, language: Language) -> None:
@@ -267,39 +254,3 @@ def test_a_customer_is_reminded_in_the_language_of_our_customers_and_not_in_that
 def test_a_folder_without_letters_says_so(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot be used"):
         Letters(tmp_path)
-
-
-def test_the_policy_says_which_words_stand_for_its_rules_and_kinds_of_data() -> None:
-    policy, keys = read_policy(), read_wordings().keys
-    held = {name for category in policy.categories.values() for name in category.held_as} | policy.categories.keys()
-    assert {f"category.{name}" for name in held} <= keys
-    assert {f"ground.{rule}" for rule in policy.rules} <= keys
-
-
-@pytest.mark.parametrize(
-    ("words", "term"),
-    [
-        ("telephone companies in the United States keep records of billed calls", Term("ground", "calls_us_18m")),
-        ("contracts and invoices are needed for tax purposes and to defend legal claims", Term("ground", "tax_law")),
-        ("telling you about our products and offers", Term("purpose", "marketing")),
-    ],
-)
-def test_what_the_company_words_by_itself_is_told_in_its_own_words_in_every_language(
-    tmp_path: Path, words: str, term: Term
-) -> None:
-    name = "categories.toml" if term.family == "purpose" else "retention.toml"
-    letters = Letters(policy=read_policy(changed(tmp_path, f'"{words}"', '"what our counsel says"', name)))
-    for language in LANGUAGES:
-        reader = replace(READER, language=language)
-        assert letters.words(term, reader) == "what our counsel says"
-        assert letters.words(Term("ground", "dispute"), reader) == LETTERS.words(Term("ground", "dispute"), reader)
-
-
-def test_a_period_of_backups_that_nobody_has_signed_is_told_as_not_decided() -> None:
-    erased = TaskReport(
-        task_id=uuid7(), system="crm", operation=Operation.ERASE, outcome=TaskOutcome.ERASED, found=1, changed=1
-    )
-    closed = a_request(State.CLOSED, right=Right.ERASURE, outcome=Outcome.FULFILLED, tasks=(erased,))
-    for letters, until in ((LETTERS, "by 9 April 2026"), (Letters(policy=read_policy()), "not decided yet")):
-        told = letters.words(letters.remains(closed, AT), READER)
-        assert (until in told, "April" in told) == (True, letters is LETTERS)

@@ -13,7 +13,8 @@ from services.intake.grant import Grant
 from services.intake.identity.assurance import identity_policy
 from services.intake.identity.proving import Proved, Proving, named
 from services.intake.instants import Instants
-from services.intake.schemas import Assurance, DataSubject, IdentityProof
+from services.intake.schemas import Assurance, IdentityProof
+from services.intake.subject_schemas import DataSubject
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.proofs import without_proof_of
 

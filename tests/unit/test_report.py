@@ -19,9 +19,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import read_policy
 from shared.domain.rights import Right
-from shared.downstreams.tryton.grounds import DeclaredGrounds
 from tests.fixtures.packages import made_of, unpacked
-from tests.fixtures.policy import all_signed, changed, signed_policy
+from tests.fixtures.policy import all_signed, changed
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 NEW, OLD = "2026-03-01T22:30:00+00:00", "2025-01-15T10:00:00+00:00"
@@ -262,31 +261,6 @@ async def test_a_customer_who_has_asked_gets_the_data_and_says_to_the_person_wha
     checked = check(content)
     assert checked.faults == []
     assert {stands.split(":")[0] for stands in checked.items.values()} == {"not applicable"}
-
-
-def test_every_language_says_everything_with_the_same_blanks() -> None:
-    assert LANGUAGES == ("de", "en", "es", "fr")
-    whole = {"purposes", "categories", "ceilings"}
-    english = texts_of("en").model_dump(exclude=whole)
-    for language in LANGUAGES:
-        other = texts_of(language).model_dump(exclude=whole)
-        assert {part: set(texts) for part, texts in other.items()} == {part: set(t) for part, t in english.items()}
-        for part, texts in english.items():
-            for name, text in texts.items():
-                assert other[part][name], (language, part, name)
-                assert sorted(re.findall(r"{\w+}", other[part][name])) == sorted(re.findall(r"{\w+}", text)), (
-                    language,
-                    name,
-                )
-
-
-def test_there_are_words_for_everything_that_the_policy_and_the_search_may_say() -> None:
-    policy, texts = signed_policy(), texts_of("en")
-    anchors = {each.anchor for each in policy.rules.values()} | {each.anchor for each in policy.ceilings.values()}
-    assert anchors - {None} <= set(texts.anchors)
-    assert {each.basis for one in policy.categories.values() for each in one.purposes.values()} <= set(texts.bases)
-    assert set(IdentityType) <= set(texts.types)
-    assert {DeclaredGrounds().contract, DeclaredGrounds().ended_on, "invoice_open", "disputed"} <= set(texts.fields)
 
 
 async def test_a_report_is_in_the_language_of_the_person() -> None:

@@ -12,7 +12,7 @@ from services.intake.identity.same_person import LEAST_LEVEL, NOBODY, Marks, Per
 from services.intake.other_requests import judge, may_wait
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
-from services.intake.schemas import Submission
+from services.intake.submission_schemas import Submission
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.rights import Right
 from shared.storage.keyring import Keyring

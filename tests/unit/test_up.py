@@ -12,7 +12,7 @@ import pytest
 
 from deploy.up import environment, start
 from deploy.up.lock import Lock
-from services.intake.schemas import Submission
+from services.intake.submission_schemas import Submission
 from shared.downstreams.file import read
 
 HOLDING = """

@@ -28,7 +28,7 @@ from services.intake.group_commit import PreparedRequest, SubmissionContext
 from services.intake.joint import JointSubmission
 from services.intake.letters import correspondence
 from services.intake.problems import documented
-from services.intake.schemas import Batch, Submission
+from services.intake.submission_schemas import Batch, Submission
 from shared.domain.identities import MalformedIdentity
 
 MAX_IDEMPOTENCY_KEY = 200

@@ -3,8 +3,8 @@
 from pydantic import ValidationError
 
 from services.intake.errors import MalformedEvent
-from services.intake.schemas import Submission
 from services.intake.subjects import Stated
+from services.intake.submission_schemas import Submission
 from shared.domain.rights import Right
 from shared.domain.user_events import REQUESTED, TYPES, Asked, ConsentWithdrawn, RightRequested
 

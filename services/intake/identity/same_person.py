@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from services.intake.schemas import Submission, scope_of
+from services.intake.submission_schemas import Submission, scope_of
 from shared.domain import precedence
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import Level

@@ -19,8 +19,9 @@ from services.intake.mail.inbox import Mail
 from services.intake.mail.incoming import Incoming, Ours
 from services.intake.mail.proposal import Proposal, mail_policy, propose
 from services.intake.request import lifecycle
-from services.intake.schemas import Strict, Submission
+from services.intake.schemas import Strict
 from services.intake.submission import Submissions
+from services.intake.submission_schemas import Submission
 from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 

@@ -9,7 +9,9 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.intake.schemas import DataSubject, IdentityProof, Submission
+from services.intake.schemas import IdentityProof
+from services.intake.subject_schemas import DataSubject
+from services.intake.submission_schemas import Submission
 from services.intake.web.forms import Form
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.rights import Right

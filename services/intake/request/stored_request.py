@@ -1,8 +1,7 @@
 """A request as it is stored, and what follows from how it stands; pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Self
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -253,24 +252,6 @@ class StoredRequest:
         asked = self.question is not None and self.question.question_id == question_id
         return asked and not self.given_up and self.allows("give_up")
 
-    def must_be_ours(self) -> None:
-        """Checks that we decide about the data: where a customer of ours does, we only forward.
-
-        Raises:
-            IllegalTransition: a customer of ours decides.
-        """
-        if self.role == "processor":
-            raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
-
-    def must_be_forwarded_first(self) -> None:
-        """Checks that both parts can be answered at once; once it is too late for that, ours is answered alone.
-
-        Raises:
-            IllegalTransition: a customer must have their part first.
-        """
-        if self.owes_forwarding and not self.forwarding_overdue:
-            raise IllegalTransition("a customer of ours decides about a part of it: forward that part first")
-
     def amount_to(self, work: Outcome) -> Outcome:
         """What finished work amounts to: a part where a question stays open; with what was done before, not nothing."""
         if self.given_up:
@@ -290,21 +271,3 @@ class StoredRequest:
         """
         if not self.allows(cause):
             raise IllegalTransition(f"a request that is {self.state} does not allow: {cause.replace('_', ' ')}")
-
-    def moved_in_place(self, cause: str, **changes: Any) -> Self:
-        """The request in its state, and resumable as before, with what else has changed.
-
-        Raises:
-            IllegalTransition: see ``must_allow``.
-        """
-        self.must_allow(cause)
-        return replace(self, **changes)
-
-    def moved(self, cause: str, state: State, **changes: Any) -> Self:
-        """The request in another state, with what else has changed.
-
-        Raises:
-            IllegalTransition: see ``must_allow``.
-        """
-        self.must_allow(cause)
-        return replace(self, state=state, resumable=False, **changes)

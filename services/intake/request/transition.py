@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from pydantic import JsonValue
 
@@ -40,7 +40,7 @@ class Transition(Generic[R]):
 
 
 class MovingRequest(StoredRequest):
-    """A request that can say what is on record about it."""
+    """A request that moves, and says what is on record about it."""
 
     __slots__ = ()
 
@@ -55,6 +55,42 @@ class MovingRequest(StoredRequest):
     def search_incomplete(self) -> bool:
         """Whether more could be found by proof, or by what else the subject is known."""
         return self.unsearched or deferrals.ambiguous(self.tasks)
+
+    def must_be_ours(self) -> None:
+        """Checks that we decide about the data: where a customer of ours does, we only forward.
+
+        Raises:
+            IllegalTransition: a customer of ours decides.
+        """
+        if self.role == "processor":
+            raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
+
+    def must_be_forwarded_first(self) -> None:
+        """Checks that both parts can be answered at once; once it is too late for that, ours is answered alone.
+
+        Raises:
+            IllegalTransition: a customer must have their part first.
+        """
+        if self.owes_forwarding and not self.forwarding_overdue:
+            raise IllegalTransition("a customer of ours decides about a part of it: forward that part first")
+
+    def moved_in_place(self, cause: str, **changes: Any) -> Self:
+        """The request in its state, and resumable as before, with what else has changed.
+
+        Raises:
+            IllegalTransition: see ``must_allow``.
+        """
+        self.must_allow(cause)
+        return replace(self, **changes)
+
+    def moved(self, cause: str, state: State, **changes: Any) -> Self:
+        """The request in another state, with what else has changed.
+
+        Raises:
+            IllegalTransition: see ``must_allow``.
+        """
+        self.must_allow(cause)
+        return replace(self, state=state, resumable=False, **changes)
 
     def reports_with(self, later: Sequence[TaskReport]) -> tuple[TaskReport, ...]:
         """Its reports with later ones: nothing that was done since it was received is forgotten."""

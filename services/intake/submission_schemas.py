@@ -1,0 +1,112 @@
+"""A request as it is submitted, alone or with others."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from services.intake.schemas import PROOFS_OF, Assurance, Proofs, Strict
+from services.intake.subject_schemas import DataSubject
+from shared.domain.moments import Moment
+from shared.domain.operations import Changes
+from shared.domain.rights import Right, Role
+from shared.domain.text import Word
+from shared.domain.user_events import Reference
+from shared.domain.wording import Language
+
+
+class Submission(Strict):
+    """One data subject request."""
+
+    right: Right
+    subject: DataSubject
+    language: Language | None = Field(
+        default=None,
+        description="what the subject reads, and is written to in; if left out, that of `country` in the policy, or"
+        " English. Of an instruction, what the customer reads.",
+    )
+    changes: Changes = Field(default=(), description="of a rectification, and only there: what is to be corrected")
+    contested: bool = Field(
+        default=False, description="of a rectification, and only there: restrict the data until it is corrected"
+    )
+    ground: Literal["accuracy_contested", "unlawful", "needed_for_claims", "objection_pending"] | None = Field(
+        default=None, description="of a restriction, and only there: its ground (Art. 18(1))"
+    )
+    scope: Literal["direct_marketing", "legitimate_interests"] | None = Field(
+        default=None, description="of an objection, and only there: to what (Art. 21)"
+    )
+    purposes: Annotated[tuple[Word, ...], Field(max_length=20)] = Field(
+        default=(),
+        examples=[["marketing"]],
+        description="of a withdrawal of consent, and only there: to what, as the policy names purposes (Art. 7(3))",
+    )
+    consent_text: Reference | None = Field(
+        default=None,
+        description="of a withdrawal of consent, and only there: which version of the text they had consented to",
+    )
+    at_once: bool = Field(
+        default=False, description="of an erasure, and only there: it must not wait for the answer to other requests"
+    )
+    packages_waived: bool = Field(
+        default=False,
+        description="of an erasure, and only there: it removes packages of earlier requests before their days are over",
+    )
+    received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
+    channel: Literal["api", "email", "post"] = Field(
+        default="api",
+        description="how they have asked, and are answered: by e-mail and post the privacy team enters it",
+    )
+    assurance: Assurance | None = Field(default=None, description="without this and `proofs` nothing is proved")
+    proofs: Proofs = Field(default=(), description=PROOFS_OF)
+    role: Role = Field(
+        default="controller",
+        description="what we are for the data; processor: a customer of ours decides, and we only forward; both: a"
+        " customer decides about a part, which we forward, and we answer ours",
+    )
+    instruction_id: Reference | None = Field(
+        default=None,
+        description="of an instruction that comes with a customer's key, and only there: the customer's own reference,"
+        " which says nothing of the person. We carry it out in that customer's data alone (Art. 28(3)(a)).",
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_right(self) -> Self:
+        if (self.right is Right.RECTIFICATION) != bool(self.changes):
+            raise ValueError("changes belong to a rectification, and a rectification needs at least one")
+        if self.contested and self.right is not Right.RECTIFICATION:
+            raise ValueError("contested belongs to a rectification: whoever contests accuracy says what is right")
+        if (self.right is Right.RESTRICTION) != (self.ground is not None):
+            raise ValueError("a ground (Art. 18(1)) belongs to a restriction, and a restriction needs one")
+        if (self.right is Right.OBJECTION) != (self.scope is not None):
+            raise ValueError("a scope (Art. 21) belongs to an objection, and an objection needs one")
+        if self.instruction_id and self.role != "controller":
+            raise ValueError("an instruction is carried out, and not forwarded to the customer who gives it: no role")
+        if self.instruction_id and self.scope == "legitimate_interests":
+            raise ValueError("you weigh such an objection: instruct what follows from it, a restriction or an erasure")
+        if self.channel == "email" and self.subject.email is None:
+            raise ValueError("subject.email is needed where they have asked by e-mail: the answer goes there")
+        if (self.at_once or self.packages_waived) and self.right is not Right.ERASURE:
+            raise ValueError(
+                "at_once and packages_waived belong to an erasure: nothing else waits, or removes a package"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _says_to_what_consent_is_withdrawn(self) -> Self:
+        if (self.right is Right.CONSENT_WITHDRAWAL) != bool(self.purposes):
+            raise ValueError("purposes (Art. 7(3)) belong to a withdrawal of consent, which needs at least one")
+        if self.consent_text and not self.purposes:
+            raise ValueError("consent_text belongs to a withdrawal of consent: it is what they had consented to")
+        if len({*self.purposes}) < len(self.purposes):
+            raise ValueError("purposes names one of them twice: name each once")
+        return self
+
+
+def scope_of(submission: Submission) -> str | None:
+    """What narrows the right: the ground of a restriction, also of the interim one, or to what somebody objects."""
+    return "accuracy_contested" if submission.contested else submission.ground or submission.scope
+
+
+class Batch(Strict):
+    """Up to 1,000 requests, accepted together or not at all."""
+
+    requests: Annotated[tuple[Submission, ...], Field(min_length=1, max_length=1000)]
