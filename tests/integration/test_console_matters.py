@@ -6,12 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from services.intake.letters.rendering import Letters
-from services.intake.mail import inbox
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.portal import Visitor
-from tests.integration.test_mail_read import ARRIVED, mail, ours
+from tests.integration.test_mail_read import mail, take
 
 
 @pytest.fixture
@@ -73,8 +71,7 @@ async def test_a_letter_is_entered_by_the_day_on_which_it_came_and_its_answer_is
 async def test_a_mail_is_read_and_becomes_a_request_in_the_words_that_it_proposes(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     for raw in (mail(), mail("Buy now!", name="2", subject="Offer")):
-        async with intake.unit_of_work.begin() as tx:
-            await inbox.take(tx, Letters(), raw, ARRIVED, ours(intake))
+        await take(intake, raw)
     await hanna.open("/console/mail")
     asks, offer = [each[0] for each in await intake.unit_of_work.pool.fetch("SELECT mail_id FROM mail ORDER BY 1")]
     assert f"/console/mail/{asks}" in hanna.html

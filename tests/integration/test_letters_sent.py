@@ -188,6 +188,20 @@ async def test_a_server_that_offers_no_encryption_gets_no_letter(intake: Intake,
     assert server.taken == []
 
 
+async def test_a_letter_that_cannot_go_is_a_persons_task_and_keeps_no_other_from_going(
+    intake: Intake, server: MailServer
+) -> None:
+    for address in ("ä@example.org", "ada@müller.example", "ben@example.org", "eve@example.org", "kay@example.org"):
+        await asked(intake, subject={"email": address, "country": "DE"})
+    server.answers = ["250 OK", "", "452 later"]
+    await send(intake, server)
+    assert [each.to for each in server.taken] == ["ada@xn--mller-kva.example", "kay@example.org"]
+    faults = {each["state"]: each["fault"] for each in await open_letters(intake)}
+    assert faults == {"person": "address_unusable", "waiting": None}
+    intake.clock.pass_by(hours=1)
+    assert await send(intake, server) == 2
+
+
 async def test_a_letter_whose_250_was_lost_is_sent_under_the_same_message_id(
     intake: Intake, server: MailServer
 ) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from services.intake.letters.rendering import Letters
 from services.intake.mail import inbox, tokens
-from services.intake.mail.incoming import Ours
+from services.intake.mail.incoming import Ours, read
 from services.intake.mail.reading import count, run
 from services.intake.mail.sending import Sender
 from services.intake.mail.settings import SmtpSettings
@@ -52,8 +53,9 @@ def mail(
 
 
 async def take(intake: Intake, raw: bytes) -> str | None:
+    known = ours(intake)
     async with intake.unit_of_work.begin() as tx:
-        return await inbox.take(tx, Letters(), raw, ARRIVED, ours(intake))
+        return await inbox.take(tx, Letters(), raw, read(raw, ARRIVED, known), known)
 
 
 async def waiting(intake: Intake, state: str = "proposed") -> list[dict[str, Any]]:
@@ -132,8 +134,12 @@ async def test_of_what_is_no_request_nothing_is_kept_but_that_and_who_has_said_s
 async def test_what_a_machine_seems_to_have_written_is_put_aside_and_may_still_be_a_request(intake: Intake) -> None:
     assert await take(intake, mail(more="Auto-Submitted: auto-replied\n")) == "automatic"
     assert await take(intake, mail(name="2", more="Auto-Submitted: no\n")) == "proposed"
-    assert await take(intake, mail(name="3").replace(b"ada@mail.example", SENDER.encode())) == "ours"
-    assert len(await waiting(intake, "automatic")) == len(await waiting(intake)) == 1
+    ours_again = mail(name="3", more="Auto-Submitted: auto-replied\n")
+    token = tokens.token(intake.unit_of_work.vault.keyring.lookup, uuid7())
+    assert await take(intake, ours_again.replace(b"<3@mail.example>", f"<{token}@example.org>".encode())) == "ours"
+    from_us = mail(name="4", text="What Eve has written into our form").replace(b"ada@mail.example", SENDER.encode())
+    assert await take(intake, from_us) == "proposed", "our address alone is no loop"
+    assert (len(await waiting(intake, "automatic")), len(await waiting(intake))) == (1, 2)
     await count(intake.unit_of_work)
     assert told("dsr_mail_waiting", state="automatic") == 1
     assert told("dsr_mail_wait_seconds") == 0

@@ -2,14 +2,18 @@
 
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.intake.mail import apart
 from services.intake.mail.incoming import MailKind, Ours, read
 from services.intake.mail.plain import plain
 from services.intake.mail.proposal import mail_policy, propose
+from services.intake.mail.tokens import token
+from services.intake.mail.wire import answer, answered, asked, question
 from shared.domain.rights import Right
 
 ARRIVED = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
@@ -30,6 +34,65 @@ def a_mail(text: str = "Hello", subject: str = "Hello", **headers: str) -> Email
 def test_whatever_comes_is_read(raw: bytes) -> None:
     assert read(raw, ARRIVED, OURS).received_at <= ARRIVED
     assert read(b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n" + raw, ARRIVED, OURS).digest
+
+
+_NAMES = ("From", "To", "Subject", "Message-ID", "Content-Type", "Content-Disposition", "Received", "X")
+_PIECES = (
+    "(",
+    "=?utf-8?q?x?= ",
+    "a@b.c, ",
+    "<",
+    '"',
+    "multipart/mixed; boundary=x",
+    "\ud800",
+    "\0",
+    "é",
+    ";",
+    "=",
+    "\n ",
+)
+HEADERS = st.lists(st.tuples(st.sampled_from(_NAMES), st.sampled_from(_PIECES), st.integers(1, 40)), max_size=6)
+
+
+def nested(kind: str, deep: int) -> bytes:
+    """So many of them, one in the other."""
+    line = "--b{n}\n" if kind.startswith("multipart") else ""
+    heads = (f"Content-Type: {kind}; boundary=b{n}\n\n{line.format(n=n)}" for n in range(deep))
+    return "".join(heads).encode() + b"\nHello"
+
+
+@given(HEADERS, st.sampled_from(["multipart/mixed", "message/rfc822", "multipart/digest"]), st.integers(0, 12))
+def test_whatever_its_headers_and_parts_are_it_is_read_and_can_be_shown(
+    headers: list[tuple[str, str, int]], kind: str, deep: int
+) -> None:
+    said = "".join(f"{name}: {piece * times}\n" for name, piece, times in headers)
+    found = read(said.encode("utf-8", "surrogatepass") + nested(kind, deep), ARRIVED, OURS)
+    assert answered(answer(found)) == found
+    assert asked(question(b"raw", ARRIVED, OURS)) == (b"raw", ARRIVED, OURS)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(f"{name}: {'(' * 5_000}\n\nHello".encode() for name in _NAMES),
+        *(f"{name}: {'=?utf-8?q?x?= ' * 25_000}\n\nHello".encode() for name in ("Subject", "From", "Message-ID")),
+        b"To: " + b"a@b.c, " * 50_000 + b"\n\nHello",
+        b"Content-Type: text/plain; charset=utf-7\n\n+2AA-Hello",
+        b"Content-Type: text/plain; charset=unicode_escape\n\n\\ud800\\x00Hello",
+        b"Content-Type: message/rfc822\n\nSubject: x\n\nHello",
+    ],
+)
+def test_what_makes_others_stand_still_is_read_like_any_other(raw: bytes) -> None:
+    found = read(raw, ARRIVED, OURS)
+    assert "Hello" in found.text
+    assert answered(answer(found)) == found
+
+
+@pytest.mark.parametrize("raw", [nested("multipart/mixed", 1_000), nested("message/rfc822", 2_000)])
+async def test_a_mail_that_cannot_be_read_is_put_before_a_person_and_ends_nothing(raw: bytes) -> None:
+    found = await apart.read(raw, ARRIVED, OURS)
+    assert (found.kind, found.received_at) == (MailKind.UNREADABLE, ARRIVED)
+    assert found.digest == (await apart.read(raw.replace(b"\n", b"\r\n"), ARRIVED, OURS)).digest
 
 
 @pytest.mark.parametrize(
@@ -62,11 +125,23 @@ def test_a_machine_is_told_by_what_it_says_of_itself(header: str, value: str, ki
     assert read(a_mail(**{header.replace("-", "_"): value}).as_bytes(), ARRIVED, OURS).kind is kind
 
 
-def test_a_mail_of_ours_is_no_request_and_one_that_wants_its_answer_at_our_address_is() -> None:
+def test_a_mail_from_or_for_an_address_of_ours_is_read_and_is_answered_at_none() -> None:
     mail = a_mail(Reply_To="privacy@example.org")
     assert read(mail.as_bytes(), ARRIVED, OURS).sender == "ada@mail.example"
-    mail.replace_header("From", "Privacy <PRIVACY@example.org>")
-    assert read(mail.as_bytes(), ARRIVED, OURS).kind is MailKind.OURS
+    mail.replace_header("From", "Form <PRIVACY@example.org>")
+    from_us = read(mail.as_bytes(), ARRIVED, OURS)
+    assert (from_us.kind, from_us.sender) == (MailKind.PROPOSED, "")
+    mail.replace_header("Reply-To", "Eve <eve@mail.example>")
+    assert read(mail.as_bytes(), ARRIVED, OURS).sender == "eve@mail.example"
+
+
+def test_a_letter_of_ours_that_comes_back_as_it_went_is_a_loop_and_nothing_else_is() -> None:
+    ours = f"<{token(OURS.secret, UUID(int=7))}@example.org>"
+    back = a_mail(Message_ID=ours, Auto_Submitted="auto-replied")
+    assert read(back.as_bytes(), ARRIVED, OURS).kind is MailKind.OURS
+    assert read(a_mail(Message_ID=ours).as_bytes(), ARRIVED, OURS).kind is MailKind.PROPOSED
+    forged = a_mail(Message_ID="<l@example.org>", Auto_Submitted="auto-replied")
+    assert read(forged.as_bytes(), ARRIVED, OURS).kind is MailKind.AUTOMATIC
 
 
 def test_a_file_is_what_its_first_bytes_say_and_none_is_taken_beyond_the_bound() -> None:
@@ -108,6 +183,14 @@ def test_numbers_and_a_customer_number_are_found_as_they_are_written() -> None:
     proposal = propose(read(mail.as_bytes(), ARRIVED, OURS), mail_policy())
     assert proposal.account_id == "C-4711"
     assert "+442079460958" in proposal.phones
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["<head><title>x<p>Hello", "<html><head><meta><body>Hello", "<title>x</head><div>Hello</div>"],
+)
+def test_a_head_that_is_not_closed_hides_nothing(page: str) -> None:
+    assert "Hello" in plain(page)
 
 
 def test_foreign_html_is_read_as_text_alone() -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.views import Instant
 from services.intake.errors import BadRequest, Forbidden, NotFound
+from services.intake.mail.incoming import MailKind
 from services.intake.mail.use_cases import Confirmed, Dismissed, NoRequest
 from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition, Shredded
@@ -70,6 +71,7 @@ class MailView(BaseModel):
     mail: MailListed
     sender: str
     subject: str
+    readable: bool = Field(description="false: it cannot be taken apart; open the original")
     text: str = Field(description="its own words and what it quotes, the first 20,000 characters")
     attachments: list[AttachmentView]
     proposal: ProposalView
@@ -122,6 +124,7 @@ async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> 
         mail=MailListed.model_validate(read.mail),
         sender=content.sender,
         subject=content.subject,
+        readable=content.kind is not MailKind.UNREADABLE,
         text=content.text,
         attachments=[AttachmentView.model_validate(each) for each in content.attachments],
         proposal=ProposalView.model_validate(read.proposal),

@@ -15,8 +15,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake.letters import delivered
 from services.intake.letters.rendering import Letters
-from services.intake.mail import incoming
-from services.intake.mail.incoming import MailKind, Ours
+from services.intake.mail.incoming import Incoming, MailKind, Ours
 from services.intake.metrics import MAIL
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
@@ -29,6 +28,7 @@ _STATES: Final[Mapping[MailKind, str]] = {
     MailKind.PROPOSED: "proposed",
     MailKind.REPLY: "reply",
     MailKind.AUTOMATIC: "automatic",
+    MailKind.UNREADABLE: "proposed",
 }
 """Of the kinds that a person sees."""
 _COLUMNS = "mail_id, digest, doubled, received_at, by_mx, read_at, state, request_id, reason, decided_by, decided_at"
@@ -69,10 +69,9 @@ class Mail:
 
 
 async def take(
-    tx: UnitOfWork, letters: Letters, raw: bytes, arrived_at: datetime, ours: Ours, mail_id: UUID | None = None
+    tx: UnitOfWork, letters: Letters, raw: bytes, mail: Incoming, ours: Ours, mail_id: UUID | None = None
 ) -> MailKind | None:
-    """Takes a mail in, under that id if one is given; None: it was read before."""
-    mail = incoming.read(raw, arrived_at, ours)
+    """Takes a mail in as it was read, under that id if one is given; None: it was taken before."""
     answered = await _request_of(tx.connection, mail.letters) if mail.kind is MailKind.REPLY else None
     known = mail.kind is not MailKind.REPLY or answered
     state = _STATES.get(mail.kind, "done") if known else "proposed"

@@ -1,7 +1,8 @@
 """What a mail is: who it says it is from, when it reached us, whether a machine has written it, what it answers; pure.
 
 Nothing in it proves anything: not its sender, not its day. When it came follows from the line that our own mail
-exchanger has put on top of it, or else from the mailbox.
+exchanger has put on top of it, or else from the mailbox. It is read without the structured headers of the standard
+library, whose time grows with the square of a header; how long a mail takes at most, ``apart`` sees to.
 """
 
 import hmac
@@ -9,11 +10,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email import message_from_bytes, policy
+from email import message_from_bytes
 from email.errors import MessageError
-from email.message import EmailMessage
+from email.header import decode_header, make_header
+from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
 from enum import StrEnum
+from itertools import islice
 from uuid import UUID
 
 import flufl.bounce
@@ -28,7 +31,9 @@ _SAME = ("From", "To", "Cc", "Date", "Subject", "Message-ID")
 _BY = re.compile(r"\bby\s+([A-Za-z0-9.-]+)")
 _BULK = frozenset({"bulk", "junk", "list", "auto_reply"})
 _LONGEST, _NAME, _LINE, _PARTS = 20_000, 120, 300, 50
-_UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError)
+_HEADER, _HTML, _DEEP = 4_096, 200_000, 20
+"""What is looked at of a header, in characters, of HTML, in bytes, and of parts in parts."""
+_UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
 """What the standard library raises at what people and machines send."""
 
 
@@ -41,6 +46,7 @@ class MailKind(StrEnum):
     BOUNCE = "bounce"
     DELAYED = "delayed"
     OURS = "ours"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,44 +88,52 @@ class Incoming:
 
 def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
     """Reads a mail; ``arrived_at``: when the mailbox says that it came."""
-    mail = message_from_bytes(raw, policy=policy.default)
+    mail = message_from_bytes(raw)
     sent_at = _by_our_exchanger(mail, ours)
     known_at = sent_at if sent_at and sent_at <= arrived_at else None
     name, sender = _sender(mail, ours)
-    text = _text(mail)
     kind, letters = _kind(mail, raw, ours)
+    parts = list(islice(_leaves(mail), _PARTS))
+    text = next(filter(None, (_of_type(parts, each) for each in ("text/plain", "text/html"))), None)
     return Incoming(
         kind=kind,
-        message_id=_header(mail, "Message-ID").strip()[:_LINE],
+        message_id=_cleaned(_raw(mail, "Message-ID"))[:_LINE],
         digest=_digest(mail, raw, ours.secret),
         received_at=known_at or arrived_at,
         by_our_exchanger=known_at is not None,
         sender=sender,
         name=name,
         subject=_header(mail, "Subject")[:_LINE],
-        text=text,
+        text=_text(text) if text else "",
         letters=letters,
-        attachments=tuple(_attachments(mail, ours.largest_attachment)),
+        attachments=tuple(_attachment(each, ours.largest_attachment) for each in parts if each is not text),
     )
 
 
-def _kind(mail: EmailMessage, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
-    to = " ".join(_header(mail, name) for name in _ENVELOPE)
+def unreadable(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
+    """A mail that cannot be read within the bounds: a person opens the original."""
+    digest = hmac.digest(ours.secret, b"mail\0" + raw.replace(b"\r\n", b"\n"), "sha256")
+    return Incoming(MailKind.UNREADABLE, "", digest, arrived_at, False, "", "", "", "", (), ())  # noqa: FBT003  # its fields
+
+
+def _kind(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
+    to = " ".join(_raw(mail, name) for name in _ENVELOPE)
     returned = tuple(tokens.letters_in(ours.secret, to))
     if returned or mail.get_content_type() == "multipart/report":
         letters = returned or tuple(tokens.letters_in(ours.secret, raw.decode("ascii", "replace")))
         if letters and (failed := _failed(mail)) is not None:
             return MailKind.BOUNCE if failed else MailKind.DELAYED, letters
-    if _first(_header(mail, "From"))[1] in ours.addresses:
+    machine = _automatic(mail)
+    if machine and any(tokens.letters_in(ours.secret, _raw(mail, "Message-ID"))):
         return MailKind.OURS, ()
-    if _automatic(mail):
+    if machine:
         return MailKind.AUTOMATIC, ()
-    answered = " ".join(_header(mail, name) for name in ("In-Reply-To", "References"))
+    answered = " ".join(_raw(mail, name) for name in ("In-Reply-To", "References"))
     letters = tuple(tokens.letters_in(ours.secret, answered)) or returned
     return (MailKind.REPLY, letters) if letters else (MailKind.PROPOSED, ())
 
 
-def _failed(mail: EmailMessage) -> bool | None:
+def _failed(mail: Message) -> bool | None:
     """Whether a report says that it is final; None: it is none. A delay is no failure: servers try for days."""
     try:
         temporary, permanent = flufl.bounce.all_failures(mail)
@@ -128,72 +142,125 @@ def _failed(mail: EmailMessage) -> bool | None:
     return bool(permanent) if permanent or temporary else None
 
 
-def _automatic(mail: EmailMessage) -> bool:
+def _automatic(mail: Message) -> bool:
     """Whether a machine seems to have written it (RFC 3834); a person may have: it is put aside, and looked at."""
-    submitted = _header(mail, "Auto-Submitted").partition(";")[0].strip().lower()
+    submitted = _raw(mail, "Auto-Submitted").partition(";")[0].strip().lower()
     said = submitted not in {"", "no"}
-    bulk = _header(mail, "Precedence").strip().lower() in _BULK
+    bulk = _raw(mail, "Precedence").lower() in _BULK
     named = any(name in mail for name in ("X-Autoreply", "X-Autorespond", "List-Id"))
-    nobody = _header(mail, "Return-Path").strip() == "<>"
+    nobody = _raw(mail, "Return-Path") == "<>"
     return said or bulk or named or nobody or mail.get_content_type() == "multipart/report"
 
 
-def _by_our_exchanger(mail: EmailMessage, ours: Ours) -> datetime | None:
+def _by_our_exchanger(mail: Message, ours: Ours) -> datetime | None:
     """When our mail exchanger took it: by the topmost line that names it, since whoever sends can write those below."""
-    for line in mail.get_all("Received") or ():
-        by = _BY.search(str(line))
+    for line in _all(mail, "Received"):
+        by = _BY.search(line)
         if by and by[1].lower().rstrip(".") in ours.exchangers:
             try:
-                at = parsedate_to_datetime(str(line).rpartition(";")[2].strip())
+                at = parsedate_to_datetime(line.rpartition(";")[2].strip())
+                return at.astimezone(UTC) if at.tzinfo else None
             except _UNREADABLE:
                 return None
-            return at.astimezone(UTC) if at.tzinfo else None
     return None
 
 
-def _sender(mail: EmailMessage, ours: Ours) -> tuple[str, str]:
+def _sender(mail: Message, ours: Ours) -> tuple[str, str]:
     """Whom it says it is from, and where they want the answer; never at an address of ours."""
-    name, author = _first(_header(mail, "From"))
-    _, answer_to = _first(_header(mail, "Reply-To"))
-    return name, answer_to if answer_to and answer_to not in ours.addresses else author
+    name, author = _first(_raw(mail, "From"))
+    _, answer_to = _first(_raw(mail, "Reply-To"))
+    return name, next((each for each in (answer_to, author) if each and each not in ours.addresses), "")
 
 
 def _first(header: str) -> tuple[str, str]:
-    found = getaddresses([header])
+    try:
+        found = getaddresses([header])
+    except _UNREADABLE:
+        found = []
     name, address = found[0] if found else ("", "")
-    return " ".join(name.split())[:_NAME], address.strip().lower()[:_LINE]
+    return _cleaned(_decoded(name))[:_NAME], _cleaned(address).lower()[:_LINE]
 
 
-def _header(mail: EmailMessage, name: str) -> str:
+def _all(mail: Message, name: str) -> list[str]:
+    """The headers of that name as they came, each in one line and no longer than is looked at."""
+    found = (value for each, value in mail.raw_items() if each.lower() == name.lower())
+    return [" ".join(str(value)[:_HEADER].split()) for value in found]
+
+
+def _raw(mail: Message, name: str) -> str:
+    return next(iter(_all(mail, name)), "")
+
+
+def _header(mail: Message, name: str) -> str:
+    return _cleaned(_decoded(_raw(mail, name)))
+
+
+def _decoded(text: str) -> str:
+    """Its encoded words (RFC 2047) in plain; bytes that should not be there are taken for UTF-8."""
     try:
-        return " ".join(str(mail.get(name, "")).split())
+        said = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return str(make_header(decode_header(said)))
     except _UNREADABLE:
-        return ""
+        return text
 
 
-def _text(mail: EmailMessage) -> str:
-    try:
-        body = mail.get_body(("plain", "html"))
-        content = str(body.get_content()) if body else ""
-    except _UNREADABLE:
-        return ""
-    return (plain(content) if body and body.get_content_type() == "text/html" else content).strip()[:_LONGEST]
+def _cleaned(text: str) -> str:
+    """In one line, without what is no character."""
+    return " ".join(_characters(text).split())
 
 
-def _attachments(mail: EmailMessage, largest: int) -> Iterator[Attachment]:
-    try:
-        parts = list(mail.iter_attachments())[:_PARTS]
-    except _UNREADABLE:
+def _characters(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
+
+
+def _leaves(mail: Message, deep: int = 0) -> Iterator[Message]:
+    """What is no container, in order; a mail within is one thing, unless there is nothing around it."""
+    inside = mail.get_payload() if mail.is_multipart() else None
+    whole = mail.get_content_maintype() == "message" and deep > 0
+    if not isinstance(inside, list) or whole or deep > _DEEP:
+        yield mail
         return
-    for part in parts:
-        content = part.get_payload(decode=True)
-        data = content if isinstance(content, bytes) else b""
-        yield Attachment(_named(part), _typed(data), len(data), len(data) <= largest)
+    for each in inside:
+        if isinstance(each, Message):
+            yield from _leaves(each, deep + 1)
 
 
-def _named(part: EmailMessage) -> str:
+def _of_type(parts: Sequence[Message], kind: str) -> Message | None:
+    return next((p for p in parts if p.get_content_type() == kind and not _attached(p)), None)
+
+
+def _attached(part: Message) -> bool:
+    return _raw(part, "Content-Disposition").partition(";")[0].strip().lower() == "attachment"
+
+
+def _text(part: Message) -> str:
+    data = _data(part)[:_HTML]
     try:
-        return " ".join((part.get_filename() or "").split())[:_NAME]
+        content = data.decode(part.get_content_charset("utf-8"), "replace")
+    except _UNREADABLE:
+        content = data.decode("utf-8", "replace")
+    shown = plain(content) if part.get_content_type() == "text/html" else content
+    return _characters(shown).strip()[:_LONGEST]
+
+
+def _attachment(part: Message, largest: int) -> Attachment:
+    data = _data(part)
+    return Attachment(_named(part), _typed(data), len(data), len(data) <= largest)
+
+
+def _data(part: Message) -> bytes:
+    if part.is_multipart():
+        return part.as_bytes()
+    try:
+        content = part.get_payload(decode=True)
+    except _UNREADABLE:
+        content = None
+    return content if isinstance(content, bytes) else b""
+
+
+def _named(part: Message) -> str:
+    try:
+        return _cleaned(_decoded((part.get_filename() or "")[:_HEADER]))[:_NAME]
     except _UNREADABLE:
         return ""
 
@@ -205,8 +272,8 @@ def _typed(data: bytes) -> str:
         return "text/plain" if data and b"\0" not in data else "application/octet-stream"
 
 
-def _digest(mail: EmailMessage, raw: bytes, secret: bytes) -> bytes:
+def _digest(mail: Message, raw: bytes, secret: bytes) -> bytes:
     """Keyed, of what two copies of one mail have in common."""
     body = raw.replace(b"\r\n", b"\n").partition(b"\n\n")[2]
-    said = "\n".join(f"{name}: {_header(mail, name)}" for name in _SAME)
-    return hmac.digest(secret, b"mail\0" + said.encode("utf-8", "replace") + b"\0" + body, "sha256")
+    said = "\n".join(f"{name}: {_raw(mail, name)}" for name in _SAME)
+    return hmac.digest(secret, b"mail\0" + said.encode("utf-8", "surrogateescape") + b"\0" + body, "sha256")

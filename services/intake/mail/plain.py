@@ -24,7 +24,8 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, _attrs: list[tuple[str, str | None]]) -> None:
         if tag in _UNREAD:
             self._unread += 1
-        elif tag in _BREAKS:
+        elif tag == "body" or tag in _BREAKS:  # what begins a head need not say where it ends
+            self._unread = 0
             self.read.append("\n")
 
     def handle_endtag(self, tag: str) -> None:

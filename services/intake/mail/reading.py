@@ -6,7 +6,7 @@ announced while nobody listened is found all the same. A connection that says no
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,8 +17,8 @@ from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
 
 from services.intake.letters.rendering import Letters
-from services.intake.mail import inbox
-from services.intake.mail.incoming import MailKind, Ours
+from services.intake.mail import apart, inbox
+from services.intake.mail.incoming import Incoming, MailKind, Ours
 from services.intake.mail.settings import ImapSettings, SmtpSettings, listed
 from services.intake.metrics import MAIL, MAIL_WAIT, MAIL_WAITING, MAILBOX_READ_AT
 from shared.app.service import Running
@@ -33,9 +33,12 @@ NAME: Final = "mailbox"
 AWAY: Final = (IMAPClientError, OSError)
 _UNREADABLE: Final = (AttributeError, LookupError, TypeError, ValueError)
 """What IMAPClient raises at an answer that it does not expect."""
-_AT_A_TIME = 50
+_TRIES: Final = 3
+"""Of fetching one mail; then a person looks for it in the mailbox."""
+_HEAD_BYTES: Final = 2**18
 _LISTEN_SECONDS = 10.0
 """Less than a loop may stand still for."""
+_NO_MAIL = b"Subject: [A mail that the mailbox does not hand out]\r\n\r\n[UID %d of our mailbox: read it there.]\r\n"
 _NO_TEXT = b"\r\n\r\n[The mail was longer than is kept. Its beginning is above; read the rest in the mailbox.]\r\n"
 _SINCE = "SELECT uid FROM mailbox WHERE name = $1 AND uidvalidity = $2"
 _UNTIL = """
@@ -75,18 +78,18 @@ class Connection:
         found = self._client.search(["SINCE", since] if after is None else ["UID", f"{after + 1}:*"])
         return sorted(uid for uid in found if after is None or uid > after)
 
-    def fetch(self, uids: list[int]) -> Iterator[Fetched]:
-        """These mails, one after the other; of one that is too long its head."""
-        sizes: Any = self._client.fetch(uids, ["RFC822.SIZE", "INTERNALDATE"])
-        for uid in uids:
-            if uid not in sizes:  # somebody has removed it meanwhile
-                continue
-            whole = int(sizes[uid][b"RFC822.SIZE"]) <= self._settings.message_bytes
-            part = "BODY.PEEK[]" if whole else "BODY.PEEK[HEADER]"
-            got: Any = self._client.fetch([uid], [part]).get(uid, {})
-            raw = got.get(b"BODY[]" if whole else b"BODY[HEADER]")
-            if raw is not None:
-                yield Fetched(uid, raw if whole else raw.rstrip() + _NO_TEXT, _utc(sizes[uid][b"INTERNALDATE"]))
+    def fetch(self, uid: int) -> Fetched | None:
+        """That mail; of one that is too long its head; None: somebody has removed it meanwhile."""
+        known: Any = self._client.fetch([uid], ["RFC822.SIZE", "INTERNALDATE"]).get(uid)
+        if known is None:
+            return None
+        whole = int(known[b"RFC822.SIZE"]) <= self._settings.message_bytes
+        part = "[]" if whole else f"[HEADER]<0.{_HEAD_BYTES}>"
+        got: Any = self._client.fetch([uid], [f"BODY.PEEK{part}"]).get(uid, {})
+        raw = got.get(b"BODY[]" if whole else b"BODY[HEADER]<0>")
+        if raw is None:
+            return None
+        return Fetched(uid, raw if whole else raw.rstrip() + _NO_TEXT, _utc(known[b"INTERNALDATE"]))
 
     def listen(self) -> None:
         """Tells the server that its word is awaited."""
@@ -123,6 +126,7 @@ class Reader:
         self._letters = letters
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="imap")
         self._away = False
+        self._failing, self._failures = 0, 0
 
     async def run(self) -> None:
         """Connects, reads and listens until told to stop, again and again."""
@@ -154,18 +158,16 @@ class Reader:
             await self._in_thread(connection.listen_no_more)
 
     async def read_new(self, connection: Connection) -> int:
-        """Takes in what is new, a few at a time; how many were."""
+        """Takes in what is new, one after the other; how many were."""
         name, validity = self._settings.name, connection.uidvalidity
         known = await self._retried(partial(self._unit_of_work.pool.fetchval, _SINCE, name, validity))
         now = self._unit_of_work.clock.now()
         since = (now - timedelta(days=self._settings.first_days)).date()
         uids: list[int] = await self._in_thread(partial(connection.new, known, since))
-        for begin in range(0, len(uids), _AT_A_TIME):
-            some = uids[begin : begin + _AT_A_TIME]
-            fetched = await self._in_thread(partial(_all, connection, some))
-            for mail in fetched:
-                await self._retried(partial(self._take, mail))
-            await self._retried(partial(self._note, validity, some[-1]))
+        for uid in uids:
+            if mail := await self._fetched(connection, uid):
+                await self._take(mail)
+            await self._retried(partial(self._note, validity, uid))
         if self._away:
             log.info("the mailbox is read again")
         self._away = False
@@ -173,9 +175,30 @@ class Reader:
         await self._retried(partial(count, self._unit_of_work))
         return len(uids)
 
+    async def _fetched(self, connection: Connection, uid: int) -> Fetched | None:
+        """One mail, or what stands for it where the server has failed to hand it out again and again."""
+        try:
+            mail = await self._in_thread(partial(connection.fetch, uid))
+        except AWAY:
+            self._failures = self._failures + 1 if uid == self._failing else 1
+            self._failing = uid
+            if self._failures < _TRIES:
+                raise
+            log.warning("a mail cannot be fetched, and a person is told to look for it: UID %d", uid)
+            mail = Fetched(uid, _NO_MAIL % uid, self._unit_of_work.clock.now())
+        self._failures = 0
+        return mail
+
     async def _take(self, mail: Fetched) -> None:
+        """Whatever is wrong with one mail, the next is read."""
+        reading = asyncio.ensure_future(apart.read(mail.raw, mail.arrived_at, self._ours))
+        while not (await asyncio.wait([reading], timeout=_LISTEN_SECONDS))[0]:
+            self._heartbeats.beat(NAME)
+        await self._retried(partial(self._store, mail.raw, reading.result()))
+
+    async def _store(self, raw: bytes, mail: Incoming) -> None:
         async with self._unit_of_work.begin() as tx:
-            await inbox.take(tx, self._letters, mail.raw, mail.arrived_at, self._ours)
+            await inbox.take(tx, self._letters, raw, mail, self._ours)
 
     async def _note(self, validity: int, uid: int) -> None:
         now = self._unit_of_work.clock.now()
@@ -190,10 +213,6 @@ class Reader:
 
     async def _retried(self, do: Any) -> Any:
         return await retry_while_unavailable(do, NAME, self._heartbeats)
-
-
-def _all(connection: Connection, uids: list[int]) -> list[Fetched]:
-    return list(connection.fetch(uids))
 
 
 def ours(secret: bytes, imap: ImapSettings, smtp: SmtpSettings) -> Ours:

@@ -21,7 +21,7 @@ from services.intake.letters import delivered, delivery
 from services.intake.letters.delivered import Fault
 from services.intake.letters.rendering import Letters
 from services.intake.mail import tokens
-from services.intake.mail.message import Outgoing, address_in, compose, message_id, return_path
+from services.intake.mail.message import Outgoing, address_in, as_sent, compose, message_id, return_path
 from services.intake.mail.settings import SmtpSettings
 from services.intake.metrics import LETTER_WAIT, LETTERS, LETTERS_SENT
 from shared.app.service import Running
@@ -39,7 +39,9 @@ _STEPS: Final = 8
 """Answers of the server that one letter may wait for; its claim lasts as long."""
 _AT_A_TIME = 90
 """Letters of one connection: servers close it after a hundred."""
-_PERMANENT = 500
+_LOST = 3
+"""Connections that may break off one after the other until the server counts as away."""
+_CLOSING, _PERMANENT = 421, 500
 _CLAIM = """
 UPDATE delivery SET next_try_at = $2, tries = tries + 1 WHERE letter_id = (
     SELECT d.letter_id FROM delivery d
@@ -82,10 +84,14 @@ class Sender:
         self._away = False
 
     async def send_due(self) -> int:
-        """Sends letters until none is due, the server does not answer, or a connection has had enough; how many."""
-        done, server = 0, None
+        """Sends letters until none is due, the server does not answer, or a connection has had enough; how many.
+
+        One that ends a connection does not keep the next from going out by another.
+        """
+        done, lost, server = 0, 0, None
         try:
-            while done < _AT_A_TIME and (claimed := await self._claim()):
+            while done < _AT_A_TIME and lost < _LOST and (claimed := await self._claim()):
+                self._heartbeats.beat(NAME)
                 if (letter := await self._open(claimed)) is None:
                     continue
                 try:
@@ -93,9 +99,12 @@ class Sender:
                 except (aiosmtplib.SMTPException, OSError) as error:
                     await self._wait(claimed, error)
                     break
-                if not await self._send(server, claimed, letter):
-                    break
-                done += 1
+                if await self._send(server, claimed, letter):
+                    done, lost = done + 1, 0
+                else:
+                    lost += 1
+                    server.close()
+                    server = None
         finally:
             if server is not None:
                 with suppress(aiosmtplib.SMTPException, OSError):
@@ -124,9 +133,11 @@ class Sender:
         content = orjson.loads(await tx.vault.open_one(tx.connection, claimed.letter_id) or b"{}")
         # An acknowledgement goes where they have written from, and says nothing; any other letter says where it goes.
         said = content.get("to") or (usual["to"][-1:] if claimed.kind == "acknowledgement" else ())
-        to = address_in(said[0]) if said else None
-        if to is None or "html" not in content:
+        address = address_in(said[0]) if said else None
+        if address is None or "html" not in content:
             raise _UnusableError("address_unknown")
+        if (to := as_sent(address)) is None:
+            raise _UnusableError("address_unusable")
         rows = await tx.connection.fetch(_SENT_BEFORE, claimed.request_id, claimed.letter_id)
         sender = self._settings.sender or ""
         ours = [message_id(tokens.token(self._secret, row[0]), sender) for row in rows]
@@ -162,19 +173,19 @@ class Sender:
             mail = compose(letter, sender, company)
             back = return_path(letter.token, settings.return_address)
             await server.send_message(mail, sender=back, recipients=[letter.to])
-        except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as error:
-            code = error.code if isinstance(error, aiosmtplib.SMTPDataError) else error.recipients[0].code
+        except (aiosmtplib.SMTPNotSupported, ValueError):  # of this letter alone: nobody else waits for it
+            await self._stop(claimed, "address_unusable")
+            return True
+        except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPResponseException) as error:
+            code = error.code if isinstance(error, aiosmtplib.SMTPResponseException) else error.recipients[0].code
             if code >= _PERMANENT:
                 await self._stop(claimed, "refused")
             else:
                 await self._later(claimed)
-            return True
+            return code != _CLOSING
         except (aiosmtplib.SMTPException, OSError) as error:
             await self._wait(claimed, error)
             return False
-        except (ValueError, UnicodeError):
-            await self._stop(claimed, "address_unusable")
-            return True
         # with the database away it is noted once that is back, and not sent again
         await retry_while_unavailable(partial(self._note, claimed), NAME, self._heartbeats)
         return True

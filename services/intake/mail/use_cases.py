@@ -1,5 +1,6 @@
 """What a person does with mail: reads it, makes it a request, or says why it is none."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from services.intake.errors import BadRequest, NotFound
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.rendering import Letters
-from services.intake.mail import inbox, incoming
+from services.intake.mail import apart, inbox
 from services.intake.mail.inbox import Mail
 from services.intake.mail.incoming import Incoming, Ours
 from services.intake.mail.proposal import Proposal, mail_policy, propose
@@ -83,19 +84,21 @@ class MailUseCases:
     async def read(self, mail_id: UUID, caller: Caller) -> Read:
         """What a mail says, and what it seems to ask for; the reading is on record."""
         async with self.unit_of_work.begin() as tx:
-            mail, content, _ = await self._open(tx, mail_id)
+            mail, raw = await _open(tx, mail_id)
             tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
-        return Read(mail, content, propose(content, mail_policy()))
+        content = await apart.read(raw, mail.received_at, self.ours)
+        return Read(mail, content, await asyncio.to_thread(propose, content, mail_policy()))
 
     async def take(self, mail_id: UUID, raw: bytes, letters: Letters) -> None:
         """Puts what was written in a form of ours before a person, as a mail that has just come; the same one once."""
+        mail = await apart.read(raw, self.unit_of_work.clock.now(), self.ours)
         async with self.unit_of_work.begin() as tx:
-            await inbox.take(tx, letters, raw, tx.now, self.ours, mail_id)
+            await inbox.take(tx, letters, raw, mail, self.ours, mail_id)
 
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
         """The original, with its files; the reading is on record."""
         async with self.unit_of_work.begin() as tx:
-            mail, _, raw = await self._open(tx, mail_id)
+            mail, raw = await _open(tx, mail_id)
             tx.log_evidence(mail.request_id or mail_id, "mail.fetched", _named(mail, caller), caller.actor)
         return raw
 
@@ -109,7 +112,9 @@ class MailUseCases:
         """
         _must_not_state(said)
         async with self.unit_of_work.begin() as tx:
-            mail, content, raw = await self._open(tx, mail_id)
+            mail, raw = await _open(tx, mail_id)
+        content = await apart.read(raw, mail.received_at, self.ours)
+        async with self.unit_of_work.begin() as tx:
             known = {"channel": "email", "received_at": mail.received_at}
             asked = [
                 (f"requests.{place}.", Submission.model_validate({**each.model_dump(exclude_unset=True), **known}))
@@ -144,12 +149,12 @@ class MailUseCases:
             detail = _named(mail, caller) | {"reason": said.reason}
             tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
 
-    async def _open(self, tx: UnitOfWork, mail_id: UUID) -> tuple[Mail, Incoming, bytes]:
-        mail = await inbox.read(tx.connection, mail_id)
-        if mail is None:
-            raise NotFound("no such mail")
-        raw = await inbox.open_raw(tx, mail)
-        return mail, incoming.read(raw, mail.received_at, self.ours), raw
+
+async def _open(tx: UnitOfWork, mail_id: UUID) -> tuple[Mail, bytes]:
+    mail = await inbox.read(tx.connection, mail_id)
+    if mail is None:
+        raise NotFound("no such mail")
+    return mail, await inbox.open_raw(tx, mail)
 
 
 def _named(mail: Mail, caller: Caller) -> dict[str, JsonValue]:
