@@ -300,3 +300,22 @@ async def test_every_page_is_there_in_every_language(door: Opened) -> None:
     accepts = door.visitor(**{"Accept-Language": "es-MX,es;q=0.9"})
     assert (await accepts.open("/portal")).path == "/portal/es/"
     assert (await accepts.open("/portal/it/")).status == 404
+
+
+async def test_whoever_asked_here_and_has_proved_their_address_is_written_to_when_there_is_something_to_read(
+    door: Opened,
+) -> None:
+    visitor = door.visitor()
+    path = f"/v1/requests/{await asked(visitor, language='de')}"
+    assert await door.letters("portal_news") == [], "the page has said it"
+    await visitor.open(link_in((await door.letters())[0]))
+    await visitor.send()
+    await door.intake.complete(path, tasks=(EXPORTED,))
+    [news] = await door.letters("portal_news")
+    assert (news["to"], news["language"]) == ([EMAIL], "de")
+    assert "/portal/de/follow" in news["html"]
+    assert "crm" not in news["html"]
+    waits = "SELECT state FROM delivery WHERE kind = 'portal_news'"
+    assert await door.intake.unit_of_work.pool.fetchval(waits) == "waiting"
+    await visitor.open("/portal/de/request/letters")
+    assert "etwas Neues" not in visitor.text

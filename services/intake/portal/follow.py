@@ -28,6 +28,8 @@ from shared.domain.sentences import Fact, Term, say
 _LONGEST = 4000
 _VERSION = 18
 """Digits of the highest version that a request may have."""
+_LEADS_HERE = frozenset({"proof_link", "portal_news"})
+"""Letters that say no more than how to open this very page."""
 _NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching")
 
 
@@ -134,7 +136,7 @@ class Following:
         shown = [
             {**each, "written": use_cases.letters.words(each["written_at"], self._reader(visit, request))}  # type: ignore[arg-type]  # an instant
             for each in written
-            if each["kind"] != "proof_link"  # what it holds opens this very page
+            if each["kind"] not in _LEADS_HERE
         ]
         return visit.page("letters.html", letters=shown)
 

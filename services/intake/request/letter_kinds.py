@@ -11,6 +11,7 @@ LetterKind = Literal[
     "clarification_question",
     "proof_question",
     "proof_link",
+    "portal_news",
     "question_reminder",
     "identity_last_notice",
     "clarification_last_notice",
