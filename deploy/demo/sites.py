@@ -6,6 +6,8 @@ from typing import Self
 
 from deploy.demo.company import Company, Customer
 from deploy.demo.customer_portal import CustomerPortal
+from deploy.local import identity_provider
+from deploy.local.ports import free_port
 from deploy.local.services import Services
 from shared.domain.wording import LANGUAGES
 
@@ -13,7 +15,7 @@ _OTHERS = 4
 
 
 class Sites:
-    """The portal for privacy requests, beside the company's customer portal; entered before the services start."""
+    """Portal and console, beside the company's customer portal and identity provider; entered before services start."""
 
     def __init__(self, folder: Path, services: Services, company: Company) -> None:
         self._services = services
@@ -21,13 +23,17 @@ class Sites:
         asking = {part.person.code: part.person for part in company.cast if part.person.code}
         people = [self.visitor, *list(asking.values())[:_OTHERS]]
         self.customers = CustomerPortal(folder, services.url, people)
+        self._provider, self._issuer = identity_provider.child(folder, free_port(), services.url)
 
     def __enter__(self) -> Self:
         self.customers.__enter__()
+        self._provider.start()
         self._services.open_portal(self.customers.env)
+        self._services.open_console(self._issuer)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._provider.stop()
         self.customers.__exit__()
 
     def shown(self) -> Mapping[str, str]:
@@ -35,6 +41,10 @@ class Sites:
         return {
             "the portal, where people ask, prove who they are and follow it": self._services.portal_url,
             "sign in there as a customer, with a second factor": self.customers.url,
+            "the console, where the privacy team works": self._services.console_url,
+            "sign in there by a click, as one of these": ", ".join(
+                f"{each.name} ({each.roles[0].removeprefix('dsr-')})" for each in identity_provider.PEOPLE
+            ),
         }
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -23,7 +24,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from deploy.local.ports import HOST
+from deploy.local.paths import ROOT
+from deploy.local.ports import HOST, answers
+from deploy.local.process import Child
 from shared.domain.clock import Clock, SystemClock
 
 CLIENT: Final = "dsr-console"
@@ -172,6 +175,14 @@ class IdentityProvider:
             and all(asked.get(name) for name in ("state", "nonce", "code_challenge"))
             and "openid" in asked.get("scope", "").split()
         )
+
+
+def child(folder: Path, port: int, console: str) -> tuple[Child, str]:
+    """The provider as a process of its own, and its issuer; ``console``: scheme and host of what trusts it."""
+    issuer = f"http://{HOST}:{port}"
+    command = [sys.executable, "-m", __name__, port, console]
+    ready = answers(f"{issuer}/.well-known/openid-configuration")
+    return Child("identity-provider", command, log=folder / "identity-provider.log", ready=ready, cwd=ROOT), issuer
 
 
 def main(port: int, console: str) -> None:

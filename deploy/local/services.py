@@ -134,6 +134,16 @@ class Services:
         intake = self.children[ServiceName.INTAKE]
         intake.env = {**intake.env, "DSR_PORTAL_KEY": key, "DSR_PORTAL_URL": self.url, **settings}
 
+    @property
+    def console_url(self) -> str:
+        """Where the privacy team works, once `open_console` was called."""
+        return f"{self.url}/console/"
+
+    def open_console(self, issuer: str) -> None:
+        """Gives intake a console, of which that provider says who signs in, before it starts."""
+        intake = self.children[ServiceName.INTAKE]
+        intake.env = {**intake.env, "DSR_CONSOLE_ISSUER": issuer, "DSR_CONSOLE_URL": self.url}
+
     def command(self, *words: str) -> str:
         """What a command of ``dsr`` prints, with the settings of the services; raises if it fails."""
         command = [sys.executable, "-m", "services", *words]

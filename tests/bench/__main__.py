@@ -23,6 +23,7 @@ from tests.bench import (
     closed_erasures_http,
     closed_erasures_http_declared,
     closed_erasures_two_parties,
+    console_lists,
     constant_rate,
     deadline_sweep,
     export_1m_rows,
@@ -63,6 +64,7 @@ FIGURES: dict[str, Measure] = {
     "memory_100k_backlog_vs_1k": memory_backlog.measure,
     "export_1m_rows": export_1m_rows.measure,
     "same_time_known_and_unknown_ms": same_time.measure,
+    "console_lists_100k_ms": console_lists.measure,
 }
 
 

@@ -73,7 +73,7 @@ async def test_a_request_is_told_on_one_page_and_whoever_looks_is_on_record(cons
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(beyond(3_000),)))
     await intake.decide(path, "refuse")
     await hanna.open(f"/console/requests/{id_of(path)}")
-    for said in ("erasure", "billing", "3000 found", "request received", "decision made", "Acknowledgement"):
+    for said in ("erasure", "billing", "3,000 are found", "request received", "decision made", "Acknowledgement"):
         assert said.lower() in hanna.text.lower(), said
     assert "example.org" not in hanna.text, "who has asked stands in the letters alone"
     await hanna.open(f"/console/requests/{id_of(path)}/letters")

@@ -132,10 +132,12 @@ class Inbox:
     async def proposed(self, visit: Visit) -> About:
         """The mail that the address names, with what it seems to ask for in the form."""
         mail_id, person = of_path(visit, "mail_id"), person_of(visit)
-        known = Form()
-        if not visit.sent:
-            known = _form((await self.works.services.mail.read(mail_id, person.caller)).proposal)
-        return About(Subject(self.works, person, row=mail_id), "A mail", f"/mail/{mail_id}", known=known)
+        subject, back = Subject(self.works, person, row=mail_id), f"/mail/{mail_id}"
+        if visit.sent:
+            return About(subject, "A mail", back)
+        read = await self.works.services.mail.read(mail_id, person.caller)
+        facts = [("Says it is from", read.content.sender), ("It says", read.content.text)]
+        return About(subject, read.content.subject or "A mail", back, facts, known=_form(read.proposal))
 
     async def named(self, visit: Visit) -> About:
         """The mail that the address names."""

@@ -39,7 +39,8 @@ def read(decision: Decision, form: Form, zone: ZoneInfo) -> BaseModel | Sequence
     try:
         return decision.body.model_validate(said)
     except ValidationError as error:
-        return [_fault(decision, each) for each in error.errors(include_url=False, include_input=False)]
+        faults = [_fault(decision, each) for each in error.errors(include_url=False, include_input=False)]
+        return list(dict.fromkeys(faults))
 
 
 def moment(text: str, zone: ZoneInfo) -> str:

@@ -1,0 +1,121 @@
+"""How long the lists of the console take with 100,000 requests, open and closed: each filter, and pages further on."""
+
+import asyncio
+import os
+import re
+import time
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
+import httpx
+
+from services.intake.api import app
+from services.intake.console.console import BASE
+from services.intake.web.sessions import Session, Sessions
+from shared.app.service import Running
+from shared.domain.clock import SystemClock
+from shared.domain.topics import ServiceName
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.settings import Settings
+from shared.storage import keyring
+from shared.storage.migrate import migrate
+from shared.storage.postgres import connect_pool
+from shared.storage.vault import Vault
+from tests.bench.figures import Row, rounded, row
+from tests.bench.ground import Ground, must
+from tests.fixtures.databases import in_process
+from tests.fixtures.engine import TRACING
+
+REQUESTS = 100_000
+_ALLOWED_MS = 200.0
+_URL = "https://console.example"
+_COMMON, _RARE = "crm", "archive"
+# Nine tenths are open, the worst that there may be; one in a thousand waits in a system that hardly any other waits in.
+_FILL = """
+INSERT INTO request (request_id, subject_ref, "right", channel, key_id, accepted_at, state, received_at, due_on,
+                     zones, calendar, closed_at, tasks)
+SELECT gen_random_uuid(), gen_random_uuid(),
+       (ARRAY['access','erasure','rectification','portability','objection'])[1 + n % 5], 'api', 'bench',
+       now() - n * interval '1 second',
+       CASE WHEN n % 10 = 0 THEN 'closed' WHEN n % 10 = 1 THEN 'awaiting_identity'
+            WHEN n % 100 = 2 THEN 'awaiting_decision' ELSE 'in_progress' END,
+       now() - n * interval '1 second', current_date - 30 + n % 90, 'Europe/Berlin', 'DE',
+       CASE WHEN n % 10 = 0 THEN now() - n * interval '1 minute' END,
+       CASE WHEN n % 1000 = 3 THEN $2::jsonb WHEN n % 3 = 0 THEN $3::jsonb END
+FROM generate_series(1, $1) AS n
+"""
+_LISTS = (
+    "/",
+    "/?due=overdue",
+    "/?due=soon",
+    "/?waits=person",
+    "/?waits=proof",
+    "/?waits=package",
+    "/?right=erasure",
+    "/?right=restriction",
+    "/?state=awaiting_decision&right=access",
+    "/?state=closed",
+    f"/?system={_COMMON}",
+    f"/?system={_RARE}",
+    "/?system=nothing",
+    f"/?system={_COMMON}&right=erasure&waits=person",
+    "/?due=overdue&right=objection&state=awaiting_decision",
+    "/approvals",
+    "/stopped",
+    "/holds",
+    "/mail",
+    "/post",
+)
+
+
+async def measure(ground: Ground) -> list[Row]:
+    """Every list, and the page that follows a first one and one from the middle of it."""
+    async with ground.database() as dsn:
+        await migrate(dsn)
+        path = ground.directory / "keyring.json"
+        keyring.create(path)
+        os.environ |= {"DSR_CONSOLE_ISSUER": "http://127.0.0.1:1", "DSR_CONSOLE_URL": _URL}
+        os.environ |= {"DSR_CONSOLE_PAGES_A_SECOND": "1000000"}
+        async with await connect_pool(in_process(dsn), ServiceName.INTAKE) as pool:
+            await pool.execute(_FILL, REQUESTS, _task(_RARE), _task(_COMMON), timeout=300)
+            await pool.execute("VACUUM ANALYZE request", timeout=300)
+            factory = UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), Vault(keyring.load(path)))
+            running = Running(Settings.__new__(Settings), factory, TRACING, Heartbeats(), asyncio.Event())
+            session = Session(SystemClock().now(), {"roles": ["handler"]}, "bench", wanted=True)
+            await Sessions(factory, "console", timedelta(hours=1), timedelta(hours=1)).keep(session)
+            transport: Any = httpx.ASGITransport(app.build(running))
+            cookies = {"__Host-dsr-console": session.token}
+            async with httpx.AsyncClient(transport=transport, base_url=_URL, cookies=cookies) as client:
+                timed = {each: await _timed(client, each, ground.repeats) for each in [*_LISTS, *await _later(client)]}
+    slowest = max(timed, key=lambda each: median(timed[each]))
+    more = {each: rounded(median(took)) for each, took in timed.items()}
+    what = "what every list may take"
+    worst = timed[slowest]
+    return [row("console_lists_100k_ms", worst, [_ALLOWED_MS], "ms", what, requests=REQUESTS, slowest=slowest, **more)]
+
+
+def _task(system: str) -> list[dict[str, object]]:
+    return [{"task_id": "019c0000-0000-7000-8000-000000000000", "system": system, "operation": "export", "found": 1}]
+
+
+async def _later(client: httpx.AsyncClient) -> list[str]:
+    """The pages that follow the first one of some lists, and one in the middle of all that is open."""
+    found = []
+    for each in ("/", "/?state=closed", f"/?system={_COMMON}"):
+        page = (await client.get(BASE + each)).text
+        (following,) = re.findall(r'href="/console/(\?[^"]*after=[^"]+)"', page)
+        found.append("/" + following.replace("&amp;", "&"))
+    last = found[0].partition("after=")[2].partition(".")
+    return [*found, f"/?after={int(last[0]) + 45}.{last[2]}"]
+
+
+async def _timed(client: httpx.AsyncClient, path: str, repeats: int) -> list[float]:
+    took = list[float]()
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        answer = await client.get(BASE + path)
+        took.append((time.perf_counter() - began) * 1000)
+        must("is answered", (path, answer.status_code), (path, 200))
+    return took[1:]
