@@ -50,6 +50,7 @@ PEOPLE: Final = (
     Member("tom.falk", "Tom Falk", ("dsr-admin",)),
 )
 _PAGE: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sign in</title>
+<link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem}}
 button{{font:inherit;display:block;width:100%;text-align:start;padding:.6rem 1rem;margin:.5rem 0}}</style></head>
@@ -180,7 +181,7 @@ class IdentityProvider:
 def child(folder: Path, port: int, console: str) -> tuple[Child, str]:
     """The provider as a process of its own, and its issuer; ``console``: scheme and host of what trusts it."""
     issuer = f"http://{HOST}:{port}"
-    command = [sys.executable, "-m", __name__, port, console]
+    command: list[str | Path | int] = [sys.executable, "-m", __name__, port, console]
     ready = answers(f"{issuer}/.well-known/openid-configuration")
     return Child("identity-provider", command, log=folder / "identity-provider.log", ready=ready, cwd=ROOT), issuer
 

@@ -6,15 +6,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 
-from services.intake.letters.rendering import Letters
-from services.intake.mail import inbox
 from shared.domain.events import FulfilmentBlocked
 from tests.fixtures.browser import Eyes, eyes, walk_to
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, beyond, id_of
 from tests.fixtures.serving import served
-from tests.integration.test_mail_read import ARRIVED, mail, ours
+from tests.integration.test_mail_read import mail, take
 
 
 async def sign_in(page: Page, site: str, account: str) -> None:
@@ -29,8 +27,7 @@ async def filled(intake: Intake) -> tuple[str, str]:
     """Something of everything that the console shows; a blocked erasure, and a request that has nothing yet."""
     blocked, other = await intake.submit(right="erasure"), await intake.submit(assurance=None)
     await intake.consume(a(FulfilmentBlocked, about=id_of(blocked), tasks=(beyond(3_000),)))
-    async with intake.unit_of_work.begin() as tx:
-        await inbox.take(tx, Letters(), mail(), ARRIVED, ours(intake))
+    await take(intake, mail())
     key = await intake.unit_of_work.pool.fetchval("SELECT key_id FROM request LIMIT 1")
     await intake.unit_of_work.pool.execute(
         "INSERT INTO brake (key_id, tripped_at) VALUES ($1, $2)", key, intake.clock.now()
