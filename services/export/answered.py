@@ -9,15 +9,17 @@ import asyncpg
 import orjson
 from pydantic import JsonValue
 
-from services.export.report.held import LISTED, OTHER, Legends, Request, Step
+from services.export.report.held import LISTED, OTHER, WITHDRAWN, Legends, Request, Step
 from services.export.report.texts import LANGUAGES, texts_of
-from shared.domain.identities import Identity
+from shared.domain.identities import IdentityType
 from shared.domain.policy import Policy
 from shared.domain.proofs import Action, proof_policy, proved
+from shared.domain.rights import Right
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import PolicySettings
-from shared.storage import evidence, suppression
+from shared.storage import consents, evidence, suppression
+from shared.storage.subject_data import SubjectData
 from shared.storage.suppression import CHANNELS
 
 
@@ -45,7 +47,7 @@ async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Reque
         Misconfigured: a file of the policy cannot be used.
     """
     known = (await tx.vault.subject_data(tx.connection, [done.subject_ref])).get(done.subject_ref)
-    listed = await _listed(tx, known.identities) if known and not known.tenant else []
+    listed = await lists_name(tx, known)
     country, language = done.details.get("country"), done.details.get("language")
     return Request(
         done.request_id,
@@ -61,17 +63,29 @@ async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Reque
     )
 
 
-async def _listed(tx: UnitOfWork, identities: Sequence[Identity]) -> list[Step]:
-    """What the list of those who get no marketing has of the contact points that are proved to be theirs."""
-    least = proof_policy().least(Action.ACCESS)
-    points = {
-        tx.vault.keyring.fingerprint(each): each.value for each in proved(identities, least) if each.type in CHANNELS
-    }
-    found = await suppression.entries(tx.connection, points)
-    return [
-        Step(since, LISTED, {"contact_point": points[entry.fingerprint], "right": entry.right})
-        for entry, since in found
+async def is_listed(tx: UnitOfWork, done: Completed) -> bool:
+    """Whether our own lists have anything of whoever asks for access, so that they have no data in no system alone."""
+    known = (await tx.vault.subject_data(tx.connection, [done.subject_ref])).get(done.subject_ref)
+    return bool(done.right is Right.ACCESS and await lists_name(tx, known))
+
+
+async def lists_name(tx: UnitOfWork, known: SubjectData | None) -> list[Step]:
+    """What our own lists have of what is proved to be theirs: who gets no marketing, and who consents no more to what.
+
+    A customer's instruction is not about our lists.
+    """
+    if known is None or known.tenant:
+        return []
+    proofs = proved(known.identities, proof_policy().least(Action.ACCESS))
+    points = {tx.vault.keyring.fingerprint(each): each for each in proofs if each.type is not IdentityType.NAME}
+    entries = await suppression.entries(tx.connection, [key for key, each in points.items() if each.type in CHANNELS])
+    steps = [
+        Step(since, LISTED, {"contact_point": points[each.fingerprint].value, "right": each.right})
+        for each, since in entries
     ]
+    for key, purpose, since in await consents.noted(tx.connection, points):
+        steps.append(Step(since, WITHDRAWN, {"contact_point": points[key].value, "purpose": purpose}))
+    return steps
 
 
 async def _steps(tx: UnitOfWork, done: Completed) -> Sequence[Step]:

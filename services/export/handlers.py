@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from services.export import due
+from services.export.answered import is_listed
 from shared.domain.events import AnswerDecided, RequestClosed, RequestWithdrawn, RetryDecided
 from shared.domain.rights import Outcome
 from shared.fulfilment import handlers as fulfilling
@@ -28,7 +29,7 @@ async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: 
     """
     await due.drop(tx, [event.request_id for event in events if event.outcome is Outcome.REFUSED])
     for event, done in await reports.decided(events, tx):
-        if done is None or event.outcome is Outcome.REFUSED or not due.gave(done):
+        if done is None or event.outcome is Outcome.REFUSED or not (due.gave(done) or await is_listed(tx, done)):
             reports.publish(tx, event, done)
         else:
             await due.add(tx, fulfilments, done, decided=True)
@@ -52,9 +53,9 @@ async def close(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
 
 
 async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """Have a package made of what was collected, which says that it is done; where nothing is, say so at once."""
+    """Have a package made of what was collected, or of what our own lists have; where nothing is, say so at once."""
     for done in completed:
-        if due.gave(done):
+        if due.gave(done) or await is_listed(tx, done):
             await due.add(tx, fulfilments, done, decided=False)
         else:
             await tx.vault.drop_kind(tx.connection, [done.subject_ref], "records")

@@ -24,6 +24,7 @@ from services.export.package import About, Part
 from shared.app.service import Running
 from shared.domain.errors import DsrError, KeyGone, Refused, Shredded
 from shared.domain.release import Fault, ReleaseBlocked
+from shared.domain.rights import Outcome
 from shared.fulfilment import reports
 from shared.fulfilment.calls import UnforeseenError
 from shared.fulfilment.fulfilments import Fulfilments
@@ -177,7 +178,7 @@ class Maker:
                 await _in_its_place(tx, due)
                 records = sum(category.rows for category in found.values())
                 _log_built(tx, collected.done, sealed, records, about.request.policy.version)
-            _say(tx, due, collected.done, due.package_id if found else None)
+            _say(tx, due, collected.done, None if found is None else due.package_id)
             if not due.decided:
                 await tx.vault.drop_kind(tx.connection, [due.subject_ref], "records")
             await waiting.end(tx.connection, due)
@@ -241,7 +242,13 @@ async def _collected(tx: UnitOfWork, due: Due) -> Collected | None:
 
 
 def _say(tx: UnitOfWork, due: Due, done: Completed, package_id: UUID | None) -> None:
-    tx.publish(done.reported(package_id) if due.decided else done.event(package_id))
+    """Says what is done; whose data are in no system but on a list of our own, is not told that there are none."""
+    if due.decided:
+        tx.publish(done.reported(package_id))
+        return
+    told = done.event(package_id)
+    alone = package_id is not None and done.outcome is Outcome.NO_DATA
+    tx.publish(told.model_copy(update={"outcome": Outcome.FULFILLED}) if alone else told)
 
 
 async def _in_its_place(tx: UnitOfWork, due: Due) -> None:

@@ -45,6 +45,10 @@ async def check(
         content = sealed(now, right, matched, due.package_id)
         async with begin() as connection:
             await vault.seal(connection, [Sealing(due.subject_ref, KIND, due.source, content)], now)
+    if not parts:  # what is in no system, but on a list of our own: there is no row that could be somebody else's
+        nothing = sealed(now, right, [], due.package_id)
+        async with begin() as connection:
+            await vault.seal(connection, [Sealing(due.subject_ref, KIND, due.source, nothing)], now)
     return faults
 
 

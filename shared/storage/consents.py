@@ -11,6 +11,7 @@ SELECT DISTINCT f, p, $3::timestamptz FROM unnest($1::bytea[], $2::text[]) AS n 
 ON CONFLICT (fingerprint, purpose) DO UPDATE SET since = excluded.since
 """
 _WITHDRAWN = "SELECT fingerprint, purpose FROM register.consent_withdrawn WHERE fingerprint = ANY($1)"
+_NOTED = "SELECT fingerprint, purpose, since FROM register.consent_withdrawn WHERE fingerprint = ANY($1)"
 _LATER = """
 SELECT fingerprint FROM register.suppression WHERE fingerprint = ANY($1) AND since > $3
 UNION SELECT fingerprint FROM register.consent_withdrawn
@@ -31,6 +32,11 @@ async def withdraw(connection: Connection, withdrawn: Iterable[tuple[bytes, str]
 async def withdrawn_by(connection: Connection, fingerprints: Collection[bytes]) -> list[tuple[bytes, str]]:
     """To what these consent no more."""
     return [tuple(row) for row in await connection.fetch(_WITHDRAWN, list(fingerprints))] if fingerprints else []
+
+
+async def noted(connection: Connection, fingerprints: Collection[bytes]) -> list[tuple[bytes, str, datetime]]:
+    """To what these consent no more, and since when."""
+    return [tuple(row) for row in await connection.fetch(_NOTED, list(fingerprints))] if fingerprints else []
 
 
 async def give(

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from services.amendment import handlers as amendment
 from services.erasure import handlers as erasure
 from services.export import handlers as export
+from services.export.check import check
 from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -21,7 +22,8 @@ from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Receipt, Record
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import Completed
-from shared.storage import suppression
+from shared.storage import consents, suppression
+from shared.storage.release import fault_of_package
 from shared.storage.suppression import CHANNELS, Entry
 from shared.storage.vault import Sealing
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
@@ -137,6 +139,34 @@ async def test_an_access_has_their_other_requests_and_what_the_list_of_suppresse
     assert [step["right"] for step in map(json.loads, lines) if step.get("other_request") == str(earlier)] == [
         "objection"
     ]
+
+
+async def test_whoever_is_in_no_system_but_on_a_list_of_ours_is_not_told_that_there_are_no_data(
+    open_harness: OpenHarness,
+) -> None:
+    nobody = ScriptedSystem("crm", answers={Operation.EXPORT: each(lambda t: Receipt(t.task_id, TaskOutcome.NO_MATCH))})
+    harness = exporting(await open_harness(nobody, service=ServiceName.EXPORT))
+    event = await verified(harness, Right.ACCESS, replace(EMAIL, level="L1"), PHONE)
+    async with harness.unit_of_work.begin() as tx:
+        fingerprint = tx.vault.keyring.fingerprint
+        listed = [Entry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type]) for each in (EMAIL, PHONE)]
+        await suppression.add(tx.connection, listed, tx.now)
+        await consents.withdraw(tx.connection, [(fingerprint(each), "analytics") for each in (EMAIL, PHONE)], tx.now)
+    await collected(harness, event)
+    await pack(harness)
+    [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::jsonb FROM outbox")
+    assert told["outcome"] == "fulfilled"
+    content = await fetched(harness, UUID(told["package_id"]))
+    checked = check(content)
+    assert (checked.faults, checked.items["A15.b"]) == ([], "answered")
+    lines = [json.loads(line) for line in unpacked(content)["request.jsonl"].splitlines()]
+    assert [(step["what"], step["contact_point"]) for step in lines if "contact_point" in step] == [
+        ("suppression.listed", EMAIL.value),
+        ("consent.withdrawn", EMAIL.value),
+    ], "the number is not proved to be theirs"
+    async with harness.unit_of_work.begin() as tx:
+        fault = await fault_of_package(tx.connection, tx.vault, event.subject, UUID(told["package_id"]))
+    assert fault is None, "there is nothing in it that could be somebody else's"
 
 
 async def test_an_export_that_found_nothing_says_so_and_makes_no_package(open_harness: OpenHarness) -> None:

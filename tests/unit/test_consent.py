@@ -46,6 +46,22 @@ def test_what_is_kept_by_two_consents_ends_with_the_second(tmp_path: Path) -> No
     assert (later.ends, later.concerns) == (MARKETING, NOTHING), "whenever that is, and what has ended ends no more"
 
 
+def test_of_several_consents_to_marketing_one_stops_alone_and_all_of_it_stops_with_the_last(tmp_path: Path) -> None:
+    purpose = 'marketing = { words = "telling you about our products and offers", direct_marketing = true,'
+    offers = f'offers = {{ words = "offers of partners", direct_marketing = true, automation = "none" }}\n{purpose}'
+    changed(tmp_path, purpose, offers, "categories.toml")
+    category = '[categories.offers_sent]\nwords = "offers"\npurposes.offers = { basis = "consent" }\n'
+    rest = 'provided_by = "person"\non_erasure = "delete"\nmeasures = ["encryption_at_rest"]\n'
+    with (tmp_path / "categories.toml").open("a") as file:
+        file.write(f"\n{category}{rest}")
+    policy = read_policy(tmp_path)
+    assert withdrawal(policy, ["offers"]) == Withdrawal(
+        marketing=False, ends=frozenset({"offers_sent"}), concerns=NOTHING
+    )
+    assert withdrawal(policy, ["marketing"], before=["offers"]).marketing
+    assert withdrawal(policy, ["marketing", "offers"]).marketing
+
+
 def held(*categories: str, erases: bool = False) -> Downstream:
     system = ScriptedSystem("mailer")
     system.__dict__["erases_by_category"] = erases

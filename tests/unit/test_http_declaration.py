@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from shared.domain.policy import read_policy
+from shared.domain.proofs import proof_policy
 from shared.downstreams.http.declaration import SHIPPED, Declaration, read_declaration
 from shared.downstreams.http.templates import in_body, in_path, names_in
+from shared.downstreams.sql.declaration.dataset import SHIPPED as DATASETS
+from shared.downstreams.sql.declaration.dataset import Dataset
 
 SOUND = """
 auth = { kind = "bearer", token_env = "TOKEN" }
@@ -32,6 +36,17 @@ def test_the_declarations_that_ship_can_be_read() -> None:
     assert names == ["hubspot", "request-tracker", "stripe", "zendesk"]
     for name in names:
         assert read_declaration(SHIPPED / f"{name}.toml").searched_by
+
+
+def test_what_ships_names_no_kind_of_data_that_the_policy_does_not_know() -> None:
+    declared = {path.stem: read_declaration(path) for path in SHIPPED.glob("*.toml")}
+    held = {(name, each.category) for name, one in declared.items() for each in one.resource.values()}
+    datasets = {path.stem: Dataset.load(path.stem) for path in DATASETS.glob("*.toml")}
+    held |= {(name, table.category) for name, one in datasets.items() for table in one.tables.values()}
+    levels = {each for known in proof_policy().categories.values() for each in known}
+    policy = read_policy()
+    assert {each for each in held if policy.category(each[1]) is None} == set(), "A15.a to d say nothing of these"
+    assert {each for each in held if each[1] not in levels} == set(), "these need the strictest level of proof"
 
 
 def test_what_lies_below_comes_after_what_it_lies_below() -> None:

@@ -19,7 +19,10 @@ NOTHING: Legends = MappingProxyType({})
 """Nothing is explained."""
 
 
+LISTS: Final = "suppression"
+"""The category of what our own lists have of somebody."""
 LISTED: Final = "suppression.listed"
+WITHDRAWN: Final = "consent.withdrawn"
 OTHER: Final = "other_request"
 
 
@@ -28,6 +31,7 @@ class Step:
     """One thing that happened to a request, as the evidence has it: codes, counts and dates only; or was noted for it.
 
     ``LISTED``: an address or number of theirs (``contact_point``) came onto the list of those that get no marketing.
+    ``WITHDRAWN``: by it they consent to a ``purpose`` no more.
     ``OTHER``, in the detail: it happened to another request of the same person, which has that id.
     """
 
@@ -63,9 +67,9 @@ class Request:
     @property
     def own(self) -> Mapping[str, int]:
         """How much we hold of them by ourselves, beside all systems, by category: their requests, and the list."""
-        listed = sum(step.action == LISTED for step in self.steps)
+        listed = sum(step.action in {LISTED, WITHDRAWN} for step in self.steps)
         others = {step.detail[OTHER] for step in self.steps if OTHER in step.detail}
-        return {"request_file": 1 + len(others)} | ({"suppression": listed} if listed else {})
+        return {"request_file": 1 + len(others)} | ({LISTS: listed} if listed else {})
 
     def missing(self) -> Mapping[str, str]:
         """By system, the code of why what it may hold is not in the answer, or not all of it."""
