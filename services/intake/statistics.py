@@ -9,6 +9,8 @@ from uuid import UUID
 
 from services.intake import assignment_conflicts, metrics, recipients
 from services.intake.figures import answers
+from services.intake.identity import stopped
+from services.intake.identity.assurance import identity_policy
 from services.intake.request.extension import Received
 from services.intake.request.lifecycle import State
 from services.intake.settings import IntakeSettings
@@ -86,6 +88,7 @@ async def count(connection: Connection, now: datetime) -> None:
         metrics.WORKED.labels(right).set(closed[right]["worked"] if right in closed else 0)
         metrics.COVERED.labels(right).set(closed[right]["covered"] if right in closed else 0)
     await assignment_conflicts.count(connection)
+    await stopped.count(connection, identity_policy().links.failures)
     notices = {row[0]: row[1] for row in await connection.fetch(recipients.COUNTED)}
     for notice in ("to_be_told", "told", "overdue"):
         metrics.RECIPIENTS.labels(notice).set(notices.get(notice, 0))

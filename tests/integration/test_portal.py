@@ -77,9 +77,9 @@ async def test_a_right_is_asked_for_page_by_page_proved_by_the_link_and_followed
 async def test_a_link_is_good_once_and_for_its_time(door: Opened) -> None:
     await asked(door.visitor())
     (letter,) = await door.letters()
-    first, second = door.visitor(), door.visitor()
+    first, second = door.visitor(), await door.visitor().open(link_in(letter))
     await (await first.open(link_in(letter))).send()
-    await (await second.open(link_in(letter))).send()
+    await second.send()
     assert first.path == "/portal/en/request"
     assert "not good any more" in second.text
     await first.send("/portal/en/sign-out", where="everywhere")
@@ -87,9 +87,7 @@ async def test_a_link_is_good_once_and_for_its_time(door: Opened) -> None:
     await asked(door.visitor(), email="ben@example.org")
     late = (await door.letters())[-1]
     door.intake.clock.at += timedelta(hours=72, seconds=1)
-    visitor = door.visitor()
-    await (await visitor.open(link_in(late))).send()
-    assert "not good any more" in visitor.text
+    assert "not good any more" in (await door.visitor().open(link_in(late))).text
 
 
 async def test_five_wrong_codes_of_a_request_end_its_codes_and_are_on_record(door: Opened) -> None:
@@ -106,7 +104,7 @@ async def test_five_wrong_codes_of_a_request_end_its_codes_and_are_on_record(doo
     again = door.visitor()
     await (await again.open("/portal/en/follow")).send(reference=reference)
     newest = (await door.letters())[-1]
-    assert "is wrong" in (await again.send(code=code_in(newest))).text, "no code is good any more"
+    assert "is wrong" in (await again.send(code=code_in(letter))).text, "no code is good any more"
     assert (await door.intake.officer.get(f"/v1/requests/{reference}/timeline")).text.count("proof.stopped") == 1
     await (await again.open(link_in(newest))).send()
     assert again.path == "/portal/en/request", "a link cannot be guessed"

@@ -44,6 +44,7 @@ FIELDS: dict[str, LetterField] = {
     "link": "https://privacy.example.com/portal/en/prove/a{b}c",
     "minutes": 15,
     "hours": 72,
+    "rights": "access",
     "answer": "Your personal data was erased.",
     "done": Lines((say("work.line", system="crm", what="1 of 1 records erased."),)),
     "lifted_on": "7 March 2026",

@@ -29,6 +29,7 @@ from services.intake.request.causes.delivery import SENT_TO
 from services.intake.request.letter_kinds import LetterField
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.sentences import Listed, Term
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.subject_data import SubjectData
 
@@ -40,11 +41,12 @@ INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sen
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 _SENT = "SELECT count(*) FROM proof_link WHERE address = $1 AND sent_at > $2"
-_OPEN = """
-UPDATE proof_link SET used_at = $2 WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2
-RETURNING request_id, address
-"""
-_FAILED = "SELECT coalesce(sum(failures), 0) FROM proof_link WHERE request_id = $1"
+_DISOWNED = "SELECT FROM proof_link d WHERE d.request_id = l.request_id AND d.disowned_at IS NOT NULL"
+_GOOD = f"l.token_hash = $1 AND l.used_at IS NULL AND l.expires_at > $2 AND NOT EXISTS ({_DISOWNED})"
+_LOOK = f"SELECT l.request_id FROM proof_link l WHERE {_GOOD}"  # noqa: S608  # constants
+_OPEN = f"UPDATE proof_link l SET used_at = $2 WHERE {_GOOD} RETURNING l.request_id, l.address"  # noqa: S608  # constants
+_DISOWN = f"UPDATE proof_link l SET used_at = $2, disowned_at = $2 WHERE {_GOOD} RETURNING l.request_id"  # noqa: S608  # constants
+_FAILED = "SELECT coalesce(sum(failures), 0), bool_or(disowned_at IS NOT NULL) FROM proof_link WHERE request_id = $1"
 _RIGHT = 'SELECT "right" FROM request WHERE request_id = $1'
 _CODE = "SELECT request_id, address, code_hash, code_until, used_at FROM proof_link WHERE link_id = $1 FOR UPDATE"
 
@@ -87,6 +89,23 @@ class ProofLinks:
         if request is not None and request.tenant is None and (address := await _address(tx, request)):
             await self._send(tx, request, link_id, address, typed=typed)
 
+    async def look(self, token: str) -> UUID | None:
+        """The request that a link is for, for as long as it is good; looking uses up nothing."""
+        async with self.unit_of_work.pool.acquire() as connection:
+            found: UUID | None = await connection.fetchval(_LOOK, _hash(token), self.unit_of_work.clock.now())
+            return found
+
+    async def disown(self, token: str) -> bool:
+        """Whoever has a link has asked for nothing: no link or code of that request is good any more; whether it was.
+
+        Nobody is told but a person of ours (``stopped``).
+        """
+        async with self.unit_of_work.begin() as tx:
+            request_id = await tx.connection.fetchval(_DISOWN, _hash(token), tx.now)
+            if request_id:
+                tx.log_evidence(request_id, "proof.disowned", {})
+            return request_id is not None
+
     async def open(self, token: str) -> Used | None:
         """The request that a link is for, which uses it up; None if it is none, was used, or has expired."""
         async with self.unit_of_work.begin() as tx:
@@ -103,8 +122,9 @@ class ProofLinks:
             if row is None:
                 return None
             request_id: UUID = row["request_id"]
-            failed = await tx.connection.fetchval(_FAILED, request_id)
+            failed, disowned = await _stopped(tx, request_id)
             good = row["used_at"] is None and row["code_until"] > tx.now and failed < self.policy.failures
+            good = good and not disowned
             if good and hmac.compare_digest(row["code_hash"], _code_hash(tx, link_id, code)):
                 await tx.connection.execute("UPDATE proof_link SET used_at = $2 WHERE link_id = $1", link_id, tx.now)
                 tx.log_evidence(request_id, "proof.code_entered", {})
@@ -139,6 +159,11 @@ class ProofLinks:
         if await tx.connection.fetchval(_SENT, mark, tx.now - _HOUR) >= self.policy.per_hour:
             tx.log_evidence(request.request_id, "proof.link_withheld", {"reason": "too_many"})
             return
+        failed, disowned = await _stopped(tx, request.request_id)
+        if disowned:
+            tx.log_evidence(request.request_id, "proof.link_withheld", {"reason": "disowned"})
+            return
+        typed = typed and failed < self.policy.failures  # no code of it is good any more
         token, code = secrets.token_urlsafe(_TOKEN_BYTES), f"{secrets.randbelow(_CODES):08}"
         code_until = tx.now + timedelta(minutes=self.policy.code_minutes)
         expires_at = tx.now + timedelta(hours=self.policy.hours)
@@ -151,11 +176,23 @@ class ProofLinks:
             "code": f"{code[:4]} {code[4:]}" if typed else "",
             "minutes": self.policy.code_minutes,
             "hours": self.policy.hours,
+            "rights": Listed(tuple(Term("right", each.right) for each in await _together(tx, request))),
         }
         letter = correspondence.write(self.letters, request, ("proof_link", fields), tx.now)
         await delivery.keep(tx, [delivery.Written(request, letter)])
         named: dict[str, JsonValue] = correspondence.named(letter)
         tx.log_evidence(request.request_id, "letter.written", named)
+
+
+async def _stopped(tx: UnitOfWork, request_id: UUID) -> tuple[int, bool]:
+    """How many codes of a request were wrong, and whether somebody has said that they asked for nothing."""
+    [(failed, disowned)] = await tx.connection.fetch(_FAILED, request_id)
+    return failed, bool(disowned)
+
+
+async def _together(tx: UnitOfWork, request: Request) -> Sequence[Request]:
+    """What came in the same message: the letter says all that its link confirms."""
+    return await repository.read_case(tx.connection, request.case_id) if request.case_id else [request]
 
 
 async def _may_follow(tx: UnitOfWork, request_id: UUID, portal: Caller) -> bool:

@@ -16,7 +16,7 @@ from services.intake.request.told.answer import standing
 from services.intake.request.told.work import had_been_done
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Term, article, say
+from shared.domain.sentences import Lines, Listed, Term, article, say
 from shared.domain.time_limit_policy import Question
 from shared.domain.wording import Language
 
@@ -140,6 +140,7 @@ def _by_kind() -> Mapping[str, LetterField]:
         "link": "https://privacy.example.com/portal/en/prove/…",
         "minutes": 15,
         "hours": 72,
+        "rights": Listed((Term("right", Right.ACCESS), Term("right", Right.ERASURE))),
         "new_due": date(2026, 6, 5),
         "answered_on": _AT + timedelta(days=40),
         "first": "019c0000-0000-7000-8000-000000000009",

@@ -47,14 +47,32 @@ class Proving:
     works: Works
 
     async def link(self, visit: Visit) -> Response:
-        """Is it you? Opening the page uses up nothing; the button does."""
-        if not visit.sent:
-            return _button(visit, "portal.link_title", "portal.link_lead", "portal.link_button")
-        used = await self.works.links.open(visit.request.path_params["token"])
+        """Is it you who has asked for this? Opening the page uses up nothing; its buttons do."""
+        token = visit.request.path_params["token"]
+        answer = visit.form.get("answer")  # neither, where it was no button that has sent the form
+        if answer not in {"mine", "not_me"} and (asked := await self._asked(visit, token)):
+            return visit.page("prove.html", asked=asked)
+        if answer == "not_me":
+            await self.works.links.disown(token)
+            return _said(visit, "portal.disowned_title", "portal.disowned", "/", "portal.to_start")
+        used = await self.works.links.open(token) if answer == "mine" else None
         if used is None:
             return _said(visit, "portal.link_gone_title", "portal.link_gone", "/follow", "portal.start_follow_link")
         await self._let_in(visit, used)
         return at(visit, "/request")
+
+    async def _asked(self, visit: Visit, token: str) -> list[tuple[str, str]]:
+        """What a link confirms, each right with the day on which it came; nothing where the link is good no more."""
+        request_id = await self.works.links.look(token)
+        if request_id is None:
+            return []
+        use_cases = self.works.services.use_cases
+        request = await use_cases.read(request_id, await self.works.caller(request_id))
+        together = await use_cases.case_of(request) or [request]
+        return [
+            (spoken(visit, say(f"portal_right.{each.right}")), spoken(visit, say("portal.day", day=each.received_at)))
+            for each in together
+        ]
 
     async def code(self, visit: Visit) -> Response:
         """Which code did we send?"""

@@ -1,0 +1,42 @@
+"""Proof that waits for a person: links and codes that end, or that nobody has asked for (privacy team)."""
+
+from typing import Literal
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from services.intake.api.dependencies import PRIVACY_TEAM, UseServices
+from services.intake.api.views import Instant
+from services.intake.identity import stopped
+
+router = APIRouter(prefix="/v1/proofs", tags=["proofs"], dependencies=PRIVACY_TEAM)
+
+
+class StoppedProof(BaseModel):
+    """A request that waits for proof which no link or code can give any more."""
+
+    request_id: UUID
+    why: Literal["disowned", "wrong_codes"] = Field(
+        description="wrong_codes: so many were wrong that none is accepted any more; disowned: whoever got the link"
+        " says that they have asked for nothing, so it may be somebody else's doing"
+    )
+    since: Instant
+
+
+class StoppedProofs(BaseModel):
+    """Those that wait for a person, the nearest deadline first, a thousand at most."""
+
+    requests: list[StoppedProof]
+
+
+@router.get("/stopped")
+async def read_stopped_proofs(services: UseServices) -> StoppedProofs:
+    """The requests whose proof waits for a person (privacy team).
+
+    Ask the requester in another way, verify them by what they have shown to a person, or answer the request: then it is
+    on this list no more.
+    """
+    async with services.unit_of_work.pool.acquire() as connection:
+        found = await stopped.waiting(connection, services.use_cases.identity.links.failures)
+    return StoppedProofs(requests=[StoppedProof(request_id=e.request_id, why=e.why, since=e.since) for e in found])

@@ -1,0 +1,46 @@
+"""Proof that waits for a person: five wrong codes, or somebody says that they have asked for nothing (REQ-S5).
+
+It waits for as long as the request does: whoever is proved in another way, or gets an answer, is on no list any more.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from services.intake.metrics import PROOFS_STOPPED
+from shared.storage.postgres import Connection
+
+Why = Literal["disowned", "wrong_codes"]
+_WAITING = """
+SELECT l.request_id, CASE WHEN bool_or(l.disowned_at IS NOT NULL) THEN 'disowned' ELSE 'wrong_codes' END,
+       coalesce(max(l.disowned_at), max(l.sent_at)), r.due_on
+  FROM proof_link l JOIN request r USING (request_id)
+ WHERE (l.failures > 0 OR l.disowned_at IS NOT NULL) AND r.state = 'awaiting_identity'
+ GROUP BY l.request_id, r.due_on
+HAVING bool_or(l.disowned_at IS NOT NULL) OR sum(l.failures) >= $1
+ ORDER BY r.due_on, l.request_id LIMIT $2
+"""
+_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A request whose requester cannot prove who they are by links and codes any more; ``since``: about when."""
+
+    request_id: UUID
+    why: Why
+    since: datetime
+
+
+async def waiting(connection: Connection, failures: int) -> list[Stopped]:
+    """Those that wait for a person, the nearest deadline first; ``failures``: so many wrong codes end them."""
+    rows = await connection.fetch(_WAITING, failures, _MOST)
+    return [Stopped(*row[:3]) for row in rows]
+
+
+async def count(connection: Connection, failures: int) -> None:
+    """Tells how many there are."""
+    found = [each.why for each in await waiting(connection, failures)]
+    for why in ("disowned", "wrong_codes"):
+        PROOFS_STOPPED.labels(why).set(found.count(why))

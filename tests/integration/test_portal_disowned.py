@@ -1,0 +1,74 @@
+"""Whoever gets a link sees what it confirms, may say that they asked for nothing, and a person hears of it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.intake.statistics import count
+from tests.fixtures.intake import Intake
+from tests.fixtures.portal import Opened, link_in, opened
+from tests.fixtures.told import told
+from tests.integration.test_portal import asked
+
+
+@pytest.fixture
+async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
+    async with opened(intake, database, monkeypatch) as door:
+        yield door
+
+
+async def waiting(door: Opened) -> list[tuple[str, str]]:
+    found = (await door.intake.officer.get("/v1/proofs/stopped")).raise_for_status().json()["requests"]
+    return [(each["request_id"], each["why"]) for each in found]
+
+
+async def test_before_the_button_the_letter_and_the_page_say_what_was_asked_for(door: Opened) -> None:
+    await asked(door.visitor())
+    (letter,) = await door.letters()
+    assert "What was asked for: access." in letter["html"]
+    page = await door.visitor().open(link_in(letter))
+    assert "Give me a copy of my data" in page.text
+    assert page.html.index("Give me a copy") < page.html.index("Yes, I have asked for this")
+    assert "Ada" not in page.html, "nobody is named"
+    await page.send(answer="")
+    assert (page.path, await door.intake.types()) == (link_in(letter), ["received"]), "no button has sent that"
+
+
+async def test_what_nobody_has_asked_for_stays_undone_and_no_more_is_sent_for_it(door: Opened) -> None:
+    eve, ada = door.visitor(), door.visitor()
+    reference = await asked(eve)
+    await (await eve.open("/portal/en/follow")).send(reference=reference)
+    first, second = await door.letters()
+    await (await ada.open(link_in(first))).send(answer="not_me")
+    assert "nothing is done" in ada.text
+    for link in map(link_in, (first, second)):
+        assert "not good any more" in (await door.visitor().open(link)).text
+        assert "not good any more" in (await (await door.visitor().open("/portal/en/follow")).open(link)).text
+    await (await eve.open("/portal/en/follow")).send(reference=reference)
+    assert eve.path == "/portal/en/code", "who asks sees no difference"
+    assert len(await door.letters()) == 2
+    assert await waiting(door) == [(reference, "disowned")]
+    assert (await door.intake.channel.get("/v1/proofs/stopped")).status_code == 403
+    assert await door.intake.types() == ["received"]
+
+
+async def test_five_wrong_codes_are_put_before_a_person_and_no_letter_tells_a_code_that_is_not_good(
+    door: Opened,
+) -> None:
+    ada = door.visitor()
+    reference = await asked(ada)
+    await ada.open("/portal/en/code")
+    assert await waiting(door) == []
+    for _ in range(5):
+        await ada.send(code="0000 0000")
+    assert await waiting(door) == [(reference, "wrong_codes")]
+    async with door.intake.unit_of_work.pool.acquire() as connection:
+        await count(connection, door.intake.clock.now())
+    assert [told("dsr_proofs_stopped", why=why) for why in ("disowned", "wrong_codes")] == [0, 1]
+    await (await door.visitor().open("/portal/en/follow")).send(reference=reference)
+    newest = (await door.letters())[-1]
+    assert "<strong>" not in newest["html"], "no code is good any more"
+    again = door.visitor()
+    await (await again.open(link_in(newest))).send(answer="mine")
+    assert again.path == "/portal/en/request"
+    assert await waiting(door) == []
