@@ -28,6 +28,19 @@ class ProofTakenBack(Strict):
     note: Text | None = Field(default=None, description="how that came to light, for the privacy team; kept sealed")
 
 
+class ProofSettled(Strict):
+    """What a person has found out of a proof that was not shown to be of whoever had proved something before."""
+
+    identity: IdentityField = Field(
+        examples=["email"], description="the field of `subject` that holds it; a number by its place there"
+    )
+    same_person: bool = Field(
+        description="true: it is theirs, and what is found by it is found and told to whoever follows the request;"
+        " false: it is somebody else's, and counts for nothing"
+    )
+    note: Text | None = Field(default=None, description="how you know, for the privacy team; kept sealed")
+
+
 class ResultByHand(Strict):
     """What a person did by hand in a system that cannot do it, and what they found when they looked again."""
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Self
 
 from services.intake import forwarding, other_requests, plans, proposals, recipients
+from services.intake.identity import proof_conflicts
 from services.intake.letters import correspondence, questions
 from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
@@ -89,8 +90,11 @@ class Handlers:
                     await requests.apply(request.renewal_blocked(event))
                     continue
                 asked = None if event.deferred else request.may_be_asked(event.tasks)
-                if asked is None:
-                    await requests.apply(request.block(event))
+                shown = await proof_conflicts.look_again(tx, request)
+                if asked is None or shown:
+                    request = await requests.apply(request.block(event))
+                    if shown and request.state is not State.IN_PROGRESS:
+                        await requests.apply(await proof_conflicts.join(tx, request, self._policy))
                 else:
                     known = replace(request, tasks=request.reports_with(event.tasks))
                     await self._ask(requests, known, asked)

@@ -21,6 +21,7 @@ from services.intake import (
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision, visible
 from services.intake.errors import BadRequest, Forbidden
+from services.intake.identity import proof_conflicts
 from services.intake.letters import correspondence
 from services.intake.metrics import REQUESTS
 from services.intake.request import concluded, deferrals
@@ -29,6 +30,7 @@ from services.intake.request.causes.weighing import asks_for
 from services.intake.request.lifecycle import State
 from services.intake.telling import TellingUseCases
 from shared.domain.errors import Shredded
+from shared.domain.one_person import as_stated, proves_the_same_person
 from shared.domain.proofs import highest
 from shared.storage.subject_data import encode_identities
 
@@ -88,6 +90,8 @@ class UseCases(TellingUseCases):
     async def verify(self, held: Held, said: schemas.Verification) -> Transition:
         """The requester has proved who they are: fulfilment begins, or goes on with what had waited for that.
 
+        What is not shown to be of whoever has proved something before is put aside (``identity.proof_conflicts``).
+
         Raises:
             BadRequest: that much proof is not enough for anything of it.
         """
@@ -97,7 +101,11 @@ class UseCases(TellingUseCases):
         if known is None:
             raise Shredded("the subject's key is gone, and nobody can tell any more who has asked")
         stated = [each for each in known.identities if each.source == "requester"]
-        proved = self.proving.prove(stated, said.assurance, said.proofs, held.caller.grant, tx.now)
+        grant = held.caller.grant
+        proved = self.proving.prove(stated, said.assurance, said.proofs, grant, tx.now)
+        alone = self.proving.prove(as_stated(stated), said.assurance, said.proofs, grant, tx.now)
+        if not proves_the_same_person(known.identities, alone.identities):
+            return await proof_conflicts.put_aside(tx, request, alone)
         needed = request.lacks or self.identity.least(asks_for(request.right, request.scope, known.changes))
         if (most := highest(proved.identities)) < needed:
             raise BadRequest(f"{request.right} needs level {needed}; {most} is not enough")
@@ -106,6 +114,11 @@ class UseCases(TellingUseCases):
         await other_requests.prove(tx, request, proved.identities)
         detail: dict[str, JsonValue] = dict(said.assurance) if said.assurance else {}
         return request.verify({**detail, "proofs": [*proved.evidence]}, tx.now, self.policy)
+
+    @decision
+    async def settle_proof(self, held: Held, said: decision_schemas.ProofSettled) -> Transition:
+        """A person says of a proof that was put aside whether it is of whoever has proved something before."""
+        return await proof_conflicts.settle(held, said, self.policy)
 
     @decision
     async def take_back(self, held: Held, said: decision_schemas.ProofTakenBack) -> Transition:
@@ -258,7 +271,13 @@ class UseCases(TellingUseCases):
             stated = tuple(reply.subject.identities())
             known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
             before = [each for each in known.identities if each.source == "requester"] if known else []
-            proved = self.proving.prove(stated, None, reply.proofs, held.caller.grant, tx.now, before)
+            grant = held.caller.grant
+            proved = self.proving.prove(stated, None, reply.proofs, grant, tx.now, before)
+            alone = self.proving.prove(stated, None, reply.proofs, grant, tx.now)
+            if known and not proves_the_same_person(known.identities, alone.identities):
+                proved = replace(proved, identities=as_stated(stated))
+                if answered.request.state is not State.CLOSED:
+                    answered = answered.then(await proof_conflicts.put_aside(tx, answered.request, alone))
             # An account that was found by less must not vouch for what is stated now.
             await tx.vault.drop_located(tx.connection, request.subject_ref)
             await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))

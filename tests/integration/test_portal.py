@@ -35,14 +35,14 @@ async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -
         yield door
 
 
-async def asked(visitor: Visitor, language: str = "en", email: str = EMAIL) -> str:
+async def asked(visitor: Visitor, language: str = "en", email: str = EMAIL, account: str = "") -> str:
     """Asks for a copy, page by page; returns the reference."""
     await visitor.open(f"/portal/{language}/")
     await visitor.open(f"/portal/{language}/ask/right")
     await visitor.send(right="access")
     await visitor.send(whom="me")
     await visitor.send(email=email, name="Ada Quarzfels", country="DE")
-    await visitor.send(account="", number1="030 901820", since1="2021-03-31")
+    await visitor.send(account=account, number1="030 901820", since1="2021-03-31")
     assert visitor.path == f"/portal/{language}/ask/check"
     await visitor.send()
     assert visitor.path == f"/portal/{language}/sent", visitor.text

@@ -68,7 +68,7 @@ async def test_for_the_rest_the_proof_is_asked_for_and_the_question_says_what_wo
 
 async def test_with_the_proof_the_rest_goes_on(intake: Intake, asked: str) -> None:
     weak = await intake.channel.post(f"{asked}/verify", json={"proofs": [LINKED]})
-    proved = await intake.channel.post(f"{asked}/verify", json={"proofs": [CODED]})
+    proved = await intake.channel.post(f"{asked}/verify", json={"proofs": [LINKED, CODED]})
     assert (weak.status_code, proved.json()["state"]) == (400, "in_progress")
     assert "needs level L2" in weak.json()["detail"]
     assert (await intake.types())[-2:] == ["question_answered", "retry_decided"]
@@ -77,7 +77,12 @@ async def test_with_the_proof_the_rest_goes_on(intake: Intake, asked: str) -> No
         known = (await tx.vault.subject_data(tx.connection, [subject]))[subject].identities
     assert [(each.type, each.level) for each in known] == [("email", "L2"), ("phone", "L2")]
     assert (await intake.details(asked, "identity.verified")) == [
-        {"proofs": [{"type": "phone", "method": "sms_code", "level": "L1"}]}
+        {
+            "proofs": [
+                {"type": "email", "method": "email_link", "level": "L1"},
+                {"type": "phone", "method": "sms_code", "level": "L1"},
+            ]
+        }
     ]
 
 
@@ -122,7 +127,7 @@ async def test_proof_is_asked_for_before_what_else_they_are_known_by_and_both_ar
     path = await submitted(intake)
     await blocked(intake, path, UNSEARCHED, UNPROVED)
     assert (await intake.view(path))["state"] == "awaiting_identity"
-    (await intake.channel.post(f"{path}/verify", json={"proofs": [CODED]})).raise_for_status()
+    (await intake.channel.post(f"{path}/verify", json={"proofs": [LINKED, CODED]})).raise_for_status()
     await blocked(intake, path, UNPROVED)
     assert (await intake.view(path))["state"] == "awaiting_decision"
     asked_again = {"question": "identity", "text": "Can you sign in?"}

@@ -13,6 +13,7 @@ from services.intake.decision_schemas import (
     ControllerReply,
     Decision,
     Forwarded,
+    ProofSettled,
     ProofTakenBack,
     ResultByHand,
 )
@@ -29,8 +30,23 @@ router = APIRouter(prefix="/v1/requests/{request_id}", tags=["decisions"], respo
 
 @router.post("/verify", response_model=StateView)
 async def verify(body: Verification, basis: MadeFor, services: UseServices) -> Decided:
-    """State how the requester proved who they are; work begins, or begins after all, if that is enough."""
+    """State how the requester proved who they are; work begins, or begins after all, if that is enough.
+
+    What is proved in one call is one person's by your word. If something was proved before, the call counts only where
+    it proves some of that again, or a system has filed it under whom it has found; else it is put aside for a person
+    (`proof_conflict`), since the request may state what is somebody else's.
+    """
     return await services.use_cases.verify(basis, body)
+
+
+@router.post("/proof-conflict", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def settle_proof(body: ProofSettled, basis: MadeFor, services: UseServices) -> Decided:
+    """Say whose a proof is that was put aside, since nothing shows that whoever proved something before gave it.
+
+    Somebody may have typed another's customer number beside their own address, and each has proved their own. What
+    systems find by the first proof may show that both belong together; then it counts by itself.
+    """
+    return await services.use_cases.settle_proof(basis, body)
 
 
 @router.post("/proof-withdrawal", response_model=StateView)

@@ -14,6 +14,7 @@ from services.intake.letters import correspondence
 from services.intake.letters.rendering import Reader
 from services.intake.portal import told
 from services.intake.portal.portal import NotProved, Portal, Works, at, language_of, spoken
+from services.intake.portal.shown import may_follow
 from services.intake.question_schemas import QuestionReply
 from services.intake.request.aggregate import Request
 from services.intake.request.kept_by_now import kept_by_now
@@ -30,7 +31,7 @@ _VERSION = 18
 """Digits of the highest version that a request may have."""
 _LEADS_HERE = frozenset({"proof_link", "portal_news"})
 """Letters that say no more than how to open this very page."""
-_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching")
+_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "put_aside")
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -171,9 +172,12 @@ class Following:
         if not isinstance(known, str):
             raise NotProved("prove first that the request is yours", visit.form)
         try:
-            return await self.works.services.use_cases.read(UUID(known), await self.works.caller(UUID(known)))
+            request = await self.works.services.use_cases.read(UUID(known), await self.works.caller(UUID(known)))
         except NotFound:
             raise Forbidden("the request is no longer kept") from None
+        if not await may_follow(self.works, visit, request):
+            raise NotProved("prove first that the request is yours", visit.form)
+        return request
 
     async def _basis(self, visit: Visit, request: Request) -> Basis:
         """The version that the page has shown: what has changed since is looked at first."""

@@ -18,7 +18,9 @@ from services.intake.identity.proof_links import Used
 from services.intake.portal import draft as drafts
 from services.intake.portal.ask import signed_in_of
 from services.intake.portal.draft import SignedIn
-from services.intake.portal.portal import Portal, Works, at, spoken
+from services.intake.portal.portal import LINKED, Portal, Works, at, spoken
+from services.intake.portal.shown import marks, may_follow, proved_by
+from services.intake.request.aggregate import Request
 from services.intake.schemas import IdentityProof
 from services.intake.versions import Basis
 from services.intake.web.forms import FormError
@@ -26,6 +28,7 @@ from services.intake.web.site import Visit
 from shared.domain.errors import IllegalTransition
 from shared.domain.identities import Identity
 from shared.domain.sentences import say
+from shared.storage.keyring import Keyring
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -58,8 +61,7 @@ class Proving:
         used = await self.works.links.open(token) if answer == "mine" else None
         if used is None:
             return _said(visit, "portal.link_gone_title", "portal.link_gone", "/follow", "portal.start_follow_link")
-        await self._let_in(visit, used)
-        return at(visit, "/request")
+        return await self._let_in(visit, used)
 
     async def _asked(self, visit: Visit, token: str) -> list[tuple[str, str]]:
         """What a link confirms, each right with the day on which it came; nothing where the link is good no more."""
@@ -88,8 +90,7 @@ class Proving:
             else:
                 used = await self.works.links.enter(UUID(str(waiting["link"])), visit.form.get("code"))
                 if used:
-                    await self._let_in(visit, used)
-                    return at(visit, "/request")
+                    return await self._let_in(visit, used)
                 visit.session.data["waiting"] = {**waiting, "wrong": int(str(waiting["wrong"])) + 1}
                 wrong = [FormError("code", spoken(visit, say("portal_error.code")))]
         return visit.page("code.html", wrong, minutes=policy.code_minutes)
@@ -123,10 +124,15 @@ class Proving:
             raise BadRequest("the sign-in was used before")
         visit.session.data["signed_in"] = who.model_dump(mode="json")
         visit.session.renew()
-        if request_id := await self._theirs(visit, who):
-            await self._verify(request_id, await self._vouched(request_id, who))
-            return at(visit, "/request")
-        return at(visit, "/ask/right")
+        request_id = await self._theirs(visit, who)
+        if request_id is None:
+            return at(visit, "/ask/right")
+        vouched = await self._vouched(request_id, who)
+        await self._verify(request_id, vouched)
+        request = await self._read(request_id)
+        if vouched and not await proved_by(self.works, request, {*marks(who, self._keyring)}):
+            visit.session.data["noted"] = "put_aside"
+        return await self._follows(visit, request)
 
     def _sends(self, visit: Visit, reference: str, wrong: int) -> Response:
         """Goes on to the page of the code; whether there is anything to send is looked up once that is on its way."""
@@ -140,23 +146,37 @@ class Proving:
     async def _send(self, reference: str, link_id: UUID) -> None:
         await self.works.links.send(UUID(reference), link_id, await self.works.caller())
 
-    async def _let_in(self, visit: Visit, used: Used) -> None:
+    async def _let_in(self, visit: Visit, used: Used) -> Response:
         """Whoever controls the contact of a request follows it from now on, and has proved that it is theirs.
 
-        They have proved as much of what came in the same message, where it states the same address.
+        They have proved as much of what came in the same message, where it states the same address. Where somebody else
+        has proved the request before, they do not follow it.
         """
         signed_in = visit.session.data.get("signed_in")
-        visit.session.data = {"request": str(used.request_id), **({"signed_in": signed_in} if signed_in else {})}
+        visit.session.data = {
+            "request": str(used.request_id),
+            LINKED: used.address.hex(),
+            **({"signed_in": signed_in} if signed_in else {}),
+        }
         visit.session.principal = str(used.request_id)
         visit.session.renew()
         use_cases = self.works.services.use_cases
-        request = await use_cases.read(used.request_id, await self.works.caller(used.request_id))
+        request = await self._read(used.request_id)
         together = await use_cases.case_of(request) or [request]
         proof = IdentityProof(identity="email", method=use_cases.identity.links.method)
         for request_id in await self.works.links.proved_by(used, together):
             await self._verify(request_id, [proof])
         if who := signed_in_of(visit):
             await self._verify(used.request_id, await self._vouched(used.request_id, who))
+        return await self._follows(visit, request)
+
+    async def _follows(self, visit: Visit, request: Request) -> Response:
+        """Goes on to the request, if what it is proved by was shown in this session; else a person of ours looks."""
+        if await may_follow(self.works, visit, request):
+            return at(visit, "/request")
+        del visit.session.data["request"]
+        visit.session.principal = None
+        return _said(visit, "portal.put_aside_title", "portal.put_aside", "/", "portal.to_start")
 
     async def _theirs(self, visit: Visit, who: SignedIn) -> UUID | None:
         """The request of this session, where it is of whoever has signed in."""
@@ -178,12 +198,19 @@ class Proving:
 
     async def _vouched(self, request_id: UUID, who: SignedIn) -> list[IdentityProof]:
         """What the customer portal vouches for of what the request states."""
-        request = await self.works.services.use_cases.read(request_id, await self.works.caller(request_id))
+        request = await self._read(request_id)
         unit_of_work = self.works.services.unit_of_work
         async with unit_of_work.pool.acquire() as connection:
             known = (await unit_of_work.vault.subject_data(connection, [request.subject_ref])).get(request.subject_ref)
         stated: tuple[Identity, ...] = known.identities if known else ()
         return drafts.vouched(who, tuple(each for each in stated if each.source == "requester"))
+
+    async def _read(self, request_id: UUID) -> Request:
+        return await self.works.services.use_cases.read(request_id, await self.works.caller(request_id))
+
+    @property
+    def _keyring(self) -> Keyring:
+        return self.works.services.unit_of_work.vault.keyring
 
     async def _verify(self, request_id: UUID, proofs: list[IdentityProof]) -> None:
         """The same decision as the API's; where nothing waits for proof, or more is needed, the request stays."""

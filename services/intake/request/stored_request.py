@@ -53,7 +53,8 @@ class StoredRequest:
     ``country``: where the subject lives (ISO 3166), if said; ``language``: what they read. ``anonymous``: it is done
     though who has asked has not shown who they are. ``erased_meanwhile``: what the same person's erasures, for which it
     waited, have erased by then. ``purposes``: to which consent is withdrawn; ``consent_text``: by which version of its
-    text it was given. ``version``: one more whenever it was written.
+    text it was given. ``proof_conflict``: a proof was put aside, since it may be somebody else's.
+    ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -112,6 +113,7 @@ class StoredRequest:
     purposes: tuple[str, ...] = ()
     consent_text: str | None = None
     case_id: UUID | None = None
+    proof_conflict: bool = False
 
     @property
     def arrival(self) -> Arrival:

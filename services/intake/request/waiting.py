@@ -13,6 +13,10 @@ _WITHHELD = (
     "Its package is withheld (`package_withheld`). Two persons who have looked at it release it (POST"
     " …/package/release), or one has it made anew (POST …/package/renewal)."
 )
+_TWO_PERSONS = (
+    "Something is proved that may be another person's than what was proved before (evidence, `proof.conflict`). Nothing"
+    " is searched by it, until you have found out whose it is, and said so (POST …/proof-conflict)."
+)
 _BRAKED = (
     "The key {0} has asked for more erasures in an hour than the policy allows. Nothing is erased for it until two"
     " persons have released it (POST /v1/brakes/{0}/release)."
@@ -65,9 +69,11 @@ _SEVERAL = (
 
 
 def waits_for(request: StoredRequest) -> str | None:
-    """What comes next; None while we are at work, and where it is closed and nothing of it is withheld."""
+    """What comes next; None while we are at work, and where it is closed and nothing is withheld or to be settled."""
     if request.package_fault and not request.package_is_gone:
         return _WITHHELD
+    if request.proof_conflict and request.state is not State.IN_PROGRESS:
+        return _TWO_PERSONS
     return None if request.state is State.CLOSED else _by_others(request) or _by_state(request)
 
 

@@ -1,0 +1,183 @@
+"""Two people each prove a part of one request: it goes on by the first, and neither sees anything of the other."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from joserfc.jwk import KeySet
+
+from shared.domain.identities import Identity, IdentityType
+from shared.storage.subject_data import encode_identities
+from shared.storage.vault import Sealing
+from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
+from tests.integration.test_portal import asked
+from tests.integration.test_portal_sign_in import ISSUER, KEY, token
+from tests.integration.test_proof_in_part import LINKED, UNPROVED
+from tests.integration.test_unsearched import COPIED, blocked
+
+ADA, EVE = "ada@example.org", "eve@example.org"
+ADAS, EVES = "CU-17", "CU-669"
+SIGNED_IN = {"identity": "account_id", "method": "signed_in_mfa"}
+SUBJECT = {"email": ADA, "account_id": ADAS, "country": "DE"}
+
+
+@pytest.fixture
+async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Opened]:
+    keys = tmp_path / "keys.json"
+    keys.write_bytes(orjson.dumps(KeySet([KEY]).as_dict(private=False)))
+    settings = {"sign_in_url": f"{ISSUER}/privacy", "sign_in_issuer": ISSUER, "sign_in_keys": str(keys)}
+    async with opened(intake, database, monkeypatch, **settings) as door:
+        yield door
+
+
+async def signs_in(door: Opened, visitor: Visitor, account: str, **more: Any) -> Visitor:
+    said = {"sub": account, "jti": account, "amr": ["pwd", "otp"], **more}
+    return await (await visitor.open(f"/portal/en/signed-in?token={token(door.intake.clock, **said)}")).send()
+
+
+async def presses(door: Opened, visitor: Visitor) -> Visitor:
+    return await (await visitor.open(link_in((await door.letters())[-1]))).send()
+
+
+async def levels(intake: Intake, path: str) -> dict[str, str]:
+    """How well each identity that the requester has stated is proved."""
+    async with intake.unit_of_work.begin() as tx:
+        ref = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
+        known = (await tx.vault.subject_data(tx.connection, [ref]))[ref].identities
+    return {each.type.value: each.level for each in known if each.source == "requester"}
+
+
+async def finds(intake: Intake, path: str, *identities: Identity) -> None:
+    """A system yields these of whoever is found by what is proved."""
+    async with intake.unit_of_work.begin() as tx:
+        ref = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
+        content = encode_identities(replace(each, source="crm", level="L1") for each in identities)
+        await tx.vault.seal(tx.connection, [Sealing(ref, "identities", "crm", content)], tx.now)
+
+
+async def test_whose_address_a_stranger_has_typed_gives_the_stranger_nothing_by_the_button(door: Opened) -> None:
+    eve, ada, intake = door.visitor(), door.visitor(), door.intake
+    path = f"/v1/requests/{await asked(eve, email=ADA, account=EVES)}"
+    await signs_in(door, eve, EVES)
+    assert (eve.path, await levels(intake, path)) == (
+        "/portal/en/request",
+        {"account_id": "L2", "email": "L0", "phone": "L0", "name": "L0"},
+    )
+    await blocked(intake, path, COPIED, UNPROVED)
+    before = await intake.types()
+    await presses(door, ada)
+    assert "belong to the same person" in ada.text
+    assert path.rpartition("/")[2] not in ada.html
+    assert (await ada.open("/portal/en/request")).status == 403
+    assert (await ada.open("/portal/en/request/letters")).status == 403
+    assert (await levels(intake, path))["email"] == "L0"
+    assert await intake.types() == before, "nothing is searched by it"
+    assert (await eve.open("/portal/en/request")).status == 200
+    view = (await intake.officer.get(path)).json()
+    assert (view["proof_conflict"], "another person's" in view["waits_for"]) == (True, True)
+    entries = (await intake.officer.get(f"{path}/timeline")).json()["entries"]
+    [conflict] = [each["detail"]["proofs"] for each in entries if each["action"] == "proof.conflict"]
+    assert conflict == [{"type": "email", "method": "contact_link", "level": "L1"}]
+    assert await intake.unit_of_work.pool.fetchval("SELECT waits FROM request") == "person"
+
+
+async def test_whoever_signs_in_at_a_strangers_request_proves_nothing_of_it(door: Opened) -> None:
+    eve, ada, intake = door.visitor(), door.visitor(), door.intake
+    path = f"/v1/requests/{await asked(eve, email=EVE, account=ADAS)}"
+    (letter,) = await door.letters()
+    await presses(door, ada)  # the stranger has passed the link on
+    assert ada.path == "/portal/en/request"
+    await blocked(intake, path, COPIED, UNPROVED)
+    await signs_in(door, ada, ADAS)
+    assert "belong to the same person" in ada.text
+    await (await eve.open("/portal/en/code")).send(code=code_in(letter))
+    await (await eve.open("/portal/en/follow")).send(reference=path.rpartition("/")[2])
+    await eve.send(code=code_in((await door.letters())[-1]))
+    assert eve.path == "/portal/en/request"
+    assert (await levels(intake, path))["account_id"] == "L0"
+    assert "retry_decided" not in await intake.types()
+
+
+async def test_whoever_has_signed_in_before_they_open_a_strangers_link_proves_nothing_of_it(door: Opened) -> None:
+    eve, ada = door.visitor(), door.visitor()
+    await signs_in(door, ada, ADAS)
+    path = f"/v1/requests/{await asked(eve, email=EVE, account=ADAS)}"
+    await presses(door, ada)
+    assert (await levels(door.intake, path))["account_id"] == "L0"
+
+
+async def test_a_stranger_is_not_let_in_by_an_account_of_their_own_once_somebody_else_has_proved_it(
+    door: Opened,
+) -> None:
+    eve, ada = door.visitor(), door.visitor()
+    path = f"/v1/requests/{await asked(eve, email=ADA, account=EVES)}"
+    await presses(door, ada)
+    assert ada.path == "/portal/en/request"
+    await signs_in(door, eve, EVES)
+    assert "belong to the same person" in eve.text
+    assert [(await eve.open(f"/portal/en/request{each}")).status for each in ("", "/letters", "/answer")] == [403] * 3
+    assert (await levels(door.intake, path))["account_id"] == "L0"
+    assert (await ada.open("/portal/en/request")).status == 200
+
+
+async def test_where_a_system_has_filed_both_under_one_person_the_sign_in_counts(door: Opened) -> None:
+    ada, intake = door.visitor(), door.intake
+    path = f"/v1/requests/{await asked(ada, account=ADAS)}"
+    await presses(door, ada)
+    await finds(intake, path, Identity(IdentityType.ACCOUNT_ID, ADAS))
+    await blocked(intake, path, COPIED, UNPROVED)
+    await signs_in(door, ada, ADAS)
+    assert (ada.path, "belong to the same person" in ada.text) == ("/portal/en/request", False)
+    assert (await levels(intake, path))["account_id"] == "L2"
+    assert (await intake.officer.get(path)).json()["state"] == "in_progress"
+
+
+async def put_aside(intake: Intake, email: str = ADA) -> str:
+    """A request of which an address is proved, and another call of the channel has proved an account."""
+    path = await intake.submit(subject={**SUBJECT, "email": email}, assurance=None, proofs=[LINKED])
+    (await intake.channel.post(f"{path}/verify", json={"proofs": [SIGNED_IN]})).raise_for_status()
+    assert (await levels(intake, path))["account_id"] == "L0"
+    return path
+
+
+async def test_what_a_system_finds_shows_whose_a_proof_is_that_was_put_aside(intake: Intake) -> None:
+    mine, anothers = await put_aside(intake), await put_aside(intake, EVE)
+    await finds(intake, mine, Identity(IdentityType.ACCOUNT_ID, ADAS))
+    await finds(intake, anothers, Identity(IdentityType.ACCOUNT_ID, EVES))
+    for path in (mine, anothers):
+        await blocked(intake, path, COPIED, UNPROVED)
+    assert [(await levels(intake, path))["account_id"] for path in (mine, anothers)] == ["L2", "L0"]
+    views = [await intake.view(path) for path in (mine, anothers)]
+    assert [(view["state"], view["proof_conflict"]) for view in views] == [
+        ("in_progress", False),
+        ("awaiting_identity", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "level", "state"), [("theirs", "L2", "in_progress"), ("another's", "L0", "awaiting_identity")]
+)
+async def test_a_person_settles_whose_a_proof_is(intake: Intake, found: str, level: str, state: str) -> None:
+    path = await put_aside(intake)
+    said = {"identity": "account_id", "same_person": found == "theirs", "note": "Ada called from her number of record."}
+    assert (await intake.officer.post(f"{path}/proof-conflict", json=said)).status_code == 409, "systems are at work"
+    await blocked(intake, path, COPIED, UNPROVED)
+    assert (await intake.channel.post(f"{path}/proof-conflict", json=said)).status_code == 403
+    wrong = await intake.officer.post(f"{path}/proof-conflict", json={**said, "identity": "email"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (400, "identity")
+    (await intake.officer.post(f"{path}/proof-conflict", json=said)).raise_for_status()
+    assert (await levels(intake, path))["account_id"] == level
+    view = await intake.view(path)
+    assert (view["state"], view["proof_conflict"]) == (state, False)
+    assert (await intake.officer.post(f"{path}/proof-conflict", json=said)).status_code in {400, 409}
+
+
+async def test_what_a_channel_proves_in_one_call_is_one_persons(intake: Intake) -> None:
+    path = await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED])
+    await blocked(intake, path, COPIED, UNPROVED)
+    (await intake.channel.post(f"{path}/verify", json={"proofs": [LINKED, SIGNED_IN]})).raise_for_status()
+    assert (await levels(intake, path))["account_id"] == "L2"
