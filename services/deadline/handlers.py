@@ -153,7 +153,7 @@ class Deadlines:
         await recipients.concerned(tx, events, self._policy)
 
     async def told(self, events: Sequence[RecipientTold], tx: UnitOfWork) -> None:
-        """A person has told a recipient whom no channel reaches."""
+        """A recipient was told: from then on their word is awaited."""
         await recipients.told(tx, events, self._policy)
 
     async def settled(self, events: Sequence[RecipientSettled], tx: UnitOfWork) -> None:

@@ -25,7 +25,7 @@ UNTOLD: Final = "recipient_untold"
 
 @dataclass(frozen=True, slots=True)
 class Notice(Awaited):
-    """One recipient whom a request concerns; ``told_at``: None while a person has yet to tell them."""
+    """One recipient whom a request concerns; ``told_at``: None while they are yet to be told."""
 
     recipient: str
     concerned_at: datetime
@@ -72,7 +72,7 @@ async def concerned(tx: UnitOfWork, events: Sequence[RecipientConcerned], policy
 
 
 async def told(tx: UnitOfWork, events: Sequence[RecipientTold], policy: TimeLimitPolicy) -> None:
-    """A person has told them: their word is awaited from then on."""
+    """They were told: their word is awaited from then on."""
     told_at = {(event.request_id, event.recipient): event.told_at for event in events}
     held = await _held(tx, events)
     moved = [replace(each, told_at=told_at[_key(each)], said_until=None) for each in held if _key(each) in told_at]

@@ -1,7 +1,7 @@
 """Recipients are told of what was done (Art. 19): one notice each, followed until they have said something.
 
-A notice is a letter of the request. To whom the policy gives a channel it counts as told when it is written; any other
-a person tells, by the same words.
+A notice is a letter of the request. Whom the policy gives a channel is told once the next server has accepted it, and
+is a person's to tell if it comes back; any other a person tells at once, by the same words.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,9 +15,10 @@ from pydantic import JsonValue
 
 from services.intake.request import disclosed
 from services.intake.request.aggregate import Request, Transition
+from services.intake.request.causes.delivery import Told
 from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf, also
 from services.intake.request.stored_request import StoredRequest
-from shared.domain.events import RecipientConcerned, RecipientSilent
+from shared.domain.events import RecipientConcerned, RecipientSilent, RecipientTold
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
 from shared.domain.policy import Policy, Recipient
@@ -30,6 +31,7 @@ from shared.storage.subject_data import SubjectData
 class NoticeState(StrEnum):
     """How far a recipient is told."""
 
+    UNDERWAY = "underway"
     TO_BE_TOLD = "to_be_told"
     TOLD = "told"
     ACKNOWLEDGED = "acknowledged"
@@ -50,15 +52,22 @@ _WHAT: Final[Mapping[disclosed.What, str]] = {
 # Of a later part of the answer whoever was told of other data is told again.
 _CONCERN = """
 INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, state, concerned_at, told_at)
-VALUES ($1, $2, $3, $4, CASE WHEN $6::boolean THEN 'told' ELSE 'to_be_told' END, $5::timestamptz,
-        CASE WHEN $6::boolean THEN $5::timestamptz END)
+VALUES ($1, $2, $3, $4, CASE WHEN $6::boolean THEN 'underway' ELSE 'to_be_told' END, $5::timestamptz, NULL)
 ON CONFLICT (request_id, recipient) DO UPDATE
 SET what = excluded.what, state = excluded.state, concerned_at = excluded.concerned_at, told_at = excluded.told_at,
     settled_at = NULL, reminders = 0, overdue_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL,
     approved_by = NULL,
     categories = (SELECT array_agg(DISTINCT c ORDER BY c) FROM unnest(n.categories || excluded.categories) AS c)
 WHERE NOT n.categories @> excluded.categories OR n.what <> excluded.what
-RETURNING told_at
+RETURNING true
+"""
+_ARRIVED = """
+UPDATE recipient_notice SET state = 'told', told_at = $3, overdue_at = NULL
+WHERE request_id = $1 AND recipient = $2 AND state IN ('underway', 'to_be_told') RETURNING true
+"""
+_CAME_BACK = """
+UPDATE recipient_notice SET state = 'to_be_told', told_at = NULL, concerned_at = $3
+WHERE request_id = $1 AND recipient = $2 AND state IN ('underway', 'told') RETURNING true
 """
 _READ = """
 SELECT request_id, recipient, what, categories, state, concerned_at, told_at, settled_at, reminders, overdue_at, waiver,
@@ -115,9 +124,12 @@ def with_list(policy: Policy, request: StoredRequest, written: Sequence[LetterOf
     return [(kind, also(fields, told) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
 
 
-async def inform(tx: UnitOfWork, requests: Iterable[StoredRequest]) -> list[tuple[StoredRequest, LetterOf]]:
-    """The notices that are to be written of requests which were answered, or of which more was done since."""
-    letters: list[tuple[StoredRequest, LetterOf]] = []
+async def inform(tx: UnitOfWork, requests: Iterable[StoredRequest]) -> list[tuple[StoredRequest, LetterOf, list[Told]]]:
+    """The notices that are to be written of requests which were answered, or of which more was done since.
+
+    Each with what is said once it was accepted: that they were told.
+    """
+    letters: list[tuple[StoredRequest, LetterOf, list[Told]]] = []
     for request in requests:
         done = disclosed.done(request, tx.policy)
         concerned = disclosed.recipients(tx.policy, done.categories) if done else {}
@@ -128,13 +140,34 @@ async def inform(tx: UnitOfWork, requests: Iterable[StoredRequest]) -> list[tupl
         for name, recipient in concerned.items():
             theirs = sorted(done.categories & recipient.categories)
             given = (request.request_id, name, done.what, theirs, tx.now, recipient.channel is not None)
-            if (row := await tx.connection.fetchrow(_CONCERN, *given)) is None:
+            if not await tx.connection.fetchval(_CONCERN, *given):
                 continue  # they were told of it before
-            tx.publish(RecipientConcerned.about(request, recipient=name, concerned_at=tx.now, told_at=row[0]))
-            action = "recipient.notice_sent" if row[0] else "recipient.notice_owed"
+            tx.publish(RecipientConcerned.about(request, recipient=name, concerned_at=tx.now))
+            action = "recipient.notice_written" if recipient.channel else "recipient.notice_owed"
             tx.log_evidence(request.request_id, action, {"recipient": name, "what": done.what})
-            letters.append((request, ("recipient_notice", _fields(recipient, done, subject))))
+            letter: LetterOf = ("recipient_notice", _fields(recipient, done, subject))
+            letters.append((request, letter, [{"what": "recipient", "recipient": name}] if recipient.channel else []))
     return letters
+
+
+async def accepted(tx: UnitOfWork, request: Request, letter: Sequence[Told]) -> None:
+    """A letter was accepted by the next server: whom it was to tell is told, unless a person has done so before."""
+    for name in _named(letter):
+        if await tx.connection.fetchval(_ARRIVED, request.request_id, name, tx.now):
+            tx.publish(RecipientTold.about(request, recipient=name, told_at=tx.now))
+            tx.log_evidence(request.request_id, "recipient.notice_sent", {"recipient": name})
+
+
+async def not_reached(tx: UnitOfWork, request: Request, letter: Sequence[Told]) -> None:
+    """A letter cannot go, or has come back: whom it was to tell a person tells, and their word is awaited no more."""
+    for name in _named(letter):
+        if await tx.connection.fetchval(_CAME_BACK, request.request_id, name, tx.now):
+            tx.publish(RecipientConcerned.about(request, recipient=name, concerned_at=tx.now))
+            tx.log_evidence(request.request_id, "recipient.notice_returned", {"recipient": name})
+
+
+def _named(letter: Sequence[Told]) -> list[str]:
+    return [str(each["recipient"]) for each in letter if each["what"] == "recipient"]
 
 
 async def silent(tx: UnitOfWork, request: Request, event: RecipientSilent) -> Transition | None:

@@ -200,8 +200,9 @@ class Requests:
         for request, letter in await old_contacts.notices(self.tx, self._corrected):
             self._write(request, letter)
         self._corrected.clear()
-        for request, letter in await recipients.inform(self.tx, [self._held[each] for each in sorted(self._done)]):
-            self._write(request, letter)
+        done = [self._held[each] for each in sorted(self._done)]
+        for request, letter, tells in await recipients.inform(self.tx, done):
+            self._write(request, letter, tells)
         self._done.clear()
         for request, letter in await portal_news.notices(self.tx, [each.request for each in self._written]):
             self._write(request, letter)

@@ -90,7 +90,7 @@ async def count(connection: Connection, now: datetime) -> None:
     await assignment_conflicts.count(connection)
     await stopped.count(connection, identity_policy().links.failures)
     notices = {row[0]: row[1] for row in await connection.fetch(recipients.COUNTED)}
-    for notice in ("to_be_told", "told", "overdue"):
+    for notice in ("underway", "to_be_told", "told", "overdue"):
         metrics.RECIPIENTS.labels(notice).set(notices.get(notice, 0))
     metrics.EXTENSIONS.clear()
     for reason, number in extensions:

@@ -16,6 +16,7 @@ from shared.domain.events import RecipientSettled, RecipientTold
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 
+_UNTOLD = frozenset({NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD})
 _TOLD = """
 UPDATE recipient_notice SET state = 'told', told_at = $3, overdue_at = NULL WHERE request_id = $1 AND recipient = $2
 """
@@ -41,7 +42,7 @@ class TellingUseCases(DeliveringUseCases):
             IllegalTransition: they were told before.
         """
         tx, request = held.tx, held.request
-        if (await _open(tx, request.request_id, said.recipient)).state is not NoticeState.TO_BE_TOLD:
+        if (await _open(tx, request.request_id, said.recipient)).state not in _UNTOLD:
             raise IllegalTransition(f"{said.recipient} was told before: enter what they have said")
         await tx.connection.execute(_TOLD, request.request_id, said.recipient, tx.now)
         event = RecipientTold.about(request, recipient=said.recipient, told_at=tx.now)

@@ -7,13 +7,17 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake import statistics
-from services.intake.letters import correspondence
+from services.intake.letters import correspondence, delivered
+from services.intake.letters.rendering import Letters
+from services.intake.mail.sending import Sender
 from shared.domain.events import RecipientSilent
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
+from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.mail_server import mail_server
 from tests.fixtures.policy import signed_policy
 
 CITY = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
@@ -52,6 +56,12 @@ async def notices(intake: Intake, path: str) -> list[dict[str, Any]]:
     return [each for each in letters if each["kind"].startswith("recipient_")]
 
 
+async def sent(intake: Intake) -> int:
+    """How many letters a mail server has taken now."""
+    async with mail_server() as server:
+        return await Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats()).send_due()
+
+
 async def silent(intake: Intake, path: str, recipient: str, notice: str, working_days: int = 10) -> None:
     said = {"recipient": recipient, "notice": notice, "working_days": working_days}
     await intake.consume(a(RecipientSilent, about=id_of(path), **said))
@@ -68,7 +78,7 @@ async def test_each_recipient_of_what_was_erased_gets_one_notice_that_says_who_a
     assert "calls" not in to_mailer["body"]
     assert "Example Carrier" in to_carrier["to"][0]
     theirs = await listed(disclosing, path)
-    assert {name: each["state"] for name, each in theirs.items()} == {"mailer": "told", "carrier": "to_be_told"}
+    assert {name: each["state"] for name, each in theirs.items()} == {"mailer": "underway", "carrier": "to_be_told"}
     assert (theirs["carrier"]["name"], theirs["carrier"]["country"]) == ("Example Carrier Inc. (fictitious)", "US")
     code = {"Letter-Code": correspondence.code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
     read = (await disclosing.channel.get(f"{path}/letters", headers=code)).raise_for_status().json()["letters"]
@@ -99,10 +109,29 @@ async def test_a_rectification_tells_what_is_right_now_and_an_objection_to_marke
     assert "Beispielpost" not in (await disclosing.letters(objection))[-1]["body"]
 
 
+async def test_a_recipient_is_told_when_the_next_server_has_the_notice_and_not_if_that_comes_back(
+    disclosing: Intake,
+) -> None:
+    path = await erased(disclosing)
+    early = await disclosing.officer.post(f"{path}/recipients/reply", json={"recipient": "mailer", "reply": "done"})
+    assert (early.status_code, await sent(disclosing)) == (409, 1)
+    assert (await listed(disclosing, path))["mailer"]["state"] == "told"
+    assert (await disclosing.types())[-1] == "recipient_told"
+    letter_id = await disclosing.unit_of_work.pool.fetchval("SELECT letter_id FROM delivery WHERE state = 'sent'")
+    async with disclosing.unit_of_work.begin() as tx:
+        await delivered.stopped(tx, Letters(), letter_id, "returned")
+    back = (await listed(disclosing, path))["mailer"]
+    assert (back["state"], back["told_at"], (await disclosing.published())[-1]["told_at"]) == ("to_be_told", None, None)
+    await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
+    told = await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "mailer"})
+    assert told.status_code == 200, "a person may have told them meanwhile"
+
+
 async def test_a_recipient_that_never_answers_is_reminded_and_put_before_people_and_the_person_can_see_it(
     disclosing: Intake,
 ) -> None:
     path = await erased(disclosing)
+    await sent(disclosing)
     for working_days in (10, 20):
         await silent(disclosing, path, "mailer", "reminder", working_days)
     assert [each["kind"] for each in await notices(disclosing, path)].count("recipient_reminder") == 2
@@ -176,7 +205,7 @@ async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_conce
     later = report(Operation.ERASE, billing=4).model_copy(update={"system": "billing", "outcome": "erased"})
     await disclosing.complete(path, **said, tasks=(later,), deferred=True)
     assert {name: each["state"] for name, each in (await listed(disclosing, path)).items()} == {
-        "mailer": "told",
+        "mailer": "underway",
         "collector": "to_be_told",
     }
     assert len(await notices(disclosing, path)) == 2

@@ -34,13 +34,14 @@ async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest) -> 
     request_id = request.request_id
     section = Section(f"Who else was told: {request.part.person.name}'s erasure (Art. 19)")
     first = await _listed(client, request_id)
-    to_tell = [name for name, each in first.items() if each["state"] == "to_be_told"]
+    to_tell = [name for name, each in first.items() if each["state"] in {"to_be_told", "underway"}]
     for name in to_tell:
         await _enter(client, request_id, "told", recipient=name)
     await _enter(client, request_id, "reply", recipient=_PROMPT, reply="acknowledged")
     await _enter(client, request_id, "reply", recipient=_TALKS, reply="done")
     for name, each in first.items():
-        how = "a person tells them, and enters it" if name in to_tell else "told with the answer"
+        waits = "no mail server here to take their notice: " if each["state"] == "underway" else ""
+        how = f"{waits}a person tells them, and enters it" if name in to_tell else "told with the answer"
         section.say(f"{each['name']:36} {each['role']}, {each['country']}: {how}")
     reached = []
     for far in ("1 reminders", "2 reminders", "overdue"):

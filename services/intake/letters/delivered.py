@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from services.intake import recipients
 from services.intake.letters import delivery
 from services.intake.letters.delivery import Delivery
 from services.intake.letters.rendering import Letters
@@ -34,6 +35,7 @@ async def sent(tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | N
     _log(tx, letter, "letter.sent", {}, actor)
     tx.after_commit(LETTERS_SENT.labels(letter.way).inc)
     request = requests[letter.request_id]
+    await recipients.accepted(tx, request, letter.awaited)
     await _tell(requests, request.told(letter.awaited, tx.now))
     return letter
 
@@ -50,6 +52,7 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     await tx.connection.execute(_MARK, letter_id, "person", fault, None)
     _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
     tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
+    await recipients.not_reached(tx, requests[letter.request_id], letter.awaited)
     if back:
         await _tell(requests, requests[letter.request_id].untold(letter.awaited))
     return letter

@@ -12,7 +12,8 @@ from shared.domain.topics import Topic
 class RecipientConcerned(Event, topic=Topic.REQUESTS):
     """Data of the subject were disclosed to this recipient of the policy, who is to be told of what was done.
 
-    ``told_at``: when a notice was written to them; without it no channel reaches them, so a person tells them.
+    ``told_at``: when they were told, if they were; else a notice is on its way, or a person tells them. It comes again
+    when that notice comes back.
     """
 
     type: Literal["dsr.request.recipient_concerned.v1"] = "dsr.request.recipient_concerned.v1"
@@ -23,7 +24,7 @@ class RecipientConcerned(Event, topic=Topic.REQUESTS):
 
 
 class RecipientTold(Event, topic=Topic.REQUESTS):
-    """A person has told this recipient; from then on their word is awaited."""
+    """This recipient was told, by a person or by a notice that the next server has accepted; their word is awaited."""
 
     type: Literal["dsr.request.recipient_told.v1"] = "dsr.request.recipient_told.v1"
     subject: SubjectRef

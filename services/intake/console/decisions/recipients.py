@@ -26,7 +26,7 @@ async def _approve(subject: Subject, version: int, said: WaiverApproval) -> None
 
 
 def _untold(subject: Subject) -> Options:
-    return options.recipients(subject, NoticeState.TO_BE_TOLD)
+    return options.recipients(subject, NoticeState.TO_BE_TOLD, NoticeState.UNDERWAY)
 
 
 def _awaited(subject: Subject) -> Options:
@@ -34,11 +34,11 @@ def _awaited(subject: Subject) -> Options:
 
 
 def _open(subject: Subject) -> Options:
-    return options.recipients(subject, NoticeState.TO_BE_TOLD, NoticeState.TOLD)
+    return options.recipients(subject, NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD, NoticeState.TOLD)
 
 
 def _proposed(subject: Subject) -> Options:
-    return options.recipients(subject, NoticeState.TO_BE_TOLD, NoticeState.TOLD, proposed=True)
+    return options.recipients(subject, NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD, NoticeState.TOLD, proposed=True)
 
 
 DECISIONS: Sequence[Decision] = (
