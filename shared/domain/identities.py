@@ -14,7 +14,7 @@ from phonenumbers import PhoneMetadata, PhoneNumberDesc
 
 from shared.domain.errors import DsrError
 from shared.domain.levels import Level
-from shared.domain.text import nfc
+from shared.domain.text import in_letters, nfc
 
 
 class IdentityType(StrEnum):
@@ -118,7 +118,7 @@ def _email(raw: str, _region: str | None) -> str:
         or ".." in local
     ):
         raise MalformedIdentity("not an e-mail address")
-    return value
+    return in_letters(value)
 
 
 def _phone(raw: str, region: str | None) -> str:

@@ -33,7 +33,6 @@ NOTIFICATIONS = frozenset({Operation.ESCALATE, Operation.FLAG})
 
 PREPARING = frozenset({Operation.LOCATE, Operation.PLAN})
 """What only looks, so that it is known how an answer can be given; it changes nothing, and no answer speaks of it."""
-
 ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS})
 """What the answer to a request follows from: where such a task could not search, somebody must say how to go on."""
 
@@ -55,11 +54,10 @@ FULFILLED_BY: Mapping[Operation, ServiceName] = {
 class TaskOutcome(StrEnum):
     """What a downstream did, after looking again.
 
-    ``planned``: nothing, it says what an erasure would do;
-    ``not_searched``: nothing that is known could be searched by; ``not_held``: it has no such field or switch, so
-    there is nothing of the kind to look for; ``unchanged``: it has the subject, and not what is said to be
-    wrong; ``no_longer_held``: it is out of use, and two persons have said what became of what it held; nobody has
-    looked there.
+    ``planned``: nothing, it says what an erasure would do; ``not_searched``: nothing that is known could be searched
+    by; ``not_held``: it has no such field or switch, so there is nothing of the kind to look for; ``unchanged``: it has
+    the subject, and not what is said to be wrong; ``no_longer_held``: it is out of use, and two persons have said what
+    became of what it held; nobody has looked there.
     """
 
     LOCATED = "located"
@@ -234,20 +232,21 @@ class TaskReport(BaseModel):
     """What one downstream did, in counts: never what it held.
 
     ``searched_by``: by which types of identity it was searched; ``categories``: every kind of data that was searched,
-    those in which nothing was found too; ``not_searched``: why not, or why not all of it.
-    ``level``: how well something must be proved to be the requester's, where that was missing.
-    ``sentence``: what a failure says for itself, in words and numbers of ours; ``exceeded``: by which limit it was
-    stopped. ``uncounted``: why nobody can know how many rows it found and changed, as where the store was restored from
-    a backup meanwhile; then these counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit,
-    with numbers that may be anybody's, so that nobody knows whether they are the subject's; ``written_by_others``: how
-    many messages and files of third persons stand beside theirs, neither handed out nor changed. ``narrowed``: the
-    requester's own dates leave out a time at which a number was theirs. ``by_hand``: a person did it there and entered
-    what was done; ``not_asked``: since the system does not tell the data of our customers apart, and a customer has
-    asked. ``reported``: its counts are what the system says, and nobody has verified them; with a failure, they
-    are what was done before that. ``kept``: what is kept by which rule, with ``ground`` the first of them and ``until``
-    the last day of all. ``corrected``: of each correction, in the order in which they were asked for, how many records
-    show it now; ``stated``: as a statement that stands beside them, none of which was rewritten. ``states``: which of
-    the states it tells last, by which others may have to keep something. Without outcome and failure it was not begun.
+    those in which nothing was found too; ``not_searched``: why not, or why not all of it; ``level``: how well
+    something must be proved to be the requester's, where that was missing. ``sentence``: what a failure says for
+    itself, in words and numbers of ours; ``exceeded``: by which limit it was stopped. ``uncounted``: why nobody can
+    know how many rows it found and changed, as where the store was restored from a backup meanwhile; then these
+    counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit, with numbers that may be
+    anybody's, so that nobody knows whether they are the subject's; ``written_by_others``: how many messages and files
+    of third persons stand beside theirs, neither handed out nor changed. ``narrowed``: the requester's own dates
+    leave out a time at which a number was theirs. ``by_hand``: a person did it there and entered what was done;
+    ``not_asked``: since the system does not tell the data of our customers apart, and a customer has asked.
+    ``reported``: its counts are what the system says, and nobody has verified them; with a failure, they are what was
+    done before that. ``kept``: what is kept by which rule, with ``ground`` the first of them and ``until`` the last
+    day of all. ``anonymised``: categories whose changed records stay, and tell of nobody any more. ``corrected``: of
+    each correction, in the order in which they were asked for, how many records show it now; ``stated``: as a
+    statement beside them, none of which was rewritten. ``states``: which of the states last that it tells, by which
+    others may have to keep something. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -262,6 +261,7 @@ class TaskReport(BaseModel):
     ground: Word | None = None
     until: date | None = None
     kept: tuple[Kept, ...] | None = None
+    anonymised: tuple[Word, ...] | None = None
     states: Mapping[Word, bool | None] | None = None
     failure: Word | None = None
     sentence: str | None = None

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from typing import Annotated
 
+import idna
 from pydantic import AfterValidator, StringConstraints
 
 _UNSEEN = r"\x7f-\x9f\u202a-\u202e\u2066-\u2069"
@@ -25,11 +26,35 @@ def nfc(value: str) -> str:
 def forms(value: str) -> tuple[str, ...]:
     """The forms in which a system may have stored a text that is compared as it stands there: NFC, and NFD if another.
 
-    Text that mixes both is found by neither.
+    Text that mixes both is found by neither. An e-mail address may stand there with its domain in ASCII as well.
     """
     if value.isascii():
         return (value,)
-    return tuple(dict.fromkeys(unicodedata.normalize(form, value) for form in ("NFC", "NFD")))
+    written = [value, in_ascii(value)] if "@" in value else [value]
+    return tuple(dict.fromkeys(unicodedata.normalize(form, each) for each in written for form in ("NFC", "NFD")))
+
+
+def in_letters(address: str) -> str:
+    """An e-mail address with its domain as people read it (U-labels, RFC 5890): ``xn--exmple-cua.org`` is none.
+
+    A domain that is not registered by IDNA 2008 stays as it is written.
+    """
+    local, at, domain = address.rpartition("@")
+    if domain.isascii() and "xn--" not in domain:
+        return address
+    try:
+        return f"{local}{at}{nfc(idna.decode(idna.encode(domain, uts46=True)))}"
+    except idna.IDNAError:
+        return address
+
+
+def in_ascii(address: str) -> str:
+    """The same address with its domain in ASCII (A-labels), as mail is sent; what cannot be stays as it is."""
+    local, at, domain = address.rpartition("@")
+    try:
+        return address if domain.isascii() else f"{local}{at}{idna.encode(domain, uts46=True).decode()}"
+    except idna.IDNAError:
+        return address
 
 
 _ALIKE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")

@@ -126,7 +126,7 @@ class Receipt:
     known; ``unattributed``: rows with numbers that may be anybody's,
     ``written_by_others``: by third persons, beside theirs; ``narrowed``: their own dates leave out what is theirs;
     ``kept``: what is kept by rules of the policy; ``categories``: all searched, ``searched_by``: by what; ``states``:
-    which last of those that it tells.
+    which last of those that it tells; ``anonymised``: categories whose changed records stay and tell of nobody.
     ``identities`` and ``records`` go to the vault; ``parts``: in how many parts records were handed over before, where
     there were too many to hold them all.
     """
@@ -141,6 +141,7 @@ class Receipt:
     until: date | None = None
     kept: tuple[Kept, ...] | None = None
     states: States | None = None
+    anonymised: tuple[str, ...] | None = None
     reference: str | None = None
     not_searched: Unsearched | None = None
     level: Level | None = None

@@ -82,6 +82,7 @@ async def test_a_category_is_deleted_anonymised_kept_or_restricted_as_the_policy
         done = [receipt(each) for each in await site.run(*asked)]
         assert (done[0].outcome, done[0].found, done[1].outcome) == (outcome, 2, TaskOutcome.NO_MATCH)
         assert (plan.found, plan.kept, plan.until) == (2, done[0].kept, done[0].until)
+        assert done[0].anonymised == (("analytics",) if does == "anonymise" else None)
         assert done[0].until == (date(2026, 10, 15) if ruled else None)
         assert await ask(empty_database, THEIRS) == sorted([*left, BORISS], key=lambda row: (row[0], row[1] or ""))
         again = await site.receipt(replace(task(Operation.ERASE, ANNA), at=E))

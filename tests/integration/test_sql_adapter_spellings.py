@@ -86,6 +86,10 @@ async def test_an_address_is_found_with_blanks_around_it_and_in_any_case(
     async with engine(customer_store.dsn, customer_store.dataset, {}) as trimming:
         assert (await trimming.receipt(task(ERASE, EMAIL))).by_category == {"contact": 1}
     assert await customer_store.ask("SELECT id FROM contact") == [(3,)]
+    await customer_store.run(
+        "INSERT INTO contact VALUES (6, 'a@xn--exmple-cua.org', 'In ASCII', '2026-02-03 09:00+00')"
+    )
+    assert (await customers.receipt(task(ERASE, email("a@exämple.org")))).changed == 1, "its domain has two spellings"
 
 
 TYPED: dict[str, Callable[[str], str]] = {

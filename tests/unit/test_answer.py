@@ -7,7 +7,7 @@ import pytest
 
 from services.intake.request.lifecycle import State
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted
-from shared.domain.rights import Outcome
+from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Receipt, Task
 from tests.fixtures.requests import AT, a_request
 from tests.fixtures.words import answer, standing
@@ -45,6 +45,17 @@ def test_what_was_done_and_cannot_be_counted_is_not_told_as_nothing_done() -> No
     told = answer(replace(RESUMABLE, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(done, kept, open_one)))
     assert "Nothing of what you asked for could be done" not in told
     assert "in: cdr." in told
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED])
+def test_what_was_made_anonymous_is_not_told_as_erased(outcome: Outcome) -> None:
+    said = {"task_id": RUNNING.request_id, "operation": "erase", "outcome": "erased", "found": 3, "changed": 3}
+    emptied = {"by_category": {"analytics_event": 3}, "anonymised": ["analytics_event"]}
+    tasks = (TaskReport.model_validate({**said, "system": "site", **emptied}),)
+    ended = replace(RUNNING, state=State.CLOSED, closed_at=AT, right=Right.ERASURE, outcome=outcome, tasks=tasks)
+    told = answer(ended)
+    assert "data was erased or made anonymous" in told
+    assert "In site, 3 records (use of our website) were not deleted but made anonymous" in told
 
 
 def test_a_request_that_was_resumed_is_in_progress_and_due_on_its_new_day() -> None:

@@ -8,6 +8,7 @@ from phonenumbers import PhoneNumber
 
 from shared.domain import identities
 from shared.domain.identities import IdentityType, MalformedIdentity, normalise
+from shared.domain.text import forms, in_ascii
 
 SPELLINGS = [
     ("0034688886392", "ES", "+34688886392"),
@@ -132,6 +133,17 @@ def test_what_is_longer_than_any_number_is_refused_before_anything_reads_it(
     for number in ("688886392" + padding * 30 + "1", "+34" + padding * 100_000 + "688886392"):
         with pytest.raises(MalformedIdentity):
             normalise(IdentityType.PHONE, number, "ES")
+
+
+@pytest.mark.parametrize(
+    "raw", ["Idn@xn--exmple-cua.org", "idn@EXÄMPLE.org", "idn@exa\u0308mple.org", "idn@XN--EXMPLE-CUA.ORG"]
+)
+def test_an_internationalised_domain_is_the_same_in_ascii_and_in_letters(raw: str) -> None:
+    value = normalise(IdentityType.EMAIL, raw)
+    assert value == "idn@exämple.org"
+    assert {"idn@exämple.org", "idn@xn--exmple-cua.org"} < {*forms(value)}, "a store may have either"
+    assert in_ascii(value) == "idn@xn--exmple-cua.org", "mail goes by either"
+    assert normalise(IdentityType.EMAIL, "a@faß.de") != normalise(IdentityType.EMAIL, "a@fass.de"), "two domains"
 
 
 def test_what_looks_the_same_is_the_same() -> None:

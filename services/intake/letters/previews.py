@@ -79,10 +79,12 @@ def _closed(kind: LetterKind) -> Request:
     calls = Kept(category="call", rule="calls_us_18m", count=102, first=date(2026, 4, 2), last=last)
     by_rule = {"ground": "calls_us_18m", "until": last, "kept": (calls,)}
     kept = _report("cdr", TaskOutcome.RETAINED, found=222, changed=120, **by_rule)
+    emptied = {"by_category": {"analytics_event": 40}, "anonymised": ("analytics_event",)}
+    emptied_site = _report("website", TaskOutcome.ERASED, found=40, changed=40, **emptied)
     nothing = _report("billing", TaskOutcome.NO_MATCH)
     unknown = _report("cdr", TaskOutcome.NOT_SEARCHED, not_searched=Unsearched.NUMBER_WITHOUT_PERIOD)
     tasks: Mapping[LetterKind, tuple[TaskReport, ...]] = {
-        "partial": (erased, kept, nothing),
+        "partial": (erased, kept, emptied_site, nothing),
         "no_data": (nothing,),
         "unidentified": (nothing, unknown),
     }

@@ -125,13 +125,19 @@ def _what(task: TaskReport) -> Sentence:
     if task.stated:
         return say("work.stated", count=task.found)
     counts = _of_each(task)
+    did = Term("did", "erase_or_anonymise") if task.anonymised else did
     how: Term | Sentence = say("work.by_hand", how=did) if task.by_hand else did
     if counts:
-        kinds = (say("work.kind", category=Term("category", name), found=n) for name, n in sorted(counts.items()))
+        kinds = (_of_kind(task, name, n) for name, n in sorted(counts.items()))
         how = say("work.of_kinds", how=how, kinds=Listed(tuple(kinds), final=False))
     changed = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
     key = "work.counted_as_reported" if task.reported else "work.counted"
     return say(key, changed=changed, found=task.found, how=how)
+
+
+def _of_kind(task: TaskReport, name: str, count: int) -> Sentence:
+    anonymised = count and name in (task.anonymised or ())
+    return say("work.kind_anonymised" if anonymised else "work.kind", category=Term("category", name), found=count)
 
 
 def _of_each(task: TaskReport) -> Mapping[str, int]:

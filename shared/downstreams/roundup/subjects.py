@@ -11,7 +11,7 @@ import phonenumbers
 
 from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
-from shared.domain.text import nfc
+from shared.domain.text import in_letters, nfc
 
 SUFFIX = 7
 """So many last digits of a number are searched for; the whole number is compared afterwards."""
@@ -31,7 +31,7 @@ class Person:
         """From the fields of a user as the tracker gives them."""
         keys = ("realname", "address", "alternate_addresses", "phone")
         name, address, alternates, phone = (fields.get(key) or "" for key in keys)
-        addresses = frozenset(nfc(one.casefold()) for one in (address, *alternates.split()) if one)
+        addresses = frozenset(in_letters(nfc(one.casefold())) for one in (address, *alternates.split()) if one)
         return cls(str(fields["id"]), name, addresses, phone)
 
 
@@ -47,7 +47,7 @@ class Candidates:
     def of(self, identities: Iterable[Identity]) -> Sequence[Person]:
         """Those who may have one of the identities."""
         keys = [
-            digits(one.value)[-SUFFIX:] if one.type is IdentityType.PHONE else nfc(one.value.casefold())
+            digits(one.value)[-SUFFIX:] if one.type is IdentityType.PHONE else in_letters(nfc(one.value.casefold()))
             for one in searched(identities)
         ]
         return list({person.id: person for key in keys for person in self._by_key.get(key, ())}.values())
@@ -67,7 +67,7 @@ def has(person: Person, identity: Identity) -> bool:
     """Whether the user record carries this very identity: the whole address, the whole number in any spelling."""
     match identity.type:
         case IdentityType.EMAIL:
-            return nfc(identity.value.casefold()) in person.addresses
+            return in_letters(nfc(identity.value.casefold())) in person.addresses
         case IdentityType.PHONE:
             return bool(person.phone) and same_number(person.phone, identity.value)
         case _:

@@ -8,7 +8,7 @@ from services.intake.request import deferrals
 from services.intake.request.as_told import as_told
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
-from services.intake.request.summed import summed
+from services.intake.request.summed import changed_by_category, summed
 from services.intake.request.told import instructed
 from services.intake.request.told.correction import uncorrected
 from services.intake.request.told.forwarding import of_the_other_part
@@ -140,6 +140,8 @@ def _beyond(request: StoredRequest) -> Iterator[Sentence]:
     if copied := {task.system for task in tasks if task.by_hand and task.outcome == TaskOutcome.EXPORTED}:
         yield say("answer.copied_by_hand", systems=listed(copied), count=len(copied))
     yield from erased_meanwhile(request)
+    for system, name, rows in sorted({each for task in tasks for each in _anonymised(task)}):
+        yield say("answer.kind_anonymised", system=system, category=Term("category", name), count=rows)
     for system, rows in sorted({(t.system, t.unattributed) for t in tasks if t.unattributed}):
         yield say("answer.unattributed", system=system, count=rows)
     for system, count in sorted({(t.system, t.written_by_others) for t in tasks if t.written_by_others}):
@@ -162,7 +164,14 @@ def _done(request: StoredRequest) -> Iterator[Sentence]:
     else:
         beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
         erased = "answer.erased_where_theirs" if beyond else "answer.erased"
+        erased = "answer.anonymised" if any(t.anonymised for t in request.tasks or ()) and not beyond else erased
         yield say(erased if request.right is Right.ERASURE else _DONE[request.right])
+
+
+def _anonymised(task: TaskReport) -> Iterator[tuple[str, str, int]]:
+    """By system and category how many records stay without the person."""
+    rows = changed_by_category(task)
+    yield from ((task.system, name, rows[name]) for name in task.anonymised or () if rows.get(name))
 
 
 def _stopped(request: StoredRequest) -> Iterator[Sentence]:

@@ -1,10 +1,12 @@
 """What the policy does with a category on the day of an erasure (``on_erasure``), carried out in a store or refused."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 from shared.domain.errors import SystemRefused
 from shared.domain.policy import OnErasure, Policy
+from shared.downstreams.contract import Receipt, Result
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.statements import Statements
@@ -38,6 +40,18 @@ def anonymised(session: Session, policy: Policy) -> tuple[Statements, ...]:
         _anonymised(table) if does_with(table.table, policy) is OnErasure.ANONYMISE else table
         for table in session.tables
     )
+
+
+def with_anonymised(session: Session, policy: Policy, result: Result) -> Result:
+    """The same, with the categories whose rows an erasure has left without the person instead of deleting them."""
+    if not isinstance(result, Receipt) or session.tenant is not None:
+        return result
+    kept = Counter[str]()
+    for each in result.kept or ():
+        kept[each.category or ""] += each.count
+    emptied = {t.table.category for t in session.tables if does_with(t.table, policy) is OnErasure.ANONYMISE}
+    changed = emptied & (Counter(result.by_category) - kept).keys()
+    return replace(result, anonymised=tuple(sorted(changed))) if changed else result
 
 
 def _anonymised(table: Statements) -> Statements:

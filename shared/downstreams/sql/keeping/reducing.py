@@ -26,7 +26,7 @@ from shared.downstreams.sql.finding.search_keys import ZONELESS
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.keeping import rules as keeping
 from shared.downstreams.sql.keeping import told as kept_told
-from shared.downstreams.sql.keeping.by_policy import anonymised
+from shared.downstreams.sql.keeping.by_policy import anonymised, with_anonymised
 from shared.downstreams.sql.keeping.rules import Counted, Rows, Stay
 from shared.downstreams.sql.keeping.undecided import undecided
 from shared.downstreams.sql.quoting import Condition, literal, quoted
@@ -58,7 +58,7 @@ async def erased(
         if open_ := [task for task in alike if task.task_id not in results]:
             stay = keeping.staying(session, rules, alike[0])
             results |= await _Kept(session, stay, save_progress, begun).run(open_)
-    return [results[task.task_id] for task in tasks]
+    return [with_anonymised(session, policy, results[task.task_id]) for task in tasks]
 
 
 class _Kept:
