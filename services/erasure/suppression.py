@@ -21,7 +21,7 @@ async def keep(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
     theirs as well; and whom a customer of ours has erased, that customer writes to.
     """
     found = {done.subject_ref: done.request_id for done in completed if done.outcome is not Outcome.NO_DATA}
-    if not found or not suppression_policy().erasure:
+    if not found or not suppression_policy(tx.policy.overlay).erasure:
         return
     known = await tx.vault.subject_data(tx.connection, found)
     shared = {

@@ -76,7 +76,7 @@ async def lists_name(tx: UnitOfWork, known: SubjectData | None) -> list[Step]:
     """
     if known is None or known.tenant:
         return []
-    proofs = proved(known.identities, proof_policy().least(Action.ACCESS))
+    proofs = proved(known.identities, proof_policy(tx.policy.overlay).least(Action.ACCESS))
     points = {tx.vault.keyring.fingerprint(each): each for each in proofs if each.type is not IdentityType.NAME}
     entries = await suppression.entries(tx.connection, [key for key, each in points.items() if each.type in CHANNELS])
     steps = [

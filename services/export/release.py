@@ -7,6 +7,7 @@ import orjson
 
 from services.export.due import Due
 from services.export.package import Part
+from shared.domain.proofs import proof_policy
 from shared.domain.release import Fault
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -31,7 +32,8 @@ async def check(
         Shredded: the subject's key is gone.
     """
     faults: dict[str, Fault] = {}
-    vault, found = unit_of_work.vault, ReleaseCheck(unit_of_work.vault, due.subject_ref)
+    vault, proofs = unit_of_work.vault, proof_policy(unit_of_work.policy.overlay)
+    found = ReleaseCheck(vault, proofs, due.subject_ref)
     for part in parts:
         if part.system in faults:
             continue

@@ -83,7 +83,7 @@ class Holds:
     @classmethod
     def of(cls, settings: PolicySettings) -> Self:
         """By the policy of holds, and the categories and the zone of the policy of processing."""
-        return cls(hold_policy(), settings.read_processing())
+        return cls(hold_policy(settings.overlay), settings.read_processing())
 
     def today(self, tx: UnitOfWork) -> date:
         """The day on which a review is due."""

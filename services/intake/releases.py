@@ -18,6 +18,7 @@ from services.intake.request.lifecycle import State
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.domain.errors import Shredded
+from shared.domain.proofs import proof_policy
 from shared.domain.release import Fault
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
@@ -80,11 +81,12 @@ async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) ->
     Raises:
         Shredded: the subject's key is gone.
     """
-    now = await version_of(tx.connection, released.subject_ref, released.package_id)
+    proofs, package = proof_policy(tx.policy.overlay), (released.subject_ref, released.package_id)
+    now = await version_of(tx.connection, proofs, *package)
     fault = None
     if now is None or now != released.package_checked_as:
         async with may_stand_still(tx.connection):
-            fault = await fault_of_package(tx.connection, tx.vault, released.subject_ref, released.package_id)
+            fault = await fault_of_package(tx.connection, tx.vault, proofs, *package)
     fits_as = None if fault else now
     if fault and await tx.connection.fetchval(_BY_TWO, released.package_id, fault):
         fault = None

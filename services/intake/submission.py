@@ -73,7 +73,9 @@ class Submissions:
     def of(cls, running: Running, settings: IntakeSettings) -> Self:
         """Of a running service, by the policies that it reads."""
         limits = PolicySettings().read_time_limits()
-        return cls(running.unit_of_work, limits, identity_policy(), settings, Letters())
+        return cls(
+            running.unit_of_work, limits, identity_policy(running.unit_of_work.policy.overlay), settings, Letters()
+        )
 
     def prepare(
         self,

@@ -54,7 +54,7 @@ DsrError
 ├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, Withheld, Expired,
 ├── ExtensionRefused, SamePerson, ResultGiven,
 ├── PreconditionRequired, PreconditionFailed, TooManyCalls, Overloaded, UnsupportedType,
-├── RangeNotSatisfiable, FormExpired, NotSignedIn, ProviderAway
+├── RangeNotSatisfiable, FormExpired, NotProved, NotSignedIn, ProviderAway
 │                             what intake answers to a client that must change or repeat its request
 ├── EventRefused              what another service has told of a user takes no effect; it is set aside by name
 │   ├── MalformedEvent        it cannot be read: which field is wrong

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Final, Self
 from uuid import UUID
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.precedence import Fingerprints
-from shared.domain.toml_file import read_toml
+from shared.domain.toml_file import read_with_ours
 
 LEGAL_HOLD: Final = "legal_hold"
 """The rule of the policy by which held data are kept: the ground of whatever says so."""
@@ -29,9 +30,10 @@ class HoldPolicy(BaseModel):
     reasons: Annotated[Mapping[Reason, Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
 
 
-def hold_policy(path: Path = POLICY) -> HoldPolicy:
-    """The policy in that file; raises ``Misconfigured`` if it cannot be used."""
-    return read_toml(path, HoldPolicy)
+@cache
+def hold_policy(overlay: Path | None = None) -> HoldPolicy:
+    """The policy as shipped with the company's own in that folder over it; ``Misconfigured`` if it cannot be used."""
+    return read_with_ours(POLICY, HoldPolicy, overlay)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING, Level
 from shared.domain.operations import Change, Operation
 from shared.domain.rights import Right
-from shared.domain.toml_file import read_toml
+from shared.domain.toml_file import read_with_ours
 
 POLICY = Path(__file__).parents[1] / "policy" / "identity.toml"
 
@@ -138,9 +138,9 @@ class ProofPolicy(BaseModel):
 
 
 @cache
-def proof_policy(path: Path = POLICY) -> ProofPolicy:
-    """The policy in that file, read once; raises ``Misconfigured`` if it cannot be used."""
-    return read_toml(path, ProofPolicy)
+def proof_policy(overlay: Path | None = None) -> ProofPolicy:
+    """The policy as shipped with the company's own in that folder over it; ``Misconfigured`` if it cannot be used."""
+    return read_with_ours(POLICY, ProofPolicy, overlay)
 
 
 def proved(identities: Iterable[Identity], least: Level) -> tuple[Identity, ...]:

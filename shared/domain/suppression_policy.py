@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.domain.toml_file import read_toml
+from shared.domain.toml_file import read_with_ours
 
 POLICY = Path(__file__).parents[1] / "policy" / "suppression.toml"
 
@@ -19,6 +19,6 @@ class SuppressionPolicy(BaseModel):
 
 
 @cache
-def suppression_policy(path: Path = POLICY) -> SuppressionPolicy:
-    """The policy in that file, read once; raises ``Misconfigured`` if it cannot be used."""
-    return read_toml(path, SuppressionPolicy)
+def suppression_policy(overlay: Path | None = None) -> SuppressionPolicy:
+    """The policy as shipped with the company's own in that folder over it; ``Misconfigured`` if it cannot be used."""
+    return read_with_ours(POLICY, SuppressionPolicy, overlay)

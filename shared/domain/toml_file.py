@@ -52,6 +52,11 @@ def read_toml(path: Path, model: type[Content], over: Path | None = None) -> Con
         raise Misconfigured(*faults) from None
 
 
+def read_with_ours(path: Path, model: type[Content], overlay: Path | None) -> Content:
+    """The content of a file of the policy, with the company's own of the same name in that folder over it."""
+    return read_toml(path, model, overlay and overlay / path.name)
+
+
 def fault_at(files: Sequence[tuple[Path, Mapping[Place, int]]], place: Place, says: str) -> Fault:
     """What is wrong at a place of files that lie over one another, uppermost first: in that which knows most of it."""
     known = [

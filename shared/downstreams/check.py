@@ -47,7 +47,7 @@ async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bo
     if only is not None and only not in tables:
         raise Misconfigured(f"{path} declares no [{only}]: it declares {', '.join(tables)}")
     places = Table.each_of(path, tables)
-    policy = proof_policy()
+    policy = proof_policy(wiring.policy.overlay)
     read = {name: _read(places[name], table, wiring, policy) for name, table in tables.items()}
     read = dict(zip(read, _together(_told(list(read.values()), places, wiring), places), strict=True))
     chosen = [each for name, each in read.items() if only in {None, name}]

@@ -12,7 +12,6 @@ import typer
 
 from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.operations import Operation
-from shared.domain.proofs import proof_policy
 from shared.downstreams import check as checking
 from shared.downstreams.check import Checked
 from shared.downstreams.downstream import Downstream
@@ -122,8 +121,8 @@ def _declared(declared: Downstream) -> dict[str, Any]:
     said: dict[str, Any] = {"needs": sorted(declared.needs), "operations": able}
     if declared.tenants is None or declared.tenants:
         said["tenants"] = ["any"] if declared.tenants is None else sorted(declared.tenants)
-    if (unknown := proof_policy().unknown(declared.categories)) or not declared.categories:
-        said["unknown_categories"] = unknown
+    if declared.unknown or not declared.categories:
+        said["unknown_categories"] = [*declared.unknown]
     if by_hand := [each for each in Operation if declared.by_hand(each) or each in lacking - declared.not_held]:
         said["by_hand"] = by_hand
     if uncounted := getattr(declared.adapter, "not_told_apart", ()):

@@ -34,7 +34,7 @@ class Downstream:
     by, by what is asked for; until that is known, the highest. ``undone``: categories with which the policy has
     something else done in an erasure than its adapter can do. ``untold``: states for which the policy may keep
     something of it, and of which no declared system tells whether they last; ``rests_on``: those of which another
-    one tells it (``states.py``).
+    one tells it (``states.py``). ``unknown``: categories of which the policy of proofs says nothing.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Downstream:
     undone: frozenset[str] = frozenset()
     untold: frozenset[str] = frozenset()
     rests_on: frozenset[str] = frozenset()
+    unknown: tuple[str, ...] = ()
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation; one whose table says which it has says so by ``operations``."""

@@ -78,7 +78,7 @@ class Downstreams:
         if len(assigning := [each.name for each in declared if each.assigns]) > 1:
             raise Misconfigured(f"{path}: {' and '.join(assigning)} have assigns = true; one says whose a number is")
         declared = [replace(each, accounts_from=speaking_of(each.accounts, declared)) for each in declared]
-        policy = proof_policy()
+        policy = proof_policy(wiring.policy.overlay)
         places = Table.each_of(path, {each.name: each for each in declared})
         connected = all_of(partial(connect, places[each.name], each, wiring, policy) for each in declared)
         return cls({each.name: each for each in with_states(connected, wiring.policy)})
@@ -156,7 +156,8 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
         not_held -= {Operation.SUPPRESS}  # it goes when consent is withdrawn
     tenants = adapter.tenants if isinstance(adapter, OfDataset | BusAdapter) else frozenset[str]()
     held = declared.categories.union(getattr(adapter, "holds", ()), getattr(adapter, "categories", ()))
-    declared = replace(declared, categories=held, needed=policy.needed(held), not_held=not_held, tenants=tenants)
+    declared = replace(declared, categories=held, needed=policy.needed(held), unknown=tuple(policy.unknown(held)))
+    declared = replace(declared, not_held=not_held, tenants=tenants)
     declared = replace(declared, adapter=adapter, fingerprint=of_system(declared))
     # What its dataset or declaration tells is asked for, whether or not the file names it.
     declared = replace(declared, yields=declared.yields.union(getattr(adapter, "yields", ())))

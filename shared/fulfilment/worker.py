@@ -19,6 +19,7 @@ from shared.domain.errors import KeyGone, NotSupported, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.levels import Level
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
+from shared.domain.proofs import proof_policy
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment import holding, searching, stated
@@ -80,6 +81,7 @@ class Worker:
         self._name = ":".join(self._step)
         self._heartbeats = Heartbeats()
         self._edge = assignments_policy().differences.edge
+        self._proofs = proof_policy(unit_of_work.policy.overlay)
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats, name: str | None = None) -> None:
         """Works until told to stop; what is in hand then is finished first.
@@ -122,7 +124,7 @@ class Worker:
             subjects = [claim.subject_ref for claim in claims]
             known = await self._unit_of_work.vault.subject_data(connection, subjects) if claims else {}
             if known:
-                register, known = await confirmed_by_register(connection, keyring, known, now)
+                register, known = await confirmed_by_register(connection, keyring, known, now, self._proofs)
             place = (self._downstream, self._operation)
             staying = await Staying.of(connection, self._unit_of_work, place, claims, known)
         # The source of the register is asked with what was said: it must find the account first.

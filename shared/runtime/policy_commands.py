@@ -12,7 +12,7 @@ import typer
 
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import Policy, parse_period, read_policy, release
+from shared.domain.policy import Period, Policy, parse_period, read_policy, release
 from shared.domain.policy.explaining import explained, open_points
 from shared.runtime.settings import PolicySettings
 from shared.runtime.worked_examples import conclude, differing, read_examples
@@ -76,18 +76,41 @@ def mismatches(vector: Mapping[str, Any], zone: str) -> Iterator[str]:
     ``zone``: where the day of an instant is counted if the example names no zone.
     """
     name = vector.get("id", "without id")
+    if wrong := _unusable(vector):
+        yield f"{name}: cannot be computed: {wrong}"
+        return
+    where, text, expected = vector.get("zone") or zone, vector["period"], vector["expected"]
     try:
-        where = vector.get("zone") or zone
         ZoneInfo(where)
-        found = release(parse_period(vector["period"]), _anchor(vector["anchor"]), where)
-        computed = {"release": found.last_day.isoformat(), "purge_from": found.purge_from.isoformat()}
-        expected = dict(vector["expected"])
-    except (LookupError, TypeError, ValueError, OSError) as wrong:
-        yield f"{name}: cannot be computed: {type(wrong).__name__}: {wrong}"
+        found = release(NOTHING if text == "P0D" else parse_period(text), _anchor(vector["anchor"]), where)
+    except (LookupError, ValueError, OSError) as error:
+        yield f"{name}: cannot be computed: {error}"
         return
     if not expected:
         yield f"{name}: expects nothing: give release or purge_from"
+    computed = {"release": found.last_day.isoformat(), "purge_from": found.purge_from.isoformat()}
     yield from differing(name, expected, computed)
+
+
+def _unusable(vector: Mapping[str, Any]) -> str | None:
+    """What of an example is missing, of another kind, or a slip."""
+    missing = [key for key in _KEYS if key not in vector]
+    for strange in sorted(vector.keys() - {*_KEYS}):
+        if close := get_close_matches(strange, missing, n=1):
+            return f"{strange} is no key of an example: write {close[0]}"
+    if lacking := [key for key in missing if key not in {"id", "zone"}]:
+        return f"{lacking[0]} is missing; write it"
+    for key in ("period", "anchor", "zone"):
+        if not isinstance(vector.get(key) or "", str):
+            return f"{key} is a text, as P18M, 2026-03-01 or Europe/Berlin"
+    if not isinstance(vector["expected"], dict):
+        return "expected is an object with release, purge_from or both"
+    return None
+
+
+_KEYS = ("id", "period", "anchor", "zone", "expected")
+NOTHING = Period(0, 0)
+"""No rule may keep for so long; counted it is the day of the anchor itself."""
 
 
 def _anchor(text: str) -> date | datetime:

@@ -18,7 +18,7 @@ from shared.domain.conflicts import Conflict
 from shared.domain.contact_points import confirmed
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import Identity
-from shared.domain.proofs import proof_policy
+from shared.domain.proofs import ProofPolicy
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
@@ -201,11 +201,11 @@ async def register_for(connection: Connection, keyring: Keyring, identities: Ite
 
 
 async def confirmed_by_register(
-    connection: Connection, keyring: Keyring, known: Mapping[UUID, SubjectData], now: datetime
+    connection: Connection, keyring: Keyring, known: Mapping[UUID, SubjectData], now: datetime, proofs: ProofPolicy
 ) -> tuple[Register, dict[UUID, SubjectData]]:
     """What the register says of these subjects' numbers, and the subjects, as well proved as it bears out."""
     register = await register_for(connection, keyring, (i for subject in known.values() for i in subject.identities))
-    on_file = timedelta(days=proof_policy().on_file_days)
+    on_file = timedelta(days=proofs.on_file_days)
     return register, {
         ref: replace(subject, identities=confirmed(subject.identities, register, on_file, now))
         for ref, subject in known.items()

@@ -15,7 +15,7 @@ import orjson
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING, Level
-from shared.domain.proofs import Action, proof_policy
+from shared.domain.proofs import Action, ProofPolicy
 from shared.domain.release import (
     Fault,
     Known,
@@ -103,8 +103,9 @@ def rows_of(matched: Iterable[tuple[str, Iterable[Sequence[str | None]]]]) -> Ro
 class ReleaseCheck:
     """The check of what is for one subject, manifest by manifest: what is known of them is read once for all."""
 
-    def __init__(self, vault: Vault, subject_ref: UUID) -> None:
+    def __init__(self, vault: Vault, proofs: ProofPolicy, subject_ref: UUID) -> None:
         self._vault = vault
+        self._proofs = proofs
         self._subject_ref = subject_ref
         self._known: dict[tuple[datetime, Level], Known] = {}
 
@@ -116,7 +117,7 @@ class ReleaseCheck:
         Raises:
             Shredded: the subject's key is gone.
         """
-        policy, asked = proof_policy(), Action(manifest.right.value)
+        policy, asked = self._proofs, Action(manifest.right.value)
         levels = {category: by_action[asked] for category, by_action in policy.required_level.items()}
         needed: defaultdict[Level, list[Sequence[Match]]] = defaultdict(list)
         for row in manifest.rows:
@@ -130,17 +131,20 @@ class ReleaseCheck:
 
     async def _of(self, connection: Connection, at: datetime, least: Level) -> Known:
         if (at, least) not in self._known:
-            self._known[at, least] = await _known(connection, self._vault, self._subject_ref, at, least)
+            who = self._subject_ref, at, least
+            self._known[at, least] = await _known(connection, self._vault, self._proofs, *who)
         return self._known[at, least]
 
 
-async def fault_of_package(connection: Connection, vault: Vault, subject_ref: UUID, package_id: UUID) -> Fault | None:
+async def fault_of_package(
+    connection: Connection, vault: Vault, proofs: ProofPolicy, subject_ref: UUID, package_id: UUID
+) -> Fault | None:
     """Why a row of a package is not shown to be the subject's by what is known now; None where all are.
 
     Raises:
         Shredded: the subject's key is gone.
     """
-    check, untraced = ReleaseCheck(vault, subject_ref), True
+    check, untraced = ReleaseCheck(vault, proofs, subject_ref), True
     for place, _, _ in await vault.places(connection, subject_ref, KIND):
         content = await vault.open_one(connection, place)
         manifest = await asyncio.to_thread(Manifest.opened, content) if content else None
@@ -152,7 +156,7 @@ async def fault_of_package(connection: Connection, vault: Vault, subject_ref: UU
     return Fault.UNTRACED if untraced else None
 
 
-async def version_of(connection: Connection, subject_ref: UUID, package_id: UUID) -> bytes | None:
+async def version_of(connection: Connection, proofs: ProofPolicy, subject_ref: UUID, package_id: UUID) -> bytes | None:
     """By what a check of a package is made: as long as that is the same, so is what it finds.
 
     That is the package with what it was found by, what is known and proved of the subject, the register and the policy.
@@ -162,7 +166,7 @@ async def version_of(connection: Connection, subject_ref: UUID, package_id: UUID
     if unannounced:
         return None
     known = [row[0] for row in await connection.fetch(_PIECES, subject_ref, KIND)]
-    return sha256(orjson.dumps([package_id, changed, known, proof_policy().version], default=str)).digest()
+    return sha256(orjson.dumps([package_id, changed, known, proofs.version], default=str)).digest()
 
 
 async def changed_at(connection: Connection) -> datetime | None:
@@ -171,12 +175,15 @@ async def changed_at(connection: Connection) -> datetime | None:
     return moment
 
 
-async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: datetime, least: Level) -> Known:
+async def _known(
+    connection: Connection, vault: Vault, proofs: ProofPolicy, subject_ref: UUID, at: datetime, least: Level
+) -> Known:
     subject = (await vault.subject_data(connection, [subject_ref])).get(subject_ref)
     if subject is None:
         raise Shredded("the subject's key is gone, and nobody can tell any more whose the rows are")
     namespace, tenant = await connection.fetchval(_NAMESPACE) or "", subject.tenant
-    sure = await _sure(connection, vault.keyring, namespace, subject.identities, at)
+    on_file = at - timedelta(days=proofs.on_file_days), at
+    sure = await _sure(connection, vault.keyring, namespace, subject.identities, on_file)
     proved = [each for each in sure if each.level >= least]
     theirs, others, lines = await _registered(connection, vault.keyring, namespace, proved, tenant)
     return Known(
@@ -194,9 +201,13 @@ async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: da
 
 
 async def _sure(
-    connection: Connection, keyring: Keyring, namespace: str, identities: Sequence[Identity], at: datetime
+    connection: Connection,
+    keyring: Keyring,
+    namespace: str,
+    identities: Sequence[Identity],
+    on_file: tuple[datetime, datetime],
 ) -> Sequence[Identity]:
-    """The identities as well proved as the register bears out.
+    """The identities as well proved as the register bears out; ``on_file``: from when to when it must have known them.
 
     What two contact points prove together counts if the source of the register knows the address as that of its only
     account, which then has been the number's holder for long enough; and it counts for the account as well.
@@ -211,8 +222,8 @@ async def _sure(
     holds = False
     if len(accounts) == 1 and addresses & current:
         numbers = [keyring.fingerprint(each) for each in pair if each.type is IdentityType.PHONE]
-        since = at - timedelta(days=proof_policy().on_file_days)
-        holds = await connection.fetchval(_HOLDS, numbers, keyring.holder(namespace, accounts[0].value), since, at)
+        holder = keyring.holder(namespace, accounts[0].value)
+        holds = await connection.fetchval(_HOLDS, numbers, holder, *on_file)
     if not holds:
         return [replace(each, level=min(each.level, _ONE)) if each.together else each for each in identities]
     return [replace(each, level=max(each.level, _TWO)) if each is accounts[0] else each for each in identities]

@@ -121,7 +121,7 @@ async def test_a_channel_that_asks_about_more_than_it_may_in_a_minute_is_told_to
 async def test_of_an_erasure_all_that_was_located_is_listed_before_the_key_goes_if_the_policy_says_so(
     open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch, *, asks: bool
 ) -> None:
-    monkeypatch.setattr(kept_of_erasures, "suppression_policy", lambda: SuppressionPolicy(erasure=asks))
+    monkeypatch.setattr(kept_of_erasures, "suppression_policy", lambda _: SuppressionPolicy(erasure=asks))
     only_stated = Identity(IdentityType.PHONE, "+493023125002")
     familys = Identity(IdentityType.EMAIL, "meiers@example.org", source="crm", level="L1", shared=True)
     harness = await open_harness(ScriptedSystem("crm"))

@@ -9,12 +9,13 @@ import pytest
 from pydantic import BaseModel
 
 from services.deadline.settings import DeadlineSettings
-from services.intake.identity.assurance import identity_policy
+from services.intake.identity.assurance import IdentityPolicy
 from services.intake.settings import IntakeSettings
 from shared.app.http import bound
 from shared.domain.configuration import Group
 from shared.domain.errors import Misconfigured
 from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
+from shared.domain.toml_file import read_toml
 from shared.downstreams import file
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.opendsr import OpenDsrSettings
@@ -205,7 +206,7 @@ NO_FILES = {
 READERS: dict[str, Callable[[Path], object]] = {
     "keyring": keyring.load,
     "time limits": read_policy,
-    "identity": identity_policy,
+    "identity": lambda path: read_toml(path, IdentityPolicy),
     "downstreams": lambda path: file.read(path, {}),
     "dataset": lambda path: Dataset.load(str(path)),
 }

@@ -166,6 +166,18 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
             'kept_by = ["calls_18m"]',
             "categories.call_record.kept_by: calls_18m is no rule",
         ),
+        (
+            "categories.toml",
+            'kept_by = ["calls_us_18m", "dispute"]',
+            'kept_by = ["calls_us_18m", "calls_us_18m"]',
+            "kept_by names calls_us_18m twice",
+        ),
+        (
+            "categories.toml",
+            'kept_by = ["calls_us_18m", "dispute"]',
+            'kept_by = ["calls_us_18m", "legal_hold"]',
+            "legal_hold keeps whatever a hold names: leave it out here",
+        ),
         ("categories.toml", 'held_as = ["missed_call"]', 'held_as = ["call"]', "counts as call_record as well"),
         (
             "categories.toml",

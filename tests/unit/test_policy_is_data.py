@@ -1,7 +1,7 @@
 """A changed file of the policy, and nothing else, changes the answer, for each kind of file; no key is dropped."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -9,14 +9,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.erasure.sweeping.policy import POLICY as SWEEP
-from services.erasure.sweeping.policy import sweep_policy
 from services.export.pieces import Piece
 from services.export.report_reader import read
 from services.intake.request.disclosed import recipients
+from services.intake.request.reasons import read_reasons
+from shared.domain.errors import Misconfigured
+from shared.domain.holds import hold_policy
 from shared.domain.policy import SHIPPED, Policy, read_policy, release
 from shared.domain.policy.reading import FILES
+from shared.domain.proofs import Action, proof_policy
 from shared.domain.rights import Right
+from shared.domain.suppression_policy import suppression_policy
+from shared.domain.sweep_policy import POLICY as SWEEP
+from shared.domain.sweep_policy import sweep_policy
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.export import Sheet
@@ -117,9 +122,52 @@ def test_the_sweep_when_it_begins_and_when_it_asks(
     text = SWEEP.read_text(encoding="utf-8")
     assert text.count(old) == 1
     (tmp_path / "sweep.toml").write_text(text.replace(old, new), encoding="utf-8")
-    policy = sweep_policy(tmp_path / "sweep.toml")
+    policy = sweep_policy(tmp_path)
     assert policy.is_too_much(200, 1_000) is too_much
     assert policy.night(datetime(2026, 3, 2, 3, tzinfo=ZoneInfo("America/New_York"))).date() == night
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        (
+            "identity.toml",
+            '[required_level.calls]\naccess = "L0"\n',
+            lambda over: proof_policy(over).least(Action.ACCESS),
+        ),
+        ("holds.toml", "longest_months = 3\n", lambda over: hold_policy(over).longest_months),
+        ("suppression.toml", "erasure = false\n", lambda over: suppression_policy(over).erasure),
+        ("sweep.toml", "few = 7\n", lambda over: sweep_policy(over).few),
+        (
+            "answers.toml",
+            '[refuse.RIGHTS_OF_OTHERS]\narticles = ["23(1)"]\n',
+            lambda over: read_reasons(over).refuse["RIGHTS_OF_OTHERS"].articles,
+        ),
+    ],
+)
+def test_a_companys_own_file_beside_those_of_processing_changes_what_is_done_and_the_version(
+    tmp_path: Path, name: str, text: str, says: Callable[[Path | None], object]
+) -> None:
+    ours = over(tmp_path, name, text)
+    assert ours.overlay == tmp_path
+    assert says(tmp_path) != says(None)
+    assert ours.version != read_policy().version
+
+
+def test_a_file_beside_them_that_cannot_be_used_is_named_with_its_line(tmp_path: Path) -> None:
+    for name, text, says in (
+        (
+            "holds.toml",
+            "longest_months = 3\nlongest_month = 3\n",
+            r":2: longest_month: is no key here; write longest_mo",
+        ),
+        ("identity.toml", "on_file_day = 3\n", r":1: on_file_day: is no key here; write on_file_days"),
+        ("answers.toml", '[refus.X]\narticles = ["12(5)"]\n', r".*: refus: is no key here; write refuse"),
+        ("sweep.toml", "share = 5\n", r":1: share: holds 5"),
+    ):
+        with pytest.raises(Misconfigured, match=name + says):
+            over(tmp_path, name, text)
+        (tmp_path / name).unlink()
 
 
 def leaves(said: object, *path: str) -> Iterator[tuple[str, ...]]:

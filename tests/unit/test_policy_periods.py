@@ -81,6 +81,19 @@ def test_a_wrong_example_is_printed_and_sets_the_status(tmp_path: Path) -> None:
     assert found.exit_code == 1
     assert first == "X: release: expected 2026-10-01, computed 2025-04-19"
     assert second.startswith("Y: cannot be computed")
+    near = {
+        "id": "Z",
+        "period": "P1D",
+        "anchor": "2026-03-01T23:30:00-05:00",
+        "timezone": "Europe/Berlin",
+        "why": "DST",
+    }
+    file.write_bytes(orjson.dumps([near | {"expected": {"release": "2026-03-02"}}]))
+    found = RUNNER.invoke(commands, ["release", "--vectors", str(file)])
+    assert (found.exit_code, found.stdout) == (
+        1,
+        "Z: cannot be computed: timezone is no key of an example: write zone\n",
+    )
     file.write_text("[]")
     assert RUNNER.invoke(commands, ["release", "--vectors", str(file)]).exit_code == 2
 

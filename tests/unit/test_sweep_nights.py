@@ -11,8 +11,8 @@ from uuid_utils.compat import uuid7
 
 from services.erasure.sweeping import nights
 from services.erasure.sweeping.nights import Known, State, Terms
-from services.erasure.sweeping.policy import SweepPolicy, sweep_policy
 from shared.domain.policy import parse_period, release
+from shared.domain.sweep_policy import SweepPolicy, sweep_policy
 from shared.downstreams.sweepable import Counted
 
 NIGHT = date(2026, 3, 2)

@@ -14,7 +14,7 @@ from shared.domain.wording import LANGUAGES, Language, read_wordings
 from tests.fixtures.words import words
 
 WORDINGS = read_wordings()
-BY_TERM = {"did": ANSWERING, "unsearched": frozenset(Unsearched), "right": frozenset(Right)}
+BY_TERM = {"did": ANSWERING | {"erase_or_anonymise"}, "unsearched": frozenset(Unsearched), "right": frozenset(Right)}
 """Families of words that stand for terms, and which terms they are."""
 BY_POLICY = ("category.", "ground.", "reason.", "outcome.")
 """Those that stand for what the policy names: tests/unit/test_letters.py looks at these."""

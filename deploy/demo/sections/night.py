@@ -12,8 +12,8 @@ from deploy.demo.client import DsrClient
 from deploy.demo.estate import ANALYTICS, CDR, CRM, SYSTEMS, TICKETING, Estate
 from deploy.demo.finding import Section
 from deploy.local import postgres_databases as databases
-from services.erasure.sweeping.policy import sweep_policy
 from shared.domain.policy import Policy
+from shared.domain.sweep_policy import sweep_policy
 
 _AGES = {
     f"{ANALYTICS}.subscription": "last_activity",

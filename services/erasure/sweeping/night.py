@@ -13,11 +13,11 @@ from uuid_utils.compat import uuid7
 from services.erasure import metrics
 from services.erasure.sweeping import nights, store
 from services.erasure.sweeping.nights import Known, State, Terms
-from services.erasure.sweeping.policy import SweepPolicy
 from services.erasure.sweeping.sparing import Spared
 from services.erasure.sweeping.store import Key, Left
 from shared.domain.errors import Refused
 from shared.domain.policy import Ceiling
+from shared.domain.sweep_policy import SweepPolicy
 from shared.downstreams import sweepable
 from shared.downstreams.sweepable import Counted, Due, Sweepable
 from shared.messaging.unit_of_work import UnitOfWorkFactory

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from services.erasure.sweeping.policy import SweepPolicy
 from shared.domain.policy import Policy, parse_period, release
 from shared.domain.policy.rules import Ceiling
+from shared.domain.sweep_policy import SweepPolicy
 from shared.downstreams.sweepable import Counted
 
 PERSONS = 2

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from services.erasure.sweeping.policy import sweep_policy
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.assignments import NUMBERS
@@ -18,6 +17,7 @@ from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.domain.proofs import proved
 from shared.domain.rights import Outcome, Right
+from shared.domain.sweep_policy import sweep_policy
 from shared.downstreams.contract import Task
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import holds
@@ -43,7 +43,7 @@ def hear(service: Service) -> None:
 
 async def begin(verified: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """A restriction has begun: on a ground of the policy the sweep spares the data (Art. 18(1)(b), (c))."""
-    spares = sweep_policy().spares
+    spares = sweep_policy(tx.policy.overlay).spares
     begun = [event for event in verified if event.scope in spares]
     await tx.connection.execute(_NOTE, [e.request_id for e in begun], [e.subject for e in begun])
 

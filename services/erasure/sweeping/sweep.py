@@ -16,10 +16,10 @@ from services.erasure import metrics
 from services.erasure.sweeping import nights, store
 from services.erasure.sweeping.night import Matter, Night
 from services.erasure.sweeping.nights import Known, State, Terms
-from services.erasure.sweeping.policy import SweepPolicy, sweep_policy
 from services.erasure.sweeping.store import Figures, Key
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
+from shared.domain.sweep_policy import SweepPolicy, sweep_policy
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.sweepable import Sweepable, SweepStopped
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -63,7 +63,7 @@ class Sweeper:
         self._systems = [each for each in every if isinstance(each.adapter, Sweepable)]
         self._heartbeats = heartbeats
         self._stopping = stopping
-        self._policy = policy or sweep_policy()
+        self._policy = policy or sweep_policy(unit_of_work.policy.overlay)
         self._renewed = 0.0
 
     async def look(self) -> None:

@@ -133,12 +133,13 @@ def build(
     users, by the file that the settings name if none are given.
     """
     settings = settings or IntakeSettings()
-    unit_of_work, identity = running.unit_of_work, identity_policy()
+    unit_of_work, over = running.unit_of_work, running.unit_of_work.policy.overlay
+    identity, reasons = identity_policy(over), read_reasons(over)
     policy, written = PolicySettings().read_time_limits(), Letters()
     api = describe()
     submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
     ours = reading.ours(unit_of_work.vault.keyring.lookup, ImapSettings(), SmtpSettings())
-    use_cases = UseCases(unit_of_work, policy, written, identity, settings.instants, read_reasons(), settings)
+    use_cases = UseCases(unit_of_work, policy, written, identity, settings.instants, reasons, settings)
     links = portal.links(use_cases)
     services = api.state.services = Services(
         unit_of_work,

@@ -13,6 +13,7 @@ from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import Shredded
 from shared.domain.identities import IdentityType, ended, marked
 from shared.domain.operations import OF_ONE_PERSON, Operation
+from shared.domain.proofs import proof_policy
 from shared.downstreams.bus import identity_token
 from shared.downstreams.bus.identity_token import IdentityToken, TokenExpired, TokenForged, TokenMalformed
 from shared.downstreams.bus.messages import TaskIdentities
@@ -53,7 +54,8 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
         known = await tx.vault.subject_data(tx.connection, [shown.subject_ref])
         if shown.subject_ref not in known:
             raise Shredded("the subject's key was shredded: there is nobody left to search for")
-        register, known = await confirmed_by_register(tx.connection, tx.vault.keyring, known, tx.now)
+        proofs = proof_policy(tx.policy.overlay)
+        register, known = await confirmed_by_register(tx.connection, tx.vault.keyring, known, tx.now, proofs)
         subject = known[shown.subject_ref]
         theirs, tenant = subject.identities, subject.tenant
         try:

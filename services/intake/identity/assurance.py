@@ -1,6 +1,7 @@
 """Whether we are sure enough of who is asking; the levels required and the methods known are policy, not code."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from services.intake.errors import BadRequest
 from shared.domain.proofs import POLICY, ProofPolicy
 from shared.domain.text import folded, mixed_scripts
-from shared.domain.toml_file import read_toml
+from shared.domain.toml_file import read_with_ours
 
 
 class BrakePolicy(BaseModel):
@@ -84,6 +85,7 @@ def _first_of(wanted: Words, words: str) -> str | None:
     return next((each for each in wanted if re.search(rf"\b{re.escape(folded(each))}\b", words)), None)
 
 
-def identity_policy(path: Path = POLICY) -> IdentityPolicy:
-    """The policy in that file; raises ``Misconfigured`` if it cannot be used."""
-    return read_toml(path, IdentityPolicy)
+@cache
+def identity_policy(overlay: Path | None = None) -> IdentityPolicy:
+    """The policy as shipped with the company's own in that folder over it; ``Misconfigured`` if it cannot be used."""
+    return read_with_ours(POLICY, IdentityPolicy, overlay)

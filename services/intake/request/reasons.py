@@ -1,6 +1,7 @@
 """For which reasons a request may be refused, answered in part, or a part of it ended: policy, not code."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.intake.errors import BadRequest
 from shared.domain.rights import Outcome, Right
-from shared.domain.toml_file import read_toml
+from shared.domain.toml_file import read_with_ours
 
 POLICY = Path(__file__).parents[3] / "shared" / "policy" / "answers.toml"
 
@@ -63,6 +64,7 @@ class Reasons(BaseModel):
         return reason
 
 
-def read_reasons(path: Path = POLICY) -> Reasons:
-    """The reasons in that file; raises ``Misconfigured`` if it cannot be used."""
-    return read_toml(path, Reasons)
+@cache
+def read_reasons(overlay: Path | None = None) -> Reasons:
+    """The reasons as shipped with the company's own in that folder over them; ``Misconfigured`` if they cannot be."""
+    return read_with_ours(POLICY, Reasons, overlay)

@@ -116,6 +116,8 @@ class Category(Data):
 
     @model_validator(mode="after")
     def _names_the_rules_that_restrict(self) -> Self:
+        if twice := [rule for rule in {*self.kept_by} if self.kept_by.count(rule) > 1]:
+            raise ValueError(f"kept_by names {', '.join(sorted(twice))} twice: name it once")
         if (self.on_erasure is OnErasure.RESTRICT) and not self.kept_by:
             raise ValueError('on_erasure = "restrict" needs kept_by: name the rule that keeps it')
         if self.kept_by and self.on_erasure in {OnErasure.DELETE, OnErasure.ANONYMISE}:

@@ -5,11 +5,13 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
+from shared.domain.holds import LEGAL_HOLD
 from shared.domain.policy.agreement import Disagreement, strange_words
 from shared.domain.policy.categories import Category, Data, OnErasure, Purpose, Words
 from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
@@ -41,6 +43,7 @@ class Conflict(NamedTuple):
 class Policy(Data):
     """Everything that the company has decided about what is held, how long, and who is told of it.
 
+    ``beside``: what the other files of the policy say, by name; ``overlay``: where the company's own files lie.
     ``states``, ``anchors``: what rules may last for, and from what periods may count; systems tell them by these words.
     ``anywhere``: where every authority can be found, for somebody whose country is not known. ``laws``: the first is
     ours, and that of whoever lives where none of them is in force.
@@ -61,11 +64,13 @@ class Policy(Data):
     anywhere: Authority
     authorities: Mapping[Jurisdiction, Authority]
     redaction: Mapping[Other, Redaction]
+    beside: Mapping[str, Mapping[str, Any]] = {}
+    overlay: Path | None = None
 
     @cached_property
     def version(self) -> str:
         """Of its content, whatever the order and the comments of the files; stored beside every decision."""
-        content = json.dumps(self.model_dump(), sort_keys=True, default=_plain)
+        content = json.dumps(self.model_dump(exclude={"overlay"}), sort_keys=True, default=_plain)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     @cached_property
@@ -245,6 +250,8 @@ class Policy(Data):
                     yield Disagreement((*place, "kept_by"), f"{rule} is no rule; declare rules.{rule}")
                 elif rules[rule].category not in {None, name}:
                     yield Disagreement((*place, "kept_by"), f"{rule} is a rule of {rules[rule].category}")
+                elif rule == LEGAL_HOLD:
+                    yield Disagreement((*place, "kept_by"), f"{rule} keeps whatever a hold names: leave it out here")
 
     def _of_rules(self) -> Iterator[Disagreement]:
         categories = self.categories

@@ -1,24 +1,30 @@
 """The files of the policy: five of a folder, each with another of the same name over it where a company has it."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
 from shared.domain.errors import Fault, Misconfigured, all_of
+from shared.domain.holds import HoldPolicy
 from shared.domain.policy.categories import Category, Data, Purpose, Words
 from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
 from shared.domain.policy.policy import Measure, Policy
 from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
 from shared.domain.policy.slips import without_slips
+from shared.domain.proofs import ProofPolicy
+from shared.domain.suppression_policy import SuppressionPolicy
+from shared.domain.sweep_policy import SweepPolicy
 from shared.domain.text import Word
-from shared.domain.toml_file import fault_at, lines_in, read_toml
+from shared.domain.toml_file import fault_at, lines_in, read_toml, read_with_ours
 
 SHIPPED: Final = Path(__file__).parents[2] / "policy" / "processing"
 """The policy as it is shipped: nobody has signed it."""
+_BESIDE: Final = Path(__file__).parents[2] / "policy"
 
 OVERLAY: Final = "DSR_POLICY_OVERLAY"
 """The variable that names the folder of the company's own files."""
@@ -54,6 +60,16 @@ class _Redaction(Data):
     redaction: Mapping[Other, Redaction]
 
 
+_Content = Mapping[str, Any]
+BESIDE: Final[Mapping[str, type[BaseModel] | type[_Content]]] = {
+    "identity.toml": ProofPolicy,
+    "holds.toml": HoldPolicy,
+    "suppression.toml": SuppressionPolicy,
+    "sweep.toml": SweepPolicy,
+    "answers.toml": dict[str, Any],
+}
+"""The files beside them that belong to the policy as well; those who work by one say what may stand in it."""
+
 FILES: Final[Mapping[str, type[BaseModel]]] = {
     "categories.toml": _Categories,
     "retention.toml": _Retention,
@@ -75,7 +91,9 @@ def read_policy(over: Path | None = None, shipped: Path = SHIPPED) -> Policy:
     if over:
         _only_ours(over)
     parts = all_of([partial(read_toml, shipped / name, model, over and over / name) for name, model in FILES.items()])
-    policy = Policy(**{field: getattr(part, field) for part in parts for field in type(part).model_fields})
+    beside = {name: _beside(name, over) for name in BESIDE}
+    known = {field: getattr(part, field) for part in parts for field in type(part).model_fields}
+    policy = Policy(**known, beside=beside, overlay=over)
     if wrong := list(policy.disagreements()):
         raise Misconfigured(*(_fault(over, shipped, place, says) for place, says in wrong))
     return without_slips(policy, read_policy(None, shipped)) if over else policy
@@ -88,11 +106,24 @@ def says_as_shipped(policy: Policy, table: Literal["purposes", "categories", "ru
     return same and (not isinstance(ours, Ceiling) or shipped.period == ours.period)
 
 
+def _beside(name: str, over: Path | None) -> _Content:
+    """What such a file says, once it is what it must be; a key that it does not have as shipped is a slip."""
+    read_with_ours(_BESIDE / name, BESIDE[name], over)
+    shipped, ours = read_toml(_BESIDE / name, dict[str, Any]), read_with_ours(_BESIDE / name, dict[str, Any], over)
+    if over and (strange := sorted(ours.keys() - shipped.keys())):
+        close = get_close_matches(strange[0], shipped, n=1)
+        instead = f"write {close[0]}" if close else f"the keys are {', '.join(shipped)}"
+        files = [(over / name, lines_in(over / name))]
+        raise Misconfigured(fault_at(files, (strange[0],), f"is no key here; {instead}"))
+    return ours
+
+
 def _only_ours(over: Path) -> None:
     if not over.is_dir():
         raise Misconfigured(Fault("is no folder: name one that holds files of the policy", str(over)))
-    if strange := sorted(each.name for each in over.glob("*.toml") if each.name not in FILES):
-        raise Misconfigured(Fault(f"is no file of the policy; they are {', '.join(FILES)}", str(over / strange[0])))
+    if strange := sorted(each.name for each in over.glob("*.toml") if each.name not in {*FILES, *BESIDE}):
+        known = ", ".join((*FILES, *BESIDE))
+        raise Misconfigured(Fault(f"is no file of the policy; they are {known}", str(over / strange[0])))
 
 
 def _fault(over: Path | None, shipped: Path, place: tuple[str, ...], says: str) -> Fault:

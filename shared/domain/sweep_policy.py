@@ -1,15 +1,16 @@
 """How the nightly sweep goes about its work; policy, not code."""
 
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.domain.text import Word
-from shared.domain.toml_file import read_toml
+from shared.domain.toml_file import read_with_ours
 
-POLICY = Path(__file__).parents[3] / "shared" / "policy" / "sweep.toml"
+POLICY = Path(__file__).parents[1] / "policy" / "sweep.toml"
 
 
 class SweepPolicy(BaseModel):
@@ -32,6 +33,7 @@ class SweepPolicy(BaseModel):
         return (local - begins).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def sweep_policy(path: Path = POLICY) -> SweepPolicy:
-    """The policy in that file; raises ``Misconfigured`` if it cannot be used."""
-    return read_toml(path, SweepPolicy)
+@cache
+def sweep_policy(overlay: Path | None = None) -> SweepPolicy:
+    """The policy as shipped with the company's own in that folder over it; ``Misconfigured`` if it cannot be used."""
+    return read_with_ours(POLICY, SweepPolicy, overlay)
