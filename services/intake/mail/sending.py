@@ -8,7 +8,7 @@ sent twice. With the server away letters wait; nothing else does.
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -26,7 +26,6 @@ from services.intake.mail.settings import SmtpSettings
 from services.intake.metrics import LETTER_WAIT, LETTERS, LETTERS_SENT
 from shared.app.service import Running
 from shared.domain.errors import Shredded
-from shared.domain.text import in_ascii
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import retry_while_unavailable, run_periodically
@@ -171,7 +170,6 @@ class Sender:
         settings, company = self._settings, self._unit_of_work.policy.controller.name
         sender = settings.sender or ""
         try:
-            letter = replace(letter, to=in_ascii(letter.to))  # not every server on the way speaks SMTPUTF8
             mail = compose(letter, sender, company)
             back = return_path(letter.token, settings.return_address)
             await server.send_message(mail, sender=back, recipients=[letter.to])
