@@ -16,6 +16,7 @@ from services.export.check import check
 from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.proofs import proof_policy
 from shared.domain.release import Match
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
@@ -165,7 +166,8 @@ async def test_whoever_is_in_no_system_but_on_a_list_of_ours_is_not_told_that_th
         ("consent.withdrawn", EMAIL.value),
     ], "the number is not proved to be theirs"
     async with harness.unit_of_work.begin() as tx:
-        fault = await fault_of_package(tx.connection, tx.vault, event.subject, UUID(told["package_id"]))
+        about = event.subject, UUID(told["package_id"])
+        fault = await fault_of_package(tx.connection, tx.vault, proof_policy(), *about)
     assert fault is None, "there is nothing in it that could be somebody else's"
 
 
