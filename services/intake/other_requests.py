@@ -6,7 +6,8 @@ service, the later one to be committed sees the earlier. Whether what was postpo
 now: no restart, repeat or manner of closing can lose it.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from uuid import UUID
 from services.intake.identity.same_person import Marks, Person, person
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import State
+from shared.domain import precedence
 from shared.domain.events import RequestVerified
 from shared.domain.identities import Identity
 from shared.domain.precedence import Kind
@@ -23,6 +25,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
 from shared.storage.postgres import Connection
 
+_ERASING = frozenset({Right.ERASURE, Right.CONSENT_WITHDRAWAL})
 _AWAITED_BY_ERASURE = frozenset({Kind.COPY})
 _AWAITED_BY_ALL_ELSE = frozenset({Kind.ERASURE})
 
@@ -115,6 +118,7 @@ def judge(new: Sequence[tuple[Request, Marks]], known: Sequence[tuple[bytes, Ope
 
 async def look(tx: UnitOfWork, new: Sequence[tuple[Request, Marks]]) -> Seen:
     """What follows from the open requests of the same persons for those that are submitted, which others know now."""
+    await open_requests.enter(tx.connection, _together([request for request, _ in new]))
     asked = [marks.asks for _, marks in new if marks.person.known]
     if not asked:
         return Seen()
@@ -131,6 +135,22 @@ async def look(tx: UnitOfWork, new: Sequence[tuple[Request, Marks]]) -> Seen:
     await _enter(tx.connection, counting.values())
     beginning = [each for each in counting.values() if each[0].state is State.IN_PROGRESS and may_wait(each[0])]
     return Seen(set(await _await(tx, beginning)), first)
+
+
+def _together(requests: Sequence[Request]) -> Iterator[tuple[UUID, Kind, precedence.Marks]]:
+    """Copies that somebody asks for in the message in which they have data erased, also before they prove who they are.
+
+    Nobody else's erasure waits for a copy that anybody has asked for in their name.
+    """
+    cases = defaultdict[UUID, list[Request]](list)
+    for request in requests:
+        if request.case_id:
+            cases[request.case_id].append(request)
+    for case in cases.values():
+        erasing = frozenset(each.request_id.bytes for each in case if each.right in _ERASING)
+        for each in case:
+            if erasing and each.precedes is Kind.COPY:
+                yield each.request_id, Kind.COPY, precedence.Marks(requests=erasing)
 
 
 async def _enter(connection: Connection, requests: Iterable[tuple[Request, Person]]) -> None:

@@ -3,9 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from shared.domain.identities import Identity, IdentityType
+
+REQUEST: Final = "request"
+"""The type of a mark that is another request of the same message."""
 
 
 class Kind(StrEnum):
@@ -25,10 +28,14 @@ class Fingerprints(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Keyed hashes of the accounts and e-mail addresses of one person."""
+    """Keyed hashes of the accounts and e-mail addresses of one person, and what else came in their message.
+
+    ``requests``: the ids of requests of the same message, whoever has sent it.
+    """
 
     accounts: frozenset[bytes] = field(default_factory=frozenset)
     emails: frozenset[bytes] = field(default_factory=frozenset)
+    requests: frozenset[bytes] = field(default_factory=frozenset)
 
     @classmethod
     def of(cls, keyring: Fingerprints, identities: Iterable[Identity]) -> Self:
@@ -43,7 +50,8 @@ class Marks:
     def rows(self) -> list[tuple[str, bytes]]:
         """Each with its type."""
         accounts = [(IdentityType.ACCOUNT_ID.value, mark) for mark in sorted(self.accounts)]
-        return [*accounts, *((IdentityType.EMAIL.value, mark) for mark in sorted(self.emails))]
+        emails = [(IdentityType.EMAIL.value, mark) for mark in sorted(self.emails)]
+        return [*accounts, *emails, *((REQUEST, mark) for mark in sorted(self.requests))]
 
     def is_same(self, other: "Marks") -> bool:
         """Whether both have an account in common or, where one has none, an e-mail address: a family may share that."""

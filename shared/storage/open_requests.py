@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from shared.domain.identities import IdentityType
-from shared.domain.precedence import Kind, Marks
+from shared.domain.precedence import REQUEST, Kind, Marks
 from shared.storage.postgres import Connection
 
 _HOLD = "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT unnest($1::bigint[]) AS key ORDER BY key) AS keys"
@@ -41,17 +41,26 @@ class Other(NamedTuple):
 async def others(
     connection: Connection, of: Mapping[UUID, Marks], kinds: Collection[Kind]
 ) -> dict[UUID, tuple[Other, ...]]:
-    """For each of these requests that has any, the others of the same person; nobody enters one until the end."""
-    marks = {mark for each in of.values() for _, mark in each.rows}
-    if not marks:
+    """For each of these requests that has any, the others of the same person; nobody enters one until the end.
+
+    Those of the same message are theirs whatever is proved.
+    """
+    if not of:
         return {}
-    await connection.execute(_HOLD, [int.from_bytes(mark[:_KEY_BYTES], "big", signed=True) for mark in marks])
+    marks = {mark for each in of.values() for _, mark in each.rows}
+    if marks:
+        await connection.execute(_HOLD, [int.from_bytes(mark[:_KEY_BYTES], "big", signed=True) for mark in marks])
+    marks |= {request_id.bytes for request_id in of}
     known: defaultdict[Other, list[tuple[str, bytes]]] = defaultdict(list)
     for request_id, kind, *mark in await connection.fetch(_OF_THESE, list(marks), list(kinds)):
         known[Other(request_id, Kind(kind))].append((mark[0], mark[1]))
     persons = {other: _marks(rows) for other, rows in known.items()}
     found = {
-        request_id: tuple(o for o, who in persons.items() if o.request_id != request_id and who.is_same(mine))
+        request_id: tuple(
+            other
+            for other, who in persons.items()
+            if other.request_id != request_id and (request_id.bytes in who.requests or who.is_same(mine))
+        )
         for request_id, mine in (of.items() if persons else ())
     }
     return {request_id: theirs for request_id, theirs in found.items() if theirs}
@@ -84,4 +93,5 @@ async def end(connection: Connection, requests: Collection[UUID]) -> None:
 def _marks(rows: Iterable[tuple[str, bytes]]) -> Marks:
     listed = list(rows)
     accounts = frozenset(mark for kind, mark in listed if kind == IdentityType.ACCOUNT_ID)
-    return Marks(accounts, frozenset(mark for kind, mark in listed if kind == IdentityType.EMAIL))
+    emails = frozenset(mark for kind, mark in listed if kind == IdentityType.EMAIL)
+    return Marks(accounts, emails, frozenset(mark for kind, mark in listed if kind == REQUEST))

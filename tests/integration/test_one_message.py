@@ -1,10 +1,14 @@
 """One message with several rights: a request for each, one day of receipt, one case number (scenario 2)."""
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
+from uuid_utils.compat import uuid7
 
+from shared.domain.precedence import Kind, Marks
+from shared.storage import open_requests
 from tests.fixtures.intake import PROOF, Intake
 
 SUBJECT = {"email": "ada@example.org", "country": "DE"}
@@ -43,6 +47,29 @@ async def test_its_erasure_waits_until_its_access_is_answered(intake: Intake) ->
     assert [each["state"] for each in (access, objection)] == ["in_progress", "in_progress"]
     waiting = await intake.view(f"/v1/requests/{erasure['request_id']}")
     assert waiting["awaits"] == [access["request_id"]]
+
+
+async def test_what_it_withdraws_erases_nothing_before_its_copy_also_while_nobody_has_proved_who_asks(
+    intake: Intake,
+) -> None:
+    said = {"rights": ["access", "consent_withdrawal"], "purposes": ["marketing"]}
+    answer = await intake.channel.post(
+        "/v1/requests", json={"subject": SUBJECT, **said, "assurance": None, "proofs": []}
+    )
+    assert answer.status_code == 201, answer.text
+    access, withdrawal = answer.json()["requests"]
+    assert [access["state"], withdrawal["state"]] == ["awaiting_identity", "in_progress"]
+    asked = {UUID(withdrawal["request_id"]): Marks(), uuid7(): Marks(emails=frozenset({b"ada@example.org"}))}
+
+    async def before() -> dict[UUID, list[str]]:
+        async with intake.unit_of_work.begin() as tx:
+            found = await open_requests.others(tx.connection, asked, {Kind.COPY})
+        return {request_id: [str(other.request_id) for other in others] for request_id, others in found.items()}
+
+    assert await before() == {UUID(withdrawal["request_id"]): [access["request_id"]]}, "and nobody else waits for it"
+    path = f"/v1/requests/{access['request_id']}"
+    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+    assert await before() == {}
 
 
 async def test_what_came_alone_has_no_case(intake: Intake) -> None:
