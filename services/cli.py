@@ -64,6 +64,7 @@ _ADVICE: Mapping[str, str] = {
     "FileNotFoundError": "check the path",
     "IsADirectoryError": "name a file in it",
     "OSError": "let this user read and write it",
+    "UnicodeDecodeError": "save what is read as UTF-8",
     "gaierror": "correct the host in DSR_POSTGRES_DSN",
     "ConnectionError": "start the database, or correct DSR_POSTGRES_DSN",
     "TimeoutError": "start the database, or correct DSR_POSTGRES_DSN",

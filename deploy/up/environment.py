@@ -19,14 +19,17 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
     """Write it whole, for nobody but this user.
 
     Beside it stand ``environment.sh``, addresses and keys for a shell, and ``dsr``, which runs a command of the
-    platform with its settings: in the shell itself they would turn the next ``make test`` to these servers.
+    platform with its settings and the key of the privacy team: in the shell itself they would turn the next ``make
+    test`` to these servers.
     """
     _replace(folder / FILE, json.dumps(content, indent=2) + "\n", 0o600)
     keys = {f"{role.upper()}_KEY": content["keys"][role] for role in ("channel", "privacy")}
     values = {"API": content["api"], "BROKER": content["broker"], "DATABASE": content["database"], **keys}
     lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
     _replace(folder / SHELL, f"# Of the platform that `make up` has started.\n{lines}", 0o600)
-    settings = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in content["settings"].items())
+    called = {"DSR_API_URL": content["api"], "DSR_API_KEY": content["keys"]["privacy"]}
+    exported = {**content["settings"], **called}
+    settings = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in exported.items())
     run = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -P -m services"
     about = "# dsr with the settings of the platform that `make up` has started."
     _replace(folder / COMMAND, f'#!/bin/sh\n{about}\n{settings}\n{run} "$@"\n', 0o700)

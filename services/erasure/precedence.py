@@ -55,7 +55,7 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:
     begun = [each for each in waiting if each.fulfilment_id not in held and each.right is Right.ERASURE]
     entered = ((each.request_id, Kind.ERASURE, marks.get(each.request_id, Marks())) for each in begun)
     await open_requests.enter(tx.connection, entered)
-    await open_requests.rest(tx.connection, [each.request_id for each in begun], rests=False)
+    await open_requests.set_stopped(tx.connection, [each.request_id for each in begun], stopped=False)
     return held
 
 

@@ -36,7 +36,7 @@ WHERE state <> 'closed' AND (proved_account IS NOT NULL OR proved_email IS NOT N
 """
 _AWAITED = """
 SELECT DISTINCT w.request_id, w.other FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
-WHERE w.request_id = ANY($1) AND o.kind <> 'erased' AND NOT o.rests ORDER BY w.other
+WHERE w.request_id = ANY($1) AND o.kind <> 'erased' AND NOT o.stopped ORDER BY w.other
 """
 _AWAIT = "INSERT INTO awaits SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING"
 _ERASED = """

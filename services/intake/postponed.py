@@ -19,7 +19,7 @@ _MAY_BEGIN = """
 SELECT e.request_id FROM request e
 WHERE e.postponed AND e.state <> 'closed' AND NOT EXISTS (
     SELECT FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
-    WHERE w.request_id = e.request_id AND o.kind <> 'erased' AND NOT o.rests)
+    WHERE w.request_id = e.request_id AND o.kind <> 'erased' AND NOT o.stopped)
 ORDER BY e.request_id LIMIT $1 FOR UPDATE OF e SKIP LOCKED
 """
 

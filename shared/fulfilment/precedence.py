@@ -13,7 +13,7 @@ SELECT f.fulfilment_id, f.request_id, f.subject_ref, f."right", f.details FROM f
 WHERE f.fulfilment_id = ANY($1) AND f.operation = 'erase' AND f.tenant IS NULL
   AND NOT f.details ?| ARRAY['deferred', 'owed', 'repair']
   AND NOT EXISTS (SELECT FROM vault.open_request o WHERE o.request_id = f.request_id AND o.kind = 'erasure'
-                  AND NOT o.rests)
+                  AND NOT o.stopped)
   AND (SELECT t.operation FROM task t
        WHERE t.fulfilment_id = f.fulfilment_id AND t.state IN ('waiting', 'ready', 'failed') AND NOT t.observes
        ORDER BY t.stage LIMIT 1) = 'erase'

@@ -217,7 +217,7 @@ async def block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
     """Lets fulfilments wait until somebody says how they go on."""
     stopped = await end(tx, ids, FulfilmentState.BLOCKED)
     if erasures := [each.request_id for each in stopped if each.operation is Operation.ERASE and not each.repair]:
-        await open_requests.rest(tx.connection, erasures, rests=True)
+        await open_requests.set_stopped(tx.connection, erasures, stopped=True)
     for blocked in stopped:
         if blocked.repair:
             continue  # the task that failed says so, and the next night tries again

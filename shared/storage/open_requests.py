@@ -18,7 +18,7 @@ _HOLD = "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT unnest($1::bigi
 _OF_THESE = """
 SELECT o.request_id, o.kind, o.type, o.mark FROM vault.open_request o
 WHERE o.request_id IN (SELECT request_id FROM vault.open_request WHERE mark = ANY($1)) AND o.kind = ANY($2)
-  AND NOT o.rests
+  AND NOT o.stopped
 ORDER BY o.request_id
 """
 _ENTER = """
@@ -26,7 +26,7 @@ INSERT INTO vault.open_request (request_id, kind, type, mark)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[]) ON CONFLICT DO NOTHING
 """
 _ERASED = "UPDATE vault.open_request SET kind = 'erased' WHERE request_id = ANY($1)"
-_REST = "UPDATE vault.open_request SET rests = $2 WHERE request_id = ANY($1) AND kind = 'erasure' AND rests <> $2"
+_STOP = "UPDATE vault.open_request SET stopped = $2 WHERE request_id = ANY($1) AND kind = 'erasure' AND stopped <> $2"
 _END = "DELETE FROM vault.open_request WHERE request_id = ANY($1)"
 _KEY_BYTES = 8
 
@@ -73,9 +73,9 @@ async def enter(connection: Connection, entered: Iterable[tuple[UUID, Kind, Mark
         await connection.execute(_ENTER, *map(list, zip(*rows, strict=True)))
 
 
-async def rest(connection: Connection, erasures: Collection[UUID], *, rests: bool) -> None:
+async def set_stopped(connection: Connection, erasures: Collection[UUID], *, stopped: bool) -> None:
     """Whether these erasures are stopped, so that nobody needs to wait for them, or are at work (again)."""
-    await connection.execute(_REST, list(erasures), rests)
+    await connection.execute(_STOP, list(erasures), stopped)
 
 
 async def erased(connection: Connection, requests: Collection[UUID]) -> None:

@@ -130,7 +130,7 @@ async def test_what_comes_while_the_erasure_is_at_work_waits_until_nothing_of_it
     later = await intake.submit(right=right, subject={"email": "mia@example.org"}, **said)
     assert await begun(intake, later) == [not waits]
     async with intake.unit_of_work.begin() as tx:
-        await open_requests.rest(tx.connection, [UUID(id_of(erasure))], rests=True)
+        await open_requests.set_stopped(tx.connection, [UUID(id_of(erasure))], stopped=True)
     assert (await intake.view(later))["awaits"] == []
     await look(intake)
     assert await begun(intake, later) == [True], "nothing of the erasure is at work"

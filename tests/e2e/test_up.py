@@ -151,6 +151,7 @@ def _plug_in(shell: Shell) -> None:
         0o700,
     ]
     assert "orders  on since" in shell.runs(".local/up/dsr downstreams list")
+    assert "DSR_" not in shell.runs(".local/up/dsr request list")  # it has the address and a key
     (shell.folder / "other.toml").write_text((shell.folder / "my-downstreams.toml").read_text())
     assert "`make down` first" in shell.runs("make up DOWNSTREAMS=other.toml", status=1)
 

@@ -1,6 +1,7 @@
 """The commands of the privacy team go through the API of a real intake: requests, decisions of two, letters."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import orjson
@@ -28,9 +29,9 @@ async def test_a_request_is_submitted_once_listed_followed_and_read(command: Com
     assert (len(listed.values), listed.values[0]["request_id"]) == (2, request_id)
     assert listed.err == "there are more: --limit or --all\n"
     assert len((await command("request", "list", "--all", "--json")).values) == 3
-    open_still = await command("request", "follow", request_id, "--within", "1s", "--json")
+    open_still = await command("request", "follow", request_id, "--within", "0s", "--json")
     assert (open_still.status, open_still.values[-1]["event"]) == (3, "state")
-    assert "the request stands at in_progress after 1 seconds: follow it again" in open_still.err
+    assert "the request stands at in_progress after 0 seconds: follow it again" in open_still.err
     following = asyncio.create_task(command("request", "follow", request_id))
     await intake.complete(f"/v1/requests/{request_id}")
     followed = await following
@@ -135,6 +136,15 @@ async def test_a_refusal_an_api_that_is_away_and_a_page_that_is_none_are_told_ap
     command.key("dsr_000000000000_" + "A" * 43)
     refused = await command("request", "list")
     assert (refused.status, "the API key is unknown, was revoked or has expired" in refused.err) == (1, True)
+    command.as_(intake.channel)
+    forbidden = await command("letters", "list")
+    assert (forbidden.status, "this needs a key with the role privacy" in forbidden.err) == (1, True)
+    url = os.environ["DSR_API_URL"]
+    monkeypatch.setenv("DSR_API_URL", f"{url}/docs")
+    page = await command("request", "list")
+    assert (page.status, "this API has no GET /docs/v1/requests: correct DSR_API_URL" in page.err) == (1, True), (
+        page.err
+    )
     monkeypatch.setenv("DSR_API_URL", "http://127.0.0.1:1")
     away = await command("request", "submit", typed="{}")
     assert (away.status, "--idempotency-key" in away.err) == (4, True), away.err

@@ -89,6 +89,7 @@ def test_keys_and_settings_are_for_this_user_alone_and_no_setting_of_the_platfor
     )
     assert shell.stdout.startswith("http://127.0.0.1:8000 dsr_one\n")
     assert "DSR_" not in (tmp_path / "environment.sh").read_text()
+    assert "export DSR_API_URL=http://127.0.0.1:8000\nexport DSR_API_KEY=dsr_two\n" in (tmp_path / "dsr").read_text()
     assert "export DSR_POSTGRES_DSN='postgresql://dsr:it'\"'\"'s@127.0.0.1/dsr'" in (tmp_path / "dsr").read_text()
 
 

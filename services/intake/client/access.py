@@ -10,7 +10,9 @@ from shared.domain.configuration import Group
 class ApiSettings(Group, env_prefix="DSR_API_"):
     """Intake's API, as the commands call it."""
 
-    url: str = Field(pattern=r"^https?://[^\s/?#@]+$", description="base URL of intake, as https://dsr.example")
+    url: str = Field(
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$", description="base URL of intake, as https://dsr.example"
+    )
     key: SecretStr | None = Field(default=None, description="an API key, made by `dsr api-key new`")
     key_file: FilePath | None = Field(default=None, description="file that holds the key, instead of DSR_API_KEY")
 

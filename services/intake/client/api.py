@@ -15,7 +15,8 @@ from shared.domain.errors import DsrError, Unavailable
 PATIENCE_SECONDS = 30.0
 """How long intake may be away, as while it is rolled, before a command gives up."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 4.0
-_PROBLEM = "application/problem+json"
+_JSON, _PROBLEM = "application/json", "application/problem+json"
+_NO_ROUTE = "urn:dsr:problem:http"
 _BUSY = frozenset({429, 502, 503, 504})
 _TIMEOUT_SECONDS = 60.0
 T = TypeVar("T")
@@ -46,10 +47,10 @@ class Api:
         self._client = client
         self._patience = patience
 
-    async def get(self, path: str, /, **query: Any) -> httpx.Response:
-        """What is at that path; a parameter that is None is left out."""
+    async def get(self, path: str, /, *, kind: str = _JSON, **query: Any) -> httpx.Response:
+        """What is at that path, of that media type; a parameter that is None is left out."""
         wanted = {name: value for name, value in query.items() if value is not None}
-        return await self._call("GET", path, repeatable=True, params=wanted)
+        return await self._call("GET", path, repeatable=True, kind=kind, params=wanted)
 
     async def post(
         self, path: str, body: Any = None, headers: Mapping[str, str] | None = None, *, repeatable: bool = False
@@ -70,14 +71,16 @@ class Api:
             method, path, repeatable=repeatable, headers={**typed, **(headers or {})}, content=content
         )
 
-    async def _call(self, method: str, path: str, *, repeatable: bool, **call: Any) -> httpx.Response:
+    async def _call(
+        self, method: str, path: str, *, repeatable: bool, kind: str = _JSON, **call: Any
+    ) -> httpx.Response:
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + self._patience, _FIRST_PAUSE
         while True:
             try:
                 answer = await self._client.request(method, path, **call)
                 if answer.status_code not in _BUSY:
-                    return _good(answer)
+                    return _good(answer, kind)
                 why, again = _told(answer), repeatable or _nothing_done(answer)
                 wait = max(pause, _after(answer))
             except httpx.TransportError as error:
@@ -116,26 +119,33 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Api]:
         yield Api(client, PATIENCE_SECONDS)
 
 
-def _good(answer: httpx.Response) -> httpx.Response:
-    if answer.is_success:
+def _good(answer: httpx.Response, kind: str) -> httpx.Response:
+    if answer.is_success and _kind(answer) == kind:
         return answer
     raise ApiRefused(_told(answer), answer.status_code)
 
 
 def _told(answer: httpx.Response) -> str:
     """What a problem (RFC 9457) says, in one line."""
-    kind = answer.headers.get("content-type", "nothing").partition(";")[0]
-    if kind != _PROBLEM:
-        said = f"{answer.status_code}, {kind}"
+    if _kind(answer) != _PROBLEM:
+        said = f"{answer.status_code}, {_kind(answer)}"
         return f"what DSR_API_URL names does not answer as this API does ({said}): set it to that of intake"
     problem = answer.json()
+    if problem["type"] == _NO_ROUTE:
+        asked = f"{answer.request.method} {answer.request.url.path}"
+        return f"{problem['title']}: this API has no {asked}: correct DSR_API_URL, or take the command of its version"
     wrong = [f"{each['field']}: {each['message']}" for each in problem["errors"]]
     return f"{problem['title'].rstrip('.')}: {'; '.join(wrong) or problem['detail']}"
 
 
 def _nothing_done(answer: httpx.Response) -> bool:
     """Whether the API itself says that it has done nothing; a proxy on the way cannot know."""
-    return _PROBLEM in answer.headers.get("content-type", "")
+    return _kind(answer) == _PROBLEM
+
+
+def _kind(answer: httpx.Response) -> str:
+    said: str = answer.headers.get("content-type", "nothing")
+    return said.partition(";")[0]
 
 
 def _after(answer: httpx.Response) -> float:

@@ -127,7 +127,8 @@ def heading(found: Mapping[str, Any], now: datetime) -> str:
             f"in {hours:.0f} h" if hours > 0 else f"{-hours:.0f} h late"
         )
     about = found["fault"] or ", ".join(found["categories"] or ()) or "not stated yet"
-    return f"{found['breach_id']}  {clock}; {about}; owner: {found['owner'] or 'nobody'}".replace("_", " ")
+    said = f"{clock}; {about}".replace("_", " ")
+    return f"{found['breach_id']}  {said}; owner: {found['owner'] or 'nobody'}"
 
 
 def shown(found: Mapping[str, Any], now: datetime) -> list[str]:

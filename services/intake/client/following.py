@@ -56,27 +56,29 @@ async def follow(api: Api, request_id: UUID, screen: Screen, within: float | Non
     Raises:
         StillOpen: it is not closed after ``within`` seconds.
     """
-    progress, view = Progress(), dict[str, Any]()
+    progress = Progress()
+    view, _ = await _look(api, request_id, progress, screen)
     with suppress(TimeoutError):
         async with asyncio.timeout(within):
             pause = _FIRST_PAUSE
-            while view.get("state") != "closed":
-                if view:
-                    await asyncio.sleep(pause)
-                view, new = await _look(api, request_id, progress)
-                for each in new:
-                    screen.show(each)
-                screen.standing(progress)
+            while view["state"] != "closed":
+                await asyncio.sleep(pause)
+                view, new = await _look(api, request_id, progress, screen)
                 pause = _FIRST_PAUSE if new else min(pause * _GROWS, _LONGEST_PAUSE)
     screen.clear()
-    if view.get("state") != "closed":
-        stands = f"stands at {view['state']}" if view else "was not read"
-        raise StillOpen(f"the request {stands} after {within:g} seconds: follow it again, or longer (--within)")
+    if view["state"] != "closed":
+        stands = f"the request stands at {view['state']} after {within:g} seconds"
+        raise StillOpen(f"{stands}: follow it again, or longer (--within)")
     return view
 
 
-async def _look(api: Api, request_id: UUID, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+async def _look(api: Api, request_id: UUID, progress: Progress, screen: Screen) -> tuple[dict[str, Any], bool]:
+    """How it stands, and whether anything has happened, which is shown."""
     path = f"/v1/requests/{request_id}"
     view = (await api.get(path)).json()  # before the timeline, which then has all that led to this state
     entries = (await api.get(f"{path}/timeline")).json()["entries"]
-    return view, list(progress.news(view, entries))
+    new = list(progress.news(view, entries))
+    for each in new:
+        screen.show(each)
+    screen.standing(progress)
+    return view, bool(new)

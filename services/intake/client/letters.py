@@ -43,7 +43,7 @@ def print_letters(
     """
 
     async def work(api: Api) -> None:
-        document = (await api.get("/v1/letters/print", limit=limit)).text
+        document = (await api.get("/v1/letters/print", kind="text/html", limit=limit)).text
         if str(file) == "-":
             typer.echo(document)
             return

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import orjson
@@ -82,8 +82,8 @@ def list_requests(
         cursor, left = None, limit
         while everything or left:
             size = _PAGE if everything else min(left, _PAGE)
-            wanted = {"state": state, "right": right, "due_before": due_before, "cursor": cursor, "limit": size}
-            page = (await api.get("/v1/requests", **wanted)).json()
+            wanted: dict[str, Any] = {"state": state, "right": right, "due_before": due_before}
+            page = (await api.get("/v1/requests", **wanted, cursor=cursor, limit=size)).json()
             for each in page["requests"]:
                 tell(each) if as_json else say(reading.row(each))
             cursor, left = page["cursor"], left - len(page["requests"])
