@@ -22,6 +22,7 @@ from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import State
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.telemetry import sampled_trace
 from shared.storage.vault import Row
 
 _LARGEST_GROUP = 1_000
@@ -251,7 +252,8 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submit
         context = context_of[request_id]
         tx.traces[request_id] = context.traceparent
         for action, detail in after.evidence:
-            tx.log_evidence(request_id, action, detail, context.caller.actor)
+            traced = {"trace": trace} if (trace := sampled_trace(context.traceparent)) else {}
+            tx.log_evidence(request_id, action, {**detail, **traced}, context.caller.actor)
         for event in islice(published, len(after.published)):
             tx.publish(event)
         status.tell(tx, status.of(after.request))

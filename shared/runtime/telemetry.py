@@ -36,6 +36,11 @@ def traceparent(said: str | None) -> str | None:
     return f"00-{read[1]}-{read[2]}-{int(read[3], 16) & _SAMPLED:02x}" if read else None
 
 
+def sampled_trace(said: str | None) -> str | None:
+    """The id of the trace that a ``traceparent`` names, if it is sampled: one that is not can be found nowhere."""
+    return read[1] if said and (read := _TRACEPARENT.fullmatch(said)) and int(read[3], 16) & _SAMPLED else None
+
+
 @dataclass(frozen=True)
 class Tracing:
     """Makes spans that continue a ``traceparent`` (W3C Trace Context); ``begins``: also where there is none."""

@@ -14,6 +14,8 @@ from tests.fixtures.intake import Intake, beyond, id_of
 from tests.fixtures.serving import served
 from tests.integration.test_mail_read import mail, take
 
+TRACES = "https://traces.example/trace/{trace}"
+
 
 async def sign_in(page: Page, site: str, account: str) -> None:
     """Signs in as a person does."""
@@ -25,6 +27,7 @@ async def sign_in(page: Page, site: str, account: str) -> None:
 
 async def filled(intake: Intake) -> tuple[str, str]:
     """Something of everything that the console shows; a blocked erasure, and a request that has nothing yet."""
+    intake.channel.headers["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     blocked, other = await intake.submit(right="erasure"), await intake.submit(assurance=None)
     await intake.consume(a(FulfilmentBlocked, about=id_of(blocked), tasks=(beyond(3_000),)))
     await take(intake, mail())
@@ -117,7 +120,7 @@ async def test_everybody_can_use_the_console(intake: Intake, run_folder: Path, m
     site = f"{url}/console"
     request, other = await filled(intake)
     async with (
-        opened_console(intake, monkeypatch, url) as console,
+        opened_console(intake, monkeypatch, url, traces=TRACES) as console,
         served(console.application, listener),
         eyes("console", run_folder) as look,
     ):

@@ -13,10 +13,12 @@ from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, beyond, id_of
 from tests.fixtures.portal import Visitor
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
 
 @pytest.fixture
 async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
-    async with opened_console(intake, monkeypatch) as console:
+    async with opened_console(intake, monkeypatch, traces="https://traces.example/{trace}") as console:
         yield console
 
 
@@ -69,6 +71,7 @@ async def test_the_queue_shows_what_is_due_first_by_page_and_filter(
 
 async def test_a_request_is_told_on_one_page_and_whoever_looks_is_on_record(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
+    intake.channel.headers["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
     path = await intake.submit(right="erasure")
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(beyond(3_000),)))
     await intake.decide(path, "refuse")
@@ -76,6 +79,7 @@ async def test_a_request_is_told_on_one_page_and_whoever_looks_is_on_record(cons
     for said in ("erasure", "billing", "3,000 are found", "request received", "decision made", "Acknowledgement"):
         assert said.lower() in hanna.text.lower(), said
     assert "example.org" not in hanna.text, "who has asked stands in the letters alone"
+    assert f'href="https://traces.example/{TRACE}"' in hanna.html
     await hanna.open(f"/console/requests/{id_of(path)}/letters")
     assert "ada@example.org" in hanna.text
     looked = [each for each in await intake.evidence(path) if each["actor"] == "person:hanna"]

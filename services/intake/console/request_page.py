@@ -16,7 +16,7 @@ from services.intake.console.console import Console, Person, Works, in_pages, pe
 from services.intake.console.decisions.decision import Subject
 from services.intake.console.decisions.of_requests import possible
 from services.intake.console.ids import of_path
-from services.intake.console.roles import Power
+from services.intake.console.roles import ROLES, Power
 from services.intake.deciding import visible
 from services.intake.recipients import Notice
 from services.intake.repository import read
@@ -56,7 +56,8 @@ class RequestPage:
             entries = await evidence.entries(connection, request.request_id)
         told = [_entry(each) for each in entries]
         policy = self.works.services.unit_of_work.policy
-        traces = self.works.settings.traces
+        traces, trace = self.works.settings.traces, next((each["trace"] for each in told if each["trace"]), None)
+        decisions = [*possible(Subject(self.works, person, request, kept))]
         return visit.page(
             "request.html",
             request=request,
@@ -68,9 +69,10 @@ class RequestPage:
             pending=kept.pending,
             done=[each for each in told if not each["action"].endswith(_LOOKED)],
             looked=[each for each in told if each["action"].endswith(_LOOKED)],
-            trace=traces.replace("{request}", str(request.request_id)) if traces else None,
+            trace=traces.replace("{trace}", trace) if traces and trace else None,
             mine=person.holder,
-            decisions=[*possible(Subject(self.works, person, request, kept))],
+            decisions=[each for each in decisions if person.may(each.power)],
+            others=[(each.title, _roles(each.power)) for each in decisions if not person.may(each.power)],
             noted=visit.session.data.pop("noted", None),
         )
 
@@ -107,10 +109,16 @@ class RequestPage:
         return views.view(request, today, use_cases.letters, awaited, case, officer=True)
 
 
+def _roles(power: Power) -> str:
+    """Which roles have that power."""
+    return " or ".join(role for role, powers in ROLES.items() if power in powers)
+
+
 def _entry(row: asyncpg.Record) -> dict[str, Any]:
     detail = orjson.loads(row["detail"])
     said = [(name.replace("_", " "), _told(value)) for name, value in detail.items() if value not in (None, "", [])]
-    return {"at": row["at"], "by": row["actor"], "service": row["chain"], "action": row["action"], "said": said}
+    known = {"at": row["at"], "by": row["actor"], "service": row["chain"], "action": row["action"]}
+    return {**known, "said": said, "trace": detail.get("trace")}
 
 
 def _told(value: object) -> str:

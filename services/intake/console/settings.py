@@ -67,7 +67,7 @@ class ConsoleSettings(Group, env_prefix="DSR_CONSOLE_"):
     )
     traces: str | None = Field(
         default=None,
-        description="address of the traces of a request, in which {request} stands for its id",
+        description="address of a trace, in which {trace} stands for its id; a request that is traced leads to its own",
     )
 
     @property
