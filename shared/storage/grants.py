@@ -2,7 +2,7 @@
 
 Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register,
 which deadline fills, and to which intake adds what it is told of a number; where anything contradicts it is noted.
-The word of two persons about a sweep is noted beside what was counted.
+The word of two persons about a sweep is noted beside what was counted, and that about a system where it stands.
 Erasure and amendment add to the list of those who get no marketing.
 """
 
@@ -51,6 +51,7 @@ def _privileges() -> Iterator[tuple[str, str]]:
     yield role(ServiceName.INTAKE), "DELETE ON register.suppression, register.consent_withdrawn"
     yield role(ServiceName.INTAKE), "USAGE ON SCHEMA downstreams"
     yield role(ServiceName.INTAKE), "SELECT, UPDATE (confirmed_by) ON downstreams.sweep"
+    yield role(ServiceName.INTAKE), "SELECT, UPDATE (state, reason, since, released_by) ON downstreams.system"
     for service in FULFILLING:
         yield role(service), "INSERT, UPDATE (kind, request_id) ON register.conflict"
         yield role(service), "USAGE ON SCHEMA downstreams"

@@ -91,7 +91,7 @@ async def test_a_mail_is_read_and_becomes_a_request_in_the_words_that_it_propose
     assert actions == ["mail.read", "mail.read"], "each look is on record"
 
 
-async def test_two_who_have_signed_in_release_a_key_and_lift_a_hold(console: OpenedConsole) -> None:
+async def test_two_who_have_signed_in_release_a_key_and_a_system_and_lift_a_hold(console: OpenedConsole) -> None:
     intake = console.intake
     hanna, anton, admin = [await console.member(who) for who in ("hanna", "anton", "ada-min")]
     path = await intake.submit(right="erasure")
@@ -104,6 +104,19 @@ async def test_two_who_have_signed_in_release_a_key_and_lift_a_hold(console: Ope
     assert "anton" in (await admin.open("/console/stopped")).text
     await confirmed(admin, f"/console/brakes/{key}/release")
     assert "No key is braked" in admin.text
+
+    await pool.execute(
+        "INSERT INTO downstreams.system (name, state, hash) VALUES ('crm', 'on', 'a'), ('cdr', 'on', 'b')"
+    )
+    await pool.execute("UPDATE downstreams.system SET state = 'quarantined', reason = 'changed' WHERE name = 'cdr'")
+    await confirmed(anton, "/console/systems/crm/quarantine")
+    assert "by a person" in anton.text
+    await confirmed(anton, "/console/systems/crm/release")
+    assert (await confirmed(anton, "/console/systems/crm/release")).status == 422
+    await confirmed(admin, "/console/systems/crm/release")
+    assert await pool.fetchval("SELECT state FROM downstreams.system WHERE name = 'crm'") == "on"
+    assert (await anton.open("/console/systems/cdr/release")).status == 404, "what was changed is checked first"
+    assert (await intake.officer.post("/v1/systems/cdr/release")).status_code == 409
 
     hold = {"case_number": "LEG-2026-014", "reason": "LITIGATION", "review_on": "2026-05-01"}
     await confirmed(hanna, "/console/holds/place", **hold, **{"subject.email": "ada@example.org"})

@@ -31,6 +31,7 @@ from services.intake.api import (
     submissions,
     suppression,
     sweeps,
+    systems,
     tasks,
     timing,
 )
@@ -75,6 +76,7 @@ _MODULES = (
     assignment_conflicts,
     suppression,
     sweeps,
+    systems,
     recipients,
     reviews,
     audit,

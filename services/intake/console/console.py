@@ -37,6 +37,7 @@ NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
     ("/post", "Letters", Power.READ),
     ("/holds", "Holds", Power.SEE),
     ("/stopped", "Stopped", Power.SEE),
+    ("/systems", "Systems", Power.SEE),
 )
 """What stands on top of every page: where it leads, its word, and the power that it needs."""
 

@@ -3,13 +3,13 @@
 from starlette.routing import BaseRoute
 
 from services.intake.api.dependencies import Services
-from services.intake.console import entry, holds, inbox, outgoing, queue, request_page, sign_in, stopped
+from services.intake.console import entry, holds, inbox, outgoing, queue, request_page, sign_in, stopped, systems
 from services.intake.console.console import Console, Works
 from services.intake.console.decisions import of_requests
 from services.intake.console.provider import Provider
 from services.intake.console.settings import ConsoleSettings
 
-_PAGES = (sign_in, queue, request_page, of_requests, stopped, holds, inbox, outgoing, entry)
+_PAGES = (sign_in, queue, request_page, of_requests, stopped, systems, holds, inbox, outgoing, entry)
 
 
 def built(services: Services, settings: ConsoleSettings) -> tuple[Console, list[BaseRoute]]:

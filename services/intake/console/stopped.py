@@ -16,6 +16,8 @@ from services.intake.console.ids import of_path
 from services.intake.console.lists import Link, Row, Table, show
 from services.intake.console.roles import Power
 from services.intake.errors import NotFound
+from services.intake.identity import stopped as stopped_proofs
+from services.intake.identity.stopped import Stopped as StoppedProof
 from services.intake.sweeps import Sweep
 from services.intake.web.site import Visit
 
@@ -110,12 +112,12 @@ class Stopped:
             brakes = await brake.read(connection)
             stopped = [each for each in await sweeps.listed(connection) if each.state == "stopped"]
             conflicts = await assignment_conflicts.listed(connection)
+            failures = self.works.services.use_cases.identity.links.failures
+            proofs = await stopped_proofs.waiting(connection, failures)
         may = person.may(Power.RELEASE)
-        return show(
-            visit,
-            "Stopped",
-            [_brakes(brakes, may=may), _sweeps(stopped, may=may), _conflicts(conflicts, may=person.may(Power.HANDLE))],
-        )
+        handles = person.may(Power.HANDLE)
+        tables = [_brakes(brakes, may=may), _sweeps(stopped, may=may), _conflicts(conflicts, may=handles)]
+        return show(visit, "Stopped", [*tables, _proofs(self.works, proofs)])
 
     async def approvals(self, visit: Visit) -> Response:
         """What waits for my second pair of eyes?"""
@@ -251,3 +253,13 @@ def _conflicts(found: Sequence[AssignmentConflict], *, may: bool) -> Table:
     lead = "A system takes a number to be somebody's in a time for which the register does not: nothing is done there."
     columns = ("System", "The register says", "Met by", "Decide")
     return Table("Disputes about numbers", lead, columns, rows, "Nothing contradicts the register.")
+
+
+def _proofs(works: Works, found: Sequence[StoppedProof]) -> Table:
+    why = {"disowned": "somebody says that they have asked for nothing", "wrong_codes": "too many wrong codes"}
+    rows = [
+        Row((Link(f"/requests/{each.request_id}", str(each.request_id)), why[each.why], local(works, each.since)))
+        for each in found
+    ]
+    lead = "No link and no code of these is good any more: ask another way, or enter how they proved who they are."
+    return Table("Proof of who asks", lead, ("Request", "Why", "Since"), rows, "No proof waits for a person.")

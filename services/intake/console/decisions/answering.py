@@ -1,40 +1,19 @@
-"""Decisions about who asks, and how a request is answered."""
+"""Decisions about how a request is answered, and whether it still is to be."""
 
 from collections.abc import Sequence
 from functools import partial
 
-from services.intake import balancing, decision_schemas, schemas
+from services.intake import balancing, decision_schemas
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
 from services.intake.console.roles import Power
-from services.intake.decision_schemas import EndedPart, ProofTakenBack, ProposedAnswer
+from services.intake.decision_schemas import EndedPart, ProposedAnswer
 from services.intake.request import deferrals
 from services.intake.request.lifecycle import State
-from services.intake.schemas import IdentityField, IdentityProof, Method, Strict, Verification
 from shared.domain.rights import Right
 from shared.domain.sentences import Term
 
 _WORDS = Asked("explanation", "What the person is told besides", "area", "It stands in the letter. Ask for no ID copy.")
-
-
-class OneProof(Strict):
-    """That one of the identities is theirs, and how that was shown."""
-
-    identity: IdentityField
-    method: Method
-
-
-async def _verify(subject: Subject, version: int, said: Verification) -> None:
-    await subject.works.services.use_cases.verify(subject.basis(version), said)
-
-
-async def _verify_one(subject: Subject, version: int, said: OneProof) -> None:
-    proof = IdentityProof(identity=said.identity, method=said.method)
-    await subject.works.services.use_cases.verify(subject.basis(version), schemas.Verification(proofs=(proof,)))
-
-
-async def _take_back(subject: Subject, version: int, said: ProofTakenBack) -> None:
-    await subject.works.services.use_cases.take_back(subject.basis(version), said)
 
 
 async def _decide(subject: Subject, version: int, said: decision_schemas.Decision) -> None:
@@ -87,11 +66,6 @@ async def _proposal(subject: Subject) -> Sequence[tuple[str, str]]:
     ]
 
 
-def _may_verify(subject: Subject) -> bool:
-    request = subject.of_request
-    return (request.allows("verify") or request.resumable) and request.role != "processor"
-
-
 def _may_decide(subject: Subject) -> bool:
     return subject.of_request.allows("decide") and subject.of_request.role != "processor"
 
@@ -104,53 +78,6 @@ def _may_retry(subject: Subject) -> bool:
 
 _ANOTHER = "Somebody else must agree, in the console or with a key of their own; until then nothing changes."
 DECISIONS: Sequence[Decision] = (
-    Decision(
-        name="verify",
-        title="Enter how they proved who they are",
-        power=Power.HANDLE,
-        when=_may_verify,
-        does=saying(
-            "Everything that they have stated counts as proved, as far as the method proves it.",
-            "Work begins, or goes on, if that is enough.",
-        ),
-        body=Verification,
-        asks=(
-            Asked("assurance.level", "Level", "choose", options=lambda _: options.plain("L1", "L2", "L3")),
-            Asked("assurance.method", "Method", "choose", options=options.methods),
-        ),
-        do=_verify,
-    ),
-    Decision(
-        name="verify-one",
-        title="Enter proof of one identity",
-        power=Power.HANDLE,
-        when=_may_verify,
-        does=saying("That one identity counts as proved.", "Work begins, or goes on, if that is enough."),
-        body=OneProof,
-        asks=(
-            Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
-            Asked("method", "Method", "choose", options=options.methods),
-        ),
-        do=_verify_one,
-    ),
-    Decision(
-        name="proof-withdrawal",
-        title="Take back a proof",
-        power=Power.HANDLE,
-        when=lambda subject: subject.of_request.role != "processor" and not subject.of_request.anonymous,
-        does=saying(
-            "The identity counts as proved no more, and what was found by it alone is withheld.",
-            "What was fetched or changed by it already is recorded as a breach (Art. 33).",
-            "Of a request that is answered two persons must say so.",
-        ),
-        body=ProofTakenBack,
-        asks=(
-            Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
-            Asked("note", "How that came to light", "area", "For the privacy team; kept sealed"),
-        ),
-        do=_take_back,
-        irreversible=True,
-    ),
     Decision(
         name="refuse",
         title="Propose to refuse it",

@@ -7,13 +7,14 @@ from starlette.routing import BaseRoute
 
 from services.intake import request_file
 from services.intake.console.console import Console, Works, person_of
-from services.intake.console.decisions import answering, recipients, timing, working
+from services.intake.console.decisions import answering, proving, recipients, timing, working
 from services.intake.console.decisions.decision import Decision, Subject
 from services.intake.console.decisions.page import About, DecisionPage, Find
 from services.intake.console.ids import of_path
 from services.intake.web.site import Visit
 
 DECISIONS: Final[Sequence[Decision]] = (
+    *proving.DECISIONS,
     *answering.DECISIONS,
     *timing.DECISIONS,
     *working.DECISIONS,

@@ -1,0 +1,109 @@
+"""Decisions about who asks: what they have proved, and what was no proof."""
+
+from collections.abc import Sequence
+
+from services.intake.console.decisions import options
+from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
+from services.intake.console.roles import Power
+from services.intake.decision_schemas import ProofSettled, ProofTakenBack
+from services.intake.request.lifecycle import State
+from services.intake.schemas import IdentityField, IdentityProof, Method, Strict, Verification
+
+
+class OneProof(Strict):
+    """That one of the identities is theirs, and how that was shown."""
+
+    identity: IdentityField
+    method: Method
+
+
+async def _verify(subject: Subject, version: int, said: Verification) -> None:
+    await subject.works.services.use_cases.verify(subject.basis(version), said)
+
+
+async def _verify_one(subject: Subject, version: int, said: OneProof) -> None:
+    proof = IdentityProof(identity=said.identity, method=said.method)
+    await subject.works.services.use_cases.verify(subject.basis(version), Verification(proofs=(proof,)))
+
+
+async def _take_back(subject: Subject, version: int, said: ProofTakenBack) -> None:
+    await subject.works.services.use_cases.take_back(subject.basis(version), said)
+
+
+async def _settle(subject: Subject, version: int, said: ProofSettled) -> None:
+    await subject.works.services.use_cases.settle_proof(subject.basis(version), said)
+
+
+def _may_verify(subject: Subject) -> bool:
+    request = subject.of_request
+    return (request.allows("verify") or request.resumable) and request.role != "processor"
+
+
+DECISIONS: Sequence[Decision] = (
+    Decision(
+        name="verify",
+        title="Enter how they proved who they are",
+        power=Power.HANDLE,
+        when=_may_verify,
+        does=saying(
+            "Everything that they have stated counts as proved, as far as the method proves it.",
+            "Work begins, or goes on, if that is enough.",
+        ),
+        body=Verification,
+        asks=(
+            Asked("assurance.level", "Level", "choose", options=lambda _: options.plain("L1", "L2", "L3")),
+            Asked("assurance.method", "Method", "choose", options=options.methods),
+        ),
+        do=_verify,
+    ),
+    Decision(
+        name="verify-one",
+        title="Enter proof of one identity",
+        power=Power.HANDLE,
+        when=_may_verify,
+        does=saying("That one identity counts as proved.", "Work begins, or goes on, if that is enough."),
+        body=OneProof,
+        asks=(
+            Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
+            Asked("method", "Method", "choose", options=options.methods),
+        ),
+        do=_verify_one,
+    ),
+    Decision(
+        name="proof-withdrawal",
+        title="Take back a proof",
+        power=Power.HANDLE,
+        when=lambda subject: subject.of_request.role != "processor" and not subject.of_request.anonymous,
+        does=saying(
+            "The identity counts as proved no more, and what was found by it alone is withheld.",
+            "What was fetched or changed by it already is recorded as a breach (Art. 33).",
+            "Of a request that is answered two persons must say so.",
+        ),
+        body=ProofTakenBack,
+        asks=(
+            Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
+            Asked("note", "How that came to light", "area", "For the privacy team; kept sealed"),
+        ),
+        do=_take_back,
+        irreversible=True,
+    ),
+    Decision(
+        name="proof-conflict",
+        title="Say whose a proof is that was put aside",
+        power=Power.HANDLE,
+        when=lambda subject: subject.of_request.proof_conflict and subject.of_request.state is not State.IN_PROGRESS,
+        does=saying(
+            "It was not shown to be of whoever had proved something before.",
+            "If it is theirs, what is found by it is found, and told to whoever follows the request.",
+            "If it is somebody else's, it counts for nothing.",
+        ),
+        body=ProofSettled,
+        asks=(
+            Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
+            Asked("same_person", "Theirs", "check", "It is the same person's, as I know otherwise"),
+            Asked("note", "How you know", "area", "For the privacy team; kept sealed"),
+        ),
+        do=_settle,
+        irreversible=True,
+    ),
+)
