@@ -46,6 +46,8 @@ def by_rule(policy: Policy, today: date, system: str, result: Result) -> Result:
     if not rule.signed(today):
         return GroundInvalid(f"{system} keeps data by {name}, which has no valid sign-off: have it signed, or decide")
     rows = result.remaining or result.found
+    if not rows:  # it is not known how many: nobody is told that it is none
+        return replace(result, ground=name)
     kept = Kept(category=rule.category, rule=name, count=rows, first=result.until, last=result.until)
     return replace(result, ground=name, kept=(kept,))
 

@@ -1,5 +1,6 @@
 """A ground is a rule of ours: a system's own word counts for what the policy says it means, or for nothing."""
 
+from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -27,6 +28,12 @@ def test_a_word_that_the_policy_knows_is_told_as_the_rule_that_it_means(word: st
     assert isinstance(told, Receipt)
     assert (told.outcome, told.ground, told.until) == (TaskOutcome.RETAINED, "invoices_84m", UNTIL)
     assert told.kept == (Kept(category="invoice", rule="invoices_84m", count=3, first=UNTIL, last=UNTIL),)
+
+
+def test_of_how_many_rows_nobody_has_counted_nobody_is_told_that_they_are_none() -> None:
+    told = by_rule(signed_policy(), TODAY, "billing", replace(kept("tax_law"), found=0, remaining=0))
+    assert isinstance(told, Receipt)
+    assert (told.ground, told.kept) == ("invoices_84m", None)
 
 
 @pytest.mark.parametrize("word", ["our_schedule_says_so", "legal_obligation", None])

@@ -72,6 +72,26 @@ async def test_systems_are_found_by_what_they_can_do_and_the_crm_is_asked_first_
     assert stages == [{"crm:locate"}, {"crm:plan"}, {"cdr:plan"}, erased, {"crm:erase"}]
 
 
+async def test_whose_interface_has_no_word_for_what_must_stay_is_left_to_a_person_unless_another_tells(
+    tmp_path: Path,
+) -> None:
+    held, needs = 'categories = ["customer"]\n', 'needs = ["email"]\n'
+    shop = f'[shop]\nadapter = "http"\nurl = "http://127.0.0.1:9"\ndeclaration = "stripe"\n{needs}'
+    crm = '[crm]\nadapter = "tryton"\nurl = "http://x"\ndatabase = "d"\npassword_env = "DSR_CRM_PASSWORD"\n' + needs
+    grounds = 'grounds = { contract = "contract", invoice_open = "open" }\n'
+    environment = ENVIRONMENT | {"STRIPE_KEY": "k"}
+    alone = load(tmp_path, MAILING + held + BILLING + held + shop + crm, environment)
+    assert {each.name for each in alone.all if each.left} == {"mailing", "shop", "crm"}, "a team says so by a ground"
+    told = load(tmp_path, MAILING + held + BILLING + held + shop + crm + grounds, environment)
+    assert not {each.name: each.left for each in told.all if each.left}
+    assert {each.name: each.rests_on for each in told.all if each.rests_on} == {
+        **{name: {"contract_active"} for name in ("mailing", "billing")},
+        "shop": {"contract_active", "invoice_open"},
+    }
+    for each in (alone, told):
+        await each.close()
+
+
 async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) -> None:
     downstreams = load(tmp_path, MAILING + BILLING)
     assert downstreams.on_the_bus == ("billing",)
