@@ -4,8 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from services.intake.request.reasons import Answering, Article, Code
+from services.intake.request.reasons import Answering
 from services.intake.schemas import Count, IdentityField, Name, Strict
+from shared.domain.answer_reasons import Article, Code
 from shared.domain.operations import Limit
 from shared.domain.text import Text
 

@@ -18,7 +18,6 @@ from pydantic import JsonValue
 
 from services.intake import auth, repository
 from services.intake.auth import Caller
-from services.intake.identity.assurance import LinkPolicy
 from services.intake.identity.proving import named
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
@@ -29,6 +28,7 @@ from services.intake.request.causes.delivery import SENT_TO
 from services.intake.request.letter_kinds import LetterField
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.identity_rules import LinkPolicy
 from shared.domain.sentences import Listed, Term
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.subject_data import SubjectData

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from typing import Literal
 
 from services.intake.errors import BadRequest
+from shared.domain.answer_reasons import AnswerReasons, Code, Reason
 from shared.domain.rights import Outcome, Right
 from shared.domain.toml_file import read_with_ours
 
@@ -22,31 +21,10 @@ OUTCOMES: Mapping[Answering, Outcome] = {
     "refuse": Outcome.REFUSED,
     "answer_in_part": Outcome.PARTIALLY_FULFILLED,
 }
-Code = Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
-Article = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]?(\([0-9a-z]{1,2}\)){0,2}$")]
 
 
-class Reason(BaseModel):
-    """A reason, by which articles it holds, and for which rights; its words are ``reason.…`` of the letters.
-
-    ``owed``: what is missing is still to be done.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    articles: Annotated[tuple[Article, ...], Field(min_length=1)]
-    rights: frozenset[Right] = frozenset(Right)
-    owed: bool = False
-
-
-class Reasons(BaseModel):
+class Reasons(AnswerReasons):
     """Every reason, by what it is a reason for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    refuse: Mapping[Code, Reason]
-    answer_in_part: Mapping[Code, Reason]
-    end_part: Mapping[Code, Reason]
 
     def of(self, decision: Proposed) -> Mapping[Code, Reason]:
         """The reasons for which that may be decided."""

@@ -1,22 +1,22 @@
 """The files of the policy: five of a folder, each with another of the same name over it where a company has it."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.domain.answer_reasons import AnswerReasons
 from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.holds import HoldPolicy
+from shared.domain.identity_rules import IdentityRules
 from shared.domain.policy.categories import Category, Data, Purpose, Words
 from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
 from shared.domain.policy.policy import Measure, Policy
 from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
 from shared.domain.policy.slips import without_slips
-from shared.domain.proofs import ProofPolicy
 from shared.domain.suppression_policy import SuppressionPolicy
 from shared.domain.sweep_policy import SweepPolicy
 from shared.domain.text import Word
@@ -61,14 +61,14 @@ class _Redaction(Data):
 
 
 _Content = Mapping[str, Any]
-BESIDE: Final[Mapping[str, type[BaseModel] | type[_Content]]] = {
-    "identity.toml": ProofPolicy,
+BESIDE: Final[Mapping[str, type[BaseModel]]] = {
+    "identity.toml": IdentityRules,
     "holds.toml": HoldPolicy,
     "suppression.toml": SuppressionPolicy,
     "sweep.toml": SweepPolicy,
-    "answers.toml": dict[str, Any],
+    "answers.toml": AnswerReasons,
 }
-"""The files beside them that belong to the policy as well; those who work by one say what may stand in it."""
+"""The files beside them that belong to the policy as well."""
 
 FILES: Final[Mapping[str, type[BaseModel]]] = {
     "categories.toml": _Categories,
@@ -107,15 +107,9 @@ def says_as_shipped(policy: Policy, table: Literal["purposes", "categories", "ru
 
 
 def _beside(name: str, over: Path | None) -> _Content:
-    """What such a file says, once it is what it must be; a key that it does not have as shipped is a slip."""
+    """What such a file says, once it is what it must be."""
     read_with_ours(_BESIDE / name, BESIDE[name], over)
-    shipped, ours = read_toml(_BESIDE / name, dict[str, Any]), read_with_ours(_BESIDE / name, dict[str, Any], over)
-    if over and (strange := sorted(ours.keys() - shipped.keys())):
-        close = get_close_matches(strange[0], shipped, n=1)
-        instead = f"write {close[0]}" if close else f"the keys are {', '.join(shipped)}"
-        files = [(over / name, lines_in(over / name))]
-        raise Misconfigured(fault_at(files, (strange[0],), f"is no key here; {instead}"))
-    return ours
+    return read_with_ours(_BESIDE / name, dict[str, Any], over)
 
 
 def _only_ours(over: Path) -> None:

@@ -1,0 +1,56 @@
+"""All that the policy says of identity: who must prove what, by which links, and what nobody is asked for; pure."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.domain.proofs import ProofPolicy
+
+
+class BrakePolicy(BaseModel):
+    """How many erasures one key may ask for in an hour before two persons must look."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    erasures_per_hour: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+Words = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], Field(min_length=1)]
+
+
+class NeverAskedFor(BaseModel):
+    """The documents that nobody is asked for: by their names, or where one of ``copies`` stands beside one of ``ids``.
+
+    Source: EDPB Guidelines 01/2022 §§73-79.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    documents: Words
+    copies: Words
+    ids: Words
+
+
+class LinkPolicy(BaseModel):
+    """What shows that somebody controls a contact: a link, and a code to type instead (REQ-S5).
+
+    ``method``: of the policy's methods the one by which they then have proved it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    hours: Annotated[int, Field(ge=1, le=720)]
+    code_minutes: Annotated[int, Field(ge=1, le=60)]
+    failures: Annotated[int, Field(ge=1, le=20)]
+    per_hour: Annotated[int, Field(ge=1, le=100)]
+
+
+class IdentityRules(ProofPolicy):
+    """The level that each category and action need, the methods by which anybody may come to one, and the brake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    brake: BrakePolicy
+    links: LinkPolicy
+    never_asked_for: NeverAskedFor
