@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.sql import schema_for
 from shared.downstreams.sql.keeping.by_policy import RuleUndeclared
-from shared.storage.postgres import connected
-from tests.fixtures.cdr import ask, engine
+from tests.fixtures.cdr import ask, engine, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.policy import doing
 
@@ -73,8 +71,7 @@ async def test_a_category_is_deleted_anonymised_kept_or_restricted_as_the_policy
         left = [*left, ("2026-09-01", None, "/help", None, False)]
     policy = doing(tmp_path, does, ruled=ruled)
     (tmp_path / "site.toml").write_text(DATASET, encoding="utf-8")
-    async with connected(empty_database) as connection:
-        await connection.execute(SCHEMA + schema_for(empty_database))
+    await with_tables(empty_database, SCHEMA)
     async with engine(empty_database, tmp_path / "site.toml", {}, policy) as site:
         assert not await site.adapter.inspect()
         asked = [replace(task(Operation.ERASE, each), at=E) for each in (ANNA, email("nobody@example.org"))]
@@ -95,8 +92,7 @@ async def test_what_the_dataset_does_not_say_how_to_do_is_not_done_and_nothing_i
     policy = doing(tmp_path, "anonymise")
     start, end = DATASET.index("[tables.visit.anonymise]"), DATASET.index("[tables.visit.columns]")
     (tmp_path / "site.toml").write_text(DATASET[:start] + DATASET[end:], encoding="utf-8")
-    async with connected(empty_database) as connection:
-        await connection.execute(SCHEMA + schema_for(empty_database))
+    await with_tables(empty_database, SCHEMA)
     async with engine(empty_database, tmp_path / "site.toml", {}, policy) as site:
         assert "declare anonymise" in "".join(await site.adapter.inspect())
         assert site.adapter.may_refuse

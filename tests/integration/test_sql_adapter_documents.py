@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.sql import schema_for
-from shared.storage.postgres import connected
 from tests.fixtures.cdr import ANNA as NUMBER
-from tests.fixtures.cdr import SqlEngine, ask, at, each, engine, number
+from tests.fixtures.cdr import SqlEngine, ask, at, each, engine, number, with_tables
 from tests.fixtures.downstream import email, receipt, task
 
 ANNA, BORIS = email("anna@example.org"), email("boris@example.org")
@@ -53,9 +51,7 @@ TEXTS = "SELECT body FROM remark ORDER BY id"
 @pytest.fixture
 async def dsn(empty_database: str) -> str:
     """The database of some events."""
-    async with connected(empty_database) as connection:
-        await connection.execute(SCHEMA + schema_for(empty_database))
-    return empty_database
+    return await with_tables(empty_database, SCHEMA)
 
 
 @pytest.fixture

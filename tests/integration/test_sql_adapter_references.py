@@ -8,10 +8,8 @@ import pytest
 from deploy.local import postgres_databases as databases
 from shared.domain.errors import ForeignHit
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.sql import schema_for
 from shared.downstreams.sql.catalog import DatasetOutdated
-from shared.storage.postgres import connected
-from tests.fixtures.cdr import SqlEngine, ask, each, engine
+from tests.fixtures.cdr import SqlEngine, ask, each, engine, with_tables
 from tests.fixtures.downstream import email, receipt, task
 
 ANNA = email("anna@example.org")
@@ -53,9 +51,7 @@ LEFT = "SELECT 'a' || id FROM account UNION SELECT 'c' || id FROM contact UNION 
 @pytest.fixture
 async def dsn(empty_database: str) -> str:
     """The database of some accounts."""
-    async with connected(empty_database) as connection:
-        await connection.execute(SCHEMA + schema_for(empty_database))
-    return empty_database
+    return await with_tables(empty_database, SCHEMA)
 
 
 @pytest.fixture

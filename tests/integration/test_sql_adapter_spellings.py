@@ -9,9 +9,7 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched
-from shared.downstreams.sql import schema_for
-from shared.storage.postgres import connected
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, at, call, each, engine, number
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, at, call, each, engine, number, with_tables
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, receipt, task
 
@@ -52,8 +50,7 @@ started = {{ class = "M" }}
 async def test_a_number_is_found_in_every_spelling_that_a_dataset_declares_and_nobody_elses(
     empty_database: str, tmp_path: Path, declared: str, known: Identity, gone: list[int]
 ) -> None:
-    async with connected(empty_database) as connection:
-        await connection.execute(CALLS + schema_for(empty_database))
+    await with_tables(empty_database, CALLS)
     (tmp_path / "calls.toml").write_text(DATASET.format(declared), encoding="utf-8")
     async with engine(empty_database, tmp_path / "calls.toml", {}) as calls:
         copied = await calls.receipt(task(EXPORT, known))

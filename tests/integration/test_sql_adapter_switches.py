@@ -8,9 +8,7 @@ import pytest
 
 from shared.domain.errors import NotSupported
 from shared.domain.operations import Operation
-from shared.downstreams.sql import schema_for
-from shared.storage.postgres import connected
-from tests.fixtures.cdr import SqlEngine, ask, engine
+from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
 from tests.fixtures.downstream import email, task
 
 ANNA = email("anna@example.org")
@@ -41,9 +39,7 @@ STATES, HELD = "SELECT id, state::text FROM customer ORDER BY id", "SELECT custo
 @pytest.fixture
 async def dsn(empty_database: str) -> str:
     """The database of some customers."""
-    async with connected(empty_database) as connection:
-        await connection.execute(SCHEMA + schema_for(empty_database))
-    return empty_database
+    return await with_tables(empty_database, SCHEMA)
 
 
 @pytest.fixture(params=[WORD, ROWS], ids=["word", "rows"])

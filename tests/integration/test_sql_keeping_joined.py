@@ -1,159 +1,21 @@
 """What a rule keeps of rows that joins lead to: what leads there stays with it, reduced, and goes with the last."""
 
-from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from random import Random
 
 import pytest
-from pydantic import JsonValue
 
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
-from shared.downstreams.contract import Task
-from shared.downstreams.sql import schema_for
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import SqlEngine, ask, engine
-from tests.fixtures.downstream import email, receipt, task
+from tests.fixtures.downstream import receipt
+from tests.fixtures.mobile import DATASET, PEOPLE, RULE, SHAPES, E, about, deferred, filled, held
 from tests.fixtures.policy import signed_policy
-
-RULE = "calls_us_18m"
-E = datetime(2026, 10, 1, 12, tzinfo=UTC)
-PEOPLE = tuple(f"{name}@example.org" for name in ("anna", "boris", "chiara", "dora"))
-DAYS = ("2024-12-01", "2025-03-31", "2025-04-01", "2025-09-15", "2026-09-30")
-SHAPES = 5
-SCHEMA = """
-CREATE TABLE customer (id int PRIMARY KEY, realm text, number int, email text, name text, born date, kept boolean,
-    UNIQUE (realm, number));
-CREATE TABLE address (id int PRIMARY KEY, customer_id int REFERENCES customer, street text);
-CREATE TABLE line (id int PRIMARY KEY, realm text, owner int, label text, kept boolean,
-    FOREIGN KEY (realm, owner) REFERENCES customer (realm, number));
-CREATE TABLE usage (id int PRIMARY KEY, line_id int REFERENCES line, started date, seconds int, dialled text, cell text,
-    kept boolean);
-CREATE INDEX ON customer (email); CREATE INDEX ON line (realm, owner); CREATE INDEX ON usage (line_id);
-"""
-DATASET = """
-name = "mobile"
-[tables.customer]
-category = "account"
-primary_key = ["id"]
-kept = { column = "kept", value = true }
-[tables.customer.columns]
-id = { class = "T" }
-realm = { class = "T" }
-number = { class = "M" }
-email = { class = "A", identity = "email" }
-name = { class = "A" }
-born = { class = "M" }
-kept = { class = "T" }
-
-[tables.address]
-category = "address"
-primary_key = ["id"]
-via = [{ table = "customer", on = { customer_id = "id" } }]
-columns = { id = { class = "T" }, customer_id = { class = "T" }, street = { class = "A" } }
-
-[tables.line]
-category = "number"
-primary_key = ["id"]
-via = [{ table = "customer", on = { realm = "realm", owner = "number" } }]
-kept = { column = "kept", value = true }
-[tables.line.columns]
-id = { class = "T" }
-realm = { class = "T" }
-owner = { class = "T" }
-label = { class = "M", blank = "" }
-kept = { class = "T" }
-
-[tables.usage]
-category = "call_record"
-primary_key = ["id"]
-via = [{ table = "line", on = { line_id = "id" } }]
-occurred = { column = "started" }
-anchors = { call_start = { column = "started" } }
-kept = { column = "kept", value = true }
-[tables.usage.keeps.fields]
-caller_name = []
-caller_address = []
-caller_number = []
-called_number = ["dialled"]
-call_date = ["started"]
-call_time = []
-call_length = ["seconds"]
-[tables.usage.columns]
-id = { class = "T" }
-line_id = { class = "T" }
-started = { class = "M" }
-seconds = { class = "M" }
-dialled = { class = "B" }
-cell = { class = "M" }
-kept = { class = "T" }
-"""
-ROWS = """
-SELECT 'customer', id, email, name, born::text, kept FROM customer
-UNION ALL SELECT 'address', id, street, NULL, NULL, NULL FROM address
-UNION ALL SELECT 'line', id, label, owner::text, realm, kept FROM line
-UNION ALL SELECT 'usage', id, dialled, cell, started::text, kept FROM usage
-"""
-EMPTY = "TRUNCATE usage, line, address, customer"
-
-
-@pytest.fixture
-async def mobile_dsn(empty_database: str) -> str:
-    """The database of a telephone company that keeps its customers, their lines and what they used apart."""
-    async with connected(empty_database) as connection:
-        await connection.execute(SCHEMA + schema_for(empty_database))
-    return empty_database
-
-
-@pytest.fixture
-async def mobile(mobile_dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
-    """Its adapter, where rules are signed."""
-    (tmp_path / "mobile.toml").write_text(DATASET, encoding="utf-8")
-    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, signed_policy()) as mobile:
-        yield mobile
-
-
-def about(who: str, operation: Operation = Operation.ERASE) -> Task:
-    return replace(task(operation, email(who)), at=E)
-
-
-def deferred(first: Task, at: datetime) -> Task:
-    details: Mapping[str, JsonValue] = {"deferred": True, "told": {first.system: {RULE: "P18M"}}}
-    again = task(Operation.ERASE, *first.identities)
-    return replace(again, request_id=first.request_id, system=first.system, details=details, at=at, turn=(1, 0))
-
-
-async def held(dsn: str) -> dict[tuple[str, int], tuple[object, ...]]:
-    return {(row[0], row[1]): row[2:] for row in await ask(dsn, ROWS)}
-
-
-async def filled(dsn: str, random: Random) -> Mapping[str, Mapping[str, set[tuple[str, int]]]]:
-    """A store with some of each; by person their rows, those that go and those that stay."""
-    rows: dict[str, dict[str, set[tuple[str, int]]]] = {}
-    said = [EMPTY]
-    lines = used = 0
-    for n, who in enumerate(PEOPLE):
-        go, stay = {("address", n)}, set[tuple[str, int]]()
-        said.append(f"INSERT INTO customer VALUES ({n}, 'r{n % 2}', {n}, '{who}', 'N{n}', '1970-01-0{n + 1}', false)")
-        said.append(f"INSERT INTO address VALUES ({n}, {n}, 'S{n}')")
-        for _ in range(random.randint(0, 3)):
-            lines += 1
-            said.append(f"INSERT INTO line VALUES ({lines}, 'r{n % 2}', {n}, 'L{lines}', false)")
-            days = random.sample(DAYS, random.randint(0, 3))
-            for day in days:
-                used += 1
-                said.append(f"INSERT INTO usage VALUES ({used}, {lines}, '{day}', 60, '+49{used}', 'C{used}', false)")
-                (stay if day >= DAYS[2] else go).add(("usage", used))
-            (stay if max(days, default="") >= DAYS[2] else go).add(("line", lines))
-        (stay or go).add(("customer", n))
-        rows[who] = {"go": go, "stay": stay}
-    async with connected(dsn) as connection:
-        await connection.execute("; ".join(said))
-    return rows
 
 
 async def test_what_a_plan_says_is_what_the_erasure_does_whatever_leads_to_what_is_kept(

@@ -11,11 +11,10 @@ from deploy.demo.company.model import Call
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Refused
 from shared.domain.operations import Operation
-from shared.downstreams.sql import schema_for
 from shared.downstreams.sweepable import Due, SweepStopped, Swept
 from shared.storage.postgres import connected
 from tests.fixtures.analytics import counted, due, nothing, sweep
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, with_tables
 from tests.fixtures.downstream import task
 
 CALLS = "acc_cdrs"
@@ -105,8 +104,7 @@ async def test_a_sweep_that_is_stopped_has_done_what_it_told_and_goes_on_where_i
 async def test_rows_go_before_those_that_they_refer_to_and_what_is_still_referred_to_stays(
     empty_database: str, tmp_path: Path
 ) -> None:
-    async with connected(empty_database) as connection:
-        await connection.execute(ORDERS + schema_for(empty_database))
+    await with_tables(empty_database, ORDERS)
     (tmp_path / "orders.toml").write_text(ORDERS_DATASET)
     async with engine(empty_database, tmp_path / "orders.toml", {}) as orders:
         dues = [due("purchase", "ordered", "2025-01-01"), due("line", "added", "2025-01-01")]
@@ -141,8 +139,7 @@ columns = { id = { class = "T" }, purchase_id = { class = "T" }, added = { class
 async def test_what_an_erasure_would_refuse_for_its_state_stays_and_goes_once_it_is_over(
     empty_database: str, tmp_path: Path
 ) -> None:
-    async with connected(empty_database) as connection:
-        await connection.execute(TICKETS + schema_for(empty_database))
+    await with_tables(empty_database, TICKETS)
     (tmp_path / "desk.toml").write_text(TICKETS_DATASET)
     async with engine(empty_database, tmp_path / "desk.toml", {}) as desk:
         one = due("ticket", "resolved", "2025-01-01")

@@ -20,10 +20,8 @@ from shared.domain.precedence import Kind, Marks
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.sql import schema_for
 from shared.storage import open_requests
-from shared.storage.postgres import connected
-from tests.fixtures.cdr import SqlEngine, ask, engine
+from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
 from tests.fixtures.downstream import email, task
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.events import a
@@ -192,8 +190,7 @@ DATASET_WITH_A_MARK = DATASET.replace(
 @pytest.fixture
 async def store(empty_database: str, tmp_path: Path) -> AsyncIterator[tuple[str, SqlEngine]]:
     """A store with customers and what they subscribed to, and its adapter."""
-    async with connected(empty_database) as connection:
-        await connection.execute(SCHEMA + schema_for(empty_database))
+    await with_tables(empty_database, SCHEMA)
     (tmp_path / "customers.toml").write_text(DATASET, encoding="utf-8")
     async with engine(empty_database, tmp_path / "customers.toml", {}) as customers:
         yield empty_database, customers
