@@ -89,14 +89,16 @@ def test_a_service_reaches_names_broker_database_collector_and_its_downstreams_a
     assert reaches(allowed, labels_of(production, "dsr-collector"), 4318)
     downstream = {"namespaceSelector": {"matchLabels": {"data-subject-requests/downstream": "true"}}}
     mail = {"namespaceSelector": {"matchLabels": {"data-subject-requests/mail": "true"}}}
-    known = (downstream, mail)
+    provider = {"namespaceSelector": {"matchLabels": {"data-subject-requests/identity-provider": "true"}}}
+    known = (downstream, mail, provider)
     outside = [peer for rule in allowed for peer in rule["to"] if "namespaceSelector" in peer and peer not in known]
     assert [sorted(peer) for peer in outside] == [["namespaceSelector", "podSelector"]]  # the names, and only they
     assert sum(ports(rule) == DNS for rule in allowed) == 1
     goes_there = any(downstream in rule["to"] for rule in allowed)
     assert goes_there is (service is not ServiceName.INTAKE)
-    assert any(mail in rule["to"] for rule in allowed) is (service is ServiceName.INTAKE)
-    assert len(allowed) == 5
+    for theirs in (mail, provider):
+        assert any(theirs in rule["to"] for rule in allowed) is (service is ServiceName.INTAKE)
+    assert len(allowed) == (6 if service is ServiceName.INTAKE else 5)
 
 
 @pytest.mark.parametrize("service", ServiceName)
@@ -143,7 +145,7 @@ def test_every_pod_of_ours_may_ask_for_names(objects: list[Object]) -> None:
         assert found, named(each)
 
 
-def test_outside_reaches_the_api_and_the_portal_and_the_portals_addresses_are_in_no_log(
+def test_outside_reaches_the_api_and_the_sites_and_the_portals_addresses_are_in_no_log(
     production: list[Object],
 ) -> None:
     doors = of(production, "Ingress")
@@ -153,8 +155,10 @@ def test_outside_reaches_the_api_and_the_portal_and_the_portals_addresses_are_in
         for rule in each["spec"]["rules"]
         for path in rule["http"]["paths"]
     }
-    assert reached == {"/v1": None, "/portal": "false"}
+    assert reached == {"/v1": None, "/portal": "false", "/console": None}
+    console = one(production, "Ingress", "dsr-console")["metadata"]["annotations"]
+    assert console["nginx.ingress.kubernetes.io/whitelist-source-range"] != "0.0.0.0/0"
     (host,) = {rule["host"] for each in doors for rule in each["spec"]["rules"]}
     container = one(production, "Deployment", "dsr-intake")["spec"]["template"]["spec"]["containers"][0]
     told = {each["name"]: each.get("value") for each in container["env"]}
-    assert told["DSR_PORTAL_URL"] == f"https://{host}"
+    assert told["DSR_PORTAL_URL"] == told["DSR_CONSOLE_URL"] == f"https://{host}"
