@@ -81,6 +81,21 @@ async def test_an_address_that_asks_too_often_waits_and_others_do_not() -> None:
     assert [answer.status_code for answer in answers] == [200, 403, 200]
 
 
+async def test_all_addresses_of_one_ipv6_network_share_one_rate() -> None:
+    async with client(pages=0.5, proxies=1) as visitor:
+        answers = [
+            await visitor.get("/", headers={"X-Forwarded-For": address})
+            for address in (
+                "2001:db8:0:1::1",
+                "2001:db8:0:1:ffff::2",
+                "2001:db8:0:2::1",
+                "::ffff:192.0.2.9",
+                "192.0.2.9",
+            )
+        ]
+    assert [answer.status_code for answer in answers] == [200, 403, 200, 200, 403]
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "why"),
     [
