@@ -43,6 +43,18 @@ async def test_a_session_ends_when_it_is_not_used_and_at_the_latest_after_its_lo
     assert not (await sessions.read(used.token)).stored
 
 
+async def test_whoever_comes_back_with_the_cookie_of_a_session_that_has_expired_begins_another(
+    sessions: Sessions, clock: SetClock
+) -> None:
+    session = await signed_in(sessions, clock)
+    clock.at += timedelta(minutes=31)
+    late = await sessions.read(session.token)
+    late.data["to"] = "/breaches"
+    await sessions.keep(late)
+    again = await sessions.read(session.token)
+    assert (again.data, again.principal) == ({"to": "/breaches"}, None)
+
+
 async def test_who_signs_out_everywhere_is_signed_out_also_where_a_page_is_being_answered(
     sessions: Sessions, clock: SetClock
 ) -> None:

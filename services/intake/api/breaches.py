@@ -161,7 +161,7 @@ async def read_breach(breach_id: UUID, caller: AnyCaller, services: UseServices)
 async def own_breach(breach_id: UUID, caller: AnyCaller, services: UseServices) -> BreachView:
     """See to a breach from now on (privacy team); nobody who has handled the request may."""
     async with services.unit_of_work.begin() as tx:
-        return BreachView.model_validate(await breaches.own(tx, breach_id, caller.holder, caller.actor))
+        return BreachView.model_validate(await breaches.own(tx, breach_id, caller))
 
 
 @router.put("/{breach_id}/record", responses=_SAYING)

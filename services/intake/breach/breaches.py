@@ -12,7 +12,9 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from services.intake import metrics
+from services.intake.auth import Caller
 from services.intake.errors import Forbidden, NotFound
+from services.intake.grant import Power
 from shared.domain.errors import IllegalTransition
 from shared.domain.release import Fault
 from shared.messaging.unit_of_work import UnitOfWork
@@ -103,18 +105,19 @@ async def listed(connection: Connection, closed: int = 100) -> list[Breach]:
     return still + [each for each in found if each.closed_at is not None]
 
 
-async def own(tx: UnitOfWork, breach_id: UUID, holder: str, actor: str) -> Breach:
+async def own(tx: UnitOfWork, breach_id: UUID, caller: Caller) -> Breach:
     """The holder sees to it from now on.
 
     Raises:
         NotFound: there is no such breach.
         IllegalTransition: it is closed.
-        Forbidden: they have handled the request.
+        Forbidden: they have handled the request, or may decide nothing.
     """
-    breach = await held(tx, breach_id)
-    await must_not_handle(tx, breach, holder)
-    await tx.connection.execute("UPDATE breach SET owner = $2 WHERE breach_id = $1", breach_id, holder)
-    tx.log_evidence(breach.evidence_id, "breach.owned", {"breach_id": str(breach_id), "holder": holder}, actor)
+    breach = await held(tx, breach_id, caller)
+    await must_not_handle(tx, breach, caller.holder)
+    await tx.connection.execute("UPDATE breach SET owner = $2 WHERE breach_id = $1", breach_id, caller.holder)
+    detail = {"breach_id": str(breach_id), "holder": caller.holder}
+    tx.log_evidence(breach.evidence_id, "breach.owned", detail, caller.actor)
     return await read(tx.connection, breach_id)
 
 
@@ -148,7 +151,7 @@ async def count(connection: Connection, now: datetime) -> None:
     metrics.BREACHES.labels("no").set(late)
 
 
-async def owned(tx: UnitOfWork, breach_id: UUID, holder: str) -> Breach:
+async def owned(tx: UnitOfWork, breach_id: UUID, caller: Caller) -> Breach:
     """An open breach, locked, for its owner.
 
     Raises:
@@ -156,14 +159,21 @@ async def owned(tx: UnitOfWork, breach_id: UUID, holder: str) -> Breach:
         IllegalTransition: it is closed.
         Forbidden: another holder owns it, or nobody does.
     """
-    breach = await held(tx, breach_id)
-    if breach.owner != holder:
+    breach = await held(tx, breach_id, caller)
+    if breach.owner != caller.holder:
         raise Forbidden("only the owner of a breach says this of it: become its owner first")
     return breach
 
 
-async def held(tx: UnitOfWork, breach_id: UUID) -> Breach:
-    """An open breach, locked; raises ``NotFound``, or ``IllegalTransition`` of one that is closed."""
+async def held(tx: UnitOfWork, breach_id: UUID, caller: Caller) -> Breach:
+    """An open breach, locked, for whoever may decide.
+
+    Raises:
+        NotFound: there is no such breach.
+        IllegalTransition: it is closed.
+        Forbidden: they may decide nothing.
+    """
+    caller.grant.must(Power.SUBMIT)
     breach = await read(tx.connection, breach_id, lock=True)
     if breach.closed_at is not None:
         raise IllegalTransition("this breach is closed")

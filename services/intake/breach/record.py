@@ -18,6 +18,7 @@ from services.intake.breach.breaches import Breach
 from services.intake.breach.schemas import BreachClosed, BreachFound, BreachNotified, BreachRecord
 from services.intake.breach.telling import Assessment
 from services.intake.errors import BadRequest, NotReady
+from services.intake.grant import Power
 from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.vault import Sealing
@@ -70,8 +71,10 @@ async def enter(tx: UnitOfWork, said: BreachFound, caller: Caller, notified_with
     """Opens the record of a breach that was found elsewhere; whoever is to see to it becomes its owner afterwards.
 
     Raises:
+        Forbidden: they may enter nothing.
         BadRequest: it was found in the future, the request is none, or the policy has no such category.
     """
+    caller.grant.must(Power.SUBMIT)
     if said.found_at > tx.now:
         raise BadRequest("a breach cannot have been found in the future; say when it was", "found_at")
     if said.request_id and await repository.read(tx.connection, said.request_id) is None:
@@ -94,7 +97,7 @@ async def state(tx: UnitOfWork, breach_id: UUID, said: BreachRecord, caller: Cal
         NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
         BadRequest: the policy has no such category.
     """
-    return await _state(tx, await breaches.owned(tx, breach_id, caller.holder), said, caller)
+    return await _state(tx, await breaches.owned(tx, breach_id, caller), said, caller)
 
 
 async def _state(tx: UnitOfWork, breach: Breach, said: BreachRecord, caller: Caller) -> Breach:
@@ -116,7 +119,7 @@ async def notify(tx: UnitOfWork, breach_id: UUID, said: BreachNotified, caller: 
         NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
         BadRequest: that is in the future or before it was found, or it is late and nobody says why.
     """
-    breach = await breaches.owned(tx, breach_id, caller.holder)
+    breach = await breaches.owned(tx, breach_id, caller)
     if not breach.found_at <= said.told_at <= tx.now:
         raise BadRequest("nobody is told before it is found, or in the future; say when it was", "told_at")
     first = said.whom != "persons" and breach.told_at is None
@@ -140,7 +143,7 @@ async def close(tx: UnitOfWork, breach_id: UUID, said: BreachClosed, caller: Cal
         NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
         NotReady: what has happened is not stated, who must be told was not, or the persons are yet to be decided about.
     """
-    breach = await breaches.owned(tx, breach_id, caller.holder)
+    breach = await breaches.owned(tx, breach_id, caller)
     if breach.recorded_at is None:
         raise NotReady("nobody has stated what has happened: that is documented of every breach (Art. 33(5))")
     notices = [Notice(*row) for row in await tx.connection.fetch(_NOTICES, breach_id)]

@@ -74,7 +74,7 @@ async def propose(tx: UnitOfWork, letters: Letters, breach_id: UUID, said: RiskA
         NotReady: what has happened is not stated.
         BadRequest: one of those concerned cannot be told by letter, or the words of a language are missing.
     """
-    breach = await breaches.owned(tx, breach_id, caller.holder)
+    breach = await breaches.owned(tx, breach_id, caller)
     if breach.recorded_at is None:
         raise NotReady("state first what has happened: the risk follows from that")
     concerned = await _concerned(tx, breach, said)
@@ -99,7 +99,7 @@ async def approve(tx: UnitOfWork, letters: Letters, breach_id: UUID, assessment_
         Forbidden: they own the breach, or have handled the request.
         BadRequest: one of those concerned cannot be told by letter any more.
     """
-    breach = await breaches.held(tx, breach_id)
+    breach = await breaches.held(tx, breach_id, caller)
     assessment = await latest(tx, breach_id)
     if assessment is None or assessment.judged.assessment_id != assessment_id:
         raise NotFound("there is no such assessment, or it was made anew meanwhile: read the breach again")

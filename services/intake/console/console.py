@@ -38,6 +38,10 @@ NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
     ("/holds", "Holds", Power.SEE),
     ("/stopped", "Stopped", Power.SEE),
     ("/systems", "Systems", Power.SEE),
+    ("/breaches", "Breaches", Power.SEE),
+    ("/sla", "Promises", Power.SEE),
+    ("/policy", "Policy", Power.SEE),
+    ("/audit", "Audit", Power.AUDIT),
 )
 """What stands on top of every page: where it leads, its word, and the power that it needs."""
 

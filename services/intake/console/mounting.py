@@ -3,13 +3,42 @@
 from starlette.routing import BaseRoute
 
 from services.intake.api.dependencies import Services
-from services.intake.console import entry, holds, inbox, outgoing, queue, request_page, sign_in, stopped, systems
+from services.intake.console import (
+    audit_page,
+    breach_pages,
+    entry,
+    holds,
+    inbox,
+    outgoing,
+    policy_page,
+    queue,
+    request_page,
+    sign_in,
+    sla_page,
+    stopped,
+    systems,
+)
 from services.intake.console.console import Console, Works
 from services.intake.console.decisions import of_requests
 from services.intake.console.provider import Provider
 from services.intake.console.settings import ConsoleSettings
 
-_PAGES = (sign_in, queue, request_page, of_requests, stopped, systems, holds, inbox, outgoing, entry)
+_PAGES = (
+    sign_in,
+    queue,
+    request_page,
+    of_requests,
+    stopped,
+    systems,
+    holds,
+    inbox,
+    outgoing,
+    entry,
+    breach_pages,
+    sla_page,
+    audit_page,
+    policy_page,
+)
 
 
 def built(services: Services, settings: ConsoleSettings) -> tuple[Console, list[BaseRoute]]:

@@ -28,8 +28,14 @@ _READ = """
 SELECT principal, sealed, began_at, expires_at FROM web_session
 WHERE session_hash = $1 AND site = $2 AND expires_at > $3
 """
+# One that has expired may lie there until it is swept, and its cookie still be sent.
 _BEGIN = """
-INSERT INTO web_session (session_hash, site, principal, sealed, began_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO web_session AS s (session_hash, site, principal, sealed, began_at, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (session_hash) DO UPDATE
+SET principal = excluded.principal, sealed = excluded.sealed, began_at = excluded.began_at,
+    expires_at = excluded.expires_at
+WHERE s.site = excluded.site AND s.expires_at <= excluded.began_at
 """
 _KEEP = """
 UPDATE web_session SET principal = $3, sealed = $4, expires_at = $5 WHERE session_hash = $1 AND site = $2

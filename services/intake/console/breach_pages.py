@@ -1,0 +1,89 @@
+"""Breaches: how many of the 72 hours are left, what is documented, and who was told (Art. 33 and 34)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake.breach import breaches, record
+from services.intake.breach.breaches import Breach
+from services.intake.breach.record import Record
+from services.intake.console.breach_steps import ENTER, STEPS, version_of
+from services.intake.console.console import Console, Works, person_of
+from services.intake.console.decisions.decision import Subject
+from services.intake.console.decisions.page import About, DecisionPage
+from services.intake.console.ids import of_path
+from services.intake.console.roles import Power
+from services.intake.web.forms import Form
+from services.intake.web.site import Visit
+
+_HOUR: Final = 3600
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The list, the record of each, and a page for each step."""
+    pages = BreachPages(console.works)
+    return [
+        console.private("/breaches", pages.show, Power.SEE),
+        console.private("/breaches/new", DecisionPage(ENTER, pages.nothing), ENTER.power, sends=True),
+        *(
+            console.private(
+                f"/breaches/{{breach_id}}/{step.name}", DecisionPage(step, pages.find), step.power, sends=True
+            )
+            for step in STEPS
+        ),
+        console.private("/breaches/{breach_id}", pages.story, Power.READ),
+    ]
+
+
+@dataclass(frozen=True)
+class BreachPages:
+    """The pages of breaches."""
+
+    works: Works
+
+    async def show(self, visit: Visit) -> Response:
+        """How many of the 72 hours are left?"""
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            found = await breaches.listed(connection)
+        return visit.page("breaches.html", breaches=[self._row(each) for each in found])
+
+    async def story(self, visit: Visit) -> Response:
+        """What is documented of one? The reading is on record."""
+        row, person = await self._read(visit), person_of(visit)
+        subject = Subject(self.works, person, row=row)
+        possible = [step for step in STEPS if person.may(step.power) and step.when(subject)]
+        noted = visit.session.data.pop("noted", None)
+        return visit.page("breach.html", row=row, left=self._row(row.breach), steps=possible, noted=noted)
+
+    async def find(self, visit: Visit) -> About:
+        """The breach that a step is about; what is stated already stands in the form."""
+        row = await self._read(visit)
+        subject = Subject(self.works, person_of(visit), row=row)
+        title = f"Breach found {row.breach.found_at:%Y-%m-%d}"
+        back = f"/breaches/{row.breach.breach_id}"
+        known = _known(row) if visit.request.url.path.endswith("/record") else Form()
+        return About(subject, title, back, [("Breach", str(row.breach.breach_id))], version_of(row), known)
+
+    async def nothing(self, visit: Visit) -> About:
+        """Of one that is yet to be entered."""
+        return About(Subject(self.works, person_of(visit)), "A breach that was found elsewhere", "/breaches")
+
+    async def _read(self, visit: Visit) -> Record:
+        async with self.works.services.unit_of_work.begin() as tx:
+            return await record.read(tx, of_path(visit, "breach_id"), person_of(visit).caller)
+
+    def _row(self, breach: Breach) -> Mapping[str, Any]:
+        now = self.works.services.unit_of_work.clock.now()
+        hours = int((breach.notify_by - now).total_seconds() // _HOUR)
+        return {"breach": breach, "hours": hours, "runs": breach.closed_at is None and breach.told_at is None}
+
+
+def _known(row: Record) -> Form:
+    """What was stated last, as the form has it."""
+    if row.stated is None:
+        return Form()
+    said = row.stated.model_dump(mode="json")
+    return Form({name: value if isinstance(value, list) else [str(value)] for name, value in said.items()})

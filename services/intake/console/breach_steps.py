@@ -1,0 +1,254 @@
+"""What is done with a breach in the console: said before it is done, by its owner, or by a second person."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from services.intake.breach import breaches, record, telling
+from services.intake.breach.breaches import Breach
+from services.intake.breach.record import Record
+from services.intake.breach.schemas import BreachClosed, BreachFound, BreachNotified, BreachRecord, RiskAssessed
+from services.intake.console.decisions.decision import Asked, Decision, Options, Subject, saying
+from services.intake.console.roles import Power
+from services.intake.errors import NotReady
+from shared.domain.wording import LANGUAGES, Language
+
+_NATURES: Final[Options] = (
+    ("confidentiality", "somebody saw data who must not"),
+    ("integrity", "data were changed"),
+    ("availability", "data were lost, or cannot be reached"),
+)
+_WHOM: Final[Options] = (
+    ("authority", "the supervisory authority (Art. 33(1))"),
+    ("controller", "a customer who decides about the data (Art. 33(2))"),
+    ("persons", "persons whom no letter reaches (Art. 34)"),
+)
+_PHASES: Final[Options] = (
+    ("complete", "everything is told"),
+    ("initial", "a first part; the rest follows"),
+    ("further", "a further part; the rest follows"),
+)
+_EXEMPTIONS: Final[Options] = (
+    ("protected", "nobody can read the data (34(3)(a))"),
+    ("averted", "the high risk is no longer likely (34(3)(b))"),
+    ("disproportionate", "each by themselves would be disproportionate: told in public (34(3)(c))"),
+)
+_CLOSED_AS: Final[Options] = (
+    ("authority_notified", "the authority was told"),
+    ("controller_notified", "the customer who decides was told"),
+    ("no_risk", "no risk to anybody's rights"),
+    ("no_breach", "nothing has happened"),
+)
+_NAMES: Final[Mapping[Language, str]] = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
+
+
+def found(subject: Subject) -> Breach:
+    """The breach that is decided about."""
+    row: Record = subject.row
+    return row.breach
+
+
+def _open(subject: Subject) -> bool:
+    return found(subject).closed_at is None
+
+
+def _mine(subject: Subject) -> bool:
+    return _open(subject) and found(subject).owner == subject.person.holder
+
+
+def _categories(subject: Subject) -> Options:
+    return [(each, each.replace("_", " ")) for each in sorted(subject.works.services.processing.categories)]
+
+
+_RECORD: Final[Sequence[Asked]] = (
+    Asked("nature", "What happened to the data", "choices", options=lambda _: _NATURES),
+    Asked("facts", "What has happened", "area", "From when to when, and how it was found; kept sealed"),
+    Asked("effects", "What it has led to, and may still lead to", "area"),
+    Asked("measures", "What is done against it", "area"),
+    Asked("categories", "Kinds of data", "choices", options=_categories),
+    Asked("people", "How many people, approximately", "number"),
+    Asked("records", "How many records of them, approximately", "number"),
+)
+
+
+async def _enter(subject: Subject, _: int, said: BreachFound) -> str:
+    services = subject.works.services
+    within = timedelta(hours=services.settings.breach_hours)
+    async with services.unit_of_work.begin() as tx:
+        entered = await record.enter(tx, said, subject.person.caller, within)
+    return f"/breaches/{entered.breach_id}"
+
+
+async def _own(subject: Subject, _: int, __: None) -> None:
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await breaches.own(tx, found(subject).breach_id, subject.person.caller)
+
+
+async def _state(subject: Subject, _: int, said: BreachRecord) -> None:
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await record.state(tx, found(subject).breach_id, said, subject.person.caller)
+
+
+async def _note(subject: Subject, _: int, said: BreachNotified) -> None:
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await record.notify(tx, found(subject).breach_id, said, subject.person.caller)
+
+
+async def _assess(subject: Subject, _: int, said: RiskAssessed) -> None:
+    services = subject.works.services
+    async with services.unit_of_work.begin() as tx:
+        await telling.propose(tx, services.use_cases.letters, found(subject).breach_id, said, subject.person.caller)
+
+
+async def _approve(subject: Subject, version: int, _: None) -> None:
+    services, row = subject.works.services, subject.row
+    if row.assessment is None or version_of(row) != version:
+        raise NotReady("it was judged anew since you opened the page: go back, and read it again")
+    approved: tuple[UUID, UUID] = (row.breach.breach_id, row.assessment.judged.assessment_id)
+    async with services.unit_of_work.begin() as tx:
+        await telling.approve(tx, services.use_cases.letters, *approved, subject.person.caller)
+
+
+async def _close(subject: Subject, _: int, said: BreachClosed) -> None:
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await record.close(tx, found(subject).breach_id, said, subject.person.caller)
+
+
+def version_of(row: Record) -> int:
+    """Of the assessment that a page has shown: another one has another number."""
+    return row.assessment.judged.assessment_id.int >> 72 if row.assessment else 0
+
+
+async def _proposed(subject: Subject) -> Sequence[tuple[str, str]]:
+    row: Record = subject.row
+    if row.assessment is None:
+        return ()
+    said = row.assessment.said
+    told = "told by letter" if said.tells else f"not told: {said.exemption or 'no high risk'}"
+    words = [
+        (f"{_NAMES[language]}: {name}", text)
+        for language, spoken in said.words.items()
+        for name, text in spoken.model_dump().items()
+    ]
+    concerned = "\n".join(map(str, said.concerned)) or "none"
+    return [("Persons", told), ("Why", said.reasons), ("Letters to requests", concerned), *words]
+
+
+def _awaits_another(subject: Subject) -> bool:
+    row: Record = subject.row
+    judged = row.assessment.judged if row.assessment else None
+    waits = judged is not None and judged.approved_at is None and judged.proposed_by != subject.person.holder
+    return _open(subject) and waits and found(subject).owner != subject.person.holder
+
+
+def _language(language: Language) -> Sequence[Asked]:
+    words = (("happened", "what has happened"), ("consequences", "what it may lead to"), ("measures", "what is done"))
+    return [Asked(f"words.{language}.{name}", f"{_NAMES[language]}: {label}", "area") for name, label in words]
+
+
+ENTER: Final = Decision(
+    name="new",
+    title="Enter a breach",
+    power=Power.HANDLE,
+    when=lambda _: True,
+    does=saying(
+        "A record is opened; its 72 hours run from when it was found.",
+        "Somebody who has not handled the request becomes its owner afterwards.",
+    ),
+    body=BreachFound,
+    asks=(
+        Asked("found_at", "When it was found", "moment"),
+        Asked("request_id", "Request in whose handling it happened", hint="Leave it out, if it was none"),
+        *_RECORD,
+    ),
+    do=_enter,
+)
+STEPS: Final[Sequence[Decision]] = (
+    Decision(
+        name="own",
+        title="See to it",
+        power=Power.HANDLE,
+        when=lambda subject: _open(subject) and not _mine(subject),
+        does=saying(
+            "You own the breach: you document it, and say who was told.",
+            "You handle its request no more; whoever has handled that cannot own it.",
+        ),
+        do=_own,
+    ),
+    Decision(
+        name="record",
+        title="State what has happened",
+        power=Power.HANDLE,
+        when=_mine,
+        does=saying("It counts from now on; what was stated before stays on record."),
+        body=BreachRecord,
+        asks=_RECORD,
+        do=_state,
+    ),
+    Decision(
+        name="notice",
+        title="Note who was told",
+        power=Power.HANDLE,
+        when=_mine,
+        does=saying(
+            "It is noted; nothing is sent.",
+            "With the first notice to the authority, or the customer who decides, the 72 hours end.",
+        ),
+        body=BreachNotified,
+        asks=(
+            Asked("whom", "Who was told", "choose", options=lambda _: _WHOM),
+            Asked("to", "Their name, and the reference that they gave"),
+            Asked("told_at", "When", "moment"),
+            Asked("phase", "How much of it", "choose", options=lambda _: _PHASES),
+            Asked("what", "What they were told, and in which way", "area", "Kept sealed"),
+            Asked("delay", "Why after 72 hours", "area", "Only if it is late (Art. 33(1))"),
+            Asked("people", "Of persons: how many, approximately", "number"),
+        ),
+        do=_note,
+    ),
+    Decision(
+        name="assess",
+        title="Propose whether the persons are told",
+        power=Power.HANDLE,
+        when=_mine,
+        does=saying(
+            "Somebody else must agree, who has not handled the request either.",
+            "Then a letter goes to each request that you name, in the language that its person reads (Art. 34).",
+            "Words are needed in every such language: say in plain words what happened, and what they can do.",
+        ),
+        body=RiskAssessed,
+        asks=(
+            Asked("high_risk", "Risk", "check", "A high risk to rights and freedoms is likely"),
+            Asked("exemption", "Why nobody is told though it is high", "choose", options=lambda _: _EXEMPTIONS),
+            Asked("reasons", "Why you think so", "area", "Kept sealed"),
+            Asked("concerned", "Requests of those concerned", "lines", "One reference a line"),
+            *(asked for language in LANGUAGES for asked in _language(language)),
+        ),
+        do=_assess,
+    ),
+    Decision(
+        name="approve",
+        title="Agree with what its owner proposes",
+        power=Power.APPROVE,
+        when=_awaits_another,
+        does=saying("Where the persons are told, their letters go out."),
+        reads=_proposed,
+        do=_approve,
+        irreversible=True,
+    ),
+    Decision(
+        name="close",
+        title="Close it",
+        power=Power.HANDLE,
+        when=_mine,
+        does=saying("The record is closed; nothing can be added to it."),
+        body=BreachClosed,
+        asks=(
+            Asked("decision", "What became of it", "choose", options=lambda _: _CLOSED_AS),
+            Asked("explanation", "Why", "area", "Kept sealed"),
+        ),
+        do=_close,
+        irreversible=True,
+    ),
+)
