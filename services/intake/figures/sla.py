@@ -1,4 +1,4 @@
-"""How promises are kept, as the privacy team looks at it: what is open, how old, how fast it goes, and how much in time.
+"""How promises are kept, as the privacy team looks at it: what is open and how old, how fast and how much in time.
 
 Counted when somebody looks, and shown again for a minute: definitions as in ``docs/metrics.md``, of the last 30 days.
 """
@@ -101,7 +101,7 @@ async def read(connection: Connection, now: datetime, commitment: Commitment) ->
     still = sum(sum(each.values()) for each in ages.values())
     overdue = dict(map(tuple, await connection.fetch(_OVERDUE, today)))
     answered = {row[0]: (row[1], row[2]) for row in await connection.fetch(_ON_TIME, since)}
-    on_time = {right: OnTime(*answered.get(right, (0, 0)), overdue.get(right, 0)) for right in Right}
+    on_time: dict[str, OnTime] = {right: OnTime(*answered.get(right, (0, 0)), overdue.get(right, 0)) for right in Right}
     response = await business_days.read(connection, since, commitment)
     return Sla(now, burn_down(today, still, came, closed), on_time, ages, response)
 
