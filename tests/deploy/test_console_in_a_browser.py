@@ -7,11 +7,14 @@ import pytest
 from playwright.async_api import Page
 
 from shared.domain.events import FulfilmentBlocked
+from shared.domain.operations import Operation
 from tests.fixtures.browser import Eyes, eyes, walk_to
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.events import a
+from tests.fixtures.handed_out import GIVEN
 from tests.fixtures.intake import Intake, beyond, id_of
 from tests.fixtures.serving import served
+from tests.integration.test_breach_record import RECORD
 from tests.integration.test_mail_read import mail, take
 
 TRACES = "https://traces.example/trace/{trace}"
@@ -48,6 +51,10 @@ async def filled(intake: Intake) -> tuple[str, str]:
         "subject": {"email": "eve@example.org"},
     }
     (await intake.officer.post("/v1/holds", json=hold)).raise_for_status()
+    done = await intake.submit()
+    await intake.complete(done, operation=Operation.EXPORT, tasks=(GIVEN,))
+    breach = {**RECORD, "found_at": intake.clock.now().isoformat()}
+    (await intake.officer.post("/v1/breaches", json=breach)).raise_for_status()
     return id_of(blocked), id_of(other)
 
 
@@ -85,6 +92,7 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
     mail_id = await pool.fetchval("SELECT mail_id FROM mail")
     letter_id = await pool.fetchval("SELECT letter_id FROM delivery WHERE way = 'post'")
     hold_id = await pool.fetchval("SELECT hold_id FROM vault.legal_hold")
+    breach_id = await pool.fetchval("SELECT breach_id FROM breach")
     for name, path in {
         "queue": "/",
         "queue-nothing": "/?system=nothing",
@@ -106,6 +114,13 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
         "hold-place": "/holds/place",
         "hold-review": f"/holds/{hold_id}/review",
         "stopped": "/stopped",
+        "breaches": "/breaches",
+        "breach": f"/breaches/{breach_id}",
+        "breach-new": "/breaches/new",
+        "breach-own": f"/breaches/{breach_id}/own",
+        "sla": "/sla",
+        "policy": "/policy",
+        "policy-category": "/policy/call_record",
         "me": "/me",
     }.items():
         answer = await page.goto(site + path)
@@ -138,6 +153,10 @@ async def test_everybody_can_use_the_console(intake: Intake, run_folder: Path, m
         key = await intake.unit_of_work.pool.fetchval("SELECT key_id FROM brake")
         await anton.goto(f"{site}/brakes/{key}/release")
         await look.look(anton, "brake-release")
+        ugo = await look.person()
+        await sign_in(ugo, site, "ugo")
+        await ugo.goto(f"{site}/audit")
+        await look.look(ugo, "audit")
         before = len(look.faults)
         await anton.goto(f"{site}/nothing")
         await look.look(anton, "nothing")
