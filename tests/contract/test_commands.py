@@ -172,6 +172,13 @@ def test_a_command_without_settings_names_the_variable_that_it_needs_in_one_line
     assert told.strip().count("\n") == 0
 
 
+@pytest.mark.parametrize("command", [each for each in words() if each.split()[0] in {"request", "letters", "breach"}])
+def test_no_command_of_the_privacy_team_takes_a_key_or_a_person_as_an_argument(command: str) -> None:
+    group, _, sub = command.partition(" ")
+    taken = {each.name for each in COMMANDS.get_command(None, group).commands[sub].params}
+    assert taken & {"key", "api_key", "token", "password", "email", "phone", "name", "account_id", "subject"} == set()
+
+
 def test_a_service_that_is_not_well_is_told_with_the_loops_that_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     class Ill(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
