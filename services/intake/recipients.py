@@ -67,7 +67,7 @@ WHERE request_id = $1 AND recipient = $2 AND state IN ('underway', 'to_be_told')
 """
 _CAME_BACK = """
 UPDATE recipient_notice SET state = 'to_be_told', told_at = NULL, concerned_at = $3
-WHERE request_id = $1 AND recipient = $2 AND state IN ('underway', 'told') RETURNING true
+WHERE request_id = $1 AND recipient = $2 AND (state = 'underway' OR state = 'told' AND told_at = $4) RETURNING true
 """
 _READ = """
 SELECT request_id, recipient, what, categories, state, concerned_at, told_at, settled_at, reminders, overdue_at, waiver,
@@ -158,10 +158,13 @@ async def accepted(tx: UnitOfWork, request: Request, letter: Sequence[Told]) -> 
             tx.log_evidence(request.request_id, "recipient.notice_sent", {"recipient": name})
 
 
-async def not_reached(tx: UnitOfWork, request: Request, letter: Sequence[Told]) -> None:
-    """A letter cannot go, or has come back: whom it was to tell a person tells, and their word is awaited no more."""
+async def not_reached(tx: UnitOfWork, request: Request, letter: Sequence[Told], sent_at: datetime | None) -> None:
+    """A letter cannot go, or has come back: whom it was to tell a person tells, and their word is awaited no more.
+
+    ``sent_at``: when it had been accepted: whom a person has told at another time stays told.
+    """
     for name in _named(letter):
-        if await tx.connection.fetchval(_CAME_BACK, request.request_id, name, tx.now):
+        if await tx.connection.fetchval(_CAME_BACK, request.request_id, name, tx.now, sent_at):
             tx.publish(RecipientConcerned.about(request, recipient=name, concerned_at=tx.now))
             tx.log_evidence(request.request_id, "recipient.notice_returned", {"recipient": name})
 

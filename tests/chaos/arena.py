@@ -1,6 +1,7 @@
 """The whole platform with everything that can be struck: five services, three brokers, two databases, five proxies."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from shared.runtime.settings import KafkaSettings
 from tests.chaos import ledger
 from tests.chaos.crowd import ERASURES_ALLOWED, ERASURES_OF_A_KEY
 from tests.chaos.emitter import EMITTER, Emitter
+from tests.chaos.post import PostOffice, post_office
 from tests.fixtures import stores
 from tests.fixtures.brokers import PROBE
 from tests.fixtures.cluster import REPLICAS, Node, nodes
@@ -50,6 +52,7 @@ class Arena:
     customer: DsrClient
     officers: list[DsrClient]
     emitter: Emitter
+    post: PostOffice
 
     @property
     def bootstrap(self) -> str:
@@ -92,7 +95,8 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         await admin.create_topics(bootstrap, [*admin.declared(), PROBE], replicas=REPLICAS)
         on = Servers(_through(links[_OF_THE_PLATFORM], dsn), ",".join(f"{HOST}:{links[name].port}" for name in brokers))
         env = {"DSR_INTAKE_ERASURES_PER_HOUR": str(ERASURES_ALLOWED), **replace(seeded, dsns=reached).env}
-        services = Services(directory, on, seeded.downstreams, {**env, **NOTHING_KEPT})
+        post = await stack.enter_async_context(post_office(random.Random(people)))  # noqa: S311  # no secret
+        services = Services(directory, on, seeded.downstreams, {**env, **NOTHING_KEPT, **post.env})
         await start(services)
 
         async def clients(
@@ -107,7 +111,7 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         producer = KafkaProducer(KafkaSettings(bootstrap=bootstrap))
         stack.push_async_callback(producer.stop)
         told = Emitter(tells, producer.send)
-        yield Arena(services, brokers, servers, links, seeded, dsn, channels, customer, officers, told)
+        yield Arena(services, brokers, servers, links, seeded, dsn, channels, customer, officers, told, post)
 
 
 def _through(link: Link, dsn: str) -> str:

@@ -70,6 +70,8 @@ class Tally:
                 "dead letters",
                 "broken chains",
                 "refused",
+                "letters lost",
+                "letters twice",
             )
         }
     )
@@ -118,6 +120,7 @@ async def tally(arena: Arena, crowd: Crowd, faults: int) -> Tally:
     result.wrong["dead letters"] += ["one"] * await dead_letters(arena.bootstrap)
     result.wrong["broken chains"] += [chain for chain, broken in (await verify(arena.dsn)).items() if broken]
     result.wrong["brakes left on"] += ["one"] * (await databases.fetch(arena.dsn, _BRAKES))[0][0]
+    result.wrong |= await arena.post.wrong(arena.dsn, faults)
     result.wrong["refused"] += [f"{status}: {times} times" for status, times in crowd.refused.items()]
     return result
 

@@ -1,18 +1,11 @@
 """OpenSMTPD and Dovecot, the real servers: a mail becomes a request, and its answer arrives in the same thread."""
 
 import asyncio
-import email
-import imaplib
-import smtplib
-import ssl
 import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from email.message import EmailMessage
-from email.policy import default
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +16,7 @@ import pytest
 from deploy.demo.client import DsrClient
 from deploy.local import postgres_databases as databases
 from deploy.local.authority import issue
+from deploy.local.mail.box import Box, read, text_of
 from deploy.local.mail.servers import SELECTOR, MailServers, NeedsRootError, unpacked
 from deploy.local.platform import Platform
 from deploy.local.ports import HOST
@@ -59,48 +53,10 @@ sys.exit(not dkim.verify(sys.stdin.buffer.read(), dnsfunc=lambda *_, **__: sys.a
 """
 
 
-@dataclass(frozen=True)
-class Box:
-    """A mailbox of these servers, as a mail program looks into it."""
-
-    servers: MailServers
-    address: str
-
-    def mails(self) -> list[bytes]:
-        """What lies in it, oldest first."""
-        return [body for _, body in self._fetched("BODY.PEEK[]")]
-
-    def flags(self) -> list[bytes]:
-        """What everybody sees that somebody has done with each."""
-        return [flags for flags, _ in self._fetched("FLAGS")]
-
-    def _fetched(self, what: str) -> list[tuple[bytes, bytes]]:
-        context = ssl.create_default_context(cafile=self.servers.authority)
-        with imaplib.IMAP4_SSL(HOST, self.servers.ports["imaps"], ssl_context=context) as box:
-            box.login(self.address, self.servers.passwords[self.address])
-            box.select("INBOX", readonly=True)
-            found: Any = box.search(None, "ALL")[1][0].split()
-            got: Any = [box.fetch(each, f"({what})")[1][0] for each in found]
-        return [each if isinstance(each, tuple) else (each, b"") for each in got]
-
-    async def holding(self, subject: str) -> bytes:
-        """The mail with such a subject, once it is there."""
-
-        def look() -> bytes | None:
-            found = (each for each in self.mails() if subject in read(each)["Subject"])
-            return next(found, None)
-
-        found: bytes = await eventually(partial(asyncio.to_thread, look), every=0.3)
-        return found
-
-
-def read(raw: bytes) -> EmailMessage:
-    return email.message_from_bytes(raw, policy=default)
-
-
-def text_of(mail: EmailMessage) -> str:
-    body = mail.get_body(("plain",))
-    return str(body.get_content()) if body else ""
+async def holding(box: Box, subject: str) -> bytes:
+    """The mail with such a subject, once it is there."""
+    found: bytes = await eventually(partial(asyncio.to_thread, box.with_subject, subject), every=0.3)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -159,17 +115,16 @@ async def test_a_mail_becomes_a_request_that_is_proved_by_the_link_and_answered_
     servers: MailServers, services: Services
 ) -> None:
     box = Box(servers, ADA.email)
-    with smtplib.SMTP(HOST, servers.ports["exchanger"], local_hostname="laptop") as exchanger:
-        exchanger.sendmail(ADA.email, [OURS], ASKS.replace("\n", "\r\n").encode(), ["BODY=8BITMIME"])
+    box.write(OURS, ASKS)
     async with officer(services) as client:
         request = await confirmed(client)
-        link = read(await box.holding("bestätigen"))
+        link = read(await holding(box, "bestätigen"))
         async with httpx.AsyncClient(base_url=services.url, trust_env=False) as browser:
             visitor = await Visitor(browser).open(link_of(link, services.url))
             await visitor.send()
             assert (visitor.status, visitor.path) == (200, "/portal/de/request")
         view = await client.follow(request["request_id"], "closed")
-        raw = await box.holding("beantwortet")
+        raw = await holding(box, "beantwortet")
         entries = await recorded(client, request["request_id"], "letter.sent")
     [accepted] = [e["at"] for e in entries if (e["action"], e["detail"].get("kind")) == ("letter.sent", "completion")]
     [row] = await databases.fetch(services.env["DSR_POSTGRES_DSN"], "SELECT responded_at FROM intake.request")

@@ -1,4 +1,4 @@
-"""The report of an access in a real browser: it is drawn without a network, and printed on pages."""
+"""What is printed, in a real browser: the report of an access, and letters whose address stands in the window."""
 
 import re
 import struct
@@ -6,11 +6,16 @@ import zlib
 from pathlib import Path
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from services.export.report.texts import LANGUAGES
+from services.intake.letters.previews import preview
+from services.intake.post.page import MARGIN, Page, document
 from shared.domain.rights import Right
+from tests.fixtures.browser import eyes
 from tests.fixtures.chromium import look
 from tests.fixtures.packages import made_of, unpacked
+from tests.fixtures.words import LETTERS
 from tests.unit.test_report import AT, LEGENDS, NEW, NOTE, OLD, call, task
 
 _WIDTH, _HEIGHT = 1000, 1400
@@ -30,6 +35,38 @@ async def test_it_is_drawn_and_printed(run_folder: Path, language: str) -> None:
     look(page, "--no-pdf-header-footer", f"--print-to-pdf={paper}")
     assert inked(shot) > 0.01, "something is drawn on it"
     assert len(re.findall(rb"/Type\s*/Page\b", paper.read_bytes())) >= 3
+
+
+_MEASURED = """() => [...document.querySelectorAll('.sheet')].map(sheet => {
+    const from = sheet.getBoundingClientRect()
+    const box = each => { const r = each.getBoundingClientRect()
+                          return [r.left - from.left, r.top - from.top, r.right - from.left, r.bottom - from.top] }
+    const words = document.createRange(); words.selectNodeContents(sheet.querySelector('.to'))
+    const part = name => box(sheet.querySelector(name))
+    return {window: part('.window'), lines: part('.return'), address: box(words), text: part('main')}
+})"""
+
+
+async def test_the_address_stands_in_the_window_of_the_envelope_on_every_sheet(run_folder: Path) -> None:
+    longest = ("Donaudampfschifffahrtsgesellschaft", "Abteilung für Auskünfte", "Ada Quarzfels", "Musterstraße 123 B")
+    written = [preview(LETTERS, "completion", "de").html, preview(LETTERS, "completion", "fr").html]
+    addresses = (["Ada Quarzfels", "50667 Köln"], [*longest, "50667 Köln", "Deutschland"])
+    letters = [Page(uuid7(), html, lines) for html, lines in zip(written, addresses, strict=True)]
+    (run_folder / "post").mkdir()
+    async with eyes("post", run_folder / "post") as looking:
+        person = await looking.person()
+        await person.emulate_media(media="print")
+        await person.set_viewport_size({"width": round((210 - 2 * MARGIN) * 96 / 25.4), "height": 1123})
+        await person.set_content(document(letters, ("Example AG", "Musterweg 2", "50667 Köln")))
+        measured = await person.evaluate(_MEASURED)
+        sheets = [{name: [MARGIN + px * 25.4 / 96 for px in box] for name, box in each.items()} for each in measured]
+    for sheet in sheets:
+        assert sheet["window"] == pytest.approx([20, 45, 105, 90], abs=0.3), "DIN 5008, form B, in millimetres"
+        left, top, right, bottom = sheet["address"]
+        assert (left >= 20, top >= 62.6, right <= 105, bottom <= 90.3) == (True,) * 4, f"the address stands at {sheet}"
+        assert sheet["lines"][3] <= 62.8
+        assert sheet["text"][1] >= 90, "no text stands in the window"
+    assert len(sheets) == 2
 
 
 def inked(shot: Path) -> float:

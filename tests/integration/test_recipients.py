@@ -125,6 +125,9 @@ async def test_a_recipient_is_told_when_the_next_server_has_the_notice_and_not_i
     await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
     told = await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "mailer"})
     assert told.status_code == 200, "a person may have told them meanwhile"
+    async with disclosing.unit_of_work.begin() as tx:
+        await delivered.stopped(tx, Letters(), letter_id, "refused")
+    assert (await listed(disclosing, path))["mailer"]["state"] == "told", "which no letter takes back"
 
 
 async def test_a_recipient_that_never_answers_is_reminded_and_put_before_people_and_the_person_can_see_it(

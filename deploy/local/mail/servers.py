@@ -83,6 +83,10 @@ class MailServers(Server):
         known = {"directory": str(self.directory), "ours": self.ours, "ports": self.ports, "passwords": self.passwords}
         os.environ[_BEGUN] = json.dumps(known)
 
+    def shown(self, address: str) -> str:
+        """How a mail program on this machine gets to its mailbox."""
+        return f"imaps://{HOST}:{self.ports['imaps']}, user {address}, password {self.passwords[address]}"
+
     def prepare(self) -> Child:
         """Write their settings.
 

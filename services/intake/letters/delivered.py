@@ -52,7 +52,7 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     await tx.connection.execute(_MARK, letter_id, "person", fault, None)
     _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
     tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
-    await recipients.not_reached(tx, requests[letter.request_id], letter.awaited)
+    await recipients.not_reached(tx, requests[letter.request_id], letter.awaited, letter.sent_at)
     if back:
         await _tell(requests, requests[letter.request_id].untold(letter.awaited))
     return letter

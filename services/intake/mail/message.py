@@ -13,8 +13,6 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-import idna
-
 from services.intake.letters.plain_text import text_of
 
 _REACHED = re.compile(r"(?:[^<>]*<)?([^<>\s@,]+@[^<>\s@,]+\.[^<>\s@,]+)>?")
@@ -37,17 +35,6 @@ def address_in(to: str) -> str | None:
     """The e-mail address that a letter goes to, if it goes to one: bare, or after a name in angle brackets."""
     found = _REACHED.fullmatch(to.strip())
     return found[1] if found else None
-
-
-def as_sent(address: str) -> str | None:
-    """The address with its domain as servers write it (RFC 5891); None: there can be no such domain."""
-    local, _, domain = address.rpartition("@")
-    if domain.isascii():
-        return address
-    try:
-        return f"{local}@{idna.encode(domain, uts46=True).decode()}"
-    except idna.IDNAError:
-        return None
 
 
 def message_id(token: str, sender: str) -> str:

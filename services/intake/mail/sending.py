@@ -21,11 +21,12 @@ from services.intake.letters import delivered, delivery
 from services.intake.letters.delivered import Fault
 from services.intake.letters.rendering import Letters
 from services.intake.mail import tokens
-from services.intake.mail.message import Outgoing, address_in, as_sent, compose, message_id, return_path
+from services.intake.mail.message import Outgoing, address_in, compose, message_id, return_path
 from services.intake.mail.settings import SmtpSettings
 from services.intake.metrics import LETTER_WAIT, LETTERS, LETTERS_SENT
 from shared.app.service import Running
 from shared.domain.errors import Shredded
+from shared.domain.text import in_ascii
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import retry_while_unavailable, run_periodically
@@ -136,7 +137,8 @@ class Sender:
         address = address_in(said[0]) if said else None
         if address is None or "html" not in content:
             raise _UnusableError("address_unknown")
-        if (to := as_sent(address)) is None:
+        to = in_ascii(address)
+        if not to.rpartition("@")[2].isascii():
             raise _UnusableError("address_unusable")
         rows = await tx.connection.fetch(_SENT_BEFORE, claimed.request_id, claimed.letter_id)
         sender = self._settings.sender or ""
