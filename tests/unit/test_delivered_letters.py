@@ -1,6 +1,8 @@
 """Letters that are delivered: what waits for that, by what they are known again, and where their address stands."""
 
 import re
+from email import message_from_bytes
+from email.policy import SMTP
 from uuid import UUID
 
 import pytest
@@ -108,11 +110,21 @@ def test_a_letter_is_mailed_where_it_names_an_address_and_nothing_else(to: str, 
 
 
 def test_a_letter_says_in_which_language_it_is_and_that_no_machine_answers_it() -> None:
-    mail = compose(
-        Outgoing("l", "ada@example.org", "de", "Hallo", "<p>Hallo</p>", AT), "privacy@example.org", "Example"
-    )
+    letter = Outgoing("l", "ada@example.org", "de", "Grüße", "<p>Grüße</p>", AT)
+    sent = compose(letter, "privacy@example.org", "Example")
+    mail = message_from_bytes(sent, policy=SMTP)
+    assert sent.isascii(), "it goes by every server as it is"
     assert (mail["Content-Language"], mail["Auto-Submitted"]) == ("de", "auto-replied")
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+
+
+@pytest.mark.parametrize("long", [f"<{'DB9PR04MB8412F0C6' * 5}@eurprd04.prod.outlook.example>", "<1@mail.example>"])
+def test_a_letter_stands_in_the_thread_of_a_mail_whatever_that_is_called(long: str) -> None:
+    before = (long, "<ü@x>", "(((", "<2@example.org>")
+    letter = Outgoing("l", "ada@example.org", "de", "Grüße", "<p>Grüße</p>", AT, before)
+    sent = compose(letter, "privacy@example.org", "Example").partition(b"\r\n\r\n")[0].decode("ascii")
+    assert f"References: {long} <2@example.org>\r\n" in sent
+    assert "In-Reply-To: <2@example.org>\r\n" in sent
 
 
 def test_a_header_cannot_be_smuggled_into_a_letter() -> None:

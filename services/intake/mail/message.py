@@ -16,6 +16,12 @@ from email.utils import format_datetime
 from services.intake.letters.plain_text import text_of
 
 _REACHED = re.compile(r"(?:[^<>]*<)?([^<>\s@,]+@[^<>\s@,]+\.[^<>\s@,]+)>?")
+_ID = re.compile(r"<[!-;=?-~]{3,250}>")
+"""A Message-ID as others know it again; what else people's programs write there leads to no thread."""
+_WHOLE = SMTP.clone(max_line_length=900, cte_type="7bit")
+"""A Message-ID of more than 76 characters, as Outlook writes them, would be encoded, and be none any more. In ASCII
+alone, a letter goes by every server as it is.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +54,20 @@ def return_path(token: str, bounces: str) -> str:
     return f"{local}+{token}@{domain}"
 
 
-def compose(letter: Outgoing, sender: str, name: str) -> EmailMessage:
-    """The mail, as it is signed and sent; ``name``: the company's."""
-    mail = EmailMessage(policy=SMTP)
+def compose(letter: Outgoing, sender: str, name: str) -> bytes:
+    """The mail, as it is signed and sent; ``name``: the company's; raises ``ValueError`` where it cannot be one."""
+    mail = EmailMessage(policy=_WHOLE)
     mail["From"] = Address(name, addr_spec=sender)
     mail["To"] = letter.to
     mail["Subject"] = letter.subject
     mail["Date"] = format_datetime(letter.written_at)
     mail["Message-ID"] = message_id(letter.token, sender)
-    if letter.before:
-        mail["In-Reply-To"] = letter.before[-1]
-        mail["References"] = " ".join(letter.before)
+    if before := [each for each in letter.before if _ID.fullmatch(each)]:
+        mail["In-Reply-To"] = before[-1]
+        mail["References"] = " ".join(before)
     mail["Auto-Submitted"] = "auto-replied"  # RFC 3834: no machine answers it
     mail["X-Auto-Response-Suppress"] = "All"
     mail.set_content(text_of(letter.html))
     mail.add_alternative(letter.html, subtype="html")
     mail["Content-Language"] = letter.language  # at the end: whoever sets the content takes such headers away
-    return mail
+    return mail.as_bytes()

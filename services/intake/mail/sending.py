@@ -138,7 +138,7 @@ class Sender:
         if address is None or "html" not in content:
             raise _UnusableError("address_unknown")
         to = in_ascii(address)
-        if not to.rpartition("@")[2].isascii():
+        if not to.isascii():
             raise _UnusableError("address_unusable")
         rows = await tx.connection.fetch(_SENT_BEFORE, claimed.request_id, claimed.letter_id)
         sender = self._settings.sender or ""
@@ -174,8 +174,8 @@ class Sender:
         try:
             mail = compose(letter, sender, company)
             back = return_path(letter.token, settings.return_address)
-            await server.send_message(mail, sender=back, recipients=[letter.to])
-        except (aiosmtplib.SMTPNotSupported, ValueError):  # of this letter alone: nobody else waits for it
+            await server.sendmail(back, [letter.to], mail)
+        except ValueError:  # of this letter alone: nobody else waits for it
             await self._stop(claimed, "address_unusable")
             return True
         except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPResponseException) as error:
