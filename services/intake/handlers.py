@@ -72,7 +72,7 @@ class Handlers:
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
-                weighed = request.waits_for_weighing(event)
+                weighed, shown = request.waits_for_weighing(event), await proof_conflicts.look_again(tx, request)
                 if request.is_renewed and event.operation == Operation.EXPORT:
                     await requests.apply(request.made_anew(event))
                     continue
@@ -80,6 +80,7 @@ class Handlers:
                     request.restricted(event) if weighed else request.complete(event, tx.now)
                 )
                 request = await self._answer_alone_if_due(requests, request)
+                await self._join(requests, request, shown=shown)
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
         """Ask the requester for proof, or by what else they are known, where that was wanting; else ask a person."""
@@ -92,9 +93,7 @@ class Handlers:
                 asked = None if event.deferred else request.may_be_asked(event.tasks)
                 shown = await proof_conflicts.look_again(tx, request)
                 if asked is None or shown:
-                    request = await requests.apply(request.block(event))
-                    if shown and request.state is not State.IN_PROGRESS:
-                        await requests.apply(await proof_conflicts.join(tx, request, self._policy))
+                    await self._join(requests, await requests.apply(request.block(event)), shown=shown)
                 else:
                     known = replace(request, tasks=request.reports_with(event.tasks))
                     await self._ask(requests, known, asked)
@@ -190,6 +189,11 @@ class Handlers:
                 return prompt is not None and event.days_left <= prompt
             case _:
                 return isinstance(event, DeadlineOverdue)
+
+    async def _join(self, requests: Requests, request: Request, *, shown: bool) -> None:
+        """Lets a proof count that was put aside, once the systems that are at work are done."""
+        if shown and request.state is not State.IN_PROGRESS:
+            await requests.apply(await proof_conflicts.join(requests.tx, request, self._policy))
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
         words = self._letters.words(questions.asked(asked, request), self._letters.reader(request))

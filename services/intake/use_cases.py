@@ -90,7 +90,8 @@ class UseCases(TellingUseCases):
     async def verify(self, held: Held, said: schemas.Verification) -> Transition:
         """The requester has proved who they are: fulfilment begins, or goes on with what had waited for that.
 
-        What is not shown to be of whoever has proved something before is put aside (``identity.proof_conflicts``).
+        What is not shown to be of whoever has proved something before is put aside (``identity.proof_conflicts``), and
+        so is what comes while systems are at work.
 
         Raises:
             BadRequest: that much proof is not enough for anything of it.
@@ -104,8 +105,10 @@ class UseCases(TellingUseCases):
         grant = held.caller.grant
         proved = self.proving.prove(stated, said.assurance, said.proofs, grant, tx.now)
         alone = self.proving.prove(as_stated(stated), said.assurance, said.proofs, grant, tx.now)
-        if not proves_the_same_person(known.identities, alone.identities):
-            return await proof_conflicts.put_aside(tx, request, alone)
+        same = proves_the_same_person(known.identities, alone.identities)
+        more = any(after.level > before.level for before, after in zip(stated, proved.identities, strict=True))
+        if not same or (more and request.state is State.IN_PROGRESS):
+            return await proof_conflicts.put_aside(tx, request, alone, shown=same)
         needed = request.lacks or self.identity.least(asks_for(request.right, request.scope, known.changes))
         if (most := highest(proved.identities)) < needed:
             raise BadRequest(f"{request.right} needs level {needed}; {most} is not enough")
@@ -277,7 +280,8 @@ class UseCases(TellingUseCases):
             if known and not proves_the_same_person(known.identities, alone.identities):
                 proved = replace(proved, identities=as_stated(stated))
                 if answered.request.state is not State.CLOSED:
-                    answered = answered.then(await proof_conflicts.put_aside(tx, answered.request, alone))
+                    aside = await proof_conflicts.put_aside(tx, answered.request, alone, shown=False)
+                    answered = answered.then(aside)
             # An account that was found by less must not vouch for what is stated now.
             await tx.vault.drop_located(tx.connection, request.subject_ref)
             await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))

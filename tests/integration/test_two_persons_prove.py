@@ -14,7 +14,7 @@ from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
-from tests.integration.test_portal import asked
+from tests.integration.test_portal import EXPORTED, asked
 from tests.integration.test_portal_sign_in import ISSUER, KEY, token
 from tests.integration.test_proof_in_part import LINKED, UNPROVED
 from tests.integration.test_unsearched import COPIED, blocked
@@ -40,7 +40,7 @@ async def signs_in(door: Opened, visitor: Visitor, account: str, **more: Any) ->
 
 
 async def presses(door: Opened, visitor: Visitor) -> Visitor:
-    return await (await visitor.open(link_in((await door.letters())[-1]))).send()
+    return await (await visitor.open(link_in((await door.letters())[-1]))).send(answer="mine")
 
 
 async def levels(intake: Intake, path: str) -> dict[str, str]:
@@ -94,6 +94,7 @@ async def test_whoever_signs_in_at_a_strangers_request_proves_nothing_of_it(door
     await blocked(intake, path, COPIED, UNPROVED)
     await signs_in(door, ada, ADAS)
     assert "belong to the same person" in ada.text
+    assert "You may also ask again" in ada.text
     await (await eve.open("/portal/en/code")).send(code=code_in(letter))
     await (await eve.open("/portal/en/follow")).send(reference=path.rpartition("/")[2])
     await eve.send(code=code_in((await door.letters())[-1]))
@@ -181,3 +182,21 @@ async def test_what_a_channel_proves_in_one_call_is_one_persons(intake: Intake) 
     await blocked(intake, path, COPIED, UNPROVED)
     (await intake.channel.post(f"{path}/verify", json={"proofs": [LINKED, SIGNED_IN]})).raise_for_status()
     assert (await levels(intake, path))["account_id"] == "L2"
+
+
+async def test_a_proof_that_comes_while_systems_are_at_work_counts_once_they_are_done(intake: Intake) -> None:
+    path = await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED])
+    (await intake.channel.post(f"{path}/verify", json={"proofs": [LINKED, SIGNED_IN]})).raise_for_status()
+    assert (await levels(intake, path))["account_id"] == "L0"
+    await blocked(intake, path, COPIED, UNPROVED)
+    assert (await levels(intake, path))["account_id"] == "L2"
+    assert ((await intake.view(path))["state"], (await intake.types())[-1]) == ("in_progress", "retry_decided")
+
+
+async def test_whoever_signs_in_at_an_answered_request_is_told_that_it_changes_nothing(door: Opened) -> None:
+    ada = door.visitor()
+    path = f"/v1/requests/{await asked(ada, account=ADAS)}"
+    await presses(door, ada)
+    await door.intake.complete(path, tasks=(EXPORTED,))
+    await signs_in(door, ada, ADAS)
+    assert (ada.path, "waits for no more proof" in ada.text) == ("/portal/en/request", True)

@@ -133,7 +133,7 @@ async def test_a_stranger_of_whom_nothing_was_found_is_unidentified_and_may_say_
     shown = await intake.view(path)
     assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "unidentified", True)
     assert shown["answer"] == (
-        "We searched crm, and hold no data about you there under the identities that you gave."
+        "We searched crm, and hold no data about you there."
         " We could not search cdr: nothing that we know of you leads there."
         " Our question to you is still open: answer it at any time, and we go on."
     )

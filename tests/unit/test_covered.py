@@ -60,7 +60,19 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
             Right.ACCESS,
             Outcome.NO_DATA,
             (report("crm", outcome="no_match"), report("cdr", outcome="no_match"), report("wiki", outcome="not_held")),
-            "We searched cdr and crm, and hold no data about you there under the identities that you gave.",
+            "We searched cdr and crm, and hold no data about you there.",
+        ),
+        (
+            Right.ACCESS,
+            Outcome.NO_DATA,
+            (
+                report("crm", outcome="no_match", searched_by=("email",)),
+                report("cdr", outcome="no_match", searched_by=("account_id", "phone")),
+            ),
+            (
+                "We searched cdr by your customer number and your telephone number, and hold no data about you there."
+                " We searched crm by your e-mail address, and hold no data about you there."
+            ),
         ),
         (
             Right.RECTIFICATION,
@@ -94,7 +106,7 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
             "Your personal data was erased, and we have checked that nothing is left in the systems listed.",
         ),
     ],
-    ids=["nothing found", "no such field", "numbers that may be anybody's", "a third person's words", "erased"],
+    ids=["nothing found", "nothing found by each", "no such field", "numbers that may be anybody's", "a third person's words", "erased"],
 )
 def test_no_answer_says_more_than_what_was_searched(
     right: Right, outcome: Outcome, tasks: tuple[TaskReport, ...], told: str

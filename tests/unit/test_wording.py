@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Unsearched
 from shared.domain.rights import Right
 from shared.domain.sentences import Listed, Sentence, Term, article, listed, say
@@ -14,7 +15,13 @@ from shared.domain.wording import LANGUAGES, Language, read_wordings
 from tests.fixtures.words import words
 
 WORDINGS = read_wordings()
-BY_TERM = {"did": ANSWERING | {"erase_or_anonymise"}, "unsearched": frozenset(Unsearched), "right": frozenset(Right)}
+SEARCHED_BY = frozenset(IdentityType) - {IdentityType.NAME}
+BY_TERM = {
+    "did": ANSWERING | {"erase_or_anonymise"},
+    "unsearched": frozenset(Unsearched),
+    "right": frozenset(Right),
+    "identity": SEARCHED_BY,
+}
 """Families of words that stand for terms, and which terms they are."""
 BY_POLICY = ("category.", "ground.", "reason.", "outcome.")
 """Those that stand for what the policy names: tests/unit/test_letters.py looks at these."""
@@ -23,7 +30,7 @@ IN_PARTS = (
     *("question.enough_", "question.identity", "question.clarification", "objection_weighed.finding_"),
     *("purpose.", "portal_right.", "portal_ground.", "portal_scope.", "portal_whom.", "portal_other.", "portal_field."),
     *("portal.answered", "portal.withdrawn", "portal.right_title_", "portal.consent_title_", "portal.ground_title_"),
-    *("portal_error.", "portal.not_withdrawn", "portal.fetching"),
+    *("portal_error.", "portal.not_withdrawn", "portal.fetching", "portal.proof_"),
     *("portal.scope_title_", "portal.whom_title_", "portal.other_title_"),
 )
 """Keys that the code puts together."""

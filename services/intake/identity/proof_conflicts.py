@@ -1,4 +1,4 @@
-"""Proofs that are not shown to be of the person who has proved something before: put aside until that is known.
+"""Proofs that are put aside: they may be another's than what was proved before, or systems are at work meanwhile.
 
 Two people may each have proved a part of what one of them has typed. Until it is known nothing is searched by the later
 proof, and nobody is let in by it. What a system finds meanwhile may show whose it is; else a person of ours settles it.
@@ -41,12 +41,15 @@ class _Aside:
         return any((each.type, each.value) == (wanted.type, wanted.value) for each in self.proofs if wanted)
 
 
-async def put_aside(tx: UnitOfWork, request: Request, alone: Proved) -> Transition:
-    """Puts aside what was proved at once; ``alone``: as well as the identities are proved by nothing else."""
-    doubted = request.doubt_proof({"proofs": [*alone.evidence]})
+async def put_aside(tx: UnitOfWork, request: Request, alone: Proved, *, shown: bool) -> Transition:
+    """Puts aside what was proved at once; ``alone``: as well as the identities are proved by nothing else.
+
+    ``shown``: whose it is, so it waits for the systems that are at work, and for no person.
+    """
+    aside = request.put_proof_aside({"proofs": [*alone.evidence]}, shown=shown)
     content = encode_identities(each for each in alone.identities if each.level > NOTHING)
     await tx.vault.seal(tx.connection, [Sealing(request.subject_ref, _KIND, "requester", content)], tx.now)
-    return doubted
+    return aside
 
 
 async def settle(held: Held, said: ProofSettled, policy: TimeLimitPolicy) -> Transition:

@@ -31,7 +31,7 @@ _VERSION = 18
 """Digits of the highest version that a request may have."""
 _LEADS_HERE = frozenset({"proof_link", "portal_news"})
 """Letters that say no more than how to open this very page."""
-_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "put_aside")
+_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "proof_aside", "proof_late")
 
 
 def routes(portal: Portal) -> list[BaseRoute]:

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from uuid_utils.compat import uuid7
 
 from services.intake import schemas
-from services.intake.errors import BadRequest, NotFound
+from services.intake.errors import BadRequest, NotFound, PreconditionFailed
 from services.intake.identity.proof_links import Used
 from services.intake.portal import draft as drafts
 from services.intake.portal.ask import signed_in_of
@@ -29,6 +29,9 @@ from shared.domain.errors import IllegalTransition
 from shared.domain.identities import Identity
 from shared.domain.sentences import say
 from shared.storage.keyring import Keyring
+
+_TRIES = 5
+"""How often a proof is entered of a request that systems report of at the same moment."""
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -131,7 +134,7 @@ class Proving:
         await self._verify(request_id, vouched)
         request = await self._read(request_id)
         if vouched and not await proved_by(self.works, request, {*marks(who, self._keyring)}):
-            visit.session.data["noted"] = "put_aside"
+            visit.session.data["noted"] = "proof_aside" if request.proof_conflict else "proof_late"
         return await self._follows(visit, request)
 
     def _sends(self, visit: Visit, reference: str, wrong: int) -> Response:
@@ -216,12 +219,15 @@ class Proving:
         """The same decision as the API's; where nothing waits for proof, or more is needed, the request stays."""
         if not proofs:
             return
-        caller = await self.works.caller(request_id)
-        request = await self.works.services.use_cases.read(request_id, caller)
-        try:
-            basis = Basis(request_id, request.version, caller)
-            await self.works.services.use_cases.verify(basis, schemas.Verification(proofs=tuple(proofs)))
-        except (IllegalTransition, BadRequest):
+        caller, said = await self.works.caller(request_id), schemas.Verification(proofs=tuple(proofs))
+        for _ in range(_TRIES):
+            try:
+                basis = Basis(request_id, (await self._read(request_id)).version, caller)
+                await self.works.services.use_cases.verify(basis, said)
+            except PreconditionFailed:  # a system has reported meanwhile, and the link is used up
+                continue
+            except (IllegalTransition, BadRequest):
+                return
             return
 
 

@@ -63,12 +63,15 @@ class MovedByRequester(MovingRequest):
         goes_on = retried(request) if self.awaits_proof else verified(request)
         return proved.then(answered(self, at)).then(goes_on)
 
-    def doubt_proof(self, proof: Mapping[str, JsonValue]) -> Transition[Self]:
-        """Something is proved that is not shown to be of whoever has proved something before: it counts for nothing."""
+    def put_proof_aside(self, proof: Mapping[str, JsonValue], *, shown: bool) -> Transition[Self]:
+        """Something is proved that may be another person's than what was proved before: it counts for nothing.
+
+        ``shown``: it is the same person's, and counts as soon as the systems that are at work are done.
+        """
         self.must_be_ours()
         if self.state is State.CLOSED and not self.resumable:
             raise IllegalTransition("the request is closed, and waits for no proof")
-        return replace(self, proof_conflict=True).noted("proof.conflict", **proof)
+        return replace(self, proof_conflict=True).noted("proof.kept" if shown else "proof.conflict", **proof)
 
     def settle_proof(
         self, proof: Mapping[str, JsonValue], at: datetime, policy: TimeLimitPolicy, *, same: bool, left: bool

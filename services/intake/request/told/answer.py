@@ -20,7 +20,7 @@ from services.intake.request.told.work import erased_meanwhile, had_been_done
 from shared.domain import corrections
 from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Sentence, Term, Told, listed, say
+from shared.domain.sentences import Listed, Sentence, Term, Told, listed, say
 
 OUR_LIST = "marketing_objections"
 """The system that our own list of objections to marketing is called in the reports."""
@@ -91,7 +91,7 @@ def _answered(request: StoredRequest) -> Iterator[Sentence]:
         case Outcome.FULFILLED:
             yield from _done(request)
         case Outcome.NO_DATA:
-            yield _nothing(request)
+            yield from _nothing(request)
         case Outcome.PARTIALLY_FULFILLED:
             left = any(_is_open(task) for task in request.tasks or () if task.operation != Operation.LIFT)
             if request.tasks and not (left or corrections.missing(request.tasks)):
@@ -110,7 +110,7 @@ def _done_without_reply(request: StoredRequest) -> Iterator[Sentence]:
         yield say("answer.unidentified")
     else:
         if any(t.outcome == TaskOutcome.NO_MATCH for t in request.tasks or ()):
-            yield _nothing(request)
+            yield from _nothing(request)
         yield from not_searched(request)
 
 
@@ -195,13 +195,21 @@ def _upheld(request: StoredRequest) -> Iterator[Sentence]:
     yield say("answer.erasure_offered")
 
 
-def _nothing(request: StoredRequest) -> Sentence:
-    """That nothing was found, and where: only what was searched is named."""
+def _nothing(request: StoredRequest) -> Iterator[Sentence]:
+    """That nothing was found, where, and by what: only what was searched is named, and not what else they gave."""
     tasks = [task for task in request.tasks or () if task.operation not in PREPARING]
-    if searched := {task.system for task in tasks if task.outcome == TaskOutcome.NO_MATCH}:
-        return say("answer.nothing_in", systems=listed(searched))
-    not_held = any(task.outcome == TaskOutcome.NOT_HELD for task in tasks)
-    return say("answer.nothing_to_change" if not_held else "answer.nothing")
+    searched: dict[tuple[str, ...], list[str]] = {}
+    for task in sorted(tasks, key=lambda task: task.system):
+        if task.outcome == TaskOutcome.NO_MATCH:
+            searched.setdefault(tuple(task.searched_by or ()), []).append(task.system)
+    for types, systems in searched.items():
+        by = Listed(tuple(Term("identity", each) for each in types))
+        yield say("answer.nothing_by", systems=listed(systems), by=by) if types else say(
+            "answer.nothing_in", systems=listed(systems)
+        )
+    if not searched:
+        not_held = any(task.outcome == TaskOutcome.NOT_HELD for task in tasks)
+        yield say("answer.nothing_to_change" if not_held else "answer.nothing")
 
 
 def _is_open(task: TaskReport) -> bool:
