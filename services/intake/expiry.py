@@ -183,6 +183,7 @@ _OF_REQUEST = (
     "plan",
     "recipient_notice",
     "proof_link",
+    "proof_withheld",
     "complaint",
 )
 

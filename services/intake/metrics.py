@@ -45,7 +45,7 @@ RECIPIENTS = _gauge(
     "dsr_recipient_notices_open", "Recipients who are to be told of what was done, or to confirm it", ["state"]
 )
 PROOFS_STOPPED = _gauge(
-    "dsr_proofs_stopped", "Requests whose proof waits for a person: wrong codes, or nobody has asked", ["why"]
+    "dsr_proofs_stopped", "Requests whose proof waits for a person: wrong codes, withheld, nobody has asked", ["why"]
 )
 LETTERS = _gauge(
     "dsr_letters_open", "Letters that wait to be delivered, or for a person to see to them", ["way", "state"]

@@ -44,6 +44,7 @@ class LinkPolicy(BaseModel):
     code_minutes: Annotated[int, Field(ge=1, le=60)]
     failures: Annotated[int, Field(ge=1, le=20)]
     per_hour: Annotated[int, Field(ge=1, le=100)]
+    per_mailbox: Annotated[int, Field(ge=1, le=1000)]
 
 
 class IdentityRules(ProofPolicy):

@@ -106,7 +106,14 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
             "Your personal data was erased, and we have checked that nothing is left in the systems listed.",
         ),
     ],
-    ids=["nothing found", "nothing found by each", "no such field", "numbers that may be anybody's", "a third person's words", "erased"],
+    ids=[
+        "nothing found",
+        "nothing found by each",
+        "no such field",
+        "numbers that may be anybody's",
+        "a third person's words",
+        "erased",
+    ],
 )
 def test_no_answer_says_more_than_what_was_searched(
     right: Right, outcome: Outcome, tasks: tuple[TaskReport, ...], told: str

@@ -1,6 +1,5 @@
 """Proof that waits for a person: links and codes that end, or that nobody has asked for (privacy team)."""
 
-from typing import Literal
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -17,9 +16,10 @@ class StoppedProof(BaseModel):
     """A request that waits for proof which no link or code can give any more."""
 
     request_id: UUID
-    why: Literal["disowned", "wrong_codes"] = Field(
+    why: stopped.Why = Field(
         description="wrong_codes: so many were wrong that none is accepted any more; disowned: whoever got the link"
-        " says that they have asked for nothing, so it may be somebody else's doing"
+        " says that they have asked for nothing, so it may be somebody else's doing; withheld: too many were sent to"
+        " that mailbox in an hour, or asked for from one place, so the last one was not sent"
     )
     since: Instant
 

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from services.intake import auth, repository
 from services.intake.auth import Caller
+from services.intake.identity import link_bounds
 from services.intake.identity.proving import named
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
@@ -35,12 +36,11 @@ from shared.storage.subject_data import SubjectData
 
 _TOKEN_BYTES: Final = 16
 _CODES: Final = 100_000_000
-_HOUR: Final = timedelta(hours=1)
 _INSERT = """
-INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sent_at, code_until, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sent_at, code_until, expires_at,
+                        mailbox, asker, first)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
-_SENT = "SELECT count(*) FROM proof_link WHERE address = $1 AND sent_at > $2"
 _DISOWNED = "SELECT FROM proof_link d WHERE d.request_id = l.request_id AND d.disowned_at IS NOT NULL"
 _GOOD = f"l.token_hash = $1 AND l.used_at IS NULL AND l.expires_at > $2 AND NOT EXISTS ({_DISOWNED})"
 _LOOK = f"SELECT l.request_id FROM proof_link l WHERE {_GOOD}"  # noqa: S608  # constants
@@ -68,18 +68,22 @@ class ProofLinks:
     policy: LinkPolicy
     url: str
 
-    async def send(self, request_id: UUID, link_id: UUID, portal: Caller | None = None) -> None:
+    async def send(
+        self, request_id: UUID, link_id: UUID, portal: Caller | None = None, asker: str | None = None
+    ) -> None:
         """Writes the letter with a link and a code to the contact of a request, if there is one that may have it.
 
-        Of a request that nobody knows, that cannot be reached by e-mail, or of whose address too much was asked in the
-        last hour, nothing is sent; whoever has asked is not told which. ``portal``: then of no request of another
-        channel either, unless it came by e-mail or by post.
+        Of a request that nobody knows, that cannot be reached by e-mail, or of which too much was asked in the last
+        hour (``link_bounds``), nothing is sent; whoever has asked is not told which. ``portal``: then of no request of
+        another channel either, unless it came by e-mail or by post. ``asker``: from where they ask.
         """
         async with self.unit_of_work.begin() as tx:
             if portal is None or await _may_follow(tx, request_id, portal):
-                await self.write(tx, request_id, link_id, typed=True)
+                await self.write(tx, request_id, link_id, typed=True, asker=asker)
 
-    async def write(self, tx: UnitOfWork, request_id: UUID, link_id: UUID, *, typed: bool = False) -> None:
+    async def write(
+        self, tx: UnitOfWork, request_id: UUID, link_id: UUID, *, typed: bool = False, asker: str | None = None
+    ) -> None:
         """Does what ``send`` does in a unit of work that does something else too.
 
         ``typed``: a page waits for the code; else the letter tells none.
@@ -87,7 +91,7 @@ class ProofLinks:
         requests = await Requests.locked(tx, self.letters, [request_id])
         request = requests.get(request_id)
         if request is not None and request.tenant is None and (address := await _address(tx, request)):
-            await self._send(tx, request, link_id, address, typed=typed)
+            await self._send(tx, request, link_id, (address, asker), typed=typed)
 
     async def look(self, token: str) -> UUID | None:
         """The request that a link is for, for as long as it is good; looking uses up nothing."""
@@ -154,21 +158,27 @@ class ProofLinks:
             done: str = await tx.connection.execute(take, _hash(token_id), tx.now)
             return done.endswith(" 1")
 
-    async def _send(self, tx: UnitOfWork, request: Request, link_id: UUID, address: str, *, typed: bool) -> None:
+    async def _send(
+        self, tx: UnitOfWork, request: Request, link_id: UUID, way: tuple[str, str | None], *, typed: bool
+    ) -> None:
+        """``way``: to which address, and by whom it is asked for."""
+        address, asker = way
         mark = tx.vault.keyring.fingerprint(Identity(IdentityType.EMAIL, address))
-        if await tx.connection.fetchval(_SENT, mark, tx.now - _HOUR) >= self.policy.per_hour:
-            tx.log_evidence(request.request_id, "proof.link_withheld", {"reason": "too_many"})
-            return
         failed, disowned = await _stopped(tx, request.request_id)
         if disowned:
             tx.log_evidence(request.request_id, "proof.link_withheld", {"reason": "disowned"})
+            return
+        bound = await link_bounds.counted(tx, self.policy, request.request_id, address, asker)
+        if bound is None:
+            tx.log_evidence(request.request_id, "proof.link_withheld", {"reason": "too_many"})
             return
         typed = typed and failed < self.policy.failures  # no code of it is good any more
         token, code = secrets.token_urlsafe(_TOKEN_BYTES), f"{secrets.randbelow(_CODES):08}"
         code_until = tx.now + timedelta(minutes=self.policy.code_minutes)
         expires_at = tx.now + timedelta(hours=self.policy.hours)
         known = (link_id, request.request_id, _hash(token), _code_hash(tx, link_id, code), mark)
-        await tx.connection.execute(_INSERT, *known, tx.now, code_until, expires_at)
+        by = (bound.mailbox, bound.asker, bound.first)
+        await tx.connection.execute(_INSERT, *known, tx.now, code_until, expires_at, *by)
         link = f"{self.url}/{request.language}/prove/{token}"
         fields: dict[str, LetterField] = {
             "to": address,

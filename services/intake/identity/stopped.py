@@ -1,17 +1,17 @@
-"""Proof that waits for a person: five wrong codes, or somebody says that they have asked for nothing (REQ-S5).
+"""Proof that waits for a person: wrong codes, a link that was withheld, or nobody has asked for anything (REQ-S5).
 
 It waits for as long as the request does: whoever is proved in another way, or gets an answer, is on no list any more.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 from services.intake.metrics import PROOFS_STOPPED
 from shared.storage.postgres import Connection
 
-Why = Literal["disowned", "wrong_codes"]
+Why = Literal["disowned", "wrong_codes", "withheld"]
 _WAITING = """
 SELECT l.request_id, CASE WHEN bool_or(l.disowned_at IS NOT NULL) THEN 'disowned' ELSE 'wrong_codes' END,
        coalesce(max(l.disowned_at), max(l.sent_at)), r.due_on
@@ -19,7 +19,11 @@ SELECT l.request_id, CASE WHEN bool_or(l.disowned_at IS NOT NULL) THEN 'disowned
  WHERE (l.failures > 0 OR l.disowned_at IS NOT NULL) AND r.state = 'awaiting_identity'
  GROUP BY l.request_id, r.due_on
 HAVING bool_or(l.disowned_at IS NOT NULL) OR sum(l.failures) >= $1
- ORDER BY r.due_on, l.request_id LIMIT $2
+UNION ALL
+SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w JOIN request r USING (request_id)
+ WHERE r.state = 'awaiting_identity' AND NOT EXISTS (
+       SELECT FROM proof_link l WHERE l.request_id = w.request_id AND l.disowned_at IS NOT NULL)
+ ORDER BY due_on, request_id LIMIT $2
 """
 _MOST = 1000
 
@@ -42,5 +46,5 @@ async def waiting(connection: Connection, failures: int) -> list[Stopped]:
 async def count(connection: Connection, failures: int) -> None:
     """Tells how many there are."""
     found = [each.why for each in await waiting(connection, failures)]
-    for why in ("disowned", "wrong_codes"):
+    for why in get_args(Why):
         PROOFS_STOPPED.labels(why).set(found.count(why))

@@ -249,7 +249,8 @@ class Asking:
         if submission.proofs:  # the customer portal vouches for it: who has asked follows it at once
             visit.session.data["request"] = visit.session.principal = str(accepted.request_id)
         if asked:
-            await self.works.links.send(accepted.request_id, UUID(int=link_id.int))
+            asker = self.works.asker(visit.request)
+            await self.works.links.send(accepted.request_id, UUID(int=link_id.int), None, asker)
         return at(visit, "/sent")
 
 

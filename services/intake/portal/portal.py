@@ -51,8 +51,12 @@ class Works:
 
     def count_sending(self, request: Request) -> None:
         """Counts a request that is sent; raises ``TooManyCalls`` where too many come from one address."""
+        self.sendings.take(self.asker(request))
+
+    def asker(self, request: Request) -> str:
+        """From where somebody asks."""
         forwarded = request.headers.get("x-forwarded-for", "")
-        self.sendings.take(address_of(request.scope, forwarded, self.services.settings.proxies))
+        return address_of(request.scope, forwarded, self.services.settings.proxies)
 
     async def caller(self, follows: UUID | None = None) -> Caller:
         """As whom the portal calls; raises ``Unauthorised`` once its key was revoked.

@@ -143,11 +143,12 @@ class Proving:
         visit.session.data["waiting"] = {"request": reference, "link": str(link_id), "wrong": wrong}
         visit.session.wanted = True
         response = at(visit, "/code")
-        response.background = BackgroundTask(self._send, reference, UUID(int=link_id.int))
+        asker = self.works.asker(visit.request)
+        response.background = BackgroundTask(self._send, reference, UUID(int=link_id.int), asker)
         return response
 
-    async def _send(self, reference: str, link_id: UUID) -> None:
-        await self.works.links.send(UUID(reference), link_id, await self.works.caller())
+    async def _send(self, reference: str, link_id: UUID, asker: str) -> None:
+        await self.works.links.send(UUID(reference), link_id, await self.works.caller(), asker)
 
     async def _let_in(self, visit: Visit, used: Used) -> Response:
         """Whoever controls the contact of a request follows it from now on, and has proved that it is theirs.

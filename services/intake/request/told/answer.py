@@ -204,8 +204,10 @@ def _nothing(request: StoredRequest) -> Iterator[Sentence]:
             searched.setdefault(tuple(task.searched_by or ()), []).append(task.system)
     for types, systems in searched.items():
         by = Listed(tuple(Term("identity", each) for each in types))
-        yield say("answer.nothing_by", systems=listed(systems), by=by) if types else say(
-            "answer.nothing_in", systems=listed(systems)
+        yield (
+            say("answer.nothing_by", systems=listed(systems), by=by)
+            if types
+            else say("answer.nothing_in", systems=listed(systems))
         )
     if not searched:
         not_held = any(task.outcome == TaskOutcome.NOT_HELD for task in tasks)
