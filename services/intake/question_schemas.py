@@ -27,7 +27,7 @@ class QuestionReply(Strict):
     subject: DataSubject | None = Field(
         default=None, description="what else they are known by, where a system could not be searched"
     )
-    proofs: Proofs = Field(default=(), description=f"of that `subject`: {PROOFS_OF}")
+    proofs: Proofs = Field(default=(), description=f"of that `subject`, what was proved before too: {PROOFS_OF}")
     text: Text
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
 

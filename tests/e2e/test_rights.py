@@ -73,7 +73,8 @@ async def test_what_cannot_be_searched_by_a_customer_number_alone_is_asked_for_a
         request_id = await client.submit(asked)
         waiting = await client.follow(request_id, "awaiting_clarification")
         linked = {"identity": "email", "method": "email_link", "on_file_since": SINCE.isoformat()}
-        more = {"subject": subject.submission()["subject"], "proofs": [linked, *NUMBER_PROVED]}
+        signed_in = {"identity": "account_id", "method": "signed_in_mfa"}  # once more: all of it is one person's
+        more = {"subject": subject.submission()["subject"], "proofs": [signed_in, linked, *NUMBER_PROVED]}
         await move(client, request_id, "reply", text="These are mine.", **more)
         view = await client.follow(request_id, "closed")
         package = await client.download(request_id, "package")

@@ -203,12 +203,11 @@ def _nothing(request: StoredRequest) -> Iterator[Sentence]:
         if task.outcome == TaskOutcome.NO_MATCH:
             searched.setdefault(tuple(task.searched_by or ()), []).append(task.system)
     for types, systems in searched.items():
-        by = Listed(tuple(Term("identity", each) for each in types))
-        yield (
-            say("answer.nothing_by", systems=listed(systems), by=by)
-            if types
-            else say("answer.nothing_in", systems=listed(systems))
-        )
+        if types:
+            by = Listed(tuple(Term("identity", each) for each in types))
+            yield say("answer.nothing_by", systems=listed(systems), by=by)
+        else:
+            yield say("answer.nothing_in", systems=listed(systems))
     if not searched:
         not_held = any(task.outcome == TaskOutcome.NOT_HELD for task in tasks)
         yield say("answer.nothing_to_change" if not_held else "answer.nothing")
