@@ -13,7 +13,9 @@ from deploy.local.roundup import Roundup
 from shared.domain.errors import BlastRadius, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import NotSearched, Receipt
+from shared.downstreams import in_parts
+from shared.downstreams.contract import NotSearched, Receipt, Record
+from shared.downstreams.protocols import ExportableInParts
 from tests.fixtures.downstream import email, name, phone, receipt, task
 from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing, worked
 
@@ -66,6 +68,28 @@ async def test_an_access_package_holds_account_tickets_messages_and_files(ticket
     messages = [record for record in export.records if record.category == "message"]
     assert {(record.data["author"], record.portable) for record in messages} == {("you", True), ("service desk", False)}
     assert "no data in Lisbon" in [record.data["content"] for record in messages]
+
+
+async def test_a_copy_of_many_files_goes_out_in_parts_while_it_is_read(
+    ticketing: Ticketing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = unique("Pau.Vidal")
+    user = ticketing.person("Pau Vidal", address, a_number())
+    for n in range(2):
+        ticketing.ticket(user, f"Roaming {n}", "no data in Lisbon", f"bill {n}.pdf")
+    monkeypatch.setattr(in_parts, "HELD", 0)
+    given: list[Record] = []
+
+    async def hand_over(_: object, records: Sequence[Record]) -> None:
+        given.extend(records)
+
+    asked = task(Operation.EXPORT, email(address))
+    assert isinstance(ticketing.adapter, ExportableInParts)
+    [result] = await ticketing.adapter.export_in_parts([asked], ticketing.save_progress, hand_over)
+    assert isinstance(result, Receipt)
+    assert (result.parts, result.records, result.found) == (len(given), (), len(given))
+    whole = await ticketing.receipt(task(Operation.EXPORT, email(address)))
+    assert [record.data for record in given] == [record.data for record in whole.records]
 
 
 async def with_a_neighbours_words(ticketing: Ticketing, customer: Customer) -> tuple[Customer, tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import httpx
 
@@ -15,9 +16,11 @@ from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.declaration import path_of, read_declaration
 from shared.downstreams.http.erasure import Erasure, refused
-from shared.downstreams.http.search import Search, shown, yielded
+from shared.downstreams.http.search import Hit, Search, shown, yielded
 from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.downstreams.in_parts import InParts
+from shared.downstreams.protocols import HandOver
 from shared.downstreams.refusals import STATES
 
 _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
@@ -114,8 +117,14 @@ class HttpAdapter:
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Every record of the subject."""
+        return await self.export_in_parts(tasks, save_progress, None)
+
+    async def export_in_parts(
+        self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
+    ) -> Sequence[Result]:
+        """The same; records below which no others lie are handed over while they are read."""
         del save_progress
-        return await self._each(tasks, self._export)
+        return await self._each(tasks, partial(self._export, hand_over))
 
     knows_no_states = True
     """For how long a contract is active or an invoice open it does not tell, unless ``refuse_when`` does."""
@@ -174,26 +183,23 @@ class HttpAdapter:
             raise refusal
         return Receipt.planned(task, Counter(self._declaration.resource[hit.resource].category for hit in hits))
 
-    async def _export(self, task: Task) -> Receipt:
-        hits = (found := await self._search.find(task)).hits.values()
-        roots = sum(hit.above is None for hit in hits)
-        if excess := self._settings.excess(task, rows=len(hits), people=roots):
-            raise excess
-        if not hits:
-            return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        records = []
-        for hit in hits:
+    async def _export(self, hand_over: HandOver | None, task: Task) -> Receipt:
+        copy, rows, roots = InParts(hand_over), 0, 0
+
+        async def take(hit: Hit) -> None:
+            nonlocal rows, roots
+            rows, roots = rows + 1, roots + (hit.above is None)
+            if self._settings.excess(task, rows=rows, people=roots):
+                return  # from here on it is only counted
             resource = self._declaration.resource[hit.resource]
             data = shown(self._system, resource, hit.record)
             source = f"{self._system}.{hit.resource}"
             made = Record(resource.category, source, data, resource.portable, hit.matched, resource.not_provided)
-            records.append(made)
-        n = len(records)
-        return Receipt(
-            *(task.task_id, TaskOutcome.EXPORTED),
-            found=n,
-            remaining=n,
-            by_category=Counter(record.category for record in records),
-            records=tuple(records),
-            written_by_others=found.others or None,
-        )
+            await copy.add(task.task_id, made)
+
+        found = await self._search.find(task, take=take)
+        if excess := self._settings.excess(task, rows=rows, people=roots):
+            raise excess
+        if not rows:
+            return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        return copy.receipt(task.task_id, found.others or None, rows)

@@ -1,7 +1,7 @@
 """Who is found: the records of a subject, resource by resource, each checked to be theirs before it is believed."""
 
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -57,12 +57,14 @@ class Hit:
 class Found:
     """The records of one subject, each once, in the order of the resources; ``known``: those that had been found.
 
+    ``taken``: those of which nothing is kept, since somebody has taken them.
     ``others``: how many records of others stand in what is theirs, where the declaration says to count those.
     """
 
     hits: dict[tuple[str, str], Hit] = field(default_factory=dict)
     known: set[tuple[str, str]] = field(default_factory=set)
     others: int = 0
+    taken: set[tuple[str, str]] = field(default_factory=set)
 
     def again(self, resource: str) -> bool:
         """Whether a record of that resource was found that had been found before."""
@@ -71,6 +73,31 @@ class Found:
     def of(self, resource: str) -> list[Hit]:
         """Those of one resource."""
         return [hit for hit in self.hits.values() if hit.resource == resource]
+
+
+Take = Callable[[Hit], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Into:
+    """Where records go that are the subject's: ``ends`` are resources of which nothing is kept, since it was taken."""
+
+    found: Found
+    identities: Sequence[Identity]
+    known: Collection[tuple[str, str]]
+    take: Take | None
+    ends: frozenset[str]
+
+    async def put(self, hit: Hit) -> None:
+        if hit.key in self.known:
+            self.found.known.add(hit.key)
+        elif hit.key not in self.found.hits and hit.key not in self.found.taken:
+            if hit.resource in self.ends:
+                self.found.taken.add(hit.key)
+            else:
+                self.found.hits[hit.key] = hit
+            if self.take:
+                await self.take(hit)
 
 
 class Search:
@@ -82,54 +109,43 @@ class Search:
         self._session = session
         self._order = tuple(declaration.order)
 
-    async def find(self, task: Task, known: Collection[tuple[str, str]] = ()) -> Found:
+    async def find(self, task: Task, known: Collection[tuple[str, str]] = (), take: Take | None = None) -> Found:
         """Every record of the subject, of every resource; what is ``known`` is only noted, with nothing below it.
+
+        ``take``: gets each record as soon as it is read; of those below which no others may lie nothing else is kept.
 
         Raises:
             ForeignHit: the search brings somebody else's too, and the declaration does not say to skip them.
             AnswerMalformed: pages come again, have no end, or records are none.
         """
-        found = Found()
+        resources = self._declaration.resource
+        ends = frozenset(resources) - {each.of for each in resources.values()} if take else frozenset[str]()
+        into = _Into(found := Found(), task.identities, known, take, ends)
         for name in self._order:
-            resource = self._declaration.resource[name]
+            resource = resources[name]
             for find in resource.find:
                 if resource.of is None:
                     for identity in task.identities:
                         if identity.type in find.by:
-                            await self._into(
-                                found, name, find, {identity.type.value: identity.value}, None, task, known
-                            )
+                            await self._read(into, name, find, {identity.type.value: identity.value}, None)
                 else:
                     for above in found.of(resource.of):
                         under = {f"{resource.of}.{path}": value for path, value in _leaves(above.record)}
-                        await self._into(found, name, find, {**above.values, **under}, above, task, known)
+                        await self._read(into, name, find, {**above.values, **under}, above)
         return found
 
-    async def _into(
-        self,
-        found: Found,
-        name: str,
-        find: Find,
-        values: Values,
-        above: Hit | None,
-        task: Task,
-        known: Collection[tuple[str, str]],
-    ) -> None:
+    async def _read(self, into: "_Into", name: str, find: Find, values: Values, above: Hit | None) -> None:
         async for record in self._records(find, values):
             number = at(record, find.id)
             if not _is_text(number) or len(str(number)) > _LONGEST_ID or not str(number).isprintable():
                 raise AnswerMalformed(f"{self._system} has a {name} without {find.id}")
-            matched = self._theirs(self._declaration.resource[name], record, above, task.identities)
+            matched = self._theirs(self._declaration.resource[name], record, above, into.identities)
             if matched is None and find.foreign == "refuse":
                 raise ForeignHit(f"{self._system} found a {name} of somebody else too; nothing was done")
             if matched is None:
-                found.others += find.foreign == "count"
-                continue
-            hit = Hit(name, number, record, matched, above)
-            if hit.key in known:
-                found.known.add(hit.key)
+                into.found.others += find.foreign == "count"
             else:
-                found.hits.setdefault(hit.key, hit)
+                await into.put(Hit(name, number, record, matched, above))
 
     def _theirs(
         self, resource: Resource, record: Mapping[str, Any], above: Hit | None, identities: Sequence[Identity]

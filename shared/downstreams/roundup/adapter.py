@@ -1,7 +1,6 @@
 """Roundup as a downstream: locate, export, erase, amend, escalate; hundreds of tasks in as few calls as it allows."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,9 +18,11 @@ from shared.domain.policy import OnErasure, Other, Policy, read_policy
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
+from shared.downstreams.protocols import HandOver
 from shared.downstreams.results import of_corrections, of_whom_found, per_task, where_held
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.answers import ROWS
+from shared.downstreams.roundup.copying import Copies, counted
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import CATEGORIES, Plan
 from shared.downstreams.roundup.settings import RoundupSettings
@@ -108,6 +109,12 @@ class RoundupAdapter(Ending):
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Read the account, the tickets, and every message and file of each subject."""
+        return await self.export_in_parts(tasks, save_progress, None)
+
+    async def export_in_parts(
+        self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
+    ) -> Sequence[Result]:
+        """The same, handed over while it is read."""
         del save_progress
         search = await self._find(tasks)
         records = await self._records(search)
@@ -118,17 +125,12 @@ class RoundupAdapter(Ending):
         third = await export.of_third(self._tracker, {key: records[key] for key in people})
         left_out = Other.WRITERS in self._policy.redacts("ticket")
         shown = {key: records[key] if left_out else erasure.all_of((records[key], third[key])) for key in people}
-        holdings = await export.holdings(self._tracker, self._system, shown.values(), said)
+        copies = Copies(shown, hand_over)
+        async for portion in export.portions(self._tracker, self._system, shown.values(), said):
+            await copies.take(portion)
 
         def decide(task: Task, _: Found) -> Receipt:
-            held = tuple(export.of(shown[task.task_id], holdings))
-            counts = Counter(sorted(record.category for record in held))
-            return Receipt(
-                *(task.task_id, TaskOutcome.EXPORTED, len(held)),
-                by_category=counts,
-                records=held,
-                written_by_others=_count(third[task.task_id]) if left_out else None,
-            )
+            return copies.receipt(task.task_id, third[task.task_id] if left_out else {})
 
         return per_task(tasks, search, decide)
 
@@ -165,7 +167,7 @@ class RoundupAdapter(Ending):
             plan, look = plans[task.task_id], again[task.task_id]
             residue = erasure.residue(plan, remaining, rows, len(look.people) if isinstance(look, Found) else 1)
             erased = Receipt.counted(task, TaskOutcome.ERASED, plan.found)
-            return residue or replace(erased, written_by_others=_count(third[task.task_id]))
+            return residue or replace(erased, written_by_others=counted(third[task.task_id]))
 
         return per_task(tasks, {**search, **failures}, decide)
 
@@ -290,10 +292,6 @@ class RoundupAdapter(Ending):
         held = ((task, records[task.task_id]) for task in tasks if task.task_id in records)
         excess = ((task, self._settings.excess(task, rows=sum(map(len, some.values())))) for task, some in held)
         return {task.task_id: failure for task, failure in excess if failure is not None}
-
-
-def _count(records: Records) -> int | None:
-    return sum(map(len, records.values())) or None
 
 
 def _noted_people(progress: Mapping[str, JsonValue]) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """What a tracker holds about people, as records that the subject can read (Art. 15, 20)."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from uuid import UUID
@@ -22,6 +22,8 @@ Holdings = Mapping[tuple[str, str], Record]
 """Records by class and id."""
 Matches = Mapping[str, tuple[Match, ...]]
 """By what each person can be found, by id."""
+_ITEMS, _FILES = 1_000, 4
+"""How many are read at a time; files with their content."""
 _FIELDS = {
     "user": "username,realname,address,alternate_addresses,phone,organisation,timezone,creation,activity",
     "issue": "title,status,priority,keyword,messages,files,creation,activity",
@@ -43,23 +45,36 @@ _TELLING = {"issue": ("requester", "creator"), "msg": ("files",), "file": ("crea
 """Fields that are read to tell whose a record is, and not shown."""
 
 
-async def holdings(tracker: Tracker, system: str, plans: Iterable[Records], people: Matches) -> Holdings:
-    """Everything of several people in as few calls as REST allows; ``people`` are they themselves."""
-    found: dict[tuple[str, str], Record] = {}
+async def portions(tracker: Tracker, system: str, plans: Iterable[Records], people: Matches) -> AsyncIterator[Holdings]:
+    """Everything of several people, so many records at a time, accounts first; ``people`` are they themselves."""
     hanging: dict[tuple[str, str], str | None] = {}
     wanted = all_of(plans)
     for classname in (each for each in CATEGORIES if each in wanted):
-        ids = wanted[classname]
-        items = await tracker.read(classname, ids, ",".join((_FIELDS[classname], *_TELLING.get(classname, ()))))
-        contents = await together(*(tracker.content(item["id"]) for item in items)) if classname == "file" else []
-        for at, item in enumerate(items):
-            own, whose = _owner(classname, item), hanging.get((classname, str(item["id"])))
-            owner = own if own in people else whose
-            hanging |= dict.fromkeys(_hanging_on(item), owner)
-            record = replace(_record(system, classname, item, own in people), matched=people.get(str(owner), ()))
-            if contents:
-                record = replace(record, data={**record.data, "content_base64": b64encode(contents[at]).decode()})
-            found[classname, str(item["id"])] = record
+        ids, many = list(wanted[classname]), _FILES if classname == "file" else _ITEMS
+        for start in range(0, len(ids), many):
+            yield await _read(tracker, system, classname, ids[start : start + many], people, hanging)
+
+
+async def _read(
+    tracker: Tracker,
+    system: str,
+    classname: str,
+    ids: Sequence[str],
+    people: Matches,
+    hanging: dict[tuple[str, str], str | None],
+) -> Holdings:
+    """These of one class, in as few calls as REST allows; ``hanging``: whose it is what hangs on others."""
+    found: dict[tuple[str, str], Record] = {}
+    items = await tracker.read(classname, ids, ",".join((_FIELDS[classname], *_TELLING.get(classname, ()))))
+    contents = await together(*(tracker.content(item["id"]) for item in items)) if classname == "file" else []
+    for at, item in enumerate(items):
+        own, whose = _owner(classname, item), hanging.get((classname, str(item["id"])))
+        owner = own if own in people else whose
+        hanging |= dict.fromkeys(_hanging_on(item), owner)
+        record = replace(_record(system, classname, item, own in people), matched=people.get(str(owner), ()))
+        if contents:
+            record = replace(record, data={**record.data, "content_base64": b64encode(contents[at]).decode()})
+        found[classname, str(item["id"])] = record
     return found
 
 
@@ -88,11 +103,6 @@ def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, .
         *(Match(IdentityType.PHONE, number) for number in numbers),
         *([Match(IdentityType.NAME, person.name)] if person.name else ()),
     )
-
-
-def of(records: Records, holdings: Holdings) -> Sequence[Record]:
-    """One person's share, account first."""
-    return [holdings[key, one] for key in CATEGORIES for one in records.get(key, ()) if (key, one) in holdings]
 
 
 def _record(system: str, classname: str, item: Item, own: bool) -> Record:  # noqa: FBT001  # of the subject's own
