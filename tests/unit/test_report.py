@@ -14,11 +14,14 @@ from services.export.check import ITEMS, check
 from services.export.pieces import Piece
 from services.export.report.held import LISTED, Step
 from services.export.report.texts import LANGUAGES, texts_of
+from services.export.report.translated import Translated
 from services.export.report_reader import Report, read
+from services.intake.request.letter_kinds import KINDS
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import read_policy
-from shared.domain.rights import Right
+from shared.domain.rights import Outcome, Right
+from shared.domain.wording import LANGUAGES as WORDED
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.policy import all_signed, changed
 
@@ -200,10 +203,23 @@ async def test_the_request_itself_is_in_it_with_its_dates_letters_and_counts_and
     known = [Identity(IdentityType.PHONE, "+34688886392", source="crm")]
     files = unpacked(await made_of([call()], Right.ACCESS, AT, steps=steps, identities=known))
     html, lines = files["report.html"].decode(), files["request.jsonl"].decode()
-    for word in ("letter: acknowledgement", "decision: answer_in_part", "telephone number", "crm"):
+    for word in ("letter: We have received your request", "decision: answer in part", "telephone number", "crm"):
         assert word in html
     assert '"kind":"acknowledgement"' in lines
     assert "emma" not in html + lines
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_no_code_of_a_request_stands_in_the_report_without_its_words(language: str) -> None:
+    codes = {"operation": Operation, "outcome": [*TaskOutcome, *Outcome], "right": Right, "kind": KINDS}
+    purposes = read_policy().purposes
+    listed = [("purpose", each) for each in purposes] + [(name, str(each)) for name, of in codes.items() for each in of]
+    [spoken] = [each for each in WORDED if each == language]
+    words = Translated(read_policy(), texts_of(language), spoken)
+    without = {pair for pair in listed if words.detail(*pair) == pair[1]}
+    if language == "en":  # some of its words are the codes
+        without = {pair for pair in without if "_" in pair[1]}
+    assert without - {("right", "rectification")} == set(), "which is French as well"
 
 
 async def test_what_we_hold_by_ourselves_is_told_of_as_all_else_is_and_the_entry_of_the_list_is_in_the_copy() -> None:

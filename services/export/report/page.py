@@ -59,7 +59,7 @@ def render(known: Mapping[str, Category], request: Request, files: Sequence[File
         request=request,
         items=list(checklist(known, request, files, texts, say, told)),
         shown=shown,
-        steps=[(each, _told(each, texts)) for each in request.steps if each.action in texts.events],
+        steps=[(each, _told(each, texts, told)) for each in request.steps if each.action in texts.events],
     )
     return page.encode()
 
@@ -84,10 +84,10 @@ def _written(value: JsonValue, texts: Texts) -> str:
             return orjson.dumps(value).decode()
 
 
-def _told(step: Step, texts: Texts) -> str:
-    """What of a step is shown: the codes and dates that the catalogue names."""
-    told = {texts.details[name]: step.detail[name] for name in texts.details if step.detail.get(name) is not None}
-    return ", ".join(f"{name}: {value}" for name, value in told.items())
+def _told(step: Step, texts: Texts, told: Translated) -> str:
+    """What of a step is shown: what the catalogue names, its codes in words."""
+    shown = {name: step.detail[name] for name in texts.details if step.detail.get(name) is not None}
+    return ", ".join(f"{texts.details[name]}: {told.detail(name, value)}" for name, value in shown.items())
 
 
 @cache

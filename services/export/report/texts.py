@@ -19,8 +19,8 @@ class Texts(BaseModel):
     """The texts of one language.
 
     ``items``: the questions of the checklist; ``details``: parts of what happened to a request that are shown, and how
-    they are called; ``fields``: what fields mean that no dataset explains. ``purposes``, ``categories``, ``ceilings``:
-    the policy's own words for them, where they are in another language.
+    they are called; ``codes``: the words of the codes in them; ``fields``: what fields mean that no dataset explains.
+    ``purposes``, ``categories``, ``ceilings``: the policy's own words for them, where they are in another language.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +38,7 @@ class Texts(BaseModel):
     types: Mapping[str, str]
     events: Mapping[str, str]
     details: Mapping[str, str]
+    codes: Mapping[str, str]
     fields: Mapping[str, str]
     purposes: Mapping[str, str] = {}
     categories: Mapping[str, str] = {}

@@ -33,6 +33,17 @@ class Translated:
         words = self._policy.purposes[name].words
         return self._texts.purposes.get(name, words) if says_as_shipped(self._policy, "purposes", name) else words
 
+    def detail(self, name: str, value: object) -> str:
+        """A part of what happened to a request; what no catalogue has is shown as it is."""
+        code = str(value)
+        if name == "purpose" and code in self._policy.purposes:
+            return self.purpose(code)
+        if name == "kind" and f"{code}.subject" in self._words:
+            return self._words.text(Term(code, "subject"))
+        if f"{name}.{code}" in self._words:
+            return self._words.text(Term(name, code))
+        return self._texts.codes.get(code, code)
+
     def ceiling(self, name: str) -> str:
         """When data go for everybody."""
         words = self._policy.ceilings[name].words
