@@ -1,6 +1,7 @@
 """The report of an access: all that Art. 15 asks to be told, tailored to what is held, in a page that stands alone."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -211,7 +212,12 @@ async def test_the_request_itself_is_in_it_with_its_dates_letters_and_counts_and
 
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_no_code_of_a_request_stands_in_the_report_without_its_words(language: str) -> None:
-    codes = {"operation": Operation, "outcome": [*TaskOutcome, *Outcome], "right": Right, "kind": KINDS}
+    codes: dict[str, Iterable[str]] = {
+        "operation": Operation,
+        "outcome": [*TaskOutcome, *Outcome],
+        "right": Right,
+        "kind": KINDS,
+    }
     purposes = read_policy().purposes
     listed = [("purpose", each) for each in purposes] + [(name, str(each)) for name, of in codes.items() for each in of]
     [spoken] = [each for each in WORDED if each == language]
