@@ -60,6 +60,12 @@ async def test_one_person_with_a_key_and_a_sign_in_is_one_person(console: Opened
     await decided(officer, path, "approve")
     assert officer.status == 422
     assert "takes two persons" in officer.text
+    words = {"reason+article": "EXCESSIVE 12(5)(b)", "explanation": "Ada asked for it every day."}
+    await decided(officer, path, "refuse", **words)
+    agreed = await intake.officer.post(f"{path}/decision/approval")
+    assert (agreed.status_code, agreed.json()["type"]) == (409, "urn:dsr:problem:same_person"), (
+        "nor the other way round"
+    )
     (await intake.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
     await decided(officer, path, "approve-extension")
     assert officer.status == 422

@@ -36,6 +36,7 @@ async def test_an_answer_is_good_once_and_for_the_browser_that_asked(console: Op
     back = await console.way_back(hanna, "hanna")
     await eve.client.get("/console/sign-in/begin")
     assert (await eve.open(back)).status == 403
+    back = await console.way_back(hanna, "hanna")
     assert (await hanna.open(back.replace("state=", "state=x"))).status == 403
     assert (await hanna.open(back)).status == 403, "the question was used up"
     back = await console.way_back(hanna, "hanna")
@@ -87,4 +88,12 @@ async def test_a_session_ends_and_takes_its_roles_with_it(console: OpenedConsole
     page = await hanna.open("/console/me")
     console.intake.clock.at += timedelta(minutes=31)
     await page.send("/console/sign-out", where="here")
+    assert (await hanna.open("/console/")).path == "/console/sign-in"
+
+
+async def test_an_administrator_signs_somebody_out_everywhere(console: OpenedConsole) -> None:
+    hanna, admin = await console.member("hanna"), await console.member("ada-min")
+    assert "hanna" in (await admin.open("/console/people")).text
+    await (await admin.open("/console/people/hanna/sign-out")).send(step="confirm")
+    assert (admin.path, "hanna" in admin.text) == ("/console/people", False)
     assert (await hanna.open("/console/")).path == "/console/sign-in"

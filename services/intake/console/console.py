@@ -42,6 +42,7 @@ NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
     ("/sla", "Promises", Power.SEE),
     ("/policy", "Policy", Power.SEE),
     ("/audit", "Audit", Power.AUDIT),
+    ("/people", "People", Power.ADMINISTER),
 )
 """What stands on top of every page: where it leads, its word, and the power that it needs."""
 

@@ -10,6 +10,7 @@ from services.intake.console import (
     holds,
     inbox,
     outgoing,
+    people,
     policy_page,
     queue,
     request_page,
@@ -38,6 +39,7 @@ _PAGES = (
     sla_page,
     audit_page,
     policy_page,
+    people,
 )
 
 
