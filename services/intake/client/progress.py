@@ -16,6 +16,8 @@ OPENED = frozenset({"fulfilment.opened", "fulfilment.begun_anew"})
 ENDED = frozenset({"task.concluded", "task.recorded"})
 _UNSAID = frozenset({"task_id", "signature", "system", "operation", "searched_by", "categories", "by_category", "kept"})
 """What of a task's receipt only a program reads."""
+_FIRST = ("outcome", "failure", "found", "changed", "remaining")
+"""What people want to know of it first."""
 
 
 @dataclass
@@ -76,7 +78,8 @@ def line(new: Mapping[str, Any]) -> str | None:
     if new["action"] in OPENED:
         said = f"{detail['operation']}: {_steps(detail['stages'])}" if "stages" in detail else pairs(detail)
     elif new["action"] in ENDED and "system" in detail:
-        rest = {name: value for name, value in detail.items() if name not in _UNSAID and value not in (None, 0)}
+        names = dict.fromkeys((*_FIRST, *detail))
+        rest = {name: detail[name] for name in names if name not in _UNSAID and detail.get(name) not in (None, 0)}
         said = f"{detail.get('operation', '')} {detail['system']}: {pairs(rest)}"
     else:
         said = pairs({name: value for name, value in detail.items() if name not in _UNSAID})
