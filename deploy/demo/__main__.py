@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.demo import company
+from deploy.demo import company, mailbox
 from deploy.demo.checks import Inspector
 from deploy.demo.estate import Estate
 from deploy.demo.proof import further
@@ -42,6 +42,7 @@ def main(
     *, leave: Annotated[bool, typer.Option("--exit", help="end when all is done, and say how it went")] = False
 ) -> None:
     """Run the demonstration; without ``--exit`` everything stays up until Ctrl-C."""
+    mailbox.begin(HERE / "mail")
     become_unprivileged()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)

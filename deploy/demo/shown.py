@@ -17,6 +17,7 @@ from deploy.demo.proof import collect
 from deploy.demo.report import of_requests
 from deploy.demo.sections import case, marketing
 from deploy.demo.sections.letters import letters, written
+from deploy.demo.sections.mail import mail
 from deploy.demo.sections.night import night
 from deploy.demo.sections.portal import portal
 from deploy.demo.sections.recipients import recipients
@@ -92,7 +93,8 @@ async def show(
                 await asyncio.to_thread(report_of, copy),
                 await statement(client, estate.cdr.admin, copy),
                 await portal(client, sites, folder),
-                await recipients(client, estate.dsn, first),
+                await mail(client, services, sites),
+                await recipients(client, estate.dsn, first, mailed=sites.mail is not None),
                 await marketing.mailing(channel, founded, requests),
                 marketing.withdrawn(requests, subscribed, subscribed_now),
                 tonight,

@@ -7,6 +7,7 @@ from typing import Self
 from deploy.demo.company import Company, Customer
 from deploy.demo.customer_portal import CustomerPortal
 from deploy.local import identity_provider
+from deploy.local.mail.servers import MailServers
 from deploy.local.ports import free_port
 from deploy.local.services import Services
 from shared.domain.wording import LANGUAGES
@@ -23,6 +24,7 @@ class Sites:
         asking = {part.person.code: part.person for part in company.cast if part.person.code}
         people = [self.visitor, *list(asking.values())[:_OTHERS]]
         self.customers = CustomerPortal(folder, services.url, people)
+        self.mail = MailServers.begun()
         self._provider, self._issuer = identity_provider.child(folder, free_port(), services.url)
 
     def __enter__(self) -> Self:
@@ -30,6 +32,8 @@ class Sites:
         self._provider.start()
         self._services.open_portal(self.customers.env)
         self._services.open_console(self._issuer)
+        if self.mail:
+            self._services.open_mailbox(self.mail.env)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -38,6 +42,7 @@ class Sites:
 
     def shown(self) -> Mapping[str, str]:
         """Addresses, and who may sign in there."""
+        mail = {f"mailbox of {each}": self.mail.shown(each) for each in self.mail.passwords} if self.mail else {}
         return {
             "the portal, where people ask, prove who they are and follow it": self._services.portal_url,
             "sign in there as a customer, with a second factor": self.customers.url,
@@ -45,6 +50,7 @@ class Sites:
             "sign in there by a click, as one of these": ", ".join(
                 f"{each.name} ({each.roles[0].removeprefix('dsr-')})" for each in identity_provider.PEOPLE
             ),
+            **mail,
         }
 
 

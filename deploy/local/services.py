@@ -144,6 +144,11 @@ class Services:
         intake = self.children[ServiceName.INTAKE]
         intake.env = {**intake.env, "DSR_CONSOLE_ISSUER": issuer, "DSR_CONSOLE_URL": self.url}
 
+    def open_mailbox(self, settings: Mapping[str, str]) -> None:
+        """Gives intake mail servers, by these settings, before it starts."""
+        intake = self.children[ServiceName.INTAKE]
+        intake.env = {**intake.env, "DSR_SMTP_POLL_SECONDS": "0.5", **settings}
+
     def command(self, *words: str) -> str:
         """What a command of ``dsr`` prints, with the settings of the services; raises if it fails."""
         command = [sys.executable, "-m", "services", *words]

@@ -29,10 +29,12 @@ RETURNING n.recipient
 """
 
 
-async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest) -> Section:
-    """Tell them, let weeks pass for the one that is silent, and read the list."""
+async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest, *, mailed: bool) -> Section:
+    """Tell them, let weeks pass for the one that is silent, and read the list; ``mailed``: a mail server tells some."""
     request_id = request.request_id
     section = Section(f"Who else was told: {request.part.person.name}'s erasure (Art. 19)")
+    if mailed:
+        await client.follow(request_id, _all_arrived, "/recipients", within=_WITHIN)
     first = await _listed(client, request_id)
     to_tell = [name for name, each in first.items() if each["state"] in {"to_be_told", "underway"}]
     for name in to_tell:
@@ -95,6 +97,10 @@ async def _follow(client: DsrClient, request_id: str, far: str) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _all_arrived(view: Mapping[str, Any]) -> bool:
+    return all(each["state"] != "underway" for each in view["recipients"])
 
 
 def _far(view: Mapping[str, Any]) -> str:
