@@ -164,6 +164,20 @@ async def test_of_a_high_risk_each_person_hears_in_their_language_once_and_by_th
     assert [each["request_id"] for each in (await intake.officer.get(path)).json()["letters"]] == sorted(concerned)
 
 
+async def test_whoever_asked_in_the_portal_is_written_to_that_a_letter_about_a_breach_is_there(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSR_PORTAL_KEY", "dsr_000000000000_of-the-portal")
+    request = await intake.submit()
+    await intake.unit_of_work.pool.execute("UPDATE request SET channel = 'portal'")
+    path = await entered(intake)
+    say = {"high_risk": True, "reasons": "It is.", "words": {"en": WORDS}, "concerned": [id_of(request)]}
+    assert (await intake.officer.post(await proposed(intake, path, say))).json() == {"letters": 1}
+    told, news = await intake.letters(request)
+    assert (told["kind"], news["kind"], news["to"]) == ("breach_notice", "portal_news", ["ada@example.org"])
+    assert "public" not in news["body"]
+
+
 @pytest.mark.parametrize("why", ["nobody_proved", "not_shown", "customer"])
 async def test_nobody_is_told_of_a_breach_by_a_request_that_is_not_shown_to_be_theirs(
     intake: Intake, database: str, why: str

@@ -18,7 +18,7 @@ from services.intake.breach import breaches
 from services.intake.breach.breaches import Breach
 from services.intake.breach.schemas import LetterWords, RiskAssessed
 from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady, SamePerson
-from services.intake.letters import correspondence, delivery
+from services.intake.letters import correspondence, delivery, portal_news
 from services.intake.letters.rendering import Letter, Letters, Reader
 from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import LetterField
@@ -172,10 +172,14 @@ async def _write(tx: UnitOfWork, letters: Letters, breach: Breach, said: RiskAss
         letter = correspondence.write(letters, request, ("breach_notice", _fields(breach, words)), tx.now)
         kept.append(delivery.Written(request, letter))
         tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
-    await delivery.keep(tx, kept)
     rows = [(breach.breach_id, each.request.request_id, each.sealing.sealed_id) for each in kept]
+    for request, news in await portal_news.notices(tx, to_write):
+        letter = correspondence.write(letters, request, news, tx.now)
+        kept.append(delivery.Written(request, letter))
+        tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
+    await delivery.keep(tx, kept)
     await tx.connection.executemany(_TO_WRITE, rows)
-    return len(kept)
+    return len(rows)
 
 
 def _fields(breach: Breach, words: LetterWords) -> Mapping[str, LetterField]:
