@@ -173,10 +173,10 @@ async def _write(tx: UnitOfWork, letters: Letters, breach: Breach, said: RiskAss
         kept.append(delivery.Written(request, letter))
         tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
     rows = [(breach.breach_id, each.request.request_id, each.sealing.sealed_id) for each in kept]
-    for request, news in await portal_news.notices(tx, to_write):
-        letter = correspondence.write(letters, request, news, tx.now)
-        kept.append(delivery.Written(request, letter))
-        tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
+    for asked, news in await portal_news.notices(tx, to_write):
+        letter = correspondence.write(letters, asked, news, tx.now)
+        kept.append(delivery.Written(asked, letter))
+        tx.log_evidence(asked.request_id, "letter.written", correspondence.named(letter))
     await delivery.keep(tx, kept)
     await tx.connection.executemany(_TO_WRITE, rows)
     return len(rows)
