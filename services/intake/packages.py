@@ -114,6 +114,7 @@ async def content(
         yield chunk
     if download.end == piece.size:
         async with unit_of_work.begin() as tx:
+            await releases.held(tx, download.request_id)  # waits for whoever has it: nobody would look for it again
             await tx.connection.execute(_END, piece.sealed_id, caller.holder)
             await _remove_fetched(tx, settings.package_downloads, [download.request_id])
 

@@ -1,12 +1,18 @@
 """A package is handed out five times or kept fourteen days, whichever ends first; then nothing of it is left."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from services.intake import orphans, packages
 from services.intake.retention import retention
 from shared.domain.operations import Operation
 from shared.domain.release import Match, Row
 from shared.runtime.metrics import PEOPLE
+from shared.storage import chunks
 from shared.storage.chunks import CHUNK
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake, id_of
@@ -51,6 +57,31 @@ async def test_it_is_handed_out_so_many_times_each_on_record_and_then_removed(in
         False,
     )
     assert "until 16 March 2026, and 5 times at most" in " ".join(letter["body"].split())
+
+
+async def test_the_last_download_removes_it_also_where_somebody_has_the_request_in_hand_at_its_end(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read, pool = await answered(intake), chunks.read, intake.unit_of_work.pool
+    for _ in range(TIMES - 1):
+        await intake.channel.get(f"{path}/package")
+    locked = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with pool.acquire() as other:
+        in_hand = other.transaction()
+
+        async def taking_it(*piece: Any) -> AsyncIterator[bytes]:
+            async for chunk in read(*piece):
+                yield chunk
+            await in_hand.start()
+            await other.execute("SELECT FROM request WHERE request_id = $1 FOR UPDATE", id_of(path))
+
+        monkeypatch.setattr(chunks, "read", taking_it)
+        last = asyncio.create_task(intake.channel.get(f"{path}/package"))
+        while not (last.done() or await pool.fetch(locked)):
+            await asyncio.wait({last}, timeout=0.01)
+        await in_hand.rollback()
+        assert (await last).status_code == 200
+    assert await kept(intake) == 0
 
 
 def bytes_from(first: int) -> dict[str, str]:

@@ -133,13 +133,27 @@ async def test_a_package_that_nobody_waits_for_any_more_is_dropped_where_it_stan
 ) -> None:
     harness, new = await copied(open_harness, *MANY)
     about: dict[str, Any] = {"about": str(new.request_id), "right": new.right, "subject": new.subject_ref}
-    async with given_up(harness, monkeypatch), harness.unit_of_work.begin() as tx:
+    build, began, goes_on = built.build, asyncio.Event(), asyncio.Event()
+
+    async def sleeping(parts: Any, about: Any, write: Any) -> Any:
+        async def late(content: bytes) -> None:
+            began.set()
+            await goes_on.wait()
+            await write(content)
+
+        return await build(parts, about, late)
+
+    monkeypatch.setattr(built, "build", sleeping)
+    packing = asyncio.create_task(pack(harness))
+    await began.wait()
+    async with harness.unit_of_work.begin() as tx:
         if how == "withdrawn":
             await export.cancel([a(RequestWithdrawn, **about)], tx)
         else:
             await export.close([a(RequestClosed, **about, outcome=Outcome.WITHDRAWN)], tx)
-    assert await left(harness) == {}
-    assert await pack(harness) == 0
+    goes_on.set()
+    assert await packing == 1
+    assert await left(harness) == {}, "what was packed meanwhile is stored no more"
 
 
 async def test_what_changes_while_it_is_packed_is_packed_anew(
