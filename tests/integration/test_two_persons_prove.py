@@ -15,6 +15,7 @@ from shared.storage.vault import Sealing
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
 from tests.integration.test_portal import EXPORTED, asked
+from tests.integration.test_portal_disowned import waiting
 from tests.integration.test_portal_sign_in import ISSUER, KEY, token
 from tests.integration.test_proof_in_part import LINKED, UNPROVED
 from tests.integration.test_unsearched import COPIED, blocked
@@ -83,6 +84,7 @@ async def test_whose_address_a_stranger_has_typed_gives_the_stranger_nothing_by_
     [conflict] = [each["detail"]["proofs"] for each in entries if each["action"] == "proof.conflict"]
     assert conflict == [{"type": "email", "method": "contact_link", "level": "L1"}]
     assert await intake.unit_of_work.pool.fetchval("SELECT waits FROM request") == "person"
+    assert await waiting(door) == [(path.rpartition("/")[2], "conflict")]
 
 
 async def test_whoever_signs_in_at_a_strangers_request_proves_nothing_of_it(door: Opened) -> None:

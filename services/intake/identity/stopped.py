@@ -1,6 +1,7 @@
 """Proof that waits for a person: wrong codes, a link that was withheld, or nobody has asked for anything (REQ-S5).
 
-It waits for as long as the request does: whoever is proved in another way, or gets an answer, is on no list any more.
+It waits for as long as the request does: whoever is proved in another way, or gets an answer, is on no list any more;
+of a proof that may be another person's (``proof_conflicts``) until somebody has said whose it is.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from uuid import UUID
 from services.intake.metrics import PROOFS_STOPPED
 from shared.storage.postgres import Connection
 
-Why = Literal["disowned", "wrong_codes", "withheld"]
+Why = Literal["conflict", "disowned", "wrong_codes", "withheld"]
 _WAITING = """
 SELECT l.request_id, CASE WHEN bool_or(l.disowned_at IS NOT NULL) THEN 'disowned' ELSE 'wrong_codes' END,
        coalesce(max(l.disowned_at), max(l.sent_at)), r.due_on
@@ -23,6 +24,8 @@ UNION ALL
 SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w JOIN request r USING (request_id)
  WHERE r.state = 'awaiting_identity' AND NOT EXISTS (
        SELECT FROM proof_link l WHERE l.request_id = w.request_id AND l.disowned_at IS NOT NULL)
+UNION ALL
+SELECT request_id, 'conflict', accepted_at, due_on FROM request WHERE proof_conflict AND state <> 'in_progress'
  ORDER BY due_on, request_id LIMIT $2
 """
 _MOST = 1000

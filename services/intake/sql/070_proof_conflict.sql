@@ -12,4 +12,5 @@ ALTER TABLE request ADD COLUMN waits text GENERATED ALWAYS AS (CASE
     WHEN state = 'awaiting_clarification' THEN 'reply'
     WHEN state = 'awaiting_decision' THEN 'person'
 END) STORED;
+CREATE INDEX request_proof_conflict ON request (due_on, request_id) WHERE proof_conflict;
 CREATE INDEX request_waits ON request (waits, due_on, request_id) WHERE waits IS NOT NULL;
