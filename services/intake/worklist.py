@@ -47,6 +47,8 @@ class Place(NamedTuple):
 
 
 _LAST = 10**17
+_OPEN = ("state <> 'closed'", "unfinished")
+"""What is open: each has indices of its own, and nothing is in both."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -71,12 +73,21 @@ class Page:
 
 
 async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
-    """The next requests: what is open by the day on which it is due; what is closed, the latest first."""
+    """The next requests: what is open by the day on which it is due; what is closed, the latest first.
+
+    What is closed and unfinished is in both: its answer has not reached the person, or a part of it is owed.
+    """
     closed = wanted.state is State.CLOSED
     conditions, values = _criteria(wanted, closed=closed)
     order = "closed_at DESC, request_id DESC" if closed else "due_on, request_id"
-    where = " AND ".join(conditions)
-    query = f"SELECT request_id FROM request WHERE {where} ORDER BY {order} LIMIT {limit + 1:d}"  # noqa: S608  # ours
+    within = ("closed_at IS NOT NULL",) if closed else _OPEN if wanted.waits is None else ("true",)
+    some = [
+        f"(SELECT request_id, due_on, closed_at FROM request WHERE {' AND '.join((each, *conditions))}"  # noqa: S608
+        f" ORDER BY {order} LIMIT {limit + 1:d})"
+        for each in within
+    ]
+    found_in = " UNION ALL ".join(some)
+    query = f"SELECT request_id FROM ({found_in}) AS f ORDER BY {order} LIMIT {limit + 1:d}"  # noqa: S608  # ours
     ids = [row[0] for row in await connection.fetch(query, *values)]
     found = {request.request_id: request for request in await read_all(connection, ids[:limit])}
     requests = [found[each] for each in ids[:limit] if each in found]
@@ -87,7 +98,6 @@ def _criteria(wanted: Filters, *, closed: bool) -> tuple[Sequence[str], Sequence
     """What must hold, each of which an index has, and the values in their order."""
     system = [{"system": wanted.system}] if wanted.system else None
     asked: list[tuple[str, Sequence[object]]] = [
-        ("closed_at IS NOT NULL" if closed else "state <> 'closed'" if wanted.waits is None else "true", ()),
         ("waits = ${}", _given(wanted.waits)),
         ("state = ${}", _given(None if closed else wanted.state)),
         ('"right" = ${}', _given(wanted.right)),

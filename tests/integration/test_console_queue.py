@@ -3,13 +3,16 @@
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
 from services.intake.console import queue
 from shared.domain.events import FulfilmentBlocked
+from shared.domain.operations import Operation
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.events import a
+from tests.fixtures.handed_out import GIVEN
 from tests.fixtures.intake import Intake, beyond, id_of
 from tests.fixtures.portal import Visitor
 
@@ -89,3 +92,55 @@ async def test_a_request_is_told_on_one_page_and_whoever_looks_is_on_record(cons
     assert (await ugo.open(f"/console/requests/{id_of(path)}/letters")).status == 403
     for wrong in ("nothing", "00000000-0000-0000-0000-000000000000"):
         assert (await hanna.open(f"/console/requests/{wrong}")).status == 404
+
+
+async def test_what_is_closed_is_open_and_overdue_until_its_answer_has_arrived(console: OpenedConsole) -> None:
+    intake = console.intake
+    path = await intake.submit()
+    await intake.unit_of_work.pool.execute("UPDATE request SET channel = 'email'")
+    await intake.complete(path, operation=Operation.EXPORT, tasks=(GIVEN,))
+    await _shown_as_overdue(console, path, "has not reached the person")
+
+
+async def test_what_is_owed_of_an_answered_request_is_open_and_overdue_and_late_when_it_is_done(
+    console: OpenedConsole,
+) -> None:
+    intake = console.intake
+    path = await intake.submit()
+    await intake.complete(path, operation=Operation.EXPORT, tasks=(GIVEN,))
+    owed = GIVEN.model_dump(mode="json", exclude_none=True) | {"failure": "refused", "system": "billing"}
+    execute = intake.unit_of_work.pool.execute
+    await execute("UPDATE request SET outcome = 'partially_fulfilled', owed = true, tasks = $1", [owed])
+    visitor = await _shown_as_overdue(console, path, "of billing the rest is still owed")
+    owed.pop("failure")
+    now = intake.clock.now()
+    done = "UPDATE request SET tasks = $1, responded_at = $2, due_on = $3"
+    await execute(done, [owed], now, now.date() + timedelta(days=1))
+    intake.clock.pass_by(minutes=2)
+    assert "100 %" in (await visitor.open("/console/sla")).text, "done in time"
+    intake.clock.pass_by(days=4)
+    async with intake.unit_of_work.begin() as tx:
+        tx.log_evidence(UUID(id_of(path)), "part.completed", {}, "service:intake")
+    visitor = await console.member("ugo")
+    shown = (await visitor.open("/console/sla")).text
+    assert re.search(r"\b0 %", shown), "what was owed was done late"
+    assert listed(await visitor.open("/console/?due=overdue")) == []
+
+
+async def _shown_as_overdue(console: OpenedConsole, path: str, why: str) -> Visitor:
+    """What is closed and unfinished, sixty days later, on each page."""
+    console.intake.clock.pass_by(days=60)
+    visitor = await console.member("ugo")
+    for query in ("", "?due=overdue", "?right=access", "?state=closed"):
+        assert listed(await visitor.open(f"/console/{query}")) == [id_of(path)], query
+        assert why in visitor.text
+    assert "days late" in (await visitor.open("/console/?due=overdue")).text
+    assert listed(await visitor.open("/console/?state=in_progress")) == []
+    await visitor.open(f"/console/requests/{id_of(path)}")
+    assert why in visitor.text
+    assert "Was due" not in visitor.text
+    shown = (await visitor.open("/console/sla")).text
+    assert "Nothing is open" not in shown
+    assert "nothing is overdue" not in shown
+    assert re.search(r"\b0 %", shown)
+    return visitor

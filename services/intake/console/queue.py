@@ -18,7 +18,7 @@ from services.intake.console.roles import Power
 from services.intake.errors import BadRequest
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
-from services.intake.request.waiting import waits_for
+from services.intake.request.waiting import awaited_after_closing, waits_for
 from services.intake.web.site import Visit
 from services.intake.worklist import Filters, Place, Waits
 from shared.domain.rights import Right
@@ -70,7 +70,7 @@ class Queue:
         following = f"?{urlencode({**chosen, 'after': str(page.following)})}" if page.following else None
         return visit.page(
             "queue.html",
-            rows=[_row(each, today) for each in page.requests],
+            rows=[_row(each, today, wanted.state) for each in page.requests],
             chosen=chosen,
             following=following,
             first=wanted.after is None,
@@ -127,7 +127,7 @@ def _reference(text: str) -> UUID:
         raise BadRequest("the reference of a request has 32 digits and letters, as in its letters") from None
 
 
-def _row(request: Request, today: date) -> dict[str, object]:
+def _row(request: Request, today: date, listed: State | None) -> dict[str, object]:
     days = (request.due_on - today).days
     return {
         "id": request.request_id,
@@ -137,7 +137,7 @@ def _row(request: Request, today: date) -> dict[str, object]:
         "channel": request.channel,
         "due_on": request.due_on,
         "days": days,
-        "closed": request.closed_at,
+        "closed": None if request.unfinished and listed is not State.CLOSED else request.closed_at,
         "outcome": request.outcome,
-        "waits": in_pages(waits_for(request)),
+        "waits": in_pages(waits_for(request) or awaited_after_closing(request)),
     }

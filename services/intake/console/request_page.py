@@ -23,6 +23,7 @@ from services.intake.repository import read
 from services.intake.request import disclosed
 from services.intake.request.aggregate import Request
 from services.intake.request.planned import planned
+from services.intake.request.waiting import awaited_after_closing
 from services.intake.web.site import Visit
 from shared.domain.policy import Policy
 from shared.storage import evidence
@@ -62,7 +63,7 @@ class RequestPage:
             "request.html",
             request=request,
             view=view,
-            waits=in_pages(view.waits_for),
+            waits=in_pages(view.waits_for or awaited_after_closing(request)),
             letters=kept.letters,
             recipients=[_notice(each, policy) for each in kept.notices],
             holds=kept.holds,

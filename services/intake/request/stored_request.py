@@ -175,6 +175,11 @@ class StoredRequest:
         return self.lacked_a_part and bool(deferrals.undone(self.tasks))
 
     @property
+    def unfinished(self) -> bool:
+        """Whether it is closed, and its answer has not reached the person, or a part of it is owed (a column, too)."""
+        return self.state is State.CLOSED and (self.responded_at is None or self.renewing or bool(self.outstanding))
+
+    @property
     def may_be_done_later(self) -> bool:
         """Whether something may still be done of a request that was answered: what is owed, or was kept, or failed."""
         if self.state is not State.CLOSED or self.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}:

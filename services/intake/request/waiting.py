@@ -60,12 +60,21 @@ _NOT_SEARCHED = (
     "Of {0} nothing more is known to search by: the privacy team asks (POST …/question), has it tried again, or answers"
     " in part (POST …/decision)."
 )
+_ON_ITS_WAY = "Its answer is written, and has not reached the person: the time runs until its letter does."
+_OWED = "It was answered in part; of {0} the rest is still owed."
 _DECISION = "The privacy team decides how it goes on (POST …/decision)."
 
 
 _SEVERAL = (
     "Of {0} only the customer number would tell whose data they are: ask for it (POST …/question), or answer in part."
 )
+
+
+def awaited_after_closing(request: StoredRequest) -> str | None:
+    """What is missing of a request that is closed; None where nothing is, or where it is open."""
+    if not request.unfinished:
+        return None
+    return _ON_ITS_WAY if request.responded_at is None else _OWED.format(", ".join(request.outstanding))
 
 
 def waits_for(request: StoredRequest) -> str | None:
