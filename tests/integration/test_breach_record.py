@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import orjson
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -28,6 +29,7 @@ RECORD: dict[str, Any] = {
 }
 WORDS = {"happened": "A list of your calls was public.", "consequences": "Calls.", "measures": "It is gone."}
 NO_RISK = {"high_risk": False, "reasons": "Numbers alone, for an hour."}
+HIGH_RISK: dict[str, Any] = {"high_risk": True, "reasons": "It is.", "words": {"en": WORDS}}
 CLOSING = {"decision": "authority_notified", "explanation": "Ada is told, the BlnBDI has closed its case."}
 
 
@@ -50,6 +52,19 @@ async def proposed(intake: Intake, path: str, said: dict[str, object]) -> str:
     answer = await intake.colleague.post(f"{path}/assessments", json=said)
     assert answer.status_code == 201, answer.text
     return f"{path}/assessments/{answer.json()['assessment_id']}/approval"
+
+
+async def opened_of(intake: Intake, request: str) -> str:
+    """The id of a breach that happened in the handling of that request, and that nobody owns."""
+    found = {"found_at": intake.clock.now().isoformat(), "request_id": id_of(request), **RECORD}
+    return str((await intake.officer.post("/v1/breaches", json=found)).json()["breach_id"])
+
+
+async def closings(intake: Intake) -> list[dict[str, object]]:
+    """How breaches were closed, as the evidence has it."""
+    closed = "SELECT detail FROM evidence.entry WHERE action = 'breach.closed' ORDER BY seq"
+    found = [orjson.loads(row["detail"]) for row in await intake.unit_of_work.pool.fetch(closed)]
+    return [{name: each[name] for name in ("decision", "in_time")} for each in found]
 
 
 def field_of(answer: httpx.Response) -> tuple[int, list[str]]:
@@ -125,8 +140,7 @@ async def test_the_risk_of_a_breach_is_judged_by_nobody_who_has_handled_its_requ
 ) -> None:
     request = await intake.submit()
     await intake.decide(request, "refuse")  # both officers have
-    found = {"found_at": intake.clock.now().isoformat(), "request_id": id_of(request), **RECORD}
-    path = f"/v1/breaches/{(await intake.officer.post('/v1/breaches', json=found)).json()['breach_id']}"
+    path = f"/v1/breaches/{await opened_of(intake, request)}"
     for client in (intake.officer, intake.colleague):
         assert (await client.post(f"{path}/owner")).status_code == 403
     key = await create(database, "privacy", "officer-3", intake.clock.now())
@@ -137,6 +151,19 @@ async def test_the_risk_of_a_breach_is_judged_by_nobody_who_has_handled_its_requ
     approval = f"{path}/assessments/{assessed.json()['assessment_id']}/approval"
     refused = await intake.colleague.post(approval)
     assert (refused.status_code, "handled this request" in refused.text) == (403, True)
+
+
+async def test_who_has_looked_at_a_request_may_see_to_its_breach(intake: Intake) -> None:
+    request = await intake.submit()
+    path = f"/v1/breaches/{await opened_of(intake, request)}"
+    looked = ["request.viewed", "letters.read", "letter.printed", "mail.read", "mail.fetched", "proposal.read"]
+    looked += ["manual_steps.read", "identities.fetched", "audit.searched", "case.exported"]
+    async with intake.unit_of_work.begin() as tx:
+        for action in looked:
+            tx.log_evidence(UUID(id_of(request)), action, {}, "person:officer-2")
+    assert (await intake.officer.get(f"{request}/letters")).status_code == 200
+    assert (await intake.colleague.post(f"{path}/owner")).status_code == 200
+    assert (await intake.officer.post(f"{path}/owner")).status_code == 200
 
 
 async def test_of_a_high_risk_each_person_hears_in_their_language_once_and_by_the_word_of_two(intake: Intake) -> None:
@@ -180,21 +207,12 @@ async def test_whoever_asked_in_the_portal_is_written_to_that_a_letter_about_a_b
     assert "public" not in news["body"]
 
 
-@pytest.mark.parametrize("why", ["nobody_proved", "not_shown", "customer"])
+@pytest.mark.parametrize("why", ["nobody_proved", "customer"])
 async def test_nobody_is_told_of_a_breach_by_a_request_that_is_not_shown_to_be_theirs(intake: Intake, why: str) -> None:
     match why:
         case "nobody_proved":
             request = await intake.submit(assurance=None, proofs=[])
             path = await entered(intake)
-        case "not_shown":
-            request = await intake.submit()
-            handed_out = HandedOut(UUID(id_of(request)), uuid7(), Fault.NOT_PROVED, 1)
-            async with intake.unit_of_work.begin() as tx:
-                await open_one(tx, handed_out, timedelta(hours=72))
-            [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]
-            path = f"/v1/breaches/{breach['breach_id']}"
-            assert (await intake.colleague.post(f"{path}/owner")).status_code == 200
-            assert (await intake.colleague.put(f"{path}/record", json=RECORD)).status_code == 200
         case _:
             request = await intake.submit()
             path = await entered(intake)
@@ -204,6 +222,123 @@ async def test_nobody_is_told_of_a_breach_by_a_request_that_is_not_shown_to_be_t
     assert field_of(refused) == (400, ["concerned"])
     unknown = {**say, "concerned": [str(uuid7())]}
     assert field_of(await intake.colleague.post(f"{path}/assessments", json=unknown)) == (400, ["concerned"])
+
+
+async def test_no_letter_goes_to_whoever_has_asked_that_in_whose_handling_a_breach_happened(intake: Intake) -> None:
+    who = {"email": "mallory@example.org", "country": "DE"}
+    asked, another = await intake.submit(subject=who), await intake.submit(subject=who, right="erasure")
+    unproved = await intake.submit(subject=who, assurance=None, proofs=[])
+    other = await intake.submit()
+    paths = [await entered(intake, request_id=id_of(asked)), await entered(intake, request_id=id_of(unproved))]
+    for fault in Fault:
+        async with intake.unit_of_work.begin() as tx:
+            await open_one(tx, HandedOut(UUID(id_of(asked)), uuid7(), fault, 1), timedelta(hours=72))
+    for breach in (await intake.officer.get("/v1/breaches")).json()["breaches"]:
+        if breach["fault"]:
+            paths.append(path := f"/v1/breaches/{breach['breach_id']}")
+            assert (await intake.colleague.post(f"{path}/owner")).status_code == 200
+            assert (await intake.colleague.put(f"{path}/record", json=RECORD)).status_code == 200
+    assert len(paths) == 2 + len(Fault)
+    for path in paths:
+        for request in (asked, another):
+            said = {**HIGH_RISK, "concerned": [id_of(other), id_of(request)]}
+            refused = await intake.colleague.post(f"{path}/assessments", json=said)
+            assert field_of(refused) == (400, ["concerned"]), path
+    approval = await proposed(intake, paths[0], {**HIGH_RISK, "concerned": [id_of(other)]})
+    assert (await intake.officer.post(approval)).json() == {"letters": 1}, "who has nothing to do with it is told"
+
+
+async def test_who_has_asked_for_two_things_is_told_of_a_breach_once(intake: Intake) -> None:
+    who = {"email": "ada@example.org", "country": "DE"}
+    asked = [await intake.submit(subject=who), await intake.submit(subject=who, right="erasure"), await intake.submit()]
+    path = await entered(intake)
+    approval = await proposed(intake, path, {**HIGH_RISK, "concerned": [id_of(asked[0])]})
+    assert (await intake.officer.post(approval)).json() == {"letters": 1}
+    approval = await proposed(intake, path, {**HIGH_RISK, "concerned": [id_of(each) for each in asked]})
+    assert (await intake.officer.post(approval)).json() == {"letters": 1}, "the other person alone"
+    path = await entered(intake)
+    approval = await proposed(intake, path, {**HIGH_RISK, "concerned": [id_of(each) for each in asked]})
+    assert (await intake.officer.post(approval)).json() == {"letters": 2}, "each person has got one of this breach"
+
+
+async def test_a_notice_to_a_customer_ends_no_clock_of_the_authority(intake: Intake) -> None:
+    path = await entered(intake)
+    told_first = await intake.colleague.post(f"{path}/notices", json=told(intake, whom="controller", to="ACME"))
+    assert (told_first.status_code, told_first.json()["told_at"]) == (200, None)
+    intake.clock.pass_by(hours=200)
+    await look(intake)
+    assert PEOPLE.get_sample_value("dsr_breaches_open", {"in_time": "no"}) == 1
+    assert field_of(await intake.colleague.post(f"{path}/notices", json=told(intake))) == (400, ["delay"])
+    late = told(intake, delay="We took it for the customer's alone.")
+    assert (await intake.colleague.post(f"{path}/notices", json=late)).status_code == 200
+    await intake.officer.post(await proposed(intake, path, NO_RISK))
+    assert (await intake.colleague.post(f"{path}/close", json=CLOSING)).status_code == 200
+    assert await closings(intake) == [{"decision": "authority_notified", "in_time": False}]
+
+
+async def test_what_is_a_customers_alone_is_closed_in_time_by_the_notice_to_them_and_ours_is_not(
+    intake: Intake,
+) -> None:
+    closing = {**CLOSING, "decision": "controller_notified"}
+    theirs, ours = await entered(intake), await entered(intake)
+    for path in (theirs, ours):
+        await intake.colleague.post(f"{path}/notices", json=told(intake, whom="controller", to="ACME"))
+    await intake.officer.post(await proposed(intake, theirs, NO_RISK))
+    intake.clock.pass_by(hours=80)
+    assert (await intake.colleague.post(f"{theirs}/close", json=closing)).status_code == 200
+    assert await closings(intake) == [{"decision": "controller_notified", "in_time": True}]
+    say = {**HIGH_RISK, "concerned": [id_of(await intake.submit())]}
+    await intake.officer.post(await proposed(intake, ours, say))
+    refused = await intake.colleague.post(f"{ours}/close", json=closing)
+    assert (refused.status_code, "the authority" in refused.text) == (409, True), "we have written to a person of ours"
+
+
+@pytest.mark.parametrize("decision", ["no_risk", "no_breach"])
+async def test_what_was_judged_a_high_risk_is_closed_as_none_only_if_two_persons_say_so(
+    intake: Intake, decision: str
+) -> None:
+    path = await entered(intake)
+    closing = {"decision": decision, "explanation": "It was none after all."}
+
+    async def refused() -> bool:
+        answer = await intake.colleague.post(f"{path}/close", json=closing)
+        return answer.status_code == 409 and "two persons" in answer.text
+
+    approval = await proposed(intake, path, {**HIGH_RISK, "concerned": [id_of(await intake.submit())]})
+    assert await refused(), "it waits for the second"
+    assert (await intake.officer.post(approval)).json() == {"letters": 1}
+    assert await refused(), "it is out"
+    approval = await proposed(intake, path, NO_RISK)
+    assert await refused(), "its owner alone says otherwise"
+    assert (await intake.officer.post(approval)).status_code == 200
+    assert (await intake.colleague.post(f"{path}/close", json=closing)).status_code == 200
+
+
+async def test_a_breach_is_not_settled_while_a_letter_to_a_person_is_not_delivered(intake: Intake) -> None:
+    asked = [await intake.submit(), await intake.submit()]
+    pool = intake.unit_of_work.pool
+    await pool.execute("UPDATE request SET channel = 'email'")
+    path = await entered(intake)
+    await intake.colleague.post(f"{path}/notices", json=told(intake))
+    say = {**HIGH_RISK, "concerned": [id_of(each) for each in asked]}
+    assert (await intake.officer.post(await proposed(intake, path, say))).json() == {"letters": 2}
+
+    async def closed(*states: str) -> tuple[int, str]:
+        for request, state in zip(asked, states, strict=True):
+            await pool.execute(
+                "UPDATE delivery SET state = $2 WHERE request_id = $1 AND kind = 'breach_notice'", id_of(request), state
+            )
+        assert [each["state"] for each in (await intake.officer.get(path)).json()["letters"]] == [*states]
+        answer = await intake.colleague.post(f"{path}/close", json=CLOSING)
+        return answer.status_code, answer.json().get("detail", "")
+
+    for on_its_way in ("waiting", "person"):
+        assert "under Letters" in (await closed("sent", on_its_way))[1]
+    assert "Art. 34(1)" in (await closed("sent", "given_up"))[1], "the other has reached nobody"
+    by_phone = told(intake, whom="persons", to="Ada", what="By telephone.", people=1)
+    assert (await intake.colleague.post(f"{path}/notices", json=by_phone)).status_code == 200
+    assert "under Letters" in (await closed("waiting", "given_up"))[1], "a notice is not theirs whom a letter may reach"
+    assert (await closed("sent", "given_up"))[0] == 200
 
 
 async def test_whom_no_letter_reaches_is_told_otherwise_before_a_breach_of_high_risk_is_closed(intake: Intake) -> None:

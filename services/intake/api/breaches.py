@@ -1,8 +1,7 @@
 """Breaches: what was handed out or found and should not have been, who sees to it, who was told (Art. 33 and 34)."""
 
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -44,7 +43,7 @@ class BreachView(BaseModel):
     categories: list[str] | None = Field(description="of data, as the policy names them")
     people: int | None = Field(description="concerned, approximately")
     records: int | None
-    told_at: Instant | None = Field(description="when the authority, or the customer who decides, was told first")
+    told_at: Instant | None = Field(description="when the authority was told first (Art. 33(1))")
     decision: str | None
     closed_at: Instant | None
 
@@ -73,10 +72,15 @@ class AssessmentView(RiskAssessed):
 
 
 class BreachLetterView(BaseModel):
-    """A letter that has told somebody of it; it is read with its request."""
+    """A letter that tells somebody of it; it is read with its request."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     request_id: UUID
     letter_id: UUID
+    state: Literal["waiting", "sent", "person", "spared", "given_up"] | None = Field(
+        description="of its delivery; null: whoever has asked fetches it"
+    )
 
 
 class BreachRecordView(BaseModel):
@@ -105,7 +109,7 @@ class BreachRecordView(BaseModel):
             )
             if found
             else None,
-            letters=_letters(record.letters),
+            letters=[BreachLetterView.model_validate(each) for each in record.letters],
             closing=record.closing,
         )
 
@@ -216,7 +220,3 @@ async def close_breach(breach_id: UUID, body: BreachClosed, caller: AnyCaller, s
     """Close a breach that one owns, once who had to be told was, and say why (privacy team)."""
     async with services.unit_of_work.begin() as tx:
         return BreachView.model_validate(await record.close(tx, breach_id, body, caller))
-
-
-def _letters(found: Sequence[tuple[UUID, UUID]]) -> list[BreachLetterView]:
-    return [BreachLetterView(request_id=request_id, letter_id=letter_id) for request_id, letter_id in found]

@@ -12,6 +12,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from services.intake import metrics
+from services.intake.audit.looks import LOOKS
 from services.intake.auth import Caller
 from services.intake.errors import Forbidden, NotFound
 from services.intake.grant import Power
@@ -32,11 +33,11 @@ _LISTED = f"""
 {_READ} WHERE closed_at IS NULL
 UNION ALL ({_READ} WHERE closed_at IS NOT NULL ORDER BY closed_at DESC LIMIT $1)
 """
-# Everybody who has done something about the request but see to its breach: whoever judges that is none of them.
+# Who has done something about the request but look at it, or see to its breach: whoever judges that is none of them.
 _HANDLERS = """
 SELECT DISTINCT coalesce(k.holder, substr(e.actor, 8)) FROM evidence.entry e
 LEFT JOIN api_key k ON e.actor = 'key:' || k.key_id
-WHERE e.request_id = $1 AND e.action NOT LIKE 'breach.%' AND e.action <> 'request.viewed'
+WHERE e.request_id = $1 AND e.action NOT LIKE 'breach.%' AND NOT e.action LIKE ANY($2)
   AND (k.holder IS NOT NULL OR e.actor LIKE 'person:%')
 """
 # Decisions hold the request: of one and a new owner at once, the later sees the earlier.
@@ -64,7 +65,8 @@ class Breach:
     """One breach record; without an owner nobody sees to it yet.
 
     ``request_id``: in whose handling it happened, if in any; ``fault``: as the platform has found it, if it has.
-    ``recorded_at``: when what happened was last stated; ``told_at``: when whom Art. 33 names was told first.
+    ``recorded_at``: when what happened was last stated; ``told_at``: when the authority was told first (Art. 33(1)); a
+    notice to a customer is another duty (33(2)).
     """
 
     breach_id: UUID
@@ -130,7 +132,8 @@ async def must_not_handle(tx: UnitOfWork, breach: Breach, holder: str) -> None:
     if breach.request_id is None:
         return
     await tx.connection.execute(_HOLD, breach.request_id)
-    if holder in {row[0] for row in await tx.connection.fetch(_HANDLERS, breach.request_id)}:
+    looks = [f"%{each}" for each in LOOKS]
+    if holder in {row[0] for row in await tx.connection.fetch(_HANDLERS, breach.request_id, looks)}:
         raise Forbidden("you have handled this request: somebody else must see to its breach")
 
 
@@ -145,7 +148,7 @@ async def must_not_own(connection: Connection, request_id: UUID, holder: str) ->
 
 
 async def count(connection: Connection, now: datetime) -> None:
-    """Counts those that nobody has closed: late is one of which nobody was told within the time."""
+    """Counts those that nobody has closed: late is one of which the authority was not told within the time."""
     [(in_time, late)] = await connection.fetch(_OPEN, now)
     metrics.BREACHES.labels("yes").set(in_time)
     metrics.BREACHES.labels("no").set(late)

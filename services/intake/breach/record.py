@@ -3,7 +3,7 @@
 What was stated stays: whatever is stated anew comes beside it. All words lie in the vault under the key of the breach.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,8 +15,8 @@ from services.intake import repository
 from services.intake.auth import Caller
 from services.intake.breach import breaches, telling
 from services.intake.breach.breaches import Breach
-from services.intake.breach.schemas import BreachClosed, BreachFound, BreachNotified, BreachRecord
-from services.intake.breach.telling import Assessment
+from services.intake.breach.schemas import BreachClosed, BreachFound, BreachNotified, BreachRecord, Whom
+from services.intake.breach.telling import Assessment, SentLetter
 from services.intake.errors import BadRequest, NotReady
 from services.intake.grant import Power
 from shared.domain.errors import IllegalTransition
@@ -34,7 +34,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _TOLD = "UPDATE breach SET told_at = LEAST(told_at, $2) WHERE breach_id = $1"
 _CLOSE = "UPDATE breach SET decision = $2, explanation = $3, closed_at = $4 WHERE breach_id = $1"
-_DECIDES_BY = {"authority_notified": "authority", "controller_notified": "controller"}
+_DECIDES_BY: Mapping[str, Whom] = {"authority_notified": "authority", "controller_notified": "controller"}
 """Who must have been told before a breach is closed so."""
 
 
@@ -63,7 +63,7 @@ class Record:
     stated: BreachRecord | None
     notices: Sequence[tuple[Notice, BreachNotified]]
     assessment: Assessment | None
-    letters: Sequence[tuple[UUID, UUID]]
+    letters: Sequence[SentLetter]
     closing: BreachClosed | None
 
 
@@ -113,7 +113,7 @@ async def _state(tx: UnitOfWork, breach: Breach, said: BreachRecord, caller: Cal
 
 
 async def notify(tx: UnitOfWork, breach_id: UUID, said: BreachNotified, caller: Caller) -> Breach:
-    """Notes that somebody was told of it.
+    """Notes that somebody was told of it; the 72 hours end with the first notice to the authority alone (Art. 33(1)).
 
     Raises:
         NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
@@ -122,14 +122,14 @@ async def notify(tx: UnitOfWork, breach_id: UUID, said: BreachNotified, caller: 
     breach = await breaches.owned(tx, breach_id, caller)
     if not breach.found_at <= said.told_at <= tx.now:
         raise BadRequest("nobody is told before it is found, or in the future; say when it was", "told_at")
-    first = said.whom != "persons" and breach.told_at is None
-    late = first and said.told_at > breach.notify_by
+    before = {row["whom"] for row in await tx.connection.fetch(_NOTICES, breach_id)}
+    late = said.whom != "persons" and said.whom not in before and said.told_at > breach.notify_by
     if late and said.delay is None:
         raise BadRequest("after the 72 hours the reasons for the delay belong to it (Art. 33(1)); name them", "delay")
     notice_id = await _seal(tx, breach, _NOTICE, said)
     row = (notice_id, breach_id, said.whom, said.phase, said.told_at, said.people, caller.holder)
     await tx.connection.execute(_NOTE, *row)
-    if said.whom != "persons":
+    if said.whom == "authority":
         await tx.connection.execute(_TOLD, breach_id, said.told_at)
     detail: dict[str, JsonValue] = {"notice": str(notice_id), "whom": said.whom, "phase": said.phase, "late": late}
     _log(tx, breach, "breach.notified", {**detail, "told_at": said.told_at.isoformat()}, caller)
@@ -142,20 +142,27 @@ async def close(tx: UnitOfWork, breach_id: UUID, said: BreachClosed, caller: Cal
     Raises:
         NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
         NotReady: what has happened is not stated, who must be told was not, or the persons are yet to be decided about.
+        IllegalTransition: somebody was told of it because of its risk, and it is to be closed as without one.
     """
     breach = await breaches.owned(tx, breach_id, caller)
     if breach.recorded_at is None:
         raise NotReady("nobody has stated what has happened: that is documented of every breach (Art. 33(5))")
     notices = [Notice(*row) for row in await tx.connection.fetch(_NOTICES, breach_id)]
     if whom := _DECIDES_BY.get(said.decision):
-        if not any((each.whom, each.phase) == (whom, "complete") for each in notices):
-            raise NotReady(f"no notice to the {whom} is on record in which they were told everything; note it first")
+        # Whom we have written to by ourselves is ours, and of their data the authority is told too.
+        owed = {whom, "authority"} if await telling.letters_of(tx.connection, breach_id) else {whom}
+        if missing := sorted(owed - {each.whom for each in notices if each.phase == "complete"}):
+            said_of = f"no notice to the {missing[0]} is on record in which they were told everything; note it first"
+            raise NotReady(said_of)
         await telling.must_be_settled(tx.connection, breach, [each.whom for each in notices])
-    elif breach.told_at is not None and said.decision == "no_risk":
-        raise IllegalTransition("somebody was told of it because of its risk; say which of them decides")
+    else:
+        await telling.must_be_no_high_risk(tx.connection, breach)
+        if said.decision == "no_risk" and any(each.whom != "persons" for each in notices):
+            raise IllegalTransition("somebody was told of it because of its risk; say which of them decides")
     place = await _seal(tx, breach, _CLOSING, said)
     await tx.connection.execute(_CLOSE, breach_id, said.decision, place, tx.now)
-    in_time = (breach.told_at or tx.now) <= breach.notify_by
+    told_at = breach.told_at or min((each.told_at for each in notices if each.whom == whom), default=tx.now)
+    in_time = told_at <= breach.notify_by
     _log(tx, breach, "breach.closed", {"decision": said.decision, "in_time": in_time}, caller)
     return await breaches.read(tx.connection, breach_id)
 

@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from services.intake import repository
 from services.intake.auth import Caller
 from services.intake.breach import breaches
+from services.intake.breach.asking import Asker, asker_of
 from services.intake.breach.breaches import Breach
 from services.intake.breach.schemas import LetterWords, RiskAssessed
 from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady, SamePerson
@@ -23,8 +24,6 @@ from services.intake.letters.rendering import Letter, Letters, Reader
 from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import LetterField
 from shared.domain.errors import IllegalTransition
-from shared.domain.levels import NOTHING
-from shared.domain.release import Fault
 from shared.domain.sentences import Listed, Term
 from shared.domain.wording import Language
 from shared.messaging.unit_of_work import UnitOfWork
@@ -41,7 +40,10 @@ SELECT assessment_id, high_risk, exemption, proposed_by, proposed_at, approved_b
 FROM breach_assessment WHERE breach_id = $1 ORDER BY assessment_id DESC LIMIT 1
 """
 _APPROVE = "UPDATE breach_assessment SET approved_by = $2, approved_at = $3 WHERE assessment_id = $1"
-_WRITTEN = "SELECT request_id, letter_id FROM breach_letter WHERE breach_id = $1 ORDER BY letter_id"
+_WRITTEN = """
+SELECT b.request_id, b.letter_id, d.state FROM breach_letter b LEFT JOIN delivery d USING (letter_id)
+WHERE b.breach_id = $1 ORDER BY b.letter_id
+"""
 _TO_WRITE = "INSERT INTO breach_letter (breach_id, request_id, letter_id) VALUES ($1, $2, $3)"
 
 
@@ -64,6 +66,15 @@ class Assessment:
 
     judged: Judged
     said: RiskAssessed
+
+
+@dataclass(frozen=True, slots=True)
+class SentLetter:
+    """A letter that tells somebody of a breach; ``state``: of its delivery, None where who has asked fetches it."""
+
+    request_id: UUID
+    letter_id: UUID
+    state: str | None
 
 
 async def propose(tx: UnitOfWork, letters: Letters, breach_id: UUID, said: RiskAssessed, caller: Caller) -> UUID:
@@ -126,23 +137,39 @@ async def latest(tx: UnitOfWork, breach_id: UUID) -> Assessment | None:
     return Assessment(judged, RiskAssessed.model_validate_json(said or b""))
 
 
-async def letters_of(connection: Connection, breach_id: UUID) -> list[tuple[UUID, UUID]]:
-    """The requests to whose persons a letter went, and its id."""
-    return [(row[0], row[1]) for row in await connection.fetch(_WRITTEN, breach_id)]
+async def letters_of(connection: Connection, breach_id: UUID) -> list[SentLetter]:
+    """The letters that were written of it."""
+    return [SentLetter(*row) for row in await connection.fetch(_WRITTEN, breach_id)]
+
+
+async def must_be_no_high_risk(connection: Connection, breach: Breach) -> None:
+    """Checks that nobody has judged its risk as high, or that two persons have judged it anew since.
+
+    Raises:
+        NotReady: its risk is judged as high, or how it was judged last waits for a second person.
+    """
+    row = await connection.fetchrow(_LATEST, breach.breach_id)
+    if row is not None and (row["high_risk"] or row["approved_at"] is None):
+        raise NotReady("its risk was judged, and two persons do not agree that it is not high: have them judge it anew")
 
 
 async def must_be_settled(connection: Connection, breach: Breach, told: Sequence[str]) -> None:
-    """Checks that it is decided whether the persons are told, and that they were.
+    """Checks that it is decided whether the persons are told, and that each of them was.
 
     Raises:
-        NotReady: it is not, or nobody has told them.
+        NotReady: it is not, a letter is on its way or waits for a person, or nobody has told those whom none reaches.
     """
     row = await connection.fetchrow(_LATEST, breach.breach_id)
     if row is None or row["approved_at"] is None:
         raise NotReady("two persons have yet to decide whether the persons are told (Art. 34)")
+    written = await letters_of(connection, breach.breach_id)
+    if under_way := [each.request_id for each in written if each.state in {"waiting", "person"}]:
+        which = f"{len(under_way)} letters to the persons are not delivered, the first of request {under_way[0]}"
+        raise NotReady(f"{which}: wait until they are, or see to them under Letters")
     if not row["high_risk"] or row["exemption"] in {"protected", "averted"} or "persons" in told:
         return
-    if row["exemption"] == "disproportionate" or not await letters_of(connection, breach.breach_id):
+    reached = bool(written) and all(each.state in {"sent", None} for each in written)
+    if row["exemption"] == "disproportionate" or not reached:
         raise NotReady("the persons were not told: note the notice to them, whoever gave it (Art. 34(1), 34(3)(c))")
 
 
@@ -163,8 +190,9 @@ async def preview(tx: UnitOfWork, letters: Letters, breach_id: UUID, language: L
 
 async def _write(tx: UnitOfWork, letters: Letters, breach: Breach, said: RiskAssessed) -> int:
     concerned = await _concerned(tx, breach, said)
-    written = {request_id for request_id, _ in await letters_of(tx.connection, breach.breach_id)}
-    to_write = [each for each in concerned if each.request_id not in written]
+    told = [each.request_id for each in await letters_of(tx.connection, breach.breach_id)]
+    written = await repository.read_all(tx.connection, told)
+    to_write = await _once_each(tx, [each for each in concerned if each.request_id not in told], written)
     _must_have_words(letters, to_write, said)
     kept = []
     for request in to_write:
@@ -203,24 +231,47 @@ async def _concerned(tx: UnitOfWork, breach: Breach, said: RiskAssessed) -> list
     if missing := {*ids} - {each.request_id for each in found}:
         raise BadRequest(f"there is no request {min(missing)}; name those of the persons concerned", "concerned")
     keys = await tx.vault.unshredded(tx.connection, ids)
-    known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in found])
+    wrong = await repository.read_all(tx.connection, [breach.request_id] if breach.request_id else [])
+    known = await _askers(tx, [*found, *wrong])
     for request in found:
-        subject = known.get(request.subject_ref)
-        proved = subject is None or any(each.level > NOTHING for each in subject.identities)
-        if fault := _why_not(breach, request, proved=proved, reachable=request.request_id in keys):
+        asker = known[request.request_id]
+        theirs = any(asker.is_of(known[each.request_id]) for each in wrong)
+        if fault := _why_not(request, asker, theirs=theirs, reachable=request.request_id in keys):
             raise BadRequest(f"request {request.request_id}: {fault}; tell them otherwise, and note that", "concerned")
     return found
 
 
-def _why_not(breach: Breach, request: Request, *, proved: bool, reachable: bool) -> str | None:
-    """Why a letter of that request does not reach the person concerned, if it does not; pure."""
+def _why_not(request: Request, asker: Asker, *, theirs: bool, reachable: bool) -> str | None:
+    """Why a letter of that request does not reach the person concerned, if it does not; pure.
+
+    ``theirs``: whoever has asked it has asked that in whose handling it happened, so may have got what is another's.
+    """
     if request.tenant or request.role == "processor":
         return "a customer of ours decides about these data, and tells the person"
-    if request.request_id == breach.request_id and breach.fault == Fault.NOT_PROVED:
-        return "its letters go to whoever has asked, who is not shown to be the person"
-    if request.anonymous or not proved:
+    if theirs:
+        return "its letters go to whoever has asked what this happened with, who may be the one who got the data"
+    if request.anonymous or not asker.proved:
         return "whoever has asked has not shown who they are"
     return None if reachable else "its correspondence has expired"
+
+
+async def _askers(tx: UnitOfWork, requests: Sequence[Request]) -> Mapping[UUID, Asker]:
+    """Who has asked each request, by its id."""
+    known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in requests])
+    return {each.request_id: asker_of(each, known.get(each.subject_ref), tx.vault.keyring) for each in requests}
+
+
+async def _once_each(tx: UnitOfWork, to_write: Sequence[Request], written: Sequence[Request]) -> list[Request]:
+    """One request of each person who has none that was written to; of several that by which most is known of them."""
+    known = await _askers(tx, [*to_write, *written])
+    told = [known[each.request_id] for each in written]
+    chosen = []
+    for request in sorted(to_write, key=lambda each: known[each.request_id].person.account is None):
+        asker = known[request.request_id]
+        if not any(asker.is_same(each) for each in told):
+            told.append(asker)
+            chosen.append(request)
+    return chosen
 
 
 def _must_have_words(letters: Letters, concerned: Sequence[Request], said: RiskAssessed) -> None:

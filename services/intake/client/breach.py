@@ -120,7 +120,7 @@ def heading(found: Mapping[str, Any], now: datetime) -> str:
     if found["closed_at"]:
         clock = f"closed {found['closed_at'][:10]}: {found['decision']}"
     elif found["told_at"]:
-        clock = f"told {found['told_at'][:16]}Z"
+        clock = f"authority told {found['told_at'][:16]}Z"
     else:
         hours = (datetime.fromisoformat(found["notify_by"]) - now).total_seconds() / _HOUR
         clock = f"to be told by {found['notify_by'][:16]}Z, " + (
@@ -139,7 +139,13 @@ def shown(found: Mapping[str, Any], now: datetime) -> list[str]:
     if found["assessment"]:
         lines += ["whether the persons are told:"]
         lines += [f"  {name}: {_word(value)}" for name, value in found["assessment"].items() if value is not None]
-    return [*lines, *(f"letter {each['letter_id']} of request {each['request_id']}" for each in found["letters"])]
+    return [
+        *lines,
+        *(
+            f"letter {each['letter_id']} of request {each['request_id']}: {each['state'] or 'to be fetched'}"
+            for each in found["letters"]
+        ),
+    ]
 
 
 def _word(value: Any) -> str:

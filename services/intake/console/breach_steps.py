@@ -159,7 +159,9 @@ ENTER: Final = Decision(
     body=BreachFound,
     asks=(
         Asked("found_at", "When it was found", "moment"),
-        Asked("request_id", "Request in whose handling it happened", hint="Leave it out, if it was none"),
+        Asked(
+            "request_id", "Request in whose handling it happened", hint="If any; no letter goes to whoever has asked it"
+        ),
         *_RECORD,
     ),
     do=_enter,
@@ -193,7 +195,7 @@ STEPS: Final[Sequence[Decision]] = (
         when=_mine,
         does=saying(
             "It is noted; nothing is sent.",
-            "With the first notice to the authority, or the customer who decides, the 72 hours end.",
+            "With the first notice to the authority the 72 hours end; one to a customer is another duty.",
         ),
         body=BreachNotified,
         asks=(
@@ -214,7 +216,8 @@ STEPS: Final[Sequence[Decision]] = (
         when=_mine,
         does=saying(
             "Somebody else must agree, who has not handled the request either.",
-            "Then a letter goes to each request that you name, in the language that its person reads (Art. 34).",
+            "Then a letter goes to the person of each request that you name, in the language that they read (Art. 34).",
+            "Nobody gets two, however many requests of theirs you name.",
             "Words are needed in every such language: say in plain words what happened, and what they can do.",
         ),
         body=RiskAssessed,

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from services.intake import plans, request_file
 from services.intake.api import views
 from services.intake.api.views import RequestView
+from services.intake.audit.looks import LOOKS
 from services.intake.console.console import Console, Person, Works, in_pages, person_of
 from services.intake.console.decisions.decision import Subject
 from services.intake.console.decisions.of_requests import possible
@@ -27,9 +28,6 @@ from services.intake.request.waiting import awaited_after_closing
 from services.intake.web.site import Visit
 from shared.domain.policy import Policy
 from shared.storage import evidence
-
-_LOOKED = (".read", ".viewed", ".printed", ".fetched")
-"""How the action of an entry ends by which somebody has looked, and changed nothing."""
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -68,8 +66,8 @@ class RequestPage:
             recipients=[_notice(each, policy) for each in kept.notices],
             holds=kept.holds,
             pending=kept.pending,
-            done=[each for each in told if not each["action"].endswith(_LOOKED)],
-            looked=[each for each in told if each["action"].endswith(_LOOKED)],
+            done=[each for each in told if not each["action"].endswith(LOOKS)],
+            looked=[each for each in told if each["action"].endswith(LOOKS)],
             trace=traces.replace("{trace}", trace) if traces and trace else None,
             mine=person.holder,
             decisions=[each for each in decisions if person.may(each.power)],

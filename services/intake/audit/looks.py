@@ -1,0 +1,6 @@
+"""Which entries of the evidence say that somebody has looked, and changed nothing."""
+
+from typing import Final
+
+LOOKS: Final = (".read", ".viewed", ".printed", ".fetched", ".searched", ".exported")
+"""How their actions end. Who did no more has handled nothing."""
