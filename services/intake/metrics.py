@@ -45,7 +45,7 @@ RECIPIENTS = _gauge(
     "dsr_recipient_notices_open", "Recipients who are to be told of what was done, or to confirm it", ["state"]
 )
 PROOFS_STOPPED = _gauge(
-    "dsr_proofs_stopped", "Requests whose proof waits for a person: wrong codes, withheld, nobody has asked", ["why"]
+    "dsr_proofs_stopped", "Requests whose proof waits for a person: wrong codes, withheld, nobody has asked", ["reason"]
 )
 LETTERS = _gauge(
     "dsr_letters_open", "Letters that wait to be delivered, or for a person to see to them", ["way", "state"]
@@ -53,7 +53,7 @@ LETTERS = _gauge(
 LETTERS_SENT = _counter(
     "dsr_letters_sent_total", "Letters that the next server has accepted, or somebody posted", ["way"]
 )
-LETTERS_STOPPED = _counter("dsr_letters_stopped_total", "Letters that a person must see to", ["fault"])
+LETTERS_STOPPED = _counter("dsr_letters_stopped_total", "Letters that a person must see to", ["reason"])
 LETTER_WAIT = Gauge("dsr_letter_wait_seconds", "For how long the oldest letter waits to be delivered", ["way"])
 MAIL = _counter("dsr_mail_read_total", "Mails that were read, by what they are", ["kind"])
 MAIL_WAITING = _gauge("dsr_mail_waiting", "Mails that wait for a person", ["state"])

@@ -218,7 +218,7 @@ async def test_a_letter_whose_250_was_lost_is_sent_under_the_same_message_id(
 async def test_a_refused_address_is_a_persons_task_and_the_answer_can_be_posted(
     intake: Intake, server: MailServer
 ) -> None:
-    taken, refused = Count("dsr_letters_sent_total", way="email"), Count("dsr_letters_stopped_total", fault="refused")
+    taken, refused = Count("dsr_letters_sent_total", way="email"), Count("dsr_letters_stopped_total", reason="refused")
     path = await asked(intake, **PROVED)
     await send(intake, server)
     await intake.complete(path)

@@ -61,7 +61,7 @@ async def test_to_one_mailbox_go_so_many_whoever_asks_and_what_is_withheld_is_pu
     assert await waiting(door) == [(reference, "withheld")]
     async with door.intake.unit_of_work.pool.acquire() as connection:
         await count(connection, door.intake.clock.now())
-    assert told("dsr_proofs_stopped", why="withheld") == 1
+    assert told("dsr_proofs_stopped", reason="withheld") == 1
     door.intake.clock.at += timedelta(hours=1, seconds=1)
     await again(door, reference, ADA)
     assert len(await door.letters()) == 2, "after the wait that the page names"

@@ -64,7 +64,7 @@ async def test_five_wrong_codes_are_put_before_a_person_and_no_letter_tells_a_co
     assert await waiting(door) == [(reference, "wrong_codes")]
     async with door.intake.unit_of_work.pool.acquire() as connection:
         await count(connection, door.intake.clock.now())
-    assert [told("dsr_proofs_stopped", why=why) for why in ("disowned", "wrong_codes")] == [0, 1]
+    assert [told("dsr_proofs_stopped", reason=why) for why in ("disowned", "wrong_codes")] == [0, 1]
     await (await door.visitor().open("/portal/en/follow")).send(reference=reference)
     newest = (await door.letters())[-1]
     assert "<strong>" not in newest["html"], "no code is good any more"
