@@ -89,6 +89,10 @@ async def test_what_a_restriction_in_force_or_a_deferred_erasure_needs_is_kept(
 async def test_whom_an_objection_in_force_is_about_is_kept_and_its_letters_end(intake: Intake) -> None:
     await closed(intake, right="objection", scope="direct_marketing")
     intake.clock.at += YEAR
+    assert await end(intake) == {}, "the notice to a recipient has yet to go"
+    (notice,) = (await intake.officer.get("/v1/letters")).json()["letters"]
+    given_up = {"explanation": "The mailer was told by telephone."}
+    (await intake.officer.post(f"/v1/letters/{notice['letter_id']}/given-up", json=given_up)).raise_for_status()
     assert await end(intake) == {"letters": 1}
 
 
