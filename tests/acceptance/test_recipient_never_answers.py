@@ -12,6 +12,7 @@ from shared.storage.keyring import Keyring
 from tests.acceptance.company import opened
 from tests.fixtures.engine import OpenHarness, ScriptedSystem
 from tests.fixtures.intake import Intake
+from tests.fixtures.mail_server import letters_taken
 from tests.fixtures.policy import signed_policy
 
 SAID = {"task_id": uuid7(), "system": "website", "operation": Operation.ERASE, "outcome": TaskOutcome.ERASED}
@@ -31,6 +32,8 @@ async def test_who_never_answers_is_told_once_reminded_twice_and_put_before_peop
         for weeks in (0, 2, 2, 2, 26):  # the 10th, 20th and 30th working day, and long after
             intake.clock.at += timedelta(weeks=weeks, days=1)
             await company.deadline.sweeps(sweep, at=intake.clock.at)
+            await company.deliver()
+            await letters_taken(intake.unit_of_work)
             await company.deliver()
             seen.append((await written(intake, path), await theirs(intake, path)))
         told, overdue = ("told", False), ("told", True)

@@ -9,15 +9,13 @@ from uuid_utils.compat import uuid7
 from services.intake import statistics
 from services.intake.letters import correspondence, delivered
 from services.intake.letters.rendering import Letters
-from services.intake.mail.sending import Sender
 from shared.domain.events import RecipientSilent
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
-from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
-from tests.fixtures.mail_server import mail_server
+from tests.fixtures.mail_server import letters_taken
 from tests.fixtures.policy import signed_policy
 
 CITY = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
@@ -54,12 +52,6 @@ async def listed(intake: Intake, path: str) -> dict[str, dict[str, Any]]:
 async def notices(intake: Intake, path: str) -> list[dict[str, Any]]:
     letters = (await intake.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
     return [each for each in letters if each["kind"].startswith("recipient_")]
-
-
-async def sent(intake: Intake) -> int:
-    """How many letters a mail server has taken now."""
-    async with mail_server() as server:
-        return await Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats()).send_due()
 
 
 async def silent(intake: Intake, path: str, recipient: str, notice: str, working_days: int = 10) -> None:
@@ -114,7 +106,7 @@ async def test_a_recipient_is_told_when_the_next_server_has_the_notice_and_not_i
 ) -> None:
     path = await erased(disclosing)
     early = await disclosing.officer.post(f"{path}/recipients/reply", json={"recipient": "mailer", "reply": "done"})
-    assert (early.status_code, await sent(disclosing)) == (409, 1)
+    assert (early.status_code, await letters_taken(disclosing.unit_of_work)) == (409, 1)
     assert (await listed(disclosing, path))["mailer"]["state"] == "told"
     assert (await disclosing.types())[-1] == "recipient_told"
     letter_id = await disclosing.unit_of_work.pool.fetchval("SELECT letter_id FROM delivery WHERE state = 'sent'")
@@ -134,7 +126,7 @@ async def test_a_recipient_that_never_answers_is_reminded_and_put_before_people_
     disclosing: Intake,
 ) -> None:
     path = await erased(disclosing)
-    await sent(disclosing)
+    await letters_taken(disclosing.unit_of_work)
     for working_days in (10, 20):
         await silent(disclosing, path, "mailer", "reminder", working_days)
     assert [each["kind"] for each in await notices(disclosing, path)].count("recipient_reminder") == 2
