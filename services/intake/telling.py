@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.intake import auth, recipient_schemas, recipients
+from services.intake import auth, proposed, recipient_schemas, recipients, repository
 from services.intake.actors import actor_of
-from services.intake.deciding import Held, decision
+from services.intake.auth import Caller
+from services.intake.deciding import Held, decision, visible
 from services.intake.errors import NotFound, SamePerson
 from services.intake.letters import correspondence
 from services.intake.letters.delivering import DeliveringUseCases
@@ -97,6 +98,14 @@ class TellingUseCases(DeliveringUseCases):
             raise SamePerson("you have proposed it: somebody else must approve it")
         by = actor_of(notice.proposed_by)
         return await self._settle(held, said.recipient, NoticeState(notice.waiver), "recipient.notice_waived", by)
+
+    async def proposed_step(
+        self, request_id: UUID, caller: Caller, matter: proposed.Matter, recipient: str | None = None
+    ) -> proposed.ProposedStep:
+        """What somebody has proposed besides an answer, for whoever is to agree; raises as ``proposed.read``."""
+        async with self.unit_of_work.begin() as tx:
+            request = await visible(tx.connection, await repository.read(tx.connection, request_id), caller)
+            return await proposed.read(tx, request, caller, matter, recipient)
 
     async def _settle(
         self, held: Held, recipient: str, how: NoticeState, action: str, proposed_by: str | None = None

@@ -9,7 +9,7 @@ import pytest
 
 from services.intake.client import api, deciding
 from tests.fixtures.command import Command
-from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.intake import PROPOSAL, REASONS, Intake, id_of
 
 REQUEST = {"right": "access", "subject": {"email": "ada@example.org", "country": "DE"}}
 PROOF = {"assurance": {"level": "L2", "method": "signed_in_mfa"}}
@@ -65,6 +65,20 @@ async def test_a_decision_is_shown_and_asked_for_before_it_is_done_and_takes_two
     assert "  explanation: Ada asked for it every day." in shown.out.splitlines()
     assert (await command(*approval, "--yes", "--json")).values == [{"request_id": request_id, "state": "in_progress"}]
     assert "answer_decided" in await intake.types()
+
+
+async def test_an_approval_shows_what_it_approves_and_no_other_proposal(command: Command, intake: Intake) -> None:
+    path = await intake.submit()
+    (await intake.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
+    refusal = {"decision": "refuse", **REASONS["refuse"]}
+    (await intake.officer.post(f"{path}/decision", json=refusal)).raise_for_status()
+    command.as_(intake.colleague)
+    shown = (await command("request", "decide", id_of(path), "extension/approval", "--dry-run")).out
+    assert f"  explanation: {PROPOSAL['explanation']}" in shown.splitlines()
+    assert PROPOSAL["new_due"] in shown
+    assert refusal["reason"] not in shown
+    none = await command("request", "decide", id_of(path), "balancing/approval", "--dry-run")
+    assert (none.status, "waits for a second person" in none.err) == (1, True)
 
 
 async def test_what_has_changed_since_it_was_shown_is_not_decided(

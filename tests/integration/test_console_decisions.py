@@ -9,6 +9,7 @@ from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROPOSAL, REASONS, Intake, beyond, id_of
 from tests.fixtures.portal import Visitor
+from tests.integration.test_objections import restricted
 
 
 @pytest.fixture
@@ -50,6 +51,35 @@ async def test_one_proposes_to_refuse_and_another_agrees_after_reading_it(consol
         "person:anton"
     ]
     assert "proposal.read" in await intake.actions(path)
+
+
+async def test_who_agrees_with_an_extension_or_a_finding_or_a_waiver_reads_the_words_first(
+    console: OpenedConsole,
+) -> None:
+    intake, anton = console.intake, await console.member("anton")
+    path = await intake.submit()
+    (await intake.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
+    await anton.open(f"/console/requests/{id_of(path)}/decide/approve-extension")
+    for said in (PROPOSAL["explanation"], PROPOSAL["new_due"], "officer-1"):
+        assert said in anton.text, said
+    await anton.send(step="confirm")
+    assert (await intake.view(path))["due_on"] == PROPOSAL["new_due"]
+    weighed = await restricted(intake)
+    why = "The number was used to defraud others."
+    finding = {"finding": "overridden", "explanation": why}
+    (await intake.officer.post(f"{weighed}/balancing", json=finding)).raise_for_status()
+    await anton.open(f"/console/requests/{id_of(weighed)}/decide/approve-weighing")
+    assert why in anton.text
+    assert "overridden" in anton.text
+    await intake.unit_of_work.pool.execute(
+        "INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at, waiver,"
+        " explanation, proposed_by) SELECT request_id, 'carrier', 'stopped', '{}', 'to_be_told', now(), 'impossible',"
+        " explanation, proposed_by FROM balancing"
+    )
+    await anton.open(f"/console/requests/{id_of(weighed)}/decide/recipient-waiver-approval")
+    assert "impossible" in anton.text
+    assert why in anton.text
+    assert (await intake.actions(weighed)).count("proposal.read") == 2
 
 
 async def test_one_person_with_a_key_and_a_sign_in_is_one_person(console: OpenedConsole) -> None:

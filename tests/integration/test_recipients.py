@@ -180,6 +180,11 @@ async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_tha
     alone = await disclosing.officer.post(f"{path}/recipients/waiver/approval", json=approve)
     channel = await disclosing.channel.post(f"{path}/recipients/waiver/approval", json=approve)
     assert [each.status_code for each in (unasked, alone, channel)] == [409, 409, 403]
+    read = await disclosing.colleague.get(f"{path}/recipients/waiver", params=approve)
+    assert (read.json()["proposed"], read.json()["explanation"]) == ("impossible", WHY), "who agrees may read it"
+    assert (await disclosing.channel.get(f"{path}/recipients/waiver", params=approve)).status_code == 403
+    other = await disclosing.colleague.get(f"{path}/recipients/waiver", params={"recipient": "mailer"})
+    assert other.status_code == 409
     assert (await listed(disclosing, path))["carrier"]["state"] == "to_be_told"
     (await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json=approve)).raise_for_status()
     assert (await listed(disclosing, path))["carrier"]["state"] == "impossible"

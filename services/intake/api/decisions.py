@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter
 
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
-from services.intake.api.views import ManualSteps, ProposalView, StateView, StepsInSystem
+from services.intake.api.views import ManualSteps, ProposalView, ProposedStepView, StateView, StepsInSystem
 from services.intake.balancing import Balancing
 from services.intake.decision_schemas import (
     Confirmation,
@@ -20,6 +20,7 @@ from services.intake.decision_schemas import (
 from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
 from services.intake.proposals import Proposal
+from services.intake.proposed import ProposedStep
 from services.intake.schemas import Verification
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
@@ -72,6 +73,14 @@ async def weigh(body: Balancing, basis: MadeFor, services: UseServices) -> Decid
     Until then its data are restricted. It takes two persons: two keys of different holders.
     """
     return await services.use_cases.weigh(basis, body)
+
+
+@router.get(
+    "/balancing", response_model=ProposedStepView, dependencies=PRIVACY_TEAM, responses=documented(NotReady, Shredded)
+)
+async def read_weighing(request_id: UUID, caller: AnyCaller, services: UseServices) -> ProposedStep:
+    """What somebody has proposed that the weighing finds, in the words that the person would read (privacy team)."""
+    return await services.use_cases.proposed_step(request_id, caller, "weighing")
 
 
 @router.post("/balancing/approval", response_model=StateView, dependencies=PRIVACY_TEAM)

@@ -8,15 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake import recipients
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
-from services.intake.api.views import Instant, StateView
-from services.intake.errors import NotFound, SamePerson
+from services.intake.api.views import Instant, ProposedStepView, StateView
+from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
+from services.intake.proposed import ProposedStep
 from services.intake.recipient_schemas import RecipientByHand, RecipientReply, Waiver, WaiverApproval
 from services.intake.recipients import Notice, NoticeState
 from services.intake.request import disclosed
 from services.intake.versions import Decided
-from shared.domain.errors import IllegalTransition
+from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.policy import Policy
+from shared.domain.text import Word
 
 router = APIRouter(prefix="/v1/requests/{request_id}/recipients", tags=["recipients"], responses=documented(NotFound))
 waiting = APIRouter(prefix="/v1/recipient-notices", tags=["recipients"])
@@ -95,6 +97,19 @@ async def hear_recipient(body: RecipientReply, basis: MadeFor, services: UseServ
 async def propose_waiver(body: Waiver, basis: MadeFor, services: UseServices) -> Decided:
     """Propose that a recipient is not told, since that is impossible or out of proportion (privacy team)."""
     return await services.use_cases.propose_waiver(basis, body)
+
+
+@router.get(
+    "/waiver", response_model=ProposedStepView, dependencies=PRIVACY_TEAM, responses=documented(NotReady, Shredded)
+)
+async def read_waiver(
+    request_id: UUID,
+    recipient: Annotated[Word, Query(description="as the policy names it")],
+    caller: AnyCaller,
+    services: UseServices,
+) -> ProposedStep:
+    """Why somebody has proposed not to tell that recipient (privacy team)."""
+    return await services.use_cases.proposed_step(request_id, caller, "waiver", recipient)
 
 
 @router.post(

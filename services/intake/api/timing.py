@@ -1,11 +1,14 @@
 """What moves the due date of a request: questions and their answers, a corrected arrival, an extension."""
 
+from uuid import UUID
+
 from fastapi import APIRouter
 
-from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, MadeFor, UseServices
-from services.intake.api.views import DueDate, StateView
+from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
+from services.intake.api.views import DueDate, ProposedStepView, StateView
 from services.intake.errors import ExtensionRefused, NotReady
 from services.intake.problems import documented
+from services.intake.proposed import ProposedStep
 from services.intake.question_schemas import QuestionAsked, QuestionReply
 from services.intake.timing_schemas import ArrivalCorrection, ExtensionProposal
 from services.intake.versions import Decided
@@ -37,6 +40,12 @@ async def correct_arrival(body: ArrivalCorrection, basis: MadeFor, services: Use
 async def propose_extension(body: ExtensionProposal, basis: MadeFor, services: UseServices) -> Decided:
     """Propose to answer up to two months later (Art. 12(3)); somebody else must approve it (privacy team)."""
     return await services.use_cases.propose_extension(basis, body)
+
+
+@router.get("/extension", response_model=ProposedStepView, dependencies=PRIVACY_TEAM, responses=documented(NotReady))
+async def read_extension(request_id: UUID, caller: AnyCaller, services: UseServices) -> ProposedStep:
+    """The extension that somebody has proposed, in the words that the person would read (privacy team)."""
+    return await services.use_cases.proposed_step(request_id, caller, "extension")
 
 
 @router.post("/extension/approval", response_model=DueDate, dependencies=PRIVACY_TEAM, responses=_EXTENSION)

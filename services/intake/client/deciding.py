@@ -160,14 +160,11 @@ async def _shown(api: Api, made: Made, view: Mapping[str, Any]) -> list[str]:
 
 async def _proposed(api: Api, made: Made) -> list[str]:
     """What somebody has proposed that this would approve."""
-    if made.decision.path == "decision/approval":
-        proposal = (await api.get(f"{made.path}/decision")).json()
-        return ["proposed:", *(f"  {name}: {told(value)}" for name, value in proposal.items() if value is not None)]
-    if not made.decision.path.endswith("/approval"):
+    proposed, is_approval, _ = made.decision.path.partition("/approval")
+    if not is_approval:
         return []
-    entries = (await api.get(f"{made.path}/timeline")).json()["entries"]
-    proposals = [each for each in entries if each["action"].endswith("proposed")]
-    return [f"proposed: {each['at'][:19]}Z {each['action']} {pairs(each['detail'])}" for each in proposals[-1:]]
+    proposal = (await api.get(f"{made.path}/{proposed}", **(made.sends or {}))).json()
+    return ["proposed:", *(f"  {name}: {told(value)}" for name, value in proposal.items() if value is not None)]
 
 
 async def _plan(api: Api, path: str) -> str:

@@ -158,6 +158,7 @@ DECISIONS: Sequence[Decision] = (
         title="Agree with the proposed finding",
         power=Power.APPROVE,
         when=lambda subject: subject.pending("weighing"),
+        reads=lambda subject: options.proposed(subject, "weighing"),
         does=lambda subject: (
             f"The objection is found to be {_finding(subject)}, and the person is told so.",
             "Unless it is upheld, the restriction ends once they are told (Art. 18(3)).",

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from services.intake.console.decisions.decision import Options, Subject
 from services.intake.letters.rendering import Reader
+from services.intake.proposed import Matter
 from services.intake.recipients import NoticeState
 from services.intake.request import deferrals
 from services.intake.request.reasons import Proposed
@@ -19,6 +20,19 @@ def words(subject: Subject, fact: Fact) -> str:
     """A fact as people of ours read it."""
     zone = subject.works.services.processing.controller.zone
     return subject.works.services.use_cases.letters.words(fact, Reader(ENGLISH, ZoneInfo(zone).key, None))
+
+
+async def proposed(subject: Subject, matter: Matter, recipient: str | None = None) -> Sequence[tuple[str, str]]:
+    """What waits for a second person, in its own words; that it was read is on record."""
+    use_cases = subject.works.services.use_cases
+    found = await use_cases.proposed_step(subject.of_request.request_id, subject.person.caller, matter, recipient)
+    reason = words(subject, Term("reason.extension", found.proposed)) if matter == "extension" else found.proposed
+    return [
+        ("Proposed", f"{f'{recipient}: ' if recipient else ''}{reason.replace('_', ' ')}"),
+        *([("New date", f"{found.new_due}")] if found.new_due else []),
+        ("Proposed by", found.proposed_by),
+        ("In these words", found.explanation),
+    ]
 
 
 def plain(*values: str) -> Options:

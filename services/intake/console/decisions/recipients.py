@@ -41,6 +41,13 @@ def _proposed(subject: Subject) -> Options:
     return options.recipients(subject, NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD, NoticeState.TOLD, proposed=True)
 
 
+async def _words(subject: Subject) -> Sequence[tuple[str, str]]:
+    """Of each recipient whom somebody has proposed not to tell, why."""
+    return [
+        line for recipient, _ in _proposed(subject) for line in await options.proposed(subject, "waiver", recipient)
+    ]
+
+
 DECISIONS: Sequence[Decision] = (
     Decision(
         name="recipient-told",
@@ -94,6 +101,7 @@ DECISIONS: Sequence[Decision] = (
         title="Agree not to tell a recipient",
         power=Power.APPROVE,
         when=lambda subject: bool(_proposed(subject)),
+        reads=_words,
         does=saying("The recipient is not told of what was done."),
         body=WaiverApproval,
         asks=(Asked("recipient", "Recipient", "choose", options=_proposed),),

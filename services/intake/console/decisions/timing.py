@@ -115,6 +115,7 @@ DECISIONS: Sequence[Decision] = (
         title="Agree with the extension",
         power=Power.APPROVE,
         when=lambda subject: subject.pending("extension"),
+        reads=lambda subject: options.proposed(subject, "extension"),
         does=saying("The new date holds, and the person is told of it and why."),
         do=_approve,
         irreversible=True,
