@@ -58,8 +58,10 @@ class Place:
         """The place that a page has named; raises ``ValueError`` if it is none."""
         at, chain, seq = text.split("~")
         place = cls(datetime.fromisoformat(at), chain, int(seq))
-        if place.at.tzinfo is None or not 0 <= place.seq < 2**62:
+        if place.at.tzinfo is None or not 2000 <= place.at.year < 9999 or not 0 <= place.seq < 2**62:  # noqa: PLR2004
             raise ValueError("no place in the evidence")
+        if not (chain.isascii() and chain.isprintable()):
+            raise ValueError("no chain of the evidence")
         return place
 
 

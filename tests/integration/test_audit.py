@@ -51,8 +51,22 @@ async def test_entries_are_found_by_request_holder_action_and_time_a_page_at_a_t
     assert lately == [("letters.read", "officer-2"), ("letters.read", "officer-1")]
     assert ("audit.searched", "officer-1") in await found(intake, action="audit")
     assert (await intake.officer.get("/v1/audit", params={"action": "nothing"})).status_code == 400
-    assert (await intake.officer.get("/v1/audit", params={"after": "x"})).status_code == 400
+    for after in ("x", "0001-01-01T00:00:00+14:00~a~1", "2026-01-01T00:00:00+00:00~\0~1"):
+        assert (await intake.officer.get("/v1/audit", params={"after": after})).status_code == 400, after
     assert (await intake.channel.get("/v1/audit")).status_code == 403
+
+
+async def test_a_search_for_nobody_leaves_no_word_of_what_was_typed_in_the_evidence(intake: Intake) -> None:
+    for typed in ("Erika Muster", "erika@example.org", "+4915112345678", "\0", "x" * 64, "Ünal"):
+        assert (await intake.officer.get("/v1/audit", params={"holder": typed})).status_code == 400, typed
+    for typed in ("erika.mustermann", "officer-2"):
+        assert (await intake.officer.get("/v1/audit", params={"holder": typed})).status_code == 200
+    since = {"since": "0001-01-01T00:00:00+14:00"}
+    assert (await intake.officer.get("/v1/audit", params=since)).status_code in {200, 400, 422}
+    rows = await intake.unit_of_work.pool.fetch("SELECT detail FROM evidence.entry WHERE action = 'audit.searched'")
+    said = [orjson.loads(row["detail"]) for row in rows]
+    assert {each["of"] for each in said} == {None, "officer-2"}
+    assert sum(each.get("of_nobody", False) for each in said) == 1
 
 
 async def test_the_file_of_a_case_has_all_that_was_done_and_a_certificate_that_holds_offline(intake: Intake) -> None:

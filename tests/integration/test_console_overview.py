@@ -79,6 +79,14 @@ async def test_an_auditor_finds_who_did_what_and_takes_the_file_of_a_case_withou
     assert "letters read" in ugo.text
     assert id_of(path) in ugo.text
     assert (await ugo.open("/console/audit?reference=nothing")).status == 400
+    elsewhere = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    count = "SELECT count(*) FROM evidence.entry WHERE action = 'audit.searched' OR action = 'case.exported'"
+    before = await intake.unit_of_work.pool.fetchval(count)
+    led = await ugo.client.get("/console/audit?holder=officer-1", headers=elsewhere)
+    assert "Nothing was searched" in led.text
+    export = f"/console/requests/{id_of(path)}/case-file"
+    assert (await ugo.client.get(export, headers=elsewhere)).status_code == 403
+    assert await intake.unit_of_work.pool.fetchval(count) == before, "nobody is made to search, or to export"
     assert "Case file" in (await ugo.open(f"/console/requests/{id_of(path)}")).text
     answer = await ugo.client.get(f"/console/requests/{id_of(path)}/case-file")
     archive = zipfile.ZipFile(io.BytesIO(answer.content))

@@ -32,10 +32,27 @@ ASKING = [
     "proof of identity issued by a government, with photograph",
     "Ihre Ausweiskopie fehlt noch",
 ]
+ASKING += [
+    "Bitte senden Sie uns ein Foto Ihres Lichtbildausweises (Vorder- und Rueckseite).",
+    "ein Foto Ihres Persos",
+    "Ihr Legitimationspapier",
+    "votre CNI",
+    "su NIE",
+    "su carnet de conducir",
+    "eID card",
+    "a selfie holding your papers",
+    "a government-issued document with your photo",
+    "your identity-card",
+    "p a s s p o r t",
+    "P-A-S-S-P-O-R-T",
+]
 HARMLESS = [
     "Which number is yours?",
     "Which passports office do you mean?",
     "What is your customer ID?",
+    "Haben Sie die Nummer nie benutzt?",
+    "Do you mean line A or B, at no. 5 a?",
+    "Is it the e-mail address or the phone number?",
     "Which of your accounts do you mean, and since when was the number yours?",
     "Quel \u00e9tait votre num\u00e9ro en mars ? Et la copie, par courrier ou ici ?",
     "\u041a\u0430\u043a\u043e\u0439 \u0443 \u0432\u0430\u0441 \u043d\u043e\u043c\u0435\u0440?",

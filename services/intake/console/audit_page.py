@@ -13,11 +13,11 @@ from starlette.routing import BaseRoute
 
 from services.intake.api.audit import packed
 from services.intake.audit import case_file, searching
-from services.intake.audit.searching import Wanted
+from services.intake.audit.searching import Page, Wanted
 from services.intake.console.console import Console, Works, person_of
 from services.intake.console.ids import of_path
 from services.intake.console.roles import Power
-from services.intake.errors import BadRequest
+from services.intake.errors import BadRequest, Forbidden
 from services.intake.web.site import Visit
 from shared.storage.audit import Place, actions
 
@@ -41,29 +41,40 @@ class AuditPage:
     works: Works
 
     async def search(self, visit: Visit) -> Response:
-        """Who saw or did what? The search itself is on record."""
+        """Who saw or did what? The search itself is on record, and so is not begun by a link on another site."""
         asked = visit.request.query_params
         zone = ZoneInfo(self.works.services.processing.controller.zone)
         wanted = read(asked, zone)
+        led_here = _led_here(visit)
         async with self.works.services.unit_of_work.begin() as tx:
             known = await actions(tx.connection)
-            page = await searching.search(tx, wanted, person_of(visit).caller, ROWS)
+            page = Page((), None)
+            if not led_here:
+                page = await searching.search(tx, wanted, person_of(visit).caller, ROWS)
         chosen = {name: value for name, value in asked.items() if name != "after" and value}
         kinds = sorted({each.partition(".")[0] for each in known} | {*known})
         return visit.page(
             "audit.html",
             entries=page.entries,
+            led_here=led_here,
             chosen=chosen,
             actions=[("", "anything"), *((each, each) for each in kinds)],
             following=f"?{urlencode({**chosen, 'after': str(page.following)})}" if page.following else None,
         )
 
     async def export(self, visit: Visit) -> Response:
-        """Everything about one case, as a ZIP."""
+        """Everything about one case, as a ZIP; the making is on record. Raises ``Forbidden`` by another site's link."""
+        if _led_here(visit):
+            raise Forbidden("another site has led here: open the request in the console, and take its file there")
         request_id, letters = of_path(visit), self.works.services.use_cases.letters
         async with self.works.services.unit_of_work.begin() as tx:
             content = await case_file.build(tx, letters, request_id, person_of(visit).caller)
         return packed(request_id, content)
+
+
+def _led_here(visit: Visit) -> bool:
+    """Whether a page of another site has led here, as far as the browser says."""
+    return visit.request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}
 
 
 def read(asked: QueryParams, zone: ZoneInfo) -> Wanted:

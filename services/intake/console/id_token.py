@@ -17,6 +17,7 @@ from services.intake.errors import Forbidden
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "Ed25519", "EdDSA")
 _OLDEST_SECONDS: Final = 600
 _LONGEST: Final = 16_384
+_BEYOND: Final = 10**12
 
 
 class NotSignedIn(Forbidden):
@@ -56,7 +57,7 @@ def _fault(said: Mapping[str, Any], settings: ConsoleSettings, nonce: str, now: 
     issued, expires = _seconds(said.get("iat")), _seconds(said.get("exp"))
     azp, skew = said.get("azp"), settings.skew_seconds
     amr, acr = settings.second_factors
-    methods = said.get("amr")
+    methods, context = _texts(said.get("amr")), _texts([said.get("acr")])
     checks = (
         (said.get("iss") == settings.issuer, "iss: the token is of another issuer"),
         (settings.client_id in audiences, "aud: the token is for somebody else"),
@@ -70,7 +71,7 @@ def _fault(said: Mapping[str, Any], settings: ConsoleSettings, nonce: str, now: 
         (bool(nonce) and said.get("nonce") == nonce, "nonce: the token answers another question than ours"),
         (bool(said.get("sub")), "sub: the token does not say whose it is"),
         (
-            not amr.isdisjoint(methods if isinstance(methods, list) else ()) or said.get("acr") in acr,
+            not amr.isdisjoint(methods) or not acr.isdisjoint(context),
             "amr, acr: nothing says that there was a second factor; sign in with one",
         ),
     )
@@ -104,5 +105,12 @@ def _within(said: Mapping[str, Any], claim: str) -> object:
     return found
 
 
+def _texts(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
 def _seconds(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("-inf")
+    """A time of the token; one that is none, or is beyond any calendar, is long over."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) >= _BEYOND:
+        return float("-inf")
+    return float(value)

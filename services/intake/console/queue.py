@@ -25,6 +25,7 @@ from shared.domain.rights import Right
 
 ROWS: Final = 50
 _SOON: Final = 7
+_LONGEST: Final = 100
 _WAITS: Final = {
     Waits.PERSON: "a decision of ours",
     Waits.PROOF: "proof of who asks",
@@ -92,6 +93,9 @@ def filters(asked: QueryParams, today: date) -> Filters:
     """What the query of the page asks for; raises ``BadRequest`` for what the page does not have."""
     if unknown := sorted({*asked} - _NAMES):
         raise BadRequest(f"the queue has no filter {unknown[0][:40]}; it has {', '.join(sorted(_NAMES))}")
+    system = asked.get("system", "").strip().lower()
+    if not system.isprintable() or len(system) > _LONGEST:
+        raise BadRequest("system is the name of a system, as in the catalogue", "system")
     due = asked.get("due", "")
     days = {"overdue": today, "soon": today + timedelta(days=_SOON)}
     if due and due not in days:
@@ -101,7 +105,7 @@ def filters(asked: QueryParams, today: date) -> Filters:
         state=_one(State, asked, "state"),
         right=_one(Right, asked, "right"),
         due_before=days.get(due),
-        system=asked.get("system", "").strip().lower() or None,
+        system=system or None,
     )
     if not (after := asked.get("after")):
         return found

@@ -1,6 +1,7 @@
 """Whether we are sure enough of who is asking; the levels required and the methods known are policy, not code."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from shared.domain.identity_rules import IdentityRules, Words
 from shared.domain.proofs import POLICY
 from shared.domain.text import folded, mixed_scripts
 from shared.domain.toml_file import read_with_ours
+
+_HYPHENS = re.compile(r"[\u002d\u2010-\u2015]")
+_SPACED = re.compile(r"(?<=\b\w) (?=\w\b)")
 
 
 class IdentityPolicy(IdentityRules):
@@ -30,9 +34,16 @@ class IdentityPolicy(IdentityRules):
 
     def document_asked_for(self, said: str) -> str | None:
         """The word of the policy by which these words ask for a document; None if they do not."""
-        words, never = folded(said), self.never_asked_for
+        words, never = " | ".join({*_readings(said)}), self.never_asked_for
         found = _first_of(never.documents, words)
         return found or (_first_of(never.ids, words) if _first_of(never.copies, words) else None)
+
+
+def _readings(said: str) -> Iterator[str]:
+    """The words as one may read them: a hyphen as nothing or as a blank, spaced-out letters as one word."""
+    for text in (said, _HYPHENS.sub(" ", said)):
+        yield folded(text)
+        yield _SPACED.sub("", folded(text))
 
 
 def _first_of(wanted: Words, words: str) -> str | None:
