@@ -4,16 +4,19 @@ import io
 import re
 import zipfile
 from collections.abc import AsyncIterator
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
 
 from shared.domain.operations import Operation
+from shared.domain.policy import read_policy
 from shared.storage import certificate
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.handed_out import GIVEN
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.portal import Visitor
+from tests.integration.test_breach_record import RECORD
 
 WORDS = {"happened": "A list was public.", "consequences": "Calls.", "measures": "It is gone."}
 
@@ -49,6 +52,8 @@ async def test_a_breach_is_entered_documented_told_of_and_closed_by_persons_who_
     assert "hanna" in hanna.text
     await hanna.open(f"{path}/record")
     assert "list was public" in hanna.text, "what was stated stands in the form"
+    await step(hanna, f"{path}/awareness", found_at="2026-03-02 03:30", reasons="Anton saw it before.")
+    assert "Anton saw it before." in hanna.text
     notice = {"whom": "authority", "to": "BlnBDI 521.12", "told_at": "2026-03-02 04:00", "phase": "complete"}
     await step(hanna, f"{path}/notice", what="By its form.", **notice)
     assert "Done: Note who was told" in hanna.text
@@ -66,6 +71,21 @@ async def test_a_breach_is_entered_documented_told_of_and_closed_by_persons_who_
     ugo = await console.member("ugo")
     assert "found elsewhere" in (await ugo.open("/console/breaches")).text
     assert (await ugo.open(path)).status == 403, "an auditor reads no words about people"
+
+
+async def test_the_clock_of_a_breach_is_told_in_full_hours_and_its_day_as_it_is_in_the_zone_of_the_controller(
+    console: OpenedConsole,
+) -> None:
+    intake = console.intake
+    intake.clock.pass_by(hours=17)  # the next day there
+    found = {"found_at": intake.clock.now().isoformat(), **RECORD}
+    breach_id = (await intake.officer.post("/v1/breaches", json=found)).json()["breach_id"]
+    at = f"{intake.clock.now().astimezone(ZoneInfo(read_policy().controller.zone)):%Y-%m-%d %H:%M}"
+    hanna = await console.member("hanna")
+    assert f"Breach found {at}" in (await hanna.open(f"/console/breaches/{breach_id}/own")).text
+    intake.clock.pass_by(hours=72, minutes=5)
+    hanna = await console.member("hanna")
+    assert "< 1 h late" in (await hanna.open("/console/breaches")).text
 
 
 async def test_an_auditor_finds_who_did_what_and_takes_the_file_of_a_case_without_the_words_of_letters(

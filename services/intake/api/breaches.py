@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.views import Instant
-from services.intake.breach import breaches, record, telling
+from services.intake.breach import awareness, breaches, record, telling
 from services.intake.breach.record import Record
 from services.intake.breach.schemas import (
+    AwarenessCorrected,
     BreachClosed,
     BreachFound,
     BreachNotified,
@@ -87,6 +88,7 @@ class BreachRecordView(BaseModel):
     """Everything that is documented of a breach (Art. 33(5))."""
 
     breach: BreachView
+    corrections: list[AwarenessCorrected] = Field(description="of when it was found, the first one first")
     record: BreachRecord | None
     notices: list[NoticeView]
     assessment: AssessmentView | None
@@ -99,6 +101,7 @@ class BreachRecordView(BaseModel):
         found = record.assessment
         return cls(
             breach=BreachView.model_validate(record.breach),
+            corrections=[*record.corrections],
             record=record.stated,
             notices=[
                 NoticeView(notice_id=each.notice_id, noted_by=each.noted_by, **said.model_dump())
@@ -173,6 +176,15 @@ async def record_breach(breach_id: UUID, body: BreachRecord, caller: AnyCaller, 
     """State what has happened, what it may lead to and what is done (its owner); what was stated before stays."""
     async with services.unit_of_work.begin() as tx:
         return BreachView.model_validate(await record.state(tx, breach_id, body, caller))
+
+
+@router.post("/{breach_id}/awareness", responses=_SAYING)
+async def correct_awareness(
+    breach_id: UUID, body: AwarenessCorrected, caller: AnyCaller, services: UseServices
+) -> BreachView:
+    """Correct since when we are aware of it, and say why (its owner): the 72 hours run from then."""
+    async with services.unit_of_work.begin() as tx:
+        return BreachView.model_validate(await awareness.correct(tx, breach_id, body, caller))
 
 
 @router.post("/{breach_id}/notices", responses=_SAYING)

@@ -13,9 +13,16 @@ from uuid_utils.compat import uuid7
 
 from services.intake import repository
 from services.intake.auth import Caller
-from services.intake.breach import breaches, telling
+from services.intake.breach import awareness, breaches, telling
 from services.intake.breach.breaches import Breach
-from services.intake.breach.schemas import BreachClosed, BreachFound, BreachNotified, BreachRecord, Whom
+from services.intake.breach.schemas import (
+    AwarenessCorrected,
+    BreachClosed,
+    BreachFound,
+    BreachNotified,
+    BreachRecord,
+    Whom,
+)
 from services.intake.breach.telling import Assessment, SentLetter
 from services.intake.errors import BadRequest, NotReady
 from services.intake.grant import Power
@@ -60,6 +67,7 @@ class Record:
     """Everything that is known of a breach, in words."""
 
     breach: Breach
+    corrections: Sequence[AwarenessCorrected]
     stated: BreachRecord | None
     notices: Sequence[tuple[Notice, BreachNotified]]
     assessment: Assessment | None
@@ -182,6 +190,7 @@ async def read(tx: UnitOfWork, breach_id: UUID, caller: Caller) -> Record:
     _log(tx, breach, "breach.read", {"holder": caller.holder}, caller)
     return Record(
         breach,
+        await awareness.corrections(tx, breach_id),
         BreachRecord.model_validate_json(stated[-1][1]) if stated else None,
         [(each, BreachNotified.model_validate_json(noted[each.notice_id])) for each in notices],
         await telling.latest(tx, breach_id),

@@ -42,6 +42,13 @@ class BreachFound(BreachRecord):
     request_id: UUID | None = Field(default=None, description="the request in whose handling it happened, if one")
 
 
+class AwarenessCorrected(Strict):
+    """Since when we are aware of a breach, where that was entered or found wrongly."""
+
+    found_at: Moment = Field(description="when we became aware of it: the 72 hours run from then")
+    reasons: Text = Field(description="why it was another hour before; kept sealed")
+
+
 class BreachNotified(Strict):
     """Whom one has told of it, and when."""
 

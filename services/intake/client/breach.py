@@ -73,6 +73,14 @@ def record(
 
 
 @breach.command()
+def correct(
+    breach_id: BreachId, fields: Fields = None, *, yes: Yes = False, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """Correct since when we are aware of a breach, and say why; the 72 hours run from then."""
+    _run("correct", "POST", f"{_ONE}/awareness", breach_id, fields, How(yes, dry_run, as_json))
+
+
+@breach.command()
 def notify(
     breach_id: BreachId, fields: Fields = None, *, yes: Yes = False, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
@@ -135,6 +143,7 @@ def shown(found: Mapping[str, Any], now: datetime) -> list[str]:
     """The record of a breach, line by line."""
     lines = [heading(found["breach"], now)]
     lines += [f"  {name}: {_word(value)}" for name, value in (found["record"] or {}).items()]
+    lines += [f"corrected: {pairs(each)}" for each in found["corrections"]]
     lines += [f"told: {pairs(each)}" for each in found["notices"]]
     if found["assessment"]:
         lines += ["whether the persons are told:"]

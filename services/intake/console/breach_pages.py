@@ -11,7 +11,7 @@ from services.intake.breach import breaches, record
 from services.intake.breach.breaches import Breach
 from services.intake.breach.record import Record
 from services.intake.console.breach_steps import ENTER, STEPS, version_of
-from services.intake.console.console import Console, Works, person_of
+from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions.decision import Subject
 from services.intake.console.decisions.page import About, DecisionPage
 from services.intake.console.ids import of_path
@@ -62,7 +62,7 @@ class BreachPages:
         """The breach that a step is about; what is stated already stands in the form."""
         row = await self._read(visit)
         subject = Subject(self.works, person_of(visit), row=row)
-        title = f"Breach found {row.breach.found_at:%Y-%m-%d}"
+        title = f"Breach found {local(self.works, row.breach.found_at)}"
         back = f"/breaches/{row.breach.breach_id}"
         known = _known(row) if visit.request.url.path.endswith("/record") else Form()
         return About(subject, title, back, [("Breach", str(row.breach.breach_id))], version_of(row), known)
@@ -77,8 +77,15 @@ class BreachPages:
 
     def _row(self, breach: Breach) -> Mapping[str, Any]:
         now = self.works.services.unit_of_work.clock.now()
-        hours = int((breach.notify_by - now).total_seconds() // _HOUR)
-        return {"breach": breach, "hours": hours, "runs": breach.closed_at is None and breach.told_at is None}
+        left = breach.notify_by - now
+        hours = int(abs(left.total_seconds()) // _HOUR)
+        late = left.total_seconds() < 0
+        return {
+            "breach": breach,
+            "hours": hours,
+            "late": late,
+            "runs": breach.closed_at is None and breach.told_at is None,
+        }
 
 
 def _known(row: Record) -> Form:

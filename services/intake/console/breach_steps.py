@@ -5,10 +5,17 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from services.intake.breach import breaches, record, telling
+from services.intake.breach import awareness, breaches, record, telling
 from services.intake.breach.breaches import Breach
 from services.intake.breach.record import Record
-from services.intake.breach.schemas import BreachClosed, BreachFound, BreachNotified, BreachRecord, RiskAssessed
+from services.intake.breach.schemas import (
+    AwarenessCorrected,
+    BreachClosed,
+    BreachFound,
+    BreachNotified,
+    BreachRecord,
+    RiskAssessed,
+)
 from services.intake.console.decisions.decision import Asked, Decision, Options, Subject, saying
 from services.intake.console.roles import Power
 from services.intake.errors import NotReady
@@ -88,6 +95,11 @@ async def _own(subject: Subject, _: int, __: None) -> None:
 async def _state(subject: Subject, _: int, said: BreachRecord) -> None:
     async with subject.works.services.unit_of_work.begin() as tx:
         await record.state(tx, found(subject).breach_id, said, subject.person.caller)
+
+
+async def _correct(subject: Subject, _: int, said: AwarenessCorrected) -> None:
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await awareness.correct(tx, found(subject).breach_id, said, subject.person.caller)
 
 
 async def _note(subject: Subject, _: int, said: BreachNotified) -> None:
@@ -187,6 +199,19 @@ STEPS: Final[Sequence[Decision]] = (
         body=BreachRecord,
         asks=_RECORD,
         do=_state,
+    ),
+    Decision(
+        name="awareness",
+        title="Correct when it was found",
+        power=Power.HANDLE,
+        when=_mine,
+        does=saying("The 72 hours run from then. Both hours and who has said so stay on record."),
+        body=AwarenessCorrected,
+        asks=(
+            Asked("found_at", "When we became aware of it", "moment", "Not after it was entered, or anybody was told"),
+            Asked("reasons", "Why it was another hour before", "area", "Kept sealed"),
+        ),
+        do=_correct,
     ),
     Decision(
         name="notice",
