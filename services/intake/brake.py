@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import JsonValue
+from uuid_utils.compat import uuid7
 
 from services.intake.errors import NotFound
 from services.intake.request.lifecycle import State
@@ -118,8 +119,8 @@ async def read(connection: Connection) -> list[dict[str, object]]:
     return [dict(row) for row in await connection.fetch(f"{_LIST} WHERE b.released_at IS NULL ORDER BY 3")]
 
 
-async def release(tx: UnitOfWork, key_id: str, holder: str) -> dict[str, object]:
-    """Takes one person's word; with the second's the key erases again, and its hour begins anew.
+async def release(tx: UnitOfWork, key_id: str, holder: str, actor: str) -> dict[str, object]:
+    """Takes one person's word; with the second's the key erases again, and its hour begins anew. Each is on record.
 
     Raises:
         NotFound: no brake is on for that key.
@@ -132,6 +133,8 @@ async def release(tx: UnitOfWork, key_id: str, holder: str) -> dict[str, object]
         raise NotFound("no brake is on for a key of that id")
     if row["released_at"]:
         await tx.connection.execute("DELETE FROM erasures_asked WHERE key_id = $1", key_id)
+    detail: dict[str, JsonValue] = {"key": key_id, "by": holder, "released": row["released_at"] is not None}
+    tx.log_evidence(uuid7(), "brake.release_agreed", detail, actor)
     shown = f"{_LIST} WHERE b.key_id = $1 AND b.tripped_at = $2"
     [brake] = await tx.connection.fetch(shown, key_id, row["tripped_at"])
     return dict(brake)

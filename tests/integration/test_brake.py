@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -46,6 +47,10 @@ async def release(intake: Intake) -> None:
     path = f"/v1/brakes/{key_of(intake)}/release"
     for person in (intake.officer, intake.colleague):
         (await person.post(path)).raise_for_status()
+    query = "SELECT detail FROM evidence.entry WHERE action = 'brake.release_agreed' ORDER BY seq"
+    found = [orjson.loads(row[0]) for row in await intake.unit_of_work.pool.fetch(query)][-2:]
+    said = [(each["key"], each["by"], each["released"]) for each in found]
+    assert said == [(key_of(intake), "officer-1", False), (key_of(intake), "officer-2", True)], "both are on record"
     await sweep(intake)
 
 

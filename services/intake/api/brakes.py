@@ -36,4 +36,4 @@ async def release(key_id: KeyId, caller: AnyCaller, services: UseServices) -> Br
     is revoked instead, and what it has asked for is closed.
     """
     async with services.unit_of_work.begin() as tx:
-        return BrakeView.model_validate(await brake.release(tx, key_id, caller.holder))
+        return BrakeView.model_validate(await brake.release(tx, key_id, caller.holder, caller.actor))

@@ -6,12 +6,15 @@ from pydantic import Field, FilePath, SecretStr, model_validator
 
 from shared.domain.configuration import Group
 
+_URL = r"^(https://[^\s/?#@]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?)(/[^\s?#@]*)?$"
+"""The key goes with every call: in clear to nobody but this machine."""
+
 
 class ApiSettings(Group, env_prefix="DSR_API_"):
     """Intake's API, as the commands call it."""
 
     url: str = Field(
-        pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$", description="base URL of intake, as https://dsr.example"
+        pattern=_URL, repr=False, description="base URL of intake, as https://dsr.example; http to this machine alone"
     )
     key: SecretStr | None = Field(default=None, description="an API key, made by `dsr api-key new`")
     key_file: FilePath | None = Field(default=None, description="file that holds the key, instead of DSR_API_KEY")

@@ -27,7 +27,7 @@ _DECIDED_BY = {"answer": "approve", "extension": "approve-extension", "weighing"
 
 async def _release(subject: Subject, _: int, __: None) -> None:
     async with subject.works.services.unit_of_work.begin() as tx:
-        await brake.release(tx, subject.row["key_id"], subject.person.holder)
+        await brake.release(tx, subject.row["key_id"], subject.person.holder, subject.person.caller.actor)
 
 
 async def _confirm(subject: Subject, _: int, __: None) -> None:
