@@ -8,7 +8,7 @@ from playwright.async_api import Page
 
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.operations import Operation
-from tests.fixtures.browser import Eyes, eyes, walk_to
+from tests.fixtures.browser import Eyes, eyes, press, walk_to
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.events import a
 from tests.fixtures.handed_out import GIVEN
@@ -23,8 +23,8 @@ TRACES = "https://traces.example/trace/{trace}"
 async def sign_in(page: Page, site: str, account: str) -> None:
     """Signs in as a person does."""
     await page.goto(f"{site}/sign-in")
-    await page.click("a.button")
-    await page.click(f"button[value='{account}']")
+    await press(page, "a.button")
+    await press(page, f"button[value='{account}']")
     await page.wait_for_url(f"{site}/**")
 
 
@@ -63,14 +63,14 @@ async def decide(page: Page, look: Eyes, site: str, request: str) -> None:
     await page.goto(f"{site}/requests/{request}/decide/refuse")
     await look.look(page, "decide")
     await page.fill("#explanation", "Send a copy of your passport first.")
-    await page.click("button[value=check]")
+    await press(page, "button[value=check]")
     await look.look(page, "decide-error")
     assert await page.evaluate("document.querySelector('.summary a').hash") == "#reason+article"
     await page.select_option("[name='reason+article']", index=1)
     await page.fill("#explanation", "Ada asked for it every day.")
-    await page.click("button[value=check]")
+    await press(page, "button[value=check]")
     await look.look(page, "decide-confirm")
-    await page.click("button[value=confirm]")
+    await press(page, "button[value=confirm]")
     await look.look(page, "request-proposed")
 
 
@@ -162,7 +162,7 @@ async def test_everybody_can_use_the_console(intake: Intake, run_folder: Path, m
         await look.look(anton, "nothing")
         del look.faults[before:]  # the browser says that it was answered 404
         await hanna.goto(f"{site}/me")
-        await hanna.click("button[value=everywhere]")
+        await press(hanna, "button[value=everywhere]")
         await look.look(hanna, "signed-out")
         assert [each for each in look.faults if "422" not in each] == [], "nothing is refused by the policy of the page"
         assert len(look.seen) >= 30

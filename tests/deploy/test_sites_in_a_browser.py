@@ -9,7 +9,7 @@ from joserfc.jwk import KeySet, OKPKey
 from playwright.async_api import Page
 
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from tests.fixtures.browser import Eyes, eyes, walk_to
+from tests.fixtures.browser import Eyes, eyes, press, walk_to
 from tests.fixtures.intake import Intake
 from tests.fixtures.portal import code_in, link_in, opened
 from tests.fixtures.serving import served
@@ -58,32 +58,32 @@ async def ask(page: Page, look: Eyes, portal: str) -> None:
     """Asks for a copy, and looks at every page, right and wrong."""
     await page.goto(f"{portal}/en/")
     await look.look(page, "start")
-    await page.click("a.button")
-    await page.click("button")
+    await press(page, "a.button")
+    await press(page, "button")
     await look.look(page, "right-error")
     assert await page.evaluate("document.querySelector('.summary a').hash") == "#right"
     await page.check("input[value=access]")
-    await page.click("button")
+    await press(page, "button")
     await look.look(page, "whom")
     await page.check("input[value=me]")
-    await page.click("button")
+    await press(page, "button")
     await page.fill("#email", "nobody")
     await page.fill("#name", LONG)
-    await page.click("button")
+    await press(page, "button")
     await look.look(page, "contact-error")
     await page.fill("#email", EMAIL)
     await page.select_option("#country", "DE")
-    await page.click("button")
+    await press(page, "button")
     await look.look(page, "details")
     await page.fill("#number1", "030 901820")
     await page.fill("#since1", "2021-03-31")
-    await page.click("button")
+    await press(page, "button")
     await look.look(page, "check")
-    await page.click("#send")
+    await press(page, "#send")
     await look.look(page, "sent")
-    await page.click("a.button")
+    await press(page, "a.button")
     await page.fill("#code", "12")
-    await page.click("button")
+    await press(page, "button")
     await look.look(page, "code-error")
 
 
@@ -92,7 +92,7 @@ async def detailed(page: Page, look: Eyes, portal: str) -> None:
     for right in ("rectification", "restriction", "objection", "consent_withdrawal"):
         await page.goto(f"{portal}/de/ask/right")
         await page.check(f"input[value={right}]")
-        await page.click("button")
+        await press(page, "button")
         await look.look(page, f"detail-{right}")
 
 
@@ -101,18 +101,18 @@ async def for_somebody_else(page: Page, look: Eyes, portal: str) -> None:
     await page.goto(f"{portal}/de/for-somebody-else")
     await look.look(page, "other")
     await page.check("input[value=child]")
-    await page.click("button")
+    await press(page, "button")
     await page.fill("#name", LONG)
-    await page.click("button")
+    await press(page, "button")
     await look.look(page, "other-about-error")
     await page.fill("#wish", "Bitte eine Kopie. Ich bin die Mutter.")
-    await page.click("button")
+    await press(page, "button")
     await look.look(page, "other-you")
     await page.fill("#name", "Eva Quarzfels")
     await page.fill("#email", "eve@example.org")
-    await page.click("button")
+    await press(page, "button")
     await look.look(page, "other-check")
-    await page.click("#send")
+    await press(page, "#send")
     await look.look(page, "other-sent")
 
 
@@ -133,19 +133,19 @@ async def test_everybody_can_use_the_portal(
         letter = (await opening.letters())[0]
         await page.goto(url + link_in(letter, url))
         await look.look(page, "link")
-        await page.click("main button")
+        await press(page, "main button")
         await look.look(page, "request-at-work")
         reference = await page.inner_text("dd.reference")
         await intake.ask(f"/v1/requests/{reference}", "clarification")
         await page.reload()
         await look.look(page, "request-question")
-        await page.click(".warning a.button")
+        await press(page, ".warning a.button")
         await look.look(page, "answer")
         await page.goto(f"{portal}/en/request/withdraw")
         await look.look(page, "withdraw")
         await page.goto(f"{portal}/en/request/answer")
         await page.fill("#text", "The one in Berlin.")
-        await page.click("main button")
+        await press(page, "main button")
         await intake.complete(f"/v1/requests/{reference}", tasks=REPORTS)
         await page.goto(f"{portal}/de/request")
         await look.look(page, "request-answered")
@@ -165,7 +165,7 @@ async def test_everybody_can_use_the_portal(
         newest = (await opening.letters())[-1]
         assert code_in(newest)
         await page.goto(url + link_in(newest, url))
-        await page.click("button[value=not_me]")
+        await press(page, "button[value=not_me]")
         await look.look(page, "disowned")
         assert [each for each in look.faults if "422" not in each] == [], "nothing is refused by the policy of the page"
         assert len(look.seen) >= 30

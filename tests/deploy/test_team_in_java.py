@@ -64,7 +64,7 @@ async def test_a_copy_of_a_team_in_java_is_sealed_and_in_the_package(
                 rows = [json.loads(line) for line in archive.read("data.jsonl").splitlines()]
             entries = await recorded(intake, request_id, "result.uploaded")
             signed = json.loads(await intake.download(request_id, "certificate"))
-        pieces = "SELECT kind FROM vault.sealed WHERE source IN ('shop', 'export') ORDER BY kind"
+        pieces = "SELECT kind FROM vault.sealed WHERE kind IN ('records', 'upload', 'package', 'release') ORDER BY kind"
         assert [row[0] for row in await databases.fetch(dsn, pieces)] == ["package", "release"]
     await databases.drop(postgres_dsn, name)
     assert view["outcome"] == "fulfilled"
