@@ -48,7 +48,16 @@ primary_key = ["id"]
 erase = "blank"
 occurred = { column = "started_at" }
 anchors = { call_start = { column = "started_at" } }
-keeps = { bill_of = "caller", fields = { caller_number = ["caller"], called_number = ["callee"] } }
+[tables.kept_call.keeps]
+bill_of = "caller"
+[tables.kept_call.keeps.fields]
+caller_name = []
+caller_address = []
+caller_number = ["caller"]
+called_number = ["callee"]
+call_date = ["started_at"]
+call_time = ["started_at"]
+call_length = ["seconds"]
 [tables.kept_call.parties.caller]
 [tables.kept_call.parties.callee]
 [tables.kept_call.columns]
