@@ -111,7 +111,8 @@ def test_what_no_page_complains_of_can_be_sent(said: dict[str, str]) -> None:
     contact, wrong = drafts.read_contact(form, frozenset({"DE", "US"}))
     details, more = drafts.read_details(form, contact["country"], date(2026, 3, 2))
     if not (wrong or more):
-        FULL.with_(**contact, **details).submission("de", None)
+        sent = FULL.with_(**contact, **details).submission("de", None)
+        assert sent.subject.email == contact["email"]
 
 
 def test_another_country_is_asked_what_a_number_without_its_code_is() -> None:
