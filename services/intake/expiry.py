@@ -179,6 +179,7 @@ _OF_REQUEST = (
     "package_release",
     "proof_taken_back",
     "package_download",
+    "package_look",
     "awaits",
     "plan",
     "recipient_notice",

@@ -1,11 +1,33 @@
-"""How two persons release a package that the check withholds: each has looked, and says that it is the subject's."""
+"""How two persons release a package that is withheld: each looks into it, and says that all of it is the subject's.
 
+What is looked at is the package itself, opened a chunk at a time from where it lies: no copy of it is made, and it is
+counted as no download. That somebody looks is on record before the first byte goes out; that they have looked, once the
+last one has.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from services.intake import deciding, repository
 from services.intake.auth import Caller
+from services.intake.errors import Expired
+from services.intake.grant import Power
 from services.intake.request.aggregate import Request, Transition
 from shared.domain.errors import IllegalTransition
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.storage import chunks
+from shared.storage.chunks import Chunked
+from shared.storage.postgres import Connection
 
-# What was confirmed for one reason says nothing about another.
+# What was seen, or confirmed, for one reason says nothing about another.
+_LOOKED = """
+INSERT INTO package_look (package_id, fault, holder, request_id, looked_at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (package_id, fault, holder) DO UPDATE SET looked_at = excluded.looked_at
+"""
+_LOOKS = "SELECT holder, looked_at FROM package_look WHERE package_id = $1 AND fault = $2 ORDER BY looked_at"
+_HAS_LOOKED = "SELECT EXISTS (SELECT FROM package_look WHERE package_id = $1 AND fault = $2 AND holder = $3)"
 _CONFIRM = """
 INSERT INTO package_release (package_id, fault, request_id, first, first_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (package_id, fault) DO UPDATE SET second = $4, second_at = $5
@@ -13,13 +35,70 @@ WHERE package_release.first <> $4 AND package_release.second IS NULL RETURNING s
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A package that is looked into, and the reason for which it is withheld."""
+
+    request_id: UUID
+    fault: str
+    piece: Chunked
+
+
+async def look(tx: UnitOfWork, request_id: UUID, caller: Caller) -> Look:
+    """The package that somebody of the privacy team looks into.
+
+    Raises:
+        NotFound: there is no such request for this caller.
+        Forbidden: whoever calls may not fetch packages.
+        IllegalTransition: nothing is withheld.
+        Expired: it is no longer kept.
+        Shredded: the subject's key is gone.
+    """
+    request = await deciding.visible(tx.connection, await repository.read(tx.connection, request_id), caller)
+    caller.grant.must(Power.FETCH)
+    request.must_be_withheld()
+    package_id, fault = request.package_id, request.package_fault
+    piece = await chunks.find(tx.connection, tx.vault, package_id) if package_id else None
+    if piece is None or fault is None:
+        raise Expired("the package is no longer kept")
+    tx.log_evidence(
+        request_id, "package.viewed", {"holder": caller.holder, "bytes": piece.size, "fault": fault}, caller.actor
+    )
+    return Look(request_id, fault, piece)
+
+
+async def content(unit_of_work: UnitOfWorkFactory, look: Look, caller: Caller) -> AsyncIterator[bytes]:
+    """All of the package, a chunk at a time; whoever has got the last byte has looked.
+
+    Raises:
+        Shredded: the package or the subject's key has gone meanwhile; then the answer breaks off.
+    """
+    piece = look.piece
+    async for chunk in chunks.read(unit_of_work.pool, unit_of_work.vault, piece, 0, piece.size):
+        yield chunk
+    async with unit_of_work.begin() as tx:
+        seen = (piece.sealed_id, look.fault, caller.holder, look.request_id, tx.now)
+        await tx.connection.execute(_LOOKED, *seen)
+
+
+async def lookers(connection: Connection, request: Request) -> list[tuple[str, datetime]]:
+    """Who has looked into the package for the reason for which it is withheld now, and when last."""
+    rows = await connection.fetch(_LOOKS, request.package_id, request.package_fault)
+    return [(row[0], row[1]) for row in rows]
+
+
 async def confirm(tx: UnitOfWork, request: Request, caller: Caller) -> Transition:
     """Takes the word of one person; with the second's it is released.
 
     Raises:
-        IllegalTransition: nothing is withheld, or they have said so before.
+        IllegalTransition: nothing is withheld, they have not looked into it, or have said so before.
     """
     request.must_be_withheld()
+    if not await tx.connection.fetchval(_HAS_LOOKED, request.package_id, request.package_fault, caller.holder):
+        raise IllegalTransition(
+            "look into the package first (GET …/package/inspection): whoever releases it says that all of it is this"
+            " person's"
+        )
     given = (request.package_id, request.package_fault, request.request_id, caller.holder, tx.now)
     by_two = await tx.connection.fetchval(_CONFIRM, *given)
     if by_two is None:

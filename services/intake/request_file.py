@@ -33,11 +33,16 @@ FROM balancing b JOIN request r USING (request_id) WHERE r.state <> 'closed'
 UNION ALL
 SELECT n.request_id, 'waiver', n.recipient, n.proposed_by, NULL, r.due_on
 FROM recipient_notice n JOIN request r USING (request_id) WHERE n.waiver IS NOT NULL AND n.settled_at IS NULL
+UNION ALL
+SELECT p.request_id, 'package', p.fault, p.first, p.first_at, r.due_on
+FROM package_release p JOIN request r USING (request_id)
+WHERE p.second IS NULL AND p.package_id = r.package_id AND p.fault = r.package_fault
+  AND NOT r.renewing AND r.package_gone IS DISTINCT FROM r.package_id
 """
 _PENDING_OF = f"SELECT * FROM ({_PENDING}) AS p WHERE $1::uuid IS NULL OR request_id = $1"  # noqa: S608  # constants
 _HOLDERS = "SELECT key_id, holder FROM api_key WHERE key_id = ANY($1)"
 
-What = Literal["answer", "extension", "weighing", "waiver"]
+What = Literal["answer", "extension", "weighing", "waiver", "package"]
 
 
 @dataclass(frozen=True, slots=True)

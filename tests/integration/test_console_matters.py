@@ -10,6 +10,7 @@ from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.portal import Visitor
 from tests.integration.test_mail_read import mail, take
+from tests.integration.test_withheld_packages import withheld
 
 
 @pytest.fixture
@@ -126,3 +127,29 @@ async def test_two_who_have_signed_in_release_a_key_and_a_system_and_lift_a_hold
     assert (await confirmed(anton, f"/console/holds/{hold_id}/lift")).status == 422
     await confirmed(admin, f"/console/holds/{hold_id}/lift")
     assert "No hold is in force" in admin.text
+
+
+async def test_a_package_is_looked_into_by_the_two_who_release_it(console: OpenedConsole) -> None:
+    intake = console.intake
+    path = await withheld(intake)
+    page = f"/console/requests/{id_of(path)}"
+    hanna, anton, admin, ugo = [await console.member(who) for who in ("hanna", "anton", "ada-min", "ugo")]
+    for nobody in (admin, ugo):
+        assert (await nobody.open(f"{page}/package")).status == 403, "they read nothing that is about people"
+    assert "look into the package first" in (await confirmed(hanna, f"{page}/decide/package-theirs")).text
+    await (await hanna.open(f"{page}/package")).send(step="confirm")
+    assert hanna.html == "everything"
+    await confirmed(hanna, f"{page}/decide/package-theirs")
+    assert "hanna has proposed: package" in hanna.text
+    shown = await anton.open(f"{page}/decide/package-release")
+    assert (shown.status, "hanna" in shown.text) == (200, True)
+    assert (await hanna.client.get(f"{page}/decide/package-theirs")).status_code == 404, "now another must agree"
+    berta = await (await console.member("berta")).open(f"{page}/decide/package-renewal")
+    berta.path = f"{page}/decide/package-theirs"  # a form that no page shows any more
+    assert "takes a second person" in (await berta.send(step="confirm")).text
+    assert f"{page}/decide/package-release" in (await anton.open("/console/approvals")).html
+    assert (await confirmed(anton, f"{page}/decide/package-release")).status == 422
+    await (await anton.open(f"{page}/package")).send(step="confirm")
+    await confirmed(anton, f"{page}/decide/package-release")
+    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    assert [each["holder"] for each in await intake.details(path, "package.viewed")] == ["hanna", "anton"]

@@ -90,6 +90,7 @@ async def test_the_owner_of_a_breach_neither_releases_its_package_nor_handles_th
         refused = await intake.colleague.post(f"{path}/{step}")
         assert (refused.status_code, "own the breach" in refused.text) == (403, True)
     assert await intake.view(path) == before
+    assert (await intake.officer.get(f"{path}/package/inspection")).status_code == 200
     assert (await intake.officer.post(f"{path}/package/release")).status_code == 200
 
 
@@ -118,14 +119,24 @@ async def test_whoever_was_told_that_a_copy_is_ready_hears_that_it_is_withheld_a
 
 async def test_two_persons_who_have_looked_release_a_package_for_the_reason_they_have_seen(intake: Intake) -> None:
     path = await withheld(intake)
-    for client, status in ((intake.officer, 200), (intake.officer, 409)):
+    unseen = await intake.officer.post(f"{path}/package/release")
+    assert (unseen.status_code, "look into the package first" in unseen.text) == (409, True)
+    seen = await intake.officer.get(f"{path}/package/inspection")
+    assert (seen.content, seen.headers["cache-control"]) == (b"everything", "no-store")
+    assert (await intake.channel.get(f"{path}/package/inspection")).status_code == 403
+    for client, status in ((intake.officer, 200), (intake.officer, 409), (intake.colleague, 409)):
         assert (await client.post(f"{path}/package/release")).status_code == status
         assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert (await intake.colleague.get(f"{path}/package/inspection")).status_code == 200
     assert (await intake.colleague.post(f"{path}/package/release")).status_code == 200
+    looked = [(each["holder"], each["bytes"]) for each in await intake.details(path, "package.viewed")]
+    assert looked == [("officer-1", 10), ("officer-2", 10)], "each look is on record, and counts as no download"
+    assert await intake.unit_of_work.pool.fetchval("SELECT downloads FROM request") == 0
     assert (await intake.channel.get(f"{path}/package")).status_code == 200
     letter = (await intake.letters(path))[-1]
     assert (letter["kind"], "until 16 March 2026" in letter["body"]) == ("package_released", True)
     assert (await intake.view(path))["answer"].startswith("A copy of your personal data is ready")
+    assert (await intake.officer.get(f"{path}/package/inspection")).status_code == 409, "there is nothing to look into"
     await intake.unit_of_work.pool.execute("UPDATE package_release SET fault = 'untraced'")  # another reason
     assert (await intake.channel.get(f"{path}/package")).status_code == 409
 

@@ -6,14 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 
-from services.intake import packages
-from services.intake.api.dependencies import AnyCaller, UseServices
+from services.intake import package_release, packages
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.audit import case_file
 from services.intake.errors import Expired, NotFound, NotReady, RangeNotSatisfiable, Withheld
 from services.intake.grant import Power
 from services.intake.problems import documented
 from services.intake.ranges import asked
-from shared.domain.errors import Shredded
+from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.release import Fault
 from shared.storage import certificate, evidence
 
@@ -70,6 +70,27 @@ async def download(
         headers["Content-Range"] = f"bytes {handed.first}-{handed.end - 1}/{handed.piece.size}"
     content = packages.content(services.unit_of_work, handed, services.settings, caller)
     return Zip(content, 206 if span else 200, headers)
+
+
+@router.get(
+    "/v1/requests/{request_id}/package/inspection",
+    response_class=Zip,
+    dependencies=PRIVACY_TEAM,
+    responses=documented(NotFound, IllegalTransition, Expired, Shredded),
+)
+async def inspect(request_id: UUID, caller: AnyCaller, services: UseServices) -> Zip:
+    """A package that is withheld, for who must say whether it is the subject's (privacy team).
+
+    It is the package itself, and counts as no download of it. Each look is on record.
+    """
+    async with services.unit_of_work.begin() as tx:
+        look = await package_release.look(tx, request_id, caller)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{request_id}-withheld.zip"',
+        "Content-Length": str(look.piece.size),
+        "Cache-Control": "no-store",
+    }
+    return Zip(package_release.content(services.unit_of_work, look, caller), headers=headers)
 
 
 @router.get("/v1/requests/{request_id}/certificate", responses=documented(NotFound, NotReady))

@@ -22,7 +22,12 @@ from services.intake.sweeps import Sweep
 from services.intake.web.site import Visit
 
 _BACK = "/stopped"
-_DECIDED_BY = {"answer": "approve", "extension": "approve-extension", "weighing": "approve-weighing"}
+_DECIDED_BY = {
+    "answer": "approve",
+    "extension": "approve-extension",
+    "weighing": "approve-weighing",
+    "package": "package-release",
+}
 
 
 async def _release(subject: Subject, _: int, __: None) -> None:

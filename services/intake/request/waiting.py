@@ -10,8 +10,8 @@ from shared.domain.operations import TaskReport
 from shared.domain.rights import Right
 
 _WITHHELD = (
-    "Its package is withheld (`package_withheld`). Two persons who have looked at it release it (POST"
-    " …/package/release), or one has it made anew (POST …/package/renewal)."
+    "Its package is withheld (`package_withheld`). Two persons look into it (GET …/package/inspection) and release it"
+    " (POST …/package/release), or one has it made anew (POST …/package/renewal)."
 )
 _TWO_PERSONS = (
     "Something is proved that may be another person's than what was proved before (evidence, `proof.conflict`). Nothing"

@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute
 
 from services.intake import request_file
 from services.intake.console.console import Console, Works, person_of
-from services.intake.console.decisions import answering, proving, recipients, timing, working
+from services.intake.console.decisions import answering, packages, proving, recipients, timing, working
 from services.intake.console.decisions.decision import Decision, Subject
 from services.intake.console.decisions.page import About, DecisionPage, Find
 from services.intake.console.ids import of_path
@@ -18,6 +18,7 @@ DECISIONS: Final[Sequence[Decision]] = (
     *answering.DECISIONS,
     *timing.DECISIONS,
     *working.DECISIONS,
+    *packages.DECISIONS,
     *recipients.DECISIONS,
 )
 

@@ -1,4 +1,4 @@
-"""Decisions about the work in systems, packages, restrictions, and the part of a customer."""
+"""Decisions about the work in systems, restrictions, and the part of a customer."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,6 @@ async def _confirm(subject: Subject, version: int, said: Confirmation) -> None:
 
 async def _record(subject: Subject, version: int, said: ResultByHand) -> None:
     await subject.works.services.use_cases.record(subject.basis(version), said)
-
-
-async def _release(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.release_package(subject.basis(version))
-
-
-async def _renew(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.renew_package(subject.basis(version))
 
 
 async def _lift(subject: Subject, version: int, _: None) -> None:
@@ -50,11 +42,6 @@ async def _steps(subject: Subject) -> Sequence[tuple[str, str]]:
     except Shredded:
         return ()
     return [(each.system, "\n".join(each.do)) for each in told.systems]
-
-
-def _is_withheld(subject: Subject) -> bool:
-    request = subject.of_request
-    return request.package_fault is not None and not request.package_is_gone and not request.renewing
 
 
 def _may_lift(subject: Subject) -> bool:
@@ -98,26 +85,6 @@ DECISIONS: Sequence[Decision] = (
             Asked("note", "What was done", "area", "For the privacy team; kept sealed"),
         ),
         do=_record,
-    ),
-    Decision(
-        name="package-release",
-        title="Release the package",
-        power=Power.RELEASE,
-        when=_is_withheld,
-        does=saying(
-            "You say that you have looked, and that all of it is this person's.",
-            "It takes two persons. With the second it can be fetched again, and the person is told.",
-        ),
-        do=_release,
-        irreversible=True,
-    ),
-    Decision(
-        name="package-renewal",
-        title="Have the package made anew",
-        power=Power.HANDLE,
-        when=_is_withheld,
-        does=saying("Every system is searched again by what is known and proved now; until then the copy is owed."),
-        do=_renew,
     ),
     Decision(
         name="lift",
