@@ -61,6 +61,16 @@ def listed(names: Iterable[str]) -> Listed:
     return Listed(tuple(sorted(set(names))))
 
 
+def named_system(name: str) -> Term:
+    """A system that holds data, by the name of the downstreams file, as the policy calls it when people are told."""
+    return Term("system", name)
+
+
+def named_systems(names: Iterable[str]) -> Listed:
+    """Several of them, in the order of their names, once each."""
+    return Listed(tuple(map(named_system, sorted(set(names)))))
+
+
 def article(of_the_gdpr: str) -> Sentence:
     """An article of the GDPR, as ``12(5)(b)``, in the way in which each language cites it; stands after ``Art.``."""
     number, *parts = re.findall(r"[0-9a-z]+", of_the_gdpr)

@@ -10,10 +10,11 @@ from uuid_utils.compat import uuid7
 from services.intake.letters.rendering import Letters
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import read_reasons
+from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import read_policy
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Term
+from shared.domain.sentences import Term, named_system, named_systems, say
 from shared.domain.time_limit_policy import read_policy as read_time_limits
 from shared.domain.wording import LANGUAGES, read_wordings
 from tests.fixtures.policy import changed
@@ -63,3 +64,21 @@ def test_a_period_of_backups_that_nobody_has_signed_is_told_as_not_decided() -> 
     for letters, until in ((LETTERS, "by 9 April 2026"), (Letters(policy=read_policy()), "not decided yet")):
         told = letters.words(letters.remains(closed, AT), READER)
         assert (until in told, "April" in told) == (True, letters is LETTERS)
+
+
+def test_a_system_is_called_what_the_policy_calls_it_in_the_language_of_whoever_reads_of_it(tmp_path: Path) -> None:
+    named = '[systems.cdr]\nen = "call records"\nde = "Verbindungsdaten"\nfr = "appels"\nes = "llamadas"\n'
+    (tmp_path / "systems.toml").write_text(named, encoding="utf-8")
+    letters = Letters(policy=read_policy(tmp_path))
+    told = say("answer.nothing_in", systems=named_systems(["cdr", "legacy-crm"]))
+    assert letters.words(told, READER) == "We searched “call records” and legacy-crm, and hold no data about you there."
+    german = letters.words(told, replace(READER, language="de"))
+    assert "„Verbindungsdaten“ und legacy-crm" in german
+    assert "no marketing" in letters.words(named_system("marketing_objections"), READER), "our own list has a name"
+
+
+@pytest.mark.parametrize("text", ['[systems.cdr]\nen = "calls"\n', '[systems.cdr]\nen = ""\n'])
+def test_a_name_of_a_system_that_a_language_lacks_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "systems.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(Misconfigured, match=r"systems\.toml"):
+        read_policy(tmp_path)

@@ -2,7 +2,7 @@
 
 from services.intake.request import deferrals
 from services.intake.request.stored_request import StoredRequest
-from shared.domain.sentences import Sentence, listed, say
+from shared.domain.sentences import Sentence, named_systems, say
 from shared.domain.time_limit_policy import Question
 
 
@@ -13,7 +13,7 @@ def asked(question: Question, request: StoredRequest) -> Sentence:
     gave may be that of several customers, their number as a customer.
     """
     if question is Question.IDENTITY and request.awaits_proof:
-        systems = listed(task.system for task in deferrals.unproved(request.tasks))
+        systems = named_systems(task.system for task in deferrals.unproved(request.tasks))
         if request.tenant:
             return say("question.proof_of_instruction", systems=systems)
         return say("question.proof", systems=systems, enough=say(f"question.enough_{request.lacks or 'L3'}"))

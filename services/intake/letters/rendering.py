@@ -189,7 +189,7 @@ def _templates(folder: Path) -> Mapping[LetterKind, Template]:
 
 
 def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[Language, str]]]:
-    """How the rules, purposes and kinds of data of a policy are read: as what they stand for, if not in words of ours.
+    """How rules, purposes, kinds of data and systems of a policy are read: as what they stand for, if not in our words.
 
     What the company has worded by itself is read in its words, whatever the language. A rule has why the law allows it
     besides, by which article.
@@ -211,6 +211,9 @@ def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[La
         for word in kind.held_as:
             if f"category.{word}" not in wordings.keys:
                 yield f"category.{word}", said(Term("category", name))
+    for name, called in policy.systems.items():
+        words = {each: wordings.of(each, "UTC").text(say("named.system", name=called.of(each))) for each in LANGUAGES}
+        yield f"system.{name}", words
 
 
 def _list(lines: Iterable[str]) -> Markup:

@@ -15,7 +15,7 @@ from services.intake.request.told.work import had_been_done
 from shared.domain import corrections
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Listed, Sentence, Term, say
+from shared.domain.sentences import Lines, Listed, Sentence, Term, named_system, say
 
 _KINDS: Mapping[str, LetterKind] = {
     Outcome.FULFILLED: "completion",
@@ -26,8 +26,8 @@ _KINDS: Mapping[str, LetterKind] = {
 }
 """By the outcome of the request; where a transition writes the letter itself, its outcome is not here."""
 
-_ANONYMOUS: Mapping[Right, str | Sentence] = {
-    Right.OBJECTION: OUR_LIST,
+_ANONYMOUS: Mapping[Right, Term | Sentence] = {
+    Right.OBJECTION: named_system(OUR_LIST),
     Right.CONSENT_WITHDRAWAL: say("work.your_withdrawal"),
 }
 """What is told as done to whoever has not shown who they are."""
@@ -110,7 +110,7 @@ def _lines(tasks: Iterable[TaskReport]) -> Iterator[Sentence]:
             left = (say("work.part_not_searched", why=why_not_searched(task)),) if in_part else ()
             not_begun = task.system in kept and not task.outcome
             what = say("work.not_begun") if not_begun else _what(task)
-            yield say("work.line", system=task.system, what=(what, *left))
+            yield say("work.line", system=named_system(task.system), what=(what, *left))
 
 
 def _what(task: TaskReport) -> Sentence:

@@ -18,6 +18,7 @@ from shared.domain.policy.parties import Authority, Controller, Law, Officer, Re
 from shared.domain.policy.periods import Release, release
 from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import AtCeiling, Ceiling, Jurisdiction, NoticeRow, Rule
+from shared.domain.policy.systems import Called
 from shared.domain.text import Word
 
 UNION: Final = "EU"
@@ -46,7 +47,7 @@ class Policy(Data):
     ``beside``: what the other files of the policy say, by name; ``overlay``: where the company's own files lie.
     ``states``, ``anchors``: what rules may last for, and from what periods may count; systems tell them by these words.
     ``anywhere``: where every authority can be found, for somebody whose country is not known. ``laws``: the first is
-    ours, and that of whoever lives where none of them is in force.
+    ours, and that of whoever lives where none of them is in force. ``systems``: as people read their names.
     """
 
     purposes: Mapping[Word, Purpose]
@@ -64,6 +65,7 @@ class Policy(Data):
     anywhere: Authority
     authorities: Mapping[Jurisdiction, Authority]
     redaction: Mapping[Other, Redaction]
+    systems: Mapping[Word, Called] = {}
     beside: Mapping[str, Mapping[str, Any]] = {}
     overlay: Path | None = None
 
@@ -235,7 +237,6 @@ class Policy(Data):
 
     def _of_categories(self) -> Iterator[Disagreement]:
         seen: dict[str, str] = {}
-        rules = self.rules
         for name, category in self.categories.items():
             place = ("categories", name)
             for alias in sorted(category.held_as | {name}):
@@ -246,18 +247,17 @@ class Policy(Data):
             for strange in sorted(set(category.measures) - self.measures.keys()):
                 yield Disagreement((*place, "measures"), f"{strange} is no measure; declare measures.{strange}")
             for rule in category.kept_by:
-                if rule not in rules:
+                if rule not in self.rules:
                     yield Disagreement((*place, "kept_by"), f"{rule} is no rule; declare rules.{rule}")
-                elif rules[rule].category not in {None, name}:
-                    yield Disagreement((*place, "kept_by"), f"{rule} is a rule of {rules[rule].category}")
+                elif self.rules[rule].category not in {None, name}:
+                    yield Disagreement((*place, "kept_by"), f"{rule} is a rule of {self.rules[rule].category}")
                 elif rule == LEGAL_HOLD:
                     yield Disagreement((*place, "kept_by"), f"{rule} keeps whatever a hold names: leave it out here")
 
     def _of_rules(self) -> Iterator[Disagreement]:
-        categories = self.categories
         for table, each in (("rules", self.rules), ("ceilings", self.ceilings)):
             for name, rule in each.items():
-                if rule.category is not None and rule.category not in categories:
+                if rule.category is not None and rule.category not in self.categories:
                     yield Disagreement((table, name, "category"), f"{rule.category} is no category; declare it")
         for name, rule in self.rules.items():
             for word in sorted(rule.told_as):
@@ -279,10 +279,9 @@ class Policy(Data):
                     yield Disagreement(("ceilings", name, "period"), said)
 
     def _of_notice(self) -> Iterator[Disagreement]:
-        named: list[tuple[str, Mapping[str, Rule] | Mapping[str, Ceiling]]]
-        named = [("rules", self.rules), ("ceilings", self.ceilings)]
         for name, row in self.notice.items():
-            for table, known in named:
+            known: Mapping[str, Rule] | Mapping[str, Ceiling]
+            for table, known in (("rules", self.rules), ("ceilings", self.ceilings)):
                 for each in row.rules if table == "rules" else row.ceilings:
                     if each not in known:
                         yield Disagreement(("notice", name, table), f"{each} is none of the {table}; declare it")

@@ -1,4 +1,4 @@
-"""The files of the policy: five of a folder, each with another of the same name over it where a company has it."""
+"""The files of the policy: six of a folder, each with another of the same name over it where a company has it."""
 
 from collections.abc import Mapping
 from functools import cache, partial
@@ -17,6 +17,7 @@ from shared.domain.policy.policy import Measure, Policy
 from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
 from shared.domain.policy.slips import without_slips
+from shared.domain.policy.systems import Called
 from shared.domain.suppression_policy import SuppressionPolicy
 from shared.domain.sweep_policy import SweepPolicy
 from shared.domain.text import Word
@@ -60,6 +61,10 @@ class _Redaction(Data):
     redaction: Mapping[Other, Redaction]
 
 
+class _Systems(Data):
+    systems: Mapping[Word, Called]
+
+
 _Content = Mapping[str, Any]
 BESIDE: Final[Mapping[str, type[BaseModel]]] = {
     "identity.toml": IdentityRules,
@@ -76,6 +81,7 @@ FILES: Final[Mapping[str, type[BaseModel]]] = {
     "parties.toml": _Parties,
     "authorities.toml": _Authorities,
     "redaction.toml": _Redaction,
+    "systems.toml": _Systems,
 }
 
 

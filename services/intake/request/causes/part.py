@@ -13,6 +13,7 @@ from services.intake.request.transition import MovingRequest, Transition, less_o
 from shared.domain import events
 from shared.domain.errors import IllegalTransition, SystemRetired
 from shared.domain.operations import TaskOutcome, TaskReport
+from shared.domain.sentences import named_system
 
 
 class MovedByPart(MovingRequest):
@@ -54,7 +55,7 @@ class MovedByPart(MovingRequest):
         published = (*recorded, *less_owed(self, request))
         said = {"decision": "end_part", "system": system, "reason": reason, "article": article}
         noted = request.noted("decision.made", *published, **said, proposed_by=actor_of(proposed_by))
-        told: LetterOf = ("part_ended", {**words, "system": system})
+        told: LetterOf = ("part_ended", {**words, "system": named_system(system)})
         answered = later_letter(request) if self.goes_on and not request.goes_on else ()
         return replace(noted, letters=(told, *answered))
 

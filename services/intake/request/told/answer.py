@@ -20,7 +20,7 @@ from services.intake.request.told.work import erased_meanwhile, had_been_done
 from shared.domain import corrections
 from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Listed, Sentence, Term, Told, listed, say
+from shared.domain.sentences import Listed, Sentence, Term, Told, named_system, named_systems, say
 
 OUR_LIST = "marketing_objections"
 """The system that our own list of objections to marketing is called in the reports."""
@@ -120,15 +120,15 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     kept = {task.system: told for task in tasks if (told := tuple(of_kept(task)))}
     other = {task.system for task in tasks if _is_open(task)} - set(kept)
     if other and not (request.package_id or any(task.changed or task.uncounted for task in tasks)):
-        yield say("answer.nothing_done", systems=listed(other))
+        yield say("answer.nothing_done", systems=named_systems(other))
     elif other:
-        yield say(f"{done}_but_not", systems=listed(other))
+        yield say(f"{done}_but_not", systems=named_systems(other))
     elif not corrections.missing(tasks) or any(task.changed for task in tasks):
         yield say(done)
     yield from uncorrected(tasks)
     yield from (each for _, told in sorted(kept.items()) for each in told)
     if request.outstanding:
-        yield say("answer.still_owed", systems=listed(request.outstanding))
+        yield say("answer.still_owed", systems=named_systems(request.outstanding))
     yield from not_searched(request)
     yield from of_kept_for_the_rest(request)
     yield from of_package(request)
@@ -138,16 +138,16 @@ def _beyond(request: StoredRequest) -> Iterator[Sentence]:
     """What is told with every answer: what is in no package, what may be theirs, what their own dates leave out."""
     tasks = request.tasks or ()
     if copied := {task.system for task in tasks if task.by_hand and task.outcome == TaskOutcome.EXPORTED}:
-        yield say("answer.copied_by_hand", systems=listed(copied), count=len(copied))
+        yield say("answer.copied_by_hand", systems=named_systems(copied), count=len(copied))
     yield from erased_meanwhile(request)
     for system, name, rows in sorted({each for task in tasks for each in _anonymised(task)}):
-        yield say("answer.kind_anonymised", system=system, category=Term("category", name), count=rows)
+        yield say("answer.kind_anonymised", system=named_system(system), category=Term("category", name), count=rows)
     for system, rows in sorted({(t.system, t.unattributed) for t in tasks if t.unattributed}):
-        yield say("answer.unattributed", system=system, count=rows)
+        yield say("answer.unattributed", system=named_system(system), count=rows)
     for system, count in sorted({(t.system, t.written_by_others) for t in tasks if t.written_by_others}):
-        yield say("answer.written_by_others", system=system, count=count)
+        yield say("answer.written_by_others", system=named_system(system), count=count)
     if narrowed := {task.system for task in tasks if task.narrowed and not task.not_searched}:
-        yield say("answer.narrowed", systems=listed(narrowed))
+        yield say("answer.narrowed", systems=named_systems(narrowed))
 
 
 def _done(request: StoredRequest) -> Iterator[Sentence]:
@@ -205,9 +205,9 @@ def _nothing(request: StoredRequest) -> Iterator[Sentence]:
     for types, systems in searched.items():
         if types:
             by = Listed(tuple(Term("identity", each) for each in types))
-            yield say("answer.nothing_by", systems=listed(systems), by=by)
+            yield say("answer.nothing_by", systems=named_systems(systems), by=by)
         else:
-            yield say("answer.nothing_in", systems=listed(systems))
+            yield say("answer.nothing_in", systems=named_systems(systems))
     if not searched:
         not_held = any(task.outcome == TaskOutcome.NOT_HELD for task in tasks)
         yield say("answer.nothing_to_change" if not_held else "answer.nothing")

@@ -10,7 +10,7 @@ from services.intake.request import deferrals
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.operations import ANSWERING, TaskReport
 from shared.domain.rights import Outcome
-from shared.domain.sentences import Sentence, Told, listed, say
+from shared.domain.sentences import Sentence, Told, named_system, named_systems, say
 
 _DONE = {
     Outcome.ASSISTED: "instruction.assisted",
@@ -37,15 +37,15 @@ def _more(request: StoredRequest, tasks: Sequence[TaskReport]) -> Iterator[Sente
         yield say("instruction.by_number")
     not_asked = [task for task in tasks if task.not_asked]
     if seen := {task.system for task in not_asked if task.by_hand}:
-        yield say("instruction.seen", systems=listed(seen))
+        yield say("instruction.seen", systems=named_systems(seen))
     if unseen := {task.system for task in not_asked if not task.by_hand}:
-        yield say("instruction.unseen", systems=listed(unseen))
+        yield say("instruction.unseen", systems=named_systems(unseen))
     undone = {task.system for task in tasks if deferrals.is_undone(task) and not task.not_asked}
     if undone:
-        yield say("instruction.undone", systems=listed(undone))
+        yield say("instruction.undone", systems=named_systems(undone))
     for system, rows in sorted({(task.system, task.unattributed) for task in tasks if task.unattributed}):
-        yield say("instruction.unattributed", system=system, count=rows)
+        yield say("instruction.unattributed", system=named_system(system), count=rows)
     if request.outstanding:
-        yield say("instruction.still_owed", systems=listed(request.outstanding))
+        yield say("instruction.still_owed", systems=named_systems(request.outstanding))
     if request.resumable:
         yield say("answer.question_still_open")

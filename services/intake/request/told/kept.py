@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from services.intake.request import deferrals
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.operations import Kept, TaskOutcome, TaskReport, Unsearched
-from shared.domain.sentences import Fact, Listed, Sentence, Term, listed, say
+from shared.domain.sentences import Fact, Listed, Sentence, Term, named_system, named_systems, say
 
 _LEFT_OUT = frozenset({Unsearched.NUMBER_NOT_VOUCHED_FOR, Unsearched.NUMBER_WITHOUT_PERIOD})
 """Why something was not searched that is not asked for by whoever leaves the number out."""
@@ -16,7 +16,7 @@ def of_kept_for_the_rest(request: StoredRequest) -> Iterator[Sentence]:
     systems = deferrals.kept_for_the_rest(request.tasks)
     if not systems:
         return
-    yield say("answer.kept_for_the_rest", systems=listed(systems))
+    yield say("answer.kept_for_the_rest", systems=named_systems(systems))
     if all(task.not_searched in _LEFT_OUT for task in request.tasks or () if task.not_searched):
         yield say("answer.erase_all_the_same")
 
@@ -28,15 +28,15 @@ def of_kept(task: TaskReport) -> Iterator[Sentence]:
         case TaskOutcome.RETAINED if task.kept:
             yield from (_of_category(system, kept) for kept in task.kept)
         case TaskOutcome.RETAINED if until:
-            yield say("answer.kept_until", system=system, until=until, ground=ground)
+            yield say("answer.kept_until", system=named_system(system), until=until, ground=ground)
         case TaskOutcome.RETAINED:
-            yield say("answer.kept", system=system, ground=ground)
+            yield say("answer.kept", system=named_system(system), ground=ground)
         case TaskOutcome.NO_LONGER_HELD if deferrals.is_out_of_reach(task):
-            yield say("answer.out_of_reach", system=system, ground=ground)
+            yield say("answer.out_of_reach", system=named_system(system), ground=ground)
         case TaskOutcome.ERASED | TaskOutcome.NO_MATCH if until:
-            yield say("answer.was_kept_until", system=system, until=until, ground=ground)
+            yield say("answer.was_kept_until", system=named_system(system), until=until, ground=ground)
         case TaskOutcome.ERASED if task.ground:
-            yield say("answer.was_kept", system=system, ground=ground)
+            yield say("answer.was_kept", system=named_system(system), ground=ground)
         case _:
             return
 

@@ -11,7 +11,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Sentence, article, listed, say
+from shared.domain.sentences import Sentence, article, named_systems, say
 
 
 def restricted(request: StoredRequest) -> Iterator[Sentence]:
@@ -25,7 +25,7 @@ def restricted(request: StoredRequest) -> Iterator[Sentence]:
 def but_not(request: StoredRequest) -> Iterator[Sentence]:
     """Where data are not restricted though they were to be; nothing if there is nothing to tell."""
     if systems := _not_restricted(request):
-        yield say("restriction.but_not", systems=listed(systems))
+        yield say("restriction.but_not", systems=named_systems(systems))
 
 
 def of_restriction(request: StoredRequest) -> Iterator[Sentence]:
@@ -43,7 +43,7 @@ def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
         yield say("restriction.lifted_if_any", ground=ground, day=day)
     elif _not_restricted(request):
         done = {t.system for t in request.tasks or () if restrictions.took_effect([t]) and not is_undone(t)}
-        yield say(f"restriction.lifted{asked}_in", ground=ground, day=day, systems=listed(done))
+        yield say(f"restriction.lifted{asked}_in", ground=ground, day=day, systems=named_systems(done))
     else:
         yield say(f"restriction.lifted{asked}", ground=ground, day=day)
     if not request.ended_by:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.operations import TaskOutcome, TaskReport, Unsearched
-from shared.domain.sentences import Sentence, Term, say
+from shared.domain.sentences import Sentence, Term, named_system, say
 
 
 def not_searched(request: StoredRequest) -> Iterator[Sentence]:
@@ -12,7 +12,7 @@ def not_searched(request: StoredRequest) -> Iterator[Sentence]:
     for task in sorted((t for t in request.tasks or () if t.not_searched), key=lambda task: task.system):
         nothing = task.outcome == TaskOutcome.NOT_SEARCHED
         key = "search.not_searched" if nothing else "search.not_completely_searched"
-        yield say(key, system=task.system, why=why_not_searched(task))
+        yield say(key, system=named_system(task.system), why=why_not_searched(task))
 
 
 def why_not_searched(task: TaskReport) -> Term:

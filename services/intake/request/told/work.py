@@ -9,7 +9,7 @@ from services.intake.request.told.restriction import of_restriction
 from shared.domain.operations import ANSWERING, TaskReport
 from shared.domain.operations import Operation as Op
 from shared.domain.rights import Right
-from shared.domain.sentences import Listed, Sentence, Told, listed, say
+from shared.domain.sentences import Listed, Sentence, Told, named_system, named_systems, say
 
 _CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
 _BEFORE = {
@@ -43,7 +43,7 @@ def _had_been_done(request: StoredRequest, *, restricted: bool) -> Iterator[Sent
         yield say("before.no_value_corrected")
     failed = {task.system for task in tasks if has_failed(task) and not task.outcome and request.right in _CHANGING}
     if failed:
-        yield say("before.not_finished", systems=listed(failed))
+        yield say("before.not_finished", systems=named_systems(failed))
 
 
 def erased_meanwhile(request: StoredRequest) -> Iterator[Sentence]:
@@ -53,6 +53,7 @@ def erased_meanwhile(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _counted(task: TaskReport) -> Sentence:
+    system = named_system(task.system)
     if not task.changed:
-        return say("before.uncounted", system=task.system)
-    return say("before.reported" if task.reported else "before.counted", count=task.changed, system=task.system)
+        return say("before.uncounted", system=system)
+    return say("before.reported" if task.reported else "before.counted", count=task.changed, system=system)
