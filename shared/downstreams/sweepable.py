@@ -22,10 +22,19 @@ class Dated:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """How many rows are due and stay for no reason, of how many in the table (about, where it does not stop)."""
+
+    due: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """What of a table is past a ceiling: each row whose ``anchor`` lies before a local day, which is the first kept.
 
-    ``about``: how many rows that are, as they were counted.
+    ``about``: how many rows that are, as they were counted. ``stops``: whether a table stops with so many rows due of
+    so many; a larger one never sooner. Where it stops, or nobody says, its rows are counted exactly.
     """
 
     table: str
@@ -34,14 +43,7 @@ class Due:
     first_kept: date
     zone: ZoneInfo
     about: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """How many rows are due and stay for no reason, of how many in the table (about so many, as the store tells)."""
-
-    due: int
-    rows: int
+    stops: Callable[[Counted], bool] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

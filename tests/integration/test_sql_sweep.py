@@ -1,6 +1,7 @@
 """What is past a ceiling goes for everybody: set-wise, in order, whole partitions at once, and nothing else."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from deploy.demo.company.model import Call
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Refused
 from shared.domain.operations import Operation
-from shared.downstreams.sweepable import Due, SweepStopped, Swept
+from shared.downstreams.sweepable import Counted, Due, SweepStopped, Swept
 from shared.storage.postgres import connected
 from tests.fixtures.analytics import counted, due, nothing, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, with_tables
@@ -169,6 +170,44 @@ id = { class = "T" }
 email = { class = "A", identity = "email" }
 resolved = { class = "M" }
 status = { class = "M" }
+"""
+
+
+async def test_how_many_rows_a_table_has_is_known_for_certain_where_it_decides_whatever_statistics_say(
+    empty_database: str, tmp_path: Path
+) -> None:
+    """A hundredth of a table goes unasked; of what a mass delete has left it is a third, and the statistics are old."""
+    await with_tables(empty_database, PARCELS)
+    (tmp_path / "parcels.toml").write_text(PARCELS_DATASET)
+    told: list[Counted] = []
+
+    def stops(counted: Counted) -> bool:
+        told.append(counted)
+        return counted.due > 0.05 * counted.rows
+
+    one = replace(due("parcel", "sent", "2025-01-01"), stops=stops)
+    async with engine(empty_database, tmp_path / "parcels.toml", {}) as parcels:
+        await ask(empty_database, "ANALYZE parcel")
+        assert (await counted(parcels, one))[0] == 1_000
+        assert [20_000 < each.rows < 100_000 for each in told] == [True], "so many for certain, and none counted"
+        await ask(empty_database, "DELETE FROM parcel WHERE id > 1000 AND id % 50 > 0")
+        assert await counted(parcels, one) == (1_000, 2_980)
+        assert stops(Counted(1_000, 2_980))
+
+
+PARCELS = """
+CREATE TABLE parcel (id bigint PRIMARY KEY, email text, sent date) WITH (autovacuum_enabled = off);
+INSERT INTO parcel SELECT n, 'a@example.org', date '2024-01-01' + CASE WHEN n > 1000 THEN 500 ELSE 0 END
+FROM generate_series(1, 100000) n;
+CREATE INDEX ON parcel (email);
+"""
+PARCELS_DATASET = """
+name = "parcels"
+[tables.parcel]
+category = "parcel"
+primary_key = ["id"]
+anchors = { sent = { column = "sent" } }
+columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, sent = { class = "M" } }
 """
 
 

@@ -81,15 +81,15 @@ def test_more_than_the_policys_share_of_a_table_is_too_much_and_a_few_rows_never
     rows: int,
     too_much: bool,  # noqa: FBT001
 ) -> None:
-    assert nights.is_stopped(SWEPT, TERMS, Counted(due, rows), POLICY) is too_much
+    assert nights.is_stopped(SWEPT, TERMS, POLICY, Counted(due, rows)) is too_much
 
 
 def test_two_persons_confirm_what_they_were_shown_and_no_row_more() -> None:
-    assert nights.is_stopped(STOPPED, TERMS, Counted(900, 1_000), POLICY)
-    assert nights.is_stopped(replace(STOPPED, confirmed_by=("officer-1",)), TERMS, Counted(900, 1_000), POLICY)
-    assert not nights.is_stopped(CONFIRMED, TERMS, Counted(900, 1_000), POLICY)
-    assert nights.is_stopped(CONFIRMED, TERMS, Counted(901, 1_000), POLICY)
-    assert nights.is_stopped(CONFIRMED, replace(TERMS, period="P17M"), Counted(900, 1_000), POLICY)
+    assert nights.is_stopped(STOPPED, TERMS, POLICY, Counted(900, 1_000))
+    assert nights.is_stopped(replace(STOPPED, confirmed_by=("officer-1",)), TERMS, POLICY, Counted(900, 1_000))
+    assert not nights.is_stopped(CONFIRMED, TERMS, POLICY, Counted(900, 1_000))
+    assert nights.is_stopped(CONFIRMED, TERMS, POLICY, Counted(901, 1_000))
+    assert nights.is_stopped(CONFIRMED, replace(TERMS, period="P17M"), POLICY, Counted(900, 1_000))
 
 
 def test_what_was_confirmed_goes_up_to_the_day_of_which_was_asked() -> None:

@@ -1,8 +1,9 @@
 """One night in one system: every ceiling of its tables is counted, then asked about or done, and on record."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import Protocol, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -44,10 +45,15 @@ class Matter:
     terms: Terms
     known: Known | None
 
-    def due(self, first_kept: date) -> Due:
+    def due(self, first_kept: date, stops: Callable[[Counted], bool]) -> Due:
         """What is past it, up to a day."""
         _, table, _ = self.key
-        return Due(table, self.ceiling.anchor, self.ceiling.then.value, first_kept, ZoneInfo(self.terms.zone))
+        zone = ZoneInfo(self.terms.zone)
+        return Due(table, self.ceiling.anchor, self.ceiling.then.value, first_kept, zone, stops=stops)
+
+    def stops(self, policy: SweepPolicy, counted: Counted) -> bool:
+        """Whether so much must not go before two persons have said so."""
+        return nights.is_stopped(self.known, self.terms, policy, counted)
 
 
 class Night:
@@ -93,7 +99,7 @@ class Night:
             left = replace(left, due=found.due, of_rows=found.rows)
             if nights.runs_dry(matter.known, matter.terms, self._night):
                 await self._leave(replace(left, state=State.DRY_RUN, counted_on=self._night))
-            elif nights.is_stopped(matter.known, matter.terms, found, self._policy):
+            elif matter.stops(self._policy, found):
                 await self._leave_with_misses(replace(left, state=State.STOPPED))
             else:
                 await self._leave(left)
@@ -138,6 +144,7 @@ class Night:
             left.action,
             self._a_day_ago(left),
             ZoneInfo(left.terms.zone),
+            stops=_is_told_alone,
         )
         (found,) = await self._count([due])
         await self._leave(replace(left, missed=found.due if isinstance(found, Counted) else 0))
@@ -156,7 +163,8 @@ class Night:
             tx.log_evidence(left.sweep_id, f"retention.{left.state}", detail)
 
     def _due(self, matter: Matter) -> Due:
-        return matter.due(nights.goes_up_to(matter.known, matter.terms, self._night))
+        first_kept = nights.goes_up_to(matter.known, matter.terms, self._night)
+        return matter.due(first_kept, partial(matter.stops, self._policy))
 
     def _left(self, matter: Matter, state: State) -> Left:
         known = matter.known
@@ -173,3 +181,8 @@ class Night:
             first_kept=self._due(matter).first_kept,
             policy=self._unit_of_work.policy.version,
         )
+
+
+def _is_told_alone(_missed: Counted) -> bool:
+    """Stops nothing: what was missed is told, and goes another night."""
+    return False

@@ -95,7 +95,7 @@ def goes_up_to(known: Known | None, terms: Terms, night: date) -> date:
     return terms.first_kept(night)
 
 
-def is_stopped(known: Known | None, terms: Terms, counted: Counted, policy: SweepPolicy) -> bool:
+def is_stopped(known: Known | None, terms: Terms, policy: SweepPolicy, counted: Counted) -> bool:
     """Whether so much must not go before two persons have said so; they have said it of what they were shown."""
     if known and known.is_confirmed and known.terms == terms and counted.due <= known.due:
         return False

@@ -19,6 +19,7 @@ from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 from shared.downstreams.sql.sweeping import partitions
 from shared.downstreams.sql.sweeping.anonymising import anonymise
+from shared.downstreams.sql.sweeping.counting import counted
 from shared.downstreams.sql.sweeping.rows import DueRows, Moment
 from shared.downstreams.sql.sweeping.sparing import spared_keys
 from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
@@ -30,11 +31,6 @@ _BEGUN = """
 SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
        set_config('enable_seqscan', 'on', true), set_config('enable_nestloop', 'on', true),
        set_config('plan_cache_mode', 'force_custom_plan', true)
-"""
-# What was never counted is counted now.
-_ROWS = """
-SELECT CASE WHEN bool_and(c.reltuples >= 0) THEN sum(c.reltuples)::bigint END
-FROM pg_partition_tree($1::text::regclass) p JOIN pg_class c ON c.oid = p.relid WHERE p.isleaf
 """
 _AT_FIRST = 20_000
 """Rows of the first window, about."""
@@ -84,15 +80,9 @@ def _table(session: Session, name: str) -> Statements:
 
 async def _counted(session: Session, spared: Spared, rows: DueRows) -> Counted:
     rows, _ = await _sparing(session, spared, rows)
-    query, *arguments = rows.count()
     async with session.connection.transaction():
         await _begin(session, session.settings.timeout_seconds)
-        # All rows are asked for: with a limit, as of ``fetchval``, PostgreSQL does not share a query among its workers.
-        [(due,)] = await session.connection.fetch(query, *arguments)
-        there = await session.connection.fetchval(_ROWS, rows.table.source)
-        if there is None:
-            there = await session.connection.fetchval(f"SELECT count(*) FROM {rows.table.source}")  # noqa: S608  # quoted
-    return Counted(due, max(due, there))
+        return await counted(session, rows)
 
 
 async def _swept(session: Session, spared: Spared, go_on: GoOn, rows: DueRows) -> Swept:
