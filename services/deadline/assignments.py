@@ -44,7 +44,7 @@ async def run(running: Running, settings: DeadlineSettings) -> None:
     source = next((each for each in declared if each.assigns), None)
     every = timedelta(seconds=settings.assignments_seconds)
     reader = Reader(running.unit_of_work, source, every, assignments_policy().readings, running.heartbeats)
-    await run_periodically(reader.look, LOOP, _LOOK_SECONDS, running.stopping, running.heartbeats, share=1)
+    await run_periodically(reader.look, LOOP, _LOOK_SECONDS, running.stopping, running.heartbeats)
 
 
 class Reader:

@@ -22,7 +22,7 @@ from shared.app.service import Running
 from shared.domain.rights import Right
 from shared.domain.time_limit import Timeliness
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
-from shared.runtime.loops import run_periodically
+from shared.runtime.loops import FIGURES, run_periodically
 from shared.runtime.metrics import FIGURES_AT, Ranks
 from shared.storage.postgres import Connection
 
@@ -129,7 +129,7 @@ async def run(running: Running, policy: TimeLimitPolicy) -> None:
             await count(connection, now, policy)
         FIGURES_AT.labels(unit_of_work.service).set(now.timestamp())
 
-    await run_periodically(look, "statistics", _EVERY_SECONDS, running.stopping, running.heartbeats)
+    await run_periodically(look, "statistics", _EVERY_SECONDS, running.stopping, running.heartbeats, share=FIGURES)
 
 
 async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) -> None:

@@ -57,7 +57,7 @@ async def run(running: Running) -> None:
             running.heartbeats.beat("assignments_changed")
 
     stopping, heartbeats = running.stopping, running.heartbeats
-    await run_periodically(look, "assignments_changed", _EVERY_SECONDS, stopping, heartbeats, share=1)
+    await run_periodically(look, "assignments_changed", _EVERY_SECONDS, stopping, heartbeats)
 
 
 async def search_again(unit_of_work: UnitOfWorkFactory) -> int:

@@ -60,7 +60,7 @@ async def run(running: Running) -> None:
         ):
             running.heartbeats.beat("held")
 
-    await run_periodically(look, "held", _EVERY_SECONDS, running.stopping, running.heartbeats, share=1)
+    await run_periodically(look, "held", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
 async def count(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from services.intake import expiry, metrics
 from services.intake.retention import Retention, retention
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
-from shared.runtime.loops import run_periodically
+from shared.runtime.loops import FIGURES, run_periodically
 from shared.storage.postgres import Connection
 
 GRACE = timedelta(hours=1)
@@ -70,7 +70,7 @@ async def run(running: Running, settings: IntakeSettings) -> None:
         async with running.unit_of_work.pool.acquire() as connection:
             await count(connection, running.unit_of_work.clock.now(), kept, periods)
 
-    await run_periodically(look, "orphans", _EVERY_SECONDS, running.stopping, running.heartbeats)
+    await run_periodically(look, "orphans", _EVERY_SECONDS, running.stopping, running.heartbeats, share=FIGURES)
 
 
 async def count(connection: Connection, now: datetime, kept: timedelta, periods: Retention) -> None:

@@ -27,7 +27,7 @@ ORDER BY e.request_id LIMIT $1 FOR UPDATE OF e SKIP LOCKED
 async def run(running: Running) -> None:
     """Looks for as long as the service runs."""
     look = partial(begin_what_may, running.unit_of_work, Letters())
-    await run_periodically(look, "postponed", _EVERY_SECONDS, running.stopping, running.heartbeats, share=1)
+    await run_periodically(look, "postponed", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
 async def begin_what_may(unit_of_work: UnitOfWorkFactory, letters: Letters) -> None:

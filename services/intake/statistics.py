@@ -17,7 +17,7 @@ from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import SurgeRule
-from shared.runtime.loops import run_periodically
+from shared.runtime.loops import FIGURES, run_periodically
 from shared.runtime.metrics import FIGURES_AT, Ranks
 from shared.runtime.settings import PolicySettings
 from shared.storage.postgres import Connection
@@ -72,7 +72,7 @@ async def run(running: Running) -> None:
             await answers.count(connection, now, commitment, settings)
         FIGURES_AT.labels(unit_of_work.service).set(now.timestamp())
 
-    await run_periodically(look, "statistics", _EVERY_SECONDS, running.stopping, running.heartbeats)
+    await run_periodically(look, "statistics", _EVERY_SECONDS, running.stopping, running.heartbeats, share=FIGURES)
 
 
 async def count(connection: Connection, now: datetime) -> None:

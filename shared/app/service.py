@@ -50,7 +50,7 @@ from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import run_periodically
+from shared.runtime.loops import FIGURES, run_periodically
 from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
 from shared.storage.postgres import close_pool, connect_pool, end_frozen, reachable
@@ -219,7 +219,7 @@ class Service:
         """The loops of every service by their names, but for those that end last."""
         measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
-        loops["machine"] = _every_two_seconds(measured.look, "machine", running)
+        loops["machine"] = _every_two_seconds(measured.look, "machine", running, share=FIGURES)
         frozen = partial(end_frozen, running.unit_of_work.pool, running.settings.postgres.idle_seconds)
         loops["frozen"] = _every_two_seconds(frozen, "frozen", running)
         loops["event loop lag"] = measured.event_loop_lag(running.stopping)
@@ -242,7 +242,7 @@ class Service:
         reaper = Reaper(running.unit_of_work, self.fulfilments, work)
         every = work.lease_seconds / RENEWALS
         loops: dict[str, Awaitable[None]] = {
-            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats, share=1)
+            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats)
         }
         standings = Standings(running.unit_of_work, self.fulfilments, self.conclusions, downstreams.fingerprints, work)
         loops["standings"] = _every_two_seconds(standings.look, "standings", running)
@@ -276,8 +276,10 @@ async def _forget(unit_of_work: UnitOfWorkFactory) -> None:
         await inbox.forget(connection, unit_of_work.clock.now() - inbox.KEEP)
 
 
-def _every_two_seconds(do: Callable[[], Awaitable[None]], name: str, running: Running) -> Awaitable[None]:
-    return run_periodically(do, name, 2.0, running.stopping, running.heartbeats)
+def _every_two_seconds(
+    do: Callable[[], Awaitable[None]], name: str, running: Running, *, share: int = 1
+) -> Awaitable[None]:
+    return run_periodically(do, name, 2.0, running.stopping, running.heartbeats, share=share)
 
 
 def _consuming(running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:

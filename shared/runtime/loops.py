@@ -15,8 +15,8 @@ from shared.storage.postgres import AGAIN, AWAY
 
 log = logging.getLogger(__name__)
 
-_SHARE = 20
-"""A periodic action takes at most one part in so many of the time."""
+FIGURES = 20
+"""What is counted for figures alone pauses for so many times as long as it took: it costs a twentieth of the time."""
 _BEAT_SECONDS = 0.5
 _LONG_BEAT_SECONDS = 5.0
 _GATHER_SECONDS = 0.1
@@ -72,12 +72,12 @@ async def run_periodically(
     stopping: asyncio.Event,
     heartbeats: Heartbeats,
     *,
-    share: int = _SHARE,
+    share: int = 1,
 ) -> None:
     """Does it until told to stop, and waits out a database that is away.
 
-    After a run of long the pause is ``share`` times as long, so that it never costs more than a twentieth of the time;
-    what others wait for has a smaller one, since on a busy machine every run takes long.
+    After a long run the pause is ``share`` times as long as the run, so that others get their part of the machine. What
+    only counts has ``FIGURES``; what people wait for, and works through all there is, has none (0).
     """
     loop = asyncio.get_running_loop()
     while not stopping.is_set():

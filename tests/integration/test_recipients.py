@@ -114,7 +114,11 @@ async def test_a_recipient_is_told_when_the_next_server_has_the_notice_and_not_i
         await delivered.stopped(tx, Letters(), letter_id, "returned")
     back = (await listed(disclosing, path))["mailer"]
     assert (back["state"], back["told_at"], (await disclosing.published())[-1]["told_at"]) == ("to_be_told", None, None)
+    on_paper = await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "post"})
+    assert on_paper.status_code == 409, "the address of record is not theirs"
     await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
+    again = await notices(disclosing, path)
+    assert [each["to"] for each in again if "Beispielpost" in each["to"][0]], "it goes where it says, not to who asked"
     told = await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "mailer"})
     assert told.status_code == 200, "a person may have told them meanwhile"
     async with disclosing.unit_of_work.begin() as tx:

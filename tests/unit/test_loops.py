@@ -23,9 +23,9 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@pytest.mark.parametrize(("takes", "times", "share"), [(0.5, 10, {}), (0.0, 100, {}), (1.5, 10, {"share": 1})])
-def test_after_a_run_that_took_long_the_pause_is_twenty_times_as_long_and_no_standstill(
-    runner: asyncio.Runner, takes: float, times: int, share: dict[str, int]
+@pytest.mark.parametrize(("takes", "times", "share"), [(0.5, 10, 20), (0.0, 100, 1), (1.5, 10, 1), (1.5, 10, 0)])
+def test_after_a_run_that_took_long_the_pause_is_so_many_times_as_long_and_no_standstill(
+    runner: asyncio.Runner, takes: float, times: int, share: int
 ) -> None:
     stopping, heartbeats, begun = asyncio.Event(), Heartbeats(limit_seconds=2), list[float]()
 
@@ -36,9 +36,9 @@ def test_after_a_run_that_took_long_the_pause_is_twenty_times_as_long_and_no_sta
             stopping.set()
         await asyncio.sleep(takes)
 
-    runner.run(run_periodically(do, "test", 1.0, stopping, heartbeats, **share))
+    runner.run(run_periodically(do, "test", 1.0, stopping, heartbeats, share=share))
     pauses = {round(after - before - takes, 3) for before, after in pairwise(begun)}
-    assert pauses == {max(1.0, share.get("share", 20) * takes)}
+    assert pauses == {max(1.0, share * takes)}
 
 
 @pytest.mark.parametrize(("took", "pause"), [(0.0, 0.0), (0.01, 0.0), (0.04, 0.06), (7.0, 0.1)])

@@ -35,6 +35,20 @@ async def _give_up(subject: Subject, _: int, said: GivenUp) -> None:
     await subject.works.services.use_cases.give_up(subject.row.letter_id, said, subject.person.caller)
 
 
+def _where_it_goes(subject: Subject) -> list[str]:
+    if subject.row.kind in delivery.BY_ADDRESS:
+        return ["It goes once more to the address that it was written for, and to nobody else."]
+    return [
+        "By e-mail it goes once more, to an address that is proved; on paper to the address of record.",
+        "Enter that address with its request first, if there is none.",
+    ]
+
+
+def _ways(subject: Subject) -> list[tuple[str, str]]:
+    on_paper = [] if subject.row.kind in delivery.BY_ADDRESS else [("post", "on paper")]
+    return [("email", "by e-mail"), *on_paper]
+
+
 POSTED = Decision(
     name="posted",
     title="Mark it as posted",
@@ -51,12 +65,9 @@ DELIVER = Decision(
     title="Have it delivered again, or another way",
     power=Power.HANDLE,
     when=lambda subject: subject.row.state == "person",
-    does=saying(
-        "By e-mail it goes once more, to an address that is proved; on paper to the address of record.",
-        "Enter that address with its request first, if there is none.",
-    ),
+    does=_where_it_goes,
     body=AnotherWay,
-    asks=(Asked("way", "Way", "choose", options=lambda _: [("email", "by e-mail"), ("post", "on paper")]),),
+    asks=(Asked("way", "Way", "choose", options=_ways),),
     do=_deliver,
 )
 GIVE_UP = Decision(
@@ -141,6 +152,11 @@ class Outgoing:
             letter = await delivery.read(connection, of_path(visit, "letter_id"))
         if letter is None:
             raise NotFound("no such letter, or one that is fetched by whoever it is for")
-        facts = [("Written", local(self.works, letter.written_at)), ("Way", letter.way)]
+        of_asker = letter.kind not in delivery.TO_STRANGERS
+        facts = [
+            ("For", "whoever has asked" if of_asker else "somebody else than whoever has asked, as the letter says"),
+            ("Written", local(self.works, letter.written_at)),
+            ("Way", letter.way),
+        ]
         title = f"Letter: {letter.kind.replace('_', ' ')}"
         return About(Subject(self.works, person_of(visit), row=letter), title, _BACK, facts)

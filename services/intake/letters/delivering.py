@@ -55,15 +55,24 @@ class DeliveringUseCases(TimingUseCases):
             await delivered.sent(tx, self.letters, letter_id, caller.actor)
 
     async def deliver_by(self, letter_id: UUID, said: letter_schemas.AnotherWay, caller: Caller) -> None:
-        """It is delivered anew: by e-mail to an address that is proved, or on paper to the address of record."""
+        """It is delivered anew: by e-mail to an address that is proved, or on paper to the address of record.
+
+        One that is for somebody else than whoever asked goes once more where it says, or a person tells them.
+        """
         async with self.unit_of_work.begin() as tx:
             letter = await _waiting(tx, letter_id)
             request = await repository.read(tx.connection, letter.request_id)
             if request is None:
                 raise NotFound("no such letter")
             if said.way == "email":
-                if fault := await delivery.readdress(tx, request, letter_id):
-                    raise IllegalTransition(f"there is no e-mail address to send it to: {fault}; send it by post")
+                if fault := await delivery.readdress(tx, request, letter):
+                    otherwise = "tell them yourself" if letter.kind in delivery.BY_ADDRESS else "send it by post"
+                    raise IllegalTransition(f"there is no e-mail address to send it to: {fault}; {otherwise}")
+            elif letter.kind in delivery.BY_ADDRESS:
+                raise IllegalTransition(
+                    "the address of record is that of whoever asked, and this letter goes where it says: have it sent"
+                    " there again by e-mail, or tell them yourself"
+                )
             elif not await tx.vault.places(tx.connection, request.request_id, _POSTAL):
                 raise IllegalTransition("no address of record is entered: enter it, and then have it sent by post")
             if not await delivery.send_by(tx, letter_id, said.way):

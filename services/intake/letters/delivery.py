@@ -43,8 +43,10 @@ _OPEN = f"{_READ} WHERE state IN ('waiting', 'person') AND letter_id > $1 ORDER 
 COUNTED = """
 SELECT way, state, count(*), min(written_at) FROM delivery WHERE state IN ('waiting', 'person') GROUP BY 1, 2
 """
+# Of those that are for whoever has asked: nobody else gets theirs at that address.
 _ADDRESS_KNOWN = """
-UPDATE delivery SET state = 'waiting', fault = NULL WHERE request_id = $1 AND way = 'post' AND fault = 'address_unknown'
+UPDATE delivery SET state = 'waiting', fault = NULL
+WHERE request_id = $1 AND way = 'post' AND fault = 'address_unknown' AND kind <> ALL($2)
 """
 # Not while it may be under way: it would be delivered twice.
 _ANOTHER_WAY = """
@@ -123,7 +125,7 @@ async def forget(connection: Connection, request_id: UUID) -> None:
 
 async def address_known(connection: Connection, request_id: UUID) -> None:
     """Has those letters of a request printed that lacked the address of record."""
-    await connection.execute(_ADDRESS_KNOWN, request_id)
+    await connection.execute(_ADDRESS_KNOWN, request_id, sorted(BY_ADDRESS))
 
 
 async def send_by(tx: UnitOfWork, letter_id: UUID, way: str) -> bool:
@@ -131,11 +133,18 @@ async def send_by(tx: UnitOfWork, letter_id: UUID, way: str) -> bool:
     return bool(await tx.connection.fetchval(_ANOTHER_WAY, letter_id, way, tx.now))
 
 
-async def readdress(tx: UnitOfWork, request: StoredRequest, letter_id: UUID) -> str | None:
-    """Puts where it goes by what is proved by now into a letter that is to be mailed; why it goes nowhere, if so."""
+async def readdress(tx: UnitOfWork, request: StoredRequest, letter: Delivery) -> str | None:
+    """Puts where it goes by what is proved by now into a letter that is to be mailed; why it goes nowhere, if so.
+
+    A letter that goes where it says goes there again, and to nobody else.
+    """
+    letter_id = letter.letter_id
+    content = await tx.vault.open_one(tx.connection, letter_id)
+    if letter.kind in BY_ADDRESS:
+        own = orjson.loads(content or b"{}").get("to") or ("",)
+        return None if address_in(own[0]) else "address_unknown"
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
     to, fault = _reached_at(known.identities if known else ())
-    content = await tx.vault.open_one(tx.connection, letter_id)
     if to and content:
         sealed = orjson.dumps({**orjson.loads(content), "to": [to]})
         await tx.vault.replace(tx.connection, Sealing(request.request_id, "letter", "", sealed, letter_id))

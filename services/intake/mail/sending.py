@@ -229,11 +229,11 @@ async def run(running: Running, settings: SmtpSettings) -> None:
     sender = Sender(running.unit_of_work, settings, Letters(), running.heartbeats) if settings.host else None
 
     async def look() -> None:
-        while sender and await sender.send_due() == _AT_A_TIME:
-            running.heartbeats.beat(NAME)
+        if sender:
+            await sender.send_due()
         await count(running.unit_of_work)
 
-    await run_periodically(look, NAME, settings.poll_seconds, running.stopping, running.heartbeats)
+    await run_periodically(look, NAME, settings.poll_seconds, running.stopping, running.heartbeats, share=0)
 
 
 async def count(unit_of_work: UnitOfWorkFactory) -> None:
