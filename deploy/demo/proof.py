@@ -18,7 +18,7 @@ from deploy.demo.sites import Sites
 from deploy.local.paths import ROOT
 from deploy.local.services import Services
 from deploy.up import environment
-from services.export.files import REPORT
+from shared.domain.release import REPORT
 from shared.domain.topics import ServiceName
 from shared.storage import certificate
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -42,6 +43,9 @@ from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.handlers import move_due_dates
 from shared.messaging.unit_of_work import UnitOfWork
 
+_NEVER_EXTENDED = """
+DELETE FROM clock_before WHERE request_id = ANY($1) AND cause = 'extended' RETURNING request_id, due_on
+"""
 _NEVER_ASKED = "DELETE FROM question WHERE question_id = ANY($1)"
 
 
@@ -128,7 +132,8 @@ class Deadlines:
         """Two persons have extended the time limit: from now on the new day counts, and two further months by law."""
         reasons = {event.request_id: event.reason for event in events}
         for clock in await self._change(tx, "extended", events, transitions.extend):
-            tx.log_evidence(clock.request_id, "deadline.extended", {"reason": reasons[clock.request_id]})
+            action = "deadline.extended" if clock.extended else "deadline.extension_too_late"
+            tx.log_evidence(clock.request_id, action, {"reason": reasons[clock.request_id]})
 
     async def redated(self, events: Sequence[RequestRedated], tx: UnitOfWork) -> None:
         """The receipt was corrected, or the policy or a calendar has changed: every date is computed anew."""
@@ -212,10 +217,20 @@ class Deadlines:
             tx.log_evidence(clock.request_id, "deadline.reopened", {"due_on": clock.due_on.isoformat()})
 
     async def returned(self, events: Sequence[LetterReturned], tx: UnitOfWork) -> None:
-        """A letter has come back: of an answer the clock runs again, and a question was never asked."""
+        """A letter has come back: of an answer the clock runs again; it was never extended, nor the question asked."""
         await tx.connection.execute(_NEVER_ASKED, [each.question_id for each in events if each.question_id])
         asked = [event for event in events if event.what == "question"]
         await self._change(tx, "question_returned", asked, transitions.recount)
+        extensions = [event for event in events if event.what == "extension"]
+        rows = await tx.connection.fetch(_NEVER_EXTENDED, _requests(extensions))
+        before: dict[UUID, date] = {request_id: day for request_id, day in rows}  # noqa: C416  # rows are no pairs
+        extended = [event for event in extensions if event.request_id in before]
+
+        def shortened(clock: Clock, event: LetterReturned, policy: TimeLimitPolicy) -> Clock:
+            return transitions.shorten(clock, before[clock.request_id], event, policy)
+
+        for clock in await self._change(tx, "extension_returned", extended, shortened):
+            tx.log_evidence(clock.request_id, "deadline.extension_returned", {"due_on": clock.due_on.isoformat()})
         answers = [event for event in events if event.what == "answer"]
         for clock in await self._change(tx, "answer_returned", answers, transitions.run_on, stopped=True):
             tx.log_evidence(clock.request_id, "deadline.runs_on", {"due_on": clock.due_on.isoformat()})

@@ -6,6 +6,7 @@ cause                function     due date                   statutory limit
 received             ``start``    as the event says          a month from the receipt, to a working day
 question, answer     ``recount``  stays                      later by the days of questions that count
 extended             ``extend``   as the event says          two months further
+extension returned   ``shorten``  as before                  as before
 redated              ``redate``   as the event says          from the receipt of the event
 reopened             ``resume``   as the event says          never before the due date
 closed               ``stop``     judged; what is owed runs  judged
@@ -72,8 +73,16 @@ def recount(clock: Clock, _event: Event, policy: TimeLimitPolicy) -> Clock:
 
 
 def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clock:
-    """Two persons have extended the time limit to the day of the event."""
+    """Two persons have extended the time limit to the day of the event; told later than by law, it is none (12(3))."""
+    if event.told_at >= limits(clock.arrival, policy).commit_due_instant:
+        return clock
     return recount(replace(clock, due_on=event.due_on, extended=True), event, policy)
+
+
+def shorten(clock: Clock, before: date, event: LetterReturned, policy: TimeLimitPolicy) -> Clock:
+    """The subject does not know of the extension: it is due as ``before``, or as the receipt says by now."""
+    by_receipt = due_on(clock.arrival, clock.right, clock.scope, policy, clock.role) if clock.watched else before
+    return recount(replace(clock, due_on=min(before, by_receipt), extended=False), event, policy)
 
 
 def resume(clock: Clock, event: RequestReopened, policy: TimeLimitPolicy) -> Clock:

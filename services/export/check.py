@@ -12,12 +12,12 @@ from typing import Any, Final
 import orjson
 
 from services.export import tables
-from services.export.files import DATA, DESCRIPTION, REPORT, SCHEMA
+from services.export.files import DATA, DESCRIPTION, SCHEMA
 from services.export.pieces import Piece
 from services.export.report.held import LISTS
 from services.export.report_reader import Answer, Report, read
 from shared.domain.errors import Misconfigured
-from shared.domain.release import WITHHELD
+from shared.domain.release import REPORT, WITHHELD
 from shared.domain.rights import Right
 
 ITEMS: Final = (

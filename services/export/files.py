@@ -7,7 +7,6 @@ from typing import Final
 
 DATA: Final = "data.jsonl"
 DESCRIPTION: Final = "package.json"
-REPORT: Final = "report.html"
 STEPS: Final = "request.jsonl"
 SCHEMA: Final = "schema.json"
 CONTACTS: Final = "contacts.vcf"

@@ -13,13 +13,14 @@ import orjson
 
 from services.export import pieces, portability, survey, tables, vcard
 from services.export.archive import Archive
-from services.export.files import CONTACTS, DATA, DESCRIPTION, REPORT, SCHEMA, STEPS, Write
+from services.export.files import CONTACTS, DATA, DESCRIPTION, SCHEMA, STEPS, Write
 from services.export.pieces import Piece
 from services.export.readme import readme
 from services.export.report import page
 from services.export.report.held import LISTS, Request
 from services.export.report.texts import texts_of
 from services.export.survey import Category
+from shared.domain.release import REPORT
 from shared.domain.rights import Right
 
 _LARGE = 2**30

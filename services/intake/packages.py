@@ -1,7 +1,8 @@
 """Packages: handed out a few times, kept for a few days, then removed (REQ-S6; retention T1).
 
 A download that broke off can be continued by ranges (RFC 9110, 14): whoever has begun one may for a day fetch the rest
-of it, which is counted once. It is over with its last byte, and after the last one the package is removed.
+of it, which is counted once. It is over with its last byte, and after the last one the package is removed. Whoever
+reads the report in it has fetched it too, once in a day.
 """
 
 from collections.abc import AsyncIterator
@@ -27,6 +28,8 @@ _EVERY_SECONDS = 600.0
 _AT_A_TIME = 200
 CONTINUED = timedelta(days=1)
 """For how long after its beginning a download may be continued."""
+_READS = " (reads)"
+"""What a holder is called besides in ``package_download``: to read is not to go on with a download."""
 _BEGUN = "SELECT began_at FROM package_download WHERE package_id = $1 AND holder = $2 AND began_at > $3"
 _TAKEN = """
 UPDATE request SET downloads = CASE downloaded WHEN $2 THEN downloads ELSE 0 END + 1, downloaded = $2
@@ -77,28 +80,60 @@ async def hand_out(
         Shredded: the subject's key is gone.
     """
     released = await releases.held(tx, request_id)
-    piece = await chunks.find(tx.connection, tx.vault, package_id)
-    began = await tx.connection.fetchval(_BEGUN, package_id, caller.holder, tx.now - CONTINUED)
+    began = await _began(tx, package_id, caller.holder)
     goes_on = bool(asked and asked.continues and began)
-    most = settings.package_downloads
-    if piece is None or (not goes_on and await tx.connection.fetchval(_USED_UP, request_id, package_id, most)):
-        kept = f"{settings.package_days} days and {most} downloads"
-        raise Expired(f"the package was kept for {kept}; ask for a new one with a new request")
+    piece = await _kept(tx, request_id, package_id, settings, goes_on=goes_on)
     bytes_asked = asked.of(piece.size) if asked else (0, piece.size)
     if bytes_asked is None:
         raise RangeNotSatisfiable(f"the package has {piece.size} bytes, and none where Range says", piece.size)
     if fault := await releases.check(tx, released, settings):
         return fault
     if not goes_on:
-        await _count(tx, request_id, piece, caller)
+        await _count(tx, request_id, piece, caller.holder, caller)
     return Download(request_id, piece, *bytes_asked)
 
 
-async def _count(tx: UnitOfWork, request_id: UUID, piece: Chunked, caller: Caller) -> None:
+async def look_into(
+    tx: UnitOfWork, request_id: UUID, package_id: UUID, settings: IntakeSettings, caller: Caller
+) -> Chunked | Fault:
+    """The package, to read the report in it, which counts as fetching it, once in a day; or why it is withheld.
+
+    Raises:
+        Expired: it is no longer kept.
+        Shredded: the subject's key is gone.
+    """
+    released = await releases.held(tx, request_id)
+    reader = f"{caller.holder}{_READS}"
+    goes_on = await _began(tx, package_id, reader)
+    piece = await _kept(tx, request_id, package_id, settings, goes_on=goes_on)
+    if fault := await releases.check(tx, released, settings):
+        return fault
+    if not goes_on:
+        await _count(tx, request_id, piece, reader, caller)
+    return piece
+
+
+async def _began(tx: UnitOfWork, package_id: UUID, holder: str) -> bool:
+    return bool(await tx.connection.fetchval(_BEGUN, package_id, holder, tx.now - CONTINUED))
+
+
+async def _kept(
+    tx: UnitOfWork, request_id: UUID, package_id: UUID, settings: IntakeSettings, *, goes_on: bool
+) -> Chunked:
+    """The package, unless its days or, of one that is not gone on with, its times are over."""
+    piece, most = await chunks.find(tx.connection, tx.vault, package_id), settings.package_downloads
+    if piece is None or (not goes_on and await tx.connection.fetchval(_USED_UP, request_id, package_id, most)):
+        kept = f"{settings.package_days} days and {most} downloads"
+        raise Expired(f"the package was kept for {kept}; ask for a new one with a new request")
+    return piece
+
+
+async def _count(tx: UnitOfWork, request_id: UUID, piece: Chunked, holder: str, caller: Caller) -> None:
     downloads = await tx.connection.fetchval(_TAKEN, request_id, piece.sealed_id)
-    await tx.connection.execute(_BEGIN, piece.sealed_id, caller.holder, request_id, tx.now)
+    await tx.connection.execute(_BEGIN, piece.sealed_id, holder, request_id, tx.now)
     detail: dict[str, JsonValue] = {"bytes": piece.size, "downloads": downloads, "holder": caller.holder}
-    tx.log_evidence(request_id, "package.downloaded", detail, caller.actor)
+    action = "package.read" if holder.endswith(_READS) else "package.downloaded"
+    tx.log_evidence(request_id, action, detail, caller.actor)
 
 
 async def content(

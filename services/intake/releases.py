@@ -145,7 +145,7 @@ async def _tell(tx: UnitOfWork, request_id: UUID, kind: LetterKind) -> None:
     if request is None or request.state is not State.CLOSED:
         return
     letter = correspondence.write(_LETTERS, request, (kind, {"fetch": _LETTERS.fetch(tx.now)}), tx.now)
-    await delivery.keep(tx, [delivery.Written(request, letter)])
+    await delivery.keep(tx, _LETTERS, [delivery.Written(request, letter)])
     tx.log_evidence(request_id, "letter.written", correspondence.named(letter))
 
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from services.intake import brake, files_of_person, former_contacts, forwarding, other_requests, recipients
 from services.intake.identity.same_person import Marks
-from services.intake.letters import cases, correspondence, delivery, old_contacts, portal_news
+from services.intake.letters import cases, correspondence, delivery, old_contacts
 from services.intake.letters.delivery import Written
 from services.intake.letters.rendering import Letters
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
@@ -204,11 +204,9 @@ class Requests:
         for request, letter, tells in await recipients.inform(self.tx, done):
             self._write(request, letter, tells)
         self._done.clear()
-        for request, letter in await portal_news.notices(self.tx, [each.request for each in self._written]):
-            self._write(request, letter)
         await former_contacts.forget(self.tx, self._erased)
         self._erased.clear()
-        await delivery.keep(self.tx, self._written)
+        await delivery.keep(self.tx, self._letters, self._written)
         self._written.clear()
         for request_id in self._changed:
             request = self._held[request_id]

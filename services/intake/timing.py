@@ -12,6 +12,7 @@ from services.intake.errors import BadRequest, ExtensionRefused, NotReady
 from services.intake.letters import correspondence
 from services.intake.metrics import EXTENSIONS_REFUSED
 from services.intake.request.aggregate import Request, Transition
+from services.intake.request.causes.delivery import SENT_TO
 from services.intake.request.extension import Extension, flaws
 from services.intake.request.letter_kinds import LetterField
 from shared.domain.sentences import Term
@@ -42,9 +43,10 @@ class TimingUseCases(Deciding):
         place = await correspondence.seal(tx, request, "explanation", "receipt", correction.reason.encode())
         why: dict[str, JsonValue] = {"reason": str(place)}
         if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
-            approved = "SELECT approved_at FROM extension WHERE request_id = $1"
-            notified_at = await tx.connection.fetchval(approved, request.request_id)
-            why["extension_told_in_time"] = notified_at < limits(arrival, policy).commit_due_instant
+            told = "SELECT told_at FROM extension WHERE request_id = $1"
+            told_at = await tx.connection.fetchval(told, request.request_id)
+            in_time = told_at is not None and told_at < limits(arrival, policy).commit_due_instant
+            why["extension_told_in_time"] = in_time
         due_on = redating.due_after(request, arrival, policy)
         forward_by = redating.forward_by(request, arrival, policy)
         found = replace(request, country=correction.country or request.country)
@@ -77,9 +79,9 @@ class TimingUseCases(Deciding):
         """
         tx, request, key_id = held.tx, held.request, held.caller.key_id
         row = await tx.connection.fetchrow(
-            "UPDATE extension SET approved_by = $2, approved_at = $3 WHERE request_id = $1"
+            "UPDATE extension SET approved_by = $2, approved_at = $3, told_at = $4 WHERE request_id = $1"
             " RETURNING reason, explanation, new_due, proposed_by",
-            *(request.request_id, key_id, tx.now),
+            *(request.request_id, key_id, tx.now, None if request.channel in SENT_TO else tx.now),
         )
         if row is None:
             raise NotReady("nobody has proposed an extension of this request")

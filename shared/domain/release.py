@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from unicodedata import combining, normalize
 
 from shared.domain.errors import Refused
@@ -20,6 +20,8 @@ from shared.domain.levels import Level
 _DATED = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
+REPORT: Final = "report.html"
+"""The file of a package that people read; an access has one."""
 Span = tuple[datetime, datetime]
 """Half-open, UTC."""
 Named = tuple[str, str]

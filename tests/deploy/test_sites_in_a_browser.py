@@ -2,15 +2,21 @@
 
 import socket
 from pathlib import Path
+from uuid import UUID
 
 import orjson
 import pytest
 from joserfc.jwk import KeySet, OKPKey
 from playwright.async_api import Page
 
+from services.export.pieces import Piece
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.release import Match, Row
+from shared.domain.rights import Right
 from tests.fixtures.browser import Eyes, eyes, press, walk_to
+from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
+from tests.fixtures.packages import made_of
 from tests.fixtures.portal import code_in, link_in, opened
 from tests.fixtures.serving import served
 
@@ -116,6 +122,15 @@ async def for_somebody_else(page: Page, look: Eyes, portal: str) -> None:
     await look.look(page, "other-sent")
 
 
+async def packed(intake: Intake, reference: str) -> UUID:
+    """A package with a report, as export makes them; its id."""
+    ticket = Piece("helpdesk", "ticket", "ticket/1", {"subject": "My telephone does not ring", "note": LONG})
+    content = await made_of([ticket], Right.ACCESS, intake.clock.now())
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", UUID(reference))
+        return await seal_package(tx, subject, content, Row("ticket", [Match("email", EMAIL)]))
+
+
 async def test_everybody_can_use_the_portal(
     intake: Intake, database: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,9 +161,16 @@ async def test_everybody_can_use_the_portal(
         await page.goto(f"{portal}/en/request/answer")
         await page.fill("#text", "The one in Berlin.")
         await press(page, "main button")
-        await intake.complete(f"/v1/requests/{reference}", tasks=REPORTS)
+        package_id = await packed(intake, reference)
+        await intake.complete(
+            f"/v1/requests/{reference}", operation=Operation.EXPORT, tasks=REPORTS, package_id=package_id
+        )
         await page.goto(f"{portal}/de/request")
         await look.look(page, "request-answered")
+        await press(page, "a.button[href$=report]")
+        await look.look(page, "report")
+        assert await page.evaluate("getComputedStyle(document.querySelector('header')).borderBottomWidth") == "3px"
+        await page.go_back()
         await page.goto(f"{portal}/en/request/letters")
         await look.look(page, "letters")
         await page.goto(url + link_in(letter, url))

@@ -181,6 +181,43 @@ async def test_with_the_server_away_letters_wait_and_say_so(intake: Intake, serv
     assert await send(intake, server) == 1
 
 
+async def test_a_letter_that_the_server_puts_off_for_days_is_a_persons_task(intake: Intake, server: MailServer) -> None:
+    await asked(intake)
+    server.answers = ["451 later", "421 closing", "451 later", "452 later"]
+    for hours, state in ((0, "waiting"), (1, "waiting"), (46, "waiting"), (2, "person")):
+        intake.clock.pass_by(hours=hours)
+        await send(intake, server)
+        assert [each["state"] for each in await open_letters(intake)] == [state], hours
+    [letter] = await open_letters(intake)
+    assert letter["fault"] == "put_off"
+    (await intake.officer.post(f"/v1/letters/{letter['letter_id']}/delivery", json={"way": "email"})).raise_for_status()
+    server.answers = ["451 later"]
+    await send(intake, server)
+    assert (await open_letters(intake))[0]["state"] == "waiting", "its days begin anew"
+
+
+async def test_an_extension_is_told_when_its_letter_is_taken_and_not_while_it_has_come_back(
+    intake: Intake, server: MailServer
+) -> None:
+    path = await asked(intake, **PROVED)
+    await intake.extend(path)
+    told = "SELECT told_at FROM extension"
+    assert await intake.unit_of_work.pool.fetchval(told) is None
+    await send(intake, server)
+    assert (await of(intake, path))[-1] == "extended"
+    assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now()
+    [letter_id] = tokens.letters_in(intake.unit_of_work.vault.keyring.lookup, server.taken[-1].sender)
+    await come_back(intake, str(letter_id))
+    assert (await intake.published())[-1]["what"] == "extension"
+    assert await intake.unit_of_work.pool.fetchval(told) is None
+    again = await intake.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
+    assert again.status_code == 200, again.text
+    intake.clock.pass_by(days=1)
+    await send(intake, server)
+    assert (await of(intake, path))[-2:] == ["letter_returned", "extended"]
+    assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now()
+
+
 async def test_a_server_that_offers_no_encryption_gets_no_letter(intake: Intake, server: MailServer) -> None:
     await asked(intake)
     stripped = server.settings.model_copy(update={"tls": "starttls"})

@@ -174,21 +174,6 @@ async def test_a_form_without_the_token_of_its_session_does_nothing(door: Opened
     assert answer.status_code == 403
 
 
-async def test_a_question_is_answered_and_a_request_withdrawn(door: Opened) -> None:
-    ada = door.visitor()
-    reference = await asked(ada)
-    await (await ada.open(link_in((await door.letters())[0]))).send()
-    await door.intake.ask(f"/v1/requests/{reference}", "clarification")
-    await ada.open("/portal/en/request")
-    assert "Which Quarzfels account is yours?" in ada.text
-    await ada.open("/portal/en/request/answer")
-    assert (await ada.send(text="")).status == 422
-    assert "We have your answer" in (await ada.send(text="The one in Berlin.")).text
-    await ada.open("/portal/en/request/withdraw")
-    assert "Your request is withdrawn" in (await ada.send()).text
-    assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["outcome"] == "withdrawn"
-
-
 WRONG: tuple[tuple[str, dict[str, str], str], ...] = (
     ("contact", {"email": "nobody"}, "Write an e-mail address"),
     ("contact", {"email": ""}, "Write your e-mail address"),
@@ -226,16 +211,6 @@ async def test_what_somebody_writes_is_shown_as_text(door: Opened) -> None:
     assert "<b>Ada" not in ada.html
 
 
-async def test_what_has_changed_since_the_page_was_shown_is_looked_at_first(door: Opened) -> None:
-    ada = door.visitor()
-    reference = await asked(ada)
-    await (await ada.open(link_in((await door.letters())[0]))).send()
-    await ada.open("/portal/en/request/withdraw")
-    await door.intake.ask(f"/v1/requests/{reference}", "clarification")
-    assert "has changed meanwhile" in (await ada.send()).text
-    assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["outcome"] is None
-
-
 async def test_nothing_is_looked_up_before_the_answer_is_on_its_way(
     door: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,19 +232,6 @@ async def test_nothing_is_looked_up_before_the_answer_is_on_its_way(
     monkeypatch.setattr(ProofLinks, "send", looking)
     await visitor.send(reference=reference)
     assert [each for each in asks if each] == ["answered", "looked"]
-
-
-async def test_a_session_shows_the_request_that_was_proved_and_no_other(door: Opened) -> None:
-    ada, ben = door.visitor(), door.visitor()
-    mine = await asked(ada)
-    theirs = await asked(ben, email="ben@example.org")
-    await (await ada.open(link_in((await door.letters())[0]))).send()
-    for path in ("request", "request/letters", "request/withdraw"):
-        page = await ada.open(f"/portal/en/{path}")
-        assert theirs not in page.html, path
-        assert "ben@example.org" not in page.html, path
-        assert (await ben.open(f"/portal/en/{path}")).status == 403, path
-    assert mine in (await ada.open("/portal/en/request")).html
 
 
 async def test_every_page_carries_the_headers(door: Opened) -> None:
@@ -298,22 +260,3 @@ async def test_every_page_is_there_in_every_language(door: Opened) -> None:
     accepts = door.visitor(**{"Accept-Language": "es-MX,es;q=0.9"})
     assert (await accepts.open("/portal")).path == "/portal/es/"
     assert (await accepts.open("/portal/it/")).status == 404
-
-
-async def test_whoever_asked_here_and_has_proved_their_address_is_written_to_when_there_is_something_to_read(
-    door: Opened,
-) -> None:
-    visitor = door.visitor()
-    path = f"/v1/requests/{await asked(visitor, language='de')}"
-    assert await door.letters("portal_news") == [], "the page has said it"
-    await visitor.open(link_in((await door.letters())[0]))
-    await visitor.send()
-    await door.intake.complete(path, tasks=(EXPORTED,))
-    [news] = await door.letters("portal_news")
-    assert (news["to"], news["language"]) == ([EMAIL], "de")
-    assert "/portal/de/follow" in news["html"]
-    assert "crm" not in news["html"]
-    waits = "SELECT state FROM delivery WHERE kind = 'portal_news'"
-    assert await door.intake.unit_of_work.pool.fetchval(waits) == "waiting"
-    await visitor.open("/portal/de/request/letters")
-    assert "etwas Neues" not in visitor.text

@@ -202,3 +202,14 @@ async def test_whoever_signs_in_at_an_answered_request_is_told_that_it_changes_n
     await door.intake.complete(path, tasks=(EXPORTED,))
     await signs_in(door, ada, ADAS)
     assert (ada.path, "waits for no more proof" in ada.text) == ("/portal/en/request", True)
+
+
+async def test_a_session_ends_at_what_it_has_shown_once_that_proves_the_request_no_more(door: Opened) -> None:
+    eve, ada = door.visitor(), door.visitor()
+    path = f"/v1/requests/{await asked(eve, email=ADA, account=EVES)}"
+    await signs_in(door, eve, EVES)
+    wrong = await door.intake.officer.post(f"{path}/proof-withdrawal", json={"identity": "account_id"})
+    assert wrong.status_code == 200
+    await blocked(door.intake, path, COPIED, UNPROVED.model_copy(update={"level": "L1"}))
+    await presses(door, ada)
+    assert [(await each.open("/portal/en/request")).status for each in (ada, eve)] == [200, 403]

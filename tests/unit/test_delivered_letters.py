@@ -15,10 +15,10 @@ from services.intake.mail.settings import SmtpSettings
 from services.intake.mail.tokens import letters_in, token
 from services.intake.post.page import Page, document
 from services.intake.request.aggregate import Request
-from services.intake.request.causes.delivery import Told, until_delivered
+from services.intake.request.causes.delivery import Told, unknown, until_delivered
 from services.intake.request.lifecycle import State
 from shared.domain.errors import Misconfigured
-from shared.domain.events import FulfilmentCompleted
+from shared.domain.events import FulfilmentCompleted, LetterReturned
 from shared.domain.precedence import Kind
 from shared.domain.rights import Right
 from tests.fixtures.events import a
@@ -50,11 +50,29 @@ def test_an_erasure_waits_for_a_copy_until_its_answer_is_delivered() -> None:
     assert request.told([{"what": "answer"}], AT).request.precedes is None
 
 
-@pytest.mark.parametrize("channel", ["api", "events", "portal"])
-def test_an_answer_that_is_fetched_is_given_at_once(channel: str) -> None:
+@pytest.mark.parametrize(("channel", "tells"), [("api", []), ("events", []), ("portal", ["answer"])])
+def test_an_answer_that_is_fetched_is_given_at_once(channel: str, tells: list[str]) -> None:
     request, published, told = closing(channel)
     assert request.responded_at == AT
-    assert (published, told) == (["RequestClosed"], [])
+    assert (published, told) == (["RequestClosed"], tells)
+
+
+def test_an_answer_in_the_portal_that_nobody_could_know_of_is_given_once_the_mail_about_it_was_taken() -> None:
+    request, _, _ = closing("portal")
+    there: list[Told] = [{"what": "answer", "there": True}]
+    assert request.told(there, AT).published == (), "it was given when it could be read"
+    back = request.untold(there).request
+    assert back.responded_at is None
+    delivered = back.told(unknown(there), AT)
+    assert [type(each).__name__ for each in delivered.published] == ["RequestClosed"]
+
+
+def test_an_extension_whose_letter_came_back_is_not_granted_unless_all_is_answered_by_now() -> None:
+    letter: list[Told] = [{"what": "extension", "reason": "VOLUME"}]
+    [back] = a_request(State.IN_PROGRESS, channel="post", extended=True).untold(letter).published
+    assert isinstance(back, LetterReturned)
+    assert back.what == "extension"
+    assert a_request(State.CLOSED, channel="post", extended=True).untold(letter).published == ()
 
 
 def test_a_letter_that_came_back_takes_its_answer_back_once() -> None:

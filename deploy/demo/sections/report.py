@@ -8,7 +8,7 @@ from deploy.demo.board import SubmittedRequest
 from deploy.demo.finding import Section
 from deploy.local.chromium import Chromium, ChromiumFailedError
 from services.export import check
-from services.export.files import REPORT
+from shared.domain.release import REPORT
 
 
 def report(request: SubmittedRequest) -> Section:

@@ -11,13 +11,14 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from pydantic import JsonValue
 
-from services.export.files import REPORT, File
+from services.export.files import File
 from services.export.report.checklist import checklist
 from services.export.report.held import Request, Step
 from services.export.report.texts import Texts, texts_of
 from services.export.report.translated import Translated
 from services.export.report.wording import Wording
 from services.export.survey import Category
+from shared.domain.release import REPORT
 from shared.domain.wording import ENGLISH, LANGUAGES
 
 _FOLDER: Final = Path(__file__).parent

@@ -25,6 +25,7 @@ from services.intake.api import (
     plans,
     proofs,
     recipients,
+    report,
     requests,
     reviews,
     subjects,
@@ -119,6 +120,7 @@ def describe() -> Api:
         api.include_router(module.router)
     api.include_router(letters.of_request)
     api.include_router(recipients.waiting)
+    api.include_router(report.router)
     return api
 
 

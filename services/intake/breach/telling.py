@@ -19,7 +19,7 @@ from services.intake.breach.asking import Asker, asker_of
 from services.intake.breach.breaches import Breach
 from services.intake.breach.schemas import LetterWords, RiskAssessed
 from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady, SamePerson
-from services.intake.letters import correspondence, delivery, portal_news
+from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letter, Letters, Reader
 from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import LetterField
@@ -201,11 +201,7 @@ async def _write(tx: UnitOfWork, letters: Letters, breach: Breach, said: RiskAss
         kept.append(delivery.Written(request, letter))
         tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
     rows = [(breach.breach_id, each.request.request_id, each.sealing.sealed_id) for each in kept]
-    for asked, news in await portal_news.notices(tx, to_write):
-        letter = correspondence.write(letters, asked, news, tx.now)
-        kept.append(delivery.Written(asked, letter))
-        tx.log_evidence(asked.request_id, "letter.written", correspondence.named(letter))
-    await delivery.keep(tx, kept)
+    await delivery.keep(tx, letters, kept)
     await tx.connection.executemany(_TO_WRITE, rows)
     return len(rows)
 

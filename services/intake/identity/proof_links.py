@@ -189,7 +189,7 @@ class ProofLinks:
             "rights": Listed(tuple(Term("right", each.right) for each in await _together(tx, request))),
         }
         letter = correspondence.write(self.letters, request, ("proof_link", fields), tx.now)
-        await delivery.keep(tx, [delivery.Written(request, letter)])
+        await delivery.keep(tx, self.letters, [delivery.Written(request, letter)])
         named: dict[str, JsonValue] = correspondence.named(letter)
         tx.log_evidence(request.request_id, "letter.written", named)
 

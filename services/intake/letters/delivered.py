@@ -1,6 +1,7 @@
 """What becomes of a letter on its way: it was accepted or posted, has come back, is given up; each is on record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -13,13 +14,23 @@ from services.intake.letters.rendering import Letters
 from services.intake.metrics import LETTERS_SENT, LETTERS_STOPPED
 from services.intake.repository import Requests
 from services.intake.request.aggregate import Transition
+from services.intake.request.causes.delivery import Told, unknown
 from shared.messaging.unit_of_work import UnitOfWork
 
 Fault = Literal[
-    "refused", "returned", "address_not_proved", "address_unknown", "address_unusable", "key_gone", "acknowledged_today"
+    "refused",
+    "put_off",
+    "returned",
+    "address_not_proved",
+    "address_unknown",
+    "address_unusable",
+    "key_gone",
+    "acknowledged_today",
 ]
 """Why a letter waits for a person, or was not sent: by it they know what to do."""
 _MARK = "UPDATE delivery SET state = $2, fault = $3, sent_at = $4 WHERE letter_id = $1"
+_TELLS = "UPDATE delivery SET awaited = $2 WHERE letter_id = $1"
+_EXTENSION_TOLD = "UPDATE extension SET told_at = $2 WHERE request_id = $1"
 _OVER: Final = frozenset({"sent", "given_up", "spared"})
 
 
@@ -36,12 +47,15 @@ async def sent(tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | N
     tx.after_commit(LETTERS_SENT.labels(letter.way).inc)
     request = requests[letter.request_id]
     await recipients.accepted(tx, request, letter.awaited)
+    await _note_extension(tx, [each for each in letter.awaited if "there" not in each], letter.request_id, tx.now)
     await _tell(requests, request.told(letter.awaited, tx.now))
     return letter
 
 
 async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Fault) -> Delivery | None:
     """It cannot be delivered so, or has come back after it was accepted: a person must see to it.
+
+    What it told, or was to say can be read, the subject does not know then.
 
     None: it is over with, or is a person's already.
     """
@@ -53,8 +67,12 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
     tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
     await recipients.not_reached(tx, requests[letter.request_id], letter.awaited, letter.sent_at)
-    if back:
-        await _tell(requests, requests[letter.request_id].untold(letter.awaited))
+    if untold := unknown(letter.awaited):
+        await tx.connection.execute(_TELLS, letter_id, untold)
+    elif back:
+        untold = [*letter.awaited]
+    await _note_extension(tx, untold, letter.request_id, None)
+    await _tell(requests, requests[letter.request_id].untold(untold))
     return letter
 
 
@@ -77,6 +95,11 @@ async def _held(
     request_id = await tx.connection.fetchval(about, letter_id)
     requests = await Requests.locked(tx, letters, [request_id] if request_id else [], actor)
     return requests, await delivery.read(tx.connection, letter_id, lock=True)
+
+
+async def _note_extension(tx: UnitOfWork, tells: Sequence[Told], request_id: UUID, at: datetime | None) -> None:
+    if any(each["what"] == "extension" for each in tells):
+        await tx.connection.execute(_EXTENSION_TOLD, request_id, at)
 
 
 async def _tell(requests: Requests, transition: Transition) -> None:

@@ -12,7 +12,8 @@ from uuid import UUID
 
 import orjson
 
-from services.intake.letters import correspondence
+from services.intake.letters import correspondence, portal_news
+from services.intake.letters.rendering import Letters
 from services.intake.mail.message import address_in
 from services.intake.request.causes.delivery import SENT_TO, Told
 from services.intake.request.letter_kinds import TO_OTHERS, LetterKind
@@ -50,7 +51,8 @@ WHERE request_id = $1 AND way = 'post' AND fault = 'address_unknown' AND kind <>
 """
 # Not while it may be under way: it would be delivered twice.
 _ANOTHER_WAY = """
-UPDATE delivery SET way = $2, state = 'waiting', fault = NULL, next_try_at = $3, tries = 0, sent_at = NULL
+UPDATE delivery SET way = $2, state = 'waiting', fault = NULL, next_try_at = $3, tries = 0, put_off_at = NULL,
+                    sent_at = NULL
 WHERE letter_id = $1 AND state = 'person' RETURNING true
 """
 
@@ -80,13 +82,15 @@ class Delivery:
     sent_at: datetime | None
 
 
-async def keep(tx: UnitOfWork, written: Sequence[Written]) -> None:
+async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> None:
     """Keeps letters, of any number of requests, all at once, and has those delivered that nobody fetches.
+
+    Whoever asked in the portal is written to that there is something to read.
 
     Raises:
         Shredded: the correspondence of one of the requests has expired.
     """
-    await correspondence.keep(tx, await _addressed(tx, written))
+    await correspondence.keep(tx, await _addressed(tx, [*written, *await _news(tx, letters, written)]))
 
 
 async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:
@@ -149,6 +153,17 @@ async def readdress(tx: UnitOfWork, request: StoredRequest, letter: Delivery) ->
         sealed = orjson.dumps({**orjson.loads(content), "to": [to]})
         await tx.vault.replace(tx.connection, Sealing(request.request_id, "letter", "", sealed, letter_id))
     return fault
+
+
+async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> list[Written]:
+    """The mails that something can be read in the portal, which tell what can be read there."""
+    there, news = [each for each in written if each.sealing.source not in BY_ADDRESS], []
+    for request, letter in await portal_news.notices(tx, [each.request for each in there]):
+        sealing = correspondence.write(letters, request, letter, tx.now)
+        tells = [told for each in there if each.request.request_id == request.request_id for told in each.tells]
+        tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
+        news.append(Written(request, sealing, tells))
+    return news
 
 
 async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> list[Sealing]:

@@ -53,6 +53,10 @@ UPDATE delivery SET next_try_at = $2, tries = tries + 1 WHERE letter_id = (
 RETURNING letter_id, request_id, kind, written_at, tries
 """
 _LATER = "UPDATE delivery SET next_try_at = $2 WHERE letter_id = $1 AND state = 'waiting'"
+_PUT_OFF = """
+UPDATE delivery SET put_off_at = coalesce(put_off_at, $2) WHERE letter_id = $1 AND state = 'waiting'
+RETURNING put_off_at
+"""
 _SENT_BEFORE = """
 SELECT letter_id FROM delivery WHERE request_id = $1 AND letter_id < $2 AND way = 'email' AND state = 'sent'
 ORDER BY letter_id
@@ -182,8 +186,10 @@ class Sender:
             code = error.code if isinstance(error, aiosmtplib.SMTPResponseException) else error.recipients[0].code
             if code >= _PERMANENT:
                 await self._stop(claimed, "refused")
-            else:
+            elif code == _CLOSING:  # it says nothing of this letter
                 await self._later(claimed)
+            else:
+                await self._put_off(claimed)
             return code != _CLOSING
         except (aiosmtplib.SMTPException, OSError) as error:
             await self._wait(claimed, error)
@@ -207,6 +213,13 @@ class Sender:
             log.warning("letters wait for the mail server: %s", type(error).__name__)
         self._away = True
         await self._later(claimed)
+
+    async def _put_off(self, claimed: Claimed) -> None:
+        """The server does not take it for now (4xx); if it has said so for long enough, a person must see to it."""
+        async with self._unit_of_work.begin() as tx:
+            since: datetime | None = await tx.connection.fetchval(_PUT_OFF, claimed.letter_id, tx.now)
+            for_long = since is not None and tx.now - since >= timedelta(hours=self._settings.put_off_hours)
+        await (self._stop(claimed, "put_off") if for_long else self._later(claimed))
 
     async def _later(self, claimed: Claimed) -> None:
         """It is tried again after a pause that grows."""

@@ -58,6 +58,12 @@ class SmtpSettings(Group, env_prefix="DSR_SMTP_"):
         default=30.0, ge=0.01, le=3_600, description="first pause after a letter was not taken; doubles each time"
     )
     backoff_max_seconds: float = Field(default=3_600.0, ge=0.01, le=86_400, description="longest such pause")
+    put_off_hours: float = Field(
+        default=48.0,
+        ge=0.01,
+        le=720,
+        description="how long a server may put a letter off (4xx) until a person must see to it",
+    )
 
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:

@@ -1,4 +1,4 @@
-"""Following a request: what happens next and by when, what was found where, questions, letters, the package."""
+"""Following a request: what happens next and by when, what was found where, questions, letters, report, package."""
 
 import hmac
 import secrets
@@ -8,7 +8,7 @@ from uuid import UUID
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake.api import handing_out, views
+from services.intake.api import handing_out, report, views
 from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.letters import correspondence
 from services.intake.letters.rendering import Reader
@@ -24,6 +24,7 @@ from services.intake.versions import Basis
 from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
 from shared.domain.errors import Shredded
+from shared.domain.rights import Right
 from shared.domain.sentences import Fact, Term, say
 
 _LONGEST = 4000
@@ -42,6 +43,7 @@ def routes(portal: Portal) -> list[BaseRoute]:
         portal.page("/{language}/request/answer", following.answer, sends=True),
         portal.page("/{language}/request/withdraw", following.withdraw, sends=True),
         portal.page("/{language}/request/letters", following.letters),
+        portal.page("/{language}/request/report", following.report),
         portal.page("/{language}/request/package", following.package),
         portal.page("/{language}/sign-out", following.sign_out, sends=True),
     ]
@@ -84,6 +86,7 @@ class Following:
             question=await self._question(request),
             sign_in=self.works.settings.sign_in_url if signs_in else None,
             package=link,
+            report=view.package and request.right is Right.ACCESS,
             package_days=settings.package_days,
             package_times=settings.package_downloads,
             found=found,
@@ -140,6 +143,12 @@ class Following:
             if each["kind"] not in _LEADS_HERE
         ]
         return visit.page("letters.html", letters=shown)
+
+    async def report(self, visit: Visit) -> Response:
+        """What do you hold of me? The report of the package as it was made, to be read here or printed."""
+        request = await self._mine(visit)
+        caller = await self.works.caller(request.request_id)
+        return await report.read_report(request.request_id, caller, self.works.services)
 
     async def package(self, visit: Visit) -> Response:
         """The report and the data, as the API hands them out.

@@ -32,7 +32,7 @@ HEADERS: Mapping[str, str] = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
     "X-Robots-Tag": "noindex",
 }
-"""Of every answer, whatever it is; pages are kept by no cache besides."""
+"""Of every answer that does not say otherwise, as the report does; pages are kept by no cache besides."""
 _SECURE: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
 STATIC: Final = "/static/"
 
@@ -56,7 +56,8 @@ class Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
                 headers.update(_SECURE if self.url.startswith("https:") else {})
                 if not _is_static(scope):
                     headers["Cache-Control"] = "no-store"

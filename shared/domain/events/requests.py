@@ -186,11 +186,12 @@ class LetterReturned(Event, topic=Topic.REQUESTS):
     """A letter that had been delivered has come back: the subject does not have what it was to tell them.
 
     Of an answer the clock runs again, until ``dsr.request.closed.v1`` says when they had it after all; a question, by
-    its ``question_id``, counts as not asked until ``dsr.request.question_sent.v1`` names it again.
+    its ``question_id``, counts as not asked until ``dsr.request.question_sent.v1`` names it again; an extension counts
+    as not granted until ``dsr.request.extended.v1`` says when they were told.
     """
 
     type: Literal["dsr.request.letter_returned.v1"] = "dsr.request.letter_returned.v1"
-    what: Literal["answer", "question"]
+    what: Literal["answer", "question", "extension"]
     question_id: UUID | None = None
 
 

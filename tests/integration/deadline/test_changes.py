@@ -5,10 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 import pytest
 
-from shared.domain.events import RequestReceived
+from shared.domain.events import LetterReturned, RequestExtended, RequestReceived
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.domain.time_limit import calc_version
+from tests.fixtures.events import a
 from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness
 from tests.integration.deadline.test_sweep import FIVE
 
@@ -80,6 +81,19 @@ async def test_an_extension_moves_both_clocks_and_the_warnings_start_anew(deadli
     await deadline.sweeps(at=datetime(2026, 6, 20, tzinfo=UTC))
     assert (await deadline.said())[event.request_id] == [*FIVE[:2], *FIVE]
     assert await deadline.evidence("deadline.extended") == [{"reason": "VOLUME"}]
+
+
+async def test_an_extension_of_which_nobody_knows_or_heard_too_late_moves_nothing(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.extends(event, date(2026, 6, 4))
+    await deadline.hears(a(LetterReturned, event, what="extension", question_id=None))
+    assert await dates(deadline, event) == FIRST
+    assert await before(deadline) == [("extension_returned", date(2026, 6, 4))]
+    await deadline.hears(a(RequestExtended, event, due_on=date(2026, 6, 4), told_at=ARRIVED + timedelta(days=40)))
+    assert await dates(deadline, event) == FIRST
+    assert await deadline.evidence("deadline.extension_too_late") == [{"reason": "VOLUME"}]
+    await deadline.extends(event, date(2026, 6, 4))
+    assert (await deadline.clock(event))["extended"]
 
 
 async def test_a_clock_that_has_stopped_moves_no_more(deadline: Harness) -> None:

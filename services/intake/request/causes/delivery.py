@@ -1,8 +1,8 @@
 """What the delivery of a letter does to its request: from then on the subject was told, until it comes back; pure.
 
-Whoever fetches their letters has been told once they can be read. Whoever asked by e-mail or by post is told when the
-letter was accepted by the next server, or was posted: the end of the clock, a question, an extension and the lift of a
-restriction (Art. 18(3)) wait for that.
+Whoever fetches their letters has been told once they can be read; in the portal, unless the mail that says so cannot be
+delivered (``unknown``). Whoever asked by e-mail or by post is told when the letter was accepted by the next server, or
+was posted: the end of the clock, a question, an extension and the lift of a restriction (Art. 18(3)) wait for that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,10 @@ from shared.domain import events
 from shared.domain.events import Event
 
 Told = Mapping[str, JsonValue]
-"""What a letter tells: an answer, a lift, a question or an extension, with what its event says besides."""
+"""What a letter tells: an answer, a lift, a question or an extension, with what its event says besides.
+
+``there``: it can be read in the portal, and was told when that was written; the letter is the mail that says so.
+"""
 SENT_TO: frozenset[str] = frozenset({"email", "post"})
 """The channels by which somebody asks who does not fetch their letters."""
 
@@ -32,7 +35,7 @@ class MovedByDelivery(MovingRequest):
     def told(self, letter: Sequence[Told], at: datetime) -> Transition[Self]:
         """A letter was delivered; what it tells of a state that is over by now is said no more."""
         request, published = self, list[Event]()
-        for each in letter:
+        for each in (one for one in letter if "there" not in one):
             match each["what"]:
                 case "answer" if request.awaits_delivery:
                     request = replace(request, responded_at=at)
@@ -59,6 +62,8 @@ class MovedByDelivery(MovingRequest):
                 case "question" if (asked := request.question) and asked.question_id == UUID(str(each["question_id"])):
                     returned = {"what": "question", "question_id": asked.question_id}
                     published.append(events.LetterReturned.about(request, **returned))
+                case "extension" if request.state is not State.CLOSED:
+                    published.append(events.LetterReturned.about(request, what="extension"))
         return Transition(request, tuple(published))
 
     def undeliverable(self, letter: Sequence[Told], at: datetime) -> Transition[Self]:
@@ -85,9 +90,13 @@ M = TypeVar("M", bound=MovedByDelivery)
 def until_delivered(transition: Transition[M]) -> tuple[Transition[M], list[Told]]:
     """The transition without what is said only once its letter is delivered, and that.
 
-    What is done of a part while the answer is on its way is said with the answer.
+    What is done of a part while the answer is on its way is said with the answer. Of what is read in the portal nothing
+    waits; what must not be begun before it was told (Art. 18(3)) is not undone either.
     """
     request = transition.request
+    if request.channel == "portal" and transition.letters:
+        there = filter(None, map(_told_by, transition.published))
+        return transition, [{**each, "there": True} for each in there if each["what"] != "lift"]
     if request.channel not in SENT_TO or request.tenant:
         return transition, []
     if not transition.letters:
@@ -95,23 +104,34 @@ def until_delivered(transition: Transition[M]) -> tuple[Transition[M], list[Told
         return (replace(transition, published=tuple(said)) if request.awaits_delivery else transition), []
     told, published = list[Told](), list[Event]()
     for event in transition.published:
-        match event:
-            case events.RequestClosed():
-                told.append({"what": "answer"})
-                request = replace(request, responded_at=None)
-            case events.LiftDecided():
-                told.append({"what": "lift"})
-            case events.QuestionSent():
-                known = event.model_dump(mode="json", include={"question_id", "question", "condition_recorded"})
-                told.append({"what": "question", **known})
-            case events.RequestExtended():
-                told.append({"what": "extension", "reason": event.reason})
-            case events.PartAnswered() if request.awaits_delivery:
-                pass
-            case _:
-                published.append(event)
+        if isinstance(event, events.RequestClosed):
+            request = replace(request, responded_at=None)
+        if tells := _told_by(event):
+            told.append(tells)
+        elif not (isinstance(event, events.PartAnswered) and request.awaits_delivery):
+            published.append(event)
     evidence = tuple((action, _until_informed(detail, told)) for action, detail in transition.evidence)
     return replace(transition, request=request, published=tuple(published), evidence=evidence), told
+
+
+def unknown(letter: Sequence[Told]) -> list[Told]:
+    """What such a mail was to tell, once nobody can know of it: it is told when it was delivered after all."""
+    return [{name: value for name, value in each.items() if name != "there"} for each in letter if "there" in each]
+
+
+def _told_by(event: Event) -> Told | None:
+    match event:
+        case events.RequestClosed():
+            return {"what": "answer"}
+        case events.LiftDecided():
+            return {"what": "lift"}
+        case events.QuestionSent():
+            known = event.model_dump(mode="json", include={"question_id", "question", "condition_recorded"})
+            return {"what": "question", **known}
+        case events.RequestExtended():
+            return {"what": "extension", "reason": event.reason}
+        case _:
+            return None
 
 
 def _until_informed(detail: Mapping[str, JsonValue], told: Sequence[Told]) -> Mapping[str, JsonValue]:

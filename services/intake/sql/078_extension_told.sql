@@ -1,0 +1,3 @@
+-- When the subject was told of an extension: by e-mail or post, once the letter was accepted or posted, and not while it has come back.
+ALTER TABLE extension ADD COLUMN told_at timestamptz;
+UPDATE extension SET told_at = approved_at;
