@@ -1,9 +1,11 @@
 """One caller of intake's API: repeats what may be repeated while intake is away, and says what it refuses and why."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import httpx
@@ -117,6 +119,29 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Api]:
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=settings.url, headers=headers, timeout=_TIMEOUT_SECONDS) as client:
         yield Api(client, PATIENCE_SECONDS)
+
+
+class _Told(dict[str, Any]):
+    """What an answer says; of a name that is not there, that whoever has answered is not this API, or another one."""
+
+    def __missing__(self, name: str) -> Any:
+        raise _strange(f"it names no {name!r}")
+
+
+def told_by(answer: httpx.Response) -> dict[str, Any]:
+    """What an answer says; raises ``ApiRefused``, also whenever something of it is read that is not there."""
+    try:
+        found = json.loads(answer.content, object_hook=_Told)
+    except (ValueError, RecursionError):
+        raise _strange("it is not JSON") from None
+    if not isinstance(found, _Told):
+        raise _strange("it is no JSON object")
+    return found
+
+
+def _strange(why: str) -> ApiRefused:
+    another = "set DSR_API_URL to intake's, or take the command of its version"
+    return ApiRefused(f"what DSR_API_URL names answers as this API does not ({why}): {another}", HTTPStatus.OK)
 
 
 def _good(answer: httpx.Response, kind: str) -> httpx.Response:

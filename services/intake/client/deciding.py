@@ -13,7 +13,7 @@ import orjson
 import typer
 
 from services.intake.client import reading
-from services.intake.client.api import Api, ApiRefused
+from services.intake.client.api import Api, ApiRefused, told_by
 from services.intake.client.decisions import Decision, Typed, body, decisions, named
 from services.intake.client.output import pairs, plain, say, tell, told
 
@@ -79,7 +79,7 @@ async def decide(api: Api, request_id: UUID, name: str | None, said: Typed, how:
         ApiRefused: it cannot be decided, or the request has changed since it was shown.
         DecisionUnclear: what was typed is no decision, or lacks a field.
     """
-    known = decisions((await api.get("/openapi.json")).json())
+    known = decisions(told_by(await api.get("/openapi.json")))
     if name is None:
         _list(known, as_json=how.as_json)
         return
@@ -90,7 +90,7 @@ async def decide(api: Api, request_id: UUID, name: str | None, said: Typed, how:
         return
     must_sit_there(how)
     read = await api.get(made.path)
-    if put_before(made, await _shown(api, made, read.json()), how):
+    if put_before(made, await _shown(api, made, told_by(read)), how):
         done(made, await _send(api, made, read.headers["ETag"]), how)
 
 
@@ -145,7 +145,7 @@ def agreed() -> bool:
 
 async def _send(api: Api, made: Made, version: str) -> dict[str, Any]:
     path = f"{made.path}/{made.decision.path}"
-    return dict((await api.post(path, made.sends, {"If-Match": version}, repeatable=True)).json())
+    return told_by(await api.post(path, made.sends, {"If-Match": version}, repeatable=True))
 
 
 async def _shown(api: Api, made: Made, view: Mapping[str, Any]) -> list[str]:
@@ -163,7 +163,7 @@ async def _proposed(api: Api, made: Made) -> list[str]:
     proposed, is_approval, _ = made.decision.path.partition("/approval")
     if not is_approval:
         return []
-    proposal = (await api.get(f"{made.path}/{proposed}", **(made.sends or {}))).json()
+    proposal = told_by(await api.get(f"{made.path}/{proposed}", **(made.sends or {})))
     return ["proposed:", *(f"  {name}: {told(value)}" for name, value in proposal.items() if value is not None)]
 
 
@@ -171,7 +171,7 @@ async def _plan(api: Api, path: str) -> str:
     """What the systems say of an erasure, once they have."""
     try:
         for _ in range(_LOOKS):
-            plan = (await api.get(f"{path}/plan")).json()
+            plan = told_by(await api.get(f"{path}/plan"))
             if plan["state"] == "made":
                 return reading.planned(plan)
             await asyncio.sleep(_PAUSE)  # the systems are asked meanwhile, and nobody tells when they have answered

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from services.intake.client.api import Api
+from services.intake.client.api import Api, told_by
 from services.intake.client.output import plain, say, tell
 from services.intake.client.progress import Progress, line
 from shared.domain.errors import DsrError
@@ -75,8 +75,8 @@ async def follow(api: Api, request_id: UUID, screen: Screen, within: float | Non
 async def _look(api: Api, request_id: UUID, progress: Progress, screen: Screen) -> tuple[dict[str, Any], bool]:
     """How it stands, and whether anything has happened, which is shown."""
     path = f"/v1/requests/{request_id}"
-    view = (await api.get(path)).json()  # before the timeline, which then has all that led to this state
-    entries = (await api.get(f"{path}/timeline")).json()["entries"]
+    view = told_by(await api.get(path))  # before the timeline, which then has all that led to this state
+    entries = told_by(await api.get(f"{path}/timeline"))["entries"]
     new = list(progress.news(view, entries))
     for each in new:
         screen.show(each)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from services.intake.client.api import Api, ApiRefused, run
+from services.intake.client.api import Api, ApiRefused, run, told_by
 from services.intake.client.output import AsJson, plain, say, tell
 
 LetterIds = Annotated[list[UUID], typer.Argument(metavar="LETTER_ID...")]
@@ -23,7 +23,7 @@ def list_letters(*, as_json: AsJson = False) -> None:
 
     async def work(api: Api) -> None:
         after = None
-        while page := (await api.get("/v1/letters", after=after, limit=_PAGE)).json()["letters"]:
+        while page := told_by(await api.get("/v1/letters", after=after, limit=_PAGE))["letters"]:
             for each in page:
                 tell(each) if as_json else say(_row(each))
             after = page[-1]["letter_id"]
@@ -102,7 +102,7 @@ async def _move(
     refused = False
     for letter_id in letter_ids:
         try:
-            moved = (await api.post(f"/v1/letters/{letter_id}/{step}", body)).json()
+            moved = told_by(await api.post(f"/v1/letters/{letter_id}/{step}", body))
         except ApiRefused as error:
             refused = True
             typer.echo(plain(f"dsr: letter {letter_id}: {error}"), err=True)
