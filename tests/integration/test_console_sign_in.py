@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import orjson
 import pytest
 
 from tests.fixtures.console import OpenedConsole, opened_console
@@ -97,3 +98,17 @@ async def test_an_administrator_signs_somebody_out_everywhere(console: OpenedCon
     await (await admin.open("/console/people/hanna/sign-out")).send(step="confirm")
     assert (admin.path, "hanna" in admin.text) == ("/console/people", False)
     assert (await hanna.open("/console/")).path == "/console/sign-in"
+    await console.sign_in(hanna, "hanna")
+    await (await hanna.open("/console/me")).send("/console/sign-out", where="everywhere")
+    rows = "SELECT actor, action, detail FROM evidence.entry WHERE action LIKE 'console.%' ORDER BY seq"
+    entries = [tuple(row) for row in await console.intake.unit_of_work.pool.fetch(rows)]
+    came, went = "console.signed_in", "console.signed_out"
+    assert [(actor, action) for actor, action, _ in entries] == [
+        *((f"person:{who}", came) for who in ("hanna", "ada-min")),
+        *((f"person:{who}", action) for who, action in (("ada-min", went), ("hanna", came), ("hanna", went))),
+    ]
+    details = [orjson.loads(detail) for *_, detail in entries]
+    assert details[0] == {"holder": "hanna", "roles": ["handler"], "from": "127.0.0.1"}, "and no secret"
+    assert details[2] == details[4] == {"holder": "hanna", "where": "everywhere"}
+    ugo = await console.member("ugo")
+    assert "console signed out" in (await ugo.open("/console/audit?holder=hanna&action=console")).text

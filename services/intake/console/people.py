@@ -6,6 +6,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake.auth import HOLDER
+from services.intake.console import on_record
 from services.intake.console.console import Console, local, person_of
 from services.intake.console.decisions.decision import Decision, Subject, saying
 from services.intake.console.decisions.page import About, DecisionPage
@@ -26,7 +27,7 @@ def routes(console: Console) -> list[BaseRoute]:
         power=Power.ADMINISTER,
         when=lambda _: True,
         does=saying(
-            "Every session of theirs ends at once; what they have not confirmed is lost.",
+            "Every session of theirs ends at once; what they have not confirmed is lost. Who has done so is on record.",
             "Take their role at the identity provider first: they can sign in again with what it says of them.",
         ),
         do=people.end,
@@ -60,7 +61,9 @@ class People:
 
     async def end(self, subject: Subject, _: int, __: None) -> None:
         """Ends every session of that person."""
-        await self.console.sessions.end_all(subject.row)
+        async with self.console.works.services.unit_of_work.begin() as tx:
+            await self.console.sessions.end_all(subject.row, tx.connection)
+            on_record.signed_out(tx, subject.row, "everywhere", subject.person.holder)
 
     async def find(self, visit: Visit) -> About:
         """The person whom the address names."""

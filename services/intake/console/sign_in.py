@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from services.intake.address import address_of
+from services.intake.console import on_record
 from services.intake.console.console import Console, Works, person_of, signed_in
 from services.intake.console.id_token import NotSignedIn
 from services.intake.console.provider import Question
@@ -54,6 +56,10 @@ class SigningIn:
         question = Question(**{name: str(value) for name, value in asked.items()})
         who = await self.works.provider.answer(question, dict(visit.request.query_params))
         to = str(visit.session.data.pop("to", "/"))
+        forwarded, proxies = visit.request.headers.get("x-forwarded-for", ""), self.works.services.settings.proxies
+        async with self.works.services.unit_of_work.begin() as tx:
+            address = address_of(visit.request.scope, forwarded, proxies)
+            on_record.signed_in(tx, who.holder, who.roles, address)
         visit.session.principal = who.holder
         visit.session.data = {"name": who.name, "roles": [*who.roles]}
         visit.session.renew()
@@ -67,8 +73,16 @@ class SigningIn:
     async def out(self, visit: Visit) -> Response:
         """Ends this session, or all of this person's."""
         if visit.sent:
-            if visit.form.get("where") == "everywhere" and visit.session.principal:
-                await visit.site.sessions.end_all(visit.session.principal)
+            if visit.session.principal:
+                await self._end(visit, visit.session.principal)
             visit.session.end()
             return visit.go("/sign-out")
         return visit.page("signed_out.html")
+
+    async def _end(self, visit: Visit, holder: str) -> None:
+        async with self.works.services.unit_of_work.begin() as tx:
+            if visit.form.get("where") == "everywhere":
+                await visit.site.sessions.end_all(holder, tx.connection)
+                on_record.signed_out(tx, holder, "everywhere", holder)
+            else:
+                on_record.signed_out(tx, holder, "here", holder)

@@ -160,9 +160,9 @@ class Sessions:
         rows = await self.unit_of_work.pool.fetch(_OPEN, self.site, self.unit_of_work.clock.now())
         return [tuple(row) for row in rows]
 
-    async def end_all(self, principal: str) -> None:
-        """Signs somebody out everywhere."""
-        await self.unit_of_work.pool.execute(_END_ALL, principal, self.site)
+    async def end_all(self, principal: str, transaction: Connection | None = None) -> None:
+        """Signs somebody out everywhere; at once, or with a transaction."""
+        await (transaction or self.unit_of_work.pool).execute(_END_ALL, principal, self.site)
 
     async def _drop(self, connection: Connection, session: Session) -> None:
         for each in {_hash(session.token), session.replaces} - {None}:
