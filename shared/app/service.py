@@ -44,9 +44,11 @@ from shared.fulfilment.worker import Worker
 from shared.messaging import inbox
 from shared.messaging.consumer import Consumer
 from shared.messaging.dispatcher import BatchDispatcher, Dispatcher, Handler, Subscription
+from shared.messaging.hearing_again import LOOP, HearingAgain
 from shared.messaging.outbox import Relay
 from shared.messaging.producer import BusAway, KafkaProducer
 from shared.messaging.progress import loop_of
+from shared.messaging.replay import dead_letters
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
@@ -96,6 +98,7 @@ class Service:
         self.conclusions: dict[Operation, Conclude] = {}
         self._loops: list[Loop] = []
         self._listening: list[Listening] = []
+        self._listeners: list[tuple[BatchDispatcher, Sequence[str]]] = []
         self._api: Api | None = None
 
     def on(self, event: type[Event], handler: Handler, *, right: Right | None = None) -> None:
@@ -170,9 +173,8 @@ class Service:
             heartbeats = Heartbeats(settings.process.still_seconds)
             lease = Lease(settings.work.lease_seconds)
             running = Running(settings, unit_of_work, tracing, heartbeats, asyncio.Event(), downstreams, lease)
-            loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, running.stopping.set)
+                asyncio.get_running_loop().add_signal_handler(number, running.stopping.set)
             drained = asyncio.Event()  # set when nothing can come into the outbox any more
             relay = Relay(pool, self.name, producer.send, unit_of_work.relay_wakeup).run(drained, heartbeats)
             until_drained: dict[str, Awaitable[None]] = {"relay": relay}
@@ -231,9 +233,12 @@ class Service:
             loops["inbox"] = run_periodically(forget, "inbox", 60.0, running.stopping, running.heartbeats)
             a_day, heartbeats = running.settings.kafka.dead_letters_a_day, running.heartbeats
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, a_day, heartbeats)
-            loops |= _consuming(running, dispatcher, topics.read_by(self.name))
+            loops |= self._consuming(running, dispatcher, topics.read_by(self.name))
         for listening in self._listening:
-            loops |= _consuming(running, *listening(running))
+            loops |= self._consuming(running, *listening(running))
+        letters = partial(dead_letters, running.settings.kafka, self.name)
+        again = HearingAgain(running.unit_of_work, running.heartbeats, letters, self._listeners)
+        loops[LOOP] = _every_two_seconds(again.look, LOOP, running)
         return loops
 
     def _fulfilling(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:
@@ -257,8 +262,13 @@ class Service:
             a_day = running.settings.kafka.dead_letters_a_day
             alone = {system for system in asked if downstreams.get(system).asked_by[0] == self.name}
             replies = Replies(running.unit_of_work, self.fulfilments, a_day, running.heartbeats, alone)
-            loops |= _consuming(running, replies, [topics.replies(system) for system in asked])
+            loops |= self._consuming(running, replies, [topics.replies(system) for system in asked])
         return loops
+
+    def _consuming(self, running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:
+        self._listeners.append((to, read))
+        consumer = Consumer(running.settings.kafka, to.group, read, _instance(running.settings.http.port, read))
+        return {loop_of(to.group): consumer.run(to, running.stopping, running.heartbeats)}
 
     async def _serve(self, running: Running, producer: KafkaProducer, listener: socket) -> None:
         settings = running.settings
@@ -280,11 +290,6 @@ def _every_two_seconds(
     do: Callable[[], Awaitable[None]], name: str, running: Running, *, share: int = 1
 ) -> Awaitable[None]:
     return run_periodically(do, name, 2.0, running.stopping, running.heartbeats, share=share)
-
-
-def _consuming(running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:
-    consumer = Consumer(running.settings.kafka, to.group, read, _instance(running.settings.http.port, read))
-    return {loop_of(to.group): consumer.run(to, running.stopping, running.heartbeats)}
 
 
 def _instance(port: int, read: Sequence[str]) -> str:

@@ -57,7 +57,7 @@ def of_service(service: ServiceName, teams: Teams) -> Iterator[Acl]:
             yield writes(topic)
         if service in access.readers:
             yield from reads(topic, service)
-    yield writes(names.dead_letters(service))
+    yield Acl("topic", names.dead_letters(service), ("Read", "Write", "Describe"))
     if service is ServiceName.INTAKE:
         yield writes(names.STATUS)
         for emitter in read_emitters():

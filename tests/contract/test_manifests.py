@@ -50,7 +50,8 @@ def test_a_service_declares_what_its_user_may_hear_and_say() -> None:
         writes = {topic for topic, access in TOPIC_ACCESS.items() if name in access.writers}
         told = read_emitters() if name is ServiceName.INTAKE else ()
         foreign = {f(emitter) for emitter in told for f in (topics.user_events, topics.user_events_group)}
-        assert allowed["Read"] == {*subscribed, name, *foreign} == {*topics.read_by(name), name, *foreign}
+        own = {name, topics.dead_letters(name)}
+        assert allowed["Read"] == {*subscribed, *own, *foreign} == {*topics.read_by(name), *own, *foreign}
         status = {topics.STATUS} if name is ServiceName.INTAKE else set()
         assert allowed["Write"] == {*writes, *status, topics.dead_letters(name)}
 

@@ -7,16 +7,16 @@ import pytest
 from playwright.async_api import Page
 
 from shared.domain.events import FulfilmentBlocked
-from shared.domain.operations import Operation
 from tests.fixtures.browser import Eyes, eyes, press, walk_to
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.events import a
-from tests.fixtures.handed_out import GIVEN
 from tests.fixtures.intake import Intake, beyond, id_of
 from tests.fixtures.serving import served
 from tests.integration.test_breach_record import RECORD
 from tests.integration.test_mail_read import mail, take
+from tests.integration.test_withheld_packages import withheld
 
+WITHHELD = "SELECT request_id FROM request WHERE package_fault IS NOT NULL"
 TRACES = "https://traces.example/trace/{trace}"
 
 
@@ -51,8 +51,11 @@ async def filled(intake: Intake) -> tuple[str, str]:
         "subject": {"email": "eve@example.org"},
     }
     (await intake.officer.post("/v1/holds", json=hold)).raise_for_status()
-    done = await intake.submit()
-    await intake.complete(done, operation=Operation.EXPORT, tasks=(GIVEN,))
+    await withheld(intake)
+    await intake.unit_of_work.pool.execute(
+        "INSERT INTO downstreams.system (name, state, hash, reason) VALUES"
+        " ('crm', 'on', 'a', NULL), ('cdr', 'quarantined', 'b', 'changed'), ('rt', 'quarantined', 'c', 'by_a_person')"
+    )
     breach = {**RECORD, "found_at": intake.clock.now().isoformat()}
     (await intake.officer.post("/v1/breaches", json=breach)).raise_for_status()
     return id_of(blocked), id_of(other)
@@ -114,6 +117,11 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
         "hold-place": "/holds/place",
         "hold-review": f"/holds/{hold_id}/review",
         "stopped": "/stopped",
+        "systems": "/systems",
+        "complaints": "/complaints",
+        "complaint": f"/requests/{request}/decide/complaint",
+        "sample": "/complaints/sample",
+        "package": f"/requests/{await pool.fetchval(WITHHELD)}/package",
         "breaches": "/breaches",
         "breach": f"/breaches/{breach_id}",
         "breach-new": "/breaches/new",
@@ -157,6 +165,11 @@ async def test_everybody_can_use_the_console(intake: Intake, run_folder: Path, m
         await sign_in(ugo, site, "ugo")
         await ugo.goto(f"{site}/audit")
         await look.look(ugo, "audit")
+        ada = await look.person()
+        await sign_in(ada, site, "ada-min")
+        for name, path in {"people": "/people", "people-out": "/people/hanna/sign-out"}.items():
+            await ada.goto(f"{site}{path}")
+            await look.look(ada, name)
         before = len(look.faults)
         await anton.goto(f"{site}/nothing")
         await look.look(anton, "nothing")

@@ -249,6 +249,11 @@ async def test_what_was_judged_a_high_risk_is_closed_as_none_only_if_two_persons
 async def test_the_record_of_a_breach_is_kept_as_the_policy_says_and_then_goes_with_its_words(intake: Intake) -> None:
     path = await entered(intake)
     closing = {"decision": "no_risk", "explanation": "Encrypted."}
+    alone = await intake.colleague.post(f"{path}/close", json=closing)
+    assert (alone.status_code, "nobody has judged the risk" in alone.text) == (409, True), "no owner says so alone"
+    approval = await proposed(intake, path, NO_RISK)
+    assert (await intake.colleague.post(f"{path}/close", json=closing)).status_code == 409
+    assert (await intake.officer.post(approval)).status_code == 200
     assert (await intake.colleague.post(f"{path}/close", json=closing)).status_code == 200
     intake.clock.pass_by(days=366 * 5 - 10)
     pool = intake.unit_of_work.pool

@@ -91,6 +91,7 @@ async def test_a_service_hears_what_is_its_own_to_hear_and_nothing_else(full: Gu
     user = f"dsr-{service}"
     heard = {topic for topic in declared([SYSTEM]) if await hears(full, user, service, topic)}
     expected: set[str] = {topic for topic, access in TOPIC_ACCESS.items() if service in access.readers}
+    expected.add(topics.dead_letters(service))
     if service in {
         ServiceName.ERASURE,
         ServiceName.EXPORT,

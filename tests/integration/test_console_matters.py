@@ -153,3 +153,44 @@ async def test_a_package_is_looked_into_by_the_two_who_release_it(console: Opene
     await confirmed(anton, f"{page}/decide/package-release")
     assert (await intake.channel.get(f"{path}/package")).status_code == 200
     assert [each["holder"] for each in await intake.details(path, "package.viewed")] == ["hanna", "anton"]
+
+
+async def test_a_complaint_is_entered_on_the_page_of_its_request_and_what_became_of_it_in_the_list(
+    console: OpenedConsole,
+) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    path = f"/console/requests/{id_of(await intake.submit())}"
+    lodged = {"lodged_with": "authority", "received_on": "2026-03-02", "note": "BlnBDI 521.12"}
+    assert (await confirmed(hanna, f"{path}/decide/complaint", **lodged)).path == "/console/complaints"
+    [complaint] = (await intake.officer.get("/v1/complaints")).json()["complaints"]
+    assert (complaint["lodged_with"], complaint["entered_by"]) == ("authority", "hanna")
+    decided = f"/console/complaints/{complaint['complaint_id']}/decide"
+    await confirmed(hanna, decided, decision="rejected", decided_on="2026-03-02")
+    assert "rejected, 2026-03-02" in hanna.text
+    assert (await hanna.client.get(decided)).status_code == 404, "it is entered once"
+    await confirmed(hanna, "/console/complaints/sample", month="2026-02", sampled="50", missed="1")
+    assert "2026-02 50 1 hanna" in hanna.text
+    ugo = await console.member("ugo")
+    assert "rejected" in (await ugo.open("/console/complaints")).text
+    assert "BlnBDI" not in ugo.html + hanna.html
+    assert "Enter a sample" not in ugo.text
+
+
+async def test_an_administrator_lets_a_service_go_on_with_what_it_has_set_aside(console: OpenedConsole) -> None:
+    pool = console.intake.unit_of_work.pool
+    hanna, admin = await console.member("hanna"), await console.member("ada-min")
+    paused = "INSERT INTO erasure.consumed_topic VALUES ('dsr.requests', now(), 101, now())"
+    await pool.execute(paused)
+    assert "dsr.requests 101" in (await hanna.open("/console/set-aside")).text
+    for page in ("/console/set-aside/erasure/replay", "/console/set-aside/erasure/dsr.requests/resume"):
+        assert page not in hanna.html
+        assert (await hanna.open(page)).status == 403
+        await confirmed(admin, page)
+    assert await pool.fetchval("SELECT paused_at FROM erasure.consumed_topic") is None
+    assert await pool.fetchval("SELECT asked_by FROM erasure.replay WHERE done_at IS NULL") == "ada-min"
+    assert "the service has not begun" in admin.text
+    assert (await admin.open("/console/set-aside/erasure/replay")).status == 404, "it has an order already"
+    assert (await admin.open("/console/set-aside/nobody/replay")).status == 404
+    rows = "SELECT action FROM evidence.entry WHERE actor = 'person:ada-min' ORDER BY seq"
+    actions = [row[0] for row in await pool.fetch(rows)]
+    assert actions == ["console.signed_in", "dead_letters.replay_ordered", "topic.resumed"]

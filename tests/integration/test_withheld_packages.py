@@ -60,21 +60,22 @@ async def test_a_breach_is_closed_by_its_owner_who_has_not_handled_the_request(i
     await register(intake.unit_of_work, (ADA, MARCH, MAY))
     await look(intake)
     [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]
-    at, closing = f"/v1/breaches/{breach['breach_id']}", {"decision": "no_risk", "explanation": "They gave it back."}
+    at = f"/v1/breaches/{breach['breach_id']}"
+    closing = {"decision": "no_breach", "explanation": "The register was wrong."}
     assert (await intake.officer.post(f"{at}/owner")).status_code == 403, "they have handled it"
     assert (await intake.colleague.post(f"{at}/close", json=closing)).status_code == 403, "nobody owns it"
     assert (await intake.colleague.post(f"{at}/owner")).json()["owner"] == "officer-2"
     assert "Art. 33(5)" in (await intake.colleague.post(f"{at}/close", json=closing)).text, "nobody says what it was"
     assert (await intake.colleague.put(f"{at}/record", json=RECORD)).status_code == 200
     closed = (await intake.colleague.post(f"{at}/close", json=closing)).json()
-    assert (closed["decision"], closed["closed_at"] is None) == ("no_risk", False)
+    assert (closed["decision"], closed["closed_at"] is None) == ("no_breach", False)
     assert (await intake.colleague.post(f"{at}/close", json=closing)).status_code == 409
     assert (await intake.colleague.post(f"/v1/breaches/{uuid7()}/owner")).status_code == 404
     await look(intake)
     assert sample_of("dsr_breaches_open") == (0, 0)
     [told] = await intake.details(path, "breach.closed")
-    assert (told["decision"], told["in_time"]) == ("no_risk", True)
-    assert "gave it back" not in str(await intake.evidence(path))
+    assert (told["decision"], told["in_time"]) == ("no_breach", True)
+    assert "register was wrong" not in str(await intake.evidence(path))
 
 
 async def test_the_owner_of_a_breach_neither_releases_its_package_nor_handles_the_request(intake: Intake) -> None:

@@ -1,22 +1,49 @@
 """The tables of decisions: every field is one of its body, every name is one, and roles follow from them."""
 
+from typing import get_args
+
 import pytest
 
+from services.intake.console import (
+    breach_steps,
+    complaints_page,
+    entry,
+    holds,
+    inbox,
+    outgoing,
+    set_aside_page,
+    stopped,
+    systems,
+)
 from services.intake.console.decisions.decision import Decision
 from services.intake.console.decisions.of_requests import DECISIONS
 from services.intake.console.roles import ROLES, Power, Role, granted, powers
 from services.intake.errors import Forbidden
 from services.intake.grant import Power as OfKey
+from services.intake.identity.stopped import Why
+
+MATTERS = (
+    *DECISIONS,
+    *breach_steps.STEPS,
+    *(breach_steps.ENTER, complaints_page.DECIDE, complaints_page.SAMPLE, entry.ENTER),
+    *(holds.PLACE, holds.REVIEW, holds.LIFT, inbox.CONFIRM, inbox.DISMISS),
+    *(outgoing.POSTED, outgoing.DELIVER, outgoing.GIVE_UP, stopped.RELEASE, stopped.SWEEP, stopped.SETTLE),
+    *(systems.QUARANTINE, systems.RELEASE_SYSTEM, set_aside_page.REPLAY, set_aside_page.RESUME),
+)
 
 
-@pytest.mark.parametrize("decision", DECISIONS, ids=lambda each: each.name)
+@pytest.mark.parametrize("decision", MATTERS, ids=lambda each: each.name)
 def test_a_decision_asks_for_fields_of_its_body(decision: Decision) -> None:
     fields = decision.body.model_fields if decision.body else {}
     asked = [name for each in decision.asks for name in each.name.split("+")]
     assert {name.split(".")[0] for name in asked} <= set(fields)
     required = {name for name, field in fields.items() if field.is_required()} - set(decision.fixed)
     assert required <= {name.split(".")[0] for name in asked}
-    assert decision.power in {Power.HANDLE, Power.APPROVE, Power.RELEASE}
+    assert decision.power in {Power.HANDLE, Power.APPROVE, Power.RELEASE, Power.ADMINISTER}
+
+
+def test_why_a_proof_waits_is_said_of_every_reason_that_there_is() -> None:
+    assert stopped.WHY.keys() == set(get_args(Why))
 
 
 def test_every_decision_has_a_name_of_its_own() -> None:

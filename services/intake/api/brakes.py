@@ -3,10 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
 
 from services.intake import brake
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
-from services.intake.api.views import BrakeList, BrakeView
+from services.intake.api.views import Instant
 from services.intake.errors import NotFound
 from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition
@@ -19,6 +20,23 @@ KeyId = Annotated[
         description="the part of the key between the underscores; of whoever has signed in: who",
     ),
 ]
+
+
+class BrakeView(BaseModel):
+    """A key for which nothing is erased until two persons, holders of two keys, have released it."""
+
+    key_id: str
+    holder: str = Field(description="who has the key")
+    tripped_at: Instant
+    released_by: list[str] = Field(description="who has released it so far")
+    released_at: Instant | None = Field(description="when the second did")
+    held: int = Field(description="erasures that wait")
+
+
+class BrakeList(BaseModel):
+    """Every brake that is on."""
+
+    brakes: list[BrakeView]
 
 
 @router.get("")

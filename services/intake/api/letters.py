@@ -1,12 +1,13 @@
 """Letters that nobody fetches: what waits to be sent, what to print, and what is done with one that comes back."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
-from services.intake.api.views import LetterMoved, OpenLetter, OpenLetters, StateView
+from services.intake.api.views import Instant, StateView
 from services.intake.errors import Forbidden, NotFound
 from services.intake.letters.schemas import AnotherWay, GivenUp, PostalAddress
 from services.intake.post.page import document
@@ -17,6 +18,34 @@ from shared.domain.errors import IllegalTransition, Shredded
 router = APIRouter(prefix="/v1/letters", tags=["letters"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
 of_request = APIRouter(prefix="/v1/requests/{request_id}", tags=["letters"], dependencies=PRIVACY_TEAM)
 _MOVES = documented(NotFound, IllegalTransition, Shredded)
+
+
+class OpenLetter(BaseModel):
+    """A letter that waits to be delivered, or for a person to see to it; what it says is read with its request."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    letter_id: UUID
+    request_id: UUID
+    kind: str
+    way: Literal["email", "post"]
+    state: Literal["waiting", "person"]
+    fault: str | None = Field(description="why a person must see to it: `returned`, `refused`, `address_not_proved`, …")
+    written_at: Instant
+    tries: int = Field(description="how often the mail server was asked to take it")
+
+
+class LetterMoved(BaseModel):
+    """How far a letter has come now."""
+
+    letter_id: UUID
+    state: Literal["waiting", "sent", "given_up"]
+
+
+class OpenLetters(BaseModel):
+    """Letters that wait, the oldest first."""
+
+    letters: list[OpenLetter]
 
 
 @router.get("")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, RootModel, WithJsonSchema
@@ -205,51 +205,6 @@ class LetterView(BaseModel):
     language: Language = Field(description="in which it is written")
     html: str = Field(description="the letter as it is printed, or shown in a mail")
     body: str = Field(description="its plain text")
-
-
-class BrakeView(BaseModel):
-    """A key for which nothing is erased until two persons, holders of two keys, have released it."""
-
-    key_id: str
-    holder: str = Field(description="who has the key")
-    tripped_at: Instant
-    released_by: list[str] = Field(description="who has released it so far")
-    released_at: Instant | None = Field(description="when the second did")
-    held: int = Field(description="erasures that wait")
-
-
-class BrakeList(BaseModel):
-    """Every brake that is on."""
-
-    brakes: list[BrakeView]
-
-
-class OpenLetter(BaseModel):
-    """A letter that waits to be delivered, or for a person to see to it; what it says is read with its request."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    letter_id: UUID
-    request_id: UUID
-    kind: str
-    way: Literal["email", "post"]
-    state: Literal["waiting", "person"]
-    fault: str | None = Field(description="why a person must see to it: `returned`, `refused`, `address_not_proved`, …")
-    written_at: Instant
-    tries: int = Field(description="how often the mail server was asked to take it")
-
-
-class LetterMoved(BaseModel):
-    """How far a letter has come now."""
-
-    letter_id: UUID
-    state: Literal["waiting", "sent", "given_up"]
-
-
-class OpenLetters(BaseModel):
-    """Letters that wait, the oldest first."""
-
-    letters: list[OpenLetter]
 
 
 class LetterList(BaseModel):

@@ -164,7 +164,7 @@ async def close(tx: UnitOfWork, breach_id: UUID, said: BreachClosed, caller: Cal
             raise NotReady(said_of)
         await telling.must_be_settled(tx.connection, breach, [each.whom for each in notices])
     else:
-        await telling.must_be_no_high_risk(tx.connection, breach)
+        await telling.must_be_no_high_risk(tx.connection, breach, judged=said.decision == "no_risk")
         if said.decision == "no_risk" and any(each.whom != "persons" for each in notices):
             raise IllegalTransition("somebody was told of it because of its risk; say which of them decides")
     place = await _seal(tx, breach, _CLOSING, said)

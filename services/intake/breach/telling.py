@@ -142,13 +142,18 @@ async def letters_of(connection: Connection, breach_id: UUID) -> list[SentLetter
     return [SentLetter(*row) for row in await connection.fetch(_WRITTEN, breach_id)]
 
 
-async def must_be_no_high_risk(connection: Connection, breach: Breach) -> None:
-    """Checks that nobody has judged its risk as high, or that two persons have judged it anew since.
+async def must_be_no_high_risk(connection: Connection, breach: Breach, *, judged: bool) -> None:
+    """Checks that two persons have judged that its risk is not high; ``judged``: also where nobody has judged it yet.
 
     Raises:
-        NotReady: its risk is judged as high, or how it was judged last waits for a second person.
+        NotReady: its risk is judged as high, is to be judged yet, or how it was judged last waits for a second person.
     """
     row = await connection.fetchrow(_LATEST, breach.breach_id)
+    if row is None and judged:
+        raise NotReady(
+            "nobody has judged the risk: propose whether the persons are told, and have a second person agree; why"
+            " nobody had to be told is documented (Art. 33(5))"
+        )
     if row is not None and (row["high_risk"] or row["approved_at"] is None):
         raise NotReady("its risk was judged, and two persons do not agree that it is not high: have them judge it anew")
 

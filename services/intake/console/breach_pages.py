@@ -13,7 +13,7 @@ from services.intake.breach.record import Record
 from services.intake.console.breach_steps import ENTER, STEPS, version_of
 from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions.decision import Subject
-from services.intake.console.decisions.page import About, DecisionPage
+from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
 from services.intake.console.roles import Power
 from services.intake.web.forms import Form
@@ -27,13 +27,8 @@ def routes(console: Console) -> list[BaseRoute]:
     pages = BreachPages(console.works)
     return [
         console.private("/breaches", pages.show, Power.SEE),
-        console.private("/breaches/new", DecisionPage(ENTER, pages.nothing), ENTER.power, sends=True),
-        *(
-            console.private(
-                f"/breaches/{{breach_id}}/{step.name}", DecisionPage(step, pages.find), step.power, sends=True
-            )
-            for step in STEPS
-        ),
+        *routes_of(console, "/breaches", [ENTER], pages.nothing),
+        *routes_of(console, "/breaches/{breach_id}", STEPS, pages.find),
         console.private("/breaches/{breach_id}", pages.story, Power.READ),
     ]
 
@@ -54,7 +49,7 @@ class BreachPages:
         """What is documented of one? The reading is on record."""
         row, person = await self._read(visit), person_of(visit)
         subject = Subject(self.works, person, row=row)
-        possible = [step for step in STEPS if person.may(step.power) and step.when(subject)]
+        possible = offered(subject, f"/breaches/{row.breach.breach_id}", STEPS)
         noted = visit.session.data.pop("noted", None)
         return visit.page("breach.html", row=row, left=self._row(row.breach), steps=possible, noted=noted)
 

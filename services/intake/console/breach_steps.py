@@ -1,6 +1,6 @@
 """What is done with a breach in the console: said before it is done, by its owner, or by a second person."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -16,7 +16,7 @@ from services.intake.breach.schemas import (
     BreachRecord,
     RiskAssessed,
 )
-from services.intake.console.decisions.decision import Asked, Decision, Options, Subject, saying
+from services.intake.console.decisions.decision import Asked, Decision, Do, Options, Subject, at_once, saying
 from services.intake.console.roles import Power
 from services.intake.errors import NotReady
 from shared.domain.wording import LANGUAGES, Language
@@ -87,30 +87,9 @@ async def _enter(subject: Subject, _: int, said: BreachFound) -> str:
     return f"/breaches/{entered.breach_id}"
 
 
-async def _own(subject: Subject, _: int, __: None) -> None:
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await breaches.own(tx, found(subject).breach_id, subject.person.caller)
-
-
-async def _state(subject: Subject, _: int, said: BreachRecord) -> None:
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await record.state(tx, found(subject).breach_id, said, subject.person.caller)
-
-
-async def _correct(subject: Subject, _: int, said: AwarenessCorrected) -> None:
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await awareness.correct(tx, found(subject).breach_id, said, subject.person.caller)
-
-
-async def _note(subject: Subject, _: int, said: BreachNotified) -> None:
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await record.notify(tx, found(subject).breach_id, said, subject.person.caller)
-
-
-async def _assess(subject: Subject, _: int, said: RiskAssessed) -> None:
-    services = subject.works.services
-    async with services.unit_of_work.begin() as tx:
-        await telling.propose(tx, services.use_cases.letters, found(subject).breach_id, said, subject.person.caller)
+def _owned(step: Callable[..., Awaitable[object]]) -> Do:
+    """Does it as the owner of the breach."""
+    return at_once(lambda tx, subject, said: step(tx, found(subject).breach_id, said, subject.person.caller))
 
 
 async def _approve(subject: Subject, version: int, _: None) -> None:
@@ -120,11 +99,6 @@ async def _approve(subject: Subject, version: int, _: None) -> None:
     approved: tuple[UUID, UUID] = (row.breach.breach_id, row.assessment.judged.assessment_id)
     async with services.unit_of_work.begin() as tx:
         await telling.approve(tx, services.use_cases.letters, *approved, subject.person.caller)
-
-
-async def _close(subject: Subject, _: int, said: BreachClosed) -> None:
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await record.close(tx, found(subject).breach_id, said, subject.person.caller)
 
 
 def version_of(row: Record) -> int:
@@ -188,7 +162,7 @@ STEPS: Final[Sequence[Decision]] = (
             "You own the breach: you document it, and say who was told.",
             "You handle its request no more; whoever has handled that cannot own it.",
         ),
-        do=_own,
+        do=at_once(lambda tx, subject, _: breaches.own(tx, found(subject).breach_id, subject.person.caller)),
     ),
     Decision(
         name="record",
@@ -198,7 +172,7 @@ STEPS: Final[Sequence[Decision]] = (
         does=saying("It counts from now on; what was stated before stays on record."),
         body=BreachRecord,
         asks=_RECORD,
-        do=_state,
+        do=_owned(record.state),
     ),
     Decision(
         name="awareness",
@@ -211,7 +185,7 @@ STEPS: Final[Sequence[Decision]] = (
             Asked("found_at", "When we became aware of it", "moment", "Not after it was entered, or anybody was told"),
             Asked("reasons", "Why it was another hour before", "area", "Kept sealed"),
         ),
-        do=_correct,
+        do=_owned(awareness.correct),
     ),
     Decision(
         name="notice",
@@ -232,7 +206,7 @@ STEPS: Final[Sequence[Decision]] = (
             Asked("delay", "Why after 72 hours", "area", "Only if it is late (Art. 33(1))"),
             Asked("people", "Of persons: how many, approximately", "number"),
         ),
-        do=_note,
+        do=_owned(record.notify),
     ),
     Decision(
         name="assess",
@@ -253,7 +227,11 @@ STEPS: Final[Sequence[Decision]] = (
             Asked("concerned", "Requests of those concerned", "lines", "One reference a line"),
             *(asked for language in LANGUAGES for asked in _language(language)),
         ),
-        do=_assess,
+        do=at_once(
+            lambda tx, subject, said: telling.propose(
+                tx, subject.works.services.use_cases.letters, found(subject).breach_id, said, subject.person.caller
+            )
+        ),
     ),
     Decision(
         name="approve",
@@ -276,7 +254,7 @@ STEPS: Final[Sequence[Decision]] = (
             Asked("decision", "What became of it", "choose", options=lambda _: _CLOSED_AS),
             Asked("explanation", "Why", "area", "Kept sealed"),
         ),
-        do=_close,
+        do=_owned(record.close),
         irreversible=True,
     ),
 )

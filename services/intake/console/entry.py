@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute
 from services.intake.console.console import Console, Works, person_of
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Options, Subject, saying
-from services.intake.console.decisions.page import About, DecisionPage, Find
+from services.intake.console.decisions.page import About, Find, routes_of
 from services.intake.console.roles import Power
 from services.intake.entered import EnteredByHand, enter
 from services.intake.web.site import Visit
@@ -76,7 +76,7 @@ ENTER = Decision(
 
 def routes(console: Console) -> list[BaseRoute]:
     """The page."""
-    return [console.private("/new", DecisionPage(ENTER, _new(console.works)), ENTER.power, sends=True)]
+    return routes_of(console, "", [ENTER], _new(console.works))
 
 
 def _new(works: Works) -> Find:

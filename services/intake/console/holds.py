@@ -9,12 +9,12 @@ from starlette.routing import BaseRoute
 
 from services.intake.console.console import Console, Works, person_of
 from services.intake.console.decisions import options
-from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
-from services.intake.console.decisions.page import About, DecisionPage
+from services.intake.console.decisions.decision import Asked, Decision, Subject, at_once, saying
+from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
-from services.intake.console.lists import Link, Row, Table, show
+from services.intake.console.lists import Row, Table, show
 from services.intake.console.roles import Power
-from services.intake.holds import HoldPlaced, HoldReviewed, read
+from services.intake.holds import HoldPlaced, HoldReviewed, Holds, read
 from services.intake.web.site import Visit
 from shared.domain.holds import hold_policy
 from shared.storage import holds as stored
@@ -22,19 +22,8 @@ from shared.storage import holds as stored
 _BACK = "/holds"
 
 
-async def _place(subject: Subject, _: int, said: HoldPlaced) -> None:
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await subject.works.services.holds.place(tx, said, subject.person.caller)
-
-
-async def _review(subject: Subject, _: int, said: HoldReviewed) -> None:
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await subject.works.services.holds.review(tx, subject.row.hold_id, said, subject.person.caller)
-
-
-async def _lift(subject: Subject, _: int, __: None) -> None:
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await subject.works.services.holds.lift(tx, subject.row.hold_id, subject.person.caller)
+def _holds(subject: Subject) -> Holds:
+    return subject.works.services.holds
 
 
 def _categories(subject: Subject) -> Sequence[tuple[str, str]]:
@@ -60,7 +49,7 @@ PLACE = Decision(
         Asked("subject.phones", "Telephone numbers", "numbers", "With the country code, one a line"),
         Asked("categories", "Categories", "choices", "All, if none is chosen", _categories),
     ),
-    do=_place,
+    do=at_once(lambda tx, subject, said: _holds(subject).place(tx, said, subject.person.caller)),
 )
 REVIEW = Decision(
     name="review",
@@ -81,7 +70,7 @@ REVIEW = Decision(
         ),
         Asked("review_on", "Day of the next review", "day", "Of a hold that is needed; as 2026-03-31"),
     ),
-    do=_review,
+    do=at_once(lambda tx, subject, said: _holds(subject).review(tx, subject.row.hold_id, said, subject.person.caller)),
 )
 LIFT = Decision(
     name="lift",
@@ -92,9 +81,12 @@ LIFT = Decision(
         "It takes two persons. With the second, what was kept because of it alone is erased.",
         "What another rule keeps stays until the day of that.",
     ),
-    do=_lift,
+    do=at_once(lambda tx, subject, _: _holds(subject).lift(tx, subject.row.hold_id, subject.person.caller)),
     irreversible=True,
 )
+
+
+_DECISIONS = (REVIEW, LIFT)
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -102,11 +94,8 @@ def routes(console: Console) -> list[BaseRoute]:
     holds = HoldPages(console.works)
     return [
         console.private(_BACK, holds.show, Power.SEE),
-        console.private("/holds/place", DecisionPage(PLACE, holds.new), PLACE.power, sends=True),
-        *(
-            console.private(f"/holds/{{hold_id}}/{each.name}", DecisionPage(each, holds.find), each.power, sends=True)
-            for each in (REVIEW, LIFT)
-        ),
+        *routes_of(console, _BACK, [PLACE], holds.new),
+        *routes_of(console, "/holds/{hold_id}", _DECISIONS, holds.find),
     ]
 
 
@@ -131,16 +120,12 @@ class HoldPages:
                     str(each.review_on),
                     each.lift_asked_by or "nobody",
                 ),
-                [
-                    Link(f"/holds/{each.hold_id}/{decision.name}", decision.title)
-                    for decision in (REVIEW, LIFT)
-                    if person.may(decision.power)
-                ],
+                offered(Subject(self.works, person, row=each), f"/holds/{each.hold_id}", _DECISIONS),
             )
             for each in found
         ]
         columns = ("Case", "Reason", "Categories", "Owner", "Review", "Would lift it", "Decide")
-        actions = [Link("/holds/place", PLACE.title)] if person.may(PLACE.power) else []
+        actions = offered(Subject(self.works, person), _BACK, [PLACE])
         lead = "What a case needs is erased by nobody until two persons, or a review, let it go."
         table = Table("In force", lead, columns, rows, "No hold is in force.", actions)
         return show(visit, "Legal holds", [table])

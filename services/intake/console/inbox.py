@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 
 from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
-from services.intake.console.decisions.page import About, DecisionPage
+from services.intake.console.decisions.page import About, routes_of
 from services.intake.console.entry import MESSAGE
 from services.intake.console.ids import of_path
 from services.intake.console.lists import Link, Row, Table, show
@@ -90,8 +90,8 @@ def routes(console: Console) -> list[BaseRoute]:
         console.private("/mail", inbox.show, Power.READ),
         console.private("/mail/{mail_id}", inbox.mail, Power.READ),
         console.private("/mail/{mail_id}/raw", inbox.raw, Power.READ),
-        console.private("/mail/{mail_id}/confirm", DecisionPage(CONFIRM, inbox.proposed), CONFIRM.power, sends=True),
-        console.private("/mail/{mail_id}/dismiss", DecisionPage(DISMISS, inbox.named), DISMISS.power, sends=True),
+        *routes_of(console, "/mail/{mail_id}", [CONFIRM], inbox.proposed),
+        *routes_of(console, "/mail/{mail_id}", [DISMISS], inbox.named),
     ]
 
 

@@ -1,5 +1,6 @@
 """Letters that nobody fetches: what waits to be sent, what to print, and what became of one that came back."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -7,8 +8,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake.console.console import Console, Person, Works, local, person_of
-from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
-from services.intake.console.decisions.page import About, DecisionPage
+from services.intake.console.decisions.decision import Asked, Decision, Do, Subject, saying
+from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
 from services.intake.console.lists import Link, Row, Table, show
 from services.intake.console.roles import Power
@@ -17,22 +18,18 @@ from services.intake.letters import delivery
 from services.intake.letters.delivery import Delivery
 from services.intake.letters.schemas import AnotherWay, GivenUp
 from services.intake.post.page import document
+from services.intake.use_cases import UseCases
 from services.intake.web.site import Visit
 
 _ROWS: Final = 200
 _BACK: Final = "/post"
 
 
-async def _posted(subject: Subject, _: int, __: None) -> None:
-    await subject.works.services.use_cases.posted(subject.row.letter_id, subject.person.caller)
-
-
-async def _deliver(subject: Subject, _: int, said: AnotherWay) -> None:
-    await subject.works.services.use_cases.deliver_by(subject.row.letter_id, said, subject.person.caller)
-
-
-async def _give_up(subject: Subject, _: int, said: GivenUp) -> None:
-    await subject.works.services.use_cases.give_up(subject.row.letter_id, said, subject.person.caller)
+def _letter(step: Callable[..., Awaitable[None]]) -> Do:
+    """Does it with the letter, by a use case."""
+    return lambda subject, _, said: step(
+        subject.works.services.use_cases, subject.row.letter_id, *([said] if said else []), subject.person.caller
+    )
 
 
 def _where_it_goes(subject: Subject) -> list[str]:
@@ -57,7 +54,7 @@ POSTED = Decision(
     does=saying(
         "The person counts as told from today: an answer is given, a time limit stops, a restriction may be lifted."
     ),
-    do=_posted,
+    do=_letter(UseCases.posted),
     irreversible=True,
 )
 DELIVER = Decision(
@@ -68,7 +65,7 @@ DELIVER = Decision(
     does=_where_it_goes,
     body=AnotherWay,
     asks=(Asked("way", "Way", "choose", options=_ways),),
-    do=_deliver,
+    do=_letter(UseCases.deliver_by),
 )
 GIVE_UP = Decision(
     name="given-up",
@@ -81,7 +78,7 @@ GIVE_UP = Decision(
     ),
     body=GivenUp,
     asks=(Asked("explanation", "What was tried", "area", "Kept sealed"),),
-    do=_give_up,
+    do=_letter(UseCases.give_up),
     irreversible=True,
 )
 _DECISIONS: Final = (POSTED, DELIVER, GIVE_UP)
@@ -93,10 +90,7 @@ def routes(console: Console) -> list[BaseRoute]:
     return [
         console.private(_BACK, post.show, Power.READ),
         console.private("/post/print", post.print, Power.READ),
-        *(
-            console.private(f"/post/{{letter_id}}/{each.name}", DecisionPage(each, post.find), each.power, sends=True)
-            for each in _DECISIONS
-        ),
+        *routes_of(console, "/post/{letter_id}", _DECISIONS, post.find),
     ]
 
 
@@ -132,13 +126,8 @@ class Outgoing:
         subject = Subject(self.works, person, row=letter)
         fault = (letter.fault or "").replace("_", " ") or (f"{letter.tries} tries" if letter.tries else "")
         link = Link(f"/requests/{letter.request_id}", letter.kind.replace("_", " "))
-        actions = [
-            Link(f"/post/{letter.letter_id}/{each.name}", each.title) for each in _DECISIONS if each.when(subject)
-        ]
-        return Row(
-            (link, local(self.works, letter.written_at), letter.way, fault or "–"),
-            actions if person.may(Power.HANDLE) else (),
-        )
+        cells = (link, local(self.works, letter.written_at), letter.way, fault or "–")
+        return Row(cells, offered(subject, f"/post/{letter.letter_id}", _DECISIONS))
 
     async def print(self, visit: Visit) -> Response:
         """The letters that are to be posted, to be printed at 100 %; the reading is on record."""

@@ -9,7 +9,7 @@ from services.intake.auth import HOLDER
 from services.intake.console import on_record
 from services.intake.console.console import Console, local, person_of
 from services.intake.console.decisions.decision import Decision, Subject, saying
-from services.intake.console.decisions.page import About, DecisionPage
+from services.intake.console.decisions.page import About, routes_of
 from services.intake.console.lists import Link, Row, Table, show
 from services.intake.console.roles import Power
 from services.intake.errors import NotFound
@@ -32,10 +32,9 @@ def routes(console: Console) -> list[BaseRoute]:
         ),
         do=people.end,
     )
-    page = DecisionPage(sign_out, people.find)
     return [
         console.private(_BACK, people.show, Power.ADMINISTER),
-        console.private("/people/{holder}/sign-out", page, Power.ADMINISTER, sends=True),
+        *routes_of(console, "/people/{holder}", [sign_out], people.find),
     ]
 
 

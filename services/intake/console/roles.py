@@ -39,7 +39,7 @@ WORDS: Final[Mapping[Power, str]] = {
     Power.APPROVE: "agree with what another person proposes",
     Power.RELEASE: "be one of the two persons who let go what was stopped",
     Power.AUDIT: "search the evidence and export a case",
-    Power.ADMINISTER: "see who is signed in, and sign them out",
+    Power.ADMINISTER: "see who is signed in and sign them out, and let services go on with what they have set aside",
 }
 ROLES: Final[Mapping[Role, frozenset[Power]]] = {
     Role.HANDLER: frozenset({Power.SEE, Power.READ, Power.HANDLE}),

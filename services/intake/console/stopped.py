@@ -1,6 +1,6 @@
 """What was stopped and waits for two persons, what contradicts the register, and what was proposed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,41 +10,32 @@ from starlette.routing import BaseRoute
 from services.intake import assignment_conflicts, brake, recipients, request_file, sweeps
 from services.intake.assignment_conflicts import AssignmentConflict
 from services.intake.console.console import Console, Works, local, person_of
-from services.intake.console.decisions.decision import Decision, Subject, saying
-from services.intake.console.decisions.page import About, DecisionPage, Find
+from services.intake.console.decisions.decision import Decision, Subject, by_word, saying
+from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
 from services.intake.console.lists import Link, Row, Table, show
 from services.intake.console.roles import Power
 from services.intake.errors import NotFound
 from services.intake.identity import stopped as stopped_proofs
 from services.intake.identity.stopped import Stopped as StoppedProof
+from services.intake.identity.stopped import Why
 from services.intake.sweeps import Sweep
 from services.intake.web.site import Visit
 
 _BACK = "/stopped"
+_Offer = Callable[[Any, str, Decision], list[Link]]
+WHY: Mapping[Why, str] = {
+    "conflict": "what was proved may be another person's than what was proved before",
+    "disowned": "somebody says that they have asked for nothing",
+    "withheld": "too many links were asked for, so the last was not sent",
+    "wrong_codes": "too many wrong codes",
+}
 _DECIDED_BY = {
     "answer": "approve",
     "extension": "approve-extension",
     "weighing": "approve-weighing",
     "package": "package-release",
 }
-
-
-async def _release(subject: Subject, _: int, __: None) -> None:
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await brake.release(tx, subject.row["key_id"], subject.person.holder, subject.person.caller.actor)
-
-
-async def _confirm(subject: Subject, _: int, __: None) -> None:
-    person = subject.person
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await sweeps.confirm(tx, subject.row.sweep_id, person.holder, person.caller.actor)
-
-
-async def _settle(subject: Subject, _: int, __: None) -> None:
-    person = subject.person
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await assignment_conflicts.settle(tx, subject.row.conflict_id, person.holder, person.caller.actor)
 
 
 RELEASE = Decision(
@@ -56,7 +47,7 @@ RELEASE = Decision(
         f"{subject.row['held']} erasures wait. It takes two persons; with the second they begin by themselves.",
         "A key that has leaked is revoked instead (dsr api-key revoke), and what it has asked for is closed.",
     ),
-    do=_release,
+    do=by_word(brake.release, lambda row: row["key_id"]),
     irreversible=True,
 )
 SWEEP = Decision(
@@ -69,7 +60,7 @@ SWEEP = Decision(
         f"The ceiling {subject.row.ceiling} says of them: {subject.row.action}.",
         "It takes two persons. With the second they go within a minute, up to that number and day.",
     ),
-    do=_confirm,
+    do=by_word(sweeps.confirm, lambda row: row.sweep_id),
     irreversible=True,
 )
 SETTLE = Decision(
@@ -81,27 +72,20 @@ SETTLE = Decision(
         "Nothing more is touched by what the system says, and requests that wait for it go on.",
         "Where the register is wrong, correct its source instead, and read it again.",
     ),
-    do=_settle,
+    do=by_word(assignment_conflicts.settle, lambda row: row.conflict_id),
 )
 
 
 def routes(console: Console) -> list[BaseRoute]:
     """The lists, and a page for each decision about a row."""
     stopped = Stopped(console.works)
-    decided = (
-        ("/brakes/{key_id}/release", RELEASE, stopped.brake),
-        ("/sweeps/{sweep_id}/confirm", SWEEP, stopped.sweep),
-        ("/conflicts/{conflict_id}/settle", SETTLE, stopped.conflict),
-    )
     return [
         console.private(_BACK, stopped.show, Power.SEE),
         console.private("/approvals", stopped.approvals, Power.SEE),
-        *(_page(console, path, decision, find) for path, decision, find in decided),
+        *routes_of(console, "/brakes/{key_id}", [RELEASE], stopped.brake),
+        *routes_of(console, "/sweeps/{sweep_id}", [SWEEP], stopped.sweep),
+        *routes_of(console, "/conflicts/{conflict_id}", [SETTLE], stopped.conflict),
     ]
-
-
-def _page(console: Console, path: str, decision: Decision, find: Find) -> BaseRoute:
-    return console.private(path, DecisionPage(decision, find), decision.power, sends=True)
 
 
 @dataclass(frozen=True)
@@ -119,9 +103,11 @@ class Stopped:
             conflicts = await assignment_conflicts.listed(connection)
             failures = self.works.services.use_cases.identity.links.failures
             proofs = await stopped_proofs.waiting(connection, failures)
-        may = person.may(Power.RELEASE)
-        handles = person.may(Power.HANDLE)
-        tables = [_brakes(brakes, may=may), _sweeps(stopped, may=may), _conflicts(conflicts, may=handles)]
+
+        def offer(row: Any, path: str, decision: Decision) -> list[Link]:
+            return offered(Subject(self.works, person, row=row), path, [decision])
+
+        tables = [_brakes(brakes, offer), _sweeps(stopped, offer), _conflicts(conflicts, offer)]
         return show(visit, "Stopped", [*tables, _proofs(self.works, proofs)])
 
     async def approvals(self, visit: Visit) -> Response:
@@ -218,11 +204,11 @@ def _names(row: dict[str, object]) -> str:
     return ", ".join(map(str, released)) if isinstance(released, list) and released else "nobody yet"
 
 
-def _brakes(found: Sequence[dict[str, object]], *, may: bool) -> Table:
+def _brakes(found: Sequence[dict[str, object]], offer: _Offer) -> Table:
     rows = [
         Row(
             (str(each["holder"]), str(each["key_id"]), str(each["held"]), _names(each)),
-            [Link(f"/brakes/{each['key_id']}/release", RELEASE.title)] if may else (),
+            offer(each, f"/brakes/{each['key_id']}", RELEASE),
         )
         for each in found
     ]
@@ -230,11 +216,11 @@ def _brakes(found: Sequence[dict[str, object]], *, may: bool) -> Table:
     return Table("Keys", lead, ("Held by", "Key", "Waiting", "Released by", "Decide"), rows, "No key is braked.")
 
 
-def _sweeps(found: Sequence[Sweep], *, may: bool) -> Table:
+def _sweeps(found: Sequence[Sweep], offer: _Offer) -> Table:
     rows = [
         Row(
             (f"{each.system}, {each.table_name}", each.ceiling, str(each.due), str(each.of_rows), _by(each)),
-            [Link(f"/sweeps/{each.sweep_id}/confirm", SWEEP.title)] if may else (),
+            offer(each, f"/sweeps/{each.sweep_id}", SWEEP),
         )
         for each in found
     ]
@@ -247,11 +233,11 @@ def _by(sweep: Sweep) -> str:
     return ", ".join(sweep.confirmed_by) or "nobody yet"
 
 
-def _conflicts(found: Sequence[AssignmentConflict], *, may: bool) -> Table:
+def _conflicts(found: Sequence[AssignmentConflict], offer: _Offer) -> Table:
     rows = [
         Row(
             (each.system, each.kind.replace("_", " "), Link(f"/requests/{each.request_id}", "request")),
-            [Link(f"/conflicts/{each.conflict_id}/settle", SETTLE.title)] if may else (),
+            offer(each, f"/conflicts/{each.conflict_id}", SETTLE),
         )
         for each in found
     ]
@@ -261,10 +247,11 @@ def _conflicts(found: Sequence[AssignmentConflict], *, may: bool) -> Table:
 
 
 def _proofs(works: Works, found: Sequence[StoppedProof]) -> Table:
-    why = {"disowned": "somebody says that they have asked for nothing", "wrong_codes": "too many wrong codes"}
     rows = [
-        Row((Link(f"/requests/{each.request_id}", str(each.request_id)), why[each.why], local(works, each.since)))
+        Row((Link(f"/requests/{each.request_id}", str(each.request_id)), WHY[each.why], local(works, each.since)))
         for each in found
     ]
-    lead = "No link and no code of these is good any more: ask another way, or enter how they proved who they are."
+    lead = (
+        "No link and no code settles these: ask another way, enter how they proved who they are, or whose a proof is."
+    )
     return Table("Proof of who asks", lead, ("Request", "Why", "Since"), rows, "No proof waits for a person.")

@@ -7,9 +7,9 @@ from starlette.routing import BaseRoute
 
 from services.intake import quarantines
 from services.intake.console.console import Console, Works, local, person_of
-from services.intake.console.decisions.decision import Decision, Subject, saying
-from services.intake.console.decisions.page import About, DecisionPage
-from services.intake.console.lists import Link, Row, Table, show
+from services.intake.console.decisions.decision import Decision, Subject, by_word, saying
+from services.intake.console.decisions.page import About, offered, routes_of
+from services.intake.console.lists import Row, Table, show
 from services.intake.console.roles import Power
 from services.intake.errors import NotFound
 from services.intake.quarantines import KnownSystem
@@ -17,18 +17,6 @@ from services.intake.web.site import Visit
 from shared.storage.systems import CHANGED
 
 _BACK = "/systems"
-
-
-async def _stop_system(subject: Subject, _: int, __: None) -> None:
-    person = subject.person
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await quarantines.stop(tx, subject.row.name, person.holder, person.caller.actor)
-
-
-async def _release_system(subject: Subject, _: int, __: None) -> None:
-    person = subject.person
-    async with subject.works.services.unit_of_work.begin() as tx:
-        await quarantines.release(tx, subject.row.name, person.holder, person.caller.actor)
 
 
 QUARANTINE = Decision(
@@ -40,7 +28,7 @@ QUARANTINE = Decision(
         "Nothing is done in it from now on; what needs it waits, and may be answered in part without it.",
         "It takes two persons to let it be worked again.",
     ),
-    do=_stop_system,
+    do=by_word(quarantines.stop, lambda row: row.name),
 )
 RELEASE_SYSTEM = Decision(
     name="release",
@@ -48,7 +36,7 @@ RELEASE_SYSTEM = Decision(
     power=Power.RELEASE,
     when=lambda subject: subject.row.may_be_released,
     does=saying("It takes two persons. With the second, what waits for it goes on by itself."),
-    do=_release_system,
+    do=by_word(quarantines.release, lambda row: row.name),
     irreversible=True,
 )
 _DECISIONS = (QUARANTINE, RELEASE_SYSTEM)
@@ -59,10 +47,7 @@ def routes(console: Console) -> list[BaseRoute]:
     pages = SystemPages(console.works)
     return [
         console.private(_BACK, pages.show, Power.SEE),
-        *(
-            console.private(f"/systems/{{system}}/{each.name}", DecisionPage(each, pages.find), each.power, sends=True)
-            for each in _DECISIONS
-        ),
+        *routes_of(console, "/systems/{system}", _DECISIONS, pages.find),
     ]
 
 
@@ -80,11 +65,7 @@ class SystemPages:
         rows = [
             Row(
                 (each.name, each.state, _why(each), local(self.works, each.since), ", ".join(each.released_by) or "–"),
-                [
-                    Link(f"/systems/{each.name}/{decision.name}", decision.title)
-                    for decision in _DECISIONS
-                    if person.may(decision.power) and decision.when(Subject(self.works, person, row=each))
-                ],
+                offered(Subject(self.works, person, row=each), f"/systems/{each.name}", _DECISIONS),
             )
             for each in found
         ]

@@ -68,7 +68,7 @@ async def lodge(tx: UnitOfWork, said: ComplaintLodged, caller: Caller) -> Compla
     tx.log_evidence(
         request.request_id, "complaint.lodged", {**detail, "received_on": said.received_on.isoformat()}, caller.actor
     )
-    return await _read(tx.connection, complaint_id)
+    return await read(tx.connection, complaint_id)
 
 
 async def decide(tx: UnitOfWork, complaint_id: UUID, said: ComplaintDecided, caller: Caller) -> Complaint:
@@ -80,7 +80,7 @@ async def decide(tx: UnitOfWork, complaint_id: UUID, said: ComplaintDecided, cal
         BadRequest: it was decided in the future, or before it came.
         Shredded: the letters of the request have expired, and with them the place for a note.
     """
-    complaint = await _read(tx.connection, complaint_id, " FOR UPDATE")
+    complaint = await read(tx.connection, complaint_id, " FOR UPDATE")
     if complaint.decision is not None:
         raise IllegalTransition("what became of this complaint is on record")
     if not complaint.received_on <= said.decided_on <= _tomorrow(tx):
@@ -93,19 +93,20 @@ async def decide(tx: UnitOfWork, complaint_id: UUID, said: ComplaintDecided, cal
     detail: dict[str, JsonValue] = {"complaint_id": str(complaint_id), "decision": said.decision}
     detail |= {"note": str(note)} if note else {}
     tx.log_evidence(complaint.request_id, "complaint.decided", detail, caller.actor)
-    return await _read(tx.connection, complaint_id)
+    return await read(tx.connection, complaint_id)
+
+
+async def read(connection: Connection, complaint_id: UUID, lock: str = "") -> Complaint:
+    """One complaint; raises ``NotFound``. ``lock``: how its row is held."""
+    row = await connection.fetchrow(f"{_READ}{lock}", complaint_id)
+    if row is None:
+        raise NotFound("there is no such complaint")
+    return Complaint(*row)
 
 
 async def listed(connection: Connection, request_id: UUID | None = None) -> Sequence[Complaint]:
     """Those about a request, or the last hundred about any; those that are open come first."""
     return [Complaint(*row) for row in await connection.fetch(_LIST, request_id)]
-
-
-async def _read(connection: Connection, complaint_id: UUID, lock: str = "") -> Complaint:
-    row = await connection.fetchrow(f"{_READ}{lock}", complaint_id)
-    if row is None:
-        raise NotFound("there is no such complaint")
-    return Complaint(*row)
 
 
 def _tomorrow(tx: UnitOfWork) -> date:

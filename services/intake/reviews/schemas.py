@@ -14,13 +14,18 @@ LodgedWith = Literal["controller", "authority", "court"]
 Verdict = Literal["upheld", "rejected", "withdrawn"]
 
 
-class ComplaintLodged(Strict):
-    """Somebody complains about how a request was handled."""
+class Complained(Strict):
+    """What somebody complains of."""
 
-    request_id: UUID
     lodged_with: LodgedWith
     received_on: Day = Field(description="when we heard of it")
     note: Text | None = Field(default=None, description="by which reference, and what about; kept sealed")
+
+
+class ComplaintLodged(Complained):
+    """Somebody complains about how a request was handled."""
+
+    request_id: UUID
 
 
 class ComplaintDecided(Strict):

@@ -3,53 +3,18 @@
 from collections.abc import Sequence
 from functools import partial
 
-from services.intake import balancing, decision_schemas
+from services.intake import balancing
 from services.intake.console.decisions import options
-from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
+from services.intake.console.decisions.decision import Asked, Decision, Subject, deciding, saying
 from services.intake.console.roles import Power
-from services.intake.decision_schemas import EndedPart, ProposedAnswer
+from services.intake.decision_schemas import Begin, EndedPart, ProposedAnswer, Retry
 from services.intake.request import deferrals
 from services.intake.request.lifecycle import State
+from services.intake.use_cases import UseCases
 from shared.domain.rights import Right
 from shared.domain.sentences import Term
 
 _WORDS = Asked("explanation", "What the person is told besides", "area", "It stands in the letter. Ask for no ID copy.")
-
-
-async def _decide(subject: Subject, version: int, said: decision_schemas.Decision) -> None:
-    await subject.works.services.use_cases.decide(subject.basis(version), said)
-
-
-async def _retry(subject: Subject, version: int, _: None) -> None:
-    await _decide(subject, version, decision_schemas.Retry(decision="retry"))
-
-
-async def _begin(subject: Subject, version: int, _: None) -> None:
-    await _decide(subject, version, decision_schemas.Begin(decision="begin"))
-
-
-async def _approve(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.approve(subject.basis(version))
-
-
-async def _weigh(subject: Subject, version: int, said: balancing.Balancing) -> None:
-    await subject.works.services.use_cases.weigh(subject.basis(version), said)
-
-
-async def _approve_weighing(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.approve_weighing(subject.basis(version))
-
-
-async def _withdraw(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.withdraw(subject.basis(version))
-
-
-async def _waive(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.waive(subject.basis(version))
-
-
-async def _waive_packages(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.waive_packages(subject.basis(version))
 
 
 async def _proposal(subject: Subject) -> Sequence[tuple[str, str]]:
@@ -90,7 +55,7 @@ DECISIONS: Sequence[Decision] = (
         body=ProposedAnswer,
         fixed={"decision": "refuse"},
         asks=(Asked("reason+article", "Reason", "choose", options=partial(options.reasons, "refuse")), _WORDS),
-        do=_decide,
+        do=deciding(UseCases.decide),
     ),
     Decision(
         name="answer-in-part",
@@ -104,7 +69,7 @@ DECISIONS: Sequence[Decision] = (
         body=ProposedAnswer,
         fixed={"decision": "answer_in_part"},
         asks=(Asked("reason+article", "Reason", "choose", options=partial(options.reasons, "answer_in_part")), _WORDS),
-        do=_decide,
+        do=deciding(UseCases.decide),
     ),
     Decision(
         name="end-part",
@@ -119,7 +84,7 @@ DECISIONS: Sequence[Decision] = (
             Asked("reason+article", "Reason", "choose", options=partial(options.reasons, "end_part")),
             _WORDS,
         ),
-        do=_decide,
+        do=deciding(UseCases.decide),
     ),
     Decision(
         name="approve",
@@ -128,7 +93,7 @@ DECISIONS: Sequence[Decision] = (
         when=lambda subject: subject.pending("answer"),
         reads=_proposal,
         does=saying("The request is answered as proposed, and the letter is written in these words."),
-        do=_approve,
+        do=deciding(UseCases.approve),
         irreversible=True,
     ),
     Decision(
@@ -151,7 +116,7 @@ DECISIONS: Sequence[Decision] = (
             ),
             Asked("explanation", "Why", "area", "The person reads it, unless the objection is upheld."),
         ),
-        do=_weigh,
+        do=deciding(UseCases.weigh),
     ),
     Decision(
         name="approve-weighing",
@@ -163,7 +128,7 @@ DECISIONS: Sequence[Decision] = (
             f"The objection is found to be {_finding(subject)}, and the person is told so.",
             "Unless it is upheld, the restriction ends once they are told (Art. 18(3)).",
         ),
-        do=_approve_weighing,
+        do=deciding(UseCases.approve_weighing),
         irreversible=True,
     ),
     Decision(
@@ -172,7 +137,7 @@ DECISIONS: Sequence[Decision] = (
         power=Power.HANDLE,
         when=_may_retry,
         does=saying("Every system in which something is missing is asked again; nothing is done twice."),
-        do=_retry,
+        do=deciding(UseCases.decide, Retry(decision="retry")),
     ),
     Decision(
         name="begin",
@@ -187,7 +152,7 @@ DECISIONS: Sequence[Decision] = (
                 else ()
             ),
         ),
-        do=_begin,
+        do=deciding(UseCases.decide, Begin(decision="begin")),
         irreversible=True,
     ),
     Decision(
@@ -200,7 +165,7 @@ DECISIONS: Sequence[Decision] = (
             and (subject.of_request.postponed or subject.of_request.state is State.AWAITING_IDENTITY)
         ),
         does=saying("The erasure waits for no copy that they have asked for: what is erased is in no copy."),
-        do=_waive,
+        do=deciding(UseCases.waive),
         irreversible=True,
     ),
     Decision(
@@ -213,7 +178,7 @@ DECISIONS: Sequence[Decision] = (
             and not subject.of_request.closed_at
         ),
         does=saying("The erasure removes the packages of their earlier requests before their days are over."),
-        do=_waive_packages,
+        do=deciding(UseCases.waive_packages),
         irreversible=True,
     ),
     Decision(
@@ -225,7 +190,7 @@ DECISIONS: Sequence[Decision] = (
             "The request is closed, and the person gets a letter that says what had been done.",
             "What was done stays done.",
         ),
-        do=_withdraw,
+        do=deciding(UseCases.withdraw),
         irreversible=True,
     ),
 )

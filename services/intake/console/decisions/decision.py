@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -12,6 +11,7 @@ from services.intake.console.roles import Power
 from services.intake.request.aggregate import Request
 from services.intake.request_file import RequestFile
 from services.intake.versions import Basis
+from shared.messaging.unit_of_work import UnitOfWork
 
 Kind = Literal["text", "area", "lines", "numbers", "choose", "choices", "number", "day", "moment", "check"]
 """How a field is asked for.
@@ -78,6 +78,33 @@ Do = Callable[[Subject, int, Any], Awaitable[str | None]]
 Facts = Callable[[Subject], Awaitable[Sequence[tuple[str, str]]]]
 
 
+def deciding(step: Callable[..., Awaitable[object]], *bodies: BaseModel) -> Do:
+    """Does it by a use case, for the version that was shown; ``bodies``: in place of what is entered."""
+
+    async def do(subject: Subject, version: int, said: BaseModel | None) -> None:
+        given = bodies or (() if said is None else (said,))
+        await step(subject.works.services.use_cases, subject.basis(version), *given)
+
+    return do
+
+
+def at_once(step: Callable[[UnitOfWork, Subject, Any], Awaitable[object]]) -> Do:
+    """Does it in one unit of work."""
+
+    async def do(subject: Subject, _: int, said: BaseModel | None) -> None:
+        async with subject.works.services.unit_of_work.begin() as tx:
+            await step(tx, subject, said)
+
+    return do
+
+
+def by_word(step: Callable[..., Awaitable[object]], about: Callable[[Any], object]) -> Do:
+    """Takes the word of whoever has signed in, in one unit of work; ``about``: of a row the id of what is meant."""
+    return at_once(
+        lambda tx, subject, _: step(tx, about(subject.row), subject.person.holder, subject.person.caller.actor)
+    )
+
+
 async def no_facts(_: Subject) -> Sequence[tuple[str, str]]:
     """Of what is shown besides: nothing."""
     return ()
@@ -109,9 +136,3 @@ class Decision:
 def saying(*sentences: str) -> Does:
     """Of a decision that does the same whatever it is about."""
     return lambda _: sentences
-
-
-def of_id(row: object, name: str) -> UUID:
-    """The id of what a row is about."""
-    found: UUID = getattr(row, name)
-    return found

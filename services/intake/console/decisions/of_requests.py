@@ -7,9 +7,9 @@ from starlette.routing import BaseRoute
 
 from services.intake import request_file
 from services.intake.console.console import Console, Works, person_of
-from services.intake.console.decisions import answering, packages, proving, recipients, timing, working
+from services.intake.console.decisions import answering, complaining, packages, proving, recipients, timing, working
 from services.intake.console.decisions.decision import Decision, Subject
-from services.intake.console.decisions.page import About, DecisionPage, Find
+from services.intake.console.decisions.page import About, Find, routes_of
 from services.intake.console.ids import of_path
 from services.intake.web.site import Visit
 
@@ -20,21 +20,13 @@ DECISIONS: Final[Sequence[Decision]] = (
     *working.DECISIONS,
     *packages.DECISIONS,
     *recipients.DECISIONS,
+    *complaining.DECISIONS,
 )
 
 
 def routes(console: Console) -> list[BaseRoute]:
     """A page for each decision."""
-    find = _found(console.works)
-    return [
-        console.private(
-            f"/requests/{{request_id}}/decide/{decision.name}",
-            DecisionPage(decision, find),
-            decision.power,
-            sends=True,
-        )
-        for decision in DECISIONS
-    ]
+    return routes_of(console, "/requests/{request_id}/decide", DECISIONS, _found(console.works))
 
 
 def possible(subject: Subject) -> Iterator[Decision]:

@@ -4,23 +4,16 @@ from collections.abc import Sequence
 
 from services.intake import package_release
 from services.intake.console.console import local
-from services.intake.console.decisions.decision import Decision, Subject, saying
+from services.intake.console.decisions.decision import Decision, Subject, deciding, saying
 from services.intake.console.roles import Power
 from services.intake.errors import SamePerson
+from services.intake.use_cases import UseCases
 
 
 async def _say(subject: Subject, version: int, _: None) -> None:
     if subject.pending("package"):
         raise SamePerson("somebody has said so: now it takes a second person, who may agree with what others propose")
     await subject.works.services.use_cases.release_package(subject.basis(version))
-
-
-async def _release(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.release_package(subject.basis(version))
-
-
-async def _renew(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.renew_package(subject.basis(version))
 
 
 async def _looks(subject: Subject) -> Sequence[tuple[str, str]]:
@@ -55,7 +48,7 @@ DECISIONS: Sequence[Decision] = (
         when=lambda subject: _is_withheld(subject) and subject.pending("package"),
         reads=_looks,
         does=saying(_LOOK, "It can be fetched again, and the person is told."),
-        do=_release,
+        do=deciding(UseCases.release_package),
         irreversible=True,
     ),
     Decision(
@@ -64,6 +57,6 @@ DECISIONS: Sequence[Decision] = (
         power=Power.HANDLE,
         when=_is_withheld,
         does=saying("Every system is searched again by what is known and proved now; until then the copy is owed."),
-        do=_renew,
+        do=deciding(UseCases.renew_package),
     ),
 )

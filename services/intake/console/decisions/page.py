@@ -7,11 +7,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from services.intake import errors
-from services.intake.console.console import in_pages
+from services.intake.console.console import Console, in_pages
 from services.intake.console.decisions import form
 from services.intake.console.decisions.decision import Decision, Subject
+from services.intake.console.lists import Link
 from services.intake.web.forms import Form, FormError
 from services.intake.web.site import Visit
 from shared.domain.errors import DsrError, Shredded
@@ -98,6 +100,22 @@ class DecisionPage:
             asks = self.decision.asks
             asked = next((each for each in asks if form.names(each, place)), next(iter(asks), None))
             return FormError(asked.name if asked else "confirm", in_pages(str(error)))
+
+
+def routes_of(console: Console, path: str, decisions: Sequence[Decision], find: Find) -> list[BaseRoute]:
+    """The page of each decision about what is at that path, each below it by its name."""
+    return [
+        console.private(f"{path}/{each.name}", DecisionPage(each, find), each.power, sends=True) for each in decisions
+    ]
+
+
+def offered(subject: Subject, path: str, decisions: Sequence[Decision]) -> list[Link]:
+    """Those that whoever has signed in can make about it as it stands."""
+    return [
+        Link(f"{path}/{each.name}", each.title)
+        for each in decisions
+        if subject.person.may(each.power) and each.when(subject)
+    ]
 
 
 def _version(visit: Visit) -> int:

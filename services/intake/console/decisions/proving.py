@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from services.intake.console.decisions import options
-from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
+from services.intake.console.decisions.decision import Asked, Decision, Subject, deciding, saying
 from services.intake.console.roles import Power
 from services.intake.decision_schemas import ProofSettled, ProofTakenBack
 from services.intake.request.lifecycle import State
 from services.intake.schemas import IdentityField, IdentityProof, Method, Strict, Verification
+from services.intake.use_cases import UseCases
 
 
 class OneProof(Strict):
@@ -17,21 +18,9 @@ class OneProof(Strict):
     method: Method
 
 
-async def _verify(subject: Subject, version: int, said: Verification) -> None:
-    await subject.works.services.use_cases.verify(subject.basis(version), said)
-
-
 async def _verify_one(subject: Subject, version: int, said: OneProof) -> None:
     proof = IdentityProof(identity=said.identity, method=said.method)
     await subject.works.services.use_cases.verify(subject.basis(version), Verification(proofs=(proof,)))
-
-
-async def _take_back(subject: Subject, version: int, said: ProofTakenBack) -> None:
-    await subject.works.services.use_cases.take_back(subject.basis(version), said)
-
-
-async def _settle(subject: Subject, version: int, said: ProofSettled) -> None:
-    await subject.works.services.use_cases.settle_proof(subject.basis(version), said)
 
 
 def _may_verify(subject: Subject) -> bool:
@@ -54,7 +43,7 @@ DECISIONS: Sequence[Decision] = (
             Asked("assurance.level", "Level", "choose", options=lambda _: options.plain("L1", "L2", "L3")),
             Asked("assurance.method", "Method", "choose", options=options.methods),
         ),
-        do=_verify,
+        do=deciding(UseCases.verify),
     ),
     Decision(
         name="verify-one",
@@ -84,7 +73,7 @@ DECISIONS: Sequence[Decision] = (
             Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
             Asked("note", "How that came to light", "area", "For the privacy team; kept sealed"),
         ),
-        do=_take_back,
+        do=deciding(UseCases.take_back),
         irreversible=True,
     ),
     Decision(
@@ -103,7 +92,7 @@ DECISIONS: Sequence[Decision] = (
             Asked("same_person", "Theirs", "check", "It is the same person's, as I know otherwise"),
             Asked("note", "How you know", "area", "For the privacy team; kept sealed"),
         ),
-        do=_settle,
+        do=deciding(UseCases.settle_proof),
         irreversible=True,
     ),
 )

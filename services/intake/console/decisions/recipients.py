@@ -3,26 +3,11 @@
 from collections.abc import Sequence
 
 from services.intake.console.decisions import options
-from services.intake.console.decisions.decision import Asked, Decision, Options, Subject, saying
+from services.intake.console.decisions.decision import Asked, Decision, Options, Subject, deciding, saying
 from services.intake.console.roles import Power
 from services.intake.recipient_schemas import RecipientByHand, RecipientReply, Waiver, WaiverApproval
 from services.intake.recipients import NoticeState
-
-
-async def _told(subject: Subject, version: int, said: RecipientByHand) -> None:
-    await subject.works.services.use_cases.tell_recipient(subject.basis(version), said)
-
-
-async def _heard(subject: Subject, version: int, said: RecipientReply) -> None:
-    await subject.works.services.use_cases.hear_recipient(subject.basis(version), said)
-
-
-async def _waive(subject: Subject, version: int, said: Waiver) -> None:
-    await subject.works.services.use_cases.propose_waiver(subject.basis(version), said)
-
-
-async def _approve(subject: Subject, version: int, said: WaiverApproval) -> None:
-    await subject.works.services.use_cases.approve_waiver(subject.basis(version), said)
+from services.intake.use_cases import UseCases
 
 
 def _untold(subject: Subject) -> Options:
@@ -57,7 +42,7 @@ DECISIONS: Sequence[Decision] = (
         does=saying("Their word is awaited from now on, and they are reminded. What to say is among the letters."),
         body=RecipientByHand,
         asks=(Asked("recipient", "Recipient", "choose", options=_untold),),
-        do=_told,
+        do=deciding(UseCases.tell_recipient),
     ),
     Decision(
         name="recipient-reply",
@@ -75,7 +60,7 @@ DECISIONS: Sequence[Decision] = (
                 options=lambda _: [("acknowledged", "they have the notice"), ("done", "they have done the same")],
             ),
         ),
-        do=_heard,
+        do=deciding(UseCases.hear_recipient),
     ),
     Decision(
         name="recipient-waiver",
@@ -94,7 +79,7 @@ DECISIONS: Sequence[Decision] = (
             ),
             Asked("explanation", "Why", "area", "Kept sealed"),
         ),
-        do=_waive,
+        do=deciding(UseCases.propose_waiver),
     ),
     Decision(
         name="recipient-waiver-approval",
@@ -105,7 +90,7 @@ DECISIONS: Sequence[Decision] = (
         does=saying("The recipient is not told of what was done."),
         body=WaiverApproval,
         asks=(Asked("recipient", "Recipient", "choose", options=_proposed),),
-        do=_approve,
+        do=deciding(UseCases.approve_waiver),
         irreversible=True,
     ),
 )

@@ -3,30 +3,11 @@
 from collections.abc import Sequence
 
 from services.intake.console.decisions import options
-from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
+from services.intake.console.decisions.decision import Asked, Decision, Subject, deciding, saying
 from services.intake.console.roles import Power
 from services.intake.question_schemas import QuestionAsked, QuestionReply
 from services.intake.timing_schemas import ArrivalCorrection, ExtensionProposal
-
-
-async def _ask(subject: Subject, version: int, said: QuestionAsked) -> None:
-    await subject.works.services.use_cases.ask(subject.basis(version), said)
-
-
-async def _answer(subject: Subject, version: int, said: QuestionReply) -> None:
-    await subject.works.services.use_cases.answer(subject.basis(version), said)
-
-
-async def _correct(subject: Subject, version: int, said: ArrivalCorrection) -> None:
-    await subject.works.services.use_cases.correct_arrival(subject.basis(version), said)
-
-
-async def _extend(subject: Subject, version: int, said: ExtensionProposal) -> None:
-    await subject.works.services.use_cases.propose_extension(subject.basis(version), said)
-
-
-async def _approve(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.approve_extension(subject.basis(version))
+from services.intake.use_cases import UseCases
 
 
 def _may_ask(subject: Subject) -> bool:
@@ -61,7 +42,7 @@ DECISIONS: Sequence[Decision] = (
                 "Reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file",
             ),
         ),
-        do=_ask,
+        do=deciding(UseCases.ask),
     ),
     Decision(
         name="reply",
@@ -77,7 +58,7 @@ DECISIONS: Sequence[Decision] = (
             Asked("text", "Their answer", "area", "Kept sealed"),
             Asked("received_at", "When it came", "moment", "As 2026-03-31 14:30; now, if left out"),
         ),
-        do=_answer,
+        do=deciding(UseCases.answer),
     ),
     Decision(
         name="receipt",
@@ -91,7 +72,7 @@ DECISIONS: Sequence[Decision] = (
             Asked("country", "Country", hint="ISO 3166, as DE; as it was, if left out"),
             Asked("reason", "How that came to light", "area", "Kept sealed"),
         ),
-        do=_correct,
+        do=deciding(UseCases.correct_arrival),
     ),
     Decision(
         name="extension",
@@ -108,7 +89,7 @@ DECISIONS: Sequence[Decision] = (
             Asked("explanation", "Why, in words that the person reads", "area", "Ask for no ID copy."),
             Asked("new_due", "New date", "day"),
         ),
-        do=_extend,
+        do=deciding(UseCases.propose_extension),
     ),
     Decision(
         name="approve-extension",
@@ -117,7 +98,7 @@ DECISIONS: Sequence[Decision] = (
         when=lambda subject: subject.pending("extension"),
         reads=lambda subject: options.proposed(subject, "extension"),
         does=saying("The new date holds, and the person is told of it and why."),
-        do=_approve,
+        do=deciding(UseCases.approve_extension),
         irreversible=True,
     ),
 )

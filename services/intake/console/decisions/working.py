@@ -4,35 +4,12 @@ from collections.abc import Sequence
 
 from services.intake.api import decisions as api
 from services.intake.console.decisions import options
-from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
+from services.intake.console.decisions.decision import Asked, Decision, Subject, deciding, saying
 from services.intake.console.roles import Power
 from services.intake.decision_schemas import Confirmation, ControllerReply, Forwarded, ResultByHand
 from services.intake.letters.schemas import PostalAddress
+from services.intake.use_cases import UseCases
 from shared.domain.errors import Shredded
-
-
-async def _confirm(subject: Subject, version: int, said: Confirmation) -> None:
-    await subject.works.services.use_cases.confirm(subject.basis(version), said)
-
-
-async def _record(subject: Subject, version: int, said: ResultByHand) -> None:
-    await subject.works.services.use_cases.record(subject.basis(version), said)
-
-
-async def _lift(subject: Subject, version: int, _: None) -> None:
-    await subject.works.services.use_cases.lift(subject.basis(version))
-
-
-async def _forward(subject: Subject, version: int, said: Forwarded) -> None:
-    await subject.works.services.use_cases.forward(subject.basis(version), said)
-
-
-async def _hear(subject: Subject, version: int, said: ControllerReply) -> None:
-    await subject.works.services.use_cases.hear_controller(subject.basis(version), said)
-
-
-async def _address(subject: Subject, version: int, said: PostalAddress) -> None:
-    await subject.works.services.use_cases.record_address(subject.basis(version), said)
 
 
 async def _steps(subject: Subject) -> Sequence[tuple[str, str]]:
@@ -67,7 +44,7 @@ DECISIONS: Sequence[Decision] = (
         ),
         body=Confirmation,
         asks=(Asked("system+limit", "System", "choose", options=options.limits),),
-        do=_confirm,
+        do=deciding(UseCases.confirm),
         irreversible=True,
     ),
     Decision(
@@ -84,7 +61,7 @@ DECISIONS: Sequence[Decision] = (
             Asked("changed", "Changed", "number", "How many of them were erased or changed; 0 for a copy"),
             Asked("note", "What was done", "area", "For the privacy team; kept sealed"),
         ),
-        do=_record,
+        do=deciding(UseCases.record),
     ),
     Decision(
         name="lift",
@@ -95,7 +72,7 @@ DECISIONS: Sequence[Decision] = (
             "The person is told first (Art. 18(3)); only once that letter is there or sent are the systems asked to"
             " process the data again.",
         ),
-        do=_lift,
+        do=deciding(UseCases.lift),
         irreversible=True,
     ),
     Decision(
@@ -113,7 +90,7 @@ DECISIONS: Sequence[Decision] = (
             Asked("controller", "Customer who decides about the data", hint="As their contract names them"),
             Asked("may_be_named", "Name", "check", "The contract lets us name them to the person"),
         ),
-        do=_forward,
+        do=deciding(UseCases.forward),
         irreversible=True,
     ),
     Decision(
@@ -126,7 +103,7 @@ DECISIONS: Sequence[Decision] = (
         does=saying("Nobody reminds them any more."),
         body=ControllerReply,
         asks=(Asked("text", "What they say", "area", "Kept sealed"),),
-        do=_hear,
+        do=deciding(UseCases.hear_controller),
     ),
     Decision(
         name="postal-address",
@@ -142,6 +119,6 @@ DECISIONS: Sequence[Decision] = (
             Asked("lines", "Address", "lines", "As in the window of the envelope, from the name on: 3 to 6 lines"),
             Asked("on_file_in", "System in which you have looked it up", hint="As crm"),
         ),
-        do=_address,
+        do=deciding(UseCases.record_address),
     ),
 )
