@@ -14,19 +14,27 @@ Then = Literal["delete", "anonymise"]
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A table whose rows have an age: in which column each beginning stands, by the policy's word for it."""
+    """A table whose rows have an age: in which column each beginning stands, by the policy's word for it.
+
+    ``tells_countries``: whether its rows say which country's law they are under.
+    """
 
     table: str
     category: str
     anchors: Mapping[str, str]
+    tells_countries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many rows are due and stay for no reason, of how many in the table (about, where it does not stop)."""
+    """How many rows are due and stay for no reason, of how many in the table (about, where it does not stop).
+
+    ``undetermined``: of that age, and nobody can tell whether they are under the law of the country: they stay.
+    """
 
     due: int
     rows: int
+    undetermined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,8 @@ class Due:
     """What of a table is past a ceiling: each row whose ``anchor`` lies before a local day, which is the first kept.
 
     ``about``: how many rows that are, as they were counted. ``stops``: whether a table stops with so many rows due of
-    so many; a larger one never sooner. Where it stops, or nobody says, its rows are counted exactly.
+    so many; a larger one never sooner. Where it stops, or nobody says, its rows are counted exactly. ``country``: of
+    those alone that are known to be under its law; None: of all.
     """
 
     table: str
@@ -44,6 +53,7 @@ class Due:
     zone: ZoneInfo
     about: int = field(default=0, compare=False)
     stops: Callable[[Counted], bool] | None = field(default=None, compare=False)
+    country: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

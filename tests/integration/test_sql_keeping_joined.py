@@ -187,3 +187,70 @@ async def test_of_a_row_that_two_rules_keep_each_day_leaves_what_those_need_that
         later = receipt(await mobile.one(deferred(first, datetime(2027, 3, 31, 12, tzinfo=UTC))))
         assert later.kept
         assert await ask(mobile_dsn, left) == [(3, "+493", None), (4, "+494", 60)], "six months are over for one"
+
+
+def by_country() -> Policy:
+    """The signed policy in which a law of Germany keeps 24 months what everybody's rule keeps 18."""
+    policy = signed_policy()
+    calls, kind = policy.rules[RULE], policy.categories["call_record"]
+    german = {"jurisdiction": "DE", "period": parse_period("P24M"), "told_as": frozenset()}
+    rules = {**policy.rules, GERMAN: calls.model_copy(update=german)}
+    kept_by = {"call_record": kind.model_copy(update={"kept_by": (GERMAN, RULE)})}
+    return policy.with_other(rules=rules, categories={**policy.categories, **kept_by})
+
+
+GERMAN = "calls_de_24m"
+JURISDICTION = """
+[tables.usage.jurisdiction]
+column = "name"
+via = [{ table = "line", on = { line_id = "id" } }, { table = "customer", on = { realm = "realm", owner = "number" } }]
+words = { Allemagne = "DE" }
+"""
+
+
+async def test_a_rule_of_another_country_keeps_what_is_under_its_law_and_what_does_not_say_so(
+    mobile_dsn: str, tmp_path: Path
+) -> None:
+    dataset = DATASET.replace('via = [{ table = "line", on = { line_id = "id" } }]', LED)
+    (tmp_path / "mobile.toml").write_text(f"{dataset}{JURISDICTION}", encoding="utf-8")
+    says = {"anna": " allemagne", "boris": "fr", "chiara": "XX", "dora": None}
+    async with connected(mobile_dsn) as connection:
+        for n, (who, country) in enumerate(says.items(), 1):
+            await connection.execute(
+                "INSERT INTO customer VALUES ($1, 'r', $1, $2, $3, NULL, false)", n, f"{who}@example.org", country
+            )
+            await connection.execute("INSERT INTO line VALUES ($1, 'r', $1, 'home', false)", n)
+            rows = [(10 * n, n, date(2024, 12, 1)), (10 * n + 1, n, date(2026, 9, 30))]
+            await connection.executemany("INSERT INTO usage VALUES ($1, $2, $3, 60, '+49', 'c', false)", rows)
+    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, by_country()) as mobile:
+        tasks = {who: about(f"{who}@example.org") for who in says}
+        plans = [
+            receipt(each)
+            for each in await mobile.run(*(about(t.identities[0].value, Operation.PLAN) for t in tasks.values()))
+        ]
+        done = [receipt(each) for each in await mobile.run(*tasks.values())]
+        assert [each.kept for each in plans] == [each.kept for each in done]
+        kept = {
+            w: [(k.rule, k.count, k.last) for k in d.kept or () if k.category == "call_record"]
+            for w, d in zip(says, done, strict=True)
+        }
+        longer = [(GERMAN, 2, date(2028, 9, 30))]
+        assert kept == {"anna": longer, "boris": [(RULE, 1, date(2028, 3, 30))], "chiara": longer, "dora": longer}
+        assert await ask(mobile_dsn, "SELECT id FROM usage ORDER BY 1") == [(n,) for n in (10, 11, 21, 30, 31, 40, 41)]
+        assert await ask(mobile_dsn, "SELECT name FROM customer ORDER BY id") == [(each,) for each in says.values()]
+        again = deferred(tasks["boris"], datetime(2028, 3, 31, 12, tzinfo=UTC))
+        assert receipt(await mobile.one(again)).outcome is TaskOutcome.ERASED, (
+            "it says still that no German rule is for it"
+        )
+
+
+LED = (
+    'via = [{ table = "line", on = { line_id = "id" } },'
+    ' { table = "customer", on = { realm = "realm", owner = "number" } }]'
+)
+
+
+def test_what_says_the_country_of_kept_rows_stays_with_them_or_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mobile.toml").write_text(f"{DATASET}{JURISDICTION}", encoding="utf-8")
+    with pytest.raises(Misconfigured, match="let the joins of jurisdiction be the beginning of a via"):
+        Dataset.load(str(tmp_path / "mobile.toml"))

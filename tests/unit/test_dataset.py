@@ -28,6 +28,7 @@ from shared.downstreams.sql.declaration.declared import (
     Switch,
     Withheld,
 )
+from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.finding.search_keys import Coverage, SearchKey, wall_clock
 from shared.downstreams.sql.quoting import literal, quoted
@@ -98,6 +99,9 @@ def test_every_dataset_that_ships_can_be_used() -> None:
         ('erase = "blank"', BILL.format("began", "began"), "hold an identity"),
         ('erase = "blank"', BILL.format("src", "dst"), "may be of no party"),
         ("id = {", '"" = {', "no name"),
+        ('erase = "blank"', 'jurisdiction = { column = "where" }', "jurisdiction names column where, which is not"),
+        ('erase = "blank"', 'jurisdiction = { column = "privacy" }', "goes with party caller: leave its party out"),
+        ('erase = "blank"', 'jurisdiction = { column = "secret", words = { x = "XX" } }', "XX is no country"),
         ('name = "calls"', "name = ", "not TOML"),
     ],
 )
@@ -253,6 +257,19 @@ def test_what_a_dataset_names_cannot_break_out_of_its_place() -> None:
     assert literal(None) == "NULL"
 
 
+@pytest.mark.parametrize(
+    ("said", "country"),
+    [
+        *(("DE", "DE"), (" de ", "DE"), ("Germany", "DE"), ("FX", "FR"), ("US", "US")),
+        *(("XX", None), ("EU", None), ("D", None), ("", None), (None, None)),
+    ],
+)
+def test_of_a_word_that_means_no_country_nobody_knows_whose_law_a_row_is_under(
+    said: str | None, country: str | None
+) -> None:
+    assert Jurisdiction(column="c", words={"GERMANY": "DE", "fx": "FR"}).of(said) == country
+
+
 def test_every_key_of_a_dataset_is_on_its_page() -> None:
     page = (Path(__file__).parents[2] / "docs" / "plug-in" / "sql.md").read_text(encoding="utf-8")
     models: list[type[BaseModel]] = [
@@ -269,7 +286,7 @@ def test_every_key_of_a_dataset_is_on_its_page() -> None:
         Itemised,
         Keeping,
     ]
-    models += [Join, Constant, RowTest, Refusal, Anonymisation]
+    models += [Join, Constant, RowTest, Refusal, Anonymisation, Jurisdiction]
     keys = {field.alias or name for m in models for name, field in m.model_fields.items()}
     keys |= SqlSettings.model_fields.keys() - {"adapter"}
     missing = [key for key in sorted(keys) if not re.search(rf"[`{{ ,\\n]{key}(`| =)", page)]

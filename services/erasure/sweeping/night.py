@@ -37,19 +37,30 @@ class Alive(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """One ceiling in one table of a system, and what the last night has left of it."""
+    """One ceiling in one table of a system, and what the last night has left of it.
+
+    ``country``: whose law alone it is; None: it is for everybody. ``told``: whether rows of the table say that.
+    """
 
     key: Key
     category: str
     ceiling: Ceiling
     terms: Terms
     known: Known | None
+    country: str | None = None
+    told: bool = False
+
+    @property
+    def judged(self) -> bool:
+        """Whether it can be told which rows it is about."""
+        return self.country is None or self.told
 
     def due(self, first_kept: date, stops: Callable[[Counted], bool]) -> Due:
         """What is past it, up to a day."""
         _, table, _ = self.key
         zone = ZoneInfo(self.terms.zone)
-        return Due(table, self.ceiling.anchor, self.ceiling.then.value, first_kept, zone, stops=stops)
+        then, country = self.ceiling.then.value, self.country
+        return Due(table, self.ceiling.anchor, then, first_kept, zone, stops=stops, country=country)
 
     def stops(self, policy: SweepPolicy, counted: Counted) -> bool:
         """Whether so much must not go before two persons have said so."""
@@ -79,28 +90,27 @@ class Night:
         async with self._unit_of_work.pool.acquire() as connection:
             spared = await Spared.of(connection, self._unit_of_work.vault, self._unit_of_work.policy)
         self._spared, unreadable = spared.of_categories({matter.category for matter in matters})
-        policy = self._unit_of_work.policy
-        everybodys = [matter for matter in matters if policy.holds_for_everybody(matter.ceiling)]
-        signed = [matter for matter in everybodys if matter.ceiling.signed(self._night)]
+        signed = [matter for matter in matters if matter.judged and matter.ceiling.signed(self._night)]
         readable = [matter for matter in signed if matter.category not in unreadable]
         for matter in matters:
-            if matter not in everybodys:
+            if not matter.judged:
                 await self._leave(replace(self._left(matter, State.NO_COUNTRY), counted_on=None))
             elif matter not in signed:
-                await self._leave_with_misses(replace(self._left(matter, State.UNSIGNED), counted_on=None))
+                await self._leave_with_misses(matter, replace(self._left(matter, State.UNSIGNED), counted_on=None))
             elif matter not in readable:
-                await self._leave_with_misses(replace(self._left(matter, State.FAILED), reason=HOLD_UNREADABLE))
+                left = replace(self._left(matter, State.FAILED), reason=HOLD_UNREADABLE)
+                await self._leave_with_misses(matter, left)
         going = []
         for matter, found in zip(readable, await self._count([self._due(each) for each in readable]), strict=True):
             left = self._left(matter, State.SWEEPING)
             if isinstance(found, Refused):
                 await self._leave(replace(left, state=State.FAILED, reason=found.code))
                 continue
-            left = replace(left, due=found.due, of_rows=found.rows)
+            left = replace(left, due=found.due, of_rows=found.rows, undetermined=found.undetermined)
             if nights.runs_dry(matter.known, matter.terms, self._night):
                 await self._leave(replace(left, state=State.DRY_RUN, counted_on=self._night))
             elif matter.stops(self._policy, found):
-                await self._leave_with_misses(replace(left, state=State.STOPPED))
+                await self._leave_with_misses(matter, replace(left, state=State.STOPPED))
             else:
                 await self._leave(left)
                 going.append((matter, left))
@@ -119,12 +129,12 @@ class Night:
             done = await self._alive(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
         except Refused as refused:
             done = [refused for _ in keys]
-        for (_, left), result in zip(going, done, strict=True):
+        for (matter, left), result in zip(going, done, strict=True):
             if isinstance(result, Refused):
-                await self._leave_with_misses(replace(left, state=State.FAILED, reason=result.code))
+                await self._leave_with_misses(matter, replace(left, state=State.FAILED, reason=result.code))
             else:
                 swept = replace(left, state=State.SWEPT, spared=result.spared)
-                await (self._leave(swept) if result.complete else self._leave_with_misses(swept))
+                await (self._leave(swept) if result.complete else self._leave_with_misses(matter, swept))
 
     async def _note_gone(self, key: Key, gone: int) -> None:
         async with self._unit_of_work.pool.acquire() as connection:
@@ -136,17 +146,9 @@ class Night:
         except Refused as refused:
             return [refused for _ in due]
 
-    async def _leave_with_misses(self, left: Left) -> None:
+    async def _leave_with_misses(self, matter: Matter, left: Left) -> None:
         """Notes it with the rows that are past their ceiling for a day already, and still there."""
-        due = Due(
-            left.key[1],
-            left.terms.anchor.partition("/")[0],
-            left.action,
-            self._a_day_ago(left),
-            ZoneInfo(left.terms.zone),
-            stops=_is_told_alone,
-        )
-        (found,) = await self._count([due])
+        (found,) = await self._count([matter.due(self._a_day_ago(left), _is_told_alone)])
         await self._leave(replace(left, missed=found.due if isinstance(found, Counted) else 0))
 
     def _a_day_ago(self, left: Left) -> date:
@@ -159,7 +161,7 @@ class Night:
             detail: dict[str, JsonValue] = {"system": system, "table": quote(table), "ceiling": ceiling}
             detail |= {"action": left.action, "first_kept": left.first_kept.isoformat(), "policy": left.policy}
             detail |= {"due": left.due, "of_rows": left.of_rows, "gone": gone, "spared": left.spared}
-            detail |= {"missed": left.missed, "reason": left.reason}
+            detail |= {"missed": left.missed, "undetermined": left.undetermined, "reason": left.reason}
             tx.log_evidence(left.sweep_id, f"retention.{left.state}", detail)
 
     def _due(self, matter: Matter) -> Due:

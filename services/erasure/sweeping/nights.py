@@ -20,7 +20,7 @@ class State(StrEnum):
     """What a night has found or done."""
 
     UNSIGNED = "unsigned"  # nobody has signed the ceiling, or no longer: nothing is touched
-    NO_COUNTRY = "no_country"  # a maximum of another state's law, and no row says where its person lives: the same
+    NO_COUNTRY = "no_country"  # a maximum of another country's law, and no row says which one's it is under: the same
     DRY_RUN = "dry_run"  # new or shortened: it was counted, and acts from the next night on
     STOPPED = "stopped"  # more than the policy's share: two persons must say that it may go
     SWEEPING = "sweeping"  # at work
@@ -30,7 +30,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a ceiling says of one column, as text: what it was when a night acted on it is kept beside what was done."""
+    """What a ceiling says of one column, as text: what it was when a night acted on it is kept beside what was done.
+
+    ``anchor``: the beginning, the column in which it stands, and whose law alone it is, if it is not for everybody.
+    """
 
     period: str
     zone: str
@@ -38,8 +41,9 @@ class Terms:
 
     @classmethod
     def of(cls, policy: Policy, ceiling: Ceiling, column: str) -> Self:
-        """Of a ceiling as the policy has it; the anchor with the column in which it stands."""
-        return cls(str(ceiling.period), policy.zone_of(ceiling), f"{ceiling.anchor}/{column}")
+        """Of a ceiling as the policy has it, for a table that says its beginning in that column."""
+        anchor = "/".join(filter(None, [ceiling.anchor, column, policy.country_of(ceiling)]))
+        return cls(str(ceiling.period), policy.zone_of(ceiling), anchor)
 
     def first_kept(self, today: date) -> date:
         """The first day whose records are kept today: what began on an earlier one is past.

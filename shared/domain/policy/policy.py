@@ -139,12 +139,10 @@ class Policy(Data):
         category = self.category_of(held)
         return {name: each for name, each in self.ceilings.items() if each.category == category}
 
-    def holds_for_everybody(self, ceiling: Ceiling) -> bool:
-        """Whether a ceiling is ours, or of a law that is in force for all that we hold: the Union's, or our country's.
-
-        That of another state is for whoever lives there, so it ends nothing of anybody whose country is not told.
-        """
-        return ceiling.jurisdiction in {None, UNION, self.controller.country}
+    def country_of(self, rule: Rule | Ceiling) -> str | None:
+        """The country whose law alone it is; None: it is for all that we hold, by what is ours or the EU's."""
+        everybodys = {None, UNION, self.controller.country}
+        return None if rule.jurisdiction in everybodys else rule.jurisdiction
 
     def law_of(self, country: str | None) -> Law:
         """The law that is in force there; elsewhere, and where it is not known, the first."""

@@ -1,9 +1,10 @@
 """The statements of a dataset, made from what it declares and what its tables are today."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from shared.downstreams.sql.catalog import Place, Relation
 from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.declared import Join
 from shared.downstreams.sql.declaration.graph import ends_first
 from shared.downstreams.sql.declaration.tenancy import Tenancy
 from shared.downstreams.sql.finding.paths import Hop, Path
@@ -21,7 +22,8 @@ def statements_of(
         paths = tuple(_paths(dataset, namespace, relations, name, made))
         if tenant is None or table.tenant or paths:
             relation = relations[dataset.place(namespace, name)]
-            made[name] = Statements(namespace, name, table, relation, tenancy, tenant, paths)
+            led = _hops(dataset, namespace, relations, name, table.jurisdiction.via if table.jurisdiction else ())
+            made[name] = Statements(namespace, name, table, relation, tenancy, tenant, paths, to_jurisdiction=led)
     return tuple(made[name] for name in dataset.tables if name in made)
 
 
@@ -32,11 +34,18 @@ def _paths(
     for party, joins in dataset.tables[name].paths:
         if joins[-1].table not in made:
             continue
-        hops = []
-        nearer = dataset.place(namespace, name)
-        for join in joins:
-            farther = dataset.place(namespace, join)
-            source = f"{quoted(farther[0])}.{quoted(farther[1])}"
-            hops.append(Hop.of(join, relations[nearer], relations[farther], source, namespace))
-            nearer = farther
-        yield Path(made[joins[-1].table], tuple(hops), party, joins[-1].party)
+        hops = _hops(dataset, namespace, relations, name, joins)
+        yield Path(made[joins[-1].table], hops, party, joins[-1].party)
+
+
+def _hops(
+    dataset: Dataset, namespace: str, relations: Mapping[Place, Relation], name: str, joins: Sequence[Join]
+) -> tuple[Hop, ...]:
+    hops = []
+    nearer = dataset.place(namespace, name)
+    for join in joins:
+        farther = dataset.place(namespace, join)
+        source = f"{quoted(farther[0])}.{quoted(farther[1])}"
+        hops.append(Hop.of(join, relations[nearer], relations[farther], source, namespace))
+        nearer = farther
+    return tuple(hops)

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from shared.domain.identities import IdentityType
 from shared.domain.text import Word
 from shared.domain.toml_file import Mistakes
-from shared.downstreams.sql.declaration import blanking
+from shared.downstreams.sql.declaration import blanking, jurisdiction
 from shared.downstreams.sql.declaration.anonymisation import Anonymisation
 from shared.downstreams.sql.declaration.bill import Itemised
 from shared.downstreams.sql.declaration.columns import Column
@@ -31,11 +31,12 @@ from shared.downstreams.sql.declaration.declared import (
     Via,
     decided,
 )
+from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 
 _FINDS = frozenset(
     ("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "former", "via", "where", "json")
-)
-"""What names a column by which a row is found, or told from others."""
+).union(["jurisdiction"])
+"""What names a column by which a row is found, told from others, or judged."""
 
 
 class Table(Declared):
@@ -51,7 +52,7 @@ class Table(Declared):
     ``anonymise``: what becomes of a row at a ceiling that leaves it without its people. ``keeps``: what is left of a
     row that a rule keeps in face of an erasure. ``kept``: the column that says so of a row to
     whoever reads it: here, or where what it leads to is kept. ``stated``: what its rows record is not rewritten, and a
-    statement of the person stands beside it instead (Art. 16).
+    statement of the person stands beside it instead (Art. 16). ``jurisdiction``: which state's law a row is under.
     """
 
     schema_: Name | None = Field(default=None, alias="schema")
@@ -77,6 +78,7 @@ class Table(Declared):
     keeps: Keeping | None = None
     kept: Switch | None = None
     stated: bool = False
+    jurisdiction: Jurisdiction | None = None
 
     @cached_property
     def searched(self) -> Mapping[str, Column]:
@@ -172,6 +174,7 @@ class Table(Declared):
             self._knows_whose_it_is,
             self._is_lifted,
             partial(blanking.mistakes, self),
+            partial(jurisdiction.mistakes, self),
             self._is_stated,
         )
         if mistakes := [says for rule in rules for says in rule()]:
@@ -198,6 +201,7 @@ class Table(Declared):
             "refuse_when": tuple(refusal.column for refusal in self.refuse_when),
             "anchors": tuple(anchor.column for anchor in self.anchors.values()),
             "kept": self.switched_by(self.kept),
+            "jurisdiction": self.jurisdiction.near if self.jurisdiction else (),
             "keeps": tuple(name for names in self.keeps.fields.values() for name in names) if self.keeps else (),
             "json": tuple(column.json_ for column in self.columns.values() if column.json_),
             "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),

@@ -101,6 +101,10 @@ class Hop:
         """That a nearer row and a row of keys belong together."""
         return " AND ".join(f"{pair.nearer(alias)} = {keys}.dsr_j{i}" for i, pair in enumerate(self.pairs))
 
+    def joined_to(self, near: str, far: str) -> str:
+        """That a nearer row and a farther one belong together, whichever rows of the farther count."""
+        return " AND ".join(f"{pair.nearer(near)} = {far}.{pair.far}" for pair in self.pairs) + self.meets(near)
+
     def _constant(self, alias: str, column: str, constant: Constant) -> str:
         if constant.table is None:
             return f"{alias}.{quoted(column)}::text = {literal(constant.word)}"

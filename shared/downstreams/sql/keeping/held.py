@@ -7,16 +7,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept
 from shared.domain.policy import Rule
+from shared.downstreams.sql.keeping.counting import Rows
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
-
-if TYPE_CHECKING:
-    from shared.downstreams.sql.keeping.rules import Rows
 
 
 @dataclass(frozen=True)
@@ -25,6 +22,7 @@ class Held:
 
     ``name``: by which rule; ``known``: that its state lasts; else no system could say, and somebody must look before
     anything goes. ``columns``: what is left of a row, where the rule names its fields, besides what finds it.
+    ``area``: of which of its rows, as a condition that is never NULL; empty: of all.
     """
 
     table: Statements
@@ -33,10 +31,17 @@ class Held:
     rule: Rule | None = None
     known: bool = True
     columns: frozenset[str] = frozenset()
+    area: str = ""
 
-    past = " AND false"
-    """That nothing of it is past its day."""
-    stays = "true"
+    @property
+    def past(self) -> str:
+        """That a row is past its day: none of it is."""
+        return f" AND NOT {self.area}" if self.area else " AND false"
+
+    @property
+    def stays(self) -> str:
+        """That a row stays."""
+        return self.area or "true"
 
     @property
     def whole(self) -> bool:
@@ -50,9 +55,9 @@ class Held:
 
     @cached_property
     def within(self) -> Statements:
-        return replace(self.table)
+        return replace(self.table, also=f"{self.table.also} AND {self.stays}") if self.area else self.table
 
-    def kept(self, rows: "Rows") -> Kept:
+    def kept(self, rows: Rows) -> Kept:
         """What is told of them."""
         return Kept(category=self.table.table.category, rule=self.name, count=rows.count)
 

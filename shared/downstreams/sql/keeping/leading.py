@@ -9,18 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from shared.domain.operations import Kept
 from shared.downstreams.sql.declaration.declared import Join
 from shared.downstreams.sql.declaration.graph import led_first
 from shared.downstreams.sql.finding.paths import Hop, Path
+from shared.downstreams.sql.keeping.counting import Rows
+from shared.downstreams.sql.keeping.held import Held
+from shared.downstreams.sql.keeping.rules import Ruled
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
-
-if TYPE_CHECKING:
-    from shared.downstreams.sql.keeping.held import Held
-    from shared.downstreams.sql.keeping.rules import Rows, Ruled
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,9 @@ class Leading:
         """What is left of a row besides what finds it: nothing."""
         return frozenset()
 
-    def kept(self, rows: "Rows", told: Mapping[str, Kept]) -> Kept:
+    def kept(self, rows: Rows, told: Mapping[str, Sequence[Kept]]) -> Kept:
         """What is told of them: they stay as long as what they lead to, of which ``told`` says by table until when."""
-        led = [each for name, each in told.items() if name in self.because]
+        led = [each for name, said in told.items() if name in self.because for each in said]
         longest = max(led, key=lambda each: (each.last is None, each.last or date.min), default=None)
         if longest is None:  # what they led to has gone since it was looked at: so may they, when they are looked at
             longest = Kept(category=None, rule=min(self.because), count=0, first=self.today, last=self.today)
@@ -63,7 +61,7 @@ class Leading:
         return longest.model_copy(update={"category": self.table.table.category, "count": rows.count, "first": first})
 
 
-def leading(session: Session, rules: Sequence["Ruled | Held"]) -> list[Leading]:
+def leading(session: Session, rules: Sequence[Ruled | Held]) -> list[Leading]:
     """The tables whose rows lead to what these rules and holds keep, each after those to which it leads."""
     if not any(each.table.paths for each in rules):
         return []

@@ -8,10 +8,11 @@ from shared.domain.operations import Kept
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.sql.finding import examination
-from shared.downstreams.sql.keeping import rules as keeping
 from shared.downstreams.sql.keeping import states
 from shared.downstreams.sql.keeping import told as kept_told
 from shared.downstreams.sql.keeping.by_policy import anonymised
+from shared.downstreams.sql.keeping.rules import ruled, told_alike
+from shared.downstreams.sql.keeping.staying import counted, staying
 from shared.downstreams.sql.keeping.undecided import undecided
 from shared.downstreams.sql.store import Session
 
@@ -27,11 +28,11 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
     results |= await examination.doubts(session, [task for task in tasks if task.task_id not in results])
     results |= await states.refusals(session, [task for task in tasks if task.task_id not in results])
     kept: dict[UUID, tuple[Kept, ...]] = {}
-    for alike in keeping.told_alike([task for task in tasks if task.task_id not in results]).values():
-        rules = keeping.ruled(session, policy, alike[0])
+    for alike in told_alike([task for task in tasks if task.task_id not in results]).values():
+        rules = ruled(session, policy, alike[0])
         results |= await undecided(session, rules, alike)
         open_ = [task for task in alike if task.task_id not in results]
-        kept |= kept_told.kept_of(await keeping.counted(session, keeping.staying(session, rules, alike[0]), open_))
+        kept |= kept_told.kept_of(await counted(session, staying(session, rules, alike[0]), open_))
     left = [task for task in tasks if task.task_id not in results]
     counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in left}
     for category in sorted({table.table.category for table in session.tables}) if left else ():

@@ -24,10 +24,18 @@ from shared.downstreams.sql.declaration.graph import joined_by
 from shared.downstreams.sql.erasure import Erasure, limited
 from shared.downstreams.sql.finding.search_keys import ZONELESS
 from shared.downstreams.sql.incarnation import Begun
-from shared.downstreams.sql.keeping import rules as keeping
 from shared.downstreams.sql.keeping import told as kept_told
 from shared.downstreams.sql.keeping.by_policy import anonymised, with_anonymised
-from shared.downstreams.sql.keeping.rules import Counted, Rows, Stay
+from shared.downstreams.sql.keeping.counting import Rows
+from shared.downstreams.sql.keeping.rules import TOLD, ruled, told_alike
+from shared.downstreams.sql.keeping.staying import (
+    Counted,
+    Stay,
+    counted,
+    staying,
+    without_marks,
+    without_staying,
+)
 from shared.downstreams.sql.keeping.undecided import undecided
 from shared.downstreams.sql.quoting import Condition, literal, quoted
 from shared.downstreams.sql.statements import Statements
@@ -52,11 +60,11 @@ async def erased(
     session = replace(session, tables=anonymised(session, policy))
     begun = Begun.of(session.system, str(session.incarnation), tasks)
     results: dict[UUID, Result] = {}
-    for alike in keeping.told_alike(tasks).values():
-        rules = keeping.ruled(session, policy, alike[0])
+    for alike in told_alike(tasks).values():
+        rules = ruled(session, policy, alike[0])
         results |= await undecided(session, rules, alike)
         if open_ := [task for task in alike if task.task_id not in results]:
-            stay = keeping.staying(session, rules, alike[0])
+            stay = staying(session, rules, alike[0])
             results |= await _Kept(session, stay, save_progress, begun).run(open_)
     return [with_anonymised(session, policy, results[task.task_id]) for task in tasks]
 
@@ -70,15 +78,15 @@ class _Kept:
         self._joined = joined_by({table.name: table.table for table in session.tables})
 
     async def run(self, tasks: Sequence[Task]) -> dict[UUID, Result]:
-        again = [t for t in tasks if t.details.get(keeping.TOLD) or (self._stay and t.attempt > 1)]
-        tables = keeping.without_marks(self._session, again) if again else self._session.tables
-        session = replace(self._session, tables=keeping.without_staying(tables, self._stay))
+        again = [t for t in tasks if t.details.get(TOLD) or (self._stay and t.attempt > 1)]
+        tables = without_marks(self._session, again) if again else self._session.tables
+        session = replace(self._session, tables=without_staying(tables, self._stay))
         done = self._begun.told(tasks, await Erasure(session, self._save_progress, self._begun).run(tasks))
         results: dict[UUID, Result] = {task.task_id: result for task, result in zip(tasks, done, strict=True)}
         erased = [task for task in tasks if isinstance(results[task.task_id], Receipt)]
         if not erased or not (self._stay or again):
             return results
-        found = await keeping.counted(self._session, self._stay, erased)
+        found = await counted(self._session, self._stay, erased)
         left = {task_id for _, rows in found for task_id in rows}
         ended = [task for task in again if task.task_id not in left and task in erased]
         results |= await self._reduce([task for task in erased if task.task_id in left], ended, found)

@@ -1,9 +1,9 @@
-"""What rules of the policy keep in a SQL store in face of an erasure: found and counted by rule, each row by its day.
+"""What rules of the policy keep in a SQL store in face of an erasure: rows within their period, each with its day.
 
 A rule splits the rows of a table in two by an instant: those that are past their day are erased as any others; those
-within it lose all but the fields of the rule (``reducing.py``). Where several rules keep rows of a table, each row is
-met once, between the instants of two of them, and what is left of it are the fields of all that keep it still. All
-parts are the same statements with one more condition, so that whose a row is is told as always.
+within it lose all but the fields of the rule (``reducing.py``). One by the law of another country than ours splits
+those that may be under that law. All parts are the same statements with one more condition, so that whose a row is is
+told as always.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,18 +11,17 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from functools import cached_property
 from typing import Any, Final
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from shared.domain.operations import Kept
 from shared.domain.policy import OnErasure, Period, Policy, Rule, first_kept, parse_period, release
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.finding.attribution import attribute
-from shared.downstreams.sql.finding.examination import as_utc, by_former
+from shared.downstreams.sql.finding.examination import as_utc
+from shared.downstreams.sql.finding.jurisdiction import areas
 from shared.downstreams.sql.finding.search_keys import ZONELESS, wall_clock
-from shared.downstreams.sql.keeping.held import Held, held
-from shared.downstreams.sql.keeping.leading import Leading, leading
-from shared.downstreams.sql.quoting import literal, quoted
+from shared.downstreams.sql.keeping.counting import Rows
+from shared.downstreams.sql.keeping.held import Held
+from shared.downstreams.sql.quoting import literal
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
@@ -36,7 +35,8 @@ class Ruled:
 
     ``whole``: they stay as they are, in use; else they are reduced to the fields of the rule, and restricted.
     ``longer``: the rules that keep the same rows, too, the one that does so longest first; ``but``: the rule whose rows
-    are left out, since they are met with that.
+    are left out, since they are met with that. ``area``: which of its rows it may concern, as a condition that is never
+    NULL; empty: all.
     """
 
     table: Statements
@@ -48,6 +48,7 @@ class Ruled:
     whole: bool = False
     longer: tuple["Ruled", ...] = ()
     but: "Ruled | None" = None
+    area: str = ""
 
     @property
     def _type(self) -> str:
@@ -70,15 +71,17 @@ class Ruled:
 
     @property
     def past(self) -> str:
-        """That a row is past its day, as a condition that goes on."""
-        return f" AND {self.table.moment} < {self.since}"
+        """That a row is past its day, or none of these, as a condition that goes on."""
+        past = f"{self.table.moment} < {self.since}"
+        return f" AND (NOT {self.area} OR {past})" if self.area else f" AND {past}"
 
     @property
     def stays(self) -> str:
         """That a row is within it."""
+        here = f"{self.area} AND " if self.area else ""
         if self.but is None:  # also what has no moment: every rule keeps it
-            return f"({self.table.moment} < {self.since}) IS NOT TRUE"
-        return f"({self.table.moment} >= {self.since} AND {self.table.moment} < {self.but.since})"
+            return f"({here}({self.table.moment} < {self.since}) IS NOT TRUE)"
+        return f"({here}{self.table.moment} >= {self.since} AND {self.table.moment} < {self.but.since})"
 
     @cached_property
     def due(self) -> Statements:
@@ -98,15 +101,16 @@ class Ruled:
     @cached_property
     def undated(self) -> Statements:
         """Finds those that are kept since nobody knows when their day comes: they say no beginning."""
-        return replace(self.table, also=f"{self.table.also} AND {self.table.moment} IS NULL")
+        here = f" AND {self.area}" if self.area else ""
+        return replace(self.table, also=f"{self.table.also}{here} AND {self.table.moment} IS NULL")
 
-    def kept_undated(self, rows: "Rows") -> Kept:
+    def kept_undated(self, rows: Rows) -> Kept:
         """What is told of these: by which rule and period, and no day."""
         longest, *_ = (*self.longer, self)
         category, period = self.table.table.category, str(longest.period)
         return Kept(category=category, rule=longest.name, count=rows.undated, period=period)
 
-    def kept(self, rows: "Rows") -> Kept:
+    def kept(self, rows: Rows) -> Kept:
         """What is told of the others: each is kept until its own day, by the rule that keeps it longest.
 
         On the first of these days the first of them goes, or what of it no other rule needs.
@@ -134,21 +138,6 @@ class Ruled:
         return as_utc(moment, self.table.table.timezone).astimezone(ZoneInfo(self.zone)).date()
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """How many rows of a subject are kept by a rule, and when the first and the last of them happened.
-
-    ``alone``: a number of theirs was somebody else's before or after, so they need statements of their own.
-    ``undated``: how many of them say no beginning from which their period could count.
-    """
-
-    count: int
-    first: Any = None
-    last: Any = None
-    alone: bool = False
-    undated: int = 0
-
-
 def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled | Held]:
     """The tables of which rules of the policy keep rows, as they hold for this task and those that were told the same.
 
@@ -158,33 +147,32 @@ def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled | Held]:
     free = (table for table in session.tables if table.table.category not in task.held)
     for table in free if session.tenant is None else ():
         category = policy.category(table.table.category)
-        for name in category.kept_by if category else ():
-            rule = policy.rules[name]
-            lasts = task.states.get(rule.lasts_while or "", False)
-            if rule.period is None and lasts is False:
-                continue
-            if task.at is None:
-                raise ValueError(f"{session.system}: a task of which {name} may keep rows needs its instant")
-            today = task.at.astimezone(ZoneInfo(zone := policy.zone_of(rule))).date()
-            if rule.period is None:
-                keeps = table.table.keeps
-                left = keeps.columns(rule.fields) if keeps and rule.fields else frozenset[str]()
-                found.append(Held(table, today, name, rule, known=lasts is True, columns=left))
-                continue
-            shortest = min([rule.period, *_told(task, name)], key=lambda period: period.about_days)
-            whole = category is not None and category.on_erasure is OnErasure.KEEP
-            found.append(Ruled(table, name, rule, shortest, zone, today, whole))
+        kept_by = category.kept_by if category else ()
+        states = frozenset(filter(None, map(policy.country_of, map(policy.rules.__getitem__, kept_by))))
+        for area, may_be_of in areas(table, states):
+            names = [name for name in kept_by if policy.country_of(policy.rules[name]) in {None, *may_be_of}]
+            found += filter(None, (_ruled(session, policy, task, table, name, area) for name in names))
     return found
 
 
-def together(rules: Sequence[Ruled]) -> list[Ruled]:
-    """The same so that each row of a table is met once, with all the rules that keep it."""
-    found: list[Ruled] = []
-    for name in dict.fromkeys(each.table.name for each in rules):
-        of_table = sorted((each for each in rules if each.table.name == name), key=lambda each: each.begins)
-        for n, (each, but) in enumerate(zip(of_table, [*of_table[1:], None], strict=True)):
-            found.append(replace(each, longer=tuple(of_table[:n]), but=but))
-    return found
+def _ruled(
+    session: Session, policy: Policy, task: Task, table: Statements, name: str, area: str
+) -> "Ruled | Held | None":
+    """What a rule keeps of a part of a table; None: its state is over."""
+    rule = policy.rules[name]
+    lasts = task.states.get(rule.lasts_while or "", False)
+    if rule.period is None and lasts is False:
+        return None
+    if task.at is None:
+        raise ValueError(f"{session.system}: a task of which {name} may keep rows needs its instant")
+    today = task.at.astimezone(ZoneInfo(zone := policy.zone_of(rule))).date()
+    if rule.period is None:
+        keeps = table.table.keeps
+        left = keeps.columns(rule.fields) if keeps and rule.fields else frozenset[str]()
+        return Held(table, today, name, rule, known=lasts is True, columns=left, area=area)
+    shortest = min([rule.period, *_told(task, name)], key=lambda period: period.about_days)
+    whole = (category := policy.category(table.table.category)) is not None and category.on_erasure is OnErasure.KEEP
+    return Ruled(table, name, rule, shortest, zone, today, whole, area=area)
 
 
 def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:
@@ -204,92 +192,3 @@ def _told_here(task: Task) -> Mapping[str, Any]:
 def _told(task: Task, rule: str) -> list[Period]:
     period = _told_here(task).get(rule)
     return [parse_period(period)] if isinstance(period, str) else []
-
-
-Stay = Ruled | Held | Leading
-"""A table of which rows stay in face of an erasure, and which of them."""
-
-
-def staying(session: Session, rules: Sequence[Ruled | Held], task: Task) -> list[Stay]:
-    """What holds of this task and those alike cover, what signed rules keep, and what leads to it, in this order.
-
-    What a state keeps stays whatever its day is, with all that any rule in force keeps of it.
-    """
-    signed = [each for each in rules if each.rule and each.rule.signed(each.today)]
-    lasting: dict[str, Held] = {}
-    for each in (each for each in signed if isinstance(each, Held) and each.known):
-        known = lasting.get(each.table.name, each)
-        left = known.columns.union(*(other.kept_columns for other in signed if other.table.name == each.table.name))
-        lasting[each.table.name] = replace(each if each.whole else known, columns=left)
-    counting = [each for each in signed if isinstance(each, Ruled) and each.table.name not in lasting]
-    covered = held(session, task.held, task.at.date() if task.at else date.min)
-    own: list[Ruled | Held] = [*covered, *lasting.values(), *together(counting)]
-    return [*own, *leading(session, own)]
-
-
-def without_staying(tables: Sequence[Statements], stay: Sequence[Stay]) -> tuple[Statements, ...]:
-    """The same tables without the rows that stay."""
-    past: dict[str, str] = {}
-    for each in stay:
-        also = f" AND NOT {each.stays}" if isinstance(each, Leading) else each.past
-        past[each.table.name] = past.get(each.table.name, "") + also
-    return tuple(replace(t, also=t.also + past[t.name]) if t.name in past else t for t in tables)
-
-
-async def count(session: Session, each: Stay, tasks: Sequence[Task]) -> dict[UUID, Rows]:
-    """What is kept of each task in a table; those of whom nothing is are left out."""
-    return await _count(session, each.within, tasks)
-
-
-async def _count(session: Session, table: Statements, tasks: Sequence[Task]) -> dict[UUID, Rows]:
-    asked = table.wanted(tasks)
-    rows: dict[int, Rows] = {}
-    alone = {n for n, task in enumerate(tasks) if by_former([table], task)}
-    if asked:
-        for group in await session.connection.fetch(table.count, *asked.arrays):
-            whose = attribute([group], table, asked)
-            first, last = group[len(table.finders) + 1], group[len(table.finders) + 2]
-            for position, n in whose.rows.items():
-                rows[position] = _with(rows.get(position), n, first, last)
-            alone |= whose.strays
-            if not table.to_one:  # a row that leads to several is met once for each of them
-                alone |= whose.rows.keys()
-    for position in alone:
-        if keys := table.keys(tasks[position]):
-            n, first, last = (await session.connection.fetch(*table.count_one(keys)))[0]
-            rows[position] = Rows(n, first, last, alone=True)
-    return {tasks[position].task_id: found for position, found in rows.items() if found.count}
-
-
-Counted = Sequence[tuple[Stay, Mapping[UUID, Rows]]]
-"""By table what of it stays of each task, each after those to which it leads."""
-
-
-async def counted(session: Session, stay: Sequence[Stay], tasks: Sequence[Task]) -> Counted:
-    """What stays of these tasks now; nothing is changed."""
-    found: list[tuple[Stay, Mapping[UUID, Rows]]] = []
-    for each in stay if tasks else ():
-        rows = await count(session, each, tasks)
-        if rows and isinstance(each, Ruled) and each.but is None:  # every rule keeps what has no moment
-            undated = await _count(session, each.undated, [task for task in tasks if task.task_id in rows])
-            rows |= {task_id: replace(rows[task_id], undated=n.count) for task_id, n in undated.items()}
-        found.append((each, rows))
-    return found
-
-
-def _with(known: Rows | None, n: int, first: Any, last: Any) -> Rows:
-    if known is None:
-        return Rows(n, first, last)
-    begins = [moment for moment in (known.first, first) if moment is not None]
-    ends = [moment for moment in (known.last, last) if moment is not None]
-    return Rows(known.count + n, min(begins, default=None), max(ends, default=None))
-
-
-def without_marks(session: Session, tasks: Sequence[Task]) -> tuple[Statements, ...]:
-    """The tables of a store, without the rows that restrict what is kept of these tasks' own requests."""
-    side = session.restriction
-    if side is None:
-        return session.tables
-    own = ", ".join(sorted(f"{literal(str(task.request_id))}::uuid" for task in tasks))
-    but = f" AND (t.{quoted(side.request)} IN ({own})) IS NOT TRUE"
-    return tuple(replace(t, also=t.also + but) if t.name == side.table else t for t in session.tables)

@@ -7,28 +7,31 @@ from uuid import UUID
 from shared.domain.operations import Kept
 from shared.downstreams.contract import Receipt
 from shared.downstreams.sql.keeping.leading import Leading
-from shared.downstreams.sql.keeping.rules import Counted, Ruled
+from shared.downstreams.sql.keeping.rules import Ruled
+from shared.downstreams.sql.keeping.staying import Counted
 
 
 def kept_of(counted: Counted) -> dict[UUID, tuple[Kept, ...]]:
     """What is told of it, by task: of each table what rules keep of it, what says no day, and what leads elsewhere."""
-    told: dict[UUID, dict[str, Kept]] = {}
-    kept: dict[UUID, dict[tuple[str, str], Kept]] = {}
+    told: dict[UUID, dict[str, list[Kept]]] = {}
+    kept: dict[UUID, dict[tuple[str, str, bool], Kept]] = {}
     for each, found in counted:
         for task_id, rows in found.items():
             here, name, mine = told.setdefault(task_id, {}), each.table.name, kept.setdefault(task_id, {})
             if isinstance(each, Leading):
-                mine[name, "leads"] = each.kept(rows, here)
-                here.setdefault(name, mine[name, "leads"])
+                leads = mine[name, "", True] = each.kept(rows, here)
+                here.setdefault(name, [leads])
                 continue
             said = each.kept(rows)
-            said = _and(here[name], said) if name in here else said
+            here.setdefault(name, []).append(said)
+            key = (name, said.rule, True)
             if said.count:
-                mine[name, "rule"] = said
+                mine[key] = _and(mine[key], said) if key in mine else said
             if isinstance(each, Ruled) and rows.undated:
-                mine[name, "undated"] = each.kept_undated(rows)
-                said = said.model_copy(update={"last": None})
-            here[name] = said
+                undated = each.kept_undated(rows)
+                here[name].append(undated)
+                key = (name, undated.rule, False)
+                mine[key] = _and(mine[key], undated) if key in mine else undated
     return {task_id: tuple(each.values()) for task_id, each in kept.items()}
 
 

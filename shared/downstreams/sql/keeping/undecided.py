@@ -1,13 +1,15 @@
 """Erasures at which a person must look first: a rule may keep rows of a store, and is not signed, or nobody knows."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from shared.domain.errors import GroundUnknown, Refused, RuleUnsigned
 from shared.domain.operations import Exceeded, Limit
 from shared.downstreams.contract import Task
+from shared.downstreams.sql.keeping.counting import count
 from shared.downstreams.sql.keeping.held import Held
-from shared.downstreams.sql.keeping.rules import Rows, Ruled, count
+from shared.downstreams.sql.keeping.rules import Ruled
 from shared.downstreams.sql.store import Session
 from shared.downstreams.states import unknown
 
@@ -19,13 +21,15 @@ async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequ
     could tell whether a state lasts for which a rule keeps rows, nobody can confirm that.
     """
     found: dict[UUID, Refused] = {}
-    for each in rules:
+    for each, parts in _by_rule(rules):
         known = not isinstance(each, Held) or each.known
         if each.rule is None or (known and each.rule.signed(each.today)):
             continue
-        rows = await count(session, each, tasks)
+        rows = Counter[UUID]()
+        for part in parts:
+            rows.update({task_id: there.count for task_id, there in (await count(session, part.within, tasks)).items()})
         for task in tasks:
-            n, allowed = rows.get(task.task_id, Rows(0)).count, task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
+            n, allowed = rows[task.task_id], task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
             if n and not known:
                 held, state = each.table.table.category, each.rule.lasts_while or ""
                 found[task.task_id] = GroundUnknown(unknown(session.system, held, each.name, state))
@@ -37,3 +41,11 @@ async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequ
                     exceeded,
                 )
     return found
+
+
+def _by_rule(rules: Sequence[Ruled | Held]) -> Iterator[tuple[Ruled | Held, list[Ruled | Held]]]:
+    """Each rule in each table, with the parts of the table that it may concern."""
+    parts: dict[tuple[str, str], list[Ruled | Held]] = {}
+    for each in rules:
+        parts.setdefault((each.table.name, each.name), []).append(each)
+    yield from ((of_rule[0], of_rule) for of_rule in parts.values())

@@ -7,6 +7,7 @@ was quick, so that it holds its locks for about half of the time that it may; on
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -82,7 +83,9 @@ async def _counted(session: Session, spared: Spared, rows: DueRows) -> Counted:
     rows, _ = await _sparing(session, spared, rows)
     async with session.connection.transaction():
         await _begin(session, session.settings.timeout_seconds)
-        return await counted(session, rows)
+        told = await counted(session, rows)
+        unknown = await session.connection.fetchval(*asked) if (asked := rows.undetermined()) else 0
+        return replace(told, undetermined=unknown)
 
 
 async def _swept(session: Session, spared: Spared, go_on: GoOn, rows: DueRows) -> Swept:
