@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "request": "services.intake.client.requests:request",
     "breach": "services.intake.client.breach:breach",
     "letters": "services.intake.commands:letters",
+    "suppression": "services.intake.client.suppression:suppression",
     "redate": "services.intake.commands:redate",
     "policy": "shared.runtime.policy_commands:policy",
     "time-limit": "services.deadline.time_limit:main",

@@ -133,6 +133,10 @@ def _declared(declared: Downstream) -> dict[str, Any]:
         said["unexplained"] = unexplained
     if untold := getattr(declared.adapter, "untold", ()):
         said["untold"] = untold
+    if not_compared := declared.not_compared:
+        said["not_compared"] = not_compared
+    if declared.asks_before_marketing:
+        said["asks_before_marketing"] = [declared.name]
     return said
 
 
@@ -150,24 +154,26 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     return [*lines, f"an erasure: {order}"] if order else lines
 
 
+_SAID: Mapping[str, str] = {
+    "by_hand": "by hand",
+    "tenants": "tells apart",
+    "not_told_apart": "max_people counts nobody, for want of person",
+    "never_shown": "never shown, for want of a party",
+    "unexplained": "shown without a word of what it is, for want of explain",
+    "untold": "what is filed by it is not seen, for want of yields",
+    "not_compared": "not compared by night with the list of who gets no marketing",
+    "asks_before_marketing": "asks itself who gets no marketing",
+}
+"""How what is declared of a system is said in one line, with the names that it is about."""
+
+
 def _line(system: Mapping[str, Any]) -> str:
     if not system["enabled"]:
         return "not enabled"
     if "needs" not in system:
         return "cannot be used"
     said = [f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"]
-    if "by_hand" in system:
-        said.append(f"by hand: {', '.join(system['by_hand'])}")
-    if "tenants" in system:
-        said.append(f"tells apart: {', '.join(system['tenants'])}")
-    if "not_told_apart" in system:
-        said.append(f"max_people counts nobody, for want of person: {', '.join(system['not_told_apart'])}")
-    if "never_shown" in system:
-        said.append(f"never shown, for want of a party: {', '.join(system['never_shown'])}")
-    if "unexplained" in system:
-        said.append(f"shown without a word of what it is, for want of explain: {', '.join(system['unexplained'])}")
-    if "untold" in system:
-        said.append(f"what is filed by it is not seen, for want of yields: {', '.join(system['untold'])}")
+    said += [f"{words}: {', '.join(system[key])}" for key, words in _SAID.items() if key in system]
     return "; ".join(said) + _strictest(system.get("unknown_categories"))
 
 

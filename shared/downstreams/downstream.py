@@ -12,7 +12,7 @@ from shared.domain.policy import OnErasure, Policy
 from shared.domain.proofs import Action
 from shared.domain.topics import ServiceName
 from shared.downstreams.conformance.declared import Conformance
-from shared.downstreams.protocols import CAN, Adapter, Operate
+from shared.downstreams.protocols import CAN, Adapter, Marketable, Operate
 
 _ON_ERASURE = frozenset({OnErasure.DELETE, OnErasure.RESTRICT})
 """What systems do with a category on the day of an erasure that say nothing of it: what stays, they say themselves."""
@@ -133,6 +133,19 @@ class Downstream:
     def legend(self) -> Legend:
         """What the fields of its records mean, where its adapter can say it."""
         return getattr(self.adapter, "legend", {})
+
+    @property
+    def not_compared(self) -> tuple[str, ...]:
+        """What of it nobody compares with the list of those who get no marketing; its own name: all of it."""
+        if Operation.SUPPRESS in self.not_held or self.asks_before_marketing:
+            return ()
+        tells = isinstance(self.adapter, Marketable)
+        return tuple(getattr(self.adapter, "not_compared", ())) if tells else (self.name,)
+
+    @property
+    def asks_before_marketing(self) -> bool:
+        """Whether it compares itself: its table says that it asks about whom it would send marketing to."""
+        return bool(getattr(self.adapter, "asks_before_marketing", False))
 
     def by_hand(self, operation: Operation) -> bool:
         """Whether a person must do it there: it holds what that is about, and its adapter has no such operation."""

@@ -210,6 +210,25 @@ def test_a_check_names_what_is_never_shown_for_want_of_a_party(tmp_path: Path, m
     assert "never shown, for want of a party: chat.peer" in done.stdout
 
 
+def test_a_check_names_whose_marketing_no_night_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUBSPOT_TOKEN", "x")
+    monkeypatch.setenv("STRIPE_KEY", "x")
+    file = tmp_path / "downstreams.toml"
+    team = 'adapter = "bus"\nneeds = ["email"]\n'
+    http = 'adapter = "http"\nurl = "https://example.org"\nneeds = ["email"]\ndeclaration ='
+    asks, none = "asks_before_marketing = true\n", 'not_held = ["suppress"]\n'
+    file.write_text(
+        f'[a]\n{team}[b]\n{team}{asks}[c]\n{team}{none}[d]\n{http} "hubspot"\n[e]\n{http} "stripe"\n', encoding="utf-8"
+    )
+    done = CliRunner().invoke(cli.app, ["downstreams", "check", str(file), "--file-only", "--json"])
+    said = json.loads(done.stdout)["systems"]
+    named = {name: each["not_compared"] for name, each in said.items() if "not_compared" in each}
+    assert named == {"a": ["a"], "e": ["customer"]}
+    assert said["b"]["asks_before_marketing"] == ["b"]
+    shown = CliRunner().invoke(cli.app, ["downstreams", "check", str(file), "--file-only"]).stdout
+    assert "not compared by night with the list of who gets no marketing: customer" in shown
+
+
 def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
     def told(*words: str | Path) -> Any:
         return json.loads(CliRunner().invoke(cli.app, [*map(str, words), "--json"]).stdout)
@@ -237,6 +256,7 @@ def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
                 "operations": ["erase"],
                 "by_hand": ["export", "rectify", "restrict", "lift", "suppress"],
                 "unknown_categories": [],
+                "not_compared": ["billing"],
             }
         },
         "erasure": [["erase billing"]],

@@ -69,6 +69,12 @@ class Crm:
         return [c for c in contacts if any(all(_fits(c, f) for f in group["filters"]) for group in groups)]
 
 
+def _page(found: list[Record], after: int, limit: int) -> Record:
+    part = found[after : after + limit]
+    more = {"paging": {"next": {"after": str(after + len(part))}}} if len(found) > after + len(part) else {}
+    return {"results": part, **more}
+
+
 def _fits(contact: Record, asked: Record) -> bool:
     value, wanted = (contact["properties"][asked["propertyName"]] or "").lower(), asked["value"].lower()
     return wanted in value.split(";") if asked["operator"] == "CONTAINS_TOKEN" else bool(wanted == value)
@@ -95,10 +101,11 @@ def application(crm: Crm) -> FastAPI:  # noqa: C901  # one route after the other
     async def search(request: Request) -> Record:
         body = await request.json()
         found = crm.search(body["filterGroups"])
-        after = int(body.get("after", 0))
-        part = found[after : after + body["limit"]]
-        more = {"paging": {"next": {"after": str(after + len(part))}}} if len(found) > after + len(part) else {}
-        return {"total": len(found), "results": part, **more}
+        return {"total": len(found), **_page(found, int(body.get("after", 0)), body["limit"])}
+
+    @app.get("/crm/v3/objects/contacts")
+    async def contacts(limit: int, after: int = 0) -> Record:
+        return _page([*crm.contacts.values()], after, limit)
 
     @app.post("/crm/v3/objects/contacts/gdpr-delete")
     async def purge(request: Request) -> Response:

@@ -43,8 +43,9 @@ def test_the_four_tables_of_the_page_work_together(tmp_path: Path) -> None:
         "an erasure",
     ]
     assert lines[0].endswith("; order in no category of the policy: needs the strictest proof")
-    assert lines[1].endswith(": export, erase; by hand: rectify, restrict, lift, suppress")
-    assert lines[2].endswith(": export, erase, rectify, restrict, lift, suppress")
+    asked = "not compared by night with the list of who gets no marketing"
+    assert lines[1].endswith(f": export, erase; by hand: rectify, restrict, lift, suppress; {asked}: mailing")
+    assert lines[2].endswith(f": export, erase, rectify, restrict, lift, suppress; {asked}: billing")
 
 
 def test_the_customers_of_the_page_are_told_apart_where_a_table_says_how(tmp_path: Path) -> None:

@@ -73,6 +73,11 @@ class BusAdapter:
         return self._settings.one_flag
 
     @property
+    def asks_before_marketing(self) -> bool:
+        """Whether the team itself asks who gets none."""
+        return self._settings.asks_before_marketing
+
+    @property
     def heeds_periods(self) -> bool:
         """Whether the team looks at the period of an identity; else it is told none that has ended."""
         return self._settings.periods

@@ -53,6 +53,11 @@ class BusSettings(BaseModel):
         default=False,
         description="true: the team finds by an identity rows of its period alone; else it is told none that has ended",
     )
+    asks_before_marketing: bool = Field(
+        default=False,
+        description="true: each night, and before each mailing, the team asks `POST /v1/suppression/check` about"
+        " everybody whom it would mail",
+    )
     grounds: frozenset[Word] = Field(
         default=frozenset(), description="grounds on which the team may keep data, as the privacy team has agreed"
     )

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import httpx
 
 from shared.domain.clock import Clock
 from shared.domain.errors import Refused, Unavailable
-from shared.domain.identities import IdentityType
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.downstreams.http import marketing
 from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.declaration import path_of, read_declaration
@@ -144,6 +145,16 @@ class HttpAdapter:
         """What an erasure would find, or why it would be refused."""
         del save_progress
         return await self._each(tasks, self._plan)
+
+    async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+        """Everybody whose record does not show that they get none, of the resources that list everybody."""
+        async for page in marketing.would_get_marketing(self._system, self._declaration, self._session):
+            yield page
+
+    @property
+    def not_compared(self) -> tuple[str, ...]:
+        """What of it is not compared with the list of those who get no marketing."""
+        return marketing.not_listed(self._declaration)
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Erases every record of the subject, and looks again."""

@@ -23,6 +23,7 @@ from shared.downstreams.http.requests import (
     Declared,
     Find,
     Job,
+    Listing,
     Look,
     OAuth2Client,
     Rate,
@@ -74,6 +75,8 @@ class Resource(Declared):
 
     ``owner``: paths of a record, each with the identity type that must be the subject's there, or the field of what it
     lies below (``user.id``) that must be equal; all must agree. ``yields``: further identities of the subject.
+    ``everybody``: how all of its records are listed, whoever they are of: each night those without the mark of
+    ``suppress`` are compared with the list of those who get no marketing.
     ``by_hand``: what a person does where the interface cannot erase; they look again by ``verify`` when they have.
     ``not_provided``: fields of a portable record that are not from the subject (Art. 20).
     ``fields``: class of each field, as in a dataset (A, B, C, M, T); ``explain``: what those that are shown mean, for
@@ -87,6 +90,7 @@ class Resource(Declared):
         BeforeValidator(_listed, json_schema_input_type=Find | tuple[Find, ...]),
         Field(min_length=1),
     ]
+    everybody: Listing | None = None
     owner: Mapping[AnyPath, str] = Field(min_length=1)
     yields: Mapping[Path, IdentityType] = {}
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
@@ -106,7 +110,10 @@ class Resource(Declared):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if wrong := [*self._lacks()]:
+        wrong = [*self._lacks()]
+        if self.everybody is not None and (self.suppress is None or self.of is not None):
+            wrong.append("everybody is for a resource by itself with suppress, whose seen tells who is mailed")
+        if wrong:
             raise ValueError("; ".join(wrong))
         return self
 
@@ -193,6 +200,8 @@ class Declaration(Declared):
                 yield from self._unknown_of(name, by_hand.names, {"id"}, "a person is told what to do")
             for find in resource.find:
                 yield from self._unknown_in(name, find, {*find.by}, whole=True)
+            if resource.everybody is not None:
+                yield from self._unknown_in(name, resource.everybody, set(), whole=False)
             for request in (*resource.steps, *_looked(resource), *filter(None, [resource.read])):
                 yield from self._unknown_in(name, request, {*IdentityType, *OF_THE_TASK}, whole=False)
 

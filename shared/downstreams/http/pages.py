@@ -1,17 +1,76 @@
 """From one page of records to the next; where pages end is judged by the page as it came."""
 
+import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from shared.domain.errors import AnswerMalformed
+from shared.downstreams.http.budget import PATIENCE, Later
 from shared.downstreams.http.paths import ABSENT, Answer, at
-from shared.downstreams.http.requests import Pages
+from shared.downstreams.http.requests import Listing, Pages
+from shared.downstreams.http.session import Further, Session
+from shared.downstreams.http.templates import Values
 
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
 _REL = re.compile(r';\s*rel="?([^";,]*)"?', re.IGNORECASE)
 Following = tuple[dict[str, Any], str | None]
 """The query fields of the next page, and the link to it where the system gives one."""
+
+
+Page = Sequence[Mapping[str, Any]]
+"""The records of one page, as they come."""
+_PATIENT = timedelta(minutes=15)
+"""How long at most a page is waited for by whoever has time."""
+
+
+async def pages_of(
+    system: str, session: Session, listing: Listing, values: Values, *, patient: bool = False
+) -> AsyncIterator[Page]:
+    """Every page. ``patient``: a system that wants to be left alone is waited for, with a page of nothing now and then.
+
+    Raises:
+        AnswerMalformed: pages come again, have no end, or records are none.
+        Later: the system is to be asked again after a time.
+    """
+    pages, before, waited = listing.pages, set[str](), timedelta()
+    asked, link = first_page(pages), None
+    while True:
+        further = Further(body=asked) if pages and pages.of_body else Further(asked, link=link)
+        try:
+            answer = await session.read(listing, values, further)
+        except Later as busy:
+            if not patient or waited >= _PATIENT:
+                raise
+            waited += (pause := min(busy.after, PATIENCE))
+            await asyncio.sleep(pause.total_seconds())  # the rate is the system's
+            yield []
+            continue
+        if answer is None:
+            return
+        waited = timedelta()
+        records = _records(system, listing, answer.said)
+        yield records
+        following = pages and next_page(system, pages, answer, [at(each, listing.id) for each in records], asked)
+        if not following or not pages:
+            return
+        asked, link = following
+        if (token := link or str(sorted(asked.items()))) in before:
+            raise AnswerMalformed(f"{system} leads to a page again that it has led to before")
+        before.add(token)
+        if len(before) >= pages.max:
+            raise AnswerMalformed(f"{system} has more than {pages.max} pages of what was asked for")
+
+
+def _records(system: str, listing: Listing, said: object) -> Page:
+    listed = said if listing.records is None else at(said, listing.records)
+    if isinstance(listed, Mapping):
+        listed = [listed]
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        where = listing.records or "its answer"
+        raise AnswerMalformed(f"{system} has no records at {where} of {listing.method} {listing.path}")
+    return listed
 
 
 def first_page(pages: Pages | None) -> dict[str, Any]:

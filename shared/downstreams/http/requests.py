@@ -131,19 +131,26 @@ class Pages(Declared):
         return self
 
 
-class Find(Request):
-    """How records are searched: by each identity of the types in ``by``, or once for each record of the parent.
+class Listing(Request):
+    """How records are listed, page by page.
 
     ``records``: where they stand in the answer, itself a list if left out; a single object is one record.
+    """
+
+    records: Path | None = None
+    id: Path = "id"
+    pages: Pages | None = None
+
+
+class Find(Listing):
+    """How records are searched: by each identity of the types in ``by``, or once for each record of the parent.
+
     ``foreign``: what is done where the search brings records of others too: ``refuse`` them all, ``skip`` those, or
     ``count`` those, where others have written in what is the subject's.
     """
 
     by: frozenset[IdentityType] = frozenset()
-    records: Path | None = None
-    id: Path = "id"
     foreign: Literal["refuse", "skip", "count"] = "refuse"
-    pages: Pages | None = None
 
 
 class Step(Request):

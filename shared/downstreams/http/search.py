@@ -10,10 +10,10 @@ from shared.domain.identities import Identity, IdentityType, MalformedIdentity, 
 from shared.domain.release import Match
 from shared.downstreams.contract import Task
 from shared.downstreams.http.declaration import Declaration, Resource
-from shared.downstreams.http.pages import first_page, next_page
+from shared.downstreams.http.pages import pages_of
 from shared.downstreams.http.paths import ABSENT, at, each_at
 from shared.downstreams.http.requests import Find
-from shared.downstreams.http.session import Further, Session
+from shared.downstreams.http.session import Session
 from shared.downstreams.http.templates import Values
 
 _LONGEST_ID = 500
@@ -147,6 +147,12 @@ class Search:
             else:
                 await into.put(Hit(name, number, record, matched, above))
 
+    async def _records(self, find: Find, values: Values) -> AsyncIterator[Mapping[str, Any]]:
+        """The records of every page, as they come."""
+        async for page in pages_of(self._system, self._session, find, values):
+            for record in page:
+                yield record
+
     def _theirs(
         self, resource: Resource, record: Mapping[str, Any], above: Hit | None, identities: Sequence[Identity]
     ) -> tuple[Match, ...] | None:
@@ -162,43 +168,11 @@ class Search:
                     return None
                 continue
             known = {each.value for each in identities if each.type == whose}
-            theirs = [value for value in values if _spelled(IdentityType(whose), value) in known]
+            theirs = [value for value in values if spelled(IdentityType(whose), value) in known]
             if not theirs:
                 return None
             matched += [Match(whose, str(value)) for value in theirs]
         return (*matched, *(above.matched if above else ()))
-
-    async def _records(self, find: Find, values: Values) -> AsyncIterator[Mapping[str, Any]]:
-        """The records of every page, as they come."""
-        pages = find.pages
-        asked, link = first_page(pages), None
-        before: set[str] = set()
-        while True:
-            further = Further(body=asked) if pages and pages.of_body else Further(asked, link=link)
-            answer = await self._session.read(find, values, further)
-            if answer is None:
-                return
-            records = self._page(find, answer.said)
-            for record in records:
-                yield record
-            following = pages and next_page(self._system, pages, answer, [at(each, find.id) for each in records], asked)
-            if not following or not pages:
-                return
-            asked, link = following
-            if (token := link or str(sorted(asked.items()))) in before:
-                raise AnswerMalformed(f"{self._system} leads to a page again that it has led to before")
-            before.add(token)
-            if len(before) >= pages.max:
-                raise AnswerMalformed(f"{self._system} has more than {pages.max} pages of one person's records")
-
-    def _page(self, find: Find, said: object) -> list[Mapping[str, Any]]:
-        listed = said if find.records is None else at(said, find.records)
-        if isinstance(listed, Mapping):
-            listed = [listed]
-        if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
-            where = find.records or "its answer"
-            raise AnswerMalformed(f"{self._system} has no records at {where} of {find.method} {find.path}")
-        return listed
 
 
 def shown(system: str, resource: Resource, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,15 +190,16 @@ def shown(system: str, resource: Resource, record: Mapping[str, Any]) -> dict[st
 
 def yielded(system: str, resource: Resource, record: Mapping[str, Any]) -> list[Identity]:
     """What else the subject is known by, as a record says it; what cannot be spelled is nobody's."""
-    spelled = ((kind, _spelled(kind, at(record, path))) for path, kind in resource.yields.items())
-    return [Identity(kind, value, source=system) for kind, value in spelled if value]
+    told = ((kind, spelled(kind, at(record, path))) for path, kind in resource.yields.items())
+    return [Identity(kind, value, source=system) for kind, value in told if value]
 
 
 def _is_text(value: object) -> TypeGuard[str | int]:
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
-def _spelled(kind: IdentityType, value: object) -> str:
+def spelled(kind: IdentityType, value: object) -> str:
+    """An identity in its one spelling; empty, where it can be none."""
     if not _is_text(value):
         return ""
     try:

@@ -190,6 +190,14 @@ class OfDataset(Generic[S]):
         return tuple(n for n, t in tables if t.searched and not t.parties and not t.view and not t.told_apart_by)
 
     @property
+    def not_compared(self) -> tuple[str, ...]:
+        """The tables with a stop of marketing in which no contact point stands, so that no list can be compared."""
+        tables = self._held.dataset.tables.items()
+        contact = IdentityType.EMAIL, IdentityType.PHONE
+        told = {n for n, t in tables for each in t.columns.values() if each.mails and each.identity in contact}
+        return tuple(n for n, t in tables if t.marketing and n not in told)
+
+    @property
     def never_shown(self) -> tuple[str, ...]:
         """Columns about other people of which its dataset does not say about whom."""
         return self._held.dataset.unattributed

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.identities import Identity, MalformedIdentity, normalise
 from shared.downstreams.sql.changing.switching import shows_no_stop
 from shared.downstreams.sql.declaration.declared import RowSwitch, Switch
 from shared.downstreams.sql.quoting import quoted
@@ -14,15 +14,12 @@ from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 _AT_A_TIME = 5_000
-MAILED = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID})
-"""By what somebody is reached."""
 
 
 async def would_get_marketing(session: Session) -> AsyncIterator[list[list[Identity]]]:
     """Page by page in the order of the primary key; a value that can be no identity reaches nobody."""
     for table in session.tables:
-        columns = [name for name, column in table.table.searched.items() if column.identity in MAILED]
-        columns = [name for name in columns if not table.table.columns[name].former]
+        columns = [name for name, column in table.table.searched.items() if column.mails]
         switch = table.table.marketing
         if switch is None or not columns:
             continue

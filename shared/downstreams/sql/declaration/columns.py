@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from shared.domain.identities import IdentityType
 from shared.downstreams.sql.declaration.declared import Declared, Name, decided
 
+_MAILED = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID})
+
 
 class Column(Declared):
     """One column: what it is about whom, how it is searched, shown, blanked and corrected.
@@ -60,6 +62,11 @@ class Column(Declared):
     def goes(self) -> bool:
         """Whether it is blanked where a row about one person is kept without them."""
         return self.personal in {"A", "C"} or "blank" in self.model_fields_set
+
+    @property
+    def mails(self) -> bool:
+        """Whether its value is one by which marketing reaches somebody today, or by which they are known for it."""
+        return self.identity in _MAILED and not self.former
 
     @property
     def unattributed(self) -> bool:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from shared.domain.identities import Identity, MalformedIdentity, normalise
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.changing.marketing import MAILED
 from shared.downstreams.sql.declaration.declared import Switch
 from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
@@ -53,8 +52,7 @@ def _switches(session: Session, operation: Operation) -> Iterator[tuple[Searched
 async def would_get_marketing(session: Session) -> AsyncIterator[list[list[Identity]]]:
     """Our own people whose rows show no stop, by what is known of them there: page by page, by primary key."""
     for table, switch in _switches(session, Operation.SUPPRESS):
-        columns = [name for name, column in table.table.searched.items() if column.identity in MAILED]
-        columns = [name for name in columns if not table.table.columns[name].former]
+        columns = [name for name, column in table.table.searched.items() if column.mails]
         condition, arguments = "TRUE", list[object]()
         while columns and (rows := await _page(session, table, condition, arguments)):
             condition, arguments = _after(table, primary(table, rows[-1]))
