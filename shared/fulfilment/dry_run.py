@@ -5,23 +5,27 @@ from datetime import datetime
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.operations import Operation, TaskReport
-from shared.downstreams.contract import Receipt, Result
+from shared.downstreams.contract import Pending, Receipt, Result
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
 
 _PATIENCE = 2
 """Attempts of a dry run before it says that a system is away: whoever reads it asks again."""
+_SILENT = 5
+"""Attempts before it says that a system has not answered yet: with its pauses about a minute, in which a team can."""
 
 
 def ended(step: tuple[str, Operation], claim: Claim, result: Result, now: datetime) -> Conclusion | None:
     """The end of a task of a dry run that says why nothing could be done now; None for any other."""
     away = isinstance(result, Unavailable) and claim.attempt >= _PATIENCE
-    if claim.fulfils != Operation.PLAN or not (away or isinstance(result, Refused)):
+    silent = isinstance(result, Pending) and claim.attempt >= _SILENT
+    if claim.fulfils != Operation.PLAN or not (away or silent or isinstance(result, Refused)):
         return None
     system, operation = step
-    why = why_of(result) if isinstance(result, Refused) else {"sentence": f"{system} could not be reached"}
+    said = f"{system} has not answered yet" if silent else f"{system} could not be reached"
+    why = why_of(result) if isinstance(result, Refused) else {"sentence": said}
     known = {"task_id": claim.task_id, "system": system, "operation": operation}
-    report = TaskReport.model_validate({**known, "failure": getattr(result, "code", None), **why})
+    report = TaskReport.model_validate({**known, "failure": getattr(result, "code", Unavailable.code), **why})
     return Conclusion(claim, TaskState.DONE, report, None, now)
 
 

@@ -21,7 +21,7 @@ from tests.fakes.bus_responder import Billing, answer
 from tests.fixtures.engine import SetClock
 
 EVERYTHING = {
-    "operations": ["erase", "export", "rectify", "restrict", "suppress"],
+    "operations": ["erase", "export", "rectify", "restrict", "suppress", "plan"],
     "fields": {"number": "T", "email": "A", "cents": "M"},
     "rectifies": ["email"],
 }

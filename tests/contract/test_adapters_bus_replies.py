@@ -19,6 +19,8 @@ GOOD: dict[str, JsonValue] = {
     "changed": 2,
 }
 
+PLAN: dict[str, JsonValue] = {"operation": "plan", "outcome": "planned", "changed": 0}
+
 
 def test_a_good_reply_becomes_progress_of_its_task() -> None:
     task_id, progress = progress_from_reply(parse_reply(orjson.dumps(GOOD)))
@@ -53,6 +55,12 @@ def test_a_good_reply_becomes_progress_of_its_task() -> None:
         ),
         ({"operation": "suppress", "outcome": "not_held"}, "not_held says that nothing was found"),
         ({"operation": "locate", "outcome": "located", "changed": 0, "remaining": 3}, "no more than that remaining"),
+        (PLAN | {"changed": 1}, "planned needs found above 0"),
+        (PLAN | {"remaining": 1}, "planned needs a ground where something would remain"),
+        (PLAN | {"ground": "tax_law"}, "planned needs a ground where something would remain"),
+        (PLAN | {"by_category": {"account": 1}}, "by_category is for planned, and adds up"),
+        (PLAN | {"by_category": {ADA: 2}}, "by_category: "),
+        ({"by_category": {"account": 2}}, "by_category is for planned, and adds up"),
         ({"outcome": "done"}, "outcome: "),
         ({"operation": "export"}, "erased does not answer export"),
         ({"operation": "escalate"}, "operation: "),

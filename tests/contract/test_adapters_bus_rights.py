@@ -1,6 +1,7 @@
 """A team that does every right: a copy by a sealed upload, changes in place that are looked at again."""
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -211,3 +212,56 @@ async def test_a_team_that_refuses_a_copy_is_shown_with_its_reason(silent: Silen
     result = await asked.told(outcome="refused", reason="unpaid_invoice")
     assert isinstance(result, Refused)
     assert str(result) == "billing refuses to export: unpaid_invoice"
+
+
+async def test_a_team_says_before_an_erasure_what_it_would_find_and_keep_and_changes_nothing(stand: BusStand) -> None:
+    stand.settings = stand.settings.model_copy(update={"grounds": frozenset({"tax_law"})})
+    stand.__post_init__()
+    stand.put(ADA, 3)
+    with stand.store.db:
+        stand.store.db.execute("UPDATE invoice SET keep_until = '2099-12-31' WHERE number = 1")
+    [plan] = await Engine(stand).run([task_of(stand, ADA, Operation.PLAN)])
+    assert isinstance(plan, Receipt)
+    told = (plan.outcome, plan.found, plan.changed, plan.remaining, plan.by_category, plan.ground, plan.until)
+    assert told == (TaskOutcome.PLANNED, 3, 0, 1, {"account": 3}, "tax_law", date(2099, 12, 31))
+    assert (stand.holds(ADA), len(stand.published)) == (3, 1), "nothing was changed, so nothing is looked at again"
+    [nobody] = await Engine(stand).run([task_of(stand, BEN, Operation.PLAN)])
+    assert isinstance(nobody, Receipt)
+    assert nobody.outcome is TaskOutcome.NO_MATCH
+
+
+@pytest.mark.parametrize(
+    ("said", "fails"),
+    [
+        ({"outcome": "refused", "reason": "unpaid_invoice"}, "refuses to plan: unpaid_invoice"),
+        ({"outcome": "planned", "found": 2, "by_category": {"calls": 2}}, "a category that its table does not name"),
+        ({"outcome": "planned", "found": 2, "remaining": 1, "ground": "whim"}, "on a ground that its grounds do not"),
+    ],
+)
+async def test_a_team_that_would_refuse_or_is_not_believed_stops_the_erasure_beforehand(
+    silent: Silent, said: dict[str, Any], fails: str
+) -> None:
+    silent.settings = silent.settings.model_copy(update={"reasons": frozenset({"unpaid_invoice"})})
+    silent.__post_init__()
+    asked = asked_for(silent, Operation.PLAN)
+    await asked.again()
+    result = await asked.told(**said)
+    assert isinstance(result, Refused)
+    assert fails in str(result)
+
+
+@pytest.mark.parametrize(
+    ("table", "plans", "may_refuse"),
+    [
+        ({"operations": ["erase"], "grounds": ["tax_law"]}, False, False),
+        ({"operations": ["erase", "plan"]}, True, False),
+        ({"operations": ["erase", "plan"], "reasons": ["unpaid_invoice"]}, True, True),
+    ],
+)
+def test_a_team_is_asked_before_an_erasure_where_it_says_that_it_can_and_may_refuse(
+    stand: BusStand, table: dict[str, Any], *, plans: bool, may_refuse: bool
+) -> None:
+    stand.settings = BusSettings.model_validate(table)
+    stand.__post_init__()
+    declared = Downstream("billing", frozenset(), adapter=stand.adapter)
+    assert (declared.can(Operation.PLAN), declared.may_refuse) == (plans, may_refuse)

@@ -60,6 +60,8 @@ class Billing:
                 outcome = {"outcome": "no_match"}
             elif task["operation"] == "erase":
                 outcome = self.erase(emails)
+            elif task["operation"] == "plan":
+                outcome = self.plan(emails)
             elif task["operation"] == "export":
                 outcome = {"outcome": "exported", "found": found}
             else:
@@ -89,6 +91,12 @@ class Billing:
         if left:
             return {"outcome": "retained", "ground": "tax_law", "until": max(row[3] for row in left), **counts}
         return {"outcome": "erased", **counts}
+
+    def plan(self, emails: Sequence[str]) -> Message:
+        """What an erasure would find, and what of it must be kept; nothing is changed."""
+        found, left = len(self.rows(emails)), self.rows(emails, "keep_until >= date('now')")
+        kept = {"remaining": len(left), "ground": "tax_law", "until": max(row[3] for row in left)} if left else {}
+        return {"outcome": "planned", "found": found, "by_category": {"account": found}, **kept}
 
     def amend(self, operation: str, emails: Sequence[str], changes: Sequence[Message]) -> Message:
         """Correct the address, or set a switch."""

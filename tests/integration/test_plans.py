@@ -1,5 +1,6 @@
 """The plan of an erasure: what it would do, asked of every system, with nothing changed (Art. 17)."""
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -11,7 +12,7 @@ from shared.domain.events import ErasurePlanned, PlanAsked
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Right
-from shared.downstreams.contract import NotSearched, Receipt, Task
+from shared.downstreams.contract import NotSearched, Pending, Receipt, Task
 from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.engine import ACCOUNT, DUE, Answer, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
@@ -181,17 +182,21 @@ async def test_a_dry_run_asks_every_system_and_says_of_each_what_it_could_not_sa
     excess = BlastRadius("7 are found", Exceeded(limit=Limit.MAX_ROWS, found=7, allowed=5))
     big = ScriptedSystem("big", answers={PLAN: each(lambda _: excess)})
     away = ScriptedSystem("away", answers={PLAN: each(lambda _: Unavailable("away"))})
-    harness = await open_harness(crm_of(), big, away)
+    slow = ScriptedSystem("slow", answers={PLAN: each(lambda task: Pending(task.task_id, timedelta(seconds=5)))})
+    harness = await open_harness(crm_of(), big, away, slow)
     request_id = await asked(harness)
-    await worked(harness, ("crm", LOCATE), ("crm", PLAN), ("big", PLAN), ("away", PLAN))
-    harness.unit_of_work.clock.pass_by(seconds=60)  # type: ignore[attr-defined]  # a clock of the test
-    await worked(harness, ("away", PLAN))
+    await worked(harness, ("crm", LOCATE), ("crm", PLAN), ("big", PLAN))
+    for _ in range(5):
+        await worked(harness, ("away", PLAN), ("slow", PLAN))
+        harness.unit_of_work.clock.pass_by(seconds=60)  # type: ignore[attr-defined]  # a clock of the test
     told = await planned(harness)
     assert {name: (task.outcome, task.failure, task.found) for name, task in told.items()} == {
         "crm": ("planned", None, 2),
         "big": (None, "blast_radius", 0),
         "away": (None, "unavailable", 0),
+        "slow": (None, "unavailable", 0),
     }
+    assert told["slow"].sentence == "slow has not answered yet"
     assert told["big"].exceeded
     assert not [task for system in harness.systems.values() for task in system.asked if task.operation is ERASE]
     assert "fulfilment.blocked" not in await harness.actions(request_id), "nobody has to see to it"

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -29,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         ]
         return httpx.Response(200, json={"check_id": "x", "answers": said})
 
-    def run(work: Callable[[Api], Awaitable[None]]) -> None:
+    def run(work: Callable[[Api], Coroutine[Any, Any, None]]) -> None:
         client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://intake")
         asyncio.run(work(Api(client, patience=1)))
 

@@ -94,6 +94,15 @@ class BusAdapter:
         """Takes each task one step further by the replies that have come."""
         return await self._go_on(tasks, save_progress)
 
+    @property
+    def may_refuse(self) -> bool:
+        """Whether the team has words for refusing or keeping: then it is asked before anything is erased anywhere."""
+        return bool(self._settings.reasons or self._settings.grounds)
+
+    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """The same; a team that says what it would do is believed, for nothing was changed."""
+        return await self._go_on(tasks, save_progress)
+
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """The same; what the team has uploaded is taken once it says so."""
         return await self._go_on(tasks, save_progress)
@@ -128,7 +137,7 @@ class BusAdapter:
     def _step(self, task: Task, today: date) -> Step:
         if task.marked and self._settings.one_flag:  # its mark says not whose it is
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        return next_step(task, self._settings, today)
+        return next_step(task, self._settings, today, self._held)
 
     async def _taken(self, task: Task, step: Step) -> Ask | Receipt | NotSearched | Failed:
         """The receipt of a copy, where that is what comes next."""

@@ -23,7 +23,7 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 Day = Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY)]
 Amending = Literal[Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS]
 """Changes in place: each is looked at again as an erasure is."""
-BusOperation = Literal[Operation.LOCATE, Operation.ERASE, Operation.EXPORT, Amending]
+BusOperation = Literal[Operation.LOCATE, Operation.ERASE, Operation.EXPORT, Amending, Operation.PLAN]
 """What a team can be asked for; ``locate`` is the second look. What is found or corrected never goes over the bus."""
 AMENDING: frozenset[Operation] = frozenset({Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS})
 
@@ -64,6 +64,7 @@ class ReplyOutcome(StrEnum):
     LOCATED = TaskOutcome.LOCATED
     EXPORTED = TaskOutcome.EXPORTED
     AMENDED = TaskOutcome.AMENDED
+    PLANNED = TaskOutcome.PLANNED
     NO_MATCH = TaskOutcome.NO_MATCH
     RETAINED = TaskOutcome.RETAINED
     NOT_SEARCHED = TaskOutcome.NOT_SEARCHED
@@ -81,6 +82,7 @@ _ANSWERS: Mapping[Operation, set[ReplyOutcome]] = {
     Operation.RESTRICT: _SEARCHING | {ReplyOutcome.AMENDED},
     Operation.LIFT: _SEARCHING | {ReplyOutcome.AMENDED},
     Operation.SUPPRESS: _SEARCHING | {ReplyOutcome.AMENDED, ReplyOutcome.NOT_HELD},
+    Operation.PLAN: _SEARCHING | {ReplyOutcome.PLANNED},
 }
 
 
@@ -94,6 +96,8 @@ class TaskReply(_Message):
     ``exported``: as many rows were ``found`` as were uploaded before (``PUT /v1/tasks/result``). ``not_held``: the
     store has no such field or switch.
 
+    ``planned``: what an erasure would find now, of which category how much (``by_category``), and what of it would
+    remain, on which ``ground`` and ``until`` when; nothing was changed.
     ``retained`` names the ``ground`` on which data stays and, where known, the day ``until`` which; ``not_searched``
     the ``reason`` why nothing that was given can be searched by: who asks is asked for more; ``refused`` the ``reason``
     for which a person must look.
@@ -110,6 +114,7 @@ class TaskReply(_Message):
     ground: Word | None = None
     until: Day | None = None
     reason: Word | None = None
+    by_category: Mapping[Word, Count] = {}
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -128,13 +133,14 @@ class TaskReply(_Message):
             ReplyOutcome.LOCATED: "located needs found above 0, no more than that remaining, and changed 0",
             ReplyOutcome.EXPORTED: "exported needs found above 0, changed 0 and remaining 0",
             ReplyOutcome.AMENDED: "amended needs found above 0, no more than that changed, and remaining 0",
+            ReplyOutcome.PLANNED: "planned needs found above 0, no more than that remaining, and changed 0",
         }
         match self.outcome:
             case ReplyOutcome.NO_MATCH | ReplyOutcome.NOT_HELD:
                 wrong = bool(found or changed or remaining)
             case ReplyOutcome.ERASED:
                 wrong = not found or bool(remaining)
-            case ReplyOutcome.LOCATED:
+            case ReplyOutcome.LOCATED | ReplyOutcome.PLANNED:
                 wrong = not found or bool(changed) or remaining > found
             case ReplyOutcome.EXPORTED:
                 wrong = not found or bool(changed or remaining)
@@ -144,6 +150,8 @@ class TaskReply(_Message):
                 wrong = False
         if not wrong and self.outcome in _ADDS_UP and changed + remaining != found:
             return "what was changed and what remains must add up to what was found"
+        if self.by_category and (self.outcome is not ReplyOutcome.PLANNED or sum(self.by_category.values()) != found):
+            return "by_category is for planned, and adds up to what was found"
         return faults[self.outcome] if wrong else None
 
     def _fault_of_words(self) -> str | None:
@@ -151,6 +159,8 @@ class TaskReply(_Message):
         match self.outcome:
             case ReplyOutcome.RETAINED if self.ground is None or not self.remaining:
                 return "retained needs a ground and remaining above 0"
+            case ReplyOutcome.PLANNED if (self.ground is None) == bool(self.remaining):
+                return "planned needs a ground where something would remain, and only there"
             case ReplyOutcome.NOT_SEARCHED if any(counts) or self.reason not in set(Unsearched):
                 return f"not_searched needs counts of 0 and a reason: {' or '.join(Unsearched)}"
             case ReplyOutcome.REFUSED if self.reason is None:
@@ -234,7 +244,8 @@ def _what_is_wrong(item: ErrorDetails) -> str:
     if item["type"] == "extra_forbidden":
         # Its name came from outside and could itself be an address or a number.
         return "a field that a reply does not have; send only what docs/plug-in/bus.md lists"
-    return f"{'.'.join(map(str, item['loc'])) or 'the reply'}: {item['msg']}"
+    # Of the field alone: what stands in it was said from outside, too.
+    return f"{'.'.join(map(str, item['loc'][:1])) or 'the reply'}: {item['msg']}"
 
 
 def progress_key(operation: BusOperation) -> str:

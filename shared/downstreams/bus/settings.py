@@ -9,7 +9,9 @@ from shared.domain.operations import Limit, Operation
 from shared.downstreams.bus.messages import Word
 from shared.downstreams.contract import Task
 
-Declared = Literal[Operation.ERASE, Operation.EXPORT, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS]
+Declared = Literal[
+    Operation.ERASE, Operation.EXPORT, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS, Operation.PLAN
+]
 Correctable = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)]
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$")]
 SHOWN = frozenset({"A", "C", "M"})
@@ -25,7 +27,8 @@ class BusSettings(BaseModel):
     operations: frozenset[Declared] = Field(
         default=frozenset({Operation.ERASE}),
         min_length=1,
-        description="what the team does: erase, export, rectify, restrict (and lift), suppress; a person does the rest",
+        description="what the team does: erase, export, rectify, restrict (and lift), suppress; a person does the rest."
+        " plan: it says before an erasure what that would find and leave, or why it would refuse",
     )
     fields: Mapping[FieldName, Literal["A", "B", "C", "M", "T"]] = Field(
         default={}, description="the class of each field of an exported row, as of a dataset's columns"
@@ -80,6 +83,8 @@ class BusSettings(BaseModel):
     def _says_what_an_operation_needs(self) -> Self:
         if Operation.EXPORT in self.operations and not SHOWN.intersection(self.fields.values()):
             raise ValueError('export needs fields: write the class of each field of a row, as fields = { email = "A" }')
+        if Operation.PLAN in self.operations and Operation.ERASE not in self.operations:
+            raise ValueError("plan says what an erasure would do: write erase beside it")
         if Operation.RECTIFY in self.operations and not self.rectifies:
             raise ValueError('rectify needs rectifies: write what the team can correct, as rectifies = ["email"]')
         if strange := sorted(self.explain.keys() - self.shown):

@@ -59,10 +59,10 @@ class Failed:
 Step = Ask | Take | Receipt | NotSearched | Failed
 
 
-def next_step(task: Task, settings: BusSettings, today: date) -> Step:
+def next_step(task: Task, settings: BusSettings, today: date, held: Collection[str] = ()) -> Step:
     """The team does it, then looks again, and only then it is concluded; an export changes nothing to look at.
 
-    ``today``: in UTC.
+    ``today``: in UTC; ``held``: the categories of its table. What would be done changes nothing either.
     """
     before = cast("int", task.progress.get("found", 0))
     said = _reply(task, cast("BusOperation", task.operation))
@@ -74,6 +74,8 @@ def next_step(task: Task, settings: BusSettings, today: date) -> Step:
         return failed(task, wrong, before, said)
     if said.outcome is ReplyOutcome.EXPORTED:
         return Take(said.command_id, said.found)
+    if said.outcome is ReplyOutcome.PLANNED:
+        return _planned(task, said, settings, held)
     looked = _reply(task, Operation.LOCATE)
     return _judge(task, said, looked, max(before, said.found), settings) if isinstance(looked, TaskReply) else looked
 
@@ -121,6 +123,31 @@ def _untenable(task: Task, said: TaskReply, max_rows: int, today: date) -> Answe
     return None
 
 
+def _planned(task: Task, said: TaskReply, settings: BusSettings, held: Collection[str]) -> Receipt | Failed:
+    """What an erasure would find and leave; of a team that holds one category alone it is of that."""
+    if said.by_category.keys() - held:
+        return failed(task, AnswerMalformed(f"{task.system} counts a category that its table does not name"), 0)
+    if unknown := _unknown_ground(task, said, settings):
+        return failed(task, unknown, 0)
+    counts = said.by_category or (dict.fromkeys(held, said.found) if len(held) == 1 else {})
+    return Receipt(
+        task.task_id,
+        TaskOutcome.PLANNED,
+        found=said.found,
+        remaining=said.remaining,
+        by_category=dict(counts),
+        ground=said.ground,
+        until=said.until,
+    )
+
+
+def _unknown_ground(task: Task, said: TaskReply, settings: BusSettings) -> AnswerMalformed | None:
+    if said.ground is None or said.ground in settings.grounds:
+        return None
+    keeps = f"{task.system} keeps data on a ground that its grounds do not list: agree with the team, and list it"
+    return AnswerMalformed(keeps)
+
+
 def _judge(task: Task, said: TaskReply, looked: TaskReply, found: int, settings: BusSettings) -> Receipt | Failed:
     if looked.outcome is ReplyOutcome.REFUSED:
         return failed(task, _refusal(task, looked, settings), found, said)
@@ -141,9 +168,8 @@ def _judge_erasure(
             erased.model_copy(update={"remaining": looked.found}),
         )
     retained = erased.outcome is ReplyOutcome.RETAINED
-    if retained and erased.ground not in settings.grounds:
-        unknown = f"{task.system} keeps data on a ground that its grounds do not list: agree with the team, and list it"
-        return failed(task, AnswerMalformed(unknown), found, erased)
+    if retained and (unknown := _unknown_ground(task, erased, settings)):
+        return failed(task, unknown, found, erased)
     return Receipt(
         task.task_id,
         TaskOutcome.RETAINED if retained else TaskOutcome.ERASED,
