@@ -57,10 +57,8 @@ class Matter:
 
     def due(self, first_kept: date, stops: Callable[[Counted], bool]) -> Due:
         """What is past it, up to a day."""
-        _, table, _ = self.key
-        zone = ZoneInfo(self.terms.zone)
-        then, country = self.ceiling.then.value, self.country
-        return Due(table, self.ceiling.anchor, then, first_kept, zone, stops=stops, country=country)
+        (_, table, _), each, zone = self.key, self.ceiling, ZoneInfo(self.terms.zone)
+        return Due(table, each.anchor, each.then.value, first_kept, zone, stops=stops, country=self.country)
 
     def stops(self, policy: SweepPolicy, counted: Counted) -> bool:
         """Whether so much must not go before two persons have said so."""
