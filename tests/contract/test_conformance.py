@@ -37,6 +37,8 @@ async def _unnoted(_: object) -> None:
 class Toy:
     """A system that is a list of rows, and may lie in one way."""
 
+    stated = frozenset({"row"})
+
     lie: str = ""
     rows: list[Row] = field(default_factory=list)
     downstream: Downstream = field(init=False)
@@ -48,7 +50,7 @@ class Toy:
         """Nothing to close."""
 
     async def put(self, person: Person, rows: int) -> int | None:
-        self.rows += [{"email": person.email, "name": person.name, "flag": False} for _ in range(rows)]
+        self.rows += [{"email": person.email, "name": person.name, "flag": False, "note": None} for _ in range(rows)]
         return rows
 
     async def share(self, person: Person, other: Person) -> bool:
@@ -134,11 +136,15 @@ class Toy:
 
     async def amend(self, tasks: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
         async def do(task: Task, theirs: list[Row]) -> Receipt:
-            for row in theirs:
-                if self.lie != "corrects nothing":
-                    row |= {change.field: change.asserted for change in task.changes}
+            said = [change for change in task.changes if change.record]
+            for row in self.rows if self.lie == "shows everybody what was stated" else theirs:
+                if self.lie not in {"corrects nothing", "states nothing"}:
+                    row |= {"statement" if change.record else change.field: change.asserted for change in task.changes}
+                if said and self.lie == "rewrites what is stated":
+                    row["name"] = said[0].asserted
                 row["flag"] = task.operation is Operation.RESTRICT
-            return Receipt(task.task_id, TaskOutcome.AMENDED, found=len(theirs), changed=len(theirs))
+            n = len(theirs)
+            return Receipt(task.task_id, TaskOutcome.AMENDED, found=n, changed=n, stated=bool(said) or None)
 
         return await self._each(tasks, _unnoted, do)
 
@@ -150,10 +156,11 @@ ANSWERS: dict[str, Result] = {
     "shows nobody": CannotLookAgain("toy was told, and shows nobody"),
 }
 RENAMED = Change(field="name", current=None, asserted="Corrected Quarzfels")
+NOTED = Change(field="note", asserted="Calls at noon")
 
 
 def trial(lie: str = "") -> Trial:
-    return Trial(Toy(lie), change=RENAMED, patience=timedelta(seconds=1))
+    return Trial(Toy(lie), change=RENAMED, empty=NOTED, patience=timedelta(seconds=1))
 
 
 async def words(of: Trial) -> dict[str, Word]:
@@ -172,7 +179,10 @@ async def test_a_system_that_does_what_it_says_passes_every_check() -> None:
         ("gives everybody's rows", {"exported"}),
         ("does not say by what", {"exported"}),
         ("mentions somebody else", {"exported"}),
-        ("corrects nothing", {"rectified"}),
+        ("corrects nothing", {"rectified", "empty field filled"}),
+        ("states nothing", {"statement beside"}),
+        ("rewrites what is stated", {"statement beside"}),
+        ("shows everybody what was stated", {"statement beside"}),
         ("keeps a row", {"gone on the second look", "kill in the middle"}),
         ("erases everybody", {"foreign hit refused"}),
         ("searches for a part of an address", {"foreign hit refused"}),

@@ -11,6 +11,7 @@ from shared.domain.errors import DsrError, SystemRefused, Withdrawn
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import spelled
+from shared.downstreams.conformance.completing import filled, stated
 from shared.downstreams.conformance.examined import Died, Trial
 from shared.downstreams.conformance.findings import (
     NOT_DECLARED,
@@ -247,6 +248,8 @@ CHECKS: Mapping[str, Check] = {
     "found": found,
     "exported": exported,
     "rectified": rectified,
+    "empty field filled": filled,
+    "statement beside": stated,
     "restricted": restricted,
     "suppressed": suppressed,
     "erased": erased,

@@ -51,6 +51,11 @@ class Correction(_Declared):
     field: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)]
     asserted: _Word
 
+    @property
+    def change(self) -> Change:
+        """The same, as a subject asks for it."""
+        return Change(field=self.field, asserted=self.asserted)
+
 
 class Conformance(_Declared):
     """How a system is examined by ``dsr conformance``.
@@ -68,6 +73,9 @@ class Conformance(_Declared):
         default=None, description="what every row of a test subject bears"
     )
     rectify: Correction | None = Field(default=None, description="a field to correct, such as name, and its new value")
+    empty: Correction | None = Field(
+        default=None, description="a field that is empty in what was seeded, and a value for it"
+    )
     without_permission: Mapping[Variable, Variable] = Field(
         default={}, description="variables of the table, and those of a user who may change nothing to take instead"
     )
@@ -78,7 +86,12 @@ class Conformance(_Declared):
     @property
     def change(self) -> Change | None:
         """What is corrected."""
-        return Change(field=self.rectify.field, asserted=self.rectify.asserted) if self.rectify else None
+        return self.rectify.change if self.rectify else None
+
+    @property
+    def added(self) -> Change | None:
+        """What is put where nothing was."""
+        return self.empty.change if self.empty else None
 
     @property
     def within(self) -> timedelta:

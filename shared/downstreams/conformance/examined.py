@@ -92,7 +92,8 @@ class Trial:
     """What a check is given: the system, people to seed, what may be corrected, and how long it may take to be gone.
 
     ``forbidden``: the same system, reached by whoever may change nothing there. ``only``: the one test subject of a
-    system that cannot be filled. ``row_by_row``: a copy has one record for each row that it holds.
+    system that cannot be filled. ``row_by_row``: a copy has one record for each row that it holds. ``empty``: a field
+    that is empty in what is seeded, and its value.
     """
 
     examined: Examined
@@ -103,6 +104,7 @@ class Trial:
     only: Person | None = None
     row_by_row: bool = True
     patience: timedelta = timedelta(minutes=2)
+    empty: Change | None = None
 
     @property
     def system(self) -> Downstream:

@@ -23,7 +23,10 @@ from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.registry import Downstreams, Wiring
 
-_OF_ONE = ("found", "exported", "rectified", "restricted", "suppressed", "gone on the second look")
+_OF_ONE = (
+    *("found", "exported", "rectified", "empty field filled", "statement beside"),
+    *("restricted", "suppressed", "gone on the second look"),
+)
 """What can be found out on one test subject, who is erased last."""
 
 
@@ -130,7 +133,8 @@ async def _trial(path: Path, system: Downstream, declared: Conformance, wiring: 
         forbidden = other.get(system.name)
     sharing = _way(path, system, "shared", wiring) if declared.shared else None
     live = made(system, _way(path, system, "seed", wiring), sharing)
-    return Trial(live, change=declared.change, forbidden=forbidden, patience=declared.within)
+    changes = {"change": declared.change, "empty": declared.added}
+    return Trial(live, forbidden=forbidden, patience=declared.within, **changes)
 
 
 async def _leave_nothing(path: Path, trial: Trial, declared: Conformance, wiring: Wiring) -> None:
@@ -149,7 +153,8 @@ async def _on_one(path: Path, live: Live, declared: Conformance, subject: Mappin
     if not live.downstream.can(Operation.EXPORT):
         return _all(Word.UNKNOWN, "it gives no copy, so nothing shows whether a test subject is one")
     person = _given(subject)
-    trial = Trial(live, change=declared.change, only=person, patience=declared.within)
+    changes = {"change": declared.change, "empty": declared.added}
+    trial = Trial(live, only=person, patience=declared.within, **changes)
     try:
         receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED)
     except (Unmet, DsrError) as error:
