@@ -133,8 +133,7 @@ async def _trial(path: Path, system: Downstream, declared: Conformance, wiring: 
         forbidden = other.get(system.name)
     sharing = _way(path, system, "shared", wiring) if declared.shared else None
     live = made(system, _way(path, system, "seed", wiring), sharing)
-    changes = {"change": declared.change, "empty": declared.added}
-    return Trial(live, forbidden=forbidden, patience=declared.within, **changes)
+    return Trial(live, change=declared.change, empty=declared.added, forbidden=forbidden, patience=declared.within)
 
 
 async def _leave_nothing(path: Path, trial: Trial, declared: Conformance, wiring: Wiring) -> None:
@@ -153,8 +152,7 @@ async def _on_one(path: Path, live: Live, declared: Conformance, subject: Mappin
     if not live.downstream.can(Operation.EXPORT):
         return _all(Word.UNKNOWN, "it gives no copy, so nothing shows whether a test subject is one")
     person = _given(subject)
-    changes = {"change": declared.change, "empty": declared.added}
-    trial = Trial(live, only=person, patience=declared.within, **changes)
+    trial = Trial(live, change=declared.change, empty=declared.added, only=person, patience=declared.within)
     try:
         receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED)
     except (Unmet, DsrError) as error:
