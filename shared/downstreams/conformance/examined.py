@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from pydantic import JsonValue
 
+from shared.domain.clock import SystemClock
 from shared.domain.errors import DsrError, Refused, Unavailable
 from shared.domain.operations import Change, Operation
 from shared.downstreams.conformance.people import People, Person
@@ -135,6 +136,7 @@ class Trial:
             due_on=_DUE,
             changes=changes,
             level="L2",
+            at=SystemClock().now(),
         )
         self.examined.about(task)
         return task
