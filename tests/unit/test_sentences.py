@@ -54,8 +54,8 @@ OURS = {
         " ', '.join(silent) engine kind.lower()"
     ),
     "what the declaration of an HTTP interface says of it": (
-        "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within pages.max pages.next"
-        " state.reason pages.size refusal.reason request.method request.path request.permission ', '.join(left)"
+        "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within"
+        " pages.max pages.next state.reason pages.size refusal.reason request.method request.path request.permission ', '.join(left)"
         " ', '.join(unseen)"
     ),
 }
