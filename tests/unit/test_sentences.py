@@ -55,8 +55,8 @@ OURS = {
     ),
     "what the declaration of an HTTP interface says of it": (
         "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within"
-        " pages.max pages.next state.reason pages.size refusal.reason request.method request.path request.permission ', '.join(left)"
-        " ', '.join(unseen)"
+        " pages.max pages.next state.reason pages.size refusal.reason request.method request.path request.permission"
+        " ', '.join(left) ', '.join(unseen)"
     ),
 }
 """What may be put into the sentence of a failure, by what it is."""
