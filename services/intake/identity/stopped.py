@@ -1,7 +1,8 @@
 """Proof that waits for a person: wrong codes, a link that was withheld, or nobody has asked for anything (REQ-S5).
 
 It waits for as long as the request does: whoever is proved in another way, or gets an answer, is on no list any more;
-of a proof that may be another person's (``proof_conflicts``) until somebody has said whose it is.
+of a proof that may be another person's (``proof_conflicts``) until somebody has said whose it is; of wrong codes of a
+letter on paper until the right one was typed, or it is closed.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ UNION ALL
 SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w JOIN request r USING (request_id)
  WHERE r.state = 'awaiting_identity' AND NOT EXISTS (
        SELECT FROM proof_link l WHERE l.request_id = w.request_id AND l.disowned_at IS NOT NULL)
+UNION ALL
+SELECT f.request_id, 'wrong_codes', f.last_at, r.due_on FROM paper_code_failure f JOIN request r USING (request_id)
+ WHERE f.failures >= $1 AND r.state <> 'closed'
 UNION ALL
 SELECT request_id, 'conflict', accepted_at, due_on FROM request WHERE proof_conflict AND state <> 'in_progress'
  ORDER BY due_on, request_id LIMIT $2

@@ -5,6 +5,7 @@ The record of that key has the id of the request. Its statement says how the sub
 
 import base64
 import hmac
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake.auth import Caller
+from services.intake.letters import portal_news
 from services.intake.letters.cases import Case
 from services.intake.letters.plain_text import text_of
 from services.intake.letters.rendering import Letters
@@ -105,12 +107,19 @@ async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
 
 def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact) -> LetterOf:
     said, told = standing(request, now.date()), _code_told(keyring, request, request.request_id)
-    return ("acknowledgement", {"standing": said, "code": told, "besides": besides})
+    follow = portal_news.page_for_paper(request) if told else ""
+    return ("acknowledgement", {"standing": said, "code": told, "besides": besides, "follow": follow})
 
 
 def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:
-    """The code of a request; none by e-mail: nobody vouches yet for the address that the acknowledgement goes to."""
-    return "" if request.channel == "email" else code(keyring, request_id)
+    """The code of a request, on paper in groups that can be typed.
+
+    None by e-mail: nobody vouches yet for the address that the acknowledgement goes to.
+    """
+    if request.channel == "email":
+        return ""
+    told = code(keyring, request_id)
+    return " ".join(re.findall("....", told)) if request.channel == "post" else told
 
 
 def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:

@@ -33,6 +33,8 @@ from shared.storage.postgres import AWAY
 BASE: Final = "/portal"
 LINKED: Final = "linked"
 """Under what a session holds the mark of the address whose link was used in it."""
+PAPER: Final = "paper"
+"""Under what a session holds the reference of the request whose code on paper was typed in it."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMES: Mapping[Language, str] = {"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español"}
 _NO_COUNTRIES: Final = frozenset({"EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"})

@@ -60,10 +60,10 @@ class Proving:
             return visit.page("prove.html", asked=asked)
         if answer == "not_me":
             await self.works.links.disown(token)
-            return _said(visit, "portal.disowned_title", "portal.disowned", "/", "portal.to_start")
+            return told(visit, "portal.disowned_title", "portal.disowned", "/", "portal.to_start")
         used = await self.works.links.open(token) if answer == "mine" else None
         if used is None:
-            return _said(visit, "portal.link_gone_title", "portal.link_gone", "/follow", "portal.start_follow_link")
+            return told(visit, "portal.link_gone_title", "portal.link_gone", "/follow", "portal.start_follow_link")
         return await self._let_in(visit, used)
 
     async def _asked(self, visit: Visit, token: str) -> list[tuple[str, str]]:
@@ -85,7 +85,7 @@ class Proving:
         if not isinstance(waiting, dict):
             return at(visit, "/follow")
         if int(str(waiting["wrong"])) >= policy.failures:
-            return _said(visit, "portal.stopped_title", "portal.stopped", "/", "portal.to_start")
+            return told(visit, "portal.stopped_title", "portal.stopped", "/", "portal.to_start")
         wrong: list[FormError] = []
         if visit.sent:
             if not any(each.isdecimal() for each in visit.form.get("code")):
@@ -110,7 +110,7 @@ class Proving:
         if not visit.sent:
             return visit.page("follow.html")
         reference = visit.form.get("reference").replace(" ", "").lower()
-        if not _is_reference(reference):
+        if not is_reference(reference):
             return visit.page("follow.html", [FormError("reference", spoken(visit, say("portal_error.reference")))])
         return self._sends(visit, reference, 0)
 
@@ -180,7 +180,7 @@ class Proving:
             return at(visit, "/request")
         del visit.session.data["request"]
         visit.session.principal = None
-        return _said(visit, "portal.put_aside_title", "portal.put_aside", "/", "portal.to_start")
+        return told(visit, "portal.put_aside_title", "portal.put_aside", "/", "portal.to_start")
 
     async def _theirs(self, visit: Visit, who: SignedIn) -> UUID | None:
         """The request of this session, where it is of whoever has signed in."""
@@ -237,7 +237,8 @@ def _button(visit: Visit, title: str, lead: str, button: str, hidden: list[tuple
     return visit.page("link.html", hidden=hidden or [], **said)
 
 
-def _said(visit: Visit, title: str, text: str, path: str, link: str) -> Response:
+def told(visit: Visit, title: str, text: str, path: str, link: str) -> Response:
+    """A page that says one thing, by the keys of its words, and where a link leads on."""
     base, language = visit.site.base, visit.request.path_params["language"]
     links = [(f"{base}/{language}{path}", spoken(visit, say(link)))]
     paragraphs = [spoken(visit, say(text))]
@@ -245,7 +246,8 @@ def _said(visit: Visit, title: str, text: str, path: str, link: str) -> Response
     return visit.page("said.html", **said)
 
 
-def _is_reference(text: str) -> bool:
+def is_reference(text: str) -> bool:
+    """Whether it is written as a reference is."""
     try:
         return str(UUID(text)) == text
     except ValueError:
