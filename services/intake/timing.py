@@ -91,7 +91,8 @@ class TimingUseCases(Deciding):
         extension = Extension(tx.now, reason, explanation, new_due, proposer, held.caller.holder)
         await self._judge(tx, request, extension)
         words: Mapping[str, LetterField] = {"reason": Term("reason.extension", reason), "explanation": explanation}
-        return request.extend(new_due, reason, words, tx.now, proposed_by)
+        tell_before = limits(request.arrival, self.policy).commit_due_instant
+        return request.extend(new_due, reason, words, tx.now, proposed_by, tell_before=tell_before)
 
     def _arrival(self, request: Request, correction: timing_schemas.ArrivalCorrection, now: datetime) -> Arrival:
         country = correction.country

@@ -202,13 +202,16 @@ async def test_an_extension_is_told_when_its_letter_is_taken_and_not_while_it_ha
     path = await asked(intake, **PROVED)
     await intake.extend(path)
     told = "SELECT told_at FROM extension"
+    due_on = await column(intake, path, "due_on")
     assert await intake.unit_of_work.pool.fetchval(told) is None
     await send(intake, server)
+    assert await column(intake, path, "due_on") > due_on
     assert (await of(intake, path))[-1] == "extended"
     assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now()
     [letter_id] = tokens.letters_in(intake.unit_of_work.vault.keyring.lookup, server.taken[-1].sender)
     await come_back(intake, str(letter_id))
     assert (await intake.published())[-1]["what"] == "extension"
+    assert await column(intake, path, "due_on") == due_on
     assert await intake.unit_of_work.pool.fetchval(told) is None
     again = await intake.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
     assert again.status_code == 200, again.text

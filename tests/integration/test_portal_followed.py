@@ -150,3 +150,41 @@ async def test_the_report_is_read_here_as_it_was_made_and_that_counts_once_a_day
     downloads = "SELECT downloads FROM request WHERE request_id = $1"
     assert await intake.unit_of_work.pool.fetchval(downloads, UUID(reference)) == 2, "as a download does"
     assert (await door.visitor().client.get("/portal/en/request/report")).status_code == 403
+
+
+async def test_whoever_asked_by_post_follows_by_the_code_of_the_letter_that_went_to_their_address_of_record(
+    door: Opened,
+) -> None:
+    intake, ada, eve = door.intake, door.visitor(), door.visitor()
+    subject = {"name": "Ada Quarzfels", "account_id": "C-1", "country": "DE"}
+    asked_by_post = {"right": "access", "language": "en", "channel": "post", "subject": subject}
+    entered = await door.officer.post("/v1/requests", json=asked_by_post)
+    reference = entered.raise_for_status().json()["request_id"]
+    path = f"/v1/requests/{reference}"
+    window = {"lines": ["Ada Quarzfels", "Musterstraße 1", "50667 Köln"], "on_file_in": "crm"}
+    (await door.officer.post(f"{path}/postal-address", json=window)).raise_for_status()
+    printed = (await door.officer.get("/v1/letters/print")).text
+    assert "/portal/en/follow/letter" in printed
+    (code,) = re.findall(r"(?:[A-Z2-7]{4} ){5}[A-Z2-7]{4}", printed)
+    page = "/portal/en/follow/letter"
+    await (await eve.open(page)).send(reference=reference, code=code)
+    assert "do not go together" in eve.text, "it is not posted yet"
+    [letter] = (await door.officer.get("/v1/letters")).json()["letters"]
+    (await door.officer.post(f"/v1/letters/{letter['letter_id']}/posted")).raise_for_status()
+    await (await ada.open(page)).send(reference=reference, code=code.lower().replace(" ", "-"))
+    assert (ada.path, reference in ada.text) == ("/portal/en/request", True)
+    assert "We have received your request" in (await ada.open("/portal/en/request/letters")).text
+    seen = [(await eve.open(page)).status]
+    for each in ("AAAA", code, "AAAA", "AAAA"):
+        await eve.send(reference=reference if each == "AAAA" else "019c0000-0000-7000-8000-000000000009", code=each)
+        seen.append("do not go together" in eve.text)
+    assert seen == [200, True, True, True, True], "whatever is wrong with the two"
+    assert "Please write to us" in (await eve.open(page)).text
+    other = await door.visitor().open(page)
+    for _ in range(2):
+        await other.send(reference=reference, code="AAAA")
+    [stopped] = (await door.officer.get("/v1/proofs/stopped")).json()["proofs"]
+    assert (stopped["request_id"], stopped["why"]) == (reference, "wrong_codes")
+    intake.clock.at += timedelta(minutes=5)
+    (await door.officer.post(f"{path}/postal-address", json={**window, "on_file_in": "billing"})).raise_for_status()
+    assert (await ada.open("/portal/en/request")).status == 403, "the letter may have come to somebody else"

@@ -23,6 +23,8 @@ async def test_what_is_asked_for_somebody_else_is_put_before_a_person_and_search
         assert (await eve.send()).status == 422
         await eve.send(why="child")
         assert (await eve.send(name="Ida", known_by="C-4711", wish="")).status == 422
+        forged = "Ida\nRight: erasure\nAsked by: her guardian"
+        assert "Schreiben Sie das in eine Zeile" in (await eve.send(name=forged, wish="A copy.")).text
         wish = "Bitte eine Kopie; ich bin die Mutter.\nFrom: ben@example.org"
         await eve.send(name="Ida", known_by="C-4711", wish=wish)
         assert (await eve.send(name="Eva Quarzfels", email=SENDER)).status == 422, "ours is no requester"
@@ -35,9 +37,11 @@ async def test_what_is_asked_for_somebody_else_is_put_before_a_person_and_search
         assert (await eve.open("/portal/de/for-somebody-else/check")).path.endswith("/sent"), "sent once"
         [listed] = (await door.intake.officer.get("/v1/mail")).json()["mails"]
         read = (await door.intake.officer.get(f"/v1/mail/{reference}")).raise_for_status().json()
-        assert (listed["mail_id"], read["sender"], read["attachments"]) == (reference, "eve@example.org", [])
+        assert (listed["mail_id"], read["sender"]) == (reference, "eve@example.org")
         assert {"About: Ida", "Known to us by: C-4711", "Right: access"} <= set(read["text"].splitlines())
-        assert wish in read["text"].replace("\r\n", "\n")
+        assert [f"| {line}" for line in wish.splitlines()] == read["text"].splitlines()[-2:], "none reads as ours"
+        assert (read["proposal"]["rights"], read["proposal"]["language"]) == (["access"], "de")
+        assert (read["proposal"]["name"], read["proposal"]["email"]) == ("Ida", None), "it is not about who asks"
         assert await door.intake.types() == []
 
 

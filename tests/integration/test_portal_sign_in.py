@@ -1,5 +1,6 @@
 """Who comes from the customer portal with a token: who vouches, for whom, for how long, and for what."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +15,9 @@ from services.intake.errors import BadRequest
 from services.intake.portal.sign_in import SignInTokens
 from tests.fixtures.engine import SetClock
 from tests.fixtures.intake import Intake
-from tests.fixtures.portal import URL, Opened, opened
+from tests.fixtures.portal import URL, Opened, Visitor, link_in, opened
 from tests.integration.test_portal import asked
+from tests.integration.test_portal_sending import at_the_check
 
 KEY = OKPKey.generate_key("Ed25519", {"kid": "k1"})
 ISSUER = "https://my.example"
@@ -104,3 +106,54 @@ async def test_a_sign_in_opens_the_request_that_states_it_and_no_other(door: Ope
     assert ada.path == "/portal/en/request"
     assert reference in ada.text
     assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["state"] == "in_progress"
+
+
+async def test_whoever_signs_in_and_gives_another_address_proves_that_too_and_is_shut_out_by_nothing(
+    door: Opened,
+) -> None:
+    clock, ada, again = door.intake.clock, door.visitor(), door.visitor()
+    signed = {"email": "ada@example.org", "amr": ["pwd", "otp"]}
+    await (await ada.open(f"/portal/en/signed-in?token={token(clock, **signed)}")).send()
+    reference = await asked(ada, email="ada@elsewhere.example", account="C-9")
+    assert "One more step" in ada.text, "nothing is written to an address that nobody has proved"
+    view = (await door.intake.officer.get(f"/v1/requests/{reference}")).json()
+    assert (view["state"], view["proof_conflict"]) == ("in_progress", False)
+    await (await again.open(link_in((await door.letters())[0]))).send()
+    assert "sign in again" in again.text, "on another device nobody can tell that it is the same person"
+    assert (await again.open("/portal/en/request")).status == 403
+    await (await again.open(f"/portal/en/signed-in?token={token(clock, jti='two', **signed)}")).send()
+    assert (again.path, reference in again.text) == ("/portal/en/request", True)
+
+
+async def test_who_has_signed_in_sees_as_whom_before_they_send_and_can_ask_for_another_account(door: Opened) -> None:
+    ada = door.visitor()
+    await (await ada.open(f"/portal/en/signed-in?token={token(door.intake.clock)}")).send()
+    await at_the_check(ada, account="C-9")
+    assert ("CU-17, as which you have signed in" in ada.text, "C-9" in ada.text) == (True, False)
+    shown = Visitor(ada.client, ada.path, ada.status, ada.html)
+    await ada.open("/portal/en/ask/details")
+    await ada.send("/portal/en/signed-in/forget")
+    await shown.send()
+    assert (shown.status, "CU-17" in shown.text) == (422, False), "what is sent is what was shown"
+
+
+async def test_what_somebody_is_writing_goes_on_when_the_link_of_another_request_is_used(door: Opened) -> None:
+    ada = door.visitor()
+    await asked(ada)
+    await ada.open("/portal/en/ask/right")
+    await ada.send(right="rectification")
+    await ada.send(field="name", asserted="Ada Quarz")
+    await ada.send(whom="me")
+    window = Visitor(ada.client, ada.path, ada.status, ada.html)
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    assert ada.path == "/portal/en/request"
+    await window.send(email="ada@example.org")
+    assert (window.status, "another window" in window.text) == (403, True)
+    await window.open("/portal/en/ask/check")
+    assert window.path == "/portal/en/ask/contact", "it goes on where it was"
+    await (await window.send(email="ada@example.org")).send()
+    assert "Ada Quarz" in window.text
+    await window.send()
+    due = re.findall(r"We answer by (.*?)\.", window.text)
+    assert due
+    assert due[0] not in (await window.open("/portal/de/sent")).text, "a day is said in the language of the page"

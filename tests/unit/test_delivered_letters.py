@@ -1,6 +1,7 @@
 """Letters that are delivered: what waits for that, by what they are known again, and where their address stands."""
 
 import re
+from datetime import timedelta
 from email import message_from_bytes
 from email.policy import SMTP
 from uuid import UUID
@@ -68,10 +69,19 @@ def test_an_answer_in_the_portal_that_nobody_could_know_of_is_given_once_the_mai
 
 
 def test_an_extension_whose_letter_came_back_is_not_granted_unless_all_is_answered_by_now() -> None:
-    letter: list[Told] = [{"what": "extension", "reason": "VOLUME"}]
-    [back] = a_request(State.IN_PROGRESS, channel="post", extended=True).untold(letter).published
-    assert isinstance(back, LetterReturned)
-    assert back.what == "extension"
+    request = a_request(State.IN_PROGRESS, channel="post")
+    new_due, soon, late = request.due_on + timedelta(days=60), AT + timedelta(days=9), AT + timedelta(days=20)
+    transition, letter = until_delivered(request.extend(new_due, "VOLUME", {}, AT, "key", tell_before=late))
+    assert (transition.request.due_on, transition.published) == (request.due_on, ()), "nobody knows of it yet"
+    told = transition.request.told(letter, soon)
+    assert (told.request.due_on, len(told.published)) == (new_due, 1)
+    back = told.request.untold(letter)
+    assert back.request.due_on == request.due_on
+    [event] = back.published
+    assert isinstance(event, LetterReturned)
+    assert event.what == "extension"
+    too_late = back.request.told(letter, late)
+    assert (too_late.request.due_on, too_late.published) == (request.due_on, ())
     assert a_request(State.CLOSED, channel="post", extended=True).untold(letter).published == ()
 
 

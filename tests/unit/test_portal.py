@@ -20,6 +20,7 @@ from shared.domain.rights import Outcome, Right
 from tests.fixtures.requests import a_request
 
 FULL = Draft(key="k", right=Right.ACCESS, whom="me", email="Ada@Example.org", details=True)
+ZONES = ("America/Denver", "Europe/Berlin")
 UNPROVED = TaskReport.model_validate(
     {
         "task_id": "019c0000-0000-7000-8000-000000000001",
@@ -47,17 +48,17 @@ def test_each_page_leads_to_what_is_missing_first_and_the_last_to_all_of_it() ->
 def test_a_session_of_the_customer_portal_proves_its_account_and_its_own_address_alone() -> None:
     for email, proved in (("ada@example.org", ["account_id", "email"]), ("eve@example.org", ["account_id"])):
         who = SignedIn(account_id="CU-17", email=email, method="signed_in_mfa")
-        submission = FULL.with_(account="somebody else's").submission("de", who)
+        submission = FULL.with_(account="somebody else's").submission("de", who, ZONES)
         assert [each.identity for each in submission.proofs] == proved
         assert submission.subject.account_id == "CU-17", "what they type is not what they have shown"
 
 
 def test_what_nobody_vouches_for_is_submitted_without_any_proof() -> None:
     submission = FULL.with_(account="CU-17", numbers=(drafts.Number(number="+4930901820", since="2021-03-31"),))
-    stated = submission.submission("de", None)
+    stated = submission.submission("de", None, ZONES)
     assert stated.proofs == ()
     (number,) = [each for each in stated.subject.identities() if each.type is IdentityType.PHONE]
-    assert (number.value, str(number.valid_from)) == ("+4930901820", "2021-03-31 00:00:00+00:00")
+    assert (number.value, str(number.valid_from)) == ("+4930901820", "2021-03-30 22:00:00+00:00")
 
 
 @pytest.mark.parametrize("purposes", [[], ["marketing", "made_up"]])
@@ -111,7 +112,7 @@ def test_what_no_page_complains_of_can_be_sent(said: dict[str, str]) -> None:
     contact, wrong = drafts.read_contact(form, frozenset({"DE", "US"}))
     details, more = drafts.read_details(form, contact["country"], date(2026, 3, 2))
     if not (wrong or more):
-        sent = FULL.with_(**contact, **details).submission("de", None)
+        sent = FULL.with_(**contact, **details).submission("de", None, ZONES)
         assert sent.subject.email == contact["email"]
 
 
@@ -119,3 +120,18 @@ def test_another_country_is_asked_what_a_number_without_its_code_is() -> None:
     numbers = (drafts.Number(number="030 901820"),)
     assert drafts.wrong_numbers(numbers, "DE", date(2026, 3, 2)) == []
     assert [field for field, _ in drafts.wrong_numbers(numbers, "", date(2026, 3, 2))] == ["number1"]
+
+
+def test_a_period_has_the_whole_of_its_first_and_its_last_day_wherever_they_are_meant() -> None:
+    numbers = (drafts.Number(number="+4930901820", since="2021-03-31", until="2021-03-31"),)
+    (number,) = FULL.with_(numbers=numbers).submission("de", None, ZONES).subject.phones
+    assert [str(each) for each in (number.since, number.until)] == [
+        "2021-03-30 22:00:00+00:00",
+        "2021-04-01 06:00:00+00:00",
+    ]
+    assert drafts.wrong_numbers(numbers, "DE", date(2026, 3, 2)) == []
+
+
+def test_the_button_of_a_page_that_was_shown_before_somebody_signed_in_sends_nothing() -> None:
+    who = SignedIn(account_id="CU-17", method="account")
+    assert len({FULL.mark(None), FULL.mark(who), FULL.mark(who.model_copy(update={"account_id": "CU-18"}))}) == 3

@@ -114,9 +114,10 @@ def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, be
 def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:
     """The code of a request, on paper in groups that can be typed.
 
-    None by e-mail: nobody vouches yet for the address that the acknowledgement goes to.
+    None by e-mail: nobody vouches yet for the address that the acknowledgement goes to. None in the portal, which shows
+    the letters to whoever has proved who they are, and asks for no such code.
     """
-    if request.channel == "email":
+    if request.channel in {"email", "portal"}:
         return ""
     told = code(keyring, request_id)
     return " ".join(re.findall("....", told)) if request.channel == "post" else told

@@ -138,7 +138,7 @@ def _by_kind() -> Mapping[str, LetterField]:
         "person": Lines((say("recipient_notice.line", what="email", value="ada@example.org"),)),
         "changes": Lines(),
         "told_on": _AT,
-        "code": "NBSW Y3DP EB3W 64TM MQQQ AAAA",
+        "code": "NBSWY3DPEB3W64TMMQQQAAAA",
         "follow": "https://privacy.example.com/portal/en/follow/letter",
         "link": "https://privacy.example.com/portal/en/prove/…",
         "minutes": 15,

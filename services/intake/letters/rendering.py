@@ -28,7 +28,7 @@ from shared.runtime.settings import PolicySettings
 
 TEMPLATES = WORDINGS / "templates"
 
-_NOTHING: Mapping[str, LetterField] = {"besides": "", "others": Lines(), "fetch": "", "remains": ""}
+_NOTHING: Mapping[str, LetterField] = {"besides": "", "others": Lines(), "fetch": "", "remains": "", "follow": ""}
 
 _KEPT_BY: Mapping[str, str] = {
     "17(1)(a)": "kept_by.necessary",

@@ -15,10 +15,10 @@ from services.intake.errors import BadRequest, NotFound
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.rendering import Letters
-from services.intake.mail import apart, inbox
+from services.intake.mail import apart, form, inbox
 from services.intake.mail.inbox import Mail
 from services.intake.mail.incoming import Incoming, Ours
-from services.intake.mail.proposal import Proposal, mail_policy, propose
+from services.intake.mail.proposal import Proposal, mail_policy, propose, propose_for_somebody
 from services.intake.request import lifecycle
 from services.intake.schemas import Strict
 from services.intake.submission import Submissions
@@ -87,6 +87,8 @@ class MailUseCases:
             mail, raw = await _open(tx, mail_id)
             tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
         content = await apart.read(raw, mail.received_at, self.ours)
+        if written := form.read(raw, mail_id):
+            return Read(mail, content, propose_for_somebody(written, mail_policy()))
         return Read(mail, content, await asyncio.to_thread(propose, content, mail_policy()))
 
     async def take(self, mail_id: UUID, raw: bytes, letters: Letters) -> None:

@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from uuid import UUID
 
 from pydantic import JsonValue, ValidationError
@@ -13,15 +13,17 @@ from uuid_utils.compat import uuid7
 
 from services.intake.errors import BadRequest
 from services.intake.group_commit import SubmissionContext
+from services.intake.portal import answers
 from services.intake.portal import draft as drafts
-from services.intake.portal.draft import Draft, Fault, SignedIn
+from services.intake.portal.answers import draft_of, signed_in_of
+from services.intake.portal.draft import Draft, Fault
 from services.intake.portal.portal import LINKED, Portal, Works, at, countries, language_of, spoken
 from services.intake.portal.question import checked, choose, errors_of, option
 from services.intake.request.lifecycle import State
 from services.intake.web.site import Visit
 from shared.domain.identities import MalformedIdentity
 from shared.domain.rights import Right
-from shared.domain.sentences import Term, say
+from shared.domain.sentences import say
 
 RIGHTS = (
     Right.ACCESS,
@@ -33,6 +35,9 @@ RIGHTS = (
     Right.PORTABILITY,
 )
 """In the order in which people look for them."""
+
+
+_EASTERNMOST = timedelta(hours=14)
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -60,7 +65,8 @@ class Asking:
 
     @property
     def _today(self) -> date:
-        return self.works.services.unit_of_work.clock.now().date()
+        """The day that it is where it is latest (UTC+14): nobody is refused their own today."""
+        return (self.works.services.unit_of_work.clock.now() + _EASTERNMOST).date()
 
     async def right(self, visit: Visit) -> Response:
         """What do you want us to do?"""
@@ -93,7 +99,7 @@ class Asking:
         if draft.right is Right.CONSENT_WITHDRAWAL:
             purposes = self.works.services.unit_of_work.policy.purposes
             named = sorted(self.works.services.unit_of_work.policy.consents)
-            options = [(name, _purpose(visit, name, purposes[name].words), "") for name in named]
+            options = [(name, answers.purpose(visit, name, purposes), "") for name in named]
             chosen: Sequence[str] = draft.detail.get("purposes", ())
             return choose(visit, "purposes", "portal.consent_title", options, chosen, faults, kind="checkbox")
         if draft.right is Right.RESTRICTION:
@@ -147,7 +153,11 @@ class Asking:
         ]
         if not visit.sent:
             numbers = [{"place": place, **_number(draft, place)} for place in drafts.NUMBERS]
-        values = {"account": visit.form.get("account") if visit.sent else draft.account}
+        signed_in = signed_in_of(visit)
+        values = {
+            "account": visit.form.get("account") if visit.sent else draft.account,
+            "signed_in": signed_in.account_id if signed_in else "",
+        }
         more = any(value for each in numbers[1:] for name, value in each.items() if name != "place")
         return visit.page("details.html", errors_of(visit, faults), values=values, numbers=numbers, more=more)
 
@@ -157,9 +167,16 @@ class Asking:
         if draft.next != "check":
             done = "sent" in visit.session.data and "draft" not in visit.session.data
             return at(visit, "/sent" if done else f"/ask/{draft.next}")
-        if visit.sent and visit.form.get("shown") == draft.mark:
+        mark = draft.mark(signed_in_of(visit))
+        if visit.sent and visit.form.get("shown") == mark:
             return await self._send(visit, draft)
-        return checked(visit, self._answers(visit, draft), "portal.check_next_text", draft.mark, "/ask/details")
+        return checked(
+            visit,
+            answers.shown(visit, draft, self.works.services.unit_of_work.policy),
+            "portal.check_next_text",
+            mark,
+            "/ask/details",
+        )
 
     async def sent(self, visit: Visit) -> Response:
         """What happens next, and by when?"""
@@ -167,9 +184,10 @@ class Asking:
         if not isinstance(said, dict):
             return at(visit, "/")
         links = self.works.services.use_cases.identity.links
+        shown = {**said, "due": spoken(visit, say("portal.day", day=date.fromisoformat(str(said["due"]))))}
         return visit.page(
             "sent.html",
-            **said,
+            **shown,
             hours=links.hours,
             minutes=links.code_minutes,
             sign_in=self.works.settings.sign_in_url if said["prove"] else None,
@@ -187,46 +205,19 @@ class Asking:
             (change,) = draft.detail.get("changes", ({},))
             values = {name: change.get(name) or "" for name in ("field", "current", "asserted")}
             values["contested"] = "yes" if draft.detail.get("contested") else ""
-        options = [(each, _field(visit, each), "") for each in drafts.FIELDS]
+        options = [(each, answers.field_name(visit, each), "") for each in drafts.FIELDS]
         return visit.page("correction.html", errors_of(visit, faults), values=values, options=options)
-
-    def _answers(self, visit: Visit, draft: Draft) -> Sequence[tuple[str, str, str]]:
-        """What was said, each with its label and the page on which it can be changed."""
-
-        def said(key: str) -> str:
-            return spoken(visit, say(key))
-
-        detail = {
-            Right.RESTRICTION: lambda: said(f"portal_ground.{draft.detail['ground']}"),
-            Right.OBJECTION: lambda: said(f"portal_scope.{draft.detail['scope']}"),
-            Right.CONSENT_WITHDRAWAL: lambda: "\n".join(
-                _purpose(visit, each, self.works.services.unit_of_work.policy.purposes[each].words)
-                for each in draft.detail["purposes"]
-            ),
-            Right.RECTIFICATION: lambda: "\n".join(
-                f"{_field(visit, each['field'])}: {each['current'] or '…'} → {each['asserted']}"
-                for each in draft.detail["changes"]
-            ),
-        }
-        exactly = detail.get(draft.right) if draft.right else None
-        country = dict(countries(language_of(visit.request))).get(draft.country, "")
-        numbers = "\n".join(map(_told_number, draft.numbers))
-        return [
-            (said("portal.asked_for"), said(f"portal_right.{draft.right}"), "/ask/right"),
-            *([(said("portal.exactly"), exactly(), "/ask/detail")] if exactly else []),
-            (said("portal.email"), draft.email, "/ask/contact"),
-            (said("portal.name"), draft.name, "/ask/contact"),
-            (said("portal.country_short"), country, "/ask/contact"),
-            (said("portal.account"), draft.account, "/ask/details"),
-            (said("portal.numbers"), numbers, "/ask/details"),
-        ]
 
     async def _send(self, visit: Visit, draft: Draft) -> Response:
         """Hands it in; the same draft twice is one request. Then who has asked is asked to prove it, whoever it is."""
         self.works.count_sending(visit.request)
         services, caller = self.works.services, await self.works.caller()
         try:
-            submission = draft.submission(language_of(visit.request), signed_in_of(visit))
+            submission = draft.submission(
+                language_of(visit.request),
+                signed_in_of(visit),
+                services.use_cases.policy.zones_of(draft.country or None),
+            )
         except (ValidationError, MalformedIdentity):
             raise BadRequest("an answer cannot be used; look at each of them again") from None
         prepared = services.submissions.prepare([("", submission)], caller, channel="portal")
@@ -235,11 +226,13 @@ class Asking:
         digest = hmac.digest(secret, draft.model_dump_json().encode(), "sha256")
         with services.tracing.serve("submit", None) as trace:
             (accepted,) = await services.submissions.accept(prepared, SubmissionContext(caller, key, digest, trace))
-        asked = accepted.state == State.AWAITING_IDENTITY
+        # To an address that nobody has proved nothing is written, also where an account is proved by sign-in.
+        proved = {each.identity for each in submission.proofs}
+        asked = accepted.state == State.AWAITING_IDENTITY or (bool(proved) and "email" not in proved)
         link_id = uuid7()
         sent: dict[str, JsonValue] = {
             "reference": str(accepted.request_id),
-            "due": spoken(visit, say("portal.day", day=accepted.due_on)),
+            "due": accepted.due_on.isoformat(),
             "email": draft.email,
             "prove": asked,
         }
@@ -254,37 +247,11 @@ class Asking:
         return at(visit, "/sent")
 
 
-def signed_in_of(visit: Visit) -> SignedIn | None:
-    """Who has signed in at the customer portal, in this session."""
-    said = visit.session.data.get("signed_in")
-    return SignedIn.model_validate(said) if said else None
-
-
-def draft_of(visit: Visit) -> Draft:
-    """What was said so far in this session."""
-    said = visit.session.data.get("draft")
-    return Draft.model_validate_json(said) if isinstance(said, str) else Draft.begun()
-
-
 def _goes_on(visit: Visit, draft: Draft) -> Response:
     visit.session.data["draft"] = draft.model_dump_json()
     return at(visit, f"/ask/{draft.next}")
 
 
-def _purpose(visit: Visit, name: str, words: str) -> str:
-    told = spoken(visit, Term("purpose", name))
-    return words if told == name.replace("_", " ") else told
-
-
-def _field(visit: Visit, name: str) -> str:
-    return spoken(visit, say(f"portal_field.{name.replace('.', '_')}"))
-
-
 def _number(draft: Draft, place: int) -> dict[str, str]:
     known = draft.numbers[place - 1] if place <= len(draft.numbers) else drafts.Number()
     return known.model_dump()
-
-
-def _told_number(said: drafts.Number) -> str:
-    period = f" ({said.since or '…'} – {said.until or '…'})" if said.since or said.until else ""
-    return f"{said.number}{period}"

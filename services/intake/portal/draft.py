@@ -3,9 +3,10 @@
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, Literal, Self
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -76,10 +77,10 @@ class Draft(BaseModel):
         """With what one page has said."""
         return self.model_copy(update=said)
 
-    @property
-    def mark(self) -> str:
-        """By which a page that has shown it knows it again; another one as soon as anything of it is changed."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]
+    def mark(self, signed_in: SignedIn | None) -> str:
+        """By which a page that has shown it knows it again; another one once it, or who asks, has changed."""
+        who = signed_in.model_dump_json() if signed_in else ""
+        return hashlib.sha256(f"{self.model_dump_json()}{who}".encode()).hexdigest()[:32]
 
     @property
     def needs_detail(self) -> bool:
@@ -99,8 +100,8 @@ class Draft(BaseModel):
             return "contact"
         return "check" if self.details else "details"
 
-    def submission(self, language: Language, signed_in: SignedIn | None) -> Submission:
-        """What is submitted.
+    def submission(self, language: Language, signed_in: SignedIn | None, zones: Sequence[str]) -> Submission:
+        """What is submitted; ``zones``: in which of them their days may be meant (IANA).
 
         Raises:
             ValidationError, MalformedIdentity: it cannot be; no page lets that through.
@@ -112,7 +113,7 @@ class Draft(BaseModel):
             "country": self.country or None,
             "account_id": account or None,
             "phones": [
-                {"number": each.number, "region": self.country or None, **_period(each)} for each in self.numbers
+                {"number": each.number, "region": self.country or None, **_period(each, zones)} for each in self.numbers
             ],
         }
         known = {"right": self.right, "subject": subject, "language": language, **self.detail}
@@ -200,7 +201,7 @@ def _wrong_number(place: int, said: Number, country: str, today: date) -> Iterat
         yield f"until{place}", say("portal_error.future")
     if said.until and until is None:
         yield f"until{place}", say("portal_error.day")
-    if since and until and until <= since:
+    if since and until and until < since:
         yield f"until{place}", say("portal_error.period")
 
 
@@ -214,9 +215,16 @@ def _day(text: str) -> date | None:
     return day if 1900 <= day.year <= 2100 else None  # noqa: PLR2004  # as the API takes them
 
 
-def _period(each: Number) -> Mapping[str, str]:
-    days = {"since": each.since, "until": each.until}
-    return {name: f"{day}T00:00:00Z" for name, day in days.items() if day}
+def _period(each: Number, zones: Sequence[str]) -> Mapping[str, datetime]:
+    """From where the first day begins first until where the last one, which was theirs still, ends last."""
+    since, until = (_day(said) for said in (each.since, each.until))
+    found = {"since": min(_begins(since, zones))} if since else {}
+    return found | ({"until": max(_begins(until + timedelta(days=1), zones))} if until else {})
+
+
+def _begins(day: date, zones: Sequence[str]) -> Iterator[datetime]:
+    for zone in zones:
+        yield datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
 
 
 def _reads(kind: IdentityType, value: str, region: str | None = None) -> bool:

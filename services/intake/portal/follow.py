@@ -25,7 +25,7 @@ from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
 from shared.domain.errors import Shredded
 from shared.domain.rights import Right
-from shared.domain.sentences import Fact, Term, say
+from shared.domain.sentences import Fact, Term, named_system, say
 
 _LONGEST = 4000
 _VERSION = 18
@@ -67,7 +67,11 @@ class Following:
             return use_cases.letters.words(fact, self._reader(visit, request))
 
         found = [
-            {"system": each.system, "kind": words(Term("category", each.category)), "count": words(each.found)}
+            {
+                "system": words(named_system(each.system)),
+                "kind": words(Term("category", each.category)),
+                "count": words(each.found),
+            }
             for each in view.coverage
             if each.category
         ]

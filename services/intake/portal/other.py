@@ -5,11 +5,9 @@ whoever reads it confirms what is asked, about whom, and answers.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTPUTF8
 from typing import Final, Literal, Self
 from uuid import UUID
 
@@ -18,22 +16,24 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from uuid_utils.compat import uuid7
 
+from services.intake.mail.form import Form, write
 from services.intake.portal import draft as drafts
-from services.intake.portal.ask import draft_of
+from services.intake.portal.answers import draft_of
 from services.intake.portal.draft import Fault
 from services.intake.portal.portal import Portal, Works, at, language_of, spoken
 from services.intake.portal.question import checked, choose, errors_of, option
-from services.intake.web.forms import Form
+from services.intake.web import forms
 from services.intake.web.site import Visit
 from shared.domain.rights import Right
 from shared.domain.sentences import say
+from shared.domain.text import ONE_LINE
 from shared.domain.wording import Language
 
 REASONS: Final = ("mandate", "child", "dead")
 Step = Literal["", "/about", "/you", "/check"]
 _BASE: Final = "/for-somebody-else"
 _LONG, _SHORT = 4000, 300
-_WHY = {"mandate": "with a mandate", "child": "for a child", "dead": "for somebody who has died"}
+_ONE_LINE = re.compile(ONE_LINE)
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -80,23 +80,9 @@ class ForOther(BaseModel):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]
 
     def message(self, language: Language) -> bytes:
-        """What a person of ours reads, as a mail of whoever has asked.
-
-        Raises:
-            ValueError: the address is none; no page lets that through.
-        """
-        user, _, domain = self.email.rpartition("@")
-        mail = EmailMessage(policy=SMTPUTF8)
-        mail["From"] = Address(self.own_name, user, domain)
-        mail["Message-ID"] = f"<{self.key}@portal.invalid>"
-        mail["Subject"] = f"Portal: for somebody else, {_WHY[self.why or 'mandate']}"
-        mail.set_content(
-            f"Written in the form of the portal for somebody else, {_WHY[self.why or 'mandate']}. The address that it"
-            f" comes from is that of whoever asks, and proves nothing of either of them.\n\n"
-            f"About: {self.name}\nKnown to us by: {self.known_by or '-'}\n"
-            f"Right: {self.right or '-'}\nAsked by: {self.own_name}\nLanguage of the page: {language}\n\n{self.wish}\n"
-        )
-        return mail.as_bytes()
+        """What a person of ours reads, as a mail of whoever has asked."""
+        form = Form(self.name, self.known_by, self.right, language)
+        return write(self.key, form, self.why or "mandate", self.wish, (self.own_name, self.email))
 
 
 @dataclass(frozen=True)
@@ -158,7 +144,7 @@ class AskingForOthers:
             return at(visit, "/")
         return visit.page("other_sent.html", **told)
 
-    def _read_you(self, form: Form) -> tuple[dict[str, str], list[Fault]]:
+    def _read_you(self, form: forms.Form) -> tuple[dict[str, str], list[Fault]]:
         values, faults = drafts.read_contact(form, frozenset())
         if not values["name"]:
             faults.append(("name", say("portal_error.own_name")))
@@ -167,7 +153,7 @@ class AskingForOthers:
         return {"own_name": values["name"], "email": values["email"]}, faults
 
 
-def _read_about(form: Form) -> tuple[dict[str, str], list[Fault]]:
+def _read_about(form: forms.Form) -> tuple[dict[str, str], list[Fault]]:
     values = {name: form.get(name) for name in ("name", "known_by", "wish")}
     faults: list[Fault] = []
     if not values["name"]:
@@ -176,6 +162,8 @@ def _read_about(form: Form) -> tuple[dict[str, str], list[Fault]]:
         faults.append(("wish", say("portal_error.wish")))
     longest = {"name": _SHORT, "known_by": _SHORT, "wish": _LONG}
     faults += [(name, say("portal_error.long")) for name, text in values.items() if len(text) > longest[name]]
+    one_line = ((name, values[name]) for name in ("name", "known_by"))
+    faults += [(name, say("portal_error.one_line")) for name, text in one_line if not _ONE_LINE.fullmatch(text)]
     return values, faults
 
 

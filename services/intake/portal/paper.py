@@ -41,7 +41,9 @@ class ByPaper:
         if not visit.sent:
             return visit.page("paper.html")
         reference, code = visit.form.get("reference").replace(" ", "").lower(), visit.form.get("code")
-        faults = [] if is_reference(reference) else [FormError("reference", spoken(visit, say("portal_error.reference")))]
+        faults = (
+            [] if is_reference(reference) else [FormError("reference", spoken(visit, say("portal_error.reference")))]
+        )
         if not 0 < len(code) <= _LONGEST:
             faults.append(FormError("code", spoken(visit, say("portal_error.code_missing"))))
         if faults:

@@ -35,6 +35,8 @@ LINKED: Final = "linked"
 """Under what a session holds the mark of the address whose link was used in it."""
 PAPER: Final = "paper"
 """Under what a session holds the reference of the request whose code on paper was typed in it."""
+_DRAFTS: Final[Mapping[str, str]] = {"draft": "ask/check", "other": "for-somebody-else/check"}
+"""Under what a session holds what somebody is writing, and the page that leads on to what is missing of it."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMES: Mapping[Language, str] = {"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español"}
 _NO_COUNTRIES: Final = frozenset({"EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"})
@@ -120,8 +122,13 @@ class Portal(Site):
         """What went wrong and what to do, in the words of a page: never what the API tells a program."""
         facts = self.facts(request)
         title, text = _told(status, error)
+        kept = [way for name, way in _DRAFTS.items() if name in getattr(error, "holds", ())]
+        if kept:  # it is the page that is of no session any more, and not what they are writing
+            title, text = "portal_error.kept_title", "portal_error.kept"
         page = {"title": facts["say"](title), "paragraphs": [facts["say"](text)], "steps": (), "errors": ()}
         page["links"] = [(facts["home"], facts["say"]("portal.to_start"))]
+        if kept:
+            page["links"].insert(0, (f"{facts['home']}{kept[0]}", facts["say"]("portal.go_on")))
         if isinstance(error, NotProved):
             page["links"].insert(0, (f"{facts['home']}follow", facts["say"]("portal.start_follow_link")))
         page["written"] = error.written if isinstance(error, FormExpired) else ()

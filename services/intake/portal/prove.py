@@ -4,9 +4,12 @@ Until then every page says the same, whether the person or the request is known 
 answer is on its way.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
+from pydantic import JsonValue
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -16,7 +19,7 @@ from services.intake import schemas
 from services.intake.errors import BadRequest, NotFound, PreconditionFailed
 from services.intake.identity.proof_links import Used
 from services.intake.portal import draft as drafts
-from services.intake.portal.ask import signed_in_of
+from services.intake.portal.answers import signed_in_of
 from services.intake.portal.draft import SignedIn
 from services.intake.portal.portal import LINKED, Portal, Works, at, spoken
 from services.intake.portal.shown import marks, may_follow, proved_by
@@ -30,6 +33,8 @@ from shared.domain.identities import Identity
 from shared.domain.sentences import say
 from shared.storage.keyring import Keyring
 
+_GO_ON = frozenset({"signed_in", "draft", "other", "other_sent"})
+"""What a session holds besides a request: it goes on when another one is proved in it."""
 _TRIES = 5
 """How often a proof is entered of a request that systems report of at the same moment."""
 
@@ -43,6 +48,7 @@ def routes(portal: Portal) -> list[BaseRoute]:
         portal.page("/{language}/code/again", proving.again, sends=True),
         portal.page("/{language}/follow", proving.follow, sends=True),
         portal.page("/{language}/signed-in", proving.signed_in, sends=True),
+        portal.page("/{language}/signed-in/forget", proving.forget, sends=True),
     ]
 
 
@@ -137,6 +143,12 @@ class Proving:
             visit.session.data["noted"] = "proof_aside" if request.proof_conflict else "proof_late"
         return await self._follows(visit, request)
 
+    async def forget(self, visit: Visit) -> Response:
+        """Whoever asks is not the one who has signed in: what they write is sent without that."""
+        if visit.sent:
+            visit.session.data.pop("signed_in", None)
+        return at(visit, "/ask/details")
+
     def _sends(self, visit: Visit, reference: str, wrong: int) -> Response:
         """Goes on to the page of the code; whether there is anything to send is looked up once that is on its way."""
         link_id = uuid7()
@@ -156,22 +168,22 @@ class Proving:
         They have proved as much of what came in the same message, where it states the same address. Where somebody else
         has proved the request before, they do not follow it.
         """
-        signed_in = visit.session.data.get("signed_in")
-        visit.session.data = {
-            "request": str(used.request_id),
-            LINKED: used.address.hex(),
-            **({"signed_in": signed_in} if signed_in else {}),
-        }
+        asked_here = visit.session.data.get("request") == str(used.request_id)
+        kept = {name: value for name, value in visit.session.data.items() if name in _GO_ON}
+        visit.session.data = {**kept, "request": str(used.request_id), LINKED: used.address.hex()}
         visit.session.principal = str(used.request_id)
         visit.session.renew()
         use_cases = self.works.services.use_cases
         request = await self._read(used.request_id)
         together = await use_cases.case_of(request) or [request]
         proof = IdentityProof(identity="email", method=use_cases.identity.links.method)
+        who = signed_in_of(visit)
+        vouched = await self._vouched(used.request_id, who) if who else []
         for request_id in await self.works.links.proved_by(used, together):
-            await self._verify(request_id, [proof])
-        if who := signed_in_of(visit):
-            await self._verify(used.request_id, await self._vouched(used.request_id, who))
+            # Whoever has signed in and asked in this session is one person with who has the link in it (decision 0110).
+            besides = vouched if asked_here and request_id == used.request_id else []
+            await self._verify(request_id, [*besides, proof])
+        await self._verify(used.request_id, vouched)
         return await self._follows(visit, request)
 
     async def _follows(self, visit: Visit, request: Request) -> Response:
@@ -180,25 +192,24 @@ class Proving:
             return at(visit, "/request")
         del visit.session.data["request"]
         visit.session.principal = None
-        return told(visit, "portal.put_aside_title", "portal.put_aside", "/", "portal.to_start")
+        waiting: dict[str, JsonValue] = {"request": str(request.request_id), "link": str(uuid7()), "wrong": 0}
+        visit.session.data["waiting"] = waiting  # who signs in now sees it at once, if it is theirs
+        sign_in = self.works.settings.sign_in_url
+        besides = [("portal.put_aside_sign_in", sign_in, "portal.sign_in")] if sign_in else []
+        return told(visit, "portal.put_aside_title", "portal.put_aside", "/", "portal.to_start", besides)
 
     async def _theirs(self, visit: Visit, who: SignedIn) -> UUID | None:
         """The request of this session, where it is of whoever has signed in."""
-        known = visit.session.data.get("request")
-        if isinstance(known, str):
-            return UUID(known)
-        waiting = visit.session.data.get("waiting")
-        if not isinstance(waiting, dict):
-            return None
-        request_id = UUID(str(waiting["request"]))
-        try:
-            if not await self._vouched(request_id, who):
-                return None
-        except NotFound:
-            return None
-        visit.session.data = {"request": str(request_id), "signed_in": visit.session.data["signed_in"]}
-        visit.session.principal = str(request_id)
-        return request_id
+        waiting, known = visit.session.data.get("waiting"), visit.session.data.get("request")
+        if isinstance(waiting, dict) and waiting["request"] != known:  # the one that they have asked to see last
+            request_id = UUID(str(waiting["request"]))
+            with suppress(NotFound):
+                if await self._vouched(request_id, who):
+                    kept = {name: value for name, value in visit.session.data.items() if name in _GO_ON}
+                    visit.session.data = {**kept, "request": str(request_id)}
+                    visit.session.principal = str(request_id)
+                    return request_id
+        return UUID(known) if isinstance(known, str) else None
 
     async def _vouched(self, request_id: UUID, who: SignedIn) -> list[IdentityProof]:
         """What the customer portal vouches for of what the request states."""
@@ -237,11 +248,17 @@ def _button(visit: Visit, title: str, lead: str, button: str, hidden: list[tuple
     return visit.page("link.html", hidden=hidden or [], **said)
 
 
-def told(visit: Visit, title: str, text: str, path: str, link: str) -> Response:
-    """A page that says one thing, by the keys of its words, and where a link leads on."""
+def told(
+    visit: Visit, title: str, text: str, path: str, link: str, besides: Sequence[tuple[str, str, str]] = ()
+) -> Response:
+    """A page that says one thing, by the keys of its words, and where a link leads on.
+
+    ``besides``: sentences more, each with where its link leads, and its words.
+    """
     base, language = visit.site.base, visit.request.path_params["language"]
-    links = [(f"{base}/{language}{path}", spoken(visit, say(link)))]
-    paragraphs = [spoken(visit, say(text))]
+    links = [(where, spoken(visit, say(words))) for _, where, words in besides]
+    links.append((f"{base}/{language}{path}", spoken(visit, say(link))))
+    paragraphs = [spoken(visit, say(each)) for each in (text, *(more for more, _, _ in besides))]
     said = {"title": spoken(visit, say(title)), "paragraphs": paragraphs, "written": (), "steps": (), "links": links}
     return visit.page("said.html", **said)
 

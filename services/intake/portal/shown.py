@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from services.intake.identity import following
-from services.intake.portal.ask import signed_in_of
+from services.intake.portal.answers import signed_in_of
 from services.intake.portal.draft import SignedIn
 from services.intake.portal.portal import LINKED, PAPER, Works
 from services.intake.post import code

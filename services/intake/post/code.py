@@ -1,7 +1,7 @@
 """The code on a letter of paper: whoever has that letter follows the request that they asked for by post (REQ-S5).
 
-It is the code that opens the letters of that request, of 120 bits. Paper goes to the address of record alone, so who has
-it is reached there: until a person enters another address, when the letter may have come to somebody else.
+It is the code that opens the letters of that request, of 120 bits. Paper goes to the address of record alone, so who
+has it is reached there: until a person enters another address, when the letter may have come to somebody else.
 """
 
 from dataclasses import dataclass

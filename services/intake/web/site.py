@@ -1,7 +1,7 @@
 """A site: its pages, each of which is a function of a visit; what they raise is answered in the look of the site."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -36,11 +36,13 @@ _WORTH_KEEPING = 12
 class FormExpired(Forbidden):
     """The form is of no session that goes on: nothing was done; the page is to be opened anew.
 
-    ``written``: what somebody wrote in it at length, so that they need not write it again.
+    ``written``: what somebody wrote in it at length, so that they need not write it again. ``holds``: what the session
+    that goes on in that browser holds, by name.
     """
 
-    def __init__(self, words: str, form: Form | None = None) -> None:
+    def __init__(self, words: str, form: Form | None = None, holds: Collection[str] = ()) -> None:
         super().__init__(words)
+        self.holds = holds
         fields = form.fields.items() if form else ()
         self.written = [text for name, texts in fields if name != "csrf" for text in texts if _is_long(text)]
 
@@ -125,7 +127,7 @@ class Site(ABC):
         if request.method not in _READING:
             form = await read_form(request)
             if not session.is_mine(form.get("csrf")):
-                raise FormExpired("the page was open for too long; open it anew", form)
+                raise FormExpired("the page was open for too long; open it anew", form, session.data)
         response = await handler(Visit(self, request, session, form))
         await self.sessions.keep(session)
         if session.ended:

@@ -7,7 +7,7 @@ was posted: the end of the clock, a question, an extension and the lift of a res
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Self, TypeVar
 from uuid import UUID
 
@@ -47,7 +47,8 @@ class MovedByDelivery(MovingRequest):
                     request = replace(request, question=replace(asked, asked_at=at))
                     known = {name: value for name, value in each.items() if name != "what"}
                     published.append(events.QuestionSent.about(request, **known, asked_at=at))
-                case "extension":
+                case "extension" if at < datetime.fromisoformat(str(each["tell_before"])):
+                    request = replace(request, due_on=date.fromisoformat(str(each["due_on"])))
                     published.append(events.RequestExtended.about(request, reason=each["reason"], told_at=at))
         return Transition(request, tuple(published))
 
@@ -63,6 +64,7 @@ class MovedByDelivery(MovingRequest):
                     returned = {"what": "question", "question_id": asked.question_id}
                     published.append(events.LetterReturned.about(request, **returned))
                 case "extension" if request.state is not State.CLOSED:
+                    request = replace(request, due_on=date.fromisoformat(str(each["due_before"])))
                     published.append(events.LetterReturned.about(request, what="extension"))
         return Transition(request, tuple(published))
 
@@ -84,6 +86,8 @@ class MovedByDelivery(MovingRequest):
         return self.state is State.CLOSED and self.responded_at is None
 
 
+Evidence = Sequence[tuple[str, Mapping[str, JsonValue]]]
+_OF_EXTENSION = ("reason", "due_on", "due_before", "tell_before")
 M = TypeVar("M", bound=MovedByDelivery)
 
 
@@ -95,7 +99,7 @@ def until_delivered(transition: Transition[M]) -> tuple[Transition[M], list[Told
     """
     request = transition.request
     if request.channel == "portal" and transition.letters:
-        there = filter(None, map(_told_by, transition.published))
+        there = filter(None, (_told_by(event, transition.evidence) for event in transition.published))
         return transition, [{**each, "there": True} for each in there if each["what"] != "lift"]
     if request.channel not in SENT_TO or request.tenant:
         return transition, []
@@ -106,7 +110,9 @@ def until_delivered(transition: Transition[M]) -> tuple[Transition[M], list[Told
     for event in transition.published:
         if isinstance(event, events.RequestClosed):
             request = replace(request, responded_at=None)
-        if tells := _told_by(event):
+        if isinstance(event, events.RequestExtended):
+            request = replace(request, due_on=date.fromisoformat(str(_extended(transition.evidence)["due_before"])))
+        if tells := _told_by(event, transition.evidence):
             told.append(tells)
         elif not (isinstance(event, events.PartAnswered) and request.awaits_delivery):
             published.append(event)
@@ -119,7 +125,7 @@ def unknown(letter: Sequence[Told]) -> list[Told]:
     return [{name: value for name, value in each.items() if name != "there"} for each in letter if "there" in each]
 
 
-def _told_by(event: Event) -> Told | None:
+def _told_by(event: Event, evidence: Evidence) -> Told | None:
     match event:
         case events.RequestClosed():
             return {"what": "answer"}
@@ -129,9 +135,14 @@ def _told_by(event: Event) -> Told | None:
             known = event.model_dump(mode="json", include={"question_id", "question", "condition_recorded"})
             return {"what": "question", **known}
         case events.RequestExtended():
-            return {"what": "extension", "reason": event.reason}
+            said = _extended(evidence)
+            return {"what": "extension", **{name: said[name] for name in _OF_EXTENSION}}
         case _:
             return None
+
+
+def _extended(evidence: Evidence) -> Mapping[str, JsonValue]:
+    return next(detail for action, detail in evidence if action == "extension.approved")
 
 
 def _until_informed(detail: Mapping[str, JsonValue], told: Sequence[Told]) -> Mapping[str, JsonValue]:

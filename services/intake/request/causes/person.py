@@ -220,12 +220,23 @@ class MovedByPerson(MovingRequest):
         return replace(lifted(self, at), letters=(("lifting", {"lifted_on": at, "cause": "decided"}),))
 
     def extend(
-        self, due_on: date, reason: str, words: Mapping[str, LetterField], at: datetime, proposed_by: str
+        self,
+        due_on: date,
+        reason: str,
+        words: Mapping[str, LetterField],
+        at: datetime,
+        proposed_by: str,
+        *,
+        tell_before: datetime,
     ) -> Transition[Self]:
-        """Two persons agree that it needs more time; ``words``: what the subject is told of it (Art. 12(3))."""
+        """Two persons agree that it needs more time; ``words``: what the subject is told of it (Art. 12(3)).
+
+        ``tell_before``: told later than that, it is none.
+        """
         request = self.moved("extend", self.state, due_on=due_on, extended=True)
         event = events.RequestExtended.about(request, reason=reason, told_at=at)
         detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": actor_of(proposed_by)}
+        detail |= {"due_before": self.due_on.isoformat(), "tell_before": tell_before.isoformat()}
         noted = request.noted("extension.approved", event, **detail)
         return replace(noted, letters=(("extension", {**words, "new_due": due_on}),))
 
