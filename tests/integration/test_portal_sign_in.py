@@ -112,7 +112,7 @@ async def test_whoever_signs_in_and_gives_another_address_proves_that_too_and_is
     door: Opened,
 ) -> None:
     clock, ada, again = door.intake.clock, door.visitor(), door.visitor()
-    signed = {"email": "ada@example.org", "amr": ["pwd", "otp"]}
+    signed: dict[str, Any] = {"email": "ada@example.org", "amr": ["pwd", "otp"]}
     await (await ada.open(f"/portal/en/signed-in?token={token(clock, **signed)}")).send()
     reference = await asked(ada, email="ada@elsewhere.example", account="C-9")
     assert "One more step" in ada.text, "nothing is written to an address that nobody has proved"
