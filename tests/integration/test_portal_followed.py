@@ -158,19 +158,19 @@ async def test_whoever_asked_by_post_follows_by_the_code_of_the_letter_that_went
     intake, ada, eve = door.intake, door.visitor(), door.visitor()
     subject = {"name": "Ada Quarzfels", "account_id": "C-1", "country": "DE"}
     asked_by_post = {"right": "access", "language": "en", "channel": "post", "subject": subject}
-    entered = await door.officer.post("/v1/requests", json=asked_by_post)
+    entered = await intake.officer.post("/v1/requests", json=asked_by_post)
     reference = entered.raise_for_status().json()["request_id"]
     path = f"/v1/requests/{reference}"
     window = {"lines": ["Ada Quarzfels", "Musterstraße 1", "50667 Köln"], "on_file_in": "crm"}
-    (await door.officer.post(f"{path}/postal-address", json=window)).raise_for_status()
-    printed = (await door.officer.get("/v1/letters/print")).text
+    (await intake.officer.post(f"{path}/postal-address", json=window)).raise_for_status()
+    printed = (await intake.officer.get("/v1/letters/print")).text
     assert "/portal/en/follow/letter" in printed
     (code,) = re.findall(r"(?:[A-Z2-7]{4} ){5}[A-Z2-7]{4}", printed)
     page = "/portal/en/follow/letter"
     await (await eve.open(page)).send(reference=reference, code=code)
     assert "do not go together" in eve.text, "it is not posted yet"
-    [letter] = (await door.officer.get("/v1/letters")).json()["letters"]
-    (await door.officer.post(f"/v1/letters/{letter['letter_id']}/posted")).raise_for_status()
+    [letter] = (await intake.officer.get("/v1/letters")).json()["letters"]
+    (await intake.officer.post(f"/v1/letters/{letter['letter_id']}/posted")).raise_for_status()
     await (await ada.open(page)).send(reference=reference, code=code.lower().replace(" ", "-"))
     assert (ada.path, reference in ada.text) == ("/portal/en/request", True)
     assert "We have received your request" in (await ada.open("/portal/en/request/letters")).text
@@ -183,8 +183,8 @@ async def test_whoever_asked_by_post_follows_by_the_code_of_the_letter_that_went
     other = await door.visitor().open(page)
     for _ in range(2):
         await other.send(reference=reference, code="AAAA")
-    [stopped] = (await door.officer.get("/v1/proofs/stopped")).json()["proofs"]
+    [stopped] = (await intake.officer.get("/v1/proofs/stopped")).json()["requests"]
     assert (stopped["request_id"], stopped["why"]) == (reference, "wrong_codes")
     intake.clock.at += timedelta(minutes=5)
-    (await door.officer.post(f"{path}/postal-address", json={**window, "on_file_in": "billing"})).raise_for_status()
+    (await intake.officer.post(f"{path}/postal-address", json={**window, "on_file_in": "billing"})).raise_for_status()
     assert (await ada.open("/portal/en/request")).status == 403, "the letter may have come to somebody else"
