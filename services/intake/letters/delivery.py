@@ -24,7 +24,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing
 
-TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact"}
+TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact", "contact_on_file"}
 """Letters to whoever has not asked."""
 BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
 """Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""
@@ -40,7 +40,10 @@ DO NOTHING RETURNING true
 _READ = """
 SELECT letter_id, request_id, kind, way, state, fault, awaited, written_at, tries, sent_at FROM delivery
 """
-_OPEN = f"{_READ} WHERE state IN ('waiting', 'person') AND letter_id > $1 ORDER BY letter_id LIMIT $2"
+_OPEN = f"""
+{_READ} WHERE state IN ('waiting', 'person') AND kind <> 'contact_on_file'
+   AND letter_id > $1 ORDER BY letter_id LIMIT $2
+"""
 COUNTED = """
 SELECT way, state, count(*), min(written_at) FROM delivery WHERE state IN ('waiting', 'person') GROUP BY 1, 2
 """
@@ -91,6 +94,16 @@ async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> 
         Shredded: the correspondence of one of the requests has expired.
     """
     await correspondence.keep(tx, await _addressed(tx, [*written, *await _news(tx, letters, written)]))
+
+
+async def to_contact(tx: UnitOfWork, letter: Sealing) -> None:
+    """Has a letter delivered that goes to a contact on file: it is none of its request's, and nobody finds it there.
+
+    It lies under an id of its own, under which it is delivered too; where it cannot be, nobody sees to it.
+    """
+    await tx.vault.seal(tx.connection, [letter], tx.now)
+    known = (letter.sealed_id, letter.subject_ref, letter.source)
+    await tx.connection.execute(_INSERT, *known, "email", "waiting", None, None, None, tx.now)
 
 
 async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:

@@ -33,6 +33,10 @@ from shared.storage.postgres import AWAY
 BASE: Final = "/portal"
 LINKED: Final = "linked"
 """Under what a session holds the mark of the address whose link was used in it."""
+ON_FILE: Final = "on_file"
+"""Under what a session holds the mark of the contact on file whose code was typed in it."""
+STEPS_UP: Final = "steps_up"
+"""Under what it holds the request that it may follow once such a code was typed."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMES: Mapping[Language, str] = {"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español"}
 _NO_COUNTRIES: Final = frozenset({"EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"})
@@ -147,6 +151,14 @@ def language_of(request: Request) -> Language:
 def at(visit: Visit, path: str) -> Response:
     """Goes on at another page, in the language of this one."""
     return visit.go(f"/{language_of(visit.request)}{path}")
+
+
+def said(visit: Visit, title: str, text: str, path: str, link: str) -> Response:
+    """A page that says one thing, and leads on."""
+    base, language = visit.site.base, visit.request.path_params["language"]
+    links = [(f"{base}/{language}{path}", spoken(visit, say(link)))]
+    facts = {"paragraphs": [spoken(visit, say(text))], "written": (), "steps": (), "links": links}
+    return visit.page("said.html", title=spoken(visit, say(title)), **facts)
 
 
 def spoken(visit: Visit, said: Fact) -> str:
