@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Self
 
 from services.intake import forwarding, other_requests, plans, proposals, recipients
-from services.intake.identity import proof_conflicts
+from services.intake.identity import contact_on_file, proof_conflicts
 from services.intake.letters import correspondence, questions
 from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
@@ -14,6 +14,7 @@ from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from shared.app.service import Service
 from shared.domain.events import (
+    ContactLookedUp,
     ControllerSilent,
     DeadlineApproaching,
     DeadlineOverdue,
@@ -60,6 +61,7 @@ class Handlers:
         service.on(FulfilmentReported, self.report)
         service.on(FulfilmentPostponed, self.postpone)
         service.on(ErasurePlanned, self.plan)
+        service.on(ContactLookedUp, self.look_up_contact)
         service.on(QuestionUnanswered, self.unanswered)
         service.on(ForwardingOverdue, self.forwarding_overdue)
         service.on(ControllerSilent, self.controller_silent)
@@ -97,6 +99,7 @@ class Handlers:
                 else:
                     known = replace(request, tasks=request.reports_with(event.tasks))
                     await self._ask(requests, known, asked)
+                    await contact_on_file.seek(tx, requests[event.request_id])
 
     async def postpone(self, events: Sequence[FulfilmentPostponed], tx: UnitOfWork) -> None:
         """Let erasures wait that have found whose they are, and that others of the same person come first."""
@@ -109,6 +112,11 @@ class Handlers:
     async def plan(self, events: Sequence[ErasurePlanned], tx: UnitOfWork) -> None:
         """Keep what an erasure would do, for who asked; the request is as it was."""
         await plans.keep(tx, events)
+
+    async def look_up_contact(self, events: Sequence[ContactLookedUp], tx: UnitOfWork) -> None:
+        """Write to the contact on file of what a requester has named, if there is one that may be asked."""
+        requests = await Requests.locked(tx, self._letters, [event.request_id for event in events])
+        await contact_on_file.looked_up(tx, self._letters, requests, events)
 
     async def report(self, events: Sequence[FulfilmentReported], tx: UnitOfWork) -> None:
         """Answer what two persons have decided, now that it is known what is done (Art. 12(4))."""

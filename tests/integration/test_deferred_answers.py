@@ -15,8 +15,9 @@ from tests.fixtures.intake import Intake, id_of
 CLAIMS = "because the data are needed to establish, exercise or defend legal claims"
 TAX = "because contracts and invoices are needed for tax purposes and to defend legal claims"
 KEPT_ANSWER = (
-    f"Your request was fulfilled in part. Kept in archive {CLAIMS}; it is to be erased as soon as that no"
-    f" longer applies. Kept in billing until 30 September 2027 {TAX}; it is to be erased after that day."
+    f"Your request was fulfilled in part. Kept in archive {CLAIMS}; once that no longer applies, it is"
+    f" erased, unless another rule keeps it for longer: then we write to you."
+    f" Kept in billing until 30 September 2027 {TAX}; it is to be erased after that day."
 )
 ERASED_ANSWER = (
     f"Your request was fulfilled in part. What was kept in archive {CLAIMS}, has been erased."
@@ -110,6 +111,40 @@ async def test_what_is_kept_again_is_told_with_its_new_day(intake: Intake) -> No
     answer = (await intake.view(path))["answer"]
     assert "Kept in billing because of: court order;" in answer
     assert "2027" not in answer
+    assert "court order" in (await letters(intake, path))[-1]["body"], "another ground is told"
+
+
+async def test_when_a_hold_is_lifted_what_went_and_what_another_rule_keeps_is_told_by_letter(intake: Intake) -> None:
+    path = await intake.submit(right="erasure")
+    told = Kept(category="call", rule="legal_hold", count=5)
+    calls = kept("shop", "legal_hold", None).model_copy(
+        update={"kept": (told,), "found": 9, "changed": 4, "by_category": {"call": 5, "customer": 4}}
+    )
+    await intake.consume(completed(path, calls))
+    rule = Kept(category="call", rule="calls_us_18m", count=3, first=FIRST, last=LAST_DAY, period="P18M")
+    left = kept("shop", "calls_us_18m", LAST_DAY).model_copy(
+        update={"kept": (rule,), "found": 5, "changed": 2, "by_category": {"call": 5}}
+    )
+    await intake.consume(completed(path, left, deferred=True))
+    fewer = left.model_copy(
+        update={"task_id": uuid7(), "kept": (rule.model_copy(update={"count": 2}),), "found": 3, "changed": 1}
+    )
+    await intake.consume(completed(path, fewer, deferred=True))
+    [_, first, second] = await letters(intake, path)
+    assert "5 records (call) are kept because the data are needed to establish" in flat(first)
+    assert (second["kind"], "legal claims" in flat(second)) == ("partial", False)
+    assert "3 records (call) are kept" in flat(second)
+    assert "last after 30 March 2028" in flat(second)
+    assert "shop: 6 of 9 records erased (call: 2, customer: 4)." in flat(second)
+
+
+def flat(letter: dict[str, Any]) -> str:
+    return " ".join(letter["body"].split())
+
+
+async def letters(intake: Intake, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await intake.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
+    return [each for each in found if each["kind"] != "recipient_notice"]
 
 
 async def test_a_deferred_erasure_that_failed_is_still_told_as_kept_and_tried_again_by_the_privacy_team(
@@ -119,7 +154,9 @@ async def test_a_deferred_erasure_that_failed_is_still_told_as_kept_and_tried_ag
     failed = report("billing", None, failure="residue_found")
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(failed,), deferred=True))
     view = await intake.view(path)
-    assert (view["state"], view["answer"]) == ("closed", KEPT_ANSWER)
+    assert view["state"] == "closed"
+    assert "It was to be erased in billing by now, and that has not succeeded yet" in view["answer"]
+    assert "not succeeded yet" in flat((await letters(intake, path))[-1])
     assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["residue_found"]
     decided = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert (decided.status_code, decided.json()["state"]) == (200, "closed")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from services.intake.expiry import end_all
 from services.intake.letters import delivered
@@ -12,7 +13,7 @@ from services.intake.mail import tokens
 from services.intake.mail.sending import Sender, count
 from services.intake.retention import retention
 from shared.domain.events import FulfilmentCompleted
-from shared.domain.operations import Operation
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.runtime.liveness import Heartbeats
 from tests.fixtures.events import a
 from tests.fixtures.intake import WORDS, Intake, id_of
@@ -310,3 +311,20 @@ async def test_an_answer_that_nobody_can_deliver_is_given_up_by_a_person_and_lif
     assert "lift_decided" not in await of(intake, path)
     assert (await intake.officer.post(f"{path}/lift")).status_code == 200, "it is in force, and may be lifted later"
     assert await send(intake, server) == 0
+
+
+async def test_after_an_erasure_a_letter_goes_where_the_answer_went(intake: Intake, server: MailServer) -> None:
+    path = await asked(intake, **(PROVED | {"right": "erasure"}))
+    known: dict[str, Any] = {"task_id": uuid7(), "system": "shop", "operation": Operation.ERASE, "found": 1}
+    held = TaskReport(**known, outcome=TaskOutcome.RETAINED, remaining=1, ground="legal_hold")
+    erasure = {"right": "erasure", "operation": Operation.ERASE}
+    await intake.complete(path, **erasure, outcome="partially_fulfilled", tasks=(held,))
+    await send(intake, server)
+    server.taken.clear()
+    async with intake.unit_of_work.begin() as tx:
+        await tx.vault.shred(tx.connection, [await column(intake, path, "subject_ref")], tx.now)
+    gone = TaskReport(**known | {"task_id": uuid7()}, outcome=TaskOutcome.ERASED, changed=1)
+    await intake.complete(path, **erasure, outcome="fulfilled", tasks=(gone,), deferred=True)
+    await send(intake, server)
+    assert "ada@example.org" in [each.to for each in server.taken[-2:]]
+    assert not await open_letters(intake)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.downstreams.sql import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import SqlStore
-from tests.fixtures.cdr import OURS, call
+from tests.fixtures.cdr import OURS, call, with_tables
 
 EMPTY = "acc_cdrs_default"
 """The partition for calls of a month that has none yet: how nothing is read does not matter."""
@@ -59,6 +60,53 @@ async def test_no_statement_reads_a_table_from_end_to_end(cdr_store: CdrStore, s
                     await session.connection.execute("DEALLOCATE examined")
     finally:
         await store.close()
+
+
+async def test_nobody_looks_through_all_that_was_blanked_for_what_is_to_be_deleted(
+    empty_database: str, tmp_path: Path
+) -> None:
+    """Statistics learn late of what erasures leave behind; until then an index on it would seem the shortest way."""
+    await with_tables(empty_database, LINES)
+    (tmp_path / "lines.toml").write_text(LINES_DATASET)
+    store = SqlStore("lines", SqlSettings(dsn_env="DSN", dataset=str(tmp_path / "lines.toml")), {"DSN": empty_database})
+    try:
+        async with store.session(reading=True) as session:
+            deletes = [statement for statement in session.tables[0].blank if statement.startswith("DELETE")]
+            assert len(deletes) == 2
+            for statement in deletes:
+                await session.connection.execute(f"PREPARE examined(text[]) AS {statement}")
+                numbers = ", ".join(f"'+3469{i:07d}'" for i in range(300))
+                explain = f"EXPLAIN (FORMAT JSON) EXECUTE examined(ARRAY[{numbers}])"
+                every = nodes(json.loads(await session.connection.fetchval(explain))[0]["Plan"])
+                read = [node["Index Cond"].partition(" = ")[::2] for node in every if "Index Cond" in node]
+                assert [(column in {"(caller", "(callee"}, by[:3]) for column, by in read] == [(True, "ANY")], read
+                await session.connection.execute("DEALLOCATE examined")
+    finally:
+        await store.close()
+
+
+LINES = """
+CREATE TABLE line (id bigint PRIMARY KEY, caller text, callee text) WITH (autovacuum_enabled = off);
+INSERT INTO line SELECT n, '+3469' || lpad((n % 400)::text, 7, '0'), '+3479' || lpad((n % 400)::text, 7, '0')
+FROM generate_series(1, 20000) n;
+CREATE INDEX ON line (caller);
+CREATE INDEX ON line (callee);
+ANALYZE line;
+UPDATE line SET caller = '' WHERE id % 2 = 0;
+UPDATE line SET callee = '' WHERE id % 2 = 1;
+"""
+LINES_DATASET = """
+name = "lines"
+[tables.line]
+category = "call"
+primary_key = ["id"]
+erase = "blank"
+parties = { caller = {}, callee = {} }
+[tables.line.columns]
+id = { class = "T" }
+caller = { class = "A", identity = "phone", party = "caller", blank = "" }
+callee = { class = "A", identity = "phone", party = "callee", blank = "" }
+"""
 
 
 async def test_what_may_be_anybodys_is_counted_by_index_with_each_call(cdr_store: CdrStore) -> None:

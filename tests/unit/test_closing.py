@@ -183,7 +183,7 @@ def kept(category: str, rule: str, first: date | None, last: date | None, count:
         ),
         (
             kept("call", "legal_hold", None, None),
-            "to be erased as soon as that no longer applies.",
+            "once that no longer applies, they are erased, unless another rule keeps them for longer: then we write",
             "legal claims (Article 17(3)(e) GDPR).",
         ),
     ],

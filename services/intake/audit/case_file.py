@@ -22,6 +22,7 @@ from services.intake.api.views import view
 from services.intake.auth import Caller
 from services.intake.deciding import visible
 from services.intake.grant import Power
+from services.intake.identity import contact_codes
 from services.intake.letters import correspondence
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
@@ -43,6 +44,7 @@ timeline.json     everything that was done, the oldest first
 certificate.json  the same as evidence, signed; check it offline:
                   dsr certificate verify certificate.json
 receipts.json     what each system has reported, each signed by itself
+contact.json      whether the contact on file of an account was asked, and what came of it (where somebody named one)
 plan.json         what an erasure would do, as the systems said before it (where somebody asked)
 recipients.json   who was told of what was done (Art. 19), and what they said
 letters.json      which letter was written and sent when
@@ -72,6 +74,10 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
         "recipients.json": _json([{k: v for k, v in asdict(each).items() if k != "explanation"} for each in notices]),
         "letters.json": _json([dict(row) for row in await tx.connection.fetch(_LETTERS, request_id)]),
     }
+    if contact := await contact_codes.asked(tx.connection, request_id):
+        said = await evidence.entries(tx.connection, contact.ask_id)
+        beside = [{**entry, "detail": orjson.loads(entry["detail"]), **_hashes(entry)} for entry in said]
+        files["contact.json"] = _json({"asked": contact.sentence, "timeline": beside})
     if plan := await tx.connection.fetchrow(_PLAN, request_id):
         files["plan.json"] = _json(dict(plan))
     texts = await _letters(tx, request, caller) if Power.FETCH in caller.grant.powers else {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -19,6 +20,7 @@ from services.intake.console.decisions.of_requests import possible
 from services.intake.console.ids import of_path
 from services.intake.console.roles import ROLES, Power
 from services.intake.deciding import visible
+from services.intake.identity import contact_codes
 from services.intake.recipients import Notice
 from services.intake.repository import read
 from services.intake.request import disclosed
@@ -53,7 +55,9 @@ class RequestPage:
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             kept = await request_file.read(connection, request.request_id)
             entries = await evidence.entries(connection, request.request_id)
-        told = [_entry(each) for each in entries]
+            contact = await contact_codes.asked(connection, request.request_id)
+            entries += await evidence.entries(connection, contact.ask_id) if contact else []
+        told = [_entry(each) for each in sorted(entries, key=itemgetter("at"))]
         policy = self.works.services.unit_of_work.policy
         traces, trace = self.works.settings.traces, next((each["trace"] for each in told if each["trace"]), None)
         decisions = [*possible(Subject(self.works, person, request, kept))]
@@ -65,6 +69,7 @@ class RequestPage:
             letters=kept.letters,
             recipients=[_notice(each, policy) for each in kept.notices],
             holds=kept.holds,
+            contact=contact.sentence if contact else None,
             pending=kept.pending,
             done=[each for each in told if not each["action"].endswith(LOOKS)],
             looked=[each for each in told if each["action"].endswith(LOOKS)],

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection
 
+from services.intake.identity import contact_codes
 from services.intake.request.aggregate import Request
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
+from shared.domain.one_person import follows
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Vault
@@ -18,13 +20,23 @@ async def may_follow(connection: Connection, vault: Vault, request: Request, sho
     A request states what somebody has typed, which may be another's: to have shown such a part opens nothing of what is
     found by the rest. Where nothing is proved, nothing is found, and any part opens it.
     """
+    proved = await _proved(connection, vault, request)
+    return follows(proved, await contact_codes.typed(connection, request.request_id), shown)
+
+
+async def has_proved(connection: Connection, vault: Vault, request: Request, shown: Collection[bytes]) -> bool:
+    """The same, but for what must be shown besides."""
+    return not (await _proved(connection, vault, request)).isdisjoint(shown)
+
+
+async def _proved(connection: Connection, vault: Vault, request: Request) -> set[bytes]:
     known = (await vault.subject_data(connection, [request.subject_ref])).get(request.subject_ref)
-    if known is not None:
-        stated = stated_in(known)
-        proved = [each for each in stated if each.level > NOTHING]
-        return any(vault.keyring.fingerprint(each) in shown for each in proved or stated)
-    row = await connection.fetchrow(_PROVED, request.request_id)  # after an erasure nothing else is known
-    return row is not None and any(each in shown for each in row if each)
+    if known is None:  # after an erasure nothing else is known
+        row = await connection.fetchrow(_PROVED, request.request_id)
+        return {each for each in row or () if each}
+    stated = stated_in(known)
+    proved = [each for each in stated if each.level > NOTHING]
+    return {vault.keyring.fingerprint(each) for each in proved or stated}
 
 
 def stated_in(known: SubjectData) -> tuple[Identity, ...]:

@@ -53,17 +53,27 @@ async def counted(
     ``asker``: the network address of whoever asks for it; None: one of ours.
     """
     keyring: Keyring = tx.vault.keyring
-    mailbox = _mark(keyring, "mailbox", mailbox_of(address))
+    mailbox = mailbox_mark(keyring, address)
     await tx.connection.execute(_LOCK, int.from_bytes(mailbox[:8], signed=True))
     who = _mark(keyring, f"asker {tx.now.date()}", asker) if asker else None
     first: bool = await tx.connection.fetchval(_IS_FIRST, request_id)
     [row] = await tx.connection.fetch(_SENT, request_id, mailbox, who, first, tx.now - _HOUR)
     of_request, by_asker, to_mailbox = row
     if max(of_request, by_asker) >= policy.per_hour or to_mailbox >= policy.per_mailbox:
-        await tx.connection.execute(_WITHHELD, request_id, tx.now)
+        await withhold(tx, request_id)
         return None
     await tx.connection.execute(_SENT_AFTER_ALL, request_id)
     return Counted(mailbox, who, first)
+
+
+def mailbox_mark(keyring: Keyring, address: str) -> bytes:
+    """The keyed mark of a mailbox."""
+    return _mark(keyring, "mailbox", mailbox_of(address))
+
+
+async def withhold(tx: UnitOfWork, request_id: UUID) -> None:
+    """Puts before a person that a letter of a request was not sent, since it is one too many."""
+    await tx.connection.execute(_WITHHELD, request_id, tx.now)
 
 
 def _mark(keyring: Keyring, kind: str, value: str) -> bytes:

@@ -1,8 +1,7 @@
 """Proof that waits for a person: wrong codes, a link that was withheld, or nobody has asked for anything (REQ-S5).
 
 It waits for as long as the request does: whoever is proved in another way, or gets an answer, is on no list any more;
-of a proof that may be another person's (``proof_conflicts``) until somebody has said whose it is; of wrong codes of a
-letter on paper until the right one was typed, or it is closed.
+of a proof that may be another person's (``proof_conflicts``) until somebody has said whose it is.
 """
 
 from dataclasses import dataclass
@@ -25,6 +24,14 @@ UNION ALL
 SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w JOIN request r USING (request_id)
  WHERE r.state = 'awaiting_identity' AND NOT EXISTS (
        SELECT FROM proof_link l WHERE l.request_id = w.request_id AND l.disowned_at IS NOT NULL)
+UNION ALL
+SELECT a.request_id, CASE WHEN a.disowned_at IS NOT NULL THEN 'disowned' ELSE 'wrong_codes' END,
+       coalesce(a.disowned_at, a.stopped_at), r.due_on
+  FROM contact_asked a JOIN request r USING (request_id)
+ WHERE (a.stopped_at IS NOT NULL OR a.disowned_at IS NOT NULL) AND (r.state = 'awaiting_identity'
+       OR a.disowned_at IS NOT NULL AND r.state <> 'closed' AND EXISTS (
+          SELECT FROM contact_code c WHERE c.ask_id = a.ask_id AND c.used_at IS NOT NULL))
+   AND NOT EXISTS (SELECT FROM proof_link l WHERE l.request_id = a.request_id AND l.disowned_at IS NOT NULL)
 UNION ALL
 SELECT f.request_id, 'wrong_codes', f.last_at, r.due_on FROM paper_code_failure f JOIN request r USING (request_id)
  WHERE f.failures >= $1 AND r.state <> 'closed'

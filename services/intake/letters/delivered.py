@@ -45,10 +45,11 @@ async def sent(tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | N
     await tx.connection.execute(_MARK, letter_id, "sent", None, tx.now)
     _log(tx, letter, "letter.sent", {}, actor)
     tx.after_commit(LETTERS_SENT.labels(letter.way).inc)
-    request = requests[letter.request_id]
-    await recipients.accepted(tx, request, letter.awaited)
-    await _note_extension(tx, [each for each in letter.awaited if "there" not in each], letter.request_id, tx.now)
-    await _tell(requests, request.told(letter.awaited, tx.now))
+    if request := requests.get(letter.request_id):
+        await recipients.accepted(tx, request, letter.awaited)
+        awaited = [each for each in letter.awaited if "there" not in each]
+        await _note_extension(tx, awaited, letter.request_id, tx.now)
+        await _tell(requests, request.told(letter.awaited, tx.now))
     return letter
 
 
@@ -63,16 +64,19 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     back = fault == "returned"
     if letter is None or letter.state != ("sent" if back else "waiting"):
         return None
-    await tx.connection.execute(_MARK, letter_id, "person", fault, None)
+    request = requests.get(letter.request_id)
+    await tx.connection.execute(_MARK, letter_id, "person" if request else "given_up", fault, None)
     _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
+    if request is None:  # to a contact on file: nobody may send it elsewhere
+        return letter
     tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
-    await recipients.not_reached(tx, requests[letter.request_id], letter.awaited, letter.sent_at)
+    await recipients.not_reached(tx, request, letter.awaited, letter.sent_at)
     if untold := unknown(letter.awaited):
         await tx.connection.execute(_TELLS, letter_id, untold)
     elif back:
         untold = [*letter.awaited]
     await _note_extension(tx, untold, letter.request_id, None)
-    await _tell(requests, requests[letter.request_id].untold(untold))
+    await _tell(requests, request.untold(untold))
     return letter
 
 
@@ -83,14 +87,15 @@ async def given_up(tx: UnitOfWork, letters: Letters, letter_id: UUID, explanatio
         return None
     await tx.connection.execute(_MARK, letter_id, "given_up", letter.fault, None)
     _log(tx, letter, "letter.given_up", {"explanation": str(explanation)}, actor)
-    await _tell(requests, requests[letter.request_id].undeliverable(letter.awaited, tx.now))
+    if request := requests.get(letter.request_id):
+        await _tell(requests, request.undeliverable(letter.awaited, tx.now))
     return letter
 
 
 async def _held(
     tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | None
 ) -> tuple[Requests, Delivery | None]:
-    """The request of a letter, locked before it, as everybody locks them."""
+    """The request of a letter, locked before it, as everybody locks them; none of one to a contact on file."""
     about = "SELECT request_id FROM delivery WHERE letter_id = $1"
     request_id = await tx.connection.fetchval(about, letter_id)
     requests = await Requests.locked(tx, letters, [request_id] if request_id else [], actor)

@@ -16,15 +16,16 @@ from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
 from services.intake.mail.message import address_in
 from services.intake.request.causes.delivery import SENT_TO, Told
-from services.intake.request.letter_kinds import TO_OTHERS, LetterKind
+from services.intake.request.letter_kinds import ANSWERS, TO_OTHERS, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
+from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
 
-TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact"}
+TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact", "contact_on_file"}
 """Letters to whoever has not asked."""
 BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
 """Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""
@@ -40,7 +41,10 @@ DO NOTHING RETURNING true
 _READ = """
 SELECT letter_id, request_id, kind, way, state, fault, awaited, written_at, tries, sent_at FROM delivery
 """
-_OPEN = f"{_READ} WHERE state IN ('waiting', 'person') AND letter_id > $1 ORDER BY letter_id LIMIT $2"
+_OPEN = f"""
+{_READ} WHERE state IN ('waiting', 'person') AND kind <> 'contact_on_file'
+   AND letter_id > $1 ORDER BY letter_id LIMIT $2
+"""
 COUNTED = """
 SELECT way, state, count(*), min(written_at) FROM delivery WHERE state IN ('waiting', 'person') GROUP BY 1, 2
 """
@@ -48,6 +52,11 @@ SELECT way, state, count(*), min(written_at) FROM delivery WHERE state IN ('wait
 _ADDRESS_KNOWN = """
 UPDATE delivery SET state = 'waiting', fault = NULL
 WHERE request_id = $1 AND way = 'post' AND fault = 'address_unknown' AND kind <> ALL($2)
+"""
+# Once the subject's key is gone nothing else tells where they are reached: their answer lies with the letters.
+_LAST_ANSWER = """
+SELECT letter_id FROM delivery WHERE request_id = $1 AND way = 'email' AND state = 'sent' AND kind = ANY($2)
+ORDER BY letter_id DESC LIMIT 1
 """
 # Not while it may be under way: it would be delivered twice.
 _ANOTHER_WAY = """
@@ -91,6 +100,16 @@ async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> 
         Shredded: the correspondence of one of the requests has expired.
     """
     await correspondence.keep(tx, await _addressed(tx, [*written, *await _news(tx, letters, written)]))
+
+
+async def to_contact(tx: UnitOfWork, letter: Sealing) -> None:
+    """Has a letter delivered that goes to a contact on file: it is none of its request's, and nobody finds it there.
+
+    It lies under an id of its own, under which it is delivered too; where it cannot be, nobody sees to it.
+    """
+    await tx.vault.seal(tx.connection, [letter], tx.now)
+    known = (letter.sealed_id, letter.subject_ref, letter.source)
+    await tx.connection.execute(_INSERT, *known, "email", "waiting", None, None, None, tx.now)
 
 
 async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:
@@ -148,7 +167,7 @@ async def readdress(tx: UnitOfWork, request: StoredRequest, letter: Delivery) ->
         own = orjson.loads(content or b"{}").get("to") or ("",)
         return None if address_in(own[0]) else "address_unknown"
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
-    to, fault = _reached_at(known.identities if known else ())
+    to, fault = await _mailed_to(tx, request, known)
     if to and content:
         sealed = orjson.dumps({**orjson.loads(content), "to": [to]})
         await tx.vault.replace(tx.connection, Sealing(request.request_id, "letter", "", sealed, letter_id))
@@ -182,13 +201,24 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> list[Sealing
         elif each.request.channel == "post":
             await _insert(tx, each, *await _by_post(tx, each.request))
         elif each.request.channel == "email":
-            subject = known.get(each.request.subject_ref)
-            to, fault = _reached_at(subject.identities if subject else ())
+            to, fault = await _mailed_to(tx, each.request, known.get(each.request.subject_ref))
             content = {**orjson.loads(sealing.content), **({"to": [to]} if to else {})}
             sealing = replace(sealing, content=orjson.dumps(content))
             await _insert(tx, each, "email", "person" if fault else "waiting", fault)
         sealings.append(sealing)
     return sealings
+
+
+async def _mailed_to(
+    tx: UnitOfWork, request: StoredRequest, known: SubjectData | None
+) -> tuple[str | None, str | None]:
+    """Where a letter goes, or why it goes nowhere by itself; after an erasure where the last answer went."""
+    if known:
+        return _reached_at(known.identities)
+    last = await tx.connection.fetchval(_LAST_ANSWER, request.request_id, sorted(ANSWERS))
+    content = await tx.vault.open_one(tx.connection, last) if last else None
+    to = orjson.loads(content or b"{}").get("to")
+    return (to[0], None) if to else (None, "address_unknown")
 
 
 def _reached_at(known: Sequence[Identity]) -> tuple[str | None, str | None]:

@@ -13,6 +13,7 @@ from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.letters import correspondence
 from services.intake.letters.rendering import Reader
 from services.intake.portal import told
+from services.intake.portal.on_file import is_asked
 from services.intake.portal.portal import NotProved, Portal, Works, at, language_of, spoken
 from services.intake.portal.shown import may_follow
 from services.intake.question_schemas import QuestionReply
@@ -32,7 +33,7 @@ _VERSION = 18
 """Digits of the highest version that a request may have."""
 _LEADS_HERE = frozenset({"proof_link", "portal_news"})
 """Letters that say no more than how to open this very page."""
-_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "proof_aside", "proof_late")
+_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "proof_aside", "proof_late", "proof_on_file")
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -89,6 +90,7 @@ class Following:
             next=[words(each) for each in told.next_steps(request)],
             question=await self._question(request),
             sign_in=self.works.settings.sign_in_url if signs_in else None,
+            contact=await is_asked(self.works, visit, request),
             package=link,
             report=view.package and request.right is Right.ACCESS,
             package_days=settings.package_days,

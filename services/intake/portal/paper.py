@@ -8,8 +8,8 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake.portal.portal import PAPER, Portal, Works, at, spoken
-from services.intake.portal.prove import is_reference, told
+from services.intake.portal.portal import PAPER, Portal, Works, at, said, spoken
+from services.intake.portal.prove import is_reference
 from services.intake.post.code import PaperCodes
 from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
@@ -37,7 +37,7 @@ class ByPaper:
         """Which reference and code stand in the letter? Whatever is wrong with the two, the answer is the same."""
         wrong = int(str(visit.session.data.get(_WRONG, 0)))
         if wrong >= self.codes.most:
-            return told(visit, "portal.stopped_title", "portal.paper_stopped", "/", "portal.to_start")
+            return said(visit, "portal.stopped_title", "portal.paper_stopped", "/", "portal.to_start")
         if not visit.sent:
             return visit.page("paper.html")
         reference, code = visit.form.get("reference").replace(" ", "").lower(), visit.form.get("code")

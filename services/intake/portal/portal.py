@@ -1,6 +1,6 @@
 """The portal as a site: four languages, each below its own path, and the contact on every page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
@@ -33,8 +33,12 @@ from shared.storage.postgres import AWAY
 BASE: Final = "/portal"
 LINKED: Final = "linked"
 """Under what a session holds the mark of the address whose link was used in it."""
+ON_FILE: Final = "on_file"
+"""Under what a session holds the mark of the contact on file whose code was typed in it."""
+STEPS_UP: Final = "steps_up"
+"""Under what it holds the request that it may follow once such a code was typed."""
 PAPER: Final = "paper"
-"""Under what a session holds the reference of the request whose code on paper was typed in it."""
+"""Under what it holds the reference of the request whose code on paper was typed in it."""
 _DRAFTS: Final[Mapping[str, str]] = {"draft": "ask/check", "other": "for-somebody-else/check"}
 """Under what a session holds what somebody is writing, and the page that leads on to what is missing of it."""
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -156,6 +160,18 @@ def language_of(request: Request) -> Language:
 def at(visit: Visit, path: str) -> Response:
     """Goes on at another page, in the language of this one."""
     return visit.go(f"/{language_of(visit.request)}{path}")
+
+
+def said(
+    visit: Visit, title: str, text: str, path: str, link: str, besides: Sequence[tuple[str, str, str]] = ()
+) -> Response:
+    """A page that says one thing, and leads on; ``besides``: sentences more, each with its link and the words of it."""
+    base, language = visit.site.base, visit.request.path_params["language"]
+    links = [(where, spoken(visit, say(words))) for _, where, words in besides]
+    links.append((f"{base}/{language}{path}", spoken(visit, say(link))))
+    paragraphs = [spoken(visit, say(each)) for each in (text, *(more for more, _, _ in besides))]
+    facts = {"paragraphs": paragraphs, "written": (), "steps": (), "links": links}
+    return visit.page("said.html", title=spoken(visit, say(title)), **facts)
 
 
 def spoken(visit: Visit, said: Fact) -> str:

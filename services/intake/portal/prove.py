@@ -4,7 +4,6 @@ Until then every page says the same, whether the person or the request is known 
 answer is on its way.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
@@ -15,28 +14,25 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from uuid_utils.compat import uuid7
 
-from services.intake import schemas
-from services.intake.errors import BadRequest, NotFound, PreconditionFailed
+from services.intake.errors import BadRequest, NotFound
 from services.intake.identity.proof_links import Used
 from services.intake.portal import draft as drafts
+from services.intake.portal import verifying
 from services.intake.portal.answers import signed_in_of
 from services.intake.portal.draft import SignedIn
-from services.intake.portal.portal import LINKED, Portal, Works, at, spoken
+from services.intake.portal.on_file import lacks_code, steps_up
+from services.intake.portal.portal import LINKED, Portal, Works, at, said, spoken
 from services.intake.portal.shown import marks, may_follow, proved_by
 from services.intake.request.aggregate import Request
 from services.intake.schemas import IdentityProof
-from services.intake.versions import Basis
 from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
-from shared.domain.errors import IllegalTransition
 from shared.domain.identities import Identity
 from shared.domain.sentences import say
 from shared.storage.keyring import Keyring
 
 _GO_ON = frozenset({"signed_in", "draft", "other", "other_sent"})
 """What a session holds besides a request: it goes on when another one is proved in it."""
-_TRIES = 5
-"""How often a proof is entered of a request that systems report of at the same moment."""
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -66,10 +62,10 @@ class Proving:
             return visit.page("prove.html", asked=asked)
         if answer == "not_me":
             await self.works.links.disown(token)
-            return told(visit, "portal.disowned_title", "portal.disowned", "/", "portal.to_start")
+            return said(visit, "portal.disowned_title", "portal.disowned", "/", "portal.to_start")
         used = await self.works.links.open(token) if answer == "mine" else None
         if used is None:
-            return told(visit, "portal.link_gone_title", "portal.link_gone", "/follow", "portal.start_follow_link")
+            return said(visit, "portal.link_gone_title", "portal.link_gone", "/follow", "portal.start_follow_link")
         return await self._let_in(visit, used)
 
     async def _asked(self, visit: Visit, token: str) -> list[tuple[str, str]]:
@@ -91,7 +87,7 @@ class Proving:
         if not isinstance(waiting, dict):
             return at(visit, "/follow")
         if int(str(waiting["wrong"])) >= policy.failures:
-            return told(visit, "portal.stopped_title", "portal.stopped", "/", "portal.to_start")
+            return said(visit, "portal.stopped_title", "portal.stopped", "/", "portal.to_start")
         wrong: list[FormError] = []
         if visit.sent:
             if not any(each.isdecimal() for each in visit.form.get("code")):
@@ -137,8 +133,8 @@ class Proving:
         if request_id is None:
             return at(visit, "/ask/right")
         vouched = await self._vouched(request_id, who)
-        await self._verify(request_id, vouched)
-        request = await self._read(request_id)
+        await verifying.verify(self.works, request_id, vouched)
+        request = await verifying.read(self.works, request_id)
         if vouched and not await proved_by(self.works, request, {*marks(who, self._keyring)}):
             visit.session.data["noted"] = "proof_aside" if request.proof_conflict else "proof_late"
         return await self._follows(visit, request)
@@ -174,7 +170,7 @@ class Proving:
         visit.session.principal = str(used.request_id)
         visit.session.renew()
         use_cases = self.works.services.use_cases
-        request = await self._read(used.request_id)
+        request = await verifying.read(self.works, used.request_id)
         together = await use_cases.case_of(request) or [request]
         proof = IdentityProof(identity="email", method=use_cases.identity.links.method)
         who = signed_in_of(visit)
@@ -182,21 +178,23 @@ class Proving:
         for request_id in await self.works.links.proved_by(used, together):
             # Whoever has signed in and asked in this session is one person with who has the link in it (decision 0110).
             besides = vouched if asked_here and request_id == used.request_id else []
-            await self._verify(request_id, [*besides, proof])
-        await self._verify(used.request_id, vouched)
+            await verifying.verify(self.works, request_id, [*besides, proof])
+        await verifying.verify(self.works, used.request_id, vouched)
         return await self._follows(visit, request)
 
     async def _follows(self, visit: Visit, request: Request) -> Response:
         """Goes on to the request, if what it is proved by was shown in this session; else a person of ours looks."""
         if await may_follow(self.works, visit, request):
             return at(visit, "/request")
+        if await lacks_code(self.works, visit, request):
+            return steps_up(self.works, visit, request)
         del visit.session.data["request"]
         visit.session.principal = None
         waiting: dict[str, JsonValue] = {"request": str(request.request_id), "link": str(uuid7()), "wrong": 0}
         visit.session.data["waiting"] = waiting  # who signs in now sees it at once, if it is theirs
         sign_in = self.works.settings.sign_in_url
         besides = [("portal.put_aside_sign_in", sign_in, "portal.sign_in")] if sign_in else []
-        return told(visit, "portal.put_aside_title", "portal.put_aside", "/", "portal.to_start", besides)
+        return said(visit, "portal.put_aside_title", "portal.put_aside", "/", "portal.to_start", besides)
 
     async def _theirs(self, visit: Visit, who: SignedIn) -> UUID | None:
         """The request of this session, where it is of whoever has signed in."""
@@ -213,54 +211,21 @@ class Proving:
 
     async def _vouched(self, request_id: UUID, who: SignedIn) -> list[IdentityProof]:
         """What the customer portal vouches for of what the request states."""
-        request = await self._read(request_id)
+        request = await verifying.read(self.works, request_id)
         unit_of_work = self.works.services.unit_of_work
         async with unit_of_work.pool.acquire() as connection:
             known = (await unit_of_work.vault.subject_data(connection, [request.subject_ref])).get(request.subject_ref)
         stated: tuple[Identity, ...] = known.identities if known else ()
         return drafts.vouched(who, tuple(each for each in stated if each.source == "requester"))
 
-    async def _read(self, request_id: UUID) -> Request:
-        return await self.works.services.use_cases.read(request_id, await self.works.caller(request_id))
-
     @property
     def _keyring(self) -> Keyring:
         return self.works.services.unit_of_work.vault.keyring
 
-    async def _verify(self, request_id: UUID, proofs: list[IdentityProof]) -> None:
-        """The same decision as the API's; where nothing waits for proof, or more is needed, the request stays."""
-        if not proofs:
-            return
-        caller, said = await self.works.caller(request_id), schemas.Verification(proofs=tuple(proofs))
-        for _ in range(_TRIES):
-            try:
-                basis = Basis(request_id, (await self._read(request_id)).version, caller)
-                await self.works.services.use_cases.verify(basis, said)
-            except PreconditionFailed:  # a system has reported meanwhile, and the link is used up
-                continue
-            except (IllegalTransition, BadRequest):
-                return
-            return
-
 
 def _button(visit: Visit, title: str, lead: str, button: str, hidden: list[tuple[str, str]] | None = None) -> Response:
-    said = {name: spoken(visit, say(key)) for name, key in (("title", title), ("lead", lead), ("button", button))}
-    return visit.page("link.html", hidden=hidden or [], **said)
-
-
-def told(
-    visit: Visit, title: str, text: str, path: str, link: str, besides: Sequence[tuple[str, str, str]] = ()
-) -> Response:
-    """A page that says one thing, by the keys of its words, and where a link leads on.
-
-    ``besides``: sentences more, each with where its link leads, and its words.
-    """
-    base, language = visit.site.base, visit.request.path_params["language"]
-    links = [(where, spoken(visit, say(words))) for _, where, words in besides]
-    links.append((f"{base}/{language}{path}", spoken(visit, say(link))))
-    paragraphs = [spoken(visit, say(each)) for each in (text, *(more for more, _, _ in besides))]
-    said = {"title": spoken(visit, say(title)), "paragraphs": paragraphs, "written": (), "steps": (), "links": links}
-    return visit.page("said.html", **said)
+    words = {name: spoken(visit, say(key)) for name, key in (("title", title), ("lead", lead), ("button", button))}
+    return visit.page("link.html", hidden=hidden or [], **words)
 
 
 def is_reference(text: str) -> bool:

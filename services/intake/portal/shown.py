@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from services.intake.identity import following
 from services.intake.portal.answers import signed_in_of
 from services.intake.portal.draft import SignedIn
-from services.intake.portal.portal import LINKED, PAPER, Works
+from services.intake.portal.portal import LINKED, ON_FILE, PAPER, Works
 from services.intake.post import code
 from services.intake.request.aggregate import Request
 from services.intake.web.site import Visit
@@ -15,13 +15,12 @@ from shared.storage.keyring import Keyring
 
 async def may_follow(works: Works, visit: Visit, request: Request) -> bool:
     """Whether the request is proved by something that was shown in this session, or its letter on paper was."""
-    linked, who = visit.session.data.get(LINKED), signed_in_of(visit)
     if visit.session.data.get(PAPER) == str(request.request_id):
         async with works.services.unit_of_work.pool.acquire() as connection:
             return await code.opens(connection, request.request_id)
+    held, who = [visit.session.data.get(each) for each in (LINKED, ON_FILE)], signed_in_of(visit)
     shown = {*marks(who, works.services.unit_of_work.vault.keyring)} if who else set()
-    if isinstance(linked, str):
-        shown.add(bytes.fromhex(linked))
+    shown |= {bytes.fromhex(each) for each in held if isinstance(each, str)}
     return await proved_by(works, request, shown)
 
 

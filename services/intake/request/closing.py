@@ -70,11 +70,13 @@ def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
 
 
 def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
-    """What is to be written once all is done that was owed of an answered request; of an anonymous one all was said."""
+    """What is to be written where more was done of an answered request, or less; of an anonymous one all was said."""
     if request.anonymous:
         return ()
     known: dict[str, LetterField] = {"answer": answer(request), "done": done(request.tasks)}
-    if any(map(deferrals.is_out_of_reach, request.tasks or ())):
+    if any(map(deferrals.is_kept, request.tasks or ())):
+        known |= {"cause": "kept", "laws": laws(request.tasks)}
+    elif any(map(deferrals.is_out_of_reach, request.tasks or ())):
         known["cause"] = "ended"
     kind: LetterKind = "partial" if "cause" in known else "completion"
     return _to_the_customer(request, known) if request.tenant else ((kind, known),)

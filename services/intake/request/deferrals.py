@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from services.intake.request.summed import kept_from
 from shared.domain.errors import NotSupported, SeveralPeople, SystemRetired
 from shared.domain.operations import ANSWERING, DONE_BY_HAND, Operation, TaskOutcome, TaskReport, Unsearched
 
@@ -121,12 +122,16 @@ def await_a_person(tasks: Iterable[TaskReport] | None) -> bool:
 def updated(tasks: Iterable[TaskReport] | None, deferred: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
     """The reports of a request with those of its deferred erasures in the place of the first ones.
 
-    What is erased now still says on what ground and until when it was kept; what failed is still kept.
+    What is erased now still says on what ground and until when it was kept; what failed is still kept. What the first
+    ones had erased stays on record.
     """
+    tasks = tuple(tasks or ())
     now = {(report.system, report.operation): report for report in deferred}
-    known = {(task.system, task.operation) for task in tasks or ()}
-    again = tuple(_updated(task, now.get((task.system, task.operation))) for task in tasks or ())
-    return again + tuple(report for place, report in now.items() if place not in known)
+    known = {(task.system, task.operation) for task in tasks}
+    again = tuple(_updated(task, now.get((task.system, task.operation))) for task in tasks)
+    reports = again + tuple(report for place, report in now.items() if place not in known)
+    looked = [task for task in tasks if (report := now.get((task.system, task.operation))) and report.outcome]
+    return (*kept_from(looked, reports), *reports)
 
 
 def _updated(task: TaskReport, report: TaskReport | None) -> TaskReport:

@@ -5,6 +5,7 @@ event's public documentation. The Kafka key is the request id; headers follow th
 """
 
 from shared.domain.events.completions import (
+    ContactLookedUp,
     ErasurePlanned,
     FulfilmentBlocked,
     FulfilmentCompleted,
@@ -35,6 +36,7 @@ from shared.domain.events.recipients import (
 )
 from shared.domain.events.requests import (
     AnswerDecided,
+    ContactSought,
     ControllerReplied,
     HoldLifted,
     LetterReturned,
@@ -66,6 +68,8 @@ __all__ = [
     "UNPUBLISHED",
     "AnswerDecided",
     "Concerned",
+    "ContactLookedUp",
+    "ContactSought",
     "ControllerReplied",
     "ControllerSilent",
     "DeadlineApproaching",

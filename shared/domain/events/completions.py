@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from shared.domain.events.event import Event
+from shared.domain.events.event import Event, SubjectRef
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
 from shared.domain.text import Word
@@ -69,3 +69,13 @@ class ErasurePlanned(Event, topic=Topic.COMPLETIONS):
     type: Literal["dsr.fulfilment.erasure_planned.v1"] = "dsr.fulfilment.erasure_planned.v1"
     plan_id: UUID
     tasks: tuple[TaskReport, ...]
+
+
+class ContactLookedUp(Event, topic=Topic.COMPLETIONS):
+    """It was looked up who is on file for an account, as ``dsr.request.contact_sought.v1`` has asked.
+
+    What was found lies in the record ``subject``; whether anything was found is said nowhere else.
+    """
+
+    type: Literal["dsr.fulfilment.contact_looked_up.v1"] = "dsr.fulfilment.contact_looked_up.v1"
+    subject: SubjectRef

@@ -27,19 +27,27 @@ class Statements(Searched):
     to_jurisdiction: tuple[Hop, ...] = ()
     """The joins that lead to what says which state's law a row is under; none: it says so itself, if anything does."""
 
-    def _grouped(self, rows: str) -> str:
+    def _grouped(self, rows: str, more: str = "") -> str:
         values = [f"${self.slots.index(each.slot) + 1}::text[]" for each in self.finders]
         joins = "".join(f" LEFT JOIN unnest({own}) k{i}(v) ON k{i}.v = f.dsr_s{i}" for i, own in enumerate(values))
         groups = ", ".join(f"k{i}.v" for i, _ in enumerate(values))
         by = ", ".join(str(i + 1) for i, _ in enumerate(values))
         times = ", ".join(f"min(f.{name}), max(f.{name})" for name in map(time_name, range(self.times)))
-        return f"SELECT {groups}, count(*) AS n, {times} FROM {rows} f{joins} GROUP BY {by}"
+        return f"SELECT {groups}, count(*) AS n, {times}{more} FROM {rows} f{joins} GROUP BY {by}"
 
     @cached_property
     def count(self) -> str:
         """Rows by whom they belong to, with the first and the last time."""
-        found = f"FROM {self.source} t{self.joins} WHERE {self.any_of(joined=True)}"
-        return self.beside() + self._grouped(f"(SELECT {self.found} {found})")
+        return self.beside() + self._grouped(self._counted)
+
+    @cached_property
+    def count_undated(self) -> str:
+        """The same, and last how many of them say no time."""
+        return self.beside() + self._grouped(self._counted, f", count(*) FILTER (WHERE f.{time_name(0)} IS NULL)")
+
+    @property
+    def _counted(self) -> str:
+        return f"(SELECT {self.found} FROM {self.source} t{self.joins} WHERE {self.any_of(joined=True)})"
 
     @cached_property
     def delete(self) -> str:
@@ -137,9 +145,12 @@ class Statements(Searched):
     # What follows blanks one party of a row and leaves the other's record (REQ-R5).
 
     def _nobody(self, party: str) -> str:
-        values = ", ".join(literal(v) for v in self.table.parties[party].nobody) or "NULL"
+        """That nobody is left as this party; said so that no index answers it: that reads all that was blanked."""
+        values = [literal(value) for value in self.table.parties[party].nobody]
         names = [n for n, c in self.table.fields_of(party).items() if c.personal == "A"]
-        return " AND ".join(f"({self.read(n)} IS NULL OR {self.read(n)}::text IN ({values}))" for n in names)
+        if not values:
+            return " AND ".join(f"num_nulls({self.read(n)}) = 1" for n in names)
+        return " AND ".join(f"coalesce({self.read(n)}::text, {values[0]}) IN ({', '.join(values)})" for n in names)
 
     def _alone(self, party: str) -> str:
         return " AND ".join(self._nobody(other) for other in self.table.parties if other != party)
@@ -233,8 +244,8 @@ class Statements(Searched):
         return [*statements, (update, *second.arguments)]
 
     def count_one(self, keys: Sequence[SearchKey]) -> Call:
-        """How many rows are the subject's, from when to when."""
+        """How many rows are the subject's, from when to when, and how many of them say no time."""
         condition = Condition()
         rows = self.mine(keys, condition)
-        times = f"min({self.moment}), max({self.moment})"
+        times = f"min({self.moment}), max({self.moment}), count(*) FILTER (WHERE {self.moment} IS NULL)"
         return f"SELECT count(*) AS n, {times} FROM {self.source} t WHERE {rows}", *condition.arguments

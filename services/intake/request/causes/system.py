@@ -13,6 +13,7 @@ from services.intake.request.closing import closing_letter, later_letter, refusa
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
 from services.intake.request.summed import kept_from
+from services.intake.request.told.announced import announced
 from services.intake.request.transition import (
     MovingRequest,
     R,
@@ -236,12 +237,14 @@ def _lifted(request: R, action: str, tasks: Sequence[TaskReport], **detail: Json
 
 
 def _done_later(request: R, action: str, tasks: Sequence[TaskReport], package_id: UUID | None = None) -> Transition[R]:
-    """``action`` is on record with what came of each system; with the last that was owed the subject is told.
+    """``action`` is on record with what came of each system: its outcome, or why it failed.
 
-    Of each system, its outcome or why it failed.
+    The subject is told with the last that was owed, and whenever what is left is not as they were told (REQ-R7).
     """
     reports = deferrals.updated(request.tasks, tasks)
     updated = replace(request, tasks=reports, package_id=package_id or request.package_id)
     systems: JsonValue = {report.system: report.outcome or report.failure for report in tasks}
     noted = updated.noted(action, *less_owed(request, updated), systems=systems)
-    return replace(noted, letters=later_letter(updated)) if request.goes_on and not updated.goes_on else noted
+    tells = request.goes_on and not updated.goes_on
+    tells |= request.outcome is not Outcome.WITHDRAWN and not announced(request.tasks, reports)
+    return replace(noted, letters=later_letter(updated)) if tells else noted

@@ -23,6 +23,12 @@ def of_kept_for_the_rest(request: StoredRequest) -> Iterator[Sentence]:
 
 def of_kept(task: TaskReport) -> Iterator[Sentence]:
     """What a subject is told of a system that keeps data, kept it until it was erased, or is gone; else nothing."""
+    yield from _of_kept(task)
+    if deferrals.is_kept(task) and task.failure:
+        yield say("answer.not_erased_yet", system=named_system(task.system))
+
+
+def _of_kept(task: TaskReport) -> Iterator[Sentence]:
     ground, system, until = Term("ground", task.ground or ""), task.system, task.until
     match task.outcome:
         case TaskOutcome.RETAINED if task.kept:

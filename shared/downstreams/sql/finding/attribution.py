@@ -1,7 +1,7 @@
 """Whose are the rows that were found: every hit is re-checked against the subject's own identities and periods."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -10,6 +10,8 @@ from shared.downstreams.sql.finding.search_keys import Coverage, Wanted
 from shared.downstreams.sql.finding.searching import Searched
 
 Row = asyncpg.Record
+Judged = tuple[Row, Mapping[int, Coverage], Sequence[int], int]
+"""A group of rows, how many of them are each task's, which tasks are strays by it, and how many parties were found."""
 
 
 @dataclass(slots=True)
@@ -41,34 +43,42 @@ def attribute(groups: Iterable[Row], statements: Searched, wanted: Wanted) -> At
     party: then the other party of the row may be nobody's here.
     """
     result = Attribution()
-    finders = statements.finders
-    owners = [wanted.owners[finder.slot] for finder in finders]
-    by_party, rows = statements.table.erase == "blank", len(finders)
+    n = len(statements.finders)
+    for group, found, strays, parties in judged(groups, statements, wanted):
+        result.parties += group[n] * parties
+        result.strays.update(strays)
+        for position, coverage in found.items():
+            if coverage is Coverage.INSIDE:
+                result.rows[position] += group[n]
+            elif coverage is Coverage.STRADDLES:
+                result.mixed.add(position)
+    return result
+
+
+def judged(groups: Iterable[Row], statements: Searched, wanted: Wanted) -> Iterator[Judged]:
+    """Each group of rows as ``attribute`` judges it."""
+    finders = [(wanted.owners[finder.slot], finder.party, 2 * finder.time) for finder in statements.finders]
+    by_party, times = statements.table.erase == "blank", len(finders) + 1
     for group in groups:
-        n = group[rows]
         found: dict[int, Coverage] = {}
-        parties = set()
-        searched = zip(group, owners, finders, strict=False)
-        for value, own, finder in (each for each in searched if each[0] is not None):
-            parties.add(finder.party)
-            first, last = group[rows + 1 + 2 * finder.time], group[rows + 2 + 2 * finder.time]
+        parties, strays = set(), list[int]()
+        for value, (own, party, time) in zip(group, finders, strict=False):
+            if value is None:
+                continue
+            parties.add(party)
+            first, last = group[times + time], group[times + time + 1]
             covered = [(position, key.covers(first, last)) for position, key in own.get(value, ())]
             for position, coverage in covered:
                 found[position] = max(coverage, found.get(position, Coverage.OUTSIDE))
             if by_party and all(coverage is not Coverage.INSIDE for _, coverage in covered):
-                result.strays.update(position for position, _ in covered)
-        result.parties += n * len(parties)
+                strays += [position for position, _ in covered]
         owned = Coverage.INSIDE in found.values()
-        for position, coverage in found.items():
-            match coverage:
-                case Coverage.INSIDE:
-                    result.rows[position] += n
-                case Coverage.STRADDLES:
-                    result.mixed.add(position)
-                    result.strays.add(position)
-                case Coverage.OUTSIDE if not owned:
-                    result.strays.add(position)
-    return result
+        strays += [
+            position
+            for position, coverage in found.items()
+            if coverage is Coverage.STRADDLES or (coverage is Coverage.OUTSIDE and not owned)
+        ]
+        yield group, found, strays, len(parties)
 
 
 def each_row(

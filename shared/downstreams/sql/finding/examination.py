@@ -165,7 +165,7 @@ async def extent(session: Session, task: Task) -> tuple[datetime | None, datetim
     rows = 0
     for table in session.tables:
         if keys := table.keys(task):
-            n, *times = (await session.connection.fetch(*table.count_one(keys)))[0]
+            n, *times, _undated = (await session.connection.fetch(*table.count_one(keys)))[0]
             rows += n
             if table.search:  # a row that is found by joins alone is the subject's at whatever time it is of
                 moments += [as_utc(time, table.table.timezone) for time in times if time is not None]

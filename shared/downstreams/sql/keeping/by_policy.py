@@ -1,7 +1,7 @@
 """What the policy does with a category on the day of an erasure (``on_erasure``), carried out in a store or refused."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from shared.domain.errors import SystemRefused
@@ -42,16 +42,21 @@ def anonymised(session: Session, policy: Policy) -> tuple[Statements, ...]:
     )
 
 
-def with_anonymised(session: Session, policy: Policy, result: Result) -> Result:
+def with_anonymised(session: Session, policy: Policy, results: Sequence[Result]) -> list[Result]:
     """The same, with the categories whose rows an erasure has left without the person instead of deleting them."""
-    if not isinstance(result, Receipt) or session.tenant is not None:
-        return result
-    kept = Counter[str]()
-    for each in result.kept or ():
-        kept[each.category or ""] += each.count
     emptied = {t.table.category for t in session.tables if does_with(t.table, policy) is OnErasure.ANONYMISE}
-    changed = emptied & (Counter(result.by_category) - kept).keys()
-    return replace(result, anonymised=tuple(sorted(changed))) if changed else result
+    if not emptied or session.tenant is not None:
+        return [*results]
+    return [_with_anonymised(emptied, each) if isinstance(each, Receipt) else each for each in results]
+
+
+def _with_anonymised(emptied: Collection[str], receipt: Receipt) -> Receipt:
+    kept = Counter[str]()
+    for each in receipt.kept or ():
+        kept[each.category or ""] += each.count
+    left = Counter(receipt.by_category) - kept
+    changed = tuple(sorted(each for each in emptied if each in left))
+    return replace(receipt, anonymised=changed) if changed else receipt
 
 
 def _anonymised(table: Statements) -> Statements:

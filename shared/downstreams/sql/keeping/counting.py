@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.finding.attribution import attribute
+from shared.downstreams.sql.finding.attribution import judged
 from shared.downstreams.sql.finding.examination import by_former
+from shared.downstreams.sql.finding.search_keys import Coverage
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
@@ -33,24 +34,27 @@ async def count(session: Session, table: Statements, tasks: Sequence[Task]) -> d
     rows: dict[int, Rows] = {}
     alone = {n for n, task in enumerate(tasks) if by_former([table], task)}
     if asked:
-        for group in await session.connection.fetch(table.count, *asked.arrays):
-            whose = attribute([group], table, asked)
-            first, last = group[len(table.finders) + 1], group[len(table.finders) + 2]
-            for position, n in whose.rows.items():
-                rows[position] = _with(rows.get(position), n, first, last)
-            alone |= whose.strays
+        n = len(table.finders)
+        groups = await session.connection.fetch(table.count_undated, *asked.arrays)
+        for group, found, strays, _ in judged(groups, table, asked):
+            mine = [position for position, coverage in found.items() if coverage is Coverage.INSIDE]
+            for position in mine:
+                rows[position] = _with(rows.get(position), group[n], group[n + 1], group[n + 2], group[-1])
+            alone.update(strays)
             if not table.to_one:  # a row that leads to several is met once for each of them
-                alone |= whose.rows.keys()
+                alone.update(mine)
     for position in alone:
         if keys := table.keys(tasks[position]):
-            n, first, last = (await session.connection.fetch(*table.count_one(keys)))[0]
-            rows[position] = Rows(n, first, last, alone=True)
+            many, first, last, undated = (await session.connection.fetch(*table.count_one(keys)))[0]
+            rows[position] = Rows(many, first, last, alone=True, undated=undated)
     return {tasks[position].task_id: found for position, found in rows.items() if found.count}
 
 
-def _with(known: Rows | None, n: int, first: Any, last: Any) -> Rows:
+def _with(known: Rows | None, n: int, first: Any, last: Any, undated: int) -> Rows:
     if known is None:
-        return Rows(n, first, last)
-    begins = [moment for moment in (known.first, first) if moment is not None]
-    ends = [moment for moment in (known.last, last) if moment is not None]
-    return Rows(known.count + n, min(begins, default=None), max(ends, default=None))
+        return Rows(n, first, last, undated=undated)
+    if known.first is not None and (first is None or known.first < first):
+        first = known.first
+    if known.last is not None and (last is None or known.last > last):
+        last = known.last
+    return Rows(known.count + n, first, last, undated=known.undated + undated)

@@ -66,7 +66,7 @@ async def erased(
         if open_ := [task for task in alike if task.task_id not in results]:
             stay = staying(session, rules, alike[0])
             results |= await _Kept(session, stay, save_progress, begun).run(open_)
-    return [with_anonymised(session, policy, results[task.task_id]) for task in tasks]
+    return with_anonymised(session, policy, [results[task.task_id] for task in tasks])
 
 
 class _Kept:
@@ -224,9 +224,9 @@ def _numbers(task: Task, kinds: frozenset[str]) -> list[tuple[str, datetime, dat
 
 def _retained(receipt: Receipt, kept: Sequence[Kept]) -> Receipt:
     """The receipt of an erasure that had to leave something."""
-    by_category = Counter(receipt.by_category)
+    by_category = dict(receipt.by_category)
     for each in kept:
-        by_category[each.category or ""] += each.count
+        category = each.category or ""
+        by_category[category] = by_category.get(category, 0) + each.count
     found = receipt.found + sum(each.count for each in kept)
-    told = replace(receipt, outcome=TaskOutcome.RETAINED, found=found, by_category=dict(by_category))
-    return kept_told.keeping(told, kept)
+    return kept_told.keeping(receipt, kept, outcome=TaskOutcome.RETAINED, found=found, by_category=by_category)

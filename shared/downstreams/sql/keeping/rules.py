@@ -9,7 +9,7 @@ told as always.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -98,12 +98,6 @@ class Ruled:
         columns = [keeps.columns(each.rule.fields) for each in (self, *self.longer)] if keeps else []
         return frozenset().union(*columns)
 
-    @cached_property
-    def undated(self) -> Statements:
-        """Finds those that are kept since nobody knows when their day comes: they say no beginning."""
-        here = f" AND {self.area}" if self.area else ""
-        return replace(self.table, also=f"{self.table.also}{here} AND {self.table.moment} IS NULL")
-
     def kept_undated(self, rows: Rows) -> Kept:
         """What is told of these: by which rule and period, and no day."""
         longest, *_ = (*self.longer, self)
@@ -117,7 +111,8 @@ class Ruled:
         """
         longest, *_ = (*self.longer, self)
         moments = [moment for moment in (rows.first, rows.last) if moment is not None]
-        until = [each.ends(moment) for each in (self, longest) for moment in moments]
+        both = (self,) if longest is self else (self, longest)
+        until = [each.ends(moment) for each in both for moment in moments]
         return Kept(
             category=self.table.table.category,
             rule=longest.name,
@@ -130,7 +125,7 @@ class Ruled:
 
     def ends(self, moment: Any) -> date:
         """The last day on which it keeps a row of that moment."""
-        return release(self.period, self._local(moment), self.zone).last_day
+        return _last_day(self.period, self._local(moment), self.zone)
 
     def _local(self, moment: Any) -> date:
         if not isinstance(moment, datetime):
@@ -192,3 +187,9 @@ def _told_here(task: Task) -> Mapping[str, Any]:
 def _told(task: Task, rule: str) -> list[Period]:
     period = _told_here(task).get(rule)
     return [parse_period(period)] if isinstance(period, str) else []
+
+
+@lru_cache(4096)
+def _last_day(period: Period, began: date, zone: str) -> date:
+    """Of many people's rows few days differ."""
+    return release(period, began, zone).last_day

@@ -69,14 +69,7 @@ Counted = Sequence[tuple[Stay, Mapping[UUID, Rows]]]
 
 async def counted(session: Session, stay: Sequence[Stay], tasks: Sequence[Task]) -> Counted:
     """What stays of these tasks now; nothing is changed."""
-    found: list[tuple[Stay, Mapping[UUID, Rows]]] = []
-    for each in stay if tasks else ():
-        rows = await count(session, each.within, tasks)
-        if rows and isinstance(each, Ruled) and each.but is None:  # every rule keeps what has no moment
-            undated = await count(session, each.undated, [task for task in tasks if task.task_id in rows])
-            rows |= {task_id: replace(rows[task_id], undated=n.count) for task_id, n in undated.items()}
-        found.append((each, rows))
-    return found
+    return [(each, await count(session, each.within, tasks)) for each in (stay if tasks else ())]
 
 
 def without_marks(session: Session, tasks: Sequence[Task]) -> tuple[Statements, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from shared.domain.operations import Kept
@@ -46,11 +47,14 @@ def _and(one: Kept, other: Kept) -> Kept:
     return one.model_copy(update={"count": one.count + other.count, **days})
 
 
-def keeping(receipt: Receipt, kept: Sequence[Kept]) -> Receipt:
-    """The same with what rules keep of what was found: by the first of them, until the last day of all."""
+def keeping(receipt: Receipt, kept: Sequence[Kept], **also: Any) -> Receipt:
+    """The same with what rules keep of what was found: by the first of them, until the last day of all.
+
+    ``also``: what else of the receipt is another.
+    """
     if not kept:
-        return receipt
+        return replace(receipt, **also) if also else receipt
     days = [each.last for each in kept]
     until = None if None in days else max(day for day in days if day is not None)
     rows = sum(each.count for each in kept)
-    return replace(receipt, remaining=rows, ground=kept[0].rule, until=until, kept=tuple(kept))
+    return replace(receipt, remaining=rows, ground=kept[0].rule, until=until, kept=tuple(kept), **also)

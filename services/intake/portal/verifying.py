@@ -1,0 +1,40 @@
+"""Entering what somebody has shown in the portal as proof: the same decision as the API's."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from services.intake import schemas
+from services.intake.errors import BadRequest, PreconditionFailed
+from services.intake.portal.portal import Works
+from services.intake.request.aggregate import Request
+from services.intake.schemas import IdentityProof
+from services.intake.versions import Basis
+from shared.domain.errors import IllegalTransition
+
+_TRIES = 5
+"""How often a proof is entered of a request that systems report of at the same moment."""
+
+
+async def read(works: Works, request_id: UUID) -> Request:
+    """The request that somebody has shown to be theirs."""
+    return await works.services.use_cases.read(request_id, await works.caller(request_id))
+
+
+async def verify(works: Works, request_id: UUID, proofs: Sequence[IdentityProof]) -> bool:
+    """Enters what is proved at once; whether it was taken: where more is needed, or nothing waits, the request stays.
+
+    What is put aside was taken too.
+    """
+    if not proofs:
+        return False
+    caller, said = await works.caller(request_id), schemas.Verification(proofs=tuple(proofs))
+    for _ in range(_TRIES):
+        try:
+            basis = Basis(request_id, (await read(works, request_id)).version, caller)
+            await works.services.use_cases.verify(basis, said)
+        except PreconditionFailed:  # a system has reported meanwhile, and what was shown is used up
+            continue
+        except (IllegalTransition, BadRequest):
+            return False
+        return True
+    return False
