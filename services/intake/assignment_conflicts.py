@@ -19,7 +19,9 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 
 _COLUMNS = "conflict_id, request_id, system, valid_from, valid_to, kind, noticed_at, settled_at, settled_by"
-_OPEN = f"SELECT {_COLUMNS} FROM register.conflict WHERE settled_at IS NULL ORDER BY noticed_at LIMIT 1000"  # noqa: S608  # constants
+MOST = 1000
+"""How many are listed."""
+_OPEN = f"SELECT {_COLUMNS} FROM register.conflict WHERE settled_at IS NULL ORDER BY noticed_at LIMIT {MOST}"  # noqa: S608  # constants
 _SETTLE = f"""
 UPDATE register.conflict SET settled_at = $2, settled_by = $3
 WHERE conflict_id = $1 AND settled_at IS NULL RETURNING {_COLUMNS}

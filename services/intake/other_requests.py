@@ -96,20 +96,27 @@ def judge(new: Sequence[tuple[Request, Marks]], known: Sequence[tuple[bytes, Ope
     """Which of those that are submitted repeat an open request, or one of these, and which; pure.
 
     ``known``: open requests by all that they ask for. Who has proved enough repeats none that still waits for proof.
+    The earlier receipt governs, whenever it was entered: what was received before another repeats nothing of it, and
+    keeps its own date (Art. 12(3)).
     """
     asked: dict[bytes, list[OpenRequest]] = {}
     for asks, other in known:
         asked.setdefault(asks, []).append(other)
     first: dict[UUID, First] = {}
-    for request, marks in new:
+    for request, marks in sorted(new, key=lambda each: each[0].received_at):
         if not marks.person.known:
             continue
         identified = request.state is not State.AWAITING_IDENTITY
         others = asked.setdefault(marks.asks, [])
-        for other in others:
-            if other.person.is_same(marks.person) and (other.identified or not identified):
-                first[request.request_id] = other.first
-                break
+        before = (
+            other.first
+            for other in others
+            if other.first.received_at <= request.received_at
+            and other.person.is_same(marks.person)
+            and (other.identified or not identified)
+        )
+        if repeated := min(before, key=lambda each: each.received_at, default=None):
+            first[request.request_id] = repeated
         else:
             this = First(request.request_id, request.received_at, request.due_on)
             others.append(OpenRequest(marks.person, identified, this))

@@ -5,6 +5,7 @@ counted as no download. That somebody looks is on record before the first byte g
 last one has.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,8 +77,12 @@ async def content(unit_of_work: UnitOfWorkFactory, look: Look, caller: Caller) -
     piece = look.piece
     async for chunk in chunks.read(unit_of_work.pool, unit_of_work.vault, piece, 0, piece.size):
         yield chunk
+    await asyncio.shield(_note(unit_of_work, look, caller))  # who has the last byte may hang up at once
+
+
+async def _note(unit_of_work: UnitOfWorkFactory, look: Look, caller: Caller) -> None:
     async with unit_of_work.begin() as tx:
-        seen = (piece.sealed_id, look.fault, caller.holder, look.request_id, tx.now)
+        seen = (look.piece.sealed_id, look.fault, caller.holder, look.request_id, tx.now)
         await tx.connection.execute(_LOOKED, *seen)
 
 

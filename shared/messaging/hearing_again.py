@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
 from aiokafka.errors import KafkaError
@@ -27,6 +28,8 @@ from shared.storage.postgres import Connection
 log = logging.getLogger(__name__)
 
 LOOP = "replay"
+Broken = Literal["broker_away", "not_allowed"]
+"""Why the broker gave none of what was set aside."""
 _AT_A_TIME = 500
 _GIVEN_UP = timedelta(minutes=10)
 """After which another process begins anew what one has begun and not ended."""
@@ -54,7 +57,7 @@ class Order:
     refused: int | None
     unreadable: int | None
     left_alone: int | None
-    fault: str | None
+    fault: Broken | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Done:
     refused: int = 0
     unreadable: int = 0
     left_alone: int = 0
-    fault: str | None = None
+    fault: Broken | None = None
 
 
 async def order(tx: UnitOfWork, service: ServiceName, holder: str) -> None:
@@ -131,7 +134,7 @@ class HearingAgain:
             return await self._handle(batch, done)
         except (KafkaError, Misconfigured) as error:
             log.warning("what was set aside cannot be heard again: %s", type(error).__name__)
-            fault = "not_allowed" if isinstance(error, Misconfigured) else "broker_away"
+            fault: Broken = "not_allowed" if isinstance(error, Misconfigured) else "broker_away"
             return replace(done, fault=fault)
 
     async def _handle(self, records: Sequence[Message], done: Done) -> Done:

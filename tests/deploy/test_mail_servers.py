@@ -1,10 +1,11 @@
 """OpenSMTPD and Dovecot, the real servers: a mail becomes a request, and its answer arrives in the same thread."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,18 +15,21 @@ import httpx
 import pytest
 
 from deploy.demo.client import DsrClient
+from deploy.local import identity_provider
 from deploy.local import postgres_databases as databases
 from deploy.local.authority import issue
 from deploy.local.mail.box import Box, read, text_of
 from deploy.local.mail.servers import SELECTOR, MailServers, NeedsRootError, unpacked
 from deploy.local.platform import Platform
-from deploy.local.ports import HOST
+from deploy.local.ports import HOST, free_port
 from deploy.local.services import Servers, Services
 from services.intake.letters.rendering import Letters
 from services.intake.mail.sending import Sender
 from services.intake.mail.settings import SmtpSettings
+from shared.domain.topics import ServiceName
 from shared.runtime.liveness import Heartbeats
 from tests.fixtures import stores
+from tests.fixtures.console import way_back
 from tests.fixtures.intake import Intake
 from tests.fixtures.live import eventually, recorded
 from tests.fixtures.policy import NOTHING_KEPT
@@ -81,9 +85,13 @@ def services(servers: MailServers, platform: Platform, run_folder: Path) -> Iter
     running = Services(run_folder / "mail-services", Servers(dsn, platform.kafka_bootstrap), seeded.downstreams, env)
     running.prepare()
     running.open_portal({})
+    provider, issuer = identity_provider.child(run_folder / "mail-provider", free_port(), running.url)
+    provider.start()
+    running.open_console(issuer)
     running.start_prepared()
     yield running
     running.stop()
+    provider.stop()
 
 
 @asynccontextmanager
@@ -92,23 +100,32 @@ async def officer(services: Services) -> AsyncIterator[DsrClient]:
         yield client
 
 
-async def confirmed(client: DsrClient) -> Mapping[str, Any]:
-    """The request that the mail has become by the word of a person, who has read what is proposed."""
+async def signed_in(services: Services, browser: httpx.AsyncClient) -> Visitor:
+    """A handler of the privacy team, at the console."""
+    issuer = services.children[ServiceName.INTAKE].env["DSR_CONSOLE_ISSUER"]
+    async with httpx.AsyncClient(base_url=issuer, trust_env=False) as provider:
+        visitor = Visitor(browser)
+        return await visitor.open(await way_back(visitor, provider, "mara.lind"))
 
-    async def listed() -> list[dict[str, Any]]:
-        return list((await client.get("/v1/mail")).raise_for_status().json()["mails"])
+
+async def confirmed(handler: Visitor) -> str:
+    """The id of the request that the mail has become in the console, by a person who has read what is proposed."""
+
+    async def listed() -> list[str]:
+        return re.findall(r'href="/console(/mail/[0-9a-f-]+)"', (await handler.open("/console/mail")).html)
 
     [mail] = await eventually(listed)
-    assert mail["by_mx"], "it came when OpenSMTPD took it, as that has written"
-    read = (await client.get(f"/v1/mail/{mail['mail_id']}")).raise_for_status().json()
-    proposal = read["proposal"]
-    assert (proposal["rights"], proposal["language"], proposal["email"]) == (["access"], "de", ADA.email)
-    subject = {"name": proposal["name"], "email": proposal["email"], "country": "DE"}
-    asked = [{"right": "access", "language": "de", "subject": subject}]
-    answer = await client.post(f"/v1/mail/{mail['mail_id']}/confirm", json={"requests": asked})
-    [request] = answer.raise_for_status().json()["requests"]
-    assert request["state"] == "awaiting_identity", "a mail proves nothing"
-    return {**request, "received_at": mail["received_at"]}
+    assert "our mail exchanger wrote" in handler.text, "it came when OpenSMTPD took it, as that has written"
+    assert "ich bitte um Auskunft" in (await handler.open(f"/console{mail}")).text
+    await handler.open(f"/console{mail}/confirm")
+    for proposed in (r'value="access" checked', r'value="de" selected', f'value="{ADA.email}"'):
+        assert re.search(proposed, handler.html), proposed
+    said: dict[str, Any] = {"rights": ["access"], "language": "de", "subject.country": "DE"}
+    said |= {"subject.name": "Ada Quarzfels", "subject.email": ADA.email}
+    await handler.send(step="check", **said)
+    await handler.send(step="confirm", **said)
+    assert "awaiting identity" in handler.text, "a mail proves nothing"
+    return handler.path.rpartition("/")[2]
 
 
 async def test_a_mail_becomes_a_request_that_is_proved_by_the_link_and_answered_in_its_thread_in_german(
@@ -116,20 +133,21 @@ async def test_a_mail_becomes_a_request_that_is_proved_by_the_link_and_answered_
 ) -> None:
     box = Box(servers, ADA.email)
     box.write(OURS, ASKS)
-    async with officer(services) as client:
-        request = await confirmed(client)
+    browsing = partial(httpx.AsyncClient, base_url=services.url, trust_env=False)
+    async with officer(services) as client, browsing() as theirs, browsing() as browser:
+        request_id = await confirmed(await signed_in(services, theirs))
         link = read(await holding(box, "bestätigen"))
-        async with httpx.AsyncClient(base_url=services.url, trust_env=False) as browser:
-            visitor = await Visitor(browser).open(link_of(link, services.url))
-            await visitor.send()
-            assert (visitor.status, visitor.path) == (200, "/portal/de/request")
-        view = await client.follow(request["request_id"], "closed")
+        visitor = await Visitor(browser).open(link_of(link, services.url))
+        await visitor.send()
+        assert (visitor.status, visitor.path) == (200, "/portal/de/request")
+        view = await client.follow(request_id, "closed")
         raw = await holding(box, "beantwortet")
-        entries = await recorded(client, request["request_id"], "letter.sent")
+        entries = await recorded(client, request_id, "letter.sent")
     [accepted] = [e["at"] for e in entries if (e["action"], e["detail"].get("kind")) == ("letter.sent", "completion")]
-    [row] = await databases.fetch(services.env["DSR_POSTGRES_DSN"], "SELECT responded_at FROM intake.request")
+    when = "SELECT r.responded_at, m.received_at FROM intake.request r JOIN intake.mail m USING (request_id)"
+    [row] = await databases.fetch(services.env["DSR_POSTGRES_DSN"], when)
     assert row["responded_at"].isoformat() == accepted, "the answer is given when the next server has taken it"
-    assert view["received_at"] == request["received_at"]
+    assert view["received_at"] == row["received_at"].isoformat()
     answered = read(raw)
     assert "<asked@example.com>" in answered["References"]
     assert answered["In-Reply-To"] == link["Message-ID"]

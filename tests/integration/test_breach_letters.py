@@ -9,7 +9,8 @@ from uuid_utils.compat import uuid7
 from services.intake.breach.breaches import HandedOut, open_one
 from shared.domain.release import Fault
 from tests.fixtures.intake import Intake, id_of
-from tests.integration.test_breach_record import CLOSING, HIGH_RISK, RECORD, WORDS, entered, field_of, proposed, told
+from tests.integration.test_breach_record import CLOSING, HIGH_RISK, RECORD, WORDS, entered, field_of, proposed
+from tests.integration.test_breach_record import told as noted
 
 
 async def test_of_a_high_risk_each_person_hears_in_their_language_once_and_by_the_word_of_two(intake: Intake) -> None:
@@ -51,6 +52,14 @@ async def test_whoever_asked_in_the_portal_is_written_to_that_a_letter_about_a_b
     told, news = await intake.letters(request)
     assert (told["kind"], news["kind"], news["to"]) == ("breach_notice", "portal_news", ["ada@example.org"])
     assert "public" not in news["body"]
+    await intake.colleague.post(f"{path}/notices", json=noted(intake))
+    early = await intake.colleague.post(f"{path}/close", json=CLOSING)
+    assert (early.status_code, "not delivered" in early.text) == (409, True), "nobody has heard of the letter yet"
+    await intake.unit_of_work.pool.execute("DELETE FROM delivery WHERE kind = 'portal_news'")
+    unheard = await intake.colleague.post(f"{path}/close", json=CLOSING)
+    assert (unheard.status_code, "were not told" in unheard.text) == (409, True), "nobody ever will"
+    await intake.colleague.post(f"{path}/notices", json=noted(intake, whom="persons", people=1))
+    assert (await intake.colleague.post(f"{path}/close", json=CLOSING)).status_code == 200
 
 
 @pytest.mark.parametrize("why", ["nobody_proved", "customer"])
@@ -112,7 +121,7 @@ async def test_a_breach_is_not_settled_while_a_letter_to_a_person_is_not_deliver
     pool = intake.unit_of_work.pool
     await pool.execute("UPDATE request SET channel = 'email'")
     path = await entered(intake)
-    await intake.colleague.post(f"{path}/notices", json=told(intake))
+    await intake.colleague.post(f"{path}/notices", json=noted(intake))
     say = {**HIGH_RISK, "concerned": [id_of(each) for each in asked]}
     assert (await intake.officer.post(await proposed(intake, path, say))).json() == {"letters": 2}
 
@@ -128,7 +137,7 @@ async def test_a_breach_is_not_settled_while_a_letter_to_a_person_is_not_deliver
     for on_its_way in ("waiting", "person"):
         assert "under Letters" in (await closed("sent", on_its_way))[1]
     assert "Art. 34(1)" in (await closed("sent", "given_up"))[1], "the other has reached nobody"
-    by_phone = told(intake, whom="persons", to="Ada", what="By telephone.", people=1)
+    by_phone = noted(intake, whom="persons", to="Ada", what="By telephone.", people=1)
     assert (await intake.colleague.post(f"{path}/notices", json=by_phone)).status_code == 200
     assert "under Letters" in (await closed("waiting", "given_up"))[1], "a notice is not theirs whom a letter may reach"
     assert (await closed("sent", "given_up"))[0] == 200
@@ -136,11 +145,11 @@ async def test_a_breach_is_not_settled_while_a_letter_to_a_person_is_not_deliver
 
 async def test_whom_no_letter_reaches_is_told_otherwise_before_a_breach_of_high_risk_is_closed(intake: Intake) -> None:
     path = await entered(intake)
-    await intake.colleague.post(f"{path}/notices", json=told(intake))
+    await intake.colleague.post(f"{path}/notices", json=noted(intake))
     say = {"high_risk": True, "exemption": "disproportionate", "reasons": "Nobody knows who they are."}
     assert (await intake.officer.post(await proposed(intake, path, say))).status_code == 200
     refused = await intake.colleague.post(f"{path}/close", json=CLOSING)
     assert (refused.status_code, "34(3)(c)" in refused.text) == (409, True)
-    public = told(intake, whom="persons", to="everybody", what="On our site.", people=40)
+    public = noted(intake, whom="persons", to="everybody", what="On our site.", people=40)
     assert (await intake.colleague.post(f"{path}/notices", json=public)).status_code == 200
     assert (await intake.colleague.post(f"{path}/close", json=CLOSING)).status_code == 200

@@ -188,9 +188,18 @@ async def test_when_a_breach_was_found_is_corrected_by_its_owner_to_no_hour_at_w
         said = {"found_at": (known + timedelta(hours=hours)).isoformat(), "reasons": "Ada wrote the month as the day."}
         return await intake.colleague.post(f"{path}/awareness", json=said)
 
-    corrected = (await correct(-2)).json()
+    unchanged = (await correct(-2)).json()
+    assert datetime.fromisoformat(unchanged["found_at"]) == known - timedelta(days=28), (
+        "its owner alone lengthens nothing"
+    )
+    later = (await intake.officer.get(path)).json()["later"]
+    assert (later["proposed_by"], later["reasons"]) == ("officer-2", "Ada wrote the month as the day.")
+    approval = f"{path}/awareness/{later['correction_id']}/approval"
+    assert (await intake.colleague.post(approval)).status_code == 409, "the same person"
+    corrected = (await intake.officer.post(approval)).json()
     hours = [datetime.fromisoformat(corrected[name]) - known for name in ("found_at", "notify_by")]
     assert hours == [timedelta(hours=-2), timedelta(hours=70)]
+    assert (await intake.officer.post(approval)).status_code == 404, "it is approved"
     intake.clock.pass_by(hours=60)
     assert field_of(await correct(1)) == (400, ["found_at"]), "it was entered before"
     assert (await intake.colleague.post(f"{path}/notices", json=told(intake))).status_code == 200

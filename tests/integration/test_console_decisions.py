@@ -156,3 +156,24 @@ async def test_what_has_changed_since_the_page_was_opened_is_looked_at_first(con
     assert hanna.status == 412
     assert "has changed" in hanna.text
     assert (await intake.view(path))["state"] == "in_progress"
+
+
+async def test_what_was_written_is_kept_where_the_request_has_moved_or_the_session_has_ended(
+    console: OpenedConsole,
+) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    path = await intake.submit()
+    page, words = f"/console/requests/{id_of(path)}/decide/question", "Which of the two contracts do you mean?"
+    said = {"question": "clarification", "text": words}
+    await hanna.open(page)
+    await hanna.send(step="check", **said)
+    await intake.extend(path)
+    await hanna.send(step="confirm", **said)
+    assert (hanna.status, words in hanna.text, "has changed" in hanna.text) == (422, True, True)
+    assert "question_asked" not in await intake.types()
+    await hanna.send(step="check", **said)
+    assert (await hanna.send(step="confirm", **said)).path.endswith(id_of(path)), "it is done for what it is now"
+    await hanna.open(f"/console/requests/{id_of(path)}/decide/complaint")
+    intake.clock.pass_by(minutes=31)
+    await hanna.send(step="check", note=words)
+    assert (hanna.status, words in hanna.text) == (403, True)

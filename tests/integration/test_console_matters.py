@@ -1,11 +1,14 @@
 """What comes in and goes out, and what was stopped, as people work it in the console."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from services.intake.console import outgoing
+from services.intake.mail import tokens
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.portal import Visitor
@@ -194,3 +197,47 @@ async def test_an_administrator_lets_a_service_go_on_with_what_it_has_set_aside(
     rows = "SELECT action FROM evidence.entry WHERE actor = 'person:ada-min' ORDER BY seq"
     actions = [row[0] for row in await pool.fetch(rows)]
     assert actions == ["console.signed_in", "dead_letters.replay_ordered", "topic.resumed"]
+
+
+async def test_a_list_that_is_cut_goes_on_and_no_letter_hides_behind_others(
+    console: OpenedConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    monkeypatch.setattr(outgoing, "_ROWS", 2)
+    for number in range(3):
+        (await intake.officer.post("/v1/requests", json=by_mail(number))).raise_for_status()
+    posted = (await intake.officer.post("/v1/requests", json={**by_mail(9), "channel": "post"})).raise_for_status()
+    await confirmed(
+        hanna,
+        f"/console/requests/{posted.json()['request_id']}/decide/postal-address",
+        lines="Ada Quarzfels\nMusterstraße 1\n50667 Köln",
+        on_file_in="crm",
+    )
+    page = (await hanna.open("/console/post")).html
+    assert "Print all that are to be posted" in page
+    [following] = re.findall(r'href="(/console/post\?waiting-email=[0-9a-f-]+)"', page)
+    shown = {*re.findall(r"/console/requests/([0-9a-f-]+)", (await hanna.open(following)).html)}
+    assert len(shown) == 2, "the third by e-mail, and the one on paper"
+    assert (await hanna.open("/console/post?waiting-email=x")).status == 404
+
+
+def by_mail(number: int) -> dict[str, Any]:
+    return {"right": "access", "channel": "email", "subject": {"email": f"ada{number}@example.org", "country": "DE"}}
+
+
+async def test_an_answer_to_a_letter_that_asks_for_something_else_becomes_a_request_of_its_own(
+    console: OpenedConsole,
+) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    path = await intake.submit(right="erasure")
+    letter_id = await intake.unit_of_work.pool.fetchval("SELECT letter_id FROM letter")
+    token = tokens.token(intake.unit_of_work.vault.keyring.lookup, letter_id)
+    assert await take(intake, mail(more=f"In-Reply-To: <{token}@example.org>\n")) == "reply"
+    await hanna.open(f"/console/mail/{await intake.unit_of_work.pool.fetchval('SELECT mail_id FROM mail')}")
+    assert "decide/reply" not in hanna.html, "nothing was asked"
+    assert f"{id_of(path)}/decide/complaint" in hanna.html
+    assert "Make it a new request" in hanna.text
+    said: dict[str, Any] = {"rights": ["access"], "subject.email": "ada@mail.example", "language": "de"}
+    await confirmed(hanna, f"{hanna.path}/confirm", **said)
+    assert "request" in hanna.path
+    assert id_of(path) not in hanna.path

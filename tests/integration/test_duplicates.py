@@ -29,6 +29,11 @@ async def test_a_repeat_of_an_open_request_ends_with_the_first_and_after_the_ans
     await intake.complete(first)
     new = await intake.submit(subject=MIA)
     assert (await intake.view(new))["state"] == "in_progress"
+    late = await intake.submit(subject=MIA, received_at="2026-02-09T09:00:00Z")
+    found = await intake.view(late)
+    assert (found["outcome"], found["received_at"]) == (None, "2026-02-09T09:00:00+00:00"), "it keeps its own date"
+    third = await intake.view(await intake.submit(subject=MIA))
+    assert (third["outcome"], third["duplicate_of"]) == ("duplicate", id_of(late)), "the earlier receipt governs"
 
 
 async def test_an_access_names_the_other_requests_of_the_same_person_and_nobody_elses(intake: Intake) -> None:

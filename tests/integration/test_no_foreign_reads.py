@@ -11,9 +11,15 @@ from uuid_utils.compat import uuid7
 from deploy.local.paths import ROOT
 from services.intake.auth import create
 from services.intake.console.roles import ROLES, Role
+from services.intake.web.guard import HEADERS
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.intake import FREELY, Intake, id_of
 
+CARRIED = {name.lower(): value for name, value in HEADERS.items()} | {
+    "cache-control": "no-store",
+    "strict-transport-security": "max-age=31536000",
+}
+COOKIE = re.compile(r"__Host-dsr-console=[\w-]{43}; HttpOnly; Path=/; SameSite=lax; Secure")
 MEMBERS = {Role.HANDLER: "hanna", Role.APPROVER: "anton", Role.AUDITOR: "ugo", Role.ADMIN: "ada-min"}
 
 
@@ -30,13 +36,22 @@ async def test_a_role_opens_the_pages_that_its_powers_are_for_and_no_other(conso
     for path in pages:
         answer = await stranger.client.get("/console" + filled(path, request))
         assert (answer.status_code, answer.headers["location"]) == (303, "/console/sign-in"), path
+        assert carried(answer) == CARRIED, path
+        for cookie in answer.headers.get_list("set-cookie"):
+            assert COOKIE.fullmatch(cookie), cookie
     for role, account in MEMBERS.items():
         member = await console.member(account)
+        said = {"csrf": str(re.findall(r'name="csrf" value="(\w+)"', (await member.open("/console/me")).html)[0])}
         for path, power in pages.items():
             answer = await member.client.get("/console" + filled(path, request))
             allowed = power in ROLES[role]
             assert (answer.status_code == 403) is not allowed, f"{role} at {path}: {answer.status_code}"
             assert answer.status_code < 500, f"{role} at {path}: {answer.text}"
+            assert carried(answer) == CARRIED, path
+            if not allowed:
+                sent = await member.client.post("/console" + filled(path, request), data=said)
+                assert sent.status_code in {403, 405}, f"{role} sends a form to {path}: {sent.status_code}"
+                assert carried(sent) == CARRIED, path
 
 
 async def test_a_channel_reads_nothing_of_another_on_any_route(intake: Intake, database: str) -> None:
@@ -55,6 +70,11 @@ async def test_a_channel_reads_nothing_of_another_on_any_route(intake: Intake, d
                     assert answer.status_code in {403, 404, 422}, f"{method} {route}: {answer.status_code}"
     assert seen > 50
     assert (await intake.view(f"/v1/requests/{request}"))["state"] == "in_progress"
+
+
+def carried(answer: httpx.Response) -> dict[str, str]:
+    """Of what every answer must carry, what this one does."""
+    return {name: answer.headers[name] for name in CARRIED if name in answer.headers}
 
 
 def filled(path: str, request_id: str) -> str:

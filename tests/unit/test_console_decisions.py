@@ -1,6 +1,7 @@
 """The tables of decisions: every field is one of its body, every name is one, and roles follow from them."""
 
 from typing import get_args
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,17 +12,27 @@ from services.intake.console import (
     holds,
     inbox,
     outgoing,
+    queue,
+    roles,
     set_aside_page,
     stopped,
     systems,
 )
+from services.intake.console.decisions import form, options
 from services.intake.console.decisions.decision import Decision
 from services.intake.console.decisions.of_requests import DECISIONS
 from services.intake.console.roles import ROLES, Power, Role, granted, powers
 from services.intake.errors import Forbidden
 from services.intake.grant import Power as OfKey
 from services.intake.identity.stopped import Why
+from services.intake.request_file import What
+from services.intake.web.forms import Form
+from services.intake.worklist import Waits
+from shared.domain.release import Fault
+from shared.domain.wording import LANGUAGES
+from shared.messaging import hearing_again
 
+ASSESS = next(each for each in breach_steps.STEPS if each.name == "assess")
 MATTERS = (
     *DECISIONS,
     *breach_steps.STEPS,
@@ -44,6 +55,37 @@ def test_a_decision_asks_for_fields_of_its_body(decision: Decision) -> None:
 
 def test_why_a_proof_waits_is_said_of_every_reason_that_there_is() -> None:
     assert stopped.WHY.keys() == set(get_args(Why))
+
+
+def test_each_table_of_words_has_those_of_everything_that_it_is_asked_for() -> None:
+    assert {*stopped.DECIDED_BY} == {*get_args(What)}
+    assert {*queue.WAITS} == {*Waits}
+    assert {*roles.WORDS} == {*Power}
+    assert {*options.LANGUAGES} == {*LANGUAGES}
+    assert {*set_aside_page.FAULTS} == {*get_args(hearing_again.Broken)}
+    assert all(fault.sentence for fault in Fault)
+
+
+@pytest.mark.parametrize(
+    ("decision", "said", "told"),
+    [
+        (
+            complaints_page.SAMPLE,
+            {"month": "2026-13", "sampled": "1", "missed": "0"},
+            "write it in the form that is shown",
+        ),
+        (complaints_page.SAMPLE, {"month": "2026-01", "sampled": "0", "missed": "0"}, "the least is 1"),
+        (complaints_page.SAMPLE, {"month": "2026-01", "sampled": "x", "missed": "0"}, "write a whole number"),
+        (set_aside_page.RESUME, {"besides": "99999999"}, "the most is 10000000"),
+        (ASSESS, {"reasons": "So.", "concerned": "nobody"}, "write a reference as 019c0000-…"),
+    ],
+)
+def test_what_is_wrong_with_a_field_is_said_in_words_of_ours(
+    decision: Decision, said: dict[str, str], told: str
+) -> None:
+    wrong = form.read(decision, Form({name: [value] for name, value in said.items()}), ZoneInfo("UTC"))
+    assert isinstance(wrong, list)
+    assert told in wrong[0].text
 
 
 def test_every_decision_has_a_name_of_its_own() -> None:

@@ -1,22 +1,24 @@
 """Who is the same person, and what follows for requests of theirs that are open at a time; pure."""
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.intake.identity.same_person import LEAST_LEVEL, NOBODY, Marks, Person, asks, person
-from services.intake.other_requests import judge, may_wait
+from services.intake.other_requests import First, OpenRequest, judge, may_wait
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.submission_schemas import Submission
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.rights import Right
 from shared.storage.keyring import Keyring
-from tests.fixtures.requests import a_request
+from tests.fixtures.requests import AT, a_request
 
 EMAIL, ACCOUNT = Identity(IdentityType.EMAIL, "a@b.example"), Identity(IdentityType.ACCOUNT_ID, "C-1")
 LINE = Identity(IdentityType.PHONE, "+493023125001")
@@ -30,6 +32,32 @@ submitted = st.lists(
     ),
     max_size=12,
 )
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=6), st.data())
+def test_in_whatever_order_they_are_entered_nothing_repeats_what_was_received_after_it(
+    days: list[int], data: st.DataObject
+) -> None:
+    whose = Marks(Person(account=b"1"), b"this")
+    every = [a_request(State.IN_PROGRESS, received_at=AT + timedelta(day)) for day in days]
+    open_, repeats = list[tuple[bytes, OpenRequest]](), dict[UUID, First]()
+    left = list(data.draw(st.permutations(every)))
+    while left:
+        together = data.draw(st.integers(1, len(left)))
+        batch, left = left[:together], left[together:]
+        found = judge([(each, whose) for each in batch], open_)
+        repeats |= found
+        for each in batch:
+            if each.request_id not in found:
+                first = First(each.request_id, each.received_at, each.due_on)
+                open_.append((b"this", OpenRequest(whose.person, identified=True, first=first)))
+    received = {each.request_id: each.received_at for each in every}
+    assert all(first.received_at <= received[request_id] for request_id, first in repeats.items())
+    assert not {first.request_id for first in repeats.values()} & repeats.keys(), "whoever answers another is open"
+    earliest = min(received.values())
+    assert [each for each in every if each.received_at == earliest and each.request_id not in repeats]
+    at_once = judge([(each, whose) for each in every], [])
+    assert len(at_once) == len(every) - 1, "of what comes at once only the first is answered by itself"
 
 
 def marked(person: Person, right: Right, state: State, asked: bytes) -> tuple[Request, Marks]:

@@ -79,9 +79,17 @@ class BreachLetterView(BaseModel):
 
     request_id: UUID
     letter_id: UUID
-    state: Literal["waiting", "sent", "person", "spared", "given_up"] | None = Field(
-        description="of its delivery; null: whoever has asked fetches it"
+    state: Literal["waiting", "sent", "person", "spared", "given_up", "unannounced"] | None = Field(
+        description="of its delivery, or of the mail that says that it can be read in the portal; `unannounced`: there"
+        " is no such mail; null: whoever has asked fetches it"
     )
+
+
+class LaterView(AwarenessCorrected):
+    """A later hour that its owner proposes; nothing changes until somebody else agrees."""
+
+    correction_id: UUID
+    proposed_by: str
 
 
 class BreachRecordView(BaseModel):
@@ -89,6 +97,7 @@ class BreachRecordView(BaseModel):
 
     breach: BreachView
     corrections: list[AwarenessCorrected] = Field(description="of when it was found, the first one first")
+    later: LaterView | None
     record: BreachRecord | None
     notices: list[NoticeView]
     assessment: AssessmentView | None
@@ -102,6 +111,13 @@ class BreachRecordView(BaseModel):
         return cls(
             breach=BreachView.model_validate(record.breach),
             corrections=[*record.corrections],
+            later=LaterView(
+                correction_id=record.later.correction_id,
+                proposed_by=record.later.proposed_by,
+                **record.later.said.model_dump(),
+            )
+            if record.later
+            else None,
             record=record.stated,
             notices=[
                 NoticeView(notice_id=each.notice_id, noted_by=each.noted_by, **said.model_dump())
@@ -182,9 +198,21 @@ async def record_breach(breach_id: UUID, body: BreachRecord, caller: AnyCaller, 
 async def correct_awareness(
     breach_id: UUID, body: AwarenessCorrected, caller: AnyCaller, services: UseServices
 ) -> BreachView:
-    """Correct since when we are aware of it, and say why (its owner): the 72 hours run from then."""
+    """Correct since when we are aware of it, and say why (its owner): the 72 hours run from then.
+
+    A later hour is proposed: nothing changes until somebody else agrees (POST …/awareness/ID/approval).
+    """
     async with services.unit_of_work.begin() as tx:
         return BreachView.model_validate(await awareness.correct(tx, breach_id, body, caller))
+
+
+@router.post("/{breach_id}/awareness/{correction_id}/approval", responses=_SAYING | documented(SamePerson))
+async def approve_awareness(
+    breach_id: UUID, correction_id: UUID, caller: AnyCaller, services: UseServices
+) -> BreachView:
+    """Agree that we became aware of it later, having handled neither the breach nor its request."""
+    async with services.unit_of_work.begin() as tx:
+        return BreachView.model_validate(await awareness.approve(tx, breach_id, correction_id, caller))
 
 
 @router.post("/{breach_id}/notices", responses=_SAYING)

@@ -68,6 +68,7 @@ class Record:
 
     breach: Breach
     corrections: Sequence[AwarenessCorrected]
+    later: awareness.Later | None
     stated: BreachRecord | None
     notices: Sequence[tuple[Notice, BreachNotified]]
     assessment: Assessment | None
@@ -191,6 +192,7 @@ async def read(tx: UnitOfWork, breach_id: UUID, caller: Caller) -> Record:
     return Record(
         breach,
         await awareness.corrections(tx, breach_id),
+        await awareness.later(tx, breach_id),
         BreachRecord.model_validate_json(stated[-1][1]) if stated else None,
         [(each, BreachNotified.model_validate_json(noted[each.notice_id])) for each in notices],
         await telling.latest(tx, breach_id),

@@ -41,7 +41,15 @@ FROM breach_assessment WHERE breach_id = $1 ORDER BY assessment_id DESC LIMIT 1
 """
 _APPROVE = "UPDATE breach_assessment SET approved_by = $2, approved_at = $3 WHERE assessment_id = $1"
 _WRITTEN = """
-SELECT b.request_id, b.letter_id, d.state FROM breach_letter b LEFT JOIN delivery d USING (letter_id)
+SELECT b.request_id, b.letter_id,
+       coalesce(d.state, CASE WHEN r.channel = 'portal' THEN coalesce(n.state, 'unannounced') END)
+FROM breach_letter b LEFT JOIN letter l ON l.letter_id = b.letter_id LEFT JOIN request r ON r.request_id = b.request_id
+LEFT JOIN delivery d ON d.letter_id = b.letter_id
+LEFT JOIN LATERAL (
+    SELECT state FROM delivery m
+    WHERE m.request_id = b.request_id AND m.kind = 'portal_news' AND m.written_at >= l.written_at
+    ORDER BY m.state = 'sent' DESC, m.letter_id LIMIT 1
+) n ON true
 WHERE b.breach_id = $1 ORDER BY b.letter_id
 """
 _TO_WRITE = "INSERT INTO breach_letter (breach_id, request_id, letter_id) VALUES ($1, $2, $3)"
@@ -70,7 +78,11 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class SentLetter:
-    """A letter that tells somebody of a breach; ``state``: of its delivery, None where who has asked fetches it."""
+    """A letter that tells somebody of a breach.
+
+    ``state``: of its delivery, or of the mail that says that it can be read in the portal, ``unannounced`` where there
+    is none; None: whoever has asked fetches it by a channel of their own.
+    """
 
     request_id: UUID
     letter_id: UUID

@@ -13,7 +13,8 @@ from starlette.routing import BaseRoute
 
 from services.intake.api.audit import packed
 from services.intake.audit import case_file, searching
-from services.intake.audit.searching import Page, Wanted
+from services.intake.audit.searching import Found, Page, Wanted
+from services.intake.console import entries
 from services.intake.console.console import Console, Works, person_of
 from services.intake.console.ids import of_path
 from services.intake.console.roles import Power
@@ -55,7 +56,7 @@ class AuditPage:
         kinds = sorted({each.partition(".")[0] for each in known} | {*known})
         return visit.page(
             "audit.html",
-            entries=page.entries,
+            entries=[_shown(each) for each in page.entries],
             led_here=led_here,
             chosen=chosen,
             actions=[("", "anything"), *((each, each) for each in kinds)],
@@ -70,6 +71,12 @@ class AuditPage:
         async with self.works.services.unit_of_work.begin() as tx:
             content = await case_file.build(tx, letters, request_id, person_of(visit).caller)
         return packed(request_id, content)
+
+
+def _shown(found: Found) -> dict[str, object]:
+    by = entries.by(found.actor, found.service, found.holder)
+    known = {"at": found.at, "action": found.action, "request_id": found.request_id}
+    return {**known, "by": by, "said": entries.said(found.detail)}
 
 
 def _led_here(visit: Visit) -> bool:

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 from services.intake.breach import breaches, record
 from services.intake.breach.breaches import Breach
 from services.intake.breach.record import Record
-from services.intake.console.breach_steps import ENTER, STEPS, version_of
+from services.intake.console.breach_steps import ENTER, STEPS, later_version, version_of
 from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions.decision import Subject
 from services.intake.console.decisions.page import About, offered, routes_of
@@ -59,8 +59,10 @@ class BreachPages:
         subject = Subject(self.works, person_of(visit), row=row)
         title = f"Breach found {local(self.works, row.breach.found_at)}"
         back = f"/breaches/{row.breach.breach_id}"
-        known = _known(row) if visit.request.url.path.endswith("/record") else Form()
-        return About(subject, title, back, [("Breach", str(row.breach.breach_id))], version_of(row), known)
+        step = visit.request.url.path.rpartition("/")[2]
+        known = _known(row) if step == "record" else Form()
+        version = later_version(row) if step == "approve-awareness" else version_of(row)
+        return About(subject, title, back, [("Breach", str(row.breach.breach_id))], version, known)
 
     async def nothing(self, visit: Visit) -> About:
         """Of one that is yet to be entered."""

@@ -1,6 +1,6 @@
 """What is done with a breach in the console: said before it is done, by its owner, or by a second person."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -16,38 +16,13 @@ from services.intake.breach.schemas import (
     BreachRecord,
     RiskAssessed,
 )
+from services.intake.console import breach_words
+from services.intake.console.console import local
+from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Do, Options, Subject, at_once, saying
 from services.intake.console.roles import Power
 from services.intake.errors import NotReady
 from shared.domain.wording import LANGUAGES, Language
-
-_NATURES: Final[Options] = (
-    ("confidentiality", "somebody saw data who must not"),
-    ("integrity", "data were changed"),
-    ("availability", "data were lost, or cannot be reached"),
-)
-_WHOM: Final[Options] = (
-    ("authority", "the supervisory authority (Art. 33(1))"),
-    ("controller", "a customer who decides about the data (Art. 33(2))"),
-    ("persons", "persons whom no letter reaches (Art. 34)"),
-)
-_PHASES: Final[Options] = (
-    ("complete", "everything is told"),
-    ("initial", "a first part; the rest follows"),
-    ("further", "a further part; the rest follows"),
-)
-_EXEMPTIONS: Final[Options] = (
-    ("protected", "nobody can read the data (34(3)(a))"),
-    ("averted", "the high risk is no longer likely (34(3)(b))"),
-    ("disproportionate", "each by themselves would be disproportionate: told in public (34(3)(c))"),
-)
-_CLOSED_AS: Final[Options] = (
-    ("authority_notified", "the authority was told"),
-    ("controller_notified", "the customer who decides was told"),
-    ("no_risk", "no risk to anybody's rights"),
-    ("no_breach", "nothing has happened"),
-)
-_NAMES: Final[Mapping[Language, str]] = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
 
 
 def found(subject: Subject) -> Breach:
@@ -69,7 +44,7 @@ def _categories(subject: Subject) -> Options:
 
 
 _RECORD: Final[Sequence[Asked]] = (
-    Asked("nature", "What happened to the data", "choices", options=lambda _: _NATURES),
+    Asked("nature", "What happened to the data", "choices", options=lambda _: breach_words.NATURES),
     Asked("facts", "What has happened", "area", "From when to when, and how it was found; kept sealed"),
     Asked("effects", "What it has led to, and may still lead to", "area"),
     Asked("measures", "What is done against it", "area"),
@@ -101,6 +76,32 @@ async def _approve(subject: Subject, version: int, _: None) -> None:
         await telling.approve(tx, services.use_cases.letters, *approved, subject.person.caller)
 
 
+async def _approve_later(subject: Subject, version: int, _: None) -> None:
+    row: Record = subject.row
+    if row.later is None or later_version(row) != version:
+        raise NotReady("another hour was proposed since you opened the page: go back, and read it again")
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await awareness.approve(tx, row.breach.breach_id, row.later.correction_id, subject.person.caller)
+
+
+def _is_of_another(subject: Subject) -> bool:
+    row: Record = subject.row
+    return row.later is not None and subject.person.holder not in {row.later.proposed_by, row.breach.owner}
+
+
+async def _later(subject: Subject) -> Sequence[tuple[str, str]]:
+    row: Record = subject.row
+    if row.later is None:
+        return ()
+    at = local(subject.works, row.later.said.found_at)
+    return [("Found", at), ("Proposed by", row.later.proposed_by), ("Why", row.later.said.reasons)]
+
+
+def later_version(row: Record) -> int:
+    """Of the later hour that a page has shown: another one has another number."""
+    return row.later.correction_id.int >> 72 if row.later else 0
+
+
 def version_of(row: Record) -> int:
     """Of the assessment that a page has shown: another one has another number."""
     return row.assessment.judged.assessment_id.int >> 72 if row.assessment else 0
@@ -113,7 +114,7 @@ async def _proposed(subject: Subject) -> Sequence[tuple[str, str]]:
     said = row.assessment.said
     told = "told by letter" if said.tells else f"not told: {said.exemption or 'no high risk'}"
     words = [
-        (f"{_NAMES[language]}: {name}", text)
+        (f"{options.LANGUAGES[language]}: {name}", text)
         for language, spoken in said.words.items()
         for name, text in spoken.model_dump().items()
     ]
@@ -130,7 +131,9 @@ def _awaits_another(subject: Subject) -> bool:
 
 def _language(language: Language) -> Sequence[Asked]:
     words = (("happened", "what has happened"), ("consequences", "what it may lead to"), ("measures", "what is done"))
-    return [Asked(f"words.{language}.{name}", f"{_NAMES[language]}: {label}", "area") for name, label in words]
+    return [
+        Asked(f"words.{language}.{name}", f"{options.LANGUAGES[language]}: {label}", "area") for name, label in words
+    ]
 
 
 ENTER: Final = Decision(
@@ -179,13 +182,26 @@ STEPS: Final[Sequence[Decision]] = (
         title="Correct when it was found",
         power=Power.HANDLE,
         when=_mine,
-        does=saying("The 72 hours run from then. Both hours and who has said so stay on record."),
+        does=saying(
+            "From an earlier hour the 72 hours run at once; with a later one somebody else must agree first.",
+            "Both hours and who has said so stay on record.",
+        ),
         body=AwarenessCorrected,
         asks=(
             Asked("found_at", "When we became aware of it", "moment", "Not after it was entered, or anybody was told"),
             Asked("reasons", "Why it was another hour before", "area", "Kept sealed"),
         ),
         do=_owned(awareness.correct),
+    ),
+    Decision(
+        name="approve-awareness",
+        title="Agree that it was found later",
+        power=Power.APPROVE,
+        when=lambda subject: _open(subject) and _is_of_another(subject),
+        reads=_later,
+        does=saying("The 72 hours run from then."),
+        do=_approve_later,
+        irreversible=True,
     ),
     Decision(
         name="notice",
@@ -198,10 +214,10 @@ STEPS: Final[Sequence[Decision]] = (
         ),
         body=BreachNotified,
         asks=(
-            Asked("whom", "Who was told", "choose", options=lambda _: _WHOM),
+            Asked("whom", "Who was told", "choose", options=lambda _: breach_words.WHOM),
             Asked("to", "Their name, and the reference that they gave"),
             Asked("told_at", "When", "moment"),
-            Asked("phase", "How much of it", "choose", options=lambda _: _PHASES),
+            Asked("phase", "How much of it", "choose", options=lambda _: breach_words.PHASES),
             Asked("what", "What they were told, and in which way", "area", "Kept sealed"),
             Asked("delay", "Why after 72 hours", "area", "Only if it is late (Art. 33(1))"),
             Asked("people", "Of persons: how many, approximately", "number"),
@@ -222,7 +238,9 @@ STEPS: Final[Sequence[Decision]] = (
         body=RiskAssessed,
         asks=(
             Asked("high_risk", "Risk", "check", "A high risk to rights and freedoms is likely"),
-            Asked("exemption", "Why nobody is told though it is high", "choose", options=lambda _: _EXEMPTIONS),
+            Asked(
+                "exemption", "Why nobody is told though it is high", "choose", options=lambda _: breach_words.EXEMPTIONS
+            ),
             Asked("reasons", "Why you think so", "area", "Kept sealed"),
             Asked("concerned", "Requests of those concerned", "lines", "One reference a line"),
             *(asked for language in LANGUAGES for asked in _language(language)),
@@ -251,7 +269,7 @@ STEPS: Final[Sequence[Decision]] = (
         does=saying("The record is closed; nothing can be added to it."),
         body=BreachClosed,
         asks=(
-            Asked("decision", "What became of it", "choose", options=lambda _: _CLOSED_AS),
+            Asked("decision", "What became of it", "choose", options=lambda _: breach_words.CLOSED_AS),
             Asked("explanation", "Why", "area", "Kept sealed"),
         ),
         do=_owned(record.close),

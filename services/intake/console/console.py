@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,9 +22,10 @@ from services.intake.console import roles
 from services.intake.console.provider import Provider
 from services.intake.console.roles import Power, Role
 from services.intake.console.settings import ConsoleSettings
+from services.intake.web.forms import Form
 from services.intake.web.pages import Pages
 from services.intake.web.sessions import Session, Sessions
-from services.intake.web.site import FormExpired, Handler, Site, Visit
+from services.intake.web.site import FormExpired, Handler, Site, Visit, written_in
 from shared.storage.postgres import AWAY
 
 BASE: Final = "/console"
@@ -115,11 +117,13 @@ class Console(Site):
             person = signed_in(visit.session)
             if person is None:
                 if visit.sent:
-                    raise FormExpired("you are signed out: nothing was done; sign in, and open the page anew")
+                    raise FormExpired(
+                        "you are signed out: nothing was done; sign in, and open the page anew", visit.form
+                    )
                 visit.session.data["to"] = _within(visit.request)
                 visit.session.wanted = True
                 return visit.go("/sign-in")
-            visit.request.state.person = person
+            visit.request.state.person, visit.request.state.form = person, visit.form
             if not person.may(power):
                 raise errors.Forbidden(f"none of your roles ({', '.join(person.roles)}) may {roles.WORDS[power]}")
             return await handler(visit)
@@ -155,7 +159,9 @@ class Console(Site):
     def error_page(self, request: Request, status: int, error: Exception) -> Response:
         """What went wrong and what to do, in the words of the API, and where to go on."""
         title, text = _told(status, error)
-        told = {"title": title, "text": text, "errors": (), "csrf": lambda: ""}
+        sent = getattr(request.state, "form", Form())
+        written = error.written if isinstance(error, FormExpired) else written_in(sent)
+        told = {"title": title, "text": text, "errors": (), "csrf": lambda: "", "written": written}
         response = self.pages.show("error.html", status, {**self.facts(request), **told})
         if seconds := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(max(1, round(seconds)))
@@ -200,8 +206,8 @@ _TITLES: Mapping[type[Exception], str] = {
 def _told(status: int, error: Exception) -> tuple[str, str]:
     if isinstance(error, AWAY):
         return "The database does not answer", "Nothing was done. Try again in a moment."
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED} and not str(error).strip():
-        return _TITLES[errors.NotFound], "Check the address."
+    if isinstance(error, HTTPException):
+        return _TITLES[errors.NotFound], "Check the address, or go by the queue."
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.Overloaded):
         return "Something went wrong on our side", "It is in our log. Try again later."
     title = next((title for kind, title in _TITLES.items() if isinstance(error, kind)), "This could not be done")

@@ -13,7 +13,6 @@ from services.intake.console.roles import Power
 from services.intake.entered import EnteredByHand, enter
 from services.intake.web.site import Visit
 from shared.domain.rights import Right
-from shared.domain.wording import LANGUAGES
 
 _GROUNDS: Final = ("accuracy_contested", "unlawful", "needed_for_claims", "objection_pending")
 _SCOPES: Final = ("direct_marketing", "legitimate_interests")
@@ -31,7 +30,7 @@ MESSAGE: Final[Sequence[Asked]] = (
     Asked("subject.account_id", "Account"),
     Asked("subject.phones", "Telephone numbers", "numbers", "With the country code, one a line"),
     Asked("subject.country", "Country", hint="ISO 3166, as DE; it decides holidays and language"),
-    Asked("language", "Language", "choose", "That of the country, if left out", lambda _: options.plain(*LANGUAGES)),
+    Asked("language", "Language", "choose", "That of the country, if left out", lambda _: [*options.LANGUAGES.items()]),
     Asked("ground", "Of a restriction: its ground", "choose", options=lambda _: options.plain(*_GROUNDS)),
     Asked("scope", "Of an objection: to what", "choose", options=lambda _: options.plain(*_SCOPES)),
     Asked("purposes", "Of a withdrawal of consent: to what", "choices", options=purposes),

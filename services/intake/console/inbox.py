@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
+from uuid import UUID
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake.console.console import Console, Works, local, person_of
+from services.intake.console.decisions import complaining, options, timing
 from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
-from services.intake.console.decisions.page import About, routes_of
+from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.entry import MESSAGE
-from services.intake.console.ids import of_path
-from services.intake.console.lists import Link, Row, Table, show
+from services.intake.console.ids import of_path, place
+from services.intake.console.lists import Link, Row, Table, cut, show
 from services.intake.console.roles import Power
 from services.intake.entered import Entered
 from services.intake.mail.inbox import Mail
@@ -24,7 +26,7 @@ from services.intake.web.site import Visit
 _ROWS: Final = 100
 _TITLES: Final[Sequence[tuple[Literal["proposed", "reply", "automatic"], str, str]]] = (
     ("proposed", "To be read", "The time limit runs from the moment at which it reached us."),
-    ("reply", "Answers to letters of ours", "Enter with its request what it says, and mark it as read."),
+    ("reply", "Answers to letters of ours", "Enter with its request what it says, or make it a new request."),
     ("automatic", "Written by a machine, it seems", "Look all the same: a person's mail may look so."),
 )
 
@@ -103,11 +105,13 @@ class Inbox:
 
     async def show(self, visit: Visit) -> Response:
         """Is this a request, which right, who, which language?"""
-        tables = []
+        tables, columns = list[Table](), ("Mail", "Reached us", "As", "Answers")
         for state, title, lead in _TITLES:
-            found = await self.works.services.mail.waiting(state, None, _ROWS)
-            columns = ("Mail", "Reached us", "As", "Answers")
-            tables.append(Table(title, lead, columns, [self._row(each) for each in found], "None."))
+            after = place(visit, state)
+            found = await self.works.services.mail.waiting(state, after, _ROWS + 1)
+            mails, more = cut(found, _ROWS, f"/mail?{state}=", lambda each: each.mail_id)
+            none = "This is the end of the list." if after else "None."
+            tables.append(Table(title, lead, columns, [self._row(each) for each in mails], none, more=more))
         return show(visit, "Mail", tables)
 
     def _row(self, mail: Mail) -> Row:
@@ -121,7 +125,23 @@ class Inbox:
         """What does it say? The reading is on record."""
         mail_id = of_path(visit, "mail_id")
         read = await self.works.services.mail.read(mail_id, person_of(visit).caller)
-        return visit.page("mail.html", mail=read.mail, content=read.content, proposal=read.proposal)
+        answers = await self._answers(visit, read.mail.request_id) if read.mail.request_id else ()
+        return visit.page(
+            "mail.html",
+            mail=read.mail,
+            content=read.content,
+            proposal=read.proposal,
+            answers=answers,
+            languages=options.LANGUAGES,
+        )
+
+    async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[tuple[str, str]]:
+        """What can be done with the request that a mail answers, because of what it says."""
+        person = person_of(visit)
+        request = await self.works.services.use_cases.read(request_id, person.caller)
+        subject = Subject(self.works, person, request)
+        offers = offered(subject, f"/requests/{request_id}/decide", (timing.REPLY, *complaining.DECISIONS))
+        return [(each.path, each.word) for each in offers]
 
     async def raw(self, visit: Visit) -> Response:
         """The original with its files, to be opened with care; the reading is on record."""

@@ -1,11 +1,14 @@
 """A page of lists: what waits, row by row, with what can be decided about each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.responses import Response
 
 from services.intake.web.site import Visit
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of one kind; ``none``: what is said where there are none."""
+    """Rows of one kind; ``none``: what is said where there are none; ``more``: where the list goes on."""
 
     title: str
     lead: str
@@ -34,6 +37,19 @@ class Table:
     rows: Sequence[Row]
     none: str
     actions: Sequence[Link] = ()
+    more: Link | None = None
+
+
+def cut(found: Sequence[T], most: int, path: str, place: Callable[[T], object]) -> tuple[Sequence[T], Link | None]:
+    """The first of those found, and where the list goes on, if there are more; ``place``: of a row, to go on after."""
+    if len(found) <= most:
+        return found, None
+    return found[:most], Link(f"{path}{place(found[most - 1])}", "Show those after these")
+
+
+def at_most(lead: str, found: Sequence[object], most: int) -> str:
+    """What is said above a list that shows no more than so many rows: where it is cut, that it is."""
+    return lead if len(found) < most else f"{lead} The first {most} are shown: see to them, and the others follow."
 
 
 def show(visit: Visit, title: str, tables: Iterable[Table], links: Sequence[Link] = ()) -> Response:

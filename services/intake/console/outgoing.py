@@ -10,8 +10,8 @@ from starlette.routing import BaseRoute
 from services.intake.console.console import Console, Person, Works, local, person_of
 from services.intake.console.decisions.decision import Asked, Decision, Do, Subject, saying
 from services.intake.console.decisions.page import About, offered, routes_of
-from services.intake.console.ids import of_path
-from services.intake.console.lists import Link, Row, Table, show
+from services.intake.console.ids import of_path, place
+from services.intake.console.lists import Link, Row, Table, cut, show
 from services.intake.console.roles import Power
 from services.intake.errors import NotFound
 from services.intake.letters import delivery
@@ -23,6 +23,12 @@ from services.intake.web.site import Visit
 
 _ROWS: Final = 200
 _BACK: Final = "/post"
+_TITLES: Final = (
+    ("For a person", "It has come back, or nobody knows where to send it.", "person", None),
+    ("To be posted", "Print them, put them in the post, and mark each as posted.", "waiting", "post"),
+    ("To be sent by e-mail", "They go by themselves; with the mail server away they wait.", "waiting", "email"),
+)
+"""Each list with what it says, and of which state and way its letters are."""
 
 
 def _letter(step: Callable[..., Awaitable[None]]) -> Do:
@@ -102,24 +108,17 @@ class Outgoing:
 
     async def show(self, visit: Visit) -> Response:
         """What to print, what went out, what has come back?"""
-        found = await self.works.services.use_cases.open_letters(None, _ROWS)
-        person = person_of(visit)
-        tables = []
-        for title, lead, chosen in (
-            ("For a person", "It has come back, or nobody knows where to send it.", ("person", None)),
-            ("To be posted", "Print them, put them in the post, and mark each as posted.", ("waiting", "post")),
-            (
-                "To be sent by e-mail",
-                "They go by themselves; with the mail server away they wait.",
-                ("waiting", "email"),
-            ),
-        ):
-            state, way = chosen
-            mine = [each for each in found if each.state == state and way in {None, each.way}]
-            columns = ("Letter", "Written", "Way", "Why", "Decide")
+        person, tables = person_of(visit), list[Table]()
+        columns = ("Letter", "Written", "Way", "Why", "Decide")
+        for title, lead, state, way in _TITLES:
+            name = f"{state}-{way or 'any'}"
+            after = place(visit, name)
+            listed = await self.works.services.use_cases.open_letters(after, _ROWS + 1, state, way)
+            mine, more = cut(listed, _ROWS, f"{_BACK}?{name}=", lambda each: each.letter_id)
             rows = [self._row(each, person) for each in mine]
             actions = [Link("/post/print", "Print all that are to be posted")] if way == "post" and rows else []
-            tables.append(Table(title, lead, columns, rows, "None.", actions))
+            none = "This is the end of the list." if after else "None."
+            tables.append(Table(title, lead, columns, rows, none, actions, more))
         return show(visit, "Letters", tables)
 
     def _row(self, letter: Delivery, person: Person) -> Row:

@@ -1,5 +1,6 @@
 """Policy: which rule holds and who has signed it, who is told, and what the last night has left by it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +20,8 @@ from shared.domain.policy import Policy, read_policy
 from shared.domain.policy.explaining import explained, open_points
 
 _TO_DO: Final = "Nothing is open: every rule is signed, and every category has one."
+_DURATION: Final = re.compile(r"P(\d+)([DWMY])")
+_UNITS: Final = {"D": "day", "W": "week", "M": "month", "Y": "year"}
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -115,7 +118,9 @@ class PolicyPage:
             Row(["In the notice", "; ".join(said["notice"]) or "–"]),
             Row(["Conflicts", "; ".join(said["conflicts"]) or "none"]),
         ]
-        purposes = [Row([name, each["words"], each["basis"], each["role"]]) for name, each in said["purposes"].items()]
+        purposes = [
+            Row([name, each["words"], _spelled(each["basis"]), each["role"]]) for name, each in said["purposes"].items()
+        ]
         told = [Row([e["name"], e["role"], e["country"], e["safeguard"] or "–"]) for e in said["recipients"].values()]
         return show(
             visit,
@@ -150,20 +155,31 @@ def _category_row(name: str, said: Mapping[str, Any]) -> Row:
 
 
 def _rule_row(name: str, said: Mapping[str, Any]) -> Row:
-    lasts = said["period"] or f"while {_spelled(said['lasts_while'] or '–')}"
+    lasts = _period(said["period"]) or f"while {_spelled(said['lasts_while'] or '–')}"
     ground = f"Art. {said['ground']}" if said["ground"] else "–"
     return Row([name, said["words"], lasts, ground, said["legal_source"] or "–", said["sign_off"]])
 
 
 def _ceiling_row(name: str, said: Mapping[str, Any]) -> Row:
     then = _spelled(said["then"])
-    return Row([name, said["words"], said["period"], then, said["legal_source"] or "–", said["sign_off"]])
+    return Row(
+        [name, said["words"], _period(said["period"]) or "–", then, said["legal_source"] or "–", said["sign_off"]]
+    )
 
 
 def _sweep_row(swept: Sweep) -> Row:
     counts = [str(number) for number in (swept.due, swept.gone, swept.spared, swept.missed)]
     named = [swept.system, swept.table_name, _spelled(swept.category), swept.ceiling, _spelled(swept.state)]
     return Row([*named, *counts])
+
+
+def _period(written: str | None) -> str | None:
+    """A duration as it is read: ``P18M`` is 18 months."""
+    found = _DURATION.fullmatch(written or "")
+    if found is None:
+        return written
+    number = int(found[1])
+    return f"{number} {_UNITS[found[2]]}{'' if number == 1 else 's'}"
 
 
 def _listed(words: Any) -> str:

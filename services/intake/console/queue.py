@@ -26,7 +26,7 @@ from shared.domain.rights import Right
 ROWS: Final = 50
 _SOON: Final = 7
 _LONGEST: Final = 100
-_WAITS: Final = {
+WAITS: Final = {
     Waits.PERSON: "a decision of ours",
     Waits.PROOF: "proof of who asks",
     Waits.REPLY: "an answer of the person",
@@ -76,7 +76,7 @@ class Queue:
             following=following,
             first=wanted.after is None,
             views=[(word, f"?{urlencode(query)}" if query else "", query == chosen) for word, query in _VIEWS],
-            waits=[("", "anything"), *((each.value, _WAITS[each]) for each in Waits)],
+            waits=[("", "anything"), *((each.value, WAITS[each]) for each in Waits)],
             states=[("", "any open state"), *((each.value, each.replace("_", " ")) for each in State)],
             rights=[("", "any right"), *((each.value, each.replace("_", " ")) for each in Right)],
             dues=[("", "any day"), ("overdue", "overdue"), ("soon", f"in {_SOON} days")],

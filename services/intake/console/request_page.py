@@ -14,7 +14,9 @@ from services.intake import plans, request_file
 from services.intake.api import views
 from services.intake.api.views import RequestView
 from services.intake.audit.looks import LOOKS
+from services.intake.console import entries
 from services.intake.console.console import Console, Person, Works, in_pages, person_of
+from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Subject
 from services.intake.console.decisions.of_requests import possible
 from services.intake.console.ids import of_path
@@ -78,6 +80,7 @@ class RequestPage:
             decisions=[each for each in decisions if person.may(each.power)],
             others=[(each.title, _roles(each.power)) for each in decisions if not person.may(each.power)],
             noted=visit.session.data.pop("noted", None),
+            languages=options.LANGUAGES,
         )
 
     async def plan(self, visit: Visit) -> Response:
@@ -120,17 +123,8 @@ def _roles(power: Power) -> str:
 
 def _entry(row: asyncpg.Record) -> dict[str, Any]:
     detail = orjson.loads(row["detail"])
-    said = [(name.replace("_", " "), _told(value)) for name, value in detail.items() if value not in (None, "", [])]
-    known = {"at": row["at"], "by": row["actor"], "service": row["chain"], "action": row["action"]}
-    return {**known, "said": said, "trace": detail.get("trace")}
-
-
-def _told(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(_told(each) for each in value)
-    if isinstance(value, dict):
-        return "; ".join(f"{name}: {_told(each)}" for name, each in value.items())
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    known = {"at": row["at"], "by": entries.by(row["actor"], row["chain"]), "action": row["action"]}
+    return {**known, "said": entries.said(detail), "trace": detail.get("trace")}
 
 
 def _notice(notice: Notice, policy: Policy) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Records that services could not handle, and topics that they have paused: what lies there, and letting them go on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -15,10 +16,13 @@ from services.intake.errors import NotFound
 from services.intake.set_aside import Resumed, ServiceStanding, TopicSetAside
 from services.intake.web.site import Visit
 from shared.domain.topics import ServiceName
-from shared.messaging.hearing_again import Order
+from shared.messaging.hearing_again import Broken, Order
 
 _BACK = "/set-aside"
-_FAULTS = {"broker_away": "the broker did not answer", "not_allowed": "the broker does not let it read them"}
+FAULTS: Mapping[Broken, str] = {
+    "broker_away": "the broker did not answer",
+    "not_allowed": "the broker does not let it read them",
+}
 REPLAY = Decision(
     name="replay",
     title="Let it hear again what it has set aside",
@@ -150,4 +154,4 @@ def _result(order: Order) -> str:
         (order.left_alone, "are of a topic that it leaves alone"),
     ):
         told += [f"{number} {words}"] if number else []
-    return "; ".join([*told, *([_FAULTS[order.fault]] if order.fault else [])])
+    return "; ".join([*told, *([FAULTS[order.fault]] if order.fault else [])])

@@ -13,16 +13,17 @@ from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions.decision import Decision, Subject, by_word, saying
 from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
-from services.intake.console.lists import Link, Row, Table, show
+from services.intake.console.lists import Link, Row, Table, at_most, show
 from services.intake.console.roles import Power
 from services.intake.errors import NotFound
 from services.intake.identity import stopped as stopped_proofs
 from services.intake.identity.stopped import Stopped as StoppedProof
 from services.intake.identity.stopped import Why
+from services.intake.request_file import What
 from services.intake.sweeps import Sweep
 from services.intake.web.site import Visit
 
-_BACK = "/stopped"
+_BACK, _ROWS = "/stopped", 200
 _Offer = Callable[[Any, str, Decision], list[Link]]
 WHY: Mapping[Why, str] = {
     "conflict": "what was proved may be another person's than what was proved before",
@@ -30,11 +31,12 @@ WHY: Mapping[Why, str] = {
     "withheld": "too many links were asked for, so the last was not sent",
     "wrong_codes": "too many wrong codes",
 }
-_DECIDED_BY = {
+DECIDED_BY: Mapping[What, str] = {
     "answer": "approve",
     "extension": "approve-extension",
     "weighing": "approve-weighing",
     "package": "package-release",
+    "waiver": "recipient-waiver-approval",
 }
 
 
@@ -114,8 +116,8 @@ class Stopped:
         """What waits for my second pair of eyes?"""
         person = person_of(visit)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            waiting = await request_file.pending(connection)
-            notices = await recipients.for_a_person(connection, 200)
+            waiting = await request_file.pending(connection, limit=_ROWS)
+            notices = await recipients.for_a_person(connection, _ROWS)
         rows = [
             Row(
                 (
@@ -124,7 +126,7 @@ class Stopped:
                     "you" if each.holder == person.holder else each.holder,
                     str(each.due_on),
                 ),
-                [Link(f"/requests/{each.request_id}/decide/{_decides(each.what)}", "Look, and agree")]
+                [Link(f"/requests/{each.request_id}/decide/{DECIDED_BY[each.what]}", "Look, and agree")]
                 if each.holder != person.holder and person.may(Power.APPROVE)
                 else (),
             )
@@ -132,14 +134,14 @@ class Stopped:
         ]
         proposed = Table(
             "Proposed by one person",
-            "Somebody else must agree; until then nothing changes for the person.",
+            at_most("Somebody else must agree; until then nothing changes for the person.", waiting, _ROWS),
             ("What", "Which", "Proposed by", "Due", "Decide"),
             rows,
             "Nothing is proposed.",
         )
         told = Table(
             "Recipients to be told or asked",
-            "No channel reaches them, or they are silent (Art. 19).",
+            at_most("No channel reaches them, or they are silent (Art. 19).", notices, _ROWS),
             ("Recipient", "Of", "Stands", "Since"),
             [
                 Row(
@@ -195,10 +197,6 @@ class Stopped:
         return About(Subject(self.works, person_of(visit), row=row), title, _BACK, facts)
 
 
-def _decides(what: str) -> str:
-    return _DECIDED_BY.get(what, "recipient-waiver-approval")
-
-
 def _names(row: dict[str, object]) -> str:
     released = row["released_by"]
     return ", ".join(map(str, released)) if isinstance(released, list) and released else "nobody yet"
@@ -243,7 +241,13 @@ def _conflicts(found: Sequence[AssignmentConflict], offer: _Offer) -> Table:
     ]
     lead = "A system takes a number to be somebody's in a time for which the register does not: nothing is done there."
     columns = ("System", "The register says", "Met by", "Decide")
-    return Table("Disputes about numbers", lead, columns, rows, "Nothing contradicts the register.")
+    return Table(
+        "Disputes about numbers",
+        at_most(lead, found, assignment_conflicts.MOST),
+        columns,
+        rows,
+        "Nothing contradicts the register.",
+    )
 
 
 def _proofs(works: Works, found: Sequence[StoppedProof]) -> Table:
@@ -254,4 +258,10 @@ def _proofs(works: Works, found: Sequence[StoppedProof]) -> Table:
     lead = (
         "No link and no code settles these: ask another way, enter how they proved who they are, or whose a proof is."
     )
-    return Table("Proof of who asks", lead, ("Request", "Why", "Since"), rows, "No proof waits for a person.")
+    return Table(
+        "Proof of who asks",
+        at_most(lead, found, stopped_proofs.MOST),
+        ("Request", "Why", "Since"),
+        rows,
+        "No proof waits for a person.",
+    )

@@ -17,6 +17,12 @@ from services.intake.web.site import Visit
 from shared.storage.systems import CHANGED
 
 _BACK = "/systems"
+_STANDS = {
+    "observe": "asked, and counts for nothing yet",
+    "on": "worked",
+    "quarantined": "quarantined",
+    "retired": "gone",
+}
 
 
 QUARANTINE = Decision(
@@ -64,7 +70,13 @@ class SystemPages:
             found = await quarantines.listed(connection)
         rows = [
             Row(
-                (each.name, each.state, _why(each), local(self.works, each.since), ", ".join(each.released_by) or "–"),
+                (
+                    each.name,
+                    _stands(each),
+                    _why(each),
+                    local(self.works, each.since),
+                    ", ".join(each.released_by) or "–",
+                ),
                 offered(Subject(self.works, person, row=each), f"/systems/{each.name}", _DECISIONS),
             )
             for each in found
@@ -80,11 +92,19 @@ class SystemPages:
             found = next((each for each in await quarantines.listed(connection) if each.name == name), None)
         if found is None:
             raise NotFound("no service knows a system of that name")
-        facts = [("Stands", found.state), ("Why", _why(found)), ("Released by", ", ".join(found.released_by) or "–")]
+        facts = [
+            ("Stands", _stands(found)),
+            ("Why", _why(found)),
+            ("Released by", ", ".join(found.released_by) or "–"),
+        ]
         return About(Subject(self.works, person_of(visit), row=found), found.name, _BACK, facts)
+
+
+def _stands(system: KnownSystem) -> str:
+    return _STANDS.get(system.state, system.state)
 
 
 def _why(system: KnownSystem) -> str:
     if system.reason == CHANGED:
-        return f"it was changed: `dsr downstreams on {system.name}` checks it"
+        return f"it was changed: whoever operates it looks into it (dsr downstreams on {system.name})"
     return (system.reason or "–").replace("_", " ")

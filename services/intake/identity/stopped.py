@@ -39,7 +39,8 @@ UNION ALL
 SELECT request_id, 'conflict', accepted_at, due_on FROM request WHERE proof_conflict AND state <> 'in_progress'
  ORDER BY due_on, request_id LIMIT $2
 """
-_MOST = 1000
+MOST = 1000
+"""How many are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Stopped:
 
 async def waiting(connection: Connection, failures: int) -> list[Stopped]:
     """Those that wait for a person, the nearest deadline first; ``failures``: so many wrong codes end them."""
-    rows = await connection.fetch(_WAITING, failures, _MOST)
+    rows = await connection.fetch(_WAITING, failures, MOST)
     return [Stopped(*row[:3]) for row in rows]
 
 

@@ -36,10 +36,12 @@ class DeliveringUseCases(TimingUseCases):
         IllegalTransition: it does not wait for that.
     """
 
-    async def open_letters(self, after: UUID | None, limit: int) -> list[Delivery]:
-        """Letters that wait to be delivered, or for a person."""
+    async def open_letters(
+        self, after: UUID | None, limit: int, state: str | None = None, way: str | None = None
+    ) -> list[Delivery]:
+        """Letters that wait to be delivered, or for a person; ``state`` and ``way``: those alone."""
         async with self.unit_of_work.pool.acquire() as connection:
-            return await delivery.waiting(connection, after, limit)
+            return await delivery.waiting(connection, after, limit, state, way)
 
     async def pages(self, caller: Caller, limit: int) -> list[Page]:
         """The letters that are to be posted, each with its address of record; who has read them is on record."""

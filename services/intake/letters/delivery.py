@@ -43,7 +43,8 @@ SELECT letter_id, request_id, kind, way, state, fault, awaited, written_at, trie
 """
 _OPEN = f"""
 {_READ} WHERE state IN ('waiting', 'person') AND kind <> 'contact_on_file'
-   AND letter_id > $1 ORDER BY letter_id LIMIT $2
+   AND letter_id > $1
+   AND ($3::text IS NULL OR state = $3) AND ($4::text IS NULL OR way = $4) ORDER BY letter_id LIMIT $2
 """
 COUNTED = """
 SELECT way, state, count(*), min(written_at) FROM delivery WHERE state IN ('waiting', 'person') GROUP BY 1, 2
@@ -136,9 +137,14 @@ async def read(connection: Connection, letter_id: UUID, *, lock: bool = False) -
     return _delivery(*rows[0]) if rows else None
 
 
-async def waiting(connection: Connection, after: UUID | None, limit: int) -> list[Delivery]:
-    """What waits to be delivered, or for a person to see to it: the oldest first, from the one after that on."""
-    return [_delivery(*row) for row in await connection.fetch(_OPEN, after or UUID(int=0), limit)]
+async def waiting(
+    connection: Connection, after: UUID | None, limit: int, state: str | None = None, way: str | None = None
+) -> list[Delivery]:
+    """What waits to be delivered, or for a person to see to it: the oldest first, from the one after that on.
+
+    ``state`` and ``way``: those alone.
+    """
+    return [_delivery(*row) for row in await connection.fetch(_OPEN, after or UUID(int=0), limit, state, way)]
 
 
 async def forget(connection: Connection, request_id: UUID) -> None:

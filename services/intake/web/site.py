@@ -43,8 +43,12 @@ class FormExpired(Forbidden):
     def __init__(self, words: str, form: Form | None = None, holds: Collection[str] = ()) -> None:
         super().__init__(words)
         self.holds = holds
-        fields = form.fields.items() if form else ()
-        self.written = [text for name, texts in fields if name != "csrf" for text in texts if _is_long(text)]
+        self.written = written_in(form or Form())
+
+
+def written_in(form: Form) -> list[str]:
+    """What somebody wrote in a form at length."""
+    return [text for name, texts in form.fields.items() if name != "csrf" for text in texts if _is_long(text)]
 
 
 def _is_long(text: str) -> bool:

@@ -22,7 +22,14 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "int_parsing": "write a whole number",
     "literal_error": "choose one of those that are offered",
     "enum": "choose one of those that are offered",
+    "string_pattern_mismatch": "write it in the form that is shown",
+    "string_too_long": "write less: at most {max_length} characters",
+    "too_long": "enter fewer: at most {max_length}",
+    "greater_than_equal": "the least is {ge}",
+    "less_than_equal": "the most is {le}",
+    "uuid_parsing": "write a reference as 019c0000-…, as the page of a request has it",
 }
+"""By pydantic's types of errors; in braces what they say of the bound."""
 
 
 def read(decision: Decision, form: Form, zone: ZoneInfo) -> BaseModel | Sequence[FormError] | None:
@@ -79,7 +86,8 @@ def _fault(decision: Decision, error: Mapping[str, Any]) -> FormError:
     if kind in _EMPTY:
         return FormError(name, f"{label}: this is needed")
     message = str(error["msg"]).removeprefix("Value error, ")
-    return FormError(name, f"{label}: {_MESSAGES.get(kind, message[:1].lower() + message[1:])}")
+    known = _MESSAGES.get(kind, "").format(**error.get("ctx", {}))
+    return FormError(name, f"{label}: {known or message[:1].lower() + message[1:]}")
 
 
 def _first(decision: Decision) -> Asked | None:

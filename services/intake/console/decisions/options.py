@@ -1,6 +1,6 @@
 """What a field of a decision offers: the words of the policy, and what stands in the request itself; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -11,8 +11,10 @@ from services.intake.recipients import NoticeState
 from services.intake.request import deferrals
 from services.intake.request.reasons import Proposed
 from shared.domain.sentences import Fact, Term
-from shared.domain.wording import ENGLISH
+from shared.domain.wording import ENGLISH, Language
 
+LANGUAGES: Final[Mapping[Language, str]] = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
+"""Those in which people are written to."""
 SETTLED: Final = frozenset({NoticeState.DONE, NoticeState.IMPOSSIBLE, NoticeState.DISPROPORTIONATE})
 
 

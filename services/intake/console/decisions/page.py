@@ -19,7 +19,11 @@ from services.intake.web.site import Visit
 from shared.domain.errors import DsrError, Shredded
 from shared.storage.postgres import AWAY
 
-_ELSEWHERE: Final = (errors.Forbidden, errors.NotFound, errors.PreconditionFailed, Shredded)
+_MOVED: Final = (
+    "The request has changed since you opened this page. Look at it in another window; what you have entered is kept"
+    " here, and is done only once you continue"
+)
+_ELSEWHERE: Final = (errors.Forbidden, errors.NotFound, Shredded)
 """What no other words in the form can mend."""
 
 
@@ -68,11 +72,11 @@ class DecisionPage:
                 wrong = read
         asking = bool(decision.asks) and (not visit.sent or bool(wrong) or visit.form.get("step") == "change")
         if visit.sent and not asking and visit.form.get("step") == "confirm":
-            done = await self._do(subject, version, body)
+            done = await self._do(about, version, body)
             if not isinstance(done, FormError):
                 visit.session.data["noted"] = decision.title
                 return visit.go(done or about.back)
-            wrong, asking = [done], bool(decision.asks)
+            wrong, asking, version = [done], bool(decision.asks), about.version
         return visit.page(
             "decide.html",
             wrong,
@@ -87,10 +91,17 @@ class DecisionPage:
             said=[(asked, _said(asked.name, visit, asked.options(subject))) for asked in decision.asks],
         )
 
-    async def _do(self, subject: Subject, version: int, body: Any) -> FormError | str | None:
-        """Does it, and says where to go on; or what is wrong with it, where other words would mend that."""
+    async def _do(self, about: About, version: int, body: Any) -> FormError | str | None:
+        """Does it, and says where to go on; or what is wrong with it, where other words would mend that.
+
+        Where the request has moved meanwhile, what was entered is shown once more, for the version that it has now.
+        """
         try:
-            return await self.decision.do(subject, version, body)
+            return await self.decision.do(about.subject, version, body)
+        except errors.PreconditionFailed:
+            if not self.decision.asks or about.version == version or not self.decision.when(about.subject):
+                raise
+            return FormError(self.decision.asks[0].name, _MOVED)
         except _ELSEWHERE:
             raise
         except AWAY:

@@ -15,6 +15,22 @@ def _may_ask(subject: Subject) -> bool:
     return any(map(request.allows, ("ask_identity", "ask_proof", "ask_meaning"))) and request.role != "processor"
 
 
+REPLY = Decision(
+    name="reply",
+    title="Enter what they have answered",
+    power=Power.HANDLE,
+    when=lambda subject: (
+        subject.of_request.question is not None
+        and (subject.of_request.allows("answer") or subject.of_request.resumable)
+    ),
+    does=saying("Work goes on, from the day on which the answer came; what was closed for want of it is reopened."),
+    body=QuestionReply,
+    asks=(
+        Asked("text", "Their answer", "area", "Kept sealed"),
+        Asked("received_at", "When it came", "moment", "As 2026-03-31 14:30; now, if left out"),
+    ),
+    do=deciding(UseCases.answer),
+)
 DECISIONS: Sequence[Decision] = (
     Decision(
         name="question",
@@ -44,22 +60,7 @@ DECISIONS: Sequence[Decision] = (
         ),
         do=deciding(UseCases.ask),
     ),
-    Decision(
-        name="reply",
-        title="Enter what they have answered",
-        power=Power.HANDLE,
-        when=lambda subject: (
-            subject.of_request.question is not None
-            and (subject.of_request.allows("answer") or subject.of_request.resumable)
-        ),
-        does=saying("Work goes on, from the day on which the answer came; what was closed for want of it is reopened."),
-        body=QuestionReply,
-        asks=(
-            Asked("text", "Their answer", "area", "Kept sealed"),
-            Asked("received_at", "When it came", "moment", "As 2026-03-31 14:30; now, if left out"),
-        ),
-        do=deciding(UseCases.answer),
-    ),
+    REPLY,
     Decision(
         name="receipt",
         title="Correct when it arrived",

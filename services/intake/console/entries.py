@@ -1,0 +1,35 @@
+"""Entries of the evidence as they are read: what was noted, and by whom; pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pydantic import JsonValue
+
+from services.intake.actors import PERSON
+
+_SERVICE: Final = "service:"
+_KEY: Final = "key:"
+
+
+def said(detail: Mapping[str, JsonValue]) -> Sequence[tuple[str, str]]:
+    """What was noted, each with its name; what says nothing is left out."""
+    return [(name.replace("_", " "), _told(value)) for name, value in detail.items() if value not in (None, "", [], {})]
+
+
+def by(actor: str, service: str, holder: str | None = None) -> str:
+    """Who did it: the account of a person, the holder of a key if that is known, or the service by itself."""
+    if actor.startswith(_SERVICE):
+        own = actor.removeprefix(_SERVICE)
+        return own if own == service else f"{own} ({service})"
+    if actor.startswith(PERSON):
+        return actor.removeprefix(PERSON)
+    key = f"key {actor.removeprefix(_KEY)}"
+    return f"{holder} ({key})" if holder else key
+
+
+def _told(value: JsonValue) -> str:
+    if isinstance(value, list):
+        return ", ".join(_told(each) for each in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_told(each)}" for name, each in value.items())
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
