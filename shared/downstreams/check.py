@@ -77,6 +77,17 @@ def emitters_beside(path: Path, checked: Sequence[Checked]) -> Sequence[Fault]:
     ]
 
 
+def against_policy(checked: Sequence[Checked]) -> Mapping[str, Sequence[str]]:
+    """By system what of the policy it cannot do or does not say how to do, or that nobody can tell it."""
+    cannot = "its table cannot be used, so nothing is known of it: dsr downstreams check says why"
+    told: dict[str, Sequence[str]] = {}
+    for each in checked:
+        known = each.declared if each.declared and (each.declared.adapter or not each.declared.enabled) else None
+        if says := [*known.left, *known.against_policy] if known else [cannot]:
+            told[each.name] = says
+    return told
+
+
 def demanding(checked: Checked) -> Checked:
     """The same; that a variable is not set is a fault, since this very system is to be looked at."""
     unset = (Fault(f"export {name}, or check the file alone with --file-only") for name in checked.unset)
@@ -124,8 +135,9 @@ def _read(place: Table, table: object, wiring: Wiring, policy: ProofPolicy) -> C
         named = () if declared else _faults_of_what_it_names(place, written)
         return Checked(place.name, declared, (*error.faults, *named), tuple(environment.unset))
     says = f"{declared.says_undone}: let on_erasure be delete there, or a person does each erasure"
-    faults = (place.fault(says, "categories"),) if declared.undone else ()
-    return Checked(place.name, declared, faults, tuple(environment.unset))
+    faults = [place.fault(says, "categories")] if declared.undone else []
+    faults += [place.fault(each) for each in declared.against_policy]
+    return Checked(place.name, declared, tuple(faults), tuple(environment.unset))
 
 
 def _faults_of_what_it_names(place: Table, written: Mapping[str, object]) -> Sequence[Fault]:
