@@ -13,7 +13,14 @@ from tests.fixtures.policy import changed
 from tests.unit.test_registry import DEMO
 
 CALLS = 'fields = ["caller_name", '
-CDR = '[cdr]\nadapter = "sql"\ndsn_env = "DSR_CDR_DSN"\ndataset = "kamailio"\nours = ["us"]\nneeds = ["phone", "sip_uri"]\n'
+CDR = """
+[cdr]
+adapter = "sql"
+dsn_env = "DSR_CDR_DSN"
+dataset = "kamailio"
+ours = ["us"]
+needs = ["phone", "sip_uri"]
+"""
 
 
 def check(over: Path, systems: Path, *more: str) -> tuple[int, str]:
