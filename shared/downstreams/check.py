@@ -52,7 +52,10 @@ async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bo
     read = dict(zip(read, _together(_told(list(read.values()), places, wiring), places), strict=True))
     chosen = [each for name, each in read.items() if only in {None, name}]
     try:
-        return await asyncio.gather(*(_looked(places[each.name], each) if live else _as_it_is(each) for each in chosen))
+        looked = await asyncio.gather(
+            *(_looked(places[each.name], each) if live else _as_it_is(each) for each in chosen)
+        )
+        return [_beside_policy(places[each.name], each) for each in looked]
     finally:
         adapters = [each.declared.adapter for each in read.values() if each.declared and each.declared.adapter]
         await asyncio.gather(*(adapter.close() for adapter in adapters))
@@ -135,9 +138,8 @@ def _read(place: Table, table: object, wiring: Wiring, policy: ProofPolicy) -> C
         named = () if declared else _faults_of_what_it_names(place, written)
         return Checked(place.name, declared, (*error.faults, *named), tuple(environment.unset))
     says = f"{declared.says_undone}: let on_erasure be delete there, or a person does each erasure"
-    faults = [place.fault(says, "categories")] if declared.undone else []
-    faults += [place.fault(each) for each in declared.against_policy]
-    return Checked(place.name, declared, tuple(faults), tuple(environment.unset))
+    faults = (place.fault(says, "categories"),) if declared.undone else ()
+    return Checked(place.name, declared, faults, tuple(environment.unset))
 
 
 def _faults_of_what_it_names(place: Table, written: Mapping[str, object]) -> Sequence[Fault]:
@@ -183,6 +185,12 @@ def _together(read: Sequence[Checked], places: Mapping[str, Table]) -> Sequence[
         else each
         for each in read
     ]
+
+
+def _beside_policy(place: Table, read: Checked) -> Checked:
+    """The same, with what of the policy its declaration says not how to do; known by the files, whatever is there."""
+    says = read.declared.against_policy if read.declared else ()
+    return replace(read, faults=(*read.faults, *map(place.fault, says)))
 
 
 async def _as_it_is(read: Checked) -> Checked:
