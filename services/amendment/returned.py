@@ -92,7 +92,7 @@ class Returned:
             adapter: object = system.adapter
             if state in COUNTING and isinstance(adapter, Marketable):
                 async with alive(LOOP, self._heartbeats):
-                    await self._in_turn(system.name, adapter)
+                    await self._in_turn(system, adapter)
         await self._show()
 
     async def _show(self) -> None:
@@ -104,11 +104,11 @@ class Returned:
         for system, missed in found:
             metrics.NOT_COMPARED.labels(system).set(missed)
 
-    async def _in_turn(self, system: str, adapter: Marketable) -> None:
+    async def _in_turn(self, system: Downstream, adapter: Marketable) -> None:
         async with self._unit_of_work.pool.acquire() as connection:
             night = night_of(self._unit_of_work.clock.now())
-            turn = await lease.take(connection, f"{LOOP}:{system}", _TURN)
-            done = turn is None or await connection.fetchval(_COMPARED, system, night)
+            turn = await lease.take(connection, f"{LOOP}:{system.name}", _TURN)
+            done = turn is None or await connection.fetchval(_COMPARED, system.name, night)
         if turn is None:
             return
         try:
@@ -119,17 +119,17 @@ class Returned:
         except (*AWAY, *AGAIN):
             raise
         except Exception as error:  # noqa: BLE001  # one bad system costs its own look
-            log.warning("%s cannot be compared tonight: %s", system, telemetry.where(error))
-            await self._note(system, failed=True)
+            log.warning("%s cannot be compared tonight: %s", system.name, telemetry.where(error))
+            await self._note(system.name, failed=True)
         finally:
             async with self._unit_of_work.pool.acquire() as connection:
                 await turn.release(connection)
 
-    async def _compare(self, turn: Turn, system: str, adapter: Marketable) -> None:
+    async def _compare(self, turn: Turn, system: Downstream, adapter: Marketable) -> None:
         pages = aiter(adapter.would_get_marketing())
         page = await anext(pages, None)  # what is still to be stopped in a system that is away is not called off
         async with self._unit_of_work.begin() as tx:
-            before = await tx.connection.fetch(_LAST_TIME, system)
+            before = await tx.connection.fetch(_LAST_TIME, system.name)
             await repairs.call_off(tx, [row[1] for row in before], Operation.SUPPRESS, repairs.RETURNED)
             await _forget(tx, [row[0] for row in before])
         while page is not None:
@@ -137,10 +137,10 @@ class Returned:
                 await turn.renew(tx.connection)
                 await self._stop(tx, system, page)
             page = await anext(pages, None)
-        await self._note(system, failed=False)
+        await self._note(system.name, failed=False)
 
-    async def _stop(self, tx: UnitOfWork, system: str, page: Sequence[Sequence[Identity]]) -> None:
-        """Opens a repair for each of them who is on the list."""
+    async def _stop(self, tx: UnitOfWork, system: Downstream, page: Sequence[Sequence[Identity]]) -> None:
+        """Opens a repair for each who is on the list; by what is not listed only where nothing else finds them."""
         fingerprint = tx.vault.keyring.fingerprint
         points = [{fingerprint(each): each for each in person if each.type in CHANNELS} for person in page]
         listed = await suppression.in_force(tx.connection, {one for each in points for one in each})
@@ -150,18 +150,19 @@ class Returned:
         subjects, new = [], []
         for person, own in found:
             request_id = next(request for key, request in listed.items() if key in own)
-            theirs = tuple(
-                replace(i, proved_since=tx.now) for i in person if i.type not in CHANNELS or fingerprint(i) in listed
-            )
+            theirs = [each for each in person if each.type not in CHANNELS or fingerprint(each) in listed]
+            if not any(each.type in system.needs for each in theirs):
+                theirs = [*person]
+            known = SubjectData(tuple(replace(each, proved_since=tx.now) for each in theirs))
             subject_ref = uuid7()
-            subjects.append(tx.vault.new_subject(subject_ref, SubjectData(theirs), tx.now))
-            new.append((subject_ref, request_id, system))
+            subjects.append(tx.vault.new_subject(subject_ref, known, tx.now))
+            new.append((subject_ref, request_id, system.name))
         await tx.vault.insert_subjects(tx.connection, subjects)
         await tx.connection.copy_records_to_table("returned", schema_name="vault", records=new)
         await self._fulfilments.open_all(
             tx,
             [
-                repairs.repair(tx, request, ref, Right.OBJECTION, Operation.SUPPRESS, [system], repairs.RETURNED)
+                repairs.repair(tx, request, ref, Right.OBJECTION, Operation.SUPPRESS, [system.name], repairs.RETURNED)
                 for ref, request, _ in new
             ],
         )

@@ -158,9 +158,11 @@ async def looked(harness: Harness, *systems: Mailing) -> int:
     return int(await harness.pool.fetchval(count))
 
 
-async def mailing(open_harness: OpenHarness, *readers: list[Identity]) -> tuple[Harness, Mailing]:
-    needs = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID})
-    system = Mailing("crm", needs=needs, readers=[*readers])
+async def mailing(
+    open_harness: OpenHarness, *readers: list[Identity], needs: IdentityType | None = None
+) -> tuple[Harness, Mailing]:
+    every = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
+    system = Mailing("crm", needs=frozenset([needs] if needs else every), readers=[*readers])
     harness = await open_harness(system, service=ServiceName.AMENDMENT)
     harness.concludes = dict.fromkeys(Operation, partial(amendment.finish, harness.fulfilments))
     return harness, system
@@ -199,6 +201,16 @@ async def test_a_list_that_cannot_be_read_is_told_until_a_night_has_read_it(
     crm.fails = Unavailable("away")
     clock.pass_by(days=2)
     assert (await looked(harness, crm), missed()) == (1, 1)
+
+
+async def test_a_listed_number_stops_the_record_that_it_stands_in_where_no_number_is_searched_by(
+    open_harness: OpenHarness,
+) -> None:
+    harness, crm = await mailing(open_harness, [replace(ADA, source="crm"), PHONE], needs=IdentityType.EMAIL)
+    await suppressed(harness, PHONE)
+    assert await looked(harness, crm) == 1
+    assert await harness.worker("crm", Operation.SUPPRESS).work() == 1
+    assert [each.value for task in crm.asked for each in task.identities] == [ADA.value]
 
 
 async def test_what_is_not_stopped_by_the_next_night_is_forgotten_and_found_again(
