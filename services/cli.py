@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "letters": "services.intake.commands:letters",
     "suppression": "services.intake.client.suppression:suppression",
     "redate": "services.intake.commands:redate",
-    "policy": "shared.runtime.policy_commands:policy",
+    "policy": "shared.fulfilment.policy_commands:policy",
     "time-limit": "services.deadline.time_limit:main",
 }
 """Where each command stands: a function, or a ``Typer`` with commands of its own."""

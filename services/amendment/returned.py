@@ -13,6 +13,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from services.amendment import metrics
 from services.amendment.nightly import night_of
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
@@ -27,7 +28,7 @@ from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import run_periodically
+from shared.runtime.loops import alive, run_periodically
 from shared.storage import lease, suppression
 from shared.storage.lease import Turn, TurnLost
 from shared.storage.postgres import AGAIN, AWAY
@@ -44,8 +45,12 @@ _TURN = timedelta(minutes=5)
 
 _COMPARED = "SELECT EXISTS (SELECT FROM compared WHERE system = $1 AND compared_at >= $2)"
 _NOTE = """
-INSERT INTO compared (system, compared_at) VALUES ($1, $2) ON CONFLICT (system) DO UPDATE SET compared_at = $2
+INSERT INTO compared (system, compared_at, failed) VALUES ($1, $2, $3)
+ON CONFLICT (system) DO UPDATE SET compared_at = $2, failed = $3
 """
+_MISSED = "SELECT system, failed OR compared_at < $2 FROM compared WHERE system = ANY($1)"
+_LATE = timedelta(days=2)
+"""For so long a system may be away before that is told."""
 _LAST_TIME = "DELETE FROM vault.returned WHERE system = $1 RETURNING subject_ref, request_id"
 _STOPPED = "DELETE FROM vault.returned WHERE subject_ref = ANY($1) RETURNING subject_ref"
 
@@ -86,13 +91,24 @@ class Returned:
             state = known[system.name].state if system.name in known else SystemState.ON
             adapter: object = system.adapter
             if state in COUNTING and isinstance(adapter, Marketable):
-                await self._in_turn(system.name, adapter)
+                async with alive(LOOP, self._heartbeats):
+                    await self._in_turn(system, adapter)
+        await self._show()
 
-    async def _in_turn(self, system: str, adapter: Marketable) -> None:
+    async def _show(self) -> None:
+        """Tells where the last look has failed, or there was none for days; in every instance alike."""
+        since = self._unit_of_work.clock.now() - _LATE
+        async with self._unit_of_work.pool.acquire() as connection:
+            found = await connection.fetch(_MISSED, [system.name for system in self._systems], since)
+        metrics.NOT_COMPARED.clear()
+        for system, missed in found:
+            metrics.NOT_COMPARED.labels(system).set(missed)
+
+    async def _in_turn(self, system: Downstream, adapter: Marketable) -> None:
         async with self._unit_of_work.pool.acquire() as connection:
             night = night_of(self._unit_of_work.clock.now())
-            turn = await lease.take(connection, f"{LOOP}:{system}", _TURN)
-            done = turn is None or await connection.fetchval(_COMPARED, system, night)
+            turn = await lease.take(connection, f"{LOOP}:{system.name}", _TURN)
+            done = turn is None or await connection.fetchval(_COMPARED, system.name, night)
         if turn is None:
             return
         try:
@@ -103,26 +119,28 @@ class Returned:
         except (*AWAY, *AGAIN):
             raise
         except Exception as error:  # noqa: BLE001  # one bad system costs its own look
-            log.warning("%s cannot be compared tonight: %s", system, telemetry.where(error))
-            await self._note(system)
+            log.warning("%s cannot be compared tonight: %s", system.name, telemetry.where(error))
+            await self._note(system.name, failed=True)
         finally:
             async with self._unit_of_work.pool.acquire() as connection:
                 await turn.release(connection)
 
-    async def _compare(self, turn: Turn, system: str, adapter: Marketable) -> None:
+    async def _compare(self, turn: Turn, system: Downstream, adapter: Marketable) -> None:
+        pages = aiter(adapter.would_get_marketing())
+        page = await anext(pages, None)  # what is still to be stopped in a system that is away is not called off
         async with self._unit_of_work.begin() as tx:
-            before = await tx.connection.fetch(_LAST_TIME, system)
+            before = await tx.connection.fetch(_LAST_TIME, system.name)
             await repairs.call_off(tx, [row[1] for row in before], Operation.SUPPRESS, repairs.RETURNED)
             await _forget(tx, [row[0] for row in before])
-        async for page in adapter.would_get_marketing():
-            self._heartbeats.beat(LOOP)
+        while page is not None:
             async with self._unit_of_work.begin() as tx:
                 await turn.renew(tx.connection)
                 await self._stop(tx, system, page)
-        await self._note(system)
+            page = await anext(pages, None)
+        await self._note(system.name, failed=False)
 
-    async def _stop(self, tx: UnitOfWork, system: str, page: Sequence[Sequence[Identity]]) -> None:
-        """Opens a repair for each of them who is on the list."""
+    async def _stop(self, tx: UnitOfWork, system: Downstream, page: Sequence[Sequence[Identity]]) -> None:
+        """Opens a repair for each who is on the list; by what is not listed only where nothing else finds them."""
         fingerprint = tx.vault.keyring.fingerprint
         points = [{fingerprint(each): each for each in person if each.type in CHANNELS} for person in page]
         listed = await suppression.in_force(tx.connection, {one for each in points for one in each})
@@ -132,25 +150,26 @@ class Returned:
         subjects, new = [], []
         for person, own in found:
             request_id = next(request for key, request in listed.items() if key in own)
-            theirs = tuple(
-                replace(i, proved_since=tx.now) for i in person if i.type not in CHANNELS or fingerprint(i) in listed
-            )
+            theirs = [each for each in person if each.type not in CHANNELS or fingerprint(each) in listed]
+            if not any(each.type in system.needs for each in theirs):
+                theirs = [*person]
+            known = SubjectData(tuple(replace(each, proved_since=tx.now) for each in theirs))
             subject_ref = uuid7()
-            subjects.append(tx.vault.new_subject(subject_ref, SubjectData(theirs), tx.now))
-            new.append((subject_ref, request_id, system))
+            subjects.append(tx.vault.new_subject(subject_ref, known, tx.now))
+            new.append((subject_ref, request_id, system.name))
         await tx.vault.insert_subjects(tx.connection, subjects)
         await tx.connection.copy_records_to_table("returned", schema_name="vault", records=new)
         await self._fulfilments.open_all(
             tx,
             [
-                repairs.repair(tx, request, ref, Right.OBJECTION, Operation.SUPPRESS, [system], repairs.RETURNED)
+                repairs.repair(tx, request, ref, Right.OBJECTION, Operation.SUPPRESS, [system.name], repairs.RETURNED)
                 for ref, request, _ in new
             ],
         )
 
-    async def _note(self, system: str) -> None:
+    async def _note(self, system: str, *, failed: bool) -> None:
         async with self._unit_of_work.pool.acquire() as connection:
-            await connection.execute(_NOTE, system, self._unit_of_work.clock.now())
+            await connection.execute(_NOTE, system, self._unit_of_work.clock.now(), failed)
 
 
 async def _forget(tx: UnitOfWork, subjects: Sequence[UUID]) -> None:

@@ -52,7 +52,10 @@ async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bo
     read = dict(zip(read, _together(_told(list(read.values()), places, wiring), places), strict=True))
     chosen = [each for name, each in read.items() if only in {None, name}]
     try:
-        return await asyncio.gather(*(_looked(places[each.name], each) if live else _as_it_is(each) for each in chosen))
+        looked = await asyncio.gather(
+            *(_looked(places[each.name], each) if live else _as_it_is(each) for each in chosen)
+        )
+        return [_beside_policy(places[each.name], each) for each in looked]
     finally:
         adapters = [each.declared.adapter for each in read.values() if each.declared and each.declared.adapter]
         await asyncio.gather(*(adapter.close() for adapter in adapters))
@@ -75,6 +78,17 @@ def emitters_beside(path: Path, checked: Sequence[Checked]) -> Sequence[Fault]:
         for name, emitter in emitters.items()
         if emitter.authoritative and emitter.authoritative not in {*sources, FILE_SOURCE}
     ]
+
+
+def against_policy(checked: Sequence[Checked]) -> Mapping[str, Sequence[str]]:
+    """By system what of the policy it cannot do or does not say how to do, or that nobody can tell it."""
+    cannot = "its table cannot be used, so nothing is known of it: dsr downstreams check says why"
+    told: dict[str, Sequence[str]] = {}
+    for each in checked:
+        known = each.declared if each.declared and (each.declared.adapter or not each.declared.enabled) else None
+        if says := [*known.left, *known.against_policy] if known else [cannot]:
+            told[each.name] = says
+    return told
 
 
 def demanding(checked: Checked) -> Checked:
@@ -171,6 +185,12 @@ def _together(read: Sequence[Checked], places: Mapping[str, Table]) -> Sequence[
         else each
         for each in read
     ]
+
+
+def _beside_policy(place: Table, read: Checked) -> Checked:
+    """The same, with what of the policy its declaration says not how to do; known by the files, whatever is there."""
+    says = read.declared.against_policy if read.declared else ()
+    return replace(read, faults=(*read.faults, *map(place.fault, says)))
 
 
 async def _as_it_is(read: Checked) -> Checked:

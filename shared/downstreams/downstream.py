@@ -86,6 +86,11 @@ class Downstream:
         return [*filter(None, (self.says_undone, self.says_untold))]
 
     @property
+    def against_policy(self) -> Sequence[str]:
+        """What of the policy its declaration says not how to do, a sentence for each."""
+        return getattr(self.adapter, "against_policy", ())
+
+    @property
     def says_undone(self) -> str:
         """What of the policy its adapter cannot do; empty where it can."""
         if not self.undone:

@@ -50,14 +50,14 @@ class Wiring:
     policy: Policy = field(default_factory=read_policy, repr=False)
 
     @classmethod
-    def of_command(cls) -> Self:
-        """For a command, which sends nothing; by the policy that the services work by where it has their settings.
+    def of_command(cls, policy: Policy | None = None) -> Self:
+        """For a command, which sends nothing; by this policy, or the one of the services where it has their settings.
 
         Raises:
             Misconfigured: a file of the company's policy cannot be used.
         """
         overlay = os.environ.get(OVERLAY)
-        policy = of_variable(OVERLAY, partial(read_policy, Path(overlay) if overlay else None))
+        policy = policy or of_variable(OVERLAY, partial(read_policy, Path(overlay) if overlay else None))
         return cls(os.environ, SystemClock(), send_nothing, b"", policy=policy)
 
 

@@ -225,6 +225,22 @@ async def test_what_a_store_has_no_field_or_switch_for_is_not_held_and_nobody_is
     assert (await calls.receipt(task(Operation.SUPPRESS, phone(ANNA)))).outcome is TaskOutcome.NOT_HELD
 
 
+async def test_a_value_that_stands_where_nothing_can_correct_it_is_a_persons_matter_and_not_nobodys(
+    customer_store: CustomerStore,
+) -> None:
+    text = customer_store.dataset.read_text(encoding="utf-8")
+    customer_store.dataset.write_text(text.replace(', rectifies = "email"', ""), encoding="utf-8")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        wrong, right, none = await customers.run(
+            task(Operation.RECTIFY, EMAIL, changes=[("email", "anna.meier@example.org", "anna@example.org")]),
+            task(Operation.RECTIFY, EMAIL, changes=[("email", "old@example.org", "anna@example.org")]),
+            task(Operation.RECTIFY, email("x@example.org"), changes=[("email", "x@example.org", "y@example.org")]),
+        )
+    assert isinstance(wrong, NotSupported)
+    assert "contact.requester holds what is to be corrected" in str(wrong)
+    assert [receipt(each).outcome for each in (right, none)] == [TaskOutcome.NOT_HELD] * 2
+
+
 async def test_rows_that_nothing_can_tell_to_be_restricted_are_a_persons_matter_and_none_are_nobodys(
     customer_store: CustomerStore,
 ) -> None:

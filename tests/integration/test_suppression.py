@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from services.amendment import handlers as amendment
@@ -17,6 +18,7 @@ from services.erasure import suppression as kept_of_erasures
 from services.intake import auth
 from services.intake.grant import Grant, Power
 from services.intake.suppression_check import MOST
+from shared.domain.errors import AnswerMalformed, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
@@ -140,8 +142,11 @@ class Mailing(ScriptedSystem):
     """A system that would send marketing to these."""
 
     readers: list[list[Identity]] = field(default_factory=list)
+    fails: Exception | None = None
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+        if self.fails:
+            raise self.fails
         yield self.readers
 
 
@@ -153,9 +158,11 @@ async def looked(harness: Harness, *systems: Mailing) -> int:
     return int(await harness.pool.fetchval(count))
 
 
-async def mailing(open_harness: OpenHarness, *readers: list[Identity]) -> tuple[Harness, Mailing]:
-    needs = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID})
-    system = Mailing("crm", needs=needs, readers=[*readers])
+async def mailing(
+    open_harness: OpenHarness, *readers: list[Identity], needs: IdentityType | None = None
+) -> tuple[Harness, Mailing]:
+    every = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
+    system = Mailing("crm", needs=frozenset([needs] if needs else every), readers=[*readers])
     harness = await open_harness(system, service=ServiceName.AMENDMENT)
     harness.concludes = dict.fromkeys(Operation, partial(amendment.finish, harness.fulfilments))
     return harness, system
@@ -178,6 +185,32 @@ async def test_who_is_listed_and_came_back_with_an_import_is_stopped_at_night_th
     clock.pass_by(days=1)
     crm.readers = [[boris]]
     assert await looked(harness, crm) == 0
+
+
+async def test_a_list_that_cannot_be_read_is_told_until_a_night_has_read_it(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    def missed() -> float | None:
+        return REGISTRY.get_sample_value("dsr_marketing_not_compared", {"system": "crm"})
+
+    harness, crm = await mailing(open_harness, [replace(ADA, source="crm")])
+    await suppressed(harness, ADA)
+    for crm.fails, found, told in ((AnswerMalformed("no list"), 0, 1), (Unavailable("away"), 0, 1), (None, 1, 0)):
+        assert (await looked(harness, crm), missed()) == (found, told)
+        clock.pass_by(days=1)
+    crm.fails = Unavailable("away")
+    clock.pass_by(days=2)
+    assert (await looked(harness, crm), missed()) == (1, 1)
+
+
+async def test_a_listed_number_stops_the_record_that_it_stands_in_where_no_number_is_searched_by(
+    open_harness: OpenHarness,
+) -> None:
+    harness, crm = await mailing(open_harness, [replace(ADA, source="crm"), PHONE], needs=IdentityType.EMAIL)
+    await suppressed(harness, PHONE)
+    assert await looked(harness, crm) == 1
+    assert await harness.worker("crm", Operation.SUPPRESS).work() == 1
+    assert [each.value for task in crm.asked for each in task.identities] == [ADA.value]
 
 
 async def test_what_is_not_stopped_by_the_next_night_is_forgotten_and_found_again(

@@ -257,19 +257,6 @@ def test_what_a_dataset_names_cannot_break_out_of_its_place() -> None:
     assert literal(None) == "NULL"
 
 
-@pytest.mark.parametrize(
-    ("said", "country"),
-    [
-        *(("DE", "DE"), (" de ", "DE"), ("Germany", "DE"), ("FX", "FR"), ("US", "US")),
-        *(("XX", None), ("EU", None), ("D", None), ("", None), (None, None)),
-    ],
-)
-def test_of_a_word_that_means_no_country_nobody_knows_whose_law_a_row_is_under(
-    said: str | None, country: str | None
-) -> None:
-    assert Jurisdiction(column="c", words={"GERMANY": "DE", "fx": "FR"}).of(said) == country
-
-
 def test_every_key_of_a_dataset_is_on_its_page() -> None:
     page = (Path(__file__).parents[2] / "docs" / "plug-in" / "sql.md").read_text(encoding="utf-8")
     models: list[type[BaseModel]] = [

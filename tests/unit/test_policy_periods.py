@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT
 from shared.domain.policy import Period, first_kept, parse_period, release
-from shared.runtime.policy_commands import policy as commands
+from shared.fulfilment.policy_commands import policy as commands
 from tests.fixtures.policy import SIGNED, changed
 
 VECTORS = ROOT / "tests" / "fixtures" / "release-vectors.json"

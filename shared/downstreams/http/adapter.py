@@ -17,6 +17,7 @@ from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.declaration import path_of, read_declaration
 from shared.downstreams.http.erasure import Erasure, refused
+from shared.downstreams.http.interface import Interface
 from shared.downstreams.http.search import Hit, Search, shown, yielded
 from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings
@@ -54,6 +55,7 @@ class HttpAdapter:
             system, settings, self._declaration, clock=clock, environment=environment, transport=transport
         )
         self._search = Search(system, self._declaration, self._session)
+        self._interface = Interface(system, settings, self._declaration, self._session, self._search)
 
     @property
     def searched_by(self) -> frozenset[IdentityType]:
@@ -148,7 +150,7 @@ class HttpAdapter:
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """Everybody whose record does not show that they get none, of the resources that list everybody."""
-        async for page in marketing.would_get_marketing(self._system, self._declaration, self._session):
+        async for page in marketing.would_get_marketing(self._interface):
             yield page
 
     @property
@@ -158,13 +160,11 @@ class HttpAdapter:
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Erases every record of the subject, and looks again."""
-        shared = (self._system, self._settings, self._declaration, self._session, self._search)
-        return await Erasure(*shared, self._clock, save_progress).run(tasks)
+        return await Erasure(self._interface, save_progress, self._clock).run(tasks)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Changes records in place, and reads them again."""
-        shared = (self._system, self._settings, self._declaration, self._session, self._search)
-        return await Amendment(*shared, save_progress).run(tasks)
+        return await Amendment(self._interface, save_progress).run(tasks)
 
     async def _each(self, tasks: Sequence[Task], do: Callable[[Task], Awaitable[Receipt]]) -> list[Result]:
         async def one(task: Task) -> Result:

@@ -7,38 +7,20 @@ from typing import Any
 
 from shared.domain.errors import DoneBefore, NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.http.budget import Later
-from shared.downstreams.http.declaration import Declaration
+from shared.downstreams.http.interface import Work
 from shared.downstreams.http.paths import Condition, at
 from shared.downstreams.http.requests import Step
-from shared.downstreams.http.search import Hit, Search
-from shared.downstreams.http.session import Session
-from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.downstreams.http.search import Hit
 from shared.downstreams.results import of_corrections, where_held
 
 _CORRECTING = "correcting"
 """Under which key the progress of a task says that it has found whom it corrects."""
 
 
-class Amendment:
+class Amendment(Work):
     """The changes of one call, whose tasks have the same operation."""
-
-    def __init__(
-        self,
-        system: str,
-        settings: DeclaredHttpSettings,
-        declaration: Declaration,
-        session: Session,
-        search: Search,
-        save_progress: Checkpoint,
-    ) -> None:
-        self._system = system
-        self._settings = settings
-        self._declaration = declaration
-        self._session = session
-        self._search = search
-        self._save_progress = save_progress
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
         """One result for each task, in order; a change that is there already is the same change."""

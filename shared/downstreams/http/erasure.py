@@ -11,11 +11,11 @@ from shared.downstreams.contract import Checkpoint, Pending, Result, Task
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.by_hand import look_by_search, look_key, must_be_whole
 from shared.downstreams.http.declaration import Declaration
+from shared.downstreams.http.interface import Interface, Work
 from shared.downstreams.http.paths import any_holds, each_at
 from shared.downstreams.http.plan import Plan, Target
 from shared.downstreams.http.requests import Job, Look, LookAt, Step
-from shared.downstreams.http.search import Found, Hit, Search
-from shared.downstreams.http.session import Session
+from shared.downstreams.http.search import Found, Hit
 from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.http.steps import SLOWER, NotYet, Part, Steps
 from shared.downstreams.http_client import together
@@ -42,28 +42,14 @@ def refused(
     return settings.excess(task, rows=known + len(hits), people=sum(hit.above is None for hit in hits))
 
 
-class Erasure:
+class Erasure(Work):
     """One call: the tasks of several subjects, whose ids may share a request."""
 
-    def __init__(
-        self,
-        system: str,
-        settings: DeclaredHttpSettings,
-        declaration: Declaration,
-        session: Session,
-        search: Search,
-        clock: Clock,
-        save_progress: Checkpoint,
-    ) -> None:
-        self._system = system
-        self._settings = settings
-        self._declaration = declaration
-        self._session = session
-        self._search = search
+    def __init__(self, interface: Interface, save_progress: Checkpoint, clock: Clock) -> None:
+        super().__init__(interface, save_progress)
         self._clock = clock
-        self._save_progress = save_progress
-        self._ids = {name: each.id for name, each in declaration.resource.items()}
-        self._steps = Steps(system, declaration, session, clock)
+        self._ids = {name: each.id for name, each in interface.declaration.resource.items()}
+        self._steps = Steps(interface.system, interface.declaration, interface.session, clock)
         self._plans: dict[UUID, Plan] = {}
         self._ended: dict[UUID, Result] = {}
 

@@ -5,17 +5,16 @@ from typing import Any
 
 from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.http.declaration import Declaration, Resource
+from shared.downstreams.http.interface import Interface
 from shared.downstreams.http.pages import pages_of
 from shared.downstreams.http.paths import each_at
 from shared.downstreams.http.search import spelled
-from shared.downstreams.http.session import Session
 
 
-async def would_get_marketing(
-    system: str, declaration: Declaration, session: Session
-) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+async def would_get_marketing(interface: Interface) -> AsyncIterator[Sequence[Sequence[Identity]]]:
     """By what those are known whose record shows no stop; a value that can be no identity reaches nobody."""
-    for resource in declaration.resource.values():
+    system, session = interface.system, interface.session
+    for resource in interface.declaration.resource.values():
         if resource.everybody is None or resource.suppress is None:
             continue
         stopped = resource.suppress.seen

@@ -46,7 +46,12 @@ class SqlAdapter(OfDataset[Session]):
         if not faults:
             async with self._store.session() as session:
                 session.references.refuse_undeclared(self._store.dataset.name)
-        return [*faults, *undeclared(self._store.dataset, self._policy)]
+        return faults
+
+    @property
+    def against_policy(self) -> tuple[str, ...]:
+        """What of the policy its dataset says not how to do."""
+        return tuple(undeclared(self._store.dataset, self._policy))
 
     async def forget(self) -> None:
         """Forget in the store what was noted of requests that are long over, and stated of rows that are gone."""
@@ -101,7 +106,7 @@ class SqlAdapter(OfDataset[Session]):
         """Whether some of it may have to stay: by a state, a rule, or for want of a declaration."""
         tables = self._store.dataset.tables.values()
         kept = any(self._policy.keeps(table.category) for table in tables)
-        return super().may_refuse or kept or any(undeclared(self._store.dataset, self._policy))
+        return super().may_refuse or kept or bool(self.against_policy)
 
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """What an erasure would find, or why it would be refused."""

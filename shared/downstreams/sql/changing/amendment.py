@@ -18,7 +18,7 @@ from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.results import of_corrections
 from shared.downstreams.sql import progress
-from shared.downstreams.sql.changing import changes, corrections, stating
+from shared.downstreams.sql.changing import changes, corrections, stating, uncorrectable
 from shared.downstreams.sql.changing.restricted import Held, Place
 from shared.downstreams.sql.changing.switching import Kind, switching
 from shared.downstreams.sql.declaration.declared import SideTable, Switch
@@ -59,6 +59,8 @@ class Amendment:
             return failure
 
     async def _change(self, task: Task) -> Result:
+        if task.operation is Operation.RECTIFY:
+            await uncorrectable.must_reach(self._session, task)
         if not changes_something([table.table for table in self._session.tables], task):
             return Receipt(task.task_id, TaskOutcome.NOT_HELD)
         match task.operation:

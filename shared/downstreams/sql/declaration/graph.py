@@ -2,13 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.declaration.tables import Table
 
 
-def refuse_lost(tables: Mapping[str, "Table"]) -> None:
+def refuse_lost(tables: Mapping[str, Table]) -> None:
     """Raises ``ValueError`` where a path of joins does not lead to a declared table that tells whose a row is."""
     for name, table in tables.items():
         for _, path in table.paths:
@@ -35,17 +33,17 @@ def refuse_lost(tables: Mapping[str, "Table"]) -> None:
         raise ValueError(f"via leads round in a circle: {' to '.join(found.args[1])}") from None
 
 
-def ends_first(tables: Mapping[str, "Table"]) -> list[str]:
+def ends_first(tables: Mapping[str, Table]) -> list[str]:
     """The names of the tables, those to which others lead before these, else as they are declared."""
     return ordered(tables, _leads(tables))
 
 
-def led_first(tables: Mapping[str, "Table"]) -> list[str]:
+def led_first(tables: Mapping[str, Table]) -> list[str]:
     """The names of the tables, those from which paths lead before all that are on them."""
     return [*TopologicalSorter(_led(tables)).static_order()]
 
 
-def on_paths_to(tables: Mapping[str, "Table"], names: Iterable[str]) -> frozenset[str]:
+def on_paths_to(tables: Mapping[str, Table], names: Iterable[str]) -> frozenset[str]:
     """The tables to which the rows of these lead."""
     found, fresh = frozenset[str](), frozenset(names)
     while fresh:
@@ -55,7 +53,7 @@ def on_paths_to(tables: Mapping[str, "Table"], names: Iterable[str]) -> frozense
     return found
 
 
-def joined_by(tables: Mapping[str, "Table"]) -> Mapping[str, frozenset[str]]:
+def joined_by(tables: Mapping[str, Table]) -> Mapping[str, frozenset[str]]:
     """By table the columns that joins of others name: by which they lead to it, or through it, or what it says of them.
 
     The last is the state whose law they are under.
@@ -71,7 +69,7 @@ def joined_by(tables: Mapping[str, "Table"]) -> Mapping[str, frozenset[str]]:
     return {name: frozenset(columns) for name, columns in named.items()}
 
 
-def _led(tables: Mapping[str, "Table"]) -> Mapping[str, set[str]]:
+def _led(tables: Mapping[str, Table]) -> Mapping[str, set[str]]:
     led: dict[str, set[str]] = {name: set() for name in tables}
     for name, table in tables.items():
         for join in (join for _, path in table.paths for join in path if join.table in tables):
@@ -79,7 +77,7 @@ def _led(tables: Mapping[str, "Table"]) -> Mapping[str, set[str]]:
     return led
 
 
-def _leads(tables: Mapping[str, "Table"]) -> Mapping[str, set[str]]:
+def _leads(tables: Mapping[str, Table]) -> Mapping[str, set[str]]:
     return {name: {path[-1].table for _, path in table.paths} for name, table in tables.items()}
 
 

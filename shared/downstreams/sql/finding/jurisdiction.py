@@ -13,7 +13,8 @@ from shared.downstreams.sql.statements import Statements
 def under(table: Statements, country: str) -> str:
     """That a row is known to be under the law of that state; of a table that says no state, no row is."""
     declared = table.table.jurisdiction
-    return _says(table, declared, declared.words_of({country})) if declared else "false"
+    words = declared.words_of({country}) if declared else []
+    return _says(table, declared, words) if declared and words else "false"
 
 
 def undetermined(table: Statements) -> str:
@@ -25,16 +26,19 @@ def undetermined(table: Statements) -> str:
 def areas(table: Statements, countries: Collection[str]) -> Sequence[tuple[str, frozenset[str]]]:
     """The rows of a table, each in one of these conditions, with those of the states whose law it may be under.
 
-    What does not tell is under any of them, so that it is kept as long as the longest rule has it. An empty condition
-    is all rows: where no state is asked about, or the table says none.
+    What does not tell is under any of them, so that it is kept as long as the longest rule has it; so may every row be
+    under the law of a state that no word means. An empty condition is all rows: where no state is asked about, or the
+    table says none.
     """
-    declared = table.table.jurisdiction
-    if declared is None or not countries:
-        return [("", frozenset(countries))]
-    found = [(under(table, country), frozenset({country})) for country in sorted(countries)]
-    others = frozenset(declared.meanings.values()) - frozenset(countries)
-    elsewhere = (_says(table, declared, declared.words_of(others)), frozenset[str]())
-    return [*found, elsewhere, (undetermined(table), frozenset(countries))]
+    declared, asked = table.table.jurisdiction, frozenset(countries)
+    told = asked.intersection(declared.meanings.values()) if declared else frozenset[str]()
+    if declared is None or not told:
+        return [("", asked)]
+    never = asked - told
+    found = [(under(table, country), frozenset({country}) | never) for country in sorted(told)]
+    others = frozenset(declared.meanings.values()) - told
+    elsewhere = (_says(table, declared, declared.words_of(others)), never)
+    return [*found, elsewhere, (undetermined(table), asked)]
 
 
 def _says(table: Statements, declared: Jurisdiction, words: Sequence[str]) -> str:

@@ -26,7 +26,9 @@ class MariaDbAdapter(OfDataset[Session]):
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
         self._policy = policy
         self._store = MariaDbStore(system, settings, environment)
-        self._kept = "; ".join(kept_by_policy(self._store.dataset, policy))
+        self.against_policy = tuple(kept_by_policy(self._store.dataset, policy))
+        """What of the policy a person does."""
+        self._kept = "; ".join(self.against_policy)
         super().__init__(system, self._store, comparison)
 
     @property
@@ -41,7 +43,7 @@ class MariaDbAdapter(OfDataset[Session]):
         if not faults:
             async with self._store.session() as session:
                 session.references.refuse_undeclared(self._store.dataset.name)
-        return [*faults, *([self._kept] if self._kept else [])]
+        return faults
 
     async def forget(self) -> None:
         """Forget in the store what was noted of requests that are long over."""

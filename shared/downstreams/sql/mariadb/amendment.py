@@ -13,7 +13,7 @@ from shared.domain.text import forms
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.results import of_corrections
-from shared.downstreams.sql.changing import corrections
+from shared.downstreams.sql.changing import corrections, uncorrectable
 from shared.downstreams.sql.changing.amendment import changes_something
 from shared.downstreams.sql.declaration.declared import Switch
 from shared.downstreams.sql.finding.searching import Searched
@@ -55,6 +55,8 @@ class Amendment:
             return failure
 
     async def _change(self, task: Task) -> Result:
+        if task.operation is Operation.RECTIFY:
+            await self._must_reach(task)
         if not changes_something([table.table for table in self._session.tables], task):
             return Receipt(task.task_id, TaskOutcome.NOT_HELD)
         match task.operation:
@@ -70,6 +72,18 @@ class Amendment:
                 return await self._switch(task, "marketing", wanted=True)
             case other:
                 raise ValueError(f"{other} is no change in place")
+
+    async def _must_reach(self, task: Task) -> None:
+        """As ``uncorrectable.must_reach``."""
+        rows, stuck = await find(self._session, task), list[str]()
+        for change in task.changes:
+            for table, column in uncorrectable.columns(self._session.tables, change):
+                held = {values.read(table, column, found.row) for found in rows.of[table.name].values()}
+                right = {None, change.asserted}
+                if held & {*forms(change.current)} if change.current is not None else held - right:
+                    stuck.append(f"{table.name}.{column}")
+        if stuck:
+            raise uncorrectable.refused(stuck)
 
     async def _rectify(self, task: Task) -> Result:
         """Every change in one transaction; what the rows hold afterwards is read again by primary key."""

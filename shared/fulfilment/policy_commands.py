@@ -1,6 +1,7 @@
 """Commands about the policy of what is held and how long: ``dsr policy check``, ``explain`` and ``release``."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +15,9 @@ from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import Period, Policy, parse_period, read_policy, release
 from shared.domain.policy.explaining import explained, open_points
+from shared.downstreams.check import against_policy
+from shared.downstreams.check import check as check_systems
+from shared.downstreams.registry import Wiring
 from shared.runtime.settings import PolicySettings
 from shared.runtime.worked_examples import conclude, differing, read_examples
 
@@ -23,11 +27,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Over = Annotated[
     Path | None, typer.Option(help="Folder of the company's own files, instead of that of DSR_POLICY_OVERLAY.")
 ]
+Systems = Annotated[
+    Path | None, typer.Option(envvar="DSR_WORK_DOWNSTREAMS", help="The downstreams file, to compare with the policy.")
+]
 
 
 @policy.command()
-def check(over: Over = None, *, as_json: AsJson = False) -> None:
-    """Say what is wrong with the policy, and what is still open in it; status 1 if it cannot be used."""
+def check(over: Over = None, systems: Systems = None, *, as_json: AsJson = False) -> None:
+    """Say what is wrong with the policy, and what is still open in it; status 1 if it cannot be used.
+
+    Where the downstreams file is at hand, also what of the policy its systems cannot do, or do not say how to do: a
+    name of a field that no dataset has, an anchor that none declares. Status 1 then, too; no system is asked.
+    """
     try:
         read = _read(over)
     except Misconfigured as wrong:
@@ -35,10 +46,20 @@ def check(over: Over = None, *, as_json: AsJson = False) -> None:
         typer.echo(orjson.dumps({"usable": False, "wrong": faults}) if as_json else "\n".join(faults))
         raise typer.Exit(1) from None
     points = open_points(read, read_policy(), _today(read))
+    against = _against(read, systems) if systems else {}
     if as_json:
-        typer.echo(orjson.dumps({"usable": True, "version": read.version, "open": points}))
+        told = {"usable": True, "version": read.version, "open": points} | ({"systems": against} if systems else {})
+        typer.echo(orjson.dumps(told))
     else:
-        typer.echo("\n".join([f"policy {read.version} can be used", *(f"open: {point}" for point in points)]))
+        said = [f"{name}: {each}" for name, says in against.items() for each in says]
+        typer.echo("\n".join([f"policy {read.version} can be used", *(f"open: {point}" for point in points), *said]))
+    if against:
+        raise typer.Exit(1)
+
+
+def _against(read: Policy, systems: Path) -> Mapping[str, Sequence[str]]:
+    """By system what of the policy it does not do as it is declared; nothing is asked of any."""
+    return against_policy(asyncio.run(check_systems(systems, Wiring.of_command(read), live=False)))
 
 
 @policy.command()
