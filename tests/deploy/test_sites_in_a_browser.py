@@ -175,7 +175,7 @@ async def test_everybody_can_use_the_portal(
         await look.look(page, "letters")
         await page.goto(url + link_in(letter, url))
         await look.look(page, "link-used")
-        for name in ("notice", "complain", "port-my-number", "follow", "ask/contact", "nothing"):
+        for name in ("notice", "complain", "port-my-number", "follow", "follow/letter", "ask/contact", "nothing"):
             before = len(look.faults)
             await page.goto(f"{portal}/{'fr' if len(name) % 2 else 'es'}/{name}")
             await look.look(page, name.replace("/", "-"))

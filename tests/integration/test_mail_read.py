@@ -162,51 +162,6 @@ async def test_an_answer_to_a_letter_of_ours_lies_with_its_request_and_a_guessed
     assert (await intake.officer.get(f"/v1/mail/{reply['mail_id']}")).status_code == 200, "it belongs to the request"
 
 
-async def test_a_report_that_a_letter_has_not_arrived_is_told_by_its_token_and_a_delay_is_none(intake: Intake) -> None:
-    subject = {"email": "ada@example.org", "country": "DE"}
-    asked = {"right": "access", "channel": "email", "subject": subject}
-    (await intake.officer.post("/v1/requests", json=asked)).raise_for_status()
-    async with mail_server() as server:
-        await Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats()).send_due()
-        [taken] = server.taken
-    assert await take(intake, report(taken.sender, "delayed", "4.0.0", "1")) == "delayed"
-    assert (await intake.officer.get("/v1/letters")).json()["letters"] == []
-    assert await take(intake, report(taken.sender, "failed", "5.1.1", "2")) == "bounce"
-    [task] = (await intake.officer.get("/v1/letters")).json()["letters"]
-    assert (task["kind"], task["fault"]) == ("acknowledgement", "returned")
-    assert await take(intake, report("privacy+nobody@example.org", "failed", "5.1.1", "3")) == "automatic"
-
-
-def report(to: str, action: str, status: str, name: str) -> bytes:
-    """A report as a mail server writes it (RFC 3464); it names another address than the letter went to."""
-    return f"""\
-Return-Path: <>
-From: Mail Delivery System <MAILER-DAEMON@mail.example>
-To: {to}
-Subject: Delivery report
-Message-ID: <report-{name}@mail.example>
-MIME-Version: 1.0
-Content-Type: multipart/report; report-type=delivery-status; boundary="=="
-
---==
-Content-Type: text/plain
-
-Your message could not be delivered.
-
---==
-Content-Type: message/delivery-status
-
-Reporting-MTA: dns; mail.example
-
-Original-Recipient: rfc822; another@mail.example
-Final-Recipient: rfc822; another@mail.example
-Action: {action}
-Status: {status}
-
---==--
-""".replace("\n", "\r\n").encode()
-
-
 async def test_a_mailbox_is_read_as_it_is_and_again_after_its_server_was_away(intake: Intake) -> None:
     stopping = asyncio.Event()
     running = Running(Settings.__new__(Settings), intake.unit_of_work, TRACING, Heartbeats(), stopping)

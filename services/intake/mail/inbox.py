@@ -7,7 +7,7 @@ else is a second mail, which is marked. What reports that a letter has not arriv
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -46,6 +46,15 @@ _DECIDE = """
 UPDATE mail SET state = $2, request_id = coalesce($3, request_id), reason = $4, decided_by = $5, decided_at = $6
 WHERE mail_id = $1 AND state IN ('proposed', 'automatic', 'reply') RETURNING true
 """
+_REPORTED_WITHIN = timedelta(days=10)
+"""After which no mail server tries any more (RFC 5321, 4.5.4.1: at least four or five days)."""
+# What was kept of an earlier report nobody has decided about.
+_BELIEVED = """
+SELECT coalesce(bool_and(d.sent_at IS NULL OR (d.sent_at > $2 AND NOT EXISTS (
+    SELECT FROM mail m WHERE m.request_id = d.request_id AND m.read_at >= d.sent_at
+       AND NOT (m.state = 'done' AND m.decided_by IS NULL)))), true)
+FROM delivery d WHERE d.letter_id = ANY($1)
+"""
 COUNTED = """
 SELECT state, count(*), min(read_at) FROM mail WHERE state IN ('proposed', 'automatic', 'reply') GROUP BY 1
 """
@@ -71,11 +80,17 @@ class Mail:
 async def take(
     tx: UnitOfWork, letters: Letters, raw: bytes, mail: Incoming, ours: Ours, mail_id: UUID | None = None
 ) -> MailKind | None:
-    """Takes a mail in as it was read, under that id if one is given; None: it was taken before."""
-    answered = await _request_of(tx.connection, mail.letters) if mail.kind is MailKind.REPLY else None
-    known = mail.kind is not MailKind.REPLY or answered
-    state = _STATES.get(mail.kind, "done") if known else "proposed"
-    mail_id, decided_at = mail_id or uuid7(), None if mail.kind in _STATES else tx.now
+    """Takes a mail in as it was read, under that id if one is given; None: it was taken before.
+
+    A report that is not believed is put before a person with its request, as an answer is.
+    """
+    kind = mail.kind
+    if kind is MailKind.BOUNCE and not await _is_believed(tx, mail.letters):
+        kind = MailKind.REPLY
+    answered = await _request_of(tx.connection, mail.letters) if kind in {MailKind.REPLY, MailKind.BOUNCE} else None
+    known = kind is not MailKind.REPLY or answered
+    state = _STATES.get(kind, "done") if known else "proposed"
+    mail_id, decided_at = mail_id or uuid7(), None if kind in _STATES else tx.now
     message = hmac.digest(ours.secret, b"message\0" + mail.message_id.encode(), "sha256") if mail.message_id else None
     given = (mail_id, message, mail.digest, mail.received_at, mail.by_our_exchanger, tx.now, state, answered)
     if not await tx.connection.fetchval(_TAKE, *given, decided_at):
@@ -83,16 +98,16 @@ async def take(
     if answered:
         await keep_with(tx, answered, mail_id, raw)
         named = {"mail_id": str(mail_id), "received_at": mail.received_at.isoformat()}
-        tx.log_evidence(answered, "mail.answers", named)
-    elif mail.kind in _STATES:
+        tx.log_evidence(answered, "mail.answers" if kind is MailKind.REPLY else "mail.reports", named)
+    elif kind in _STATES:
         record, sealed = tx.vault.new_record(mail_id, b"{}", [Sealing(mail_id, KIND, str(mail_id), raw)], tx.now)
         await tx.vault.insert_subjects(tx.connection, [record])
         await tx.vault.insert_sealed(tx.connection, sealed)
-    elif mail.kind is MailKind.BOUNCE:
+    if kind is MailKind.BOUNCE:
         for letter_id in mail.letters:
             await delivered.stopped(tx, letters, letter_id, "returned")
-    tx.after_commit(MAIL.labels(mail.kind).inc)
-    return mail.kind
+    tx.after_commit(MAIL.labels(kind).inc)
+    return kind
 
 
 async def read(connection: Connection, mail_id: UUID) -> Mail | None:
@@ -137,6 +152,14 @@ async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, raw: bytes)
         Shredded: the correspondence has expired.
     """
     await tx.vault.seal(tx.connection, [Sealing(request_id, KIND, str(mail_id), raw)], tx.now)
+
+
+async def _is_believed(tx: UnitOfWork, letters: Sequence[UUID]) -> bool:
+    """Whether a report that letters have not arrived takes back by itself what they told.
+
+    Whoever has one of them could write such a report: not for ever, and not once they have answered.
+    """
+    return bool(await tx.connection.fetchval(_BELIEVED, list(letters), tx.now - _REPORTED_WITHIN))
 
 
 async def _request_of(connection: Connection, letters: Sequence[UUID]) -> UUID | None:

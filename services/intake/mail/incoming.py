@@ -122,7 +122,9 @@ def _kind(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UUID, 
     if returned or mail.get_content_type() == "multipart/report":
         letters = returned or tuple(tokens.letters_in(ours.secret, raw.decode("ascii", "replace")))
         if letters and (failed := _failed(mail)) is not None:
-            return MailKind.BOUNCE if failed else MailKind.DELAYED, letters
+            if not failed:
+                return MailKind.DELAYED, letters
+            return MailKind.BOUNCE if _is_from_nobody(mail) else MailKind.REPLY, letters
     machine = _automatic(mail)
     if machine and any(tokens.letters_in(ours.secret, _raw(mail, "Message-ID"))):
         return MailKind.OURS, ()
@@ -131,6 +133,11 @@ def _kind(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UUID, 
     answered = " ".join(_raw(mail, name) for name in ("In-Reply-To", "References"))
     letters = tuple(tokens.letters_in(ours.secret, answered)) or returned
     return (MailKind.REPLY, letters) if letters else (MailKind.PROPOSED, ())
+
+
+def _is_from_nobody(mail: Message) -> bool:
+    """Whether its envelope has no sender, as that of a report (RFC 3464, 2), as our server has noted."""
+    return _raw(mail, "Return-Path").strip() in {"", "<>"}
 
 
 def _failed(mail: Message) -> bool | None:
