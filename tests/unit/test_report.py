@@ -85,7 +85,7 @@ async def test_periods_come_with_the_days_that_follow_for_this_person_in_the_zon
     told = said(await report(call(OLD), call(NEW)), "A15.d")
     assert "18 months, counted from the beginning of the call" in told
     assert "The oldest of it is kept until 15 July 2026, the newest until 1 September 2027." in told
-    assert "The oldest of it goes on 16 August 2026, the newest on 2 October 2027." in told
+    assert "The oldest of it is deleted on 16 August 2026, the newest on 2 October 2027." in told
 
 
 async def test_a_law_of_a_country_is_told_to_whoever_lives_there_and_an_unsigned_rule_to_nobody() -> None:
@@ -103,7 +103,7 @@ async def test_what_nobody_has_signed_is_told_as_not_decided_and_gives_no_day(si
     policy = read_policy().with_other(**{signed: getattr(whole, signed)} if signed else {})
     told = said(await report(call(OLD), country="DE", policy=policy), "A15.d")
     assert ("is kept until 15 July 2026" in told) is (signed == "rules")
-    assert ("goes on 16 August 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
+    assert ("is deleted on 16 August 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
     assert ("is not decided yet" in told) is (signed != "ceilings")
     assert "No fixed period" not in told
     german = said(await report(call(OLD), country="DE"), "A15.d")  # the demonstration's counsel has not signed that

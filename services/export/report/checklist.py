@@ -6,15 +6,18 @@ from typing import Literal
 
 from services.export.files import File
 from services.export.report.held import Request
-from services.export.report.retention import Kept, Person, is_undecided, periods_of
+from services.export.report.periods import Periods
+from services.export.report.retention import Person
 from services.export.report.texts import Texts
 from services.export.report.translated import Translated
 from services.export.report.wording import Wording
 from services.export.survey import Category
 from shared.domain.policy import ProvidedBy
 
-Table = tuple[Sequence[str], Sequence[tuple[str | None, Sequence[str]]]]
-"""Headings, and lines, each with the category that it is about, if it is about one."""
+_Line = tuple[str | None, Sequence[str]]
+"""Its cells, and the category that it is about, if it is about one; of several, with a blank between them."""
+Table = tuple[Sequence[str], Sequence[_Line]]
+"""Headings, and lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,17 @@ class _Kind:
     rows: int
     systems: Sequence[str]
     found: Category
+
+
+def _together(lines: Sequence[_Line]) -> Sequence[_Line]:
+    """The same lines, in which kinds of data of which the same is said stand in one."""
+    about: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for name, (kind, *said) in lines:
+        about.setdefault(tuple(said), []).append((name or "", kind))
+    return [
+        (" ".join(name for name, _ in kinds), [", ".join(kind for _, kind in kinds), *said])
+        for said, kinds in about.items()
+    ]
 
 
 class _Checklist:
@@ -97,6 +111,9 @@ class _Checklist:
             said += [self._answer("otherwise"), *sentences]
         return Item(name, self._texts.items[name], said, table, "in_part")
 
+    def _named(self, systems: Sequence[str]) -> str:
+        return ", ".join(map(self._told.system, systems))
+
     def _answer(self, key: str, /, **values: object) -> str:
         return self._say.filled(self._texts.answers[key], **values)
 
@@ -105,7 +122,7 @@ class _Checklist:
 
     def _purposes(self) -> Item:
         """15(1)(a), by category and purpose."""
-        lines: list[tuple[str | None, Sequence[str]]] = []
+        lines: list[_Line] = []
         for name in self._known:
             category = self._policy.category(name)
             if category is None:
@@ -116,7 +133,8 @@ class _Checklist:
                 lines.append(
                     (name, [self._told.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
                 )
-        return self._by_policy("A15.a", table=(self._headings("category", "purpose", "basis", "role"), lines))
+        table = (self._headings("category", "purpose", "basis", "role"), _together(lines))
+        return self._by_policy("A15.a", table=table)
 
     def _automation(self) -> Item:
         """15(1)(h), as the policy says of each purpose of what is held."""
@@ -133,7 +151,7 @@ class _Checklist:
 
     def _categories(self) -> Item:
         """15(1)(b), with what there is of each and where."""
-        lines: list[tuple[str | None, Sequence[str]]] = []
+        lines: list[_Line] = []
         for name, held in self._known.items():
             lines.append(
                 (
@@ -142,7 +160,7 @@ class _Checklist:
                         self._told.kind(name),
                         self._told.category(name),
                         self._say.number(held.rows),
-                        ", ".join(held.systems),
+                        self._named(held.systems),
                     ],
                 )
             )
@@ -151,7 +169,7 @@ class _Checklist:
     def _recipients(self) -> Item:
         """15(1)(c): by name, processors too (C-154/21)."""
         recipients = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
-        lines: list[tuple[str | None, Sequence[str]]] = [
+        lines: list[_Line] = [
             (
                 None,
                 [
@@ -171,37 +189,15 @@ class _Checklist:
 
     def _periods(self) -> Item:
         """15(1)(d), with the days that follow for this person's rows."""
-        lines: list[tuple[str | None, Sequence[str]]] = []
+        periods = Periods(self._policy, self._person, self._request.today, self._texts, self._say, self._told)
+        lines: list[_Line] = []
         for name, held in self._known.items():
             kind = self._told.kind(name)
             if name in self._undeclared:
                 lines.append((name, [kind, self._texts.page["undeclared"], ""]))
-                continue
-            found = list(periods_of(self._policy, name, held.found, self._person, self._request.today))
-            lines += [(name, [kind, self._kept(each), self._days(each)]) for each in found]
-            if is_undecided(self._policy, name, self._person, self._request.today):
-                lines.append((name, [kind, self._answer("undecided"), ""]))
-            elif not found:
-                lines.append((name, [kind, self._answer("no_period"), ""]))
-        return self._by_policy("A15.d", table=(self._headings("category", "period", "released"), lines))
-
-    def _kept(self, kept: Kept) -> str:
-        """Why and how long; what keeps while a state lasts is a condition, unless the data say that it does."""
-        words = self._told.rule(kept.name) if kept.keeps else self._told.ceiling(kept.name)
-        if kept.anchor and kept.period:
-            start = self._texts.anchors.get(kept.anchor, kept.anchor)
-            begins = self._answer("criterion", anchor=start, period=self._say.period(kept.period))
-        elif kept.lasts:
-            begins = self._answer("while")
-        else:
-            return f"{self._answer('keeps_if')} {words}"
-        return f"{self._answer('keeps')} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
-
-    def _days(self, kept: Kept) -> str:
-        if not kept.first or not kept.last:
-            return ""
-        days = {"first": self._say.day(kept.first), "last": self._say.day(kept.last)}
-        return self._answer("kept_until" if kept.keeps else "dates", **days)
+            else:
+                lines += [(name, [kind, *each]) for each in periods.of(name, held.found)]
+        return self._by_policy("A15.d", table=(self._headings("category", "period", "released"), _together(lines)))
 
     def _complaint(self) -> Item:
         """15(1)(f), with the authority of the person's country by name, and whom else they may ask."""
@@ -218,20 +214,32 @@ class _Checklist:
     def _sources(self) -> Item:
         """15(1)(g), where anything is not from the person."""
         sources = {name: each.provided_by for name in self._known if (each := self._policy.category(name))}
-        if set(sources.values()) <= {ProvidedBy.PERSON} and len(sources) == len(self._known):
+        added = any(each.found.added for each in self._known.values())
+        if set(sources.values()) <= {ProvidedBy.PERSON} and len(sources) == len(self._known) and not added:
             return self._by_policy("A15.g", self._answer("no_other_source"), applies=False)
-        words = {name: self._texts.sources[each] for name, each in sources.items()}
-        undeclared = self._texts.page["undeclared"]
-        lines: list[tuple[str | None, Sequence[str]]] = [
-            (name, [self._told.kind(name), words.get(name, undeclared), ", ".join(held.systems)])
-            for name, held in self._known.items()
-        ]
-        return self._by_policy("A15.g", table=(self._headings("category", "source", "system"), lines))
+        lines: list[_Line] = []
+        for name, held in self._known.items():
+            where = self._texts.page["undeclared"]
+            if source := sources.get(name):
+                where = self._source(source, held.found)
+            lines.append((name, [self._told.kind(name), where, self._named(held.systems)]))
+        return self._by_policy("A15.g", table=(self._headings("category", "source", "system"), _together(lines)))
+
+    def _source(self, source: ProvidedBy, held: Category) -> str:
+        """Where rows are from; what stands among the person's own and is not from them is counted."""
+        words = self._texts.sources[source]
+        if source is not ProvidedBy.PERSON or not held.added:
+            return words
+        return (
+            self._answer("added", count=held.added)
+            if held.added == held.rows
+            else (f"{words}; {self._answer('added_some', count=held.added)}")
+        )
 
     def _transfers(self) -> Item:
         """15(2): safeguards of transfers, recipient by recipient."""
         recipients = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
-        lines: list[tuple[str | None, Sequence[str]]] = [
+        lines: list[_Line] = [
             (None, [each.name, self._say.country(each.country), self._texts.safeguards[each.safeguard]])
             for each in recipients.values()
             if each.safeguard
@@ -247,24 +255,32 @@ class _Checklist:
 
     def _copy(self) -> Item:
         """15(3): the files, and by what they can be checked."""
-        lines: list[tuple[str | None, Sequence[str]]] = [
-            (None, [each.name, self._say.number(each.size), each.sha256]) for each in self._files
-        ]
+        lines: list[_Line] = [(None, [each.name, self._say.number(each.size), each.sha256]) for each in self._files]
         table = (self._headings("file_name", "bytes", "hash"), lines)
         return self._item("A15.3", self._answer("copy"), table=table)
 
     def _left_out(self) -> Item:
         """15(4): what is hidden of other people's, by kind and count."""
-        lines: list[tuple[str | None, Sequence[str]]] = []
+        lines: list[_Line] = []
         for name, held in self._known.items():
             if held.found.withheld:
                 told = self._answer("withheld_rows", count=held.found.withheld)
                 lines.append((name, [self._told.kind(name), told]))
         for each in self._request.reports:
             if each.written_by_others:
-                lines.append((None, [each.system, self._answer("written_by_others", count=each.written_by_others)]))
+                lines.append(
+                    (
+                        None,
+                        [
+                            self._told.system(each.system),
+                            self._answer("written_by_others", count=each.written_by_others),
+                        ],
+                    )
+                )
             if each.unattributed:
-                lines.append((None, [each.system, self._answer("unattributed", count=each.unattributed)]))
+                lines.append(
+                    (None, [self._told.system(each.system), self._answer("unattributed", count=each.unattributed)])
+                )
         if not lines:
             return self._item("A15.4", self._answer("nothing_withheld"))
         return self._item("A15.4", table=(self._headings("category", "what"), lines))
@@ -275,8 +291,9 @@ class _Checklist:
         if not missing:
             return self._item("A15.X2", self._answer("complete"), applies=False)
         reasons = self._texts.reasons
-        lines: list[tuple[str | None, Sequence[str]]] = [
-            (None, [system, reasons.get(why, reasons["failed"])]) for system, why in sorted(missing.items())
+        lines: list[_Line] = [
+            (None, [self._told.system(system), reasons.get(why, reasons["failed"])])
+            for system, why in sorted(missing.items())
         ]
         table = (self._headings("system", "reason"), lines)
         return self._item("A15.X2", self._answer("incomplete"), self._answer("remedy"), table=table)
