@@ -208,7 +208,7 @@ def test_what_went_with_its_key_is_made_unreadable_and_never_called_anonymised()
     body = written(kind, {**fields, "remains": LETTERS.remains(closed, AT)}).body
     assert "is made permanently unreadable" in body
     months = retention().correspondence_months
-    assert f"What was written about it, to you and to others, is kept for {months} months under a key of its" in body
+    assert f"Our letters about it, to you and to others, are kept for {months} months, encrypted" in body
     assert "anonymi" not in body
     assert LETTERS.remains(replace(closed, right=Right.ACCESS), AT) == ()
 

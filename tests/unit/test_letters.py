@@ -133,9 +133,9 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("proof_last_notice", (*LAST_NOTICE, "We answer the rest of your request")),
         (
             "refusal",
-            ("Nothing was changed in any", "The reason: the amount is large. The law", "Article 12(4) of", "{braces}"),
+            ("Nothing was changed in any", "the amount is large. The legal basis", "Article 12(4) of", "{braces}"),
         ),
-        ("partial", ("reason for what is missing: the amount is large. The law", "Article 12(4) of", "{braces}")),
+        ("partial", ("is missing: the amount is large. The legal basis", "Article 12(4) of", "{braces}")),
         ("forwarded", ("passed your request on to Harbour {Cranes} Ltd.", "have been informed and will answer you.")),
         ("reopened", ("reached us on 20 April 2026", "by 4 June 2026")),
         ("acknowledgement", ("working on your request", "019c0000", "NBSWY3DPEB3W64TMMQQQAAAA")),

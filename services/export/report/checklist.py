@@ -227,14 +227,9 @@ class _Checklist:
 
     def _source(self, source: ProvidedBy, held: Category) -> str:
         """Where rows are from; what stands among the person's own and is not from them is counted."""
-        words = self._texts.sources[source]
         if source is not ProvidedBy.PERSON or not held.added:
-            return words
-        return (
-            self._answer("added", count=held.added)
-            if held.added == held.rows
-            else (f"{words}; {self._answer('added_some', count=held.added)}")
-        )
+            return self._texts.sources[source]
+        return self._answer("added" if held.added == held.rows else "added_some", count=held.added)
 
     def _transfers(self) -> Item:
         """15(2): safeguards of transfers, recipient by recipient."""
