@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from services.export.pieces import Piece
-from shared.domain.release import WITHHELD
+from shared.domain.release import LEFT, WITHHELD
 
 SHOWN = 100
 """Rows of a category that the report shows; the table of the category has all."""
@@ -26,14 +26,16 @@ class Category:
     """What there is of one category: rows by system and place, its fields and the JSON types met in each.
 
     ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden; ``added``: how many
-    the subject has not provided. ``anchors``: the first and the last moment from which periods of the policy count, as
-    ISO 8601, by what the policy calls it; ``dated``: how many rows have one. ``states``: which of the states by which
-    its rules keep lasts for any of them; None where that is not known.
+    the subject has not provided; ``left``: of how many an erasure has left what a rule keeps. ``anchors``: the first
+    and the last moment from which periods of the policy count, as ISO 8601, by what the policy calls it; ``dated``: how
+    many rows have one. ``states``: which of the states by which its rules keep lasts for any of them; None where that
+    is not known.
     """
 
     rows: int = 0
     withheld: int = 0
     added: int = 0
+    left: int = 0
     sources: Counter[tuple[str, str]] = field(default_factory=Counter)
     fields: dict[str, set[str]] = field(default_factory=dict)
     first: list[Piece] = field(default_factory=list)
@@ -51,7 +53,9 @@ class Category:
         self.rows += 1
         self.sources[piece.system, piece.source] += 1
         self.withheld += WITHHELD in piece.data.values()
-        self.added += not piece.provided
+        is_left = piece.states.get(LEFT) is True
+        self.left += is_left
+        self.added += not piece.provided and not is_left
         for name, value in piece.data.items():
             kinds = self.fields.get(name)
             if kinds is None:

@@ -76,8 +76,9 @@ async def test_purposes_recipients_and_transfers_are_those_of_what_is_held_and_o
     assert ("Example Carrier Inc." in said(calls, "A15.c"), "Recouvrement" in said(calls, "A15.c")) == (True, False)
     assert ("Example Carrier Inc." in said(account, "A15.c"), "Recouvrement" in said(account, "A15.c")) == (False, True)
     assert "standard contractual clauses" in said(calls, "A15.2")
-    assert (calls.items["A15.2"].answered, account.items["A15.2"].answered) == (True, False)
+    assert (calls.items["A15.2"].answered, account.items["A15.2"].answered) == (True, True)
     assert "None of those who have received your data" in said(account, "A15.2")
+    assert "We ourselves are established in this country: United States." in said(account, "A15.2")
     assert (calls.items["A15.g"].answered, account.items["A15.g"].answered) == (True, False)
 
 
@@ -145,7 +146,7 @@ async def test_of_a_kind_of_data_that_the_policy_does_not_know_the_report_says_s
     alone, beside = await report(unknown), await report(unknown, NOTE)
     of_policy = ("A15.a", "A15.b", "A15.c", "A15.d", "A15.g", "A15.h", "A15.2")
     for told in (alone, beside):
-        assert {name for name, item in told.items.items() if item.status == "in_part"} == {*of_policy}
+        assert {name for name, item in told.items.items() if item.status == "in_part"} == {*of_policy, "A15.X1"}
         for name in of_policy:
             assert "Our policy does not yet describe these kinds of data: horoscope." in said(told, name)
     claims = ("We make no decision", "None of those who", "disclosed these data to nobody", "No fixed period")

@@ -7,13 +7,14 @@ from pydantic import JsonValue
 
 from services.export.pieces import Piece
 from services.export.report.cells import Cells
-from services.export.report.held import Request
+from services.export.report.held import LISTED, Request, Step
 from services.export.report.page import render
 from services.export.report.texts import texts_of
 from services.export.report.wording import Wording
 from services.export.report_reader import read
 from services.export.survey import Category
 from shared.domain.policy import read_policy
+from shared.domain.release import LEFT
 from shared.domain.rights import Right
 from tests.fixtures.packages import REQUEST, made_of, unpacked
 from tests.unit.test_report import AT, NEW, NOTE, OLD, call, page, report, said
@@ -107,3 +108,31 @@ async def test_what_we_entered_among_what_is_from_the_person_is_told_as_ours() -
         told = read(render({"account": held}, request, [], AT).decode())
         assert words in said(told, "A15.g")
     assert read(render({"account": theirs}, request, [], AT).decode()).items["A15.g"].status == "not_applicable"
+
+
+async def test_what_an_erasure_has_left_is_told_as_kept_by_its_rule_alone_and_for_no_purpose_of_before() -> None:
+    left = replace(call(NEW), states={LEFT: True})
+    alone, mixed = await report(left), await report(left, call(NEW))
+    assert "You have asked us to erase it. What is left is kept for this reason alone: telephone companies" in said(
+        alone, "A15.d"
+    )
+    assert "deleted on" not in said(alone, "A15.d"), "no ceiling of what would go for everybody is told of it"
+    assert "providing the telephone service" not in said(alone, "A15.a")
+    assert "Part of it is left of what you have asked us to erase" in said(mixed, "A15.d")
+    assert "providing the telephone service" in said(mixed, "A15.a")
+    assert "Left of what you have asked us to erase (rows: 1)" in await page(left)
+
+
+async def test_an_entry_of_the_list_is_said_to_stay_while_there_is_marketing_and_not_until_erasure_is_asked_for() -> (
+    None
+):
+    listed = Step(AT, LISTED, {"contact_point": "ada@example.org", "right": "erasure"})
+    told = said(await report(call(), steps=[listed]), "A15.d")
+    assert "For as long as we send any advertising" in told
+    assert "No fixed period" not in told
+
+
+async def test_columns_that_nobody_explains_are_counted_and_the_item_is_answered_in_part() -> None:
+    told = await report(Piece("shop", "invoice", "shop", {"amount": 1, "id": 2}))
+    assert told.items["A15.X1"].status == "in_part"
+    assert "Of 1 of 2 columns nobody has written down yet what they mean" in said(told, "A15.X1")

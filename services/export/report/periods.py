@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from services.export.report.held import LISTS
 from services.export.report.retention import Kept, Person, is_undecided, periods_of
 from services.export.report.texts import Texts
 from services.export.report.translated import Translated
@@ -26,16 +27,23 @@ class Periods:
     def of(self, name: str, held: Category) -> Iterator[tuple[str, str]]:
         """How long what systems call so is kept, and what that means for these rows; at least one line."""
         found = list(periods_of(self.policy, name, held, self.person, self.today))
-        yield from ((self._how_long(each), self._days(each)) for each in found)
+        if held.left and held.left == held.rows and (keeping := [each for each in found if each.keeps]):
+            yield from ((self._how_long(each, why="left"), self._days(each)) for each in keeping)
+            return
+        some = self._answer("left_some", count=held.left) if held.left else ""
+        yield from (
+            (self._how_long(each), " ".join(filter(None, (self._days(each), some if each.keeps else ""))))
+            for each in found
+        )
         if is_undecided(self.policy, name, self.person, self.today):
             yield self._answer("undecided"), ""
         elif not found:
-            yield self._answer("no_period"), ""
+            yield self._answer("while_marketing" if name == LISTS else "no_period"), ""
 
     def _answer(self, key: str, /, **values: object) -> str:
         return self.say.filled(self.texts.answers[key], **values)
 
-    def _how_long(self, kept: Kept) -> str:
+    def _how_long(self, kept: Kept, why: str = "keeps") -> str:
         """Why and how long; what keeps while a state lasts is a condition, unless the data say that it does."""
         words = self.told.rule(kept.name) if kept.keeps else self.told.ceiling(kept.name)
         if kept.anchor and kept.period:
@@ -47,7 +55,7 @@ class Periods:
             begins = self._answer("while")
         else:
             return f"{self._answer('keeps_if')} {words}"
-        return f"{self._answer('keeps')} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
+        return f"{self._answer(why)} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
 
     def _days(self, kept: Kept) -> str:
         """The days of the oldest and the newest row; what is past is told as past, since the row is still there."""

@@ -9,7 +9,7 @@ from services.intake.request.stored_request import StoredRequest
 from services.intake.request.summed import changed_by_category, summed
 from services.intake.request.told import instructed
 from services.intake.request.told.answer import OUR_LIST, answer
-from services.intake.request.told.kept import laws
+from services.intake.request.told.kept import is_held_unseen, laws
 from services.intake.request.told.search import why_not_searched
 from services.intake.request.told.work import had_been_done
 from shared.domain import corrections
@@ -133,6 +133,8 @@ def _what(task: TaskReport, whose: str) -> Sentence:
         return say(key, changed=task.changed, found=task.found, how=did)
     if task.outcome not in _FOUND:
         return _nothing_done(task, did, whose)
+    if is_held_unseen(task):
+        return say("work.kept_unseen")
     if task.stated:
         return say(f"work.stated{whose}", count=task.found)
     counts = _of_each(task)
