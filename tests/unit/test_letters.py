@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
+from services.intake.commands import letters as commands
 from services.intake.letters import questions
 from services.intake.letters.previews import preview
 from services.intake.letters.rendering import Letters, Reader
@@ -84,6 +86,15 @@ def body_of(kind: LetterKind, reader: Reader = READER, **said: LetterField) -> s
 def test_each_letter_reads_as_it_was_reviewed(kind: LetterKind, language: Language) -> None:
     reviewed = file_of(kind, language).read_text(encoding="utf-8")
     assert preview(LETTERS, kind, language).body == reviewed, "look at it, then: python -m tests.unit.letters"
+
+
+def test_the_command_prints_one_letter_of_each_kind_for_who_signs_them_off() -> None:
+    said = CliRunner().invoke(commands, ["preview", "all", "--lang", "es"])
+    assert said.exit_code == 0
+    assert [line.removeprefix("===== ") for line in said.output.splitlines() if line.startswith("===== ")] == [*KINDS]
+    one = CliRunner().invoke(commands, ["preview", "no_data", "--lang", "es"]).output
+    assert one in said.output
+    assert "Lo que sí conservamos" in one
 
 
 def test_there_is_no_reviewed_letter_of_a_kind_or_a_language_that_is_none() -> None:
