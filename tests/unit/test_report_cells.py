@@ -82,9 +82,8 @@ async def test_what_says_no_day_counts_as_what_it_belongs_to_and_that_some_has_n
     assert "It is deleted on 11 January 2029." in said(await report(ticket, message), "A15.d")
     open_one = replace(ticket, data={"id": "3"}, anchors={})
     told = said(await report(ticket, open_one, message), "A15.d")
-    assert told.count("It is deleted on 11 January 2029. For some of it that time has not begun.") == 1, (
-        "one line for both"
-    )
+    assert "It is deleted on 11 January 2029. For some of it that time has not begun." in told
+    assert told.count("It is deleted on") == 1, "what is said of tickets is said of their messages"
 
 
 async def test_kinds_of_which_the_same_is_said_stand_in_one_line_and_each_is_told_of() -> None:
