@@ -102,14 +102,17 @@ def _end_of(kept: Kept, policy: Policy) -> datetime | None:
 
 
 async def redate(tx: UnitOfWork, _until: datetime, limit: int, _policy: TimeLimitPolicy) -> tuple[int, Sequence[Told]]:
-    """Moves what a shorter rule of another version of the policy lets go earlier; of up to so many systems."""
+    """Moves what a shorter rule of another version of the policy lets go earlier; of up to so many systems.
+
+    A day that would have been past already is now: nobody was late.
+    """
     version = tx.policy.version
     found = await repository.of_other_policies(tx.connection, version, limit)
     moved = []
     for request_id, system, kept, due_at in found:
         ends = [_end_of(Kept.model_validate(each), tx.policy) for each in kept]
         earliest = min((each for each in ends if each is not None), default=due_at)
-        moved.append((request_id, system, min(due_at, earliest)))
+        moved.append((request_id, system, min(due_at, max(earliest, tx.now))))
         if earliest < due_at:
             tx.log_evidence(request_id, "erasure.redated", {"system": system, "policy": version})
     await repository.move_deferrals(tx.connection, version, moved)

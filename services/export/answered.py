@@ -48,13 +48,14 @@ async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Reque
     """
     known = (await tx.vault.subject_data(tx.connection, [done.subject_ref])).get(done.subject_ref)
     listed = await lists_name(tx, known)
-    country, language = done.details.get("country"), done.details.get("language")
+    country, language, zone = (done.details.get(name) for name in ("country", "language", "zone"))
     return Request(
         done.request_id,
         processing(),
         tx.now.date(),
         country=str(country) if country else None,
         language=str(language) if language else "en",
+        zone=str(zone) if zone else "UTC",
         instructed=known is not None and known.tenant is not None,
         identities=known.identities if known else (),
         steps=sorted([*await _steps(tx, done), *listed], key=attrgetter("at")),

@@ -69,7 +69,8 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
     elif about.right is Right.PORTABILITY:
         carded = [part for part, categories in zip(parts, met, strict=True) if vcard.any_of(categories)]
         await _carry(archive, known, about, carded)
-    await archive.add("README.txt", readme(known, about.right, about.at, sorted(about.request.missing())).encode())
+    about_files = readme(known, about.right, about.at, about.request, [each.name for each in archive.files])
+    await archive.add("README.txt", about_files.encode())
     await archive.add(DESCRIPTION, _description(archive, known, about))
     await archive.close()
     return known

@@ -14,7 +14,7 @@ class Piece:
     """One thing that a system holds about the subject.
 
     ``anchors``: from when periods of the policy count for it, as ISO 8601, by what the policy calls that; ``states``:
-    which of the states lasts by which its rules keep, None where that is not known.
+    which of the states lasts by which its rules keep, None where that is not known. ``provided``: by the subject.
     """
 
     system: str
@@ -23,6 +23,7 @@ class Piece:
     data: dict[str, JsonValue]
     anchors: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, bool | None] = field(default_factory=dict)
+    provided: bool = True
 
     @property
     def line(self) -> bytes:
@@ -40,7 +41,7 @@ def read(system: str, content: bytes, right: Right, portable: Callable[[str], bo
     for category, source, data, provided, *more in orjson.loads(content):
         anchors, states = (*more[1:3], {}, {})[:2]
         if right is Right.ACCESS:
-            yield Piece(system, category, source, data, anchors, states)
+            yield Piece(system, category, source, data, anchors, states, provided is not False)
         elif provided is not False and portable(category):
             kept = data if provided is True else {name: data[name] for name in data if name not in provided}
             if kept:

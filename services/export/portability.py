@@ -27,7 +27,7 @@ def schema(known: Mapping[str, Category], request: Request) -> bytes:
 def _of(name: str, held: Category, request: Request) -> dict[str, object]:
     fields: dict[str, dict[str, object]] = {}
     for field, kinds in held.fields.items():
-        meaning = request.meaning(held.systems, name, field) or texts_of(request.language).fields.get(field)
+        meaning = texts_of(request.language).meaning(request.meaning(held.systems, name, field), field)
         fields[field] = {"type": sorted(kinds)} | ({"description": meaning} if meaning else {})
     data = {"type": "object", "properties": fields, "additionalProperties": False}
     return {"properties": {"category": {"const": name}, "data": data}}

@@ -1,38 +1,40 @@
-"""What stands beside the data of a package in plain text: which file is what; pure."""
+"""What stands beside the data of a package in plain text, in the language of the person: which file is what; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
+from typing import Final
 
+from services.export.files import CONTACTS, DATA, DESCRIPTION, SCHEMA, STEPS
+from services.export.report.held import Request
+from services.export.report.texts import texts_of
+from services.export.report.translated import Translated
+from services.export.report.wording import Wording, spoken
 from services.export.survey import Category
+from shared.domain.release import REPORT
 from shared.domain.rights import Right
 
-_WHAT = {
-    Right.ACCESS: "a copy of the personal data that we hold about you",
-    Right.PORTABILITY: "the personal data that you gave us or that your use of the service produced, to take elsewhere",
-}
-_TO_LOAD = (
-    "schema.json: what every field is, as JSON Schema; contacts.vcf, if there is one: your contacts for address books",
-    "We cannot send this to another provider ourselves, since no protocol exists that both sides speak (Art. 20(2)).",
-    "",
-)
+_FIRST: Final = {REPORT: "report", STEPS: "steps"}
+_LAST: Final = {SCHEMA: "schema", CONTACTS: "contacts", DATA: "data", DESCRIPTION: "description"}
 
 
-def readme(known: Mapping[str, Category], right: Right, at: datetime, missing: Sequence[str]) -> str:
-    """``missing``: the systems whose part is not in it, or not all of it."""
-    lines = [f"This package holds {_WHAT[right]}, as of {at:%d %B %Y, %H:%M} UTC.", ""]
-    if missing:
-        lines += [f"It is not complete: what {', '.join(missing)} may hold is not in it, or not all of it.", ""]
+def readme(known: Mapping[str, Category], right: Right, at: datetime, request: Request, files: Collection[str]) -> str:
+    """``files``: the names of those of the package."""
+    return "\n".join([*_lines(known, right, at, request, files), ""])
+
+
+def _lines(
+    known: Mapping[str, Category], right: Right, at: datetime, request: Request, files: Collection[str]
+) -> Iterator[str]:
+    texts, language = texts_of(request.language), spoken(request.language)
+    says, told, say = texts.readme, Translated(request.policy, texts, language), Wording(language, request.zone)
+    yield from (says[right].format(moment=say.moment(at)), "")
+    if missing := ", ".join(map(told.system, sorted(request.missing()))):
+        yield from (says["incomplete"].format(systems=missing), "")
+    yield from (says[words] for name, words in _FIRST.items() if name in files)
     for name, category in sorted(known.items()):
-        lines.append(f"{name}.csv: {category.rows} record(s) from {', '.join(category.systems)}")
+        held = {"kind": told.kind(name), "systems": ", ".join(map(told.system, category.systems))}
+        yield says["kind"].format(file=f"{name}.csv", rows=say.number(category.rows), **held)
+    yield from (says[words] for name, words in _LAST.items() if name in {*files, DESCRIPTION})
+    yield from ("", says["mark"])
     if right is Right.PORTABILITY:
-        lines += _TO_LOAD
-    lines += [
-        "data.jsonl: the same records in one file, one in each line as JSON",
-        "package.json: how many records of each kind there are, and every file's length and SHA-256",
-        "",
-        "In a table a ' before a value, or in one after a semicolon, a tab or a line end, says to a spreadsheet that",
-        "what follows is text: take it away, and you have the value.",
-        "In data.jsonl there is none.",
-        "",
-    ]
-    return "\n".join(lines)
+        yield from ("", says["transmission"])

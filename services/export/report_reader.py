@@ -60,7 +60,7 @@ class _Reader(HTMLParser):
                 self.report.withheld[self._category] = int(has["data-withheld"])
                 self.report.undeclared += [self._category] if has.get("data-declared") == "no" else []
         elif tag == "tr" and self._item and "data-about" in has:
-            self._item.about.add(has["data-about"])
+            self._item.about.update(has["data-about"].split())
         elif tag in {"p", "td", "dt", "dd"}:
             self._inside, self._text = tag, ""
             if tag == "dd" and has.get("data-explained") == "no":

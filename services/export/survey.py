@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from services.export.pieces import Piece
-from shared.domain.release import WITHHELD
+from shared.domain.release import LEFT, WITHHELD
 
 SHOWN = 100
 """Rows of a category that the report shows; the table of the category has all."""
@@ -25,17 +25,22 @@ _KINDS: Mapping[type, str] = {
 class Category:
     """What there is of one category: rows by system and place, its fields and the JSON types met in each.
 
-    ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden. ``anchors``: the
-    first and the last moment from which periods of the policy count, as ISO 8601, by what the policy calls it.
-    ``states``: which of the states by which its rules keep lasts for any of them; None where that is not known.
+    ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden; ``added``: how many
+    the subject has not provided; ``left``: of how many an erasure has left what a rule keeps. ``anchors``: the first
+    and the last moment from which periods of the policy count, as ISO 8601, by what the policy calls it; ``dated``: how
+    many rows have one. ``states``: which of the states by which its rules keep lasts for any of them; None where that
+    is not known.
     """
 
     rows: int = 0
     withheld: int = 0
+    added: int = 0
+    left: int = 0
     sources: Counter[tuple[str, str]] = field(default_factory=Counter)
     fields: dict[str, set[str]] = field(default_factory=dict)
     first: list[Piece] = field(default_factory=list)
     anchors: dict[str, tuple[str, str]] = field(default_factory=dict)
+    dated: Counter[str] = field(default_factory=Counter)
     states: dict[str, bool | None] = field(default_factory=dict)
 
     @property
@@ -48,6 +53,9 @@ class Category:
         self.rows += 1
         self.sources[piece.system, piece.source] += 1
         self.withheld += WITHHELD in piece.data.values()
+        is_left = piece.states.get(LEFT) is True
+        self.left += is_left
+        self.added += not piece.provided and not is_left
         for name, value in piece.data.items():
             kinds = self.fields.get(name)
             if kinds is None:
@@ -56,6 +64,7 @@ class Category:
         for name, moment in piece.anchors.items():
             first, last = self.anchors.get(name, (moment, moment))
             self.anchors[name] = min(first, moment), max(last, moment)
+            self.dated[name] += 1
         for name, lasts in piece.states.items():
             self.states[name] = lasting([self.states.get(name, False), lasts])
         if len(self.first) < SHOWN:

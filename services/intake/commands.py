@@ -104,7 +104,7 @@ letters.command("give-up")(by_hand.give_up)
 
 @letters.command()
 def preview(
-    kind: Annotated[str, typer.Argument(help="of which kind, as completion or refusal")],
+    kind: Annotated[str, typer.Argument(help="of which kind, as completion or refusal; all: one of each")],
     *,
     lang: Annotated[str, typer.Option(help=f"in which language: {', '.join(LANGUAGES)}")] = "en",
     html: Annotated[
@@ -112,12 +112,15 @@ def preview(
     ] = False,
 ) -> None:
     """Print a letter as it would read, about an invented request: for who signs the words off."""
-    if kind not in KINDS:
+    if kind not in {*KINDS, "all"}:
         raise typer.BadParameter(f"no such kind of letter; the kinds are {', '.join(sorted(KINDS))}")
     if lang not in LANGUAGES:
         raise typer.BadParameter(f"no such language; the languages are {', '.join(LANGUAGES)}")
-    letter = preview_of(Letters(), kind, lang)
-    typer.echo(letter.html if html else letter.body, nl=False)
+    known = Letters()
+    for each in KINDS if kind == "all" else [each for each in KINDS if each == kind]:
+        letter = preview_of(known, each, lang)
+        typer.echo(f"===== {each}\n" if kind == "all" else "", nl=False)
+        typer.echo(letter.html if html else letter.body, nl=False)
 
 
 def redate(*, as_json: AsJson = False) -> None:

@@ -23,10 +23,11 @@ _LOST: Final = timedelta(minutes=5)
 """So long a dry run is waited for before it is asked for again."""
 _TASKS = TypeAdapter(tuple[TaskReport, ...])
 
-_READ = "SELECT plan_id, asked_at, made_at, tasks FROM plan WHERE request_id = $1 FOR UPDATE"
+_READ = "SELECT plan_id, asked_at, made_at, tasks, policy_version FROM plan WHERE request_id = $1 FOR UPDATE"
 _ASK = """
-INSERT INTO plan (request_id, plan_id, asked_at) VALUES ($1, $2, $3)
-ON CONFLICT (request_id) DO UPDATE SET plan_id = $2, asked_at = $3, made_at = NULL, tasks = NULL
+INSERT INTO plan (request_id, plan_id, asked_at, policy_version) VALUES ($1, $2, $3, $4)
+ON CONFLICT (request_id) DO UPDATE
+SET plan_id = $2, asked_at = $3, policy_version = $4, made_at = NULL, tasks = NULL
 """
 _KEEP = "UPDATE plan SET made_at = $3, tasks = $4 WHERE request_id = $1 AND plan_id = $2"
 
@@ -41,7 +42,7 @@ class Plan:
 
 
 async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
-    """What is known of the plan of a request; where that is nothing, or old, the systems are asked.
+    """What is known of the plan of a request; where that is nothing, or old, or by another policy, systems are asked.
 
     Of what had to be kept it says until when, for as long as it is: the subject's key is kept with it.
 
@@ -56,13 +57,13 @@ async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
     if request.forgets_its_subject and not scheduled and not request.may_be_done_later:
         raise Shredded("it is done, and nobody can tell any more whom to look for")
     row = await tx.connection.fetchrow(_READ, request.request_id)
-    if row is not None:
+    if row is not None and row["policy_version"] == tx.policy.version:
         known = Plan(row["asked_at"], row["made_at"], _TASKS.validate_python(row["tasks"] or ()))
         since = tx.now - (known.made_at or known.asked_at)
         if since < (FRESH if known.made_at else _LOST):
             return known
     plan_id = uuid7()
-    await tx.connection.execute(_ASK, request.request_id, plan_id, tx.now)
+    await tx.connection.execute(_ASK, request.request_id, plan_id, tx.now, tx.policy.version)
     tx.publish(events.PlanAsked.about(request, plan_id=plan_id))
     tx.log_evidence(request.request_id, "plan.asked", {"plan_id": str(plan_id)}, caller.actor)
     return Plan(tx.now)

@@ -227,10 +227,10 @@ def _person(identities: Iterable[Identity]) -> Iterator[Sentence]:
     proved = [each for each in known if each.level > NOTHING and not each.shared]
     named = [each for each in known if each.type is IdentityType.NAME]
     for kind, value in dict.fromkeys((each.type, each.value) for each in ([*proved, *named] if proved else known)):
-        yield _line(kind.replace("_", " "), value)
+        yield _line(Term("known_by", kind), value)
 
 
-def _line(what: str, value: str) -> Sentence:
+def _line(what: str | Term, value: str) -> Sentence:
     return say("recipient_notice.line", what=what, value=value)
 
 

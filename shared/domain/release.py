@@ -29,6 +29,8 @@ Named = tuple[str, str]
 
 
 WITHHELD = "withheld"
+LEFT = "left_of_an_erasure"
+"""A state of a record beside those of the policy: the person has had it erased, and a rule keeps what is left of it."""
 """Stands in the place of what tells about another person, where who is shown the row may not see it (Art. 15(4))."""
 ITEMISED = "itemised"
 """The type of what tells from which line a call was made that is shown as an itemised bill shows it."""

@@ -74,12 +74,13 @@ def regardless_of(event: Event) -> dict[str, JsonValue]:
 
 
 def _told_to(operation: Operation, event: Event) -> dict[str, JsonValue]:
-    """Of a copy, where the person lives, in which language they are answered, and what else they have asked for."""
+    """Of a copy, where the person lives, in which language and zone they are answered, and what else they asked for."""
     if operation is not Operation.EXPORT or not isinstance(event, RequestVerified):
         return {}
     country: dict[str, JsonValue] = {"country": event.country} if event.country else {}
     others: JsonValue = [str(each) for each in event.of_same_person]
-    return {"language": event.language, **country} | ({"of_same_person": others} if others else {})
+    zone: dict[str, JsonValue] = {"zone": event.zones[-1]} if event.zones else {}
+    return {"language": event.language, **country, **zone} | ({"of_same_person": others} if others else {})
 
 
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:

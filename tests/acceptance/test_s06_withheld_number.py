@@ -33,15 +33,19 @@ async def test_the_called_person_reads_withheld_and_no_file_topic_letter_or_log_
         path = await intake.submit(subject={"email": called.email, "country": "DE"})
         await company.work()
         files = await company.files(path)
+        taken = await intake.submit(right="portability", subject={"email": called.email, "country": "DE"})
+        await company.work()
+        elsewhere = await company.files(taken)
         records = (await company.package(path))["records"]
         said = await company.said_anywhere()
-        letters = [letter["body"].encode() for letter in await intake.letters(path)]
+        letters = [letter["body"].encode() for each in (path, taken) for letter in await intake.letters(each)]
     shown = [each["data"]["from"] for each in records if each["category"] == "call_record"]
     assert sorted(shown) == [CHIARA, "withheld"]
     assert {"report.html", "call_record.csv", "data.jsonl", "request.jsonl"} <= files.keys()
+    assert {"schema.json", "call_record.csv"} <= elsewhere.keys()
     assert letters
     assert said
     names = [name.encode() for name in files]
-    content = b"".join([*files.values(), *names, *letters, *said, caplog.text.encode()])
+    content = b"".join([*files.values(), *elsewhere.values(), *names, *letters, *said, caplog.text.encode()])
     assert not [form for form in forms_of(ANNA) if form in content]
     assert [form for form in forms_of(CHIARA) if form in content], "the search finds what is there"

@@ -82,7 +82,7 @@ async def test_what_is_withdrawn_is_lifted_as_well_and_who_withdraws_it_is_told_
     written, decided, _ = entries[-3:]
     assert (letter["kind"], written["detail"]["kind"]) == ("withdrawal", "withdrawal")
     assert decided["detail"] == {"informed_at": written["at"]}
-    for said in ("1 of 1 records restricted", "That restriction is lifted from", "on another request of yours, stays"):
+    for said in ("1 of 1 record restricted", "That restriction is lifted from", "on another request of yours, stays"):
         assert said in " ".join(letter["body"].split())
 
 

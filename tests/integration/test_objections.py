@@ -174,7 +174,10 @@ async def test_whom_no_system_knows_is_on_our_own_list_and_is_told_so(
     shown, letter = await intake.view(path), (await intake.letters(path))[-1]
     assert (shown["outcome"], letter["kind"]) == ("fulfilled", "completion")
     assert "on our list of those who get none" in shown["answer"]
-    assert "- marketing_objections: 1 of 1 records kept from marketing (email: 1)." in letter["body"]
+    assert (
+        "- “list of those who get no marketing”: 1 of 1 record kept from marketing (e-mail addresses: 1)."
+        in letter["body"]
+    )
 
 
 async def test_an_objection_by_an_address_that_nobody_has_proved_tells_the_privacy_team_alone_what_was_found(

@@ -241,6 +241,12 @@ async def test_an_officer_reads_what_an_erasure_would_do_before_and_after_it_has
     assert cdr["categories"][0]["kept"][0]["article"] == "17(3)(e)"
     assert shop["refused"] == "not_supported"
     assert await intake.view(path) == before, "it changes nothing"
+    policy = intake.unit_of_work.policy
+    intake.unit_of_work.policy = policy.with_other(states={**policy.states, "packed": "it is packed"})
+    assert (await intake.officer.get(f"{path}/plan")).status_code == 202, "what one policy would do, another would not"
+    [_, anew] = [each for each in await intake.published() if each["type"] == "dsr.request.plan_asked.v1"]
+    await intake.consume(a(ErasurePlanned, about=id_of(path), plan_id=UUID(anew["plan_id"]), tasks=tasks))
+    assert (await intake.officer.get(f"{path}/plan")).status_code == 200
     intake.clock.pass_by(minutes=11)
     assert (await intake.officer.get(f"{path}/plan")).status_code == 202, "what was said grows old"
 

@@ -77,7 +77,7 @@ async def test_whoever_has_shown_nothing_is_told_the_same_whether_they_are_a_cus
     )
     shown, letter = await intake.view(path), (await intake.letters(path))[-1]
     assert (shown["outcome"], shown["tasks"]) == ("fulfilled", [])
-    assert "We no longer use your data for what you had consented to" in shown["answer"]
+    assert "If you had consented: your data is no longer used for that" in shown["answer"]
     assert "your withdrawal: entered" in letter["body"]
     assert "crm" not in letter["body"]
 

@@ -208,7 +208,7 @@ def test_what_went_with_its_key_is_made_unreadable_and_never_called_anonymised()
     body = written(kind, {**fields, "remains": LETTERS.remains(closed, AT)}).body
     assert "is made permanently unreadable" in body
     months = retention().correspondence_months
-    assert f"What was written about it, to you and to others, is kept for {months} months under a key of its" in body
+    assert f"Our letters about it, to you and to others, are kept for {months} months, encrypted" in body
     assert "anonymi" not in body
     assert LETTERS.remains(replace(closed, right=Right.ACCESS), AT) == ()
 
@@ -244,3 +244,15 @@ def test_only_what_the_law_of_the_union_or_of_a_member_state_requires_is_told_as
     told = fields["answer"]
     assert not isinstance(told, Lines)
     assert not duty.search(letters.words(told, reader))
+
+
+def test_of_a_system_that_a_hold_kept_from_being_asked_nothing_is_claimed_to_be_there() -> None:
+    unseen, seen = (a_task(system, TaskOutcome.RETAINED, ground="legal_hold") for system in ("cdr", "crm"))
+    seen = seen.model_copy(update={"found": 3, "remaining": 3})
+    closed = a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(unseen, seen))
+    ((kind, fields),) = closing.closing_letter(closed)
+    body = written(kind, fields).body
+    assert "Whatever cdr may hold about you is kept because" in body
+    assert "Kept in crm because" in body
+    assert "- cdr: left as it is for the reason named above; nobody has looked" in body
+    assert "0 of 0" not in body

@@ -86,7 +86,8 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
             (report("cdr", operation="erase", outcome="erased", found=2, changed=2, unattributed=1200),),
             (
                 "Your personal data was erased wherever it can be told that it is yours."
-                " In cdr are 1,200 records with numbers of which we cannot tell whose they are, yours perhaps."
+                " In cdr there are 1,200 records with numbers of which we cannot tell whose they are;"
+                " they may be yours."
             ),
         ),
         (
@@ -95,7 +96,7 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
             (report("tickets", operation="erase", outcome="erased", found=2, changed=2, written_by_others=1),),
             (
                 "Your personal data was erased wherever it can be told that it is yours."
-                " In tickets, beside yours, is 1 message or file of other people;"
+                " In tickets, beside yours, there is 1 message or file of other people;"
                 " they are left to them, also where they speak of you."
             ),
         ),
@@ -153,6 +154,6 @@ def test_whichever_way_it_was_answered_rows_that_may_be_anybodys_are_told_and_no
     by_hand = report("billing", operation=operation, outcome=outcome, found=1, changed=1, by_hand=True)
     counted = report("cdr", operation=operation, outcome=outcome, found=2, changed=2, unattributed=3)
     told = answer(a_request(State.CLOSED, right=right, tasks=(by_hand, counted), **how))
-    assert "In cdr are 3 records" in told
+    assert "In cdr there are 3 records" in told
     assert "nothing is left" not in told
     assert ("copied by hand" in told) == (outcome == "exported")

@@ -40,7 +40,7 @@ def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
         (instruction(Outcome.ASSISTED, NOTHING), "We found nothing of the person."),
         (
             instruction(Outcome.ASSISTED, report("cdr", unattributed=1200)),
-            "In cdr are 1,200 records of yours with numbers of which nobody can tell whose they are.",
+            "In cdr there are 1,200 records of yours with numbers of which nobody can tell whose they are.",
         ),
         (
             instruction(Outcome.ASSISTED, report("cdr", searched_by=("phone",))),
@@ -66,6 +66,7 @@ def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(
     assert told in answer(request_)
     assert answer(request_) in letter.body
     assert (kind, "your instruction INS-7" in letter.body) == ("assisted", True)
+    assert "of yours" not in letter.body.partition("What was done in each of our systems:")[2]
     assert ("The reason for what is missing" in letter.body) == (request_.outcome is not Outcome.ASSISTED)
     assert ("As far as can be told, that is all" in letter.body) == (request_.outcome is Outcome.ASSISTED)
 

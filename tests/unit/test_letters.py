@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
+from services.intake.commands import letters as commands
 from services.intake.letters import questions
 from services.intake.letters.previews import preview
 from services.intake.letters.rendering import Letters, Reader
@@ -86,6 +88,15 @@ def test_each_letter_reads_as_it_was_reviewed(kind: LetterKind, language: Langua
     assert preview(LETTERS, kind, language).body == reviewed, "look at it, then: python -m tests.unit.letters"
 
 
+def test_the_command_prints_one_letter_of_each_kind_for_who_signs_them_off() -> None:
+    said = CliRunner().invoke(commands, ["preview", "all", "--lang", "es"])
+    assert said.exit_code == 0
+    assert [line.removeprefix("===== ") for line in said.output.splitlines() if line.startswith("===== ")] == [*KINDS]
+    one = CliRunner().invoke(commands, ["preview", "no_data", "--lang", "es"]).output
+    assert one in said.output
+    assert "Lo que sí conservamos" in one
+
+
 def test_there_is_no_reviewed_letter_of_a_kind_or_a_language_that_is_none() -> None:
     found = {path.stem for path in Path(file_of("x", "en")).parent.glob("*.txt")}
     assert found == {f"{kind}.{language}" for kind in KINDS for language in LANGUAGES}
@@ -133,9 +144,9 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("proof_last_notice", (*LAST_NOTICE, "We answer the rest of your request")),
         (
             "refusal",
-            ("Nothing was changed in any", "The reason: the amount is large. The law", "Article 12(4) of", "{braces}"),
+            ("Nothing was changed in any", "the amount is large. The legal basis", "Article 12(4) of", "{braces}"),
         ),
-        ("partial", ("reason for what is missing: the amount is large. The law", "Article 12(4) of", "{braces}")),
+        ("partial", ("is missing: the amount is large. The legal basis", "Article 12(4) of", "{braces}")),
         ("forwarded", ("passed your request on to Harbour {Cranes} Ltd.", "have been informed and will answer you.")),
         ("reopened", ("reached us on 20 April 2026", "by 4 June 2026")),
         ("acknowledgement", ("working on your request", "019c0000", "NBSWY3DPEB3W64TMMQQQAAAA")),

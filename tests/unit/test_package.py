@@ -37,7 +37,7 @@ async def test_a_package_holds_all_records_in_one_file_and_a_table_of_each_categ
     assert [record["data"] for record in told["records"]] == [CALL.data, SHORT_CALL.data, CONTACT.data]
     assert (told["right"], told["made_at"]) == ("portability", "2026-03-02T09:30:00+00:00")
     assert told["categories"] == {"call": 2, "contact": 1}
-    assert b"call.csv: 2 record(s) from cdr" in files["README.txt"]
+    assert b"call.csv: calls (rows: 2; from: call records (cdr))" in files["README.txt"]
     said = {name: (each["bytes"], each["sha256"]) for name, each in told["files"].items()}
     del files["package.json"]
     assert said == {name: (len(each), hashlib.sha256(each).hexdigest()) for name, each in files.items()}
@@ -150,4 +150,4 @@ async def test_the_explanation_says_which_right_it_answers() -> None:
     portability = unpacked(await made_of([CALL], Right.PORTABILITY, AT))["README.txt"].decode()
     assert "a copy of the personal data" in access
     assert "to take elsewhere" in portability
-    assert "02 March 2026, 09:30 UTC" in access
+    assert "as of 2 March 2026, 09:30 UTC" in access

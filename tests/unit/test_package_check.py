@@ -55,7 +55,7 @@ async def test_a_package_as_it_was_made_has_no_fault() -> None:
             'data-item="A15.d" data-status="no"',
             "A15.d must be",
         ),
-        ("report.html", 'data-about="account"', 'data-about="call_record"', "A15.a says nothing of account"),
+        ("report.html", 'data-about="account"', 'data-about="call_record"', "A15.b says nothing of account"),
         ("report.html", 'data-withheld="1"', 'data-withheld="0"', "A15.4: of call_record 1 rows hide something"),
         ("report.html", 'data-explained="yes"', 'data-explained="no"', "A15.X1: nobody explains"),
         ("report.html", 'data-rows="2"', 'data-rows="3"', "report.html says 3 rows of call_record"),

@@ -76,8 +76,9 @@ async def test_purposes_recipients_and_transfers_are_those_of_what_is_held_and_o
     assert ("Example Carrier Inc." in said(calls, "A15.c"), "Recouvrement" in said(calls, "A15.c")) == (True, False)
     assert ("Example Carrier Inc." in said(account, "A15.c"), "Recouvrement" in said(account, "A15.c")) == (False, True)
     assert "standard contractual clauses" in said(calls, "A15.2")
-    assert (calls.items["A15.2"].answered, account.items["A15.2"].answered) == (True, False)
+    assert (calls.items["A15.2"].answered, account.items["A15.2"].answered) == (True, True)
     assert "None of those who have received your data" in said(account, "A15.2")
+    assert "We ourselves are established in this country: United States." in said(account, "A15.2")
     assert (calls.items["A15.g"].answered, account.items["A15.g"].answered) == (True, False)
 
 
@@ -85,7 +86,7 @@ async def test_periods_come_with_the_days_that_follow_for_this_person_in_the_zon
     told = said(await report(call(OLD), call(NEW)), "A15.d")
     assert "18 months, counted from the beginning of the call" in told
     assert "The oldest of it is kept until 15 July 2026, the newest until 1 September 2027." in told
-    assert "The oldest of it goes on 16 August 2026, the newest on 2 October 2027." in told
+    assert "The oldest of it is deleted on 16 August 2026, the newest on 2 October 2027." in told
 
 
 async def test_a_law_of_a_country_is_told_to_whoever_lives_there_and_an_unsigned_rule_to_nobody() -> None:
@@ -103,7 +104,7 @@ async def test_what_nobody_has_signed_is_told_as_not_decided_and_gives_no_day(si
     policy = read_policy().with_other(**{signed: getattr(whole, signed)} if signed else {})
     told = said(await report(call(OLD), country="DE", policy=policy), "A15.d")
     assert ("is kept until 15 July 2026" in told) is (signed == "rules")
-    assert ("goes on 16 August 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
+    assert ("is deleted on 16 August 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
     assert ("is not decided yet" in told) is (signed != "ceilings")
     assert "No fixed period" not in told
     german = said(await report(call(OLD), country="DE"), "A15.d")  # the demonstration's counsel has not signed that
@@ -145,7 +146,7 @@ async def test_of_a_kind_of_data_that_the_policy_does_not_know_the_report_says_s
     alone, beside = await report(unknown), await report(unknown, NOTE)
     of_policy = ("A15.a", "A15.b", "A15.c", "A15.d", "A15.g", "A15.h", "A15.2")
     for told in (alone, beside):
-        assert {name for name, item in told.items.items() if item.status == "in_part"} == {*of_policy}
+        assert {name for name, item in told.items.items() if item.status == "in_part"} == {*of_policy, "A15.X1"}
         for name in of_policy:
             assert "Our policy does not yet describe these kinds of data: horoscope." in said(told, name)
     claims = ("We make no decision", "None of those who", "disclosed these data to nobody", "No fixed period")

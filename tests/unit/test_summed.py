@@ -61,7 +61,7 @@ def test_a_line_of_kinds_counts_what_was_erased_and_not_what_was_found_and_kept(
     left = [{"category": name, "rule": "calls_us_18m", "count": rows} for name, rows in (("call", 2), ("billing", 2))]
     found = {"found": 5, "changed": 1, "by_category": {"ticket": 1, "call": 2, "billing": 2}}
     kept = erased(5, outcome="retained", kept=left, **found)
-    line = "- ticketing: {} records erased (billing: 0, call: {}, support tickets: 1)."
+    line = "- ticketing: {} records erased (billing: 0, calls: {}, support tickets: 1)."
     assert done((kept,)) == line.format("1 of 5", 0)
     released = erased(2, by_category={"call": 2}, categories=["ticket", "call", "billing"])
     assert done((kept, released)) == line.format("3 of 3", 2), "what was kept and then goes is one record, not two"
@@ -103,7 +103,7 @@ def test_the_counts_of_the_end_are_those_of_all_rounds_however_it_ends(rounds: l
     assert counts == {system: sum(rows[n] for rows in rounds) for n, system in enumerate(("cdr", "crm"))}
     assert (request.outcome is Outcome.NO_DATA) == (sum(map(sum, rounds)) == 0)
     for system, total in counts.items():
-        line = f"- {system}: {total} of {total} records erased" if total else f"- {system}: searched"
+        line = f"- {system}: {total} of {total} record{'s' * (total != 1)} erased" if total else f"- {system}: searched"
         assert line in done(request.tasks)
 
 

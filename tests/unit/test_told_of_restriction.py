@@ -129,7 +129,7 @@ def test_while_it_is_worked_on_the_person_reads_that_their_data_are_restricted_a
 
 def test_what_each_system_did_is_told_by_what_it_was_asked_to_do() -> None:
     ((_, fields),) = read(objection().withdraw(AT).letters)
-    assert fields["done"] == "- cdr: 222 of 222 records restricted (call: 222).\n- crm: 1 of 1 records restricted."
+    assert fields["done"] == "- cdr: 222 of 222 records restricted (calls: 222).\n- crm: 1 of 1 record restricted."
 
 
 @pytest.mark.parametrize("found", [0, 1])

@@ -19,6 +19,8 @@ SEARCHED_BY = frozenset(IdentityType) - {IdentityType.NAME}
 BY_TERM = {
     "did": ANSWERING | {"erase_or_anonymise"},
     "unsearched": frozenset(Unsearched),
+    "unsearched_of_person": frozenset(Unsearched),
+    "known_by": frozenset(IdentityType),
     "right": frozenset(Right),
     "identity": SEARCHED_BY,
 }
@@ -28,6 +30,7 @@ BY_POLICY = ("category.", "ground.", "reason.", "outcome.")
 IN_PARTS = (
     *("answer.in_part_", "answer.clear_part_", "answer.hear_by", "answer.pass_on_by", "restriction.lifted_"),
     *("question.enough_", "question.identity", "question.clarification", "objection_weighed.finding_"),
+    *("work.searched", "work.stated", "work.unchanged"),
     *("purpose.", "portal_right.", "portal_ground.", "portal_scope.", "portal_whom.", "portal_other.", "portal_field."),
     *("portal.answered", "portal.withdrawn", "portal.right_title_", "portal.consent_title_", "portal.ground_title_"),
     *("portal_error.", "portal.not_withdrawn", "portal.fetching", "portal.proof_"),

@@ -6,15 +6,14 @@ from typing import Literal
 
 from services.export.files import File
 from services.export.report.held import Request
-from services.export.report.retention import Kept, Person, is_undecided, periods_of
+from services.export.report.lines import Line, Table, together
+from services.export.report.periods import Periods
+from services.export.report.retention import Person
 from services.export.report.texts import Texts
 from services.export.report.translated import Translated
 from services.export.report.wording import Wording
 from services.export.survey import Category
 from shared.domain.policy import ProvidedBy
-
-Table = tuple[Sequence[str], Sequence[tuple[str | None, Sequence[str]]]]
-"""Headings, and lines, each with the category that it is about, if it is about one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ class _Checklist:
         held = {name: _Kind(each.rows, each.systems, each) for name, each in known.items()}
         self._known = dict(sorted({**own, **held}.items()))
         self._request, self._policy = request, request.policy
+        self._told_to = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
         self._undeclared = [name for name in self._known if not request.policy.category(name)]
         self._person = Person.of(request.country, known.values())
         self._files, self._texts, self._say, self._told = files, texts, say, told
@@ -80,8 +80,7 @@ class _Checklist:
         yield self._transfers()
         yield self._copy()
         yield self._left_out()
-        fields = sum(len(each.found.fields) for each in self._known.values())
-        yield self._item("A15.X1", self._answer("glossary", fields=fields))
+        yield self._glossary()
         yield self._missing()
 
     def _item(self, name: str, *sentences: str, table: Table | None = None, applies: bool = True) -> Item:
@@ -97,6 +96,9 @@ class _Checklist:
             said += [self._answer("otherwise"), *sentences]
         return Item(name, self._texts.items[name], said, table, "in_part")
 
+    def _named(self, systems: Sequence[str]) -> str:
+        return ", ".join(map(self._told.system, systems))
+
     def _answer(self, key: str, /, **values: object) -> str:
         return self._say.filled(self._texts.answers[key], **values)
 
@@ -105,18 +107,22 @@ class _Checklist:
 
     def _purposes(self) -> Item:
         """15(1)(a), by category and purpose."""
-        lines: list[tuple[str | None, Sequence[str]]] = []
-        for name in self._known:
+        lines: list[Line] = []
+        for name, held in self._known.items():
             category = self._policy.category(name)
             if category is None:
                 lines.append((name, [self._told.kind(name), self._texts.page["undeclared"], "", ""]))
+                continue
+            if held.found.left and held.found.left == held.rows:
+                lines.append((name, [self._told.kind(name), self._texts.page["left_alone"], "", ""]))
                 continue
             for purpose, each in category.purposes.items():
                 words = self._told.purpose(purpose)
                 lines.append(
                     (name, [self._told.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
                 )
-        return self._by_policy("A15.a", table=(self._headings("category", "purpose", "basis", "role"), lines))
+        table = (self._headings("category", "purpose", "basis", "role"), together(lines))
+        return self._by_policy("A15.a", table=table)
 
     def _automation(self) -> Item:
         """15(1)(h), as the policy says of each purpose of what is held."""
@@ -133,7 +139,7 @@ class _Checklist:
 
     def _categories(self) -> Item:
         """15(1)(b), with what there is of each and where."""
-        lines: list[tuple[str | None, Sequence[str]]] = []
+        lines: list[Line] = []
         for name, held in self._known.items():
             lines.append(
                 (
@@ -142,7 +148,7 @@ class _Checklist:
                         self._told.kind(name),
                         self._told.category(name),
                         self._say.number(held.rows),
-                        ", ".join(held.systems),
+                        self._named(held.systems),
                     ],
                 )
             )
@@ -150,8 +156,7 @@ class _Checklist:
 
     def _recipients(self) -> Item:
         """15(1)(c): by name, processors too (C-154/21)."""
-        recipients = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
-        lines: list[tuple[str | None, Sequence[str]]] = [
+        lines: list[Line] = [
             (
                 None,
                 [
@@ -159,7 +164,7 @@ class _Checklist:
                     *(self._say.contact(each.contact), ", ".join(map(self._told.kind, self._got_by(key)))),
                 ],
             )
-            for key, each in recipients.items()
+            for key, each in self._told_to.items()
         ]
         if not lines:
             return self._by_policy("A15.c", self._answer("no_recipient"))
@@ -171,37 +176,15 @@ class _Checklist:
 
     def _periods(self) -> Item:
         """15(1)(d), with the days that follow for this person's rows."""
-        lines: list[tuple[str | None, Sequence[str]]] = []
+        periods = Periods(self._policy, self._person, self._request.today, self._texts, self._say, self._told)
+        lines: list[Line] = []
         for name, held in self._known.items():
             kind = self._told.kind(name)
             if name in self._undeclared:
                 lines.append((name, [kind, self._texts.page["undeclared"], ""]))
-                continue
-            found = list(periods_of(self._policy, name, held.found, self._person, self._request.today))
-            lines += [(name, [kind, self._kept(each), self._days(each)]) for each in found]
-            if is_undecided(self._policy, name, self._person, self._request.today):
-                lines.append((name, [kind, self._answer("undecided"), ""]))
-            elif not found:
-                lines.append((name, [kind, self._answer("no_period"), ""]))
-        return self._by_policy("A15.d", table=(self._headings("category", "period", "released"), lines))
-
-    def _kept(self, kept: Kept) -> str:
-        """Why and how long; what keeps while a state lasts is a condition, unless the data say that it does."""
-        words = self._told.rule(kept.name) if kept.keeps else self._told.ceiling(kept.name)
-        if kept.anchor and kept.period:
-            start = self._texts.anchors.get(kept.anchor, kept.anchor)
-            begins = self._answer("criterion", anchor=start, period=self._say.period(kept.period))
-        elif kept.lasts:
-            begins = self._answer("while")
-        else:
-            return f"{self._answer('keeps_if')} {words}"
-        return f"{self._answer('keeps')} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
-
-    def _days(self, kept: Kept) -> str:
-        if not kept.first or not kept.last:
-            return ""
-        days = {"first": self._say.day(kept.first), "last": self._say.day(kept.last)}
-        return self._answer("kept_until" if kept.keeps else "dates", **days)
+            else:
+                lines += [(name, [kind, *each]) for each in periods.of(name, held.found)]
+        return self._by_policy("A15.d", table=(self._headings("category", "period", "released"), together(lines)))
 
     def _complaint(self) -> Item:
         """15(1)(f), with the authority of the person's country by name, and whom else they may ask."""
@@ -218,22 +201,28 @@ class _Checklist:
     def _sources(self) -> Item:
         """15(1)(g), where anything is not from the person."""
         sources = {name: each.provided_by for name in self._known if (each := self._policy.category(name))}
-        if set(sources.values()) <= {ProvidedBy.PERSON} and len(sources) == len(self._known):
+        added = any(each.found.added for each in self._known.values())
+        if set(sources.values()) <= {ProvidedBy.PERSON} and len(sources) == len(self._known) and not added:
             return self._by_policy("A15.g", self._answer("no_other_source"), applies=False)
-        words = {name: self._texts.sources[each] for name, each in sources.items()}
-        undeclared = self._texts.page["undeclared"]
-        lines: list[tuple[str | None, Sequence[str]]] = [
-            (name, [self._told.kind(name), words.get(name, undeclared), ", ".join(held.systems)])
-            for name, held in self._known.items()
-        ]
-        return self._by_policy("A15.g", table=(self._headings("category", "source", "system"), lines))
+        lines: list[Line] = []
+        for name, held in self._known.items():
+            where = self._texts.page["undeclared"]
+            if source := sources.get(name):
+                where = self._source(source, held.found)
+            lines.append((name, [self._told.kind(name), where, self._named(held.systems)]))
+        return self._by_policy("A15.g", table=(self._headings("category", "source", "system"), together(lines)))
+
+    def _source(self, source: ProvidedBy, held: Category) -> str:
+        """Where rows are from; what stands among the person's own and is not from them is counted."""
+        if source is not ProvidedBy.PERSON or not held.added:
+            return self._texts.sources[source]
+        return self._answer("added" if held.added == held.rows else "added_some", count=held.added)
 
     def _transfers(self) -> Item:
         """15(2): safeguards of transfers, recipient by recipient."""
-        recipients = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
-        lines: list[tuple[str | None, Sequence[str]]] = [
+        lines: list[Line] = [
             (None, [each.name, self._say.country(each.country), self._texts.safeguards[each.safeguard]])
-            for each in recipients.values()
+            for each in self._told_to.values()
             if each.safeguard
         ]
         home = self._policy.controller.country
@@ -241,30 +230,47 @@ class _Checklist:
             [self._answer("established", country=self._say.country(home))] if self._policy.is_transfer(home) else []
         )
         if not lines:
-            return self._by_policy("A15.2", self._answer("no_transfer"), *established, applies=False)
+            return self._by_policy("A15.2", self._answer("no_transfer"), *established, applies=bool(established))
         table = (self._headings("recipient", "country", "safeguard"), lines)
         return self._by_policy("A15.2", *established, table=table)
 
     def _copy(self) -> Item:
         """15(3): the files, and by what they can be checked."""
-        lines: list[tuple[str | None, Sequence[str]]] = [
-            (None, [each.name, self._say.number(each.size), each.sha256]) for each in self._files
-        ]
+        lines: list[Line] = [(None, [each.name, self._say.number(each.size), each.sha256]) for each in self._files]
         table = (self._headings("file_name", "bytes", "hash"), lines)
         return self._item("A15.3", self._answer("copy"), table=table)
 
+    def _glossary(self) -> Item:
+        """Codes and columns; of how many columns nobody has said what they mean."""
+        fields = [(held.found.systems, name, each) for name, held in self._known.items() for each in held.found.fields]
+        said = [self._texts.meaning(self._request.meaning(*field), field[2]) for field in fields]
+        if None not in said:
+            return self._item("A15.X1", self._answer("glossary", fields=len(said)))
+        unexplained = self._answer("unexplained", count=said.count(None), fields=len(said))
+        return Item("A15.X1", self._texts.items["A15.X1"], [unexplained], status="in_part")
+
     def _left_out(self) -> Item:
         """15(4): what is hidden of other people's, by kind and count."""
-        lines: list[tuple[str | None, Sequence[str]]] = []
+        lines: list[Line] = []
         for name, held in self._known.items():
             if held.found.withheld:
                 told = self._answer("withheld_rows", count=held.found.withheld)
                 lines.append((name, [self._told.kind(name), told]))
         for each in self._request.reports:
             if each.written_by_others:
-                lines.append((None, [each.system, self._answer("written_by_others", count=each.written_by_others)]))
+                lines.append(
+                    (
+                        None,
+                        [
+                            self._told.system(each.system),
+                            self._answer("written_by_others", count=each.written_by_others),
+                        ],
+                    )
+                )
             if each.unattributed:
-                lines.append((None, [each.system, self._answer("unattributed", count=each.unattributed)]))
+                lines.append(
+                    (None, [self._told.system(each.system), self._answer("unattributed", count=each.unattributed)])
+                )
         if not lines:
             return self._item("A15.4", self._answer("nothing_withheld"))
         return self._item("A15.4", table=(self._headings("category", "what"), lines))
@@ -275,8 +281,9 @@ class _Checklist:
         if not missing:
             return self._item("A15.X2", self._answer("complete"), applies=False)
         reasons = self._texts.reasons
-        lines: list[tuple[str | None, Sequence[str]]] = [
-            (None, [system, reasons.get(why, reasons["failed"])]) for system, why in sorted(missing.items())
+        lines: list[Line] = [
+            (None, [self._told.system(system), reasons.get(why, reasons["failed"])])
+            for system, why in sorted(missing.items())
         ]
         table = (self._headings("system", "reason"), lines)
         return self._item("A15.X2", self._answer("incomplete"), self._answer("remedy"), table=table)

@@ -44,7 +44,8 @@ class Step:
 class Request:
     """The request that is answered: what the person is known by, what happened to it, what each system has said.
 
-    ``country``: where they live (ISO 3166), if said; ``language``: in which they are answered (ISO 639).
+    ``country``: where they live (ISO 3166), if said; ``language``: in which they are answered (ISO 639); ``zone``: in
+    which they read times (IANA).
     ``instructed``: a customer of ours has asked, who decides about the data and answers the person (Art. 28(3)(e)).
     """
 
@@ -53,6 +54,7 @@ class Request:
     today: date
     country: str | None = None
     language: str = "en"
+    zone: str = "UTC"
     instructed: bool = False
     identities: Sequence[Identity] = ()
     steps: Sequence[Step] = ()

@@ -7,19 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from pydantic import JsonValue
 
 from services.export.files import File
+from services.export.report.cells import Cells
 from services.export.report.checklist import checklist
 from services.export.report.held import Request, Step
 from services.export.report.texts import Texts, texts_of
 from services.export.report.translated import Translated
-from services.export.report.wording import Wording
+from services.export.report.wording import Wording, spoken
 from services.export.survey import Category
 from shared.domain.release import REPORT
-from shared.domain.wording import ENGLISH, LANGUAGES
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -34,11 +32,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A category as the page shows it: whether the policy knows it, its columns, and its first rows."""
+    """A category as the page shows it: whether the policy knows it, where it is held, its columns, its first rows."""
 
     name: str
     words: str
     declared: bool
+    systems: str
     held: Category
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
@@ -47,9 +46,9 @@ class Shown:
 def render(known: Mapping[str, Category], request: Request, files: Sequence[File], at: datetime) -> bytes:
     """The page about what is held; ``files``: those of the copy, of which it tells length and hash."""
     texts = texts_of(request.language)
-    language = next((each for each in LANGUAGES if each == request.language), ENGLISH)
-    say, told = Wording(language), Translated(request.policy, texts, language)
-    shown = [_shown(name, held, request, texts, told) for name, held in sorted(known.items())]
+    language = spoken(request.language)
+    say, told = Wording(language, request.zone), Translated(request.policy, texts, language)
+    shown = [_shown(name, held, request, texts, told, Cells(texts, say)) for name, held in sorted(known.items())]
     page = _template().render(
         language=language,
         texts=texts,
@@ -65,30 +64,20 @@ def render(known: Mapping[str, Category], request: Request, files: Sequence[File
     return page.encode()
 
 
-def _shown(name: str, held: Category, request: Request, texts: Texts, told: Translated) -> Shown:
-    columns = [
-        Column(each, request.meaning(held.systems, name, each) or texts.fields.get(each)) for each in held.fields
-    ]
-    rows = [[_written(one.data.get(column.name), texts) for column in columns] for one in held.first]
-    return Shown(name, told.category(name), request.policy.category(name) is not None, held, columns, rows)
-
-
-def _written(value: JsonValue, texts: Texts) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return texts.page["yes" if value else "no"]
-        case str():
-            return value
-        case _:
-            return orjson.dumps(value).decode()
+def _shown(name: str, held: Category, request: Request, texts: Texts, told: Translated, cells: Cells) -> Shown:
+    columns = [Column(each, texts.meaning(request.meaning(held.systems, name, each), each)) for each in held.fields]
+    rows = [[cells.shown(column.name, one.data.get(column.name)) for column in columns] for one in held.first]
+    systems = ", ".join(map(told.system, held.systems))
+    return Shown(name, told.category(name), request.policy.category(name) is not None, systems, held, columns, rows)
 
 
 def _told(step: Step, texts: Texts, told: Translated) -> str:
     """What of a step is shown: what the catalogue names, its codes in words."""
     shown = {name: step.detail[name] for name in texts.details if step.detail.get(name) is not None}
-    return ", ".join(f"{texts.details[name]}: {told.detail(name, value)}" for name, value in shown.items())
+    return ", ".join(
+        texts.page["pair"].format(what=texts.details[name], value=told.detail(name, value))
+        for name, value in shown.items()
+    )
 
 
 @cache

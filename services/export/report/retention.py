@@ -1,11 +1,11 @@
 """How long what is held of a person is kept, by the periods of the policy and the dates of their rows; pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from services.export.survey import Category, lasting
-from shared.domain.policy import Ceiling, Period, Policy, Rule
+from shared.domain.policy import AtCeiling, Ceiling, Period, Policy, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,8 @@ class Kept:
 
     ``anchor``: from what it counts, as the policy calls it; None: it lasts as long as a state. ``lasts``: whether that
     state does, None where nobody says it of the person. ``first`` and ``last``: the day on which the oldest and the
-    newest of the person's rows goes, or until which it is kept, where the rows say from when it counts.
+    newest of the person's rows goes, or until which it is kept, where the rows say from when it counts; ``undated``:
+    there are rows beside them that do not. ``anonymises``: they do not go, but tell of nobody any more.
     """
 
     name: str
@@ -24,22 +25,38 @@ class Kept:
     lasts: bool | None = None
     first: date | None = None
     last: date | None = None
+    undated: bool = False
+    anonymises: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Of whom it is told: where they live (ISO 3166), and which of the states lasts that keep data, None: not known."""
+    """Of whom it is told: where they live (ISO 3166), and which of the states lasts that keep data, None: not known.
+
+    ``anchors``: from when periods count, as the first and last of all that is held of them says it; ``undated``: of
+    which of these there is something beside it that does not say it.
+    """
 
     country: str | None
     states: Mapping[str, bool | None]
+    anchors: Mapping[str, tuple[str, str]]
+    undated: Collection[str]
 
     @classmethod
     def of(cls, country: str | None, known: Iterable[Category]) -> "Person":
         """As what is held of them tells: a state that one system names keeps what others hold."""
         states: dict[str, bool | None] = {}
-        for name, lasts in (item for each in known for item in each.states.items()):
-            states[name] = lasting([states.get(name, False), lasts])
-        return cls(country, states)
+        anchors: dict[str, tuple[str, str]] = {}
+        undated: set[str] = set()
+        for each in known:
+            for name, lasts in each.states.items():
+                states[name] = lasting([states.get(name, False), lasts])
+            for name, (first, last) in each.anchors.items():
+                before, after = anchors.get(name, (first, last))
+                anchors[name] = min(before, first), max(after, last)
+                if each.dated[name] < each.rows:
+                    undated.add(name)
+        return cls(country, states, anchors, undated)
 
 
 def periods_of(policy: Policy, held_as: str, held: Category, person: Person, today: date) -> Iterator[Kept]:
@@ -49,13 +66,13 @@ def periods_of(policy: Policy, held_as: str, held: Category, person: Person, tod
     """
     for name, ceiling in _ceilings(policy, held_as, person).items():
         if ceiling.signed(today):
-            yield _kept(policy, name, ceiling, held, keeps=False)
+            yield _kept(policy, name, ceiling, held, person, keeps=False)
     category = policy.category(held_as)
     for rule in category.kept_by if category else ():
         told = policy.rules[rule]
         lasts = person.states.get(told.lasts_while) if told.lasts_while else None
         if told.signed(today) and lasts is not False:
-            yield replace(_kept(policy, rule, told, held, keeps=True), lasts=lasts)
+            yield replace(_kept(policy, rule, told, held, person, keeps=True), lasts=lasts)
 
 
 def is_undecided(policy: Policy, held_as: str, person: Person, today: date) -> bool:
@@ -71,11 +88,16 @@ def _ceilings(policy: Policy, held_as: str, person: Person) -> Mapping[str, Ceil
     return {name: each for name, each in ceilings.items() if each.jurisdiction in {None, person.country}}
 
 
-def _kept(policy: Policy, name: str, rule: Rule | Ceiling, held: Category, *, keeps: bool) -> Kept:
-    moments = held.anchors.get(rule.anchor or "")
+def _kept(policy: Policy, name: str, rule: Rule | Ceiling, held: Category, person: Person, *, keeps: bool) -> Kept:
+    """What does not say itself from when it counts counts as what it belongs to: a message as its ticket."""
+    anchor = rule.anchor or ""
+    moments = held.anchors.get(anchor) or person.anchors.get(anchor)
     days = [policy.release(rule, _moment(each)) for each in moments or ()]
     first, last = ((day.last_day if keeps else day.purge_from) if day else None for day in days or (None, None))
-    return Kept(name, keeps, rule.anchor, rule.period, first=first, last=last)
+    undated = held.dated[anchor] < held.rows if anchor in held.anchors else anchor in person.undated
+    anonymises = isinstance(rule, Ceiling) and rule.then is AtCeiling.ANONYMISE
+    told = Kept(name, keeps, rule.anchor, rule.period, first=first, last=last)
+    return replace(told, undated=undated, anonymises=anonymises)
 
 
 def _moment(text: str) -> date:

@@ -20,7 +20,9 @@ class Texts(BaseModel):
 
     ``items``: the questions of the checklist; ``details``: parts of what happened to a request that are shown, and how
     they are called; ``codes``: the words of the codes in them; ``fields``: what fields mean that no dataset explains.
-    ``purposes``, ``categories``, ``ceilings``: the policy's own words for them, where they are in another language.
+    ``purposes``, ``categories``, ``ceilings``: the policy's own words for them, where they are in another language;
+    ``meanings``: what fields of the datasets that we ship mean, by what these say of it. ``values``: the words of codes
+    that stand in records, by field. ``readme``: what the text says that lies beside the files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,9 +42,16 @@ class Texts(BaseModel):
     details: Mapping[str, str]
     codes: Mapping[str, str]
     fields: Mapping[str, str]
+    readme: Mapping[str, str]
+    values: Mapping[str, Mapping[str, str]]
+    meanings: Mapping[str, str] = {}
     purposes: Mapping[str, str] = {}
     categories: Mapping[str, str] = {}
     ceilings: Mapping[str, str] = {}
+
+    def meaning(self, said: str | None, name: str) -> str | None:
+        """What a field means, as its dataset says it (``said``), or by its name; None: nobody says it."""
+        return self.meanings.get(said, said) if said else self.fields.get(name)
 
 
 @cache

@@ -3,6 +3,8 @@
 What the company has worded by itself is told in its own words: nobody has put those into another language.
 """
 
+from datetime import date
+
 from services.export.report.texts import Texts
 from shared.domain.policy import Policy, says_as_shipped
 from shared.domain.sentences import Term
@@ -15,10 +17,16 @@ class Translated:
     def __init__(self, policy: Policy, texts: Texts, language: Language) -> None:
         self._policy, self._texts = policy, texts
         self._words = read_wordings().of(language, "UTC")
+        self._language = language
 
     def kind(self, held: str) -> str:
         """The name of a kind of data."""
         return self._words.text(Term("category", held))
+
+    def system(self, key: str) -> str:
+        """What a system is called, with the key that the files of the package have."""
+        called = self._policy.systems.get(key)
+        return f"{called.of(self._language)} ({key})" if called else key
 
     def category(self, held: str) -> str:
         """What belongs to it; that the policy does not say it, where it does not."""
@@ -36,6 +44,10 @@ class Translated:
     def detail(self, name: str, value: object) -> str:
         """A part of what happened to a request; what no catalogue has is shown as it is."""
         code = str(value)
+        if name == "system":
+            return self.system(code)
+        if name == "due_on":
+            return self._words.text(date.fromisoformat(code))
         if name == "purpose" and code in self._policy.purposes:
             return self.purpose(code)
         if name == "kind" and f"{code}.subject" in self._words:
@@ -43,6 +55,10 @@ class Translated:
         if f"{name}.{code}" in self._words:
             return self._words.text(Term(name, code))
         return self._texts.codes.get(code, code)
+
+    def says_how_long(self, ceiling: str) -> bool:
+        """Whether the words of a ceiling are those that were shipped, which name its period."""
+        return says_as_shipped(self._policy, "ceilings", ceiling)
 
     def ceiling(self, name: str) -> str:
         """When data go for everybody."""

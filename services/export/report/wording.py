@@ -1,38 +1,66 @@
-"""Numbers, days, countries and contacts as the people of a language write them; pure."""
+"""Numbers, days, times, countries and contacts as the people of a language write them; pure."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
+from functools import cached_property
+from zoneinfo import ZoneInfo
 
 from babel import Locale
+from babel.dates import format_date, format_datetime, get_timezone_location
 from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from shared.domain.policy import Contact, Period
-from shared.domain.wording import LOCALES, Language, read_wordings
+from shared.domain.wording import ENGLISH, LANGUAGES, LOCALES, Language, read_wordings
+
+_UTC = "UTC"
 
 
-@dataclass(frozen=True, slots=True)
+def spoken(language: str) -> Language:
+    """The language (ISO 639) where we have words in it, else English."""
+    return next((each for each in LANGUAGES if each == language), ENGLISH)
+
+
+@dataclass(frozen=True)
 class Wording:
-    """The words of one language, with numbers and days as letters in it have them."""
+    """The words of one language, with numbers and days as letters in it have them, and times of one zone (IANA)."""
 
     language: Language
+    zone: str = _UTC
 
     @property
     def _locale(self) -> str:
         return LOCALES[self.language]
 
-    def number(self, count: int) -> str:
-        """A whole number."""
+    @cached_property
+    def _there(self) -> ZoneInfo:
+        return ZoneInfo(self.zone)
+
+    @cached_property
+    def place(self) -> str:
+        """Whose times these are, as the city that names their zone."""
+        return (
+            self.zone if self.zone == _UTC else get_timezone_location(self.zone, locale=self._locale, return_city=True)
+        )
+
+    def number(self, count: float) -> str:
+        """A number."""
         return format_decimal(count, locale=self._locale)
 
     def day(self, day: date) -> str:
         """A day, as letters write it."""
-        return read_wordings().of(self.language, "UTC").text(day)
+        return read_wordings().of(self.language, _UTC).text(day)
 
     def moment(self, moment: datetime) -> str:
-        """A moment in UTC, to the minute."""
-        there = moment.astimezone(UTC)
-        return f"{self.day(there.date())}, {there:%H:%M} UTC"
+        """A moment, to the minute; that it is in UTC, where no other zone is known."""
+        there = moment.astimezone(self._there)
+        return f"{self.day(there.date())}, {there:%H:%M}" + (f" {_UTC}" if self.zone == _UTC else "")
+
+    def short(self, when: date) -> str:
+        """A day or, to the second, a moment, as it stands in a table."""
+        if isinstance(when, datetime):
+            return str(format_datetime(when, "medium", tzinfo=self._there, locale=self._locale))
+        return str(format_date(when, "medium", locale=self._locale))
 
     def period(self, period: Period) -> str:
         """A period in whole years where it is some, else in months and days."""

@@ -26,7 +26,7 @@ class PlanView(BaseModel):
     state: Literal["asked", "made"] = Field(description="asked: the systems are being asked; read it again in a moment")
     asked_at: Instant
     made_at: Instant | None
-    policy_version: str = Field(description="of the policy by whose words it is told")
+    policy_version: str = Field(description="of the policy by which it was made and is told")
     systems: list[PlannedSystem]
 
 
@@ -42,7 +42,7 @@ async def read_plan(request_id: UUID, caller: AnyCaller, services: UseServices, 
 
     A dry run: every system is asked what it has found and what it would delete, anonymise or keep, until when and on
     which ground, and whether a limit or a state of the data would stop it. Nothing is changed, whether the erasure has
-    begun or not. What was said is shown again for ten minutes; after that the systems are asked anew.
+    begun or not. What was said is shown again for ten minutes; after that, or by another policy, they are asked anew.
     """
     async with services.unit_of_work.begin() as tx:
         request = await visible(tx.connection, await read(tx.connection, request_id), caller)

@@ -135,7 +135,7 @@ def _by_kind() -> Mapping[str, LetterField]:
         "standing": standing(_REQUEST, _AT.date()),
         "what": say("recipient_notice.erased"),
         "categories": Term("category", "marketing"),
-        "person": Lines((say("recipient_notice.line", what="email", value="ada@example.org"),)),
+        "person": Lines((say("recipient_notice.line", what=Term("known_by", "email"), value="ada@example.org"),)),
         "changes": Lines(),
         "told_on": _AT,
         "code": "NBSWY3DPEB3W64TMMQQQAAAA",

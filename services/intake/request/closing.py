@@ -9,7 +9,7 @@ from services.intake.request.stored_request import StoredRequest
 from services.intake.request.summed import changed_by_category, summed
 from services.intake.request.told import instructed
 from services.intake.request.told.answer import OUR_LIST, answer
-from services.intake.request.told.kept import laws
+from services.intake.request.told.kept import is_held_unseen, laws
 from services.intake.request.told.search import why_not_searched
 from services.intake.request.told.work import had_been_done
 from shared.domain import corrections
@@ -32,6 +32,8 @@ _ANONYMOUS: Mapping[Right, Term | Sentence] = {
 }
 """What is told as done to whoever has not shown who they are."""
 
+_OF_PERSON = "_of_person"
+"""What ends the keys of words to a customer of ours, about the person of their instruction."""
 _FOUND = frozenset({TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDED, TaskOutcome.RETAINED})
 
 
@@ -51,7 +53,7 @@ def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | No
             "laws": Listed(()),
         }
         return ((kind, told),) if kind else ()
-    known: dict[str, LetterField] = {"answer": answer(request), "done": done(request.tasks)}
+    known: dict[str, LetterField] = {"answer": answer(request), "done": _done(request)}
     known |= words or {"cause": _cause(request), "laws": laws(request.tasks)}
     if request.tenant and request.outcome is not Outcome.WITHDRAWN:
         return (*_to_the_customer(request, known), *_lifting(request))
@@ -73,7 +75,7 @@ def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
     """What is to be written where more was done of an answered request, or less; of an anonymous one all was said."""
     if request.anonymous:
         return ()
-    known: dict[str, LetterField] = {"answer": answer(request), "done": done(request.tasks)}
+    known: dict[str, LetterField] = {"answer": answer(request), "done": _done(request)}
     if any(map(deferrals.is_kept, request.tasks or ())):
         known |= {"cause": "kept", "laws": laws(request.tasks)}
     elif any(map(deferrals.is_out_of_reach, request.tasks or ())):
@@ -98,24 +100,31 @@ def _cause(request: StoredRequest) -> str:
     return "ended" if any(map(deferrals.is_out_of_reach, tasks)) else "unanswered"
 
 
-def done(tasks: Iterable[TaskReport] | None) -> Lines:
-    """What each system did since the request was received, a line for each."""
-    return Lines(tuple(_lines(tasks or ())) or (say("work.in_no_system"),))
+def _done(request: StoredRequest) -> Lines:
+    return done(request.tasks, instructed=bool(request.tenant))
 
 
-def _lines(tasks: Iterable[TaskReport]) -> Iterator[Sentence]:
+def done(tasks: Iterable[TaskReport] | None, *, instructed: bool = False) -> Lines:
+    """What each system did since the request was received, a line for each.
+
+    ``instructed``: a customer of ours reads it, about the person of their instruction.
+    """
+    return Lines(tuple(_lines(tasks or (), _OF_PERSON if instructed else "")) or (say("work.in_no_system"),))
+
+
+def _lines(tasks: Iterable[TaskReport], whose: str) -> Iterator[Sentence]:
     known = tuple(tasks)
     kept = deferrals.kept_for_the_rest(known)
     for task in sorted(summed(known), key=lambda task: (task.system, task.task_id)):
         if task.operation in ANSWERING:
             in_part = task.not_searched and task.outcome != TaskOutcome.NOT_SEARCHED
-            left = (say("work.part_not_searched", why=why_not_searched(task)),) if in_part else ()
+            left = (say("work.part_not_searched", why=why_not_searched(task, whose)),) if in_part else ()
             not_begun = task.system in kept and not task.outcome
-            what = say("work.not_begun") if not_begun else _what(task)
+            what = say("work.not_begun") if not_begun else _what(task, whose)
             yield say("work.line", system=named_system(task.system), what=(what, *left))
 
 
-def _what(task: TaskReport) -> Sentence:
+def _what(task: TaskReport, whose: str) -> Sentence:
     did = Term("did", task.operation)
     if task.uncounted:
         return say("work.uncounted", how=did)
@@ -123,9 +132,11 @@ def _what(task: TaskReport) -> Sentence:
         key = "work.unverified" if task.reported else "work.unfinished"
         return say(key, changed=task.changed, found=task.found, how=did)
     if task.outcome not in _FOUND:
-        return _nothing_done(task, did)
+        return _nothing_done(task, did, whose)
+    if is_held_unseen(task):
+        return say("work.kept_unseen")
     if task.stated:
-        return say("work.stated", count=task.found)
+        return say(f"work.stated{whose}", count=task.found)
     counts = _of_each(task)
     did = Term("did", "erase_or_anonymise") if task.anonymised else did
     how: Term | Sentence = say("work.by_hand", how=did) if task.by_hand else did
@@ -151,26 +162,26 @@ def _of_each(task: TaskReport) -> Mapping[str, int]:
     return dict.fromkeys((*(task.categories or ()), *task.by_category), 0) | dict(rows) if known else {}
 
 
-def _nothing_done(task: TaskReport, did: Term) -> Sentence:
+def _nothing_done(task: TaskReport, did: Term, whose: str) -> Sentence:
     match task.outcome:
         case TaskOutcome.NO_MATCH:
-            return _nothing_found(task)
+            return _nothing_found(task, whose)
         case TaskOutcome.NOT_HELD:
             return say("work.not_held", how=did)
         case TaskOutcome.UNCHANGED:
-            return say("work.unchanged", count=task.found)
+            return say(f"work.unchanged{whose}", count=task.found)
         case TaskOutcome.NOT_SEARCHED:
-            return say("work.not_searched", why=why_not_searched(task))
+            return say("work.not_searched", why=why_not_searched(task, whose))
         case TaskOutcome.NO_LONGER_HELD:
             return say("work.no_longer_held", ground=Term("ground", task.ground or ""))
         case _:
             return say("work.not_asked") if task.not_asked else say("work.not_done", how=did)
 
 
-def _nothing_found(task: TaskReport) -> Sentence:
+def _nothing_found(task: TaskReport, whose: str) -> Sentence:
     if task.by_hand:
         return say("work.looked_by_hand")
     if task.categories:
         kinds = Listed(tuple(Term("category", name) for name in task.categories), final=False)
-        return say("work.searched_kinds", kinds=kinds)
-    return say("work.searched")
+        return say(f"work.searched_kinds{whose}", kinds=kinds)
+    return say(f"work.searched{whose}")

@@ -47,7 +47,8 @@ Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 class RequestVerified(Event, topic=Topic.REQUESTS):
     """The requester is the data subject; fulfilment may begin.
 
-    ``country``: where they live, if said; ``language``: in which they are answered.
+    ``country``: where they live, if said; ``language``: in which they are answered; ``zones``: in which their days are
+    counted, the last of them where they are.
     ``tenant``: it is the instruction of this customer of ours, and concerns that customer's data alone.
     ``regardless_of``: what of an erasure that the same person's other requests come before was waived or decided.
     ``purposes``: to which consent is withdrawn (Art. 7(3)).
@@ -64,6 +65,7 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
     of_same_person: tuple[UUID, ...] = ()
     country: Country | None = None
     language: Language = "en"
+    zones: tuple[Zone, ...] = ()
 
 
 class RequestPostponed(Event, topic=Topic.REQUESTS):

@@ -100,6 +100,7 @@ def _signed(rule: Rule | Ceiling, today: date) -> str:
 def _of_sign_offs(policy: Policy, shipped: Policy, today: date) -> Iterator[str]:
     yield from map(str, slips(policy, shipped))
     without = (("rules", policy.rules, "keeps"), ("ceilings", policy.ceilings, "removes"))
+    still = {"rules": " of an erasure from now on; what it has kept before stays until its day", "ceilings": ""}
     fictitious = 0
     for table, rules, does in without:
         for name, rule in rules.items():
@@ -109,7 +110,8 @@ def _of_sign_offs(policy: Policy, shipped: Policy, today: date) -> Iterator[str]
             elif signed is None:
                 yield f"{table}.{name} is not signed: it {does} nothing"
             elif not signed.is_valid(today):
-                yield f"{table}.{name}: its sign-off holds from {signed.on} to {signed.last_day}: it {does} nothing"
+                holds = f"its sign-off holds from {signed.on} to {signed.last_day}"
+                yield f"{table}.{name}: {holds}: it {does} nothing{still[table]}"
             elif signed.last_day - today <= SOON:
                 yield f"{table}.{name}: its sign-off ends on {signed.last_day}: have it signed anew"
             fictitious += bool(signed and signed.fictitious)

@@ -126,7 +126,8 @@ class RoundupAdapter(Ending):
         left_out = Other.WRITERS in self._policy.redacts("ticket")
         shown = {key: records[key] if left_out else erasure.all_of((records[key], third[key])) for key in people}
         copies = Copies(shown, hand_over)
-        async for portion in export.portions(self._tracker, self._system, shown.values(), said):
+        ended = self._settings.resolved_on
+        async for portion in export.portions(self._tracker, self._system, shown.values(), said, ended):
             await copies.take(portion)
 
         def decide(task: Task, _: Found) -> Receipt:

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import chain
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from shared.downstreams.roundup import directory
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import CATEGORIES, all_of
 from shared.downstreams.roundup.subjects import Person, has
+from shared.downstreams.roundup.sweeping import RESOLVED
 from shared.downstreams.roundup.tracker import Item, Tracker
 
 Holdings = Mapping[tuple[str, str], Record]
@@ -43,16 +45,24 @@ _NOT_PROVIDED = {"issue": ("status", "priority", "keyword")}
 """What the service desk gives a ticket."""
 _TELLING = {"issue": ("requester", "creator"), "msg": ("files",), "file": ("creator",), "query": _WHOSE["query"]}
 """Fields that are read to tell whose a record is, and not shown."""
+_TIMES = frozenset({"creation", "activity", "date"})
+"""Fields with a time, which a tracker writes in UTC and without saying so."""
 
 
-async def portions(tracker: Tracker, system: str, plans: Iterable[Records], people: Matches) -> AsyncIterator[Holdings]:
-    """Everything of several people, so many records at a time, accounts first; ``people`` are they themselves."""
+async def portions(
+    tracker: Tracker, system: str, plans: Iterable[Records], people: Matches, resolved_on: str | None = None
+) -> AsyncIterator[Holdings]:
+    """Everything of several people, so many records at a time, accounts first; ``people`` are they themselves.
+
+    ``resolved_on``: the field of a ticket with the time of its resolution, from which its period counts.
+    """
     hanging: dict[tuple[str, str], str | None] = {}
     wanted = all_of(plans)
     for classname in (each for each in CATEGORIES if each in wanted):
         ids, many = list(wanted[classname]), _FILES if classname == "file" else _ITEMS
         for start in range(0, len(ids), many):
-            yield await _read(tracker, system, classname, ids[start : start + many], people, hanging)
+            some = ids[start : start + many]
+            yield await _read(tracker, system, classname, some, people, hanging, resolved_on)
 
 
 async def _read(
@@ -62,16 +72,20 @@ async def _read(
     ids: Sequence[str],
     people: Matches,
     hanging: dict[tuple[str, str], str | None],
+    resolved_on: str | None,
 ) -> Holdings:
     """These of one class, in as few calls as REST allows; ``hanging``: whose it is what hangs on others."""
     found: dict[tuple[str, str], Record] = {}
-    items = await tracker.read(classname, ids, ",".join((_FIELDS[classname], *_TELLING.get(classname, ()))))
+    ended = [resolved_on] if resolved_on and classname == "issue" else []
+    items = await tracker.read(classname, ids, ",".join((_FIELDS[classname], *_TELLING.get(classname, ()), *ended)))
     contents = await together(*(tracker.content(item["id"]) for item in items)) if classname == "file" else []
     for at, item in enumerate(items):
         own, whose = _owner(classname, item), hanging.get((classname, str(item["id"])))
         owner = own if own in people else whose
         hanging |= dict.fromkeys(_hanging_on(item), owner)
         record = replace(_record(system, classname, item, own in people), matched=people.get(str(owner), ()))
+        if ended and (resolved := _instant(item.get(ended[0]))):
+            record = replace(record, anchors={RESOLVED: resolved})
         if contents:
             record = replace(record, data={**record.data, "content_base64": b64encode(contents[at]).decode()})
         found[classname, str(item["id"])] = record
@@ -108,6 +122,7 @@ def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, .
 def _record(system: str, classname: str, item: Item, own: bool) -> Record:  # noqa: FBT001  # of the subject's own
     data: dict[str, JsonValue] = {"id": str(item["id"])}
     data |= {key: _plain(item.get(key)) for key in _FIELDS[classname].split(",")}
+    data |= {key: at.isoformat() for key in _TIMES & data.keys() if (at := _instant(data[key]))}
     if classname == "msg":
         data["author"] = "you" if own else "service desk"  # who of the staff wrote it is their own personal data
     portable = own or classname not in _BY_SOMEBODY
@@ -129,6 +144,14 @@ def _owner(classname: str, item: Item) -> str | None:
 
 def _id(link: JsonValue) -> str:
     return str(link["id"] if isinstance(link, dict) else link)
+
+
+def _instant(value: JsonValue) -> datetime | None:
+    """A time as a tracker writes it; None where it is none."""
+    try:
+        return datetime.strptime(f"{value}+0000", "%Y-%m-%d.%H:%M:%S%z")
+    except ValueError:
+        return None
 
 
 def _plain(value: JsonValue) -> JsonValue:

@@ -12,7 +12,7 @@ from shared.domain.errors import Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Other, Policy
-from shared.domain.release import WITHHELD, Match, read_number
+from shared.domain.release import LEFT, WITHHELD, Match, read_number
 from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.downstreams.protocols import HandOver
 from shared.downstreams.results import per_task
@@ -79,8 +79,8 @@ async def _read(
             for row, owners in each_row(rows, len(columns), table, asked, met):
                 for position, parties in owners.items():
                     record = sheet.record(row, parties, said)
-                    if record.portable and kept_rows.is_kept(kept, row, len(columns), table, parties):
-                        record = replace(record, portable=False, not_provided=())
+                    if kept_rows.is_kept(kept, row, len(columns), table, parties):
+                        record = replace(record, portable=False, not_provided=(), states={**record.states, LEFT: True})
                     found[position].add(record)
             if hand_over:
                 await _hand_over(found, hand_over)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 from pydantic import JsonValue
 
@@ -16,10 +16,11 @@ _INSTANT = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What else an account says: fields as the person reads them, and which of the states lasts that keep data."""
+    """What else an account says: fields as people read them, states that keep data, days from which periods count."""
 
     fields: Mapping[str, JsonValue]
     states: Mapping[str, bool | None]
+    days: Mapping[str, date | None]
 
 
 def records(party: Party, source: str, facts: Shown | None = None) -> Iterator[Record]:
@@ -35,8 +36,9 @@ def records(party: Party, source: str, facts: Shown | None = None) -> Iterator[R
     told = (
         [Record("account", source, facts.fields, portable=False, states=facts.states)] if facts and facts.fields else []
     )
+    days = {name: day for name, day in facts.days.items() if day} if facts else {}
     for record in (*_records(party, source), *told):
-        yield replace(record, matched=(*matched, *record.matched))
+        yield replace(record, matched=(*matched, *record.matched), anchors=days)
 
 
 def _records(party: Party, source: str) -> Iterator[Record]:

@@ -90,8 +90,10 @@ class Reasons:
         if self._declared is None or not parties:
             return {}
         rows = await self._rows(parties, self._declared)
+        facts = {party: Facts.of(row, self._declared) for party, row in rows.items()}
         return {
-            party: Shown(self._declared.shown(row), Facts.of(row, self._declared).states) for party, row in rows.items()
+            party: Shown(self._declared.shown(row), facts[party].states, facts[party].days)
+            for party, row in rows.items()
         }
 
     async def _rows(self, parties: set[int], declared: DeclaredGrounds) -> dict[int, Mapping[str, Any]]:

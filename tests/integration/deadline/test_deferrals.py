@@ -126,6 +126,15 @@ async def test_a_shorter_rule_moves_the_day_at_once_and_a_longer_one_never(
     assert await deadline.evidence("erasure.redated") == redated
 
 
+async def test_what_a_shorter_rule_lets_go_at_once_is_late_for_nobody(deadline: Harness) -> None:
+    await erasure(deadline, by_rule())
+    deadline.at(datetime(2028, 3, 1, tzinfo=UTC))
+    deadline.unit_of_work.policy = shortened("P6M")
+    assert await deadline.sweeps(redate) == 1
+    assert await deadline.sweeps(deferrals) == 1
+    assert [each["late"] for each in await deadline.evidence("erasure.due")] == [False]
+
+
 async def test_what_is_kept_by_rule_is_due_when_the_first_of_it_is_and_not_the_last(deadline: Harness) -> None:
     await erasure(deadline, by_rule())
     assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 3, tzinfo=UTC)) == 0

@@ -178,7 +178,7 @@ def _stopped(request: StoredRequest) -> Iterator[Sentence]:
     """What an objection to marketing, or a withdrawal of consent, has stopped."""
     if request.anonymous:
         objection = request.right is Right.OBJECTION
-        yield say("answer.listed_anonymously" if objection else "answer.consent_ended")
+        yield say("answer.listed_anonymously" if objection else "answer.consent_ended_anonymously")
         yield say("answer.nothing_more")
         return
     yield say(_DONE[request.right])

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from services.intake.request import deferrals
 from services.intake.request.stored_request import StoredRequest
+from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, TaskOutcome, TaskReport, Unsearched
 from shared.domain.sentences import Fact, Listed, Sentence, Term, named_system, named_systems, say
 
@@ -33,6 +34,8 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
     match task.outcome:
         case TaskOutcome.RETAINED if task.kept:
             yield from (_of_category(system, kept) for kept in task.kept)
+        case TaskOutcome.RETAINED if is_held_unseen(task):
+            yield say("answer.kept_unseen", system=named_system(system), ground=ground)
         case TaskOutcome.RETAINED if until:
             yield say("answer.kept_until", system=named_system(system), until=until, ground=ground)
         case TaskOutcome.RETAINED:
@@ -45,6 +48,12 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
             yield say("answer.was_kept", system=named_system(system), ground=ground)
         case _:
             return
+
+
+def is_held_unseen(task: TaskReport) -> bool:
+    """Whether a legal hold kept a system from being asked at all: what it holds of the person nobody has looked."""
+    said = task.found or task.until or task.kept or task.reported
+    return task.outcome == TaskOutcome.RETAINED and task.ground == LEGAL_HOLD and not said
 
 
 def laws(tasks: Iterable[TaskReport] | None) -> Listed:

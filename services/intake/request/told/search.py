@@ -15,6 +15,6 @@ def not_searched(request: StoredRequest) -> Iterator[Sentence]:
         yield say(key, system=named_system(task.system), why=why_not_searched(task))
 
 
-def why_not_searched(task: TaskReport) -> Term:
-    """Why a system, or a part of it, was not searched."""
-    return Term("unsearched", Unsearched(task.not_searched or Unsearched.NOTHING_TO_SEARCH_BY))
+def why_not_searched(task: TaskReport, whose: str = "") -> Term:
+    """Why a system, or a part of it, was not searched; ``whose``: to whom it is told, as the words' family has it."""
+    return Term(f"unsearched{whose}", Unsearched(task.not_searched or Unsearched.NOTHING_TO_SEARCH_BY))

@@ -1,0 +1,69 @@
+"""How long what is held is kept, in words, and what that means for the person's own rows (Art. 15(1)(d)); pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from services.export.report.held import LISTS
+from services.export.report.retention import Kept, Person, is_undecided, periods_of
+from services.export.report.texts import Texts
+from services.export.report.translated import Translated
+from services.export.report.wording import Wording
+from services.export.survey import Category
+from shared.domain.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """Of one person, on one day."""
+
+    policy: Policy
+    person: Person
+    today: date
+    texts: Texts
+    say: Wording
+    told: Translated
+
+    def of(self, name: str, held: Category) -> Iterator[tuple[str, str]]:
+        """How long what systems call so is kept, and what that means for these rows; at least one line."""
+        found = list(periods_of(self.policy, name, held, self.person, self.today))
+        if held.left and held.left == held.rows and (keeping := [each for each in found if each.keeps]):
+            yield from ((self._how_long(each, why="left"), self._days(each)) for each in keeping)
+            return
+        some = self._answer("left_some", count=held.left) if held.left else ""
+        yield from (
+            (self._how_long(each), " ".join(filter(None, (self._days(each), some if each.keeps else ""))))
+            for each in found
+        )
+        if is_undecided(self.policy, name, self.person, self.today):
+            yield self._answer("undecided"), ""
+        elif not found:
+            yield self._answer("while_marketing" if name == LISTS else "no_period"), ""
+
+    def _answer(self, key: str, /, **values: object) -> str:
+        return self.say.filled(self.texts.answers[key], **values)
+
+    def _how_long(self, kept: Kept, why: str = "keeps") -> str:
+        """Why and how long; what keeps while a state lasts is a condition, unless the data say that it does."""
+        words = self.told.rule(kept.name) if kept.keeps else self.told.ceiling(kept.name)
+        if kept.anchor and kept.period:
+            start = self.texts.anchors.get(kept.anchor, kept.anchor)
+            whole = kept.keeps or not self.told.says_how_long(kept.name)
+            key = "criterion" if whole else "criterion_from"
+            begins = self._answer(key, anchor=start, **({"period": self.say.period(kept.period)} if whole else {}))
+        elif kept.lasts:
+            begins = self._answer("while")
+        else:
+            return f"{self._answer('keeps_if')} {words}"
+        return f"{self._answer(why)} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
+
+    def _days(self, kept: Kept) -> str:
+        """The days of the oldest and the newest row; what is past is told as past, since the row is still there."""
+        if not kept.first or not kept.last:
+            return ""
+        over = "_over" if kept.last < self.today else "_oldest_over" if kept.first < self.today else ""
+        once = "_once" if kept.first == kept.last and not over else ""
+        what = "kept" if kept.keeps else "anonymised" if kept.anonymises else "goes"
+        days = {"first": self.say.day(kept.first), "last": self.say.day(kept.last)}
+        said = self._answer(f"{what}{over}{once}", **days)
+        return f"{said} {self._answer('not_begun')}" if kept.undated else said
