@@ -62,6 +62,10 @@ def test_an_answer_in_the_portal_that_nobody_could_know_of_is_given_once_the_mai
     request, _, _ = closing("portal")
     there: list[Told] = [{"what": "answer", "there": True}]
     assert request.told(there, AT).published == (), "it was given when it could be read"
+    longer = a_request(State.IN_PROGRESS, channel="portal")
+    extending = longer.extend(longer.due_on + timedelta(days=9), "VOLUME", {}, AT, "key", tell_before=AT + timedelta(1))
+    transition, tells = until_delivered(extending)
+    assert ([each["what"] for each in tells], transition.request.told(tells, AT).published) == (["extension"], ())
     back = request.untold(there).request
     assert back.responded_at is None
     delivered = back.told(unknown(there), AT)
