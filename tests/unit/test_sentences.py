@@ -49,7 +49,7 @@ OURS = {
     ),
     "a ground, which is a word without four digits in a row (bounds.py)": "word",
     "a name in the store's catalogue, a field's name, and a class of its errors": (
-        "column min(absent) other.sqlstate ', '.join(names)"
+        "column held min(absent) other.sqlstate ', '.join(names)"
         " each.table.name schema dataset derived[0] key.name key.child key.parent child"
         " ', '.join(silent) engine kind.lower()"
     ),
