@@ -22,7 +22,7 @@ from shared.domain.events import RecipientConcerned, RecipientSilent, RecipientT
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
 from shared.domain.policy import Policy, Recipient
-from shared.domain.sentences import Lines, Listed, Sentence, Term, listed, say
+from shared.domain.sentences import Lines, Sentence, Term, listed, say
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
@@ -49,16 +49,17 @@ _WHAT: Final[Mapping[disclosed.What, str]] = {
     "lifted": "recipient_notice.lifted",
     "stopped": "recipient_notice.stopped",
 }
-# Of a later part of the answer whoever was told of other data is told again.
+# Of a later part of the answer whoever was told of other data, or of less of them, is told again.
 _CONCERN = """
-INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, state, concerned_at, told_at)
-VALUES ($1, $2, $3, $4, CASE WHEN $6::boolean THEN 'underway' ELSE 'to_be_told' END, $5::timestamptz, NULL)
+INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, state, concerned_at, told_at, extent)
+VALUES ($1, $2, $3, $4, CASE WHEN $6::boolean THEN 'underway' ELSE 'to_be_told' END, $5::timestamptz, NULL, $7)
 ON CONFLICT (request_id, recipient) DO UPDATE
 SET what = excluded.what, state = excluded.state, concerned_at = excluded.concerned_at, told_at = excluded.told_at,
     settled_at = NULL, reminders = 0, overdue_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL,
-    approved_by = NULL,
+    approved_by = NULL, extent = excluded.extent,
     categories = (SELECT array_agg(DISTINCT c ORDER BY c) FROM unnest(n.categories || excluded.categories) AS c)
 WHERE NOT n.categories @> excluded.categories OR n.what <> excluded.what
+    OR n.extent <> excluded.extent
 RETURNING true
 """
 _ARRIVED = """
@@ -135,17 +136,19 @@ async def inform(tx: UnitOfWork, requests: Iterable[StoredRequest]) -> list[tupl
         concerned = disclosed.recipients(tx.policy, done.categories) if done else {}
         if not done or not concerned:
             continue
+        extents = disclosed.extents(request, tx.policy) if done.what == "erased" else {}
         known = await tx.vault.subject_data(tx.connection, [request.subject_ref])
         subject = known.get(request.subject_ref, SubjectData())
         for name, recipient in concerned.items():
             theirs = sorted(done.categories & recipient.categories)
-            given = (request.request_id, name, done.what, theirs, tx.now, recipient.channel is not None)
+            extent = _extent(theirs, extents)
+            given = (request.request_id, name, done.what, theirs, tx.now, recipient.channel is not None, repr(extent))
             if not await tx.connection.fetchval(_CONCERN, *given):
                 continue  # they were told of it before
             tx.publish(RecipientConcerned.about(request, recipient=name, concerned_at=tx.now))
             action = "recipient.notice_written" if recipient.channel else "recipient.notice_owed"
             tx.log_evidence(request.request_id, action, {"recipient": name, "what": done.what})
-            letter: LetterOf = ("recipient_notice", _fields(recipient, done, subject))
+            letter: LetterOf = ("recipient_notice", _fields(recipient, done, extent, _told_of(request, subject)))
             letters.append((request, letter, [{"what": "recipient", "recipient": name}] if recipient.channel else []))
     return letters
 
@@ -210,15 +213,47 @@ def address(recipient: Recipient) -> str:
     return ", ".join((recipient.name, *contact.address, *filter(None, (contact.email, contact.phone))))
 
 
-def _fields(recipient: Recipient, done: disclosed.Done, subject: SubjectData) -> Mapping[str, LetterField]:
-    theirs = sorted(done.categories & recipient.categories)
+def _extent(
+    categories: Iterable[str], extents: Mapping[str, disclosed.Extent]
+) -> Sequence[tuple[str, disclosed.Extent | None]]:
+    return tuple((each, extents.get(each)) for each in sorted(categories))
+
+
+def _fields(
+    recipient: Recipient,
+    done: disclosed.Done,
+    extent: Sequence[tuple[str, disclosed.Extent | None]],
+    subject: SubjectData,
+) -> Mapping[str, LetterField]:
+    person = tuple(_person(each for each in subject.identities if each.type in recipient.identified_by))
+    unknown = say("recipient_notice.not_known" if subject.identities else "recipient_notice.of_before")
     return {
         "to": address(recipient),
         "what": say(_WHAT[done.what]),
-        "categories": Listed(tuple(Term("category", each) for each in theirs)),
-        "person": Lines(tuple(_person(subject.identities)) or (say("recipient_notice.of_before"),)),
+        "extent": Lines(tuple(_how_much(name, each) for name, each in extent)),
+        "person": Lines(person or (unknown,)),
         "changes": Lines(tuple(_line(c.field, c.asserted) for c in subject.changes if c.record is None)),
     }
+
+
+def _how_much(name: str, extent: disclosed.Extent | None) -> Sentence:
+    """What was done of a category: to all of it, to a part, or to what is kept."""
+    category = Term("category", name)
+    if extent is None:
+        return say("recipient_notice.some_of_it", category=category)
+    if not extent.kept:
+        return say("recipient_notice.all_of_it", category=category)
+    rest = "reduced" if extent.reduced else "kept"
+    part = f"recipient_notice.part_{rest}" if extent.gone else f"recipient_notice.all_{rest}"
+    until = (say("recipient_notice.until", until=extent.last),) if extent.last else ()
+    return say("recipient_notice.with_day", said=(say(part, category=category), *until))
+
+
+def _told_of(request: StoredRequest, subject: SubjectData) -> SubjectData:
+    """By what they may be told of: of whoever has proved nothing only by what they have stated themselves."""
+    if not request.anonymous:
+        return subject
+    return replace(subject, identities=tuple(each for each in subject.identities if each.source == "requester"))
 
 
 def _person(identities: Iterable[Identity]) -> Iterator[Sentence]:

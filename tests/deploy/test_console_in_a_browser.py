@@ -17,6 +17,14 @@ from tests.integration.test_mail_read import mail, take
 from tests.integration.test_withheld_packages import withheld
 
 WITHHELD = "SELECT request_id FROM request WHERE package_fault IS NOT NULL"
+ADMINISTERED = {
+    "people": "/people",
+    "people-out": "/people/hanna/sign-out",
+    "set-aside": "/set-aside",
+    "set-aside-replay": "/set-aside/erasure/replay",
+    "set-aside-resume": "/set-aside/erasure/dsr.requests/resume",
+    "system-release": "/systems/rt/release",
+}
 TRACES = "https://traces.example/trace/{trace}"
 
 
@@ -52,6 +60,10 @@ async def filled(intake: Intake) -> tuple[str, str]:
     }
     (await intake.officer.post("/v1/holds", json=hold)).raise_for_status()
     await withheld(intake)
+    await intake.unit_of_work.pool.execute(
+        "INSERT INTO erasure.consumed_topic VALUES ('dsr.requests', $1, 101, $1), ('dsr.deadlines', $1, 3, NULL)",
+        intake.clock.now(),
+    )
     await intake.unit_of_work.pool.execute(
         "INSERT INTO downstreams.system (name, state, hash, reason) VALUES"
         " ('crm', 'on', 'a', NULL), ('cdr', 'quarantined', 'b', 'changed'), ('rt', 'quarantined', 'c', 'by_a_person')"
@@ -167,7 +179,7 @@ async def test_everybody_can_use_the_console(intake: Intake, run_folder: Path, m
         await look.look(ugo, "audit")
         ada = await look.person()
         await sign_in(ada, site, "ada-min")
-        for name, path in {"people": "/people", "people-out": "/people/hanna/sign-out"}.items():
+        for name, path in ADMINISTERED.items():
             await ada.goto(f"{site}{path}")
             await look.look(ada, name)
         before = len(look.faults)

@@ -18,6 +18,7 @@ from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.mail_server import letters_taken
 from tests.fixtures.policy import signed_policy
 
+ADA = {"email": "ada@example.org", "name": "Ada Quarzfels", "account_id": "C-19"}
 CITY = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
 WHY = "The carrier was wound up, and nobody has its records."
 
@@ -37,7 +38,7 @@ def disclosing(intake: Intake) -> Intake:
 
 async def erased(intake: Intake, *reports: TaskReport) -> str:
     """An erasure that is done: of marketing data and calls, unless told."""
-    path = await intake.submit(right="erasure", subject={"email": "ada@example.org", "name": "Ada Quarzfels"})
+    path = await intake.submit(right="erasure", subject=ADA)
     tasks = reports or (report(Operation.ERASE, newsletter=1, call=3),)
     await intake.complete(path, right=Right.ERASURE, operation=Operation.ERASE, tasks=tasks, outcome=Outcome.FULFILLED)
     return path
@@ -66,9 +67,12 @@ async def test_each_recipient_of_what_was_erased_gets_one_notice_that_says_who_a
     to_carrier, to_mailer = sorted(await notices(disclosing, path), key=lambda each: each["to"][0])[::-1]
     assert to_mailer["to"] == ["Beispielpost GmbH (fictitious) <privacy@beispielpost.example>"]
     known = ("- e-mail address: ada@example.org", "- name: Ada Quarzfels")
-    for said in ("we have erased", "It is about: marketing", *known):
+    for said in ("we have erased", "It is about: - marketing: all that we held", *known):
         assert said in " ".join(to_mailer["body"].split())
     assert "calls" not in to_mailer["body"]
+    assert "C-19" not in to_mailer["body"], "what the mailer never had would be a new disclosure"
+    assert not [each for each in ADA.values() if each in to_carrier["body"]], "it knows numbers alone"
+    assert "nothing from us by which you could tell who they are" in " ".join(to_carrier["body"].split())
     assert "Example Carrier" in to_carrier["to"][0]
     theirs = await listed(disclosing, path)
     assert {name: each["state"] for name, each in theirs.items()} == {"mailer": "underway", "carrier": "to_be_told"}
@@ -204,16 +208,32 @@ async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_conce
     kept = TaskReport(task_id=uuid7(), system="billing", operation="erase", outcome="retained", ground="invoices_84m")
     path = await disclosing.submit(right="erasure")
     said: dict[str, Any] = {"right": Right.ERASURE, "operation": Operation.ERASE}
-    first = (report(Operation.ERASE, newsletter=1), kept)
+    calls = {"category": "call", "rule": "calls_us_18m", "count": 3}
+    days = {"first": "2026-10-01", "last": "2028-03-30", "period": "P18M"}
+    some = report(Operation.ERASE, call=2).model_dump(mode="json")
+    some |= {"system": "cdr", "outcome": "retained", "by_category": {"call": 5}, "kept": [{**calls, **days}]}
+    fewer = some | {"task_id": str(uuid7()), "changed": 1, "by_category": {"call": 3}}
+    fewer |= {"kept": [{**calls, **days, "count": 2}]}
+    gone = some | {"task_id": str(uuid7()), "outcome": "erased", "by_category": {"call": 2}, "kept": None}
+    first = (report(Operation.ERASE, newsletter=1), kept, TaskReport.model_validate(some))
     await disclosing.complete(path, **said, tasks=first, outcome=Outcome.PARTIALLY_FULFILLED)
-    assert (await listed(disclosing, path)).keys() == {"mailer"}
+    assert (await listed(disclosing, path)).keys() == {"mailer", "carrier"}
     later = report(Operation.ERASE, billing=4).model_copy(update={"system": "billing", "outcome": "erased"})
     await disclosing.complete(path, **said, tasks=(later,), deferred=True)
     assert {name: each["state"] for name, each in (await listed(disclosing, path)).items()} == {
         "mailer": "underway",
         "collector": "to_be_told",
+        "carrier": "to_be_told",
     }
-    assert len(await notices(disclosing, path)) == 2
+    for cdr in (fewer, gone):
+        await disclosing.complete(path, **said, tasks=(TaskReport.model_validate(cdr),), deferred=True)
+    carrier = [each["body"] for each in await notices(disclosing, path) if "Carrier" in each["to"][0]]
+    said_of_calls = [line for body in carrier for line in body.splitlines() if line.startswith("- records of calls")]
+    assert [line.split(":")[1].split(";")[0].strip() for line in said_of_calls] == [
+        "a part of the records",
+        "all that we held",
+    ], "what goes by its day in between was announced"
+    assert "the last until 30 March 2028" in " ".join(carrier[0].split())
 
 
 async def test_where_the_policy_names_no_recipient_of_the_data_nobody_is_told(disclosing: Intake) -> None:

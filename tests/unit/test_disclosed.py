@@ -1,5 +1,6 @@
 """Who is told of what was done follows from what was done, of which data, and from the policy."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.intake.request.aggregate import Request
-from services.intake.request.disclosed import Done, done, recipients
+from services.intake.request.disclosed import Done, Extent, done, extents, recipients
 from services.intake.request.lifecycle import State
 from shared.domain.operations import TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
@@ -98,6 +99,39 @@ def test_who_is_told_of_an_erasure_is_exactly_who_has_what_went(rows: dict[str, 
     task = TaskReport.model_validate({**task.model_dump(), "kept": left})
     said = done(answered(Right.ERASURE, task), POLICY)
     assert (said.categories if said else frozenset()) == frozenset(map(POLICY.category_of, went))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(HELD),
+        st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["calls_us_18m", "legal_hold", "P18M"])),
+        min_size=1,
+    )
+)
+def test_a_recipient_reads_of_each_category_whether_all_a_part_or_none_of_it_went(
+    rows: dict[str, tuple[int, int, str]],
+) -> None:
+    left = [
+        {**kept(held, each), "rule": "calls_us_18m" if rule == "P18M" else rule}
+        | ({"period": rule, "first": "2026-01-01", "last": "2028-01-01"} if rule == "P18M" else {})
+        for held, (_, each, rule) in rows.items()
+        if each
+    ]
+    found = {held: gone + each for held, (gone, each, _) in rows.items()}
+    task = report("erase", sum(gone for gone, *_ in rows.values()), **found)
+    task = TaskReport.model_validate({**task.model_dump(), "kept": left})
+    request = answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED)
+    said = extents(request, POLICY)
+    for category in POLICY.categories:
+        mine = [each for held, each in rows.items() if POLICY.category_of(held) == category]
+        gone, kept_rows = any(each[0] for each in mine), any(each[1] for each in mine)
+        reduced = any(each[1] and each[2] == "P18M" for each in mine)
+        days = [each[2] == "P18M" for each in mine if each[1]]
+        last = date(2028, 1, 1) if days and all(days) else None
+        expected = Extent(gone, kept_rows, reduced, last) if gone or reduced else None
+        assert said.get(category) == expected, category
+    told = done(request, POLICY)
+    assert (told.categories if told else frozenset()) == said.keys()
 
 
 def test_only_whoever_has_such_data_is_told() -> None:

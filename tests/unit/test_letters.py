@@ -62,6 +62,7 @@ FIELDS: dict[str, LetterField] = {
     "told_on": AT,
     "what": say("recipient_notice.erased"),
     "categories": "your account",
+    "extent": Lines((say("recipient_notice.some_of_it", category="your account"),)),
     "person": Lines((say("recipient_notice.line", what="email", value="ada@example.org"),)),
     "changes": Lines(),
     "found_on": AT,

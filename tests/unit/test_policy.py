@@ -204,7 +204,7 @@ def test_a_file_that_is_none_of_the_policy_is_refused(tmp_path: Path) -> None:
 
 def test_a_recipient_outside_the_area_needs_a_safeguard(tmp_path: Path) -> None:
     recipient = '[recipients.x]\nname = "X"\nrole = "processor"\ncountry = "{}"\ncategories = ["{}"]\n'
-    recipient += 'contact = {{ phone = "1" }}\n'
+    recipient += 'contact = {{ phone = "1" }}\nidentified_by = ["name"]\n'
     (tmp_path / "parties.toml").write_text(recipient.format("US", "ticket"))
     with pytest.raises(Misconfigured, match="needs a safeguard"):
         read_policy(tmp_path)

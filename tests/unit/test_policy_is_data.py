@@ -86,7 +86,7 @@ def test_retention_until_when_something_is_kept(tmp_path: Path) -> None:
 async def test_parties_who_is_told_and_who_has_received_the_data(tmp_path: Path) -> None:
     text = (
         '[recipients.carrier]\nname = "Carrier X"\nrole = "controller"\ncountry = "DE"\n'
-        'contact = { email = "dpo@carrier.example" }\ncategories = ["call_record"]\n'
+        'contact = { email = "dpo@carrier.example" }\ncategories = ["call_record"]\nidentified_by = ["phone"]\n'
     )
     policy = over(tmp_path, "parties.toml", text)
     assert "Carrier X" in await told(policy, "A15.c")

@@ -142,6 +142,7 @@ class Outgoing:
             raise NotFound("no such letter, or one that is fetched by whoever it is for")
         of_asker = letter.kind not in delivery.TO_STRANGERS
         facts = [
+            ("Request", str(letter.request_id)),
             ("For", "whoever has asked" if of_asker else "somebody else than whoever has asked, as the letter says"),
             ("Written", local(self.works, letter.written_at)),
             ("Way", letter.way),

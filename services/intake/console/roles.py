@@ -34,7 +34,7 @@ class Power(StrEnum):
 
 WORDS: Final[Mapping[Power, str]] = {
     Power.SEE: "see where requests stand, in counts",
-    Power.READ: "read letters, mail and what people have written",
+    Power.READ: "read letters, mail, packages that are withheld, and what people have written",
     Power.HANDLE: "decide about requests, propose, and enter what came",
     Power.APPROVE: "agree with what another person proposes",
     Power.RELEASE: "be one of the two persons who let go what was stopped",

@@ -135,6 +135,7 @@ def _by_kind() -> Mapping[str, LetterField]:
         "standing": standing(_REQUEST, _AT.date()),
         "what": say("recipient_notice.erased"),
         "categories": Term("category", "marketing"),
+        "extent": Lines((say("recipient_notice.all_of_it", category=Term("category", "marketing")),)),
         "person": Lines((say("recipient_notice.line", what=Term("known_by", "email"), value="ada@example.org"),)),
         "changes": Lines(),
         "told_on": _AT,

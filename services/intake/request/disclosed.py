@@ -1,12 +1,13 @@
 """To whom what was done must be told (Art. 19): what was done of which data, and who has those; pure."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final, Literal
 
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.summed import changed_by_category, summed
-from shared.domain.operations import Operation, TaskReport
+from shared.domain.operations import Kept, Operation, TaskReport
 from shared.domain.policy import Policy, Recipient
 from shared.domain.rights import Outcome, Right
 
@@ -39,18 +40,68 @@ def done(request: StoredRequest, policy: Policy) -> Done | None:
     if stopped := _stopped(request, policy):
         return Done("stopped", stopped)
     for what, operation in _OPERATIONS.items():
-        changed = [t for t in summed(request.tasks) if t.operation == operation and _has_changed(t)]
+        tasks = [t for t in summed(request.tasks) if t.operation == operation]
+        changed = [t for t in tasks if _has_changed(t)]
         if all(t.stated for t in changed) and changed:
             return Done("stated", _categories(changed, policy))
-        if changed:
+        reduced = frozenset(extents(request, policy)) if operation is Operation.ERASE else frozenset[str]()
+        if changed or reduced:
             lifted = what == "restricted" and request.lifted_at is not None
-            return Done("lifted" if lifted else what, _categories(changed, policy))
+            return Done("lifted" if lifted else what, _categories(changed, policy) | reduced)
     return None
 
 
 def _has_changed(task: TaskReport) -> bool:
     """Whether data are other than others have them: also where a statement stands beside them now."""
     return bool(task.changed or task.uncounted or (task.stated and any(task.corrected or ())))
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of a category was erased: whether anything went, and whether anything is kept, in all systems together.
+
+    ``reduced``: what is kept has lost all but the fields of its rule, and is restricted (Art. 18). ``last``: the last
+    day of what is kept; None where nothing is, or nobody knows.
+    """
+
+    gone: bool
+    kept: bool = False
+    reduced: bool = False
+    last: date | None = None
+
+
+def extents(request: StoredRequest, policy: Policy) -> Mapping[str, Extent]:
+    """How much was erased of each category of the policy of which any was, or of which what is kept was reduced.
+
+    Of one that is not here nobody knows more than that it is concerned.
+    """
+    found: dict[str, list[Extent]] = {}
+    for task in (t for t in summed(request.tasks) if t.operation == Operation.ERASE):
+        went, kept = _certain(task), [each for each in task.kept or () if each.category]
+        for name in {*task.by_category, *(str(each.category) for each in kept)}:
+            if category := policy.category_of(name):
+                mine = [each for each in kept if each.category == name and each.count]
+                days = [each.last for each in mine]
+                left = bool(mine) or bool(task.by_category.get(name) and name not in went)
+                last = max((day for day in days if day), default=None) if None not in days else None
+                found.setdefault(category, []).append(
+                    Extent(name in went, left, any(_is_reduced(each, policy) for each in mine), last)
+                )
+    every = {category: _together(each) for category, each in found.items()}
+    return {category: each for category, each in every.items() if each.gone or each.reduced}
+
+
+def _together(extents: Sequence[Extent]) -> Extent:
+    days = [each.last for each in extents if each.kept]
+    last = max((day for day in days if day), default=None) if None not in days else None
+    gone, kept = any(each.gone for each in extents), any(each.kept for each in extents)
+    return Extent(gone, kept, any(each.reduced for each in extents), last)
+
+
+def _is_reduced(kept: Kept, policy: Policy) -> bool:
+    """Whether a store has left of its rows the fields of the rule alone: it has counted their period itself."""
+    rule = policy.rule(kept.rule)
+    return bool(rule and rule.fields and kept.period and kept.count)
 
 
 def recipients(policy: Policy, categories: Collection[str]) -> Mapping[str, Recipient]:
@@ -78,13 +129,17 @@ def _categories(tasks: Iterable[TaskReport], policy: Policy) -> frozenset[str]:
 
 def _changed(task: TaskReport, policy: Policy) -> frozenset[str]:
     """What was found and kept, or perhaps was not changed before the task failed, is none of it."""
-    rows = task.by_category if task.stated else changed_by_category(task)
-    total = sum(rows.values())
-    certain = [name for name, each in rows.items() if each and (task.stated or task.changed > total - each)]
     if any(task.by_category.values()):
-        return _known(certain, policy) if _known(task.by_category, policy) else frozenset(policy.categories)
+        return _known(_certain(task), policy) if _known(task.by_category, policy) else frozenset(policy.categories)
     kept = _known((each.category for each in task.kept or () if each.category), policy)
     return (_known(task.categories or (), policy) or frozenset(policy.categories)) - kept
+
+
+def _certain(task: TaskReport) -> Collection[str]:
+    """The categories, in the system's words, of which rows were changed for certain."""
+    rows = task.by_category if task.stated else changed_by_category(task)
+    total = sum(rows.values())
+    return {name for name, each in rows.items() if each and (task.stated or task.changed > total - each)}
 
 
 def _known(names: Iterable[str], policy: Policy) -> frozenset[str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from shared.domain.identities import IdentityType
 from shared.domain.policy.categories import Data, Words
 from shared.domain.policy.rules import Jurisdiction
 from shared.domain.text import Word
@@ -70,7 +71,8 @@ class Recipient(Data):
     """Somebody to whom data are disclosed (Art. 4(9)): named to people, and told of changes (Art. 19).
 
     ``safeguard``: of a transfer out of the area of our law (Art. 44-46). ``channel``: by what notices reach them;
-    without one a person tells them.
+    without one a person tells them. ``identified_by``: by what they can know a person, since they have it with the
+    data: a notice names no other identity, which would be a new disclosure.
     """
 
     name: Words
@@ -80,6 +82,7 @@ class Recipient(Data):
     contact: Contact
     channel: Literal["email"] | None = None
     categories: Annotated[frozenset[Word], Field(min_length=1)]
+    identified_by: Annotated[frozenset[IdentityType], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _is_reached(self) -> Self:

@@ -76,7 +76,8 @@ class DecisionPage:
             if not isinstance(done, FormError):
                 visit.session.data["noted"] = decision.title
                 return visit.go(done or about.back)
-            wrong, asking, version = [done], bool(decision.asks), about.version
+            wrong, asking = [done], bool(decision.asks)
+            version = about.version if done.text == _MOVED else version
         return visit.page(
             "decide.html",
             wrong,
