@@ -131,11 +131,11 @@ async def test_when_a_hold_is_lifted_what_went_and_what_another_rule_keeps_is_to
     )
     await intake.consume(completed(path, fewer, deferred=True))
     [_, first, second] = await letters(intake, path)
-    assert "5 records (call) are kept because the data are needed to establish" in flat(first)
+    assert "5 records (calls) are kept because the data are needed to establish" in flat(first)
     assert (second["kind"], "legal claims" in flat(second)) == ("partial", False)
-    assert "3 records (call) are kept" in flat(second)
+    assert "3 records (calls) are kept" in flat(second)
     assert "last after 30 March 2028" in flat(second)
-    assert "shop: 6 of 9 records erased (call: 2, customer: 4)." in flat(second)
+    assert "shop: 6 of 9 records erased (calls: 2, customer data: 4)." in flat(second)
 
 
 def flat(letter: dict[str, Any]) -> str:

@@ -179,8 +179,8 @@ def local(works: Works, at: datetime | None) -> str:
 
 
 def spelled(word: object) -> str:
-    """A word of ours as it is read: without underscores."""
-    return str(word).replace("_", " ")
+    """A word of ours as it is read: without underscores, or in other words where that says nothing."""
+    return _READ_AS.get(str(word), str(word).replace("_", " "))
 
 
 def in_pages(sentence: str | None) -> str:
@@ -194,6 +194,7 @@ def _within(request: Request) -> str:
     return request.url.path.removeprefix(BASE) + query
 
 
+_READ_AS: Mapping[str, str] = {"blast_radius": "more than one request may touch"}
 _TITLES: Mapping[type[Exception], str] = {
     FormExpired: "This page was open for too long",
     errors.TooManyCalls: "Too much at once",
