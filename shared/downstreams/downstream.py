@@ -76,6 +76,14 @@ class Downstream:
         return self.can(Operation.PLAN) and bool(refuses)
 
     @property
+    def leads_on(self) -> bool:
+        """Whether it may find more of somebody by what it yields of them than by what they have said.
+
+        An adapter that can see that from what is declared of its system says so; else whatever it needs may.
+        """
+        return bool(getattr(self.adapter, "leads_on", self.needs & self.yields - {IdentityType.NAME}))
+
+    @property
     def tells(self) -> frozenset[str]:
         """The states of the policy of which it tells whether they last."""
         return frozenset(getattr(self.adapter, "tells", ()))

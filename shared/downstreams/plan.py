@@ -1,8 +1,9 @@
 """The order in which downstreams are worked: what yields identities is located first, and erased last.
 
-Whoever may refuse an erasure is asked before the first step of it, so that a refusal leaves all others untouched; and
-all that any system knows of somebody is asked for before it, since a hold, a restriction or another request of theirs
-may be filed by what they have not stated.
+Whatever is asked for, every system is searched by all that any of them knows of the person, itself included: a copy
+that leaves out what is filed by another identity of theirs is as untrue as an erasure that does. Whoever may refuse an
+erasure is asked before the first step of it, so that a refusal leaves all others untouched; and before it even that is
+asked for by which no system is searched, since a hold, a restriction or another request of theirs may be filed by it.
 
 Pure: works on what each system declares, not on what is found.
 """
@@ -23,21 +24,21 @@ So is what erases what was kept by a withdrawn consent.
 """
 
 
-def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:
+def stages(systems: Sequence[Downstream], operation: Operation, knowing: Sequence[Downstream] = ()) -> Stages:
     """The stages of an operation over these systems; tasks of one stage may run side by side.
 
     Systems that yield what another one needs are located first, so that what any of them yields reaches every other
-    system; then all do it, for ``erase`` each of those only after the ones that depend on it, and all only after those
-    that may refuse have said what they would do, and before those whoever tells a state by which they may keep.
-    Where nobody waits for what another yields, nobody is located, unless it is for an erasure or its dry run: then
-    everybody is who tells by what else somebody is known.
+    system, and so are those that may find more by what they themselves yield; then all do it, for ``erase`` each of
+    those only after the ones that depend on it, and all only after those that may refuse have said what they would do,
+    and before those whoever tells a state by which they may keep. ``knowing``: systems that do not do it, and are
+    located where what they yield leads to more in one that does. Before an erasure and its dry run everybody is located
+    who tells by what else somebody is known.
     """
-    layers, last = _layers(systems)
+    layers, last = _layers([*_leading(systems, knowing, operation), *systems])
     # In a circle of systems that need one another's identities each learns of the others' in turn.
     located = [layer for layer, in_a_circle in layers for _ in (layer if in_a_circle else [layer])]
-    if operation in _HINDERED:
-        located.append([each for each in last if each.yields - {IdentityType.NAME}])  # a name tells nobody
-    groups = [last, *(layer for layer, _ in reversed(layers))]
+    located.append([each for each in last if each.leads_on or (operation in _HINDERED and _tells(each))])
+    groups = [[s for s in group if s in systems] for group in (last, *(layer for layer, _ in reversed(layers)))]
     worked = groups if operation is Operation.ERASE else [[each for group in groups for each in group]]
     asked = _in_turn([each for each in systems if each.may_refuse]) if operation is Operation.ERASE else []
     worked = _in_turn(worked[0]) if operation is Operation.PLAN else worked
@@ -47,6 +48,26 @@ def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:
         for layer in order
         if layer
     )
+
+
+def _leading(systems: Sequence[Downstream], knowing: Sequence[Downstream], operation: Operation) -> list[Downstream]:
+    """Those of the others that yield what leads to more in these systems, or in another that leads there."""
+    others = [each for each in knowing if each not in systems]
+    if operation in _HINDERED:
+        return [each for each in others if _tells(each)]
+    leading: list[Downstream] = []
+    while fresh := [
+        other
+        for other in others
+        if other not in leading and any(_feeds(other, each) for each in (*systems, *leading) if each is not other)
+    ]:
+        leading += fresh
+    return leading
+
+
+def _tells(system: Downstream) -> bool:
+    """Whether it tells by what else somebody is known; a name tells nobody."""
+    return bool(system.yields - {IdentityType.NAME})
 
 
 def _in_turn(asked: Sequence[Downstream]) -> list[list[Downstream]]:

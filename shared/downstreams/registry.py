@@ -11,7 +11,7 @@ from typing import Self
 from shared.domain.clock import Clock, SystemClock
 from shared.domain.errors import Fault, Misconfigured, all_of, of_variable
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation, Stages
+from shared.domain.operations import ANSWERING, Operation, Stages
 from shared.domain.policy import OVERLAY, Policy, read_policy
 from shared.domain.proofs import ProofPolicy, proof_policy
 from shared.domain.records import Message
@@ -121,7 +121,9 @@ class Downstreams:
         """The order in which the systems are worked that can do it, or in which a person does it by hand."""
         able = [each for each in self.all if each.can(operation) or each.by_hand(operation)]
         # Where it concerns nothing that any of them holds, they say so.
-        return stages([each for each in able if operation not in each.not_held] or able, operation)
+        doing = [each for each in able if operation not in each.not_held] or able
+        knowing = self.that_can(Operation.LOCATE) if operation in ANSWERING | {Operation.PLAN} else ()
+        return stages(doing, operation, knowing)
 
     @property
     def on_the_bus(self) -> tuple[str, ...]:

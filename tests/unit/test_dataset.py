@@ -77,6 +77,36 @@ def test_every_dataset_that_ships_can_be_used() -> None:
     assert all(label for dataset in shipped for labels in dataset.legend().values() for label in labels.values())
 
 
+_OWN_KEY = (
+    'primary_key = ["id"]\n[tables.{0}.columns]\nid = {{ class = "A", identity = "account_id", yields = true }}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "beside", "leads_on"),
+    [
+        ('email = { class = "A", identity = "email" }', "", False),
+        (
+            'email = { class = "A", identity = "email" }\nname = { class = "A", identity = "name", yields = true }',
+            "",
+            False,
+        ),
+        ('email = { class = "A", identity = "email", yields = true }', "", True),
+        ('email = { class = "A", identity = "email" }', 'owner = { class = "A", identity = "account_id" }', True),
+        ('email = { class = "A", identity = "email" }', 'mail = { class = "A", identity = "email" }', False),
+    ],
+    ids=["its own key", "a name", "an address", "a table with the account", "a table with the address"],
+)
+def test_a_store_leads_on_unless_all_that_its_rows_tell_of_somebody_is_their_own_key(
+    tmp_path: Path, columns: str, beside: str, *, leads_on: bool
+) -> None:
+    text = f'name = "shop"\n[tables.customer]\ncategory = "customer"\n{_OWN_KEY.format("customer")}{columns}\n'
+    if beside:
+        key = 'category = "order"\nprimary_key = ["id"]\n[tables.order.columns]\nid = { class = "T" }\n'
+        text += f"[tables.order]\n{key}{beside}\n"
+    assert load(tmp_path, text).leads_on is leads_on
+
+
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [

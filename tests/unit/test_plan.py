@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation, Step
+from shared.domain.operations import ANSWERING, Operation, Step
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.plan import only, stages
 
@@ -82,17 +82,42 @@ def test_every_system_is_worked_exactly_once_and_located_before_that_or_not_at_a
     assert all(planned)
 
 
-@given(systems, st.sampled_from([Operation.ERASE, Operation.EXPORT]))
-def test_what_a_system_yields_is_known_before_any_other_that_needs_it_is_worked(
-    declared: list[Downstream], operation: Operation
+@given(systems, st.sets(st.integers(0, 6)), st.sampled_from(sorted(ANSWERING)))
+def test_for_every_right_what_any_system_yields_is_known_before_one_that_needs_it_is_worked_itself_included(
+    declared: list[Downstream], knowing: set[int], operation: Operation
 ) -> None:
-    planned = stages(declared, operation)
+    doing = [each for number, each in enumerate(declared) if number not in knowing]
+    planned = stages(doing, operation, declared)
     place = {step: number for number, stage in enumerate(planned) for step in stage if step.operation is operation}
     located = {s.system: n for n, stage in enumerate(planned) for s in stage if s.operation is Operation.LOCATE}
+    assert {step.system for step in place} == {each.name for each in doing}, "whoever only knows somebody does nothing"
     for giver in declared:
-        for taker in declared:
-            if giver is not taker and giver.yields & taker.needs:
+        for taker in doing:
+            tells = giver.yields if giver is not taker else giver.yields - {IdentityType.NAME}
+            if tells & taker.needs:
                 assert located[giver.name] < place[Step(taker.name, operation)]
+
+
+@pytest.mark.parametrize("operation", sorted(ANSWERING))
+def test_a_system_that_has_nothing_to_do_with_a_right_is_located_where_it_leads_to_one_that_has(
+    operation: Operation,
+) -> None:
+    far, near, apart = system("far", {PHONE}, {EMAIL}), system("near", {EMAIL}, {ACCOUNT}), system("apart", {EMAIL})
+    planned = stages([BILLING], operation, [far, near, apart, BILLING])
+    assert [[(step.system, step.operation) for step in stage] for stage in planned] == [
+        [("far", Operation.LOCATE)],
+        [("near", Operation.LOCATE)],
+        *([[("billing", Operation.LOCATE)]] if operation in {Operation.ERASE, Operation.SUPPRESS} else []),
+        [("billing", operation)],
+    ]
+
+
+def test_where_what_a_system_yields_leads_to_nothing_it_is_located_for_an_erasure_alone() -> None:
+    alone = system("alone", {EMAIL}, {ACCOUNT})
+    assert stages([alone, TICKETING], Operation.EXPORT, [alone, TICKETING]) == (
+        (Step("alone", Operation.EXPORT), Step("ticketing", Operation.EXPORT)),
+    )
+    assert stages([alone], Operation.ERASE)[0] == (Step("alone", Operation.LOCATE),)
 
 
 @given(systems)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import httpx
@@ -12,6 +13,7 @@ from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.downstreams.following import FAR, endless
 from shared.downstreams.http import marketing
 from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
@@ -66,6 +68,11 @@ class HttpAdapter:
     def yields(self) -> frozenset[IdentityType]:
         """The types of identity that its records tell."""
         return self._declaration.yields
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether it is searched by what its records tell, so that it may find more of somebody."""
+        return bool(self.yields & self.searched_by - {IdentityType.NAME})
 
     @property
     def holds(self) -> frozenset[str]:
@@ -178,15 +185,27 @@ class HttpAdapter:
         return await asyncio.gather(*map(one, tasks))
 
     async def _locate(self, task: Task) -> Receipt:
-        hits = (await self._search.find(task)).hits.values()
-        if not hits:
-            return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        known = {
-            identity: None
-            for hit in hits
-            for identity in yielded(self._system, self._declaration.resource[hit.resource], hit.record)
-        }
-        return Receipt(task.task_id, TaskOutcome.LOCATED, found=len(hits), remaining=len(hits), identities=tuple(known))
+        """Follows what the records tell of the subject until nothing new is found."""
+        asked = task
+        for _ in range(FAR):
+            hits = (await self._search.find(asked)).hits.values()
+            known = {
+                identity: None
+                for hit in hits
+                for identity in yielded(self._system, self._declaration.resource[hit.resource], hit.record)
+            }
+            named = {(each.type, each.value) for each in asked.identities}
+            leading = (each for each in known if each.type in self.searched_by)
+            fresh = [each for each in leading if (each.type, each.value) not in named]
+            if not hits:
+                return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+            if not fresh:
+                count = len(hits)
+                return Receipt(task.task_id, TaskOutcome.LOCATED, found=count, remaining=count, identities=tuple(known))
+            if excess := self._settings.excess(task, rows=len(hits), people=sum(hit.above is None for hit in hits)):
+                raise excess
+            asked = replace(asked, identities=(*asked.identities, *fresh))
+        raise endless(self._system)
 
     async def _plan(self, task: Task) -> Receipt:
         hits = (await self._search.find(task)).hits.values()

@@ -89,6 +89,11 @@ class OfDataset(Generic[S]):
         return self._held.dataset.yields
 
     @property
+    def leads_on(self) -> bool:
+        """Whether it may find more of somebody by what its rows tell of them."""
+        return self._held.dataset.leads_on
+
+    @property
     def untold(self) -> tuple[str, ...]:
         """Of accounts and addresses what its rows are searched by and do not tell: what is filed by it is not seen."""
         known = self._held.dataset.searched_by & _OF_A_PERSON

@@ -114,6 +114,24 @@ class Dataset(Declared):
         return frozenset(each.identity for each in columns if each.yields and each.identity)
 
     @property
+    def leads_on(self) -> bool:
+        """Whether rows of somebody may be found by what other rows tell of them, and not by what was said.
+
+        Not where a row tells nothing but its own key, and no other column is searched by that: it leads to itself.
+        """
+        return any(self._leads_on_by(kind) for kind in self.yields - {IdentityType.NAME})
+
+    def _leads_on_by(self, kind: IdentityType) -> bool:
+        searched = [
+            (table.primary_key == (name,) and column.yields and column.match == "exact")
+            for table in self.tables.values()
+            for name, column in table.searched.items()
+            if column.identity is kind
+        ]
+        beside = self.restriction is not None and kind is IdentityType.PHONE
+        return beside or searched != [True]
+
+    @property
     def unattributed(self) -> tuple[str, ...]:
         """The columns about other people that have no party: they are never shown, and somebody should know."""
         return tuple(

@@ -8,6 +8,7 @@ from uuid import UUID
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.following import FAR, endless
 from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.finding.attribution import each_row
 from shared.downstreams.sql.statements import Statements
@@ -15,34 +16,37 @@ from shared.downstreams.sql.store import Session
 
 
 async def locate(session: Session, tasks: Sequence[Task]) -> list[Result]:
-    """Follow the links between the declared tables until nothing new is found, as many steps as there are tables.
+    """Follow the links between the declared rows until nothing new is found.
 
     Found by a number alone, nobody is: it leads on only together with the period in which it was the subject's.
     """
     known = {task.task_id: task for task in tasks}
     leading = [table for table in session.tables if any(column.yields for column in table.table.columns.values())]
-    found: dict[UUID, int] = {}
+    found = dict.fromkeys(known, 0)
     results: dict[UUID, Result] = {}
-    for _ in session.tables:
-        results = await examination.refusals(session, list(known.values())) | results
-        found = dict.fromkeys(known, 0)
-        grown = False
-        for table in leading:
-            for task_id, told in await _step(session, table, list(known.values())):
-                found[task_id] += 1
-                task = known[task_id]
-                fresh = [identity for identity in told if not knows(task, identity)]
-                if fresh:
-                    grown = True
-                    kept = tuple(i for i in task.identities if not superseded(i, fresh))
-                    known[task_id] = replace(task, identities=(*kept, *fresh))
-        if not grown:
+    following = list(tasks)
+    for _ in range(FAR):
+        results |= await examination.refusals(session, following)
+        following = [task for task in following if task.task_id not in results]
+        if not following:
             break
-    else:
-        results = await examination.refusals(session, list(known.values())) | results
+        found |= dict.fromkeys((task.task_id for task in following), 0)
+        for table in leading:
+            for task_id, told in await _step(session, table, [known[task.task_id] for task in following]):
+                found[task_id] += 1
+                known[task_id] = _with(known[task_id], told)
+        following = [known[task.task_id] for task in following if known[task.task_id] is not task]
+    results |= {task.task_id: endless(session.system) for task in following}
     elsewhere = await examination.count(session, list(known.values()), but=[table.name for table in leading])
-    rows = {task_id: found.get(task_id, 0) + elsewhere[task_id] for task_id in known}
+    rows = {task_id: found[task_id] + elsewhere[task_id] for task_id in known}
     return [results.get(task.task_id) or located(task, known[task.task_id], rows[task.task_id]) for task in tasks]
+
+
+def _with(task: Task, told: Sequence[Identity]) -> Task:
+    """The same with what is new of what a row tells."""
+    fresh = [identity for identity in told if not knows(task, identity)]
+    kept = tuple(i for i in task.identities if not superseded(i, fresh))
+    return replace(task, identities=(*kept, *fresh)) if fresh else task
 
 
 def located(asked: Task, known: Task, rows: int) -> Receipt:

@@ -11,6 +11,7 @@ from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
+from shared.downstreams.following import FAR, endless
 from shared.downstreams.sql.export import Sheet
 from shared.downstreams.sql.finding.attribution import Row
 from shared.downstreams.sql.finding.location import knows, located, superseded, yielded
@@ -25,18 +26,18 @@ _AT_ONCE = timedelta()
 
 
 async def locate(session: Session, task: Task) -> Result:
-    """Follow what the rows yield until nothing new is found, as many steps as there are tables."""
-    known, rows = task, Rows()
-    for _ in range(len(session.tables) + 1):
+    """Follow what the rows yield until nothing new is found."""
+    known = task
+    for _ in range(FAR):
         rows = await find(session, known)
         if reason := await refusal(session, known, rows):
             return reason
         fresh = [*dict.fromkeys(each for each in _yielded(session, rows) if not knows(known, each))]
         if not fresh:
-            break
+            return located(task, known, rows.counts())
         kept = tuple(each for each in known.identities if not superseded(each, fresh))
         known = replace(known, identities=(*kept, *fresh))
-    return located(task, known, rows.counts())
+    return endless(session.system)
 
 
 def _yielded(session: Session, rows: Rows) -> Iterator[Identity]:

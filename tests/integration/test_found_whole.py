@@ -1,0 +1,138 @@
+"""Whatever right a person asks for, a store is searched by all that it itself knows of them (Art. 12(2), 15–21)."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.domain.errors import BlastRadius, NotSupported
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import ANSWERING, Operation
+from shared.downstreams.contract import Receipt, Result
+from shared.downstreams.downstream import Downstream
+from shared.downstreams.plan import stages
+from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
+from tests.fixtures.downstream import email, task
+
+SCHEMA = """
+CREATE TABLE customer (id text PRIMARY KEY, email text, name text, restricted boolean NOT NULL DEFAULT false);
+CREATE TABLE login (account text, address text, PRIMARY KEY (account, address));
+CREATE TABLE call (id int PRIMARY KEY, account text, caller text, restricted boolean NOT NULL DEFAULT false);
+CREATE TABLE note (id int PRIMARY KEY, customer text REFERENCES customer ON DELETE CASCADE, body text);
+CREATE TABLE newsletter (id int PRIMARY KEY, address text, wanted boolean NOT NULL DEFAULT true);
+CREATE INDEX ON customer (lower(email)); CREATE INDEX ON login (account); CREATE INDEX ON call (account);
+CREATE INDEX ON newsletter (lower(address)); CREATE INDEX ON login (lower(address)); CREATE INDEX ON note (customer);
+INSERT INTO customer VALUES ('C-40', 'solo@example.org', 'Solo'), ('C-41', 'other@example.org', 'Other');
+INSERT INTO login VALUES ('C-40', 'second@example.org'), ('C-40', 'third@example.org'), ('C-41', 'o@example.org');
+INSERT INTO call VALUES (1, 'C-40', 'Solo'), (2, 'C-40', 'Solo'), (3, 'C-41', 'Other');
+INSERT INTO note VALUES (1, 'C-40', 'calls often'), (2, 'C-41', 'never calls');
+INSERT INTO newsletter VALUES (1, 'third@example.org'), (2, 'o@example.org');
+"""
+ADDRESS = '{ class = "A", identity = "email", match = "lower", yields = true }'
+DATASET = f"""
+name = "shop"
+[tables.customer]
+category = "customer"
+primary_key = ["id"]
+person = "id"
+restriction = {{ column = "restricted", value = true }}
+[tables.customer.columns]
+id = {{ class = "A", identity = "account_id", yields = true }}
+email = {ADDRESS}
+name = {{ class = "A", rectifies = "name" }}
+restricted = {{ class = "T" }}
+[tables.login]
+category = "login"
+primary_key = ["account", "address"]
+columns = {{ account = {{ class = "A", identity = "account_id", yields = true }}, address = {ADDRESS} }}
+[tables.call]
+category = "call"
+primary_key = ["id"]
+restriction = {{ column = "restricted", value = true }}
+[tables.call.columns]
+id = {{ class = "M" }}
+account = {{ class = "A", identity = "account_id" }}
+caller = {{ class = "A", rectifies = "name" }}
+restricted = {{ class = "T" }}
+[tables.note]
+category = "note"
+primary_key = ["id"]
+via = [{{ table = "customer", on = {{ customer = "id" }} }}]
+columns = {{ id = {{ class = "T" }}, customer = {{ class = "T" }}, body = {{ class = "C" }} }}
+[tables.newsletter]
+category = "newsletter"
+primary_key = ["id"]
+marketing = {{ column = "wanted", value = false }}
+[tables.newsletter.columns]
+id = {{ class = "T" }}
+address = {{ class = "A", identity = "email", match = "lower" }}
+wanted = {{ class = "M" }}
+"""
+SAID = email("solo@example.org")
+FOUND: Mapping[Operation, Mapping[str, int]] = {
+    Operation.EXPORT: {"customer": 1, "login": 2, "call": 2, "note": 1, "newsletter": 1},
+    Operation.RESTRICT: {"customer": 1, "call": 2},
+    Operation.RECTIFY: {"customer": 1, "call": 2},
+    Operation.SUPPRESS: {"newsletter": 1},
+    Operation.ERASE: {"customer": 1, "login": 2, "call": 2, "note": 1, "newsletter": 1},
+}
+"""What each right is about of what they have: by what was said, by joins, by an account, by addresses of that."""
+
+
+@pytest.fixture
+async def dsn(empty_database: str) -> str:
+    """A shop's database with two customers."""
+    return await with_tables(empty_database, SCHEMA)
+
+
+@pytest.fixture
+async def shop(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
+    """Its adapter."""
+    (tmp_path / "shop.toml").write_text(DATASET, encoding="utf-8")
+    async with engine(dsn, tmp_path / "shop.toml", {}) as shop:
+        yield shop
+
+
+async def done(shop: SqlEngine, operation: Operation, said: Identity = SAID) -> Result:
+    """The result of a right, worked in the stages in which the engine works it; what is located is known."""
+    both = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID})
+    planned = stages([Downstream("store", both, both, adapter=shop.adapter)], operation)
+    changes = [("name", None, "Sola")] if operation is Operation.RECTIFY else []
+    asked = replace(task(operation, said, changes=changes), system="store")
+    *before, last = (step for stage in planned for step in stage)
+    for step in before:
+        result = await shop.one(replace(asked, operation=step.operation))
+        if not isinstance(result, Receipt):
+            return result
+        asked = replace(asked, identities=(*asked.identities, *result.identities))
+    return await shop.one(replace(asked, operation=last.operation))
+
+
+async def test_every_right_reaches_what_one_store_holds_by_another_identity_of_the_person(
+    shop: SqlEngine, dsn: str
+) -> None:
+    assert {*FOUND} == ANSWERING, "each right that is answered"
+    for operation, theirs in FOUND.items():
+        result = await done(shop, operation)
+        assert isinstance(result, Receipt), result
+        assert (operation, dict(result.by_category)) == (operation, theirs)
+    left = "SELECT (SELECT count(*) FROM customer), (SELECT count(*) FROM call), (SELECT count(*) FROM newsletter)"
+    assert await ask(dsn, left) == [(1, 1, 1)], "the other customer keeps theirs"
+    assert await ask(dsn, "SELECT id FROM call WHERE restricted OR caller <> 'Other'") == []
+
+
+@pytest.mark.parametrize("operation", sorted(ANSWERING - {Operation.ERASE}))
+async def test_for_no_right_an_address_of_two_customers_leads_to_both(
+    shop: SqlEngine, dsn: str, operation: Operation
+) -> None:
+    await ask(dsn, "INSERT INTO login VALUES ('C-41', 'solo@example.org')")
+    assert isinstance(await done(shop, operation), BlastRadius)
+
+
+async def test_what_leads_on_and_on_is_a_persons_task(shop: SqlEngine, dsn: str, tmp_path: Path) -> None:
+    chain = "SELECT 'A-' || n / 2, 'a' || (n + 1) / 2 || '@example.org' FROM generate_series(1, 60) n"
+    await ask(dsn, f"INSERT INTO login {chain}")
+    assert isinstance(await done(shop, Operation.EXPORT, email("a1@example.org")), BlastRadius)
+    async with engine(dsn, tmp_path / "shop.toml", {"max_people": 1_000}) as wide:
+        assert isinstance(await done(wide, Operation.EXPORT, email("a1@example.org")), NotSupported)
