@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -21,10 +21,11 @@ from services.export import package, release
 from services.export.answered import request_of
 from services.export.due import STEP, Due, gave
 from services.export.package import About, Part
+from services.export.survey import handed_out
 from shared.app.service import Running
 from shared.domain.errors import DsrError, KeyGone, Refused, Shredded
 from shared.domain.release import Fault, ReleaseBlocked
-from shared.domain.rights import Outcome
+from shared.domain.rights import Outcome, Right
 from shared.fulfilment import reports
 from shared.fulfilment.calls import UnforeseenError
 from shared.fulfilment.fulfilments import Fulfilments
@@ -178,7 +179,10 @@ class Maker:
                 await _in_its_place(tx, due)
                 records = sum(category.rows for category in found.values())
                 _log_built(tx, collected.done, sealed, records, about.request.policy.version)
-            _say(tx, due, collected.done, None if found is None else due.package_id)
+            done = collected.done
+            if about.right is Right.PORTABILITY:
+                done = replace(done, reports=tuple(handed_out(each, found or {}) for each in done.reports))
+            _say(tx, due, done, None if found is None else due.package_id)
             if not due.decided:
                 await tx.vault.drop_kind(tx.connection, [due.subject_ref], "records")
             await waiting.end(tx.connection, due)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from services.export.pieces import Piece
+from shared.domain.operations import TaskOutcome, TaskReport
 from shared.domain.release import LEFT, WITHHELD
 
 SHOWN = 100
@@ -85,6 +86,17 @@ def count(pieces: Iterable[Piece], known: dict[str, Category]) -> set[str]:
         category.add(piece)
         met.add(piece.category)
     return met
+
+
+def handed_out(report: TaskReport, known: Mapping[str, Category]) -> TaskReport:
+    """What a system did for a portability, with how many of the records that it found are in the package."""
+    if report.outcome != TaskOutcome.EXPORTED or report.by_hand:
+        return report
+    rows = {
+        name: sum(rows for (system, _), rows in category.sources.items() if system == report.system)
+        for name, category in sorted(known.items())
+    }
+    return report.model_copy(update={"handed_out": {name: n for name, n in rows.items() if n}})
 
 
 def _kind(value: JsonValue) -> str:

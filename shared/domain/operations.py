@@ -246,7 +246,8 @@ class TaskReport(BaseModel):
     day of all. ``anonymised``: categories whose changed records stay, and tell of nobody any more. ``corrected``: of
     each correction, in the order in which they were asked for, how many records show it now; ``stated``: as a
     statement beside them, none of which was rewritten. ``states``: which of the states last that it tells, by which
-    others may have to keep something. Without outcome and failure it was not begun.
+    others may have to keep something. ``handed_out``: by category how many of what was found are in a package that
+    holds what is portable alone (Art. 20); the rest is none of it. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -280,6 +281,7 @@ class TaskReport(BaseModel):
     searched_by: tuple[Word, ...] | None = None
     categories: tuple[Word, ...] | None = None
     by_category: Mapping[Word, int] = {}
+    handed_out: Mapping[Word, Annotated[int, Field(ge=0)]] | None = None
     reference: Annotated[str, StringConstraints(pattern=f"^{REFERENCE}$")] | None = None
 
     @property

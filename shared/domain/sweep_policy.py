@@ -14,7 +14,10 @@ POLICY = Path(__file__).parents[1] / "policy" / "sweep.toml"
 
 
 class SweepPolicy(BaseModel):
-    """When a night begins, how much of a table it may remove unasked, and which restrictions it spares."""
+    """When a night begins, how much of a table it may remove unasked, and which restrictions it spares.
+
+    ``copied_within_days``: so long from proof it spares what a copy was asked of that is not made yet.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,6 +25,7 @@ class SweepPolicy(BaseModel):
     share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
     few: Annotated[int, Field(ge=0, le=100_000)]
     spares: frozenset[Word]
+    copied_within_days: Annotated[int, Field(ge=0, le=30)]
 
     def is_too_much(self, due: int, rows: int) -> bool:
         """Whether two persons must say that so many rows of so many may go in one night."""

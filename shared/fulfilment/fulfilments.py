@@ -91,7 +91,8 @@ class Fulfilments:
     async def holding(self, tx: UnitOfWork, operation: Operation, categories: Collection[str]) -> frozenset[str]:
         """The systems that are asked for that operation and hold any of these categories."""
         known = await standings(tx.connection)
-        asked = {step.system for stage in self._planned(operation, known) for step in stage}
+        planned = (step for stage in self._planned(operation, known) for step in stage)
+        asked = {step.system for step in planned if step.operation is operation}
         return frozenset(each for each in asked if not {*categories}.isdisjoint(self.holds.get(each, ())))
 
     async def open_all(self, tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> None:
@@ -249,7 +250,7 @@ class Fulfilments:
         """The stages over all systems that count, or over these alone; what a retired one should do, nobody does."""
         if systems is None:
             counting = {step.system for step in self._all_steps if stands(known, step.system) in COUNTING}
-            planned = chosen(self.plans[operation], counting)
+            planned = planning.doing(operation, chosen(self.plans[operation], counting))
             return planning.asked_first(planned, {s for s in counting if self._asks(s, tenant)}) if tenant else planned
         gone = {name for name in systems if stands(known, name) not in COUNTING}
         asked = {t for name in systems for t in self.tellers.get(name, ()) if stands(known, t) in COUNTING}

@@ -61,6 +61,11 @@ def chosen(stages: Stages, systems: Collection[str]) -> Stages:
     return tuple(stage for stage in of_these if stage)
 
 
+def doing(operation: Operation, stages: Stages) -> Stages:
+    """These stages, if any system does it in them: where somebody is located alone nothing was done."""
+    return stages if any(step.operation is operation for stage in stages for step in stage) else ()
+
+
 def asked_first(stages: Stages, asked: Collection[str]) -> Stages:
     """These stages in the systems that are asked; last, what a person does in the others, where nobody is located."""
     others = (step for stage in stages for step in stage if step.system not in asked)

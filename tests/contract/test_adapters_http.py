@@ -1,7 +1,12 @@
 """The three declarations that ship, each against a system that behaves as the vendor's documentation says."""
 
+import re
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 
+import httpx
+import pytest
 from fastapi import Response
 
 from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFound, SignInRefused
@@ -9,8 +14,9 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.downstreams.contract import Pending, Receipt
 from shared.downstreams.refusals import ErasureRefused
-from tests.contract.http_stands import ADA, hubspot, stripe, task, zendesk
+from tests.contract.http_stands import ADA, declared, hubspot, stripe, task, zendesk
 from tests.fakes.stripe_responder import REDACTED
+from tests.fixtures.engine import SetClock
 
 BEN = "ben@example.com"
 
@@ -180,6 +186,48 @@ async def test_a_locate_yields_what_else_somebody_is_known_by() -> None:
         desk.add_user(ADA, phone="+33 6 12 34 56 78")
         [located] = await engine.adapter.locate([task(Operation.LOCATE)], engine.save_progress)
         assert receipt(located).identities == (Identity(IdentityType.PHONE, "+33612345678", source="saas"),)
+
+
+ACCOUNTS = """
+auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }
+check = { get = "/me" }
+[resource.user]
+category = "contact"
+find = { get = "/users", query = { email = "{email}" }, by = ["email"] }
+owner = { email = "email" }
+yields = { account = "account_id" }
+[resource.login]
+category = "contact"
+find = { get = "/logins", query = { account = "{account_id}" }, by = ["account_id"] }
+owner = { account = "account_id" }
+yields = { address = "email" }
+"""
+
+
+def followed(asked: httpx.Request, *, on: int) -> httpx.Response:
+    """Whoever is known by a1 has the account 1, by which a2 signs in, and so on for so many steps."""
+    (value,) = asked.url.params.values()
+    n = int(re.sub(r"\D", "", value))
+    if asked.url.path.endswith("users"):
+        found = [{"id": f"u{n}", "email": value, "account": f"{n}"}]
+    else:
+        found = [{"id": f"l{n}", "account": value, "address": f"a{n + 1}@example.com"}] if n < on else []
+    return httpx.Response(200, json=found)
+
+
+@pytest.mark.parametrize(("on", "leads"), [(1, {"1"}), (3, {"1", "2", "3"}), (60, None)])
+async def test_what_records_tell_of_somebody_is_followed_to_its_end_or_left_to_a_person(
+    tmp_path: Path, on: int, leads: set[str] | None
+) -> None:
+    (tmp_path / "accounts.toml").write_text(ACCOUNTS, encoding="utf-8")
+    transport = httpx.MockTransport(partial(followed, on=on))
+    for most, failure in ((1_000, NotSupported), (2, BlastRadius)):
+        async with declared(tmp_path / "accounts.toml", transport, SetClock(), max_people=most) as each:
+            [located] = await each.adapter.locate([task(Operation.LOCATE, "a1@example.com")], each.save_progress)
+        if leads is None or (most == 2 and on > 1):
+            assert isinstance(located, failure)
+        else:
+            assert {i.value for i in receipt(located).identities if i.type is IdentityType.ACCOUNT_ID} == leads
 
 
 async def test_a_correction_is_read_again_and_a_lie_is_found_out() -> None:

@@ -105,19 +105,36 @@ async def collected(harness: Harness, event: RequestVerified) -> None:
     await harness.worker("crm", Operation.EXPORT).work()
 
 
-@pytest.mark.parametrize(("right", "names"), [(Right.ACCESS, 2), (Right.PORTABILITY, 1)])
+SCORE = Record("score", "risk", {"score": 3}, matched=FOUND)
+TOLD = """
+SELECT value ->> 'package_id', value #>> '{tasks,0,handed_out}'
+FROM (SELECT convert_from(value, 'UTF8')::jsonb FROM outbox) o (value)
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "names", "handed_out"), [(Right.ACCESS, 2, None), (Right.PORTABILITY, 1, {"contact": 1})]
+)
 async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
-    open_harness: OpenHarness, right: Right, names: int
+    open_harness: OpenHarness, right: Right, names: int, handed_out: dict[str, int] | None
 ) -> None:
-    score = Record("score", "risk", {"score": 3}, matched=FOUND)
-    harness = exporting(await open_harness(giving(CONTACT, score), service=ServiceName.EXPORT))
+    harness = exporting(await open_harness(giving(CONTACT, SCORE), service=ServiceName.EXPORT))
     await collected(harness, await verified(harness, right, replace(EMAIL, level="L2")))
     await pack(harness)
     assert await rows(harness, "SELECT kind FROM vault.sealed ORDER BY kind") == [("package",), ("release",)]
-    [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::json->>'package_id' FROM outbox")
+    [(told, said)] = await rows(harness, TOLD)
     assert len(described(await fetched(harness, UUID(told)))["records"]) == names
+    assert (said and json.loads(said)) == handed_out
     records = await rows(harness, "SELECT detail::json->>'records' FROM evidence.entry WHERE action = 'package.built'")
     assert records == [(str(names),)]
+
+
+async def test_a_portability_of_which_nothing_is_portable_has_no_package_and_says_so(open_harness: OpenHarness) -> None:
+    harness = exporting(await open_harness(giving(SCORE), service=ServiceName.EXPORT))
+    await collected(harness, await verified(harness, Right.PORTABILITY, replace(EMAIL, level="L2")))
+    await pack(harness)
+    [(told, said)] = await rows(harness, TOLD)
+    assert (told, said) == (None, "{}")
 
 
 async def test_an_access_has_their_other_requests_and_what_the_list_of_suppressed_has_of_what_is_proved_to_be_theirs(

@@ -9,17 +9,20 @@ import pytest
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
-from services.erasure.sweeping import sparing
-from shared.domain.errors import TableMissing, Unavailable
+from services.erasure.sweeping import copying, sparing
+from shared.domain.errors import BlastRadius, TableMissing, Unavailable
 from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.holds import HoldMarks
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome, Right
+from shared.downstreams.contract import Receipt, Result, Task
 from shared.runtime.metrics import PEOPLE
 from shared.storage import holds, lease
 from shared.storage.holds import LegalHold
 from shared.storage.subject_data import SubjectData
-from tests.fixtures.engine import DUE, Harness
+from shared.storage.vault import Sealing
+from tests.fixtures.engine import ACCOUNT, DUE, Harness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.nights import CALLS, EVENTS, FRESH, OLD, Nights
 
@@ -197,6 +200,40 @@ async def test_a_restriction_on_a_ground_of_the_policy_is_spared_until_it_is_lif
         await sparing.end([a(LiftDecided, asked[0])], tx)
     await nights.come()
     assert {identity for task in nights.store.spared["call_record"] for identity in task.identities} == {people[1]}
+
+
+async def test_who_waits_for_a_copy_is_spared_with_all_that_any_system_tells_until_it_is_made_and_five_days_at_most(
+    nights: Nights,
+) -> None:
+    """Also where nobody is located yet, since two people have what was said: somebody looks, and nights pass."""
+
+    def told(task: Task) -> Result:
+        located = Receipt(task.task_id, TaskOutcome.LOCATED, found=2, identities=(ACCOUNT,))
+        return located if task.confirmed else BlastRadius("two people", None)
+
+    account = frozenset({IdentityType.ACCOUNT_ID})
+    nights.knowing.append(ScriptedSystem("crm", yields=account, answers={Operation.LOCATE: each(told)}).declared)
+    people = [Identity(IdentityType.EMAIL, f"ada{n}@example.org", level="L2") for n in range(5)]
+    rights = (Right.ACCESS, Right.PORTABILITY, Right.ACCESS, Right.ACCESS, Right.ACCESS)
+    subjects = [await nights.harness.subject(who) for who in people]
+    asked = [
+        a(RequestVerified, right=right, subject=subject, due_on=DUE)
+        for right, subject in zip(rights, subjects, strict=True)
+    ]
+
+    async def spared() -> set[Identity]:
+        await nights.come()
+        return {identity for task in nights.store.spared["call_record"] for identity in task.identities}
+
+    async with nights.harness.unit_of_work.begin() as tx:
+        await copying.begin(asked, tx)
+        await copying.end([a(RequestClosed, asked[2]), a(RequestWithdrawn, asked[3])], tx)
+        await tx.vault.seal(tx.connection, [Sealing(subjects[4], "records", "crm", b"[]")], tx.now)
+        await tx.vault.seal(tx.connection, [Sealing(subjects[1], "records", "cdr", b"[]")], tx.now)
+    assert await spared() == {people[0], people[4], ACCOUNT}, "what one system has copied another has not"
+    nights.clock.pass_by(days=2)
+    assert await spared() == {people[0], people[4], ACCOUNT}
+    assert await spared() == set(), "on the fifth day"
 
 
 async def place(harness: Harness, *categories: str, known: bool) -> UUID:

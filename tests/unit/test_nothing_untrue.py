@@ -119,3 +119,26 @@ def test_a_restriction_that_has_ended_is_told_as_what_was(lifted: dict[str, Any]
     assert answer(closed).startswith("Your data is restricted:")
     assert answer(replace(closed, **lifted)).startswith("Your data were restricted, as you had asked")
     assert "data is restricted" not in answer(replace(closed, **lifted))
+
+
+@pytest.mark.parametrize(
+    ("right", "copied", "says"),
+    [
+        (Right.ACCESS, {}, "3 of 3 records copied (contact data: 3)"),
+        (Right.PORTABILITY, {"handed_out": {"contact": 2}}, "2 of 3 records copied (contact data: 2)"),
+        (Right.PORTABILITY, {"handed_out": {}}, "0 of 3 records copied (contact data: 0)"),
+        (Right.ACCESS, {"by_hand": True}, "copied by hand"),
+        (Right.PORTABILITY, {"by_hand": True}, "copied by hand"),
+    ],
+)
+def test_a_copy_is_told_as_ready_where_there_is_one_with_the_records_that_are_in_it(
+    right: Right, copied: dict[str, Any], says: str
+) -> None:
+    task = report("billing", Operation.EXPORT, "done").model_copy(update={"by_category": {"contact": 3}, **copied})
+    made = not copied or bool(copied.get("handed_out"))
+    said = {"outcome": Outcome.FULFILLED, "package_id": uuid7() if made else None}
+    for outcome in (Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED):
+        for text in told(a_request(State.CLOSED, right=right, tasks=(task,), **said | {"outcome": outcome})):
+            assert ("ready for you to download" in text) is made, text
+            assert ("nothing to download" in text) is (copied.get("handed_out") == {}), text
+    assert says in " ".join(told(a_request(State.CLOSED, right=right, tasks=(task,), **said)))

@@ -12,6 +12,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation, Step
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.plan import only, stages
+from shared.fulfilment.planning import chosen, doing
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
 
@@ -110,6 +111,12 @@ def test_a_system_that_has_nothing_to_do_with_a_right_is_located_where_it_leads_
         *([[("billing", Operation.LOCATE)]] if operation in {Operation.ERASE, Operation.SUPPRESS} else []),
         [("billing", operation)],
     ]
+
+
+def test_where_nobody_is_left_who_does_it_nobody_is_located_either() -> None:
+    planned = stages([BILLING], Operation.RECTIFY, [CRM, BILLING])
+    assert doing(Operation.RECTIFY, planned) == planned
+    assert doing(Operation.RECTIFY, chosen(planned, {"crm"})) == ()
 
 
 def test_where_what_a_system_yields_leads_to_nothing_it_is_located_for_an_erasure_alone() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from shared.downstreams.sql.catalog import DatasetOutdated
 from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.references import Reference, arranged
+from shared.downstreams.sql.references import Reference, arranged, of_one_person
 
 TABLE = {"category": "x", "primary_key": ["id"], "columns": {"id": {"class": "A", "identity": "email"}}}
 DATASET = Dataset.model_validate({"name": "some", "tables": dict.fromkeys(("a", "b", "c"), TABLE)})
@@ -41,3 +41,30 @@ def test_a_circle_that_nothing_opens_is_refused_with_what_to_change() -> None:
         DatasetOutdated, match=r"a to b \(ab\), b to a \(ba\); make one of these foreign keys DEFERRABLE"
     ):
         arranged(DATASET, (key("ab"), key("ba", "c", deferrable=True)))
+
+
+@pytest.mark.parametrize(
+    ("child", "parent", "action", "same"),
+    [
+        ("account_id", "account_id", "a", True),
+        ("account_id", "account_id", "c", True),
+        ("account_id", "account_id", "n", False),
+        ("email", "account_id", "a", False),
+        (None, "account_id", "a", False),
+        ("account_id", None, "a", False),
+    ],
+    ids=["the same", "taken along", "let go", "another kind", "no identity", "of nobody"],
+)
+def test_a_row_and_the_one_that_it_refers_to_are_of_one_person_where_both_are_found_by_that(
+    child: str | None, parent: str | None, action: str, *, same: bool
+) -> None:
+    def table(name: str, found_by: str | None) -> dict[str, object]:
+        held = {"class": "A"} | ({"identity": found_by} if found_by else {})
+        columns = {"id": {"class": "T"}, name: held, "mail": {"class": "A", "identity": "email"}}
+        return {"category": "x", "primary_key": ["id"], "columns": columns}
+
+    tables = Dataset.model_validate(
+        {"name": "some", "tables": {"a": table("x", child), "b": table("y", parent)}}
+    ).tables
+    refers = Reference("ab", ("public", "a"), "a", "b", ("x",), ("y",), action, deferrable=False, nullable=True)
+    assert of_one_person(refers, tables) is same

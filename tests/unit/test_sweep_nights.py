@@ -17,7 +17,7 @@ from shared.downstreams.sweepable import Counted
 
 NIGHT = date(2026, 3, 2)
 TERMS = Terms("P18M", "UTC", "call_start/started")
-POLICY = SweepPolicy(begins_at_hour=1, share=0.05, few=100, spares=frozenset())
+POLICY = SweepPolicy(begins_at_hour=1, share=0.05, few=100, spares=frozenset(), copied_within_days=5)
 SWEPT = Known(State.SWEPT, NIGHT - timedelta(days=1), TERMS, TERMS.first_kept(NIGHT), uuid7(), date(2026, 1, 1))
 STOPPED = replace(SWEPT, state=State.STOPPED, night=NIGHT, due=900)
 CONFIRMED = replace(STOPPED, confirmed_by=("officer-1", "officer-2"))

@@ -20,6 +20,7 @@ from shared.domain.errors import Refused
 from shared.domain.policy import Ceiling
 from shared.domain.sweep_policy import SweepPolicy
 from shared.downstreams import sweepable
+from shared.downstreams.contract import Task
 from shared.downstreams.sweepable import Counted, Due, Sweepable
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 
@@ -69,13 +70,20 @@ class Night:
     """What one night does in one system."""
 
     def __init__(
-        self, unit_of_work: UnitOfWorkFactory, adapter: Sweepable, night: date, policy: SweepPolicy, alive: Alive
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        adapter: Sweepable,
+        night: date,
+        policy: SweepPolicy,
+        alive: Alive,
+        copied: Sequence[Task],
     ) -> None:
         self._unit_of_work = unit_of_work
         self._adapter = adapter
         self._night = night
         self._policy = policy
         self._alive = alive
+        self._copied = copied
         self._spared: sweepable.Spared = {}
 
     async def run(self, matters: Sequence[Matter]) -> None:
@@ -86,7 +94,8 @@ class Night:
             SweepStopped: this process is not to go on.
         """
         async with self._unit_of_work.pool.acquire() as connection:
-            spared = await Spared.of(connection, self._unit_of_work.vault, self._unit_of_work.policy)
+            known = (self._unit_of_work.vault, self._unit_of_work.policy, self._copied)
+            spared = await Spared.of(connection, *known)
         self._spared, unreadable = spared.of_categories({matter.category for matter in matters})
         signed = [matter for matter in matters if matter.judged and matter.ceiling.signed(self._night)]
         readable = [matter for matter in signed if matter.category not in unreadable]

@@ -1,11 +1,11 @@
-"""Whose data the nightly sweep spares: restrictions on some grounds, and legal holds."""
+"""Whose data the nightly sweep spares: restrictions on some grounds, legal holds, and copies that are not made yet."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import UUID
 
+from services.erasure.sweeping.finding import task_of
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.assignments import NUMBERS
@@ -13,7 +13,6 @@ from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, Re
 from shared.domain.holds import Hold
 from shared.domain.identities import Identity, marked
 from shared.domain.levels import Level
-from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.domain.proofs import proved
 from shared.domain.rights import Outcome, Right
@@ -65,22 +64,23 @@ class Spared:
     def __init__(
         self,
         restricted: Sequence[Task],
+        copied: Sequence[Task],
         held: Sequence[tuple[Hold, Task | None]],
         category_of: Callable[[str], str | None],
     ) -> None:
-        self._restricted = restricted
+        self._wholly = [*restricted, *copied]
         self._held = held
         self._category_of = category_of
 
     @classmethod
-    async def of(cls, connection: Connection, vault: Vault, policy: Policy) -> "Spared":
-        """Those of now."""
+    async def of(cls, connection: Connection, vault: Vault, policy: Policy, copied: Sequence[Task]) -> "Spared":
+        """Those of now; ``copied``: who waits for a copy."""
         rows = await connection.fetch("SELECT request_id, subject_ref FROM spared")
         in_force = await holds.in_force(connection)
         refs = {row[1] for row in rows} | {hold.hold_id for hold in in_force}
         known = await vault.subject_data(connection, refs) if refs else {}
         restricted = [
-            _task(request_id, ref, proved(marked(of.identities, of.identities), _LEAST))
+            task_of(request_id, ref, proved(marked(of.identities, of.identities), _LEAST))
             for request_id, ref in rows
             if (of := known.get(ref)) is not None and of.tenant is None
         ]
@@ -88,15 +88,15 @@ class Spared:
         for hold in in_force:
             covers = Hold((hold.hold_id,), frozenset(hold.categories), everything=not hold.categories)
             of = known.get(hold.hold_id)
-            held.append((covers, _task(hold.hold_id, hold.hold_id, map(_of_all_time, of.identities)) if of else None))
-        return cls(restricted, held, policy.category_of)
+            held.append((covers, task_of(hold.hold_id, hold.hold_id, map(_of_all_time, of.identities)) if of else None))
+        return cls(restricted, copied, held, policy.category_of)
 
     def of_categories(self, categories: Collection[str]) -> tuple[Mapping[str, Sequence[Task]], frozenset[str]]:
         """For each category whose rows stay, and the categories that a hold covers of which nobody knows whom."""
         found: defaultdict[str, list[Task]] = defaultdict(list)
         unreadable: set[str] = set()
         for category in categories:
-            found[category] += self._restricted
+            found[category] += self._wholly
         for hold, task in self._held:
             for category in hold.covers(categories, self._category_of):
                 if task is None:
@@ -104,11 +104,6 @@ class Spared:
                 else:
                     found[category].append(task)
         return found, frozenset(unreadable)
-
-
-def _task(request_id: UUID, ref: UUID, known: Iterable[Identity]) -> Task:
-    """One that finds the rows of a subject in any system; it is worked by none."""
-    return Task(request_id, request_id, ref, "", Operation.ERASE, identities=tuple(known))
 
 
 def _of_all_time(identity: Identity) -> Identity:

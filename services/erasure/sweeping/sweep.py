@@ -13,12 +13,13 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from services.erasure import metrics
-from services.erasure.sweeping import nights, store
+from services.erasure.sweeping import copying, nights, store
 from services.erasure.sweeping.night import Matter, Night
 from services.erasure.sweeping.nights import Known, State, Terms
 from services.erasure.sweeping.store import Figures, Key
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
+from shared.domain.operations import Operation
 from shared.domain.sweep_policy import SweepPolicy, sweep_policy
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.sweepable import Sweepable, SweepStopped
@@ -61,6 +62,7 @@ class Sweeper:
     ) -> None:
         self._unit_of_work = unit_of_work
         self._systems = [each for each in every if isinstance(each.adapter, Sweepable)]
+        self._knowing = [each for each in every if each.yields and each.can(Operation.LOCATE)]
         self._heartbeats = heartbeats
         self._stopping = stopping
         self._policy = policy or sweep_policy(unit_of_work.policy.overlay)
@@ -95,7 +97,8 @@ class Sweeper:
             if left and here is not None and here.state is SystemState.ON and here.hash == each.fingerprint:
                 alive = partial(self._alive, turn)
                 try:
-                    await Night(self._unit_of_work, _adapter(each), night, self._policy, alive).run(left)
+                    copied = await alive(copying.waiting(self._unit_of_work, self._policy, each.name, self._knowing))
+                    await Night(self._unit_of_work, _adapter(each), night, self._policy, alive, copied).run(left)
                 except Unavailable as away:
                     log.info("%s is not swept yet: %s", each.name, telemetry.where(away))
 

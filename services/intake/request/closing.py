@@ -143,7 +143,7 @@ def _what(task: TaskReport, whose: str) -> Sentence:
     if counts:
         kinds = (_of_kind(task, name, n) for name, n in sorted(counts.items()))
         how = say("work.of_kinds", how=how, kinds=Listed(tuple(kinds), final=False))
-    changed = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
+    changed = _copied(task) if task.outcome == TaskOutcome.EXPORTED else task.changed
     key = "work.counted_as_reported" if task.reported else "work.counted"
     return say(key, changed=changed, found=task.found, how=how)
 
@@ -153,11 +153,16 @@ def _of_kind(task: TaskReport, name: str, count: int) -> Sentence:
     return say("work.kind_anonymised" if anonymised else "work.kind", category=Term("category", name), found=count)
 
 
+def _copied(task: TaskReport) -> int:
+    return task.found if task.handed_out is None else sum(task.handed_out.values())
+
+
 def _of_each(task: TaskReport) -> Mapping[str, int]:
     """How many of each category a copy has, or were changed; empty where that is not known."""
     if not task.by_category:
         return {}
-    rows = task.by_category if task.outcome == TaskOutcome.EXPORTED else changed_by_category(task)
+    copied = task.by_category if task.handed_out is None else task.handed_out
+    rows = copied if task.outcome == TaskOutcome.EXPORTED else changed_by_category(task)
     known = task.outcome == TaskOutcome.EXPORTED or sum(rows.values()) == task.changed
     return dict.fromkeys((*(task.categories or ()), *task.by_category), 0) | dict(rows) if known else {}
 

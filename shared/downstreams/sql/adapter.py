@@ -21,6 +21,7 @@ from shared.downstreams.sql.keeping.by_policy import undeclared
 from shared.downstreams.sql.keeping.planning import planned
 from shared.downstreams.sql.keeping.reducing import erased, hiding
 from shared.downstreams.sql.of_dataset import OfDataset
+from shared.downstreams.sql.references import references_of, unkept
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.store import Session, SqlStore
 from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
@@ -46,6 +47,7 @@ class SqlAdapter(OfDataset[Session]):
         if not faults:
             async with self._store.session() as session:
                 session.references.refuse_undeclared(self._store.dataset.name)
+                faults = [*unkept(session.references.keys, self._store.dataset.tables)]
         return faults
 
     @property
@@ -113,6 +115,8 @@ class SqlAdapter(OfDataset[Session]):
         del save_progress
 
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            references = await references_of(session.connection, session.settings.namespace, self._store.dataset)
+            session = replace(session, references=references)
             return covered(session.tables, theirs, await planned(session, self._policy, theirs))
 
         return await self._work(tasks, work, reading=True)

@@ -221,8 +221,9 @@ class Erasure:
                     raise _RolledBack(*([task] for task in batch))
                 child = key.child or key.place[1]
                 raise ForeignHit(
-                    f"{tied} rows of {child} refer to rows of the subject in {table.name}"
-                    f" ({key.name}) and are not found to be theirs: correct whose they are, in the store or the dataset"
+                    f"{tied} rows of {child} refer to rows of the subject in {table.name} ({key.name}) and do not go"
+                    " with them, since they are kept or somebody else's: correct whose they are, in the store or the"
+                    f" dataset, or let via and kept say there that {table.name} stays with what is kept of {child}"
                 )
         for key in self._references.loosened(table.name):
             if loosened := await self._connection.fetchval(key.still(rows, table.table.primary_key), *arguments):

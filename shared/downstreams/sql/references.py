@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
@@ -11,7 +11,8 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.downstreams.sql.catalog import DatasetOutdated, Place
 from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.declaration.graph import ordered
+from shared.downstreams.sql.declaration.graph import on_paths_to, ordered
+from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.quoting import quoted
 
 # The constraint of a partition is that of its table, and the parents of columns stand in the order of the columns.
@@ -71,6 +72,34 @@ class Reference:
             own, going = (", ".join(f"{alias}.{quoted(n)}" for n in primary_key) for alias in "ct")
             exact += f" AND ({own}) NOT IN (SELECT {going} FROM {parents})"
         return f"SELECT count(*) FROM {self.source} c WHERE {' AND '.join(each)}{exact}"
+
+
+def of_one_person(key: Reference, tables: Mapping[str, Table]) -> bool:
+    """Whether a row and the one to which it refers are of the same person, who is known by just that in both."""
+    child, parent = tables.get(key.child or ""), tables.get(key.parent)
+    if child is None or parent is None or child is parent or key.lets_go or child.parties or parent.parties:
+        return False
+    pairs = [(child.searched.get(a), parent.searched.get(b)) for a, b in zip(key.columns, key.to, strict=True)]
+    return any(a is not None and b is not None and a.identity is b.identity for a, b in pairs)
+
+
+def unkept(keys: Sequence[Reference], tables: Mapping[str, Table]) -> Iterator[str]:
+    """Where rows that a rule keeps refer to rows that could not stay with them, so that no erasure would go through."""
+    for key in keys:
+        child, parent = tables.get(key.child or ""), tables.get(key.parent)
+        if child is None or parent is None or child is parent or key.lets_go or not child.keeps:
+            continue
+        leads = key.parent in on_paths_to(tables, [str(key.child)])
+        if not leads and not of_one_person(key, tables):
+            yield (
+                f"{key.child} keeps rows that refer to {key.parent} ({key.name}), which would stop each erasure: write"
+                f' via = [{{ table = "{key.parent}", … }}] in {key.child}, so that {key.parent} stays with them'
+            )
+        elif not leads and not parent.kept:
+            yield (
+                f"{key.child} keeps rows that refer to {key.parent} ({key.name}), which then stays with them and must"
+                f' be restricted: write kept = {{ column = "…", value = true }} in {key.parent}'
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ _DONE = {
     Right.OBJECTION: "answer.no_more_marketing",
     Right.CONSENT_WITHDRAWAL: "answer.consent_ended",
 }
+_COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
 _WAITING = {
     State.RECEIVED: "answer.received",
     State.AWAITING_IDENTITY: "answer.awaiting_identity",
@@ -161,11 +162,18 @@ def _done(request: StoredRequest) -> Iterator[Sentence]:
         yield from _stopped(request)
     elif corrections.stated(request.tasks):
         yield say("answer.stated")
+    elif request.right in _COPIES and request.package_id is None and _all_by_hand(request):
+        return  # that it was copied by hand is told with the rest
     else:
         beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
         erased = "answer.erased_where_theirs" if beyond else "answer.erased"
         erased = "answer.anonymised" if any(t.anonymised for t in request.tasks or ()) and not beyond else erased
         yield say(erased if request.right is Right.ERASURE else _DONE[request.right])
+
+
+def _all_by_hand(request: StoredRequest) -> bool:
+    copied = [task for task in request.tasks or () if task.outcome == TaskOutcome.EXPORTED]
+    return bool(copied) and all(task.by_hand for task in copied)
 
 
 def _anonymised(task: TaskReport) -> Iterator[tuple[str, str, int]]:

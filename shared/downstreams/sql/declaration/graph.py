@@ -38,9 +38,15 @@ def ends_first(tables: Mapping[str, Table]) -> list[str]:
     return ordered(tables, _leads(tables))
 
 
-def led_first(tables: Mapping[str, Table]) -> list[str]:
-    """The names of the tables, those from which paths lead before all that are on them."""
-    return [*TopologicalSorter(_led(tables)).static_order()]
+def led_first(tables: Mapping[str, Table], tied: Iterable[tuple[str, str]] = ()) -> list[str]:
+    """The names of the tables, those from which paths lead before all that are on them.
+
+    ``tied``: pairs of tables, the first of which leads to the second besides.
+    """
+    led = _led(tables)
+    for name, place in tied:
+        led[place].add(name)
+    return [*TopologicalSorter(led).static_order()]
 
 
 def on_paths_to(tables: Mapping[str, Table], names: Iterable[str]) -> frozenset[str]:
