@@ -53,9 +53,7 @@ def stages(systems: Sequence[Downstream], operation: Operation, knowing: Sequenc
 def _leading(systems: Sequence[Downstream], knowing: Sequence[Downstream], operation: Operation) -> list[Downstream]:
     """Those of the others that yield what leads to more in these systems, or in another that leads there."""
     others = [each for each in knowing if each not in systems]
-    if operation in _HINDERED:
-        return [each for each in others if _tells(each)]
-    leading: list[Downstream] = []
+    leading = [each for each in others if operation in _HINDERED and _tells(each)]
     while fresh := [
         other
         for other in others
