@@ -1,6 +1,7 @@
 """Whom we ask of an account that somebody has named and not proved: its contacts on file (REQ-S1); pure."""
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Final, Literal
 
 from shared.domain.identities import Identity, IdentityType
@@ -28,12 +29,17 @@ def named(known: Iterable[Identity], proves: Collection[IdentityType]) -> Identi
     return next(left, None)
 
 
-def to_ask(found: Iterable[Identity], asker: Collection[str], at_most: int) -> Sequence[str] | NotAsked:
+def to_ask(
+    found: Iterable[Identity], asker: Collection[str], at_most: int, lately: datetime
+) -> Sequence[str] | NotAsked:
     """The addresses on file that are asked, each once; or why none is.
 
     ``asker``: the addresses of whoever asks: a code that is sent there shows nothing that they have not shown.
+    ``lately``: what the system says to be on file since a later instant makes all of them doubtful.
     """
     theirs = [each for each in found if each.type is IdentityType.EMAIL and each.source != "requester"]
+    if any(each.valid_from and each.valid_from > lately for each in theirs):
+        return "changed_lately"
     usable = (each for each in theirs if each.valid_to is None and not each.shared and each.value not in asker)
     contacts = list(dict.fromkeys(each.value for each in usable))
     if not contacts:

@@ -17,8 +17,10 @@ from tests.fixtures.browser import Eyes, eyes, press, walk_to
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
 from tests.fixtures.packages import made_of
-from tests.fixtures.portal import code_in, link_in, opened
+from tests.fixtures.portal import Opened, code_in, link_in, opened
 from tests.fixtures.serving import served
+from tests.integration.test_contact_on_file import CRM, looked_up, not_me_in, to_contacts
+from tests.integration.test_unsearched import COPIED, blocked
 
 EMAIL = "ada@example.org"
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
@@ -122,6 +124,37 @@ async def for_somebody_else(page: Page, look: Eyes, portal: str) -> None:
     await look.look(page, "other-sent")
 
 
+async def named(page: Page, look: Eyes, portal: str, opening: Opened) -> None:
+    """Names an account from an address that is not on file; and the contact on file says that it was not them."""
+    await page.goto(f"{portal}/fr/ask/right")
+    await page.check("input[value=access]")
+    await press(page, "button")
+    await page.check("input[value=me]")
+    await press(page, "button")
+    await page.fill("#email", "new@example.net")
+    await press(page, "button")
+    await page.fill("#account", "CU-17")
+    await press(page, "button")
+    await press(page, "#send")
+    url = portal.removesuffix("/portal")
+    await page.goto(url + link_in((await opening.letters())[-1], url))
+    await press(page, "main button")
+    reference = await page.inner_text("dd.reference")
+    await blocked(opening.intake, f"/v1/requests/{reference}", COPIED, CRM)
+    await page.reload()
+    await look.look(page, "request-contact")
+    await press(page, "a.button[href$=contact]")
+    await page.fill("#code", "12")
+    await press(page, "main button")
+    await look.look(page, "contact-code-error")
+    await looked_up(opening, reference, "old@example.org")
+    [letter] = await to_contacts(opening)
+    await page.goto(url + not_me_in(letter, url))
+    await look.look(page, "contact-not-me")
+    await press(page, "main button")
+    await look.look(page, "contact-disowned")
+
+
 async def packed(intake: Intake, reference: str) -> UUID:
     """A package with a report, as export makes them; its id."""
     ticket = Piece("helpdesk", "ticket", "ticket/1", {"subject": "My telephone does not ring", "note": LONG})
@@ -181,8 +214,9 @@ async def test_everybody_can_use_the_portal(
             await look.look(page, name.replace("/", "-"))
             if name == "nothing":
                 del look.faults[before:]  # the browser says that it was answered 404
-        await detailed(await look.person(), look, portal)
-        await for_somebody_else(await look.person(), look, portal)
+        for walk in (detailed, for_somebody_else):
+            await walk(await look.person(), look, portal)
+        await named(await look.person(), look, portal, opening)
         await by_keyboard(await look.person(), portal)
         newest = (await opening.letters())[-1]
         assert code_in(newest)
@@ -190,7 +224,7 @@ async def test_everybody_can_use_the_portal(
         await press(page, "button[value=not_me]")
         await look.look(page, "disowned")
         assert [each for each in look.faults if "422" not in each] == [], "nothing is refused by the policy of the page"
-        assert len(look.seen) >= 30
+        assert len(look.seen) >= 34
 
 
 def _keys(folder: Path) -> Path:

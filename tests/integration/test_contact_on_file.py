@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +10,7 @@ import pytest
 
 from services.intake.identity import contact_codes
 from services.intake.identity.assurance import identity_policy
-from services.intake.mail import tokens
-from shared.domain.events import ContactLookedUp, QuestionUnanswered
+from shared.domain.events import ContactLookedUp
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import TaskOutcome, Unsearched
 from shared.domain.rights import Right
@@ -20,9 +18,7 @@ from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake
-from tests.fixtures.mail_server import MailServer, mail_server
 from tests.fixtures.portal import URL, Opened, Visitor, code_in, link_in, opened
-from tests.integration.test_letters_sent import come_back, open_letters, send
 from tests.integration.test_portal import EXPORTED, asked
 from tests.integration.test_portal_disowned import waiting
 from tests.integration.test_two_persons_prove import levels
@@ -37,12 +33,6 @@ CONTACT = "/portal/en/request/contact"
 async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
     async with opened(intake, database, monkeypatch) as door:
         yield door
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[MailServer]:
-    async with mail_server() as server:
-        yield server
 
 
 async def presses(door: Opened, visitor: Visitor) -> Visitor:
@@ -78,9 +68,10 @@ async def to_contacts(door: Opened) -> list[dict[str, Any]]:
     return [orjson.loads(each) for each in found if each]
 
 
-def not_me_in(letter: dict[str, Any]) -> str:
+def not_me_in(letter: dict[str, Any], url: str = URL) -> str:
+    """The path of the link in a letter to a contact."""
     (link,) = re.findall(r'href="(https?://[^"]+/contact/[^"]+)"', letter["html"])
-    return str(link).removeprefix(URL)
+    return str(link).removeprefix(url)
 
 
 async def types_code(visitor: Visitor, code: str) -> Visitor:
@@ -250,51 +241,3 @@ async def test_five_wrong_codes_go_to_a_person_whether_there_is_a_code_or_none(d
             )
         assert entered is None, "the right one is good no more"
     assert await waiting(door) == [(reference, "wrong_codes")]
-
-
-async def test_a_contact_that_was_changed_of_late_is_not_asked(door: Opened) -> None:
-    intake = door.intake
-    mark = intake.unit_of_work.vault.keyring.fingerprint(Identity(IdentityType.ACCOUNT_ID, ACCOUNT))
-    changed = "INSERT INTO former_contact VALUES (gen_random_uuid(), $1, 'L1', 'selfcare', $2, $2)"
-    for days, letters in ((29, 0), (31, 1)):
-        await intake.unit_of_work.pool.execute("DELETE FROM former_contact")
-        await intake.unit_of_work.pool.execute(changed, mark, intake.clock.now() - timedelta(days=days))
-        await looked_up(door, await asks(door, door.visitor(), f"ada.{days}@example.net"), OLD)
-        assert len(await to_contacts(door)) == letters
-
-
-async def test_nobody_fills_a_holders_mailbox_and_what_is_withheld_is_put_before_a_person(door: Opened) -> None:
-    references = [await asks(door, door.visitor(), f"eve+{number}@example.com") for number in range(4)]
-    for reference in references:
-        await looked_up(door, reference, OLD)
-    assert len(await to_contacts(door)) == 3, "so many from one mailbox in a day, whatever follows its plus"
-    assert await waiting(door) == [(references[3], "withheld")]
-    ada = door.visitor()
-    await looked_up(door, await asks(door, ada), OLD)
-    assert len(await to_contacts(door)) == 4, "a stranger uses up nothing of what the holder needs"
-    for _ in range(3):
-        await (await ada.open(CONTACT)).send(f"{CONTACT}/again")
-    assert len(await to_contacts(door)) == 6, "and so many of one request"
-
-
-async def test_the_letter_goes_beside_those_of_the_request_and_holds_none_of_them_up(
-    door: Opened, server: MailServer
-) -> None:
-    intake, ada = door.intake, door.visitor()
-    reference = await asks(door, ada)
-    assert await send(intake, server) == 2
-    await looked_up(door, reference, OLD)
-    server.answers = ["451 later"]
-    await send(intake, server)
-    await intake.complete(f"/v1/requests/{reference}", tasks=(EXPORTED,))
-    await intake.consume(a(QuestionUnanswered, about=reference))
-    sent = len(server.taken)
-    intake.clock.pass_by(hours=1)
-    await send(intake, server)
-    last = server.taken[-1]
-    assert (last.to, last.mail["In-Reply-To"], len(server.taken) > sent) == (OLD, None, True)
-    [letter_id] = tokens.letters_in(intake.unit_of_work.vault.keyring.lookup, last.sender)
-    assert not any(str(last.mail["Message-ID"]) in str(each.mail["References"]) for each in server.taken)
-    await come_back(intake, str(letter_id))
-    assert await open_letters(intake) == [], "nobody sends it elsewhere"
-    assert "letter.returned" not in [each["action"] for each in await timeline(intake, reference)]

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from deploy.demo.company import Phone
+from services.export.contacts import on_file
 from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
@@ -34,6 +35,9 @@ async def test_locate_tells_customer_number_addresses_and_numbers_with_their_per
         Identity(IdentityType.PHONE, "+4915112345671", SINCE, MOVED, SYSTEM),
         Identity(IdentityType.PHONE, "+4915112345672", MOVED, None, SYSTEM),
     }
+    by_number = Identity(IdentityType.ACCOUNT_ID, customer.code)
+    contacts = on_file([by_number], await crm.receipt(task(Operation.LOCATE, by_number)))
+    assert {each.value for each in contacts} == {"lea.locate@post.example", "lea@arbeit.example"}
 
 
 async def test_a_re_assigned_number_finds_its_holder_of_the_time_in_question(crm: Crm) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -42,14 +42,15 @@ FOUND = {
     "a number": ((replace(OLD, type=IdentityType.PHONE, value="+442079460000"),), "unknown"),
     "what was stated": ((replace(OLD, source="requester"),), "unknown"),
     "a company's": (tuple(replace(OLD, value=f"{each}@example.org") for each in "abc"), "too_many"),
-    "one, twice": ((OLD, replace(OLD, valid_from=NOW)), [OLD.value]),
+    "one, twice": ((OLD, replace(OLD, valid_from=NOW - timedelta(days=31))), [OLD.value]),
+    "of late": ((OLD, replace(OLD, value="new@example.org", valid_from=NOW - timedelta(days=29))), "changed_lately"),
 }
 
 
 @pytest.mark.parametrize("found", FOUND)
 def test_only_contacts_that_are_the_accounts_alone_today_are_asked_and_few_of_them(found: str) -> None:
     identities, asked = FOUND[found]
-    assert to_ask(identities, {ADDRESS.value}, 2) == asked
+    assert to_ask(identities, {ADDRESS.value}, 2, NOW - timedelta(days=30)) == asked
 
 
 X, A, C, B = b"address of the stranger", b"account of the holder", b"contact on file", b"account of the stranger"

@@ -48,7 +48,8 @@ _NOT_ASKED = "UPDATE contact_asked SET state = 'not_asked', reason = $2 WHERE as
 _ASKED = "UPDATE contact_asked SET state = 'asked', reason = NULL WHERE ask_id = $1"
 _CHANGED = """
 SELECT EXISTS (SELECT FROM former_contact WHERE account = $1 AND changed_at > $2)
-    OR EXISTS (SELECT FROM request WHERE proved_account = $1 AND "right" = 'rectification' AND accepted_at > $2)
+    OR EXISTS (SELECT FROM request WHERE proved_account = $1 AND "right" = 'rectification'
+               AND (state <> 'closed' OR responded_at > $2 OR closed_at > $2))
 """
 _SENT = """
 SELECT count(*) FILTER (WHERE c.ask_id = $1 AND c.mailbox = $3),
@@ -119,13 +120,14 @@ async def again(tx: UnitOfWork, letters: Letters, requests: Requests, request_id
 async def _ask(tx: UnitOfWork, letters: Letters, ask: Ask, request: Request | None) -> None:
     policy, first = identity_policy(tx.policy.overlay), ask.state == "sought"
     known = (await tx.vault.subject_data(tx.connection, [ask.ask_id])).get(ask.ask_id, SubjectData())
+    lately = tx.now - timedelta(days=policy.on_file_days)
     over = request is None or (first and (request.state is not State.AWAITING_IDENTITY or tx.now >= ask.until))
     if over or request is None:
         contacts: Sequence[str] | NotAsked = "over"
-    elif first and await tx.connection.fetchval(_CHANGED, ask.named, tx.now - timedelta(days=policy.on_file_days)):
+    elif first and await tx.connection.fetchval(_CHANGED, ask.named, lately):
         contacts = "changed_lately"
     else:
-        contacts = to_ask(known.identities, await _addresses(tx, request), policy.on_file.contacts)
+        contacts = to_ask(known.identities, await _addresses(tx, request), policy.on_file.contacts, lately)
     if isinstance(contacts, str) or request is None:
         await _not_asked(tx, ask, str(contacts), first=first)
         return
@@ -135,7 +137,6 @@ async def _ask(tx: UnitOfWork, letters: Letters, ask: Ask, request: Request | No
         await tx.connection.execute(_ASKED, ask.ask_id)
         tx.log_evidence(ask.ask_id, "contact.asked", {"contacts": sum(sent)})
         return
-    await link_bounds.withhold(tx, ask.request_id)
     await _not_asked(tx, ask, "withheld", first=first)
 
 

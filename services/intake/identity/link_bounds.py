@@ -60,7 +60,7 @@ async def counted(
     [row] = await tx.connection.fetch(_SENT, request_id, mailbox, who, first, tx.now - _HOUR)
     of_request, by_asker, to_mailbox = row
     if max(of_request, by_asker) >= policy.per_hour or to_mailbox >= policy.per_mailbox:
-        await withhold(tx, request_id)
+        await tx.connection.execute(_WITHHELD, request_id, tx.now)
         return None
     await tx.connection.execute(_SENT_AFTER_ALL, request_id)
     return Counted(mailbox, who, first)
@@ -69,11 +69,6 @@ async def counted(
 def mailbox_mark(keyring: Keyring, address: str) -> bytes:
     """The keyed mark of a mailbox."""
     return _mark(keyring, "mailbox", mailbox_of(address))
-
-
-async def withhold(tx: UnitOfWork, request_id: UUID) -> None:
-    """Puts before a person that a letter of a request was not sent, since it is one too many."""
-    await tx.connection.execute(_WITHHELD, request_id, tx.now)
 
 
 def _mark(keyring: Keyring, kind: str, value: str) -> bytes:

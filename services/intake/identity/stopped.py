@@ -25,12 +25,12 @@ SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w J
  WHERE r.state = 'awaiting_identity' AND NOT EXISTS (
        SELECT FROM proof_link l WHERE l.request_id = w.request_id AND l.disowned_at IS NOT NULL)
 UNION ALL
-SELECT a.request_id, CASE WHEN a.disowned_at IS NOT NULL THEN 'disowned' ELSE 'wrong_codes' END,
-       coalesce(a.disowned_at, a.stopped_at), r.due_on
+SELECT a.request_id, CASE WHEN a.disowned_at IS NOT NULL THEN 'disowned' WHEN a.stopped_at IS NOT NULL
+       THEN 'wrong_codes' ELSE 'withheld' END, coalesce(a.disowned_at, a.stopped_at, a.sought_at), r.due_on
   FROM contact_asked a JOIN request r USING (request_id)
- WHERE (a.stopped_at IS NOT NULL OR a.disowned_at IS NOT NULL) AND (r.state = 'awaiting_identity'
-       OR a.disowned_at IS NOT NULL AND r.state <> 'closed' AND EXISTS (
-          SELECT FROM contact_code c WHERE c.ask_id = a.ask_id AND c.used_at IS NOT NULL))
+ WHERE (a.stopped_at IS NOT NULL OR a.disowned_at IS NOT NULL OR a.reason = 'withheld')
+   AND (r.state = 'awaiting_identity' OR r.state <> 'closed' AND EXISTS (
+        SELECT FROM contact_code c WHERE c.ask_id = a.ask_id AND c.used_at IS NOT NULL))
    AND NOT EXISTS (SELECT FROM proof_link l WHERE l.request_id = a.request_id AND l.disowned_at IS NOT NULL)
 UNION ALL
 SELECT f.request_id, 'wrong_codes', f.last_at, r.due_on FROM paper_code_failure f JOIN request r USING (request_id)

@@ -29,4 +29,4 @@ CREATE TABLE contact_code (
 CREATE INDEX contact_code_ask ON contact_code (ask_id);
 CREATE INDEX contact_code_mailbox ON contact_code (mailbox, sent_at);
 CREATE INDEX contact_asked_named ON contact_asked (named);
-CREATE INDEX contact_asked_stopped ON contact_asked (request_id) WHERE stopped_at IS NOT NULL OR disowned_at IS NOT NULL;
+CREATE INDEX contact_asked_stopped ON contact_asked (request_id) WHERE stopped_at IS NOT NULL OR disowned_at IS NOT NULL OR reason = 'withheld';
