@@ -83,7 +83,8 @@ async def test_the_letter_goes_beside_those_of_the_request_and_holds_none_of_the
     [letter_id] = tokens.letters_in(intake.unit_of_work.vault.keyring.lookup, last.sender)
     assert not any(str(last.mail["Message-ID"]) in str(each.mail["References"]) for each in server.taken)
     await come_back(intake, str(letter_id))
-    assert await open_letters(intake) == [], "nobody sends it elsewhere"
+    state = await intake.unit_of_work.pool.fetchval("SELECT state FROM delivery WHERE letter_id = $1", letter_id)
+    assert (state, await open_letters(intake)) == ("given_up", []), "nobody sends it elsewhere"
     assert "letter.returned" not in [each["action"] for each in await timeline(intake, reference)]
 
 

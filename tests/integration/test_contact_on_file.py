@@ -21,6 +21,7 @@ from tests.fixtures.intake import Intake
 from tests.fixtures.portal import URL, Opened, Visitor, code_in, link_in, opened
 from tests.integration.test_portal import EXPORTED, asked
 from tests.integration.test_portal_disowned import waiting
+from tests.integration.test_proof_in_part import LINKED, UNPROVED
 from tests.integration.test_two_persons_prove import levels
 from tests.integration.test_unsearched import COPIED, blocked, report
 
@@ -95,7 +96,7 @@ async def test_the_code_that_went_to_the_contact_on_file_proves_the_account_wher
     await looked_up(door, reference, OLD)
     (letter,) = await to_contacts(door)
     assert (letter["to"], reference in letter["html"], NEW in letter["html"]) == ([OLD], True, False)
-    assert letter["html"].count("/prove/") == 0
+    assert ("/prove/" in letter["html"], "Bundesbeauftragte" in letter["html"]) == (False, False), "nor where they live"
     await types_code(ada, code_in(letter))
     assert (ada.path, "counts as yours" in ada.text) == ("/portal/en/request", True)
     assert {kind: level for kind, level in (await levels(intake, path)).items() if level != "L0"} == {
@@ -109,6 +110,9 @@ async def test_the_code_that_went_to_the_contact_on_file_proves_the_account_wher
     entries = await timeline(intake, reference)
     verified = [each["detail"]["proofs"] for each in entries if each["action"] == "identity.verified"][-1]
     assert {"type": "account_id", "method": "contact_on_file", "level": "L1"} in verified
+    assert "Type the code" not in ada.text
+    await blocked(intake, path, COPIED, UNPROVED)
+    assert "Type the code" not in (await ada.open("/portal/en/request")).text, "no code proves as much as calls need"
     assert "wrong" in (await types_code(await steps_in(door, door.visitor(), reference), code_in(letter))).text
 
 
@@ -241,3 +245,11 @@ async def test_five_wrong_codes_go_to_a_person_whether_there_is_a_code_or_none(d
             )
         assert entered is None, "the right one is good no more"
     assert await waiting(door) == [(reference, "wrong_codes")]
+
+
+async def test_nobody_is_asked_for_who_has_nowhere_to_type_a_code_and_whose_answers_are_mailed(door: Opened) -> None:
+    subject = {"email": NEW, "account_id": ACCOUNT, "country": "DE"}
+    path = await door.intake.submit(subject=subject, assurance=None, proofs=[LINKED])
+    await blocked(door.intake, path, COPIED, CRM)
+    assert (await door.intake.view(path))["state"] == "awaiting_identity"
+    assert "contact_sought" not in await door.intake.types()

@@ -34,7 +34,7 @@ SELECT a.ask_id, a.state, a.reason, a.stopped_at IS NOT NULL, a.disowned_at IS N
        count(c.code_id), count(c.used_at) FROM contact_asked a LEFT JOIN contact_code c USING (ask_id)
 WHERE a.request_id = $1 GROUP BY a.ask_id
 """
-_EXISTS = "SELECT EXISTS (SELECT FROM contact_asked WHERE request_id = $1)"
+_NAMED = "SELECT named FROM contact_asked WHERE request_id = $1"
 _MARKS = """
 SELECT a.named, c.address, a.disowned_at IS NULL FROM contact_asked a JOIN contact_code c USING (ask_id)
 WHERE a.request_id = $1 AND c.used_at IS NOT NULL
@@ -81,9 +81,10 @@ async def asked(connection: Connection, request_id: UUID) -> Asked | None:
     return Asked(*row) if row else None
 
 
-async def is_asked(connection: Connection, request_id: UUID) -> bool:
-    """Whether the contact on file is asked for a request, if there is one: what whoever asks may know of it."""
-    return bool(await connection.fetchval(_EXISTS, request_id))
+async def named(connection: Connection, request_id: UUID) -> bytes | None:
+    """The mark of the account whose contact on file is asked for a request, if there is one; None: no account is."""
+    mark: bytes | None = await connection.fetchval(_NAMED, request_id)
+    return mark
 
 
 async def is_stopped(connection: Connection, request_id: UUID) -> bool:

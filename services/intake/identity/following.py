@@ -20,16 +20,12 @@ async def may_follow(connection: Connection, vault: Vault, request: Request, sho
     A request states what somebody has typed, which may be another's: to have shown such a part opens nothing of what is
     found by the rest. Where nothing is proved, nothing is found, and any part opens it.
     """
-    proved = await _proved(connection, vault, request)
+    proved = await proved_by(connection, vault, request)
     return follows(proved, await contact_codes.typed(connection, request.request_id), shown)
 
 
-async def has_proved(connection: Connection, vault: Vault, request: Request, shown: Collection[bytes]) -> bool:
-    """The same, but for what must be shown besides."""
-    return not (await _proved(connection, vault, request)).isdisjoint(shown)
-
-
-async def _proved(connection: Connection, vault: Vault, request: Request) -> set[bytes]:
+async def proved_by(connection: Connection, vault: Vault, request: Request) -> set[bytes]:
+    """The marks of what a request is proved by; where nothing is, of all that it states."""
     known = (await vault.subject_data(connection, [request.subject_ref])).get(request.subject_ref)
     if known is None:  # after an erasure nothing else is known
         row = await connection.fetchrow(_PROVED, request.request_id)

@@ -21,7 +21,7 @@ from services.intake.request.lifecycle import State
 from services.intake.schemas import IdentityProof
 from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
-from shared.domain.sentences import Term, say
+from shared.domain.sentences import say
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -35,24 +35,29 @@ def routes(portal: Portal) -> list[BaseRoute]:
 
 
 async def is_asked(works: Works, visit: Visit, request: Request) -> bool:
-    """Whether there is a code to type for whoever follows this request by the address that they ask from."""
-    if request.state is not State.AWAITING_IDENTITY or LINKED not in visit.session.data:
+    """Whether a code of a contact on file would prove more for whoever follows this by the address that they ask from.
+
+    It would where they have named an account that is not proved yet, whether there is such a contact or none.
+    """
+    linked, vault = visit.session.data.get(LINKED), works.services.unit_of_work.vault
+    if request.state is not State.AWAITING_IDENTITY or not isinstance(linked, str):
         return False
-    shown, vault = {bytes.fromhex(str(visit.session.data[LINKED]))}, works.services.unit_of_work.vault
     async with works.services.unit_of_work.pool.acquire() as connection:
-        asked = await contact_codes.is_asked(connection, request.request_id)
-        return asked and await following.has_proved(connection, vault, request, shown)
+        named = await contact_codes.named(connection, request.request_id)
+        proved = await following.proved_by(connection, vault, request)
+    return named is not None and named not in proved and bytes.fromhex(linked) in proved
 
 
 async def lacks_code(works: Works, visit: Visit, request: Request) -> bool:
     """Whether somebody who has just shown the address that they ask from lacks a code of the contact on file alone."""
-    linked, unit_of_work = visit.session.data.get(LINKED), works.services.unit_of_work
+    linked, vault = visit.session.data.get(LINKED), works.services.unit_of_work.vault
     if not isinstance(linked, str):
         return False
     shown = {bytes.fromhex(linked)}
-    async with unit_of_work.pool.acquire() as connection:
-        proved = await following.has_proved(connection, unit_of_work.vault, request, shown)
-        return proved and not await following.may_follow(connection, unit_of_work.vault, request, shown)
+    async with works.services.unit_of_work.pool.acquire() as connection:
+        proved = await following.proved_by(connection, vault, request)
+        follows = await following.may_follow(connection, vault, request, shown)
+    return not proved.isdisjoint(shown) and not follows
 
 
 def steps_up(works: Works, visit: Visit, request: Request) -> Response:
@@ -113,7 +118,7 @@ class OnFile:
                 await contact_codes.disown(tx, token)
             return said(visit, "portal.on_file_disowned_title", "portal.on_file_disowned", "/", "portal.to_start")
         request = await verifying.read(self.works, request_id)
-        right = spoken(visit, Term("right", request.right))
+        right = spoken(visit, say(f"portal_right.{request.right}"))
         received = spoken(visit, say("portal.day", day=request.received_at))
         return visit.page("contact_not_me.html", right=right, received=received)
 
