@@ -30,7 +30,7 @@ BY_POLICY = ("category.", "ground.", "reason.", "outcome.")
 IN_PARTS = (
     *("answer.in_part_", "answer.clear_part_", "answer.hear_by", "answer.pass_on_by", "restriction.lifted_"),
     *("question.enough_", "question.identity", "question.clarification", "objection_weighed.finding_"),
-    *("work.searched", "work.stated", "work.unchanged"),
+    *("work.searched", "work.stated", "work.unchanged", "recipient_notice.part_", "recipient_notice.all_"),
     *("purpose.", "portal_right.", "portal_ground.", "portal_scope.", "portal_whom.", "portal_other.", "portal_field."),
     *("portal.answered", "portal.withdrawn", "portal.right_title_", "portal.consent_title_", "portal.ground_title_"),
     *("portal_error.", "portal.not_withdrawn", "portal.fetching", "portal.proof_"),
