@@ -6,11 +6,13 @@ import secrets
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
 import httpx
 
 from deploy.demo.client import DsrClient
+from shared.domain.clock import SystemClock
 from tests.chaos.emitter import Emitter
 from tests.fixtures.stores import STORES, Subject
 
@@ -33,6 +35,7 @@ class Wish(StrEnum):
     WITHDRAWN = "withdrawn"  # an erasure that is withdrawn while it may be under way
     UNPROVEN = "unproven"  # one that is withdrawn before anybody has proved who they are
     INSTRUCTED = "instructed"  # one of a customer of ours, whose data no store tells apart: a person looks
+    HELD = "held"  # an erasure of somebody whose data a case needs: nothing of theirs may go
     SEEN_FIRST = "seen first"  # one that comes in one message with an access, and waits for it
 
 
@@ -45,8 +48,9 @@ _SHARES = {
     Wish.UNPROVEN: 6,
     Wish.SEEN_FIRST: 6,
     Wish.INSTRUCTED: 4,
+    Wish.HELD: 6,
 }
-_ERASES = {Wish.ERASURE, Wish.WITHDRAWN, Wish.UNPROVEN, Wish.SEEN_FIRST, Wish.INSTRUCTED}
+_ERASES = {Wish.ERASURE, Wish.WITHDRAWN, Wish.UNPROVEN, Wish.SEEN_FIRST, Wish.INSTRUCTED, Wish.HELD}
 TOLD_EVERY = 5
 """One in so many tells another service of ours, which tells the platform by an event; each is sent twice."""
 _TOLD = {Wish.ERASURE, Wish.ACCESS, Wish.RECTIFICATION, Wish.RESTRICTION}
@@ -140,6 +144,8 @@ class Crowd:
         if self.emitter and wish in _TOLD and subject.number % TOLD_EVERY == 1:
             await self._tell(self.emitter, subject, wish)
             return
+        if wish is Wish.HELD and not await self._hold(subject):
+            return
         rights = ["access", "erasure"] if wish is Wish.SEEN_FIRST else ["erasure" if wish in _ERASES else wish.value]
         body: dict[str, object] = {"requests": [subject.submission(right, **_SAYS.get(wish, {})) for right in rights]}
         headers, by = {"Idempotency-Key": secrets.token_hex(8)}, self._channel(wish)
@@ -153,6 +159,16 @@ class Crowd:
         self._accepted(Asked(subject.number, wish, request_id, by, *before))
         if wish in {Wish.WITHDRAWN, Wish.UNPROVEN}:
             await self._decide(by, request_id, "withdraw")
+
+    async def _hold(self, subject: Subject) -> bool:
+        """Lets an officer hold their data, by what the stores know them by, before they ask."""
+        today = SystemClock().now().date()
+        body: dict[str, object] = {"case_number": f"LEG-{subject.number}", "reason": "LITIGATION"}
+        body |= {"subject": {"account_id": subject.account_id}, "review_on": str(today + timedelta(days=90))}
+        answer = await self._insist(self.officers[0], "POST", "/v1/holds", body=body)
+        if not answer.is_success:
+            self.refused[answer.status_code] += 1
+        return answer.is_success
 
     def _accepted(self, asked: Asked) -> None:
         """Notes what was accepted, and what somebody has yet to do about it."""

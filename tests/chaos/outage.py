@@ -51,7 +51,7 @@ async def _show(directory: Path, seconds: float) -> None:
             ready = {name.value: await _ready(probe, running.services.url_of(name)) for name in ServiceName}
             now, closed = time.monotonic() - began, await running.pool.fetchval(_CLOSED)
             typer.echo(f"{now:5.1f} s  readyz {ready}  taken {len(crowd.asked)}  closed {closed}  {away}")
-            await asyncio.sleep(1)
+            await asyncio.sleep(1)  # a line each second
         enough.set()
         await coming
         back, first = outage.result()

@@ -19,8 +19,11 @@ DOWNLOADS = 5
 _SHREDDED, _UNENDED = (DOWNLOADS, 1, False, False), (DOWNLOADS, 0, True, True)
 _DONE, _BEGUN = "request.closed", "task.concluded"
 _NEVER = datetime.max.replace(tzinfo=UTC)
-_LETTERS_OF = defaultdict(lambda: "completion", {"withdrawn": "withdrawal", "assisted": "assisted"})
+_LETTERS_OF = defaultdict(
+    lambda: "completion", {"withdrawn": "withdrawal", "assisted": "assisted", "partially_fulfilled": "partial"}
+)
 """By the outcome: the letter that closes the request."""
+_ENDED = {Wish.INSTRUCTED: "assisted", Wish.HELD: "partially_fulfilled"}
 _WITHDRAWN = {Wish.WITHDRAWN, Wish.UNPROVEN}
 RECIPIENTS = signed_policy().recipients
 """Whom the policy names as those who are told (Art. 19)."""
@@ -151,7 +154,7 @@ def _judge(asked: Asked, ledger: Ledger, said: Said) -> Iterator[tuple[str, str]
         return
     if (times := said.closures.get(request_id, 0)) != 1:
         yield "twice" if times else "lost", f"closed {times} times on record"
-    ended = "assisted" if asked.wish is Wish.INSTRUCTED else "fulfilled"
+    ended = _ENDED.get(asked.wish, "fulfilled")
     if outcome != ended and (outcome, asked.wish in _WITHDRAWN) != ("withdrawn", True):
         yield "lost", f"closed as {outcome}"
     yield from _letters(said.letters.get(request_id, {}), _LETTERS_OF[outcome], asked.wish)
