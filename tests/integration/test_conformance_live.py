@@ -84,6 +84,8 @@ async def test_a_store_that_does_what_it_declares_says_yes_and_nobody_invented_i
     before = await store.people()
     found = await store.examined()
     assert found.pop("row of two people").word is Word.SKIPPED, "it has no such rows"
+    added = {found.pop(name).word for name in ("empty field filled", "statement beside")}
+    assert added <= {Word.SKIPPED, Word.NOT_DECLARED}, "nothing of these was seeded or declared"
     assert {name: each for name, each in found.items() if each.word is not Word.YES} == {}
     assert found["gone on the second look"].seconds is not None
     assert found["kill in the middle"].reason == "killed at 4 notes, ended as if it had not been"
