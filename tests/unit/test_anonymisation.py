@@ -6,6 +6,7 @@ import pytest
 
 from shared.domain.errors import Misconfigured
 from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.inspection import Found, SeenColumn, faults_of
 
 ANONYMISE = """
 blank = ["client", "account"]
@@ -89,3 +90,11 @@ def test_rows_of_nobody_knows_whose_customer_are_not_counted_by_our_periods(tmp_
     other += 'account = {{ class = "A", identity = "account_id" }}\n'
     with pytest.raises(Misconfigured, match="visit"):
         load(tmp_path, ANONYMISE, other)
+
+
+def test_a_check_asks_for_the_right_to_change_what_a_night_anonymises(tmp_path: Path) -> None:
+    table = load(tmp_path, ANONYMISE).tables["visit"]
+    may = {name: SeenColumn(readable=True, changeable=name in {"client", "kind"}) for name in table.columns}
+    told = [*faults_of("public.visit", table, Found(may, insertable=False, deletable=True), "dsr_web")]
+    granted = "GRANT UPDATE (account, at, country, id) ON public.visit TO dsr_web"
+    assert told == [f"this role may not do what is declared: let the owner run {granted}"]

@@ -105,7 +105,8 @@ def faults_of(place: str, table: Table, found: Found, role: str) -> Iterator[str
     full = {name for name, may in declared.items() if not may.nullable and table.columns[name].blank is None}
     if stuck := sorted(_reduced(table) & full):
         yield f"{place} keeps rows without {', '.join(stuck)}, which may not be NULL: write blank = another value"
-    if (table.erase == "delete" or table.parties) and not table.view and not found.deletable:
+    ends = table.erase == "delete" or table.parties or (table.anchors and not table.anonymise)
+    if ends and not table.view and not found.deletable:
         yield _grant("DELETE", place, role)
 
 
@@ -121,6 +122,8 @@ def _changed(table: Table) -> set[str]:
     fields = (each for party in table.parties or (None,) for each in table.fields_of(party).items())
     blanked = {name for name, column in fields if column.personal == "A"} if table.erase == "blank" else set()
     blanked |= _reduced(table)
+    if each := table.anonymise:
+        blanked |= {*each.blank, *each.redraw, *each.coarsen, *each.rare}
     return switches | {table.columns[name].json_ or name for name in written | blanked}
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from shared.domain.text import Word
-from shared.downstreams.refusals import Reason
+from shared.downstreams.refusals import STATES, Reason
 
 _LONGEST_NAME = 64
 
@@ -68,9 +68,32 @@ class RowTest(Declared):
 
 
 class Refusal(RowTest):
-    """In which state of a row nothing of the subject may be erased, and why, in a word of ours."""
+    """In which state of a row nothing of the subject may be erased, and why, in a word of ours.
+
+    ``over``: the words that say that it is not so; with them any other word is one that nobody knows. Of a state that
+    rules of the policy rest on an empty column says neither.
+    """
 
     reason: Reason
+    over: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> tuple[str, ...] | None:
+        """The words that say either; empty: any word does. None: each row says it."""
+        if not self.words or (self.reason not in STATES and not self.over):
+            return None
+        return (*self.words, *self.over) if self.over else ()
+
+    def tells(self, said: str | None) -> bool:
+        """Whether a row that says this tells whether the state lasts."""
+        known = self.known
+        return known is None or (said is not None and (not known or said in known))
+
+    @model_validator(mode="after")
+    def _says_each_word_once(self) -> Self:
+        if self.over and (not self.words or set(self.over) & set(self.words)):
+            raise ValueError(f"over of {self.column} has the words that are not among those of in: write both")
+        return self
 
 
 class Constant(Declared):

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -168,10 +168,14 @@ async def extent(session: Session, task: Task) -> tuple[datetime | None, datetim
             n, *times, _undated = (await session.connection.fetch(*table.count_one(keys)))[0]
             rows += n
             if table.search:  # a row that is found by joins alone is the subject's at whatever time it is of
-                moments += [as_utc(time, table.table.timezone) for time in times if time is not None]
+                moments += [as_utc(at, table.table.timezone) for at in times if at is not None]
     return (min(moments, default=None), max(moments, default=None), rows)
 
 
-def as_utc(time: datetime, zone: ZoneInfo) -> datetime:
-    """A time of the store in UTC; one without zone is read in the zone that the dataset declares (REQ-N4)."""
-    return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
+def as_utc(moment: date, zone: ZoneInfo) -> datetime:
+    """A time of the store in UTC: one without zone is read in the zone that the dataset declares (REQ-N4).
+
+    Of a day it is the beginning: a number finds whole days of its period alone (``search_keys.py``).
+    """
+    instant = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+    return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(UTC)

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.declaration.declared import Constant, Join, RowTest
+from shared.downstreams.sql.declaration.declared import Constant, Join, Refusal, RowTest
 from shared.downstreams.sql.finding.search_keys import SearchKey, Slot
 from shared.downstreams.sql.quoting import Condition, literal, quoted
 
@@ -120,6 +120,15 @@ def holds(test: RowTest, alias: str) -> str:
     if test.null is not None:
         return f"{column} IS {'' if test.null else 'NOT '}NULL"
     return f"coalesce({column}::text IN ({', '.join(map(literal, test.words))}), false)"
+
+
+def untold(state: Refusal, alias: str) -> str | None:
+    """That a row does not tell whether a declared state lasts; never NULL. None: each row tells it."""
+    if state.known is None:
+        return None
+    column = f"{alias}.{quoted(state.column)}"
+    among = f" OR {column}::text NOT IN ({', '.join(map(literal, state.known))})" if state.known else ""
+    return f"({column} IS NULL{among})"
 
 
 def time_name(position: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
@@ -37,6 +37,9 @@ class Coverage(IntEnum):
 class SearchKey:
     """One searchable identity; ``since``/``until`` half-open in the table's own time, ``None`` for no bound.
 
+    In a table whose time is a day they are days: those that lie in the period as a whole. On its first and last day the
+    number may have been another person's.
+
     ``names``: of an address that is no longer theirs: what a row must hold besides, so that it is still theirs; it may
     always have been somebody else's, which is why it was corrected. Such a row is looked for task by task. ``table``:
     whose columns are compared with it.
@@ -44,8 +47,8 @@ class SearchKey:
 
     type: IdentityType
     value: str
-    since: datetime | None = None
-    until: datetime | None = None
+    since: date | None = None
+    until: date | None = None
     names: tuple[str, ...] | None = None
     table: str = ""
 
@@ -54,7 +57,7 @@ class SearchKey:
         """Where it is searched."""
         return self.table, self.type
 
-    def covers(self, first: datetime | None, last: datetime | None) -> Coverage:
+    def covers(self, first: date | None, last: date | None) -> Coverage:
         """How much of the rows from ``first`` to ``last`` lies in the period; a row without a time lies in none."""
         if self.since is None and self.until is None:
             return Coverage.INSIDE
@@ -81,7 +84,7 @@ def spoken_of(
     task: Task, name: str, table: Table, relation: Relation, types: Collection[IdentityType]
 ) -> tuple[SearchKey, ...]:
     """The keys of one task, of identities of these types, for rows of the table of that name."""
-    zone = table.timezone if table.occurred and relation.types[table.occurred.column] == ZONELESS else None
+    type_ = relation.types[table.occurred.column] if table.occurred else ""
     keys: list[SearchKey] = []
     for identity in task.identities:
         if identity.type not in types:
@@ -93,12 +96,24 @@ def spoken_of(
                 names = tuple(i.value.lower() for i in task.identities if i.type is IdentityType.NAME)
                 keys += [SearchKey(identity.type, form, names=names, table=name) for form in forms(identity.value)]
         elif identity.valid_from is not None or identity.type not in NUMBERS:
-            since, until = identity.valid_from, identity.valid_to
-            if zone is not None:
-                since = since and wall_clock(since, zone, earliest=False)
-                until = until and wall_clock(until, zone, earliest=True)
+            since, until = _in_own_time(identity, table.timezone, type_)
             keys += [SearchKey(identity.type, form, since, until, table=name) for form in spelled(identity, table)]
     return tuple(dict.fromkeys(keys)) if len(keys) > 1 else tuple(keys)
+
+
+def _in_own_time(identity: Identity, zone: ZoneInfo, type_: str) -> tuple[date | None, date | None]:
+    """The period of an identity in the terms of a column of that type; where it is not sure, the shorter one."""
+    since, until = identity.valid_from, identity.valid_to
+    match type_:
+        case "date":
+            begun, ended = (moment and moment.astimezone(zone) for moment in (since, until))
+            whole = begun and begun.date() + timedelta(days=begun.time() > time())
+            return whole, ended and ended.date()
+        case "timestamp without time zone":
+            earlier = until and wall_clock(until, zone, earliest=True)
+            return since and wall_clock(since, zone, earliest=False), earlier
+        case _:
+            return since, until
 
 
 def spelled(identity: Identity, table: Table) -> Sequence[str]:

@@ -8,7 +8,7 @@ whole table once there are many. The values are joined only afterwards, to what 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
@@ -208,7 +208,7 @@ class Searched:
         joined: bool = False,
     ) -> str:
         """The rows of one subject, each number in its own period."""
-        arms: dict[tuple[IdentityType, datetime | None, datetime | None, tuple[str, ...] | None], list[str]] = {}
+        arms: dict[tuple[IdentityType, date | None, date | None, tuple[str, ...] | None], list[str]] = {}
         for key in (key for key in keys if key.table == self.name):
             arms.setdefault((key.type, key.since, key.until, key.names), []).append(key.value)
         chosen = (*self.search, *self.paths) if by is None else tuple(by)
@@ -240,7 +240,7 @@ class Searched:
             keys = f"dsr_p{self.paths.index(path)}" if joined else f"({path.rows(search, values=False)}) dsr_k"
             yield f"({path.hops[0].found('t', keys)})"
 
-    def _bounds(self, since: datetime | None, until: datetime | None, condition: Condition) -> str:
+    def _bounds(self, since: date | None, until: date | None, condition: Condition) -> str:
         if self.table.occurred is None:
             return ""
         type_ = self.relation.types[self.table.occurred.column]

@@ -5,12 +5,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from shared.domain.errors import ForeignHit, NotSupported, Refused
+from shared.domain.errors import ForeignHit, GroundUnknown, NotSupported, Refused
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.refusals import ErasureRefused
 from shared.downstreams.sql.finding.examination import UNATTRIBUTED_AT_MOST, told_apart
 from shared.downstreams.sql.finding.searching import Searched
+from shared.downstreams.sql.keeping.states import says_neither
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.names import marks, place_of, quoted
 from shared.downstreams.sql.mariadb.rows import Rows
@@ -60,6 +61,11 @@ def _state(session: Session, rows: Rows) -> Refused | None:
             if any(values.holds(state, found.row) for found in rows.of.get(table.name, {}).values()):
                 said = f"{session.system} has a row of {table.name} that must stay now: {state.reason}"
                 return ErasureRefused(said)
+    for table in session.tables:
+        for state in table.table.refuse_when:
+            held = rows.of.get(table.name, {}).values()
+            if not all(state.tells(values.as_text(found.row[state.column])) for found in held):
+                return GroundUnknown(says_neither(session.system, table.name, state))
     return None
 
 

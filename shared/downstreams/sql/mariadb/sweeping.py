@@ -99,8 +99,9 @@ def _country(table: Statements, row: Row) -> str | None:
 
 
 def _in_use(table: Statements, row: Row) -> bool:
-    """Whether a row is in a state in which an erasure is refused."""
-    return any(values.holds(state, row) for state in table.table.refuse_when)
+    """Whether a row is in a state in which an erasure is refused, or may be."""
+    declared = table.table.refuse_when
+    return any(values.holds(state, row) or not state.tells(values.as_text(row[state.column])) for state in declared)
 
 
 async def _free(session: Session, table: Statements, rows: Sequence[Row]) -> list[Row]:

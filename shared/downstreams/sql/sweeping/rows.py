@@ -10,7 +10,7 @@ from functools import cached_property
 from shared.downstreams.sql.catalog import DatasetOutdated
 from shared.downstreams.sql.declaration.declared import Occurred
 from shared.downstreams.sql.finding.jurisdiction import under, undetermined
-from shared.downstreams.sql.finding.paths import holds
+from shared.downstreams.sql.finding.paths import holds, untold
 from shared.downstreams.sql.finding.search_keys import ZONELESS, wall_clock
 from shared.downstreams.sql.quoting import Condition, quoted
 from shared.downstreams.sql.references import Reference
@@ -84,8 +84,10 @@ class DueRows:
 
     @property
     def _in_use(self) -> str:
-        """That a row is in a state in which an erasure is refused; empty where the dataset declares none."""
-        states = " OR ".join(holds(state, "t") for state in self.table.table.refuse_when)
+        """That a row is in a state in which an erasure is refused, or may be; empty where the dataset declares none."""
+        declared = self.table.table.refuse_when
+        either = (each for state in declared for each in (holds(state, "t"), untold(state, "t")))
+        states = " OR ".join(filter(None, either))
         return f"({states})" if states else ""
 
     def window(self, condition: Condition, since: Moment | None, until: Moment) -> str:
