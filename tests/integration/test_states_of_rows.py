@@ -26,9 +26,9 @@ STATE = 'refuse_when = [{ column = "status", in = ["active"], over = ["closed"],
 DATASET = """
 name = "ledger"
 [tables.contract]
-category = "contract"
+category = "ticket"
 primary_key = ["id"]
-anchors = { relationship_end = { column = "ended" } }
+anchors = { resolved = { column = "ended" } }
 {state}
 [tables.contract.columns]
 id = { class = "T" }
@@ -54,7 +54,7 @@ async def test_a_row_that_does_not_say_whether_its_contract_is_active_is_a_perso
         told = dict(zip(people, await ledger.run(*asked), strict=True))
         assert isinstance(told["active"], ErasureRefused)
         assert [who for who, result in told.items() if isinstance(result, GroundUnknown)] == unknown
-        assert await sweep(ledger, due("contract", "relationship_end", "2025-01-01")) == [
+        assert await sweep(ledger, due("contract", "resolved", "2025-01-01")) == [
             Swept(4 - 1 - len(unknown), 0, 1 + len(unknown))
         ]
         assert len(await ask(empty_database, "SELECT id FROM contract")) == 1 + len(unknown)
