@@ -3,16 +3,18 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import JsonValue
 
 from deploy.demo.seed.cdr import CdrStore
-from shared.domain.errors import GroundUnknown, RuleUnsigned
+from shared.domain.errors import GroundUnknown, NotSupported, RuleUnsigned
 from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period, read_policy
 from shared.downstreams.contract import Task
+from shared.downstreams.sql.declaration.dataset import SHIPPED
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, number
 from tests.fixtures.downstream import receipt, task
 from tests.fixtures.policy import signed_policy
@@ -112,6 +114,23 @@ async def test_what_is_kept_for_anothers_bill_is_no_longer_found_by_who_was_eras
     assert exported.by_category == {"call_record": 1, "restriction": 1}, "her own bill, and that it is restricted"
     assert not [each for each in exported.records if each.portable], "kept by a rule alone, and by no contract"
     assert (await keeping.receipt(task(Operation.EXPORT, number(BORIS)))).by_category["call_record"] == 1
+
+
+async def test_a_kept_call_that_only_its_number_restricts_is_not_filled_again_by_a_correction(
+    cdr_store: CdrStore, tmp_path: Path
+) -> None:
+    text = (SHIPPED / "kamailio.toml").read_text(encoding="utf-8")
+    device = 'user_agent = { class = "M", '
+    assert text.count(device) == 1
+    (tmp_path / "kamailio.toml").write_text(text.replace(device, f'{device}rectifies = "device", '), encoding="utf-8")
+    await cdr_store.seed([call(ANNA, BORIS, DAYS[3]), call(BORIS, ANNA, DAYS[3])])
+    async with engine(cdr_store.privacy, tmp_path / "kamailio.toml", {"ours": [OURS]}, signed_policy()) as calls:
+        assert (await calls.receipt(erasure(ANNA))).outcome is TaskOutcome.RETAINED
+        anna, boris = (task(Operation.RECTIFY, number(who), changes=[("device", None, "x")]) for who in (ANNA, BORIS))
+        assert isinstance(await calls.one(anna), NotSupported)
+        assert (await calls.receipt(boris)).corrected == (1,), "the record of the other is theirs"
+    devices = "SELECT callee, user_agent FROM acc_cdrs ORDER BY user_agent"
+    assert await ask(cdr_store.admin, devices) == [(BORIS, ""), (ANNA, "x")]
 
 
 @pytest.mark.parametrize("confirmed", [False, True])

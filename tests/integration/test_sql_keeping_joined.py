@@ -7,13 +7,13 @@ from random import Random
 
 import pytest
 
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import Misconfigured, NotSupported
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import SqlEngine, ask, engine
-from tests.fixtures.downstream import receipt
+from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.mobile import DATASET, PEOPLE, RULE, SHAPES, E, about, deferred, filled, held
 from tests.fixtures.policy import signed_policy
 
@@ -83,6 +83,35 @@ async def test_what_leads_to_kept_rows_goes_with_the_last_of_them(mobile: SqlEng
     assert (woken.changed, set(await held(mobile_dsn))) == (2, {("customer", 1), ("line", 2), ("usage", 2)})
     last = await mobile.receipt(deferred(first, datetime(2028, 3, 31, 12, tzinfo=UTC)))
     assert (last.outcome, last.kept, await held(mobile_dsn)) == (TaskOutcome.ERASED, None, {})
+
+
+async def test_a_row_that_an_erasure_has_left_is_not_filled_again_by_a_correction(
+    mobile_dsn: str, tmp_path: Path
+) -> None:
+    name = 'name = { class = "A" }'
+    assert DATASET.count(name) == 1
+    dataset = DATASET.replace(name, 'name = { class = "A", rectifies = "name" }')
+    (tmp_path / "mobile.toml").write_text(dataset, encoding="utf-8")
+    async with connected(mobile_dsn) as connection:
+        await connection.execute(
+            "INSERT INTO customer VALUES (1, 'a', 1, 'anna@example.org', 'Anna', NULL, false),"
+            " (2, 'a', 2, 'boris@example.org', 'Boris', NULL, false);"
+            "INSERT INTO line VALUES (1, 'a', 1, 'home', false);"
+            "INSERT INTO usage VALUES (1, 1, '2026-09-30', 60, '+491', 'c', false)"
+        )
+    names = "SELECT name FROM customer ORDER BY id"
+    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, signed_policy()) as mobile:
+        assert (await mobile.receipt(about(PEOPLE[0]))).outcome is TaskOutcome.RETAINED
+        anna, boris = (task(Operation.RECTIFY, email(who), changes=[("name", None, "Other")]) for who in PEOPLE[:2])
+        left = await mobile.one(anna)
+        assert isinstance(left, NotSupported)
+        assert "customer holds of theirs only what an erasure has left" in str(left)
+        assert (await mobile.receipt(boris)).corrected == (1,)
+        assert await ask(mobile_dsn, names) == [(None,), ("Other",)]
+        await ask(mobile_dsn, "UPDATE customer SET email = 'anna@example.org' WHERE id = 2")
+        again = task(Operation.RECTIFY, email(PEOPLE[0]), changes=[("name", None, "Anna")])
+        assert (await mobile.receipt(again)).corrected == (1,), "who is a customer again has what they use corrected"
+        assert await ask(mobile_dsn, names) == [(None,), ("Anna",)]
 
 
 async def test_what_says_no_beginning_is_told_without_a_day_and_the_rest_goes_on_its_own(

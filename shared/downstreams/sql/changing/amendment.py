@@ -26,6 +26,7 @@ from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.finding.search_keys import SearchKey
+from shared.downstreams.sql.keeping import rows as kept_rows
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -90,24 +91,35 @@ class Amendment:
         return ", ".join(sorted(name for name, n in rows.items() if n)) or None
 
     async def _rectify(self, task: Task) -> Result:
-        """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
+        """Every change in one transaction; what the rows hold afterwards is read again by primary key.
+
+        What an erasure has left for a rule alone stays as it is: where nothing else can be corrected, a person looks.
+        """
         changed: list[tuple[Statements, str, str, list[tuple[Any, ...]]]] = []
-        shown = [0] * len(task.changes)
+        shown, spared = [0] * len(task.changes), [set[str]() for _ in task.changes]
         async with self._connection.transaction():
             for place, change in enumerate(task.changes):
                 for table, keys in self._keys(task):
-                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change.field):
-                        update = changes.update_one(table, keys, column, change.asserted, change.current)
+                    for column, about in (
+                        (n, c) for n, c in table.table.columns.items() if c.rectifies == change.field
+                    ):
+                        left = kept_rows.left(self._session.system, table, about.party)
+                        said = change.asserted, change.current
+                        update = changes.update_one(table, keys, column, *said, left=left)
                         rows = [tuple(row) for row in await self._connection.fetch(*update)]
                         changed.append((table, column, change.asserted, rows))
                         already = changes.count_shown(table, keys, column, change.asserted)
                         shown[place] += len(rows) or await self._connection.fetchval(*already)
+                        if await self._connection.fetchval(*changes.count_left(table, keys, column, *said, left)):
+                            spared[place].add(table.name)
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
             if excess := self._settings.excess(task, rows=len(touched)):
                 raise excess
             category = {table.name: table.table.category for table, *_ in changed}
             noted = corrections.noted(Counter(category[name] for name, _ in touched), shown)
             counts, shown = corrections.read(await self._keep(task, noted), len(shown))
+            if stuck := set[str]().union(*(kept for kept, rows in zip(spared, shown, strict=True) if not rows)):
+                raise uncorrectable.only_left(stuck)
         for table, column, asserted, rows in changed:
             if await self._differs(table, column, asserted, rows):
                 return ResidueFound(f"{self._session.system} took the correction and still holds another value")

@@ -77,24 +77,40 @@ def update_one(
     value: Any,
     current: str | None = None,
     but: Sequence[str] = (),
+    left: str = "false",
 ) -> Call:
     """Set a column of one subject's rows, where it holds ``current`` if that is given; returns primary keys.
 
-    ``but``: digests of rows that stay as they are, as ``select_flags`` gives them.
+    ``but``: digests of rows that stay as they are, as ``select_flags`` gives them; ``left``: in which rows nothing is
+    changed.
     """
     condition = Condition()
     change = table.assigned([({column: _value(table, column, value, condition)}, None)])
+    keys_ = ", ".join(f"t.{quoted(c)}" for c in table.table.primary_key)
+    rows = f"{_held(table, keys, column, current, condition)}{_others(table, but, condition)} AND NOT ({left})"
+    return f"UPDATE {table.source} t SET {change} WHERE {rows} RETURNING {keys_}", *condition.arguments
+
+
+def count_left(
+    table: Statements, keys: Sequence[SearchKey], column: str, value: str, current: str | None, left: str
+) -> Call:
+    """How many rows ``update_one`` would make another, were they not ``left`` as they are."""
+    condition = Condition()
+    other = f"{table.read(column)} IS DISTINCT FROM {_value(table, column, value, condition)}"
+    rows = f"{_held(table, keys, column, current, condition)} AND {other} AND ({left})"
+    return f"SELECT count(*) FROM {table.source} t WHERE {rows}", *condition.arguments
+
+
+def _held(table: Statements, keys: Sequence[SearchKey], column: str, current: str | None, condition: Condition) -> str:
+    """That a row is the subject's, as whom the column speaks of, and holds there ``current`` if that is given."""
     held = ""
     if current is not None:
         same = (_value(table, column, form, condition) for form in forms(current))
         held = f" AND ({' OR '.join(f'{table.read(column)} IS NOT DISTINCT FROM {each}' for each in same)})"
     if table.table.columns[column].json_:
         held += f" AND {table.read(column)} IS NOT NULL"  # a document without it stays without it
-    keys_ = ", ".join(f"t.{quoted(c)}" for c in table.table.primary_key)
     party = table.table.columns[column].party
-    rows = table.mine(keys, condition, table.columns_of(party) if party else None)
-    held += _others(table, but, condition)
-    return f"UPDATE {table.source} t SET {change} WHERE ({rows}){held} RETURNING {keys_}", *condition.arguments
+    return f"({table.mine(keys, condition, table.columns_of(party) if party else None)}){held}"
 
 
 def _key(table: Statements) -> str:

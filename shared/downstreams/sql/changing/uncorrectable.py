@@ -1,11 +1,12 @@
-"""What holds a value that is to be corrected in a store of which no column can be corrected so (Art. 16).
+"""What is held of a value that is to be corrected, and no correction reaches (Art. 16).
 
-Such a field is not "not held": whoever is found by the very value would be told that we hold nothing of it.
+No column of a store can be corrected so, or the rows are those that an erasure has left for a rule alone. Such a field
+is not "not held": whoever is found by the very value would be told that we hold nothing of it.
 """
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from shared.domain.errors import NotSupported
@@ -67,6 +68,15 @@ def refused(stuck: Sequence[str]) -> NotSupported:
     return NotSupported(
         f"{held} holds what is to be corrected, and nothing declares it as correctable (`rectifies`): correct all of it"
         " by hand, and enter what was done"
+    )
+
+
+def only_left(tables: Collection[str]) -> NotSupported:
+    """Why a person looks at it: the rows in these tables are kept for a rule alone."""
+    return NotSupported(
+        f"{', '.join(sorted(tables))} holds of theirs only what an erasure has left, which a rule of the policy"
+        " keeps: it is not written into again; look whether what is kept is wrong, correct all of it by hand if so, and"
+        " enter what was done"
     )
 
 

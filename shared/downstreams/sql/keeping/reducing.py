@@ -22,11 +22,11 @@ from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import progress
 from shared.downstreams.sql.declaration.graph import joined_by
 from shared.downstreams.sql.erasure import Erasure, limited
-from shared.downstreams.sql.finding.search_keys import ZONELESS
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.keeping import told as kept_told
 from shared.downstreams.sql.keeping.by_policy import anonymised, with_anonymised
 from shared.downstreams.sql.keeping.counting import Rows
+from shared.downstreams.sql.keeping.rows import marks
 from shared.downstreams.sql.keeping.rules import TOLD, ruled, told_alike
 from shared.downstreams.sql.keeping.staying import (
     Counted,
@@ -203,13 +203,8 @@ def hiding(session: Session) -> Session:
 
 
 def _hiding(system: str, table: Statements) -> Statements:
-    occurred = table.table.occurred
-    if table.table.keeps is None or occurred is None:
-        return table
-    zoneless = table.relation.types[occurred.column] == ZONELESS
-    at = f"({table.moment} AT TIME ZONE {literal(occurred.timezone.key)})" if zoneless else table.moment
-    which = f"k.system = {literal(system)} AND k.number = {{}} AND k.valid_from <= {at} AND {at} < k.valid_to"
-    return replace(table, unfound=f"EXISTS (SELECT FROM dsr_platform.kept k WHERE {which})")
+    marked = marks(system, table)
+    return replace(table, unfound=marked) if marked else table
 
 
 def _numbers(task: Task, kinds: frozenset[str]) -> list[tuple[str, datetime, datetime]]:
