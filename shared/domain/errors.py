@@ -75,7 +75,7 @@ DsrError
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
@@ -122,10 +122,12 @@ class DoneBefore:
 class Refused(DsrError):
     """The downstream system will not do it as asked; ``code`` says why in a word, the message in a sentence.
 
-    ``done_before``: what had been changed all the same.
+    ``done_before``: what had been changed all the same. ``states``: which states last by which others may have to keep
+    something, where it tells them; None: it should be known, and is not.
     """
 
     done_before: DoneBefore | None = None
+    states: Mapping[str, bool | None] | None = None
 
 
 class SystemRefused(Refused):

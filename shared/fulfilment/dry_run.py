@@ -25,6 +25,7 @@ def ended(step: tuple[str, Operation], claim: Claim, result: Result, now: dateti
     said = f"{system} has not answered yet" if silent else f"{system} could not be reached"
     why = why_of(result) if isinstance(result, Refused) else {"sentence": said}
     known = {"task_id": claim.task_id, "system": system, "operation": operation}
+    known |= {"states": result.states} if isinstance(result, Refused) and result.states else {}
     report = TaskReport.model_validate({**known, "failure": getattr(result, "code", Unavailable.code), **why})
     return Conclusion(claim, TaskState.DONE, report, None, now)
 

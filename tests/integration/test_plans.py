@@ -13,6 +13,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Task
+from shared.downstreams.refusals import ErasureRefused
 from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.engine import ACCOUNT, DUE, Answer, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
@@ -153,9 +154,18 @@ async def test_a_store_is_told_which_states_last_and_asked_for_them_again_when_i
     assert [task.operation for task in shop.asked].count(PLAN) == 1, "it is not asked itself"
 
 
-async def test_a_dry_run_hears_what_others_tell_before_it_says_what_stays(open_harness: OpenHarness) -> None:
+def refusing(_: Task) -> Refused:
+    failure = ErasureRefused("crm has a row of ticket that must stay now: open_ticket")
+    failure.states = {"contract_active": True}
+    return failure
+
+
+@pytest.mark.parametrize("crm", [telling("yes"), each(refusing)], ids=["planned", "refused"])
+async def test_a_dry_run_hears_what_others_tell_before_it_says_what_stays(
+    open_harness: OpenHarness, crm: Answer
+) -> None:
     shop = ScriptedSystem("shop", categories=frozenset({"contact"}))
-    teller = crm_of(plan=telling("yes"))
+    teller = crm_of(plan=crm)
     teller.tells = frozenset({"contract_active"})
     harness = await open_harness(teller, shop)
     await asked(harness)

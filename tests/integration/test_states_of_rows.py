@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from shared.domain.errors import GroundUnknown, Misconfigured
-from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Receipt
+from shared.domain.errors import GroundUnknown, Misconfigured, RuleUnsigned
+from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
+from shared.domain.policy import read_policy
+from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.refusals import ErasureRefused
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sweepable import Swept
 from tests.fixtures.analytics import due, sweep
 from tests.fixtures.cdr import ask, engine, with_tables
-from tests.fixtures.downstream import email, task
+from tests.fixtures.downstream import email, receipt, task
+from tests.fixtures.policy import signed_policy
 
 SCHEMA = """
 CREATE TABLE contract (id int PRIMARY KEY, email text, ended date, status text);
@@ -63,6 +65,108 @@ async def test_a_row_that_does_not_say_whether_its_contract_is_active_is_a_perso
         gone = await ledger.one(replace(task(Operation.ERASE, email("closed@x.org")), at=at))
         assert isinstance(gone, Receipt)
         assert gone.outcome is TaskOutcome.NO_MATCH
+
+
+NEWSLETTER = """
+[tables.newsletter]
+category = "marketing"
+primary_key = ["email"]
+columns = { email = { class = "A", identity = "email" } }
+"""
+
+
+async def test_a_contract_stays_while_its_own_row_says_that_it_is_active_and_the_rest_of_the_store_goes(
+    empty_database: str, tmp_path: Path
+) -> None:
+    letters = "CREATE TABLE newsletter (email text PRIMARY KEY); INSERT INTO newsletter SELECT email FROM contract;"
+    await with_tables(empty_database, SCHEMA + letters)
+    dataset = DATASET.replace('"ticket"', '"account"').replace("{state}", STATE) + NEWSLETTER
+    (tmp_path / "ledger.toml").write_text(dataset, encoding="utf-8")
+    people = ["active", "none", "paused", "closed", "nobody"]
+
+    def asked(operation: Operation) -> list[Task]:
+        at = datetime(2026, 11, 27, tzinfo=UTC)
+        return [replace(task(operation, email(f"{who}@x.org")), at=at) for who in people]
+
+    async with engine(empty_database, tmp_path / "ledger.toml", {}) as ledger:
+        refused = await ledger.run(*asked(Operation.PLAN))
+        assert isinstance(refused[0], ErasureRefused), "no rule of the policy keeps it"
+        assert refused[0].states == {"contract_active": True}, "what rests on it hears that all the same"
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, read_policy()) as ledger:
+        assert isinstance(await ledger.one(asked(Operation.PLAN)[0]), RuleUnsigned)
+        assert isinstance(await ledger.one(asked(Operation.ERASE)[0]), RuleUnsigned)
+        for operation in (Operation.PLAN, Operation.ERASE):
+            assert isinstance(
+                await ledger.one(replace(asked(operation)[0], confirmed={Limit.UNSIGNED_ROWS: 1})), ErasureRefused
+            )
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
+        assert not ledger.adapter.against_policy
+        planned = dict(zip(people, await ledger.run(*asked(Operation.PLAN)), strict=True))
+        done = dict(zip(people, await ledger.run(*asked(Operation.ERASE)), strict=True))
+    assert all(isinstance(each[who], GroundUnknown) for each in (planned, done) for who in ("none", "paused"))
+    plans = {who: receipt(planned[who]) for who in ("active", "closed", "nobody")}
+    assert {who: plan.states for who, plan in plans.items()} == {
+        who: {"contract_active": who == "active"} for who in plans
+    }
+    kept = (Kept(category="account", rule="active_contract", count=1),)
+    assert (plans["active"].found, plans["active"].remaining, plans["active"].kept) == (2, 1, kept)
+    told = receipt(done["active"])
+    assert (told.outcome, told.changed, told.kept) == (TaskOutcome.RETAINED, 1, kept)
+    assert receipt(done["closed"]).outcome is TaskOutcome.ERASED
+    assert await ask(empty_database, "SELECT id, status FROM contract ORDER BY id") == [
+        (1, "active"),
+        (2, None),
+        (3, "paused"),
+    ]
+    assert await ask(empty_database, "SELECT email FROM newsletter ORDER BY 1") == [("none@x.org",), ("paused@x.org",)]
+
+
+CALLS = """
+name = "calls"
+[tables.call]
+category = "call_record"
+primary_key = ["id"]
+occurred = { column = "started" }
+anchors = { call_start = { column = "started" } }
+kept = { column = "kept", value = true }
+refuse_when = [{ column = "disputed", in = ["yes"], over = ["no"], reason = "dispute" }]
+columns.id = { class = "T" }
+columns.email = { class = "A", identity = "email" }
+columns.started = { class = "M" }
+columns.disputed = { class = "M" }
+columns.cell = { class = "M" }
+columns.kept = { class = "T" }
+[tables.call.keeps.fields]
+caller_name = []
+caller_address = []
+caller_number = []
+called_number = []
+call_date = ["started"]
+call_time = []
+call_length = []
+"""
+
+
+async def test_what_tells_that_a_dispute_is_over_stays_in_a_row_that_is_kept_so_that_it_goes_on_its_day(
+    empty_database: str, tmp_path: Path
+) -> None:
+    schema = """
+CREATE TABLE call (id int PRIMARY KEY, email text, started date, disputed text, cell text, kept boolean);
+CREATE INDEX ON call (email);
+INSERT INTO call VALUES (1, 'a@x.org', '2026-09-30', 'no', 'c', false), (2, 'b@x.org', '2024-09-30', 'yes', 'c', false);
+"""
+    await with_tables(empty_database, schema)
+    (tmp_path / "calls.toml").write_text(CALLS, encoding="utf-8")
+    first = [task(Operation.ERASE, email("a@x.org")), task(Operation.ERASE, email("b@x.org"))]
+    async with engine(empty_database, tmp_path / "calls.toml", {}, signed_policy()) as calls:
+        done = await calls.run(*(replace(each, at=datetime(2026, 11, 27, tzinfo=UTC)) for each in first))
+        assert [receipt(each).ground for each in done] == ["calls_us_18m", "dispute"]
+        assert await ask(empty_database, "SELECT disputed, cell, kept FROM call ORDER BY id") == [
+            ("no", None, True),
+            ("yes", "c", False),
+        ]
+        later = replace(task(Operation.ERASE, email("a@x.org")), at=datetime(2028, 4, 1, tzinfo=UTC))
+        assert receipt(await calls.one(later)).outcome is TaskOutcome.ERASED
 
 
 def test_a_word_that_says_both_is_refused(tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ class TrytonAdapter:
                 case None:
                     return replace(Receipt.planned(task, counts(parties)), states=states)
                 case refused:
+                    refused.states = states
                     return refused
 
         return per_task(tasks, found, decide)

@@ -3,7 +3,7 @@
 A legal hold (Art. 17(3)(e)), or a state by which a rule of the policy keeps: a contract is active, a bill is disputed.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -65,3 +65,16 @@ class Held:
 def held(session: Session, categories: Collection[str], today: date) -> Sequence[Held]:
     """The tables of one of these categories, which legal holds cover."""
     return [Held(table, today) for table in session.tables if table.table.category in categories]
+
+
+def kept_while(rules: Iterable[object], *, signed: bool) -> frozenset[tuple[str, str]]:
+    """The tables of which a rule keeps all rows while a state lasts, as it does now, each with that state.
+
+    ``signed``: only where the rule is in force; else also what somebody has yet to decide about.
+    """
+    lasting = (each for each in rules if isinstance(each, Held) and each.known and each.rule and not each.area)
+    return frozenset(
+        (each.table.name, each.rule.lasts_while)
+        for each in lasting
+        if each.rule and each.rule.lasts_while and (each.rule.signed(each.today) or not signed)
+    )

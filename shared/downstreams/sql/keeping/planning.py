@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from shared.domain.operations import Kept
@@ -11,6 +12,7 @@ from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.keeping import states
 from shared.downstreams.sql.keeping import told as kept_told
 from shared.downstreams.sql.keeping.by_policy import anonymised
+from shared.downstreams.sql.keeping.held import kept_while
 from shared.downstreams.sql.keeping.rules import ruled, told_alike
 from shared.downstreams.sql.keeping.staying import counted, staying
 from shared.downstreams.sql.keeping.undecided import undecided
@@ -26,14 +28,18 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
     anonymised(session, policy)
     results: dict[UUID, Result] = {**await examination.refusals(session, tasks)}
     results |= await examination.doubts(session, [task for task in tasks if task.task_id not in results])
-    results |= await states.refusals(session, [task for task in tasks if task.task_id not in results])
+    looked_at = [task for task in tasks if task.task_id not in results]
+    said = await states.said(session, looked_at)
     kept: dict[UUID, tuple[Kept, ...]] = {}
-    for alike in told_alike([task for task in tasks if task.task_id not in results]).values():
+    for alike in told_alike(states.knowing(session, looked_at, said)).values():
         rules = ruled(session, policy, alike[0])
-        results |= await undecided(session, rules, alike)
+        results |= states.refused(session.system, said, alike, kept_while(rules, signed=False))
+        results |= await undecided(session, rules, [task for task in alike if task.task_id not in results])
+        open_ = [task for task in alike if task.task_id not in results]
+        results |= states.refused(session.system, said, open_, kept_while(rules, signed=True))
         open_ = [task for task in alike if task.task_id not in results]
         kept |= kept_told.kept_of(await counted(session, staying(session, rules, alike[0]), open_))
-    left = [task for task in tasks if task.task_id not in results]
+    left = [task for task in looked_at if task.task_id not in results]
     counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in left}
     for category in sorted({table.table.category for table in session.tables}) if left else ():
         others = [table.name for table in session.tables if table.table.category != category]
@@ -42,6 +48,6 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
     for task in left:
         would_go = counts[task.task_id].total() - sum(each.count for each in kept.get(task.task_id, ()))
         excess = session.settings.excess(task, rows=would_go)
-        receipt = Receipt.planned(task, counts[task.task_id])
+        receipt = replace(Receipt.planned(task, counts[task.task_id]), states=states.told(said, task.task_id) or None)
         results[task.task_id] = excess or kept_told.keeping(receipt, kept.get(task.task_id, ()))
     return [results[task.task_id] for task in tasks]

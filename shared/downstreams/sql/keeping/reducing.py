@@ -21,11 +21,14 @@ from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import progress
 from shared.downstreams.sql.declaration.graph import joined_by
+from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.erasure import Erasure, limited
 from shared.downstreams.sql.incarnation import Begun
+from shared.downstreams.sql.keeping import states
 from shared.downstreams.sql.keeping import told as kept_told
 from shared.downstreams.sql.keeping.by_policy import anonymised, with_anonymised
 from shared.downstreams.sql.keeping.counting import Rows
+from shared.downstreams.sql.keeping.held import Held
 from shared.downstreams.sql.keeping.rows import marks
 from shared.downstreams.sql.keeping.rules import TOLD, ruled, told_alike
 from shared.downstreams.sql.keeping.staying import (
@@ -60,7 +63,7 @@ async def erased(
     session = replace(session, tables=anonymised(session, policy))
     begun = Begun.of(session.system, str(session.incarnation), tasks)
     results: dict[UUID, Result] = {}
-    for alike in told_alike(tasks).values():
+    for alike in told_alike(states.knowing(session, tasks, await states.said(session, tasks))).values():
         rules = ruled(session, policy, alike[0])
         results |= await undecided(session, rules, alike)
         if open_ := [task for task in alike if task.task_id not in results]:
@@ -159,6 +162,7 @@ class _Kept:
         table, left = each.table.table, each.kept_columns
         if party is None:
             left |= table.found_by | self._joined.get(each.table.name, frozenset())
+        left |= _telling(table, lasts=isinstance(each, Held))
         fields = table.fields_of(party) if party else table.about_one
         gone = {name: literal(column.blank) for name, column in fields.items() if name not in left}
         return gone | ({table.kept.column: literal(table.kept.word)} if table.kept else {})
@@ -191,6 +195,15 @@ class _Kept:
     def _place(self) -> str:
         side = self._session.restriction
         return f"{quoted(self._session.settings.namespace)}.{quoted(side.table if side else '')}"
+
+
+def _telling(table: Table, *, lasts: bool) -> frozenset[str]:
+    """The columns that tell whether a row must stay: without them nobody could say later that it need not any more.
+
+    ``lasts``: as it must now. Else what stands there once its person is gone may say that it is over.
+    """
+    columns = {state.column for state in table.refuse_when}
+    return frozenset(name for name in columns if lasts or table.columns[name].blank is None)
 
 
 class _Late(Exception):

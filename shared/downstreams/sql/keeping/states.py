@@ -1,11 +1,15 @@
-"""In which state of the subject's rows nothing of theirs may be erased: asked in every table before a row goes."""
+"""In which state of the subject's rows something of theirs must stay: asked in every table before a row goes.
+
+A state that the policy knows keeps what its rules say, and the rest goes; for any other nothing of theirs is erased.
+"""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from shared.domain.errors import GroundUnknown, Refused
-from shared.downstreams.contract import Task
-from shared.downstreams.refusals import ErasureRefused
+from shared.downstreams.contract import States, Task
+from shared.downstreams.refusals import STATES, ErasureRefused
 from shared.downstreams.sql.declaration.declared import Refusal
 from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.finding.attribution import each_row
@@ -13,19 +17,78 @@ from shared.downstreams.sql.finding.paths import holds, untold
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
+Refusals = dict[UUID, Refused]
+"""Why nothing of a task may be erased."""
 
-async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]:
-    """Tasks of whose subject a row is in a state that the dataset names, or does not tell whether it is."""
-    refused: dict[UUID, Refused] = {}
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the rows of some subjects say of one declared state: whose are in it, and whose do not tell; by task."""
+
+    table: str
+    state: Refusal
+    lasts: frozenset[UUID]
+    unclear: frozenset[UUID]
+
+    @property
+    def word(self) -> str | None:
+        """What the rules of the policy call the state; None: they have none for it."""
+        return STATES.get(self.state.reason)
+
+
+async def said(session: Session, tasks: Sequence[Task]) -> list[Said]:
+    """What is said of each state that the dataset declares, table by table."""
+    found = []
     declared = [(table, state) for table in session.tables for state in table.table.refuse_when]
     for table, state in declared if tasks else ():
-        for position in await _of(session, table, holds(state, "t"), tasks):
-            said = f"{session.system} has a row of {table.name} that must stay now: {state.reason}"
-            refused.setdefault(tasks[position].task_id, ErasureRefused(said))
-    for table, state in declared if tasks else ():
-        for position in await _of(session, table, unclear, tasks) if (unclear := untold(state, "t")) else ():
-            refused.setdefault(tasks[position].task_id, GroundUnknown(says_neither(session.system, table.name, state)))
-    return refused
+        lasts = await _of(session, table, holds(state, "t"), tasks)
+        unclear = await _of(session, table, neither, tasks) if (neither := untold(state, "t")) else ()
+        ids = (frozenset(tasks[position].task_id for position in each) for each in (lasts, unclear))
+        found.append(Said(table.name, state, *ids))
+    return found
+
+
+def knowing(session: Session, tasks: Sequence[Task], found: Sequence[Said]) -> list[Task]:
+    """The tasks with the states that rows of their own subjects tell; by none of them a customer's data are kept."""
+    if session.tenant is not None:
+        return [*tasks]
+    return [replace(task, states={**task.states, **told(found, task.task_id)}) for task in tasks]
+
+
+def told(found: Sequence[Said], task_id: UUID) -> States:
+    """Which states of the policy last by what the rows of one task say; None: one of them does not tell it."""
+    states: dict[str, bool | None] = {}
+    for each, word in ((each, word) for each in found if (word := each.word)):
+        says = True if task_id in each.lasts else None if task_id in each.unclear else False
+        known = states.get(word, False)
+        states[word] = True if True in {known, says} else None if None in {known, says} else False
+    return states
+
+
+def refused(
+    system: str, found: Sequence[Said], tasks: Sequence[Task], kept: Collection[tuple[str, str]] = ()
+) -> Refusals:
+    """Tasks of whose subject a row is in a declared state, or does not tell whether it is.
+
+    ``kept``: tables, each with a state while which a rule of the policy keeps all their rows: these stay by that, and
+    are no reason to let nothing else of the subject go.
+    """
+    ids = {task.task_id for task in tasks}
+    why: dict[UUID, Refused] = {}
+    for each in (each for each in found if (each.table, each.word) not in kept):
+        says = f"{system} has a row of {each.table} that must stay now: {each.state.reason}"
+        why |= {task_id: ErasureRefused(says) for task_id in ids & each.lasts - why.keys()}
+    for each in found:
+        says = says_neither(system, each.table, each.state)
+        why |= {task_id: GroundUnknown(says) for task_id in ids & each.unclear - why.keys()}
+    for task_id, failure in why.items():
+        failure.states = told(found, task_id) or None
+    return why
+
+
+async def refusals(session: Session, tasks: Sequence[Task]) -> Refusals:
+    """The same of the tables of a session, those of which everything stays left out."""
+    return refused(session.system, await said(session, tasks), tasks)
 
 
 def says_neither(system: str, table: str, state: Refusal) -> str:
