@@ -286,10 +286,8 @@ async def _forget(unit_of_work: UnitOfWorkFactory) -> None:
         await inbox.forget(connection, unit_of_work.clock.now() - inbox.KEEP)
 
 
-def _every_two_seconds(
-    do: Callable[[], Awaitable[None]], name: str, running: Running, *, share: int = 1
-) -> Awaitable[None]:
-    return run_periodically(do, name, 2.0, running.stopping, running.heartbeats, share=share)
+def _every_two_seconds(do: Callable[[], Awaitable[None]], name: str, to: Running, share: int = 1) -> Awaitable[None]:
+    return run_periodically(do, name, 2.0, to.stopping, to.heartbeats, share=share)
 
 
 def _instance(port: int, read: Sequence[str]) -> str:

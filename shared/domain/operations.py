@@ -30,7 +30,6 @@ class Operation(StrEnum):
 
 NOTIFICATIONS = frozenset({Operation.ESCALATE, Operation.FLAG})
 """What only tells people of a request and is no part of its answer: its failure stops nobody's request."""
-
 PREPARING = frozenset({Operation.LOCATE, Operation.PLAN})
 """What only looks, so that it is known how an answer can be given; it changes nothing, and no answer speaks of it."""
 ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS})
@@ -41,7 +40,6 @@ OF_ONE_PERSON = frozenset(Operation) - NOTIFICATIONS - {Operation.SUPPRESS}
 
 BY_HAND = ANSWERING | {Operation.LIFT}
 """What a person does by hand in a system that holds the data and has no way to do it."""
-
 
 FULFILLED_BY: Mapping[Operation, ServiceName] = {
     **dict.fromkeys((Operation.ERASE, Operation.PLAN), ServiceName.ERASURE),
