@@ -73,11 +73,13 @@ async def worked(
             await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(ref, known, tx.now)])
             await harness.fulfilments.open_all(tx, [NewFulfilment(request, ref, Right.ERASURE, operation, DUE)])
             requests.append(request)
+    await harness.worker("store", Operation.LOCATE).work()
     assert await harness.worker("store", operation).work() == len(subjects)
     rows = await harness.pool.fetch(
-        "SELECT t.state, t.failure FROM task t JOIN fulfilment USING (fulfilment_id)"
-        " ORDER BY array_position($1, request_id)",
+        "SELECT t.state, t.failure FROM task t JOIN fulfilment f USING (fulfilment_id) WHERE t.operation = $2"
+        " ORDER BY array_position($1, f.request_id)",
         requests,
+        operation,
     )
     return [(row[0], row[1]) for row in rows]
 
