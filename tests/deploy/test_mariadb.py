@@ -10,6 +10,7 @@ import pytest
 
 from shared.domain.clock import SystemClock
 from shared.domain.errors import (
+    DoneBefore,
     DsrError,
     ForeignHit,
     Misconfigured,
@@ -150,17 +151,21 @@ async def test_a_part_of_a_document_changes_where_it_is_and_is_made_nowhere(shop
 async def test_switches_are_set_and_put_back_and_a_third_word_is_a_persons(shop: Shop, system: WorkedSystem) -> None:
     states = "SELECT state FROM customer ORDER BY account_id"
     restricting = task(RESTRICT, ANNA)
-    assert (await system.receipt(restricting)).changed == 1
+    assert (await system.receipt(restricting)).by_category == {"account": 1, "number": 1, "order": 5}, "what leads there"
     assert [row[0] for row in await shop.ask(states)] == ["restricted", "active", "active"]
     adapter: Any = system.adapter
     assert await adapter.shown(RESTRICT) == 1
     assert len(await adapter.shown_of([restricting])) == 1
-    assert (await system.receipt(replace(task(LIFT, ANNA), request_id=restricting.request_id))).changed == 1
+    assert (await system.receipt(replace(task(LIFT, ANNA), request_id=restricting.request_id))).changed == 7
     assert [row[0] for row in await shop.ask(states)] == ["active"] * 3
     assert (await system.receipt(task(SUPPRESS, ANNA))).changed == 1
     assert [row[0] for row in await shop.ask("SELECT marketing FROM customer ORDER BY account_id")] == [0, 1, 1]
     reached = [who for page in [each async for each in adapter.would_get_marketing()] for who in page]
     assert [who[0].value for who in reached] == ["C2", "C3"]
+    await shop.run("UPDATE ticket SET email = 'anna@example.org' WHERE id = 3")  # found by the address alone
+    partly = await system.one(task(RESTRICT, ANNA))
+    assert isinstance(partly, NotSupported), partly
+    assert partly.done_before == DoneBefore(found=8, changed=7, remaining=1)
     await shop.run("UPDATE customer SET state = 'dormant'")
     assert isinstance(await system.one(task(RESTRICT, ANNA)), NotSupported)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.domain.errors import BlastRadius, NotSupported
+from shared.domain.errors import BlastRadius, DoneBefore, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import ANSWERING, Operation
 from shared.downstreams.contract import Receipt, Result
@@ -72,7 +72,6 @@ wanted = {{ class = "M" }}
 SAID = email("solo@example.org")
 FOUND: Mapping[Operation, Mapping[str, int]] = {
     Operation.EXPORT: {"customer": 1, "login": 2, "call": 2, "note": 1, "newsletter": 1},
-    Operation.RESTRICT: {"customer": 1, "call": 2},
     Operation.RECTIFY: {"customer": 1, "call": 2},
     Operation.SUPPRESS: {"newsletter": 1},
     Operation.ERASE: {"customer": 1, "login": 2, "call": 2, "note": 1, "newsletter": 1},
@@ -112,7 +111,7 @@ async def done(shop: SqlEngine, operation: Operation, said: Identity = SAID) -> 
 async def test_every_right_reaches_what_one_store_holds_by_another_identity_of_the_person(
     shop: SqlEngine, dsn: str
 ) -> None:
-    assert {*FOUND} == ANSWERING, "each right that is answered"
+    assert {*FOUND} == ANSWERING - {Operation.RESTRICT}, "each right that is answered, but for the one below"
     for operation, theirs in FOUND.items():
         result = await done(shop, operation)
         assert isinstance(result, Receipt), result
@@ -120,6 +119,18 @@ async def test_every_right_reaches_what_one_store_holds_by_another_identity_of_t
     left = "SELECT (SELECT count(*) FROM customer), (SELECT count(*) FROM call), (SELECT count(*) FROM newsletter)"
     assert await ask(dsn, left) == [(1, 1, 1)], "the other customer keeps theirs"
     assert await ask(dsn, "SELECT id FROM call WHERE restricted OR caller <> 'Other'") == []
+
+
+async def test_what_bears_no_switch_and_leads_to_none_is_not_called_restricted(shop: SqlEngine, dsn: str) -> None:
+    partly = await done(shop, Operation.RESTRICT)
+    assert isinstance(partly, NotSupported), "the newsletter is found by an address alone"
+    assert str(partly).startswith("nothing in newsletter tells who is restricted")
+    assert partly.done_before == DoneBefore(found=7, changed=6, remaining=1)
+    assert await ask(dsn, "SELECT id FROM call WHERE restricted ORDER BY 1") == [(1,), (2,)], "the others are"
+    await ask(dsn, "DELETE FROM newsletter WHERE id = 1")
+    whole = await done(shop, Operation.RESTRICT)
+    assert isinstance(whole, Receipt), whole
+    assert whole.by_category == {"customer": 1, "login": 2, "call": 2, "note": 1}, "who has any of it is told"
 
 
 @pytest.mark.parametrize("operation", sorted(ANSWERING - {Operation.ERASE}))

@@ -75,6 +75,7 @@ async def test_a_store_ends_the_session_of_a_worker_that_is_frozen_or_lost_befor
 async def test_a_worker_that_slept_sets_no_flag_again_that_was_lifted_meanwhile(
     customer_store: CustomerStore, customers: SqlEngine, *, heir: bool
 ) -> None:
+    await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
     sleeper, awake = asleep(EMAIL, operation=Operation.RESTRICT)
     if heir:
         assert await outcome(customers, awake) is TaskOutcome.AMENDED

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.demo.seed.cdr import CdrStore
 from services.export.pieces import Piece
-from shared.domain.errors import BlastRadius, NotSupported
+from shared.domain.errors import BlastRadius, DoneBefore, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
@@ -210,7 +210,11 @@ async def test_flags_are_set_for_the_subject_alone_and_taken_back(
 ) -> None:
     flags = "SELECT account_id, marketing, restricted FROM customer ORDER BY 1"
     suppressed = await customers.receipt(task(Operation.SUPPRESS, EMAIL))
-    await customers.one(task(Operation.RESTRICT, EMAIL))
+    partly = await customers.one(task(Operation.RESTRICT, EMAIL))
+    assert isinstance(partly, NotSupported), "rows that are found by the address alone bear no switch, and lead to none"
+    assert str(partly).startswith("nothing in contact tells who is restricted: do it by hand")
+    assert str(partly).endswith("; in customer it is done")
+    assert partly.done_before == DoneBefore(found=3, changed=1, remaining=2)
     assert await customer_store.ask(flags) == [("C1", False, True), ("C2", True, False), ("C3", True, False)]
     await customers.one(task(Operation.LIFT, EMAIL))
     assert (suppressed.outcome, suppressed.by_category) == (TaskOutcome.AMENDED, {"account": 1})

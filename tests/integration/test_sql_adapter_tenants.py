@@ -154,6 +154,7 @@ async def test_a_correction_and_a_switch_are_made_in_the_rows_of_the_tenant_alon
 ) -> None:
     anna = "('A1', 'Anna Meier', 'anna.meier@example.org', 'A')"
     await customer_store.run(
+        "DELETE FROM contact",  # where nothing tells who is restricted
         "ALTER TABLE customer ADD COLUMN served text NOT NULL DEFAULT 'us'",
         f"INSERT INTO customer (account_id, name, email, served) VALUES {anna}",
     )

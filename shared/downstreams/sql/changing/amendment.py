@@ -18,7 +18,7 @@ from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.results import of_corrections
 from shared.downstreams.sql import progress
-from shared.downstreams.sql.changing import changes, corrections, stating, uncorrectable
+from shared.downstreams.sql.changing import changes, corrections, stating, uncorrectable, unswitched
 from shared.downstreams.sql.changing.restricted import Held, Place
 from shared.downstreams.sql.changing.switching import Kind, switching
 from shared.downstreams.sql.declaration.declared import SideTable, Switch
@@ -80,15 +80,6 @@ class Amendment:
 
     def _keys(self, task: Task) -> list[tuple[Statements, Sequence[SearchKey]]]:
         return [(table, keys) for table in self._session.tables if (keys := table.keys(task))]
-
-    async def _without_switch(self, task: Task) -> str | None:
-        """In which tables a subject has rows that bear no switch; where another row of theirs does, that is obeyed."""
-        rows: dict[str, int] = {}
-        for table, keys in self._keys(task):
-            if table.table.restriction is None:
-                count, *arguments = table.count_one(keys)
-                rows[table.name] = await self._connection.fetchval(count, *arguments)
-        return ", ".join(sorted(name for name, n in rows.items() if n)) or None
 
     async def _rectify(self, task: Task) -> Result:
         """Every change in one transaction; what the rows hold afterwards is read again by primary key.
@@ -227,9 +218,8 @@ class Amendment:
         for each in switches:
             if await self._connection.fetchval(*each.wrong):
                 return ResidueFound(f"{self._session.system} took the change and does not show it")
-        idle = name == "restriction" and not (task.repair or left or counts.total())
-        if idle and (tables := await self._without_switch(task)):
-            return NotSupported(f"nothing in {tables} tells who is restricted: do it by hand, and enter what was done")
+        if name == "restriction" and not task.repair:
+            return unswitched.result(task, self._session.tables, counts, await unswitched.rows(self._session, task))
         return Receipt.counted(task, TaskOutcome.AMENDED, counts)
 
     async def _as_found(self, task: Task) -> dict[str, JsonValue]:

@@ -13,7 +13,7 @@ from shared.domain.text import forms
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.results import of_corrections
-from shared.downstreams.sql.changing import corrections, uncorrectable
+from shared.downstreams.sql.changing import corrections, uncorrectable, unswitched
 from shared.downstreams.sql.changing.amendment import changes_something
 from shared.downstreams.sql.declaration.declared import Switch
 from shared.downstreams.sql.finding.searching import Searched
@@ -144,11 +144,9 @@ class Amendment:
                 spared = self._digest(key) in left.get(table.name, ())
                 if not spared and holds(found, switch) is not wanted:
                     return ResidueFound(f"{self._session.system} took the change and does not show it")
-        idle = kind == "restriction" and not (task.repair or left or counts.total())
-        bare = sorted(t.name for t in self._session.tables if t.table.restriction is None and again.of[t.name])
-        if idle and bare:
-            said = f"nothing in {', '.join(bare)} tells who is restricted: do it by hand, and enter what was done"
-            return NotSupported(said)
+        if kind == "restriction" and not task.repair:
+            theirs = {table.name: len(again.of[table.name]) for table in self._session.tables}
+            return unswitched.result(task, self._session.tables, counts, theirs)
         return Receipt.counted(task, TaskOutcome.AMENDED, counts)
 
     async def _turn(self, table: Searched, switch: Switch, found: Found, *, wanted: bool) -> int:
