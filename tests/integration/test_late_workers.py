@@ -134,6 +134,7 @@ async def test_a_worker_that_slept_while_its_restriction_stays_in_force_has_noth
 async def test_a_store_is_not_restricted_again_by_a_worker_that_slept_through_the_lift(
     open_harness: OpenHarness, customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
+    await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
     asleep, woken = asyncio.Event(), asyncio.Event()
     crm = ScriptedSystem(CRM)
 
