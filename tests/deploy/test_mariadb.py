@@ -151,7 +151,7 @@ async def test_a_part_of_a_document_changes_where_it_is_and_is_made_nowhere(shop
 async def test_switches_are_set_and_put_back_and_a_third_word_is_a_persons(shop: Shop, system: WorkedSystem) -> None:
     states = "SELECT state FROM customer ORDER BY account_id"
     restricting = task(RESTRICT, ANNA)
-    assert (await system.receipt(restricting)).by_category == {"account": 1, "number": 1, "order": 5}, "what leads there"
+    assert (await system.receipt(restricting)).by_category == {"account": 1, "number": 1, "order": 5}
     assert [row[0] for row in await shop.ask(states)] == ["restricted", "active", "active"]
     adapter: Any = system.adapter
     assert await adapter.shown(RESTRICT) == 1
