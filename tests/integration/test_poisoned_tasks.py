@@ -62,14 +62,6 @@ class Store(ScriptedSystem):
         )
 
 
-@pytest.fixture
-async def customer_store(customer_store: CustomerStore) -> CustomerStore:
-    """One that yields nothing by which it is searched, so that nobody is located before the work."""
-    declared = customer_store.dataset.read_text(encoding="utf-8")
-    customer_store.dataset.write_text(declared.replace(", yields = true", ""), encoding="utf-8")
-    return customer_store
-
-
 async def worked(
     harness: Harness, operation: Operation, subjects: Sequence[SubjectData]
 ) -> list[tuple[str, str | None]]:

@@ -51,7 +51,7 @@ OURS = {
     "a name in the store's catalogue, a field's name, and a class of its errors": (
         "column held min(absent) other.sqlstate ', '.join(names)"
         " each.table.name schema dataset derived[0] key.name key.child key.parent child"
-        " ', '.join(silent) held engine kind.lower() named done before"
+        " ', '.join(silent) held engine kind.lower() named done before ', '.join(sorted(tables))"
     ),
     "what the declaration of an HTTP interface says of it": (
         "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within"
