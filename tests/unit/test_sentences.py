@@ -40,7 +40,7 @@ OURS = {
     ),
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
-    "a word that the downstreams file lists for the team, or of the policy": "reason word names",
+    "a word that the downstreams file lists for the team, or of the policy": "reason each.state.reason word names",
     "the sentence of a failure, looked at again": "sentence_of(result)",
     "a field that the adapter knows": "change.field",
     "categories of the policy that a system declares to hold": "goes concerns categories left stays",
@@ -51,7 +51,8 @@ OURS = {
     "a name in the store's catalogue, a field's name, and a class of its errors": (
         "column held min(absent) other.sqlstate ', '.join(names)"
         " each.table.name schema dataset derived[0] key.name key.child key.parent child"
-        " ', '.join(silent) held engine kind.lower() named done before ', '.join(sorted(tables))"
+        " ', '.join(silent) held engine kind.lower() named done before"
+        " ', '.join(sorted(tables)) each.table"
     ),
     "what the declaration of an HTTP interface says of it": (
         "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within"
