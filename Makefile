@@ -69,7 +69,7 @@ test: lint ## Check the product: lint and its tests, on a real database and a re
 
 .PHONY: test-deploy
 test-deploy: .venv/.stamp ## Check how it is deployed: the image, the manifests, the alerts, the demonstration
-	$(python) -m pytest --numprocesses 2 --maxschedchunk 8 tests/deploy
+	$(python) -m pytest --numprocesses 3 --maxschedchunk 8 tests/deploy
 
 .PHONY: test-unit
 test-unit: .venv/.stamp ## Run the pure tests alone (seconds)
