@@ -35,8 +35,9 @@ CORRECTED = {
     "roundup": Change(field="name", current=None, asserted="Corrected Quarzfels"),
 }
 _ADDED = {"empty field filled": Word.SKIPPED, "statement beside": Word.NOT_DECLARED}
-NOT_YES: Mapping[str, Mapping[str, Word]] = {"sql": {}, "tryton": _ADDED, "roundup": _ADDED}
-"""What is expected of a system besides ``yes``."""
+_UNMARKED = {"restricted": Word.NOT_DECLARED}
+NOT_YES: Mapping[str, Mapping[str, Word]] = {"sql": _UNMARKED, "tryton": _ADDED, "roundup": _ADDED}
+"""What is expected of a system besides ``yes``; ``_UNMARKED``: nothing in a table tells who is restricted."""
 _numbers = itertools.count(1)
 
 
