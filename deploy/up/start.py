@@ -45,8 +45,10 @@ def up(
     if (running := Lock(folder).holder) is not None:
         _say_what_runs(folder, declared, running)
         return
-    if wrong := _mistakes(declared):
+    wrong, by_person = _mistakes(declared)
+    if wrong:
         sys.exit("\n".join([*wrong, "Nothing was started."]))
+    typer.echo("".join(f"{each}\n" for each in by_person), nl=False)
     _start(folder, declared, keep=keep)
     _show(folder)
 
@@ -70,18 +72,18 @@ def down(folder: Folder = HERE) -> None:
     typer.echo("Stopped. What it held stays until the next `make up`; `make up KEEP=1` goes on with it.")
 
 
-def _mistakes(declared: Path) -> list[str]:
-    """Everything because of which the services would not start with that file."""
+def _mistakes(declared: Path) -> tuple[list[str], list[str]]:
+    """Everything because of which the services would not start with that file; and what of it a person sees to."""
     wiring = Wiring.of_command()
     try:
         checked = asyncio.run(check(declared, wiring, live=False))
     except Misconfigured as error:
-        return [str(fault) for fault in error.faults]
+        return [str(fault) for fault in error.faults], []
     used = [demanding(each) for each in checked if each.declared is None or each.declared.enabled]
     emitters = os.environ.get("DSR_INTAKE_EMITTERS")
     beside = emitters_beside(Path(emitters), checked) if emitters else ()
     wrong = [f"[{each.name}]: {fault}" if not fault.file else str(fault) for each in used for fault in each.faults]
-    return [*wrong, *map(str, beside)]
+    return [*wrong, *map(str, beside)], [str(fault) for each in used for fault in each.by_person]
 
 
 def _without_systems(folder: Path) -> Path:

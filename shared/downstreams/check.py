@@ -26,6 +26,7 @@ _ADDRESS, _STORE, _SECRET = "http://not-set.invalid", "postgresql://not-set.inva
 class Checked:
     """One system: what is declared of it, and what is wrong.
 
+    ``by_person``: what of the policy a person sees to there as it is declared; it can be used all the same.
     ``unset``: variables that it names and that are not set, so it was checked by its file alone; ``looked``: whether
     the live system was asked.
     """
@@ -33,6 +34,7 @@ class Checked:
     name: str
     declared: Downstream | None
     faults: tuple[Fault, ...] = ()
+    by_person: tuple[Fault, ...] = ()
     unset: tuple[str, ...] = ()
     looked: bool = False
 
@@ -86,7 +88,7 @@ def against_policy(checked: Sequence[Checked]) -> Mapping[str, Sequence[str]]:
     told: dict[str, Sequence[str]] = {}
     for each in checked:
         known = each.declared if each.declared and (each.declared.adapter or not each.declared.enabled) else None
-        if says := [*known.left, *known.against_policy] if known else [cannot]:
+        if says := [*known.by_person, *known.against_policy] if known else [cannot]:
             told[each.name] = says
     return told
 
@@ -136,10 +138,8 @@ def _read(place: Table, table: object, wiring: Wiring, policy: ProofPolicy) -> C
         declared = connect(place, declared, replace(wiring, environment=environment), policy)
     except Misconfigured as error:
         named = () if declared else _faults_of_what_it_names(place, written)
-        return Checked(place.name, declared, (*error.faults, *named), tuple(environment.unset))
-    says = f"{declared.says_undone}: let on_erasure be delete there, or a person does each erasure"
-    faults = (place.fault(says, "categories"),) if declared.undone else ()
-    return Checked(place.name, declared, faults, tuple(environment.unset))
+        return Checked(place.name, declared, (*error.faults, *named), unset=tuple(environment.unset))
+    return Checked(place.name, declared, unset=tuple(environment.unset))
 
 
 def _faults_of_what_it_names(place: Table, written: Mapping[str, object]) -> Sequence[Fault]:
@@ -168,9 +168,8 @@ def _told(read: Sequence[Checked], places: Mapping[str, Table], wiring: Wiring) 
 
 
 def _with(place: Table, read: Checked, declared: Downstream) -> Checked:
-    instead = "declare grounds of a CRM or refuse_when of a dataset, or a person does each erasure"
-    untold = (place.fault(f"{declared.says_untold}: {instead}", "categories"),) if declared.untold else ()
-    return replace(read, declared=declared, faults=(*read.faults, *untold))
+    says = tuple(place.fault(each, "categories") for each in declared.by_person)
+    return replace(read, declared=declared, by_person=says)
 
 
 def _together(read: Sequence[Checked], places: Mapping[str, Table]) -> Sequence[Checked]:

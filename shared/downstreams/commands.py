@@ -39,7 +39,8 @@ def check(
     """Say what each system of a downstreams file will be asked to do, and everything that is wrong with it.
 
     A system whose variables are not set is checked by the file alone, and that is said. Status 1 if anything is wrong:
-    in the file, in what it names, or in a live system (does it answer, let us in, is it as declared and prepared).
+    in the file, in what it names, or in a live system (does it answer, let us in, is it as declared and prepared). And
+    where a person sees to what the policy wants, as it is declared: the services work with such a system all the same.
     """
     wiring = Wiring.of_command()
     checked = asyncio.run(checking.check(file, wiring, system, live=not file_only))
@@ -48,7 +49,7 @@ def check(
     beside = checking.emitters_beside(emitters, checked) if emitters and not system else ()
     found = report(checked, beside)
     typer.echo(orjson.dumps(found) if as_json else "\n".join(lines_of(found)))
-    if beside or any(each.faults for each in checked):
+    if beside or any(each.faults or each.by_person for each in checked):
         raise typer.Exit(1)
 
 
@@ -100,6 +101,7 @@ def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[s
             "adapter": getattr(declared.settings, "adapter", None) if declared else None,
             "enabled": declared is None or declared.enabled,
             "faults": _said(each.faults),
+            "by_person": _said(each.by_person),
             "not_set": list(each.unset),
             "looked_at": each.looked,
         }
@@ -125,14 +127,8 @@ def _declared(declared: Downstream) -> dict[str, Any]:
         said["unknown_categories"] = [*declared.unknown]
     if by_hand := [each for each in Operation if declared.by_hand(each) or each in lacking - declared.not_held]:
         said["by_hand"] = by_hand
-    if uncounted := getattr(declared.adapter, "not_told_apart", ()):
-        said["not_told_apart"] = uncounted
-    if never_shown := getattr(declared.adapter, "never_shown", ()):
-        said["never_shown"] = never_shown
-    if unexplained := getattr(declared.adapter, "unexplained", ()):
-        said["unexplained"] = unexplained
-    if untold := getattr(declared.adapter, "untold", ()):
-        said["untold"] = untold
+    lacks = ((key, getattr(declared.adapter, key, ())) for key in _LACKS)
+    said |= {key: names for key, names in lacks if names}
     if not_compared := declared.not_compared:
         said["not_compared"] = not_compared
     if declared.asks_before_marketing:
@@ -147,15 +143,18 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"{name}  ({system['adapter'] or '?'})  {_line(system)}")
         if system["not_set"]:
             lines.append(f"  checked by the file alone: {', '.join(system['not_set'])} not set")
-        lines.extend(f"  {Fault(**fault)}" for fault in system["faults"])
+        lines.extend(f"  {Fault(**fault)}" for fault in (*system["faults"], *system["by_person"]))
     if "emitters" in found:
         lines += ["emitters", *(f"  {Fault(**fault)}" for fault in found["emitters"])]
     order = "; then ".join(", ".join(stage) for stage in found["erasure"])
     return [*lines, f"an erasure: {order}"] if order else lines
 
 
+_LACKS = ("unrestricted", "not_told_apart", "never_shown", "unexplained", "untold")
+"""What an adapter says of itself that its declaration lacks, by the names of tables, resources or columns."""
 _SAID: Mapping[str, str] = {
     "by_hand": "by hand",
+    "unrestricted": "a person restricts in what shows no restriction",
     "tenants": "tells apart",
     "not_told_apart": "max_people counts nobody, for want of person",
     "never_shown": "never shown, for want of a party",

@@ -13,6 +13,7 @@ from shared.domain.proofs import Action
 from shared.domain.topics import ServiceName
 from shared.downstreams.conformance.declared import Conformance
 from shared.downstreams.protocols import CAN, Adapter, Marketable, Operate
+from shared.downstreams.refusals import Telling
 
 _ON_ERASURE = frozenset({OnErasure.DELETE, OnErasure.RESTRICT})
 """What systems do with a category on the day of an erasure that say nothing of it: what stays, they say themselves."""
@@ -34,7 +35,8 @@ class Downstream:
     by, by what is asked for; until that is known, the highest. ``undone``: categories with which the policy has
     something else done in an erasure than its adapter can do. ``untold``: states for which the policy may keep
     something of it, and of which no declared system tells whether they last; ``rests_on``: those of which another
-    one tells it (``states.py``). ``unknown``: categories of which the policy of proofs says nothing.
+    one tells it (``states.py``). ``unruled``: which states it tells itself by which no rule keeps what is in them, a
+    sentence for each. ``unknown``: categories of which the policy of proofs says nothing.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Downstream:
     undone: frozenset[str] = frozenset()
     untold: frozenset[str] = frozenset()
     rests_on: frozenset[str] = frozenset()
+    unruled: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     def can(self, operation: Operation) -> bool:
@@ -89,6 +92,11 @@ class Downstream:
         return frozenset(getattr(self.adapter, "tells", ()))
 
     @property
+    def telling(self) -> Sequence[Telling]:
+        """What of it tells a state in which something must stay."""
+        return getattr(self.adapter, "telling", ())
+
+    @property
     def left(self) -> Sequence[str]:
         """Why a person does each erasure in it."""
         return [*filter(None, (self.says_undone, self.says_untold))]
@@ -97,6 +105,19 @@ class Downstream:
     def against_policy(self) -> Sequence[str]:
         """What of the policy its declaration says not how to do, a sentence for each."""
         return getattr(self.adapter, "against_policy", ())
+
+    @property
+    def by_person(self) -> Sequence[str]:
+        """What of the policy a person sees to in it, since it is declared so, or can do no more: a sentence for each.
+
+        ``left`` and what else its adapter says so of; the services work with it all the same.
+        """
+        instead = (
+            (self.says_undone, "let on_erasure be delete there, or a person does each erasure"),
+            (self.says_untold, "declare grounds of a CRM or refuse_when of a dataset, or a person does each erasure"),
+        )
+        left = [f"{says}: {mend}" for says, mend in instead if says]
+        return [*left, *getattr(self.adapter, "done_by_hand", ()), *self.unruled]
 
     @property
     def says_undone(self) -> str:

@@ -40,7 +40,9 @@ class System(BaseModel):
     needs: frozenset[IdentityType] = Field(min_length=1, description="identity types, any of which it is searched by")
     yields: frozenset[IdentityType] = Field(default=frozenset(), description="identity types that it knows besides")
     assigns: bool = Field(
-        default=False, description="true: it says whose a number is and when, and the register is filled from it"
+        default=False,
+        description="true: it says whose a number is and when, and the register is filled from it; so is the contact on"
+        " file of an account, if both are among its `yields`",
     )
     not_held: frozenset[Literal[Operation.RECTIFY, Operation.SUPPRESS]] = Field(
         default=frozenset(), description="rectify, suppress: it holds nothing that could be corrected, or no marketing"

@@ -1,9 +1,11 @@
 """Why a system may not erase what it holds of a subject yet: a closed list, so that no answer repeats free text."""
 
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Literal, NamedTuple
 
 from shared.domain.errors import Refused
+from shared.domain.holds import LEGAL_HOLD
+from shared.domain.policy import Policy
 
 Reason = Literal["open_ticket", "open_order", "open_invoice", "active_contract", "dispute", "legal_hold"]
 
@@ -14,6 +16,32 @@ STATES: Final[Mapping[Reason, str]] = {
     "legal_hold": "held",
 }
 """What the rules of the policy call the states that are reasons."""
+
+
+class Telling(NamedTuple):
+    """A table or a kind of record whose rows tell a state in which something must stay, and the category of them."""
+
+    place: str
+    category: str
+    reason: Reason
+
+
+def unruled(telling: Iterable[Telling], policy: Policy) -> Iterator[str]:
+    """By which of these a person decides each erasure, since no rule keeps what is in that state: a sentence for each.
+
+    What a legal hold keeps is placed by case, and by no rule of a category.
+    """
+    for place, held, reason in dict.fromkeys(telling):
+        name, state = policy.category_of(held), STATES.get(reason)
+        if name is None or state is None or policy.categories[name].is_customers or state in policy.lasting(held):
+            continue
+        rules = sorted(rule for rule, each in policy.rules.items() if each.lasts_while == state and rule != LEGAL_HOLD)
+        if rules:
+            yield (
+                f"{place} tells {reason}, and no rule keeps {held} while {state}: nothing of somebody of whom that"
+                f" is so is erased, and a person decides; or name {' or '.join(rules)} in kept_by of"
+                f" categories.{name}, and its rows stay by that while the rest goes"
+            )
 
 
 class ErasureRefused(Refused):

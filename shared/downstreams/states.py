@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from shared.domain.policy import Policy
 from shared.downstreams.downstream import Downstream
+from shared.downstreams.refusals import unruled
 
 
 def with_states(systems: Sequence[Downstream], policy: Policy) -> list[Downstream]:
@@ -39,4 +40,5 @@ def _told(systems: Iterable[Downstream]) -> frozenset[str]:
 def _with(system: Downstream, policy: Policy, told: frozenset[str]) -> Downstream:
     states = frozenset[str]().union(*(policy.lasting(held) for held in system.categories))
     untold = states - told if system.knows_no_states else frozenset()
-    return replace(system, untold=untold, rests_on=states & (told - system.tells))
+    rests_on, alone = states & (told - system.tells), tuple(unruled(system.telling, policy))
+    return replace(system, untold=untold, rests_on=rests_on, unruled=alone)

@@ -250,6 +250,7 @@ def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
                 "adapter": "bus",
                 "enabled": True,
                 "faults": [],
+                "by_person": [],
                 "not_set": [],
                 "looked_at": False,
                 "needs": ["email"],

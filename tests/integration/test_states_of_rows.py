@@ -19,7 +19,7 @@ from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.policy import signed_policy
 
 SCHEMA = """
-CREATE TABLE contract (id int PRIMARY KEY, email text, ended date, status text);
+CREATE TABLE contract (id int PRIMARY KEY, email text, ended date, status text, kept boolean);
 CREATE INDEX ON contract (email);
 INSERT INTO contract VALUES (1, 'active@x.org', '2019-01-01', 'active'), (2, 'none@x.org', '2019-01-01', NULL),
     (3, 'paused@x.org', '2019-01-01', 'paused'), (4, 'closed@x.org', '2019-01-01', 'closed');
@@ -37,6 +37,13 @@ id = { class = "T" }
 email = { class = "A", identity = "email" }
 ended = { class = "M" }
 status = { class = "M" }
+kept = { class = "T" }
+"""
+KEEPS = """
+anchors = { relationship_end = { column = "ended" } }
+occurred = { column = "ended" }
+kept = { column = "kept", value = true }
+keeps = { fields = { name = [], address = [], vat_number = [], amount = [], contract = ["status"] } }
 """
 
 
@@ -75,12 +82,16 @@ columns = { email = { class = "A", identity = "email" } }
 """
 
 
+@pytest.mark.parametrize("held", ["account", "contract"])
 async def test_a_contract_stays_while_its_own_row_says_that_it_is_active_and_the_rest_of_the_store_goes(
-    empty_database: str, tmp_path: Path
+    empty_database: str, tmp_path: Path, held: str
 ) -> None:
     letters = "CREATE TABLE newsletter (email text PRIMARY KEY); INSERT INTO newsletter SELECT email FROM contract;"
     await with_tables(empty_database, SCHEMA + letters)
-    dataset = DATASET.replace('"ticket"', '"account"').replace("{state}", STATE) + NEWSLETTER
+    dataset = DATASET.replace('"ticket"', f'"{held}"').replace("{state}", STATE) + NEWSLETTER
+    if held == "contract":  # the policy keeps it for a period as well, once it has ended
+        resolved = 'anchors = { resolved = { column = "ended" } }'
+        dataset = dataset.replace(resolved, KEEPS)
     (tmp_path / "ledger.toml").write_text(dataset, encoding="utf-8")
     people = ["active", "none", "paused", "closed", "nobody"]
 
@@ -88,7 +99,7 @@ async def test_a_contract_stays_while_its_own_row_says_that_it_is_active_and_the
         at = datetime(2026, 11, 27, tzinfo=UTC)
         return [replace(task(operation, email(f"{who}@x.org")), at=at) for who in people]
 
-    async with engine(empty_database, tmp_path / "ledger.toml", {}) as ledger:
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, read_policy().keeping_nothing()) as ledger:
         refused = await ledger.run(*asked(Operation.PLAN))
         assert isinstance(refused[0], ErasureRefused), "no rule of the policy keeps it"
         assert refused[0].states == {"contract_active": True}, "what rests on it hears that all the same"
@@ -108,7 +119,7 @@ async def test_a_contract_stays_while_its_own_row_says_that_it_is_active_and_the
     assert {who: plan.states for who, plan in plans.items()} == {
         who: {"contract_active": who == "active"} for who in plans
     }
-    kept = (Kept(category="account", rule="active_contract", count=1),)
+    kept = (Kept(category=held, rule="active_contract", count=1),)
     assert (plans["active"].found, plans["active"].remaining, plans["active"].kept) == (2, 1, kept)
     told = receipt(done["active"])
     assert (told.outcome, told.changed, told.kept) == (TaskOutcome.RETAINED, 1, kept)

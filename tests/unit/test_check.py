@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.up.start import _mistakes
 from shared.domain.clock import SystemClock
 from shared.domain.emitters import EMITTERS
 from shared.domain.errors import Misconfigured
 from shared.domain.toml_places import line_of, lines_of
-from shared.downstreams.check import Checked, check, demanding, emitters_beside, working
+from shared.downstreams.check import Checked, against_policy, check, demanding, emitters_beside, working
 from shared.downstreams.commands import lines_of as words_of
 from shared.downstreams.commands import report
 from shared.downstreams.http import HttpAdapter
@@ -132,7 +133,9 @@ def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
 
 
 @pytest.mark.parametrize("told", [False, True])
-def test_a_store_of_what_is_kept_while_a_state_lasts_that_nobody_tells_is_named(tmp_path: Path, *, told: bool) -> None:
+def test_a_store_of_what_is_kept_while_a_state_lasts_that_nobody_tells_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told: bool
+) -> None:
     state = 'refuse_when = [{ column = "contract", in = ["yes"], reason = "active_contract" }]' if told else ""
     dataset = (
         f'name = "orders"\n[tables.customer]\ncategory = "customer"\nprimary_key = ["id"]\n{state}\n'
@@ -142,7 +145,55 @@ def test_a_store_of_what_is_kept_while_a_state_lasts_that_nobody_tells_is_named(
     table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["account_id"]')
     (shop,) = checked(tmp_path, table, dataset)
     said = "holds what the policy keeps while contract_active"
-    assert [each.says.partition(",")[0] for each in shop.faults] == ([] if told else [said])
+    assert [each.says.partition(",")[0] for each in shop.by_person] == ([] if told else [said])
+    assert not shop.faults, "the platform works with it all the same"
+    monkeypatch.setenv("DSR_SHOP_DSN", "postgresql://shop.invalid/")
+    wrong, by_person = _mistakes(tmp_path / "downstreams.toml")
+    assert (wrong, by_person) == ([], [str(each) for each in shop.by_person]), "make up says so, and starts"
+
+
+@pytest.mark.parametrize(("held", "named"), [("customer", None), ("contract", None), ("ticket", "active_contract")])
+def test_a_state_that_a_table_tells_and_no_rule_keeps_it_by_is_named_with_what_to_write(
+    tmp_path: Path, held: str, named: str | None
+) -> None:
+    dataset = (
+        f'name = "orders"\n[tables.deal]\ncategory = "{held}"\nprimary_key = ["id"]\n'
+        'refuse_when = [{ column = "state", in = ["on"], reason = "active_contract" }]\n'
+        '[tables.deal.columns]\nid = { class = "A", identity = "account_id", yields = true }\nstate = { class = "M" }\n'
+    )
+    table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["account_id"]')
+    (shop,) = checked(tmp_path, table, dataset)
+    said = [each.says for each in shop.by_person if "no rule keeps" in each.says]
+    assert [f"name {named} in kept_by of categories.ticket" in each for each in said] == ([True] if named else [])
+    assert against_policy([shop]).get("shop", []) == [each.says for each in (*shop.by_person, *shop.faults)]
+
+
+@pytest.mark.parametrize(
+    ("switch", "by_hand", "unrestricted"),
+    [
+        ("", ["restrict", "lift"], []),
+        ('restriction = { column = "stopped", value = true }', [], ("letter",)),
+    ],
+)
+def test_tables_that_show_no_restriction_are_told_before_the_first_request(
+    tmp_path: Path, switch: str, by_hand: Sequence[str], unrestricted: Sequence[str]
+) -> None:
+    dataset = (
+        f'name = "orders"\n[tables.client]\ncategory = "ticket"\nprimary_key = ["id"]\n{switch}\n'
+        '[tables.client.columns]\nid = { class = "T" }\nstopped = { class = "T" }\n'
+        'email = { class = "A", identity = "email" }\n'
+        '[tables.item]\ncategory = "ticket"\nprimary_key = ["id"]\nvia = [{ table = "client", on = { of = "id" } }]\n'
+        'columns = { id = { class = "T" }, of = { class = "T" } }\n[tables.letter]\ncategory = "ticket"\n'
+        'primary_key = ["id"]\ncolumns = { id = { class = "T" }, mail = { class = "A", identity = "email" } }\n'
+    )
+    table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["email"]')
+    found = report(checked(tmp_path, table, dataset))
+    assert [found["systems"]["shop"].get(key, []) for key in ("by_hand", "unrestricted")] == [
+        by_hand,
+        unrestricted,
+    ]
+    if unrestricted:
+        assert "a person restricts in what shows no restriction: letter" in words_of(found)[0]
 
 
 def test_what_a_file_says_that_a_store_yields_and_its_dataset_does_not_is_named(tmp_path: Path) -> None:

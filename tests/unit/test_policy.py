@@ -185,6 +185,18 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
             'purposes.marketing = { basis = "wish" }',
             "categories.marketing.purposes.marketing.basis",
         ),
+        (
+            "retention.toml",
+            'jurisdiction = "DE"',
+            'jurisdiction = "UK"',
+            "ceilings.calls_de_6m.jurisdiction: UK is no country: write GB",
+        ),
+        (
+            "retention.toml",
+            'jurisdiction = "EU"',
+            'jurisdiction = "XX"',
+            "rules.consents_36m.jurisdiction: XX is no country: write its two letters",
+        ),
         ("parties.toml", 'zone = "America/New_York"', 'zone = "America/Nowhere"', "is no time zone"),
     ],
 )

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
+from shared.domain.countries import UNION
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.policy.agreement import Disagreement, strange_words
 from shared.domain.policy.categories import Category, Data, OnErasure, Purpose, Words
@@ -20,9 +21,6 @@ from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import AtCeiling, Ceiling, Jurisdiction, NoticeRow, Rule
 from shared.domain.policy.systems import Called
 from shared.domain.text import Word
-
-UNION: Final = "EU"
-"""What stands for the Union itself among the states whose law it is; it has no authority of its own."""
 
 
 class Measure(Data):

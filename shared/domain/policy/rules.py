@@ -4,8 +4,9 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from shared.domain.countries import state
 from shared.domain.policy.categories import Data, Words
 from shared.domain.policy.periods import IsoPeriod, Period, release
 from shared.domain.text import Word
@@ -14,7 +15,8 @@ from shared.domain.time_limit_policy import Zone
 COUNTED_IN: Final = "UTC"
 """The days of a sign-off are days of the calendar: their zone makes no difference that counts."""
 
-Jurisdiction = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+Jurisdiction = Annotated[str, AfterValidator(state)]
+"""A country by its two letters, or the Union."""
 Ground = Literal["17(1)(a)", "17(3)(a)", "17(3)(b)", "17(3)(c)", "17(3)(d)", "17(3)(e)"]
 """Why a rule keeps: by an exception of Art. 17(3), or as the data are still necessary, so that 17(1)(a) is not met."""
 

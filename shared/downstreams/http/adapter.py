@@ -25,7 +25,7 @@ from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.in_parts import InParts
 from shared.downstreams.protocols import HandOver
-from shared.downstreams.refusals import STATES
+from shared.downstreams.refusals import STATES, Telling
 
 _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
 
@@ -101,6 +101,13 @@ class HttpAdapter:
         return frozenset(operation for operation, declared in said.items() if not declared)
 
     @property
+    def unrestricted(self) -> tuple[str, ...]:
+        """The resources that cannot be restricted, where others can: a person restricts there."""
+        resources = self._declaration.resource.items()
+        bare = tuple(name for name, each in resources if each.restrict is None)
+        return bare if len(bare) < len(resources) else ()
+
+    @property
     def tells_holders_apart(self) -> bool:
         """Whether whatever is found by an identity must be of the subject's account as well."""
         found = [each for each in self._declaration.resource.values() if each.of is None]
@@ -142,8 +149,13 @@ class HttpAdapter:
     @property
     def tells(self) -> frozenset[str]:
         """The states of the policy of which its resources tell whether they last."""
-        reasons = (state.reason for each in self._declaration.resource.values() for state in each.refuse_when)
-        return frozenset(STATES[reason] for reason in reasons if reason in STATES)
+        return frozenset(STATES[each.reason] for each in self.telling if each.reason in STATES)
+
+    @property
+    def telling(self) -> Sequence[Telling]:
+        """The resources that tell a state in which something must stay."""
+        resources = self._declaration.resource.items()
+        return [Telling(name, each.category, state.reason) for name, each in resources for state in each.refuse_when]
 
     @property
     def may_refuse(self) -> bool:

@@ -10,7 +10,8 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure
 from shared.downstreams.contract import Result, Task
-from shared.downstreams.refusals import STATES
+from shared.downstreams.refusals import STATES, Telling
+from shared.downstreams.sql.changing.unswitched import reach
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.tenancy import Tenancy
 from shared.downstreams.sweepable import Dated
@@ -112,8 +113,13 @@ class OfDataset(Generic[S]):
     @property
     def tells(self) -> frozenset[str]:
         """The states of the policy of which its tables tell whether they last."""
-        reasons = (state.reason for table in self._held.dataset.tables.values() for state in table.refuse_when)
-        return frozenset(STATES[reason] for reason in reasons if reason in STATES)
+        return frozenset(STATES[each.reason] for each in self.telling if each.reason in STATES)
+
+    @property
+    def telling(self) -> Sequence[Telling]:
+        """The tables that tell a state in which something must stay."""
+        tables = self._held.dataset.tables.items()
+        return [Telling(name, table.category, state.reason) for name, table in tables for state in table.refuse_when]
 
     @property
     def itemises(self) -> bool:
@@ -151,6 +157,14 @@ class OfDataset(Generic[S]):
         if dataset.restriction or any(table.restriction for table in dataset.tables.values()):
             return frozenset()
         return frozenset({Operation.RESTRICT, Operation.LIFT})
+
+    @property
+    def unrestricted(self) -> tuple[str, ...]:
+        """The tables in which nothing tells who is restricted, where others do: a person restricts there."""
+        dataset = self._held.dataset
+        if dataset.restriction or self.undeclared:
+            return ()
+        return tuple(sorted(dataset.tables.keys() - reach(dataset.tables)))
 
     @property
     def tenants(self) -> frozenset[str]:

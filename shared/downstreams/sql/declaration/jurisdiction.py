@@ -6,20 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
-from shared.domain.countries import COUNTRIES
+from shared.domain.countries import COUNTRIES, country
 from shared.downstreams.sql.declaration.declared import Declared, Join, Name
 
 if TYPE_CHECKING:
     from shared.downstreams.sql.declaration.tables import Table
 
 
-def _country(value: str) -> str:
-    if value not in COUNTRIES:
-        raise ValueError(f"{value} is no country: write its two letters (ISO 3166-1), as DE")
-    return value
-
-
-Country = Annotated[str, AfterValidator(_country)]
+Country = Annotated[str, AfterValidator(country)]
 
 
 class Jurisdiction(Declared):

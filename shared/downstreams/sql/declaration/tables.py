@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from shared.domain.identities import IdentityType
 from shared.domain.text import Word
 from shared.domain.toml_file import Mistakes
-from shared.downstreams.sql.declaration import blanking, jurisdiction
+from shared.downstreams.sql.declaration import blanking, jurisdiction, keeping
 from shared.downstreams.sql.declaration.anonymisation import Anonymisation
 from shared.downstreams.sql.declaration.bill import Itemised
 from shared.downstreams.sql.declaration.columns import Column
@@ -175,6 +175,7 @@ class Table(Declared):
             self._is_lifted,
             partial(blanking.mistakes, self),
             partial(jurisdiction.mistakes, self),
+            partial(keeping.mistakes, self),
             self._is_stated,
         )
         if mistakes := [says for rule in rules for says in rule()]:
@@ -230,17 +231,6 @@ class Table(Declared):
             if not self.anchors:
                 yield "anonymise needs anchors: the column from which the period before it counts"
             yield from self.anonymise.mistakes(self.columns)
-        if self.keeps:
-            dated = {anchor.column for anchor in self.anchors.values()}
-            if self.view or not self.occurred or dated != {self.occurred.column}:
-                yield "keeps is for a table whose anchors name its occurred column"
-            if self.paths and self.parties:
-                yield "keeps is for rows of several people only where their own columns find them: leave out via"
-            if self.keeps.bill_of is not None and self.keeps.bill_of not in self.parties:
-                yield f"keeps.bill_of names {self.keeps.bill_of}, which is no party"
-
-        if self.kept and self.kept.column in self.switched_by(self.restriction):
-            yield "kept names the column of restriction, which a person may ask to lift: name another"
 
     def _scrubs_texts(self) -> Iterator[str]:
         for name, column in self.scrubbed.items():

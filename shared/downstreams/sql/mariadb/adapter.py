@@ -26,9 +26,9 @@ class MariaDbAdapter(OfDataset[Session]):
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
         self._policy = policy
         self._store = MariaDbStore(system, settings, environment)
-        self.against_policy = tuple(kept_by_policy(self._store.dataset, policy))
+        self.done_by_hand = tuple(kept_by_policy(self._store.dataset, policy))
         """What of the policy a person does."""
-        self._kept = "; ".join(self.against_policy)
+        self._kept = "; ".join(self.done_by_hand)
         super().__init__(system, self._store, comparison)
 
     @property
