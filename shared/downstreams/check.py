@@ -12,7 +12,8 @@ from shared.domain.toml_file import fault_at, lines_in
 from shared.downstreams.accounts import speaking_of
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import declare, tables_of
-from shared.downstreams.http.declaration import path_of, read_declaration
+from shared.downstreams.http.declaration import read_declaration
+from shared.downstreams.http.settings import path_of
 from shared.downstreams.places import Table
 from shared.downstreams.registry import Downstreams, Wiring, connect
 from shared.downstreams.sql.declaration.dataset import Dataset

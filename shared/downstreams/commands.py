@@ -17,7 +17,8 @@ from shared.downstreams.check import Checked
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import read
 from shared.downstreams.registry import Wiring
-from shared.downstreams.sql import SqlSettings, schema_for
+from shared.downstreams.sql.dialects import schema_for
+from shared.downstreams.sql.settings import SqlSettings
 
 downstreams = typer.Typer(help="The file that declares the systems which hold personal data.")
 

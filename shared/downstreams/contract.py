@@ -14,7 +14,7 @@ after an outage that comes again and again as well. So a repeat of a task id mus
 same counts as the first, and what was committed for one task is never undone or denied because of another.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
 from typing import Self
@@ -26,10 +26,13 @@ from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import Level
 from shared.domain.operations import Change, Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
+from shared.domain.records import Message
 from shared.domain.release import Match
 
 States = Mapping[str, bool | None]
 """Whether states last for which rules of the policy keep, by what the policy calls them; None: that is not known."""
+Publish = Callable[[Sequence[Message]], Awaitable[None]]
+"""Sends records and returns once the broker has them all (``Producer.send``), or raises a ``DsrError``."""
 
 
 @dataclass(frozen=True, slots=True)

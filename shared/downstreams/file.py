@@ -20,12 +20,12 @@ from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.conformance.declared import Conformance
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.fingerprints import digest
-from shared.downstreams.http import DeclaredHttpSettings
-from shared.downstreams.opendsr import OpenDsrSettings
+from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.places import Table
-from shared.downstreams.roundup import RoundupSettings
-from shared.downstreams.sql import SqlSettings
-from shared.downstreams.tryton import TrytonSettings
+from shared.downstreams.roundup.settings import RoundupSettings
+from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.tryton.settings import TrytonSettings
 
 AdapterSettings = SqlSettings | TrytonSettings | RoundupSettings | OpenDsrSettings | DeclaredHttpSettings | BusSettings
 _KINDS: Mapping[str, type[BaseModel]] = {cls.model_fields["adapter"].default: cls for cls in get_args(AdapterSettings)}

@@ -1,4 +1,7 @@
-"""The systems of the downstreams file, each with the adapter that works it."""
+"""The systems of the downstreams file, each with the adapter that works it.
+
+The code of an adapter is imported when a system of its kind is declared: a process loads no other.
+"""
 
 import asyncio
 import os
@@ -16,21 +19,22 @@ from shared.domain.policy import OVERLAY, Policy, read_policy
 from shared.domain.proofs import ProofPolicy, proof_policy
 from shared.domain.records import Message
 from shared.downstreams.accounts import speaking_of
-from shared.downstreams.bus.adapter import BusAdapter, Publish
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.bus.upload import NoUploads, Uploads
+from shared.downstreams.contract import Publish
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import read
 from shared.downstreams.fingerprints import of_system
-from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
-from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.places import Table
 from shared.downstreams.plan import stages
 from shared.downstreams.protocols import Adapter, Assigning, Locatable
-from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
-from shared.downstreams.sql import OfDataset, SqlSettings, adapter_of, is_mariadb
+from shared.downstreams.roundup.settings import RoundupSettings
+from shared.downstreams.sql.dialects import adapter_of, is_mariadb
+from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.states import with_states
-from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
+from shared.downstreams.tryton.settings import TrytonSettings
 
 
 async def send_nothing(messages: Sequence[Message]) -> None:
@@ -128,7 +132,7 @@ class Downstreams:
     @property
     def on_the_bus(self) -> tuple[str, ...]:
         """The systems that answer on ``dsr.tasks.<system>.replies``."""
-        return tuple(each.name for each in self.all if isinstance(each.adapter, BusAdapter))
+        return tuple(each.name for each in self.all if each.adapter and isinstance(each.settings, BusSettings))
 
 
 def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPolicy) -> Downstream:
@@ -153,11 +157,12 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
     adapter = of_variable(str(place), partial(_adapter, declared, wiring))
     if faults := list(_misfits(place, declared, adapter)):
         raise Misconfigured(*faults)
-    not_held = declared.not_held | (adapter.not_held if isinstance(adapter, OfDataset) else frozenset())
-    if isinstance(adapter, OfDataset) and adapter.holds & wiring.policy.by_consent_alone:
+    holds: frozenset[str] = getattr(adapter, "holds", frozenset())
+    not_held = declared.not_held | getattr(adapter, "not_held", frozenset())
+    if isinstance(declared.settings, SqlSettings) and holds & wiring.policy.by_consent_alone:
         not_held -= {Operation.SUPPRESS}  # it goes when consent is withdrawn
-    tenants = adapter.tenants if isinstance(adapter, OfDataset | BusAdapter) else frozenset[str]()
-    held = declared.categories.union(getattr(adapter, "holds", ()), getattr(adapter, "categories", ()))
+    tenants: frozenset[str] | None = getattr(adapter, "tenants", frozenset())
+    held = declared.categories.union(holds, getattr(adapter, "categories", ()))
     declared = replace(declared, categories=held, needed=policy.needed(held), unknown=tuple(policy.unknown(held)))
     declared = replace(declared, not_held=not_held, tenants=tenants)
     declared = replace(declared, adapter=adapter, fingerprint=of_system(declared))
@@ -168,7 +173,8 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
 
 def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[Fault]:
     """What of the table its kind of system cannot do."""
-    if isinstance(adapter, BusAdapter) and Operation.EXPORT in adapter.operations and not declared.categories:
+    settings = declared.settings
+    if isinstance(settings, BusSettings) and Operation.EXPORT in settings.worked and not declared.categories:
         says = "export needs categories; write those of which the team gives rows"
         yield place.fault(says, "operations")
     if declared.yields and not isinstance(adapter, Locatable):
@@ -197,14 +203,24 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
         case SqlSettings() as settings:
             return adapter_of(name, settings, environment, wiring.policy)
         case TrytonSettings() as settings:
+            from shared.downstreams.tryton.adapter import TrytonAdapter  # noqa: PLC0415
+
             return TrytonAdapter(name, settings, environment=environment, policy=wiring.policy, clock=wiring.clock)
         case RoundupSettings() as settings:
+            from shared.downstreams.roundup.adapter import RoundupAdapter  # noqa: PLC0415
+
             return RoundupAdapter(name, settings, environment=environment, policy=wiring.policy)
         case OpenDsrSettings() as settings:
+            from shared.downstreams.opendsr.adapter import OpenDsrAdapter  # noqa: PLC0415
+
             return OpenDsrAdapter(name, settings, clock=wiring.clock, environment=environment)
         case DeclaredHttpSettings() as settings:
+            from shared.downstreams.http.adapter import HttpAdapter  # noqa: PLC0415
+
             return HttpAdapter(name, settings, clock=wiring.clock, environment=environment)
         case BusSettings() as settings:
+            from shared.downstreams.bus.adapter import BusAdapter  # noqa: PLC0415
+
             return BusAdapter(
                 name,
                 settings,

@@ -13,7 +13,8 @@ from deploy.local import postgres_databases as databases
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.sql import SqlSettings, adapter_of, schema_for
+from shared.downstreams.sql.dialects import adapter_of, schema_for
+from shared.downstreams.sql.settings import SqlSettings
 from shared.storage.postgres import connected
 from tests.bench.figures import Row, row
 from tests.bench.ground import Ground, must

@@ -13,7 +13,8 @@ from deploy.local import postgres_databases as databases
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.sql import SqlAdapter, SqlSettings
+from shared.downstreams.sql.adapter import SqlAdapter
+from shared.downstreams.sql.settings import SqlSettings
 from tests.bench.closed_erasures import close_all
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must

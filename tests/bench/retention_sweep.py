@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import asyncpg
 
 from deploy.local import postgres_databases as databases
-from shared.downstreams.sql import SqlAdapter, SqlSettings
+from shared.downstreams.sql.adapter import SqlAdapter
+from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sweepable import Counted, Due, Swept
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must

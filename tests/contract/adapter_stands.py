@@ -17,8 +17,10 @@ from shared.downstreams.conformance import examined as conformance
 from shared.downstreams.conformance.people import Person
 from shared.downstreams.contract import Task
 from shared.downstreams.downstream import Downstream
-from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
-from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from shared.downstreams.http.adapter import HttpAdapter
+from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.downstreams.opendsr.adapter import OpenDsrAdapter
+from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.protocols import Erasable
 from tests.contract.bus_stand import BusStand
 from tests.fakes import zendesk_responder

@@ -13,7 +13,8 @@ from pydantic import JsonValue
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
 from shared.downstreams.contract import Pending, Result, Task
-from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
+from shared.downstreams.http.adapter import HttpAdapter
+from shared.downstreams.http.settings import DeclaredHttpSettings
 from tests.fakes import hubspot_responder, stripe_responder, zendesk_responder
 from tests.fixtures.engine import SetClock
 

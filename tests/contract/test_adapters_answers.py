@@ -11,8 +11,10 @@ from shared.domain.errors import AnswerMalformed, ForeignHit
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.protocols import Adapter
-from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
-from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
+from shared.downstreams.roundup.adapter import RoundupAdapter
+from shared.downstreams.roundup.settings import RoundupSettings
+from shared.downstreams.tryton.adapter import TrytonAdapter
+from shared.downstreams.tryton.settings import TrytonSettings
 from shared.fulfilment.calls import Calls
 from shared.runtime.metrics import CALL_SECONDS
 from tests.fakes import slow_crm, slow_ticketing

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.domain.identities import Identity, IdentityType
-from shared.downstreams.opendsr import OpenDsrSettings
+from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.opendsr.wire import RequestType, request_body
 
 ADA = "ada@example.com"

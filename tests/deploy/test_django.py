@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.sql import schema_for
 from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.dialects import schema_for
 from shared.downstreams.sql.drafting import toml_text
 from shared.downstreams.sql.drafting.draft import Decided, Draft
 from shared.downstreams.sql.drafting.drift import drift

@@ -25,8 +25,8 @@ from shared.downstreams import check
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
 from shared.downstreams.registry import Wiring, send_nothing
-from shared.downstreams.sql import MariaDbAdapter
 from shared.downstreams.sql.mariadb import sweeping
+from shared.downstreams.sql.mariadb.adapter import MariaDbAdapter
 from shared.downstreams.sql.mariadb.connection import Address, Pool, translated
 from shared.downstreams.sweepable import Counted, Due, Swept
 from tests.fixtures.analytics import nothing

@@ -11,7 +11,8 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
 from shared.downstreams.contract import Receipt
-from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter, path_of
+from shared.downstreams.http.adapter import HttpAdapter
+from shared.downstreams.http.settings import DeclaredHttpSettings, path_of
 from shared.downstreams.registry import Wiring, send_nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept

@@ -10,7 +10,7 @@ import pytest
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
-from shared.downstreams.sql import path_of
+from shared.downstreams.sql.settings import path_of
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, number
 from tests.fixtures.downstream import task
 from tests.fixtures.written_calls import Written, write

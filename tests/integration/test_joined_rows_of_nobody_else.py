@@ -7,7 +7,7 @@ from random import Random
 
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
-from shared.downstreams.sql import schema_for
+from shared.downstreams.sql.dialects import schema_for
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import ask, engine
 from tests.fixtures.downstream import email, task

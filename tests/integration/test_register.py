@@ -14,7 +14,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
 from shared.downstreams.contract import Receipt, Result, Task
-from shared.downstreams.tryton import TrytonAdapter
+from shared.downstreams.tryton.adapter import TrytonAdapter
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.register import Filled, TooMuchLost, fill, register_for
 from tests.fixtures.downstream import task

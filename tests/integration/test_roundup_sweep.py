@@ -7,7 +7,7 @@ import httpx
 
 from shared.domain.errors import NotSupported
 from shared.domain.operations import Operation
-from shared.downstreams.roundup import RoundupAdapter
+from shared.downstreams.roundup.adapter import RoundupAdapter
 from shared.downstreams.sweepable import Counted, Due, Swept
 from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import email, task

@@ -21,8 +21,8 @@ from shared.downstreams.check import check
 from shared.downstreams.commands import statements
 from shared.downstreams.contract import Task
 from shared.downstreams.registry import Wiring
-from shared.downstreams.sql import SqlSettings
 from shared.downstreams.sql.preparation import StoreUnprepared
+from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.store import SqlStore
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, engine, number

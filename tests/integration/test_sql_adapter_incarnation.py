@@ -13,7 +13,7 @@ from shared.domain.errors import Overtaken, Unavailable
 from shared.domain.operations import Change, Operation, TaskOutcome, Uncounted
 from shared.domain.rights import Right
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.sql import schema_for
+from shared.downstreams.sql.dialects import schema_for
 from shared.downstreams.sql.preparation import StoreUnprepared
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.postgres import connected

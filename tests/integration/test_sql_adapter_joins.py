@@ -9,8 +9,8 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.downstreams.refusals import ErasureRefused
-from shared.downstreams.sql import SqlSettings
 from shared.downstreams.sql.catalog import DatasetOutdated
+from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.store import SqlStore
 from tests.fixtures.cdr import SqlEngine, ask, each, engine
 from tests.fixtures.downstream import email, receipt, task

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.demo.seed.cdr import CdrStore
-from shared.downstreams.sql import SqlSettings
+from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import SqlStore
 from tests.fixtures.cdr import OURS, call, with_tables

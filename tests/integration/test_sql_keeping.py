@@ -14,7 +14,7 @@ from shared.domain.errors import GroundUnknown, NotSupported, RuleUnsigned
 from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period, read_policy
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.declaration.dataset import SHIPPED
+from shared.downstreams.sql.settings import SHIPPED
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, number
 from tests.fixtures.downstream import receipt, task
 from tests.fixtures.policy import signed_policy

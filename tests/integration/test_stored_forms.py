@@ -8,10 +8,13 @@ import httpx
 import pytest
 
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from shared.downstreams.opendsr.adapter import OpenDsrAdapter
+from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.protocols import Adapter
-from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
-from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
+from shared.downstreams.roundup.adapter import RoundupAdapter
+from shared.downstreams.roundup.settings import RoundupSettings
+from shared.downstreams.tryton.adapter import TrytonAdapter
+from shared.downstreams.tryton.settings import TrytonSettings
 from tests.fakes import slow_crm, slow_ticketing
 from tests.fakes.opendsr_responder import MailingSystem, application
 from tests.fakes.slow_answers import SlowApplication

@@ -11,7 +11,7 @@ from shared.domain.errors import Refused, ResidueFound, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
-from shared.downstreams.tryton import TrytonAdapter
+from shared.downstreams.tryton.adapter import TrytonAdapter
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.tryton import SINCE, Crm, OnTheWay, account
 

@@ -10,7 +10,7 @@ from shared.domain.errors import GroundUnknown, SystemRefused
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
 from shared.downstreams.sweepable import Counted, Due, Swept
-from shared.downstreams.tryton import TrytonAdapter
+from shared.downstreams.tryton.adapter import TrytonAdapter
 from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.policy import signed_policy

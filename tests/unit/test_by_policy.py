@@ -9,7 +9,7 @@ from shared.domain.errors import NotSupported
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, read_policy
 from shared.downstreams.downstream import Downstream
-from shared.downstreams.roundup import RoundupAdapter
+from shared.downstreams.roundup.adapter import RoundupAdapter
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.keeping.by_policy import undeclared
 from shared.downstreams.sql.mariadb.unsupported import kept_by_policy

@@ -14,7 +14,7 @@ from shared.domain.toml_places import line_of, lines_of
 from shared.downstreams.check import Checked, against_policy, check, demanding, emitters_beside, working
 from shared.downstreams.commands import lines_of as words_of
 from shared.downstreams.commands import report
-from shared.downstreams.http import HttpAdapter
+from shared.downstreams.http.adapter import HttpAdapter
 from shared.downstreams.registry import Wiring
 from tests.unit.test_registry import DEMO, publish
 

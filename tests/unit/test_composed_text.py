@@ -5,7 +5,7 @@ import pytest
 from services.intake.subject_schemas import DataSubject
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
-from shared.downstreams.opendsr import OpenDsrSettings
+from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.opendsr.wire import is_foreign
 from shared.downstreams.roundup.subjects import Person, has
 from shared.downstreams.tryton.party import spelled

@@ -18,11 +18,11 @@ from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
 from shared.domain.toml_file import read_toml
 from shared.downstreams import file
 from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.opendsr import OpenDsrSettings
-from shared.downstreams.roundup import RoundupSettings
-from shared.downstreams.sql import SqlSettings
+from shared.downstreams.opendsr.settings import OpenDsrSettings
+from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.tryton import TrytonSettings
+from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.tryton.settings import TrytonSettings
 from shared.runtime.settings import (
     HttpSettings,
     KafkaSettings,

@@ -13,7 +13,7 @@ from shared.domain.identities import IdentityType
 from shared.downstreams.sql.declaration.anonymisation import Anonymisation
 from shared.downstreams.sql.declaration.bill import Itemised
 from shared.downstreams.sql.declaration.columns import Column
-from shared.downstreams.sql.declaration.dataset import SHIPPED, Dataset
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.declared import (
     Constant,
     Join,
@@ -32,7 +32,7 @@ from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.finding.search_keys import Coverage, SearchKey, wall_clock
 from shared.downstreams.sql.quoting import literal, quoted
-from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.sql.settings import SHIPPED, SqlSettings
 
 GOOD = """
 name = "calls"

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from shared.domain.policy import read_policy
 from shared.domain.proofs import proof_policy
-from shared.downstreams.http.declaration import SHIPPED, Declaration, read_declaration
+from shared.downstreams.http.declaration import Declaration, read_declaration
+from shared.downstreams.http.settings import SHIPPED
 from shared.downstreams.http.templates import in_body, in_path, names_in
-from shared.downstreams.sql.declaration.dataset import SHIPPED as DATASETS
 from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.settings import SHIPPED as DATASETS
 
 SOUND = """
 auth = { kind = "bearer", token_env = "TOKEN" }

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.domain.errors import Misconfigured
-from shared.downstreams.sql import schema_for
+from shared.downstreams.sql.dialects import schema_for
 
 
 @pytest.mark.parametrize(

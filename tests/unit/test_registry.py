@@ -12,9 +12,9 @@ from shared.domain.policy import OVERLAY, read_policy
 from shared.domain.records import Message
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.file import read
-from shared.downstreams.opendsr import OpenDsrSettings
+from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.registry import Downstreams, Wiring
-from shared.downstreams.sql import SqlSettings
+from shared.downstreams.sql.settings import SqlSettings
 from tests.fixtures.engine import SetClock
 from tests.fixtures.policy import NOTHING_KEPT, nothing_kept
 

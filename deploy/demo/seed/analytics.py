@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from deploy.demo.company.model import Subscription, Visit
 from deploy.local import postgres_databases as databases
-from shared.downstreams.sql import schema_for
+from shared.downstreams.sql.dialects import schema_for
 from shared.storage.postgres import connected
 
 ROLE = "analytics_privacy"

@@ -13,7 +13,7 @@ import asyncpg
 
 from deploy.demo.company.model import Call
 from deploy.local import postgres_databases as databases
-from shared.downstreams.sql import schema_for
+from shared.downstreams.sql.dialects import schema_for
 from shared.storage.postgres import connected
 
 ROLES = ("cdr_switch", "cdr_reader", "cdr_privacy", "cdr_legal")

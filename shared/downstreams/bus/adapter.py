@@ -1,7 +1,7 @@
 """Systems of teams who work their own store: they consume tasks, fetch the identities with a token, and reply."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import cast
 
@@ -18,11 +18,8 @@ from shared.downstreams.bus.messages import AMENDING, Amending, TaskRequested
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.bus.steps import Ask, Failed, Step, Take, ask_anew, failed, next_step
 from shared.downstreams.bus.upload import Uploads, records_of
-from shared.downstreams.contract import Checkpoint, NotSearched, Pending, Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, NotSearched, Pending, Publish, Receipt, Result, Task
 from shared.downstreams.results import where_held
-
-Publish = Callable[[Sequence[Message]], Awaitable[None]]
-"""Sends records and returns once the broker has them all (``Producer.send``), or raises a ``DsrError``."""
 
 
 class BusAdapter:

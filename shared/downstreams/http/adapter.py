@@ -17,12 +17,12 @@ from shared.downstreams.following import FAR, endless
 from shared.downstreams.http import marketing
 from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
-from shared.downstreams.http.declaration import path_of, read_declaration
+from shared.downstreams.http.declaration import read_declaration
 from shared.downstreams.http.erasure import Erasure, refused
 from shared.downstreams.http.interface import Interface
 from shared.downstreams.http.search import Hit, Search, shown, yielded
 from shared.downstreams.http.session import Session
-from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.downstreams.http.settings import DeclaredHttpSettings, path_of
 from shared.downstreams.in_parts import InParts
 from shared.downstreams.protocols import HandOver
 from shared.downstreams.refusals import STATES, Telling

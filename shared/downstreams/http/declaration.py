@@ -32,18 +32,12 @@ from shared.downstreams.http.requests import (
 )
 from shared.downstreams.refusals import Reason
 
-SHIPPED = File(__file__).parents[2] / "policy" / "http"
 _NAME = r"^[a-z][a-z0-9_]{0,40}$"
 OF_THE_TASK = frozenset({"task_id", "id", "ids", "job", "asserted", "current"})
 SHOWN = frozenset({"A", "M", "C"})
 """The classes of fields that a subject is shown."""
 CHANGES = ("restrict", "lift", "suppress")
 """The lists of steps of a resource that change a record in place and keep it."""
-
-
-def path_of(declaration: str) -> File:
-    """The file of a declaration: of one that ships with the product by its name, else a path."""
-    return File(declaration) if declaration.endswith(".toml") else SHIPPED / f"{declaration}.toml"
 
 
 def _listed(value: object) -> object:

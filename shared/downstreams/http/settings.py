@@ -1,10 +1,18 @@
 """How a system is reached that is declared in a file of its own."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from shared.downstreams.settings import HttpSettings, Url
+
+SHIPPED = Path(__file__).parents[2] / "policy" / "http"
+
+
+def path_of(declaration: str) -> Path:
+    """The file of a declaration: of one that ships with the product by its name, else a path."""
+    return Path(declaration) if declaration.endswith(".toml") else SHIPPED / f"{declaration}.toml"
 
 
 class DeclaredHttpSettings(HttpSettings):

@@ -1,17 +1,21 @@
-"""Which database a connection string leads to, and what differs by that."""
+"""Which database a connection string leads to, and what differs by that; its code is imported when it is used."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import Policy
-from shared.downstreams.sql import preparation
-from shared.downstreams.sql.adapter import SqlAdapter
-from shared.downstreams.sql.mariadb import preparation as mariadb_preparation
-from shared.downstreams.sql.mariadb.adapter import MariaDbAdapter
-from shared.downstreams.sql.mariadb.connection import SCHEMES
 from shared.downstreams.sql.settings import SqlSettings
 
+if TYPE_CHECKING:
+    from shared.downstreams.sql.adapter import SqlAdapter
+    from shared.downstreams.sql.mariadb.adapter import MariaDbAdapter
+
+MARIADB = frozenset({"mariadb", "mysql"})
 _POSTGRESQL = frozenset({"postgres", "postgresql"})
+"""Schemes of URLs."""
 
 
 def is_mariadb(dsn: str) -> bool:
@@ -21,9 +25,9 @@ def is_mariadb(dsn: str) -> bool:
         Misconfigured: it leads to no database that we know.
     """
     scheme, separator, rest = dsn.partition("://")
-    if not (separator and rest and scheme in SCHEMES | _POSTGRESQL):
+    if not (separator and rest and scheme in MARIADB | _POSTGRESQL):
         raise Misconfigured("holds neither a postgresql:// nor a mariadb:// URL; set it to the store's")
-    return scheme in SCHEMES
+    return scheme in MARIADB
 
 
 def adapter_of(
@@ -35,7 +39,11 @@ def adapter_of(
         Misconfigured: its dataset, or what is said of its tenants, cannot be used with it.
     """
     if is_mariadb(environment[settings.dsn_env]):
+        from shared.downstreams.sql.mariadb.adapter import MariaDbAdapter  # noqa: PLC0415
+
         return MariaDbAdapter(system, settings, environment=environment, policy=policy)
+    from shared.downstreams.sql.adapter import SqlAdapter  # noqa: PLC0415
+
     return SqlAdapter(system, settings, environment=environment, policy=policy)
 
 
@@ -45,4 +53,10 @@ def schema_for(dsn: str) -> str:
     Raises:
         Misconfigured: it names none.
     """
-    return mariadb_preparation.schema_for(dsn) if is_mariadb(dsn) else preparation.schema_for(dsn)
+    if is_mariadb(dsn):
+        from shared.downstreams.sql.mariadb.preparation import schema_for as of_mariadb  # noqa: PLC0415
+
+        return of_mariadb(dsn)
+    from shared.downstreams.sql.preparation import schema_for as of_postgresql  # noqa: PLC0415
+
+    return of_postgresql(dsn)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -11,6 +12,12 @@ from shared.downstreams.settings import LimitedSettings
 
 Tenant = Annotated[str, StringConstraints(pattern=f"^{TENANT}$")]
 Value = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+SHIPPED = Path(__file__).parents[2] / "policy" / "datasets"
+
+
+def path_of(dataset: str) -> Path:
+    """The file of a dataset: of one that ships with the product by its name, else a path."""
+    return Path(dataset) if dataset.endswith(".toml") else SHIPPED / f"{dataset}.toml"
 
 
 class SqlSettings(LimitedSettings):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from functools import cached_property
 from graphlib import CycleError
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -15,13 +14,7 @@ from shared.domain.toml_file import read_toml
 from shared.downstreams.sql.declaration.declared import Declared, Join, Name, SideTable
 from shared.downstreams.sql.declaration.graph import led_first, on_paths_to, refuse_lost
 from shared.downstreams.sql.declaration.tables import Table
-
-SHIPPED = Path(__file__).parents[3] / "policy" / "datasets"
-
-
-def path_of(dataset: str) -> Path:
-    """The file of a dataset: of one that ships with the product by its name, else a path."""
-    return Path(dataset) if dataset.endswith(".toml") else SHIPPED / f"{dataset}.toml"
+from shared.downstreams.sql.settings import path_of
 
 
 class Dataset(Declared):

@@ -16,8 +16,8 @@ from asyncmy.constants import CLIENT
 from asyncmy.errors import MySQLError
 
 from shared.domain.errors import ColumnUnmapped, Misconfigured, Refused, SignInRefused, TableMissing, Unavailable
+from shared.downstreams.sql.dialects import MARIADB
 
-SCHEMES = frozenset({"mariadb", "mysql"})
 _CONNECT_SECONDS = 10
 _OF_BOTH = {
     "sql_mode": "'STRICT_ALL_TABLES'",  # what does not fit is refused, never cut
@@ -66,7 +66,7 @@ class Address:
         except ValueError:
             raise Misconfigured("the connection string is none; write mariadb://USER:PASSWORD@HOST/DATABASE") from None
         user, database = unquote(parts.username or ""), unquote(parts.path.removeprefix("/"))
-        if parts.scheme not in SCHEMES or not (user and database and parts.hostname):
+        if parts.scheme not in MARIADB or not (user and database and parts.hostname):
             raise Misconfigured(
                 "the connection string names no user or no database; write mariadb://USER:PASSWORD@HOST/DATABASE"
             )
