@@ -29,6 +29,7 @@ from deploy.local.progress import Progress
 from deploy.local.services import Servers, Services
 from deploy.local.unprivileged import become_unprivileged
 from deploy.local.venv import alone
+from shared.domain.errors import Unavailable
 
 HERE = LOCAL / "demo"
 ANSWERS = HERE / "answers"
@@ -52,6 +53,8 @@ def main(
             failed = _run(console, leave=leave)
     except (DownloadFailedError, ChildFailedError, JavaMissingError, PostgresMissingError) as error:
         sys.exit(f"{error}")
+    except Unavailable as error:
+        sys.exit(f"{error}: this machine may have too much else to do; run it again when it has less")
     except KeyboardInterrupt:
         console.print("\nStopped.")
         sys.stdout.flush()
@@ -95,7 +98,8 @@ def _run(console: Console, *, leave: bool) -> int:
         if not leave:
             console.print("Everything stays up until Ctrl-C.")
             with suppress(KeyboardInterrupt):
-                signal.pause()
+                while True:  # a pause ends at any signal, and not every one asks us to stop
+                    signal.pause()
             console.print("\nStopping …")
         return report.failed
 

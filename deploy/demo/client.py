@@ -28,7 +28,7 @@ class DsrClient(httpx.AsyncClient):
         return dict(_good(await self.get(f"/v1/requests/{request_id}{part}")).json())
 
     async def follow(
-        self, request_id: str, until: str | Callable[[dict[str, Any]], bool], part: str = "", *, within: float = 60
+        self, request_id: str, until: str | Callable[[dict[str, Any]], bool], part: str = "", *, within: float = 240
     ) -> dict[str, Any]:
         """Where it stands, or that part of it, once it is in that state, or as the condition says.
 

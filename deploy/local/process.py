@@ -42,7 +42,7 @@ class Child:
     command: Sequence[str | Path | int]
     log: Path
     ready: Callable[[], bool] | None = None
-    ready_within: float = 60
+    ready_within: float = 120
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.demo.__main__ import HERE
 from deploy.local.paths import ROOT
-from tests.fixtures.prometheus import Prometheus
+from tests.fixtures.prometheus import Prometheus, find_prometheus
 
 READY, DONE = "Ready after", "Everything stays up until Ctrl-C."
 BESIDE = ("apt-get", "dpkg-deb", "prometheus", "promtool", "docker", "podman", "mvn")
@@ -39,6 +39,7 @@ def watched(run_folder: Path) -> Watched:
     environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.defpath}", "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "deploy.demo"]
     said, alerts = "", []
+    find_prometheus()  # it may have to be fetched: what it is to watch would be over by then
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as demo:
@@ -51,6 +52,7 @@ def watched(run_folder: Path) -> Watched:
                     prometheus.start()
                 if line.startswith(DONE):
                     alerts = _alerts_left(prometheus)
+                    assert demo.poll() is None, f"it ended by itself with {demo.returncode}, and had said: {said}"
                     demo.send_signal(signal.SIGINT)
         except BaseException:
             demo.send_signal(signal.SIGINT)  # nothing else ends it
@@ -63,10 +65,10 @@ def watched(run_folder: Path) -> Watched:
 
 def _alerts_left(prometheus: Prometheus) -> list[str]:
     """The alerts when it has seen all five services, however soon after its start the demonstration was over."""
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 120
     while not prometheus.query('count(up{job="dsr"} == 1) == 5') or prometheus.query("ALERTS"):
         if time.monotonic() > ends:
-            return [f"{each['metric']}" for each in prometheus.query('up{job="dsr"} or ALERTS')]
+            return [f"{each['metric']} {each['value'][1]}" for each in prometheus.query('up{job="dsr"} or ALERTS')]
         time.sleep(0.2)  # it tells nobody of a scrape
     return []
 

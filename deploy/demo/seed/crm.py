@@ -10,7 +10,7 @@ from deploy.local.tryton import Tryton
 from shared.downstreams.http_client import together
 from shared.downstreams.tryton.rpc import TrytonRpc
 
-_BATCH: Final = 200
+_BATCH: Final = 50
 
 
 async def fill(crm: Tryton, company: Company, progress: Progress) -> None:
