@@ -98,8 +98,10 @@ class Handlers:
                     await self._join(requests, await requests.apply(request.block(event)), shown=shown)
                 else:
                     known = replace(request, tasks=request.reports_with(event.tasks))
-                    await self._ask(requests, known, asked)
-                    await contact_on_file.seek(tx, requests[event.request_id])
+                    wanted = await contact_on_file.wanted(tx, known) if asked is Question.IDENTITY else None
+                    await self._ask(requests, known, asked, wanted.page if wanted else "")
+                    if wanted:
+                        await contact_on_file.seek(tx, requests[event.request_id], wanted)
 
     async def postpone(self, events: Sequence[FulfilmentPostponed], tx: UnitOfWork) -> None:
         """Let erasures wait that have found whose they are, and that others of the same person come first."""
@@ -203,8 +205,8 @@ class Handlers:
         if shown and request.state is not State.IN_PROGRESS:
             await requests.apply(await proof_conflicts.join(requests.tx, request, self._policy))
 
-    async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
-        words = self._letters.words(questions.asked(asked, request), self._letters.reader(request))
+    async def _ask(self, requests: Requests, request: Request, asked: Question, page: str = "") -> None:
+        words = self._letters.words(questions.asked(asked, request, page), self._letters.reader(request))
         await requests.apply(await correspondence.ask(requests.tx, request, asked, words, recorded=False))
 
     @asynccontextmanager

@@ -21,11 +21,12 @@ from services.intake import (
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision, visible
 from services.intake.errors import BadRequest, Forbidden
-from services.intake.identity import proof_conflicts
+from services.intake.identity import contact_codes, proof_conflicts
 from services.intake.letters import correspondence
 from services.intake.metrics import REQUESTS
 from services.intake.request import concluded, deferrals
 from services.intake.request.aggregate import Request, Transition
+from services.intake.request.causes.delivery import SENT_TO
 from services.intake.request.causes.weighing import asks_for
 from services.intake.request.lifecycle import State
 from services.intake.telling import TellingUseCases
@@ -79,6 +80,7 @@ class UseCases(TellingUseCases):
             shown = caller.role == "channel" and correspondence.opens(tx.vault.keyring, request_id, code or "")
             shown = shown and request is not None and request.tenant == caller.grant.tenant
             shown = shown and request is not None and request.channel != "email"  # whose code nobody was told
+            shown = shown and request is not None and not request.read_in_portal
             shown = shown or caller.follows == request_id
             if request is None or not shown:
                 request = await visible(tx.connection, request, caller)
@@ -106,6 +108,8 @@ class UseCases(TellingUseCases):
         proved = self.proving.prove(stated, said.assurance, said.proofs, grant, tx.now)
         alone = self.proving.prove(as_stated(stated), said.assurance, said.proofs, grant, tx.now)
         same = proves_the_same_person(known.identities, alone.identities)
+        if request.channel in SENT_TO and await contact_codes.typed(tx.connection, request.request_id):
+            request = replace(request, read_in_portal=True)  # where whoever has typed the code has shown both ends
         more = any(after.level > before.level for before, after in zip(stated, proved.identities, strict=True))
         if not same or (more and request.state is State.IN_PROGRESS):
             return await proof_conflicts.put_aside(tx, request, alone, shown=same)

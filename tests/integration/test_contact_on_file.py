@@ -71,7 +71,7 @@ async def to_contacts(door: Opened) -> list[dict[str, Any]]:
 
 def not_me_in(letter: dict[str, Any], url: str = URL) -> str:
     """The path of the link in a letter to a contact."""
-    (link,) = re.findall(r'href="(https?://[^"]+/contact/[^"]+)"', letter["html"])
+    link, *_ = re.findall(r'href="(https?://[^"]+/contact/[^"]+)"', letter["html"])
     return str(link).removeprefix(url)
 
 

@@ -12,7 +12,7 @@ from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions import complaining, options, timing
 from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
 from services.intake.console.decisions.page import About, offered, routes_of
-from services.intake.console.entry import MESSAGE
+from services.intake.console.entry import CONTACT_ASKED, MESSAGE
 from services.intake.console.ids import of_path, place
 from services.intake.console.lists import Link, Row, Table, cut, show
 from services.intake.console.roles import Power
@@ -50,6 +50,7 @@ CONFIRM = Decision(
     does=saying(
         "It becomes a request, or several as one case, received when the mail reached us, and is answered by e-mail.",
         "An acknowledgement goes out in the same thread. Nothing is proved by it: who asks is asked by a link.",
+        CONTACT_ASKED,
     ),
     body=Entered,
     asks=MESSAGE,

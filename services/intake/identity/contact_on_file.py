@@ -24,12 +24,14 @@ from services.intake.letters.rendering import Letters
 from services.intake.portal.settings import PortalSettings
 from services.intake.repository import Requests
 from services.intake.request.aggregate import Request
+from services.intake.request.causes.delivery import SENT_TO
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
 from shared.domain.events import ContactLookedUp, ContactSought
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.on_file import NotAsked, named, to_ask
 from shared.domain.sentences import Term
+from shared.domain.wording import Language, read_languages
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.subject_data import SubjectData
 
@@ -76,29 +78,44 @@ class Ask:
     disowned_at: datetime | None
 
 
-async def seek(tx: UnitOfWork, request: Request) -> None:
-    """Has the contact on file looked up, once for each request, where more must be proved that might be through it.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody has named that they have not proved, the address from which they ask, and where they follow it."""
 
-    Only of a request that is followed in the portal: nobody else has where to type the code, and its letters say no
-    more than that there is something to read, so what is found goes to no address by itself.
+    named: Identity
+    asker: str
+    page: str
+
+
+async def wanted(tx: UnitOfWork, request: Request) -> Wanted | None:
+    """What might be proved through a contact on file of what more must be proved of a request; None: nothing might.
+
+    Only where the code can be typed: by whoever can follow the request in the portal by an address that they have shown
+    to be theirs. Whoever wrote by post and gave none is answered at the address of record, which proves more.
     """
     settings, policy = PortalSettings(), identity_policy(tx.policy.overlay)
-    waits = request.state is State.AWAITING_IDENTITY and request.awaits_proof
-    if settings.key is None or not waits or request.channel != "portal" or request.tenant:
-        return
+    method = policy.methods[policy.on_file.method]
+    enough = request.lacks is not None and request.lacks <= method.level
+    if settings.key is None or not enough or request.channel not in {"portal", *SENT_TO} or request.tenant:
+        return None
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref, SubjectData())
-    wanted = named(known.identities, policy.methods[policy.on_file.method].proves)
-    asker = proved(known.identities)
-    if wanted is None or asker is None:
-        return
+    left, asker = named(known.identities, method.proves), proved(known.identities)
+    if left is None or asker is None:
+        return None
+    return Wanted(left, asker, f"{settings.url}/portal/{request.language}/follow")
+
+
+async def seek(tx: UnitOfWork, request: Request, wanted: Wanted) -> None:
+    """Has the contact on file looked up, once for each request."""
+    policy = identity_policy(tx.policy.overlay)
     ask_id, until = UUID(int=uuid7().int), tx.now + timedelta(hours=policy.on_file.hours)
-    marks = tx.vault.keyring.fingerprint(wanted), link_bounds.mailbox_mark(tx.vault.keyring, asker)
+    marks = tx.vault.keyring.fingerprint(wanted.named), link_bounds.mailbox_mark(tx.vault.keyring, wanted.asker)
     if not await tx.connection.fetchval(_SEEK, ask_id, request.request_id, *marks, tx.now, until):
         return
-    row = tx.vault.new_subject(ask_id, SubjectData((replace(wanted, proved_since=None),)), tx.now)
+    row = tx.vault.new_subject(ask_id, SubjectData((replace(wanted.named, proved_since=None),)), tx.now)
     await tx.vault.insert_subjects(tx.connection, [row])
     tx.publish(ContactSought.about(request, subject=ask_id, until=until))
-    tx.log_evidence(request.request_id, "contact.sought", {"type": wanted.type})
+    tx.log_evidence(request.request_id, "contact.sought", {"type": wanted.named.type})
 
 
 async def looked_up(tx: UnitOfWork, letters: Letters, requests: Requests, events: Sequence[ContactLookedUp]) -> None:
@@ -173,14 +190,21 @@ async def _write(
     await tx.connection.execute(_INSERT, code_id, ask.ask_id, *secret, address, mailbox, tx.now, expires_at)
     fields: dict[str, LetterField] = {
         "to": contact,
-        "link": f"{PortalSettings().url}/portal/{request.language}/contact/{token}",
+        "link": _not_me(request.language, token),
         "code": f"{code[:4]} {code[4:]}",
         "hours": bounds.hours,
         "right": Term("right", request.right),
     }
     anywhere = replace(request, country=None)  # where whoever asks lives is not told to others
-    letter = correspondence.write(letters, anywhere, ("contact_on_file", fields), tx.now)
+    known = read_languages().elsewhere  # the holder may read another language than whoever asks
+    also = (known, {"link": _not_me(known, token)})
+    letter = correspondence.write(letters, anywhere, ("contact_on_file", fields), tx.now, also)
     await delivery.to_contact(tx, replace(letter, subject_ref=ask.ask_id))
     named: dict[str, JsonValue] = correspondence.named(letter)
     tx.log_evidence(ask.ask_id, "letter.written", named)
     return True
+
+
+def _not_me(language: Language, token: str) -> str:
+    """The page on which whoever got a letter says that they have asked for nothing."""
+    return f"{PortalSettings().url}/portal/{language}/contact/{token}"

@@ -6,7 +6,7 @@ The record of that key has the id of the request. Its statement says how the sub
 import base64
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
@@ -22,12 +22,13 @@ from services.intake.letters.cases import Case
 from services.intake.letters.plain_text import text_of
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.letter_kinds import TO_OTHERS, LetterOf
+from services.intake.request.letter_kinds import TO_OTHERS, LetterField, LetterOf
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.told.answer import standing
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.sentences import Fact, say
 from shared.domain.time_limit_policy import Question
+from shared.domain.wording import Language
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.keyring import Keyring
 from shared.storage.vault import Row, Sealing, Vault
@@ -123,13 +124,25 @@ def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> st
     return " ".join(re.findall("....", told)) if request.channel == "post" else told
 
 
-def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:
-    """A letter, to be kept. With ``to`` among the fields it goes there, else to who has asked."""
+def write(
+    letters: Letters,
+    request: StoredRequest,
+    letter_of: LetterOf,
+    now: datetime,
+    also: tuple[Language, Mapping[str, LetterField]] | None = None,
+) -> Sealing:
+    """A letter, to be kept. With ``to`` among the fields it goes there, else to who has asked.
+
+    ``also``: in which language its words stand there once more, and what other fields they have in that.
+    """
     kind, fields = letter_of
     known = {"received_on": request.received_at, "reference": str(request.request_id), **fields}
     if request.tenant:
         known = {"instruction": request.instruction_id or "", **known}
-    letter = letters.write(kind, letters.reader(request, kind), known, now)
+    reader = letters.reader(request, kind)
+    letter = letters.write(kind, reader, known, now)
+    if also and also[0] != letter.language:
+        letter = letter.and_in(letters.write(kind, replace(reader, language=also[0]), {**known, **also[1]}, now))
     to = {"to": [fields["to"]]} if "to" in fields else {}
     content = {"language": letter.language, "subject": letter.subject, "html": letter.html, **to}
     return Sealing(request.request_id, "letter", kind, orjson.dumps(content))

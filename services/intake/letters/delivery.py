@@ -2,6 +2,7 @@
 
 Who asked by e-mail gets every letter at the address that they gave; once anything of them is proved, at one that is
 proved too, since from then on a letter may say what was found. Who asked by post gets paper, at the address of record.
+Whose account was proved by a code that went to its contact on file reads them in the portal (``answered_by``).
 """
 
 from collections.abc import Sequence
@@ -193,7 +194,7 @@ async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) ->
 
 async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> list[Sealing]:
     """The letters with where they go, those that are to be delivered being noted as such."""
-    mailed = [each.request for each in written if each.request.channel == "email"]
+    mailed = [each.request for each in written if each.request.answered_by == "email"]
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in mailed]) if mailed else {}
     sealings = []
     for each in written:
@@ -204,9 +205,9 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> list[Sealing
                 await _insert(tx, each, "email", "waiting")
             elif sealing.source not in _FOLLOWED:
                 await _insert(tx, each, "post", "person", "address_unknown")
-        elif each.request.channel == "post":
+        elif each.request.answered_by == "post":
             await _insert(tx, each, *await _by_post(tx, each.request))
-        elif each.request.channel == "email":
+        elif each.request.answered_by == "email":
             to, fault = await _mailed_to(tx, each.request, known.get(each.request.subject_ref))
             content = {**orjson.loads(sealing.content), **({"to": [to]} if to else {})}
             sealing = replace(sealing, content=orjson.dumps(content))

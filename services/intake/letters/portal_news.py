@@ -1,4 +1,4 @@
-"""Whoever asked in the portal is written to when there is something to read there: that there is, and no more."""
+"""Whoever reads their letters in the portal is written to when there is something to read: that there is, no more."""
 
 from collections.abc import Iterable
 
@@ -11,11 +11,11 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 
 async def notices(tx: UnitOfWork, written: Iterable[StoredRequest]) -> list[tuple[StoredRequest, LetterOf]]:
-    """The mails for those of the requests, of which letters are written, that were asked for in the portal.
+    """The mails for those of the requests, of which letters are written, that are answered in the portal.
 
     They go to the address that was proved, if one was: to any other nobody is written to twice (REQ-S5).
     """
-    asked = {each.request_id: each for each in written if each.channel == "portal"}
+    asked = {each.request_id: each for each in written if each.answered_by == "portal"}
     settings = PortalSettings() if asked else None
     if settings is None or settings.key is None:
         return []

@@ -2,21 +2,23 @@
 
 from services.intake.request import deferrals
 from services.intake.request.stored_request import StoredRequest
-from shared.domain.sentences import Sentence, named_systems, say
+from shared.domain.sentences import Sentence, Told, named_systems, say
 from shared.domain.time_limit_policy import Question
 
 
-def asked(question: Question, request: StoredRequest) -> Sentence:
+def asked(question: Question, request: StoredRequest, page: str = "") -> Sentence | Told:
     """The words of a question to whoever has asked; to a customer of ours, about the person of their instruction.
 
     Where the requester's identity is proved for a part, it is asked what would be enough for the rest; where what they
-    gave may be that of several customers, their number as a customer.
+    gave may be that of several customers, their number as a customer. ``page``: where they follow it, and type the code
+    that goes to a contact on file.
     """
     if question is Question.IDENTITY and request.awaits_proof:
         systems = named_systems(task.system for task in deferrals.unproved(request.tasks))
         if request.tenant:
             return say("question.proof_of_instruction", systems=systems)
-        return say("question.proof", systems=systems, enough=say(f"question.enough_{request.lacks or 'L3'}"))
+        proof = say("question.proof", systems=systems, enough=say(f"question.enough_{request.lacks or 'L3'}"))
+        return (proof, say("question.on_file", page=page)) if page else proof
     if request.tenant:
         return say(f"question.{question}_of_instruction")
     if question is Question.CLARIFICATION and deferrals.ambiguous(request.tasks):

@@ -63,6 +63,12 @@ class Letter:
         """Its plain text."""
         return text_of(self.html)
 
+    def and_in(self, other: "Letter") -> "Letter":
+        """The same letter with its words in another language below its own."""
+        words = other.html.partition("<main>")[2].partition("</main>")[0]
+        both = f'<hr>\n<section lang="{other.language}">{words}</section>\n</main>'
+        return Letter(self.language, f"{self.subject} / {other.subject}", self.html.replace("</main>", both))
+
 
 class Letters:
     """The templates of a folder, and the words for them."""

@@ -14,8 +14,11 @@ from shared.storage.keyring import Keyring
 
 
 async def may_follow(works: Works, visit: Visit, request: Request) -> bool:
-    """Whether the request is proved by something that was shown in this session, or its letter on paper was."""
-    if visit.session.data.get(PAPER) == str(request.request_id):
+    """Whether the request is proved by something that was shown in this session, or its letter on paper was.
+
+    That letter opens nothing any more once a code of the contact on file was typed.
+    """
+    if visit.session.data.get(PAPER) == str(request.request_id) and not request.read_in_portal:
         async with works.services.unit_of_work.pool.acquire() as connection:
             return await code.opens(connection, request.request_id)
     held, who = [visit.session.data.get(each) for each in (LINKED, ON_FILE)], signed_in_of(visit)

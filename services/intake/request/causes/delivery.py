@@ -98,10 +98,10 @@ def until_delivered(transition: Transition[M]) -> tuple[Transition[M], list[Told
     waits; what must not be begun before it was told (Art. 18(3)) is not undone either.
     """
     request = transition.request
-    if request.channel == "portal" and transition.letters:
+    if request.answered_by == "portal" and transition.letters:
         there = filter(None, (_told_by(event, transition.evidence) for event in transition.published))
         return transition, [{**each, "there": True} for each in there if each["what"] != "lift"]
-    if request.channel not in SENT_TO or request.tenant:
+    if request.answered_by not in SENT_TO or request.tenant:
         return transition, []
     if not transition.letters:
         said = (event for event in transition.published if not isinstance(event, events.PartAnswered))
