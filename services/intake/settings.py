@@ -9,7 +9,7 @@ from pydantic import Field, FilePath
 from services.intake.instants import Instants
 from shared.domain.configuration import Group
 from shared.domain.emitters import EMITTERS, Emitter, read_emitters
-from shared.domain.errors import of_variable
+from shared.domain.faults import of_variable
 
 
 class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):

@@ -28,8 +28,9 @@ from shared.app.process_metrics import ProcessMetrics
 from shared.app.supervisor import misconfigured, supervise, watch
 from shared.domain import topics
 from shared.domain.clock import SystemClock
-from shared.domain.errors import DsrError, Misconfigured, of_variable
+from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.events import Event, type_of
+from shared.domain.faults import of_variable
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Step
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName

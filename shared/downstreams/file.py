@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from shared.domain.configuration import allowed, shown
-from shared.domain.errors import Misconfigured, all_of
+from shared.domain.errors import Misconfigured
+from shared.domain.faults import all_of
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml

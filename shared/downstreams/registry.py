@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from shared.domain.clock import Clock, SystemClock
-from shared.domain.errors import Fault, Misconfigured, all_of, of_variable
+from shared.domain.errors import Fault, Misconfigured
+from shared.domain.faults import all_of, of_variable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation, Stages
 from shared.domain.policy import OVERLAY, Policy, read_policy

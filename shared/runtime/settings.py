@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FilePath, SecretStr, model_validator
 
 from shared.domain.configuration import Group, are_hosts, shown
-from shared.domain.errors import Misconfigured, all_of, of_variable
+from shared.domain.errors import Misconfigured
+from shared.domain.faults import all_of, of_variable
 from shared.domain.policy import OVERLAY, Policy
 from shared.domain.policy import read_policy as read_processing_policy
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy

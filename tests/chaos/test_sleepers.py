@@ -42,7 +42,7 @@ password_env = "{env}"
 
 @dataclass
 class Road:
-    """The way to a server on which the first message that begins so stays, once it is there whole, until it may go on."""
+    """The way to a server on which the first message that begins so stays, once it is whole, until it may go on."""
 
     host: str
     port: int

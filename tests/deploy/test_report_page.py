@@ -15,8 +15,8 @@ from shared.domain.rights import Right
 from tests.fixtures.browser import eyes
 from tests.fixtures.chromium import look
 from tests.fixtures.packages import made_of, unpacked
+from tests.fixtures.reports import AT, LEGENDS, NEW, NOTE, OLD, call, task
 from tests.fixtures.words import LETTERS
-from tests.unit.test_report import AT, LEGENDS, NEW, NOTE, OLD, call, task
 
 _WIDTH, _HEIGHT = 1000, 1400
 

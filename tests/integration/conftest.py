@@ -8,13 +8,14 @@ from tests.fixtures.brokers import broker
 from tests.fixtures.cdr import calls, cdr_store, settings
 from tests.fixtures.command import command
 from tests.fixtures.customer_store import customer_store, customers
-from tests.fixtures.engine import clock, open_harness
 from tests.fixtures.intake import intake, partly, unidentified
 from tests.fixtures.joined_shop import shop, shop_dsn
+from tests.fixtures.mail_server import server
 from tests.fixtures.mobile import mobile, mobile_dsn
 from tests.fixtures.nights import nights
+from tests.fixtures.open_engine import clock, open_harness
 
-__all__ = ["broker", "clock", "command", "intake", "open_harness", "partly", "unidentified"]
+__all__ = ["broker", "clock", "command", "intake", "open_harness", "partly", "server", "unidentified"]
 __all__ += ["analytics_store", "calls", "cdr_store", "customer_store", "customers", "events", "settings"]
 __all__ += ["mobile", "mobile_dsn", "nights", "shop", "shop_dsn"]
 

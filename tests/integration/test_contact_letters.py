@@ -10,7 +10,8 @@ from services.intake.mail import tokens
 from services.intake.retention import retention
 from shared.domain.identities import Identity, IdentityType
 from tests.fixtures.intake import Intake
-from tests.fixtures.mail_server import MailServer, mail_server
+from tests.fixtures.letters_sent import come_back, open_letters, send
+from tests.fixtures.mail_server import MailServer
 from tests.fixtures.portal import Opened, code_in, opened
 from tests.integration.test_contact_on_file import (
     ACCOUNT,
@@ -23,7 +24,6 @@ from tests.integration.test_contact_on_file import (
     to_contacts,
     types_code,
 )
-from tests.integration.test_letters_sent import come_back, open_letters, send
 from tests.integration.test_portal import EXPORTED
 from tests.integration.test_portal_disowned import waiting
 
@@ -32,12 +32,6 @@ from tests.integration.test_portal_disowned import waiting
 async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
     async with opened(intake, database, monkeypatch) as door:
         yield door
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[MailServer]:
-    async with mail_server() as server:
-        yield server
 
 
 async def test_a_contact_that_was_changed_of_late_is_not_asked(door: Opened) -> None:

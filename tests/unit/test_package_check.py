@@ -16,7 +16,7 @@ from services.export.pieces import Piece
 from shared.domain.errors import Misconfigured
 from shared.domain.rights import Right
 from tests.fixtures.packages import made_of, unpacked
-from tests.unit.test_report import AT, LEGENDS, NOTE, call, task
+from tests.fixtures.reports import AT, LEGENDS, NOTE, call, task
 
 
 async def access() -> dict[str, bytes]:

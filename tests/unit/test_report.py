@@ -2,60 +2,26 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import JsonValue
-from uuid_utils.compat import uuid7
 
 from services.export.check import ITEMS, check
 from services.export.pieces import Piece
 from services.export.report.held import LISTED, Step
 from services.export.report.texts import LANGUAGES, texts_of
 from services.export.report.translated import Translated
-from services.export.report_reader import Report, read
+from services.export.report_reader import read
 from services.intake.request.letter_kinds import KINDS
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import read_policy
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES as WORDED
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.policy import all_signed, changed
-
-AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
-NEW, OLD = "2026-03-01T22:30:00+00:00", "2025-01-15T10:00:00+00:00"
-
-
-def call(at: str = NEW, **data: str) -> Piece:
-    shown: dict[str, JsonValue] = {"started": at, "from": "+34688886392", "to": "+491712345678", **data}
-    return Piece("cdr", "call_record", "cdr.acc_cdrs", shown, {"call_start": at})
-
-
-NOTE = Piece("crm", "account", "crm", {"name": "Zoë <script>alert(1)</script>", "active": True})
-LEGENDS = {"cdr": {"call_record": {"started": "when the call began", "from": "who called", "to": "who was called"}}}
-
-
-def task(system: str, **said: Any) -> TaskReport:
-    return TaskReport(
-        task_id=uuid7(), system=system, operation=Operation.EXPORT, **{"outcome": TaskOutcome.EXPORTED, **said}
-    )
-
-
-async def page(*pieces: Piece, **request: Any) -> str:
-    files = unpacked(await made_of(pieces, Right.ACCESS, AT, **{"legends": LEGENDS, "country": "DE", **request}))
-    return files["report.html"].decode()
-
-
-async def report(*pieces: Piece, **request: Any) -> Report:
-    return read(await page(*pieces, **request))
-
-
-def said(told: Report, item: str) -> str:
-    return " ".join(told.items[item].says)
+from tests.fixtures.reports import AT, LEGENDS, NEW, NOTE, OLD, call, page, report, said, task
 
 
 async def test_every_item_is_answered_or_inapplicable_with_a_reason_and_every_row_has_its_place() -> None:
@@ -80,65 +46,6 @@ async def test_purposes_recipients_and_transfers_are_those_of_what_is_held_and_o
     assert "None of those who have received your data" in said(account, "A15.2")
     assert "We ourselves are established in this country: United States." in said(account, "A15.2")
     assert (calls.items["A15.g"].answered, account.items["A15.g"].answered) == (True, False)
-
-
-async def test_periods_come_with_the_days_that_follow_for_this_person_in_the_zone_of_the_controller() -> None:
-    told = said(await report(call(OLD), call(NEW)), "A15.d")
-    assert "18 months, counted from the beginning of the call" in told
-    assert "The oldest of it is kept until 15 July 2026, the newest until 1 September 2027." in told
-    assert "The oldest of it is deleted on 16 August 2026, the newest on 2 October 2027." in told
-
-
-async def test_a_law_of_a_country_is_told_to_whoever_lives_there_and_an_unsigned_rule_to_nobody() -> None:
-    policy = all_signed(read_policy())
-    in_germany, in_france = [await report(call(OLD), policy=policy, country=country) for country in ("DE", "FR")]
-    assert ("in Germany" in said(in_germany, "A15.d"), "in Germany" in said(in_france, "A15.d")) == (True, False)
-    unsigned = await report(call(OLD), policy=read_policy())
-    assert "in the United States" in said(in_germany, "A15.d")
-    assert "in the United States" not in said(unsigned, "A15.d")
-
-
-@pytest.mark.parametrize("signed", ["rules", "ceilings", ""])
-async def test_what_nobody_has_signed_is_told_as_not_decided_and_gives_no_day(signed: str) -> None:
-    whole = all_signed(read_policy())
-    policy = read_policy().with_other(**{signed: getattr(whole, signed)} if signed else {})
-    told = said(await report(call(OLD), country="DE", policy=policy), "A15.d")
-    assert ("is kept until 15 July 2026" in told) is (signed == "rules")
-    assert ("is deleted on 16 August 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
-    assert ("is not decided yet" in told) is (signed != "ceilings")
-    assert "No fixed period" not in told
-    german = said(await report(call(OLD), country="DE"), "A15.d")  # the demonstration's counsel has not signed that
-    assert ("18 months" in german, "in Germany" in german, "is not decided yet" in german) == (True, False, False)
-
-
-ACTIVE = "you have a contract with us"
-
-
-@pytest.mark.parametrize(
-    ("states", "told"),
-    [
-        ([{"contract_active": True}], "Even if you ask us to erase it: you have a contract with us"),
-        ([{"contract_active": True}, {"contract_active": None}], "Even if you ask us to erase it: you have a contract"),
-        ([{"contract_active": False}, {}], ""),
-        ([{"contract_active": False}, {"contract_active": None}], "If what follows is so, it stays"),
-        ([{}], "If what follows is so, it stays"),
-    ],
-)
-async def test_a_state_that_keeps_is_told_as_a_fact_only_where_the_data_say_that_it_lasts(
-    states: list[dict[str, bool | None]], told: str
-) -> None:
-    rows = [replace(NOTE, states=each) for each in states]
-    told_of = said(await report(*rows), "A15.d")
-    assert (told in told_of, ACTIVE in told_of) == (True, bool(told))
-    of_invoices = said(await report(Piece("shop", "invoice", "shop", {"amount": 1}), *rows), "A15.d")
-    assert "If what follows is so, it stays even if you ask us to erase it, for as long as that lasts: an invoice" in (
-        of_invoices
-    )
-
-
-async def test_a_state_that_one_system_names_is_a_fact_about_what_another_holds() -> None:
-    settled = replace(NOTE, states={"invoice_open": False})
-    assert "settled" not in said(await report(Piece("shop", "invoice", "shop", {"amount": 1}), settled), "A15.d")
 
 
 async def test_of_a_kind_of_data_that_the_policy_does_not_know_the_report_says_so_and_claims_nothing() -> None:

@@ -17,7 +17,7 @@ from shared.domain.policy import read_policy
 from shared.domain.release import LEFT
 from shared.domain.rights import Right
 from tests.fixtures.packages import REQUEST, made_of, unpacked
-from tests.unit.test_report import AT, NEW, NOTE, OLD, call, page, report, said
+from tests.fixtures.reports import AT, NEW, NOTE, OLD, call, page, report, said
 
 _CELLS = Cells(texts_of("de"), Wording("de", "Europe/Berlin"))
 

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from services.intake.errors import BadRequest
 from services.intake.portal.draft import SignedIn
 from services.intake.portal.settings import PortalSettings
-from shared.domain.errors import Fault, Misconfigured, of_variable
+from shared.domain.errors import Fault, Misconfigured
+from shared.domain.faults import of_variable
 
 ALGORITHMS: Final = ("Ed25519", "ES256", "RS256", "PS256")
 LONGEST_SECONDS: Final = 300

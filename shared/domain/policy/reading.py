@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, Field
 
 from shared.domain.answer_reasons import AnswerReasons
-from shared.domain.errors import Fault, Misconfigured, all_of
+from shared.domain.errors import Fault, Misconfigured
+from shared.domain.faults import all_of
 from shared.domain.holds import HoldPolicy
 from shared.domain.identity_rules import IdentityRules
 from shared.domain.policy.categories import Category, Data, Purpose, Words

@@ -1,0 +1,103 @@
+"""Changing people in SQL stores: corrections (Art. 16), flags (Art. 18, 21), and where there is no place for them."""
+
+from dataclasses import replace
+
+from deploy.demo.seed.cdr import CdrStore
+from shared.domain.errors import DoneBefore, NotSupported
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number
+from tests.fixtures.customer_store import CustomerStore
+from tests.fixtures.downstream import email, phone, receipt, task
+
+EMAIL, ACCOUNT = email("anna.meier@example.org"), Identity(IdentityType.ACCOUNT_ID, "C1")
+
+
+async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    changes = (
+        ("street", "Lindenallee 14", "Lindenallee 41"),
+        ("email", "Anna.MEIER@Example.org", "anna@example.org"),
+        ("born", None, "1980-02-29"),
+        ("shoe_size", "41", "42"),
+    )
+    correction = task(Operation.RECTIFY, ACCOUNT, changes=changes)
+    first = await customers.receipt(correction)
+    stale = task(Operation.RECTIFY, ACCOUNT, changes=[("street", "nowhere", "x")])
+    assert (first.outcome, first.changed, first.corrected) == (TaskOutcome.AMENDED, 1, (1, 1, 1, 0))
+    assert await customers.one(customers.again(correction)) == first
+    left = await customers.receipt(stale)
+    assert (left.outcome, left.found, left.changed, left.corrected) == (TaskOutcome.UNCHANGED, 3, 0, (0,))
+    right = await customers.receipt(task(Operation.RECTIFY, ACCOUNT, changes=[("street", "nowhere", "Lindenallee 41")]))
+    assert (right.outcome, right.changed, right.corrected) == (TaskOutcome.AMENDED, 0, (1,))
+    held = "SELECT street, email, born::text FROM customer WHERE account_id = 'C1'"
+    assert await customer_store.ask(held) == [("Lindenallee 41", "anna@example.org", "1980-02-29")]
+    assert await customer_store.ask("SELECT street FROM customer WHERE account_id = 'C2'") == [("Molenweg 31",)]
+
+
+async def test_flags_are_set_for_the_subject_alone_and_taken_back(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    flags = "SELECT account_id, marketing, restricted FROM customer ORDER BY 1"
+    suppressed = await customers.receipt(task(Operation.SUPPRESS, EMAIL))
+    partly = await customers.one(task(Operation.RESTRICT, EMAIL))
+    assert isinstance(partly, NotSupported), "rows that are found by the address alone bear no switch, and lead to none"
+    assert str(partly).startswith("nothing in contact tells who is restricted: do it by hand")
+    assert str(partly).endswith("; in customer it is done")
+    assert partly.done_before == DoneBefore(found=3, changed=1, remaining=2)
+    assert await customer_store.ask(flags) == [("C1", False, True), ("C2", True, False), ("C3", True, False)]
+    await customers.one(task(Operation.LIFT, EMAIL))
+    assert (suppressed.outcome, suppressed.by_category) == (TaskOutcome.AMENDED, {"account": 1})
+    assert await customer_store.ask(flags) == [("C1", False, False), ("C2", True, False), ("C3", True, False)]
+
+
+async def test_what_a_store_has_no_field_or_switch_for_is_not_held_and_nobody_is_searched_for(
+    calls: SqlEngine, customers: SqlEngine
+) -> None:
+    address = task(Operation.RECTIFY, ACCOUNT, changes=[("address.city", "", "Bilbao")])
+    assert (await customers.receipt(address)).outcome is TaskOutcome.NOT_HELD
+    assert (await calls.receipt(task(Operation.SUPPRESS, phone(ANNA)))).outcome is TaskOutcome.NOT_HELD
+
+
+async def test_a_value_that_stands_where_nothing_can_correct_it_is_a_persons_matter_and_not_nobodys(
+    customer_store: CustomerStore,
+) -> None:
+    text = customer_store.dataset.read_text(encoding="utf-8")
+    customer_store.dataset.write_text(text.replace(', rectifies = "email"', ""), encoding="utf-8")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        wrong, right, none = await customers.run(
+            task(Operation.RECTIFY, EMAIL, changes=[("email", "anna.meier@example.org", "anna@example.org")]),
+            task(Operation.RECTIFY, EMAIL, changes=[("email", "old@example.org", "anna@example.org")]),
+            task(Operation.RECTIFY, email("x@example.org"), changes=[("email", "x@example.org", "y@example.org")]),
+        )
+    assert isinstance(wrong, NotSupported)
+    assert "contact.requester holds what is to be corrected" in str(wrong)
+    assert [receipt(each).outcome for each in (right, none)] == [TaskOutcome.NOT_HELD] * 2
+
+
+async def test_rows_that_nothing_can_tell_to_be_restricted_are_a_persons_matter_and_none_are_nobodys(
+    customer_store: CustomerStore,
+) -> None:
+    text = customer_store.dataset.read_text(encoding="utf-8")
+    text = text.replace('restriction = { column = "restricted", value = true }\n', "")
+    customer_store.dataset.write_text(text, encoding="utf-8")
+    stranger = email("x@example.org")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        for operation in (Operation.RESTRICT, Operation.LIFT):
+            result, nothing = await customers.run(task(operation, EMAIL), task(operation, stranger))
+            assert isinstance(result, NotSupported)
+            assert "contact, customer" in str(result)
+            assert receipt(nothing).outcome is TaskOutcome.NO_MATCH
+
+
+async def test_a_number_that_somebody_only_states_and_that_has_no_calls_is_not_restricted_by_a_guess(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    stated = await calls.receipt(task(Operation.RESTRICT, number(CHIARA, since=at("2026-01-01"))))
+    put = "SELECT count(*) FROM restricted_number"
+    assert (stated.outcome, await ask(cdr_store.admin, put)) == (TaskOutcome.NO_MATCH, [(0,)])
+    vouched = replace(number(CHIARA, since=at("2026-01-01")), source="register")
+    assert (await calls.receipt(task(Operation.RESTRICT, vouched))).outcome is TaskOutcome.AMENDED
+    assert await ask(cdr_store.admin, put) == [(1,)]

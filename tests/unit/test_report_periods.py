@@ -1,0 +1,69 @@
+"""What a report says of how long data are kept (Art. 15(1)(d)): days, laws, rules nobody has signed, and states."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.export.pieces import Piece
+from shared.domain.policy import read_policy
+from tests.fixtures.policy import all_signed
+from tests.fixtures.reports import NEW, NOTE, OLD, call, report, said
+
+
+async def test_periods_come_with_the_days_that_follow_for_this_person_in_the_zone_of_the_controller() -> None:
+    told = said(await report(call(OLD), call(NEW)), "A15.d")
+    assert "18 months, counted from the beginning of the call" in told
+    assert "The oldest of it is kept until 15 July 2026, the newest until 1 September 2027." in told
+    assert "The oldest of it is deleted on 16 August 2026, the newest on 2 October 2027." in told
+
+
+async def test_a_law_of_a_country_is_told_to_whoever_lives_there_and_an_unsigned_rule_to_nobody() -> None:
+    policy = all_signed(read_policy())
+    in_germany, in_france = [await report(call(OLD), policy=policy, country=country) for country in ("DE", "FR")]
+    assert ("in Germany" in said(in_germany, "A15.d"), "in Germany" in said(in_france, "A15.d")) == (True, False)
+    unsigned = await report(call(OLD), policy=read_policy())
+    assert "in the United States" in said(in_germany, "A15.d")
+    assert "in the United States" not in said(unsigned, "A15.d")
+
+
+@pytest.mark.parametrize("signed", ["rules", "ceilings", ""])
+async def test_what_nobody_has_signed_is_told_as_not_decided_and_gives_no_day(signed: str) -> None:
+    whole = all_signed(read_policy())
+    policy = read_policy().with_other(**{signed: getattr(whole, signed)} if signed else {})
+    told = said(await report(call(OLD), country="DE", policy=policy), "A15.d")
+    assert ("is kept until 15 July 2026" in told) is (signed == "rules")
+    assert ("is deleted on 16 August 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
+    assert ("is not decided yet" in told) is (signed != "ceilings")
+    assert "No fixed period" not in told
+    german = said(await report(call(OLD), country="DE"), "A15.d")  # the demonstration's counsel has not signed that
+    assert ("18 months" in german, "in Germany" in german, "is not decided yet" in german) == (True, False, False)
+
+
+ACTIVE = "you have a contract with us"
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ([{"contract_active": True}], "Even if you ask us to erase it: you have a contract with us"),
+        ([{"contract_active": True}, {"contract_active": None}], "Even if you ask us to erase it: you have a contract"),
+        ([{"contract_active": False}, {}], ""),
+        ([{"contract_active": False}, {"contract_active": None}], "If what follows is so, it stays"),
+        ([{}], "If what follows is so, it stays"),
+    ],
+)
+async def test_a_state_that_keeps_is_told_as_a_fact_only_where_the_data_say_that_it_lasts(
+    states: list[dict[str, bool | None]], told: str
+) -> None:
+    rows = [replace(NOTE, states=each) for each in states]
+    told_of = said(await report(*rows), "A15.d")
+    assert (told in told_of, ACTIVE in told_of) == (True, bool(told))
+    of_invoices = said(await report(Piece("shop", "invoice", "shop", {"amount": 1}), *rows), "A15.d")
+    assert "If what follows is so, it stays even if you ask us to erase it, for as long as that lasts: an invoice" in (
+        of_invoices
+    )
+
+
+async def test_a_state_that_one_system_names_is_a_fact_about_what_another_holds() -> None:
+    settled = replace(NOTE, states={"invoice_open": False})
+    assert "settled" not in said(await report(Piece("shop", "invoice", "shop", {"amount": 1}), settled), "A15.d")
