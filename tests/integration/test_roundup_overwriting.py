@@ -1,6 +1,8 @@
 """Overwriting in a real Roundup: many records in one call, whose they are asked once more, repeatable after a crash."""
 
+import asyncio
 from collections.abc import Collection
+from functools import partial
 
 import httpx
 import pytest
@@ -140,3 +142,14 @@ async def test_a_file_that_the_index_learns_of_only_now_is_erased_with_everythin
     ticketing.create("issue", title=customer.title, requester=customer.user, files=letter)
     assert (await ticketing.receipt(customer.erasure())).outcome is TaskOutcome.ERASED
     assert ticketing.holds(*customer.values) == []
+
+
+async def test_of_several_changes_to_one_version_the_tracker_takes_one(ticketing: Ticketing) -> None:
+    user = f"user/{ticketing.person('Ada', 'ada.versions@example.org')}"
+    async with httpx.AsyncClient(base_url=ticketing.http.base_url, auth=ticketing.http.auth) as agents:
+        agents.headers.update(ticketing.http.headers)
+        for _ in range(3):
+            etag = (await agents.get(user)).json()["data"]["@etag"]
+            change = partial(agents.patch, user, headers={"If-Match": etag})
+            answers = await asyncio.gather(*(change(json={"realname": f"Ada {number}"}) for number in range(4)))
+            assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412]

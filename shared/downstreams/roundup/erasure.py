@@ -109,8 +109,8 @@ def residue(
         records = sum(map(len, plan.records.values()))
         return ResidueFound(
             f"{records} records were overwritten, but the tracker keeps their former values in its history and has no "
-            "route to remove them: put deploy/downstreams/roundup/tracker/interfaces.py into its home and try again, "
-            "or remove the rows of its journal tables by hand"
+            "route to remove them: put interfaces.py and lib of deploy/downstreams/roundup/tracker into its home and "
+            "try again, or remove the rows of its journal tables by hand"
         )
     lines = _rows(rows, plan.records)
     return ResidueFound(f"the history of the tracker still has {lines} rows of these records") if lines else None

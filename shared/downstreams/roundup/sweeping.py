@@ -110,7 +110,7 @@ async def _past(tracker: Tracker, field: str, due: Due, after: str) -> object:
 
 def _no_way(tracker: Tracker) -> NotSupported:
     return NotSupported(
-        f"{tracker.system} has no route to remove a ticket with its history: put the interfaces.py of"
+        f"{tracker.system} has no route to remove a ticket with its history: put interfaces.py and lib of"
         " deploy/downstreams/roundup/tracker into its home"
     )
 

@@ -25,75 +25,22 @@ Of the words on a person's ticket their own are theirs, and those of the staff, 
 roles that tell who that is. A third person's message, and a file that came with it, belongs to whoever wrote it.
 """
 
-import contextlib
-import itertools
 import secrets
 import sqlite3
 
+from privacy.ownership import OTHERS, belongings, chunks, hanging
+from privacy.writing import change, check_version_and_hold, draw_id_within, open_and_wipe, remove, transaction, whole
 from roundup.backends import back_sqlite
 from roundup.date import Date as Moment
 from roundup.exceptions import RoundupException, Unauthorised
-from roundup.hyperdb import Date, Password, String
+from roundup.hyperdb import Date
 from roundup.password import Password as Secret
-from roundup.rest import Routing, UsageError, _data_decorator
+from roundup.rest import RestfulInstance, Routing, UsageError, _data_decorator
 
 CLASSES = ("user", "issue", "msg", "file", "query")
-# What stands on people's tickets, and who wrote it: the author of a message, and of a file the author of the messages
-# that carry it, or else whoever has uploaded it.
-TICKETS = """
-    with ticket as (select id, _requester as person from _issue where _requester in ({people})),
-    message as (
-        select w.id, t.person, coalesce(w._author, w._creator) as writer from ticket t
-        join issue_messages m on m.nodeid = t.id join _msg w on w.id = m.linkid),
-    attached as (
-        select f.linkid as id, t.person from ticket t join issue_files f on f.nodeid = t.id
-        union select c.linkid, m.person from message m join msg_files c on c.nodeid = m.id),
-    paper as (
-        select a.id, a.person, coalesce(w._author, w._creator, d._creator) as writer from attached a
-        join _file d on d.id = a.id left join msg_files c on c.linkid = a.id left join _msg w on w.id = c.nodeid),
-    third as (
-        select 'msg' as class, id, person from message where writer <> person and writer not in ({staff})
-        union select 'file', id, person from paper where writer <> person and writer not in ({staff}))"""
-# Whose a record is: rows of (id of the record, id of the person).
-BELONGS = {
-    "issue": """
-        select id, coalesce(_requester, _creator) from _issue where coalesce(_requester, _creator) in ({people})""",
-    "msg": f"""{TICKETS}
-        select id, person from message where (id, person) not in (select id, person from third where class = 'msg')
-        union select id, _author from _msg where _author in ({{people}})""",
-    "file": f"""{TICKETS}
-        select id, person from attached where (id, person) not in (select id, person from third where class = 'file')
-        union select f.linkid, m._author from msg_files f join _msg m on m.id = f.nodeid where m._author in ({{people}})
-        union select id, _creator from _file where _creator in ({{people}})""",
-    "query": """
-        select id, coalesce(_private_for, _creator) from _query where coalesce(_private_for, _creator) in ({people})""",
-}
-OTHERS = {
-    classname: f"{TICKETS} select id, person from third where class = '{classname}'" for classname in ("msg", "file")
-}
-open_connection = back_sqlite.Database.sql_open_connection
-draw_id = back_sqlite.Database.newid
-
-
-def open_and_wipe(self, dbname=None):
-    """Open the database so that what is deleted is overwritten in the file too."""
-    connection, cursor = open_connection(self, dbname)
-    cursor.execute("pragma secure_delete = on")
-    return connection, cursor
-
-
-def draw_id_within(self, classname):
-    """The next id, also within an overwriting (of a text new to the index): Roundup's own way ends its transaction."""
-    if not getattr(self, "is_overwriting", False):
-        return draw_id(self, classname)
-    self.sql("select num from ids where name = ?", (classname,))
-    (number,) = self.cursor.fetchone()
-    self.sql("update ids set num = num + 1 where name = ?", (classname,))
-    return str(number)
-
-
 back_sqlite.Database.sql_open_connection = open_and_wipe
 back_sqlite.Database.newid = draw_id_within
+RestfulInstance.raise_if_no_etag = check_version_and_hold
 
 
 def asked(instance, payload, key):
@@ -104,13 +51,6 @@ def asked(instance, payload, key):
     if value is None:
         raise UsageError(f"The body must be a JSON object with {key!r}")
     return value
-
-
-def chunks(ids):
-    """Ids as SQL lists of a bounded length; only digits pass."""
-    ids = iter(sorted({int(one) for one in ids}))
-    while chunk := list(itertools.islice(ids, 500)):
-        yield ",".join(map(str, chunk))
 
 
 def rows_of(instance, payload):
@@ -126,76 +66,6 @@ def rows_of(instance, payload):
             )
             found[classname] |= {str(row[0]): row[1] for row in instance.db.cursor.fetchall()}
     return found
-
-
-def those_with(db, roles):
-    """The ids of users who have one of the roles, as a SQL list."""
-    wanted = {role.casefold() for role in roles}
-    db.sql("select id, _roles from _user where _roles is not null")
-    rows = db.cursor.fetchall()
-    return ",".join(str(int(one)) for one, has in rows if wanted & {role.strip().casefold() for role in has.split(",")})
-
-
-def belongings(db, people, roles, statements=BELONGS):
-    """What belongs to people: {class: [[id, person], …]}; whoever has one of the roles is staff."""
-    found = {classname: [] for classname in statements}
-    staff = those_with(db, roles)
-    for chunk in chunks(people):
-        for classname, statement in statements.items():
-            db.sql(statement.format(people=chunk, staff=staff))
-            found[classname] += [[str(row[0]), str(row[1])] for row in db.cursor.fetchall()]
-    return found
-
-
-@contextlib.contextmanager
-def transaction(db):
-    """Nobody can give a record to somebody else meanwhile; whatever goes wrong, nobody is kept waiting afterwards."""
-    db.commit()
-    db.sql("begin immediate")
-    db.is_overwriting = True
-    try:
-        yield
-        db.commit()
-    except BaseException:
-        db.rollback()
-        raise
-    finally:
-        db.is_overwriting = False
-
-
-@contextlib.contextmanager
-def whole(db):
-    """What is done to one record is done whole or not at all, whatever becomes of the others."""
-    stored = len(db.transactions)
-    db.sql("savepoint record")
-    try:
-        yield
-    except BaseException:
-        db.sql("rollback to record")
-        for _, contents in db.transactions[stored:]:
-            db.rollbackStoreFile(*contents)
-        del db.transactions[stored:]
-        db.clearCache()
-        raise
-    finally:
-        db.sql("release record")
-
-
-def change(db, record, unknown):
-    """Give one record its new values, unless it has them, and retire it if so asked or if it was retired before."""
-    records, identity = db.getclass(record["class"]), record["id"]
-    if not all(isinstance(records.getprops()[field], String) for field in record["values"]):
-        raise UsageError("Only texts can be overwritten")
-    retired = records.is_retired(identity)
-    if any((records.get(identity, field) or "") != (value or "") for field, value in record["values"].items()):
-        if retired:
-            records.restore(identity)
-            retired = False
-            record = {**record, "retire": True}
-        passwords = {field: unknown for field, kind in records.getprops().items() if isinstance(kind, Password)}
-        records.set(identity, **record["values"], **passwords)
-    if record.get("retire") and not retired:
-        records.retire(identity)
 
 
 @Routing.route("/privacy/people", "POST")
@@ -307,32 +177,6 @@ def before(db, payload):
     if not isinstance(db.issue.getprops().get(field), Date):
         raise UsageError("No such date of a ticket")
     return f"_{field} is not null and _{field} < ?", (Moment(moment).serialise(),)
-
-
-def remove(db, classname, identity):
-    """Remove a record, its history, what the index knows of it and, once that is committed, its file."""
-    records = db.getclass(classname)
-    for field, kind in records.getprops().items():
-        if isinstance(kind, String) and kind.indexme:
-            db.indexer.add_text((classname, identity, field), "")
-    db.sql("delete from __textids where _class = ? and _itemid = ?", (classname, identity))
-    records.destroy(identity)
-
-
-def hanging(db, ticket):
-    """The messages and files of a ticket that hang on no other: [(class, id)]."""
-    db.sql(
-        """select 'msg', m.linkid from issue_messages m where m.nodeid = ?
-               and not exists (select 1 from issue_messages o where o.linkid = m.linkid and o.nodeid <> m.nodeid)
-           union select 'file', f.linkid from issue_files f where f.nodeid = ?
-               and not exists (select 1 from issue_files o where o.linkid = f.linkid and o.nodeid <> f.nodeid)
-           union select 'file', c.linkid from issue_messages m join msg_files c on c.nodeid = m.linkid
-               where m.nodeid = ? and not exists (
-                   select 1 from msg_files o join issue_messages n on n.linkid = o.nodeid
-                   where o.linkid = c.linkid and n.nodeid <> m.nodeid)""",
-        (int(ticket),) * 3,
-    )
-    return [(classname, str(one)) for classname, one in db.cursor.fetchall()]
 
 
 @Routing.route("/privacy/past", "POST")
