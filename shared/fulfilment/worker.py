@@ -118,7 +118,8 @@ class Worker:
     async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData], Register | None, Staying]:
         register: Register | None = None
         keyring = self._unit_of_work.vault.keyring
-        async with self._unit_of_work.pool.acquire() as connection:
+        # In one transaction: who lost the connection after a claim would hold tasks of which it knows nothing.
+        async with self._unit_of_work.pool.acquire() as connection, connection.transaction():
             now, limit = self._unit_of_work.clock.now(), self._settings.batch
             claims = await tasks.claim(connection, self._step, limit, now, holder, self._downstream.fingerprint)
             subjects = [claim.subject_ref for claim in claims]

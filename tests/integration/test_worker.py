@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -17,6 +17,9 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.runtime.liveness import Heartbeats
+from shared.storage.postgres import Connection
+from shared.storage.subject_data import SubjectData
+from shared.storage.vault import Vault
 from tests.fixtures.engine import DUE, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.worker_harness import CRM, opened
 
@@ -232,6 +235,24 @@ async def test_what_was_done_is_concluded_once_the_database_is_back(open_harness
         assert await harness.worker("crm").work() == 1
     assert await harness.states(request) == {"crm:erase": "done"}
     assert len(crm.asked) == 1
+
+
+async def test_tasks_whose_claim_met_an_outage_are_claimed_again(open_harness: OpenHarness) -> None:
+    class CutOff(Vault):
+        cut = False
+
+        async def subject_data(self, connection: Connection, subjects: Iterable[UUID]) -> dict[UUID, SubjectData]:
+            if not self.cut:
+                self.cut = True
+                connection.terminate()
+            return await super().subject_data(connection, subjects)
+
+    harness = await open_harness(ScriptedSystem("crm"))
+    [request] = await opened(harness)
+    harness.unit_of_work = replace(harness.unit_of_work, vault=(vault := CutOff(harness.unit_of_work.vault.keyring)))
+    async with asyncio.timeout(20):
+        assert await harness.worker("crm").work() == 1
+    assert (vault.cut, await harness.states(request)) == (True, {"crm:erase": "done"})
 
 
 async def test_a_worker_works_until_told_to_stop_and_then_finishes_what_it_has(open_harness: OpenHarness) -> None:
