@@ -24,11 +24,9 @@ from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
-# What a worker is concluding is locked already, and its fulfilment comes next: the same order here, or two such
-# transactions would wait for one another.
-_IN_HAND = """
-SELECT 1 FROM task t JOIN fulfilment f USING (fulfilment_id)
-WHERE f.request_id = ANY($1) AND t.state = 'leased' ORDER BY t.task_id FOR UPDATE OF t
+# Fulfilments first, tasks second, as whoever concludes holds them: two orders would be a deadlock.
+_HELD = """
+SELECT 1 FROM fulfilment WHERE request_id = ANY($1) AND state IN ('open', 'blocked') ORDER BY fulfilment_id FOR UPDATE
 """
 _FULFILMENTS = """
 UPDATE fulfilment f SET due_on = m.due_on FROM unnest($1::uuid[], $2::date[]) AS m (request_id, due_on)
@@ -129,7 +127,7 @@ async def reschedule(events: Sequence[RequestExtended | RequestRedated], tx: Uni
 async def move_due_dates(tx: UnitOfWork, due_on: Mapping[UUID, date]) -> None:
     """Moves what is open of these requests to their new due dates; what is done, and who works on it, stays."""
     requests = list(due_on)
-    await tx.connection.execute(_IN_HAND, requests)
+    await tx.connection.execute(_HELD, requests)
     moved = await tx.connection.fetch(_FULFILMENTS, requests, list(due_on.values()))
     if not moved:
         return

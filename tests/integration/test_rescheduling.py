@@ -1,6 +1,8 @@
 """Work follows its request: what is open moves to the new due date and is worked in the new order."""
 
+import asyncio
 from datetime import date, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -14,10 +16,13 @@ from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import queue as tasks
+from shared.fulfilment.store import hold
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
+from tests.fixtures.live import eventually
 from tests.fixtures.worker_harness import claimed, opened
 
+WAITS = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 SOONER, LATER = DUE - timedelta(days=9), DUE + timedelta(days=61)
 
 
@@ -84,6 +89,22 @@ async def test_a_task_in_hand_moves_and_is_still_concluded_by_whoever_has_it(
     async with harness.pool.acquire() as connection:
         assert await tasks.conclude(connection, [conclusion], clock.now()) == {claim.task_id}
     assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
+
+
+async def test_a_new_date_and_a_conclusion_of_one_request_do_not_wait_for_one_another(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await open_harness(ScriptedSystem("crm"))
+    [request] = await opened(harness)
+    [claim] = await claimed(harness, clock)
+    conclusion = tasks.Conclusion(claim, tasks.TaskState.FAILED, None, "refused", clock.now())
+    async with harness.unit_of_work.begin() as tx:
+        await hold(tx, {claim.fulfilment_id})
+        moving = asyncio.create_task(hear(harness, redated(request)))
+        await eventually(partial(tx.connection.fetch, WAITS))
+        assert await tasks.conclude(tx.connection, [conclusion], clock.now()) == {claim.task_id}
+    await moving
+    assert await days(harness, request) == {"failed": SOONER, "fulfilment": SOONER}
 
 
 async def test_a_failed_task_is_tried_again_by_its_new_date(open_harness: OpenHarness, clock: SetClock) -> None:
