@@ -14,6 +14,8 @@ from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.events import a
 from tests.fixtures.handed_out import GIVEN
 from tests.fixtures.intake import Intake, beyond, id_of
+from tests.fixtures.letters_sent import send
+from tests.fixtures.mail_server import MailServer
 from tests.fixtures.portal import Visitor
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -94,12 +96,16 @@ async def test_a_request_is_told_on_one_page_and_whoever_looks_is_on_record(cons
         assert (await hanna.open(f"/console/requests/{wrong}")).status == 404
 
 
-async def test_what_is_closed_is_open_and_overdue_until_its_answer_has_arrived(console: OpenedConsole) -> None:
+async def test_what_is_closed_is_open_and_overdue_until_its_answer_has_arrived(
+    console: OpenedConsole, server: MailServer
+) -> None:
     intake = console.intake
     path = await intake.submit()
     await intake.unit_of_work.pool.execute("UPDATE request SET channel = 'email'")
     await intake.complete(path, operation=Operation.EXPORT, tasks=(GIVEN,))
-    await _shown_as_overdue(console, path, "has not reached the person")
+    visitor = await _shown_as_overdue(console, path, "has not reached the person")
+    assert await send(intake, server)
+    assert listed(await visitor.open("/console/?due=overdue")) == []
 
 
 async def test_what_is_owed_of_an_answered_request_is_open_and_overdue_and_late_when_it_is_done(

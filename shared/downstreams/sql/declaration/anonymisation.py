@@ -2,14 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from shared.downstreams.sql.declaration.columns import Column
 from shared.downstreams.sql.declaration.declared import Declared, Name
-
-if TYPE_CHECKING:
-    from shared.downstreams.sql.declaration.columns import Column
 
 Unit = Literal["day", "month", "year"]
 
@@ -36,7 +34,7 @@ class Anonymisation(Declared):
             raise ValueError("rare needs person, the column by which people are told apart, and only rare does")
         return self
 
-    def mistakes(self, columns: Mapping[str, "Column"]) -> Iterator[str]:
+    def mistakes(self, columns: Mapping[str, Column]) -> Iterator[str]:
         """Where a column is forgotten or named twice, or one that leads to somebody would be kept."""
         named = Counter((*self.blank, *self.redraw, *self.coarsen, *self.rare, *self.same))
         written = {name for name, column in columns.items() if not column.generated and not column.json_}

@@ -1,13 +1,11 @@
 """What a table whose rows are blanked may not say: that one is still found, or another no longer is; pure."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.declaration.declared_table import DeclaredTable
 
 
-def mistakes(table: "Table") -> Iterator[str]:
+def mistakes(table: DeclaredTable) -> Iterator[str]:
     """A sentence for each, of a table with ``erase = "blank"``."""
     if table.erase != "blank":
         return
@@ -21,7 +19,7 @@ def mistakes(table: "Table") -> Iterator[str]:
         yield f"erase = blank leaves {left[0]}, by which its person is found: give it class A"
 
 
-def _loses_somebody(table: "Table") -> Iterator[str]:
+def _loses_somebody(table: DeclaredTable) -> Iterator[str]:
     """What the erasure of one party blanks may not be what the others of its row are found by."""
     of_all = {*(test.column for test in table.where), *filter(None, [table.tenant])}
     of_all |= {table.occurred.column} if table.occurred else set()

@@ -1,13 +1,11 @@
 """What a table must say so that a rule of the policy can keep rows of it in face of an erasure; pure."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.declaration.declared_table import DeclaredTable
 
 
-def mistakes(table: "Table") -> Iterator[str]:
+def mistakes(table: DeclaredTable) -> Iterator[str]:
     """What of ``keeps`` and ``kept`` cannot be carried out, a sentence for each."""
     if table.keeps:
         yield from _undated(table)
@@ -19,7 +17,7 @@ def mistakes(table: "Table") -> Iterator[str]:
         yield "kept names the column of restriction, which a person may ask to lift: name another"
 
 
-def _undated(table: "Table") -> Iterator[str]:
+def _undated(table: DeclaredTable) -> Iterator[str]:
     """Why it cannot be told which rows a rule keeps still."""
     dated = sorted({anchor.column for anchor in table.anchors.values()})
     if table.view:

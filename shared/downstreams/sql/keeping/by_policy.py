@@ -11,7 +11,7 @@ from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
-from shared.downstreams.sql.sweeping.anonymising import of_one_person
+from shared.downstreams.sql.sweeping.anonymous import of_one_person
 
 
 class RuleUndeclared(SystemRefused):

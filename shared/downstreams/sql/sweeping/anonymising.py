@@ -1,45 +1,29 @@
-"""How rows lose their people and stay: so that neither what is left nor what others have noted leads back to them."""
+"""The statement by which rows lose their people and stay; nothing that is left or that others have noted leads back."""
 
 # ruff: noqa: S608 - names are quoted, and what a dataset declares is a literal
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from shared.downstreams.sql.catalog import DatasetOutdated
-from shared.downstreams.sql.declaration.anonymisation import Anonymisation, Unit
-from shared.downstreams.sql.quoting import Condition, literal, quoted
-from shared.downstreams.sql.statements import Call, Statements
-
-if TYPE_CHECKING:
-    from shared.downstreams.sql.sweeping.rows import DueRows, Moment
-
-_DRAWN: Mapping[str, str] = {
-    "uuid": "gen_random_uuid()",
-    "bigint": "('x' || substr(replace(gen_random_uuid()::text, '-', ''), 17))::bit(64)::bigint",
-}
-"""A key by its type, of which nobody can tell which row it was before."""
+from shared.downstreams.sql.declaration.anonymisation import Anonymisation
+from shared.downstreams.sql.quoting import Condition, quoted
+from shared.downstreams.sql.statements import Call
+from shared.downstreams.sql.sweeping.anonymous import blank, cut, drawn
+from shared.downstreams.sql.sweeping.rows import DueRows, Moment
 
 
-def changes(table: Statements, declared: Anonymisation) -> str:
-    """That a row still has something that is to go."""
-    blank = {name: _blank(table, name) for name in declared.blank}
-    coarse = {name: _cut(table, name, unit) for name, unit in declared.coarsen.items()}
-    return "(" + " OR ".join(f"t.{quoted(c)} IS DISTINCT FROM {value}" for c, value in (blank | coarse).items()) + ")"
-
-
-def anonymise(rows: "DueRows", declared: Anonymisation, since: "Moment", until: "Moment") -> Call:
+def anonymise(rows: DueRows, declared: Anonymisation, since: Moment, until: Moment) -> Call:
     """Takes the people out of the rows of a time; who is alone in what is rare would be known by it: that goes too."""
     table, condition = rows.table, Condition()
     where = rows.window(condition, since, until)
-    values = {name: _blank(table, name) for name in declared.blank}
-    values |= {name: _drawn(table, name) for name in declared.redraw}
-    values |= {name: _cut(table, name, unit) for name, unit in declared.coarsen.items()}
+    values = {name: blank(table, name) for name in declared.blank}
+    values |= {name: drawn(table, name) for name in declared.redraw}
+    values |= {name: cut(table, name, unit) for name, unit in declared.coarsen.items()}
     if not declared.rare:
         return f"UPDATE {table.source} t SET {_assigned(values)} WHERE {where}", *condition.arguments
     for name in declared.rare:
         common = f"dsr_crowd.n >= {declared.people}"
-        values[name] = f"CASE WHEN {common} THEN t.{quoted(name)} ELSE {_blank(table, name)} END"
-    told = [_cut(table, name, unit) for name, unit in declared.coarsen.items()]
+        values[name] = f"CASE WHEN {common} THEN t.{quoted(name)} ELSE {blank(table, name)} END"
+    told = [cut(table, name, unit) for name, unit in declared.coarsen.items()]
     told += [f"t.{quoted(name)}" for name in (*declared.same, *declared.rare)]
     keys = [quoted(name) for name in table.table.primary_key]
     named = ", ".join(f"t.{key} AS dsr_k{n}" for n, key in enumerate(keys))
@@ -53,39 +37,5 @@ def anonymise(rows: "DueRows", declared: Anonymisation, since: "Moment", until: 
     return f"{found} UPDATE {table.source} t SET {_assigned(values)} {joined}", *condition.arguments
 
 
-def of_one_person(table: Statements) -> Mapping[str, str]:
-    """What becomes of the columns of one person's rows: who is alone is no crowd, so what only a crowd keeps goes."""
-    declared = table.table.anonymise
-    if declared is None:
-        raise DatasetOutdated(f"{table.name} does not say what becomes of its columns: write anonymise")
-    values = {name: _blank(table, name) for name in (*declared.blank, *declared.rare)}
-    values |= {name: _drawn(table, name) for name in declared.redraw}
-    return values | {name: _cut(table, name, unit) for name, unit in declared.coarsen.items()}
-
-
 def _assigned(values: Mapping[str, str]) -> str:
     return ", ".join(f"{quoted(name)} = {value}" for name, value in values.items())
-
-
-def _blank(table: Statements, name: str) -> str:
-    return literal(table.table.columns[name].blank)
-
-
-def _drawn(table: Statements, name: str) -> str:
-    type_ = table.relation.types[name]
-    if type_ not in _DRAWN:
-        raise DatasetOutdated(f"{table.name}: anonymise draws {name} anew, which is neither uuid nor bigint ({type_})")
-    return _DRAWN[type_]
-
-
-def _cut(table: Statements, name: str, unit: Unit) -> str:
-    column = f"t.{quoted(name)}"
-    match table.relation.types[name]:
-        case "date":
-            return f"date_trunc({literal(unit)}, {column})::date"
-        case "timestamp with time zone":
-            return f"date_trunc({literal(unit)}, {column}, 'UTC')"
-        case "timestamp without time zone":
-            return f"date_trunc({literal(unit)}, {column})"
-        case type_:
-            raise DatasetOutdated(f"{table.name}: anonymise coarsens {name}, which is no day and no instant ({type_})")

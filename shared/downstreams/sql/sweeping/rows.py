@@ -15,7 +15,7 @@ from shared.downstreams.sql.finding.search_keys import ZONELESS, wall_clock
 from shared.downstreams.sql.quoting import Condition, quoted
 from shared.downstreams.sql.references import Reference
 from shared.downstreams.sql.statements import Call, Statements
-from shared.downstreams.sql.sweeping.anonymising import changes
+from shared.downstreams.sql.sweeping.anonymous import changes
 from shared.downstreams.sweepable import Due
 
 Moment = date | datetime

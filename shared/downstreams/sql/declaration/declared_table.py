@@ -1,0 +1,186 @@
+"""What a dataset says of one table, and what follows from it."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field
+
+from shared.domain.identities import IdentityType
+from shared.domain.text import Word
+from shared.downstreams.sql.declaration.anonymisation import Anonymisation
+from shared.downstreams.sql.declaration.bill import Itemised
+from shared.downstreams.sql.declaration.columns import Column
+from shared.downstreams.sql.declaration.declared import (
+    UTC_ZONE,
+    Declared,
+    Join,
+    Keeping,
+    Name,
+    Occurred,
+    Party,
+    Period,
+    Refusal,
+    RowSwitch,
+    RowTest,
+    Switch,
+    Via,
+    decided,
+)
+from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
+
+_FINDS = frozenset(
+    ("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "former", "via", "where", "json")
+).union(["jurisdiction"])
+"""What names a column by which a row is found, told from others, or judged."""
+
+
+class DeclaredTable(Declared):
+    """One table; ``erase``: delete the row, or blank the subject's fields while another party is left in it (REQ-R5).
+
+    ``person``: the column that tells people apart, for the blast-radius limit. ``tenant``: the column that says for
+    which customer of ours we process the row, if for one; ``ours``: nothing in it is processed for a customer. ``via``:
+    the joins by which a row leads to one of another table, which tells whose it is; several paths, if in several ways.
+    ``schema``: where it stands, if elsewhere than the rest. ``where``: which of its rows are about people at all.
+    ``refuse_when``: in which state of a row nothing of its subject may be erased, here or elsewhere in the store.
+    ``view``: it is shown, and what it shows is erased and changed in other tables of the dataset.
+    ``anchors``: the columns from which periods of the policy count, by what the policy calls their beginning.
+    ``anonymise``: what becomes of a row at a ceiling that leaves it without its people. ``keeps``: what is left of a
+    row that a rule keeps in face of an erasure. ``kept``: the column that says so of a row to
+    whoever reads it: here, or where what it leads to is kept. ``stated``: what its rows record is not rewritten, and a
+    statement of the person stands beside it instead (Art. 16). ``jurisdiction``: which state's law a row is under.
+    """
+
+    schema_: Name | None = Field(default=None, alias="schema")
+    category: Annotated[Word, BeforeValidator(decided)]
+    primary_key: tuple[Name, ...] = Field(min_length=1)
+    erase: Literal["delete", "blank"] = "delete"
+    columns: Mapping[Name, Column] = Field(min_length=1)
+    via: Via = ()
+    where: tuple[RowTest, ...] = ()
+    refuse_when: tuple[Refusal, ...] = ()
+    view: bool = False
+    parties: Mapping[str, Party] = Field(default_factory=dict)
+    occurred: Occurred | None = None
+    period: Period | None = None
+    person: Name | None = None
+    restriction: Switch | RowSwitch | None = None
+    marketing: Switch | RowSwitch | None = None
+    tenant: Name | None = None
+    ours: bool = False
+    itemised: Itemised | None = None
+    anchors: Mapping[Word, Occurred] = Field(default_factory=dict)
+    anonymise: Anonymisation | None = None
+    keeps: Keeping | None = None
+    kept: Switch | None = None
+    stated: bool = False
+    jurisdiction: Jurisdiction | None = None
+
+    @cached_property
+    def searched(self) -> Mapping[str, Column]:
+        """The columns by which a subject is found; a name alone finds nobody."""
+        found = {name: c for name, c in self.columns.items() if c.identity and c.identity is not IdentityType.NAME}
+        return MappingProxyType(found)
+
+    @cached_property
+    def types(self) -> tuple[IdentityType, ...]:
+        return tuple(sorted({c.identity for c in self.searched.values() if c.identity}))
+
+    @cached_property
+    def region(self) -> str | None:
+        """In which country its numbers were dialled, if they are written so."""
+        return next((column.region for column in self.searched.values() if column.region), None)
+
+    @cached_property
+    def keeps_former(self) -> bool:
+        """Whether its rows may still hold an address that was corrected since."""
+        return any(column.former for column in self.searched.values())
+
+    @cached_property
+    def paths(self) -> tuple[tuple[str | None, tuple[Join, ...]], ...]:
+        """Every path of its rows, and of which party it tells."""
+        own: list[tuple[str | None, tuple[Join, ...]]] = [(None, path) for path in self.via]
+        return (*own, *((name, path) for name, party in self.parties.items() for path in party.via))
+
+    @cached_property
+    def told_apart_by(self) -> str | None:
+        """The column that tells people apart: the declared one, else that of their account, or of their name.
+
+        None where no column does, and for a row of several people.
+        """
+        if self.person or self.parties:
+            return self.person
+        held = [*self.columns.items()]
+        accounts = (name for name, column in held if column.identity is IdentityType.ACCOUNT_ID)
+        names = (name for name, column in held if IdentityType.NAME in {column.identity, column.rectifies})
+        return next(accounts, None) or next(names, None)
+
+    @staticmethod
+    def switched_by(switch: Switch | RowSwitch | None) -> tuple[str, ...]:
+        """The columns of this table by which it is switched."""
+        if switch is None:
+            return ()
+        return (switch.column,) if isinstance(switch, Switch) else tuple(switch.on.values())
+
+    @property
+    def scrubbed(self) -> Mapping[str, Column]:
+        """The columns with texts in which people write about people."""
+        return {name: column for name, column in self.columns.items() if column.scrub}
+
+    @property
+    def derived(self) -> frozenset[str]:
+        """The columns that the database derives from others."""
+        return frozenset(name for name, column in self.columns.items() if column.generated)
+
+    @property
+    def blanked(self) -> frozenset[str]:
+        """The columns that a row which is kept loses."""
+        return frozenset(name for party in self.parties or (None,) for name in self.fields_of(party))
+
+    @property
+    def about_one(self) -> Mapping[str, Column]:
+        """What a row about one person says of anybody."""
+        return {name: c for name, c in self.columns.items() if (c.personal != "T" or c.goes) and not c.generated}
+
+    @property
+    def found_by(self) -> frozenset[str]:
+        """The columns by which a row is found as somebody's, and told from those that are nobody's."""
+        named = self.named.items()
+        return frozenset(name for place, names in named if place in _FINDS for name in names).union(self.searched)
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        return self.occurred.timezone if self.occurred else UTC_ZONE
+
+    def fields_of(self, party: str | None) -> Mapping[str, Column]:
+        """What the store itself wrote down about a party; in a row about one person, what is blanked in it."""
+        fields = {name: c for name, c in self.columns.items() if c.party == party and not c.generated}
+        return fields if party else {name: c for name, c in fields.items() if c.goes}
+
+    @property
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        """By what names them, the columns that something else of the table names."""
+        return {
+            "primary_key": self.primary_key,
+            "occurred": (self.occurred.column,) if self.occurred else (),
+            "period": (self.period.valid_from, self.period.valid_to) if self.period else (),
+            "person": (self.person,) if self.person else (),
+            "tenant": (self.tenant,) if self.tenant else (),
+            "restriction": self.switched_by(self.restriction),
+            "marketing": self.switched_by(self.marketing),
+            "domain": tuple(column.domain for column in self.columns.values() if column.domain),
+            "of": tuple(column.of for column in self.columns.values() if column.of),
+            "former": tuple(column.former for column in self.columns.values() if column.former),
+            "itemised": self.itemised.names if self.itemised else (),
+            "via": tuple(near for _, path in self.paths for near in path[0].on),
+            "where": tuple(test.column for test in self.where),
+            "refuse_when": tuple(refusal.column for refusal in self.refuse_when),
+            "anchors": tuple(anchor.column for anchor in self.anchors.values()),
+            "kept": self.switched_by(self.kept),
+            "jurisdiction": self.jurisdiction.near if self.jurisdiction else (),
+            "keeps": tuple(name for names in self.keeps.fields.values() for name in names) if self.keeps else (),
+            "json": tuple(column.json_ for column in self.columns.values() if column.json_),
+            "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),
+        }
