@@ -22,7 +22,7 @@ from tests.fixtures.events import a
 from tests.fixtures.live import eventually
 from tests.fixtures.worker_harness import claimed, opened
 
-WAITS = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 SOONER, LATER = DUE - timedelta(days=9), DUE + timedelta(days=61)
 
 
@@ -101,7 +101,7 @@ async def test_a_new_date_and_a_conclusion_of_one_request_do_not_wait_for_one_an
     async with harness.unit_of_work.begin() as tx:
         await hold(tx, {claim.fulfilment_id})
         moving = asyncio.create_task(hear(harness, redated(request)))
-        await eventually(partial(tx.connection.fetch, WAITS))
+        await eventually(partial(tx.connection.fetchval, WAITS))
         assert await tasks.conclude(tx.connection, [conclusion], clock.now()) == {claim.task_id}
     await moving
     assert await days(harness, request) == {"failed": SOONER, "fulfilment": SOONER}

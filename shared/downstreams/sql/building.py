@@ -7,7 +7,8 @@ from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.declared import Join
 from shared.downstreams.sql.declaration.graph import ends_first
 from shared.downstreams.sql.declaration.tenancy import Tenancy
-from shared.downstreams.sql.finding.paths import Hop, Path
+from shared.downstreams.sql.finding.paths import Hop
+from shared.downstreams.sql.finding.searching import Path
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.statements import Statements
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 from shared.downstreams.sql.declaration.documents import changed
-from shared.downstreams.sql.finding.paths import Hop, Path, by_arrays, by_keys, time_name
+from shared.downstreams.sql.finding.paths import Hop, time_name
 from shared.downstreams.sql.finding.search_keys import SearchKey, Wanted
-from shared.downstreams.sql.finding.searching import Searched
+from shared.downstreams.sql.finding.searching import Path, Searched, by_arrays, by_keys
 from shared.downstreams.sql.quoting import Condition, literal, quoted
 
 Call = tuple[Any, ...]

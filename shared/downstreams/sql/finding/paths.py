@@ -1,24 +1,14 @@
-"""How the rows of one table lead to those of another that tell whose they are: the SQL of joins.
-
-The search goes backward: from the identity that was found to the keys of what leads there, table by table, always by
-``= ANY`` of an array that a query has filled before. So an index is used at each step, whatever the statistics say.
-"""
+"""How the rows of one table lead to those of another that tell whose they are: the SQL of each join."""
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.declaration.declared import Constant, Join, Refusal, RowTest
-from shared.downstreams.sql.finding.search_keys import SearchKey, Slot
-from shared.downstreams.sql.quoting import Condition, literal, quoted
-
-if TYPE_CHECKING:
-    from shared.downstreams.sql.finding.searching import Searched
+from shared.downstreams.sql.finding.search_keys import Slot
+from shared.downstreams.sql.quoting import literal, quoted
 
 _TEXT = frozenset({"text", "character varying"})
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
@@ -144,53 +134,3 @@ class Finder:
     party: str | None
     time: int = 0
     """Of the times that are read with the row: its own first, then those at the ends of its paths."""
-
-
-@dataclass(frozen=True, eq=False)
-class Path:
-    """The joins from a table to another of the dataset, whose rows tell whose those of the first are."""
-
-    end: "Searched"
-    hops: tuple[Hop, ...]
-    party: str | None = None
-    of: str | None = None
-    """As whom the subject is found at the end, where several people are in a row."""
-
-    @cached_property
-    def to_one(self) -> bool:
-        """Whether the database promises that each row leads to one at most."""
-        return self.end.to_one and all(hop.to_one for hop in self.hops)
-
-    @cached_property
-    def by(self) -> tuple["str | Path", ...] | None:
-        """By what the rows at its end are found; None: by anything."""
-        return None if self.of is None else self.end.columns_of(self.of)
-
-    def finders(self) -> list[tuple[int, Finder]]:
-        """The values that are read at its end, and which of them they are there."""
-        return [(k, each) for k, each in enumerate(self.end.finders) if self.of in {None, each.party}]
-
-    def rows(self, search: "Search", *, values: bool) -> str:
-        """The keys by which its first join leads to somebody, with what was found at its end if that is wanted."""
-        sql = self.end.keyed(self.hops[-1], search, self.by, values=values)
-        carried = "".join(f", dsr_q.{name}" for name in self.end.names) if values else ""
-        for nearer, hop in reversed([*pairwise(self.hops)]):
-            joined = f" JOIN dsr_q ON {hop.joined('x', 'dsr_q')}" if values else ""
-            where = f"{hop.found('x', 'dsr_q')}{nearer.only('x')}"
-            shown = f"{nearer.far('x')}{carried}"
-            sql = f"WITH dsr_q AS MATERIALIZED ({sql}) SELECT {shown} FROM {nearer.source} x{joined} WHERE {where}"
-        return sql
-
-
-Search = Callable[["Searched", Sequence[str | Path] | None, bool], str]
-"""The condition that finds rows of a table by some columns and paths, whose joins stand beside the statement or not."""
-
-
-def by_arrays(slots: Sequence[Slot]) -> Search:
-    """Finds the rows of many subjects, by one array of values for each slot."""
-    return lambda table, by, joined: table.any_of(by, slots, joined=joined)
-
-
-def by_keys(keys: Sequence[SearchKey], condition: Condition) -> Search:
-    """Finds the rows of one subject."""
-    return lambda table, by, joined: table.mine(keys, condition, by, joined=joined)

@@ -6,34 +6,79 @@ whole table once there are many. The values are joined only afterwards, to what 
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from shared.domain.identities import IdentityType
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.declaration.documents import path_of
-from shared.downstreams.sql.declaration.tables import Table
-from shared.downstreams.sql.declaration.tenancy import Tenancy
-from shared.downstreams.sql.finding.paths import Finder, Hop, Path, Search, by_arrays, by_keys, holds, time_name
+from shared.downstreams.sql.finding.paths import Finder, Hop, holds, time_name
 from shared.downstreams.sql.finding.search_keys import SearchKey, Slot, Wanted, keys_of, wanted
-from shared.downstreams.sql.quoting import Condition, literal, quoted
+from shared.downstreams.sql.finding.table_columns import TableColumns
+from shared.downstreams.sql.quoting import Condition, literal
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """The joins from a table to another of the dataset, whose rows tell whose those of the first are.
+
+    The search goes backward: from the identity that was found to the keys of what leads there, table by table, always
+    by ``= ANY`` of an array that a query has filled before. So an index is used at each step.
+    """
+
+    end: "Searched"
+    hops: tuple[Hop, ...]
+    party: str | None = None
+    of: str | None = None
+    """As whom the subject is found at the end, where several people are in a row."""
+
+    @cached_property
+    def to_one(self) -> bool:
+        """Whether the database promises that each row leads to one at most."""
+        return self.end.to_one and all(hop.to_one for hop in self.hops)
+
+    @cached_property
+    def by(self) -> tuple["str | Path", ...] | None:
+        """By what the rows at its end are found; None: by anything."""
+        return None if self.of is None else self.end.columns_of(self.of)
+
+    def finders(self) -> list[tuple[int, Finder]]:
+        """The values that are read at its end, and which of them they are there."""
+        return [(k, each) for k, each in enumerate(self.end.finders) if self.of in {None, each.party}]
+
+    def rows(self, search: "Search", *, values: bool) -> str:
+        """The keys by which its first join leads to somebody, with what was found at its end if that is wanted."""
+        sql = self.end.keyed(self.hops[-1], search, self.by, values=values)
+        carried = "".join(f", dsr_q.{name}" for name in self.end.names) if values else ""
+        for nearer, hop in reversed([*pairwise(self.hops)]):
+            joined = f" JOIN dsr_q ON {hop.joined('x', 'dsr_q')}" if values else ""
+            where = f"{hop.found('x', 'dsr_q')}{nearer.only('x')}"
+            shown = f"{nearer.far('x')}{carried}"
+            sql = f"WITH dsr_q AS MATERIALIZED ({sql}) SELECT {shown} FROM {nearer.source} x{joined} WHERE {where}"
+        return sql
+
+
+Search = Callable[["Searched", Sequence[str | Path] | None, bool], str]
+"""The condition that finds rows of a table by some columns and paths, whose joins stand beside the statement or not."""
+
+
+def by_arrays(slots: Sequence[Slot]) -> Search:
+    """Finds the rows of many subjects, by one array of values for each slot."""
+    return lambda table, by, joined: table.any_of(by, slots, joined=joined)
+
+
+def by_keys(keys: Sequence[SearchKey], condition: Condition) -> Search:
+    """Finds the rows of one subject."""
+    return lambda table, by, joined: table.mine(keys, condition, by, joined=joined)
 
 
 @dataclass(frozen=True)
-class Searched:
+class Searched(TableColumns):
     """One table, its rows found by what it holds and by its paths."""
 
-    namespace: str
-    name: str
-    table: Table
-    relation: Relation
-    tenancy: Tenancy = field(default_factory=Tenancy)
-    tenant: str | None = None
-    """The customer of ours whose rows alone they are about; None: ours."""
     paths: tuple[Path, ...] = ()
     also: str = ""
     """A further condition that every row must meet that is found."""
@@ -50,10 +95,6 @@ class Searched:
     def wanted(self, tasks: Iterable[Task]) -> Wanted:
         """What finds the rows of many tasks here."""
         return wanted(map(self.keys, tasks), self.slots)
-
-    @cached_property
-    def source(self) -> str:
-        return f"{quoted(self.table.schema_ or self.namespace)}.{quoted(self.name)}"
 
     @cached_property
     def search(self) -> tuple[str, ...]:
@@ -119,47 +160,6 @@ class Searched:
         columns = (c for c in self.search if self.table.columns[c].party == party)
         return (*columns, *(path for path in self.paths if path.party == party))
 
-    def read(self, column: str) -> str:
-        """What a column holds, or a part of the document in another one as text."""
-        declared = self.table.columns[column]
-        document = declared.json_
-        return f"(t.{quoted(document)} #>> {path_of(column, declared)})" if document else f"t.{quoted(column)}"
-
-    def type_of(self, column: str) -> str:
-        """The type of what is read."""
-        return "text" if self.table.columns[column].json_ else self.relation.types[column]
-
-    def expression(self, column: str) -> str:
-        """What is compared with an identity; an index must be on exactly this."""
-        declared, plain = self.table.columns[column], self.read(column)
-        if declared.domain:
-            plain = f"('sip:' || {plain} || '@' || lower(t.{quoted(declared.domain)}))"
-        match declared.match:
-            case "lower":
-                return f"lower({plain})"
-            case "trimmed":
-                return f"lower(btrim({plain}))"
-            case "digits":
-                return f"regexp_replace({plain}, '[^0-9+]', '', 'g')"
-            case "exact":
-                return plain
-
-    def seen(self, column: str) -> str:
-        """What was found, as text in the spelling of identities: an address is one in any case, as citext has it."""
-        any_case = self.type_of(column) == "citext" and self.table.columns[column].identity is IdentityType.EMAIL
-        return f"lower({self.expression(column)}::text)" if any_case else f"{self.expression(column)}::text"
-
-    def values(self, column: str, slots: Sequence[Slot]) -> str:
-        """The parameter with the values of its identity type."""
-        identity = self.table.columns[column].identity
-        return f"${slots.index((self.name, identity)) + 1}::text[]" if identity else ""
-
-    def cast(self, column: str, of: str = "") -> str:
-        """What makes of an identity something that can be compared with the column."""
-        declared = self.table.columns[column]
-        as_text = declared.json_ or self.relation.is_text(column) or declared.match != "exact" or declared.domain
-        return "" if as_text else f"::{self.relation.types[column]}{of}"
-
     @cached_property
     def theirs(self) -> str:
         """That a row is the tenant's, or ours, and one of those that count: part of every condition that finds it."""
@@ -172,18 +172,10 @@ class Searched:
         """That a row is one of those that are about people."""
         return "".join(f" AND {holds(test, 't')}" for test in self.table.where) + self.also
 
-    @property
-    def owner(self) -> str:
-        return f"lower(t.{quoted(self.table.tenant or '')}::text)"
-
     @cached_property
     def bound(self) -> str:
         """True, and mentions every parameter: of one that a statement leaves out PostgreSQL cannot tell the type."""
         return " AND ".join(f"${i + 1}::text[] IS NOT NULL" for i, _ in enumerate(self.slots))
-
-    @cached_property
-    def moment(self) -> str:
-        return f"t.{quoted(self.table.occurred.column)}" if self.table.occurred else "NULL::timestamptz"
 
     def any_of(
         self, by: Iterable[str | Path] | None = None, slots: Sequence[Slot] | None = None, *, joined: bool = False

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from shared.domain.errors import ForeignHit, Refused
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.finding.paths import Path
 from shared.downstreams.sql.finding.search_keys import SearchKey
+from shared.downstreams.sql.finding.searching import Path
 from shared.downstreams.sql.quoting import Condition
 from shared.downstreams.sql.statements import Call, Statements
 from shared.downstreams.sql.store import Session

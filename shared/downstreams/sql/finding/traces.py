@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.finding.attribution import owners_of
-from shared.downstreams.sql.finding.paths import Path, by_keys
+from shared.downstreams.sql.finding.searching import Path, by_keys
 from shared.downstreams.sql.quoting import Condition
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session

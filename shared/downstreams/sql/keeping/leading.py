@@ -15,7 +15,8 @@ from graphlib import CycleError
 from shared.domain.operations import Kept
 from shared.downstreams.sql.declaration.declared import Join
 from shared.downstreams.sql.declaration.graph import led_first
-from shared.downstreams.sql.finding.paths import Hop, Pair, Path
+from shared.downstreams.sql.finding.paths import Hop, Pair
+from shared.downstreams.sql.finding.searching import Path
 from shared.downstreams.sql.keeping.counting import Rows
 from shared.downstreams.sql.keeping.held import Held
 from shared.downstreams.sql.keeping.rules import Ruled

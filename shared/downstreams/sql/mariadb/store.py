@@ -12,8 +12,7 @@ from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.declared import Join
 from shared.downstreams.sql.declaration.graph import ends_first
 from shared.downstreams.sql.declaration.tenancy import Tenancy
-from shared.downstreams.sql.finding.paths import Path
-from shared.downstreams.sql.finding.searching import Searched
+from shared.downstreams.sql.finding.searching import Path, Searched
 from shared.downstreams.sql.mariadb.catalog import describe, references_of
 from shared.downstreams.sql.mariadb.connection import Address, Connection, Pool, translated
 from shared.downstreams.sql.mariadb.preparation import incarnation_of
