@@ -18,8 +18,10 @@ def by_hand(
     what it keeps while a state lasts no system of which nobody tells that state.
 
     What was kept by that consent alone only goes where a system can erase one category and leave the rest. What is
-    held for other reasons too stays, and no system knows what it is used for.
+    held for other reasons too stays, and no system knows what it is used for. To find somebody is none of that.
     """
+    if operation is Operation.LOCATE:
+        return None
     if operation in {Operation.ERASE, Operation.PLAN} and tenant is None and system.left:
         left = "; it ".join(system.left)
         return NotSupported(f"{system.name} {left}: erase there by hand what may go, and enter that")

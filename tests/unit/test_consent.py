@@ -83,6 +83,11 @@ def test_a_person_does_what_a_system_cannot_do_for_one_category_alone() -> None:
     assert looked(held("account"), ends) is None
 
 
+def test_nobody_has_to_do_anything_by_hand_before_the_person_is_located() -> None:
+    ends: Mapping[str, JsonValue] = {"ends": ["newsletter"], "concerns": ["ticket"]}
+    assert by_hand(held("newsletter", "ticket"), Operation.LOCATE, None, ends) is None
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
