@@ -78,7 +78,7 @@ async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: str,
 
 
 def _due_at(report: TaskReport, zone: str, policy: Policy) -> datetime | None:
-    """When the first day is over on which any of it may go; None: of nothing of it anybody knows.
+    """When the first day is over on which any of it, or something of a row, may go; None: of nothing anybody knows.
 
     What a legal hold keeps beside it is asked for again when that is lifted; what says no day is a person's matter, and
     holds up none of the rest.
@@ -91,10 +91,10 @@ def _due_at(report: TaskReport, zone: str, policy: Policy) -> datetime | None:
 
 
 def _end_of(kept: Kept, policy: Policy) -> datetime | None:
-    """The end of its first day where the controller is and where its rule counts, as told or as the rule is by now."""
+    """The end of the first day on which it goes or is reduced, here and where its rule counts, as told or as now."""
     if kept.first is None:
         return None
-    rule, days = policy.rule(kept.rule), [kept.first]
+    rule, days = policy.rule(kept.rule), [kept.first, *((kept.reduced,) if kept.reduced else ())]
     if rule and rule.period and kept.anchor:
         days.append(release(rule.period, kept.anchor, policy.zone_of(rule)).last_day)
     zones = {policy.controller.zone} | ({policy.zone_of(rule)} if rule else set())

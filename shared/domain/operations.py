@@ -212,7 +212,8 @@ class Kept(BaseModel):
 
     ``first`` and ``last``: the first and the last day on which any of it is kept to the end, each row by its own
     anchor; none where nobody can know. ``anchor``: the earliest anchor, in local days, and ``period`` what was counted
-    from it (ISO 8601): what people were told.
+    from it (ISO 8601): what people were told. ``reduced``: the first day on which a row of which something is kept
+    longer by another rule is reduced to that.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -222,6 +223,7 @@ class Kept(BaseModel):
     count: Annotated[int, Field(ge=0)]
     first: date | None = None
     last: date | None = None
+    reduced: date | None = None
     anchor: date | None = None
     period: Annotated[str, StringConstraints(pattern=r"^P(\d{1,4}M)?(\d{1,5}D)?$")] | None = None
 

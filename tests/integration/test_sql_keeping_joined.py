@@ -210,7 +210,8 @@ async def test_of_a_row_that_two_rules_keep_each_day_leaves_what_those_need_that
         kept = {each.category: each for each in done.kept or ()}
         said = kept["call_record"]
         assert (said.rule, said.count, said.last) == (RULE, 3, date(2028, 4, 1)), "until the last rule ends"
-        assert said.first == date(2026, 10, 1), "the first day on which something of it goes"
+        assert said.first == date(2026, 10, 1), "the first day on which a row goes"
+        assert said.reduced == date(2027, 3, 30), "the first day on which something of a row goes"
         assert kept["number"].count == kept["account"].count == 1, "what leads to either stays"
         assert await ask(mobile_dsn, left) == [(2, "+492", None), (3, "+493", 60), (4, "+494", 60)]
         later = receipt(await mobile.one(deferred(first, datetime(2027, 3, 31, 12, tzinfo=UTC))))

@@ -74,6 +74,19 @@ def test_no_day_is_later_than_was_told_and_none_earlier_than_the_rule_lets_it_go
     assert task.until == kept.last
 
 
+def test_what_stays_for_the_sake_of_others_goes_with_the_last_of_them() -> None:
+    request = keeping(OLD, NEW, told=parse_period("P18M"))
+    [task] = request.tasks or ()
+    [calls] = task.kept or ()
+    customer = calls.model_copy(update={"category": "account", "count": 1, "first": calls.last})
+    told = a_request(State.CLOSED, tasks=(task.model_copy(update={"kept": (calls, customer)}),))
+    [shown] = kept_by_now(told, by(parse_period("P12M"))).tasks or ()
+    assert [(each.first, each.last) for each in shown.kept or ()] == [
+        (date(2027, 2, 28), date(2027, 8, 31)),
+        (date(2027, 8, 31), date(2027, 8, 31)),
+    ]
+
+
 def test_what_nobody_knows_a_day_of_and_what_no_rule_of_ours_keeps_stays_as_it_was_told() -> None:
     request = keeping(OLD, told=parse_period("P18M"))
     [task] = request.tasks or ()

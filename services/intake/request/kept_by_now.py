@@ -30,11 +30,12 @@ def _kept(kept: Kept, policy: Policy) -> Kept:
     rule = policy.rule(kept.rule)
     if not (rule and rule.period and kept.period and kept.anchor and kept.first and kept.last):
         return kept
-    zone, told = policy.zone_of(rule), parse_period(kept.period)
-    first = min(kept.first, release(rule.period, kept.anchor, zone).last_day)
-    last = min(kept.last, release(rule.period, _latest_anchor(told, kept.last), zone).last_day)
-    last = first if kept.first == kept.last else max(first, last)
-    return kept.model_copy(update={"first": first, "last": last})
+    zone, told, latest = policy.zone_of(rule), parse_period(kept.period), kept.anchor
+    if kept.count > 1 or release(told, kept.anchor, zone).last_day != kept.last:  # it goes with the last of others
+        latest = _latest_anchor(told, kept.last)
+    last = min(kept.last, release(rule.period, latest, zone).last_day)
+    first = min(kept.first, release(rule.period, kept.anchor, zone).last_day) if kept.count > 1 else last
+    return kept.model_copy(update={"first": first, "last": max(first, last)})
 
 
 def _latest_anchor(told: Period, last: date) -> date:

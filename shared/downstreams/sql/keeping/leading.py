@@ -62,7 +62,8 @@ class Leading:
             longest = Kept(category=None, rule=min(self.because), count=0, first=self.today, last=self.today)
         begins = [each.first for each in led if each.first is not None]
         first = longest.last if rows.count == 1 else min(begins, default=longest.first)
-        return longest.model_copy(update={"category": self.table.table.category, "count": rows.count, "first": first})
+        here = {"category": self.table.table.category, "count": rows.count, "first": first, "reduced": None}
+        return longest.model_copy(update=here)
 
 
 def leading(session: Session, rules: Sequence[Ruled | Held]) -> list[Leading]:

@@ -107,18 +107,18 @@ class Ruled:
     def kept(self, rows: Rows) -> Kept:
         """What is told of the others: each is kept until its own day, by the rule that keeps it longest.
 
-        On the first of these days the first of them goes, or what of it no other rule needs.
+        Where a shorter rule keeps more of them, that goes when it is over, and the rest stays.
         """
         longest, *_ = (*self.longer, self)
         moments = [moment for moment in (rows.first, rows.last) if moment is not None]
-        both = (self,) if longest is self else (self, longest)
-        until = [each.ends(moment) for each in both for moment in moments]
+        until = [longest.ends(moment) for moment in moments]
         return Kept(
             category=self.table.table.category,
             rule=longest.name,
             count=rows.count - rows.undated,
             first=min(until, default=None),
             last=max(until, default=None),
+            reduced=None if longest is self else min(map(self.ends, moments), default=None),
             anchor=min(map(self._local, moments), default=None),
             period=str(longest.period),
         )

@@ -38,11 +38,9 @@ def kept_of(counted: Counted) -> dict[UUID, tuple[Kept, ...]]:
 
 def _and(one: Kept, other: Kept) -> Kept:
     """Rows of one table that are kept by one rule, in parts of which others keep something, too."""
-    first, last, anchor = ([getattr(each, name) for each in (one, other)] for name in ("first", "last", "anchor"))
     days = {
-        "first": min((day for day in first if day), default=None),
-        "last": max((day for day in last if day), default=None),
-        "anchor": min((day for day in anchor if day), default=None),
+        name: which((day for each in (one, other) if (day := getattr(each, name))), default=None)
+        for name, which in {"first": min, "last": max, "reduced": min, "anchor": min}.items()
     }
     return one.model_copy(update={"count": one.count + other.count, **days})
 
