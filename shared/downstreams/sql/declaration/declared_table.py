@@ -38,20 +38,7 @@ _FINDS = frozenset(
 
 
 class DeclaredTable(Declared):
-    """One table; ``erase``: delete the row, or blank the subject's fields while another party is left in it (REQ-R5).
-
-    ``person``: the column that tells people apart, for the blast-radius limit. ``tenant``: the column that says for
-    which customer of ours we process the row, if for one; ``ours``: nothing in it is processed for a customer. ``via``:
-    the joins by which a row leads to one of another table, which tells whose it is; several paths, if in several ways.
-    ``schema``: where it stands, if elsewhere than the rest. ``where``: which of its rows are about people at all.
-    ``refuse_when``: in which state of a row nothing of its subject may be erased, here or elsewhere in the store.
-    ``view``: it is shown, and what it shows is erased and changed in other tables of the dataset.
-    ``anchors``: the columns from which periods of the policy count, by what the policy calls their beginning.
-    ``anonymise``: what becomes of a row at a ceiling that leaves it without its people. ``keeps``: what is left of a
-    row that a rule keeps in face of an erasure. ``kept``: the column that says so of a row to
-    whoever reads it: here, or where what it leads to is kept. ``stated``: what its rows record is not rewritten, and a
-    statement of the person stands beside it instead (Art. 16). ``jurisdiction``: which state's law a row is under.
-    """
+    """What is said of one table; ``Table`` is one that can be right."""
 
     schema_: Name | None = Field(default=None, alias="schema")
     category: Annotated[Word, BeforeValidator(decided)]
