@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -252,6 +253,26 @@ async def test_a_legal_hold_spares_the_categories_that_it_covers(nights: Nights)
     await nights.look()
     found = {category: [task.identities for task in tasks] for category, tasks in nights.store.spared.items()}
     assert found == {"call_record": [(ADA,)], "analytics_event": []}
+
+
+async def test_a_hold_that_comes_during_the_night_is_spared_before_the_next_step(nights: Nights) -> None:
+    nights.store.rows[CALLS] = [OLD] * 20 + [FRESH] * 980
+    await nights.look()
+    nights.store.after_a_step = partial(place, nights.harness, "call_record", known=True)
+    assert (await nights.come())["calls_19m"] == "sweeping"
+    assert nights.left[CALLS] == 990, "ten at a time"
+    nights.store.after_a_step = None
+    await nights.look()
+    assert [task.identities for task in nights.store.spared["call_record"]] == [(ADA,)]
+    assert nights.left[CALLS] == 980
+
+
+async def test_two_ceilings_that_end_the_same_rows_on_the_same_day_are_both_kept(nights: Nights) -> None:
+    ceilings = nights.policy.ceilings
+    nights.policy = nights.policy.model_copy(update={"ceilings": {**ceilings, "calls_too": ceilings["calls_19m"]}})
+    await nights.look()
+    states = await nights.come()
+    assert (states["calls_19m"], states["calls_too"], nights.left[CALLS]) == ("swept", "swept", 400)
 
 
 async def test_a_hold_of_which_nobody_knows_whom_stops_what_it_covers(nights: Nights) -> None:

@@ -21,7 +21,7 @@ from shared.domain.policy import Ceiling
 from shared.domain.sweep_policy import SweepPolicy
 from shared.downstreams import sweepable
 from shared.downstreams.contract import Task
-from shared.downstreams.sweepable import Counted, Due, Sweepable
+from shared.downstreams.sweepable import Counted, Due, Sweepable, SweepStopped, Swept
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 
 T = TypeVar("T")
@@ -95,8 +95,8 @@ class Night:
         """
         async with self._unit_of_work.pool.acquire() as connection:
             known = (self._unit_of_work.vault, self._unit_of_work.policy, self._copied)
-            spared = await Spared.of(connection, *known)
-        self._spared, unreadable = spared.of_categories({matter.category for matter in matters})
+            self._sparing = await Spared.of(connection, *known)
+        self._spared, unreadable = self._sparing.of_categories({matter.category for matter in matters})
         signed = [matter for matter in matters if matter.judged and matter.ceiling.signed(self._night)]
         readable = [matter for matter in signed if matter.category not in unreadable]
         for matter in matters:
@@ -124,24 +124,34 @@ class Night:
         await self._sweep(going)
 
     async def _sweep(self, going: Sequence[tuple[Matter, Left]]) -> None:
-        """Lets go what nothing is against."""
-        keys = {replace(self._due(matter), about=left.due): matter.key for matter, left in going}
+        """Lets go what nothing is against; what two ceilings want alike is done once."""
+        dues = [replace(self._due(matter), about=left.due) for matter, left in going]
+        keys = {due: matter.key for due, (matter, _) in zip(dues, going, strict=True)}
 
         async def go_on(due: Due, gone: int) -> None:
+            if not gone:
+                await self._alive(self._look_whom_it_spares())
+                return
             await self._alive(self._note_gone(keys[due], gone))
-            if gone:
-                metrics.GONE.labels(keys[due][0], due.then).inc(gone)
+            metrics.GONE.labels(keys[due][0], due.then).inc(gone)
 
         try:
-            done = await self._alive(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
+            told = await self._alive(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
+            done: dict[Due, Swept | Refused] = dict(zip(keys, told, strict=True))
         except Refused as refused:
-            done = [refused for _ in keys]
-        for (matter, left), result in zip(going, done, strict=True):
-            if isinstance(result, Refused):
+            done = dict.fromkeys(keys, refused)
+        for due, (matter, left) in zip(dues, going, strict=True):
+            if isinstance(result := done[due], Refused):
                 await self._leave_with_misses(matter, replace(left, state=State.FAILED, reason=result.code))
             else:
                 swept = replace(left, state=State.SWEPT, spared=result.spared)
                 await (self._leave(swept) if result.complete else self._leave_with_misses(matter, swept))
+
+    async def _look_whom_it_spares(self) -> None:
+        """Before each step: a hold that came meanwhile must find the data that it is about."""
+        async with self._unit_of_work.pool.acquire() as connection:
+            if await self._sparing.is_outdated(connection):
+                raise SweepStopped("a restriction or a hold has come: the next look goes on without what it is about")
 
     async def _note_gone(self, key: Key, gone: int) -> None:
         async with self._unit_of_work.pool.acquire() as connection:

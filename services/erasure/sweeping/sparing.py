@@ -1,9 +1,10 @@
 """Whose data the nightly sweep spares: restrictions on some grounds, legal holds, and copies that are not made yet."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 from services.erasure.sweeping.finding import task_of
 from shared.app.service import Service
@@ -20,6 +21,7 @@ from shared.domain.sweep_policy import sweep_policy
 from shared.downstreams.contract import Task
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import holds
+from shared.storage.holds import LegalHold
 from shared.storage.postgres import Connection
 from shared.storage.vault import Vault
 
@@ -30,6 +32,10 @@ _LEAST: Level = "L1"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTE = "INSERT INTO spared SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING"
 _END = "DELETE FROM spared WHERE request_id = ANY($1)"
+_RESTRICTED = "SELECT request_id, subject_ref FROM spared"
+
+Reason = tuple[UUID, tuple[str, ...]]
+"""A restriction or a hold, and the categories that a hold names."""
 
 
 def hear(service: Service) -> None:
@@ -67,15 +73,17 @@ class Spared:
         copied: Sequence[Task],
         held: Sequence[tuple[Hold, Task | None]],
         category_of: Callable[[str], str | None],
+        reasons: frozenset[Reason],
     ) -> None:
         self._wholly = [*restricted, *copied]
         self._held = held
         self._category_of = category_of
+        self._reasons = reasons
 
     @classmethod
     async def of(cls, connection: Connection, vault: Vault, policy: Policy, copied: Sequence[Task]) -> "Spared":
         """Those of now; ``copied``: who waits for a copy."""
-        rows = await connection.fetch("SELECT request_id, subject_ref FROM spared")
+        rows = await connection.fetch(_RESTRICTED)
         in_force = await holds.in_force(connection)
         refs = {row[1] for row in rows} | {hold.hold_id for hold in in_force}
         known = await vault.subject_data(connection, refs) if refs else {}
@@ -89,7 +97,13 @@ class Spared:
             covers = Hold((hold.hold_id,), frozenset(hold.categories), everything=not hold.categories)
             of = known.get(hold.hold_id)
             held.append((covers, task_of(hold.hold_id, hold.hold_id, map(_of_all_time, of.identities)) if of else None))
-        return cls(restricted, copied, held, policy.category_of)
+        return cls(restricted, copied, held, policy.category_of, _reasons([row[0] for row in rows], in_force))
+
+    async def is_outdated(self, connection: Connection) -> bool:
+        """Whether a restriction or a hold has come since, so that more must stay."""
+        restricted = [row[0] for row in await connection.fetch(_RESTRICTED)]
+        now = _reasons(restricted, await holds.in_force(connection))
+        return not now <= self._reasons
 
     def of_categories(self, categories: Collection[str]) -> tuple[Mapping[str, Sequence[Task]], frozenset[str]]:
         """For each category whose rows stay, and the categories that a hold covers of which nobody knows whom."""
@@ -104,6 +118,11 @@ class Spared:
                 else:
                     found[category].append(task)
         return found, frozenset(unreadable)
+
+
+def _reasons(restricted: Iterable[UUID], in_force: Iterable[LegalHold]) -> frozenset[Reason]:
+    held = ((hold.hold_id, tuple(sorted(hold.categories))) for hold in in_force)
+    return frozenset([*((each, ()) for each in restricted), *held])
 
 
 def _of_all_time(identity: Identity) -> Identity:
