@@ -15,8 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from socket import gethostname, socket
-from zlib import crc32
+from socket import socket
 
 import uvloop
 from starlette.applications import Starlette
@@ -43,7 +42,7 @@ from shared.fulfilment.standing import Standings
 from shared.fulfilment.store import Conclude
 from shared.fulfilment.worker import Worker
 from shared.messaging import inbox
-from shared.messaging.consumer import Consumer
+from shared.messaging.consumer import Consumer, instance
 from shared.messaging.dispatcher import BatchDispatcher, Dispatcher, Handler, Subscription
 from shared.messaging.hearing_again import LOOP, HearingAgain
 from shared.messaging.outbox import Relay
@@ -268,7 +267,7 @@ class Service:
 
     def _consuming(self, running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:
         self._listeners.append((to, read))
-        consumer = Consumer(running.settings.kafka, to.group, read, _instance(running.settings.http.port, read))
+        consumer = Consumer(running.settings.kafka, to.group, read, instance(running.settings.http.port, read))
         return {loop_of(to.group): consumer.run(to, running.stopping, running.heartbeats)}
 
     async def _serve(self, running: Running, producer: KafkaProducer, listener: socket) -> None:
@@ -289,11 +288,6 @@ async def _forget(unit_of_work: UnitOfWorkFactory) -> None:
 
 def _every_two_seconds(do: Callable[[], Awaitable[None]], name: str, to: Running, share: int = 1) -> Awaitable[None]:
     return run_periodically(do, name, 2.0, to.stopping, to.heartbeats, share=share)
-
-
-def _instance(port: int, read: Sequence[str]) -> str:
-    """The name of this process in its groups: what is started at its place, and reads the same, takes its part over."""
-    return f"{gethostname()}-{port}-{crc32(' '.join(read).encode()):08x}"
 
 
 def _name(loop: Loop) -> str:

@@ -32,7 +32,8 @@ from shared.downstreams.places import Table
 from shared.downstreams.plan import stages
 from shared.downstreams.protocols import Adapter, Assigning, Locatable
 from shared.downstreams.roundup.settings import RoundupSettings
-from shared.downstreams.sql.dialects import adapter_of, is_mariadb
+from shared.downstreams.sql.dialects import adapter_of
+from shared.downstreams.sql.scheme import is_mariadb
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.states import with_states
 from shared.downstreams.tryton.settings import TrytonSettings

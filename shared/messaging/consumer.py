@@ -6,7 +6,9 @@ import math
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from socket import gethostname
 from typing import Any, Protocol
+from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
@@ -248,6 +250,11 @@ class _AtWork:
             return Message(record.topic, b"", b"", unreadable=why, **place)
         decoded = {name: (content or b"").decode("utf-8", "replace") for name, content in headers}
         return Message(record.topic, key, value, decoded, **place)
+
+
+def instance(port: int, topics: Sequence[str]) -> str:
+    """The name of this process in a group: what is started at its place, and reads the same, takes its part over."""
+    return f"{gethostname()}-{port}-{crc32(' '.join(topics).encode()):08x}"
 
 
 def _why_unreadable(record: Any) -> str:

@@ -7,11 +7,12 @@ import pytest
 from shared.domain.errors import Misconfigured
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.dialects import is_mariadb, schema_for
+from shared.downstreams.sql.dialects import schema_for
 from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.connection import Address
 from shared.downstreams.sql.mariadb.unsupported import refuse_unsupported
+from shared.downstreams.sql.scheme import is_mariadb
 
 TEXT = """
 name = "shop"

@@ -1,33 +1,17 @@
-"""Which database a connection string leads to, and what differs by that; its code is imported when it is used."""
+"""What differs by the database to which a connection string leads; its code is imported when it is used."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from shared.domain.errors import Misconfigured
 from shared.domain.policy import Policy
+from shared.downstreams.sql.scheme import is_mariadb
 from shared.downstreams.sql.settings import SqlSettings
 
 if TYPE_CHECKING:
     from shared.downstreams.sql.adapter import SqlAdapter
     from shared.downstreams.sql.mariadb.adapter import MariaDbAdapter
-
-MARIADB = frozenset({"mariadb", "mysql"})
-_POSTGRESQL = frozenset({"postgres", "postgresql"})
-"""Schemes of URLs."""
-
-
-def is_mariadb(dsn: str) -> bool:
-    """Whether it leads to a MariaDB or a MySQL.
-
-    Raises:
-        Misconfigured: it leads to no database that we know.
-    """
-    scheme, separator, rest = dsn.partition("://")
-    if not (separator and rest and scheme in MARIADB | _POSTGRESQL):
-        raise Misconfigured("holds neither a postgresql:// nor a mariadb:// URL; set it to the store's")
-    return scheme in MARIADB
 
 
 def adapter_of(

@@ -12,11 +12,11 @@ import typer
 from shared.domain.errors import Misconfigured
 from shared.domain.toml_file import read_toml
 from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.dialects import is_mariadb
 from shared.downstreams.sql.drafting import mariadb, postgresql
 from shared.downstreams.sql.drafting.draft import Decided, Draft
 from shared.downstreams.sql.drafting.drift import drift
 from shared.downstreams.sql.drafting.shapes import Shapes
+from shared.downstreams.sql.scheme import is_mariadb
 
 dataset = typer.Typer(help="The file that says what each table of a SQL store holds about people.")
 

@@ -16,7 +16,7 @@ from asyncmy.constants import CLIENT
 from asyncmy.errors import MySQLError
 
 from shared.domain.errors import ColumnUnmapped, Misconfigured, Refused, SignInRefused, TableMissing, Unavailable
-from shared.downstreams.sql.dialects import MARIADB
+from shared.downstreams.sql.scheme import MARIADB
 
 _CONNECT_SECONDS = 10
 _OF_BOTH = {
