@@ -10,10 +10,10 @@ from uuid import UUID
 from shared.domain.errors import Unavailable
 from shared.domain.holds import LEGAL_HOLD, Hold, HoldMarks
 from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.policy import Policy
 from shared.domain.precedence import Fingerprints
 from shared.downstreams.contract import Receipt, Result
 from shared.downstreams.downstream import Downstream
-from shared.runtime.settings import PolicySettings
 from shared.storage import holds
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
@@ -33,9 +33,14 @@ class Watch:
     """Looks before each step of an erasure whether a hold has come since its tasks were claimed."""
 
     def __init__(
-        self, system: Downstream, operation: Operation, known: Mapping[UUID, SubjectData], held: Mapping[UUID, Hold]
+        self,
+        system: Downstream,
+        operation: Operation,
+        policy: Policy,
+        known: Mapping[UUID, SubjectData],
+        held: Mapping[UUID, Hold],
     ) -> None:
-        self._system, self._operation = system, operation
+        self._system, self._operation, self._policy = system, operation, policy
         self._known, self._held = known, held
 
     async def look(self, connection: Connection, keyring: Fingerprints) -> None:
@@ -43,7 +48,9 @@ class Watch:
         if self._operation is not Operation.ERASE:
             return
         now = await holds_of(connection, keyring, self._operation, self._known)
-        if any(_covers(hold, self._system) and not self._knew(subject, hold) for subject, hold in now.items()):
+        if any(
+            _covers(hold, self._system, self._policy) and not self._knew(subject, hold) for subject, hold in now.items()
+        ):
             raise Unavailable("gave up this attempt: a legal hold was placed since it began")
 
     def _knew(self, subject: UUID, hold: Hold) -> bool:
@@ -51,35 +58,35 @@ class Watch:
         return before is not None and {*hold.hold_ids} <= {*before.hold_ids}
 
 
-def kept(system: Downstream, operation: Operation, task_id: UUID, hold: Hold | None) -> Receipt | None:
+def kept(system: Downstream, operation: Operation, policy: Policy, task_id: UUID, hold: Hold | None) -> Receipt | None:
     """That the system keeps all that it has of the subject; None where it may erase, or can spare what is covered.
 
     Of what a system holds nobody can tell what the hold covers where that is not declared: then all of it.
     """
-    if operation is not Operation.ERASE or not _covers(hold, system) or spared(system, hold):
+    if operation is not Operation.ERASE or not _covers(hold, system, policy) or spared(system, policy, hold):
         return None
     return Receipt(task_id, TaskOutcome.RETAINED, ground=LEGAL_HOLD)
 
 
-def spared(system: Downstream, hold: Hold | None) -> frozenset[str]:
+def spared(system: Downstream, policy: Policy, hold: Hold | None) -> frozenset[str]:
     """What of a system's categories it leaves as it is, where it can tell that from the rest; nothing, where not."""
-    held = _covered(hold, system)
+    held = _covered(hold, system, policy)
     apart = getattr(system.adapter, "spares_by_category", False) and held < system.categories
     return held if apart else frozenset()
 
 
-def planned(system: Downstream, result: Result, hold: Hold | None) -> Result:
+def planned(system: Downstream, policy: Policy, result: Result, hold: Hold | None) -> Result:
     """What a dry run says of a system whose data are held: all of it would stay, or it says itself what of it."""
     if not isinstance(result, Receipt) or result.outcome is not TaskOutcome.PLANNED:
         return result
-    if not _covers(hold, system) or spared(system, hold):
+    if not _covers(hold, system, policy) or spared(system, policy, hold):
         return result
     return replace(result, remaining=result.found, ground=LEGAL_HOLD, until=None, kept=None)
 
 
-def _covers(hold: Hold | None, system: Downstream) -> bool:
-    return hold is not None and (not system.categories or bool(_covered(hold, system)))
+def _covers(hold: Hold | None, system: Downstream, policy: Policy) -> bool:
+    return hold is not None and (not system.categories or bool(_covered(hold, system, policy)))
 
 
-def _covered(hold: Hold | None, system: Downstream) -> frozenset[str]:
-    return hold.covers(system.categories, PolicySettings().read_processing().category_of) if hold else frozenset()
+def _covered(hold: Hold | None, system: Downstream, policy: Policy) -> frozenset[str]:
+    return hold.covers(system.categories, policy.category_of) if hold else frozenset()

@@ -74,7 +74,7 @@ class Staying:
 
     def instead(self, claim: Claim) -> Result | None:
         """What comes of a task for which the system is not asked; None: it is."""
-        kept = holding.kept(self.system, self.operation, claim.task_id, self.held.get(claim.subject_ref))
+        kept = holding.kept(self.system, self.operation, self.policy, claim.task_id, self.held.get(claim.subject_ref))
         if kept or not (told := self.said.get(claim.fulfilment_id)):
             return kept
         why = self._why(told)
@@ -84,7 +84,7 @@ class Staying:
 
     def told(self, claim: Claim, task: Task) -> Task:
         """The task with what a system that can leave one category and erase another is to leave."""
-        spared = holding.spared(self.system, self.held.get(claim.subject_ref))
+        spared = holding.spared(self.system, self.policy, self.held.get(claim.subject_ref))
         told = self.said.get(claim.fulfilment_id)
         return replace(task, held=spared, states=told.states if told else {})
 
@@ -92,7 +92,7 @@ class Staying:
         """What a dry run says, with what stays by a hold or a state, and with the states that the system tells."""
         if self.operation is not Operation.PLAN:
             return result
-        result = holding.planned(self.system, result, self.held.get(claim.subject_ref))
+        result = holding.planned(self.system, self.policy, result, self.held.get(claim.subject_ref))
         told = self.said.get(claim.fulfilment_id)
         why = self._why(told) if told else None
         if isinstance(why, str) and isinstance(result, Receipt) and result.outcome is TaskOutcome.PLANNED:

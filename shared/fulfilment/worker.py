@@ -158,7 +158,8 @@ class Worker:
                 results[claim.task_id] = found
         if asked:
             async with alive(self._name, self._heartbeats):
-                watch = holding.Watch(self._downstream, self._operation, known, staying.held)
+                place = (self._downstream, self._operation, self._unit_of_work.policy)
+                watch = holding.Watch(*place, known, staying.held)
                 results |= await self._ask(holder, asked, claims, watch)
         results |= {task.task_id: self._covered(task, results[task.task_id], searches[task.task_id]) for task in asked}
         if self._operation in ANSWERING:
