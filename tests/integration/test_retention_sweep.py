@@ -153,6 +153,13 @@ async def test_what_a_system_refuses_is_on_record_and_its_rows_are_missed(nights
     assert (await nights.look())["calls_19m"] == "swept"
 
 
+async def test_what_a_sweep_breaks_on_is_on_record_and_the_service_goes_on(nights: Nights) -> None:
+    await nights.look()
+    nights.store.fails = KeyError("+34688886392")
+    assert (await nights.come())["calls_19m"] == "failed"
+    assert (await nights.recorded("calls_19m"))[-1][1]["reason"] == "unforeseen_error"
+
+
 async def test_a_sweep_whose_process_ended_is_gone_on_with_and_counted_once(nights: Nights) -> None:
     nights.store.rows[CALLS] = [OLD] * 20 + [FRESH] * 980
     await nights.look()

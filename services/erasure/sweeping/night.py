@@ -1,5 +1,6 @@
 """One night in one system: every ceiling of its tables is counted, then asked about or done, and on record."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,13 +17,18 @@ from services.erasure.sweeping import nights, store
 from services.erasure.sweeping.nights import Known, State, Terms
 from services.erasure.sweeping.sparing import Spared
 from services.erasure.sweeping.store import Key, Left
-from shared.domain.errors import Refused
+from shared.domain.errors import DsrError, Refused
 from shared.domain.policy import Ceiling
 from shared.domain.sweep_policy import SweepPolicy
 from shared.downstreams import sweepable
 from shared.downstreams.contract import Task
 from shared.downstreams.sweepable import Counted, Due, Sweepable, SweepStopped, Swept
+from shared.fulfilment.calls import UnforeseenError
 from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime import telemetry
+from shared.storage.postgres import AGAIN, AWAY
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -136,7 +142,7 @@ class Night:
             metrics.GONE.labels(keys[due][0], due.then).inc(gone)
 
         try:
-            told = await self._alive(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
+            told = await self._answer(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
             done: dict[Due, Swept | Refused] = dict(zip(keys, told, strict=True))
         except Refused as refused:
             done = dict.fromkeys(keys, refused)
@@ -159,9 +165,24 @@ class Night:
 
     async def _count(self, due: Sequence[Due]) -> Sequence[Counted | Refused]:
         try:
-            return await self._alive(self._adapter.count(due, self._spared)) if due else []
+            return await self._answer(self._adapter.count(due, self._spared)) if due else []
         except Refused as refused:
             return [refused for _ in due]
+
+    async def _answer(self, doing: Awaitable[T]) -> T:
+        """What the adapter answers; what it breaks on costs its own system a night, and no request its service.
+
+        Raises:
+            Refused: it broke in a way that nobody foresaw.
+        """
+        try:
+            return await self._alive(doing)
+        except (DsrError, *AWAY, *AGAIN):
+            raise
+        except Exception as error:
+            where = telemetry.where(error)
+            log.error("the sweep broke on %s: %s", type(self._adapter).__name__, where)  # noqa: TRY400
+            raise UnforeseenError(f"the sweep broke: {type(error).__name__}") from error
 
     async def _leave_with_misses(self, matter: Matter, left: Left) -> None:
         """Notes it with the rows that are past their ceiling for a day already, and still there."""
