@@ -30,8 +30,9 @@ from shared.domain.clock import SystemClock
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.events import Event, type_of
 from shared.domain.faults import of_variable
-from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Step
+from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
 from shared.domain.rights import Right
+from shared.domain.stages import Step
 from shared.domain.topics import ServiceName
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.fulfilment.fulfilments import Fulfilments

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -290,13 +290,3 @@ class TaskReport(BaseModel):
         if self.not_searched in set(Unsearched) and not self.sentence:
             return Unsearched(str(self.not_searched)).sentence
         return self.sentence
-
-
-class Step(NamedTuple):
-    """One task to be: this operation on this system."""
-
-    system: str
-    operation: Operation
-
-
-Stages = tuple[tuple[Step, ...], ...]

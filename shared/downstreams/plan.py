@@ -13,7 +13,8 @@ from typing import Final
 
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation, Stages, Step
+from shared.domain.operations import Operation
+from shared.domain.stages import Stages, Step
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.states import tellers
 

@@ -15,10 +15,11 @@ from shared.domain.clock import Clock, SystemClock
 from shared.domain.errors import Fault, Misconfigured
 from shared.domain.faults import all_of, of_variable
 from shared.domain.identities import IdentityType
-from shared.domain.operations import ANSWERING, Operation, Stages
+from shared.domain.operations import ANSWERING, Operation
 from shared.domain.policy import OVERLAY, Policy, read_policy
 from shared.domain.proofs import ProofPolicy, proof_policy
 from shared.domain.records import Message
+from shared.domain.stages import Stages
 from shared.downstreams.accounts import speaking_of
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.bus.upload import NoUploads, Uploads

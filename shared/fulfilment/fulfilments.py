@@ -9,7 +9,8 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured
 from shared.domain.events import LimitConfirmed
-from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Stages, Step
+from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
+from shared.domain.stages import Stages, Step
 from shared.downstreams.downstream import Downstream, Legend
 from shared.downstreams.plan import only
 from shared.downstreams.states import tellers

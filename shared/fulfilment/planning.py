@@ -8,7 +8,8 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import NotSupported
-from shared.domain.operations import PREPARING, Operation, Stages, Step
+from shared.domain.operations import PREPARING, Operation
+from shared.domain.stages import Stages, Step
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.queue import TaskState
 from shared.storage.systems import Standing, SystemState

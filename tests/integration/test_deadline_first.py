@@ -15,9 +15,10 @@ from services.deadline.clock import FLAG, Due
 from services.deadline.transitions import start
 from shared.domain.events import RequestReceived, RequestVerified
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, Step, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.proofs import Action
 from shared.domain.rights import Right
+from shared.domain.stages import Step
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task

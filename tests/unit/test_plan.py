@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
-from shared.domain.operations import ANSWERING, Operation, Step
+from shared.domain.operations import ANSWERING, Operation
+from shared.domain.stages import Step
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.plan import only, stages
 from shared.fulfilment.planning import chosen, doing
