@@ -101,10 +101,11 @@ class Worker:
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
         holder = self._lease.holder
-        claims, known, register, staying = await retry_while_unavailable(
-            lambda: self._claim(holder), self._name, self._heartbeats
-        )
+        claims = await retry_while_unavailable(lambda: self._claim(holder), self._name, self._heartbeats)
         if claims:
+            # By itself: who met an outage here and claimed again would hold tasks of which it knows nothing.
+            about = partial(self._about, claims)
+            known, register, staying = await retry_while_unavailable(about, self._name, self._heartbeats)
             traces = [claim.traceparent for claim in claims]
             with self._tracing.together(f"{self._step[1]} {self._step[0]}", traces):
                 results = await self._results(holder, claims, known, register, staying)
@@ -115,21 +116,24 @@ class Worker:
             await retry_while_unavailable(write, self._name, self._heartbeats)
         return len(claims)
 
-    async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData], Register | None, Staying]:
+    async def _claim(self, holder: UUID) -> list[Claim]:
+        async with self._unit_of_work.pool.acquire() as connection:
+            now, limit = self._unit_of_work.clock.now(), self._settings.batch
+            return await tasks.claim(connection, self._step, limit, now, holder, self._downstream.fingerprint)
+
+    async def _about(self, claims: Sequence[Claim]) -> tuple[dict[UUID, SubjectData], Register | None, Staying]:
+        """What is known of whom these tasks are about, whose their numbers are, and what of theirs stays."""
         register: Register | None = None
         keyring = self._unit_of_work.vault.keyring
-        # In one transaction: who lost the connection after a claim would hold tasks of which it knows nothing.
-        async with self._unit_of_work.pool.acquire() as connection, connection.transaction():
-            now, limit = self._unit_of_work.clock.now(), self._settings.batch
-            claims = await tasks.claim(connection, self._step, limit, now, holder, self._downstream.fingerprint)
-            subjects = [claim.subject_ref for claim in claims]
-            known = await self._unit_of_work.vault.subject_data(connection, subjects) if claims else {}
+        async with self._unit_of_work.pool.acquire() as connection:
+            now = self._unit_of_work.clock.now()
+            known = await self._unit_of_work.vault.subject_data(connection, [each.subject_ref for each in claims])
             if known:
                 register, known = await confirmed_by_register(connection, keyring, known, now, self._proofs)
             place = (self._downstream, self._operation)
             staying = await Staying.of(connection, self._unit_of_work, place, claims, known)
         # The source of the register is asked with what was said: it must find the account first.
-        return claims, known, None if self._downstream.assigns else register, staying
+        return known, None if self._downstream.assigns else register, staying
 
     async def _results(
         self,

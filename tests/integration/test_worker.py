@@ -237,7 +237,9 @@ async def test_what_was_done_is_concluded_once_the_database_is_back(open_harness
     assert len(crm.asked) == 1
 
 
-async def test_tasks_whose_claim_met_an_outage_are_claimed_again(open_harness: OpenHarness) -> None:
+async def test_tasks_of_which_an_outage_hid_whom_they_are_about_are_worked_all_the_same(
+    open_harness: OpenHarness,
+) -> None:
     class CutOff(Vault):
         cut = False
 
@@ -247,12 +249,14 @@ async def test_tasks_whose_claim_met_an_outage_are_claimed_again(open_harness: O
                 connection.terminate()
             return await super().subject_data(connection, subjects)
 
-    harness = await open_harness(ScriptedSystem("crm"))
+    crm = ScriptedSystem("crm")
+    harness = await open_harness(crm)
     [request] = await opened(harness)
     harness.unit_of_work = replace(harness.unit_of_work, vault=(vault := CutOff(harness.unit_of_work.vault.keyring)))
     async with asyncio.timeout(20):
         assert await harness.worker("crm").work() == 1
     assert (vault.cut, await harness.states(request)) == (True, {"crm:erase": "done"})
+    assert [task.attempt for task in crm.asked] == [1]
 
 
 async def test_a_worker_works_until_told_to_stop_and_then_finishes_what_it_has(open_harness: OpenHarness) -> None:
