@@ -62,13 +62,16 @@ WHERE NOT n.categories @> excluded.categories OR n.what <> excluded.what
     OR n.extent <> excluded.extent
 RETURNING true
 """
+# Of a notice in whose place another one came, since more was done, nothing follows any more.
 _ARRIVED = """
-UPDATE recipient_notice SET state = 'told', told_at = $3, overdue_at = NULL
-WHERE request_id = $1 AND recipient = $2 AND state IN ('underway', 'to_be_told') RETURNING true
+UPDATE recipient_notice SET state = 'told', told_at = $5, overdue_at = NULL
+WHERE request_id = $1 AND recipient = $2 AND what = $3 AND extent = $4 AND state IN ('underway', 'to_be_told')
+RETURNING true
 """
 _CAME_BACK = """
-UPDATE recipient_notice SET state = 'to_be_told', told_at = NULL, concerned_at = $3
-WHERE request_id = $1 AND recipient = $2 AND (state = 'underway' OR state = 'told' AND told_at = $4) RETURNING true
+UPDATE recipient_notice SET state = 'to_be_told', told_at = NULL, concerned_at = $5
+WHERE request_id = $1 AND recipient = $2 AND what = $3 AND extent = $4
+    AND (state = 'underway' OR state = 'told' AND told_at = $6) RETURNING true
 """
 _READ = """
 SELECT request_id, recipient, what, categories, state, concerned_at, told_at, settled_at, reminders, overdue_at, waiver,
@@ -142,21 +145,22 @@ async def inform(tx: UnitOfWork, requests: Iterable[StoredRequest]) -> list[tupl
         for name, recipient in concerned.items():
             theirs = sorted(done.categories & recipient.categories)
             extent = _extent(theirs, extents)
-            given = (request.request_id, name, done.what, theirs, tx.now, recipient.channel is not None, repr(extent))
+            told: Told = {"what": "recipient", "recipient": name, "done": done.what, "extent": repr(extent)}
+            given = (request.request_id, name, done.what, theirs, tx.now, recipient.channel is not None, told["extent"])
             if not await tx.connection.fetchval(_CONCERN, *given):
                 continue  # they were told of it before
             tx.publish(RecipientConcerned.about(request, recipient=name, concerned_at=tx.now))
             action = "recipient.notice_written" if recipient.channel else "recipient.notice_owed"
             tx.log_evidence(request.request_id, action, {"recipient": name, "what": done.what})
             letter: LetterOf = ("recipient_notice", _fields(recipient, done, extent, _told_of(request, subject)))
-            letters.append((request, letter, [{"what": "recipient", "recipient": name}] if recipient.channel else []))
+            letters.append((request, letter, [told] if recipient.channel else []))
     return letters
 
 
 async def accepted(tx: UnitOfWork, request: Request, letter: Sequence[Told]) -> None:
     """A letter was accepted by the next server: whom it was to tell is told, unless a person has done so before."""
-    for name in _named(letter):
-        if await tx.connection.fetchval(_ARRIVED, request.request_id, name, tx.now):
+    for name, *notice in _named(letter):
+        if await tx.connection.fetchval(_ARRIVED, request.request_id, name, *notice, tx.now):
             tx.publish(RecipientTold.about(request, recipient=name, told_at=tx.now))
             tx.log_evidence(request.request_id, "recipient.notice_sent", {"recipient": name})
 
@@ -166,14 +170,16 @@ async def not_reached(tx: UnitOfWork, request: Request, letter: Sequence[Told], 
 
     ``sent_at``: when it had been accepted: whom a person has told at another time stays told.
     """
-    for name in _named(letter):
-        if await tx.connection.fetchval(_CAME_BACK, request.request_id, name, tx.now, sent_at):
+    for name, *notice in _named(letter):
+        if await tx.connection.fetchval(_CAME_BACK, request.request_id, name, *notice, tx.now, sent_at):
             tx.publish(RecipientConcerned.about(request, recipient=name, concerned_at=tx.now))
             tx.log_evidence(request.request_id, "recipient.notice_returned", {"recipient": name})
 
 
-def _named(letter: Sequence[Told]) -> list[str]:
-    return [str(each["recipient"]) for each in letter if each["what"] == "recipient"]
+def _named(letter: Sequence[Told]) -> list[tuple[str, str, str]]:
+    """Whom a letter tells, what was done, and of how much of the data."""
+    told = (each for each in letter if each["what"] == "recipient")
+    return [(str(each["recipient"]), str(each["done"]), str(each["extent"])) for each in told]
 
 
 async def silent(tx: UnitOfWork, request: Request, event: RecipientSilent) -> Transition | None:

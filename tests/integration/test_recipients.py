@@ -10,7 +10,7 @@ from services.intake import statistics
 from services.intake.letters import correspondence, delivered
 from services.intake.letters.rendering import Letters
 from shared.domain.events import RecipientSilent
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.events import a
@@ -234,6 +234,27 @@ async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_conce
         "all that we held",
     ], "what goes by its day in between was announced"
     assert "the last until 30 March 2028" in " ".join(carrier[0].split())
+
+
+async def test_a_recipient_of_whom_more_was_said_since_is_not_told_by_the_notice_before(disclosing: Intake) -> None:
+    path = await disclosing.submit(right="erasure")
+    said: dict[str, Any] = {"right": Right.ERASURE, "operation": Operation.ERASE}
+    kept = Kept(category="newsletter", rule="legal_hold", count=2)
+    some = report(Operation.ERASE, newsletter=3).model_copy(update={"outcome": TaskOutcome.RETAINED, "kept": (kept,)})
+    some = some.model_copy(update={"changed": 1})
+    await disclosing.complete(path, **said, tasks=(some,), outcome=Outcome.PARTIALLY_FULFILLED)
+    await disclosing.complete(path, **said, tasks=(report(Operation.ERASE, newsletter=2),), deferred=True)
+    query = """
+    SELECT d.letter_id FROM delivery d JOIN letter l USING (letter_id) WHERE l.kind = 'recipient_notice'
+    ORDER BY l.letter_id
+    """
+    before, since = [row[0] for row in await disclosing.unit_of_work.pool.fetch(query)]
+    async with disclosing.unit_of_work.begin() as tx:
+        await delivered.sent(tx, Letters(), before)
+    assert (await listed(disclosing, path))["mailer"]["state"] == "underway"
+    async with disclosing.unit_of_work.begin() as tx:
+        await delivered.stopped(tx, Letters(), since, "refused")
+    assert (await listed(disclosing, path))["mailer"]["state"] == "to_be_told"
 
 
 async def test_where_the_policy_names_no_recipient_of_the_data_nobody_is_told(disclosing: Intake) -> None:
