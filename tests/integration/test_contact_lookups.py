@@ -14,6 +14,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.downstream import Downstream
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import WorkSettings
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock, each
@@ -36,8 +37,8 @@ def has(*identities: Identity) -> ScriptedSystem:
     return ScriptedSystem("crm", needs=BOTH, yields=BOTH, answers=answers, assigns=True)
 
 
-async def sought(harness: Harness, clock: SetClock) -> UUID:
-    ask_id = await harness.subject(NAMED)
+async def sought(harness: Harness, clock: SetClock, named: Identity = NAMED) -> UUID:
+    ask_id = await harness.subject(named)
     until = clock.now() + timedelta(hours=72)
     async with harness.unit_of_work.begin() as tx:
         event = a(ContactSought, subject=ask_id, until=until)
@@ -45,8 +46,8 @@ async def sought(harness: Harness, clock: SetClock) -> UUID:
     return ask_id
 
 
-async def look(harness: Harness) -> int:
-    declared = [each.declared for each in harness.systems.values()]
+async def look(harness: Harness, *real: Downstream) -> int:
+    declared = real or [each.declared for each in harness.systems.values()]
     settings = WorkSettings.model_validate({"downstreams": "none", "backoff_max_seconds": 8})
     return await ContactLookups(harness.unit_of_work, declared, settings, Heartbeats()).look()
 

@@ -42,6 +42,7 @@ def code(value: str, source: str = "requester") -> Identity:
 
 
 FOREIGN = "foreign"
+SHOWN = replace(code("K1"), level="L1")
 MAIL = Identity(IdentityType.EMAIL, ADA)
 FORMER = Identity(IdentityType.EMAIL, ADA, None, Y22, "selfcare")
 BOTH = [MAIL, phone()]
@@ -106,6 +107,17 @@ CASES: dict[str, tuple[list[Identity], list[Party], list[int] | str]] = {
     "two hold the address and the number": (BOTH, [party(each, HAS_ADA, HAS_NUMBER) for each in (1, 2)], FOREIGN),
     "two hold the number and none the address": (BOTH, [party(each, HAS_NUMBER) for each in (1, 2)], FOREIGN),
     "the CRM itself gave the customer number": ([code("K1", "crm"), MAIL], [party(1, HAS_BOB)], [1]),
+    "a customer number that is proved decides, from whatever address they write": (
+        [SHOWN, MAIL],
+        [party(1, HAS_BOB)],
+        [1],
+    ),
+    "whoever holds that address is left alone": ([SHOWN, MAIL], [party(1, HAS_BOB), party(2, HAS_ADA)], [1]),
+    "a number that is stated besides is no part of what is proved": (
+        [SHOWN, code("K2"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
+        FOREIGN,
+    ),
     "the customer number is unknown and the address another's": ([code("K9"), MAIL], [party(1, HAS_ADA)], FOREIGN),
     "another system's account id means nothing here": ([code("K9", "ticketing"), MAIL], [party(1, HAS_ADA)], [1]),
     "a party that shares nothing with the subject is dropped": ([MAIL], [party(1, HAS_BOB)], []),

@@ -2,8 +2,9 @@
 
 Nothing is ever done to a party that is not. In the order of their weight:
 
-- The customer number decides. If the CRM itself gave it earlier (``locate``), it decides alone. If the requester said
-  it, some e-mail address or number must agree, unless the subject or the party has none. Others who share one are left
+- The customer number decides. If the CRM itself gave it earlier (``locate``), or it is proved to be theirs (REQ-S1), it
+  decides alone: whoever has shown the account may well write from an address that is not on file. If it is only stated,
+  some e-mail address or number must agree, unless the subject or the party has none. Others who share one are left
   alone. Account ids of other systems mean nothing here.
 - Without one, a single party that holds the e-mail address is the subject; a single party that holds only the number
   is, unless its e-mail addresses differ from the subject's: numbers are shared and re-assigned.
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 
 from shared.domain.errors import ForeignHit, SeveralPeople
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import NOTHING
 from shared.downstreams.tryton.party import Contact, NumberAssignment, Party
 
 
@@ -30,8 +32,9 @@ def proven(system: str, identities: Sequence[Identity], hits: Iterable[Party]) -
     Raises:
         ForeignHit: the hits could be somebody else's.
     """
-    codes = {i.value for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source in {"requester", system}}
-    certain = {i.value for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source == system}
+    accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source in {"requester", system}]
+    codes = {i.value for i in accounts}
+    certain = {i.value for i in accounts if i.source == system or i.level > NOTHING}
     compared = [_compare(party, identities) for party in hits]
     by_code = [c for c in compared if c.party.code in codes]
     doubtful = [c for c in by_code if c.contradicted and c.party.code not in certain]
