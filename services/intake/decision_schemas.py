@@ -37,7 +37,9 @@ class ProofSettled(Strict):
     )
     same_person: bool = Field(
         description="true: it is theirs, and what is found by it is found and told to whoever follows the request;"
-        " false: it is somebody else's, and counts for nothing"
+        " false: it is somebody else's, and counts for nothing. Where nothing was put aside, and the request is on the"
+        " list of stopped proofs, true lets its links and codes be good again; that a proof was somebody else's is"
+        " said by /proof-withdrawal"
     )
     note: Text | None = Field(default=None, description="how you know, for the privacy team; kept sealed")
 

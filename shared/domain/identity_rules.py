@@ -51,7 +51,8 @@ class OnFilePolicy(BaseModel):
     """How the contact on file is asked of whoever names an account from an address that is not on file (REQ-S1).
 
     ``method``: of the policy's methods the one by which a code that was sent there proves the account. ``contacts``: of
-    how many at most. The bounds count letters of the last day.
+    how many at most. The bounds count letters of the last day. ``quiet_days``: so long an account is not asked again
+    once somebody there has said that they asked for nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,7 @@ class OnFilePolicy(BaseModel):
     per_asker: Annotated[int, Field(ge=1, le=100)]
     per_account: Annotated[int, Field(ge=1, le=1000)]
     per_mailbox: Annotated[int, Field(ge=1, le=1000)]
+    quiet_days: Annotated[int, Field(ge=1, le=366)]
 
 
 class IdentityRules(ProofPolicy):

@@ -9,6 +9,7 @@ import pytest
 from joserfc.jwk import KeySet, OKPKey
 from playwright.async_api import Page
 
+from deploy.local.authority import issue
 from services.export.pieces import Piece
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.release import Match, Row
@@ -162,6 +163,28 @@ async def packed(intake: Intake, reference: str) -> UUID:
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", UUID(reference))
         return await seal_package(tx, subject, content, Row("ticket", [Match("email", EMAIL)]))
+
+
+async def test_over_tls_a_browser_keeps_the_cookie_that_is_bound_to_the_host(
+    intake: Intake, database: str, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    async with (
+        opened(intake, database, monkeypatch, url=url) as opening,
+        served(opening.application, listener, issue(tmp_path)),
+        eyes("portal", run_folder) as look,
+    ):
+        page = await look.person(ignore_https_errors=True)
+        await page.goto(f"{url}/portal/en/ask/right")
+        await page.check("input[value=access]")
+        await press(page, "button")
+        assert page.url.endswith("/en/ask/whom"), "the form was taken, so its session was"
+        [cookie] = await page.context.cookies()
+        shown = (cookie["name"], cookie["secure"], cookie["httpOnly"], cookie["path"], cookie["domain"])
+        assert shown == ("__Host-dsr-portal", True, True, "/", "127.0.0.1")
+        assert await page.evaluate("document.cookie") == ""
+        assert not look.faults
 
 
 async def test_everybody_can_use_the_portal(

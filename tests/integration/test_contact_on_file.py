@@ -147,6 +147,16 @@ async def test_in_another_browser_whoever_has_both_mailboxes_follows_it_by_anoth
     assert (later.path, newest["to"]) == (CONTACT, [OLD])
     await later.send(code=code_in(newest))
     assert (later.path, reference in later.text) == ("/portal/en/request", True)
+    assert (await later.open(CONTACT)).path == CONTACT
+    for _ in range(3):  # what was typed counts against nobody
+        door.intake.clock.pass_by(hours=1)
+        await steps_in(door, again := door.visitor(), reference)
+        await again.send(code=code_in((await to_contacts(door))[-1]))
+        assert again.path == "/portal/en/request"
+    for _ in range(4):
+        door.intake.clock.pass_by(hours=1)
+        await steps_in(door, door.visitor(), reference)
+    assert (len(await to_contacts(door)), await waiting(door)) == (8, [(reference, "withheld")])
 
 
 async def test_whether_anybody_was_asked_is_told_to_nobody_but_the_privacy_team(door: Opened) -> None:
@@ -228,6 +238,36 @@ async def test_once_a_code_was_typed_whoever_says_that_it_was_not_them_shuts_the
     await (await door.visitor().open(not_me_in(theirs))).send()
     assert (await ada.open("/portal/en/request")).status == 403
     assert await waiting(door) == [(reference, "disowned")]
+
+
+async def test_what_was_shown_before_somebody_says_that_it_was_not_them_is_a_suspected_breach_and_a_persons(
+    door: Opened,
+) -> None:
+    eve, intake = door.visitor(), door.intake
+    reference = await asks(door, eve, "eve@example.com")
+    path = f"/v1/requests/{reference}"
+    await looked_up(door, reference, OLD, "b@example.org")
+    mine, theirs = await to_contacts(door)
+    await types_code(eve, code_in(mine))
+    await intake.complete(path, tasks=(EXPORTED,))
+    assert await waiting(door) == []
+    ada = await door.visitor().open(not_me_in(theirs))
+    await ada.send()
+    assert "a person of ours looks at it" in ada.text
+    assert ((await intake.officer.get(path)).json()["state"], await waiting(door)) == (
+        "closed",
+        [(reference, "disowned")],
+    )
+    [breach] = (await intake.officer.get("/v1/breaches")).raise_for_status().json()["breaches"]
+    assert (breach["request_id"], breach["fault"]) == (reference, "not_proved")
+    await asks(door, door.visitor(), "mallory@example.net")
+    other = str(await intake.unit_of_work.pool.fetchval("SELECT request_id FROM contact_asked WHERE state = 'sought'"))
+    await looked_up(door, other, OLD)
+    assert (len(await to_contacts(door)), {why for _, why in await waiting(door)}) == (2, {"disowned", "withheld"})
+    theirs_after_all = {"identity": "account_id", "same_person": True}
+    (await intake.officer.post(f"{path}/proof-conflict", json=theirs_after_all)).raise_for_status()
+    assert await waiting(door) == [(other, "withheld")]
+    assert (await eve.open("/portal/en/request")).status == 200
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -172,6 +172,9 @@ async def test_a_form_without_the_token_of_its_session_does_nothing(door: Opened
     foreign = re.findall(r'name="csrf" value="([0-9a-f]{64})"', ada.html)[0]
     answer = await eve.client.post("/portal/en/ask/right", data={"right": "access", "csrf": foreign})
     assert answer.status_code == 403
+    for origin in ("https://elsewhere.example", "http://["):
+        answer = await ada.client.post("/portal/en/ask/right", data={"right": "access"}, headers={"Origin": origin})
+        assert answer.status_code == 403, "it is no page of ours that has sent it"
 
 
 WRONG: tuple[tuple[str, dict[str, str], str], ...] = (

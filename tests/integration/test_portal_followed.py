@@ -171,8 +171,11 @@ async def test_whoever_asked_by_post_follows_by_the_code_of_the_letter_that_went
     assert "do not go together" in eve.text, "it is not posted yet"
     [letter] = (await intake.officer.get("/v1/letters")).json()["letters"]
     (await intake.officer.post(f"/v1/letters/{letter['letter_id']}/posted")).raise_for_status()
+    await (await ada.open("/portal/en/ask/right")).send(right="access")
     await (await ada.open(page)).send(reference=reference, code=code.lower().replace(" ", "-"))
     assert (ada.path, reference in ada.text) == ("/portal/en/request", True)
+    assert "answer the letter that we send" in ada.text, "no link was sent"
+    assert (await ada.open("/portal/en/ask/whom")).path == "/portal/en/ask/whom", "what they are writing goes on"
     assert "We have received your request" in (await ada.open("/portal/en/request/letters")).text
     seen = [(await eve.open(page)).status]
     for each in ("AAAA", code, "AAAA", "AAAA"):

@@ -28,7 +28,9 @@ _USED = "UPDATE contact_code SET used_at = $2 WHERE code_id = $1"
 _FAILURES = "UPDATE contact_asked SET failures = $2, stopped_at = $3 WHERE ask_id = $1"
 _GOOD = "c.token_hash = $1 AND c.expires_at > $2 AND a.disowned_at IS NULL AND c.ask_id = a.ask_id"
 _LOOK = f"SELECT a.request_id FROM contact_asked a JOIN contact_code c USING (ask_id) WHERE {_GOOD}"  # noqa: S608  # constants
-_DISOWN = f"UPDATE contact_asked a SET disowned_at = $2 FROM contact_code c WHERE {_GOOD} RETURNING a.ask_id"  # noqa: S608  # constants
+_DISOWN = f"""
+UPDATE contact_asked a SET disowned_at = $2 FROM contact_code c WHERE {_GOOD} RETURNING a.ask_id, a.request_id
+"""  # noqa: S608  # constants
 _STANDING = """
 SELECT a.ask_id, a.state, a.reason, a.stopped_at IS NOT NULL, a.disowned_at IS NOT NULL,
        count(c.code_id), count(c.used_at) FROM contact_asked a LEFT JOIN contact_code c USING (ask_id)
@@ -44,7 +46,8 @@ _NOT_ASKED: Final[Mapping[str, str]] = {
     "unknown": "was not asked: the source of the register knows no contact of that account whom we could ask",
     "too_many": "was not asked: the account has more contacts than the policy lets us ask",
     "changed_lately": "was not asked: a contact of the account was changed in the last days",
-    "withheld": "was not asked: too much went there, or was asked for, in the last day",
+    "withheld": "was not asked: too much went there, or was asked for, in the last day, or somebody there has said"
+    " lately that they asked for nothing",
     "over": "was not asked: nothing waited for it any more",
 }
 
@@ -124,15 +127,16 @@ async def look(connection: Connection, token: str, now: object) -> UUID | None:
     return found
 
 
-async def disown(tx: UnitOfWork, token: str) -> bool:
-    """Whoever got the letter has asked for nothing: no code of it is good any more; whether the link was good.
+async def disown(tx: UnitOfWork, token: str) -> UUID | None:
+    """Whoever got the letter has asked for nothing: no code of it is good any more; the request, if the link was good.
 
     Whoever has typed one before follows the request by it no more, and a person of ours is told (``stopped``).
     """
-    ask_id = await tx.connection.fetchval(_DISOWN, token_hash(token), tx.now)
-    if ask_id:
-        tx.log_evidence(ask_id, "contact.disowned", {})
-    return ask_id is not None
+    row = await tx.connection.fetchrow(_DISOWN, token_hash(token), tx.now)
+    if row is None:
+        return None
+    tx.log_evidence(row["ask_id"], "contact.disowned", {})
+    return UUID(int=row["request_id"].int)
 
 
 async def typed(connection: Connection, request_id: UUID) -> Typed | None:

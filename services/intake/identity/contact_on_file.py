@@ -47,17 +47,21 @@ _READ = """
 SELECT ask_id, request_id, named, asker, state, until, disowned_at FROM contact_asked WHERE {} FOR UPDATE
 """
 _NOT_ASKED = "UPDATE contact_asked SET state = 'not_asked', reason = $2 WHERE ask_id = $1"
+_WITHHELD = "UPDATE contact_asked SET reason = 'withheld' WHERE ask_id = $1"
 _ASKED = "UPDATE contact_asked SET state = 'asked', reason = NULL WHERE ask_id = $1"
 _CHANGED = """
 SELECT EXISTS (SELECT FROM former_contact WHERE account = $1 AND changed_at > $2)
     OR EXISTS (SELECT FROM request WHERE proved_account = $1 AND "right" = 'rectification'
                AND (state <> 'closed' OR responded_at > $2 OR closed_at > $2))
 """
+# What was typed does not count: its reader has shown both ends, and looks as often as they like.
+_QUIET = "SELECT EXISTS (SELECT FROM contact_asked WHERE named = $1 AND disowned_at > $2)"
 _SENT = """
 SELECT count(*) FILTER (WHERE c.ask_id = $1 AND c.mailbox = $3),
        count(*) FILTER (WHERE a.asker = $2 AND c.mailbox = $3),
        count(*) FILTER (WHERE a.named = $4), count(*) FILTER (WHERE c.mailbox = $3)
-  FROM contact_code c JOIN contact_asked a USING (ask_id) WHERE (c.mailbox = $3 OR a.named = $4) AND c.sent_at > $5
+  FROM contact_code c JOIN contact_asked a USING (ask_id)
+ WHERE (c.mailbox = $3 OR a.named = $4) AND c.sent_at > $5 AND c.used_at IS NULL
 """
 _INSERT = """
 INSERT INTO contact_code (code_id, ask_id, token_hash, code_hash, address, mailbox, sent_at, expires_at)
@@ -143,6 +147,8 @@ async def _ask(tx: UnitOfWork, letters: Letters, ask: Ask, request: Request | No
         contacts: Sequence[str] | NotAsked = "over"
     elif first and await tx.connection.fetchval(_CHANGED, ask.named, lately):
         contacts = "changed_lately"
+    elif await tx.connection.fetchval(_QUIET, ask.named, tx.now - timedelta(days=policy.on_file.quiet_days)):
+        contacts = "withheld"
     else:
         contacts = to_ask(known.identities, await _addresses(tx, request), policy.on_file.contacts, lately)
     if isinstance(contacts, str) or request is None:
@@ -154,6 +160,8 @@ async def _ask(tx: UnitOfWork, letters: Letters, ask: Ask, request: Request | No
         await tx.connection.execute(_ASKED, ask.ask_id)
         tx.log_evidence(ask.ask_id, "contact.asked", {"contacts": sum(sent)})
         return
+    if not first:
+        await tx.connection.execute(_WITHHELD, ask.ask_id)
     await _not_asked(tx, ask, "withheld", first=first)
 
 

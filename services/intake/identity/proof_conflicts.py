@@ -14,6 +14,7 @@ from services.intake import other_requests
 from services.intake.deciding import Held
 from services.intake.decision_schemas import ProofSettled
 from services.intake.errors import BadRequest
+from services.intake.identity import stopped
 from services.intake.identity.proving import Proved, named
 from services.intake.letters import correspondence
 from services.intake.request.aggregate import Request, Transition
@@ -55,6 +56,8 @@ async def put_aside(tx: UnitOfWork, request: Request, alone: Proved, *, shown: b
 async def settle(held: Held, said: ProofSettled, policy: TimeLimitPolicy) -> Transition:
     """A person says of what was put aside with an identity whether it counts.
 
+    Where nothing was, and links or codes had ended (``identity.stopped``), ``same_person`` lets them be good again.
+
     Raises:
         BadRequest: nothing was put aside with that identity.
         IllegalTransition: the systems are at work; what they find may show it.
@@ -64,9 +67,11 @@ async def settle(held: Held, said: ProofSettled, policy: TimeLimitPolicy) -> Tra
     known, aside = await _known(tx, request), await _aside(tx, request)
     wanted = named([each for each in known.identities if each.source == "requester"], said.identity)
     chosen = [each for each in aside if each.proves(wanted)]
+    detail: dict[str, JsonValue] = {"holder": held.caller.holder}
+    if not chosen and said.same_person and await stopped.lift(tx, request.request_id):
+        return request.noted("proof.lifted", **detail)
     if not chosen:
         raise BadRequest("no proof of an identity of that field was put aside", "identity")
-    detail: dict[str, JsonValue] = {"holder": held.caller.holder}
     if said.note:
         detail["note"] = str(await correspondence.seal(tx, request, "explanation", _KIND, said.note.encode()))
     left = len(chosen) < len(aside)

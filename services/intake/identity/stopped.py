@@ -1,7 +1,9 @@
 """Proof that waits for a person: wrong codes, a link that was withheld, or nobody has asked for anything (REQ-S5).
 
 It waits for as long as the request does: whoever is proved in another way, or gets an answer, is on no list any more;
-of a proof that may be another person's (``proof_conflicts``) until somebody has said whose it is.
+of a proof that may be another person's (``proof_conflicts``) until somebody has said whose it is. Where somebody says
+that they have asked for nothing, of a request that was proved by a link or a code of theirs, or can open it no more, it
+waits after the answer too: until a person has said that it was theirs after all (``lift``), or two that it was not.
 """
 
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Literal, get_args
 from uuid import UUID
 
 from services.intake.metrics import PROOFS_STOPPED
+from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 
 Why = Literal["conflict", "disowned", "wrong_codes", "withheld"]
@@ -17,9 +20,13 @@ _WAITING = """
 SELECT l.request_id, CASE WHEN bool_or(l.disowned_at IS NOT NULL) THEN 'disowned' ELSE 'wrong_codes' END,
        coalesce(max(l.disowned_at), max(l.sent_at)), r.due_on
   FROM proof_link l JOIN request r USING (request_id)
- WHERE (l.failures > 0 OR l.disowned_at IS NOT NULL) AND r.state = 'awaiting_identity'
- GROUP BY l.request_id, r.due_on
-HAVING bool_or(l.disowned_at IS NOT NULL) OR sum(l.failures) >= $1
+ WHERE l.failures > 0 OR l.disowned_at IS NOT NULL
+ GROUP BY l.request_id, r.request_id
+HAVING bool_or(l.disowned_at IS NOT NULL) AND (r.state = 'awaiting_identity'
+       OR EXISTS (SELECT FROM proof_link u WHERE u.request_id = r.request_id AND u.used_at IS NOT NULL
+                  AND u.disowned_at IS NULL) AND NOT EXISTS (
+           SELECT FROM proof_taken_back t WHERE t.request_id = r.request_id AND t.second IS NOT NULL))
+    OR r.state = 'awaiting_identity' AND sum(l.failures) >= $1
 UNION ALL
 SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w JOIN request r USING (request_id)
  WHERE r.state = 'awaiting_identity' AND NOT EXISTS (
@@ -29,8 +36,9 @@ SELECT a.request_id, CASE WHEN a.disowned_at IS NOT NULL THEN 'disowned' WHEN a.
        THEN 'wrong_codes' ELSE 'withheld' END, coalesce(a.disowned_at, a.stopped_at, a.sought_at), r.due_on
   FROM contact_asked a JOIN request r USING (request_id)
  WHERE (a.stopped_at IS NOT NULL OR a.disowned_at IS NOT NULL OR a.reason = 'withheld')
-   AND (r.state = 'awaiting_identity' OR r.state <> 'closed' AND EXISTS (
-        SELECT FROM contact_code c WHERE c.ask_id = a.ask_id AND c.used_at IS NOT NULL))
+   AND (r.state = 'awaiting_identity' OR EXISTS (
+        SELECT FROM contact_code c WHERE c.ask_id = a.ask_id AND c.used_at IS NOT NULL) AND NOT EXISTS (
+        SELECT FROM proof_taken_back t WHERE t.request_id = r.request_id AND t.second IS NOT NULL))
    AND NOT EXISTS (SELECT FROM proof_link l WHERE l.request_id = a.request_id AND l.disowned_at IS NOT NULL)
 UNION ALL
 SELECT f.request_id, 'wrong_codes', f.last_at, r.due_on FROM paper_code_failure f JOIN request r USING (request_id)
@@ -38,6 +46,16 @@ SELECT f.request_id, 'wrong_codes', f.last_at, r.due_on FROM paper_code_failure 
 UNION ALL
 SELECT request_id, 'conflict', accepted_at, due_on FROM request WHERE proof_conflict AND state <> 'in_progress'
  ORDER BY due_on, request_id LIMIT $2
+"""
+# Whoever said so was mistaken, or the codes were the owner's: all of it is good again.
+_LIFT_LINKS = (
+    "UPDATE proof_link SET disowned_at = NULL WHERE request_id = $1 AND disowned_at IS NOT NULL RETURNING true"
+)
+_LIFT_CONTACT = """
+UPDATE contact_asked SET stopped_at = NULL, disowned_at = NULL, failures = 0,
+       reason = CASE WHEN state = 'asked' THEN NULL ELSE reason END
+WHERE request_id = $1 AND (stopped_at IS NOT NULL OR disowned_at IS NOT NULL OR state = 'asked' AND reason = 'withheld')
+RETURNING true
 """
 MOST = 1000
 """How many are listed."""
@@ -56,6 +74,12 @@ async def waiting(connection: Connection, failures: int) -> list[Stopped]:
     """Those that wait for a person, the nearest deadline first; ``failures``: so many wrong codes end them."""
     rows = await connection.fetch(_WAITING, failures, MOST)
     return [Stopped(*row[:3]) for row in rows]
+
+
+async def lift(tx: UnitOfWork, request_id: UUID) -> bool:
+    """A person knows that it is theirs after all: links and codes are good again; whether anything had ended them."""
+    links = await tx.connection.fetch(_LIFT_LINKS, request_id)
+    return bool(await tx.connection.fetchval(_LIFT_CONTACT, request_id) or links)
 
 
 async def count(connection: Connection, failures: int) -> None:

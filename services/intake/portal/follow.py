@@ -78,7 +78,7 @@ class Following:
         ]
         noted = visit.session.data.pop("noted", None)
         link = visit.session.data["package"] = secrets.token_urlsafe() if view.package else None
-        signs_in = request.state is State.AWAITING_IDENTITY and self.works.settings.sign_in_url
+        signs_in = request.state is State.AWAITING_IDENTITY and not request.proof_conflict
         return visit.page(
             "request.html",
             right=words(Term("right", request.right)),

@@ -11,7 +11,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake.identity import contact_codes, contact_on_file, following
+from services.intake.identity import contact_codes, contact_on_file, disowned, following
 from services.intake.portal import verifying
 from services.intake.portal.portal import LINKED, ON_FILE, STEPS_UP, NotProved, Portal, Works, at, said, spoken
 from services.intake.portal.shown import may_follow
@@ -78,6 +78,8 @@ class OnFile:
     async def code(self, visit: Visit) -> Response:
         """Which code did we send to the contact on file?"""
         request = await self._about(visit)
+        if request is None:
+            return at(visit, "/request")
         policy = self.works.services.use_cases.identity.on_file
         wrong: list[FormError] = []
         async with self.works.services.unit_of_work.pool.acquire() as connection:
@@ -95,14 +97,14 @@ class OnFile:
                     return await self._goes_on(visit, request, mark)
                 wrong = [FormError("code", spoken(visit, say("portal_error.code")))]
         right = spoken(visit, say(f"portal_right.{request.right}"))
-        received = spoken(visit, say("portal.day", day=request.received_at))
+        received = spoken(visit, say("portal.day", day=request.received_at), request.zones[-1])
         return visit.page("contact_code.html", wrong, hours=policy.hours, right=right, received=received)
 
     async def again(self, visit: Visit) -> Response:
         """Another code, to the same contact."""
         request = await self._about(visit)
-        response = at(visit, "/request/contact")
-        if visit.sent:
+        response = at(visit, "/request/contact" if request else "/request")
+        if visit.sent and request:
             response.background = BackgroundTask(_send, self.works, request.request_id)
         return response
 
@@ -115,15 +117,19 @@ class OnFile:
             return said(visit, "portal.link_gone_title", "portal.on_file_gone", "/", "portal.to_start")
         if visit.form.get("answer") == "not_me":
             async with unit_of_work.begin() as tx:
-                await contact_codes.disown(tx, token)
-            return said(visit, "portal.on_file_disowned_title", "portal.on_file_disowned", "/", "portal.to_start")
+                waits = await disowned.disown(tx, token, self.works.services.settings)
+            title = "portal.on_file_disowned_title" if waits else "portal.on_file_untyped_title"
+            return said(visit, title, "portal.on_file_disowned", "/", "portal.to_start")
         request = await verifying.read(self.works, request_id)
         right = spoken(visit, say(f"portal_right.{request.right}"))
-        received = spoken(visit, say("portal.day", day=request.received_at))
+        received = spoken(visit, say("portal.day", day=request.received_at), request.zones[-1])
         return visit.page("contact_not_me.html", right=right, received=received)
 
-    async def _about(self, visit: Visit) -> Request:
-        """The request for which this session may type a code: followed in it by a link, or but for that code."""
+    async def _about(self, visit: Visit) -> Request | None:
+        """The request for which this session may type a code: followed in it by a link, or but for that code.
+
+        None where it is followed, and nothing waits for a code any more.
+        """
         session = visit.session.data
         known = session.get("request") or session.get(STEPS_UP)
         if not isinstance(known, str) or LINKED not in session:
@@ -131,7 +137,8 @@ class OnFile:
         request = await verifying.read(self.works, UUID(known))
         if "request" in session:
             theirs = await may_follow(self.works, visit, request)
-            theirs = theirs and (await is_asked(self.works, visit, request) or ON_FILE in session)
+            if theirs and not (await is_asked(self.works, visit, request) or ON_FILE in session):
+                return None
         else:
             theirs = await lacks_code(self.works, visit, request)
         if not theirs:

@@ -8,7 +8,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake.portal.portal import PAPER, Portal, Works, at, said, spoken
+from services.intake.portal.portal import PAPER, Portal, Works, at, follows_now, said, spoken
 from services.intake.portal.prove import is_reference
 from services.intake.post.code import PaperCodes
 from services.intake.web.forms import FormError
@@ -51,8 +51,7 @@ class ByPaper:
         self.works.count_sending(visit.request)
         request_id = UUID(reference)
         if await self.codes.enter(request_id, code):
-            visit.session.data = {"request": reference, PAPER: reference}
-            visit.session.principal = reference
+            follows_now(visit, reference, **{PAPER: reference})
             visit.session.renew()
             return at(visit, "/request")
         visit.session.data[_WRONG] = wrong + 1

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from babel import Locale
+from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -39,6 +40,8 @@ STEPS_UP: Final = "steps_up"
 """Under what it holds the request that it may follow once such a code was typed."""
 PAPER: Final = "paper"
 """Under what it holds the reference of the request whose code on paper was typed in it."""
+_GO_ON: Final = frozenset({"signed_in", "draft", "other", "other_sent"})
+"""What a session holds besides a request: it goes on when another one is proved in it."""
 _DRAFTS: Final[Mapping[str, str]] = {"draft": "ask/check", "other": "for-somebody-else/check"}
 """Under what a session holds what somebody is writing, and the page that leads on to what is missing of it."""
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -157,6 +160,13 @@ def language_of(request: Request) -> Language:
     return cast("Language", found)
 
 
+def follows_now(visit: Visit, reference: str, **shown: JsonValue) -> None:
+    """From now on this session follows that request, by what was ``shown``; what somebody is writing in it goes on."""
+    kept = {name: value for name, value in visit.session.data.items() if name in _GO_ON}
+    visit.session.data = {**kept, "request": reference, **shown}
+    visit.session.principal = reference
+
+
 def at(visit: Visit, path: str) -> Response:
     """Goes on at another page, in the language of this one."""
     return visit.go(f"/{language_of(visit.request)}{path}")
@@ -174,10 +184,10 @@ def said(
     return visit.page("said.html", title=spoken(visit, say(title)), **facts)
 
 
-def spoken(visit: Visit, said: Fact) -> str:
-    """A sentence in the language of the page."""
+def spoken(visit: Visit, said: Fact, zone: str | None = None) -> str:
+    """A sentence in the language of the page; ``zone``: of a request, whose letters name the days there; else ours."""
     portal = cast("Portal", visit.site)
-    reader = Reader(language_of(visit.request), portal.works.services.processing.controller.zone, None)
+    reader = Reader(language_of(visit.request), zone or portal.works.services.processing.controller.zone, None)
     return portal.works.services.use_cases.letters.words(said, reader)
 
 
@@ -206,7 +216,8 @@ _TOLD: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     ((errors.TooManyCalls, errors.Overloaded), "many"),
     (errors.PreconditionFailed, "changed"),
     (errors.Withheld, "withheld"),
-    ((errors.Expired, errors.NotReady), "gone"),
+    (errors.Expired, "gone"),
+    (errors.NotReady, "none"),
     (AWAY, "away"),
 )
 """What a page says of an error, by the word of its key."""

@@ -21,7 +21,7 @@ from services.intake.portal import verifying
 from services.intake.portal.answers import signed_in_of
 from services.intake.portal.draft import SignedIn
 from services.intake.portal.on_file import lacks_code, steps_up
-from services.intake.portal.portal import LINKED, Portal, Works, at, said, spoken
+from services.intake.portal.portal import LINKED, Portal, Works, at, follows_now, said, spoken
 from services.intake.portal.shown import marks, may_follow, proved_by
 from services.intake.request.aggregate import Request
 from services.intake.schemas import IdentityProof
@@ -30,9 +30,6 @@ from services.intake.web.site import Visit
 from shared.domain.identities import Identity
 from shared.domain.sentences import say
 from shared.storage.keyring import Keyring
-
-_GO_ON = frozenset({"signed_in", "draft", "other", "other_sent"})
-"""What a session holds besides a request: it goes on when another one is proved in it."""
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -77,7 +74,10 @@ class Proving:
         request = await use_cases.read(request_id, await self.works.caller(request_id))
         together = await use_cases.case_of(request) or [request]
         return [
-            (spoken(visit, say(f"portal_right.{each.right}")), spoken(visit, say("portal.day", day=each.received_at)))
+            (
+                spoken(visit, say(f"portal_right.{each.right}")),
+                spoken(visit, say("portal.day", day=each.received_at), each.zones[-1]),
+            )
             for each in together
         ]
 
@@ -165,9 +165,7 @@ class Proving:
         has proved the request before, they do not follow it.
         """
         asked_here = visit.session.data.get("request") == str(used.request_id)
-        kept = {name: value for name, value in visit.session.data.items() if name in _GO_ON}
-        visit.session.data = {**kept, "request": str(used.request_id), LINKED: used.address.hex()}
-        visit.session.principal = str(used.request_id)
+        follows_now(visit, str(used.request_id), **{LINKED: used.address.hex()})
         visit.session.renew()
         use_cases = self.works.services.use_cases
         request = await verifying.read(self.works, used.request_id)
@@ -203,9 +201,7 @@ class Proving:
             request_id = UUID(str(waiting["request"]))
             with suppress(NotFound):
                 if await self._vouched(request_id, who):
-                    kept = {name: value for name, value in visit.session.data.items() if name in _GO_ON}
-                    visit.session.data = {**kept, "request": str(request_id)}
-                    visit.session.principal = str(request_id)
+                    follows_now(visit, str(request_id))
                     return request_id
         return UUID(known) if isinstance(known, str) else None
 

@@ -26,8 +26,11 @@ def _next(request: Request) -> Iterator[Sentence]:
             if request.resumable:
                 yield say("portal_next.resumable")
             return
+        case State.AWAITING_IDENTITY if request.proof_conflict:
+            yield say("portal_next.put_aside")
         case State.AWAITING_IDENTITY:
-            yield say("portal_next.more_proof" if deferrals.unproved(request.tasks) else "portal_next.proof")
+            by_link = "portal_next.proof_by_post" if request.channel == "post" else "portal_next.proof"
+            yield say("portal_next.more_proof" if deferrals.unproved(request.tasks) else by_link)
         case State.AWAITING_CLARIFICATION:
             yield say("portal_next.question")
         case State.AWAITING_DECISION:

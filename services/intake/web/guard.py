@@ -87,7 +87,10 @@ class Guard:
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return True
         origin = headers.get("origin", "null")
-        return origin != "null" and urlsplit(origin)[:2] != urlsplit(self.url)[:2]
+        try:
+            return origin != "null" and urlsplit(origin)[:2] != urlsplit(self.url)[:2]
+        except ValueError:  # it is no address, so it is none of ours
+            return True
 
 
 def _is_static(scope: Scope) -> bool:

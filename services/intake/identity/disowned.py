@@ -1,0 +1,36 @@
+"""Whoever got the letter to a contact on file has asked for nothing: what its code opened may be a breach (Art. 33).
+
+That is suspected, and no more: the clock of 72 hours runs from then on, and a person judges it.
+"""
+
+from datetime import timedelta
+
+from services.intake import repository
+from services.intake.breach import breaches
+from services.intake.breach.breaches import HandedOut
+from services.intake.identity import contact_codes
+from services.intake.request.lifecycle import State
+from services.intake.settings import IntakeSettings
+from shared.domain.release import Fault
+from shared.messaging.unit_of_work import UnitOfWork
+
+_DOWNLOADS = "SELECT downloads FROM request WHERE request_id = $1"
+
+
+async def disown(tx: UnitOfWork, token: str, settings: IntakeSettings) -> bool:
+    """Ends the codes of a letter by its link; whether anything waits for a person now (``stopped``).
+
+    Where a code was typed before, what was found may have been shown to somebody else, or changed for them.
+    """
+    request_id = await contact_codes.disown(tx, token)
+    request = await repository.read(tx.connection, request_id) if request_id else None
+    if request is None:
+        return False
+    if await contact_codes.typed(tx.connection, request.request_id) is None:
+        return request.state is State.AWAITING_IDENTITY
+    if any(task.found or task.changed or task.uncounted for task in request.tasks or ()):
+        downloads = await tx.connection.fetchval(_DOWNLOADS, request.request_id)
+        place = request.package_id or request.request_id
+        shown = HandedOut(request.request_id, place, Fault.NOT_PROVED, downloads)
+        await breaches.open_one(tx, shown, timedelta(hours=settings.breach_hours))
+    return True
