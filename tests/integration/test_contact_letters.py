@@ -24,6 +24,8 @@ from tests.integration.test_contact_on_file import (
     to_contacts,
     types_code,
 )
+from tests.integration.test_mail_read import mail, take
+from tests.integration.test_mail_read import waiting as mails
 from tests.integration.test_portal import EXPORTED
 from tests.integration.test_portal_disowned import waiting
 
@@ -80,6 +82,10 @@ async def test_the_letter_goes_beside_those_of_the_request_and_holds_none_of_the
     state = await intake.unit_of_work.pool.fetchval("SELECT state FROM delivery WHERE letter_id = $1", letter_id)
     assert (state, await open_letters(intake)) == ("given_up", []), "nobody sends it elsewhere"
     assert "letter.returned" not in [each["action"] for each in await timeline(intake, reference)]
+    await take(intake, mail(text="Das war ich nicht", more=f"In-Reply-To: {last.mail['Message-ID']}\n"))
+    [listed] = await mails(intake)
+    assert (await intake.officer.get(f"/v1/mail/{listed['mail_id']}")).json()["contact_of"] == reference
+    assert "mail.answers" not in [each["action"] for each in await timeline(intake, reference)]
 
 
 async def test_the_contact_is_kept_for_a_while_after_the_answer_and_goes_with_all_of_it(door: Opened) -> None:

@@ -75,6 +75,9 @@ class MailView(BaseModel):
     text: str = Field(description="its own words and what it quotes, the first 20,000 characters")
     attachments: list[AttachmentView]
     proposal: ProposalView
+    contact_of: UUID | None = Field(
+        description="it answers a letter to the contact on file about this request; whoever has asked must not learn it"
+    )
 
 
 class MailAccepted(BaseModel):
@@ -128,6 +131,7 @@ async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> 
         text=content.text,
         attachments=[AttachmentView.model_validate(each) for each in content.attachments],
         proposal=ProposalView.model_validate(read.proposal),
+        contact_of=read.contact_of,
     )
 
 

@@ -133,6 +133,7 @@ class Inbox:
             content=read.content,
             proposal=read.proposal,
             answers=answers,
+            contact_of=read.contact_of,
             languages=options.LANGUAGES,
         )
 

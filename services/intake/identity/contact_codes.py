@@ -6,7 +6,7 @@ have asked for nothing, and nothing else: no link of it proves anything.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -40,6 +40,10 @@ _NAMED = "SELECT named FROM contact_asked WHERE request_id = $1"
 _MARKS = """
 SELECT a.named, c.address, a.disowned_at IS NULL FROM contact_asked a JOIN contact_code c USING (ask_id)
 WHERE a.request_id = $1 AND c.used_at IS NOT NULL
+"""
+_ASKED_BY = """
+SELECT a.request_id FROM delivery d JOIN contact_asked a ON a.ask_id = d.request_id
+WHERE d.letter_id = ANY($1) AND d.kind = 'contact_on_file' LIMIT 1
 """
 _NO_CODE: Final = UUID(int=0)
 _NOT_ASKED: Final[Mapping[str, str]] = {
@@ -82,6 +86,12 @@ async def asked(connection: Connection, request_id: UUID) -> Asked | None:
     """How far the contact on file was asked for a request, where it is."""
     row = await connection.fetchrow(_STANDING, request_id)
     return Asked(*row) if row else None
+
+
+async def asked_by(connection: Connection, letters: Sequence[UUID]) -> UUID | None:
+    """The request about which one of these letters has asked a contact on file, for the privacy team alone."""
+    found: UUID | None = await connection.fetchval(_ASKED_BY, list(letters))
+    return found
 
 
 async def named(connection: Connection, request_id: UUID) -> bytes | None:

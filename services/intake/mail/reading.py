@@ -1,7 +1,8 @@
 """The mailbox is read: whatever is new in it, once, and the server's word awaited; the mailbox stays as it is.
 
-IMAPClient blocks, so it has a thread of its own. Each round begins with a search, whatever made it begin: what was
-announced while nobody listened is found all the same. A connection that says nothing for too long counts as dead.
+IMAPClient blocks, so it has a thread of its own. Each round searches until there is nothing new, whatever made it
+begin: what was announced while nobody listened is found all the same. A connection that says nothing for too long
+counts as dead.
 """
 
 import asyncio
@@ -146,7 +147,8 @@ class Reader:
 
     async def _attend(self, connection: Connection) -> None:
         while not self._stopping.is_set():
-            await self.read_new(connection)
+            while await self.read_new(connection) and not self._stopping.is_set():
+                continue  # what has come meanwhile was announced to nobody who listens
             await self._in_thread(connection.listen)
             waited = 0.0
             while not self._stopping.is_set() and waited < self._settings.idle_seconds:

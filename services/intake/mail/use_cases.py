@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, NotFound
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
+from services.intake.identity import contact_codes
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.rendering import Letters
 from services.intake.mail import apart, form, inbox
@@ -50,11 +51,15 @@ class Dismissed(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A mail, what it says, and what it seems to ask for."""
+    """A mail, what it says, and what it seems to ask for.
+
+    ``contact_of``: the request about which whoever it answers was asked as the contact on file.
+    """
 
     mail: Mail
     content: Incoming
     proposal: Proposal
+    contact_of: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,9 @@ class MailUseCases:
         content = await apart.read(raw, mail.received_at, self.ours)
         if written := form.read(raw, mail_id):
             return Read(mail, content, propose_for_somebody(written, mail_policy()))
-        return Read(mail, content, await asyncio.to_thread(propose, content, mail_policy()))
+        async with self.unit_of_work.pool.acquire() as connection:
+            contact_of = await contact_codes.asked_by(connection, content.letters)
+        return Read(mail, content, await asyncio.to_thread(propose, content, mail_policy()), contact_of)
 
     async def take(self, mail_id: UUID, raw: bytes, letters: Letters) -> None:
         """Puts what was written in a form of ours before a person, as a mail that has just come; the same one once."""

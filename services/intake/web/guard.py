@@ -1,5 +1,6 @@
 """What every answer of a site carries, and what no page is asked for: calls from other sites, and too many of them."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,6 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.intake.address import address_of
 from services.intake.errors import Forbidden
 from services.intake.quota import Rate
+from shared.domain.errors import DsrError
+
+log = logging.getLogger(__name__)
 
 _READING = frozenset({"GET", "HEAD"})
 _POLICY: Mapping[str, str] = {
@@ -69,6 +73,8 @@ class Guard:
         try:
             self._look(scope)
         except Exception as error:  # noqa: BLE001  # it is answered with a page, whatever it is
+            if not isinstance(error, DsrError):
+                log.warning("a call of a site could not be judged: %s", type(error).__name__)
             scope["state"]["refused"] = error
             await self.refuse(scope, receive, with_headers)
             return
