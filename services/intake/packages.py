@@ -23,6 +23,7 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.storage import chunks
 from shared.storage.chunks import Chunked
+from shared.storage.postgres import Connection
 
 _EVERY_SECONDS = 600.0
 _AT_A_TIME = 200
@@ -111,6 +112,11 @@ async def look_into(
     if not goes_on:
         await _count(tx, request_id, piece, reader, caller)
     return piece
+
+
+async def is_used_up(connection: Connection, request_id: UUID, package_id: UUID, most: int) -> bool:
+    """Whether a package was fetched as often as it may be."""
+    return bool(await connection.fetchval(_USED_UP, request_id, package_id, most))
 
 
 async def _began(tx: UnitOfWork, package_id: UUID, holder: str) -> bool:

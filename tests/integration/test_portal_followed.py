@@ -143,6 +143,10 @@ async def test_the_report_is_read_here_as_it_was_made_and_that_counts_once_a_day
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert page.headers["Content-Security-Policy"].split("; ")[-1] == f"style-src 'sha256-{digest}'"
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+    for fetched in (5, 2):
+        await intake.unit_of_work.pool.execute("UPDATE request SET downloads = $1", fetched)
+        shown = await ada.open("/portal/en/request")
+        assert ("as often as it can be" in shown.text, "/request/report" in shown.html) == (fetched == 5, fetched == 2)
     before = len(await door.letters("portal_news"))
     await intake.officer.post(f"{path}/proof-withdrawal", json={"identity": "email"})
     assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "somebody doubts whose it is"

@@ -8,6 +8,7 @@ from uuid import UUID
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from services.intake import packages
 from services.intake.api import handing_out, report, views
 from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.letters import correspondence
@@ -77,7 +78,8 @@ class Following:
             if each.category
         ]
         noted = visit.session.data.pop("noted", None)
-        link = visit.session.data["package"] = secrets.token_urlsafe() if view.package else None
+        used_up = view.package and await self._is_used_up(request)
+        link = visit.session.data["package"] = secrets.token_urlsafe() if view.package and not used_up else None
         signs_in = request.state is State.AWAITING_IDENTITY and not request.proof_conflict
         return visit.page(
             "request.html",
@@ -92,6 +94,7 @@ class Following:
             sign_in=self.works.settings.sign_in_url if signs_in else None,
             contact=await is_asked(self.works, visit, request),
             package=link,
+            used_up=used_up,
             report=view.package and request.right is Right.ACCESS,
             package_days=settings.package_days,
             package_times=settings.package_downloads,
@@ -180,6 +183,13 @@ class Following:
                 await visit.site.sessions.end_all(visit.session.principal)
             visit.session.end()
         return at(visit, "/")
+
+    async def _is_used_up(self, request: Request) -> bool:
+        most = self.works.services.settings.package_downloads
+        if request.package_id is None:
+            return False
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            return await packages.is_used_up(connection, request.request_id, request.package_id, most)
 
     async def _mine(self, visit: Visit) -> Request:
         """The request that this session has proved to be theirs; raises ``NotProved``."""
