@@ -25,7 +25,7 @@ from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import OpenQuestion, StoredRequest
 from services.intake.request.summed import summed
-from shared.domain.events import Event, RequestClosed, RequestReopened
+from shared.domain.events import Event, RequestClosed, RequestReopened, RestrictionResumed
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact
@@ -35,7 +35,8 @@ from shared.storage.postgres import Connection, column_types, update_rows
 log = logging.getLogger(__name__)
 
 _BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package.renewal_blocked"})
-_DONE_LATER = frozenset({"erasure.deferred_completed", "part.completed", "restriction.lift_completed"})
+_OF_RESTRICTION = frozenset({"restriction.lift_completed", "restriction.resumed"})
+_DONE_LATER = frozenset({"erasure.deferred_completed", "part.completed"}) | _OF_RESTRICTION
 _GONE = frozenset({Outcome.FULFILLED, Outcome.NO_DATA})
 _FIXED = (
     *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
@@ -149,10 +150,8 @@ class Requests:
             self.tx.publish(event)
         for event in published:
             self._count(request, event)
-            if isinstance(event, RequestReopened):  # what was proposed before is about another answer
-                await self.tx.connection.execute("DELETE FROM proposal WHERE request_id = $1", request.request_id)
-                await other_requests.enter(self.tx, request)
-                await delivery.forget(self.tx.connection, request.request_id)
+            if isinstance(event, RequestReopened | RestrictionResumed):
+                await self._goes_on(event, request)
         blocked_again = any(action in _BLOCKED_AGAIN for action, _ in transition.evidence)
         if blocked_again or request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
             self._warn(request)
@@ -161,6 +160,13 @@ class Requests:
             self._held[request.request_id] = request
             self._changed.add(request.request_id)
         return request
+
+    async def _goes_on(self, event: RequestReopened | RestrictionResumed, request: Request) -> None:
+        """Others of the same person know of it again; what was proposed before a reopening is about another answer."""
+        await other_requests.enter(self.tx, request)
+        if isinstance(event, RequestReopened):
+            await self.tx.connection.execute("DELETE FROM proposal WHERE request_id = $1", request.request_id)
+            await delivery.forget(self.tx.connection, request.request_id)
 
     async def _beside(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:
         """What came in one message with a request that is answered, as it stands in this unit of work."""

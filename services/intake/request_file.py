@@ -9,11 +9,13 @@ from uuid import UUID
 from services.intake import recipients
 from services.intake.actors import PERSON
 from services.intake.recipients import Notice
+from services.intake.request.causes.delivery import Told
 from shared.storage.holds import LegalHold, kept_of
 from shared.storage.postgres import Connection
 
 _LETTERS = """
-SELECT l.letter_id, l.kind, l.written_at, d.way, d.state, d.fault, d.sent_at
+SELECT l.letter_id, l.kind, l.written_at, d.way, d.state, d.fault, d.sent_at,
+       coalesce(d.awaited, '[]')
 FROM letter l LEFT JOIN delivery d USING (letter_id) WHERE l.request_id = $1 ORDER BY l.letter_id
 """
 # Of an answer that two persons have decided, or a request that is closed, nothing waits any more.
@@ -47,7 +49,10 @@ What = Literal["answer", "extension", "weighing", "waiver", "package"]
 
 @dataclass(frozen=True, slots=True)
 class ListedLetter:
-    """That a letter was written, and how far it has come; ``way``: None where it is fetched. What it says is sealed."""
+    """That a letter was written, and how far it has come; ``way``: None where it is fetched. What it says is sealed.
+
+    ``tells``: what is said once it is delivered.
+    """
 
     letter_id: UUID
     kind: str
@@ -56,6 +61,7 @@ class ListedLetter:
     state: str | None
     fault: str | None
     sent_at: datetime | None
+    tells: Sequence[Told] = ()
 
 
 @dataclass(frozen=True, slots=True)

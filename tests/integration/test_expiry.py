@@ -106,6 +106,18 @@ async def test_a_restriction_ends_a_year_after_it_was_lifted(intake: Intake) -> 
     assert await end(intake) == {"letters": 1, "identities": 1}
 
 
+async def test_letters_end_a_year_after_the_last_of_them_though_it_was_written_after_the_closure(
+    intake: Intake,
+) -> None:
+    await closed(intake)
+    intake.clock.at += YEAR - timedelta(days=30)
+    await intake.unit_of_work.pool.execute("UPDATE letter SET written_at = $1", intake.clock.at)
+    intake.clock.at += timedelta(days=40)
+    assert await end(intake) == {"identities": 1}
+    intake.clock.at += YEAR - timedelta(days=30)
+    assert await end(intake) == {"letters": 1}
+
+
 async def test_who_may_resume_their_request_is_still_known(intake: Intake, unidentified: str) -> None:
     intake.clock.at += YEAR
     assert await end(intake) == {}

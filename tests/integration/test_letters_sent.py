@@ -65,6 +65,28 @@ async def test_a_restriction_is_lifted_only_once_the_letter_that_says_so_was_tak
     assert (await of(intake, path))[-1] == "lift_decided"
 
 
+async def test_a_lift_whose_letter_comes_back_is_restricted_again_until_it_is_delivered(
+    intake: Intake, server: MailServer
+) -> None:
+    path = await asked(intake, right="restriction", ground="unlawful", **PROVED)
+    await intake.complete(path, operation=Operation.RESTRICT)
+    (await intake.officer.post(f"{path}/lift")).raise_for_status()
+    await send(intake, server)
+    await intake.complete(path, operation=Operation.LIFT)
+    told = await intake.officer.post(f"{path}/restrict-again")
+    assert (told.status_code, "has not come back" in told.text) == (409, True)
+    lifting = tokens.letters_in(intake.unit_of_work.vault.keyring.lookup, server.taken[-1].sender)
+    [letter_id] = map(str, lifting)
+    await come_back(intake, letter_id)
+    (await intake.officer.post(f"{path}/restrict-again")).raise_for_status()
+    assert (await of(intake, path))[-1] == "restriction_resumed"
+    assert await column(intake, path, "lifted_at") is None
+    again = await intake.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
+    assert again.status_code == 200, again.text
+    await send(intake, server)
+    assert (await of(intake, path))[-1] == "lift_decided"
+
+
 async def test_a_question_is_asked_when_its_letter_is_taken(intake: Intake, server: MailServer) -> None:
     path = await asked(intake)
     await send(intake, server)

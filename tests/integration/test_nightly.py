@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 from services.amendment import handlers as amendment
 from services.amendment import nightly
 from shared.domain.errors import ResidueFound
-from shared.domain.events import LiftDecided, RequestVerified
+from shared.domain.events import LiftDecided, RequestVerified, RestrictionResumed
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Right
@@ -96,6 +96,24 @@ async def test_a_lift_calls_off_what_a_night_has_opened_and_no_later_night_opens
     assert crm.asked[-1].identities == ()
     clock.pass_by(days=40)
     assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 0]
+
+
+async def test_what_was_lifted_untold_is_restricted_again_each_night_until_it_is_lifted_once_more(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness, event = await in_force(open_harness, ScriptedSystem(CRM), Right.RESTRICTION)
+    lift = partial(amendment.lift, harness.fulfilments, [a(LiftDecided, about=event, due_on=DUE)])
+    async with harness.unit_of_work.begin() as tx:
+        await lift(tx)
+    assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 1]
+    async with harness.unit_of_work.begin() as tx:
+        await amendment.restrict_again(harness.fulfilments, [a(RestrictionResumed, about=event)], tx)
+    assert await harness.worker(CRM, Operation.RESTRICT).work() == 1, "at once"
+    assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [1, 0], "and none takes it away"
+    async with harness.unit_of_work.begin() as tx:
+        await lift(tx)
+    assert await harness.worker(CRM, Operation.LIFT).work() == 1
+    assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 1]
 
 
 async def test_a_repair_that_a_system_refuses_stops_nobodys_request_and_is_tried_again_the_next_night(

@@ -1,6 +1,7 @@
 """Letters that are delivered: what waits for that, by what they are known again, and where their address stands."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from email import message_from_bytes
 from email.policy import SMTP
@@ -11,17 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
+from services.intake.console.undelivered import stands, why
 from services.intake.mail.message import Outgoing, address_in, compose, return_path
 from services.intake.mail.settings import SmtpSettings
 from services.intake.mail.tokens import letters_in, token
 from services.intake.post.page import Page, document
 from services.intake.request.aggregate import Request
-from services.intake.request.causes.delivery import Told, unknown, until_delivered
+from services.intake.request.causes.delivery import Told, lift_awaited, lift_begun, unknown, until_delivered
 from services.intake.request.lifecycle import State
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import IllegalTransition, Misconfigured
 from shared.domain.events import FulfilmentCompleted, LetterReturned
 from shared.domain.precedence import Kind
-from shared.domain.rights import Right
+from shared.domain.rights import Outcome, Right
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, a_request
 
@@ -109,6 +111,48 @@ def test_a_restriction_whose_lift_nobody_could_be_told_of_stays() -> None:
     given_up = request.undeliverable([{"what": "lift"}], AT)
     assert given_up.published == ()
     assert given_up.request.lift_told_at is None
+
+
+def test_what_a_letter_has_lifted_that_came_back_is_restricted_again_and_lifted_once_it_is_delivered() -> None:
+    lift: list[Told] = [{"what": "lift"}]
+    begun = lift_begun(lift)
+    known = {"channel": "email", "right": Right.RESTRICTION, "outcome": Outcome.FULFILLED}
+    request = a_request(State.CLOSED, **known, lift_told_at=AT, responded_at=AT)
+    with pytest.raises(IllegalTransition, match="still lifting"):
+        request.restrict_again()
+    lifted = replace(request, lifted_at=AT)
+    assert lifted.told(begun, AT).published == (), "systems have lifted it before"
+    assert lifted.undeliverable(begun, AT).request == lifted, "given up, it stays lifted"
+    again = lifted.restrict_again()
+    assert [type(each).__name__ for each in again.published] == ["RestrictionResumed"]
+    assert again.request.lifted_at is None
+    assert [type(each).__name__ for each in again.request.told(lift_awaited(begun), AT).published] == ["LiftDecided"]
+    assert again.request.undeliverable(lift_awaited(begun), AT).request.is_in_force
+    with pytest.raises(IllegalTransition, match="erasure"):
+        replace(lifted, ended_by=uuid7()).restrict_again()
+
+
+def test_in_the_portal_a_lift_is_begun_at_once_and_is_not_known_of_once_the_mail_about_it_is_refused() -> None:
+    known = {"channel": "portal", "right": Right.RESTRICTION, "outcome": Outcome.FULFILLED}
+    request = a_request(State.CLOSED, **known, responded_at=AT)
+    transition, tells = until_delivered(request.lift(AT))
+    assert ([type(each).__name__ for each in transition.published], tells) == (
+        ["LiftDecided"],
+        [{"what": "lift", "there": True}],
+    )
+    assert unknown(tells) == [{"what": "lift", "begun": True}]
+
+
+def test_what_waits_for_a_letter_is_said_of_each_that_is_not_delivered() -> None:
+    extension: Told = {"what": "extension", "due_on": "2026-06-01", "due_before": "2026-04-02"}
+    [said] = why("waiting", [extension])
+    assert "due on 2026-04-02" in said
+    assert [*why("sent", [extension])] == [*why("person", [{**extension, "there": True}])] == []
+    [stays], [lifted] = why("person", [{"what": "lift"}]), why("person", lift_begun([{"what": "lift"}]))
+    assert "stays" in stays
+    assert "Restrict it again" in lifted
+    assert "came back" not in stands("lifting", "waiting", None)
+    assert stands("portal_news", "person", "put_off").endswith("put off.")
 
 
 @given(st.uuids())

@@ -97,7 +97,8 @@ async def deliver(letter_id: UUID, body: AnotherWay, caller: AnyCaller, services
 async def give_up(letter_id: UUID, body: GivenUp, caller: AnyCaller, services: UseServices) -> LetterMoved:
     """Give up a letter that nobody can deliver (privacy team).
 
-    An answer counts as given from then on; a restriction that it was to lift stays, since nobody was told (Art. 18(3)).
+    An answer counts as given from then on; a restriction that it was to lift stays, since nobody was told (Art. 18(3)),
+    unless systems have lifted it before the letter came back.
     """
     await services.use_cases.give_up(letter_id, body, caller)
     return LetterMoved(letter_id=letter_id, state="given_up")

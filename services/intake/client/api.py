@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import httpx
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from services.intake.client.access import ApiSettings
+from services.intake.client.shapes import Shape
 from shared.domain.errors import DsrError, Unavailable
 
 PATIENCE_SECONDS = 30.0
@@ -125,21 +127,38 @@ class _Told(dict[str, Any]):
     """What an answer says; of a name that is not there, that whoever has answered is not this API, or another one."""
 
     def __missing__(self, name: str) -> Any:
-        raise _strange(f"it names no {name!r}")
+        raise strange(f"it names no {name!r}")
 
 
-def told_by(answer: httpx.Response) -> dict[str, Any]:
-    """What an answer says; raises ``ApiRefused``, also whenever something of it is read that is not there."""
+def told_by(answer: httpx.Response, shape: Any = Shape) -> dict[str, Any]:
+    """What an answer says, which has that shape.
+
+    Raises:
+        ApiRefused: it has another, or, whenever that is read, something of it is not there.
+    """
     try:
         found = json.loads(answer.content, object_hook=_Told)
     except (ValueError, RecursionError):
-        raise _strange("it is not JSON") from None
+        raise strange("it is not JSON") from None
     if not isinstance(found, _Told):
-        raise _strange("it is no JSON object")
+        raise strange("it is no JSON object")
+    try:
+        TypeAdapter(shape).validate_json(answer.content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise strange(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     return found
 
 
-def _strange(why: str) -> ApiRefused:
+def version_of(answer: httpx.Response) -> str:
+    """Which version of a request an answer shows; raises ``ApiRefused``."""
+    if "ETag" not in answer.headers:
+        raise strange("it names no version of the request (ETag)")
+    return str(answer.headers["ETag"])
+
+
+def strange(why: str) -> ApiRefused:
+    """What a command says of an answer that this API would not give, and why it would not."""
     another = "set DSR_API_URL to intake's, or take the command of its version"
     return ApiRefused(f"what DSR_API_URL names answers as this API does not ({why}): {another}", HTTPStatus.OK)
 

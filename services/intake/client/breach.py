@@ -7,6 +7,7 @@ from uuid import UUID
 
 import typer
 
+from services.intake.client import shapes
 from services.intake.client.api import Api, run, told_by
 from services.intake.client.deciding import (
     DryRun,
@@ -35,7 +36,7 @@ def list_breaches(*, as_json: AsJson = False) -> None:
 
     async def work(api: Api) -> None:
         now = SystemClock().now()
-        for each in told_by(await api.get(_ALL))["breaches"]:
+        for each in told_by(await api.get(_ALL), shapes.BreachList)["breaches"]:
             tell(each) if as_json else say(heading(each, now))
 
     run(work)
@@ -46,7 +47,7 @@ def show(breach_id: BreachId, *, as_json: AsJson = False) -> None:
     """Print the whole record of a breach, with its words; whoever reads it is on record."""
 
     async def work(api: Api) -> None:
-        found = told_by(await api.get(f"{_ALL}/{breach_id}"))
+        found = told_by(await api.get(f"{_ALL}/{breach_id}"), shapes.BreachShown)
         tell(found) if as_json else say("\n".join(shown(found, SystemClock().now())))
 
     run(work)
@@ -109,7 +110,7 @@ def letter(
     """Print the letter to the persons concerned as it would read."""
 
     async def work(api: Api) -> None:
-        found = told_by(await api.get(f"{_ALL}/{breach_id}/letter", language=lang))
+        found = told_by(await api.get(f"{_ALL}/{breach_id}/letter", language=lang), shapes.BreachLetter)
         tell(found) if as_json else say(f"{found['subject']}\n\n{found['body']}")
 
     run(work)
@@ -165,10 +166,10 @@ def _run(name: str, method: str, place: str, breach_id: UUID | None, words: Sequ
     """Shows the record and what would be done about it, asks, and does it."""
 
     async def work(api: Api) -> None:
-        decision = operation(told_by(await api.get("/openapi.json")), method, place, name)
+        decision = operation(told_by(await api.get("/openapi.json"), shapes.Document), method, place, name)
         sends = body(decision, typed(words or ()))
         must_sit_there(how)
-        found = told_by(await api.get(f"{_ALL}/{breach_id}")) if breach_id else None
+        found = told_by(await api.get(f"{_ALL}/{breach_id}"), shapes.BreachShown) if breach_id else None
         path = place.replace("{breach_id}", str(breach_id)).replace("{assessment_id}", _proposed(found))
         made = Made(decision, sends, path)
         if (how.yes and not how.dry_run) or put_before(made, shown(found, SystemClock().now()) if found else [], how):

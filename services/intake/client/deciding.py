@@ -12,8 +12,8 @@ from uuid import UUID
 import orjson
 import typer
 
-from services.intake.client import reading
-from services.intake.client.api import Api, ApiRefused, told_by
+from services.intake.client import reading, shapes
+from services.intake.client.api import Api, ApiRefused, told_by, version_of
 from services.intake.client.decisions import Decision, Typed, body, decisions, named
 from services.intake.client.output import pairs, plain, say, tell, told
 
@@ -79,7 +79,7 @@ async def decide(api: Api, request_id: UUID, name: str | None, said: Typed, how:
         ApiRefused: it cannot be decided, or the request has changed since it was shown.
         DecisionUnclear: what was typed is no decision, or lacks a field.
     """
-    known = decisions(told_by(await api.get("/openapi.json")))
+    known = decisions(told_by(await api.get("/openapi.json"), shapes.Document))
     if name is None:
         _list(known, as_json=how.as_json)
         return
@@ -90,8 +90,8 @@ async def decide(api: Api, request_id: UUID, name: str | None, said: Typed, how:
         return
     must_sit_there(how)
     read = await api.get(made.path)
-    if put_before(made, await _shown(api, made, told_by(read)), how):
-        done(made, await _send(api, made, read.headers["ETag"]), how)
+    if put_before(made, await _shown(api, made, told_by(read, shapes.RequestShown)), how):
+        done(made, await _send(api, made, version_of(read)), how)
 
 
 def must_sit_there(how: How) -> None:
@@ -131,7 +131,7 @@ async def _at_once(api: Api, made: Made) -> dict[str, Any]:
     while True:
         tries += 1
         try:
-            return await _send(api, made, (await api.get(made.path)).headers["ETag"])
+            return await _send(api, made, version_of(await api.get(made.path)))
         except ApiRefused as error:
             if error.status != HTTPStatus.PRECONDITION_FAILED or tries == _TRIES:
                 raise
@@ -171,7 +171,7 @@ async def _plan(api: Api, path: str) -> str:
     """What the systems say of an erasure, once they have."""
     try:
         for _ in range(_LOOKS):
-            plan = told_by(await api.get(f"{path}/plan"))
+            plan = told_by(await api.get(f"{path}/plan"), shapes.Plan)
             if plan["state"] == "made":
                 return reading.planned(plan)
             await asyncio.sleep(_PAUSE)  # the systems are asked meanwhile, and nobody tells when they have answered

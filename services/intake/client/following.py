@@ -13,6 +13,7 @@ import typer
 from services.intake.client.api import Api, told_by
 from services.intake.client.output import plain, say, tell
 from services.intake.client.progress import Progress, line
+from services.intake.client.shapes import RequestShown, Timeline
 from shared.domain.errors import DsrError
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWS = 0.3, 5.0, 1.3
@@ -75,8 +76,8 @@ async def follow(api: Api, request_id: UUID, screen: Screen, within: float | Non
 async def _look(api: Api, request_id: UUID, progress: Progress, screen: Screen) -> tuple[dict[str, Any], bool]:
     """How it stands, and whether anything has happened, which is shown."""
     path = f"/v1/requests/{request_id}"
-    view = told_by(await api.get(path))  # before the timeline, which then has all that led to this state
-    entries = told_by(await api.get(f"{path}/timeline"))["entries"]
+    view = told_by(await api.get(path), RequestShown)  # before the timeline, which then has all that led to this state
+    entries = told_by(await api.get(f"{path}/timeline"), Timeline)["entries"]
     new = list(progress.news(view, entries))
     for each in new:
         screen.show(each)

@@ -12,6 +12,7 @@ import typer
 
 from services.intake.client.api import Api, ApiRefused, run, told_by
 from services.intake.client.output import AsJson, plain, say, tell
+from services.intake.client.shapes import LetterList, Moved
 
 LetterIds = Annotated[list[UUID], typer.Argument(metavar="LETTER_ID...")]
 _PAGE = 1000
@@ -23,7 +24,7 @@ def list_letters(*, as_json: AsJson = False) -> None:
 
     async def work(api: Api) -> None:
         after = None
-        while page := told_by(await api.get("/v1/letters", after=after, limit=_PAGE))["letters"]:
+        while page := told_by(await api.get("/v1/letters", after=after, limit=_PAGE), LetterList)["letters"]:
             for each in page:
                 tell(each) if as_json else say(_row(each))
             after = page[-1]["letter_id"]
@@ -84,7 +85,8 @@ def send(
 def give_up(letter_id: UUID, *, as_json: AsJson = False) -> None:
     """Give up a letter that nobody can deliver; what was tried is read from standard input, and kept sealed.
 
-    An answer counts as given from then on; a restriction that it was to lift stays, since nobody was told.
+    An answer counts as given from then on; a restriction that it was to lift stays, since nobody was told,
+    unless systems have lifted it before the letter came back.
     """
     if sys.stdin.isatty():
         typer.echo("What was tried? (end with Ctrl-D)", err=True)
@@ -102,7 +104,7 @@ async def _move(
     refused = False
     for letter_id in letter_ids:
         try:
-            moved = told_by(await api.post(f"/v1/letters/{letter_id}/{step}", body))
+            moved = told_by(await api.post(f"/v1/letters/{letter_id}/{step}", body), Moved)
         except ApiRefused as error:
             refused = True
             typer.echo(plain(f"dsr: letter {letter_id}: {error}"), err=True)

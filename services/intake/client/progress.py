@@ -11,9 +11,8 @@ from typing import Any
 import orjson
 
 from services.intake.client.output import pairs
+from services.intake.client.shapes import ENDED, OPENED
 
-OPENED = frozenset({"fulfilment.opened", "fulfilment.begun_anew"})
-ENDED = frozenset({"task.concluded", "task.recorded"})
 _UNSAID = frozenset({"task_id", "signature", "system", "operation", "searched_by", "categories", "by_category", "kept"})
 """What of a task's receipt only a program reads."""
 _FIRST = ("outcome", "failure", "found", "changed", "remaining")

@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from services.intake.api.examples import EXAMPLES
-from services.intake.client import deciding, reading
+from services.intake.client import deciding, reading, shapes
 from services.intake.client.api import Api, ApiAway, run, told_by
 from services.intake.client.following import Screen
 from services.intake.client.following import follow as follow_one
@@ -50,7 +50,7 @@ def submit(
             answer = await api.post(path, body, {"Idempotency-Key": key}, repeatable=True)
         except ApiAway as error:
             raise ApiAway(f"{error}; it is submitted once if you repeat it with --idempotency-key {key}") from None
-        accepted = told_by(answer)
+        accepted = told_by(answer, shapes.Accepted)
         requests = accepted.get("requests", [accepted])
         if as_json:
             tell(accepted)
@@ -83,7 +83,7 @@ def list_requests(
         while everything or left:
             size = _PAGE if everything else min(left, _PAGE)
             wanted: dict[str, Any] = {"state": state, "right": right, "due_before": due_before}
-            page = told_by(await api.get("/v1/requests", **wanted, cursor=cursor, limit=size))
+            page = told_by(await api.get("/v1/requests", **wanted, cursor=cursor, limit=size), shapes.RequestList)
             for each in page["requests"]:
                 tell(each) if as_json else say(reading.row(each))
             cursor, left = page["cursor"], left - len(page["requests"])
@@ -99,7 +99,7 @@ def show(request_id: RequestId, *, as_json: AsJson = False) -> None:
     """Print where a request stands: its dates, its answer, and what each system did, in counts."""
 
     async def work(api: Api) -> None:
-        view = told_by(await api.get(f"/v1/requests/{request_id}"))
+        view = told_by(await api.get(f"/v1/requests/{request_id}"), shapes.RequestShown)
         tell(view) if as_json else say(reading.shown(view))
 
     run(work)

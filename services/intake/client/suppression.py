@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from services.intake.client.api import Api, run
+from services.intake.client.api import Api, run, strange, told_by
 from services.intake.client.output import AsJson, say, tell
+from services.intake.client.shapes import Checked
 from shared.domain.errors import Misconfigured
 
 suppression = typer.Typer(help="The list of those who get no marketing, through the API (DSR_API_URL, DSR_API_KEY).")
@@ -41,7 +42,10 @@ def check(
         for first in range(0, len(points), _AT_ONCE):
             part = points[first : first + _AT_ONCE]
             asked = {"contact_points": [_point(said) for _, said in part]}
-            answered = (await api.post("/v1/suppression/check", asked, repeatable=True)).json()["answers"]
+            told = told_by(await api.post("/v1/suppression/check", asked, repeatable=True), Checked)
+            answered = told["answers"]
+            if len(answered) != len(part):
+                raise strange(f"{len(answered)} answers to {len(part)} questions")
             for (line, said), answer in zip(part, answered, strict=True):
                 if answer != _MAILED:
                     out += 1

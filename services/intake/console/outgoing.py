@@ -7,6 +7,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from services.intake.console import undelivered
 from services.intake.console.console import Console, Person, Works, local, person_of
 from services.intake.console.decisions.decision import Asked, Decision, Do, Subject, saying
 from services.intake.console.decisions.page import About, offered, routes_of
@@ -47,6 +48,21 @@ def _where_it_goes(subject: Subject) -> list[str]:
     ]
 
 
+def _given_up(subject: Subject) -> list[str]:
+    tells = {str(each["what"]): each for each in subject.row.awaited}
+    means = ["Nobody tries to deliver it any more; what was tried stays with the request."]
+    if "answer" in tells:
+        means.append("The answer counts as given from now on.")
+    if "begun" in tells.get("lift", ()):
+        means.append(
+            "What it told of is lifted, and stays so, though nobody could be told before (Art. 18(3)): if that must not"
+            " be, restrict it again first, on the page of the request."
+        )
+    elif "lift" in tells:
+        means.append("The restriction that it was to lift stays, since nobody was told (Art. 18(3)).")
+    return means
+
+
 def _ways(subject: Subject) -> list[tuple[str, str]]:
     on_paper = [] if subject.row.kind in delivery.BY_ADDRESS else [("post", "on paper")]
     return [("email", "by e-mail"), *on_paper]
@@ -78,10 +94,7 @@ GIVE_UP = Decision(
     title="Give it up",
     power=Power.HANDLE,
     when=lambda subject: subject.row.state == "person",
-    does=saying(
-        "An answer counts as given from now on.",
-        "A restriction that it was to lift stays, since nobody was told (Art. 18(3)).",
-    ),
+    does=_given_up,
     body=GivenUp,
     asks=(Asked("explanation", "What was tried", "area", "Kept sealed"),),
     do=_letter(UseCases.give_up),
@@ -147,5 +160,7 @@ class Outgoing:
             ("Written", local(self.works, letter.written_at)),
             ("Way", letter.way),
         ]
+        means = " ".join(undelivered.why(letter.state, letter.awaited))
+        facts += [("Until it is delivered", means)] if means else []
         title = f"Letter: {letter.kind.replace('_', ' ')}"
         return About(Subject(self.works, person_of(visit), row=letter), title, _BACK, facts)

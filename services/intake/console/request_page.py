@@ -1,6 +1,6 @@
 """A request's whole story on one page; that somebody has looked at it is on record."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from typing import Any
@@ -14,7 +14,7 @@ from services.intake import plans, request_file
 from services.intake.api import views
 from services.intake.api.views import RequestView
 from services.intake.audit.looks import LOOKS
-from services.intake.console import entries
+from services.intake.console import entries, undelivered
 from services.intake.console.console import Console, Person, Works, in_pages, person_of
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Subject
@@ -29,6 +29,7 @@ from services.intake.request import disclosed
 from services.intake.request.aggregate import Request
 from services.intake.request.planned import planned
 from services.intake.request.waiting import awaited_after_closing
+from services.intake.request_file import ListedLetter
 from services.intake.web.site import Visit
 from shared.domain.policy import Policy
 from shared.storage import evidence
@@ -69,6 +70,7 @@ class RequestPage:
             view=view,
             waits=in_pages(view.waits_for or awaited_after_closing(request)),
             letters=kept.letters,
+            undelivered=[*_undelivered(kept.letters)],
             recipients=[_notice(each, policy) for each in kept.notices],
             holds=kept.holds,
             contact=contact.sentence if contact else None,
@@ -114,6 +116,14 @@ class RequestPage:
         awaited, case = await use_cases.awaited(request), await use_cases.case_of(request)
         today = self.works.services.unit_of_work.clock.now().date()
         return views.view(request, today, use_cases.letters, awaited, case, officer=True)
+
+
+def _undelivered(letters: Iterable[ListedLetter]) -> Iterator[tuple[ListedLetter, Sequence[str]]]:
+    """Each letter for whose delivery something waits, with how far it has come and what that means."""
+    for each in letters:
+        state = each.state or ""
+        if means := [*undelivered.why(state, each.tells)]:
+            yield each, (undelivered.stands(each.kind, state, each.fault), *means)
 
 
 def _roles(power: Power) -> str:

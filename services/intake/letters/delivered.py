@@ -14,7 +14,8 @@ from services.intake.letters.rendering import Letters
 from services.intake.metrics import LETTERS_SENT, LETTERS_STOPPED
 from services.intake.repository import Requests
 from services.intake.request.aggregate import Transition
-from services.intake.request.causes.delivery import Told, unknown
+from services.intake.request.causes.delivery import Told, lift_awaited, lift_begun, unknown
+from shared.domain.events import LiftDecided
 from shared.messaging.unit_of_work import UnitOfWork
 
 Fault = Literal[
@@ -30,6 +31,10 @@ Fault = Literal[
 """Why a letter waits for a person, or was not sent: by it they know what to do."""
 _MARK = "UPDATE delivery SET state = $2, fault = $3, sent_at = $4 WHERE letter_id = $1"
 _TELLS = "UPDATE delivery SET awaited = $2 WHERE letter_id = $1"
+_LIFTS_BACK = """
+SELECT letter_id, awaited FROM delivery
+WHERE request_id = $1 AND state = 'person' AND awaited @> '[{"what": "lift", "begun": true}]' FOR UPDATE
+"""
 _EXTENSION_TOLD = "UPDATE extension SET told_at = $2 WHERE request_id = $1"
 _OVER: Final = frozenset({"sent", "given_up", "spared"})
 
@@ -49,7 +54,10 @@ async def sent(tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | N
         await recipients.accepted(tx, request, letter.awaited)
         awaited = [each for each in letter.awaited if "there" not in each]
         await _note_extension(tx, awaited, letter.request_id, tx.now)
-        await _tell(requests, request.told(letter.awaited, tx.now))
+        told = request.told(letter.awaited, tx.now)
+        if any(isinstance(event, LiftDecided) for event in told.published):
+            await tx.connection.execute(_TELLS, letter_id, lift_begun(letter.awaited))
+        await _tell(requests, told)
     return letter
 
 
@@ -90,6 +98,14 @@ async def given_up(tx: UnitOfWork, letters: Letters, letter_id: UUID, explanatio
     if request := requests.get(letter.request_id):
         await _tell(requests, request.undeliverable(letter.awaited, tx.now))
     return letter
+
+
+async def awaits_restriction(tx: UnitOfWork, request_id: UUID) -> bool:
+    """Has the letter of a lift that came back lift anew once it is delivered; whether there is one."""
+    back = await tx.connection.fetch(_LIFTS_BACK, request_id)
+    for letter_id, tells in back:
+        await tx.connection.execute(_TELLS, letter_id, lift_awaited(tells))
+    return bool(back)
 
 
 async def _held(

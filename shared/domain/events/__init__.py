@@ -58,6 +58,7 @@ from shared.domain.events.requests import (
     RequestVerified,
     RequestWithdrawn,
     RestrictionNeeded,
+    RestrictionResumed,
     RetryDecided,
     TaskRecorded,
 )
@@ -106,6 +107,7 @@ __all__ = [
     "RequestVerified",
     "RequestWithdrawn",
     "RestrictionNeeded",
+    "RestrictionResumed",
     "RetentionEnded",
     "RetryDecided",
     "SubjectRef",

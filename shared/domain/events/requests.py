@@ -154,6 +154,17 @@ class LiftDecided(Event, topic=Topic.REQUESTS):
     due_on: date
 
 
+class RestrictionResumed(Event, topic=Topic.REQUESTS):
+    """The letter that told of a lift has come back: what was lifted is restricted again until they are told.
+
+    Article 18(3). ``dsr.request.lift_decided.v1`` follows once that letter, or another one, was delivered.
+    """
+
+    type: Literal["dsr.request.restriction_resumed.v1"] = "dsr.request.restriction_resumed.v1"
+    subject: SubjectRef
+    scope: Word | None = None
+
+
 class RequestForwarded(Event, topic=Topic.REQUESTS):
     """The customer who decides about the data, or about a part of them, has the request; their answer is awaited."""
 
