@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from enum import StrEnum
-from typing import NamedTuple, Self
-from uuid import UUID
 
 import orjson
 
+from services.intake.places import Place, microseconds, moment_at
 from services.intake.repository import read_all
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
@@ -27,29 +26,8 @@ class Waits(StrEnum):
     PACKAGE = "package"
 
 
-class Place(NamedTuple):
-    """Where a page begins: after that request, which is due then (or, of those that are closed, ended then)."""
-
-    at: int
-    request_id: UUID
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """What ``str`` has written; raises ``ValueError`` if it is none."""
-        moment, _, request_id = text.partition(".")
-        place = cls(int(moment), UUID(request_id))
-        if not 0 <= place.at < _LAST:
-            raise ValueError("no place in a list")
-        return place
-
-    def __str__(self) -> str:
-        return f"{self.at}.{self.request_id}"
-
-
-_LAST = 10**17
 _OPEN = ("state <> 'closed'", "unfinished")
 """What is open: each has indices of its own, and nothing is in both."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +83,10 @@ def _criteria(wanted: Filters, *, closed: bool) -> tuple[Sequence[str], Sequence
         ("tasks IS NOT NULL AND tasks @> ${}", _given(system and orjson.Fragment(orjson.dumps(system)))),
     ]
     if wanted.after and closed:
-        moment = _EPOCH + timedelta(microseconds=wanted.after.at)
-        asked.append(("(closed_at, request_id) < (${}, ${}::uuid)", (moment, wanted.after.request_id)))
+        asked.append(("(closed_at, request_id) < (${}, ${}::uuid)", (moment_at(wanted.after.at), wanted.after.row_id)))
     elif wanted.after:
         day = date.fromordinal(max(1, min(wanted.after.at, date.max.toordinal())))
-        asked.append(("(due_on, request_id) > (${}, ${}::uuid)", (day, wanted.after.request_id)))
+        asked.append(("(due_on, request_id) > (${}, ${}::uuid)", (day, wanted.after.row_id)))
     conditions, values = list[str](), list[object]()
     for text, given in asked:
         if "$" not in text or given:
@@ -124,5 +101,5 @@ def _given(value: object) -> Sequence[object]:
 
 def _place(last: Request, *, closed: bool) -> Place:
     if closed and last.closed_at:
-        return Place((last.closed_at - _EPOCH) // timedelta(microseconds=1), last.request_id)
+        return Place(microseconds(last.closed_at), last.request_id)
     return Place(last.due_on.toordinal(), last.request_id)

@@ -51,7 +51,7 @@ ANSWERS: dict[str, Any] = {
         ]
     },
     f"/v1/letters/{ID}/posted": {"state": "sent"},
-    "/v1/breaches": {"breaches": [BREACH]},
+    "/v1/breaches": {"breaches": [BREACH], "cursor": None},
     f"/v1/breaches/{ID}": {
         "breach": BREACH,
         "record": {"measures": "told"},

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.paging import AT_A_TIME, Cursor, Following, after, paged
 from services.intake.api.views import Instant
 from services.intake.breach import awareness, breaches, record, telling
 from services.intake.breach.record import Record
@@ -50,9 +51,10 @@ class BreachView(BaseModel):
 
 
 class BreachList(BaseModel):
-    """Every open breach, the most urgent first; then the hundred that were closed last."""
+    """Every open breach, the most urgent first; then those that were closed, the last first."""
 
     breaches: list[BreachView]
+    cursor: Following
 
 
 class NoticeView(BreachNotified):
@@ -158,11 +160,13 @@ class BreachLetter(BaseModel):
 
 
 @router.get("")
-async def list_breaches(services: UseServices) -> BreachList:
-    """Every open breach, and those closed last (privacy team)."""
+async def list_breaches(services: UseServices, cursor: Cursor = None) -> BreachList:
+    """Every open breach, and those closed last, a hundred at a time (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        found = await breaches.listed(connection)
-    return BreachList(breaches=[BreachView.model_validate(each) for each in found])
+        found = [] if cursor else await breaches.still_open(connection)
+        closed, following = paged(await breaches.closed(connection, AT_A_TIME + 1, after(cursor)), breaches.place)
+    known = [BreachView.model_validate(each) for each in (*found, *closed)]
+    return BreachList(breaches=known, cursor=following)
 
 
 @router.post("", status_code=201, responses=documented(BadRequest, TooLarge, UnsupportedType))

@@ -5,15 +5,17 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.paging import AT_A_TIME, Cursor, Following, after, paged
 from services.intake.api.views import Instant
 from services.intake.errors import BadRequest, NotFound, TooLarge, UnsupportedType
 from services.intake.problems import documented
 from services.intake.reviews import complaints, samples
 from services.intake.reviews.schemas import ComplaintDecided, ComplaintLodged, IntakeSample
 from shared.domain.errors import IllegalTransition, Shredded
+from shared.domain.moments import Day
 
 router = APIRouter(prefix="/v1", tags=["reviews"], dependencies=PRIVACY_TEAM)
 _SAYING = documented(BadRequest, NotFound, IllegalTransition, Shredded, TooLarge, UnsupportedType)
@@ -38,6 +40,7 @@ class ComplaintList(BaseModel):
     """Complaints, those that are open first."""
 
     complaints: list[ComplaintView]
+    cursor: Following
 
 
 class SampleView(BaseModel):
@@ -53,9 +56,10 @@ class SampleView(BaseModel):
 
 
 class SampleList(BaseModel):
-    """The samples of the last three years, the latest first."""
+    """Samples, the latest first."""
 
     samples: list[SampleView]
+    cursor: date | None = Field(description="send it to get the next page; null: this is the last one")
 
 
 @router.post("/complaints", status_code=201, responses=_SAYING)
@@ -67,12 +71,15 @@ async def lodge_complaint(body: ComplaintLodged, caller: AnyCaller, services: Us
 
 @router.get("/complaints")
 async def list_complaints(
-    services: UseServices, request_id: Annotated[UUID | None, Query(description="about that request alone")] = None
+    services: UseServices,
+    request_id: Annotated[UUID | None, Query(description="about that request alone")] = None,
+    cursor: Cursor = None,
 ) -> ComplaintList:
-    """The last hundred complaints, those that are open first (privacy team)."""
+    """Complaints, those that are open first, a hundred at a time (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        found = await complaints.listed(connection, request_id)
-    return ComplaintList(complaints=[ComplaintView.model_validate(each) for each in found])
+        found = await complaints.listed(connection, AT_A_TIME + 1, after(cursor), request_id)
+    shown, following = paged(found, complaints.place)
+    return ComplaintList(complaints=[ComplaintView.model_validate(each) for each in shown], cursor=following)
 
 
 @router.post("/complaints/{complaint_id}/decision", responses=_SAYING)
@@ -92,7 +99,12 @@ async def enter_sample(body: IntakeSample, caller: AnyCaller, services: UseServi
 
 
 @router.get("/intake-samples")
-async def list_samples(services: UseServices) -> SampleList:
-    """The samples of the last three years (privacy team)."""
+async def list_samples(
+    services: UseServices,
+    cursor: Annotated[Day | None, Query(description="of the last answer: this page follows it")] = None,
+) -> SampleList:
+    """The samples, a hundred months at a time (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        return SampleList(samples=[SampleView.model_validate(each) for each in await samples.listed(connection)])
+        found = await samples.listed(connection, AT_A_TIME + 1, cursor)
+    shown = [SampleView.model_validate(each) for each in found[:AT_A_TIME]]
+    return SampleList(samples=shown, cursor=shown[-1].month if len(found) > AT_A_TIME else None)

@@ -16,6 +16,7 @@ from services.intake.audit.looks import LOOKS
 from services.intake.auth import Caller
 from services.intake.errors import Forbidden, NotFound
 from services.intake.grant import Power
+from services.intake.places import Place, microseconds, moment_at
 from shared.domain.errors import IllegalTransition
 from shared.domain.release import Fault
 from shared.messaging.unit_of_work import UnitOfWork
@@ -29,9 +30,10 @@ _READ = """
 SELECT breach_id, request_id, fault, downloads, found_at, notify_by, owner, recorded_at, categories, people, records,
        told_at, decision, closed_at FROM breach
 """
-_LISTED = f"""
-{_READ} WHERE closed_at IS NULL
-UNION ALL ({_READ} WHERE closed_at IS NOT NULL ORDER BY closed_at DESC LIMIT $1)
+_STILL_OPEN = f"{_READ} WHERE closed_at IS NULL ORDER BY notify_by, breach_id"
+_CLOSED = f"""
+{_READ} WHERE closed_at IS NOT NULL AND ($1::timestamptz IS NULL OR (closed_at, breach_id) < ($1, $2))
+ORDER BY closed_at DESC, breach_id DESC LIMIT $3
 """
 # Who has done something about the request but look at it, or see to its breach: whoever judges that is none of them.
 _HANDLERS = """
@@ -100,11 +102,22 @@ async def open_one(tx: UnitOfWork, handed_out: HandedOut, notified_within: timed
         tx.log_evidence(handed_out.request_id, "breach.opened", detail)
 
 
-async def listed(connection: Connection, closed: int = 100) -> list[Breach]:
-    """Every open breach, the most urgent first; then as many closed ones, the latest first."""
-    found = [Breach(*row) for row in await connection.fetch(_LISTED, closed)]
-    still = sorted((each for each in found if each.closed_at is None), key=lambda each: each.notify_by)
-    return still + [each for each in found if each.closed_at is not None]
+async def still_open(connection: Connection) -> list[Breach]:
+    """Every open breach, the most urgent first."""
+    return [Breach(*row) for row in await connection.fetch(_STILL_OPEN)]
+
+
+async def closed(connection: Connection, limit: int, after: Place | None = None) -> list[Breach]:
+    """Those that are closed, from the one after that on, the latest first."""
+    moment = moment_at(after.at) if after else None
+    return [Breach(*row) for row in await connection.fetch(_CLOSED, moment, after and after.row_id, limit)]
+
+
+def place(breach: Breach) -> Place:
+    """Where the list of those that are closed goes on after it; raises ``LookupError`` for one that is open."""
+    if breach.closed_at is None:
+        raise LookupError("it is not closed")
+    return Place(microseconds(breach.closed_at), breach.breach_id)
 
 
 async def own(tx: UnitOfWork, breach_id: UUID, caller: Caller) -> Breach:

@@ -31,13 +31,27 @@ _HOUR = 3600
 
 
 @breach.command("list")
-def list_breaches(*, as_json: AsJson = False) -> None:
+def list_breaches(
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also all that are closed, however many there are.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print every open breach with its clock, the most urgent first, then those that were closed last."""
 
     async def work(api: Api) -> None:
-        now = SystemClock().now()
-        for each in told_by(await api.get(_ALL), shapes.BreachList)["breaches"]:
-            tell(each) if as_json else say(heading(each, now))
+        now, cursor = SystemClock().now(), None
+        while True:
+            page = told_by(await api.get(_ALL, cursor=cursor), shapes.BreachList)
+            for each in page["breaches"]:
+                tell(each) if as_json else say(heading(each, now))
+            cursor = page["cursor"]
+            if cursor is None:
+                return
+            if not everything:
+                typer.echo("more are closed: --all", err=True)
+                return
 
     run(work)
 

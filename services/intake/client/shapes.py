@@ -161,9 +161,10 @@ class BreachRow(Shape):
 
 
 class BreachList(Shape):
-    """Breaches."""
+    """A page of breaches; ``cursor``: where the next begins."""
 
     breaches: list[BreachRow]
+    cursor: Text
 
 
 class _Assessment(Shape):

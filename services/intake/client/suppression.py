@@ -78,6 +78,7 @@ def _read(file: Path, column: str | None) -> Sequence[tuple[int, str]]:
         return [(number, line.strip()) for number, line in enumerate(lines, 1)]
     apart = max(";,\t", key=(lines or [""])[0].count)
     rows = csv.DictReader(lines, delimiter=apart)
-    if column not in (rows.fieldnames or ()):
-        raise Misconfigured(f"{file} has no column {column}: write one of {', '.join(rows.fieldnames or ())}")
+    if column not in (rows.fieldnames or ()):  # what stands there may be somebody's, where it is no line of names
+        told = f"its first line has {len(rows.fieldnames)} of other names" if rows.fieldnames else "it is empty"
+        raise Misconfigured(f"{file} has no column {column}: {told}; name one of its first line, or leave --column out")
     return [(rows.line_num, (row[column] or "").strip()) for row in rows]

@@ -14,7 +14,8 @@ from services.intake.console.breach_steps import ENTER, STEPS, later_version, ve
 from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions.decision import Subject
 from services.intake.console.decisions.page import About, offered, routes_of
-from services.intake.console.ids import of_path
+from services.intake.console.ids import of_path, ranked
+from services.intake.console.lists import END, ROWS, cut
 from services.intake.console.roles import Power
 from services.intake.web.forms import Form
 from services.intake.web.site import Visit
@@ -41,9 +42,12 @@ class BreachPages:
 
     async def show(self, visit: Visit) -> Response:
         """How many of the 72 hours are left?"""
+        after = ranked(visit, "closed")
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            found = await breaches.listed(connection)
-        return visit.page("breaches.html", breaches=[self._row(each) for each in found])
+            found = [] if after else await breaches.still_open(connection)
+            closed, more = cut(await breaches.closed(connection, ROWS + 1, after), ROWS, "?closed=", breaches.place)
+        rows = [self._row(each) for each in (*found, *closed)]
+        return visit.page("breaches.html", breaches=rows, more=more, none=END if after else "No breach is known.")
 
     async def story(self, visit: Visit) -> Response:
         """What is documented of one? The reading is on record."""

@@ -9,8 +9,8 @@ from services.intake.console.console import Console, Works, person_of
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Subject, at_once, saying
 from services.intake.console.decisions.page import About, offered, routes_of
-from services.intake.console.ids import of_path
-from services.intake.console.lists import Link, Row, Table, show
+from services.intake.console.ids import day, of_path, ranked
+from services.intake.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.intake.console.roles import Power
 from services.intake.reviews import complaints, samples
 from services.intake.reviews.complaints import Complaint
@@ -75,23 +75,28 @@ class ComplaintPages:
     async def show(self, visit: Visit) -> Response:
         """Who complains, what became of it, and what was never recognised?"""
         subject = Subject(self.works, person_of(visit))
+        after, before = ranked(visit, "complaints"), day(visit, "samples")
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            lodged = [self._row(visit, each) for each in await complaints.listed(connection)]
-            sampled = [_sample(each) for each in await samples.listed(connection)]
+            listed = await complaints.listed(connection, ROWS + 1, after)
+            months = await samples.listed(connection, ROWS + 1, before)
+        lodged, more = cut(listed, ROWS, f"{_BACK}?complaints=", complaints.place)
+        sampled, earlier = cut(months, ROWS, f"{_BACK}?samples=", lambda each: each.month)
         told = Table(
             "Complaints",
             "One is entered on the page of its request. Those that are open come first.",
             ("Request", "Came", "Lodged with", "Entered by", "Was", "Decide"),
-            lodged,
-            "Nobody has complained.",
+            [self._row(visit, each) for each in lodged],
+            END if after else "Nobody has complained.",
+            more=more,
         )
         mail = Table(
             "Samples of the mail",
             "Once a month somebody looks through a sample of what came to us, for requests that nobody had recognised.",
             ("Month", "Looked through", "Not recognised", "Entered by"),
-            sampled,
-            "No month is entered yet.",
+            [*map(_sample, sampled)],
+            END if before else "No month is entered yet.",
             offered(subject, _BACK, [SAMPLE]),
+            earlier,
         )
         return show(visit, "Complaints", [told, mail])
 

@@ -14,16 +14,15 @@ from services.intake.console.decisions.decision import Asked, Decision, Subject,
 from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.entry import CONTACT_ASKED, MESSAGE
 from services.intake.console.ids import of_path, place
-from services.intake.console.lists import Link, Row, Table, cut, show
+from services.intake.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.intake.console.roles import Power
 from services.intake.entered import Entered
 from services.intake.mail.inbox import Mail
 from services.intake.mail.proposal import Proposal
-from services.intake.mail.use_cases import Confirmed, Dismissed
+from services.intake.mail.use_cases import Confirmed, Dismissed, Read
 from services.intake.web.forms import Form
 from services.intake.web.site import Visit
 
-_ROWS: Final = 100
 _TITLES: Final[Sequence[tuple[Literal["proposed", "reply", "automatic"], str, str]]] = (
     ("proposed", "To be read", "The time limit runs from the moment at which it reached us."),
     ("reply", "Answers to letters of ours", "Enter with its request what it says, or make it a new request."),
@@ -109,9 +108,9 @@ class Inbox:
         tables, columns = list[Table](), ("Mail", "Reached us", "As", "Answers")
         for state, title, lead in _TITLES:
             after = place(visit, state)
-            found = await self.works.services.mail.waiting(state, after, _ROWS + 1)
-            mails, more = cut(found, _ROWS, f"/mail?{state}=", lambda each: each.mail_id)
-            none = "This is the end of the list." if after else "None."
+            found = await self.works.services.mail.waiting(state, after, ROWS + 1)
+            mails, more = cut(found, ROWS, f"/mail?{state}=", lambda each: each.mail_id)
+            none = END if after else "None."
             tables.append(Table(title, lead, columns, [self._row(each) for each in mails], none, more=more))
         return show(visit, "Mail", tables)
 
@@ -132,6 +131,7 @@ class Inbox:
             mail=read.mail,
             content=read.content,
             proposal=read.proposal,
+            in_form=read.in_form,
             answers=answers,
             contact_of=read.contact_of,
             languages=options.LANGUAGES,
@@ -158,13 +158,25 @@ class Inbox:
         if visit.sent:
             return About(subject, "A mail", back)
         read = await self.works.services.mail.read(mail_id, person.caller)
-        facts = [("Says it is from", read.content.sender), ("It says", read.content.text)]
+        facts = [(_from(read), _asker(read)), ("It says", read.content.text)]
+        if read.in_form:
+            facts.insert(0, ("Written", "in the form of the portal for somebody else"))
         return About(subject, read.content.subject or "A mail", back, facts, known=_form(read.proposal))
 
     async def named(self, visit: Visit) -> About:
         """The mail that the address names."""
         mail_id = of_path(visit, "mail_id")
         return About(Subject(self.works, person_of(visit), row=mail_id), "A mail", f"/mail/{mail_id}")
+
+
+def _from(read: Read) -> str:
+    return "Asked by" if read.in_form else "Says it is from"
+
+
+def _asker(read: Read) -> str:
+    """Who has written it: in the form by the name and address that they gave, of which nothing is proved."""
+    known = f"{read.content.name}, {read.content.sender}" if read.content.name else read.content.sender
+    return f"{known} (nothing of that is proved)" if read.in_form else read.content.sender
 
 
 def _form(proposal: Proposal) -> Form:

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from starlette.responses import Response
 
 from services.intake.web.site import Visit
 
 T = TypeVar("T")
+ROWS: Final = 200
+"""How many rows a list shows at a time."""
+END: Final = "This is the end of the list."
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from services.intake.console.console import Console, Person, Works, local, perso
 from services.intake.console.decisions.decision import Asked, Decision, Do, Subject, saying
 from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path, place
-from services.intake.console.lists import Link, Row, Table, cut, show
+from services.intake.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.intake.console.roles import Power
 from services.intake.errors import NotFound
 from services.intake.letters import delivery
@@ -22,7 +22,6 @@ from services.intake.post.page import document
 from services.intake.use_cases import UseCases
 from services.intake.web.site import Visit
 
-_ROWS: Final = 200
 _BACK: Final = "/post"
 _TITLES: Final = (
     ("For a person", "It has come back, or nobody knows where to send it.", "person", None),
@@ -126,11 +125,12 @@ class Outgoing:
         for title, lead, state, way in _TITLES:
             name = f"{state}-{way or 'any'}"
             after = place(visit, name)
-            listed = await self.works.services.use_cases.open_letters(after, _ROWS + 1, state, way)
-            mine, more = cut(listed, _ROWS, f"{_BACK}?{name}=", lambda each: each.letter_id)
+            listed = await self.works.services.use_cases.open_letters(after, ROWS + 1, state, way)
+            mine, more = cut(listed, ROWS, f"{_BACK}?{name}=", lambda each: each.letter_id)
             rows = [self._row(each, person) for each in mine]
-            actions = [Link("/post/print", "Print all that are to be posted")] if way == "post" and rows else []
-            none = "This is the end of the list." if after else "None."
+            every = f"Print the {ROWS} that were written first" if more or after else "Print all that are to be posted"
+            actions = [Link("/post/print", every)] if way == "post" and rows else []
+            none = END if after else "None."
             tables.append(Table(title, lead, columns, rows, none, actions, more))
         return show(visit, "Letters", tables)
 
@@ -143,7 +143,7 @@ class Outgoing:
 
     async def print(self, visit: Visit) -> Response:
         """The letters that are to be posted, to be printed at 100 %; the reading is on record."""
-        pages = await self.works.services.use_cases.pages(person_of(visit).caller, _ROWS)
+        pages = await self.works.services.use_cases.pages(person_of(visit).caller, ROWS)
         company = self.works.services.processing.controller
         return Response(document(pages, (company.name, *company.address)), media_type="text/html")
 

@@ -21,6 +21,7 @@ from shared.domain.policy.explaining import explained, open_points
 
 _TO_DO: Final = "Nothing is open: every rule is signed, and every category has one."
 _DURATION: Final = re.compile(r"P(\d+)([DWMY])")
+_COUNTS: Final = ("due", "gone", "spared", "missed", "undetermined")
 _UNITS: Final = {"D": "day", "W": "week", "M": "month", "Y": "year"}
 
 
@@ -94,8 +95,9 @@ class PolicyPage:
                 ),
                 Table(
                     "What the last night left",
-                    "Rows past a ceiling, by the table of a system that holds them.",
-                    ["System", "Table", "Category", "Ceiling", "State", "Due", "Gone", "Spared", "Missed"],
+                    "Rows past a ceiling, by the table of a system that holds them. Undetermined are those past another"
+                    " country's maximum of which nothing says whose law they are under: they stay until ours.",
+                    ["System", "Table", "Category", "Ceiling", "State", *map(str.title, _COUNTS)],
                     [_sweep_row(each) for each in swept],
                     "No table has a ceiling, or no night has passed.",
                 ),
@@ -168,7 +170,7 @@ def _ceiling_row(name: str, said: Mapping[str, Any]) -> Row:
 
 
 def _sweep_row(swept: Sweep) -> Row:
-    counts = [str(number) for number in (swept.due, swept.gone, swept.spared, swept.missed)]
+    counts = [str(getattr(swept, name)) for name in _COUNTS]
     named = [swept.system, swept.table_name, _spelled(swept.category), swept.ceiling, _spelled(swept.state)]
     return Row([*named, *counts])
 

@@ -16,11 +16,12 @@ from services.intake import worklist
 from services.intake.console.console import Console, Works, in_pages
 from services.intake.console.roles import Power
 from services.intake.errors import BadRequest
+from services.intake.places import Place
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.request.waiting import awaited_after_closing, waits_for
 from services.intake.web.site import Visit
-from services.intake.worklist import Filters, Place, Waits
+from services.intake.worklist import Filters, Waits
 from shared.domain.rights import Right
 
 ROWS: Final = 50

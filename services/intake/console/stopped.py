@@ -13,7 +13,7 @@ from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions.decision import Decision, Subject, by_word, saying
 from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
-from services.intake.console.lists import Link, Row, Table, at_most, show
+from services.intake.console.lists import ROWS, Link, Row, Table, at_most, show
 from services.intake.console.roles import Power
 from services.intake.errors import NotFound
 from services.intake.identity import stopped as stopped_proofs
@@ -23,7 +23,7 @@ from services.intake.request_file import What
 from services.intake.sweeps import Sweep
 from services.intake.web.site import Visit
 
-_BACK, _ROWS = "/stopped", 200
+_BACK = "/stopped"
 _Offer = Callable[[Any, str, Decision], list[Link]]
 WHY: Mapping[Why, str] = {
     "conflict": "what was proved may be another person's than what was proved before",
@@ -116,8 +116,8 @@ class Stopped:
         """What waits for my second pair of eyes?"""
         person = person_of(visit)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            waiting = await request_file.pending(connection, limit=_ROWS)
-            notices = await recipients.for_a_person(connection, _ROWS)
+            waiting = await request_file.pending(connection, limit=ROWS)
+            notices = await recipients.for_a_person(connection, ROWS)
         rows = [
             Row(
                 (
@@ -134,14 +134,14 @@ class Stopped:
         ]
         proposed = Table(
             "Proposed by one person",
-            at_most("Somebody else must agree; until then nothing changes for the person.", waiting, _ROWS),
+            at_most("Somebody else must agree; until then nothing changes for the person.", waiting, ROWS),
             ("What", "Which", "Proposed by", "Due", "Decide"),
             rows,
             "Nothing is proposed.",
         )
         told = Table(
             "Recipients to be told or asked",
-            at_most("No channel reaches them, or they are silent (Art. 19).", notices, _ROWS),
+            at_most("No channel reaches them, or they are silent (Art. 19).", notices, ROWS),
             ("Recipient", "Of", "Stands", "Since"),
             [
                 Row(

@@ -106,5 +106,9 @@ def _stands(system: KnownSystem) -> str:
 
 def _why(system: KnownSystem) -> str:
     if system.reason == CHANGED:
-        return f"it was changed: whoever operates it looks into it (dsr downstreams on {system.name})"
+        return (
+            "it is declared otherwise than it was accepted. Whoever operates it accepts it where its file and its"
+            " password are, since that looks into the system, and the console has neither: `dsr downstreams check"
+            f" FILE`, then `dsr downstreams on {system.name}`"
+        )
     return (system.reason or "–").replace("_", " ")

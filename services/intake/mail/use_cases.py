@@ -54,12 +54,14 @@ class Read:
     """A mail, what it says, and what it seems to ask for.
 
     ``contact_of``: the request about which whoever it answers was asked as the contact on file.
+    ``in_form``: it was written in the form of the portal for somebody else; its sender is whoever asks.
     """
 
     mail: Mail
     content: Incoming
     proposal: Proposal
     contact_of: UUID | None = None
+    in_form: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class MailUseCases:
             tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
         content = await apart.read(raw, mail.received_at, self.ours)
         if written := form.read(raw, mail_id):
-            return Read(mail, content, propose_for_somebody(written, mail_policy()))
+            return Read(mail, content, propose_for_somebody(written, mail_policy()), in_form=True)
         async with self.unit_of_work.pool.acquire() as connection:
             contact_of = await contact_codes.asked_by(connection, content.letters)
         return Read(mail, content, await asyncio.to_thread(propose, content, mail_policy()), contact_of)

@@ -16,6 +16,7 @@ from services.intake.auth import Caller
 from services.intake.deciding import visible
 from services.intake.errors import BadRequest, NotFound
 from services.intake.letters import correspondence
+from services.intake.places import FIRST, Place
 from services.intake.reviews.schemas import ComplaintDecided, ComplaintLodged
 from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWork
@@ -36,11 +37,16 @@ class Complaint:
     decided_on: date | None
 
 
+_DECIDED = 10_000_000
+"""By so many days those that are decided come after those that are open."""
 _COLUMNS = ", ".join(each.name for each in fields(Complaint))
 _READ = f"SELECT {_COLUMNS} FROM complaint WHERE complaint_id = $1"  # noqa: S608  # names of ours
+# Those that are open first, of each the latest first.
+_RANK = f"CASE WHEN decision IS NULL THEN 0 ELSE {_DECIDED} END + (date '9999-12-31' - received_on)"
 _LIST = f"""
-SELECT {_COLUMNS} FROM complaint WHERE $1::uuid IS NULL OR request_id = $1
-ORDER BY decision IS NOT NULL, received_on DESC, complaint_id LIMIT 100
+SELECT {_COLUMNS} FROM complaint
+WHERE ($1::uuid IS NULL OR request_id = $1) AND ({_RANK}, complaint_id) > ($2::bigint, $3::uuid)
+ORDER BY {_RANK}, complaint_id LIMIT $4
 """  # noqa: S608  # names of ours
 _ENTER = """
 INSERT INTO complaint (complaint_id, request_id, lodged_with, received_on, note, entered_by, entered_at)
@@ -104,9 +110,17 @@ async def read(connection: Connection, complaint_id: UUID, lock: str = "") -> Co
     return Complaint(*row)
 
 
-async def listed(connection: Connection, request_id: UUID | None = None) -> Sequence[Complaint]:
-    """Those about a request, or the last hundred about any; those that are open come first."""
-    return [Complaint(*row) for row in await connection.fetch(_LIST, request_id)]
+def place(complaint: Complaint) -> Place:
+    """Where a list goes on after it."""
+    later = 0 if complaint.decision is None else _DECIDED
+    return Place(later + (date.max - complaint.received_on).days, complaint.complaint_id)
+
+
+async def listed(
+    connection: Connection, limit: int, after: Place | None = None, request_id: UUID | None = None
+) -> Sequence[Complaint]:
+    """Those about a request, or about any, from the one after that on; those that are open come first."""
+    return [Complaint(*row) for row in await connection.fetch(_LIST, request_id, *(after or FIRST), limit)]
 
 
 def _tomorrow(tx: UnitOfWork) -> date:

@@ -26,7 +26,9 @@ class Sample:
 
 
 _COLUMNS = ", ".join(each.name for each in fields(Sample))
-_LIST = f"SELECT {_COLUMNS} FROM intake_sample ORDER BY month DESC LIMIT 36"  # noqa: S608  # names of ours
+_LIST = f"""
+SELECT {_COLUMNS} FROM intake_sample WHERE $1::date IS NULL OR month < $1 ORDER BY month DESC LIMIT $2
+"""  # noqa: S608  # names of ours
 _ENTER = f"""
 INSERT INTO intake_sample ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (month) DO UPDATE SET sampled = excluded.sampled, missed = excluded.missed,
@@ -49,6 +51,6 @@ async def enter(tx: UnitOfWork, said: IntakeSample, caller: Caller) -> Sample:
     return sample
 
 
-async def listed(connection: Connection) -> Sequence[Sample]:
-    """Those of the last three years, the latest first."""
-    return [Sample(*row) for row in await connection.fetch(_LIST)]
+async def listed(connection: Connection, limit: int, before: date | None = None) -> Sequence[Sample]:
+    """The latest first: those of the months before that one, or the last."""
+    return [Sample(*row) for row in await connection.fetch(_LIST, before, limit)]
