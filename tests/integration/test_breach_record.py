@@ -234,6 +234,16 @@ async def test_what_is_a_customers_alone_is_closed_in_time_by_the_notice_to_them
     assert (refused.status_code, "the authority" in refused.text) == (409, True), "we have written to a person of ours"
 
 
+async def test_a_breach_of_which_nobody_was_told_in_time_is_closed_as_none_by_two_persons(intake: Intake) -> None:
+    path = await entered(intake)
+    closing = {"decision": "no_breach", "explanation": "It was nothing."}
+    intake.clock.pass_by(hours=80)
+    alone = await intake.colleague.post(f"{path}/close", json=closing)
+    assert (alone.status_code, "second person" in alone.text) == (409, True)
+    assert (await intake.officer.post(await proposed(intake, path, NO_RISK))).status_code == 200
+    assert (await intake.colleague.post(f"{path}/close", json=closing)).status_code == 200
+
+
 @pytest.mark.parametrize("decision", ["no_risk", "no_breach"])
 async def test_what_was_judged_a_high_risk_is_closed_as_none_only_if_two_persons_say_so(
     intake: Intake, decision: str

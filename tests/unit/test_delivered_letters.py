@@ -24,8 +24,9 @@ from shared.domain.errors import IllegalTransition, Misconfigured
 from shared.domain.events import FulfilmentCompleted, LetterReturned
 from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right
+from shared.domain.time_limit_policy import Question
 from tests.fixtures.events import a
-from tests.fixtures.requests import AT, a_request
+from tests.fixtures.requests import AT, a_request, open_question
 
 SECRET = b"s" * 32
 
@@ -104,6 +105,20 @@ def test_a_letter_about_a_question_that_is_over_asks_nothing() -> None:
     request = a_request(State.AWAITING_IDENTITY, channel="email")
     about: Told = {"what": "question", "question": "identity", "question_id": str(uuid7()), "condition_recorded": False}
     assert request.told([about], AT).published == ()
+
+
+def test_who_somebody_is_can_be_asked_anew_once_the_letter_that_asked_is_given_up() -> None:
+    request = a_request(State.AWAITING_IDENTITY, channel="email", question=open_question())
+    assert request.question
+    told: Told = {"what": "question", "question_id": str(request.question.question_id)}
+    given_up = request.undeliverable([told], AT).request
+    assert given_up.question is None
+    assert given_up.ask(Question.IDENTITY, uuid7(), "Who?", AT, recorded=False).request.question
+    meant = a_request(State.AWAITING_CLARIFICATION, channel="email", question=open_question())
+    assert meant.question
+    about: Told = {"what": "question", "question_id": str(meant.question.question_id)}
+    assert meant.undeliverable([about], AT).request == meant, "what it waits for may be answered still"
+    assert request.undeliverable([{**told, "question_id": str(uuid7())}], AT).request == request
 
 
 def test_a_restriction_whose_lift_nobody_could_be_told_of_stays() -> None:

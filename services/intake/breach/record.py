@@ -150,7 +150,8 @@ async def close(tx: UnitOfWork, breach_id: UUID, said: BreachClosed, caller: Cal
 
     Raises:
         NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
-        NotReady: what has happened is not stated, who must be told was not, or the persons are yet to be decided about.
+        NotReady: what has happened is not stated, who must be told was not, or the persons are yet to be decided about;
+            or it is to be closed as none, its 72 hours are over, and two persons have not said that nobody is at risk.
         IllegalTransition: somebody was told of it because of its risk, and it is to be closed as without one.
     """
     breach = await breaches.owned(tx, breach_id, caller)
@@ -165,7 +166,8 @@ async def close(tx: UnitOfWork, breach_id: UUID, said: BreachClosed, caller: Cal
             raise NotReady(said_of)
         await telling.must_be_settled(tx.connection, breach, [each.whom for each in notices])
     else:
-        await telling.must_be_no_high_risk(tx.connection, breach, judged=said.decision == "no_risk")
+        late = breach.told_at is None and tx.now > breach.notify_by  # entered anew, it would have 72 hours again
+        await telling.must_be_no_high_risk(tx.connection, breach, judged=late or said.decision == "no_risk")
         if said.decision == "no_risk" and any(each.whom != "persons" for each in notices):
             raise IllegalTransition("somebody was told of it because of its risk; say which of them decides")
     place = await _seal(tx, breach, _CLOSING, said)

@@ -163,8 +163,8 @@ async def must_be_no_high_risk(connection: Connection, breach: Breach, *, judged
     row = await connection.fetchrow(_LATEST, breach.breach_id)
     if row is None and judged:
         raise NotReady(
-            "nobody has judged the risk: propose whether the persons are told, and have a second person agree; why"
-            " nobody had to be told is documented (Art. 33(5))"
+            "nobody has judged the risk: propose whether the persons are told, and have a second person agree (once the"
+            " 72 hours are over, also of what was none); why nobody had to be told is documented (Art. 33(5))"
         )
     if row is not None and (row["high_risk"] or row["approved_at"] is None):
         raise NotReady("its risk was judged, and two persons do not agree that it is not high: have them judge it anew")

@@ -52,6 +52,8 @@ def _given_up(subject: Subject) -> list[str]:
     means = ["Nobody tries to deliver it any more; what was tried stays with the request."]
     if "answer" in tells:
         means.append("The answer counts as given from now on.")
+    if "question" in tells:
+        means.append("Who they are can be asked anew then; what they mean stays open until somebody enters an answer.")
     if "begun" in tells.get("lift", ()):
         means.append(
             "What it told of is lifted, and stays so, though nobody could be told before (Art. 18(3)): if that must not"

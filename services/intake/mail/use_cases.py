@@ -139,7 +139,7 @@ class MailUseCases:
                 raise stored
             first = stored[0].request_id
             if not await inbox.decide(tx, mail_id, "confirmed", caller.actor, request_id=first):
-                raise IllegalTransition(f"the mail is {mail.state}")
+                raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
             await inbox.keep_with(tx, first, mail_id, raw)
             detail = _named(mail, caller) | {"by_mx": mail.by_mx, "requests": [str(each.request_id) for each in stored]}
             tx.log_evidence(first, "mail.confirmed", detail, caller.actor)
@@ -156,7 +156,7 @@ class MailUseCases:
                 raise NotFound("no such mail")
             done = "done" if mail.request_id else "dismissed"
             if not await inbox.decide(tx, mail_id, done, caller.actor, reason=said.reason):
-                raise IllegalTransition(f"the mail is {mail.state}")
+                raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
             detail = _named(mail, caller) | {"reason": said.reason}
             tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
 

@@ -101,7 +101,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "receive":         rule(NEW,              IDENTITY | WORK | PERSON,  RequestReceived, RequestVerified),
     "verify":          rule(IDENTITY | PERSON, WORK,          QuestionAnswered, RequestVerified, RetryDecided),
     "ask_identity":    rule(IDENTITY,         IDENTITY,                  QuestionSent),
-    "ask_proof":       rule(WORK | PERSON,    IDENTITY,                  QuestionSent),
+    "ask_proof":       rule(OPEN - MEANING,   IDENTITY,                  QuestionSent),
     "ask_meaning":     rule(WORK | PERSON,    MEANING,                   QuestionSent),
     "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     *ANSWERED),
     "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, AnswerDecided, RequestClosed),

@@ -47,7 +47,7 @@ class MovedByDelivery(MovingRequest):
                 case "lift" if request.lift_told_at is not None and request.lifted_at is None:
                     request = replace(request, lift_told_at=at)
                     published.append(events.LiftDecided.about(request))
-                case "question" if (asked := request.question) and asked.question_id == UUID(str(each["question_id"])):
+                case "question" if (asked := request.question) and request.is_open(each):
                     request = replace(request, question=replace(asked, asked_at=at))
                     known = {name: value for name, value in each.items() if name != "what"}
                     published.append(events.QuestionSent.about(request, **known, asked_at=at))
@@ -64,7 +64,7 @@ class MovedByDelivery(MovingRequest):
                 case "answer" if request.state is State.CLOSED and request.responded_at is not None:
                     request = replace(request, responded_at=None)
                     published.append(events.LetterReturned.about(request, what="answer"))
-                case "question" if (asked := request.question) and asked.question_id == UUID(str(each["question_id"])):
+                case "question" if (asked := request.question) and request.is_open(each):
                     returned = {"what": "question", "question_id": asked.question_id}
                     published.append(events.LetterReturned.about(request, **returned))
                 case "extension" if request.state is not State.CLOSED:
@@ -73,7 +73,10 @@ class MovedByDelivery(MovingRequest):
         return Transition(request, tuple(published))
 
     def undeliverable(self, letter: Sequence[Told], at: datetime) -> Transition[Self]:
-        """Nobody can deliver the letter: an answer counts as given then, and a restriction is not lifted by it."""
+        """Nobody can deliver the letter: an answer counts as given then, and a restriction is not lifted by it.
+
+        Who somebody is may be asked anew then; what they mean stays open, since the rest of the work waits for that.
+        """
         request, published = self, list[Event]()
         for each in letter:
             match each["what"]:
@@ -82,6 +85,8 @@ class MovedByDelivery(MovingRequest):
                     published.append(events.RequestClosed.about(request))
                 case "lift" if "begun" not in each:
                     request = replace(request, lift_told_at=None)
+                case "question" if request.state is State.AWAITING_IDENTITY and request.is_open(each):
+                    request = replace(request, question=None)
         return Transition(request, tuple(published))
 
     def restrict_again(self) -> Transition[Self]:
@@ -98,6 +103,10 @@ class MovedByDelivery(MovingRequest):
             raise IllegalTransition("systems are still lifting it: restrict it again once that is done")
         request = self.moved_in_place("restrict_again", lifted_at=None)
         return request.noted("restriction.resumed", events.RestrictionResumed.about(request))
+
+    def is_open(self, told: Told) -> bool:
+        """Whether the question that a letter asks is the one that is open."""
+        return self.question is not None and self.question.question_id == UUID(str(told["question_id"]))
 
     @property
     def awaits_delivery(self) -> bool:
