@@ -95,9 +95,20 @@ class PolicyPage:
                 ),
                 Table(
                     "What the last night left",
-                    "Rows past a ceiling, by the table of a system that holds them. Undetermined are those past another"
-                    " country's maximum of which nothing says whose law they are under: they stay until ours.",
-                    ["System", "Table", "Category", "Ceiling", "State", *map(str.title, _COUNTS)],
+                    "Rows past a ceiling, by the table of a system that holds them. Law unknown: past another country's"
+                    " maximum, and nothing says whose law they are under; they stay until the maximum for everybody.",
+                    [
+                        "System",
+                        "Table",
+                        "Category",
+                        "Ceiling",
+                        "State",
+                        "Due",
+                        "Gone",
+                        "Spared",
+                        "Missed",
+                        "Law unknown",
+                    ],
                     [_sweep_row(each) for each in swept],
                     "No table has a ceiling, or no night has passed.",
                 ),
