@@ -131,7 +131,7 @@ def test_an_answer_of_another_shape_is_named_in_one_sentence(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "file"
-    file.write_text("7" if "submit" in words else "ada@example.org")
+    file.write_text("{}" if "submit" in words else "ada@example.org")
     typed = tuple(words.replace("FILE", str(file)).split())
     good = dict(ANSWERS)
     if "submit" in words:
@@ -156,6 +156,16 @@ def test_an_answer_of_another_shape_is_named_in_one_sentence(
             assert not _CODE.search(ended.err), (path, other, ended.err)
             assert ended.status == 0 or not ended.err or _SAID.search(ended.err), (path, other, ended.err)
         good[path] = told
+
+
+def test_a_file_that_holds_neither_a_request_nor_several_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSR_API_URL", "https://dsr.example")
+    monkeypatch.setenv("DSR_API_KEY", "dsr_k")
+    (tmp_path / "file").write_text("null")
+    ended = run(("request", "submit", str(tmp_path / "file")))
+    assert (ended.status, "a request is a JSON object" in ended.err) == (2, True)
 
 
 _CODE = re.compile(r"dsr: \w*(Error|Exception):|Traceback")

@@ -45,6 +45,9 @@ def print_letters(
 
     async def work(api: Api) -> None:
         document = (await api.get("/v1/letters/print", kind="text/html", limit=limit)).text
+        if not _SHEET.search(document):
+            typer.echo("no letter is to be posted: nothing was written", err=True)
+            return
         if str(file) == "-":
             typer.echo(document)
             return

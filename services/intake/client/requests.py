@@ -158,7 +158,12 @@ def _read(file: Path) -> bytes:
 def _body(content: bytes) -> tuple[str, bytes]:
     """Where it goes; the body is sent as it was written, so that the API sees a name that comes twice."""
     try:
-        several = isinstance(orjson.loads(content), list)
+        found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise typer.BadParameter(f"the request is not JSON (line {error.lineno}, column {error.colno})") from None
+    several = isinstance(found, list)
+    if not several and not isinstance(found, dict):
+        raise typer.BadParameter(
+            "a request is a JSON object, several are a list of them; `dsr request example` has one"
+        )
     return ("/v1/requests/batch", b'{"requests": %s}' % content) if several else ("/v1/requests", content)

@@ -69,20 +69,8 @@ class PolicyPage:
                     [_category_row(name, each) for name, each in all_of.items()],
                     "None.",
                 ),
-                Table(
-                    "Rules that keep",
-                    "Without a valid sign-off a rule keeps nothing.",
-                    ["Rule", "What it is", "For", "Ground", "Source", "Signed"],
-                    [_rule_row(name, each) for name, each in sorted(rules.items())],
-                    "None.",
-                ),
-                Table(
-                    "Ceilings",
-                    "What is older goes by night, once they are signed.",
-                    ["Ceiling", "What it is", "At most", "Then", "Source", "Signed"],
-                    [_ceiling_row(name, each) for name, each in sorted(ceilings.items())],
-                    "None.",
-                ),
+                _rules("Rules that keep", "Without a valid sign-off a rule keeps nothing.", rules, "None."),
+                _ceilings("What is older goes by night, once they are signed.", ceilings, "None."),
                 Table(
                     "Recipients",
                     "",
@@ -141,20 +129,8 @@ class PolicyPage:
             [
                 Table("What is decided", "", ["Point", "Decided"], facts, "Nothing."),
                 Table("Purposes", "", ["Purpose", "What for", "Basis", "Role"], purposes, "None."),
-                Table(
-                    "Rules that keep it",
-                    "",
-                    ["Rule", "What it is", "For", "Ground", "Source", "Signed"],
-                    [_rule_row(name, each) for name, each in said["kept_by"].items()],
-                    "Nothing keeps it.",
-                ),
-                Table(
-                    "Ceilings",
-                    "",
-                    ["Ceiling", "What it is", "At most", "Then", "Source", "Signed"],
-                    [_ceiling_row(name, each) for name, each in said["ceilings"].items()],
-                    "None: nothing but an erasure removes it.",
-                ),
+                _rules("Rules that keep it", "", said["kept_by"], "Nothing keeps it."),
+                _ceilings("", said["ceilings"], "None: nothing but an erasure removes it."),
                 Table("Recipients", "", ["Recipient", "Role", "Country", "Safeguard"], told, "Nobody."),
             ],
             [Link("/policy", "Policy")],
@@ -165,6 +141,16 @@ def _category_row(name: str, said: Mapping[str, Any]) -> Row:
     told = _listed(each["name"] for each in said["recipients"].values())
     kept = _listed(said["kept_by"])
     return Row([Link(f"/policy/{name}", _spelled(name)), said["words"], _spelled(said["on_erasure"]), kept, told])
+
+
+def _rules(title: str, lead: str, rules: Mapping[str, Any], none: str) -> Table:
+    columns = ["Rule", "What it is", "For", "Ground", "Source", "Signed"]
+    return Table(title, lead, columns, [_rule_row(name, each) for name, each in sorted(rules.items())], none)
+
+
+def _ceilings(lead: str, ceilings: Mapping[str, Any], none: str) -> Table:
+    columns = ["Ceiling", "What it is", "At most", "Then", "Source", "Signed"]
+    return Table("Ceilings", lead, columns, [_ceiling_row(name, each) for name, each in sorted(ceilings.items())], none)
 
 
 def _rule_row(name: str, said: Mapping[str, Any]) -> Row:
