@@ -135,6 +135,7 @@ def test_what_a_letter_has_lifted_that_came_back_is_restricted_again_and_lifted_
     request = a_request(State.CLOSED, **known, lift_told_at=AT, responded_at=AT)
     with pytest.raises(IllegalTransition, match="still lifting"):
         request.restrict_again()
+    assert request.told(begun, AT).published == (), "systems are at it"
     lifted = replace(request, lifted_at=AT)
     assert lifted.told(begun, AT).published == (), "systems have lifted it before"
     assert lifted.undeliverable(begun, AT).request == lifted, "given up, it stays lifted"
