@@ -23,6 +23,8 @@ VERBS = {
     Right.CONSENT_WITHDRAWAL: Operation.SUPPRESS,
 }
 
+ZONE = "zone"
+"""Of a rectification: in which their times are shown to the person, who may name a record by them."""
 MEANWHILE = "meanwhile"
 """Of a restriction: a correction that some system cannot do at once is waited for."""
 # A system lets the later of two operations of a request stand: what is still to be corrected comes after it.
@@ -118,7 +120,10 @@ async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx
         rows = await tx.connection.fetch(_DUE, [done.request_id for done in restricted])
         due = {row[0]: row[1] for row in rows}
         known = [(done.request_id, done.subject_ref, done.right) for done in restricted]
-        new = [NewFulfilment(*each, Operation.RECTIFY, due[each[0]]) for each in known]
+        zones = [{ZONE: done.details[ZONE]} if ZONE in done.details else {} for done in restricted]
+        new = [
+            NewFulfilment(*each, Operation.RECTIFY, due[each[0]], zone) for each, zone in zip(known, zones, strict=True)
+        ]
         await fulfilments.open_all(tx, new)
 
 
@@ -133,7 +138,8 @@ def _details(event: RequestVerified, policy: Policy, before: Collection[str]) ->
     if event.purposes:
         return consent.details(policy, event.purposes, before)
     if event.right is Right.RECTIFICATION:
-        return {"ground": event.scope, "interim": True} if event.scope else {}
+        zone = {ZONE: event.zones[-1]} if event.zones else {}
+        return zone | ({"ground": event.scope, "interim": True} if event.scope else {})
     if _verb(event) is Operation.RESTRICT and event.right is Right.OBJECTION:
         return {"ground": "objection_pending"}
     return {DETAIL[event.right]: event.scope} if event.scope else {}

@@ -156,7 +156,9 @@ class ShownRecord(BaseModel):
     fields: Annotated[
         Mapping[
             Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")],
-            Annotated[str, StringConstraints(max_length=200, pattern=LINES), AfterValidator(nfc)] | int | float,
+            Annotated[str, StringConstraints(max_length=200, pattern=LINES), AfterValidator(nfc)]
+            | Annotated[int, Field(ge=-(2**63), lt=2**63)]
+            | float,
         ],
         Field(min_length=1, max_length=20),
     ] = Field(description="values as the report or `data.jsonl` has them; every record that shows all of them is meant")

@@ -42,9 +42,10 @@ class Task:
     ``identities`` are the subject's own, and ``changes`` what they want corrected, opened from the vault; ``details``
     is what the operation needs besides (for ``restrict``: ``{"ground"}``; for ``escalate``: ``{"level", "due_on",
     "right"}``, with ``escalate_to`` the roles to be told, ``target_on`` if a target was missed, ``lines`` if it is
-    about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``). ``progress``: what
-    earlier attempts noted. ``subject_ref`` points into the vault. ``turn``: when its operation was opened (µs), and its
-    stage. ``confirmed``: how much two persons have, by limit. ``lines``: shared lines of the subject (itemised bill).
+    about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``; for ``rectify`` the
+    ``zone`` in which times are shown to them). ``progress``: what earlier attempts noted. ``subject_ref`` points into
+    the vault. ``turn``: when its operation was opened (µs), and its stage. ``confirmed``: how much two persons have, by
+    limit. ``lines``: shared lines of the subject (itemised bill).
     ``tenant``: the customer of ours in whose data alone it looks for anybody; None: in ours alone. ``not_theirs``:
     for a repair, numbers of which the register says that they were somebody else's all of the time.
     ``at``: the instant at which it is worked, by the clock of the service.

@@ -85,4 +85,45 @@ def test_a_statement_is_sealed_with_its_record() -> None:
 def test_a_record_is_meant_that_shows_all_that_was_named(category: str, fields: dict[str, Any], *, meant: bool) -> None:
     record = Record("call_record", "cdr.acc_cdrs", {"started": "1 May", "seconds": 20.0})
     change = Change(field="seconds", asserted="x", record=ShownRecord(category=category, fields=fields))
-    assert is_meant(record, change) is meant
+    assert is_meant(record, change, "UTC") is meant
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "meant"),
+    [
+        ("started", "2026-03-02T10:00:00+00:00", True),
+        ("started", "2026-03-02T11:00:00+01:00", True),
+        ("started", "2026-03-02T10:00:00Z", True),
+        ("started", "2 Mar 2026, 11:00:00", True),
+        ("started", "02.03.2026, 11:00:00", True),
+        ("started", "2 mars 2026, 11:00:00", True),
+        ("started", "2 mar 2026,\N{NO-BREAK SPACE}11:00:00", True),
+        ("started", "2 Mar 2026, 10:00:00", False),
+        ("started", "2026-03-02T11:00:00+00:00", False),
+        ("started", "2 Mar 2026", False),
+        ("seconds", "0,5", True),
+        ("seconds", "0,6", False),
+        ("result", "nicht angenommen", True),
+        ("result", "picked up", False),
+        ("paid", "yes", True),
+        ("day", "28.02.2026", True),
+        ("day", "28.02.2025", False),
+    ],
+)
+def test_a_record_may_be_named_as_the_report_shows_it_in_the_zone_and_any_language_of_ours(
+    field: str, said: str, *, meant: bool
+) -> None:
+    row: dict[str, Any] = {
+        "started": "2026-03-02T10:00:00+00:00",
+        "seconds": 0.5,
+        "result": "nobody answered",
+        "paid": True,
+    }
+    record = Record("call_record", "cdr.acc_cdrs", {**row, "day": "2026-02-28"})
+    change = Change(field="x", asserted="x", record=ShownRecord(category="call_record", fields={field: said}))
+    assert is_meant(record, change, "Europe/Berlin") is meant
+
+
+def test_a_number_that_no_store_can_hold_names_nothing_and_can_be_sealed() -> None:
+    stated = ShownRecord(category="call_record", fields={"seconds": 10**40})
+    assert decode(encode(SubjectData((), (Change(field="x", asserted="x", record=stated),)))).changes[0].record

@@ -6,20 +6,19 @@ import pytest
 from pydantic import JsonValue
 
 from services.export.pieces import Piece
-from services.export.report.cells import Cells
 from services.export.report.held import LISTED, Request, Step
 from services.export.report.page import render
 from services.export.report.texts import texts_of
-from services.export.report.wording import Wording
 from services.export.report_reader import read
 from services.export.survey import Category
+from shared.domain.cells import Cells
 from shared.domain.policy import read_policy
 from shared.domain.release import LEFT
 from shared.domain.rights import Right
 from tests.fixtures.packages import REQUEST, made_of, unpacked
 from tests.fixtures.reports import AT, NEW, NOTE, OLD, call, page, report, said
 
-_CELLS = Cells(texts_of("de"), Wording("de", "Europe/Berlin"))
+_CELLS = Cells(texts_of("de"), "de", "Europe/Berlin")
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,8 @@ def test_another_scope_value_number_or_period_asks_for_something_else(keys: Keyr
         return Submission.model_validate({"right": "access", "subject": {"email": "a@b.example"}, **said})
 
     since = "2026-01-01T00:00:00Z"
+    named = [("call_record", "+34600000003"), ("call_record", "+34600000004"), ("missed_call", "+34600000003")]
+    calls = [{"category": category, "fields": {"to": number}} for category, number in named]
     every = [
         submission(),
         submission(right="erasure"),
@@ -122,6 +124,7 @@ def test_another_scope_value_number_or_period_asks_for_something_else(keys: Keyr
         submission(right="rectification", changes=[{"field": "name", "asserted": "A"}], contested=True),
         *(submission(right="objection", scope=scope) for scope in ("direct_marketing", "legitimate_interests")),
         *(submission(right="rectification", changes=[{"field": "name", "asserted": name}]) for name in ("A", "B")),
+        *(submission(right="rectification", changes=[{"field": "x", "asserted": "3", "record": r}]) for r in calls),
     ]
     digests = [asks(each, tuple(each.subject.identities()), keys) for each in every]
     assert len(set(digests)) == len(every)

@@ -10,13 +10,13 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from services.export.files import File
-from services.export.report.cells import Cells
 from services.export.report.checklist import checklist
 from services.export.report.held import Request, Step
 from services.export.report.texts import Texts, texts_of
 from services.export.report.translated import Translated
 from services.export.report.wording import Wording, spoken
 from services.export.survey import Category
+from shared.domain.cells import Cells
 from shared.domain.release import REPORT
 
 _FOLDER: Final = Path(__file__).parent
@@ -48,7 +48,8 @@ def render(known: Mapping[str, Category], request: Request, files: Sequence[File
     texts = texts_of(request.language)
     language = spoken(request.language)
     say, told = Wording(language, request.zone), Translated(request.policy, texts, language)
-    shown = [_shown(name, held, request, texts, told, Cells(texts, say)) for name, held in sorted(known.items())]
+    cells = Cells(texts, language, request.zone)
+    shown = [_shown(name, held, request, texts, told, cells) for name, held in sorted(known.items())]
     page = _template().render(
         language=language,
         texts=texts,

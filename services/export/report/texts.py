@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from shared.domain.cells import WORDS, Words
 from shared.domain.toml_file import read_toml
 
-FOLDER: Final = Path(__file__).parents[3] / "shared" / "policy" / "report"
-LANGUAGES: Final = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+LANGUAGES: Final = tuple(sorted(path.stem for path in WORDS.glob("*.toml")))
 OTHERWISE: Final = "en"
 """For somebody whose language is none of these."""
 
 
-class Texts(BaseModel):
+class Texts(Words):
     """The texts of one language.
 
     ``items``: the questions of the checklist; ``details``: parts of what happened to a request that are shown, and how
@@ -27,7 +26,6 @@ class Texts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    page: Mapping[str, str]
     items: Mapping[str, str]
     answers: Mapping[str, str]
     bases: Mapping[str, str]
@@ -43,7 +41,6 @@ class Texts(BaseModel):
     codes: Mapping[str, str]
     fields: Mapping[str, str]
     readme: Mapping[str, str]
-    values: Mapping[str, Mapping[str, str]]
     meanings: Mapping[str, str] = {}
     purposes: Mapping[str, str] = {}
     categories: Mapping[str, str] = {}
@@ -61,4 +58,4 @@ def texts_of(language: str) -> Texts:
     Raises:
         Misconfigured: the file cannot be used.
     """
-    return read_toml(FOLDER / f"{language if language in LANGUAGES else OTHERWISE}.toml", Texts)
+    return read_toml(WORDS / f"{language if language in LANGUAGES else OTHERWISE}.toml", Texts)

@@ -5,11 +5,10 @@ from datetime import date, datetime
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from babel import Locale
-from babel.dates import format_date, format_datetime, get_timezone_location
-from babel.numbers import format_decimal
+from babel.dates import get_timezone_location
 from babel.units import format_unit
 
+from shared.domain.cells import country, number
 from shared.domain.policy import Contact, Period
 from shared.domain.wording import ENGLISH, LANGUAGES, LOCALES, Language, read_wordings
 
@@ -45,7 +44,7 @@ class Wording:
 
     def number(self, count: float) -> str:
         """A number."""
-        return format_decimal(count, locale=self._locale)
+        return number(count, self._locale)
 
     def day(self, day: date) -> str:
         """A day, as letters write it."""
@@ -56,12 +55,6 @@ class Wording:
         there = moment.astimezone(self._there)
         return f"{self.day(there.date())}, {there:%H:%M}" + (f" {_UTC}" if self.zone == _UTC else "")
 
-    def short(self, when: date) -> str:
-        """A day or, to the second, a moment, as it stands in a table."""
-        if isinstance(when, datetime):
-            return str(format_datetime(when, "medium", tzinfo=self._there, locale=self._locale))
-        return str(format_date(when, "medium", locale=self._locale))
-
     def period(self, period: Period) -> str:
         """A period in whole years where it is some, else in months and days."""
         years, months = divmod(period.months, 12) if period.months % 12 == 0 else (0, period.months)
@@ -70,7 +63,7 @@ class Wording:
 
     def country(self, code: str) -> str:
         """The name of a country (ISO 3166)."""
-        return str(Locale.parse(self._locale).territories.get(code, code))
+        return country(code, self._locale)
 
     def contact(self, contact: Contact) -> str:
         """Every way in which somebody can be reached."""

@@ -11,11 +11,13 @@ from operator import attrgetter
 from typing import Final
 
 import orjson
+from pydantic import JsonValue
 
 from services.intake.submission_schemas import Submission, scope_of
 from shared.domain import precedence
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import Level
+from shared.domain.operations import ShownRecord
 from shared.domain.proofs import proved
 from shared.storage.keyring import Keyring
 
@@ -74,10 +76,15 @@ def person(identities: Iterable[Identity], keyring: Keyring) -> Person:
 def asks(submission: Submission, identities: Iterable[Identity], keyring: Keyring) -> bytes:
     """A keyed digest (HMAC-SHA256) of what is asked for: right, scope, changes, what goes with it, and about whom.
 
-    Whoever states a number more, or another period of one, asks for something else: nothing that they state is lost.
+    Whoever states a number more, or another period of one, asks for something else, and so does who states the same of
+    another record: nothing that they state is lost.
     """
     stated = [(each.type, each.value, each.valid_from, each.valid_to) for each in sorted(identities, key=_value)]
-    changes = [(change.field, change.current, change.asserted) for change in submission.changes]
+    changes = [(c.field, c.current, c.asserted, _record(c.record)) for c in submission.changes]
     said = (submission.role, submission.instruction_id, submission.packages_waived)
     wanted = (submission.right, scope_of(submission), sorted(submission.purposes), *said, changes)
     return hmac.digest(keyring.lookup, b"asks\0" + orjson.dumps((wanted, stated)), "sha256")
+
+
+def _record(named: ShownRecord | None) -> JsonValue:
+    return [named.category, dict(sorted(named.fields.items()))] if named else None

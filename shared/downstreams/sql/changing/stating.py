@@ -1,8 +1,7 @@
 """Putting a person's statements beside rows of theirs: those that an access would show them, no others (Art. 16)."""
 
-from collections.abc import Mapping
-
-from shared.domain.operations import Change, ShownRecord
+from shared.domain.cells import names
+from shared.domain.operations import Change
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Record, Task
 from shared.downstreams.sql.changing import stated
@@ -35,6 +34,7 @@ async def count(session: Session, task: Task) -> int:
 async def _meant(session: Session, policy: Policy, task: Task) -> list[Meant]:
     """The rows that each statement of a task means."""
     meant: list[Meant] = [{} for _ in task.changes]
+    zone = str(task.details.get("zone", "UTC"))
     wanted = {change.record.category for change in task.changes if change.record}
     for table in (t for t in hiding(session).tables if t.table.stated and t.table.category in wanted):
         if not (asked := table.wanted([task])):
@@ -47,18 +47,14 @@ async def _meant(session: Session, policy: Policy, task: Task) -> list[Meant]:
                 by = stated.found_by(row, len(columns), table, asked)
                 if parties and by:
                     record = sheet.record(row, parties)
-                    for each in (m for m, c in zip(meant, task.changes, strict=True) if is_meant(record, c)):
+                    for each in (m for m, c in zip(meant, task.changes, strict=True) if is_meant(record, c, zone)):
                         each[table.name, sheet.key(row)] = table, by
     return meant
 
 
-def is_meant(record: Record, change: Change) -> bool:
-    """Whether a statement is about a record, by what that shows."""
-    sought = change.record
-    return sought is not None and record.category == sought.category and _shows(record.data, sought)
-
-
-def _shows(data: Mapping[str, object], sought: ShownRecord) -> bool:
-    return all(
-        name in data and (data[name] == value or str(data[name]) == str(value)) for name, value in sought.fields.items()
-    )
+def is_meant(record: Record, change: Change, zone: str) -> bool:
+    """Whether a statement is about a record, by what that shows; ``zone``: in which its times are shown to them."""
+    sought, data = change.record, record.data
+    if sought is None or record.category != sought.category:
+        return False
+    return all(name in data and names(name, data[name], said, zone) for name, said in sought.fields.items())

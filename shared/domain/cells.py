@@ -1,0 +1,130 @@
+"""What a record holds, as a person reads it: times and numbers as their language writes them, codes in words; pure.
+
+The files of a package have the values as systems gave them. Whoever names a record may name it by either.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import orjson
+from babel import Locale
+from babel.dates import format_date, format_datetime
+from babel.numbers import format_decimal
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from shared.domain.toml_file import read_toml
+from shared.domain.wording import LANGUAGES, LOCALES, Language
+
+WORDS: Final = Path(__file__).parents[1] / "policy" / "report"
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)")
+"""A moment that says its zone (RFC 3339); one that does not stands as it is, since nobody knows when it was."""
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
+_ENCODED: Final = "content_base64"
+
+
+class Words(BaseModel):
+    """What stands for values in one language: ``page`` for yes and no, ``values`` for codes, by field."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    page: Mapping[str, str]
+    values: Mapping[str, Mapping[str, str]]
+
+
+class Cells:
+    """Values in one language, with times of one zone (IANA)."""
+
+    def __init__(self, words: Words, language: Language, zone: str) -> None:
+        self._words, self._locale, self._there = words, LOCALES[language], ZoneInfo(zone)
+
+    def shown(self, column: str, value: JsonValue) -> str:
+        """A value of a column that is called so."""
+        match value:
+            case None:
+                return ""
+            case bool():
+                return self._words.page["yes" if value else "no"]
+            case float():
+                return number(value, self._locale) if value % 1 else str(int(value))
+            case str():
+                return self._text(column, value)
+            case list() if not any(isinstance(each, dict | list) for each in value):
+                return ", ".join(self.shown(column, each) for each in value)
+            case _:
+                return orjson.dumps(value).decode()
+
+    def _text(self, column: str, text: str) -> str:
+        if column == _ENCODED:
+            return self._words.page["encoded"]
+        if (words := self._words.values.get(column, {}).get(text)) is not None:
+            return words
+        if column == "country" and _COUNTRY.fullmatch(text):
+            return country(text, self._locale)
+        when = _when(text)
+        try:
+            return text if when is None else short(when, self._locale, self._there)
+        except OverflowError:  # there is no such day in that zone
+            return text
+
+
+def names(column: str, value: JsonValue, sought: str | float, zone: str) -> bool:
+    """Whether somebody means this value of a column by what they say of it.
+
+    As a file of the package has it, or as the report shows it, in any language and with the times of that zone.
+    """
+    if value == sought or str(value) == str(sought):
+        return True
+    if not isinstance(sought, str):
+        return False
+    said, when = " ".join(sought.split()), _when(value) if isinstance(value, str) else None
+    if isinstance(when, datetime):
+        named = _when(sought.strip())
+        if isinstance(named, datetime) or not _is_in(when, said, zone):
+            return named == when
+    return any(said == " ".join(_cells(language, zone).shown(column, value).split()) for language in LANGUAGES)
+
+
+def _is_in(when: datetime, said: str, zone: str) -> bool:
+    """Whether a text has minutes and seconds of a moment: of most records it has not, which is told faster."""
+    try:
+        return f"{when.astimezone(ZoneInfo(zone)):%M:%S}" in said
+    except OverflowError:
+        return False
+
+
+@cache
+def _cells(language: Language, zone: str) -> Cells:
+    return Cells(read_toml(WORDS / f"{language}.toml", Words), language, zone)
+
+
+def short(when: date, locale: str, zone: ZoneInfo) -> str:
+    """A day or, to the second, a moment, as it stands in a table."""
+    if isinstance(when, datetime):
+        return str(format_datetime(when, "medium", tzinfo=zone, locale=locale))
+    return str(format_date(when, "medium", locale=locale))
+
+
+def number(count: float, locale: str) -> str:
+    """A number."""
+    return str(format_decimal(count, locale=locale))
+
+
+def country(code: str, locale: str) -> str:
+    """The name of a country (ISO 3166)."""
+    return str(Locale.parse(locale).territories.get(code, code))
+
+
+def _when(text: str) -> date | None:
+    """The day or the moment that a text is, if it is one."""
+    try:
+        if _MOMENT.fullmatch(text):
+            return datetime.fromisoformat(text)
+        return date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        return None
