@@ -6,7 +6,7 @@ moves that day at once, and one that becomes longer never: people were told the 
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -62,7 +62,7 @@ async def track(zone: str, events: Sequence[FulfilmentCompleted | FulfilmentBloc
 
 async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: str, *, again: bool) -> str:
     """Schedules the erasure, or holds it where nobody knows a day: none was named, or again one that is over."""
-    due_at = _due_at(report, zone, tx.policy)
+    due_at = _due_at(report, zone, tx.policy, tx.policy.today(tx.now))
     state = "held" if due_at is None or (again and due_at <= tx.now) else "scheduled"
     ground = report.ground or "not_named"
     await repository.put_deferral(tx.connection, request_id, report, ground, due_at, state, tx.policy.version)
@@ -77,7 +77,7 @@ async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: str,
     return state
 
 
-def _due_at(report: TaskReport, zone: str, policy: Policy) -> datetime | None:
+def _due_at(report: TaskReport, zone: str, policy: Policy, today: date) -> datetime | None:
     """When the first day is over on which any of it, or something of a row, may go; None: of nothing anybody knows.
 
     What a legal hold keeps beside it is asked for again when that is lifted; what says no day is a person's matter, and
@@ -86,16 +86,19 @@ def _due_at(report: TaskReport, zone: str, policy: Policy) -> datetime | None:
     if not report.kept:
         return end_of(report.until, (zone,)) if report.until else None
     ruled = [each for each in report.kept if each.rule != LEGAL_HOLD]
-    ends = (_end_of(each, policy) for each in ruled or report.kept)
+    ends = (_end_of(each, policy, today) for each in ruled or report.kept)
     return min((end for end in ends if end is not None), default=None)
 
 
-def _end_of(kept: Kept, policy: Policy) -> datetime | None:
-    """The end of the first day on which it goes or is reduced, here and where its rule counts, as told or as now."""
+def _end_of(kept: Kept, policy: Policy, today: date) -> datetime | None:
+    """The end of the first day on which it goes or is reduced, here and where its rule counts, as told or as now.
+
+    A rule that nobody has signed lets nothing go earlier.
+    """
     if kept.first is None:
         return None
     rule, days = policy.rule(kept.rule), [kept.first, *((kept.reduced,) if kept.reduced else ())]
-    if rule and rule.period and kept.anchor:
+    if rule and rule.period and kept.anchor and rule.signed(today):
         days.append(release(rule.period, kept.anchor, policy.zone_of(rule)).last_day)
     zones = {policy.controller.zone} | ({policy.zone_of(rule)} if rule else set())
     return max(end_of(min(days), (each,)) for each in zones)
@@ -106,11 +109,11 @@ async def redate(tx: UnitOfWork, _until: datetime, limit: int, _policy: TimeLimi
 
     A day that would have been past already is now: nobody was late.
     """
-    version = tx.policy.version
+    version, today = tx.policy.version, tx.policy.today(tx.now)
     found = await repository.of_other_policies(tx.connection, version, limit)
     moved = []
     for request_id, system, kept, due_at in found:
-        ends = [_end_of(Kept.model_validate(each), tx.policy) for each in kept]
+        ends = [_end_of(Kept.model_validate(each), tx.policy, today) for each in kept]
         earliest = min((each for each in ends if each is not None), default=due_at)
         moved.append((request_id, system, min(due_at, max(earliest, tx.now))))
         if earliest < due_at:

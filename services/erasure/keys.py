@@ -1,10 +1,12 @@
 """The end of a subject's key: as soon as nothing has to be found by it any more, and not a moment earlier."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from pydantic import JsonValue
 
+from shared.fulfilment.lapsed import KEPT_ROWS
 from shared.messaging.unit_of_work import UnitOfWork
 
 # Two deferred erasures of one subject that end at once must not each wait for the other.
@@ -76,12 +78,26 @@ async def shred_unless_kept(
 
 
 async def told(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, Mapping[str, JsonValue]]:
-    """By request, as a detail of what is erased there now: by system and rule the period that people were told."""
+    """By request, as details of what is erased there now: by system and rule the period that people were told.
+
+    And how many rows it has kept until now.
+    """
     periods: dict[UUID, dict[str, dict[str, JsonValue]]] = {}
+    rows: dict[UUID, dict[str, Counter[str]]] = {}
     for request_id, system, kept in await tx.connection.fetch(_TOLD, requests):
-        said = {each["rule"]: each["period"] for each in kept if "period" in each}
+        ruled = [each for each in kept if "period" in each]
+        said = {each["rule"]: each["period"] for each in ruled}
         periods.setdefault(request_id, {}).setdefault(system, {}).update(said)
-    return {request_id: {"told": dict[str, JsonValue](systems)} for request_id, systems in periods.items()}
+        counts = rows.setdefault(request_id, {})[system] = Counter[str]()
+        for each in ruled:
+            counts[each["rule"]] += each["count"]
+    return {
+        request_id: {
+            "told": dict[str, JsonValue](systems),
+            KEPT_ROWS: {system: dict[str, JsonValue](by_rule) for system, by_rule in rows[request_id].items()},
+        }
+        for request_id, systems in periods.items()
+    }
 
 
 async def _kept(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, list[str]]:

@@ -6,6 +6,7 @@ stands with its task of the same fulfilment. Where it could say nothing, that is
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any, Self
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from shared.downstreams.contract import NotSearched, Receipt, Result, States, Ta
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.states import unknown
 from shared.fulfilment import holding
+from shared.fulfilment.lapsed import lapsed
 from shared.fulfilment.queue import Claim
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.postgres import Connection
@@ -47,6 +49,7 @@ class Staying:
     system: Downstream
     operation: Operation
     policy: Policy
+    today: date
     held: Mapping[UUID, Hold]
     said: Mapping[UUID, Told]
 
@@ -70,11 +73,16 @@ class Staying:
             if own and receipt.get("outcome") in _COUNTED:
                 counts = receipt.get("found", 0), receipt.get("by_category", {})
                 said[fulfilment_id] = Told(said[fulfilment_id].states, *counts)
-        return cls(system, operation, unit_of_work.policy, held, said if asked else {})
+        policy, now = unit_of_work.policy, unit_of_work.clock.now()
+        return cls(system, operation, policy, policy.today(now), held, said if asked else {})
 
     def instead(self, claim: Claim) -> Result | None:
         """What comes of a task for which the system is not asked; None: it is."""
-        kept = holding.kept(self.system, self.operation, self.policy, claim.task_id, self.held.get(claim.subject_ref))
+        hold = self.held.get(claim.subject_ref)
+        kept: Result | None = holding.kept(self.system, self.operation, self.policy, claim.task_id, hold)
+        if not kept and self.operation is Operation.ERASE and claim.fulfils == Operation.ERASE:
+            confirmed = claim.confirmed.get(self.system.name, {})
+            kept = lapsed(self.policy, self.today, self.system.name, claim.details, confirmed)
         if kept or not (told := self.said.get(claim.fulfilment_id)):
             return kept
         why = self._why(told)

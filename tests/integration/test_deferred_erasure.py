@@ -8,7 +8,7 @@ import pytest
 
 from services.erasure import handlers, keys, retained
 from shared.domain.errors import Misconfigured, ResidueFound
-from shared.domain.events import RequestClosed, RequestVerified, RetentionEnded
+from shared.domain.events import FulfilmentBlocked, RequestClosed, RequestVerified, RetentionEnded
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Kept, Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
@@ -17,6 +17,7 @@ from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.worker import Worker
 from tests.fixtures.engine import DUE, Answer, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
+from tests.fixtures.policy import none_signed
 
 AGAIN = date(2027, 1, 1)
 
@@ -110,7 +111,9 @@ async def test_the_key_stays_while_a_system_keeps_data_and_goes_with_its_deferre
     assert (await erasure.has_key(), await erasure.actions()) == (False, ["key.kept", "key.shredded"])
 
 
-async def test_a_deferred_erasure_knows_what_people_were_told(open_harness: OpenHarness) -> None:
+async def test_a_deferred_erasure_knows_what_was_told_and_waits_where_the_sign_off_has_ended(
+    open_harness: OpenHarness,
+) -> None:
     billing = ScriptedSystem("billing", needs=frozenset({IdentityType.EMAIL}))
 
     async def by_rule(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
@@ -121,7 +124,15 @@ async def test_a_deferred_erasure_knows_what_people_were_told(open_harness: Open
     erasure = await Erasure.begin(await open_harness(billing))
     await erasure.work()
     await erasure.close()
+    policy = erasure.harness.unit_of_work.policy
+    erasure.harness.unit_of_work.policy = none_signed(policy)
     await erasure.release("billing")
+    await erasure.work()
+    [asks] = (FulfilmentBlocked.model_validate((await said(erasure.harness))[-1])).tasks
+    assert (asks.failure, asks.exceeded and asks.exceeded.found) == ("rule_unsigned", 2), "nobody answers for the rule"
+    assert len(billing.asked) == 1
+    erasure.harness.unit_of_work.policy = policy
+    await erasure.harness.retry(erasure.verified.request_id)
     await erasure.work()
     assert [task.details.get("told") for task in billing.asked] == [None, {"billing": {"calls_us_18m": "P18M"}}]
     assert await erasure.has_key()

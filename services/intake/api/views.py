@@ -225,7 +225,7 @@ def view(
 ) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person, and all of an anonymous one."""
     request, reader = request if officer else as_told(request), letters.reader(request)
-    request = kept_by_now(request, letters.policy)
+    request = kept_by_now(request, letters.policy, today)
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
         "role": "processor" if request.tenant else request.role,

@@ -63,7 +63,7 @@ class Following:
         use_cases, settings = self.works.services.use_cases, self.works.services.settings
         today = self.works.services.unit_of_work.clock.now().date()
         view = views.view(request, today, use_cases.letters, officer=False)
-        now = kept_by_now(request, use_cases.letters.policy)
+        now = kept_by_now(request, use_cases.letters.policy, today)
 
         def words(fact: Fact) -> str:
             return use_cases.letters.words(fact, self._reader(visit, request))

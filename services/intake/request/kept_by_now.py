@@ -11,14 +11,17 @@ from shared.domain.policy.periods import Period, first_kept
 _DAY = timedelta(days=1)
 
 
-def kept_by_now(request: Request, policy: Policy) -> Request:
-    """The request with the days on which what is kept goes: no later than people were told (REQ-R7)."""
-    tasks = request.tasks and tuple(_task(each, policy) for each in request.tasks)
+def kept_by_now(request: Request, policy: Policy, today: date) -> Request:
+    """The request with the days on which what is kept goes: no later than people were told (REQ-R7).
+
+    A rule that nobody has signed lets nothing go earlier.
+    """
+    tasks = request.tasks and tuple(_task(each, policy, today) for each in request.tasks)
     return request if tasks == request.tasks else replace(request, tasks=tasks)
 
 
-def _task(task: TaskReport, policy: Policy) -> TaskReport:
-    kept = task.kept and tuple(_kept(each, policy) for each in task.kept)
+def _task(task: TaskReport, policy: Policy, today: date) -> TaskReport:
+    kept = task.kept and tuple(_kept(each, policy, today) for each in task.kept)
     if not kept or kept == task.kept:
         return task
     days = [each.last for each in kept if each.last]
@@ -26,9 +29,9 @@ def _task(task: TaskReport, policy: Policy) -> TaskReport:
     return task.model_copy(update={"kept": kept, "until": until})
 
 
-def _kept(kept: Kept, policy: Policy) -> Kept:
+def _kept(kept: Kept, policy: Policy, today: date) -> Kept:
     rule = policy.rule(kept.rule)
-    if not (rule and rule.period and kept.period and kept.anchor and kept.first and kept.last):
+    if not (rule and rule.signed(today) and rule.period and kept.period and kept.anchor and kept.first and kept.last):
         return kept
     zone, told, latest = policy.zone_of(rule), parse_period(kept.period), kept.anchor
     if kept.count > 1 or release(told, kept.anchor, zone).last_day != kept.last:  # it goes with the last of others

@@ -100,7 +100,10 @@ def _signed(rule: Rule | Ceiling, today: date) -> str:
 def _of_sign_offs(policy: Policy, shipped: Policy, today: date) -> Iterator[str]:
     yield from map(str, slips(policy, shipped))
     without = (("rules", policy.rules, "keeps"), ("ceilings", policy.ceilings, "removes"))
-    still = {"rules": " of an erasure from now on; what it has kept before stays until its day", "ceilings": ""}
+    still = {
+        "rules": " from now on; what it has kept stays until its day, and then two persons say whether it goes",
+        "ceilings": "",
+    }
     fictitious = 0
     for table, rules, does in without:
         for name, rule in rules.items():

@@ -106,23 +106,27 @@ def by_rule(period: str = "P18M", rule: str = "calls_us_18m") -> TaskReport:
     return kept("cdr", last).model_copy(update={"ground": rule, "kept": (each,)})
 
 
-def shortened(period: str) -> Policy:
+def shortened(period: str, *, signed: bool = True) -> Policy:
     policy = signed_policy()
     rule = policy.rules["calls_us_18m"].model_copy(update={"period": parse_period(period)})
+    rule = rule if signed else rule.model_copy(update={"sign_off": None})
     return policy.with_other(rules={**policy.rules, "calls_us_18m": rule})
 
 
-@pytest.mark.parametrize(("period", "due"), [("P12M", "2027-10-02"), ("P24M", "2028-04-02")])
-async def test_a_shorter_rule_moves_the_day_at_once_and_a_longer_one_never(
-    deadline: Harness, period: str, due: str
+@pytest.mark.parametrize(
+    ("period", "signed", "due"),
+    [("P12M", True, "2027-10-02"), ("P12M", False, "2028-04-02"), ("P24M", True, "2028-04-02")],
+)
+async def test_a_shorter_rule_moves_the_day_at_once_and_a_longer_one_or_one_that_nobody_has_signed_never(
+    deadline: Harness, period: str, due: str, *, signed: bool
 ) -> None:
     await erasure(deadline, by_rule())
     assert await deadline.sweeps(redate) == 0, "nothing has changed"
-    deadline.unit_of_work.policy = shortened(period)
+    deadline.unit_of_work.policy = shortened(period, signed=signed)
     assert await deadline.sweeps(redate) == 1
     day = await deadline.pool.fetchval("SELECT due_at AT TIME ZONE 'America/New_York' FROM deferral")
     assert str(day)[:10] == due
-    redated = [{"system": "cdr", "policy": deadline.unit_of_work.policy.version}] if period == "P12M" else []
+    redated = [{"system": "cdr", "policy": deadline.unit_of_work.policy.version}] if due == "2027-10-02" else []
     assert await deadline.evidence("erasure.redated") == redated
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from shared.domain.errors import GroundUnknown, Refused, RuleUnsigned
@@ -10,6 +11,7 @@ from shared.downstreams.contract import Task
 from shared.downstreams.sql.keeping.counting import count
 from shared.downstreams.sql.keeping.held import Held
 from shared.downstreams.sql.keeping.rules import Ruled
+from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 from shared.downstreams.states import unknown
 
@@ -17,8 +19,9 @@ from shared.downstreams.states import unknown
 async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequence[Task]) -> dict[UUID, Refused]:
     """Why nothing of these tasks may be erased yet; those of which nothing stays, or all is known, are left out.
 
-    What a rule would keep that nobody has signed goes once two persons have confirmed as many rows. Where no system
-    could tell whether a state lasts for which a rule keeps rows, nobody can confirm that.
+    What a rule would keep that nobody has signed goes once two persons have confirmed as many rows; nor has anybody
+    signed that what is past its period is. Where no system could tell whether a state lasts for which a rule keeps
+    rows, nobody can confirm that.
     """
     found: dict[UUID, Refused] = {}
     for each, parts in _by_rule(rules):
@@ -27,7 +30,8 @@ async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequ
             continue
         rows = Counter[UUID]()
         for part in parts:
-            rows.update({task_id: there.count for task_id, there in (await count(session, part.within, tasks)).items()})
+            counted = await count(session, _concerned(part), tasks)
+            rows.update({task_id: there.count for task_id, there in counted.items()})
         for task in tasks:
             n, allowed = rows[task.task_id], task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
             if n and not known:
@@ -36,11 +40,18 @@ async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequ
             elif n > allowed and task.task_id not in found:
                 exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=n, allowed=allowed)
                 found[task.task_id] = RuleUnsigned(
-                    f"{n:,} rows of {each.table.name} would be kept by {each.name}, which is not signed: nothing was"
-                    " done; have it signed, or confirm that they go",
+                    f"{n:,} rows of {each.table.name} are what {each.name} is about, which is not signed: nothing"
+                    " was done; have it signed, or confirm that they go",
                     exceeded,
                 )
     return found
+
+
+def _concerned(part: Ruled | Held) -> Statements:
+    """The rows about which a rule says until when they are kept, whatever it says of each."""
+    if isinstance(part, Held):
+        return part.within
+    return replace(part.table, also=f"{part.table.also} AND {part.area}") if part.area else part.table
 
 
 def _by_rule(rules: Sequence[Ruled | Held]) -> Iterator[tuple[Ruled | Held, list[Ruled | Held]]]:

@@ -1,0 +1,42 @@
+"""What was kept by a rule whose sign-off has ended since: on its day two persons say whether it goes (REQ-R2); pure.
+
+Nobody answers for the rule any more, so neither that it is over nor that it goes on is ours to say: nothing is done,
+and somebody is paged, until the rule is signed anew or so many rows are confirmed to go.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Final
+
+from pydantic import JsonValue
+
+from shared.domain.errors import RuleUnsigned
+from shared.domain.operations import Exceeded, Limit
+from shared.domain.policy import Policy
+
+KEPT_ROWS: Final = "kept_rows"
+"""By system and rule with a period how many rows are kept, as a detail of a deferred erasure."""
+
+
+def lapsed(
+    policy: Policy, today: date, system: str, details: Mapping[str, JsonValue], confirmed: Mapping[str, int]
+) -> RuleUnsigned | None:
+    """Why what a system has kept until now may not go by itself; None where somebody answers for each of its rules.
+
+    ``details``: of the erasure; ``confirmed``: how much two persons have confirmed of this system, by limit. What
+    became of a rule that is gone from the policy has been decided.
+    """
+    told = details.get(KEPT_ROWS)
+    here = told.get(system) if isinstance(told, Mapping) else None
+    kept = {name: rows for name, rows in here.items() if isinstance(rows, int)} if isinstance(here, Mapping) else {}
+    known = {name: rule for name in kept if (rule := policy.rule(name))}
+    unsigned = sorted(name for name, rule in known.items() if not rule.signed(today))
+    rows, allowed = sum(kept[name] for name in unsigned), confirmed.get(Limit.UNSIGNED_ROWS, 0)
+    if rows <= allowed:
+        return None
+    exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=rows, allowed=allowed)
+    return RuleUnsigned(
+        f"{system} keeps {rows:,} rows by {', '.join(unsigned)}, which nobody has signed any more, and their day has"
+        " come: nothing was done; have it signed anew, or confirm that they go",
+        exceeded,
+    )

@@ -1,0 +1,43 @@
+"""On the day of what was kept by a rule that nobody has signed any more, two persons say whether it goes."""
+
+from collections.abc import Mapping
+from datetime import date
+
+import pytest
+from pydantic import JsonValue
+
+from shared.domain.errors import RuleUnsigned
+from shared.domain.operations import Limit
+from shared.fulfilment.lapsed import KEPT_ROWS, lapsed
+from tests.fixtures.policy import signed_policy
+
+KEPT: Mapping[str, JsonValue] = {
+    KEPT_ROWS: {"cdr": {"calls_us_18m": 3, "gone_since": 2}, "billing": {"invoices_84m": 5}}
+}
+BEFORE, AFTER = date(2028, 4, 2), date(2075, 4, 2)
+"""Days on which the sign-offs of the demonstration hold, and on which they have ended."""
+
+
+@pytest.mark.parametrize(
+    ("today", "system", "confirmed", "found"),
+    [
+        (BEFORE, "cdr", 0, None),
+        (AFTER, "cdr", 0, 3),
+        (AFTER, "cdr", 2, 3),
+        (AFTER, "cdr", 3, None),
+        (AFTER, "billing", 0, 5),
+        (AFTER, "crm", 0, None),
+    ],
+)
+def test_what_was_kept_goes_by_itself_only_while_somebody_answers_for_its_rule(
+    today: date, system: str, confirmed: int, found: int | None
+) -> None:
+    said = lapsed(signed_policy(), today, system, KEPT, {Limit.UNSIGNED_ROWS: confirmed})
+    assert (said and said.exceeded and said.exceeded.found) == found
+    if said:
+        assert isinstance(said, RuleUnsigned)
+        assert "have it signed anew, or confirm that they go" in str(said)
+
+
+def test_an_erasure_that_is_not_deferred_is_asked_as_always() -> None:
+    assert lapsed(signed_policy(), AFTER, "cdr", {"right": "erasure"}, {}) is None
