@@ -139,14 +139,14 @@ async def test_a_rule_that_nobody_has_signed_keeps_nothing_and_two_persons_confi
 ) -> None:
     await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
     async with engine(cdr_store.privacy, "kamailio", {"ours": [OURS], **settings}, read_policy()) as unsigned:
-        asked = replace(erasure(ANNA), confirmed={Limit.UNSIGNED_ROWS: 3} if confirmed else {})
+        asked = replace(erasure(ANNA), confirmed={Limit.UNSIGNED_ROWS: 4} if confirmed else {})
         result = await unsigned.one(asked)
         if confirmed:
             assert (receipt(result).outcome, await days(cdr_store)) == (TaskOutcome.ERASED, [])
         else:
             assert isinstance(result, RuleUnsigned)
             assert result.exceeded
-            assert (result.exceeded.limit, result.exceeded.found) == (Limit.UNSIGNED_ROWS, 3), "also what would be past"
+            assert (result.exceeded.limit, result.exceeded.found) == (Limit.UNSIGNED_ROWS, 4), "also what would be past"
             assert await days(cdr_store) == [*DAYS]
 
 
