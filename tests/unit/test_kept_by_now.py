@@ -82,7 +82,7 @@ def test_what_stays_for_the_sake_of_others_goes_with_the_last_of_them() -> None:
     [calls] = task.kept or ()
     customer = calls.model_copy(update={"category": "account", "count": 1, "first": calls.last})
     told = a_request(State.CLOSED, tasks=(task.model_copy(update={"kept": (calls, customer)}),))
-    [shown] = kept_by_now(told, by(parse_period("P12M"))).tasks or ()
+    [shown] = kept_by_now(told, by(parse_period("P12M")), AT.date()).tasks or ()
     assert [(each.first, each.last) for each in shown.kept or ()] == [
         (date(2027, 2, 28), date(2027, 8, 31)),
         (date(2027, 8, 31), date(2027, 8, 31)),
