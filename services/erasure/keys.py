@@ -1,6 +1,5 @@
 """The end of a subject's key: as soon as nothing has to be found by it any more, and not a moment earlier."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
@@ -80,22 +79,25 @@ async def shred_unless_kept(
 async def told(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, Mapping[str, JsonValue]]:
     """By request, as details of what is erased there now: by system and rule the period that people were told.
 
-    And how many rows it has kept until now.
+    And how many rows it has kept until now, the first of them until which day.
     """
     periods: dict[UUID, dict[str, dict[str, JsonValue]]] = {}
-    rows: dict[UUID, dict[str, Counter[str]]] = {}
+    rows: dict[UUID, dict[str, JsonValue]] = {}
     for request_id, system, kept in await tx.connection.fetch(_TOLD, requests):
         ruled = [each for each in kept if "period" in each]
         said = {each["rule"]: each["period"] for each in ruled}
         periods.setdefault(request_id, {}).setdefault(system, {}).update(said)
-        counts = rows.setdefault(request_id, {})[system] = Counter[str]()
-        for each in ruled:
-            counts[each["rule"]] += each["count"]
-    return {
-        request_id: {
-            "told": dict[str, JsonValue](systems),
-            KEPT_ROWS: {system: dict[str, JsonValue](by_rule) for system, by_rule in rows[request_id].items()},
+        rows.setdefault(request_id, {})[system] = {
+            rule: {
+                "rows": sum(each["count"] for each in ruled if each["rule"] == rule),
+                "first": min(
+                    (each["first"] for each in ruled if each["rule"] == rule and "first" in each), default=None
+                ),
+            }
+            for rule in said
         }
+    return {
+        request_id: {"told": dict[str, JsonValue](systems), KEPT_ROWS: rows[request_id]}
         for request_id, systems in periods.items()
     }
 

@@ -15,7 +15,7 @@ from shared.domain.operations import Exceeded, Limit
 from shared.domain.policy import Policy
 
 KEPT_ROWS: Final = "kept_rows"
-"""By system and rule with a period how many rows are kept, as a detail of a deferred erasure."""
+"""By system and rule with a period how many ``rows`` are kept, the ``first`` until which day: of a deferred erasure."""
 
 
 def lapsed(
@@ -24,14 +24,13 @@ def lapsed(
     """Why what a system has kept until now may not go by itself; None where somebody answers for each of its rules.
 
     ``details``: of the erasure; ``confirmed``: how much two persons have confirmed of this system, by limit. What
-    became of a rule that is gone from the policy has been decided.
+    became of a rule that is gone from the policy has been decided; what is kept by a rule whose day has not come
+    holds up nothing of the others.
     """
-    told = details.get(KEPT_ROWS)
-    here = told.get(system) if isinstance(told, Mapping) else None
-    kept = {name: rows for name, rows in here.items() if isinstance(rows, int)} if isinstance(here, Mapping) else {}
-    known = {name: rule for name in kept if (rule := policy.rule(name))}
-    unsigned = sorted(name for name, rule in known.items() if not rule.signed(today))
-    rows, allowed = sum(kept[name] for name in unsigned), confirmed.get(Limit.UNSIGNED_ROWS, 0)
+    kept = _kept(details, system)
+    due = [(name, rule) for name, (_, first) in kept.items() if first < today and (rule := policy.rule(name))]
+    unsigned = sorted(name for name, rule in due if not rule.signed(today))
+    rows, allowed = sum(kept[name][0] for name in unsigned), confirmed.get(Limit.UNSIGNED_ROWS, 0)
     if rows <= allowed:
         return None
     exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=rows, allowed=allowed)
@@ -40,3 +39,15 @@ def lapsed(
         " come: nothing was done; have it signed anew, or confirm that they go",
         exceeded,
     )
+
+
+def _kept(details: Mapping[str, JsonValue], system: str) -> Mapping[str, tuple[int, date]]:
+    """By rule how many rows a system keeps, and until which day the first of them; of those that say a day."""
+    told = details.get(KEPT_ROWS)
+    here = told.get(system) if isinstance(told, Mapping) else None
+    found: dict[str, tuple[int, date]] = {}
+    for name, each in here.items() if isinstance(here, Mapping) else ():
+        rows, first = (each.get("rows"), each.get("first")) if isinstance(each, Mapping) else (None, None)
+        if isinstance(rows, int) and isinstance(first, str):
+            found[name] = rows, date.fromisoformat(first)
+    return found

@@ -20,6 +20,8 @@ from tests.fixtures.events import a
 from tests.fixtures.policy import none_signed
 
 AGAIN = date(2027, 1, 1)
+DAY = date(2026, 2, 1)
+"""Until which day something was kept, and over by now."""
 
 
 class Erasure:
@@ -117,7 +119,7 @@ async def test_a_deferred_erasure_knows_what_was_told_and_waits_where_the_sign_o
     billing = ScriptedSystem("billing", needs=frozenset({IdentityType.EMAIL}))
 
     async def by_rule(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        kept = (Kept(category="call_record", rule="calls_us_18m", count=2, first=AGAIN, last=AGAIN, period="P18M"),)
+        kept = (Kept(category="call_record", rule="calls_us_18m", count=2, first=DAY, last=DAY, period="P18M"),)
         return [Receipt(t.task_id, TaskOutcome.RETAINED, 2, 0, 2, ground="calls_us_18m", kept=kept) for t in asked]
 
     billing.answers[Operation.ERASE] = by_rule

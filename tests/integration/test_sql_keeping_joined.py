@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from shared.domain.errors import Misconfigured, NotSupported
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.errors import Misconfigured, NotSupported, RuleUnsigned
+from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.storage.postgres import connected
@@ -214,9 +214,17 @@ async def test_of_a_row_that_two_rules_keep_each_day_leaves_what_those_need_that
         assert said.reduced == date(2027, 3, 30), "the first day on which something of a row goes"
         assert kept["number"].count == kept["account"].count == 1, "what leads to either stays"
         assert await ask(mobile_dsn, left) == [(2, "+492", None), (3, "+493", 60), (4, "+494", 60)]
+    lapsed = two_rules()
+    nobodys = {**lapsed.rules, RULE: lapsed.rules[RULE].model_copy(update={"sign_off": None})}
+    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, lapsed.with_other(rules=nobodys)) as mobile:
         later = receipt(await mobile.one(deferred(first, datetime(2027, 3, 31, 12, tzinfo=UTC))))
-        assert later.kept
+        assert later.kept, "what it has kept stays until its day, and holds up nothing of another rule"
         assert await ask(mobile_dsn, left) == [(3, "+493", None), (4, "+494", 60)], "six months are over for one"
+        over = replace(deferred(first, datetime(2028, 4, 2, 12, tzinfo=UTC)), confirmed={Limit.UNSIGNED_ROWS: 1})
+        refused = await mobile.one(over)
+        assert isinstance(refused, RuleUnsigned)
+        assert receipt(await mobile.one(replace(over, confirmed={Limit.UNSIGNED_ROWS: 2}))).changed == 4
+        assert await ask(mobile_dsn, left) == [], "two persons have confirmed both"
 
 
 def by_country() -> Policy:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import GroundUnknown, Misconfigured, RuleUnsigned
-from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
+from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import read_policy
 from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.refusals import ErasureRefused
@@ -130,6 +130,26 @@ async def test_a_contract_stays_while_its_own_row_says_that_it_is_active_and_the
         (3, "paused"),
     ]
     assert await ask(empty_database, "SELECT email FROM newsletter ORDER BY 1") == [("none@x.org",), ("paused@x.org",)]
+
+
+async def test_two_persons_confirm_what_goes_of_all_tables_and_no_more(empty_database: str, tmp_path: Path) -> None:
+    bills = "CREATE TABLE bill (LIKE contract INCLUDING ALL); INSERT INTO bill SELECT * FROM contract;"
+    await with_tables(empty_database, SCHEMA + bills)
+    contract = DATASET.replace('"ticket"', '"contract"').replace("{state}", "")
+    contract = contract.replace('anchors = { resolved = { column = "ended" } }', KEEPS)
+    bill = contract.replace("tables.contract", "tables.bill").replace('"contract"', '"billing"')
+    (tmp_path / "ledger.toml").write_text(contract + bill.replace('name = "ledger"', ""), encoding="utf-8")
+    at = datetime(2026, 11, 27, tzinfo=UTC)
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, read_policy()) as ledger:
+        for operation in (Operation.PLAN, Operation.ERASE):
+            asked = replace(task(operation, email("closed@x.org")), at=at, confirmed={Limit.UNSIGNED_ROWS: 1})
+            refused = await ledger.one(asked)
+            assert isinstance(refused, RuleUnsigned)
+            assert refused.exceeded == Exceeded(limit=Limit.UNSIGNED_ROWS, found=2, allowed=1)
+            assert "2 rows (billing: 1, contract: 1) are what invoices_84m" in str(refused)
+        assert await ask(empty_database, "SELECT count(*) FROM contract JOIN bill USING (email)") == [(4,)]
+        done = await ledger.one(replace(asked, confirmed={Limit.UNSIGNED_ROWS: 2}))
+        assert receipt(done).changed == 2
 
 
 CALLS = """

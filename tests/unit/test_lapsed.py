@@ -12,7 +12,14 @@ from shared.fulfilment.lapsed import KEPT_ROWS, lapsed
 from tests.fixtures.policy import signed_policy
 
 KEPT: Mapping[str, JsonValue] = {
-    KEPT_ROWS: {"cdr": {"calls_us_18m": 3, "gone_since": 2}, "billing": {"invoices_84m": 5}}
+    KEPT_ROWS: {
+        "cdr": {"calls_us_18m": {"rows": 3, "first": "2028-04-01"}, "gone_since": {"rows": 2, "first": "2028-04-01"}},
+        "billing": {
+            "invoices_84m": {"rows": 5, "first": "2028-04-01"},
+            "consents_36m": {"rows": 1, "first": "2080-01-01"},
+            "calls_us_18m": {"rows": 1, "first": None},
+        },
+    }
 }
 BEFORE, AFTER = date(2028, 4, 2), date(2075, 4, 2)
 """Days on which the sign-offs of the demonstration hold, and on which they have ended."""

@@ -34,6 +34,11 @@ class Held:
     area: str = ""
 
     @property
+    def in_force(self) -> bool:
+        """Whether its rule keeps anything: somebody has signed it."""
+        return self.rule is not None and self.rule.signed(self.today)
+
+    @property
     def past(self) -> str:
         """That a row is past its day: none of it is."""
         return f" AND NOT {self.area}" if self.area else " AND false"

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from shared.domain.operations import Kept
+from shared.domain.operations import Kept, Limit
 from shared.domain.policy import OnErasure, Period, Policy, Rule, first_kept, parse_period, release
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.finding.examination import as_utc
@@ -34,6 +34,7 @@ class Ruled:
     """A table of which a rule keeps rows: ``due`` finds those past their day, ``within`` those that are kept.
 
     ``whole``: they stay as they are, in use; else they are reduced to the fields of the rule, and restricted.
+    ``stands``: it was told, and nobody has signed it since: what it has kept stays until its day, and no longer.
     ``longer``: the rules that keep the same rows, too, the one that does so longest first; ``but``: the rule whose rows
     are left out, since they are met with that. ``area``: which of its rows it may concern, as a condition that is never
     NULL; empty: all.
@@ -46,9 +47,15 @@ class Ruled:
     zone: str
     today: date
     whole: bool = False
+    stands: bool = False
     longer: tuple["Ruled", ...] = ()
     but: "Ruled | None" = None
     area: str = ""
+
+    @property
+    def in_force(self) -> bool:
+        """Whether it keeps anything: somebody has signed it, or it was told while that was so."""
+        return self.stands or self.rule.signed(self.today)
 
     @property
     def _type(self) -> str:
@@ -165,16 +172,24 @@ def _ruled(
         keeps = table.table.keeps
         left = keeps.columns(rule.fields) if keeps and rule.fields else frozenset[str]()
         return Held(table, today, name, rule, known=lasts is True, columns=left, area=area)
-    shortest = min([rule.period, *_told(task, name)], key=lambda period: period.about_days)
+    told = _told(task, name)
+    stands = bool(told) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS)
+    periods = told if stands else [rule.period, *told]
+    shortest = min(periods, key=lambda period: period.about_days)
     whole = (category := policy.category(table.table.category)) is not None and category.on_erasure is OnErasure.KEEP
-    return Ruled(table, name, rule, shortest, zone, today, whole, area=area)
+    return Ruled(table, name, rule, shortest, zone, today, whole, stands, area=area)
 
 
 def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:
-    """The tasks by what people were told, what of theirs is held, and which states last: of those alike in one call."""
+    """The tasks by what people were told, what of theirs is held, and which states last: of those alike in one call.
+
+    And by whether two persons have confirmed that something goes which nobody has signed.
+    """
     groups: dict[str, list[Task]] = {}
     for task in tasks:
-        groups.setdefault(str((_told_here(task), sorted(task.held), sorted(task.states.items()))), []).append(task)
+        confirmed = bool(task.confirmed.get(Limit.UNSIGNED_ROWS))
+        alike = str((_told_here(task), sorted(task.held), sorted(task.states.items()), confirmed))
+        groups.setdefault(alike, []).append(task)
     return groups
 
 

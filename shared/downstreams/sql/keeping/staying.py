@@ -27,7 +27,7 @@ def staying(session: Session, rules: Sequence[Ruled | Held], task: Task) -> list
 
     What a state keeps stays whatever its day is, with all that any rule in force keeps of it.
     """
-    signed = [each for each in rules if each.rule and each.rule.signed(each.today)]
+    signed = [each for each in rules if each.in_force]
     lasting: dict[tuple[str, str], Held] = {}
     for each in (each for each in signed if isinstance(each, Held) and each.known):
         known = lasting.get(part := _part(each), each)
