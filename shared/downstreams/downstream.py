@@ -92,6 +92,12 @@ class Downstream:
         return frozenset(getattr(self.adapter, "tells", ()))
 
     @property
+    def left_to_policy(self) -> frozenset[str]:
+        """The states that it tells, and of which its adapter does not know what the policy keeps by them."""
+        knows = not self.knows_no_states or getattr(self.adapter, "spares_by_category", False)
+        return frozenset() if knows else self.tells
+
+    @property
     def telling(self) -> Sequence[Telling]:
         """What of it tells a state in which something must stay."""
         return getattr(self.adapter, "telling", ())

@@ -44,5 +44,10 @@ def unruled(telling: Iterable[Telling], policy: Policy) -> Iterator[str]:
             )
 
 
+def lasting(*said: bool | None) -> bool | None:
+    """Whether a state lasts by all that tell it: if one says so; not if each says that; else nobody knows."""
+    return True if True in said else None if None in said else False
+
+
 class ErasureRefused(Refused):
     """A record is in a state in which nothing of the subject may be erased; the message says the declared reason."""

@@ -20,9 +20,10 @@ def with_states(systems: Sequence[Downstream], policy: Policy) -> list[Downstrea
 
 
 def tellers(systems: Iterable[Downstream], of: Iterable[Downstream]) -> list[Downstream]:
-    """Those of the systems that tell a state on which one of the others rests."""
+    """Those of the systems that tell a state on which one of the others rests, or on which they rest themselves."""
+    of = [*of]
     awaited = frozenset[str]().union(*(each.rests_on for each in of))
-    return [each for each in systems if each.tells & awaited]
+    return [each for each in systems if each.tells & awaited or (each in of and each.left_to_policy)]
 
 
 def unknown(system: str, held: str, rule: str, state: str) -> str:

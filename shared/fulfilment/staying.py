@@ -1,7 +1,8 @@
 """What stays whatever a system is told: a legal hold covers it, or a state lasts by which the policy keeps it.
 
 Both are asked each time before a system erases. A state is told by another system, which was asked before: what it said
-stands with its task of the same fulfilment. Where it could say nothing, that is a person's matter.
+stands with its task of the same fulfilment. Where it could say nothing, that is a person's matter. A system may tell it
+of itself, and not know what the policy keeps by it: then that is decided here as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,13 @@ from datetime import date
 from typing import Any, Self
 from uuid import UUID
 
-from shared.domain.errors import GroundUnknown, NotSupported, Refused
+from shared.domain.errors import GroundUnknown, NotSupported, Refused, RuleUnsigned
 from shared.domain.holds import Hold
-from shared.domain.operations import Kept, Operation, TaskOutcome
+from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy
 from shared.downstreams.contract import NotSearched, Receipt, Result, States, Task
 from shared.downstreams.downstream import Downstream
+from shared.downstreams.refusals import STATES, ErasureRefused, lasting
 from shared.downstreams.states import unknown
 from shared.fulfilment import holding
 from shared.fulfilment.lapsed import lapsed
@@ -66,13 +68,15 @@ class Staying:
         system, operation = place
         held = await holding.holds_of(connection, unit_of_work.vault.keyring, operation, known)
         ours = [c.fulfilment_id for c in claims if c.subject_ref in known and known[c.subject_ref].tenant is None]
-        asked = bool(system.rests_on) and operation in {Operation.ERASE, Operation.PLAN}
+        own_states = system.left_to_policy if operation is Operation.ERASE else frozenset()
+        asked = bool(system.rests_on or own_states) and operation in {Operation.ERASE, Operation.PLAN}
         rows = await connection.fetch(_SAID, ours, system.name) if asked and ours else ()
         said = {each: Told(_together(system.rests_on, [r[2] for r in rows if r[0] == each])) for each in ours}
         for fulfilment_id, own, receipt in rows:
             if own and receipt.get("outcome") in _COUNTED:
                 counts = receipt.get("found", 0), receipt.get("by_category", {})
-                said[fulfilment_id] = Told(said[fulfilment_id].states, *counts)
+                told = {state: lasts for state, lasts in (receipt.get("states") or {}).items() if state in own_states}
+                said[fulfilment_id] = Told(_and(said[fulfilment_id].states, told), *counts)
         policy, now = unit_of_work.policy, unit_of_work.clock.now()
         return cls(system, operation, policy, policy.today(now), held, said if asked else {})
 
@@ -85,7 +89,7 @@ class Staying:
             kept = lapsed(self.policy, self.today, self.system.name, claim.details, confirmed)
         if kept or not (told := self.said.get(claim.fulfilment_id)):
             return kept
-        why = self._why(told)
+        why = self._why(told, claim)
         if isinstance(why, str) and self.operation is Operation.ERASE:
             return _retained(claim.task_id, why, told)
         return why if isinstance(why, Refused) else None
@@ -101,23 +105,52 @@ class Staying:
         if self.operation is not Operation.PLAN:
             return result
         result = holding.planned(self.system, self.policy, result, self.held.get(claim.subject_ref))
-        told = self.said.get(claim.fulfilment_id)
-        why = self._why(told) if told else None
-        if isinstance(why, str) and isinstance(result, Receipt) and result.outcome is TaskOutcome.PLANNED:
-            kept = _kept(why, result.by_category)
-            result = replace(result, remaining=result.found, ground=why, until=None, kept=kept)
+        if isinstance(result, Receipt):
+            told, own = self.said.get(claim.fulfilment_id), _own(self.system, result)
+            states = _and(told.states if told else {}, own)
+            result = self._leaving(result, Told(states, result.found, result.by_category), own, claim)
         return _telling(self.system, result)
 
-    def _why(self, told: Told) -> str | Refused | None:
+    def _leaving(self, result: Receipt, told: Told, own: States, claim: Claim) -> Result:
+        """What an erasure would do, and what of it stays while a state lasts; ``own``: those that it tells itself."""
+        why = self._unruled(own) or self._why(told, claim)
+        if own and isinstance(why, NotSupported):
+            return self._in_part(result, told.states)
+        if isinstance(why, Refused):
+            why.states = result.states
+            return why
+        if why is None or result.outcome is not TaskOutcome.PLANNED:
+            return result
+        kept = _kept(why, result.by_category)
+        return replace(result, remaining=result.found, ground=why, until=None, kept=kept)
+
+    def _in_part(self, result: Receipt, states: States) -> Receipt:
+        """What a system says that it holds, with what of it must stay: a person erases the rest, once that is to go."""
+        held = {each: rules for each in self.system.categories if (rules := _keeping(self.policy, each, states))}
+        kept = tuple(
+            Kept(category=each, rule=held[each][0], count=rows)
+            for each, rows in sorted(result.by_category.items())
+            if each in held
+        )
+        return replace(result, remaining=sum(each.count for each in kept), kept=kept or None)
+
+    def _unruled(self, own: States) -> Refused | None:
+        """Why nothing may go of somebody of whom a system tells a state that no rule keeps what is in it by."""
+        for place, held, reason in self.system.telling:
+            state = STATES.get(reason, "")
+            if own.get(state) and state not in self.policy.lasting(held):
+                return ErasureRefused(f"{self.system.name} has a {place} that must stay now: {reason}")
+        return None
+
+    def _why(self, told: Told, claim: Claim) -> str | Refused | None:
         """By which rule a system that erases all it has or nothing leaves all of it, or why a person erases there."""
         if getattr(self.system.adapter, "spares_by_category", False):
             return None  # it leaves the rows themselves
         policy, states = self.policy, told.states
         keeping = {held: rules for held in self.system.categories if (rules := _keeping(policy, held, states))}
-        for held, rules in sorted(keeping.items()):
-            for rule in rules:
-                if states[state := policy.rules[rule].lasts_while or ""] is None:
-                    return GroundUnknown(unknown(self.system.name, held, rule, state))
+        if refused := self._unknown(keeping, states) or self._unsigned(keeping, told.found, claim):
+            return refused
+        keeping = {held: signed for held, each in keeping.items() if (signed := [*filter(self._signed, each)])}
         if not keeping:
             return None
         if len(keeping) == len(self.system.categories):
@@ -127,6 +160,45 @@ class Staying:
             f"{self.system.name} holds {stays}, which must stay now, and cannot leave that and erase the rest: erase"
             " there by hand what may go, and enter that"
         )
+
+    def _unknown(self, keeping: Mapping[str, Sequence[str]], states: States) -> GroundUnknown | None:
+        """Why nothing may go or stay yet: nobody could tell a state by which something would stay."""
+        for held, rules in sorted(keeping.items()):
+            for rule in rules:
+                if states[state := self.policy.rules[rule].lasts_while or ""] is None:
+                    return GroundUnknown(unknown(self.system.name, held, rule, state))
+        return None
+
+    def _signed(self, rule: str) -> bool:
+        return self.policy.rules[rule].signed(self.today)
+
+    def _unsigned(
+        self, keeping: Mapping[str, Sequence[str]], found: int | None, claim: Claim
+    ) -> RuleUnsigned | None:
+        """The same: nobody has signed rules by which something would stay; it is asked first how much that is."""
+        rules = sorted({each for named in keeping.values() for each in named if not self._signed(each)})
+        if found is None and self.operation is Operation.PLAN:
+            return None
+        allowed = claim.confirmed.get(self.system.name, {}).get(Limit.UNSIGNED_ROWS, 0)
+        rows = 1 if found is None else found
+        if not rules or rows <= allowed:
+            return None
+        return RuleUnsigned(
+            f"{rows:,} rows of {self.system.name} would be kept by {', '.join(rules)}, which is not signed: nothing was"
+            " done; have it signed, or confirm that they go",
+            Exceeded(limit=Limit.UNSIGNED_ROWS, found=rows, allowed=allowed),
+        )
+
+
+def _own(system: Downstream, result: Result) -> States:
+    """The states that a system tells itself and leaves to the policy, as its dry run has told them."""
+    said = result.states if isinstance(result, Receipt) and result.states else {}
+    return {state: lasts for state, lasts in said.items() if state in system.left_to_policy}
+
+
+def _and(states: States, own: States) -> States:
+    """What others tell, and what a system tells itself."""
+    return {**states, **{state: lasting(states.get(state, False), lasts) for state, lasts in own.items()}}
 
 
 def _retained(task_id: UUID, rule: str, told: Told) -> Receipt:

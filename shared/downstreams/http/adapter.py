@@ -18,7 +18,7 @@ from shared.downstreams.http import marketing
 from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.declaration import read_declaration
-from shared.downstreams.http.erasure import Erasure, refused
+from shared.downstreams.http.erasure import Erasure, refused, states_of
 from shared.downstreams.http.interface import Interface
 from shared.downstreams.http.search import Hit, Search, shown, yielded
 from shared.downstreams.http.session import Session
@@ -223,7 +223,8 @@ class HttpAdapter:
         hits = (await self._search.find(task)).hits.values()
         if refusal := refused(self._system, self._settings, self._declaration, task, hits):
             raise refusal
-        return Receipt.planned(task, Counter(self._declaration.resource[hit.resource].category for hit in hits))
+        planned = Receipt.planned(task, Counter(self._declaration.resource[hit.resource].category for hit in hits))
+        return replace(planned, states=states_of(self._declaration, hits))
 
     async def _export(self, hand_over: HandOver | None, task: Task) -> Receipt:
         copy, rows, roots = InParts(hand_over), 0, 0

@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
-from shared.downstreams.http.paths import AnyPath, Condition, Path
+from shared.downstreams.http.paths import AnyPath, Path
+from shared.downstreams.http.refusing import Refusal
 from shared.downstreams.http.requests import (
     ApiKey,
     Basic,
@@ -30,7 +31,6 @@ from shared.downstreams.http.requests import (
     Request,
     Step,
 )
-from shared.downstreams.refusals import Reason
 
 _NAME = r"^[a-z][a-z0-9_]{0,40}$"
 OF_THE_TASK = frozenset({"task_id", "id", "ids", "job", "asserted", "current"})
@@ -56,12 +56,6 @@ class Change(Declared):
 
     steps: tuple[Step, ...] = Field(min_length=1)
     seen: Conditions = Field(min_length=1)
-
-
-class Refusal(Condition):
-    """In which state of a record nothing of the subject may be erased, and why, in a word of ours."""
-
-    reason: Reason
 
 
 class Resource(Declared):

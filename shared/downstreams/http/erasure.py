@@ -7,7 +7,9 @@ from uuid import UUID
 
 from shared.domain.clock import Clock
 from shared.domain.errors import AnswerMalformed, Refused, ResidueFound, SystemRefused, Unavailable
-from shared.downstreams.contract import Checkpoint, Pending, Result, Task
+from shared.domain.operations import Operation
+from shared.downstreams.contract import Checkpoint, Pending, Result, States, Task
+from shared.downstreams.http import refusing
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.by_hand import look_by_search, look_key, must_be_whole
 from shared.downstreams.http.declaration import Declaration
@@ -19,11 +21,16 @@ from shared.downstreams.http.search import Found, Hit
 from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.http.steps import SLOWER, NotYet, Part, Steps
 from shared.downstreams.http_client import together
-from shared.downstreams.refusals import ErasureRefused
 
 Some = TypeVar("Some")
 _ROUNDS = 5
 """How often records that keep arriving are chased."""
+
+
+def states_of(declaration: Declaration, hits: Iterable[Hit]) -> States | None:
+    """Which states of the policy last by what was found; None where none is declared."""
+    said = refusing.told((hit.resource, hit.record, declaration.resource[hit.resource].refuse_when) for hit in hits)
+    return refusing.states((each for of in declaration.resource.values() for each in of.refuse_when), said)
 
 
 def refused(
@@ -35,10 +42,10 @@ def refused(
     known: int = 0,
 ) -> Refused | None:
     """Why none of these may be erased, if that is so: the state of one, or how many; ``known``: those found before."""
-    for hit in hits:
-        for refusal in declaration.resource[hit.resource].refuse_when:
-            if refusal.holds_of(hit.record):
-                return ErasureRefused(f"{system} has a {hit.resource} that must stay now: {refusal.reason}")
+    said = refusing.told((hit.resource, hit.record, declaration.resource[hit.resource].refuse_when) for hit in hits)
+    if refusal := refusing.refusal(system, said, erasing=task.operation is Operation.ERASE):
+        refusal.states = states_of(declaration, hits)
+        return refusal
     return settings.excess(task, rows=known + len(hits), people=sum(hit.above is None for hit in hits))
 
 

@@ -104,15 +104,15 @@ class Condition(BaseModel):
         if value is ABSENT:
             return False
         if "equals" in self.model_fields_set:
-            return _same(value, self.equals)
+            return same(value, self.equals)
         if self.is_in is not None:
-            return any(_same(value, each) for each in self.is_in)
+            return any(same(value, each) for each in self.is_in)
         if self.contains is not None:
             return isinstance(value, str | Sequence) and self.contains in value
         return True
 
 
-def _same(value: object, declared: JsonValue) -> bool:
+def same(value: object, declared: JsonValue) -> bool:
     """Whether they are the same JSON: true is not 1."""
     return value == declared and isinstance(value, bool) == isinstance(declared, bool)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared.domain.errors import GroundUnknown, Refused
 from shared.downstreams.contract import States, Task
-from shared.downstreams.refusals import STATES, ErasureRefused
+from shared.downstreams.refusals import STATES, ErasureRefused, lasting
 from shared.downstreams.sql.declaration.declared import Refusal
 from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.finding.attribution import each_row
@@ -60,8 +60,7 @@ def told(found: Sequence[Said], task_id: UUID) -> States:
     states: dict[str, bool | None] = {}
     for each, word in ((each, word) for each in found if (word := each.word)):
         says = True if task_id in each.lasts else None if task_id in each.unclear else False
-        known = states.get(word, False)
-        states[word] = True if True in {known, says} else None if None in {known, says} else False
+        states[word] = lasting(states.get(word, False), says)
     return states
 
 

@@ -4,14 +4,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from uuid import UUID
 
-from shared.domain.errors import ForeignHit, GroundUnknown, NotSupported, Refused
+from shared.domain.errors import ForeignHit, NotSupported, Refused
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Receipt, Result, Task
-from shared.downstreams.refusals import ErasureRefused
+from shared.downstreams.contract import Receipt, Result, States, Task
 from shared.downstreams.sql.finding.examination import UNATTRIBUTED_AT_MOST, told_apart
 from shared.downstreams.sql.finding.searching import Searched
-from shared.downstreams.sql.keeping.states import says_neither
+from shared.downstreams.sql.keeping import states
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.names import marks, place_of, quoted
 from shared.downstreams.sql.mariadb.rows import Rows
@@ -30,7 +30,7 @@ async def refusal(session: Session, task: Task, rows: Rows) -> Refused | None:
         return excess
     if task.operation is not Operation.LOCATE and (doubt := _doubt(rows)):
         return doubt
-    return _state(session, rows) if task.operation in {Operation.ERASE, Operation.PLAN} else None
+    return _state(session, task, rows) if task.operation in {Operation.ERASE, Operation.PLAN} else None
 
 
 def _people(session: Session, rows: Rows) -> int:
@@ -54,19 +54,36 @@ def _doubt(rows: Rows) -> Refused | None:
     )
 
 
-def _state(session: Session, rows: Rows) -> Refused | None:
-    """That a row is in a state that the dataset names, in which nothing of its subject may be erased."""
+def states_of(session: Session, task: Task, rows: Rows) -> States | None:
+    """Which states of the policy last by a subject's rows; None where none is declared, or they are a customer's."""
+    told = states.told(_said(session, task, rows), task.task_id) if session.tenant is None else {}
+    return told or None
+
+
+def _state(session: Session, task: Task, rows: Rows) -> Refused | None:
+    """That a row is in a state that the dataset names, in which nothing of its subject may be erased.
+
+    What lasts by the policy is only told where nothing is erased yet: by that it is decided what stays.
+    """
+    said = _said(session, task, rows)
+    decided = {(each.table, each.word) for each in said if each.word} if task.operation is Operation.PLAN else set()
+    kept = [(table, word) for table, word in decided if word] if session.tenant is None else []
+    return states.refused(session.system, said, [task], kept).get(task.task_id)
+
+
+def _said(session: Session, task: Task, rows: Rows) -> list[states.Said]:
+    """What the rows say of each state that the dataset declares."""
+    found = []
     for table in session.tables:
+        held = [each.row for each in rows.of.get(table.name, {}).values()]
         for state in table.table.refuse_when:
-            if any(values.holds(state, found.row) for found in rows.of.get(table.name, {}).values()):
-                said = f"{session.system} has a row of {table.name} that must stay now: {state.reason}"
-                return ErasureRefused(said)
-    for table in session.tables:
-        for state in table.table.refuse_when:
-            held = rows.of.get(table.name, {}).values()
-            if not all(state.tells(values.as_text(found.row[state.column])) for found in held):
-                return GroundUnknown(says_neither(session.system, table.name, state))
-    return None
+            lasts = any(values.holds(state, row) for row in held)
+            unclear = not all(state.tells(values.as_text(row[state.column])) for row in held)
+            mine = frozenset({task.task_id})
+            found.append(
+                states.Said(table.name, state, mine if lasts else frozenset(), mine if unclear else frozenset())
+            )
+    return found
 
 
 async def with_unattributed(session: Session, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:

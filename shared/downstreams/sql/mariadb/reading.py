@@ -17,7 +17,7 @@ from shared.downstreams.sql.finding.attribution import Row
 from shared.downstreams.sql.finding.location import knows, located, superseded, yielded
 from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
-from shared.downstreams.sql.mariadb.judging import refusal
+from shared.downstreams.sql.mariadb.judging import refusal, states_of
 from shared.downstreams.sql.mariadb.rows import Found, Rows
 from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
@@ -55,7 +55,7 @@ async def plan(session: Session, task: Task) -> Result:
     counts = Counter[str]()
     for name, found in rows.of.items():
         counts[categories[name]] += len(found)
-    return fails or Receipt.planned(task, counts)
+    return fails or replace(Receipt.planned(task, counts), states=states_of(session, task, rows))
 
 
 async def export(session: Session, policy: Policy, tasks: Sequence[Task]) -> list[Result]:
