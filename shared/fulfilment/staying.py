@@ -126,7 +126,8 @@ class Staying:
 
     def _in_part(self, result: Receipt, states: States) -> Receipt:
         """What a system says that it holds, with what of it must stay: a person erases the rest, once that is to go."""
-        held = {each: rules for each in self.system.categories if (rules := _keeping(self.policy, each, states))}
+        ruled = {each: [*filter(self._signed, _keeping(self.policy, each, states))] for each in self.system.categories}
+        held = {each: rules for each, rules in ruled.items() if rules}
         kept = tuple(
             Kept(category=each, rule=held[each][0], count=rows)
             for each, rows in sorted(result.by_category.items())
@@ -172,9 +173,7 @@ class Staying:
     def _signed(self, rule: str) -> bool:
         return self.policy.rules[rule].signed(self.today)
 
-    def _unsigned(
-        self, keeping: Mapping[str, Sequence[str]], found: int | None, claim: Claim
-    ) -> RuleUnsigned | None:
+    def _unsigned(self, keeping: Mapping[str, Sequence[str]], found: int | None, claim: Claim) -> RuleUnsigned | None:
         """The same: nobody has signed rules by which something would stay; it is asked first how much that is."""
         rules = sorted({each for named in keeping.values() for each in named if not self._signed(each)})
         if found is None and self.operation is Operation.PLAN:

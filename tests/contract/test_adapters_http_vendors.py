@@ -1,5 +1,7 @@
 """The declarations for HubSpot and Stripe, each against a system that behaves as its documentation says."""
 
+from dataclasses import replace
+
 from shared.domain.errors import Refused
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.refusals import ErasureRefused
@@ -59,8 +61,11 @@ async def test_a_disputed_charge_stops_all_of_it() -> None:
     async with stripe() as (engine, payments):
         customer = payments.add_customer(ADA)
         payments.add_charge(customer, disputed=True)
+        [planned] = await engine.adapter.plan([replace(task(), operation=Operation.PLAN)], engine.save_progress)
+        assert receipt(planned).states == {"disputed": True}, "the policy says what is kept by it"
         [result] = await engine.erase(task())
         assert isinstance(result, ErasureRefused)
+        assert result.states == {"disputed": True}
         assert not payments.jobs
         assert payments.customers[customer]["email"] == ADA
 

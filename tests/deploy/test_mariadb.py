@@ -13,6 +13,7 @@ from shared.domain.errors import (
     DoneBefore,
     DsrError,
     ForeignHit,
+    GroundUnknown,
     Misconfigured,
     NotSupported,
     Overtaken,
@@ -24,6 +25,7 @@ from shared.domain.operations import Operation, TaskOutcome, Uncounted
 from shared.downstreams import check
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
+from shared.downstreams.refusals import ErasureRefused
 from shared.downstreams.registry import Wiring, send_nothing
 from shared.downstreams.sql.mariadb import sweeping
 from shared.downstreams.sql.mariadb.adapter import MariaDbAdapter
@@ -196,6 +198,16 @@ async def test_what_is_not_found_to_be_theirs_stops_an_erasure(shop: Shop, syste
         refused = await system.one(task(operation, ANNA))
         assert isinstance(refused, DsrError)
         assert refused.code == "erasure_refused"
+    telling = shop.connected(DATASET.replace('reason = "open_order"', 'reason = "dispute"'))
+    assert (await telling.receipt(task(Operation.PLAN, ANNA))).states == {"disputed": True}, "the policy decides by it"
+    refused = await telling.one(task(ERASE, ANNA))
+    assert isinstance(refused, ErasureRefused)
+    assert refused.states == {"disputed": True}
+    await shop.run("UPDATE purchase SET state = NULL WHERE id = 2")
+    unknown = await telling.one(task(Operation.PLAN, ANNA))
+    assert isinstance(unknown, GroundUnknown)
+    assert unknown.states == {"disputed": None}
+    await telling.close()
     await shop.server.run(f"REVOKE REFERENCES ON *.* FROM u_{shop.name}@'%'")
     with pytest.raises(SystemRefused, match="does not see every table"):
         await system.one(task(ERASE, ANNA))

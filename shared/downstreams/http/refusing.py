@@ -51,9 +51,7 @@ class Refusal(Condition):
         if self.path is None:
             raise ValueError("give the path of what a record says")
         if self.over and not self.model_fields_set & {"equals", "is_in"}:
-            raise ValueError(
-                "over has the values that say that it is not so: write those that say so as in or equals"
-            )
+            raise ValueError("over has the values that say that it is not so: write those that say so as in or equals")
         if any(self.lasts_by(each) for each in self.over):
             raise ValueError("over has the values that are not among those of in or equals: write each once")
         return self

@@ -4,7 +4,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from uuid import UUID
 
 from shared.domain.errors import ForeignHit, NotSupported, Refused
 from shared.domain.operations import Operation
