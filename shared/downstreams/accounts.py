@@ -2,13 +2,25 @@
 
 from collections.abc import Sequence
 
+from shared.domain.identities import IdentityType
 from shared.downstreams.downstream import Downstream
 
 CUSTOMERS = "customers"
 """The namespace of the account ids that a customer knows, and so may state."""
 
 
+REQUESTER = "requester"
+"""Who states such an id: whoever asks."""
+
+
 def speaking_of(namespace: str, declared: Sequence[Downstream]) -> frozenset[str]:
     """Who speaks of account ids of a namespace: the systems that have them, and of customers' ids a requester."""
     systems = {each.name for each in declared if each.accounts == namespace}
-    return frozenset(systems | ({"requester"} if namespace == CUSTOMERS else set()))
+    return frozenset(systems | ({REQUESTER} if namespace == CUSTOMERS else set()))
+
+
+def untold(declared: Sequence[Downstream]) -> frozenset[str]:
+    """Those of the systems that are searched by account ids of a namespace of which nobody tells one."""
+    telling = {each.name for each in declared if IdentityType.ACCOUNT_ID in each.yields} | {REQUESTER}
+    asked = (each for each in declared if IdentityType.ACCOUNT_ID in each.needs)
+    return frozenset(each.name for each in asked if not speaking_of(each.accounts, declared) & telling)

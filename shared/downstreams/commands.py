@@ -14,6 +14,7 @@ from shared.domain.errors import Fault, Misconfigured
 from shared.domain.faults import all_of
 from shared.domain.operations import Operation
 from shared.downstreams import check as checking
+from shared.downstreams.accounts import untold
 from shared.downstreams.check import Checked
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import read
@@ -97,6 +98,7 @@ def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[s
     """
     usable = checking.working(checked)
     systems: dict[str, Any] = {}
+    mute = untold(usable.all)
     for each in checked:
         declared = each.declared
         said = systems[each.name] = {
@@ -108,7 +110,7 @@ def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[s
             "looked_at": each.looked,
         }
         if declared is not None and declared.adapter is not None and declared.enabled:
-            said |= _declared(declared)
+            said |= _declared(declared) | ({"no_account_told": [declared.accounts]} if each.name in mute else {})
     stages = [[f"{step.operation} {step.system}" for step in stage] for stage in usable.stages(Operation.ERASE)]
     return {"systems": systems, "erasure": stages} | ({"emitters": _said(emitters)} if emitters else {})
 
@@ -162,6 +164,7 @@ _SAID: Mapping[str, str] = {
     "never_shown": "never shown, for want of a party",
     "unexplained": "shown without a word of what it is, for want of explain",
     "untold": "what is filed by it is not seen, for want of yields",
+    "no_account_told": "nobody tells an account_id of its namespace (accounts names that of who does)",
     "not_compared": "not compared by night with the list of who gets no marketing",
     "asks_before_marketing": "asks itself who gets no marketing",
 }

@@ -196,6 +196,29 @@ def test_tables_that_show_no_restriction_are_told_before_the_first_request(
         assert "a person restricts in what shows no restriction: letter" in words_of(found)[0]
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("", ["shop"]),
+        ('accounts = "customers"\n', []),
+        ('accounts = "crm"\n', ["crm"]),
+        ('yields = ["account_id"]\n', []),
+    ],
+)
+def test_a_system_that_is_searched_by_accounts_of_which_nobody_tells_one_is_named(
+    tmp_path: Path, more: str, told: list[str]
+) -> None:
+    dataset = (
+        'name = "orders"\n[tables.deal]\ncategory = "ticket"\nprimary_key = ["id"]\n[tables.deal.columns]\n'
+        'id = { class = "A", identity = "account_id" }\nemail = { class = "A", identity = "email" }\n'
+    )
+    table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["email", "account_id"]')
+    dataset = dataset.replace('"account_id" }', '"account_id", yields = true }') if "yields" in more else dataset
+    found = report(checked(tmp_path, table + more, dataset))
+    assert found["systems"]["shop"].get("no_account_told", []) == told
+    assert ("nobody tells an account_id of its namespace" in words_of(found)[0]) is bool(told)
+
+
 def test_what_a_file_says_that_a_store_yields_and_its_dataset_does_not_is_named(tmp_path: Path) -> None:
     right = ORDERS.replace('colour = "red"\n', "").replace('"Z"', '"A"').replace(', partty = "x"', "")
     table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")]
