@@ -198,12 +198,13 @@ async def test_what_is_not_found_to_be_theirs_stops_an_erasure(shop: Shop, syste
         refused = await system.one(task(operation, ANNA))
         assert isinstance(refused, DsrError)
         assert refused.code == "erasure_refused"
-    telling = shop.connected(DATASET.replace('reason = "open_order"', 'reason = "dispute"'))
+    state = 'in = ["open"], over = ["paid"], reason = "dispute"'
+    telling = shop.connected(DATASET.replace('in = ["open"], reason = "open_order"', state))
     assert (await telling.receipt(task(Operation.PLAN, ANNA))).states == {"disputed": True}, "the policy decides by it"
     refused = await telling.one(task(ERASE, ANNA))
     assert isinstance(refused, ErasureRefused)
     assert refused.states == {"disputed": True}
-    await shop.run("UPDATE purchase SET state = NULL WHERE id = 2")
+    await shop.run("UPDATE purchase SET state = 'odd' WHERE id = 2")
     unknown = await telling.one(task(Operation.PLAN, ANNA))
     assert isinstance(unknown, GroundUnknown)
     assert unknown.states == {"disputed": None}

@@ -33,9 +33,10 @@ async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequ
         of_task = unsigned.get(task.task_id, _Unsigned())
         n, allowed = of_task.rows.total(), task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
         if n > allowed:
+            counts = ", ".join(f"{held}: {rows:,}" for held, rows in sorted(of_task.rows.items()))
             exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=n, allowed=allowed)
             found[task.task_id] = RuleUnsigned(
-                f"{n:,} rows ({', '.join(f'{held}: {rows:,}' for held, rows in sorted(of_task.rows.items()))}) are what"
+                f"{n:,} rows ({counts}) are what"
                 f" {', '.join(sorted(of_task.rules))} is about, which nobody has signed: nothing was done; have it"
                 " signed, or confirm that they go",
                 exceeded,
