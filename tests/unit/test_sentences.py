@@ -45,8 +45,8 @@ OURS = {
     "a field that the adapter knows": "change.field",
     "categories of the policy that a system declares to hold": "goes concerns categories left stays",
     "names from the policy: rules, their anchors, and what a dataset calls a category": (
-        "each.name rule.anchor table.table.category ', '.join(sorted(of_task.rules)) ', '.join(rules) ', '.join(unsigned)"
-        " counts"
+        "each.name rule.anchor table.table.category ', '.join(sorted(of_task.rules)) ', '.join(rules)"
+        " ', '.join(unsigned) counts"
     ),
     "a ground, which is a word without four digits in a row (bounds.py)": "word",
     "a name in the store's catalogue, a field's name, and a class of its errors": (
@@ -57,7 +57,8 @@ OURS = {
     ),
     "what the declaration of an HTTP interface says of it": (
         "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within"
-        " pages.max pages.next state.reason each.reason place pages.size refusal.reason request.method request.path request.permission"
+        " pages.max pages.next state.reason each.reason place pages.size refusal.reason"
+        " request.method request.path request.permission"
         " ', '.join(left) ', '.join(unseen)"
     ),
 }
