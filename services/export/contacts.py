@@ -31,7 +31,7 @@ from shared.runtime.loops import alive, backoff, retry_while_unavailable
 from shared.runtime.metrics import CALL_SECONDS
 from shared.runtime.settings import WorkSettings
 from shared.storage.subject_data import SubjectData, encode_identities
-from shared.storage.systems import SystemState, standings
+from shared.storage.systems import Standing, SystemState, standings
 from shared.storage.vault import Sealing
 
 LOOP: Final = "contacts"
@@ -106,8 +106,9 @@ class ContactLookups:
         """Looks up as much as one call takes, and says so; how many there were."""
         due = await retry_while_unavailable(self._claim, LOOP, self._heartbeats)
         if due:
+            known, standing = await retry_while_unavailable(partial(self._known, due), LOOP, self._heartbeats)
             async with alive(LOOP, self._heartbeats):
-                named, found = await self._ask(due)
+                named, found = await self._ask(due, known, standing)
             write = partial(self._write, due, named, found)
             await retry_while_unavailable(write, LOOP, self._heartbeats)
         return len(due)
@@ -118,11 +119,16 @@ class ContactLookups:
             rows = await connection.fetch(_CLAIM, now, now + _TAKEN, self._settings.batch)
         return [Sought(row[0], row[1], Right(row[2]), *tuple(row)[3:]) for row in rows]
 
-    async def _ask(self, due: Sequence[Sought]) -> tuple[Mapping[UUID, Sequence[Identity]], Mapping[UUID, Result]]:
-        """What was named, as far as the source may hear of it, and what it answers; by lookup."""
+    async def _known(self, due: Sequence[Sought]) -> tuple[Mapping[UUID, SubjectData], Standing | None]:
+        """What is known of whom is looked up, and where the source stands."""
         async with self._unit_of_work.pool.acquire() as connection:
             known = await self._unit_of_work.vault.subject_data(connection, [each.ask_id for each in due])
-            standing = (await standings(connection)).get(self._source.name) if self._source else None
+            return known, (await standings(connection)).get(self._source.name) if self._source else None
+
+    async def _ask(
+        self, due: Sequence[Sought], known: Mapping[UUID, SubjectData], standing: Standing | None
+    ) -> tuple[Mapping[UUID, Sequence[Identity]], Mapping[UUID, Result]]:
+        """What was named, as far as the source may hear of it, and what it answers; by lookup."""
         source = self._source
         if source is None:
             return {}, {}

@@ -104,13 +104,19 @@ class Maker:
     async def run(self, name: str, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Until told to stop."""
         while not stopping.is_set():
-            due = await retry_while_unavailable(self.claim, name, heartbeats)
-            if due is None:
+            if not await self.make_next(name, heartbeats):
                 await self._wakeup.wait(self._settings.poll_seconds)
-                continue
-            async with alive(name, heartbeats):
-                if again := await self.make(due):
-                    await retry_while_unavailable(partial(self._postpone, due, again), name, heartbeats)
+
+    async def make_next(self, name: str, heartbeats: Heartbeats) -> bool:
+        """Makes the one that is due first, or gives it back for another time; whether there was one."""
+        due = await retry_while_unavailable(self.claim, name, heartbeats)
+        if due is None:
+            return False
+        async with alive(name, heartbeats):
+            again = await self.make(due)
+            if again is not None:  # at once, perhaps: what is not given back is nobody's while this process lives
+                await retry_while_unavailable(partial(self._postpone, due, again), name, heartbeats)
+        return True
 
     async def claim(self) -> Due | None:
         """Takes the package that is due first in hand."""

@@ -19,6 +19,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import WorkSettings
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
+from tests.fixtures.worker_harness import cut_off
 
 NAMED = Identity(IdentityType.ACCOUNT_ID, "CU-17")
 THEIRS = Identity(IdentityType.ACCOUNT_ID, "CU-17", source="crm")
@@ -74,6 +75,14 @@ async def test_the_contact_on_file_is_kept_apart_and_it_is_said_that_it_was_look
     assert helpdesk.asked == [], "it files whatever address somebody writes from"
     assert await harness.outbox() == [LOOKED_UP]
     assert await harness.actions(ask_id) == ["contact.looked_up"]
+
+
+async def test_a_lookup_outlives_a_database_that_is_away(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness = await open_harness(has(THEIRS, OLD), service=ServiceName.EXPORT)
+    await harness.stand(crm="on")
+    ask_id = await sought(harness, clock)
+    vault = cut_off(harness)
+    assert (await look(harness), vault.cut, await found(harness, ask_id)) == (1, True, [OLD])
 
 
 ELSE = {

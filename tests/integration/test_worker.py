@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -17,11 +17,8 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.runtime.liveness import Heartbeats
-from shared.storage.postgres import Connection
-from shared.storage.subject_data import SubjectData
-from shared.storage.vault import Vault
 from tests.fixtures.engine import DUE, OpenHarness, ScriptedSystem, SetClock, each
-from tests.fixtures.worker_harness import CRM, opened
+from tests.fixtures.worker_harness import CRM, cut_off, opened
 
 
 async def test_a_batch_is_claimed_called_and_concluded(open_harness: OpenHarness) -> None:
@@ -240,19 +237,10 @@ async def test_what_was_done_is_concluded_once_the_database_is_back(open_harness
 async def test_tasks_of_which_an_outage_hid_whom_they_are_about_are_worked_all_the_same(
     open_harness: OpenHarness,
 ) -> None:
-    class CutOff(Vault):
-        cut = False
-
-        async def subject_data(self, connection: Connection, subjects: Iterable[UUID]) -> dict[UUID, SubjectData]:
-            if not self.cut:
-                self.cut = True
-                connection.terminate()
-            return await super().subject_data(connection, subjects)
-
     crm = ScriptedSystem("crm")
     harness = await open_harness(crm)
     [request] = await opened(harness)
-    harness.unit_of_work = replace(harness.unit_of_work, vault=(vault := CutOff(harness.unit_of_work.vault.keyring)))
+    vault = cut_off(harness)
     async with asyncio.timeout(20):
         assert await harness.worker("crm").work() == 1
     assert (vault.cut, await harness.states(request)) == (True, {"crm:erase": "done"})
