@@ -33,6 +33,12 @@ INSERT INTO proof_taken_back (request_id, identity, first, first_at) VALUES ($1,
 ON CONFLICT (request_id, identity) DO UPDATE SET second = $3, second_at = $4
 WHERE proof_taken_back.first <> $3 AND proof_taken_back.second IS NULL RETURNING second IS NOT NULL
 """
+_HOLDER = "contact_on_file"
+# One word is enough while nothing is answered.
+_BY_HOLDER = """
+INSERT INTO proof_taken_back (request_id, identity, first, first_at, second, second_at) VALUES ($1, $2, $3, $4, $3, $4)
+ON CONFLICT (request_id, identity) DO UPDATE SET second = $3, second_at = $4
+"""
 
 
 async def take_back(held: Held, said: ProofTakenBack, settings: IntakeSettings) -> Transition:
@@ -45,7 +51,7 @@ async def take_back(held: Held, said: ProofTakenBack, settings: IntakeSettings) 
     tx, request = held.tx, held.request
     request.must_be_ours()
     by_two = request.state is not State.CLOSED or await _second(held, said.identity)
-    await _forget(held, said.identity, counts=by_two)
+    await _forget(tx, request, said.identity, counts=by_two)
     detail: dict[str, JsonValue] = {"identity": said.identity, "holder": held.caller.holder}
     if said.note:
         note = await correspondence.seal(tx, request, "explanation", "taken_back", said.note.encode())
@@ -64,9 +70,19 @@ async def _second(held: Held, field: str) -> bool:
     return by_two
 
 
-async def _forget(held: Held, field: str, *, counts: bool) -> None:
+async def by_its_holder(tx: UnitOfWork, request: Request, field: str) -> Transition:
+    """Whoever is reached at a contact on file takes back, while nothing is answered, what its code has proved.
+
+    Raises:
+        BadRequest: nothing is proved of an identity of that field.
+    """
+    await _forget(tx, request, field, counts=True)
+    await tx.connection.execute(_BY_HOLDER, request.request_id, field, _HOLDER, tx.now)
+    return request.noted("proof.taken_back", identity=field, holder=_HOLDER)
+
+
+async def _forget(tx: UnitOfWork, request: Request, field: str, *, counts: bool) -> None:
     """Lets the proof count for nothing, and drops what was located by it; not for whom the key is gone."""
-    tx, request = held.tx, held.request
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
     if known is None:
         return

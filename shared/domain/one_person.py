@@ -48,13 +48,14 @@ class Typed:
 def follows(proved: Collection[bytes], typed: Typed | None, shown: Collection[bytes]) -> bool:
     """Whether whoever has shown these marks in a session has shown what the request is proved by.
 
-    ``proved``: the marks of what it is proved by; where nothing is, of all that it states. Where the account is proved
-    by a code, that contact must be shown too, or the account: the address from which somebody asks may be another's
-    than the browser's in which the code was typed, as where a stranger has passed a link of theirs on.
+    ``proved``: the marks of what it is proved by; where nothing is, of all that it states. Where a code was typed, that
+    contact must be shown too, or the account: the address from which somebody asks may be another's than the browser's
+    in which the code was typed, as where a stranger has passed a link of theirs on. So it is once the account's proof
+    was taken back, too: what was found by it is told in the request still.
     """
     if {*proved}.isdisjoint(shown):
         return False
-    return typed is None or typed.account not in proved or not {typed.account, *typed.contacts}.isdisjoint(shown)
+    return typed is None or not {typed.account, *typed.contacts}.isdisjoint(shown)
 
 
 def _is_theirs(each: Identity) -> bool:

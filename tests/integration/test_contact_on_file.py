@@ -235,9 +235,14 @@ async def test_once_a_code_was_typed_whoever_says_that_it_was_not_them_shuts_the
     mine, theirs = await to_contacts(door)
     await types_code(ada, code_in(mine))
     assert (await ada.open("/portal/en/request")).status == 200
+    path = f"/v1/requests/{reference}"
+    assert (await levels(door.intake, path))["account_id"] == "L1"
     await (await door.visitor().open(not_me_in(theirs))).send()
     assert (await ada.open("/portal/en/request")).status == 403
     assert await waiting(door) == [(reference, "disowned")]
+    assert (await levels(door.intake, path))["account_id"] == "L0", "what is not done yet is not done by it"
+    await door.intake.complete(path, tasks=(EXPORTED,))
+    assert (await waiting(door), (await ada.open("/portal/en/request")).status) == ([], 403)
 
 
 async def test_what_was_shown_before_somebody_says_that_it_was_not_them_is_a_suspected_breach_and_a_persons(

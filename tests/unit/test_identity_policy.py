@@ -43,6 +43,10 @@ ASKING += [
     "a selfie holding your papers",
     "a government-issued document with your photo",
     "your identity-card",
+    "Send us a picture, both sides, of your papers",
+    "Bitte schicken Sie uns ein Foto beider Seiten Ihres Personaldokuments",
+    "Envoyez une photo de votre pièce",
+    "Send a scan of the card the state gave you",
     "p a s s p o r t",
     "P-A-S-S-P-O-R-T",
 ]
@@ -57,6 +61,7 @@ HARMLESS = [
     "Quel \u00e9tait votre num\u00e9ro en mars ? Et la copie, par courrier ou ici ?",
     "\u041a\u0430\u043a\u043e\u0439 \u0443 \u0432\u0430\u0441 \u043d\u043e\u043c\u0435\u0440?",
     "Please type the code that we have sent to your address of record.",
+    "Please send us a copy of the invoice on which both pieces of equipment stand.",
 ]
 
 

@@ -37,8 +37,9 @@ SELECT a.request_id, CASE WHEN a.disowned_at IS NOT NULL THEN 'disowned' WHEN a.
   FROM contact_asked a JOIN request r USING (request_id)
  WHERE (a.stopped_at IS NOT NULL OR a.disowned_at IS NOT NULL OR a.reason = 'withheld')
    AND (r.state = 'awaiting_identity' OR EXISTS (
-        SELECT FROM contact_code c WHERE c.ask_id = a.ask_id AND c.used_at IS NOT NULL) AND NOT EXISTS (
-        SELECT FROM proof_taken_back t WHERE t.request_id = r.request_id AND t.second IS NOT NULL))
+        SELECT FROM contact_code c WHERE c.ask_id = a.ask_id AND c.used_at IS NOT NULL) AND (
+        r.state <> 'closed' OR NOT EXISTS (
+        SELECT FROM proof_taken_back t WHERE t.request_id = r.request_id AND t.second IS NOT NULL)))
    AND NOT EXISTS (SELECT FROM proof_link l WHERE l.request_id = a.request_id AND l.disowned_at IS NOT NULL)
 UNION ALL
 SELECT f.request_id, 'wrong_codes', f.last_at, r.due_on FROM paper_code_failure f JOIN request r USING (request_id)
@@ -57,6 +58,7 @@ UPDATE contact_asked SET stopped_at = NULL, disowned_at = NULL, failures = 0,
 WHERE request_id = $1 AND (stopped_at IS NOT NULL OR disowned_at IS NOT NULL OR state = 'asked' AND reason = 'withheld')
 RETURNING true
 """
+_NOT_TAKEN_BACK = "DELETE FROM proof_taken_back WHERE request_id = $1 AND first = second"
 MOST = 1000
 """How many are listed."""
 
@@ -78,6 +80,7 @@ async def waiting(connection: Connection, failures: int) -> list[Stopped]:
 
 async def lift(tx: UnitOfWork, request_id: UUID) -> bool:
     """A person knows that it is theirs after all: links and codes are good again; whether anything had ended them."""
+    await tx.connection.execute(_NOT_TAKEN_BACK, request_id)
     links = await tx.connection.fetch(_LIFT_LINKS, request_id)
     return bool(await tx.connection.fetchval(_LIFT_CONTACT, request_id) or links)
 

@@ -117,7 +117,8 @@ class OnFile:
             return said(visit, "portal.link_gone_title", "portal.on_file_gone", "/", "portal.to_start")
         if visit.form.get("answer") == "not_me":
             async with unit_of_work.begin() as tx:
-                waits = await disowned.disown(tx, token, self.works.services.settings)
+                services = self.works.services
+                waits = await disowned.disown(tx, services.use_cases.letters, token, services.settings)
             title = "portal.on_file_disowned_title" if waits else "portal.on_file_untyped_title"
             return said(visit, title, "portal.on_file_disowned", "/", "portal.to_start")
         request = await verifying.read(self.works, request_id)
