@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import Level
+from shared.domain.operations import Unsearched
 
 NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 """The identities that are assigned for a time."""
@@ -261,3 +262,13 @@ def _joined(periods: Iterable[Period]) -> list[Period]:
         else:
             joined.append(period)
     return joined
+
+
+def lacking(needs: Collection[IdentityType]) -> Unsearched:
+    """Why nothing leads to a system, or a part of it, that is searched by one of these alone: what would is asked for.
+
+    An account id is what a system of ours gives somebody, and a number is theirs for a time.
+    """
+    if NUMBERS.intersection(needs):
+        return Unsearched.NOTHING_TO_SEARCH_BY
+    return Unsearched.NO_ACCOUNT if {*needs} == {IdentityType.ACCOUNT_ID} else Unsearched.NO_IDENTIFIER

@@ -1,9 +1,12 @@
-"""Which corrections (Art. 16) were made nowhere, by what systems report of each; pure."""
+"""Which corrections (Art. 16) were made nowhere, by what systems report of each, and which may be asked together; pure."""
 
 from collections.abc import Iterable
 from itertools import zip_longest
+from typing import Annotated
 
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from pydantic import AfterValidator, Field
+
+from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport
 
 
 def missing(reports: Iterable[TaskReport] | None) -> tuple[int, ...]:
@@ -29,3 +32,16 @@ def together(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tupl
     if one is None or other is None:
         return one or other
     return tuple(max(pair) for pair in zip_longest(one, other, fillvalue=0))
+
+
+def _of_one_kind(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    if len({change.record is None for change in changes}) > 1:
+        raise ValueError(
+            "some changes name a record and some do not: ask for each kind by its own request, since they need other"
+            " proof"
+        )
+    return changes
+
+
+Changes = Annotated[tuple[Change, ...], Field(max_length=50), AfterValidator(_of_one_kind)]
+"""What a rectification asks for: corrections, or statements beside records."""

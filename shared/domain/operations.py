@@ -81,6 +81,8 @@ class Unsearched(StrEnum):
     NUMBER_IN_CONFLICT = "number_in_conflict"
     NUMBER_NARROWED = "number_narrowed"
     NUMBER_OF_ANOTHER_KIND = "number_of_another_kind"
+    NO_ACCOUNT = "no_account"
+    NO_IDENTIFIER = "no_identifier"
     LINE_SHARED = "line_shared"
     NOT_PROVED = "not_proved"
     HELD_BY_OTHERS = "held_by_others"
@@ -102,6 +104,8 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NUMBER_IN_CONFLICT: "a system contradicts the register of numbers about whose a number was",
     Unsearched.NUMBER_NARROWED: "the register shows a number as the subject's for longer than they have said",
     Unsearched.NUMBER_OF_ANOTHER_KIND: "of numbers and SIP users it files by the kind that the subject is not known by",
+    Unsearched.NO_ACCOUNT: "it is searched by an account id alone, and none of the subject's is known",
+    Unsearched.NO_IDENTIFIER: "it is searched by identities, none of them a number, by which the subject is not known",
     Unsearched.HELD_BY_OTHERS: (
         "it would be searched by an address or a number that other customers have too: do there by hand what is"
         " theirs alone, and enter what was done"
@@ -194,19 +198,6 @@ class Change(BaseModel):
         if self.record and self.current is not None:
             raise ValueError("current is for a value that is replaced: beside a record nothing is, so leave it out")
         return self
-
-
-def _of_one_kind(changes: tuple[Change, ...]) -> tuple[Change, ...]:
-    if len({change.record is None for change in changes}) > 1:
-        raise ValueError(
-            "some changes name a record and some do not: ask for each kind by its own request, since they need other"
-            " proof"
-        )
-    return changes
-
-
-Changes = Annotated[tuple[Change, ...], Field(max_length=50), AfterValidator(_of_one_kind)]
-"""What a rectification asks for: corrections, or statements beside records."""
 
 
 class Kept(BaseModel):

@@ -1,8 +1,10 @@
 """Whose account ids a system understands: an id belongs to the system that gave it, and means nothing elsewhere."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation
 from shared.downstreams.downstream import Downstream
 
 CUSTOMERS = "customers"
@@ -24,3 +26,13 @@ def untold(declared: Sequence[Downstream]) -> frozenset[str]:
     telling = {each.name for each in declared if IdentityType.ACCOUNT_ID in each.yields} | {REQUESTER}
     asked = (each for each in declared if IdentityType.ACCOUNT_ID in each.needs)
     return frozenset(each.name for each in asked if not speaking_of(each.accounts, declared) & telling)
+
+
+def with_finders(connected: Sequence[Downstream]) -> list[Downstream]:
+    """The same, each with the other systems that find a person's account id of its namespace by something else."""
+    finding = [each for each in connected if IdentityType.ACCOUNT_ID in each.yields and each.can(Operation.LOCATE)]
+    return [replace(each, accounts_found_by=_others(each, finding)) for each in connected]
+
+
+def _others(system: Downstream, finding: Sequence[Downstream]) -> frozenset[str]:
+    return frozenset(each.name for each in finding if each.accounts == system.accounts and each.name != system.name)

@@ -29,7 +29,8 @@ class Downstream:
     of its table and of the dataset that this names. It is told identities of types that it needs, or has told itself.
     ``assigns``: it says whose a number is and when, so the register of assignments is filled from it. ``not_held``:
     operations that concern nothing that it holds: it is not asked for them, nor a person for it. ``accounts``: the
-    namespace of its account ids; ``accounts_from``: who speaks of ids of that namespace (None: anybody).
+    namespace of its account ids; ``accounts_from``: who speaks of ids of that namespace (None: anybody);
+    ``accounts_found_by``: the other systems that find a person's id of it.
     ``tenants``: the customers of ours whose data it tells apart from each other's and from ours (None: any).
     ``categories``: what it holds; ``needed``: to which level an identity must be proved for that that it is searched
     by, by what is asked for; until that is known, the highest. ``undone``: categories with which the policy has
@@ -50,6 +51,7 @@ class Downstream:
     not_held: frozenset[Operation] = frozenset()
     accounts: str = ""
     accounts_from: frozenset[str] | None = None
+    accounts_found_by: frozenset[str] = frozenset()
     tenants: frozenset[str] | None = frozenset()
     categories: frozenset[str] = frozenset()
     needed: Mapping[Action, Level] = field(default_factory=lambda: dict.fromkeys(Action, LEVELS[-1]))

@@ -6,7 +6,7 @@ Pure. What is proved less well finds nobody, and narrows: a name checks a hit, a
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register, number_of
+from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register, lacking, number_of
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType, ended, marked
 from shared.domain.levels import NOTHING, Level
@@ -96,7 +96,7 @@ def search(
     elif lacks is None and left:
         lacks = Unsearched.LINE_SHARED
     another = NUMBERS & needs and any(i.type in NUMBERS and i.level >= level for i in {*subject.identities} - {*known})
-    nothing = Unsearched.NUMBER_OF_ANOTHER_KIND if another else Unsearched.NOTHING_TO_SEARCH_BY
+    nothing = Unsearched.NUMBER_OF_ANOTHER_KIND if another else lacking(needs)
     nothing = Unsearched.NO_LONGER_THEIRS if passed_on else nothing
     return Search(told, level, lacks or nothing, impossible=True)
 

@@ -24,6 +24,7 @@ from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment import holding, searching, stated
 from shared.fulfilment import queue as tasks
+from shared.fulfilment.accounts import lacks_account, without_account
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.conclusion import Conclusions
 from shared.fulfilment.fulfilments import Fulfilments
@@ -165,10 +166,23 @@ class Worker:
                 place = (self._downstream, self._operation, self._unit_of_work.policy)
                 watch = holding.Watch(*place, known, staying.held)
                 results |= await self._ask(holder, asked, claims, watch)
+        results |= await self._without_account(claims, results)
         results |= {task.task_id: self._covered(task, results[task.task_id], searches[task.task_id]) for task in asked}
         if self._operation in ANSWERING:
             results |= {task_id: self._narrowed(results[task_id]) for task_id in narrowed}
         return [staying.planned(claim, results[claim.task_id]) for claim in claims]
+
+    async def _without_account(self, claims: Sequence[Claim], results: Mapping[UUID, Result]) -> Mapping[UUID, Result]:
+        """What is no longer unknown where no account is known, since whoever finds accounts has looked."""
+        counts = self._operation in _SEARCHING and self._downstream.accounts_found_by
+        if not (counts and any(map(lacks_account, results.values()))):
+            return {}
+
+        async def looked() -> Mapping[UUID, Result]:
+            async with self._unit_of_work.pool.acquire() as connection:
+                return await without_account(connection, self._downstream, claims, results)
+
+        return await retry_while_unavailable(looked, self._name, self._heartbeats)
 
     def _disputed(
         self, claims: Sequence[Claim], known: Mapping[UUID, SubjectData], register: Register | None

@@ -139,6 +139,40 @@ async def test_whatever_right_is_asked_for_what_could_not_be_searched_is_neither
         assert (systems["cdr"]["outcome"] == TaskOutcome.NOT_SEARCHED) is (found == 0)
 
 
+@pytest.mark.parametrize(
+    ("known", "finder", "reason"),
+    [
+        (STRANGER, {EMAIL, CODE.type}, None),
+        (STRANGER, {PHONE}, Unsearched.NO_ACCOUNT),
+        (ADDRESS, {EMAIL, CODE.type}, None),
+    ],
+    ids=["nobody has them", "who would know could not look", "known"],
+)
+async def test_nothing_is_filed_by_account_of_whoever_has_none_once_those_who_find_accounts_have_looked(
+    open_harness: OpenHarness, known: Identity, finder: set[IdentityType], reason: Unsearched | None
+) -> None:
+    party, audience, shop = crm(), ScriptedSystem("audience", needs=frozenset({CODE.type})), ScriptedSystem("shop")
+    party.needs = frozenset(finder)
+    shop.needs = frozenset({EMAIL, CODE.type})
+    partly = each(lambda t: Receipt(t.task_id, TaskOutcome.NO_MATCH, not_searched=_lacks(t)))
+    shop.answers |= dict.fromkeys([Operation.EXPORT, Operation.ERASE], partly)
+    harness = await open_harness(party, audience, shop)
+    asked = [await ask(harness, right, known) for right in (Right.ACCESS, Right.ERASURE)]
+    await work(harness)
+    if reason:
+        said = await blocked(harness)
+        assert {(said[one.request_id][s]["not_searched"]) for one in asked for s in ("audience", "shop")} == {reason}
+        return
+    outcomes = {done.request_id: done.outcome for done in harness.completed}
+    assert set(outcomes) == {one.request_id for one in asked}
+    assert set(outcomes.values()) == {Outcome.FULFILLED if known is ADDRESS else Outcome.NO_DATA}
+    assert bool(audience.asked) is (known is ADDRESS)
+
+
+def _lacks(task: Task) -> Unsearched | None:
+    return None if any(each.type is CODE.type for each in task.identities) else Unsearched.NO_ACCOUNT
+
+
 async def test_what_must_not_be_lost_is_not_erased_before_everything_could_be_searched(
     open_harness: OpenHarness,
 ) -> None:

@@ -146,6 +146,26 @@ def test_whoever_may_be_several_people_is_asked_for_the_customer_number_and_goes
     assert (noticed.request.state, noticed.letters[0][1]["cause"]) == (State.AWAITING_DECISION, "unfinished")
 
 
+@pytest.mark.parametrize(
+    ("reasons", "by_number"),
+    [
+        (("no_account",), False),
+        (("no_identifier", "no_account", "not_proved"), False),
+        (("no_account", "nothing_to_search_by"), True),
+        (("number_without_period",), True),
+    ],
+)
+@pytest.mark.parametrize("tenant", [None, "acme"])
+def test_numbers_are_asked_for_only_where_one_would_lead_further(
+    reasons: tuple[str, ...], by_number: bool, tenant: str | None  # noqa: FBT001
+) -> None:
+    tasks = tuple(UNSEARCHED.model_copy(update={"not_searched": each}) for each in reasons)
+    asking = replace(asked(*tasks), tenant=tenant)
+    said = words(questions.asked(Question.CLARIFICATION, asking))
+    assert ("telephone number" in said) is by_number
+    assert "customer number" in said or tenant
+
+
 def test_what_is_kept_since_the_rest_can_only_be_found_by_it_is_named_with_the_way_to_have_it_erased() -> None:
     unvouched = UNSEARCHED.model_copy(update={"operation": "erase", "not_searched": "number_not_vouched_for"})
     left = BY_HAND.model_copy(update={"system": "crm", "operation": "erase", "failure": None})

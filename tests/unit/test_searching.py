@@ -225,7 +225,9 @@ def test_an_identity_is_as_well_proved_as_the_best_of_what_is_known_of_it() -> N
     [
         (at("L2", USER), {PHONE}, Unsearched.NUMBER_OF_ANOTHER_KIND),
         (at("L2", NUMBER), {SIP}, Unsearched.NUMBER_OF_ANOTHER_KIND),
-        (at("L2", USER), {EMAIL}, Unsearched.NOTHING_TO_SEARCH_BY),
+        (at("L2", USER), {EMAIL}, Unsearched.NO_IDENTIFIER),
+        (at("L2", ADDRESS), {IdentityType.ACCOUNT_ID}, Unsearched.NO_ACCOUNT),
+        (at("L2", ADDRESS), {IdentityType.ACCOUNT_ID, PHONE}, Unsearched.NOTHING_TO_SEARCH_BY),
         (at("L2", ADDRESS), {PHONE}, Unsearched.NOTHING_TO_SEARCH_BY),
         (at("L0", USER), {PHONE}, Unsearched.NOT_PROVED),
     ],

@@ -10,7 +10,8 @@ def asked(question: Question, request: StoredRequest, page: str = "") -> Sentenc
     """The words of a question to whoever has asked; to a customer of ours, about the person of their instruction.
 
     Where the requester's identity is proved for a part, it is asked what would be enough for the rest; where what they
-    gave may be that of several customers, their number as a customer. ``page``: where they follow it, and type the code
+    gave may be that of several customers, their number as a customer; for numbers, unless no number would
+    lead further. ``page``: where they follow it, and type the code
     that goes to a contact on file.
     """
     if question is Question.IDENTITY and request.awaits_proof:
@@ -19,8 +20,9 @@ def asked(question: Question, request: StoredRequest, page: str = "") -> Sentenc
             return say("question.proof_of_instruction", systems=systems)
         proof = say("question.proof", systems=systems, enough=say(f"question.enough_{request.lacks or 'L3'}"))
         return (proof, say("question.on_file", page=page)) if page else proof
+    otherwise = question is Question.CLARIFICATION and deferrals.by_no_number(request.tasks)
     if request.tenant:
-        return say(f"question.{question}_of_instruction")
+        return say("question.known_by_of_instruction" if otherwise else f"question.{question}_of_instruction")
     if question is Question.CLARIFICATION and deferrals.ambiguous(request.tasks):
         return say("question.ambiguous")
-    return say(f"question.{question}")
+    return say("question.known_by" if otherwise else f"question.{question}")

@@ -8,6 +8,8 @@ from shared.domain.operations import ANSWERING, DONE_BY_HAND, Operation, TaskOut
 
 _NOT_ASKED = DONE_BY_HAND | {Unsearched.NOT_PROVED, Unsearched.LINE_SHARED}
 """Why something is not searched that no other identity of the requester's would mend."""
+_NO_NUMBER = frozenset({Unsearched.NO_ACCOUNT, Unsearched.NO_IDENTIFIER})
+"""Why something is not searched that no number would mend."""
 
 
 def unsearched(tasks: Iterable[TaskReport] | None) -> bool:
@@ -28,6 +30,12 @@ def unproved(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
 def unknown(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether a system, or a part of it, could not be searched by what is known, and could by something else."""
     return any(task.not_searched and task.not_searched not in _NOT_ASKED for task in tasks or ())
+
+
+def by_no_number(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether an account or an address would lead where nothing does that is known, and no number would."""
+    asked = {task.not_searched for task in tasks or () if task.not_searched and task.not_searched not in _NOT_ASKED}
+    return bool(asked) and asked <= _NO_NUMBER
 
 
 def ambiguous(tasks: Iterable[TaskReport] | None) -> bool:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from shared.domain.assignments import NUMBERS
+from shared.domain.assignments import NUMBERS, lacking
 from shared.domain.errors import ForeignHit, NotSupported, Refused
 from shared.domain.operations import TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
@@ -73,9 +73,8 @@ def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
         return Unsearched.NUMBER_WITHOUT_PERIOD
     searched = (table.table for table in tables if known.intersection(table.table.types))
     known |= {c.identity for table in searched for c in table.columns.values() if c.yields and c.identity is not None}
-    if any(table.table.types and not known.intersection(table.table.types) for table in tables):
-        return Unsearched.NOTHING_TO_SEARCH_BY
-    return None
+    needed = [table.table.types for table in tables if table.table.types and not known.intersection(table.table.types)]
+    return lacking(frozenset().union(*needed)) if needed else None
 
 
 def by_former(tables: Sequence[Statements], task: Task) -> bool:
