@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from services.intake.schemas import PROOFS_OF, Assurance, Proofs, Strict
 from services.intake.subject_schemas import DataSubject
-from shared.domain.moments import Moment
 from shared.domain.corrections import Changes
+from shared.domain.moments import Moment
 from shared.domain.rights import Right, Role
 from shared.domain.text import Word
 from shared.domain.user_events import Reference

@@ -1,4 +1,4 @@
-"""Which corrections (Art. 16) were made nowhere, by what systems report of each, and which may be asked together; pure."""
+"""Which corrections (Art. 16) may be asked together, and which were made nowhere, as systems report it; pure."""
 
 from collections.abc import Iterable
 from itertools import zip_longest

@@ -37,11 +37,11 @@ async def without_account(
     finding = sorted(system.accounts_found_by)
     rows = await connection.fetch(_LOOKED, [claim.fulfilment_id for claim in lacking], finding, len(finding))
     looked = {row[0] for row in rows}
-    known = getattr(system.adapter, "categories", None)
-    return {c.task_id: _nothing(results[c.task_id], known) for c in lacking if c.fulfilment_id in looked}
+    held: Sequence[str] = getattr(system.adapter, "categories", ())
+    return {c.task_id: _nothing(results[c.task_id], held) for c in lacking if c.fulfilment_id in looked}
 
 
-def _nothing(result: Result, categories: Sequence[str] | None) -> Result:
+def _nothing(result: Result, categories: Sequence[str]) -> Result:
     if isinstance(result, NotSearched):
-        return Receipt(result.task_id, TaskOutcome.NO_MATCH, categories=categories and tuple(categories))
+        return Receipt(result.task_id, TaskOutcome.NO_MATCH, categories=tuple(categories) or None)
     return replace(result, not_searched=None) if isinstance(result, Receipt) else result

@@ -7,8 +7,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from services.intake.letters.old_contacts import old_points
+from shared.domain.corrections import Changes
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change, Changes, ShownRecord
+from shared.domain.operations import Change, ShownRecord
 from shared.domain.proofs import Action, action_of
 from shared.domain.rights import Right
 from shared.downstreams.contract import Record

@@ -157,7 +157,7 @@ def test_whoever_may_be_several_people_is_asked_for_the_customer_number_and_goes
 )
 @pytest.mark.parametrize("tenant", [None, "acme"])
 def test_numbers_are_asked_for_only_where_one_would_lead_further(
-    reasons: tuple[str, ...], by_number: bool, tenant: str | None  # noqa: FBT001
+    reasons: tuple[str, ...], tenant: str | None, *, by_number: bool
 ) -> None:
     tasks = tuple(UNSEARCHED.model_copy(update={"not_searched": each}) for each in reasons)
     asking = replace(asked(*tasks), tenant=tenant)

@@ -206,3 +206,9 @@ async def test_a_report_is_in_the_language_of_the_person() -> None:
     assert '<html lang="de">' in german
     assert "15. Juli 2026" in german
     assert date(2026, 7, 15).isoformat() not in german
+
+
+async def test_a_field_of_another_kind_of_data_is_not_explained_by_one_of_the_same_name() -> None:
+    other = Piece("cdr", "account", "cdr.client", {"from": "2019"})
+    told = await report(call(), other, legends=LEGENDS)
+    assert "Of 1 of 4 columns" in said(told, "A15.X1")

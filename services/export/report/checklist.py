@@ -176,7 +176,8 @@ class _Checklist:
 
     def _periods(self) -> Item:
         """15(1)(d), with the days that follow for this person's rows."""
-        periods = Periods(self._policy, self._person, self._request.today, self._texts, self._say, self._told)
+        found = {name: each.found for name, each in self._known.items()}
+        periods = Periods(self._policy, self._person, self._request.today, self._texts, self._say, self._told, found)
         lines: list[Line] = []
         for name, held in self._known.items():
             kind = self._told.kind(name)

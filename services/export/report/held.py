@@ -88,8 +88,7 @@ class Request:
         return reasons
 
     def meaning(self, systems: Sequence[str], category: str, field_name: str) -> str | None:
-        """What a field means, as a dataset explains it; what a bill shows of a call is explained with the call."""
+        """What a field means, as a dataset explains it: of another kind of data a field of that name means another."""
         legends = [self.legends.get(system, {}) for system in systems]
         said = [legend.get(category, {}).get(field_name) for legend in legends]
-        elsewhere = [fields.get(field_name) for legend in legends for fields in legend.values()]
-        return next((each for each in (*said, *elsewhere) if each), None)
+        return next(filter(None, said), None)

@@ -1,11 +1,11 @@
 """How long what is held is kept, in words, and what that means for the person's own rows (Art. 15(1)(d)); pure."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 from services.export.report.held import LISTS
-from services.export.report.retention import Kept, Person, is_undecided, periods_of
+from services.export.report.retention import Kept, Person, dated, is_undecided, periods_of
 from services.export.report.texts import Texts
 from services.export.report.translated import Translated
 from services.export.report.wording import Wording
@@ -23,22 +23,48 @@ class Periods:
     texts: Texts
     say: Wording
     told: Translated
+    known: Mapping[str, Category] = field(default_factory=dict)
 
     def of(self, name: str, held: Category) -> Iterator[tuple[str, str]]:
         """How long what systems call so is kept, and what that means for these rows; at least one line."""
         found = list(periods_of(self.policy, name, held, self.person, self.today))
-        if held.left and held.left == held.rows and (keeping := [each for each in found if each.keeps]):
-            yield from ((self._how_long(each, why="left"), self._days(each)) for each in keeping)
+        if held.left and held.left == held.rows:
+            yield from self._left(name, held)
             return
-        some = self._answer("left_some", count=held.left) if held.left else ""
-        yield from (
-            (self._how_long(each), " ".join(filter(None, (self._days(each), some if each.keeps else ""))))
-            for each in found
-        )
+        several = len(dated(found)) > 1
+        yield from ((self._how_long(each), self._days(each, several=several)) for each in found)
+        if held.left:
+            yield self._answer("left_some", count=held.left), ""
+            yield from self._left(name, held)
         if is_undecided(self.policy, name, self.person, self.today):
             yield self._answer("undecided"), ""
         elif not found:
             yield self._answer("while_marketing" if name == LISTS else "no_period"), ""
+
+    def _left(self, name: str, held: Category) -> Iterator[tuple[str, str]]:
+        """Why what an erasure has left is kept, and until when: a reason that is one, and no condition.
+
+        What no rule of its own keeps leads to other data that one keeps, and goes with the last of these.
+        """
+        keeping = self._keeping(name, held)
+        if not keeping:
+            beside = {key: each for key, each in self.known.items() if each.left and key != name}
+            led = [each for key, of in beside.items() for each in dated(self._keeping(key, of))]
+            if not led:
+                yield self._answer("left_as_told"), ""
+                return
+            longest = max(led, key=lambda each: each.last or date.min)
+            last = self._answer("kept_once", first=self.say.day(longest.last)) if longest.last else ""
+            yield self._how_long(longest, why="left_leading"), last
+            return
+        several = len(keeping) > 1
+        for each in keeping:
+            yield self._how_long(each, why="left_either" if several else "left"), self._days(each, several=several)
+
+    def _keeping(self, name: str, held: Category) -> list[Kept]:
+        """The rules that may keep what is left: those with a period, and those of a state of which it is known."""
+        found = periods_of(self.policy, name, held, self.person, self.today)
+        return [each for each in found if each.keeps and (each.lasts or (each.anchor and each.period))]
 
     def _answer(self, key: str, /, **values: object) -> str:
         return self.say.filled(self.texts.answers[key], **values)
@@ -57,10 +83,15 @@ class Periods:
             return f"{self._answer('keeps_if')} {words}"
         return f"{self._answer(why)} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
 
-    def _days(self, kept: Kept) -> str:
-        """The days of the oldest and the newest row; what is past is told as past, since the row is still there."""
+    def _days(self, kept: Kept, *, several: bool = False) -> str:
+        """The days of the oldest and the newest row; what is past is told as past, since the row is still there.
+
+        ``several``: other rules may keep some of the rows, so that it is only known when this one ends at the latest.
+        """
         if not kept.first or not kept.last:
             return ""
+        if several and kept.keeps and kept.last >= self.today:
+            return self._answer("kept_at_most", last=self.say.day(kept.last))
         over = "_over" if kept.last < self.today else "_oldest_over" if kept.first < self.today else ""
         once = "_once" if kept.first == kept.last and not over else ""
         what = "kept" if kept.keeps else "anonymised" if kept.anonymises else "goes"

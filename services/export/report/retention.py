@@ -75,6 +75,11 @@ def periods_of(policy: Policy, held_as: str, held: Category, person: Person, tod
             yield replace(_kept(policy, rule, told, held, person, keeps=True), lasts=lasts)
 
 
+def dated(periods: Iterable[Kept]) -> list[Kept]:
+    """Those that keep until a day which the rows tell."""
+    return [each for each in periods if each.keeps and each.last]
+
+
 def is_undecided(policy: Policy, held_as: str, person: Person, today: date) -> bool:
     """Whether something is written of how long it is kept, and nobody has signed when it ends for everybody."""
     category, ceilings = policy.category(held_as), _ceilings(policy, held_as, person).values()

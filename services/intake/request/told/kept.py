@@ -34,6 +34,8 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
     match task.outcome:
         case TaskOutcome.RETAINED if task.kept:
             yield from (_of_category(system, kept) for kept in task.kept)
+            if any(kept.period for kept in task.kept):
+                yield say("answer.kept_reduced", system=named_system(system))
         case TaskOutcome.RETAINED if is_held_unseen(task):
             yield say("answer.kept_unseen", system=named_system(system), ground=ground)
         case TaskOutcome.RETAINED if until:

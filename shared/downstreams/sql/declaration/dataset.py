@@ -11,6 +11,7 @@ from shared.domain.assignments import NUMBERS
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
+from shared.downstreams.sql.declaration.bill import ITEMISED_BILL
 from shared.downstreams.sql.declaration.declared import Declared, Join, Name, SideTable
 from shared.downstreams.sql.declaration.graph import led_first, on_paths_to, refuse_lost
 from shared.downstreams.sql.declaration.tables import Table
@@ -158,10 +159,19 @@ class Dataset(Declared):
         return any(column.rectifies for table in self.tables.values() for column in table.columns.values())
 
     def legend(self) -> Mapping[str, Mapping[str, str]]:
-        """Category by category what each exported field means, for the package."""
-        legend: dict[str, dict[str, str]] = {}
+        """Category by category what each exported field means, for the package; what a bill shows, as with its call.
+
+        A field that only some tables of a category explain is not explained: nobody has said it of the others.
+        """
+        legend: dict[str, dict[str, dict[str, None]]] = {}
         for table in self.tables.values():
-            for name, column in table.columns.items():
-                if column.shown and column.explain:
-                    legend.setdefault(table.category, {})[column.label or name] = column.explain
-        return legend
+            billed = (table.itemised.dialled, *table.itemised.columns) if table.itemised else ()
+            shown = [(table.category, name) for name, column in table.columns.items() if column.shown]
+            for category, name in (*shown, *((ITEMISED_BILL, name) for name in billed)):
+                column = table.columns[name]
+                said = legend.setdefault(category, {}).setdefault(column.label or name, {})
+                said[column.explain or ""] = None
+        explained = {
+            c: {name: " / ".join(said) for name, said in f.items() if "" not in said} for c, f in legend.items()
+        }
+        return {category: fields for category, fields in explained.items() if fields}

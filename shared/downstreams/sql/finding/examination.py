@@ -68,8 +68,8 @@ def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
     known = {identity.type for identity in (*task.identities, *task.lines)}
     numbers = [identity for identity in task.identities if identity.type in NUMBERS]
     dated = {(number.type, number.value) for number in numbers if number.valid_from is not None}
-    lacking = {number.type for number in numbers if (number.type, number.value) not in dated}
-    if any(table.table.occurred and lacking.intersection(table.table.types) for table in tables):
+    undated = {number.type for number in numbers if (number.type, number.value) not in dated}
+    if any(table.table.occurred and undated.intersection(table.table.types) for table in tables):
         return Unsearched.NUMBER_WITHOUT_PERIOD
     searched = (table.table for table in tables if known.intersection(table.table.types))
     known |= {c.identity for table in searched for c in table.columns.values() if c.yields and c.identity is not None}
