@@ -1,6 +1,6 @@
 """What systems have given of a subject, as it lies in the vault, and what of it goes into which package; pure."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -14,7 +14,8 @@ class Piece:
     """One thing that a system holds about the subject.
 
     ``anchors``: from when periods of the policy count for it, as ISO 8601, by what the policy calls that; ``states``:
-    which of the states lasts by which its rules keep, None where that is not known. ``provided``: by the subject.
+    which of the states lasts by which its rules keep, None where that is not known. ``provided``: by the subject, but
+    for the fields that are ``ours``.
     """
 
     system: str
@@ -24,6 +25,7 @@ class Piece:
     anchors: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, bool | None] = field(default_factory=dict)
     provided: bool = True
+    ours: Collection[str] = ()
 
     @property
     def line(self) -> bytes:
@@ -41,7 +43,8 @@ def read(system: str, content: bytes, right: Right, portable: Callable[[str], bo
     for category, source, data, provided, *more in orjson.loads(content):
         anchors, states = (*more[1:3], {}, {})[:2]
         if right is Right.ACCESS:
-            yield Piece(system, category, source, data, anchors, states, provided is not False)
+            ours = provided if isinstance(provided, list) else ()
+            yield Piece(system, category, source, data, anchors, states, provided is not False, ours)
         elif provided is not False and portable(category):
             kept = data if provided is True else {name: data[name] for name in data if name not in provided}
             if kept:

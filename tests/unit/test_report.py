@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -212,3 +213,10 @@ async def test_a_field_of_another_kind_of_data_is_not_explained_by_one_of_the_sa
     other = Piece("cdr", "account", "cdr.client", {"from": "2019"})
     told = await report(call(), other, legends=LEGENDS)
     assert "Of 1 of 4 columns" in said(told, "A15.X1")
+
+
+async def test_a_field_that_is_our_own_estimate_is_not_told_as_from_the_person() -> None:
+    estimated = replace(NOTE, data={**NOTE.data, "score": 7, "grade": None}, ours=("score", "grade"))
+    told = said(await report(estimated), "A15.g")
+    assert "from you; not from you, but entered, observed or worked out by us: score" in told
+    assert "grade" not in told

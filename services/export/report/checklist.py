@@ -202,7 +202,7 @@ class _Checklist:
     def _sources(self) -> Item:
         """15(1)(g), where anything is not from the person."""
         sources = {name: each.provided_by for name in self._known if (each := self._policy.category(name))}
-        added = any(each.found.added for each in self._known.values())
+        added = any(each.found.added or each.found.ours for each in self._known.values())
         if set(sources.values()) <= {ProvidedBy.PERSON} and len(sources) == len(self._known) and not added:
             return self._by_policy("A15.g", self._answer("no_other_source"), applies=False)
         lines: list[Line] = []
@@ -214,10 +214,12 @@ class _Checklist:
         return self._by_policy("A15.g", table=(self._headings("category", "source", "system"), together(lines)))
 
     def _source(self, source: ProvidedBy, held: Category) -> str:
-        """Where rows are from; what stands among the person's own and is not from them is counted."""
-        if source is not ProvidedBy.PERSON or not held.added:
+        """Where rows are from; what stands among the person's own and is not from them is counted, or named."""
+        if source is not ProvidedBy.PERSON:
             return self._texts.sources[source]
-        return self._answer("added" if held.added == held.rows else "added_some", count=held.added)
+        from_us = "added" if held.added == held.rows else "added_some"
+        told = self._answer(from_us, count=held.added) if held.added else self._texts.sources[source]
+        return self._answer("but_fields", told=told, fields=", ".join(sorted(held.ours))) if held.ours else told
 
     def _transfers(self) -> Item:
         """15(2): safeguards of transfers, recipient by recipient."""
