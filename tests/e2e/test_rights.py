@@ -80,7 +80,7 @@ async def test_what_cannot_be_searched_by_a_customer_number_alone_is_asked_for_a
         package = await client.download(request_id, "package")
 
     lacking = {task["system"]: task.get("not_searched") for task in waiting["tasks"]}
-    assert lacking == {"customers": None, "calls": "nothing_to_search_by", "tickets": "nothing_to_search_by"}
+    assert lacking == {"customers": None, "calls": "nothing_to_search_by", "tickets": "no_identifier"}
     assert view["outcome"] == "fulfilled"
     assert Counter(record["category"] for record in described(package)["records"]) == {
         "account": 1,
