@@ -275,3 +275,23 @@ def test_every_key_of_a_dataset_is_on_its_page() -> None:
     keys |= SqlSettings.model_fields.keys() - {"adapter"}
     missing = [key for key in sorted(keys) if not re.search(rf"[`{{ ,\\n]{key}(`| =)", page)]
     assert not missing
+
+
+MORE = """
+[tables.archive]
+category = "call"
+primary_key = ["id"]
+occurred = { column = "began", timezone = "Europe/Madrid" }
+[tables.archive.columns]
+id = { class = "T" }
+began = { class = "M", label = "started", explain = "%s" }
+src = { class = "A", identity = "phone" }
+privacy = { class = "M", explain = "whether the number was hidden" }
+"""
+
+
+def test_what_a_column_means_is_told_of_a_kind_of_data_only_if_every_table_of_it_says_so(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD + MORE % "when it began").legend() == {"call": {"started": "when it began"}}
+    assert load(tmp_path, GOOD + MORE % "when it rang").legend() == {
+        "call": {"started": "when it began / when it rang"}
+    }
