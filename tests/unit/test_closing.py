@@ -23,7 +23,7 @@ from shared.domain.wording import LANGUAGES, Language
 from tests.fixtures.events import a
 from tests.fixtures.policy import signed_policy
 from tests.fixtures.requests import AT, a_request
-from tests.fixtures.words import LETTERS, closing_letter, done, read, written
+from tests.fixtures.words import LETTERS, answer, closing_letter, done, read, written
 
 
 def a_task(system: str, outcome: TaskOutcome | None, **said: object) -> TaskReport:
@@ -200,6 +200,14 @@ def test_what_is_kept_is_told_by_category_with_its_days_its_ground_and_the_artic
     assert "obligation" not in body
     assert "Copies in our backups are overwritten by 9 April 2026" in body
     assert "unreadable" not in body  # what is kept is still found by the subject's key
+
+
+def test_what_a_period_keeps_is_told_to_be_reduced_and_what_a_hold_keeps_is_not() -> None:
+    by_period = kept("call", "calls_us_18m", date(2026, 4, 2), date(2027, 9, 5)).model_copy(update={"period": "P18M"})
+    for told, reduced in ((by_period, True), (kept("call", "legal_hold", None, None), False)):
+        retained = a_task("cdr", TaskOutcome.RETAINED, found=222, changed=120, ground=told.rule, kept=(told,))
+        said = answer(a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(retained,)))
+        assert ("we have removed whatever the reason for keeping it does not need" in said) is reduced
 
 
 def test_what_went_with_its_key_is_made_unreadable_and_never_called_anonymised() -> None:
