@@ -40,7 +40,6 @@ from shared.domain.events.requests import (
     ControllerReplied,
     HoldLifted,
     LetterReturned,
-    LiftDecided,
     LimitConfirmed,
     PartAnswered,
     PlanAsked,
@@ -57,11 +56,10 @@ from shared.domain.events.requests import (
     RequestReopened,
     RequestVerified,
     RequestWithdrawn,
-    RestrictionNeeded,
-    RestrictionResumed,
     RetryDecided,
     TaskRecorded,
 )
+from shared.domain.events.restrictions import LiftDecided, RestrictionNeeded, RestrictionResumed
 from shared.domain.topics import Topic
 
 __all__ = [

@@ -138,33 +138,6 @@ class TaskRecorded(Event, topic=Topic.REQUESTS):
     task: TaskReport
 
 
-class RestrictionNeeded(Event, topic=Topic.REQUESTS):
-    """A system cannot change at once what is said to be wrong: until then the data are restricted (Art. 18(1)(a))."""
-
-    type: Literal["dsr.request.restriction_needed.v1"] = "dsr.request.restriction_needed.v1"
-    subject: SubjectRef
-    due_on: date
-
-
-class LiftDecided(Event, topic=Topic.REQUESTS):
-    """The subject has been told (Art. 18(3)) and the restriction is to be lifted."""
-
-    type: Literal["dsr.request.lift_decided.v1"] = "dsr.request.lift_decided.v1"
-    subject: SubjectRef
-    due_on: date
-
-
-class RestrictionResumed(Event, topic=Topic.REQUESTS):
-    """The letter that told of a lift has come back: what was lifted is restricted again until they are told.
-
-    Article 18(3). ``dsr.request.lift_decided.v1`` follows once that letter, or another one, was delivered.
-    """
-
-    type: Literal["dsr.request.restriction_resumed.v1"] = "dsr.request.restriction_resumed.v1"
-    subject: SubjectRef
-    scope: Word | None = None
-
-
 class RequestForwarded(Event, topic=Topic.REQUESTS):
     """The customer who decides about the data, or about a part of them, has the request; their answer is awaited."""
 
