@@ -11,13 +11,13 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 _NOTE = """
 INSERT INTO restriction_flag (request_id, system, reference, was_set)
-SELECT f.request_id, t.system, flag.key, flag.value::boolean AND coalesce((
+SELECT f.request_id, t.system, flag.key, bool_and(flag.value::boolean) AND coalesce((
     SELECT bool_and(other.was_set) FROM restriction_flag other JOIN restriction r USING (request_id)
     WHERE other.system = t.system AND other.reference = flag.key AND other.request_id <> f.request_id
       AND r.lifted_at IS NULL), true)
 FROM fulfilment f JOIN task t USING (fulfilment_id) CROSS JOIN LATERAL jsonb_each(t.progress -> 'flags') flag
 WHERE f.request_id = ANY($1) AND t.operation = 'restrict' AND t.progress ? 'flags'
-ORDER BY t.task_id ON CONFLICT DO NOTHING
+GROUP BY 1, 2, 3 ON CONFLICT DO NOTHING
 """
 # Of two at once, the one that was slower to be noted may be the one that has seen it first.
 _SEEN_UNSET = """

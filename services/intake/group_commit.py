@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from uuid import UUID
 
-from services.intake import brake, files_of_person, former_contacts, other_requests, repository
+from services.intake import brake, files_of_person, former_contacts, kept_of_person, other_requests, repository
 from services.intake.auth import Caller
 from services.intake.errors import IdempotencyKeyReused
 from services.intake.identity.same_person import Marks
@@ -246,7 +246,9 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submit
     for after, each in zip(received, prepared, strict=True):
         if after.request.postponed:
             await correspondence.acknowledge_as_it_stands(tx, letters, after.request, each.correspondence)
-    published = iter(await files_of_person.named(tx, [event for after in received for event in after.published]))
+    said = [event for after in received for event in after.published]
+    await kept_of_person.search_too(tx, said)
+    published = iter(await files_of_person.named(tx, said))
     for after in received:
         request_id = after.request.request_id
         context = context_of[request_id]

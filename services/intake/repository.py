@@ -12,7 +12,15 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from services.intake import brake, files_of_person, former_contacts, forwarding, other_requests, recipients
+from services.intake import (
+    brake,
+    files_of_person,
+    former_contacts,
+    forwarding,
+    kept_of_person,
+    other_requests,
+    recipients,
+)
 from services.intake.identity.same_person import Marks
 from services.intake.letters import cases, correspondence, delivery, old_contacts
 from services.intake.letters.delivery import Written
@@ -146,6 +154,7 @@ class Requests:
         for action, detail in transition.evidence:
             decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
             self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
+        await kept_of_person.search_too(self.tx, transition.published)
         for event in await files_of_person.named(self.tx, transition.published):
             self.tx.publish(event)
         for event in published:

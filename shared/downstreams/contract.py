@@ -86,6 +86,11 @@ class Task:
         return bool(self.details.get("repair"))
 
     @property
+    def stops_marketing(self) -> bool:
+        """Whether it ends marketing and nothing else, or locates for that: by the address, whoever reads it."""
+        return self.operation is Operation.SUPPRESS or bool(self.details.get(STOPS_MARKETING))
+
+    @property
     def marked(self) -> bool:
         """Whether it takes away only what bears the mark of its request: where nothing is marked, that is nothing."""
         return bool(self.details.get("marked"))
@@ -195,6 +200,8 @@ class NotSearched:
 
 COPY_FIRST = "copy_first"
 """What a task is told whose subject is owed a copy, or whose data are held: what it would erase it only stops."""
+STOPS_MARKETING = "stops_marketing"
+"""What a task is told that locates somebody whose marketing is to stop, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

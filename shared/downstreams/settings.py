@@ -29,7 +29,11 @@ class LimitedSettings(BaseModel):
     max_rows: int = Field(default=100_000, ge=1, le=1_000_000_000, description="rows that one request may touch")
 
     def excess(self, task: Task, *, rows: int = 0, people: int = 0) -> BlastRadius | None:
-        """Why the task may not touch as much, or None where it may, or where two persons have confirmed as much."""
+        """Why the task may not touch as much, or None where it may, or where two persons have confirmed as much.
+
+        Marketing is stopped by the address itself, so for everybody who has it (Art. 21(3)).
+        """
+        people = 0 if task.stops_marketing else people
         for limit, found in ((Limit.MAX_PEOPLE, people), (Limit.MAX_ROWS, rows)):
             allowed = max(getattr(self, limit, found), task.confirmed.get(limit, 0))
             if found > allowed:

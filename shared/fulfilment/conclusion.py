@@ -18,7 +18,7 @@ from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
-from shared.fulfilment import dry_run, grounds, parts, postponing, queue, repairs, reports
+from shared.fulfilment import at_once, dry_run, grounds, parts, postponing, queue, repairs, reports
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
@@ -76,7 +76,8 @@ class Conclusions:
             kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
             await self._note(tx, [(c, r) for c, r in kept if c.claim.observes and c.state is not TaskState.READY])
             counted = [(c, r) for c, r in kept if not c.claim.observes]
-            await self._seal(tx, [(c, r) for c, r in counted if c.claim.fulfilment_id not in withdrawn])
+            told = [(c, r) for c, r in counted if c.claim.fulfilment_id not in withdrawn and not _is_left(c)]
+            await self._seal(tx, told)
             await self._drop_uploads(tx, (c for c, _ in kept), withdrawn)
             for conclusion, _ in counted:
                 self._log_evidence(tx, conclusion)
@@ -84,12 +85,16 @@ class Conclusions:
                 await _note_kept(tx, self.system, [c for c, _ in counted], held)
             if disputed:
                 await _note_conflicts(tx, [c.claim for c, _ in counted if c.state is not TaskState.READY], disputed)
-            ended = {c.claim.fulfilment_id for c, _ in counted if c.state is not TaskState.READY}
+            ended = {
+                c.claim.fulfilment_id for c, _ in counted if c.state is not TaskState.READY and not c.claim.at_once
+            }
             if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
             if self.operation is Operation.RESTRICT:
                 done = (c for c, r in zip(claims, results, strict=True) if not isinstance(r, Overtaken))
-                await self._take_back(tx, [claim for claim in done if claim.task_id not in ours or claim.repair])
+                await self._take_back(
+                    tx, [claim for claim in done if claim.task_id not in ours or claim.repair or claim.at_once]
+                )
         self._count((conclusion for conclusion, _ in kept), tx.now)
         postponing.tell(self.system, self.operation, (conclusion for conclusion, _ in kept))
         for conclusion, _ in kept:
@@ -129,7 +134,7 @@ class Conclusions:
         """What becomes of a task, also of one that only looks: nobody has to do anything about that."""
         step = (self.system, self.operation)
         ended = _observed(claim, result, now) or dry_run.ended(step, claim, result, now)
-        return ended or self._conclusion(claim, dry_run.asked_first(step, claim, result), now)
+        return ended or at_once.ended(self._conclusion(claim, dry_run.asked_first(step, claim, result), now))
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         result = postponing.malformed(claim, result) or result
@@ -196,6 +201,8 @@ class Conclusions:
             return
         if claim.repair and conclusion.report and not conclusion.report.changed:
             return  # all was as it should be
+        if _is_left(conclusion):
+            return
         said = conclusion.report
         report = said.model_dump(mode="json", exclude_none=True, exclude={"sentence"}) if said else None
         known = {key: value for key, value in (conclusion.why or {}).items() if key in _ON_RECORD}
@@ -251,6 +258,11 @@ async def _note_kept(tx: UnitOfWork, system: str, concluded: Sequence[Conclusion
 
 def _is_held(report: TaskReport) -> bool:
     return report.ground == LEGAL_HOLD or any(each.rule == LEGAL_HOLD for each in report.kept or ())
+
+
+def _is_left(conclusion: Conclusion) -> bool:
+    """Whether what was to be stopped at once is left to the task that comes after the locating."""
+    return conclusion.claim.at_once and conclusion.state is TaskState.CANCELLED
 
 
 def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:

@@ -38,7 +38,7 @@ def with_care(operate: Operate, downstream: Downstream, unit_of_work: UnitOfWork
 async def _work(
     operate: Operate, looking: "_Looking", tasks: Sequence[Task], save_progress: Checkpoint
 ) -> Sequence[Result]:
-    erasing = [task for task in tasks if task.tenant is None and ending(looking.downstream, task.details)]
+    erasing = [task for task in tasks if _erases(looking.downstream, task)]
     first = await looking.of(erasing)
     told = [replace(t, details={**t.details, COPY_FIRST: True}) if t.task_id in first else t for t in tasks]
 
@@ -55,6 +55,10 @@ async def _work(
         else result
         for task, result in zip(tasks, results, strict=True)
     ]
+
+
+def _erases(system: Downstream, task: Task) -> bool:
+    return task.tenant is None and COPY_FIRST not in task.details and bool(ending(system, task.details))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Fan-out and fan-in: one request becomes tasks for every downstream, and whatever becomes ready wakes its worker."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -8,16 +9,23 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured
-from shared.domain.events import LimitConfirmed
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
 from shared.domain.stages import Stages, Step
 from shared.downstreams.downstream import Downstream, Legend
 from shared.downstreams.plan import only
 from shared.downstreams.states import tellers
-from shared.fulfilment import planning, precedence
+from shared.fulfilment import at_once, planning, precedence
 from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, only_on, row_by_hand, stands, task_row
 from shared.fulfilment.queue import TaskState
-from shared.fulfilment.statements import AGAIN, CONFIRMED, EARLIER, OWED, READY, STANDING, SUPERSEDED, UNSEARCHED
+from shared.fulfilment.statements import (
+    EARLIER,
+    OWED,
+    READY,
+    STANDING,
+    SUPERSEDED,
+    TRIED_AGAIN,
+    UNSEARCHED,
+)
 from shared.fulfilment.store import (
     FULFILMENT,
     Conclude,
@@ -55,11 +63,13 @@ class Fulfilments:
         self.tenants: Mapping[str, Collection[str] | None] = {}
         self.postpone: Postpone | None = None
         self.legends: dict[str, Legend] = {}
+        self.declared = at_once.Declared()
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
 
     def know(self, downstreams: Collection[Downstream]) -> None:
         """Takes down what systems say of themselves."""
         self.tenants = {each.name: each.tenants for each in downstreams}
+        self.declared = at_once.Declared.of(downstreams)
         self.one_flag = {each.name for each in downstreams if each.one_flag}
         self.holds = {each.name: each.categories for each in downstreams}
         self.legends.update((each.name, each.legend) for each in downstreams)
@@ -125,11 +135,10 @@ class Fulfilments:
                     *(max(tx.now, after), confirmed, tenant),
                 )
             )
+            tasks += self._beside(tx, fulfilment_id, replace(new, tenant=tenant), stages, known)
             tasks += self._tasks(tx, fulfilment_id, stages, new.due_on, tenant=tenant)
             if not self._workable(stages[:1], tenant):
                 idle.append(fulfilment_id)
-            if new.systems is None and new.searches and not repair and tenant is None:
-                tasks += self._observing(tx, fulfilment_id, new, stages, known)
             if not repair:
                 detail: dict[str, JsonValue] = {"operation": new.operation, "stages": named(stages)}
                 if new.operation in ANSWERING:
@@ -156,8 +165,11 @@ class Fulfilments:
         if blocked:
             await block(tx, blocked)
         onward = list({*onward} - await precedence.postponed(tx, self.postpone, onward))
+        taken = await self.declared.take_over(tx, onward if at_once.STOPS & self.plans.keys() else ())
         if onward and await self._make_ready(tx, onward, TaskState.WAITING):
             await self._block_if_stuck(tx, onward)
+        if taken:
+            await self.fan_in(tx, taken, conclude)
         if complete:
             await complete_all(tx, complete, conclude)
 
@@ -186,11 +198,7 @@ class Fulfilments:
             tasks = self._tasks(tx, fulfilment_id, stages, due_on, first, tenant)
             await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
             tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": named(stages)})
-        failed = await tx.connection.fetch(
-            "UPDATE fulfilment SET state = 'open', held = false WHERE request_id = ANY($1)"
-            " AND (state = 'blocked' OR state = 'open' AND held) RETURNING fulfilment_id",
-            requests,
-        )
+        failed = await tx.connection.fetch(TRIED_AGAIN, requests)
         stopped = [row[0] for row in (*failed, *unsearched)]
         postponed = await precedence.postponed(tx, self.postpone, stopped)
         await self._make_ready(tx, [row[0] for row in failed if row[0] not in postponed], TaskState.FAILED)
@@ -201,28 +209,6 @@ class Fulfilments:
         """Lets what waits behind a part that is owed of these requests begin: the part is done when it can be."""
         owed = [row[0] for row in await tx.connection.fetch(OWED, requests, operation)] if requests else []
         await self.fan_in(tx, owed, {})
-
-    async def confirm(self, tx: UnitOfWork, confirmed: LimitConfirmed) -> None:
-        """Lets one request touch as much of that system as two persons have confirmed, and goes on with it there.
-
-        Whatever that system had refused is tried again, so that nobody waits for what nobody works on.
-        """
-        limit, at_most = confirmed.limit, confirmed.at_most
-        await tx.connection.execute(CONFIRMED, confirmed.request_id, confirmed.system, limit, at_most)
-        again = await tx.connection.fetch(AGAIN, confirmed.request_id, confirmed.system, tx.now)
-        await tx.connection.execute(
-            "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1)", [row[0] for row in again]
-        )
-        await precedence.postponed(tx, self.postpone, [row[0] for row in again])
-        for _, system, operation in again:
-            self.wake(tx, (system, operation))
-        detail: dict[str, JsonValue] = {
-            "system": confirmed.system,
-            "limit": limit,
-            "at_most": at_most,
-            "tasks": len(again),
-        }
-        tx.log_evidence(confirmed.request_id, "limit.raised", detail)
 
     async def _make_ready(self, tx: UnitOfWork, ids: Sequence[UUID], state: TaskState) -> bool:
         """Makes the tasks of these fulfilments ready that are in that state, those of the first such stage.
@@ -285,16 +271,16 @@ class Fulfilments:
             return planning.row_not_asked
         return row_by_hand if self._is_by_hand(step) else task_row
 
-    def _observing(
+    def _beside(
         self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, Standing]
     ) -> list[TaskRow]:
-        """Tasks that ask the systems which only observe, once everything is known that the others yield."""
-        asked = [s for s in self.observers if stands(known, s) is SystemState.OBSERVE]
-        if not asked or new.operation not in ANSWERING:
-            return []
-        number = next(n for n, stage in enumerate(stages) if any(step.operation is new.operation for step in stage))
-        steps = [Step(system, Operation.LOCATE) for system in asked]
-        for step in steps:
-            self.wake(tx, step)
-        ready = number == 0
-        return [task_row(fulfilment_id, step, number, new.due_on, tx.now, ready=ready, observes=True) for step in steps]
+        """Tasks that no other waits for: what is stopped at once, and what is asked of systems which only observe."""
+        steps = [s for s in self.declared.steps(new, stages) if stands(known, s.system) in COUNTING]
+        early = [step for step in steps if not self._is_by_hand(step, new.tenant)]
+        rows = [planning.row_at_once(fulfilment_id, step, new.due_on, tx.now) for step in early]
+        if new.systems is None and new.searches and not new.details.get("repair") and new.tenant is None:
+            asked = [each for each in self.observers if stands(known, each) is SystemState.OBSERVE]
+            rows += planning.rows_observing(fulfilment_id, new, stages, asked, tx.now)
+        for _, _, system, operation, *_ in rows:
+            self.wake(tx, (str(system), str(operation)))
+        return rows

@@ -18,9 +18,10 @@ from shared.domain.events import (
     RetryDecided,
 )
 from shared.domain.operations import Operation
-from shared.fulfilment import reports
+from shared.fulfilment import precedence, reports
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.statements import AGAIN, CONFIRMED
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -100,7 +101,26 @@ async def hold(fulfilments: Fulfilments, events: Sequence[RequestHeld], tx: Unit
 async def confirm(fulfilments: Fulfilments, events: Sequence[LimitConfirmed], tx: UnitOfWork) -> None:
     """Go on where a limit had stopped a request, up to what two persons have confirmed."""
     for event in events:
-        await fulfilments.confirm(tx, event)
+        await _confirm(tx, fulfilments, event)
+
+
+async def _confirm(tx: UnitOfWork, fulfilments: Fulfilments, confirmed: LimitConfirmed) -> None:
+    """Lets one request touch as much of that system as two persons have confirmed, and goes on with it there.
+
+    Whatever that system had refused is tried again, so that nobody waits for what nobody works on.
+    """
+    limit, at_most = confirmed.limit, confirmed.at_most
+    await tx.connection.execute(CONFIRMED, confirmed.request_id, confirmed.system, limit, at_most)
+    again = await tx.connection.fetch(AGAIN, confirmed.request_id, confirmed.system, tx.now)
+    await tx.connection.execute(
+        "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1)", [row[0] for row in again]
+    )
+    await precedence.postponed(tx, fulfilments.postpone, [row[0] for row in again])
+    for _, system, operation in again:
+        fulfilments.wake(tx, (system, operation))
+    detail: dict[str, JsonValue] = {"system": confirmed.system, "limit": limit, "at_most": at_most}
+    detail["tasks"] = len(again)
+    tx.log_evidence(confirmed.request_id, "limit.raised", detail)
 
 
 async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:

@@ -8,16 +8,18 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import NotSupported
-from shared.domain.operations import PREPARING, Operation
+from shared.domain.operations import ANSWERING, PREPARING, Operation
 from shared.domain.stages import Stages, Step
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.queue import TaskState
+from shared.fulfilment.store import NewFulfilment
 from shared.storage.systems import Standing, SystemState
 
 TaskRow = tuple[object, ...]
 TASK = (
     *("task_id", "fulfilment_id", "system", "operation", "stage", "due_on"),
     *("state", "attempt", "not_before", "progress", "observes", "failure", "why"),
+    "at_once",
 )
 """The columns of a ``TaskRow``."""
 
@@ -27,7 +29,12 @@ def task_row(
 ) -> TaskRow:
     """A task that is worked as soon as its stage is reached."""
     state = TaskState.READY if ready else TaskState.WAITING
-    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, None, None)
+    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, None, None, False)
+
+
+def row_at_once(fulfilment_id: UUID, step: Step, due_on: date, now: datetime) -> TaskRow:
+    """A task that waits for no stage, and for which none waits."""
+    return (uuid7(), fulfilment_id, *step, 0, due_on, TaskState.READY, 0, now, {}, False, None, None, True)
 
 
 def row_by_hand(
@@ -37,7 +44,7 @@ def row_by_hand(
     state = TaskState.FAILED if ready else TaskState.WAITING
     todo = NotSupported(f"{step.system} has no way to {step.operation}: do it there by hand, and enter what was done")
     failed = (todo.code, why_of(todo))
-    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, *failed)
+    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, *failed, False)
 
 
 def row_not_asked(fulfilment_id: UUID, step: Step, stage: int, due_on: date, now: datetime, *, ready: bool) -> TaskRow:
@@ -48,7 +55,19 @@ def row_not_asked(fulfilment_id: UUID, step: Step, stage: int, due_on: date, now
         " customer's, and enter what was done"
     )
     why = {**why_of(todo), "not_asked": True}
-    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, False, todo.code, why)
+    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, False, todo.code, why, False)
+
+
+def rows_observing(
+    fulfilment_id: UUID, new: NewFulfilment, stages: Stages, asked: Collection[str], now: datetime
+) -> list[TaskRow]:
+    """Tasks that ask the systems which only observe, once everything is known that the others yield."""
+    if not asked or new.operation not in ANSWERING:
+        return []
+    number = next(n for n, stage in enumerate(stages) if any(step.operation is new.operation for step in stage))
+    steps = [Step(system, Operation.LOCATE) for system in asked]
+    ready = number == 0
+    return [task_row(fulfilment_id, step, number, new.due_on, now, ready=ready, observes=True) for step in steps]
 
 
 def stands(known: Mapping[str, Standing], system: str) -> SystemState:

@@ -42,7 +42,10 @@ WITH due AS (
     ORDER BY due_on, task_id LIMIT $4 FOR UPDATE SKIP LOCKED
 ), first AS (SELECT * FROM due ORDER BY due_on, task_id LIMIT 1)
 UPDATE task
-SET state = CASE f.state WHEN 'cancelled' THEN 'cancelled' ELSE 'leased' END,
+SET state = CASE WHEN f.state = 'cancelled' OR task.at_once AND NOT EXISTS (
+                     SELECT FROM task next WHERE next.fulfilment_id = task.fulfilment_id AND next.system = $1
+                        AND next.operation = $2 AND next.state = 'waiting')
+                 THEN 'cancelled' ELSE 'leased' END,
     attempt = attempt + 1, leased_by = $5, not_before = '-infinity'
 FROM due, first, fulfilment f
 WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
@@ -50,7 +53,7 @@ WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
 RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.failure, task.due_on,
           f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent,
           (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage, f.confirmed,
-          f.operation, task.observes
+          f.operation, task.observes, task.at_once
 """  # noqa: S608  # put together from texts of ours
 
 _NOTE = """
@@ -107,7 +110,7 @@ class Claim:
 
     ``opened`` is when that was, in µs; ``failure``: why the attempt before came to nothing; ``confirmed``: how much two
     persons have confirmed, by system and limit; ``fulfils``: the operation of its fulfilment; ``observes``: the system
-    is only asked, and nothing follows from that.
+    is only asked, and nothing follows from that; ``at_once``: it waits for no stage, and none waits for it.
     """
 
     task_id: UUID
@@ -127,6 +130,7 @@ class Claim:
     confirmed: Mapping[str, Mapping[str, int]]
     fulfils: str
     observes: bool = False
+    at_once: bool = False
 
     @property
     def repair(self) -> bool:

@@ -25,6 +25,9 @@ FROM task t WHERE fulfilment_id = ANY($1) AND NOT observes AND (operation <> 'pl
   AND (state <> 'cancelled' OR NOT EXISTS (
     SELECT 1 FROM task other WHERE other.fulfilment_id = t.fulfilment_id AND other.system = t.system
        AND other.operation = t.operation AND (other.state <> 'cancelled' OR other.task_id > t.task_id)))
+  AND NOT (at_once AND (state <> 'done' OR EXISTS (
+    SELECT 1 FROM task next WHERE next.fulfilment_id = t.fulfilment_id AND next.system = t.system
+       AND next.operation = t.operation AND NOT next.at_once AND next.state = 'done')))
 ORDER BY stage, system
 """
 

@@ -31,11 +31,12 @@ SELECT name FROM downstreams.system WHERE state = 'quarantined' AND since < now(
 """
 # An observing system may be one that was retired: what was opened for it before is nobody's.
 _HELD = """
-SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'ready' AND NOT observes LIMIT $2
+SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'ready' AND NOT observes AND NOT at_once
+LIMIT $2
 """
 _HAND_OVER = """
 UPDATE task SET state = 'failed', failure = $3, why = $4
-WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'ready' AND NOT observes
+WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'ready' AND NOT observes AND NOT at_once
 """
 # What is worked by hand there, or failed before the system was retired, cannot be tried again any more.
 _LOST = """

@@ -3,14 +3,17 @@
 UNSEARCHED = """
 UPDATE fulfilment f SET state = 'open', held = false
 WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
-    SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched')
+    SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched'
+       AND NOT t.at_once)
 RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
           (SELECT max(t.stage) + 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id),
           (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes),
           (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes
-              AND t.operation = f.operation AND (t.state IN ('waiting', 'failed') OR t.receipt ? 'not_searched')),
+              AND NOT t.at_once AND t.operation = f.operation
+              AND (t.state IN ('waiting', 'failed') OR t.receipt ? 'not_searched')),
           (SELECT bool_and(t.receipt ->> 'not_searched' = 'not_proved') FROM task t
-           WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched'),
+           WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched'
+              AND NOT t.at_once),
           f.tenant
 """
 # What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
@@ -18,7 +21,11 @@ SUPERSEDED = """
 UPDATE task SET receipt = receipt - 'not_searched' - 'level',
                 state = CASE WHEN state = 'done' AND receipt ->> 'outcome' <> 'not_searched' THEN 'done'
                              ELSE 'cancelled' END
-WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
+WHERE fulfilment_id = $1 AND NOT at_once AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
+"""
+TRIED_AGAIN = """
+UPDATE fulfilment SET state = 'open', held = false
+WHERE request_id = ANY($1) AND (state = 'blocked' OR state = 'open' AND held) RETURNING fulfilment_id
 """
 # A dry run is never stopped: what could not be asked is what it says. What is owed stops nothing behind it, as long as
 # everybody is located and nothing must be searched anew: what yields identities may go then, since they are kept until
@@ -31,7 +38,7 @@ SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) A
        f.details ? 'owed' AND NOT f.held AND bool_and(CASE t.state WHEN 'done' THEN NOT t.receipt ? 'not_searched'
            WHEN 'failed' THEN t.operation <> 'locate' ELSE true END) AS passes
 FROM fulfilment f JOIN task t USING (fulfilment_id)
-WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes GROUP BY f.fulfilment_id
+WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes AND NOT t.at_once GROUP BY f.fulfilment_id
 """
 # What a person does by hand stays with them, unless the system shows whether they have.
 READY = """

@@ -22,7 +22,7 @@ from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearch
 from shared.domain.proofs import proof_policy
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
-from shared.fulfilment import holding, searching, stated
+from shared.fulfilment import at_once, holding, searching, stated
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.accounts import lacks_account, without_account
 from shared.fulfilment.calls import Calls
@@ -203,7 +203,7 @@ class Worker:
         """By what the downstream is searched, or why it is not asked at all."""
         if claim.searches and not self._downstream.tells_apart(subject.tenant):
             return NotSupported(f"{self._downstream.name} does not tell the data of our customers apart")
-        if beyond := by_hand(self._downstream, self._operation, subject.tenant, claim.details):
+        if not claim.at_once and (beyond := by_hand(self._downstream, self._operation, subject.tenant, claim.details)):
             return beyond
         if said := stated.not_asked(self._downstream, self._operation, claim.task_id, subject.changes):
             return said
@@ -223,7 +223,7 @@ class Worker:
         if not isinstance(result, Receipt):
             return result
         yielded = tuple(replace(each, level=search.level) for each in result.identities)
-        result = replace(result, identities=yielded) if yielded else result
+        result = replace(result, identities=at_once.led_to(task, yielded)) if yielded else result
         if self._operation not in _SEARCHING or result.outcome is TaskOutcome.NOT_HELD:
             return result
         if search.lacks and result.not_searched is None:
@@ -262,7 +262,7 @@ class Worker:
             operation=self._operation,
             identities=subject.identities,
             changes=subject.changes,
-            details={**claim.details, "right": claim.right},
+            details={**claim.details, **at_once.details(claim), "right": claim.right},
             attempt=claim.attempt,
             progress=claim.progress,
             due_on=claim.due_on,

@@ -6,9 +6,12 @@ from typing import Any
 from uuid_utils.compat import uuid7
 
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.storage import certificate
+from shared.storage.subject_data import encode_identities
+from shared.storage.vault import Sealing
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
 
@@ -64,6 +67,34 @@ async def test_what_is_kept_still_has_a_plan_and_what_is_gone_has_none(intake: I
     await intake.consume(completed(path, erased, deferred=True))
     intake.clock.pass_by(minutes=11)
     assert (await intake.officer.get(f"{path}/plan")).status_code == 410
+
+
+async def test_whoever_asks_again_is_found_by_what_their_erasure_had_located_while_something_of_it_is_kept(
+    intake: Intake,
+) -> None:
+    first = await partly_erased(intake)
+    tx_of, vault = intake.unit_of_work.begin, intake.unit_of_work.vault
+    refs = "SELECT subject_ref FROM request WHERE request_id = $1"
+    account = Identity(IdentityType.ACCOUNT_ID, "A-19", source="desk", level="L2")
+    async with tx_of() as tx:
+        ref = await tx.connection.fetchval(refs, id_of(first))
+        await vault.seal(tx.connection, [Sealing(ref, "identities", "desk", encode_identities([account]))], tx.now)
+
+    async def located(path: str) -> list[str]:
+        async with tx_of() as tx:
+            ref = await tx.connection.fetchval(refs, id_of(path))
+            known = (await vault.subject_data(tx.connection, [ref]))[ref].identities
+        return [each.value for each in known if each.source != "requester"]
+
+    me = {"email": "ada@example.org", "country": "DE"}
+    for said in ({"right": "erasure"}, {"right": "access"}, {"right": "restriction", "ground": "unlawful"}):
+        assert await located(await intake.submit(subject=me, **said)) == ["A-19"], said
+    assert await located(await intake.submit()) == [], "somebody else"
+    assert await located(await intake.submit(subject=me, assurance=None, proofs=[])) == [], "who proves nothing"
+    for system in ("billing", "archive"):
+        erased = report(system, TaskOutcome.ERASED, found=3, changed=3)
+        await intake.consume(completed(first, erased, deferred=True))
+    assert await located(await intake.submit(subject=me, right="portability")) == [], "nothing is kept any more"
 
 
 async def test_the_reference_tells_the_days_of_what_is_kept_by_rule_and_no_contact_after_the_erasure(

@@ -1,5 +1,6 @@
 """What erasure and amendment each add to the same machine of fulfilment."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -131,6 +132,19 @@ async def test_a_restriction_stands_in_the_register_until_it_is_lifted(
         "restriction.applied",
         "restriction.lifted",
     ]
+
+
+async def test_a_correction_is_told_in_which_zone_times_are_shown_also_where_it_restricts_first(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await in_amendment(open_harness)
+    event = await verified(harness, Right.RECTIFICATION, scope="accuracy_contested")
+    async with harness.unit_of_work.begin() as tx:
+        await amendment.begin(harness.fulfilments, [event], tx)
+        details = await tx.connection.fetchval("SELECT details FROM fulfilment")
+        await amendment.finish(harness.fulfilments, [replace(done(event, Operation.RESTRICT), details=details)], tx)
+    told = "SELECT operation, details ->> 'zone' FROM fulfilment ORDER BY operation"
+    assert await rows(harness, told) == [("rectify", event.zones[-1]), ("restrict", event.zones[-1])]
 
 
 async def test_nobody_but_the_service_itself_sees_the_tables_of_a_service_by_default(open_harness: OpenHarness) -> None:

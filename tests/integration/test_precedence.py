@@ -15,7 +15,7 @@ from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.precedence import Kind, Marks
 from shared.domain.rights import Right
 from shared.downstreams.contract import Receipt
-from shared.fulfilment.handlers import retry
+from shared.fulfilment.handlers import confirm, retry
 from shared.storage import open_requests
 from shared.storage.postgres import Connection
 from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, each
@@ -171,7 +171,7 @@ async def test_two_persons_who_confirm_a_limit_begin_no_rest_that_waits_for_a_co
     copy = await known(harness, Kind.COPY, OTHER_ADDRESS)
     event = a(LimitConfirmed, about=str(request_id), system="shop", limit=Limit.MAX_ROWS, at_most=9)
     async with harness.unit_of_work.begin() as tx:
-        await harness.fulfilments.confirm(tx, event)
+        await confirm(harness.fulfilments, [event], tx)
     assert await harness.states(request_id) == {"crm:locate": "done", "shop:erase": "waiting", "crm:erase": "waiting"}
     async with harness.pool.acquire() as connection:
         await open_requests.end(connection, [copy])

@@ -39,7 +39,7 @@ TWO_OF_ONE_ADDRESS = "UPDATE customer SET email = 'Anna.Meier@example.org' WHERE
         (CLASSIFIED_MEANWHILE, (ERASE, EXPORT, RESTRICT), ColumnUnmapped, "callback_number"),
         ("ALTER TABLE contact ADD COLUMN urgent boolean", (EXPORT, LOCATE), ColumnUnmapped, "urgent"),
         ("ALTER TABLE contact DROP COLUMN requester", (ERASE,), DatasetOutdated, "requester"),
-        (TWO_OF_ONE_ADDRESS, (ERASE, EXPORT, LOCATE, SUPPRESS), BlastRadius, "max_people = 1"),
+        (TWO_OF_ONE_ADDRESS, (ERASE, EXPORT, LOCATE, RESTRICT), BlastRadius, "max_people = 1"),
     ],
 )
 async def test_a_store_that_is_not_as_declared_is_refused_before_anything_is_done(
@@ -57,6 +57,14 @@ async def test_a_store_that_is_not_as_declared_is_refused_before_anything_is_don
             result = await customers.one(task(operation, EMAIL))
             raise result if isinstance(result, Exception) else AssertionError(result)
     assert await customer_store.ask(DUMP) == before
+
+
+async def test_marketing_to_an_address_stops_for_everybody_who_has_it(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    await customer_store.run(TWO_OF_ONE_ADDRESS)
+    stopped = await customers.receipt(task(SUPPRESS, EMAIL))
+    assert (stopped.outcome, stopped.found, stopped.remaining) == (TaskOutcome.AMENDED, 2, 0)
 
 
 async def test_a_new_column_that_cannot_name_anybody_does_not_block_erasure(

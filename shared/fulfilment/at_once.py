@@ -1,0 +1,131 @@
+"""What is stopped at once, by what the person has stated, while others are still asked what else they know of them.
+
+An objection to marketing ends it as soon as we have it (Art. 21(3)), and so does a withdrawal of that consent (7(3)); a
+restriction protects from the first day (18). None of them waits for a system that is away, or for a person who must
+look, in a system that can be searched by what is known. What is located is stopped after that, by a task of its own
+where a system knows somebody by something that they have not stated; elsewhere what was done at once is the answer.
+A task that stops at once stops no request: what it could not do the other one does.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+from uuid import UUID
+
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.stages import Stages, Step
+from shared.downstreams.contract import COPY_FIRST, STOPS_MARKETING, Task
+from shared.downstreams.downstream import Downstream
+from shared.fulfilment.queue import Claim, Conclusion, TaskState
+from shared.fulfilment.store import NewFulfilment
+from shared.messaging.unit_of_work import UnitOfWork
+
+STOPS = frozenset({Operation.SUPPRESS, Operation.RESTRICT})
+_CONTACT_POINTS = frozenset({IdentityType.EMAIL, IdentityType.PHONE})
+
+# What a withdrawn consent erases, or a person sees to, is still to be done. Held: what a worker has in hand it ends.
+_SAME = """
+SELECT t.task_id, t.fulfilment_id, t.system, f.subject_ref
+FROM task t JOIN fulfilment f USING (fulfilment_id) JOIN task early
+  ON early.fulfilment_id = t.fulfilment_id AND early.system = t.system AND early.operation = t.operation
+WHERE t.fulfilment_id = ANY($1) AND NOT t.at_once AND t.state = 'waiting'
+  AND early.at_once AND (early.state = 'ready' OR early.state = 'done' AND NOT early.receipt ? 'not_searched')
+  AND coalesce(f.details -> 'ends', '[]') = '[]' AND coalesce(f.details -> 'concerns', '[]') = '[]'
+  AND NOT EXISTS (SELECT FROM task other WHERE other.fulfilment_id = t.fulfilment_id
+                  AND other.state = 'waiting' AND other.stage < t.stage)
+FOR UPDATE OF early
+"""
+_TAKE_OVER = """
+WITH t AS (DELETE FROM task WHERE task_id = ANY($1) RETURNING fulfilment_id, system, operation, stage)
+UPDATE task early SET at_once = false, stage = t.stage FROM t
+WHERE early.at_once AND early.fulfilment_id = t.fulfilment_id AND early.system = t.system
+  AND early.operation = t.operation
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """By system what it is searched by; and those that check whose is what others may have too."""
+
+    needs: Mapping[str, frozenset[IdentityType]] = field(default_factory=dict)
+    tell_apart: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, downstreams: Collection[Downstream]) -> Self:
+        """As they are declared."""
+        apart = frozenset(each.name for each in downstreams if each.tells_holders_apart)
+        return cls({each.name: each.needs for each in downstreams}, apart)
+
+    def steps(self, new: NewFulfilment, stages: Stages) -> tuple[Step, ...]:
+        """What of these stages need not wait until everybody is located.
+
+        Where a system is still to be asked who else has an address, nobody's data are restricted by it elsewhere.
+        """
+        verb = new.operation
+        located = {step.system for stage in stages for step in stage if step.operation is Operation.LOCATE}
+        if verb not in STOPS or not located or new.details.get("repair") or new.details.get("marketing") is False:
+            return ()
+        waits = verb is Operation.RESTRICT and not located.isdisjoint(self.tell_apart)
+        steps = (step for stage in stages for step in stage if step.operation is verb)
+        return tuple(each for each in steps if not (waits and self._by_what_others_have(each.system)))
+
+    def _by_what_others_have(self, system: str) -> bool:
+        return system not in self.tell_apart and not _CONTACT_POINTS.isdisjoint(self.needs.get(system, ()))
+
+    async def take_over(self, tx: UnitOfWork, ids: Sequence[UUID]) -> set[UUID]:
+        """Lets what was done at once, or is still to be answered, stand for what comes next where nothing new is known.
+
+        Whoever does it is not asked for the same twice. Returns the fulfilments of which something stands so.
+        """
+        rows = await tx.connection.fetch(_SAME, ids) if ids else []
+        known = await tx.vault.subject_data(tx.connection, [row[3] for row in rows]) if rows else {}
+        same = [
+            (task_id, fulfilment_id)
+            for task_id, fulfilment_id, system, subject in rows
+            if subject in known and not learned(known[subject].identities, self.needs.get(system, frozenset()))
+        ]
+        if same:
+            await tx.connection.execute(_TAKE_OVER, [task_id for task_id, _ in same])
+        return {fulfilment_id for _, fulfilment_id in same}
+
+
+def learned(known: Collection[Identity], needs: Collection[IdentityType]) -> bool:
+    """Whether systems have told of somebody by what a system is searched that they have not stated so themselves."""
+    stated = {_key(each) for each in known if each.source == "requester"}
+    told = (each for each in known if each.type in needs and each.type is not IdentityType.NAME)
+    return any(_key(each) not in stated or each.shared for each in told)
+
+
+def _key(identity: Identity) -> tuple[object, ...]:
+    return identity.type, identity.value, identity.valid_from, identity.valid_to
+
+
+def details(claim: Claim) -> Mapping[str, bool]:
+    """What a task is told beside what its fulfilment says.
+
+    While it stops at once, what goes with a consent stays: it goes once it is known what must stay. And who is located
+    whose marketing is to stop, though several people may have an address: it stops for all of them.
+    """
+    early = {COPY_FIRST: True} if claim.at_once else {}
+    stops = claim.fulfils == Operation.SUPPRESS and not claim.details.get("ends")
+    return early | ({STOPS_MARKETING: True} if stops else {})
+
+
+def led_to(task: Task, yielded: tuple[Identity, ...]) -> tuple[Identity, ...]:
+    """What somebody is known by from now on: of several customers of one address whose marketing stops, the accounts.
+
+    How else each of them is reached is no part of what one of them objects to.
+    """
+    accounts = [each for each in yielded if each.type is IdentityType.ACCOUNT_ID]
+    several = {each.value for each in (*task.identities, *accounts) if each.type is IdentityType.ACCOUNT_ID}
+    return tuple(accounts) if task.stops_marketing and len(several) > 1 else yielded
+
+
+def ended(conclusion: Conclusion) -> Conclusion:
+    """The end of a task that stops at once: what it could not do it leaves to the one that comes after the locating."""
+    claim, report = conclusion.claim, conclusion.report
+    undone = conclusion.state is TaskState.FAILED or (report is not None and report.outcome == TaskOutcome.NOT_SEARCHED)
+    if not (claim.at_once and undone):
+        return conclusion
+    return Conclusion(claim, TaskState.CANCELLED, None, None, conclusion.not_before)
