@@ -17,6 +17,7 @@ from shared.domain.toml_places import Place, line_of, lines_of
 Content = TypeVar("Content")
 
 _SAYS_ALL = frozenset({"value_error", "missing", "extra_forbidden"})
+_LISTS = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})
 
 
 class Mistakes(ValueError):
@@ -103,7 +104,8 @@ def _said(item: ErrorDetails, model: Any) -> Sequence[str]:
 
 
 def _sentence(item: ErrorDetails, model: Any) -> str:
-    message = item["msg"].removeprefix("Value error, ")
+    list_wanted = item["type"] in _LISTS
+    message = "must be a list: write it in [ ]" if list_wanted else item["msg"].removeprefix("Value error, ")
     match item["type"]:
         case "missing":
             return "is missing; write it"
