@@ -13,7 +13,7 @@ import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumberDesc
 
 from shared.domain.errors import DsrError
-from shared.domain.levels import Level
+from shared.domain.levels import NOTHING, Level
 from shared.domain.text import in_letters, nfc
 
 
@@ -38,7 +38,8 @@ class Identity:
     ``proved_since``: from when on a channel vouches that the requester controls the number. ``level``: how well it is
     proved that this identity is the requester's (see ``shared.domain.proofs``). ``together``: it is so by two contact
     points, which counts only as long as the register confirms it (``shared.domain.contact_points``). ``shared``: the
-    system that yielded it knows it as other people's as well, so that it finds their data too.
+    system that yielded it knows it as other people's as well, so that it finds their data too. ``claimed``: an account
+    that a row of a system names which does not assign accounts: whoever writes there may name anybody's.
     """
 
     type: IdentityType
@@ -50,12 +51,23 @@ class Identity:
     level: Level = "L0"
     together: bool = False
     shared: bool = False
+    claimed: bool = False
 
 
 def marked(told: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
     """What a system would be told; what any system knows as other people's too is marked so, whoever says it."""
     shared = {(each.type, each.value) for each in known if each.shared}
     return tuple(replace(each, shared=True) if (each.type, each.value) in shared else each for each in told)
+
+
+def confirmed(told: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
+    """What a system would be told; an account is no claim where it is proved, or where the register has yielded it."""
+    vouched = {
+        (each.type, each.value)
+        for each in known
+        if not each.claimed and (each.source != "requester" or each.level > NOTHING)
+    }
+    return tuple(replace(each, claimed=False) if (each.type, each.value) in vouched else each for each in told)
 
 
 def ended(known: Iterable[Identity]) -> tuple[Identity, ...]:

@@ -60,7 +60,7 @@ def follows(proved: Collection[bytes], typed: Typed | None, shown: Collection[by
 
 def _is_theirs(each: Identity) -> bool:
     """Whether it is proved, or found by what is, and theirs today."""
-    return each.level > NOTHING and (each.source == "requester" or each.valid_to is None)
+    return each.level > NOTHING and (each.source == "requester" or (each.valid_to is None and not each.claimed))
 
 
 def _key(each: Identity) -> tuple[str, str]:

@@ -107,8 +107,8 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NO_ACCOUNT: "it is searched by an account id alone, and none of the subject's is known",
     Unsearched.NO_IDENTIFIER: "it is searched by identities, none of them a number, by which the subject is not known",
     Unsearched.HELD_BY_OTHERS: (
-        "it would be searched by an address or a number that other customers have too: do there by hand what is"
-        " theirs alone, and enter what was done"
+        "it would be searched by an address or a number that other customers have too, or by an account that is theirs"
+        " by nothing but a row that names it: do there by hand what is theirs alone, and enter what was done"
     ),
     Unsearched.NO_LONGER_THEIRS: (
         "it would be searched by an address or a number that was theirs until a day, and that somebody else may have"

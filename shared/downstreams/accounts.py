@@ -36,3 +36,11 @@ def with_finders(connected: Sequence[Downstream]) -> list[Downstream]:
 
 def _others(system: Downstream, finding: Sequence[Downstream]) -> frozenset[str]:
     return frozenset(each.name for each in finding if each.accounts == system.accounts and each.name != system.name)
+
+
+def beside_the_register(declared: Sequence[Downstream]) -> list[Downstream]:
+    """The same, each knowing whether another one says whose the accounts are that it files by."""
+    sources = [each for each in declared if each.enabled and each.assigns and IdentityType.ACCOUNT_ID in each.yields]
+    names = {each.name for each in sources}
+    heard = {each.name: names if each.accounts_from is None else names & each.accounts_from for each in declared}
+    return [replace(each, confirmed_elsewhere=bool(heard[each.name] - {each.name})) for each in declared]

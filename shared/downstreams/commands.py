@@ -154,7 +154,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     return [*lines, f"an erasure: {order}"] if order else lines
 
 
-_LACKS = ("unrestricted", "not_told_apart", "never_shown", "unexplained", "untold")
+_LACKS = ("unrestricted", "not_told_apart", "never_shown", "unexplained", "untold", "claims_accounts")
 """What an adapter says of itself that its declaration lacks, by the names of tables, resources or columns."""
 _SAID: Mapping[str, str] = {
     "by_hand": "by hand",
@@ -164,6 +164,7 @@ _SAID: Mapping[str, str] = {
     "never_shown": "never shown, for want of a party",
     "unexplained": "shown without a word of what it is, for want of explain",
     "untold": "what is filed by it is not seen, for want of yields",
+    "claims_accounts": "only claims the accounts that it names, and rows of them that name others are left to a person",
     "no_account_told": "nobody tells an account_id of its namespace (accounts names that of who does)",
     "not_compared": "not compared by night with the list of who gets no marketing",
     "asks_before_marketing": "asks itself who gets no marketing",

@@ -38,6 +38,7 @@ class Downstream:
     something of it, and of which no declared system tells whether they last; ``rests_on``: those of which another
     one tells it (``states.py``). ``unruled``: which states it tells itself by which no rule keeps what is in them, a
     sentence for each. ``unknown``: categories of which the policy of proofs says nothing.
+    ``confirmed_elsewhere``: another system says whose an account is, so what it does not yield is nobody's here.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Downstream:
     rests_on: frozenset[str] = frozenset()
     unruled: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    confirmed_elsewhere: bool = False
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation; one whose table says which it has says so by ``operations``."""
@@ -165,6 +167,18 @@ class Downstream:
     def tells_holders_apart(self) -> bool:
         """Whether it checks by itself whose is what it finds by an address or a number that several people have."""
         return bool(getattr(self.adapter, "tells_holders_apart", False))
+
+    @property
+    def weighs_claims(self) -> bool:
+        """Whether it may be told an account that is only claimed: it compares what the rows say which that finds."""
+        heeded = bool(getattr(self.adapter, "weighs_claims", False))
+        return heeded and not (self.assigns or self.confirmed_elsewhere)
+
+    @property
+    def may_contradict(self) -> bool:
+        """Whether its rows may name another person beside an account, so that it is asked before anything is done."""
+        named = self.needs & {IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI}
+        return self.weighs_claims and IdentityType.ACCOUNT_ID in self.needs and bool(named)
 
     @property
     def heeds_periods(self) -> bool:

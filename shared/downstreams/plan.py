@@ -33,12 +33,16 @@ def stages(systems: Sequence[Downstream], operation: Operation, knowing: Sequenc
     those only after the ones that depend on it, and all only after those that may refuse have said what they would do,
     and before those whoever tells a state by which they may keep. ``knowing``: systems that do not do it, and are
     located where what they yield leads to more in one that does. Before an erasure and its dry run everybody is located
-    who tells by what else somebody is known.
+    who tells by what else somebody is known. Where an account is no more than claimed, so is everybody whose rows
+    may show that it is another person's.
     """
-    layers, last = _layers([*_leading(systems, knowing, operation), *systems])
+    leading = _leading(systems, knowing, operation)
+    weighing = _weighing([*systems, *(each for each in knowing if each not in systems)])
+    layers, last = _layers([*leading, *(each for each in weighing if each not in (*systems, *leading)), *systems])
     # In a circle of systems that need one another's identities each learns of the others' in turn.
     located = [layer for layer, in_a_circle in layers for _ in (layer if in_a_circle else [layer])]
-    located.append([each for each in last if each.leads_on or (operation in _HINDERED and _tells(each))])
+    hindered = operation in _HINDERED
+    located.append([each for each in last if each.leads_on or each in weighing or (hindered and _tells(each))])
     groups = [[s for s in group if s in systems] for group in (last, *(layer for layer, _ in reversed(layers)))]
     worked = groups if operation is Operation.ERASE else [[each for group in groups for each in group]]
     asked = _in_turn([each for each in systems if each.may_refuse]) if operation is Operation.ERASE else []
@@ -62,6 +66,12 @@ def _leading(systems: Sequence[Downstream], knowing: Sequence[Downstream], opera
     ]:
         leading += fresh
     return leading
+
+
+def _weighing(systems: Sequence[Downstream]) -> list[Downstream]:
+    """Those whose rows may show that an account is another person's, where one of them only claims accounts."""
+    claimed = any(IdentityType.ACCOUNT_ID in each.yields and not each.assigns for each in systems)
+    return [each for each in systems if claimed and each.may_contradict and each.can(Operation.LOCATE)]
 
 
 def _tells(system: Downstream) -> bool:

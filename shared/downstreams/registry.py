@@ -20,7 +20,7 @@ from shared.domain.policy import OVERLAY, Policy, read_policy
 from shared.domain.proofs import ProofPolicy, proof_policy
 from shared.domain.records import Message
 from shared.domain.stages import Stages
-from shared.downstreams.accounts import speaking_of, with_finders
+from shared.downstreams.accounts import beside_the_register, speaking_of, with_finders
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.bus.upload import NoUploads, Uploads
 from shared.downstreams.contract import Publish
@@ -88,7 +88,8 @@ class Downstreams:
         policy = proof_policy(wiring.policy.overlay)
         places = Table.each_of(path, {each.name: each for each in declared})
         connected = all_of(partial(connect, places[each.name], each, wiring, policy) for each in declared)
-        return cls({each.name: each for each in with_finders(with_states(connected, wiring.policy))})
+        connected = with_finders(beside_the_register(connected))
+        return cls({each.name: each for each in with_states(connected, wiring.policy)})
 
     async def close(self) -> None:
         """Close all adapters."""

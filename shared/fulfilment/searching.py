@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register, lacking, number_of
 from shared.domain.errors import NotSupported
-from shared.domain.identities import Identity, IdentityType, ended, marked
+from shared.domain.identities import Identity, IdentityType, confirmed, ended, marked
 from shared.domain.levels import NOTHING, Level
 from shared.domain.operations import DONE_BY_HAND, NOTIFICATIONS, OF_ONE_PERSON, Operation, TaskOutcome, Unsearched
 from shared.domain.proofs import action_of, highest, proved, restricts
@@ -49,6 +49,7 @@ def search(
     What a system yields is known as well as that by which it was searched, so it is asked by the best there is.
 
     What others have too (a family's address) is no more than a hint to a system that does not check whose its hits are.
+    An account that is only claimed is told to nobody who does not weigh whose the rows are that it finds.
     What was theirs until a day is somebody else's, perhaps, to a system that does not know of what time its data is.
 
     Raises:
@@ -68,14 +69,14 @@ def search(
         level = max(level, highest(heard))
     names = tuple(each for each in known if each.type is IdentityType.NAME)
     theirs = (*_vouched(known, subject.tenant, register, level), *names)
-    told = marked(system.may_hear(theirs), known)
+    told = confirmed(marked(system.may_hear(theirs), known), system.may_hear(known))
     bills = operation is Operation.EXPORT and getattr(system.adapter, "itemises", False)
     shared = register.subscribed(known, subject.tenant, level) if register else ()
     lines = shared if bills else ()
     # Whoever says whose a number is finds the account: what is stated besides adds nothing to that.
     lacks = _lacking([i for i in heard if register or i.type not in NUMBERS], (*told, *shared), needs, level)
-    if operation in OF_ONE_PERSON and not system.tells_holders_apart and any(each.shared for each in told):
-        told = tuple(each for each in told if not each.shared)
+    told, left_out = _theirs_alone(system, operation, needs, told)
+    if left_out:
         lacks = lacks or Unsearched.HELD_BY_OTHERS
     passed_on = () if operation in NOTIFICATIONS or system.heeds_periods else ended(told)
     told = tuple(each for each in told if each not in passed_on)
@@ -99,6 +100,28 @@ def search(
     nothing = Unsearched.NUMBER_OF_ANOTHER_KIND if another else lacking(needs)
     nothing = Unsearched.NO_LONGER_THEIRS if passed_on else nothing
     return Search(told, level, lacks or nothing, impossible=True)
+
+
+def yielded(system: Downstream, told: Iterable[Identity], level: Level) -> tuple[Identity, ...]:
+    """What a system has told of somebody: as well proved as that by which they were found.
+
+    An account is no more than a claim where the system does not assign accounts: whoever writes there may name any.
+    """
+    claims = {IdentityType.ACCOUNT_ID} if not system.assigns else set()
+    return tuple(replace(each, level=level, claimed=each.type in claims) for each in told)
+
+
+def _theirs_alone(
+    system: Downstream, operation: Operation, needs: Collection[IdentityType], told: Sequence[Identity]
+) -> tuple[tuple[Identity, ...], bool]:
+    """What of that no other person has, or may have; and whether a person must look since the rest is not told.
+
+    Whoever assigns accounts need not be told one that others claim: it finds whose it is by what is known besides.
+    """
+    shared = [each for each in told if each.shared and operation in OF_ONE_PERSON and not system.tells_holders_apart]
+    claimed = [each for each in told if each.claimed and not system.weighs_claims]
+    asks = operation not in NOTIFICATIONS and not system.assigns and any(each.type in needs for each in claimed)
+    return tuple(each for each in told if each not in shared and each not in claimed), bool(shared) or asks
 
 
 def _proof_would_help(

@@ -222,7 +222,7 @@ class Worker:
         """
         if not isinstance(result, Receipt):
             return result
-        yielded = tuple(replace(each, level=search.level) for each in result.identities)
+        yielded = searching.yielded(self._downstream, result.identities, search.level)
         result = replace(result, identities=at_once.led_to(task, yielded)) if yielded else result
         if self._operation not in _SEARCHING or result.outcome is TaskOutcome.NOT_HELD:
             return result

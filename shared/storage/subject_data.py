@@ -59,7 +59,10 @@ def encode_identities(identities: Iterable[Identity]) -> bytes:
 def encode(data: SubjectData) -> bytes:
     """The form in which what is known is sealed."""
     identities = [
-        (i.type, i.value, i.valid_from, i.valid_to, i.source, i.proved_since, i.level, i.together, i.shared)
+        (
+            *(i.type, i.value, i.valid_from, i.valid_to, i.source),
+            *(i.proved_since, i.level, i.together, i.shared, i.claimed),
+        )
         for i in data.identities
     ]
     return orjson.dumps([identities, [change.model_dump() for change in data.changes], data.tenant])

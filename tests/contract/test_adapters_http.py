@@ -1,6 +1,7 @@
 """What is declared of an HTTP system, by the example of Zendesk: a system that behaves as its documentation says."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from fastapi import Response
 
 from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFound, SignInRefused
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change, Operation, TaskOutcome
+from shared.domain.operations import Change, Limit, Operation, TaskOutcome
 from shared.downstreams.contract import Pending
 from shared.downstreams.refusals import ErasureRefused
 from tests.contract.http_stands import ADA, declared, task, zendesk
@@ -217,8 +218,9 @@ async def test_what_records_tell_of_somebody_is_followed_to_its_end_or_left_to_a
     (tmp_path / "accounts.toml").write_text(ACCOUNTS, encoding="utf-8")
     transport = httpx.MockTransport(partial(followed, on=on))
     for most, failure in ((1_000, NotSupported), (2, BlastRadius)):
+        asked = replace(task(Operation.LOCATE, "a1@example.com"), confirmed={Limit.MAX_PEOPLE: most})
         async with declared(tmp_path / "accounts.toml", transport, SetClock(), max_people=most) as each:
-            [located] = await each.adapter.locate([task(Operation.LOCATE, "a1@example.com")], each.save_progress)
+            [located] = await each.adapter.locate([asked], each.save_progress)
         if leads is None or (most == 2 and on > 1):
             assert isinstance(located, failure)
         else:

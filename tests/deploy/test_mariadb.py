@@ -121,7 +121,7 @@ async def test_a_number_leads_to_its_period_and_one_party_of_a_call_is_blanked(
     await shop.run("SET SESSION sql_mode = ''", f"INSERT INTO `call` VALUES (4, '0000-00-00', '{ANNAS}', '', 1)")
     located = await system.receipt(task(LOCATE, Identity(IdentityType.ACCOUNT_ID, "C1")))
     assert located.identities == (
-        Identity(IdentityType.ACCOUNT_ID, "C1", source="shop"),
+        Identity(IdentityType.ACCOUNT_ID, "C1", source="shop", claimed=True),
         Identity(IdentityType.PHONE, ANNAS, datetime(2024, 2, 5, 8, 30, tzinfo=UTC), None, "shop"),
     )
     erased = await system.receipt(task(ERASE, number(ANNAS)))

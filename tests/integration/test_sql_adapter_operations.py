@@ -43,7 +43,7 @@ async def test_an_account_that_somebody_states_is_told_as_found_by_the_store_tha
 ) -> None:
     stated = replace(ACCOUNT, source="requester")
     located = await customers.receipt(task(Operation.LOCATE, stated))
-    assert replace(ACCOUNT, source="store") in located.identities
+    assert replace(ACCOUNT, source="store", claimed=True) in located.identities
 
 
 async def test_a_period_without_a_zone_is_read_in_the_zone_that_is_declared_for_it(

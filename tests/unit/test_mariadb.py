@@ -5,12 +5,18 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
+from shared.downstreams.claims import Said
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.dialects import schema_for
+from shared.downstreams.sql.finding import searching as finding
+from shared.downstreams.sql.finding.claimed import said_by
 from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.connection import Address
+from shared.downstreams.sql.mariadb.judging import told_of
+from shared.downstreams.sql.mariadb.rows import Found
 from shared.downstreams.sql.mariadb.unsupported import refuse_unsupported
 from shared.downstreams.sql.scheme import is_mariadb
 
@@ -134,3 +140,39 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
         "table customer has column note with scrub",
         "table shown has view",
     ]
+
+
+DESK = """
+name = "desk"
+[tables.requester]
+category = "requester"
+primary_key = ["rid"]
+[tables.requester.columns]
+rid = { class = "T" }
+mail = { class = "A", identity = "email", match = "lower", yields = true }
+account = { class = "A", identity = "account_id", yields = true }
+name = { class = "A", identity = "name" }
+tel = { class = "A", rectifies = "phone" }
+[tables.thread]
+category = "ticket"
+primary_key = ["id"]
+via = [{ table = "requester", on = { rid = "rid" } }]
+columns = { id = { class = "M" }, rid = { class = "T" } }
+"""
+
+
+def test_a_row_says_whom_it_is_about_as_what_leads_to_it_does_in_both_kinds_of_store(tmp_path: Path) -> None:
+    tables = dataset(tmp_path, DESK).tables
+    relation = Relation(dict.fromkeys(("rid", "mail", "account", "name", "tel", "id"), "text"), frozenset())
+    requester = Searched("desk", "requester", tables["requester"], relation)
+    way = finding.Path(requester, ())
+    thread = Searched("desk", "thread", tables["thread"], relation, paths=(way,))
+    asks = Found({"rid": "1", "mail": "Ben@Example.com", "account": "A-5", "name": "Ben", "tel": "+491"}, {None})
+    wrote = Found({"id": "7", "rid": "1"}, {None}, {0: [asks]})
+    mail = Said(IdentityType.EMAIL, "ben@example.com")
+    account = Said(IdentityType.ACCOUNT_ID, "A-5")
+    beside = {Said(IdentityType.NAME, "Ben"), Said(IdentityType.PHONE, "+491")}
+    assert [{*each} for each in told_of(requester, asks)] == [{mail, account} | beside]
+    assert [{*each} for each in told_of(thread, wrote)] == [{mail, account} | beside - {Said(IdentityType.NAME, "Ben")}]
+    assert said_by(thread, ["ben@example.com", "A-5"], [None]) == [(mail, account)]
+    assert said_by(requester, ["ben@example.com", "A-5"], [None, "callee"]) == [(mail, account), ()]

@@ -90,3 +90,9 @@ def test_what_is_proved_at_once_is_one_persons_by_the_channels_word() -> None:
 def test_an_address_that_others_have_too_joins_nobody() -> None:
     known = (*at_once(EMAIL), ACCOUNT, *yielded(EMAIL, shared=True))
     assert not proves_the_same_person(known, at_once(EMAIL, ACCOUNT))
+
+
+def test_an_account_that_a_row_only_names_joins_nobody() -> None:
+    known = (*at_once(EMAIL), *(replace(each, claimed=True) for each in yielded(ACCOUNT)))
+    assert not proves_the_same_person(known, at_once(ACCOUNT))
+    assert proves_the_same_person((*at_once(EMAIL), *yielded(ACCOUNT)), at_once(ACCOUNT))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from shared.domain.stages import Step
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.plan import only, stages
 from shared.fulfilment.planning import chosen, doing
+from tests.fixtures.engine import ScriptedSystem
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
 
@@ -182,3 +184,20 @@ def test_nothing_is_erased_before_every_system_that_may_refuse_was_asked(
     }
     first = verbs.index(Operation.ERASE) if Operation.ERASE in verbs else len(verbs)
     assert Operation.PLAN not in verbs[first:]
+
+
+@pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE, Operation.RESTRICT, Operation.SUPPRESS])
+def test_whose_rows_may_show_that_an_account_is_another_person_s_is_located_first_whatever_it_yields(
+    operation: Operation,
+) -> None:
+    weighs: Any = ScriptedSystem("any", weighs_claims=True)
+    desk = system("desk", {EMAIL}, {ACCOUNT})
+    shop = replace(system("shop", {EMAIL, ACCOUNT}), adapter=weighs)
+    calls = replace(system("calls", {ACCOUNT}), adapter=weighs)
+    located = {"desk": True, "shop": True, "calls": False}
+    for systems, knowing in (([desk, shop, calls], []), ([desk, calls], [desk, shop])):
+        planned = stages(systems, operation, knowing)
+        before = [step for stage in planned for step in stage if step.operation is Operation.LOCATE]
+        assert {name: Step(name, Operation.LOCATE) in before for name in located} == located
+    assigned = stages([replace(desk, assigns=True), shop], operation)
+    assert Step("shop", Operation.LOCATE) not in [step for stage in assigned for step in stage]

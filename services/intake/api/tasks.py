@@ -11,7 +11,7 @@ from services.intake.errors import BadRequest, Expired, NotReady, ResultGiven, T
 from services.intake.problems import documented
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import Shredded
-from shared.domain.identities import IdentityType, ended, marked
+from shared.domain.identities import IdentityType, confirmed, ended, marked
 from shared.domain.operations import OF_ONE_PERSON, Operation
 from shared.domain.proofs import proof_policy
 from shared.downstreams.bus import identity_token
@@ -62,6 +62,8 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
             vouched = register.vouched(theirs, tenant, shown.level)
         except AssignmentInDoubt as doubt:
             raise NotReady(f"{doubt}; until then do nothing about this task") from None
+        # A team compares nothing with what else is known: an account that is only claimed is a person's matter.
+        vouched = tuple(each for each in confirmed(vouched, theirs) if not each.claimed)
         if shown.operation in OF_ONE_PERSON:
             before = [each for each in vouched if each.type in shown.needs]
             vouched = tuple(each for each in marked(vouched, theirs) if not each.shared)

@@ -12,6 +12,7 @@ from shared.domain.clock import Clock
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.claims import adopted
 from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
 from shared.downstreams.following import FAR, endless
 from shared.downstreams.http import marketing
@@ -37,6 +38,8 @@ class HttpAdapter:
     """A record bears one flag, whoever has asked for it."""
     abreast = 2
     """Batches under way at a time: while one waits for its last answers, the other keeps the connections busy."""
+    weighs_claims = True
+    """What its records say of whom they are about is compared with what is known of the subject."""
     knows_times = False
     """It is searched for all that has what is theirs today, of whatever time."""
 
@@ -92,6 +95,12 @@ class HttpAdapter:
         """The fields that are shown, and that its declaration does not explain."""
         resources = self._declaration.resource.items()
         return tuple(f"{name}.{each}" for name, of in resources for each in sorted(of.shown - of.explain.keys()))
+
+    @property
+    def claims_accounts(self) -> tuple[str, ...]:
+        """The resources that tell an account: that is a claim, until something confirms it."""
+        resources = self._declaration.resource.items()
+        return tuple(name for name, each in resources if IdentityType.ACCOUNT_ID in each.yields.values())
 
     @property
     def undeclared(self) -> frozenset[Operation]:
@@ -204,7 +213,11 @@ class HttpAdapter:
             known = {
                 identity: None
                 for hit in hits
-                for identity in yielded(self._system, self._declaration.resource[hit.resource], hit.record)
+                for identity in adopted(
+                    asked,
+                    [hit.said],
+                    yielded(self._system, self._declaration.resource[hit.resource], hit.record),
+                )
             }
             named = {(each.type, each.value) for each in asked.identities}
             leading = (each for each in known if each.type in self.searched_by)

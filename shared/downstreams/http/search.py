@@ -1,13 +1,15 @@
 """Who is found: the records of a subject, resource by resource, each checked to be theirs before it is believed."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from shared.domain.errors import AnswerMalformed, ColumnUnmapped, ForeignHit
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.release import Match
+from shared.downstreams import claims
+from shared.downstreams.claims import NAMED, Row, Said
 from shared.downstreams.contract import Task
 from shared.downstreams.http.declaration import Declaration, Resource
 from shared.downstreams.http.pages import pages_of
@@ -22,13 +24,17 @@ _FIELD = re.compile(r"[a-z][A-Za-z0-9_]{0,40}")
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One record that is the subject's: of which resource, under which id, what it says, and what it lies below."""
+    """One record that is the subject's: of which resource, under which id, what it says, and what it lies below.
+
+    ``said``: what it was found by, and what it and what it lies below say of whom they are about.
+    """
 
     resource: str
     id: str | int
     record: Mapping[str, Any]
     matched: tuple[Match, ...]
     above: "Hit | None" = None
+    said: Row = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -87,6 +93,7 @@ class _Into:
     known: Collection[tuple[str, str]]
     take: Take | None
     ends: frozenset[str]
+    said: set[Row] = field(default_factory=set)
 
     async def put(self, hit: Hit) -> None:
         if hit.key in self.known:
@@ -116,6 +123,7 @@ class Search:
 
         Raises:
             ForeignHit: the search brings somebody else's too, and the declaration does not say to skip them.
+            BlastRadius: an account of the subject's leads to records of other people.
             AnswerMalformed: pages come again, have no end, or records are none.
         """
         resources = self._declaration.resource
@@ -127,14 +135,17 @@ class Search:
                 if resource.of is None:
                     for identity in task.identities:
                         if identity.type in find.by:
-                            await self._read(into, name, find, {identity.type.value: identity.value}, None)
+                            by = (Said(identity.type, identity.value),)
+                            await self._read(into, name, find, {identity.type.value: identity.value}, None, by)
                 else:
                     for above in found.of(resource.of):
                         under = {f"{resource.of}.{path}": value for path, value in _leaves(above.record)}
-                        await self._read(into, name, find, {**above.values, **under}, above)
+                        await self._read(into, name, find, {**above.values, **under}, above, above.said)
+        if beyond := claims.beyond(task, into.said):
+            raise beyond
         return found
 
-    async def _read(self, into: "_Into", name: str, find: Find, values: Values, above: Hit | None) -> None:
+    async def _read(self, into: "_Into", name: str, find: Find, values: Values, above: Hit | None, by: Row) -> None:
         async for record in self._records(find, values):
             number = at(record, find.id)
             if not _is_text(number) or len(str(number)) > _LONGEST_ID or not str(number).isprintable():
@@ -145,7 +156,10 @@ class Search:
             if matched is None:
                 into.found.others += find.foreign == "count"
             else:
-                await into.put(Hit(name, number, record, matched, above))
+                said = (*by, *_said(self._declaration.resource[name], record))
+                if any(each.type is IdentityType.ACCOUNT_ID for each in said):
+                    into.said.add(said)
+                await into.put(Hit(name, number, record, matched, above, said))
 
     async def _records(self, find: Find, values: Values) -> AsyncIterator[Mapping[str, Any]]:
         """The records of every page, as they come."""
@@ -191,7 +205,16 @@ def shown(system: str, resource: Resource, record: Mapping[str, Any]) -> dict[st
 def yielded(system: str, resource: Resource, record: Mapping[str, Any]) -> list[Identity]:
     """What else the subject is known by, as a record says it; what cannot be spelled is nobody's."""
     told = ((kind, spelled(kind, at(record, path))) for path, kind in resource.yields.items())
-    return [Identity(kind, value, source=system) for kind, value in told if value]
+    accounts = IdentityType.ACCOUNT_ID
+    return [Identity(kind, value, source=system, claimed=kind is accounts) for kind, value in told if value]
+
+
+def _said(resource: Resource, record: Mapping[str, Any]) -> Iterator[Said]:
+    """What a record says of whom it is about."""
+    owners = ((path, IdentityType(whose)) for path, whose in resource.owner.items() if whose in set(IdentityType))
+    corrected = ((str(each.path), NAMED[name]) for name, each in resource.rectify.items() if name in NAMED)
+    for path, kind in dict.fromkeys([*owners, *resource.yields.items(), *corrected]):
+        yield from (Said(kind, str(value)) for value in each_at(record, path) if _is_text(value))
 
 
 def _is_text(value: object) -> TypeGuard[str | int]:

@@ -9,6 +9,7 @@ from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure
+from shared.downstreams.claims import REACHED
 from shared.downstreams.contract import Result, Task
 from shared.downstreams.refusals import STATES, Telling
 from shared.downstreams.sql.changing.unswitched import reach
@@ -101,6 +102,13 @@ class OfDataset(Generic[S]):
         return tuple(sorted(known - self._held.dataset.yields)) if len(known) > 1 else ()
 
     @property
+    def claims_accounts(self) -> tuple[str, ...]:
+        """Tables that yield an account beside an address or a number: that is a claim, until something confirms it."""
+        tables = ((name, table.columns.values()) for name, table in self._held.dataset.tables.items())
+        told = ((name, {c.identity for c in held}, {c.identity for c in held if c.yields}) for name, held in tables)
+        return tuple(name for name, kinds, yields in told if IdentityType.ACCOUNT_ID in yields and kinds & REACHED)
+
+    @property
     def shows_views(self) -> bool:
         """Whether a copy shows rows of views besides those of its tables."""
         return any(table.view for table in self._held.dataset.tables.values())
@@ -131,6 +139,8 @@ class OfDataset(Generic[S]):
         """Whether it tells of what time its rows are, so that a period leaves some of them out."""
         return any(table.occurred or table.period for table in self._held.dataset.tables.values())
 
+    weighs_claims = True
+    """What its rows say of whom they are about is compared with what is known of the subject (``claims.py``)."""
     heeds_periods = True
     """What is no longer theirs finds rows of its time, or rows that bear their name (``search_keys.py``)."""
 

@@ -12,7 +12,7 @@ from shared.domain.operations import TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.declaration.bill import ITEMISED_BILL
 from shared.downstreams.sql.declaration.tables import Table
-from shared.downstreams.sql.finding import sharing
+from shared.downstreams.sql.finding import claimed, sharing
 from shared.downstreams.sql.finding.attribution import attribute, owners_of
 from shared.downstreams.sql.finding.search_keys import Wanted
 from shared.downstreams.sql.statements import Statements
@@ -117,6 +117,7 @@ async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refuse
                     if (who := told_apart(table.name, table.table, row[0])) is not None:
                         people.setdefault(position, {}).setdefault(who[0], set()).add(who[1])
     refused |= await sharing.refusals(session, [task for task in tasks if task.task_id not in refused])
+    refused |= await claimed.refusals(session, [task for task in tasks if task.task_id not in refused])
     for position, found in people.items():
         if excess := session.settings.excess(tasks[position], people=max(map(len, found.values()))):
             refused[tasks[position].task_id] = excess

@@ -7,10 +7,12 @@ from uuid import UUID
 
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.operations import TaskOutcome
+from shared.downstreams.claims import adopted
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.following import FAR, endless
 from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.finding.attribution import each_row
+from shared.downstreams.sql.finding.claimed import said_by
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
@@ -32,7 +34,8 @@ async def locate(session: Session, tasks: Sequence[Task]) -> list[Result]:
             break
         found |= dict.fromkeys((task.task_id for task in following), 0)
         for table in leading:
-            for task_id, told in await _step(session, table, [known[task.task_id] for task in following]):
+            # By what was known when it was seen whose all that is: nothing that it tells leads on before that is seen.
+            for task_id, told in await _step(session, table, following):
                 found[task_id] += 1
                 known[task_id] = _with(known[task_id], told)
         following = [known[task.task_id] for task in following if known[task.task_id] is not task]
@@ -64,9 +67,10 @@ async def _step(session: Session, table: Statements, tasks: Sequence[Task]) -> l
     columns = tuple(table.table.columns)
     rows = await session.connection.fetch(table.select(columns), *asked.arrays)
     return [
-        (tasks[position].task_id, list(yielded(session.system, table, dict(zip(columns, row, strict=False)))))
+        (tasks[position].task_id, adopted(tasks[position], said_by(table, row[len(columns) :], parties), told))
         for row, owners in each_row(rows, len(columns), table, asked)
-        for position in owners
+        for told in [list(yielded(session.system, table, dict(zip(columns, row, strict=False))))]
+        for position, parties in owners.items()
     ]
 
 
@@ -88,7 +92,7 @@ def yielded(system: str, statements: Statements, values: dict[str, Any]) -> Iter
         if column.identity is IdentityType.PHONE:
             yield Identity(column.identity, value, since, until, system)
         else:
-            yield Identity(column.identity, value, source=system)
+            yield Identity(column.identity, value, source=system, claimed=column.identity is IdentityType.ACCOUNT_ID)
 
 
 def knows(task: Task, identity: Identity) -> bool:

@@ -6,14 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from shared.domain.errors import ForeignHit, NotSupported, Refused
+from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
+from shared.downstreams import claims
+from shared.downstreams.claims import Row, Said
 from shared.downstreams.contract import Receipt, Result, States, Task
+from shared.downstreams.sql.finding.claimed import has_one_person_an_account, named_by
 from shared.downstreams.sql.finding.examination import UNATTRIBUTED_AT_MOST, told_apart
 from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.keeping import states
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.names import marks, place_of, quoted
-from shared.downstreams.sql.mariadb.rows import Rows
+from shared.downstreams.sql.mariadb.rows import Found, Rows
 from shared.downstreams.sql.mariadb.sharing import shared
 from shared.downstreams.sql.mariadb.store import Session
 
@@ -27,6 +31,8 @@ async def refusal(session: Session, task: Task, rows: Rows) -> Refused | None:
         )
     if excess := session.settings.excess(task, people=_people(session, rows)):
         return excess
+    if beyond := claims.beyond(task, _told(session, rows)):
+        return beyond
     if task.operation is not Operation.LOCATE and (doubt := _doubt(rows)):
         return doubt
     return _state(session, task, rows) if task.operation in {Operation.ERASE, Operation.PLAN} else None
@@ -41,6 +47,38 @@ def _people(session: Session, rows: Rows) -> int:
             if who is not None:
                 people.setdefault(who[0], set()).add(who[1])
     return max(map(len, people.values()), default=0)
+
+
+def _told(session: Session, rows: Rows) -> Iterator[Row]:
+    """What the rows say of whom they are about, party by party."""
+    for table in session.tables:
+        for found in rows.of.get(table.name, {}).values():
+            yield from told_of(table, found)
+
+
+def told_of(table: Searched, found: Found) -> Iterator[Row]:
+    """What a row says of each of the parties that the subject is in it, with what is said by the rows it leads to."""
+    for party in found.parties:
+        yield (*_named(table, found, party), *_ends(table, found, party))
+
+
+def _named(table: Searched, found: Found, party: str | None) -> Iterator[Said]:
+    of_one = has_one_person_an_account(table.table)
+    for name in table.search:
+        column = table.table.columns[name]
+        if column.party == party and column.identity:
+            yield Said(column.identity, values.compared(table, name, found.row), column.region, of_one)
+    for name, kind in named_by(table, party).items():
+        yield Said(kind, values.read(table, name, found.row), of_one=of_one)
+
+
+def _ends(table: Searched, found: Found, party: str | None) -> Iterator[Said]:
+    for number, ends in found.ends.items():
+        path = table.paths[number]
+        for end in ends if path.party == party else ():
+            for of in end.parties if path.of is None else {path.of}:
+                yield from (each for each in _named(path.end, end, of) if each.type is not IdentityType.NAME)
+                yield from _ends(path.end, end, of)
 
 
 def _doubt(rows: Rows) -> Refused | None:

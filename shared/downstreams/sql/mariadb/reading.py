@@ -10,6 +10,7 @@ from shared.domain.errors import Refused
 from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
+from shared.downstreams.claims import adopted
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
 from shared.downstreams.following import FAR, endless
 from shared.downstreams.sql.export import Sheet
@@ -17,7 +18,7 @@ from shared.downstreams.sql.finding.attribution import Row
 from shared.downstreams.sql.finding.location import knows, located, superseded, yielded
 from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
-from shared.downstreams.sql.mariadb.judging import refusal, states_of
+from shared.downstreams.sql.mariadb.judging import refusal, states_of, told_of
 from shared.downstreams.sql.mariadb.rows import Found, Rows
 from shared.downstreams.sql.mariadb.search import find
 from shared.downstreams.sql.mariadb.store import Session
@@ -32,7 +33,7 @@ async def locate(session: Session, task: Task) -> Result:
         rows = await find(session, known)
         if reason := await refusal(session, known, rows):
             return reason
-        fresh = [*dict.fromkeys(each for each in _yielded(session, rows) if not knows(known, each))]
+        fresh = [*dict.fromkeys(each for each in _yielded(session, known, rows) if not knows(known, each))]
         if not fresh:
             return located(task, known, rows.counts())
         kept = tuple(each for each in known.identities if not superseded(each, fresh))
@@ -40,11 +41,12 @@ async def locate(session: Session, task: Task) -> Result:
     return endless(session.system)
 
 
-def _yielded(session: Session, rows: Rows) -> Iterator[Identity]:
+def _yielded(session: Session, task: Task, rows: Rows) -> Iterator[Identity]:
     for table in session.tables:
         if any(column.yields for column in table.table.columns.values()):
             for found in rows.of[table.name].values():
-                yield from yielded(session.system, table, _read(table, found))
+                told = yielded(session.system, table, _read(table, found))
+                yield from adopted(task, told_of(table, found), [*told])
 
 
 async def plan(session: Session, task: Task) -> Result:

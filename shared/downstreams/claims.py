@@ -1,0 +1,170 @@
+"""Whose a row is that an account has found: what it says of itself is compared with what is known of the subject.
+
+Whoever writes to a help desk may name anybody's account, and a company's staff share one (REQ-N5). So an account leads
+to rows that bear an address of the subject, or none; of any other a person says whose it is. Pure.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from shared.domain.errors import BlastRadius
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.operations import Exceeded, Limit, Operation
+from shared.downstreams.contract import Task
+
+_ADDRESSES = frozenset({IdentityType.EMAIL})
+REACHED = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI})
+_OWN = REACHED | {IdentityType.CLIENT_ID}
+
+
+NAMED: Mapping[str, IdentityType] = {each.value: each for each in (*REACHED, IdentityType.NAME)}
+"""What a person is named by, by the field of a correction."""
+
+
+class Said(NamedTuple):
+    """One thing that a row says of whom it is about, as it stands there; ``region``: where a number was dialled.
+
+    ``of_one``: it stands where each account is declared to be one person's: numbers and names tell nobody apart there.
+    """
+
+    type: IdentityType
+    value: object
+    region: str | None = None
+    of_one: bool = False
+
+
+Row = tuple[Said, ...]
+"""What one row says of one of its parties, and what the rows say by which it was found."""
+
+
+def beyond(task: Task, rows: Iterable[Row]) -> BlastRadius | None:
+    """Why nothing may be done with these rows of the task's subject: an account led to those of other people.
+
+    Two persons may confirm for one request how many they are; no setting allows more than one. What was restricted is
+    lifted where it was found.
+    """
+    if task.operation is Operation.LIFT:
+        return None
+    people = 1 + len(others(task.identities, rows))
+    allowed = max(1, task.confirmed.get(Limit.MAX_PEOPLE, 0))
+    if people <= allowed:
+        return None
+    return BlastRadius(
+        f"rows of an account name {people:,} people by their addresses, numbers or names, and no more than {allowed:,}"
+        " may be meant; nothing was done",
+        Exceeded(limit=Limit.MAX_PEOPLE, found=people, allowed=allowed),
+    )
+
+
+def others(identities: Iterable[Identity], rows: Iterable[Row]) -> set[frozenset[str]]:
+    """By what else those people are named whom an account alone has found; empty where all rows are the subject's.
+
+    An account that is proved, or that the register has yielded, leads to all that does not bear another's e-mail
+    address: numbers are an account's. Of whom no address is known, one that stands there is theirs. An account that a
+    row has claimed leads to nothing that names anybody else: by an address, a number, or a name where there is nothing
+    else.
+    """
+    subject = _Subject.of(identities)
+    told = [(frozenset(_spelled(row)), frozenset(_spelled(each for each in row if _tells(each)))) for row in rows]
+    theirs = (each for each, _ in told if not each.isdisjoint(subject.own))
+    names = subject.names.union(*(_of(IdentityType.NAME, each) for each in theirs))
+    strange = {
+        (subject.is_certain(each), named)
+        for each, telling in told
+        if (named := frozenset(subject.strange(each, telling, names)))
+    }
+    found = {each for _, each in strange}
+    if strange and not subject.has_address and all(certain for certain, _ in strange):
+        found.discard(min(found, key=sorted))  # of whom nothing but a proved account is known one address is theirs
+    return found
+
+
+def adopted(task: Task, said: Iterable[Row], told: Iterable[Identity]) -> list[Identity]:
+    """What becomes known of the subject of what a row tells, which says that ``said`` of its parties.
+
+    No address and no number of a row that nothing but an account has found, unless two persons have said whose it is.
+    Where each account is declared to be one person's a number does, and where it is no claim an address as well.
+    """
+    subject = _Subject.of(task.identities)
+    alone = [row for row in said if subject.has_by_account_alone(frozenset(_spelled(row)))]
+    if not alone or Limit.MAX_PEOPLE in task.confirmed:
+        return [*told]
+    left_out = REACHED
+    if all(any(each.of_one for each in row) for row in alone):
+        certain = all(subject.is_certain(frozenset(_spelled(row))) for row in alone)
+        left_out = frozenset() if certain else _ADDRESSES
+    return [each for each in told if each.type not in left_out]
+
+
+_Told = tuple[IdentityType, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is known of somebody: ``own`` today, without accounts; ``certain``: accounts that nobody only claims."""
+
+    own: frozenset[_Told]
+    accounts: frozenset[_Told]
+    certain: frozenset[_Told]
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, identities: Iterable[Identity]) -> "_Subject":
+        known = [*identities]
+        accounts = [each for each in known if each.type is IdentityType.ACCOUNT_ID]
+        return cls(
+            frozenset((i.type, i.value) for i in known if i.type in _OWN and i.valid_to is None),
+            frozenset((i.type, i.value) for i in accounts),
+            frozenset((i.type, i.value) for i in accounts if not i.claimed),
+            frozenset(i.value.casefold() for i in known if i.type is IdentityType.NAME),
+        )
+
+    def has_by_account_alone(self, told: frozenset[_Told]) -> bool:
+        """Whether an account of theirs stands in a row, and nothing else by which they are known."""
+        return not told.isdisjoint(self.accounts) and told.isdisjoint(self.own)
+
+    @property
+    def has_address(self) -> bool:
+        """Whether an address of theirs is known."""
+        return any(kind in _ADDRESSES for kind, _ in self.own)
+
+    def is_certain(self, told: frozenset[_Told]) -> bool:
+        """Whether an account of theirs stands in a row that is no claim."""
+        return not told.isdisjoint(self.certain)
+
+    def strange(self, told: frozenset[_Told], telling: frozenset[_Told], names: frozenset[str]) -> Iterable[str]:
+        """What of a row that nothing but an account has found names somebody else; ``telling``: what may."""
+        if not self.has_by_account_alone(told):
+            return ()
+        if self.is_certain(told):
+            return _among(_ADDRESSES, telling)
+        if reached := _among(REACHED, telling):
+            return reached
+        named = _of(IdentityType.NAME, telling)
+        return named if named.isdisjoint(names) else ()
+
+
+def _tells(said: Said) -> bool:
+    return not said.of_one or said.type in _ADDRESSES
+
+
+def _of(kind: IdentityType, told: Iterable[_Told]) -> frozenset[str]:
+    return frozenset(value for each, value in told if each is kind)
+
+
+def _among(kinds: frozenset[IdentityType], told: Iterable[_Told]) -> frozenset[str]:
+    return frozenset(value for each, value in told if each in kinds)
+
+
+def _spelled(row: Iterable[Said]) -> Iterator[_Told]:
+    """Each thing in its one spelling; what cannot be spelled, and is no word for nothing, names somebody too."""
+    for kind, value, region, _ in row:
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str("" if value is None else value)
+        try:
+            spelled = normalise(kind, text, region)
+        except MalformedIdentity:
+            if not any(each == "@" or each.isdigit() for each in text):
+                continue
+            spelled = text.strip()
+        yield kind, spelled.casefold() if kind is IdentityType.NAME else spelled

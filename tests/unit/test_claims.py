@@ -1,0 +1,185 @@
+"""Whose a row is that an account has found: nobody gets another person's by an account that anybody may name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.errors import BlastRadius
+from shared.domain.identities import Identity, IdentityType, confirmed
+from shared.domain.operations import Change, Limit, Operation
+from shared.downstreams.claims import Row, Said, adopted, beyond, others
+from shared.downstreams.contract import Task
+
+EMAIL, PHONE, ACCOUNT, NAME = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID, IdentityType.NAME
+ADA, BEN = Identity(EMAIL, "ada@example.com", level="L1"), Said(EMAIL, "ben@example.com")
+CLAIMED = Identity(ACCOUNT, "A-5", source="desk", level="L1", claimed=True)
+CERTAIN = Identity(ACCOUNT, "A-5", source="crm", level="L1")
+OF_IT = Said(ACCOUNT, "A-5")
+
+
+def task(*identities: Identity, operation: Operation = Operation.EXPORT, confirmed: int = 0) -> Task:
+    limits: dict[str, int] = {Limit.MAX_PEOPLE: confirmed} if confirmed else {}
+    return Task(UUID(int=1), UUID(int=2), UUID(int=3), "desk", operation, identities, confirmed=limits)
+
+
+@pytest.mark.parametrize("account", [CLAIMED, CERTAIN])
+@pytest.mark.parametrize(
+    "row",
+    [
+        (OF_IT,),
+        (OF_IT, Said(EMAIL, " Ada@Example.com ")),
+        (OF_IT, Said(EMAIL, None), Said(PHONE, ""), Said(NAME, b"")),
+        (OF_IT, Said(EMAIL, "n/a")),
+        (Said(ACCOUNT, "A-6"), BEN),
+    ],
+)
+def test_a_row_of_their_account_with_their_address_or_none_is_theirs(account: Identity, row: Row) -> None:
+    assert others((ADA, account), [row]) == set()
+
+
+@pytest.mark.parametrize("account", [CLAIMED, CERTAIN])
+@pytest.mark.parametrize(
+    "row", [(OF_IT, BEN), (OF_IT, Said(EMAIL, "ben at home, ben@")), (OF_IT, BEN, Said(NAME, "Ada"))]
+)
+def test_a_row_of_their_account_with_another_address_is_a_person_s_to_decide(account: Identity, row: Row) -> None:
+    asked = task(ADA, account, Identity(NAME, "Ada"))
+    assert isinstance(beyond(asked, [row]), BlastRadius)
+
+
+@pytest.mark.parametrize("row", [(OF_IT, Said(PHONE, "0170 1234567", "DE")), (OF_IT, Said(NAME, "Ben"))])
+def test_a_number_or_a_name_alone_tells_people_apart_where_an_account_is_only_claimed(row: Row) -> None:
+    assert len(others((ADA, CLAIMED), [row])) == 1
+    assert others((ADA, CLAIMED, CERTAIN), [row]) == set()
+
+
+def test_where_an_account_is_declared_to_be_one_person_s_numbers_and_names_tell_nobody_apart_and_addresses_do() -> None:
+    of_one = Said(ACCOUNT, "A-5", of_one=True)
+    number = Said(PHONE, "+491701234567", of_one=True)
+    assert others((ADA, CLAIMED), [(of_one, number, Said(NAME, "Ben", of_one=True))]) == set()
+    assert others((ADA, CLAIMED), [(of_one, number, BEN._replace(of_one=True))]) == {frozenset({BEN.value})}
+    told = [Identity(PHONE, "+491701234567", source="shop"), Identity(EMAIL, "ben@example.com", source="shop")]
+    assert adopted(task(ADA, CLAIMED), [(of_one, number)], told) == told[:1]
+
+
+def test_who_has_proved_an_account_and_no_address_has_the_one_that_stands_there_and_of_two_a_person_decides() -> None:
+    rows = [(OF_IT, BEN), (OF_IT, BEN, Said(NAME, "Ben"))]
+    proved = (Identity(ACCOUNT, "A-5", level="L2"),)
+    assert others(proved, rows) == set()
+    refused = beyond(task(*proved), [*rows, (OF_IT, Said(EMAIL, "cy@example.com"))])
+    assert refused
+    assert refused.exceeded
+    assert refused.exceeded.found == 2
+    assert beyond(task(CLAIMED), rows)
+    told = [Identity(EMAIL, str(BEN.value), source="shop")]
+    assert adopted(task(*proved), rows, told) == []
+    assert adopted(task(*proved), [(Said(ACCOUNT, "A-5", of_one=True), BEN._replace(of_one=True))], told) == told
+
+
+def test_a_name_is_theirs_that_stands_beside_their_address() -> None:
+    named = (Said(EMAIL, ADA.value), Said(NAME, "Ada  Lovelace"))
+    assert others((ADA, CLAIMED), [(OF_IT, Said(NAME, "ada lovelace")), named]) == set()
+    assert others((ADA, CLAIMED, Identity(NAME, "Ben")), [(OF_IT, Said(NAME, "Ben"))]) == set()
+
+
+def test_who_asks_for_a_correction_names_nobody_else_as_themselves() -> None:
+    asked = task(ADA, CLAIMED, operation=Operation.RECTIFY)
+    changes = (Change(field="email", current="ben@example.com", asserted="ben@example.com"),)
+    asked = Task(**{**{name: getattr(asked, name) for name in asked.__slots__}, "changes": changes})
+    assert beyond(asked, [(OF_IT, BEN)])
+
+
+def test_two_persons_confirm_how_many_addresses_are_one_person_s() -> None:
+    rows = [(OF_IT, BEN), (OF_IT, BEN, Said(NAME, "Ben")), (OF_IT, BEN)]
+    refused = beyond(task(ADA, CLAIMED), rows)
+    assert refused
+    assert refused.exceeded
+    assert (refused.exceeded.limit, refused.exceeded.found, refused.exceeded.allowed) == (Limit.MAX_PEOPLE, 2, 1)
+    assert beyond(task(ADA, CLAIMED, confirmed=2), rows) is None
+    assert beyond(task(ADA, CLAIMED, confirmed=2), [*rows, (OF_IT, Said(EMAIL, "cy@example.com"))])
+
+
+def test_what_was_restricted_is_lifted_where_it_was_found() -> None:
+    assert beyond(task(ADA, CLAIMED, operation=Operation.LIFT), [(OF_IT, BEN)]) is None
+
+
+def test_what_stands_beside_an_account_alone_becomes_nobody_s() -> None:
+    number, name = Identity(PHONE, "+491701234567", source="desk"), Identity(NAME, "Ada")
+    other = Identity(ACCOUNT, "A-6", source="desk", claimed=True)
+    told = (number, Identity(EMAIL, "ben@example.com"), other, name)
+    row = (OF_IT, Said(PHONE, number.value))
+    assert adopted(task(ADA, CERTAIN), [row], told) == [other, name]
+    assert adopted(task(ADA, CERTAIN, confirmed=2), [row], told) == [*told]
+    assert adopted(task(ADA, CERTAIN), [(*row, Said(EMAIL, ADA.value))], told) == [*told]
+    assert adopted(task(ADA), [row], told) == [*told], "by what it was found is no account"
+
+
+# By generated stores: whatever rows there are, two people get no row in common unless the register says they are one.
+
+
+@dataclass(frozen=True)
+class Held:
+    """One row: of which system, and what it says."""
+
+    system: str
+    said: Row
+
+
+_SAID = st.tuples(
+    st.sampled_from([None, "ada@example.com", "ben@example.com"]),
+    st.sets(st.sampled_from(["A-1", "A-2", "A-3"]), max_size=2),
+    st.sampled_from([None, "Ada", "Ben"]),
+)
+_ROWS = st.lists(st.tuples(st.sampled_from(["desk", "shop", "calls"]), _SAID), max_size=9)
+_REGISTER = st.none() | st.dictionaries(
+    st.sampled_from(["A-1", "A-2", "A-3"]), st.sets(st.sampled_from(["ada@example.com", "ben@example.com"])), max_size=3
+)
+
+
+def _held(rows: Sequence[tuple[str, tuple[str | None, set[str], str | None]]]) -> list[Held]:
+    return [
+        Held(system, (*(Said(ACCOUNT, each) for each in accounts), Said(EMAIL, address), Said(NAME, name)))
+        for system, (address, accounts, name) in rows
+    ]
+
+
+def _found(identities: Sequence[Identity], rows: Sequence[Held]) -> list[int]:
+    known = {(each.type, each.value) for each in identities if each.type is not NAME}
+    return [n for n, row in enumerate(rows) if not known.isdisjoint((each.type, each.value) for each in row.said)]
+
+
+def _given(address: str, rows: Sequence[Held], register: dict[str, set[str]] | None) -> set[int] | None:
+    """The rows that somebody gets who has shown an address to be theirs, or None where a person decides."""
+    known = [Identity(EMAIL, address, level="L1")]
+    for account in (account for account, addresses in (register or {}).items() if address in addresses):
+        known.append(Identity(ACCOUNT, account, source="crm", level="L1"))
+        known += [Identity(EMAIL, each, source="crm", level="L1") for each in (register or {})[account]]
+    while True:
+        told = confirmed(known, known)
+        asked = [each for each in told if not each.claimed] if register is not None else told
+        found = _found(asked, rows)
+        if others(asked, [rows[n].said for n in found]):
+            return None
+        yielded = (
+            Identity(said.type, str(said.value), source=rows[n].system, level="L1", claimed=said.type is ACCOUNT)
+            for n in found
+            for said in rows[n].said
+            if said.value and said.type is not NAME
+        )
+        named = {(each.type, each.value) for each in known}
+        if not (fresh := [each for each in dict.fromkeys(yielded) if (each.type, each.value) not in named]):
+            return {*found}
+        known += fresh
+
+
+@given(rows=_ROWS, register=_REGISTER)
+def test_two_people_never_share_a_row_unless_the_register_says_that_they_are_one(
+    rows: list[tuple[str, tuple[str | None, set[str], str | None]]], register: dict[str, set[str]] | None
+) -> None:
+    held = _held(rows)
+    adas, bens = (_given(address, held, register) for address in ("ada@example.com", "ben@example.com"))
+    one = any(len(addresses) > 1 for addresses in (register or {}).values())
+    assert one or adas is None or bens is None or adas.isdisjoint(bens)
