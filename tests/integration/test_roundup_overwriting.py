@@ -148,7 +148,7 @@ async def test_of_several_changes_to_one_version_the_tracker_takes_one(ticketing
     user = f"user/{ticketing.person('Ada', 'ada.versions@example.org')}"
     async with httpx.AsyncClient(base_url=ticketing.http.base_url, auth=ticketing.http.auth) as agents:
         agents.headers.update(ticketing.http.headers)
-        for _ in range(3):
+        for nth in range(3):
             etag = (await agents.get(user)).json()["data"]["@etag"]
             change = partial(agents.patch, user, headers={"If-Match": etag})
             answers = await asyncio.gather(*(change(json={"realname": f"Ada {number}"}) for number in range(4)))
