@@ -151,5 +151,5 @@ async def test_of_several_changes_to_one_version_the_tracker_takes_one(ticketing
         for nth in range(3):
             etag = (await agents.get(user)).json()["data"]["@etag"]
             change = partial(agents.patch, user, headers={"If-Match": etag})
-            answers = await asyncio.gather(*(change(json={"realname": f"Ada {number}"}) for number in range(4)))
+            answers = await asyncio.gather(*(change(json={"realname": f"Ada {nth}{n}"}) for n in range(4)))
             assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412]
