@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 
 import asyncpg
 import pytest
@@ -145,9 +145,14 @@ async def test_what_a_frozen_instance_has_in_hand_is_said_by_another_and_by_it_n
         await wakes.wait()
         return swept
 
+    async def another() -> int:
+        with suppress(*AWAY):  # on a busy machine it stands still as long itself, and looks again
+            return await deadline.sweeps(case.sweep)
+        return 0
+
     sleeper = asyncio.create_task(deadline.sweep().tick(freeze))
     await frozen.wait()
-    await eventually(partial(deadline.sweeps, case.sweep))
+    await eventually(another)
     wakes.set()
     with pytest.raises(AWAY):
         await sleeper

@@ -16,9 +16,9 @@ _DRAWN: Mapping[str, str] = {
 
 def changes(table: Statements, declared: Anonymisation) -> str:
     """That a row still has something that is to go."""
-    blank = {name: blank(table, name) for name in declared.blank}
-    coarse = {name: cut(table, name, unit) for name, unit in declared.coarsen.items()}
-    return "(" + " OR ".join(f"t.{quoted(c)} IS DISTINCT FROM {value}" for c, value in (blank | coarse).items()) + ")"
+    values = {name: blank(table, name) for name in declared.blank}
+    values |= {name: cut(table, name, unit) for name, unit in declared.coarsen.items()}
+    return "(" + " OR ".join(f"t.{quoted(c)} IS DISTINCT FROM {value}" for c, value in values.items()) + ")"
 
 
 def of_one_person(table: Statements) -> Mapping[str, str]:
