@@ -11,6 +11,7 @@ from contextlib import closing
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from deploy.demo.board import SubmittedRequest
 from deploy.demo.company import Company, Customer
@@ -186,9 +187,11 @@ class Inspector:
 
     def _kept_of(self, person: Customer) -> int:
         """How many calls a rule keeps of somebody who was erased, that hold nothing but what it needs."""
-        rule = read_policy(OVERLAY).rules["calls_us_18m"]
-        first = first_kept(rule.period, SystemClock().now().date()) if rule.period else date.max
-        since = datetime.combine(first, time())
+        policy = read_policy(OVERLAY)
+        rule = policy.rules["calls_us_18m"]
+        zone = ZoneInfo(policy.zone_of(rule))  # its days begin there
+        first = first_kept(rule.period, SystemClock().now().astimezone(zone).date()) if rule.period else date.max
+        since = datetime.combine(first, time(), zone).astimezone(UTC).replace(tzinfo=None)
         held = ((phone.number, phone.valid_from, phone.valid_to or _EVER) for phone in person.phones)
         return sum(
             self._fetch(self._estate.cdr.admin, _KEPT, n, begins.replace(tzinfo=None), ends.replace(tzinfo=None), since)
