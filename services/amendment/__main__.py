@@ -10,7 +10,6 @@ from shared.fulfilment import by_hand
 from shared.fulfilment import handlers as fulfilling
 
 service = Service("amendment")
-
 for right in handlers.VERBS:
     service.on(events.RequestVerified, partial(handlers.begin, service.fulfilments), right=right)
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)

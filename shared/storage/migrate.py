@@ -36,7 +36,7 @@ async def wait_until_migrated(dsn: str) -> None:
     """Returns when the database has every migration of this version: a new version starts after its migration."""
     wanted = {migration.name for migration in migrations()}
     while not wanted <= await _applied_at(dsn):  # noqa: ASYNC110  # whoever migrates has no way to tell us
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # so it is asked again
 
 
 async def _applied_at(dsn: str) -> set[str]:

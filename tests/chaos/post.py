@@ -71,7 +71,7 @@ class PostOffice:
 
     async def _empty(self, dsn: str) -> None:
         while (await databases.fetch(dsn, _WAITS))[0][0]:  # noqa: ASYNC110  # a table tells nobody
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # so it is asked again
 
     def _break_off(self, server: SMTP) -> None:
         assert server.transport is not None

@@ -75,7 +75,7 @@ async def _once(look: Callable[[], bytes | None]) -> bytes:
     """What lies in a mailbox at last."""
     async with asyncio.timeout(_WITHIN):
         while (found := await asyncio.to_thread(look)) is None:  # noqa: ASYNC110  # as above
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # a mailbox is looked into again
         return found
 
 
