@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 from bisect import bisect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import psutil
@@ -44,6 +44,8 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+_LAST_LINES, _LINE = 12, 400
+"""How much of a log a failure shows: lines, and characters of each."""
 _PARTS = ("test_e", "test_n", "test_s")
 """Where the files of integration tests are parted."""
 _FIRST = (
@@ -76,6 +78,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByKind:
     """Tells the plugin which tests belong together; those of tests/deploy share little but their file."""
     config.option.loadscopereorder = False
     return ByKind(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What failed says what the processes that this run has started wrote last: their logs go with the run."""
+    report = yield
+    if report.failed:
+        for path in sorted((RUNS / str(os.getpid())).rglob("*.log")):
+            if not path.stem.isdigit() and path.stat().st_mtime > call.start:  # a number: a segment of the broker
+                lines = path.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+                report.sections.append((f"The end of {path.name}", "\n".join(line[:_LINE] for line in lines)))
+    return report
 
 
 @pytest.fixture
