@@ -268,7 +268,7 @@ class Service:
 
     def _consuming(self, running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:
         self._listeners.append((to, read))
-        consumer = Consumer(running.settings.kafka, to.group, read, instance(running.settings.http.port, read))
+        consumer = Consumer(running.settings.kafka, to.group, read, instance(running.settings.http.port))
         return {loop_of(to.group): consumer.run(to, running.stopping, running.heartbeats)}
 
     async def _serve(self, running: Running, producer: KafkaProducer, listener: socket) -> None:

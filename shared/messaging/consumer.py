@@ -18,7 +18,7 @@ from aiokafka.structs import TopicPartition
 from shared.domain.records import Message
 from shared.messaging.decoding import UNREADABLE, decode_record_by_record
 from shared.messaging.producer import HOW_TO_MAKE_TOPICS
-from shared.messaging.progress import Progress, Stalled, keep_polling, lag_loop_of, loop_of
+from shared.messaging.progress import Assignments, Progress, Stalled, keep_polling, lag_loop_of, loop_of
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import gather, sleep_until_stopped, wait
 from shared.runtime.metrics import TOPIC_PAUSED
@@ -31,6 +31,8 @@ _LOOK_EVERY_SECONDS = 2.0
 _AGAIN_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
 _SESSION_MS = 10_000
+_REBALANCE_MS = 30_000
+"""How long a group waits for a member that is there and does not join again; each does so beside its work."""
 _STOP_SECONDS = 5.0
 _MADE_WITHIN_SECONDS = 60.0
 """How often to look for topics that were missing."""
@@ -61,6 +63,7 @@ class Consumer:
 
     ``instance`` names it for as long as it may come back (a static member): who joins by that name follows its own
     earlier self at once, after a kill or an outage, where the group would otherwise wait for the session of the dead.
+    It would also be given what that self was given, without a look at the topics: so those are part of the name.
     """
 
     settings: KafkaSettings
@@ -113,7 +116,7 @@ class Consumer:
             await sleep_until_stopped(_AGAIN_SECONDS, loop_of(self.group), stopping, heartbeats)
             return
         until = asyncio.get_running_loop().time() + (_MADE_WITHIN_SECONDS if missing else math.inf)
-        async with self._connected(topics, stopping) as consumer:
+        async with self._connected(topics, progress, stopping) as consumer:
             polling = asyncio.create_task(keep_polling(consumer, progress, self.group, topics, heartbeats))
             try:
                 at_work = _AtWork(self, consumer, listener, progress, stopping)
@@ -144,14 +147,15 @@ class Consumer:
         return missing
 
     @asynccontextmanager
-    async def _connected(self, topics: Sequence[str], stopping: asyncio.Event) -> AsyncIterator[AIOKafkaConsumer]:
-        """A member of the group; it leaves it at the end, unless it has a name and is to come back."""
+    async def _connected(
+        self, topics: Sequence[str], progress: Progress, stopping: asyncio.Event
+    ) -> AsyncIterator[AIOKafkaConsumer]:
+        """A member of the group; it leaves it at the end, unless it has a name and is to come back by that."""
         decode_record_by_record(self.settings.unpacked_bytes)
         consumer = AIOKafkaConsumer(
-            *topics,
             **self.settings.client(),
             group_id=self.group,
-            group_instance_id=self.instance,
+            group_instance_id=self.instance and f"{self.instance}-{crc32(' '.join(topics).encode()):08x}",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=250,
@@ -159,13 +163,15 @@ class Consumer:
             session_timeout_ms=_SESSION_MS,
             heartbeat_interval_ms=1_000,
             max_poll_interval_ms=600_000,
+            rebalance_timeout_ms=_REBALANCE_MS,
         )
+        consumer.subscribe(topics, listener=Assignments(progress))
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await consumer.start()
             yield consumer
         finally:
-            if self.instance and stopping.is_set():
+            if self.instance and (stopping.is_set() or len(topics) < len(self.topics)):
                 _let_leave(consumer)
             await _stop(consumer)
 
@@ -252,9 +258,9 @@ class _AtWork:
         return Message(record.topic, key, value, decoded, **place)
 
 
-def instance(port: int, topics: Sequence[str]) -> str:
+def instance(port: int) -> str:
     """The name of this process in a group: what is started at its place, and reads the same, takes its part over."""
-    return f"{gethostname()}-{port}-{crc32(' '.join(topics).encode()):08x}"
+    return f"{gethostname()}-{port}"
 
 
 def _why_unreadable(record: Any) -> str:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
@@ -47,17 +47,24 @@ class Progress:
     def __init__(self) -> None:
         self.in_hand: Offsets = {}
         """The first record of each partition that was fetched and is not handled yet."""
+        self.rejoining = False
+        """Whether the group has yet to say what this consumer is to fetch; to be given nothing is an answer."""
         self.behind = False
         """Whether there was something to fetch at the last poll, as far as that is known."""
         self._noted_at = 0.0
         self._noted_ends: Offsets = {}
         self._standing: dict[TopicPartition, tuple[int, int]] = {}
+        self._rejoining_polls = 0
 
     def stalled(self, positions: Offsets, ends: Offsets) -> bool:
-        """Whether a partition has stood at one place for too many polls though its end is ahead.
+        """Whether for too many polls a partition has stood at one place though its end is ahead, or none was assigned.
 
-        A poll while a batch is in hand says nothing: nobody fetches then.
+        A poll while a batch is in hand says nothing of places: nobody fetches then.
         """
+        self._rejoining_polls = self._rejoining_polls + 1 if self.rejoining else 0
+        if self._rejoining_polls > _STALLED_POLLS:
+            self._rejoining_polls = 0
+            return True
         self.behind = any(position < ends.get(place, 0) for place, position in positions.items())
         if not self.in_hand:
             before, self._standing = self._standing, {}
@@ -84,6 +91,21 @@ class Progress:
             return None
         reached, self._noted_at, self._noted_ends = self._noted_at, at, ends
         return reached
+
+
+class Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # the library is untyped
+    """Tells from where the library stands in its group: it gives up all partitions, then is assigned some or none."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_partitions_revoked(self, _: Sequence[TopicPartition]) -> None:
+        """The group assigns anew."""
+        self._progress.rejoining = True
+
+    def on_partitions_assigned(self, _: Sequence[TopicPartition]) -> None:
+        """The group has assigned."""
+        self._progress.rejoining = False
 
 
 async def keep_polling(

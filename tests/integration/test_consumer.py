@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
@@ -67,11 +65,12 @@ class Listener:
 
 @asynccontextmanager
 async def consuming(
-    bootstrap: str, group: str, topic: str, handle: Handle, instance: str | None = None
+    bootstrap: str, group: str, topic: str | Sequence[str], handle: Handle, instance: str | None = None
 ) -> AsyncIterator[None]:
-    """A consumer at work; at the end it commits and leaves."""
+    """A consumer of one topic or several at work; at the end it commits and leaves."""
     stopping = asyncio.Event()
-    consumer = Consumer(KafkaSettings(bootstrap=bootstrap), group, [topic], instance)
+    topics = [topic] if isinstance(topic, str) else topic
+    consumer = Consumer(KafkaSettings(bootstrap=bootstrap), group, topics, instance)
     task = asyncio.create_task(consumer.run(Wanting(handle), stopping, Heartbeats()))
     yield
     stopping.set()
@@ -249,36 +248,6 @@ async def test_consuming_and_producing_go_on_when_a_killed_broker_is_back(
     assert {int(value) for value in listener.values} == set(range(200))
 
 
-async def test_topics_are_made_once_with_the_retention_that_the_code_declares(kafka_bootstrap: str) -> None:
-    names = [f"test.admin.{uuid7().hex}.{part}" for part in "ab"]
-    await create_topics(kafka_bootstrap, names[:1])
-    await create_topics(kafka_bootstrap, names)
-    await create_topics(kafka_bootstrap, names)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
-    await admin.start()
-    try:
-        assert set(names) <= set(await admin.list_topics())
-        [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, names[0])])
-        [(*_, entries)] = answer.resources
-    finally:
-        await admin.close()
-    assert {entry[0]: entry[1] for entry in entries}["retention.ms"] == str(7 * 24 * 3600 * 1000)
-
-
-def test_every_topic_of_the_platform_is_declared() -> None:
-    assert set(declared(["billing"])) == {
-        "dsr.requests",
-        "dsr.completions",
-        "dsr.deadlines",
-        "dsr.status",
-        "user.events.selfcare",
-        "user.events.numbering",
-        *(f"dsr.dead-letters.{service}" for service in ("intake", "erasure", "export", "amendment", "deadline")),
-        "dsr.tasks.billing",
-        "dsr.tasks.billing.replies",
-    }
-
-
 async def test_a_topic_that_is_not_there_is_named_in_the_log(kafka_bootstrap: str) -> None:
     missing, said = f"dsr.tasks.{uuid7().hex}.replies", asyncio.Queue[str]()
     handler = logging.Handler()
@@ -291,3 +260,23 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(kafka_bootstrap: st
         logging.getLogger("shared.messaging.consumer").removeHandler(handler)
     assert missing in told
     assert "`dsr downstreams topics FILE --create`" in told
+
+
+async def test_who_has_a_name_hears_a_topic_that_is_made_later(
+    kafka_bootstrap: str, topic: str, producer: KafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.messaging.consumer._SESSION_MS", 300_000)
+    monkeypatch.setattr("shared.messaging.consumer._MADE_WITHIN_SECONDS", 1)
+    later, first, second = f"{topic}.later", Listener(1), Listener(2)
+
+    async def heard(records: Sequence[Message]) -> None:
+        await first.handle(records)
+        await second.handle(records)
+
+    await producer.send(messages(topic, range(1)))
+    async with consuming(kafka_bootstrap, topic, [topic, later], heard, "me"), asyncio.timeout(30):
+        await first.done.wait()
+        await create_topics(kafka_bootstrap, [later], partitions=2)
+        await producer.send(messages(later, range(1, 2)))
+        await second.done.wait()
+    assert second.values == [b"0", b"1"]

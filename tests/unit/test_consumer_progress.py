@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import pytest
 from aiokafka.structs import TopicPartition
 
-from shared.messaging.progress import Progress
+from shared.messaging.progress import Assignments, Progress
 
 ONE, OTHER = TopicPartition("topic", 0), TopicPartition("topic", 1)
 Offsets = Mapping[TopicPartition, int]
@@ -33,6 +33,15 @@ def test_a_partition_that_stays_behind_at_one_place_is_noticed_after_thirty_seco
     polls: list[Poll], at: int | None
 ) -> None:
     assert stalls_at(Progress(), polls) == at
+
+
+def test_a_consumer_that_its_group_gives_no_answer_is_noticed_after_thirty_seconds() -> None:
+    progress = Progress()
+    group = Assignments(progress)
+    group.on_partitions_revoked([ONE])
+    assert stalls_at(progress, [({}, {})] * 20) == 16
+    group.on_partitions_assigned([])
+    assert stalls_at(progress, [({}, {})] * 100) is None, "others have all partitions"
 
 
 def test_a_consumer_that_works_at_a_batch_for_long_has_not_stalled() -> None:
