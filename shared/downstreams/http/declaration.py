@@ -62,7 +62,8 @@ class Resource(Declared):
     """One kind of record; ``find``: one search, or several where one of them alone brings not all.
 
     ``owner``: paths of a record, each with the identity type that must be the subject's there, or the field of what it
-    lies below (``user.id``) that must be equal; all must agree. ``yields``: further identities of the subject.
+    lies below (``user.id``) that must be equal; all must agree, but one that it ``yields`` of a type of which none is
+    known for certain. ``yields``: further identities of the subject.
     ``everybody``: how all of its records are listed, whoever they are of: each night those without the mark of
     ``suppress`` are compared with the list of those who get no marketing.
     ``by_hand``: what a person does where the interface cannot erase; they look again by ``verify`` when they have.

@@ -170,8 +170,12 @@ class Search:
     def _theirs(
         self, resource: Resource, record: Mapping[str, Any], above: Hit | None, identities: Sequence[Identity]
     ) -> tuple[Match, ...] | None:
-        """By what the record is shown to be the subject's: every owner that is declared agrees; else None."""
+        """By what the record is shown to be the subject's: every owner that is declared agrees; else None.
+
+        One of a kind of which nothing is known yet, and that the record tells, agrees with whatever else does.
+        """
         matched: list[Match] = []
+        rests_on, tells = False, False
         for path, whose in resource.owner.items():
             values = each_at(record, path)
             if whose not in set(IdentityType):
@@ -180,13 +184,28 @@ class Search:
                 wanted = ABSENT if over is None else at(over.record, field_of_it)
                 if not _is_text(wanted) or str(wanted) not in {str(each) for each in values if _is_text(each)}:
                     return None
+                rests_on = True
                 continue
-            known = {each.value for each in identities if each.type == whose}
-            theirs = [value for value in values if spelled(IdentityType(whose), value) in known]
-            if not theirs:
+            kind = IdentityType(whose)
+            known = {each.value: each for each in identities if each.type is kind}
+            theirs = [value for value in values if spelled(kind, value) in known]
+            if theirs:
+                rests_on |= any(_is_theirs_alone(known[spelled(kind, value)]) for value in theirs)
+            elif resource.yields.get(path) is kind and all(each.claimed for each in known.values()):
+                if not any(spelled(kind, value) for value in values):
+                    return None
+                tells = True
+            else:
                 return None
             matched += [Match(whose, str(value)) for value in theirs]
+        if tells and not rests_on:
+            return None
         return (*matched, *(above.matched if above else ()))
+
+
+def _is_theirs_alone(identity: Identity) -> bool:
+    """Whether it is theirs today, and of nobody else who is known, and no claim."""
+    return identity.valid_to is None and not identity.shared and not identity.claimed
 
 
 def shown(system: str, resource: Resource, record: Mapping[str, Any]) -> dict[str, Any]:
