@@ -32,8 +32,11 @@ class ProofTakenBack(Strict):
 class ProofSettled(Strict):
     """What a person has found out of a proof that was not shown to be of whoever had proved something before."""
 
-    identity: IdentityField = Field(
-        examples=["email"], description="the field of `subject` that holds it; a number by its place there"
+    identity: IdentityField | None = Field(
+        default=None,
+        examples=["email"],
+        description="the field of `subject` that holds it; a number by its place there; left out where nothing was put"
+        " aside",
     )
     same_person: bool = Field(
         description="true: it is theirs, and what is found by it is found and told to whoever follows the request;"

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from services.intake import recipients
 from services.intake.actors import PERSON
+from services.intake.identity import stopped
+from services.intake.identity.stopped import Why
 from services.intake.recipients import Notice
 from services.intake.request.causes.delivery import Told
 from shared.storage.holds import LegalHold, kept_of
@@ -36,6 +38,9 @@ UNION ALL
 SELECT n.request_id, 'waiver', n.recipient, n.proposed_by, NULL, r.due_on
 FROM recipient_notice n JOIN request r USING (request_id) WHERE n.waiver IS NOT NULL AND n.settled_at IS NULL
 UNION ALL
+SELECT t.request_id, 'proof', t.identity, t.first, t.first_at, r.due_on
+FROM proof_taken_back t JOIN request r USING (request_id) WHERE t.second IS NULL
+UNION ALL
 SELECT p.request_id, 'package', p.fault, p.first, p.first_at, r.due_on
 FROM package_release p JOIN request r USING (request_id)
 WHERE p.second IS NULL AND p.package_id = r.package_id AND p.fault = r.package_fault
@@ -44,7 +49,7 @@ WHERE p.second IS NULL AND p.package_id = r.package_id AND p.fault = r.package_f
 _PENDING_OF = f"SELECT * FROM ({_PENDING}) AS p WHERE $1::uuid IS NULL OR request_id = $1"  # noqa: S608  # constants
 _HOLDERS = "SELECT key_id, holder FROM api_key WHERE key_id = ANY($1)"
 
-What = Literal["answer", "extension", "weighing", "waiver", "package"]
+What = Literal["answer", "extension", "weighing", "waiver", "package", "proof"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +83,27 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class RequestFile:
-    """What is kept beside one request."""
+    """What is kept beside one request.
+
+    ``stopped``: for what the proof of who asks waits for a person; ``liftable``: one can say that it is theirs.
+    """
 
     letters: Sequence[ListedLetter]
     notices: Sequence[Notice]
     holds: Sequence[LegalHold]
     pending: Sequence[Pending]
+    stopped: Sequence[Why] = ()
+    liftable: bool = False
 
 
-async def read(connection: Connection, request_id: UUID) -> RequestFile:
-    """What is kept beside that request."""
+async def read(connection: Connection, request_id: UUID, failures: int) -> RequestFile:
+    """What is kept beside that request; ``failures``: so many wrong codes end those of its requester."""
     letters = [ListedLetter(*row) for row in await connection.fetch(_LETTERS, request_id)]
     notices = await recipients.of_request(connection, request_id)
-    return RequestFile(letters, notices, await kept_of(connection, request_id), await pending(connection, request_id))
+    holds, proposed = await kept_of(connection, request_id), await pending(connection, request_id)
+    why = await stopped.why(connection, failures, request_id)
+    liftable = await stopped.liftable(connection, failures, request_id)
+    return RequestFile(letters, notices, holds, proposed, why, liftable)
 
 
 async def pending(connection: Connection, request_id: UUID | None = None, limit: int = 200) -> list[Pending]:

@@ -125,7 +125,7 @@ class UseCases(TellingUseCases):
     @decision
     async def settle_proof(self, held: Held, said: decision_schemas.ProofSettled) -> Transition:
         """A person says of a proof that was put aside whether it is of whoever has proved something before."""
-        return await proof_conflicts.settle(held, said, self.policy)
+        return await proof_conflicts.settle(held, said, self.policy, self.identity.links.failures)
 
     @decision
     async def take_back(self, held: Held, said: decision_schemas.ProofTakenBack) -> Transition:

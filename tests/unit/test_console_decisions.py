@@ -12,6 +12,7 @@ from services.intake.console import (
     holds,
     inbox,
     outgoing,
+    proof_words,
     queue,
     roles,
     set_aside_page,
@@ -54,7 +55,7 @@ def test_a_decision_asks_for_fields_of_its_body(decision: Decision) -> None:
 
 
 def test_why_a_proof_waits_is_said_of_every_reason_that_there_is() -> None:
-    assert stopped.WHY.keys() == set(get_args(Why))
+    assert proof_words.WHY.keys() == set(get_args(Why))
 
 
 def test_each_table_of_words_has_those_of_everything_that_it_is_asked_for() -> None:

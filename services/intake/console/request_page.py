@@ -20,6 +20,7 @@ from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Subject
 from services.intake.console.decisions.of_requests import possible
 from services.intake.console.ids import of_path
+from services.intake.console.proof_words import WHY
 from services.intake.console.roles import ROLES, Power
 from services.intake.deciding import visible
 from services.intake.identity import contact_codes
@@ -55,8 +56,9 @@ class RequestPage:
         """What is its whole story?"""
         person, request = await self._seen(visit)
         view = await self._view(request)
+        failures = self.works.services.use_cases.identity.links.failures
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            kept = await request_file.read(connection, request.request_id)
+            kept = await request_file.read(connection, request.request_id, failures)
             entries = await evidence.entries(connection, request.request_id)
             contact = await contact_codes.asked(connection, request.request_id)
             entries += await evidence.entries(connection, contact.ask_id) if contact else []
@@ -73,6 +75,7 @@ class RequestPage:
             undelivered=[*_undelivered(kept.letters)],
             recipients=[_notice(each, policy) for each in kept.notices],
             holds=kept.holds,
+            stopped=[WHY[each] for each in kept.stopped],
             contact=contact.sentence if contact else None,
             pending=kept.pending,
             done=[each for each in told if not each["action"].endswith(LOOKS)],

@@ -14,28 +14,23 @@ from services.intake.console.decisions.decision import Decision, Subject, by_wor
 from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
 from services.intake.console.lists import ROWS, Link, Row, Table, at_most, show
+from services.intake.console.proof_words import WHY
 from services.intake.console.roles import Power
 from services.intake.errors import NotFound
 from services.intake.identity import stopped as stopped_proofs
 from services.intake.identity.stopped import Stopped as StoppedProof
-from services.intake.identity.stopped import Why
 from services.intake.request_file import What
 from services.intake.sweeps import Sweep
 from services.intake.web.site import Visit
 
 _BACK = "/stopped"
 _Offer = Callable[[Any, str, Decision], list[Link]]
-WHY: Mapping[Why, str] = {
-    "conflict": "what was proved may be another person's than what was proved before",
-    "disowned": "somebody says that they have asked for nothing",
-    "withheld": "too many links were asked for, so the last was not sent",
-    "wrong_codes": "too many wrong codes",
-}
 DECIDED_BY: Mapping[What, str] = {
     "answer": "approve",
     "extension": "approve-extension",
     "weighing": "approve-weighing",
     "package": "package-release",
+    "proof": "proof-withdrawal",
     "waiver": "recipient-waiver-approval",
 }
 

@@ -28,6 +28,10 @@ from shared.storage.subject_data import SubjectData, decode, encode_identities, 
 from shared.storage.vault import Sealing
 
 _KIND = "proof_conflict"
+_NOTHING_ENDED = (
+    "no link and no code of it has ended: name the identity of a proof that was put aside; that a proof was somebody"
+    " else's is said by /proof-withdrawal"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +57,50 @@ async def put_aside(tx: UnitOfWork, request: Request, alone: Proved, *, shown: b
     return aside
 
 
-async def settle(held: Held, said: ProofSettled, policy: TimeLimitPolicy) -> Transition:
+async def settle(held: Held, said: ProofSettled, policy: TimeLimitPolicy, failures: int) -> Transition:
     """A person says of what was put aside with an identity whether it counts.
 
     Where nothing was, and links or codes had ended (``identity.stopped``), ``same_person`` lets them be good again.
+    ``failures``: so many wrong codes end them.
 
     Raises:
-        BadRequest: nothing was put aside with that identity.
+        BadRequest: nothing was put aside with that identity, and no link or code has ended.
         IllegalTransition: the systems are at work; what they find may show it.
         Shredded: the subject's key is gone.
     """
     tx, request = held.tx, held.request
+    if said.identity is None or not request.proof_conflict:
+        return await _lift(held, said, failures)
     known, aside = await _known(tx, request), await _aside(tx, request)
     wanted = named([each for each in known.identities if each.source == "requester"], said.identity)
     chosen = [each for each in aside if each.proves(wanted)]
-    detail: dict[str, JsonValue] = {"holder": held.caller.holder}
-    if not chosen and said.same_person and await stopped.lift(tx, request.request_id):
-        return request.noted("proof.lifted", **detail)
     if not chosen:
-        raise BadRequest("no proof of an identity of that field was put aside", "identity")
-    if said.note:
-        detail["note"] = str(await correspondence.seal(tx, request, "explanation", _KIND, said.note.encode()))
+        return await _lift(held, said, failures)
+    detail: dict[str, JsonValue] = {"holder": held.caller.holder, **await _noted(tx, request, said.note)}
     left = len(chosen) < len(aside)
     return await _end(tx, request, known, chosen, detail, policy, same=said.same_person, left=left)
+
+
+async def _lift(held: Held, said: ProofSettled, failures: int) -> Transition:
+    """Lets links and codes be good again: one person knows that they are theirs after all."""
+    tx, request = held.tx, held.request
+    if not said.same_person or not await stopped.lift(tx, failures, request.request_id):
+        wrong = "no proof of an identity of that field was put aside" if said.identity else _NOTHING_ENDED
+        raise BadRequest(wrong, "identity" if said.identity else "same_person")
+    return request.noted("proof.lifted", holder=held.caller.holder, **await _noted(tx, request, said.note))
+
+
+async def _noted(tx: UnitOfWork, request: Request, note: str | None) -> dict[str, JsonValue]:
+    """Where it is kept how somebody knows; nothing, where they do not say.
+
+    Raises:
+        BadRequest: the key under which it would be kept is gone.
+    """
+    if not note:
+        return {}
+    if not await tx.vault.unshredded(tx.connection, [request.subject_ref]):
+        raise BadRequest("the key of that person is gone, so no note can be kept any more: leave it out", "note")
+    return {"note": str(await correspondence.seal(tx, request, "explanation", _KIND, note.encode()))}
 
 
 async def look_again(tx: UnitOfWork, request: Request) -> bool:

@@ -46,18 +46,23 @@ SELECT f.request_id, 'wrong_codes', f.last_at, r.due_on FROM paper_code_failure 
  WHERE f.failures >= $1 AND r.state <> 'closed'
 UNION ALL
 SELECT request_id, 'conflict', accepted_at, due_on FROM request WHERE proof_conflict AND state <> 'in_progress'
- ORDER BY due_on, request_id LIMIT $2
 """
+_LISTED = f"{_WAITING} ORDER BY due_on, request_id LIMIT $2"
+_OF_ONE = f"SELECT * FROM ({_WAITING}) AS w (request_id, why, since, due_on) WHERE request_id = $2"  # noqa: S608  # constants
 # Whoever said so was mistaken, or the codes were the owner's: all of it is good again.
-_LIFT_LINKS = (
-    "UPDATE proof_link SET disowned_at = NULL WHERE request_id = $1 AND disowned_at IS NOT NULL RETURNING true"
-)
+_LIFT_LINKS = """
+UPDATE proof_link SET disowned_at = NULL, failures = 0 WHERE request_id = $1 AND EXISTS (
+    SELECT FROM proof_link l WHERE l.request_id = $1
+    HAVING bool_or(l.disowned_at IS NOT NULL) OR sum(l.failures) >= $2) RETURNING true
+"""
 _LIFT_CONTACT = """
 UPDATE contact_asked SET stopped_at = NULL, disowned_at = NULL, failures = 0,
        reason = CASE WHEN state = 'asked' THEN NULL ELSE reason END
 WHERE request_id = $1 AND (stopped_at IS NOT NULL OR disowned_at IS NOT NULL OR state = 'asked' AND reason = 'withheld')
 RETURNING true
 """
+_LIFT_PAPER = "DELETE FROM paper_code_failure WHERE request_id = $1 AND failures >= $2 RETURNING true"
+_NO_MORE = "SELECT true FROM contact_asked WHERE request_id = $1 AND state = 'asked' AND reason = 'withheld'"
 _NOT_TAKEN_BACK = "DELETE FROM proof_taken_back WHERE request_id = $1 AND first = second"
 MOST = 1000
 """How many are listed."""
@@ -74,15 +79,28 @@ class Stopped:
 
 async def waiting(connection: Connection, failures: int) -> list[Stopped]:
     """Those that wait for a person, the nearest deadline first; ``failures``: so many wrong codes end them."""
-    rows = await connection.fetch(_WAITING, failures, MOST)
+    rows = await connection.fetch(_LISTED, failures, MOST)
     return [Stopped(*row[:3]) for row in rows]
 
 
-async def lift(tx: UnitOfWork, request_id: UUID) -> bool:
+async def why(connection: Connection, failures: int, request_id: UUID) -> list[Why]:
+    """For what the proof of one request waits for a person: nothing, where it does not; ``failures``: as above."""
+    rows = await connection.fetch(_OF_ONE, failures, request_id)
+    return sorted({row["why"] for row in rows})
+
+
+async def liftable(connection: Connection, failures: int, request_id: UUID) -> bool:
+    """Whether one person can say that it is theirs after all, so that links and codes are good again (``lift``)."""
+    found = {*await why(connection, failures, request_id)}
+    return bool(found & {"disowned", "wrong_codes"}) or bool(await connection.fetchval(_NO_MORE, request_id))
+
+
+async def lift(tx: UnitOfWork, failures: int, request_id: UUID) -> bool:
     """A person knows that it is theirs after all: links and codes are good again; whether anything had ended them."""
     await tx.connection.execute(_NOT_TAKEN_BACK, request_id)
-    links = await tx.connection.fetch(_LIFT_LINKS, request_id)
-    return bool(await tx.connection.fetchval(_LIFT_CONTACT, request_id) or links)
+    links = await tx.connection.fetch(_LIFT_LINKS, request_id, failures)
+    paper = await tx.connection.fetch(_LIFT_PAPER, request_id, failures)
+    return bool(await tx.connection.fetchval(_LIFT_CONTACT, request_id) or links or paper)
 
 
 async def count(connection: Connection, failures: int) -> None:

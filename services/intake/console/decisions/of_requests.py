@@ -38,8 +38,9 @@ def _found(works: Works) -> Find:
     async def find(visit: Visit) -> About:
         person = person_of(visit)
         request = await works.services.use_cases.read(of_path(visit), person.caller)
+        failures = works.services.use_cases.identity.links.failures
         async with works.services.unit_of_work.pool.acquire() as connection:
-            file = await request_file.read(connection, request.request_id)
+            file = await request_file.read(connection, request.request_id, failures)
         subject = Subject(works, person, request, file)
         title = f"{request.right.replace('_', ' ')}, due {request.due_on}"
         facts = [("Request", str(request.request_id)), ("State", request.state.replace("_", " "))]

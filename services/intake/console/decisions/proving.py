@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from services.intake.console import proof_words
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Subject, deciding, saying
 from services.intake.console.roles import Power
@@ -16,6 +17,12 @@ class OneProof(Strict):
 
     identity: IdentityField
     method: Method
+
+
+class OneSettled(ProofSettled):
+    """Whose a proof is that was put aside with that identity."""
+
+    identity: IdentityField
 
 
 async def _verify_one(subject: Subject, version: int, said: OneProof) -> None:
@@ -86,7 +93,7 @@ DECISIONS: Sequence[Decision] = (
             "If it is theirs, what is found by it is found, and told to whoever follows the request.",
             "If it is somebody else's, it counts for nothing.",
         ),
-        body=ProofSettled,
+        body=OneSettled,
         asks=(
             Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
             Asked("same_person", "Theirs", "check", "It is the same person's, as I know otherwise"),
@@ -94,5 +101,16 @@ DECISIONS: Sequence[Decision] = (
         ),
         do=deciding(UseCases.settle_proof),
         irreversible=True,
+    ),
+    Decision(
+        name="proof-lift",
+        title="Say that it was theirs after all",
+        power=Power.HANDLE,
+        when=lambda subject: subject.file is not None and subject.file.liftable,
+        does=proof_words.lifted,
+        body=ProofSettled,
+        asks=(Asked("note", "How you know", "area", "For the privacy team; kept sealed"),),
+        fixed={"same_person": True},
+        do=deciding(UseCases.settle_proof),
     ),
 )

@@ -1,0 +1,121 @@
+"""Proof that waits for a person is decided on the page of its request: what was disowned is lifted, or taken back."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+
+from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.intake import Intake
+from tests.fixtures.portal import Opened, code_in, link_in, opened
+from tests.integration.test_console_decisions import decided
+from tests.integration.test_contact_on_file import (
+    OLD,
+    asks,
+    looked_up,
+    not_me_in,
+    timeline,
+    to_contacts,
+    types_code,
+)
+from tests.integration.test_portal import EXPORTED, asked
+from tests.integration.test_portal_disowned import waiting
+
+LIFT, TAKE_BACK = "Say that it was theirs after all", "Take back a proof"
+
+
+@pytest.fixture
+async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
+    async with opened(intake, database, monkeypatch) as door:
+        yield door
+
+
+@pytest.fixture
+async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
+    async with opened_console(intake, monkeypatch) as console:
+        yield console
+
+
+async def disowned_after_the_answer(door: Opened) -> str:
+    """The reference of a request whose answer was read by a code, before its account's holder said it was not them."""
+    ada = door.visitor()
+    reference = await asks(door, ada)
+    await looked_up(door, reference, OLD, "b@example.org")
+    mine, theirs = await to_contacts(door)
+    await types_code(ada, code_in(mine))
+    await door.intake.complete(f"/v1/requests/{reference}", tasks=(EXPORTED,))
+    await (await door.visitor().open(not_me_in(theirs))).send()
+    assert await waiting(door) == [(reference, "disowned")]
+    return reference
+
+
+async def test_what_was_disowned_after_the_answer_is_lifted_by_one_person_on_its_page(
+    door: Opened, console: OpenedConsole
+) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    reference = await disowned_after_the_answer(door)
+    page = f"/console/requests/{reference}"
+    await hanna.open(page)
+    assert "somebody says that they have asked for nothing" in hanna.text
+    assert LIFT in hanna.text
+    await hanna.open(f"{page}/decide/proof-lift")
+    for said in ("can read the answer in the portal again", "stays on record", "two persons must say so"):
+        assert said in hanna.text, said
+    await decided(hanna, reference, "proof-lift", note="Ada called from the number on file.")
+    assert (hanna.path, await waiting(door)) == (page, [])
+    assert LIFT not in (await hanna.open(page)).text
+    [lifted] = [each["detail"] for each in await timeline(intake, reference) if each["action"] == "proof.lifted"]
+    assert lifted["holder"] == "hanna"
+    assert lifted["note"], "what they say is kept, and sealed"
+    assert (await hanna.open(f"{page}/decide/proof-lift")).status == 404
+
+
+async def test_what_was_disowned_after_the_answer_is_taken_back_by_two_who_find_it_among_the_approvals(
+    door: Opened, console: OpenedConsole
+) -> None:
+    hanna, anton = await console.member("hanna"), await console.member("anton")
+    reference = await disowned_after_the_answer(door)
+    words = {"identity": "account_id", "note": "Ada called."}
+    await decided(hanna, reference, "proof-withdrawal", **words)
+    assert "Somebody else must agree" in hanna.text
+    assert await waiting(door) == [(reference, "disowned")]
+    await anton.open("/console/approvals")
+    assert f"/console/requests/{reference}/decide/proof-withdrawal" in anton.html
+    await decided(anton, reference, "proof-withdrawal", **words)
+    assert await waiting(door) == []
+    assert "hanna has proposed" not in (await anton.open(f"/console/requests/{reference}")).text
+    assert reference not in (await anton.open("/console/approvals")).html
+
+
+async def test_where_links_and_codes_have_ended_before_any_proof_they_are_good_again(
+    door: Opened, console: OpenedConsole
+) -> None:
+    hanna, ada = await console.member("hanna"), door.visitor()
+    reference = await asked(ada)
+    await ada.open("/portal/en/code")
+    for _ in range(5):
+        await ada.send(code="0000 0000")
+    assert await waiting(door) == [(reference, "wrong_codes")]
+    assert "are counted anew" in (await hanna.open(f"/console/requests/{reference}/decide/proof-lift")).text
+    await decided(hanna, reference, "proof-lift", note="")
+    assert await waiting(door) == []
+    again = door.visitor()
+    await (await again.open("/portal/en/follow")).send(reference=reference)
+    newest = (await door.letters())[-1]
+    assert code_in(newest), "a code is told again"
+    assert link_in(newest)
+
+
+async def test_of_an_erasure_whose_key_is_gone_it_is_lifted_without_a_note(
+    door: Opened, console: OpenedConsole
+) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    reference = await disowned_after_the_answer(door)
+    async with intake.unit_of_work.begin() as tx:
+        subject = "SELECT subject_ref FROM request WHERE request_id = $1"
+        await tx.vault.shred(tx.connection, [await tx.connection.fetchval(subject, UUID(reference))], tx.now)
+    await decided(hanna, reference, "proof-lift", note="Ada called.")
+    assert "leave it out" in hanna.text
+    assert await waiting(door) == [(reference, "disowned")]
+    await decided(hanna, reference, "proof-lift", note="")
+    assert await waiting(door) == []
