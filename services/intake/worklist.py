@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-import orjson
-
 from services.intake.places import Place, microseconds, moment_at
 from services.intake.repository import read_all
 from services.intake.request.aggregate import Request
@@ -74,13 +72,12 @@ async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
 
 def _criteria(wanted: Filters, *, closed: bool) -> tuple[Sequence[str], Sequence[object]]:
     """What must hold, each of which an index has, and the values in their order."""
-    system = [{"system": wanted.system}] if wanted.system else None
     asked: list[tuple[str, Sequence[object]]] = [
         ("waits = ${}", _given(wanted.waits)),
         ("state = ${}", _given(None if closed else wanted.state)),
         ('"right" = ${}', _given(wanted.right)),
         ("due_on < ${}", _given(wanted.due_before)),
-        ("tasks IS NOT NULL AND tasks @> ${}", _given(system and orjson.Fragment(orjson.dumps(system)))),
+        ("systems IS NOT NULL AND systems @> ${}", _given([wanted.system] if wanted.system else None)),
     ]
     if wanted.after and closed:
         asked.append(("(closed_at, request_id) < (${}, ${}::uuid)", (moment_at(wanted.after.at), wanted.after.row_id)))

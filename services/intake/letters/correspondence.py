@@ -53,15 +53,26 @@ class Opened:
     besides: Fact = ""
 
 
-def code(keyring: Keyring, request_id: UUID) -> str:
-    """What opens the letters of a request to whoever also knows its reference; the acknowledgement names it."""
-    digest = hmac.digest(keyring.lookup, b"letters\0" + request_id.bytes, "sha256")
+def code(keyring: Keyring, request_id: UUID, letter_id: UUID | None = None) -> str:
+    """What opens the letters of a request to whoever also knows its reference; the acknowledgement names it.
+
+    ``letter_id``: the letter with which a new one went on paper, if one did.
+    """
+    anew = letter_id.bytes if letter_id else b""
+    digest = hmac.digest(keyring.lookup, b"letters\0" + request_id.bytes + anew, "sha256")
     return base64.b32encode(digest[:_CODE_BYTES]).decode()
 
 
-def opens(keyring: Keyring, request_id: UUID, shown: str) -> bool:
-    """Whether that is the code of these letters."""
-    return hmac.compare_digest(code(keyring, request_id).encode(), shown.encode())
+async def opens(tx: UnitOfWork, request_id: UUID, shown: str) -> bool:
+    """Whether that is the code of these letters: the newest, where one was sent anew."""
+    letter_id = await tx.connection.fetchval("SELECT letter_id FROM paper_code WHERE request_id = $1", request_id)
+    good = code(tx.vault.keyring, request_id, letter_id and UUID(int=letter_id.int))
+    return hmac.compare_digest(good.encode(), shown.encode())
+
+
+def on_paper(code: str) -> str:
+    """A code as it is printed: in groups that can be typed."""
+    return " ".join(re.findall("....", code))
 
 
 def begin(
@@ -121,7 +132,7 @@ def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> st
     if request.channel in {"email", "portal"}:
         return ""
     told = code(keyring, request_id)
-    return " ".join(re.findall("....", told)) if request.channel == "post" else told
+    return on_paper(told) if request.channel == "post" else told
 
 
 def write(

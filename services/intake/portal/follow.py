@@ -136,13 +136,12 @@ class Following:
         return visit.page("withdraw.html", version=request.version)
 
     async def letters(self, visit: Visit) -> Response:
-        """What did you write? Whoever has proved to be reached by the contact has the code that opens them."""
+        """What did you write?"""
         request = await self._mine(visit)
-        code = correspondence.code(self.works.services.unit_of_work.vault.keyring, request.request_id)
         use_cases = self.works.services.use_cases
         try:
             written = await use_cases.read_letters(
-                request.request_id, await self.works.caller(request.request_id), code
+                request.request_id, await self.works.caller(request.request_id), None
             )
         except Shredded:
             written = []

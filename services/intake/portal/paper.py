@@ -50,8 +50,8 @@ class ByPaper:
             return visit.page("paper.html", faults)
         self.works.count_sending(visit.request)
         request_id = UUID(reference)
-        if await self.codes.enter(request_id, code):
-            follows_now(visit, reference, **{PAPER: reference})
+        if letter_id := await self.codes.enter(request_id, code):
+            follows_now(visit, reference, **{PAPER: str(letter_id)})
             visit.session.renew()
             return at(visit, "/request")
         visit.session.data[_WRONG] = wrong + 1

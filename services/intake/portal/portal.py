@@ -39,7 +39,7 @@ ON_FILE: Final = "on_file"
 STEPS_UP: Final = "steps_up"
 """Under what it holds the request that it may follow once such a code was typed."""
 PAPER: Final = "paper"
-"""Under what it holds the reference of the request whose code on paper was typed in it."""
+"""Under what it holds the id of the letter on paper whose code was typed in it."""
 _GO_ON: Final = frozenset({"signed_in", "draft", "other", "other_sent"})
 """What a session holds besides a request: it goes on when another one is proved in it."""
 _DRAFTS: Final[Mapping[str, str]] = {"draft": "ask/check", "other": "for-somebody-else/check"}

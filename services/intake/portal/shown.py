@@ -18,9 +18,9 @@ async def may_follow(works: Works, visit: Visit, request: Request) -> bool:
 
     That letter opens nothing any more once a code of the contact on file was typed.
     """
-    if visit.session.data.get(PAPER) == str(request.request_id) and not request.read_in_portal:
+    if (paper := visit.session.data.get(PAPER)) and not request.read_in_portal:
         async with works.services.unit_of_work.pool.acquire() as connection:
-            return await code.opens(connection, request.request_id)
+            return paper == str(await code.letter(connection, request.request_id))
     held, who = [visit.session.data.get(each) for each in (LINKED, ON_FILE)], signed_in_of(visit)
     shown = {*marks(who, works.services.unit_of_work.vault.keyring)} if who else set()
     shown |= {bytes.fromhex(each) for each in held if isinstance(each, str)}

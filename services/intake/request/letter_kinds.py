@@ -28,6 +28,7 @@ LetterKind = Literal[
     "duplicate",
     "objection_weighed",
     "acknowledgement",
+    "paper_code",
     "completion",
     "no_data",
     "unidentified",
