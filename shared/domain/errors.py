@@ -79,7 +79,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from shared.domain.operations import Exceeded
+from shared.domain.operations import Exceeded, Kept
 
 
 class DsrError(Exception):
@@ -123,11 +123,15 @@ class Refused(DsrError):
     """The downstream system will not do it as asked; ``code`` says why in a word, the message in a sentence.
 
     ``done_before``: what had been changed all the same. ``states``: which states last by which others may have to keep
-    something, where it tells them; None: it should be known, and is not.
+    something, where it tells them; None: it should be known, and is not. ``found``: of a dry run, the rows by category
+    of which none would go while this is so, where they were counted; ``unsigned``: of those, what the rules speak of
+    that nobody has signed, of each rule.
     """
 
     done_before: DoneBefore | None = None
     states: Mapping[str, bool | None] | None = None
+    found: Mapping[str, int] | None = None
+    unsigned: tuple[Kept, ...] = ()
 
 
 class SystemRefused(Refused):

@@ -200,13 +200,18 @@ class Change(BaseModel):
         return self
 
 
+COUNTRY_UNKNOWN = "country_unknown"
+"""Why something is kept of which nobody can tell whose law it is under: a ground that names no country's law."""
+
+
 class Kept(BaseModel):
     """What a system keeps of a category by a rule of the policy (Art. 17(3)): how many rows, and until when.
 
     ``first`` and ``last``: the first and the last day on which any of it is kept to the end, each row by its own
     anchor; none where nobody can know. ``anchor``: the earliest anchor, in local days, and ``period`` what was counted
     from it (ISO 8601): what people were told. ``reduced``: the first day on which a row of which something is kept
-    longer by another rule is reduced to that.
+    longer by another rule is reduced to that. ``shown``: of a rule by the law of one country, whether something shows
+    that it applies; False: it is kept as if it did, and told without that law.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -219,6 +224,12 @@ class Kept(BaseModel):
     reduced: date | None = None
     anchor: date | None = None
     period: Annotated[str, StringConstraints(pattern=r"^P(\d{1,4}M)?(\d{1,5}D)?$")] | None = None
+    shown: bool | None = None
+
+    @property
+    def ground(self) -> str:
+        """Why it is kept, in a word for whoever it is about."""
+        return COUNTRY_UNKNOWN if self.shown is False else self.rule
 
 
 class TaskReport(BaseModel):
@@ -239,7 +250,8 @@ class TaskReport(BaseModel):
     day of all. ``anonymised``: categories whose changed records stay, and tell of nobody any more. ``corrected``: of
     each correction, in the order in which they were asked for, how many records show it now; ``stated``: as a
     statement beside them, none of which was rewritten. ``states``: which of the states last that it tells, by which
-    others may have to keep something. ``handed_out``: by category how many of what was found are in a package that
+    others may have to keep something. ``unsigned``: of what a dry run has found and nothing would go of, what rules
+    speak of that nobody has signed. ``handed_out``: by category how many of what was found are in a package that
     holds what is portable alone (Art. 20); the rest is none of it. Without outcome and failure it was not begun.
     """
 
@@ -255,6 +267,7 @@ class TaskReport(BaseModel):
     ground: Word | None = None
     until: date | None = None
     kept: tuple[Kept, ...] | None = None
+    unsigned: tuple[Kept, ...] | None = None
     anonymised: tuple[Word, ...] | None = None
     states: Mapping[Word, bool | None] | None = None
     failure: Word | None = None

@@ -34,6 +34,14 @@ def unknown(system: str, held: str, rule: str, state: str) -> str:
     )
 
 
+def country_unknown(system: str, held: str, rule: str, country: str) -> str:
+    """The same where nobody can tell whether what there is to keep is under the law of a rule."""
+    return (
+        f"{system} holds {held}, which {rule} keeps where the law of {country} applies, and nothing there shows whether"
+        " it does: enter the country there, and try again; nothing was done there"
+    )
+
+
 def _told(systems: Iterable[Downstream]) -> frozenset[str]:
     return frozenset[str]().union(*(each.tells for each in systems))
 

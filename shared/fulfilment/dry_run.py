@@ -25,9 +25,18 @@ def ended(step: tuple[str, Operation], claim: Claim, result: Result, now: dateti
     said = f"{system} has not answered yet" if silent else f"{system} could not be reached"
     why = why_of(result) if isinstance(result, Refused) else {"sentence": said}
     known = {"task_id": claim.task_id, "system": system, "operation": operation}
-    known |= {"states": result.states} if isinstance(result, Refused) and result.states else {}
+    if isinstance(result, Refused):
+        known |= _looked_at(result)
     report = TaskReport.model_validate({**known, "failure": getattr(result, "code", Unavailable.code), **why})
     return Conclusion(claim, TaskState.DONE, report, None, now)
+
+
+def _looked_at(refused: Refused) -> dict[str, object]:
+    """What a system has seen and said of somebody of whom nothing would go as it stands now."""
+    said: dict[str, object] = {"states": refused.states} if refused.states else {}
+    if refused.found is not None:
+        said |= {"found": sum(refused.found.values()), "by_category": refused.found}
+    return said | ({"unsigned": refused.unsigned} if refused.unsigned else {})
 
 
 def asked_first(step: tuple[str, Operation], claim: Claim, result: Result) -> Result:

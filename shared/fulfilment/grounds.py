@@ -7,6 +7,7 @@ adapters keep they keep by rule, and say so in ``kept``; what a legal hold cover
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from functools import partial
 from uuid import UUID
 
 from shared.domain.errors import GroundInvalid
@@ -33,10 +34,34 @@ def all_by_rule(
     ]
 
 
-def by_rule(policy: Policy, today: date, system: str, result: Result) -> Result:
-    """The same with the rule that its ground means; ``GroundInvalid`` where there is none, or none that is signed."""
-    if not isinstance(result, Receipt) or result.outcome is not TaskOutcome.RETAINED or result.kept:
+def as_shown(policy: Policy, result: Result) -> Result:
+    """The same, told without the law of a country where nothing shows that what is kept by it is under that law.
+
+    An adapter that tells countries apart has said it of each; of any other nobody knows.
+    """
+    if not isinstance(result, Receipt) or not result.kept:
         return result
+    kept = tuple(map(partial(_as_shown, policy), result.kept))
+    by_rule = result.ground == result.kept[0].rule
+    return replace(result, kept=kept, ground=kept[0].ground if by_rule else result.ground)
+
+
+def _as_shown(policy: Policy, kept: Kept) -> Kept:
+    rule = policy.rule(kept.rule)
+    if kept.shown is not None or rule is None or policy.country_of(rule) is None:
+        return kept
+    return kept.model_copy(update={"shown": False})
+
+
+def by_rule(policy: Policy, today: date, system: str, result: Result) -> Result:
+    """The same with the rule that its ground means; ``GroundInvalid`` where there is none, or none that is signed.
+
+    Whoever names the law themselves has looked which it is.
+    """
+    if not isinstance(result, Receipt) or result.outcome is not TaskOutcome.RETAINED:
+        return result
+    if result.kept:
+        return as_shown(policy, result)
     name = policy.rule_told_as(result.ground)
     if name is None:
         word = result.ground

@@ -14,12 +14,12 @@ from uuid import UUID
 from shared.domain.errors import GroundUnknown, NotSupported, Refused, RuleUnsigned
 from shared.domain.holds import Hold
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
-from shared.domain.policy import Policy
+from shared.domain.policy import Policy, WhereUnknown
 from shared.downstreams.contract import NotSearched, Receipt, Result, States, Task
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.refusals import STATES, ErasureRefused, lasting
-from shared.downstreams.states import unknown
-from shared.fulfilment import holding
+from shared.downstreams.states import country_unknown, unknown
+from shared.fulfilment import grounds, holding
 from shared.fulfilment.lapsed import lapsed
 from shared.fulfilment.queue import Claim
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -109,7 +109,7 @@ class Staying:
             told, own = self.said.get(claim.fulfilment_id), _own(self.system, result)
             states = _and(told.states if told else {}, own)
             result = self._leaving(result, Told(states, result.found, result.by_category), own, claim)
-        return _telling(self.system, result)
+        return _telling(self.system, grounds.as_shown(self.policy, result))
 
     def _leaving(self, result: Receipt, told: Told, own: States, claim: Claim) -> Result:
         """What an erasure would do, and what of it stays while a state lasts; ``own``: those that it tells itself."""
@@ -117,7 +117,7 @@ class Staying:
         if own and isinstance(why, NotSupported):
             return self._in_part(result, told.states)
         if isinstance(why, Refused):
-            why.states = result.states
+            why.states, why.found = result.states, result.by_category
             return why
         if why is None or result.outcome is not TaskOutcome.PLANNED:
             return result
@@ -149,7 +149,7 @@ class Staying:
             return None  # it leaves the rows themselves
         policy, states = self.policy, told.states
         keeping = {held: rules for held in self.system.categories if (rules := _keeping(policy, held, states))}
-        if refused := self._unknown(keeping, states) or self._unsigned(keeping, told.found, claim):
+        if refused := self._unknown(keeping, states, told.found) or self._unsigned(keeping, told, claim):
             return refused
         keeping = {held: signed for held, each in keeping.items() if (signed := [*filter(self._signed, each)])}
         if not keeping:
@@ -162,19 +162,29 @@ class Staying:
             " there by hand what may go, and enter that"
         )
 
-    def _unknown(self, keeping: Mapping[str, Sequence[str]], states: States) -> GroundUnknown | None:
-        """Why nothing may go or stay yet: nobody could tell a state by which something would stay."""
+    def _unknown(self, keeping: Mapping[str, Sequence[str]], states: States, found: int | None) -> GroundUnknown | None:
+        """Why nothing may go or stay yet: nobody could tell a state or a country by which something would stay."""
         for held, rules in sorted(keeping.items()):
             for rule in rules:
                 if states[state := self.policy.rules[rule].lasts_while or ""] is None:
                     return GroundUnknown(unknown(self.system.name, held, rule, state))
+                if self._asks_of_country(rule, found):
+                    country = self.policy.rules[rule].jurisdiction
+                    return GroundUnknown(country_unknown(self.system.name, held, rule, country))
         return None
+
+    def _asks_of_country(self, name: str, found: int | None) -> bool:
+        """Whether a person decides: by the rule, or since of what stays nobody could be told how much it is."""
+        rule = self.policy.rules[name]
+        asks = rule.where_unknown is WhereUnknown.ASK or (found is None and self.operation is Operation.ERASE)
+        return asks and self.policy.country_of(rule) is not None
 
     def _signed(self, rule: str) -> bool:
         return self.policy.rules[rule].signed(self.today)
 
-    def _unsigned(self, keeping: Mapping[str, Sequence[str]], found: int | None, claim: Claim) -> RuleUnsigned | None:
+    def _unsigned(self, keeping: Mapping[str, Sequence[str]], told: Told, claim: Claim) -> RuleUnsigned | None:
         """The same: nobody has signed rules by which something would stay; it is asked first how much that is."""
+        found = told.found
         rules = sorted({each for named in keeping.values() for each in named if not self._signed(each)})
         if found is None and self.operation is Operation.PLAN:
             return None
@@ -182,11 +192,16 @@ class Staying:
         rows = 1 if found is None else found
         if not rules or rows <= allowed:
             return None
-        return RuleUnsigned(
+        why = RuleUnsigned(
             f"{rows:,} rows of {self.system.name} would be kept by {', '.join(rules)}, which is not signed: nothing was"
             " done; have it signed, or confirm that they go",
             Exceeded(limit=Limit.UNSIGNED_ROWS, found=rows, allowed=allowed),
         )
+        of_rule = {(held, each) for held, named in keeping.items() for each in named if each in rules}
+        why.unsigned = tuple(
+            Kept(category=held, rule=each, count=told.by_category.get(held, 0)) for held, each in sorted(of_rule)
+        )
+        return why
 
 
 def _own(system: Downstream, result: Result) -> States:

@@ -11,7 +11,7 @@ from services.erasure import planning
 from shared.domain.errors import BlastRadius, Refused, Unavailable
 from shared.domain.events import ErasurePlanned, PlanAsked
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Task
 from shared.downstreams.refusals import ErasureRefused
@@ -213,6 +213,7 @@ async def planned(harness: Harness) -> dict[str, TaskReport]:
 
 async def test_a_dry_run_asks_every_system_and_says_of_each_what_it_could_not_say(open_harness: OpenHarness) -> None:
     excess = BlastRadius("7 are found", Exceeded(limit=Limit.MAX_ROWS, found=7, allowed=5))
+    excess.found, excess.unsigned = {"ticket": 7}, (Kept(category="ticket", rule="tickets", count=7),)
     big = ScriptedSystem("big", answers={PLAN: each(lambda _: excess)})
     away = ScriptedSystem("away", answers={PLAN: each(lambda _: Unavailable("away"))})
     slow = ScriptedSystem("slow", answers={PLAN: each(lambda task: Pending(task.task_id, timedelta(seconds=5)))})
@@ -225,12 +226,13 @@ async def test_a_dry_run_asks_every_system_and_says_of_each_what_it_could_not_sa
     told = await planned(harness)
     assert {name: (task.outcome, task.failure, task.found) for name, task in told.items()} == {
         "crm": ("planned", None, 2),
-        "big": (None, "blast_radius", 0),
+        "big": (None, "blast_radius", 7),
         "away": (None, "unavailable", 0),
         "slow": (None, "unavailable", 0),
     }
     assert told["slow"].sentence == "slow has not answered yet"
     assert told["big"].exceeded
+    assert (told["big"].by_category, told["big"].unsigned) == (excess.found, excess.unsigned)
     assert not [task for system in harness.systems.values() for task in system.asked if task.operation is ERASE]
     assert "fulfilment.blocked" not in await harness.actions(request_id), "nobody has to see to it"
 
@@ -260,6 +262,13 @@ async def test_an_officer_reads_what_an_erasure_would_do_before_and_after_it_has
         said("crm", outcome="planned", found=3, by_category={"account": 1, "contact": 2}),
         said("cdr", outcome="planned", found=4, by_category={"call": 4}, ground="legal_hold"),
         said("shop", failure="not_supported"),
+        said(
+            "till",
+            failure="rule_unsigned",
+            found=7,
+            by_category={"call": 4, "ticket": 3},
+            unsigned=(Kept(category="call", rule="calls_us_18m", count=4),),
+        ),
     ]
     before = await intake.view(path)
     await intake.consume(a(ErasurePlanned, about=id_of(path), plan_id=uuid7(), tasks=tasks))
@@ -268,11 +277,16 @@ async def test_an_officer_reads_what_an_erasure_would_do_before_and_after_it_has
 
     made = (await intake.officer.get(f"{path}/plan")).raise_for_status()
     assert made.status_code == 200
-    cdr, crm, shop = made.json()["systems"]
+    cdr, crm, shop, till = made.json()["systems"]
     assert (crm["deleted"], crm["kept"], [each["category"] for each in crm["categories"]]) == (3, 0, ["account"])
     assert (cdr["deleted"], cdr["kept"]) == (0, 4)
     assert cdr["categories"][0]["kept"][0]["article"] == "17(3)(e)"
     assert shop["refused"] == "not_supported"
+    assert [till[name] for name in ("found", "deleted", "kept", "waiting")] == [7, 0, 0, 7]
+    calls, tickets = till["categories"]
+    assert (calls["category"], calls["waiting"], tickets["waiting"], tickets["unsigned"]) == ("call_record", 4, 3, [])
+    [by] = calls["unsigned"]
+    assert (by["rule"], by["rows"], "keep records of billed calls" in by["words"]) == ("calls_us_18m", 4, True)
     assert await intake.view(path) == before, "it changes nothing"
     policy = intake.unit_of_work.policy
     intake.unit_of_work.policy = policy.with_other(states={**policy.states, "packed": "it is packed"})

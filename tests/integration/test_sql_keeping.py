@@ -147,6 +147,11 @@ async def test_a_rule_that_nobody_has_signed_keeps_nothing_and_two_persons_confi
             assert isinstance(result, RuleUnsigned)
             assert result.exceeded
             assert (result.exceeded.limit, result.exceeded.found) == (Limit.UNSIGNED_ROWS, 4), "also what would be past"
+            planned = await unsigned.one(replace(asked, operation=Operation.PLAN))
+            assert isinstance(planned, RuleUnsigned)
+            assert planned.found
+            assert planned.found["call_record"] == 4, "who decides sees what was found"
+            assert ("call_record", RULE, 4) in [(each.category, each.rule, each.count) for each in planned.unsigned]
             assert await days(cdr_store) == [*DAYS]
 
 

@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from shared.domain.errors import Misconfigured, NotSupported, RuleUnsigned
-from shared.domain.operations import Limit, Operation, TaskOutcome
-from shared.domain.policy import Policy, parse_period
+from shared.domain.errors import GroundUnknown, Misconfigured, NotSupported, RuleUnsigned
+from shared.domain.operations import COUNTRY_UNKNOWN, Limit, Operation, TaskOutcome
+from shared.domain.policy import Policy, WhereUnknown, parse_period
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import SqlEngine, ask, engine
@@ -274,12 +274,41 @@ async def test_a_rule_of_another_country_keeps_what_is_under_its_law_and_what_do
         }
         longer = [(GERMAN, 2, date(2028, 9, 30))]
         assert kept == {"anna": longer, "boris": [(RULE, 1, date(2028, 3, 30))], "chiara": longer, "dora": longer}
+        grounds = [{each.ground for each in said.kept or ()} for said in done]
+        assert grounds == [{GERMAN}, {RULE}, {COUNTRY_UNKNOWN}, {COUNTRY_UNKNOWN}], "of whom no country is known"
+        assert [each.ground for each in done] == [GERMAN, RULE, COUNTRY_UNKNOWN, COUNTRY_UNKNOWN]
         assert await ask(mobile_dsn, "SELECT id FROM usage ORDER BY 1") == [(n,) for n in (10, 11, 21, 30, 31, 40, 41)]
         assert await ask(mobile_dsn, "SELECT name FROM customer ORDER BY id") == [(each,) for each in says.values()]
         again = deferred(tasks["boris"], datetime(2028, 3, 31, 12, tzinfo=UTC))
         assert receipt(await mobile.one(again)).outcome is TaskOutcome.ERASED, (
             "it says still that no German rule is for it"
         )
+
+
+async def test_where_the_policy_says_so_a_person_decides_about_what_does_not_say_its_country(
+    mobile_dsn: str, tmp_path: Path
+) -> None:
+    dataset = DATASET.replace('via = [{ table = "line", on = { line_id = "id" } }]', LED)
+    (tmp_path / "mobile.toml").write_text(f"{dataset}{JURISDICTION}", encoding="utf-8")
+    async with connected(mobile_dsn) as connection:
+        for n, (who, country) in enumerate({"anna": "Allemagne", "boris": "fr", "chiara": "XX"}.items(), 1):
+            await connection.execute(
+                "INSERT INTO customer VALUES ($1, 'r', $1, $2, $3, NULL, false)", n, f"{who}@example.org", country
+            )
+            await connection.execute("INSERT INTO line VALUES ($1, 'r', $1, 'home', false)", n)
+            await connection.execute("INSERT INTO usage VALUES ($1, $1, '2026-09-30', 60, '+49', 'c', false)", n)
+    policy = by_country()
+    asking = policy.rules[GERMAN].model_copy(update={"where_unknown": WhereUnknown.ASK})
+    policy = policy.with_other(rules={**policy.rules, GERMAN: asking})
+    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, policy) as mobile:
+        for operation in (Operation.PLAN, Operation.ERASE):
+            anna, boris, chiara = await mobile.run(
+                *(about(f"{who}@example.org", operation) for who in ("anna", "boris", "chiara"))
+            )
+            assert [receipt(each).ground for each in (anna, boris)] == [GERMAN, RULE]
+            assert isinstance(chiara, GroundUnknown)
+            assert "calls_de_24m keeps where the law of DE applies" in str(chiara)
+    assert (3,) in await ask(mobile_dsn, "SELECT id FROM usage WHERE seconds IS NOT NULL"), "nothing was done to it"
 
 
 LED = (

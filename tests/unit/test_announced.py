@@ -45,6 +45,8 @@ def but(kept: Kept, **said: Any) -> Kept:
         (report(CALLS), report(but(CALLS, last=date(2027, 9, 30), period="P12M")), False),
         (report(CALLS), report(but(CALLS, last=None, first=None)), False),
         (report(CALLS), report(CALLS, HOLD), False),
+        (report(but(CALLS, shown=False)), report(but(CALLS, shown=True)), False),
+        (report(but(CALLS, shown=False)), report(but(CALLS, shown=False, count=2)), True),
         (report(CALLS), report(CALLS, failure="residue_found"), False),
         (report(CALLS, failure="residue_found"), report(CALLS), False),
         (report(HOLD, CALLS), report(HOLD), True),

@@ -39,7 +39,7 @@ ANSWERS: dict[str, Any] = {
     f"/v1/requests/{ID}/plan": {
         "state": "made",
         "systems": [
-            {"system": "crm", "deleted": 1, "anonymised": 0, "kept": 0}
+            {"system": "crm", "deleted": 1, "anonymised": 0, "kept": 0, "waiting": 0}
             | dict.fromkeys(("sentence", "refused", "not_searched"))
         ],
     },

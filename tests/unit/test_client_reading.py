@@ -46,11 +46,12 @@ def test_a_request_is_shown_with_what_it_waits_for_and_a_row_for_each_task() -> 
 
 def test_a_plan_is_shown_by_system_with_why_something_would_stay() -> None:
     said: dict[str, Any] = {"outcome": None, "found": 9, "categories": [], "limit": None, "not_searched": None}
-    goes = PlannedSystem(system="crm", deleted=4, anonymised=0, kept=5, refused=None, sentence=None, **said)
-    stays = PlannedSystem(system="cdr", deleted=0, anonymised=0, kept=0, refused="blast_radius", sentence=None, **said)
+    goes = PlannedSystem(system="crm", deleted=4, anonymised=0, kept=5, waiting=0, refused=None, sentence=None, **said)
+    none: dict[str, Any] = {"deleted": 0, "anonymised": 0, "kept": 0, "waiting": 9}
+    stays = PlannedSystem(system="cdr", **none, refused="blast_radius", sentence=None, **said)
     assert reading.planned({"systems": [each.model_dump() for each in (goes, stays)]}).splitlines() == [
-        "  crm  4 deleted  0 anonymised  5 kept",
-        "  cdr  0 deleted  0 anonymised  0 kept  blast_radius",
+        "  crm  4 deleted  0 anonymised  5 kept  0 waiting",
+        "  cdr  0 deleted  0 anonymised  0 kept  9 waiting  blast_radius",
     ]
     assert reading.planned({"systems": []}) == "  no system holds anything of it"
 

@@ -18,7 +18,7 @@ from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 from shared.domain.policy.rules import Ground
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Listed, say
+from shared.domain.sentences import Lines, Listed, Term, say
 from shared.domain.wording import LANGUAGES, Language
 from tests.fixtures.events import a
 from tests.fixtures.policy import signed_policy
@@ -252,6 +252,27 @@ def test_only_what_the_law_of_the_union_or_of_a_member_state_requires_is_told_as
     told = fields["answer"]
     assert not isinstance(told, Lines)
     assert not duty.search(letters.words(told, reader))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_kept_since_nobody_can_tell_its_country_is_told_by_no_law(language: Language) -> None:
+    calls, duty = signed_policy().rules["calls_us_18m"], {"ground": "17(3)(b)", "jurisdiction": "DE"}
+    rule = calls.model_copy(update={**duty, "words": "the law of Germany has us keep calls"})
+    letters = Letters(policy=signed_policy().model_copy(update={"rules": {"calls_us_18m": rule}}))
+    calls_kept = kept("call", "calls_us_18m", None, None)
+    whole = []
+    for shown in (True, False):
+        said_of = calls_kept.model_copy(update={"shown": shown})
+        here = a_task("cdr", TaskOutcome.RETAINED, found=222, ground=said_of.ground, kept=(said_of,))
+        closed = a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(here,))
+        ((kind, fields),) = closing.closing_letter(closed)
+        said = {**fields, "received_on": AT, "reference": "019c0000"}
+        whole.append(letters.write(kind, Reader(language, "Europe/Berlin", "DE"), said, AT).body)
+    by_law, by_none = whole
+    told = (rule.words, letters.words(Term("law", "calls_us_18m"), Reader(language, "Europe/Berlin", "DE")))
+    assert [text in by_law for text in told] == [True, True]
+    assert not any(text in by_none for text in told), "no country's law, and no duty"
+    assert letters.words(Term("ground", "country_unknown"), Reader(language, "Europe/Berlin", "DE")) in by_none
 
 
 def test_of_a_system_that_a_hold_kept_from_being_asked_nothing_is_claimed_to_be_there() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from shared.domain.errors import GroundInvalid
-from shared.domain.operations import Kept, TaskOutcome
+from shared.domain.operations import COUNTRY_UNKNOWN, Kept, TaskOutcome
 from shared.domain.policy import read_policy
 from shared.downstreams.contract import Receipt
 from shared.fulfilment.failures import sentence_of
@@ -57,3 +57,20 @@ def test_a_rule_whose_sign_off_has_ended_is_no_ground() -> None:
 def test_what_is_not_kept_needs_no_ground() -> None:
     erased = Receipt(TASK, TaskOutcome.ERASED, found=3, changed=3)
     assert by_rule(read_policy(), TODAY, "billing", erased) is erased
+
+
+def test_what_an_adapter_keeps_that_tells_no_countries_apart_is_told_by_no_countrys_law() -> None:
+    policy = signed_policy()
+    german = policy.rules["invoices_84m"].model_copy(update={"jurisdiction": "DE", "ground": "17(3)(b)"})
+    policy = policy.with_other(rules={**policy.rules, "invoices_84m": german})
+    said = Kept(category="invoice", rule="invoices_84m", count=3, first=UNTIL, last=UNTIL)
+    own = Receipt(TASK, TaskOutcome.RETAINED, found=3, remaining=3, ground="invoices_84m", until=UNTIL, kept=(said,))
+    told = by_rule(policy, TODAY, "crm", own)
+    assert isinstance(told, Receipt)
+    assert (told.ground, told.kept) == (COUNTRY_UNKNOWN, (said.model_copy(update={"shown": False}),))
+    looked = replace(own, kept=(said.model_copy(update={"shown": True}),))
+    assert by_rule(policy, TODAY, "shop", looked) == looked, "of each of these rows it has said it"
+    assert by_rule(signed_policy(), TODAY, "crm", own) == own, "a rule of our own country is for all that we hold"
+    theirs = by_rule(policy, TODAY, "billing", kept("tax_law"))
+    assert isinstance(theirs, Receipt)
+    assert theirs.ground == "invoices_84m", "who names the law has looked"

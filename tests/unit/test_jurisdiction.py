@@ -8,7 +8,7 @@ from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 from shared.downstreams.sql.declaration.tables import Table
-from shared.downstreams.sql.finding.jurisdiction import areas, under
+from shared.downstreams.sql.finding.jurisdiction import Area, areas, under
 from shared.downstreams.sql.statements import Statements
 
 CALLS = """
@@ -41,6 +41,8 @@ def test_of_a_word_that_means_no_country_nobody_knows_whose_law_a_row_is_under(
 
 def test_a_law_that_no_row_can_name_may_be_that_of_every_row(tmp_path: Path) -> None:
     table = Statements("public", "call", declared(tmp_path), Relation({}, frozenset()))
-    assert areas(table, {"UK"}) == [("", frozenset({"UK"}))], "the country is GB, and no word means this one"
-    assert [sorted(may_be_of) for _, may_be_of in areas(table, {"UK", "DE"})] == [["DE", "UK"], ["UK"], ["DE", "UK"]]
+    assert areas(table, {"UK"}) == [Area("", frozenset({"UK"}))], "the country is GB, and no word means this one"
+    found = areas(table, {"UK", "DE"})
+    assert [sorted(each.may_be_of) for each in found] == [["DE", "UK"], ["UK"], ["DE", "UK"]]
+    assert [each.is_of for each in found] == ["DE", None, None], "and of no row it is shown"
     assert under(table, "UK") == "false", "so no maximum of it ends anything"

@@ -94,10 +94,21 @@ async def test_of_what_is_left_in_part_no_condition_is_told_as_the_reason() -> N
 async def test_where_two_rules_keep_neither_is_told_as_alone_and_neither_has_the_newest_day_of_the_other() -> None:
     one = all_signed(read_policy())
     calls, rule = one.categories["call_record"], one.rules["calls_us_18m"]
-    rules = {**one.rules, "calls_19m": rule.model_copy(update={"period": parse_period("P19M"), "jurisdiction": "DE"})}
+    rules = {**one.rules, "calls_19m": rule.model_copy(update={"period": parse_period("P19M")})}
     kept_by = {"kept_by": ("calls_us_18m", "calls_19m")}
     two = one.with_other(rules=rules, categories={**one.categories, "call_record": calls.model_copy(update=kept_by)})
     left = said(await report(OLD_CALL, NEW_CALL, policy=two), "A15.d")
     assert ("alone" in left, left.count("unless another one that we name here")) == (False, 2)
     assert "What this reason keeps is kept until 1 September 2027 at the latest." in left
     assert "the newest until 1 September 2027" not in said(await report(call(OLD), call(NEW), policy=two), "A15.d")
+
+
+async def test_a_rule_by_the_law_of_a_country_is_told_as_a_condition_and_of_what_is_left_as_the_answer_told() -> None:
+    policy = all_signed(read_policy())
+    german = policy.rules["calls_us_18m"].model_copy(update={"jurisdiction": "DE"})
+    policy = policy.with_other(rules={**policy.rules, "calls_us_18m": german})
+    told = said(await report(call(OLD), policy=policy), "A15.d")
+    assert "Where the law of the following country applies (Germany): Even if you ask us to erase it:" in told
+    left = said(await report(OLD_CALL, policy=policy), "A15.d")
+    assert "kept for the reason that our answer to that request gives" in left
+    assert "for this reason alone" not in left

@@ -94,3 +94,5 @@ def test_a_rule_that_nobody_has_signed_keeps_nothing_by_it_before_two_persons_ha
     if isinstance(said, RuleUnsigned):
         assert said.exceeded
         assert (said.exceeded.found, said.exceeded.allowed) == (2, confirmed)
+        assert said.found == {"contact": 2}
+        assert [(each.category, each.count) for each in said.unsigned] == [("contact", 2)]

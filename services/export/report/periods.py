@@ -59,6 +59,9 @@ class Periods:
             return
         several = len(keeping) > 1
         for each in keeping:
+            if self._law_of(each):  # whether it applies to these rows, the erasure knows
+                yield self._answer("left_as_told"), ""
+                continue
             yield self._how_long(each, why="left_either" if several else "left"), self._days(each, several=several)
 
     def _keeping(self, name: str, held: Category) -> list[Kept]:
@@ -69,8 +72,17 @@ class Periods:
     def _answer(self, key: str, /, **values: object) -> str:
         return self.say.filled(self.texts.answers[key], **values)
 
+    def _law_of(self, kept: Kept) -> str | None:
+        """The country by whose law alone a rule keeps."""
+        return self.policy.country_of(self.policy.rules[kept.name]) if kept.keeps else None
+
     def _how_long(self, kept: Kept, why: str = "keeps") -> str:
-        """Why and how long; what keeps while a state lasts is a condition, unless the data say that it does."""
+        """Why and how long; the law of another country is a condition, and no row of theirs need be under it."""
+        country, told = self._law_of(kept), self._reason(kept, why)
+        return f"{self._answer('where_law', country=self.say.country(country))} {told}" if country else told
+
+    def _reason(self, kept: Kept, why: str) -> str:
+        """What keeps while a state lasts is a condition, unless the data say that it does."""
         words = self.told.rule(kept.name) if kept.keeps else self.told.ceiling(kept.name)
         if kept.anchor and kept.period:
             start = self.texts.anchors.get(kept.anchor, kept.anchor)

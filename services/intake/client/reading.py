@@ -66,6 +66,7 @@ def planned(plan: Mapping[str, Any]) -> str:
             f"{each['deleted']:,} deleted",
             f"{each['anonymised']:,} anonymised",
             f"{each['kept']:,} kept",
+            f"{each['waiting']:,} waiting",
             each["sentence"] or each["refused"] or each["not_searched"] or "",
         )
         for each in plan["systems"]

@@ -112,6 +112,7 @@ class _PlanRow(Shape):
     deleted: int
     anonymised: int
     kept: int
+    waiting: int
     sentence: Text
     refused: Text
     not_searched: Text

@@ -20,6 +20,7 @@ from services.intake.request.stored_request import StoredRequest
 from services.intake.retention import retention
 from services.intake.settings import IntakeSettings
 from shared.domain.errors import Fault, Misconfigured
+from shared.domain.operations import COUNTRY_UNKNOWN
 from shared.domain.policy import Policy, says_as_shipped
 from shared.domain.rights import Right
 from shared.domain.sentences import Fact, Lines, Sentence, Term, Told, article, say
@@ -204,6 +205,8 @@ def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[La
     def said(fact: Fact) -> Mapping[Language, str]:
         return {each: wordings.of(each, "UTC").text(fact) for each in LANGUAGES}
 
+    by = say("kept_by.country_unknown", article=article("17(3)"))
+    yield f"law.{COUNTRY_UNKNOWN}", said(by)
     for name, rule in policy.rules.items():
         known = f"ground.{name}" in wordings.keys and says_as_shipped(policy, "rules", name)
         for word in (name, *rule.told_as):

@@ -18,16 +18,32 @@ class PlannedKept(BaseModel):
     words: str | None = Field(description="what the rule says, as people read it")
     article: str | None = Field(description="the exception of Art. 17(3), or the ground of 17(1) that is not met")
     until: date | None = Field(description="the last day of the last row; none: as long as the ground lasts")
+    shown: bool | None = Field(
+        description="of a rule by the law of one country: whether the rows show that they are under it; where not, the"
+        " person is told neither the rule nor an article"
+    )
+
+
+class PlannedUnsigned(BaseModel):
+    """A rule that speaks of what waits, and that nobody has signed; several may speak of the same rows."""
+
+    rows: int
+    rule: str
+    words: str | None = Field(description="what the rule says, as people read it")
 
 
 class PlannedCategory(BaseModel):
-    """One category of the policy in one system."""
+    """One category of the policy in one system: what was found is deleted, anonymised, kept, or waits."""
 
     category: str
     found: int
     deleted: int
     anonymised: int
     kept: list[PlannedKept]
+    waiting: int = Field(description="rows with which nothing would be done as it stands: see `refused` of the system")
+    unsigned: list[PlannedUnsigned] = Field(
+        description="rules for the data protection officer to sign, or for two persons to confirm that the rows go"
+    )
 
 
 class PlannedSystem(BaseModel):
@@ -39,6 +55,7 @@ class PlannedSystem(BaseModel):
     deleted: int
     anonymised: int
     kept: int
+    waiting: int
     categories: list[PlannedCategory]
     refused: str | None = Field(description="why nothing would be erased there as it stands now, in a word")
     sentence: str | None = Field(description="the same in a sentence")
@@ -60,6 +77,7 @@ def _of(task: TaskReport, policy: Policy) -> PlannedSystem:
         deleted=sum(each.deleted for each in categories),
         anonymised=sum(each.anonymised for each in categories),
         kept=sum(kept.rows for each in categories for kept in each.kept),
+        waiting=sum(each.waiting for each in categories),
         categories=categories,
         refused=task.failure,
         sentence=task.reason,
@@ -74,22 +92,42 @@ def _categories(task: TaskReport, policy: Policy) -> Iterator[PlannedCategory]:
     for held, rows in task.by_category.items():
         found[policy.category_of(held) or held] += rows
     for name, rows in sorted(found.items()):
+        if task.failure:
+            unsigned = list(_unsigned(task, name, rows, policy))
+            nothing = {"deleted": 0, "anonymised": 0, "kept": [], "waiting": rows}
+            yield PlannedCategory.model_validate({"category": name, "found": rows, **nothing, "unsigned": unsigned})
+            continue
         kept = list(_kept(task, name, rows, policy))
         left = max(0, rows - sum(each.rows for each in kept))
         does = policy.categories[name].on_erasure if name in policy.categories else OnErasure.DELETE
         anonymised = left if does is OnErasure.ANONYMISE else 0
-        yield PlannedCategory(category=name, found=rows, deleted=left - anonymised, anonymised=anonymised, kept=kept)
+        does_now = {"deleted": left - anonymised, "anonymised": anonymised, "kept": kept, "waiting": 0}
+        yield PlannedCategory.model_validate({"category": name, "found": rows, **does_now, "unsigned": []})
+
+
+def _unsigned(task: TaskReport, category: str, rows: int, policy: Policy) -> Iterator[PlannedUnsigned]:
+    """By which rules it waits: of a system that counts no category apart, by all that it names."""
+    found: Counter[str] = Counter()
+    for each in task.unsigned or ():
+        if _is_of(each, category, policy):
+            found[each.rule] += each.count
+    for name, count in sorted(found.items()):
+        rule = policy.rules.get(name)
+        yield PlannedUnsigned(rows=min(count, rows), rule=name, words=rule.words if rule else None)
 
 
 def _kept(task: TaskReport, category: str, rows: int, policy: Policy) -> Iterator[PlannedKept]:
     """By which rules; where the system names a ground and no counts, all of it."""
-    kept = [(each.rule, each.count, each.last) for each in task.kept or () if _is_of(each, category, policy)]
+    kept = [
+        (each.rule, each.count, each.last, each.shown) for each in task.kept or () if _is_of(each, category, policy)
+    ]
     if task.kept is None and task.ground is not None:
-        kept = [(task.ground, rows, task.until)]
-    for ground, count, until in kept:
+        kept = [(task.ground, rows, task.until, None)]
+    for ground, count, until, shown in kept:
         rule = policy.rules.get(ground)
         words, article = (rule.words, rule.ground) if rule else (None, None)
-        yield PlannedKept(rows=min(count, rows), ground=ground, words=words, article=article, until=until)
+        said = {"rows": min(count, rows), "ground": ground, "words": words, "until": until, "shown": shown}
+        yield PlannedKept.model_validate({**said, "article": None if shown is False else article})
 
 
 def _is_of(kept: Kept, category: str, policy: Policy) -> bool:

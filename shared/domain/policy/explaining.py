@@ -71,6 +71,7 @@ def _rule(policy: Policy, rule: Rule, today: date) -> Mapping[str, Any]:
         "jurisdiction": rule.jurisdiction,
         "legal_source": rule.legal_source,
         "ground": rule.ground,
+        "where_unknown": rule.where_unknown if policy.country_of(rule) else None,
         "legal_obligation": policy.is_legal_obligation(rule, None),
         "sign_off": _signed(rule, today),
     }

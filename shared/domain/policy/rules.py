@@ -58,6 +58,17 @@ class Signed(Data):
             raise ValueError(f"its sign-off is of {said}: have this period signed, or write the one that was")
 
 
+class WhereUnknown(StrEnum):
+    """What is done where nobody can tell whether a record is under the law of a rule's country.
+
+    ``keep``: it stays as if it were, and is told without that law as its ground; ``ask``: nothing goes of the person
+    there until somebody has decided.
+    """
+
+    KEEP = "keep"
+    ASK = "ask"
+
+
 class Rule(Signed):
     """Keeps the ``fields`` of a category, or all of it if it names none, in face of an erasure.
 
@@ -66,7 +77,8 @@ class Rule(Signed):
     ``period`` counts from the ``anchor``, a day or an instant of each record; a rule without one keeps for as long as
     the state lasts that ``lasts_while`` names. ``jurisdiction``: of the law that it comes from, or else of the company.
     ``zone``: where the day of an instant is counted; without one, where the controller is. ``told_as``: in which words
-    systems of other teams say that they keep by it, besides its name.
+    systems of other teams say that they keep by it, besides its name. ``where_unknown``: what is done where it is the
+    law of one country, and nobody can tell whether a record is under that.
     """
 
     category: Word | None = None
@@ -80,6 +92,7 @@ class Rule(Signed):
     legal_source: Words
     ground: Ground
     told_as: frozenset[Word] = frozenset()
+    where_unknown: WhereUnknown = WhereUnknown.KEEP
 
     @model_validator(mode="after")
     def _says_until_when(self) -> Self:

@@ -9,7 +9,7 @@ from functools import partial
 import httpx
 
 from shared.domain.clock import Clock
-from shared.domain.errors import Refused, Unavailable
+from shared.domain.errors import ForeignHit, Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.claims import adopted
@@ -234,9 +234,11 @@ class HttpAdapter:
 
     async def _plan(self, task: Task) -> Receipt:
         hits = (await self._search.find(task)).hits.values()
+        found = Counter(self._declaration.resource[hit.resource].category for hit in hits)
         if refusal := refused(self._system, self._settings, self._declaration, task, hits):
+            refusal.found = None if isinstance(refusal, ForeignHit) else found
             raise refusal
-        planned = Receipt.planned(task, Counter(self._declaration.resource[hit.resource].category for hit in hits))
+        planned = Receipt.planned(task, found)
         return replace(planned, states=states_of(self._declaration, hits))
 
     async def _export(self, hand_over: HandOver | None, task: Task) -> Receipt:

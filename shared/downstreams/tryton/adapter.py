@@ -141,7 +141,7 @@ class TrytonAdapter:
                 case None:
                     return replace(Receipt.planned(task, counts(parties)), states=states)
                 case refused:
-                    refused.states = states
+                    refused.states, refused.found = states, counts(parties)
                     return refused
 
         return per_task(tasks, found, decide)

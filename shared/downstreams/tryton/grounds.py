@@ -13,9 +13,10 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from shared.domain.errors import GroundUnknown, Refused, RuleUnsigned
-from shared.domain.operations import Exceeded, Limit
-from shared.domain.policy import Policy, Rule
+from shared.domain.operations import Exceeded, Kept, Limit
+from shared.domain.policy import Policy, Rule, WhereUnknown
 from shared.downstreams.contract import Task
+from shared.downstreams.states import country_unknown
 from shared.downstreams.tryton.party import CATEGORIES
 
 FieldName = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,62}$")]
@@ -124,7 +125,7 @@ def stays(facts: Facts, policy: Policy, today: date, task: Task, rows: int) -> S
     A state that lasts comes before a period; of several periods the longest counts. What a rule that nobody has signed
     would keep longer than those that are signed is lost once two persons have confirmed as many ``rows`` of the
     ``task``: none of them keeps it by itself. Of what may keep a party's own categories nothing is left out: a state
-    or a day that the CRM does not tell is not known.
+    or a day that the CRM does not tell is not known; nor which country's law a party is under.
     """
     applying: list[Stays] = []
     if (untold := _untold(facts, policy)) is not None:
@@ -141,16 +142,28 @@ def stays(facts: Facts, policy: Policy, today: date, task: Task, rows: int) -> S
                 return GroundUnknown(_unknown(rule.anchor))
             if (release := policy.release(rule, day)) and release.last_day >= today:
                 applying.append(Stays(name, rule, release.last_day, day))
+    if asks := _asks_of_country(applying, policy):
+        return asks
     signed = [each for each in applying if each.rule.signed(today)]
     kept = max(map(_strength, signed), default=None)
     unsigned = [each for each in applying if each not in signed and (kept is None or _strength(each) > kept)]
     if unsigned and rows > task.confirmed.get(Limit.UNSIGNED_ROWS, 0):
         exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=rows, allowed=task.confirmed.get(Limit.UNSIGNED_ROWS, 0))
         names = ", ".join(each.name for each in unsigned)
-        return RuleUnsigned(
+        why = RuleUnsigned(
             f"{rows:,} rows would be kept by {names}, which nobody has signed; nothing was done", exceeded
         )
+        why.unsigned = tuple(Kept(category=None, rule=each.name, count=rows) for each in unsigned)
+        return why
     return max(signed, key=_strength, default=None)
+
+
+def _asks_of_country(applying: Sequence[Stays], policy: Policy) -> GroundUnknown | None:
+    """That a person decides, where a rule is the law of one country: the CRM does not tell it of a customer."""
+    for each in applying:
+        if policy.country_of(each.rule) and each.rule.where_unknown is WhereUnknown.ASK:
+            return GroundUnknown(country_unknown("the CRM", "a customer", each.name, each.rule.jurisdiction))
+    return None
 
 
 def _strength(each: Stays) -> tuple[bool, date]:

@@ -11,8 +11,8 @@ from services.intake.request import deferrals
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 
 _GONE = frozenset({TaskOutcome.ERASED, TaskOutcome.NO_MATCH})
-_Place = tuple[str, str | None, str, bool]
-"""A system, a category of it, by which rule it is kept, and whether anybody knows until when."""
+_Place = tuple[str, str | None, str, bool, bool]
+"""A system, a category, by which rule it is kept and whether told by that, and whether anybody knows until when."""
 
 
 @dataclass(slots=True)
@@ -65,7 +65,9 @@ def _left(tasks: Iterable[TaskReport]) -> dict[_Place, _Left]:
     for task in filter(deferrals.is_kept, tasks):
         alone = Kept(category=None, rule=task.ground or "not_named", count=task.remaining, last=task.until)
         for each in task.kept or (alone,):
-            place = left.setdefault((task.system, each.category, each.rule, each.last is not None), _Left())
+            place = left.setdefault(
+                (task.system, each.category, each.rule, each.ground == each.rule, each.last is not None), _Left()
+            )
             place.count += each.count
             place.last = max(place.last, each.last or date.min)
             place.periods.add(each.period)

@@ -60,13 +60,13 @@ def is_held_unseen(task: TaskReport) -> bool:
 
 def laws(tasks: Iterable[TaskReport] | None) -> Listed:
     """Why the law allows it that data are kept, each reason once."""
-    rules = {kept.rule for task in tasks or () for kept in task.kept or ()}
+    rules = {kept.ground for task in tasks or () for kept in task.kept or ()}
     rules |= {task.ground for task in tasks or () if deferrals.is_kept(task) and task.ground and not task.kept}
     return Listed(tuple(Term("law", rule) for rule in sorted(rules)))
 
 
 def _of_category(system: str, kept: Kept) -> Sentence:
-    facts: dict[str, Fact] = {"system": system, "count": kept.count, "ground": Term("ground", kept.rule)}
+    facts: dict[str, Fact] = {"system": system, "count": kept.count, "ground": Term("ground", kept.ground)}
     facts["category"] = Term("category", kept.category or "record")
     if kept.period and kept.first is None:
         return say("answer.kind_kept_undated", **facts)

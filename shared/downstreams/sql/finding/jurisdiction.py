@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - names are quoted, and what a dataset declares is a literal
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
@@ -23,8 +24,21 @@ def undetermined(table: Statements) -> str:
     return f"NOT {_says(table, declared, list(declared.meanings))}" if declared else "true"
 
 
-def areas(table: Statements, countries: Collection[str]) -> Sequence[tuple[str, frozenset[str]]]:
-    """The rows of a table, each in one of these conditions, with those of the states whose law it may be under.
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Some rows of a table, as a condition; empty: all of them.
+
+    ``may_be_of``: the states whose law they may be under, of those that are asked about; ``is_of``: the one whose it
+    is, where they say so.
+    """
+
+    rows: str
+    may_be_of: frozenset[str]
+    is_of: str | None = None
+
+
+def areas(table: Statements, countries: Collection[str]) -> Sequence[Area]:
+    """The rows of a table, each in one of these, with those of the states whose law it may be under.
 
     What does not tell is under any of them, so that it is kept as long as the longest rule has it; so may every row be
     under the law of a state that no word means. An empty condition is all rows: where no state is asked about, or the
@@ -33,12 +47,12 @@ def areas(table: Statements, countries: Collection[str]) -> Sequence[tuple[str, 
     declared, asked = table.table.jurisdiction, frozenset(countries)
     told = asked.intersection(declared.meanings.values()) if declared else frozenset[str]()
     if declared is None or not told:
-        return [("", asked)]
+        return [Area("", asked)]
     never = asked - told
-    found = [(under(table, country), frozenset({country}) | never) for country in sorted(told)]
+    found = [Area(under(table, country), frozenset({country}) | never, country) for country in sorted(told)]
     others = frozenset(declared.meanings.values()) - told
-    elsewhere = (_says(table, declared, declared.words_of(others)), never)
-    return [*found, elsewhere, (undetermined(table), asked)]
+    elsewhere = Area(_says(table, declared, declared.words_of(others)), never)
+    return [*found, elsewhere, Area(undetermined(table), asked)]
 
 
 def _says(table: Statements, declared: Jurisdiction, words: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ class Held:
 
     ``name``: by which rule; ``known``: that its state lasts; else no system could say, and somebody must look before
     anything goes. ``columns``: what is left of a row, where the rule names its fields, besides what finds it.
-    ``area``: of which of its rows, as a condition that is never NULL; empty: of all.
+    ``area``: of which of its rows, as a condition that is never NULL; empty: of all. ``shown``: as of ``Ruled``.
     """
 
     table: Statements
@@ -32,6 +32,7 @@ class Held:
     known: bool = True
     columns: frozenset[str] = frozenset()
     area: str = ""
+    shown: bool | None = None
 
     @property
     def in_force(self) -> bool:
@@ -64,7 +65,7 @@ class Held:
 
     def kept(self, rows: Rows) -> Kept:
         """What is told of them."""
-        return Kept(category=self.table.table.category, rule=self.name, count=rows.count)
+        return Kept(category=self.table.table.category, rule=self.name, count=rows.count, shown=self.shown)
 
 
 def held(session: Session, categories: Collection[str], today: date) -> Sequence[Held]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
+from shared.domain.errors import Refused
 from shared.domain.operations import Kept
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Receipt, Result, Task
@@ -21,6 +22,8 @@ from shared.downstreams.sql.store import Session
 
 async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> list[Result]:
     """The result of each task: its rows by category, with what rules keep, or the refusal with which it would end.
+
+    That says what was found, too, where it is known to be the subject's.
 
     Raises:
         RuleUndeclared: the policy keeps or anonymises something, and the dataset does not say how.
@@ -39,15 +42,19 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
         results |= states.refused(session.system, said, open_, kept_while(rules, signed=True))
         open_ = [task for task in alike if task.task_id not in results]
         kept |= kept_told.kept_of(await counted(session, staying(session, rules, alike[0]), open_))
-    left = [task for task in looked_at if task.task_id not in results]
-    counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in left}
-    for category in sorted({table.table.category for table in session.tables}) if left else ():
+    counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in looked_at}
+    for category in sorted({table.table.category for table in session.tables}) if looked_at else ():
         others = [table.name for table in session.tables if table.table.category != category]
-        for task_id, rows in (await examination.count(session, left, but=others)).items():
+        for task_id, rows in (await examination.count(session, looked_at, but=others)).items():
             counts[task_id][category] += rows
-    for task in left:
+    for task in looked_at:
+        if task.task_id in results:
+            continue
         would_go = counts[task.task_id].total() - sum(each.count for each in kept.get(task.task_id, ()))
         excess = session.settings.excess(task, rows=would_go)
         receipt = replace(Receipt.planned(task, counts[task.task_id]), states=states.told(said, task.task_id) or None)
         results[task.task_id] = excess or kept_told.keeping(receipt, kept.get(task.task_id, ()))
+    for task_id, rows_of in counts.items():
+        if isinstance(why := results[task_id], Refused):
+            why.found = +rows_of
     return [results[task.task_id] for task in tasks]

@@ -17,7 +17,7 @@ from shared.domain.operations import Kept, Limit
 from shared.domain.policy import OnErasure, Period, Policy, Rule, first_kept, parse_period, release
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.finding.examination import as_utc
-from shared.downstreams.sql.finding.jurisdiction import areas
+from shared.downstreams.sql.finding.jurisdiction import Area, areas
 from shared.downstreams.sql.finding.search_keys import ZONELESS, wall_clock
 from shared.downstreams.sql.keeping.counting import Rows
 from shared.downstreams.sql.keeping.held import Held
@@ -37,7 +37,7 @@ class Ruled:
     ``stands``: it was told, and nobody has signed it since: what it has kept stays until its day, and no longer.
     ``longer``: the rules that keep the same rows, too, the one that does so longest first; ``but``: the rule whose rows
     are left out, since they are met with that. ``area``: which of its rows it may concern, as a condition that is never
-    NULL; empty: all.
+    NULL; empty: all. ``shown``: of a rule by the law of one country, whether these rows say that they are under it.
     """
 
     table: Statements
@@ -51,6 +51,7 @@ class Ruled:
     longer: tuple["Ruled", ...] = ()
     but: "Ruled | None" = None
     area: str = ""
+    shown: bool | None = None
 
     @property
     def in_force(self) -> bool:
@@ -109,7 +110,7 @@ class Ruled:
         """What is told of these: by which rule and period, and no day."""
         longest, *_ = (*self.longer, self)
         category, period = self.table.table.category, str(longest.period)
-        return Kept(category=category, rule=longest.name, count=rows.undated, period=period)
+        return Kept(category=category, rule=longest.name, count=rows.undated, period=period, shown=longest.shown)
 
     def kept(self, rows: Rows) -> Kept:
         """What is told of the others: each is kept until its own day, by the rule that keeps it longest.
@@ -128,6 +129,7 @@ class Ruled:
             reduced=None if longest is self else min(map(self.ends, moments), default=None),
             anchor=min(map(self._local, moments), default=None),
             period=str(longest.period),
+            shown=longest.shown,
         )
 
     def ends(self, moment: Any) -> date:
@@ -151,14 +153,14 @@ def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled | Held]:
         category = policy.category(table.table.category)
         kept_by = category.kept_by if category else ()
         states = frozenset(filter(None, map(policy.country_of, map(policy.rules.__getitem__, kept_by))))
-        for area, may_be_of in areas(table, states):
-            names = [name for name in kept_by if policy.country_of(policy.rules[name]) in {None, *may_be_of}]
+        for area in areas(table, states):
+            names = [name for name in kept_by if policy.country_of(policy.rules[name]) in {None, *area.may_be_of}]
             found += filter(None, (_ruled(session, policy, task, table, name, area) for name in names))
     return found
 
 
 def _ruled(
-    session: Session, policy: Policy, task: Task, table: Statements, name: str, area: str
+    session: Session, policy: Policy, task: Task, table: Statements, name: str, area: Area
 ) -> "Ruled | Held | None":
     """What a rule keeps of a part of a table; None: its state is over."""
     rule = policy.rules[name]
@@ -168,16 +170,18 @@ def _ruled(
     if task.at is None:
         raise ValueError(f"{session.system}: a task of which {name} may keep rows needs its instant")
     today = task.at.astimezone(ZoneInfo(zone := policy.zone_of(rule))).date()
+    country, rows = policy.country_of(rule), area.rows
+    shown = None if country is None else country == area.is_of
     if rule.period is None:
         keeps = table.table.keeps
         left = keeps.columns(rule.fields) if keeps and rule.fields else frozenset[str]()
-        return Held(table, today, name, rule, known=lasts is True, columns=left, area=area)
+        return Held(table, today, name, rule, known=lasts is True, columns=left, area=rows, shown=shown)
     told = _told(task, name)
     stands = bool(told) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS)
     periods = told if stands else [rule.period, *told]
     shortest = min(periods, key=lambda period: period.about_days)
     whole = (category := policy.category(table.table.category)) is not None and category.on_erasure is OnErasure.KEEP
-    return Ruled(table, name, rule, shortest, zone, today, whole, stands, area=area)
+    return Ruled(table, name, rule, shortest, zone, today, whole, stands, area=rows, shown=shown)
 
 
 def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from shared.domain.errors import GroundUnknown, Refused, RuleUnsigned
-from shared.domain.operations import Exceeded, Limit
+from shared.domain.operations import Exceeded, Kept, Limit
+from shared.domain.policy import WhereUnknown
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.keeping.counting import count
 from shared.downstreams.sql.keeping.held import Held
 from shared.downstreams.sql.keeping.rules import Ruled
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
-from shared.downstreams.states import unknown
+from shared.downstreams.states import country_unknown, unknown
 
 
 async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequence[Task]) -> dict[UUID, Refused]:
@@ -21,12 +22,15 @@ async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequ
 
     What rules would keep that nobody has signed goes once two persons have confirmed as many rows, of all tables; nor
     has anybody signed that what is past their period is. Where no system could tell whether a state lasts for which a
-    rule keeps rows, nobody can confirm that.
+    rule keeps rows, nobody can confirm that; nor where nobody can tell the country, and the rule has a person asked.
     """
     found: dict[UUID, Refused] = {}
     for each in rules:
         if isinstance(each, Held) and not each.known and each.rule:
             said = unknown(session.system, each.table.table.category, each.name, each.rule.lasts_while or "")
+            found |= {task_id: GroundUnknown(said) for task_id in await count(session, each.within, tasks)}
+        elif each.shown is False and each.rule and each.rule.where_unknown is WhereUnknown.ASK:
+            said = country_unknown(session.system, each.table.table.category, each.name, each.rule.jurisdiction)
             found |= {task_id: GroundUnknown(said) for task_id in await count(session, each.within, tasks)}
     unsigned = await _unsigned(session, rules, [task for task in tasks if task.task_id not in found])
     for task in tasks:
@@ -35,21 +39,28 @@ async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequ
         if n > allowed:
             counts = ", ".join(f"{held}: {rows:,}" for held, rows in sorted(of_task.rows.items()))
             exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=n, allowed=allowed)
-            found[task.task_id] = RuleUnsigned(
+            found[task.task_id] = why = RuleUnsigned(
                 f"{n:,} rows ({counts}) are what"
                 f" {', '.join(sorted(of_task.rules))} is about, which nobody has signed: nothing was done; have it"
                 " signed, or confirm that they go",
                 exceeded,
+            )
+            why.unsigned = tuple(
+                Kept(category=held, rule=rule, count=rows) for (held, rule), rows in sorted(of_task.of_rule.items())
             )
     return found
 
 
 @dataclass
 class _Unsigned:
-    """The rows of one task by category, about which rules speak that nobody has signed."""
+    """The rows of one task by category, and by rule besides, about which rules speak that nobody has signed."""
 
     rows: Counter[str] = field(default_factory=Counter)
-    rules: set[str] = field(default_factory=set)
+    of_rule: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def rules(self) -> set[str]:
+        return {rule for _, rule in self.of_rule}
 
 
 async def _unsigned(session: Session, rules: Sequence[Ruled | Held], tasks: Sequence[Task]) -> Mapping[UUID, _Unsigned]:
@@ -63,7 +74,7 @@ async def _unsigned(session: Session, rules: Sequence[Ruled | Held], tasks: Sequ
         for task_id, rows in (await count(session, _concerned(of_part[0]), tasks)).items():
             of_task = found.setdefault(task_id, _Unsigned())
             of_task.rows[held] += rows.count
-            of_task.rules.update(each.name for each in of_part)
+            of_task.of_rule.update({(held, each.name): rows.count for each in of_part})
     return found
 
 

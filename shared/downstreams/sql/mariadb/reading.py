@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from shared.domain.errors import Refused
+from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
@@ -57,6 +57,8 @@ async def plan(session: Session, task: Task) -> Result:
     counts = Counter[str]()
     for name, found in rows.of.items():
         counts[categories[name]] += len(found)
+    if fails and not isinstance(fails, ForeignHit):
+        fails.found = counts
     return fails or replace(Receipt.planned(task, counts), states=states_of(session, task, rows))
 
 
