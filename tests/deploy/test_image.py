@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import postgres_databases as databases
+from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.platform import Platform
 from deploy.local.ports import answers, free_port
@@ -39,11 +40,11 @@ def image(run_folder: Path) -> Image:
 
 
 @pytest.fixture(scope="module")
-def services(platform: Platform, image: Image) -> Iterator[Services]:
+def services(platform: Platform, broker: Kafka, image: Image) -> Iterator[Services]:
     """All five services, each from the image, ready."""
     dsn = databases.wait_for(databases.create(platform.postgres_dsn, "image"))
     seeded = databases.wait_for(stores.seed(platform, "image", 1, image.settings))
-    services = Services(image.settings, Servers(dsn, platform.kafka_bootstrap), seeded.downstreams, seeded.env)
+    services = Services(image.settings, Servers(dsn, broker.bootstrap), seeded.downstreams, seeded.env)
     shutil.copytree(NOTHING_KEPT["DSR_POLICY_OVERLAY"], image.settings / "policy")
     services.prepare()
     services.keyring.chmod(0o644)  # for the numeric user

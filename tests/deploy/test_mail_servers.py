@@ -18,6 +18,7 @@ from deploy.demo.client import DsrClient
 from deploy.local import identity_provider
 from deploy.local import postgres_databases as databases
 from deploy.local.authority import issue
+from deploy.local.kafka import Kafka
 from deploy.local.mail.box import Box, read, text_of
 from deploy.local.mail.servers import SELECTOR, MailServers, NeedsRootError, unpacked
 from deploy.local.platform import Platform
@@ -76,13 +77,13 @@ def servers(run_folder: Path) -> Iterator[MailServers]:
 
 
 @pytest.fixture(scope="module")
-def services(servers: MailServers, platform: Platform, run_folder: Path) -> Iterator[Services]:
+def services(servers: MailServers, platform: Platform, broker: Kafka, run_folder: Path) -> Iterator[Services]:
     """All five, with a portal, over a system that finds people by their address."""
     dsn = databases.wait_for(databases.create(platform.postgres_dsn, "mail"))
     seeded = databases.wait_for(stores.seed(platform, "mail", 3, run_folder / "mail-stores"))
     seeded.downstreams.write_text(DECLARATION.format("tickets", "email", "TICKETS"))
     env = {**seeded.env, **NOTHING_KEPT, **servers.env, "DSR_SMTP_POLL_SECONDS": "0.2"}
-    running = Services(run_folder / "mail-services", Servers(dsn, platform.kafka_bootstrap), seeded.downstreams, env)
+    running = Services(run_folder / "mail-services", Servers(dsn, broker.bootstrap), seeded.downstreams, env)
     running.prepare()
     running.open_portal({})
     provider, issuer = identity_provider.child(run_folder / "mail-provider", free_port(), running.url)
