@@ -62,27 +62,46 @@ FOR UPDATE OF r SKIP LOCKED
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A package of which the bytes ``[first, end)`` are handed out."""
+    """A package of which the bytes ``[first, end)`` are handed out; ``by``: to whom, as ``package_download`` has it."""
 
     request_id: UUID
+    by: str
     piece: Chunked
     first: int
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of a page, each good for one download; ``used``: one has begun, and it may only go on with that."""
+
+    name: str
+    used: bool
+
+
 async def hand_out(
-    tx: UnitOfWork, request_id: UUID, package_id: UUID, asked: Span | None, settings: IntakeSettings, caller: Caller
-) -> Download | Fault:
+    tx: UnitOfWork,
+    about: tuple[UUID, UUID],
+    asked: Span | None,
+    settings: IntakeSettings,
+    caller: Caller,
+    link: Link | None = None,
+) -> Download | Fault | None:
     """What is handed out of the package, which this counts unless a download goes on with it; or why it is withheld.
+
+    ``about``: the ids of the request and of its package. None: the link was used, and no download of it goes on.
 
     Raises:
         Expired: it is no longer kept.
         RangeNotSatisfiable: it has no such bytes.
         Shredded: the subject's key is gone.
     """
+    request_id, package_id = about
     released = await releases.held(tx, request_id)
-    began = await _began(tx, package_id, caller.holder)
-    goes_on = bool(asked and asked.continues and began)
+    by = f"{caller.holder} ({link.name})" if link else caller.holder
+    goes_on = bool(asked and asked.continues and await _began(tx, package_id, by))
+    if link and link.used and not goes_on:
+        return None
     piece = await _kept(tx, request_id, package_id, settings, goes_on=goes_on)
     bytes_asked = asked.of(piece.size) if asked else (0, piece.size)
     if bytes_asked is None:
@@ -90,8 +109,8 @@ async def hand_out(
     if fault := await releases.check(tx, released, settings):
         return fault
     if not goes_on:
-        await _count(tx, request_id, piece, caller.holder, caller)
-    return Download(request_id, piece, *bytes_asked)
+        await _count(tx, request_id, piece, by, caller)
+    return Download(request_id, by, piece, *bytes_asked)
 
 
 async def look_into(
@@ -143,7 +162,7 @@ async def _count(tx: UnitOfWork, request_id: UUID, piece: Chunked, holder: str, 
 
 
 async def content(
-    unit_of_work: UnitOfWorkFactory, download: Download, settings: IntakeSettings, caller: Caller
+    unit_of_work: UnitOfWorkFactory, download: Download, settings: IntakeSettings
 ) -> AsyncIterator[bytes]:
     """The bytes of a download, a chunk at a time; with the last byte of the package the download is over.
 
@@ -156,7 +175,7 @@ async def content(
     if download.end == piece.size:
         async with unit_of_work.begin() as tx:
             await releases.held(tx, download.request_id)  # waits for whoever has it: nobody would look for it again
-            await tx.connection.execute(_END, piece.sealed_id, caller.holder)
+            await tx.connection.execute(_END, piece.sealed_id, download.by)
             await _remove_fetched(tx, settings.package_downloads, [download.request_id])
 
 

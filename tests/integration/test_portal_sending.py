@@ -123,24 +123,56 @@ async def test_a_stale_page_says_what_was_not_done(door: Opened) -> None:
     assert "could not be withdrawn any more" in (await stale.send()).text
 
 
-async def test_a_download_that_is_clicked_twice_or_continued_is_counted_once(door: Opened) -> None:
-    ada, intake = door.visitor(), door.intake
-    reference = await asked(ada)
+async def packed(door: Opened, ada: Visitor) -> str:
+    """The reference of a request of hers that is answered with a package, and that she follows."""
+    intake, reference = door.intake, await asked(ada)
     await (await ada.open(link_in((await door.letters())[0]))).send()
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", UUID(reference))
         row = Row("ticket", [Match("email", "ada@example.org")])
         package_id = await seal_package(tx, subject, b"everything", row)
     await intake.complete(f"/v1/requests/{reference}", operation=Operation.EXPORT, package_id=package_id)
+    return reference
+
+
+async def package_link(ada: Visitor) -> str:
+    """The link of a tab in which she opens the page of her request."""
+    await ada.open("/portal/en/request")
+    (link,) = re.findall(r'href="([^"]+/package\?link=[^"]+)"', ada.html)
+    return str(link)
+
+
+async def downloads(intake: Intake, reference: str) -> int:
+    return (await intake.officer.get(f"/v1/requests/{reference}/timeline")).text.count("package.downloaded")
+
+
+async def test_the_link_of_one_tab_ends_that_of_no_other_and_each_goes_on_with_its_own_download(door: Opened) -> None:
+    ada, intake = door.visitor(), door.intake
+    reference = await packed(door, ada)
+    first, second = await package_link(ada), await package_link(ada)
+    assert (await ada.client.get(first, headers={"Range": "bytes=0-3"})).content == b"ever", "it breaks off"
+    assert (await ada.client.get(second)).content == b"everything"
+    assert await downloads(intake, reference) == 2
+    assert (await ada.client.get(first, headers={"Range": "bytes=4-"})).content == b"ything"
+    for link, part in ((first, "bytes=4-"), (first, "bytes=0-"), (second, "bytes=3-")):
+        assert (await ada.client.get(link, headers={"Range": part})).status_code == 303
+    assert await downloads(intake, reference) == 2, "each is counted once"
+    other = await package_link(ada)
+    assert (await ada.client.get(f"{other}x")).status_code == 303
+    assert await downloads(intake, reference) == 2
+    assert (await ada.client.get(other)).content == b"everything"
+
+
+async def test_a_download_that_is_clicked_twice_or_continued_is_counted_once(door: Opened) -> None:
+    ada, intake = door.visitor(), door.intake
+    reference = await packed(door, ada)
     link = ""
     for counted in (1, 2):
-        await ada.open("/portal/en/request")
-        (link,) = re.findall(r'href="([^"]+/package\?link=[^"]+)"', ada.html)
+        link = await package_link(ada)
         assert (await ada.client.get(link)).content == b"everything"
         assert (await ada.client.get(link)).status_code == 303
         assert "has begun already" in (await ada.open("/portal/en/request")).text
         await ada.client.get(link, headers={"Range": "bytes=3-"})
-        timeline = await intake.officer.get(f"/v1/requests/{reference}/timeline")
-        assert timeline.text.count("package.downloaded") == counted
+        assert await downloads(intake, reference) == counted
     eve = await door.visitor().open("/portal/en/request")
     assert (await eve.client.get(link)).status_code == 403

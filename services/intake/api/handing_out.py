@@ -7,8 +7,9 @@ from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 
 from services.intake import package_release, packages
-from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Services, UseServices
 from services.intake.audit import case_file
+from services.intake.auth import Caller
 from services.intake.errors import Expired, NotFound, NotReady, RangeNotSatisfiable, Withheld
 from services.intake.grant import Power
 from services.intake.problems import documented
@@ -49,14 +50,35 @@ async def download(
 
     A download that broke off can be continued for a day by the same holder, and is counted once.
     """
+    handed_out = await hand_out(request_id, caller, services, (range_, if_range))
+    if handed_out is None:
+        raise NotReady("that download has begun already")
+    return handed_out
+
+
+async def hand_out(
+    request_id: UUID,
+    caller: Caller,
+    services: Services,
+    asked_for: tuple[str | None, str | None],
+    link: packages.Link | None = None,
+) -> Zip | None:
+    """The package; ``asked_for``: ``Range`` and ``If-Range``. None: the link was used, and no download of it goes on.
+
+    Raises:
+        Expired, Forbidden, NotFound, NotReady, RangeNotSatisfiable, Shredded, Withheld: it is not handed out.
+    """
     caller.grant.must(Power.FETCH)
     request = await services.use_cases.read(request_id, caller)
     if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")
     tag = f'"{request.package_id}"'
-    span = asked(range_, if_range, tag)
+    span = asked(*asked_for, tag)
     async with services.unit_of_work.begin() as tx:
-        handed = await packages.hand_out(tx, request_id, request.package_id, span, services.settings, caller)
+        about = (request_id, request.package_id)
+        handed = await packages.hand_out(tx, about, span, services.settings, caller, link)
+    if handed is None:
+        return None
     if isinstance(handed, Fault):
         raise Withheld(f"a person looks at the package before it is handed out: {handed.sentence}")
     headers = {
@@ -68,7 +90,7 @@ async def download(
     }
     if span:
         headers["Content-Range"] = f"bytes {handed.first}-{handed.end - 1}/{handed.piece.size}"
-    content = packages.content(services.unit_of_work, handed, services.settings, caller)
+    content = packages.content(services.unit_of_work, handed, services.settings)
     return Zip(content, 206 if span else 200, headers)
 
 

@@ -1,5 +1,6 @@
 """Following a request: what happens next and by when, what was found where, questions, letters, report, package."""
 
+import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from shared.domain.rights import Right
 from shared.domain.sentences import Fact, Term, named_system, say
 
 _LONGEST = 4000
+_NONCE = 22
+"""Characters of 128 random bits, with which a link to the package begins."""
+_NAMED = 16
 _VERSION = 18
 """Digits of the highest version that a request may have."""
 _LEADS_HERE = frozenset({"proof_link", "portal_news"})
@@ -79,7 +83,7 @@ class Following:
         ]
         noted = visit.session.data.pop("noted", None)
         used_up = view.package and await self._is_used_up(request)
-        link = visit.session.data["package"] = secrets.token_urlsafe() if view.package and not used_up else None
+        link = _link(visit, request) if view.package and not used_up else None
         signs_in = request.state is State.AWAITING_IDENTITY and not request.proof_conflict
         return visit.page(
             "request.html",
@@ -162,18 +166,20 @@ class Following:
         """The report and the data, as the API hands them out.
 
         Its link is good for one download, which a browser continues where it broke off: a double click is counted once.
+        Each page that is shown has a link of its own, and none ends another's.
         """
         request, link = await self._mine(visit), visit.request.query_params.get("link", "")
-        asked, held = visit.request.headers, visit.session.data.get("package")
-        if not isinstance(held, str) or not hmac.compare_digest(held.encode(), link.encode()):
+        if not hmac.compare_digest(_link(visit, request, link[:_NONCE]).encode(), link.encode()):
             return at(visit, "/request")
-        if "range" not in asked and not await self.works.links.once(held):
+        used = not await self.works.links.once(link)
+        named = packages.Link(hashlib.sha256(link.encode()).hexdigest()[:_NAMED], used)
+        caller, asked = await self.works.caller(request.request_id), visit.request.headers
+        asked_for = (asked.get("range"), asked.get("if-range"))
+        handed_out = await handing_out.hand_out(request.request_id, caller, self.works.services, asked_for, named)
+        if handed_out is None:
             visit.session.data["noted"] = "fetching"
             return at(visit, "/request")
-        caller = await self.works.caller(request.request_id)
-        return await handing_out.download(
-            request.request_id, caller, self.works.services, asked.get("range"), asked.get("if-range")
-        )
+        return handed_out
 
     async def sign_out(self, visit: Visit) -> Response:
         """Ends this session, or every session of this request."""
@@ -220,3 +226,9 @@ class Following:
 
     def _reader(self, visit: Visit, request: Request) -> Reader:
         return Reader(language_of(visit.request), request.zones[-1], request.country)
+
+
+def _link(visit: Visit, request: Request, nonce: str | None = None) -> str:
+    """A link to the package as it is now, for this session alone: of that nonce, or a new one."""
+    nonce = nonce or secrets.token_urlsafe(16)
+    return f"{nonce}{visit.session.mark(f'package {request.package_id} {nonce}')}"

@@ -70,7 +70,11 @@ class Session:
     @property
     def csrf(self) -> str:
         """What every form of this session carries, and no other site can know."""
-        return hmac.digest(_key(self.token), b"csrf", "sha256").hex()
+        return self.mark("csrf")
+
+    def mark(self, of: str) -> str:
+        """What this session alone can have been shown of that."""
+        return hmac.digest(_key(self.token), of.encode(), "sha256").hex()
 
     def is_mine(self, csrf: str) -> bool:
         """Whether a form comes from a page of this session."""
