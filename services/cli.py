@@ -1,7 +1,9 @@
 """The command ``dsr``: every command of the product, each group imported only when it is called or explained."""
 
 import runpy
+import signal
 import sys
+import threading
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Annotated, Any
@@ -52,6 +54,7 @@ class _Imported(TyperGroup):
             return super().get_command(ctx, cmd_name)
         module, _, name = COMMANDS[cmd_name].partition(":")
         found = getattr(import_module(module), name)
+        _abort_by_interrupt()
         single = typer.Typer(add_completion=False)
         if not isinstance(found, typer.Typer):
             single.command()(found)
@@ -91,6 +94,7 @@ def _dsr() -> None:
 @app.command()
 def run(service: Annotated[ServiceName, typer.Argument()]) -> None:
     """Run a service until SIGTERM."""
+    _abort_by_interrupt()
     runpy.run_module(f"services.{service}", run_name="__main__", alter_sys=True)
 
 
@@ -106,11 +110,25 @@ def main() -> None:
     except typer.Abort:  # somebody has said no, or pressed Ctrl-C
         sys.exit(_ABORTED)
     except Exception as error:  # noqa: BLE001  # an operator can do nothing with a traceback
+        if _is_interrupt(error):
+            sys.exit(_ABORTED)
         said = f"dsr: {explain(error)}"
         if (status := _STATUS.get(type(error).__name__)) is None:
             sys.exit(said)
         typer.echo(said, err=True)
         sys.exit(status)
+
+
+def _abort_by_interrupt() -> None:
+    """From here on Ctrl-C lets what is under way come to an end (``typer.Abort``); before, nothing was."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if threading.current_thread() is threading.main_thread() and not ignored:  # no other thread may
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C came where Python makes another error of it, as while a class is made."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _is_interrupt(error.__cause__))
 
 
 def explain(error: Exception) -> str:
