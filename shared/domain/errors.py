@@ -77,6 +77,7 @@ DsrError
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import ClassVar
 
 from shared.domain.operations import Exceeded, Kept
@@ -124,8 +125,8 @@ class Refused(DsrError):
 
     ``done_before``: what had been changed all the same. ``states``: which states last by which others may have to keep
     something, where it tells them; None: it should be known, and is not. ``found``: of a dry run, the rows by category
-    of which none would go while this is so, where they were counted; ``unsigned``: of those, what the rules speak of
-    that nobody has signed, of each rule.
+    of which none would go while this is so, where they were counted; ``unsigned``: what the rules speak of that nobody
+    has signed, of each rule: once all are signed, the task goes on by itself.
     """
 
     done_before: DoneBefore | None = None
@@ -195,7 +196,12 @@ class BlastRadius(Refused):
 
 
 class RuleUnsigned(BlastRadius):
-    """A rule without a valid sign-off would keep rows: nothing was done, and they go once two persons confirm it."""
+    """A rule without a valid sign-off would keep rows: nothing was done, and they go once two persons confirm it.
+
+    ``again``: the day after which more of the subject may go by other rules, where anything does.
+    """
+
+    again: date | None = None
 
 
 class GroundInvalid(Refused):

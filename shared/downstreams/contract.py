@@ -52,6 +52,7 @@ class Task:
     ``level``: how well each of the identities is proved at least; a name only checks a hit. ``held``: what of the
     system's categories an erasure leaves as it is, since a legal hold covers it. ``states``: by which rules of the
     policy may keep something of it, and that other systems tell: whether each lasts, None where nobody could say.
+    ``lapsed``: rules by which something was kept until its day, and that nobody has signed any more: that stays.
     """
 
     task_id: UUID
@@ -74,6 +75,7 @@ class Task:
     at: datetime | None = None
     held: frozenset[str] = frozenset()
     states: States = field(default_factory=dict)
+    lapsed: frozenset[str] = frozenset()
 
     @property
     def token(self) -> tuple[int, int, int]:

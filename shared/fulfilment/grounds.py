@@ -67,10 +67,11 @@ def by_rule(policy: Policy, today: date, system: str, result: Result) -> Result:
         word = result.ground
         said = f"because of {word}, which is no rule of the policy" if word else "and does not say why"
         return GroundInvalid(f"{system} keeps data {said}: they stay; declare its word in told_as of a rule, or decide")
-    rule = policy.rules[name]
+    rule, rows = policy.rules[name], result.remaining or result.found
     if not rule.signed(today):
-        return GroundInvalid(f"{system} keeps data by {name}, which has no valid sign-off: have it signed, or decide")
-    rows = result.remaining or result.found
+        why = GroundInvalid(f"{system} keeps data by {name}, which has no valid sign-off: have it signed, or decide")
+        why.unsigned = (Kept(category=rule.category, rule=name, count=rows),)
+        return why
     if not rows:  # it is not known how many: nobody is told that it is none
         return replace(result, ground=name)
     kept = Kept(category=rule.category, rule=name, count=rows, first=result.until, last=result.until)

@@ -1,7 +1,8 @@
 """What was kept by a rule whose sign-off has ended since: on its day two persons say whether it goes (REQ-R2); pure.
 
 Nobody answers for the rule any more, so neither that it is over nor that it goes on is ours to say: nothing is done,
-and somebody is paged, until the rule is signed anew or so many rows are confirmed to go.
+and somebody is paged, until the rule is signed anew or so many rows are confirmed to go. What is kept by other rules
+goes on its day all the same, in a system that can tell it apart.
 """
 
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from shared.domain.errors import RuleUnsigned
-from shared.domain.operations import Exceeded, Limit
+from shared.domain.errors import DoneBefore, RuleUnsigned
+from shared.domain.operations import Exceeded, Kept, Limit
 from shared.domain.policy import Policy
+from shared.downstreams.contract import Receipt, Result
 
 KEPT_ROWS: Final = "kept_rows"
 """By system and rule with a period how many ``rows`` are kept, the ``first`` until which day: of a deferred erasure."""
@@ -34,11 +36,30 @@ def lapsed(
     if rows <= allowed:
         return None
     exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=rows, allowed=allowed)
-    return RuleUnsigned(
+    why = RuleUnsigned(
         f"{system} keeps {rows:,} rows by {', '.join(unsigned)}, which nobody has signed any more, and their day has"
-        " come: nothing was done; have it signed anew, or confirm that they go",
+        " come: nothing was done to them; have it signed anew, or confirm that they go",
         exceeded,
     )
+    why.unsigned = tuple(Kept(category=None, rule=name, count=kept[name][0]) for name in unsigned)
+    return why
+
+
+def beside(lapsed: RuleUnsigned, result: Result) -> Result:
+    """What came of the rest of a system that could leave what is kept by these rules, and erase by the others.
+
+    It waits for the same as if nothing had gone, and is asked again on the day on which more of the rest may go.
+    """
+    if not isinstance(result, Receipt) or not result.kept:
+        return result
+    names = {each.rule for each in lapsed.unsigned}
+    if not names & {each.rule for each in result.kept}:
+        return result
+    days = [each.reduced if each.rule in names else each.first for each in result.kept]
+    lapsed.again = min((day for day in days if day), default=None)
+    if result.changed:
+        lapsed.done_before = DoneBefore(result.found, result.changed, result.remaining)
+    return lapsed
 
 
 def _kept(details: Mapping[str, JsonValue], system: str) -> Mapping[str, tuple[int, date]]:

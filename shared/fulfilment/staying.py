@@ -20,7 +20,7 @@ from shared.downstreams.downstream import Downstream
 from shared.downstreams.refusals import STATES, ErasureRefused, lasting
 from shared.downstreams.states import country_unknown, unknown
 from shared.fulfilment import grounds, holding
-from shared.fulfilment.lapsed import lapsed
+from shared.fulfilment.lapsed import beside, lapsed
 from shared.fulfilment.queue import Claim
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.postgres import Connection
@@ -84,9 +84,8 @@ class Staying:
         """What comes of a task for which the system is not asked; None: it is."""
         hold = self.held.get(claim.subject_ref)
         kept: Result | None = holding.kept(self.system, self.operation, self.policy, claim.task_id, hold)
-        if not kept and self.operation is Operation.ERASE and claim.fulfils == Operation.ERASE:
-            confirmed = claim.confirmed.get(self.system.name, {})
-            kept = lapsed(self.policy, self.today, self.system.name, claim.details, confirmed)
+        if not kept and not self._spares:
+            kept = self._lapsed(claim)
         if kept or not (told := self.said.get(claim.fulfilment_id)):
             return kept
         why = self._why(told, claim)
@@ -94,14 +93,33 @@ class Staying:
             return _retained(claim.task_id, why, told)
         return why if isinstance(why, Refused) else None
 
+    @property
+    def _spares(self) -> bool:
+        """Whether the system leaves what must stay, and erases the rest."""
+        return bool(getattr(self.system.adapter, "spares_by_category", False))
+
+    def _lapsed(self, claim: Claim) -> RuleUnsigned | None:
+        """Why what is kept by rules whose sign-off has ended waits, where its day has come."""
+        if self.operation is not Operation.ERASE or claim.fulfils != Operation.ERASE:
+            return None
+        confirmed = claim.confirmed.get(self.system.name, {})
+        return lapsed(self.policy, self.today, self.system.name, claim.details, confirmed)
+
     def told(self, claim: Claim, task: Task) -> Task:
         """The task with what a system that can leave one category and erase another is to leave."""
+        if waiting := self._lapsed(claim):
+            task = replace(task, lapsed=frozenset(each.rule for each in waiting.unsigned))
         spared = holding.spared(self.system, self.policy, self.held.get(claim.subject_ref))
         told = self.said.get(claim.fulfilment_id)
         return replace(task, held=spared, states=told.states if told else {})
 
     def planned(self, claim: Claim, result: Result) -> Result:
-        """What a dry run says, with what stays by a hold or a state, and with the states that the system tells."""
+        """What a dry run says, with what stays by a hold or a state, and with the states that the system tells.
+
+        And what an erasure has done beside what waits for the signature of a rule.
+        """
+        if self._spares and (waiting := self._lapsed(claim)):
+            return beside(waiting, result)
         if self.operation is not Operation.PLAN:
             return result
         result = holding.planned(self.system, self.policy, result, self.held.get(claim.subject_ref))
@@ -145,7 +163,7 @@ class Staying:
 
     def _why(self, told: Told, claim: Claim) -> str | Refused | None:
         """By which rule a system that erases all it has or nothing leaves all of it, or why a person erases there."""
-        if getattr(self.system.adapter, "spares_by_category", False):
+        if self._spares:
             return None  # it leaves the rows themselves
         policy, states = self.policy, told.states
         keeping = {held: rules for held in self.system.categories if (rules := _keeping(policy, held, states))}

@@ -14,6 +14,7 @@ from shared.domain.operations import Kept, Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.fulfilment import handlers as fulfilling
+from shared.fulfilment import signed
 from shared.fulfilment.worker import Worker
 from tests.fixtures.engine import DUE, Answer, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
@@ -132,9 +133,12 @@ async def test_a_deferred_erasure_knows_what_was_told_and_waits_where_the_sign_o
     await erasure.work()
     [asks] = (FulfilmentBlocked.model_validate((await said(erasure.harness))[-1])).tasks
     assert (asks.failure, asks.exceeded and asks.exceeded.found) == ("rule_unsigned", 2), "nobody answers for the rule"
-    assert len(billing.asked) == 1
+    await signed.go_on(erasure.harness.unit_of_work, erasure.harness.fulfilments)
+    await erasure.work()
+    assert len(billing.asked) == 1, "nobody has signed it yet"
     erasure.harness.unit_of_work.policy = policy
-    await erasure.harness.retry(erasure.verified.request_id)
+    await signed.go_on(erasure.harness.unit_of_work, erasure.harness.fulfilments)
+    erasure.harness.unit_of_work.clock.pass_by(seconds=5)  # type: ignore[attr-defined]  # a clock of the test
     await erasure.work()
     assert [task.details.get("told") for task in billing.asked] == [None, {"billing": {"calls_us_18m": "P18M"}}]
     assert await erasure.has_key()

@@ -1,14 +1,18 @@
 """On the day of what was kept by a rule that nobody has signed any more, two persons say whether it goes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
+from uuid import UUID
 
 import pytest
 from pydantic import JsonValue
 
 from shared.domain.errors import RuleUnsigned
-from shared.domain.operations import Limit
-from shared.fulfilment.lapsed import KEPT_ROWS, lapsed
+from shared.domain.operations import Kept, Limit, TaskOutcome
+from shared.downstreams.contract import Receipt
+from shared.fulfilment.failures import why_of
+from shared.fulfilment.lapsed import KEPT_ROWS, beside, lapsed
 from tests.fixtures.policy import signed_policy
 
 KEPT: Mapping[str, JsonValue] = {
@@ -48,3 +52,18 @@ def test_what_was_kept_goes_by_itself_only_while_somebody_answers_for_its_rule(
 
 def test_an_erasure_that_is_not_deferred_is_asked_as_always() -> None:
     assert lapsed(signed_policy(), AFTER, "cdr", {"right": "erasure"}, {}) is None
+
+
+def test_what_other_rules_keep_goes_beside_what_waits_and_is_asked_for_again_on_its_day() -> None:
+    waits = lapsed(signed_policy(), AFTER, "cdr", KEPT, {})
+    assert waits
+    rule, soon, later = "calls_us_18m", date(2075, 5, 1), date(2075, 6, 1)
+    mine = Kept(category="call", rule=rule, count=3, first=BEFORE, last=BEFORE, reduced=later)
+    other = Kept(category="ticket", rule="consents_36m", count=2, first=soon, last=later)
+    receipt = Receipt(UUID(int=1), TaskOutcome.RETAINED, 9, 4, 5, ground=rule, kept=(mine, other))
+    assert beside(waits, receipt) is waits
+    assert (waits.done_before and waits.done_before.changed, waits.again) == (4, soon)
+    assert why_of(waits)["rules"] == [rule]
+    assert why_of(waits)["again"] == "2075-05-01"
+    gone = replace(receipt, kept=(other,))
+    assert beside(waits, gone) is gone, "nothing is there any more that would wait"

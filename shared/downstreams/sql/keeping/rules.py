@@ -8,7 +8,7 @@ told as always.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from functools import cached_property, lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -35,6 +35,7 @@ class Ruled:
 
     ``whole``: they stay as they are, in use; else they are reduced to the fields of the rule, and restricted.
     ``stands``: it was told, and nobody has signed it since: what it has kept stays until its day, and no longer.
+    ``lapsed``: its day has come besides, and it stays until somebody has said what becomes of it.
     ``longer``: the rules that keep the same rows, too, the one that does so longest first; ``but``: the rule whose rows
     are left out, since they are met with that. ``area``: which of its rows it may concern, as a condition that is never
     NULL; empty: all. ``shown``: of a rule by the law of one country, whether these rows say that they are under it.
@@ -48,6 +49,7 @@ class Ruled:
     today: date
     whole: bool = False
     stands: bool = False
+    lapsed: bool = False
     longer: tuple["Ruled", ...] = ()
     but: "Ruled | None" = None
     area: str = ""
@@ -66,12 +68,16 @@ class Ruled:
     @cached_property
     def begins(self) -> datetime:
         """From which moment on rows are kept; of a column of days, that day in UTC."""
+        if self.lapsed:
+            return datetime.min.replace(tzinfo=UTC)
         day = first_kept(self.period, self.today)
         return datetime.combine(day, time(), ZoneInfo("UTC" if self._type == "date" else self.zone))
 
     @cached_property
     def since(self) -> str:
         """The same in the terms of the column."""
+        if self.lapsed:
+            return f"'-infinity'::{self._type}"
         moment: date = self.begins.date() if self._type == "date" else self.begins
         if self._type == ZONELESS:
             moment = wall_clock(self.begins, self.table.table.timezone, earliest=True)
@@ -177,11 +183,12 @@ def _ruled(
         left = keeps.columns(rule.fields) if keeps and rule.fields else frozenset[str]()
         return Held(table, today, name, rule, known=lasts is True, columns=left, area=rows, shown=shown)
     told = _told(task, name)
-    stands = bool(told) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS)
-    periods = told if stands else [rule.period, *told]
+    lapsed = name in task.lapsed
+    stands = lapsed or (bool(told) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS))
+    periods = told if stands and told else [rule.period, *told]
     shortest = min(periods, key=lambda period: period.about_days)
     whole = (category := policy.category(table.table.category)) is not None and category.on_erasure is OnErasure.KEEP
-    return Ruled(table, name, rule, shortest, zone, today, whole, stands, area=rows, shown=shown)
+    return Ruled(table, name, rule, shortest, zone, today, whole, stands, lapsed=lapsed, area=rows, shown=shown)
 
 
 def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:
@@ -192,7 +199,7 @@ def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         confirmed = bool(task.confirmed.get(Limit.UNSIGNED_ROWS))
-        alike = str((_told_here(task), sorted(task.held), sorted(task.states.items()), confirmed))
+        alike = str((_told_here(task), sorted(task.held), sorted(task.states.items()), sorted(task.lapsed), confirmed))
         groups.setdefault(alike, []).append(task)
     return groups
 
