@@ -8,9 +8,11 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
+from shared.domain.countries import stated
 from shared.domain.identities import (
     LONGEST_NAME,
 )
@@ -25,7 +27,7 @@ Name = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NAME, pattern=ONE_LINE),
     NFC,
 ]
-Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
+Country = Annotated[str, AfterValidator(stated), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}$"})]
 Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
 
 

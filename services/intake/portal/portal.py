@@ -27,6 +27,7 @@ from services.intake.quota import Rate
 from services.intake.web.pages import Pages
 from services.intake.web.sessions import Session, Sessions
 from services.intake.web.site import FormExpired, Handler, Site, Visit
+from shared.domain.countries import COUNTRIES
 from shared.domain.sentences import Fact, say
 from shared.domain.wording import LANGUAGES, Language
 from shared.storage.postgres import AWAY
@@ -46,7 +47,6 @@ _DRAFTS: Final[Mapping[str, str]] = {"draft": "ask/check", "other": "for-somebod
 """Under what a session holds what somebody is writing, and the page that leads on to what is missing of it."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMES: Mapping[Language, str] = {"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español"}
-_NO_COUNTRIES: Final = frozenset({"EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"})
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,8 @@ def spoken(visit: Visit, said: Fact, zone: str | None = None) -> str:
 def countries(language: Language) -> tuple[tuple[str, str], ...]:
     """Every country (ISO 3166) by its name in that language, in the order of these names."""
     named = Locale.parse(language).territories.items()
-    known = [(code, str(name)) for code, name in named if len(code) == 2 and code.isalpha()]  # noqa: PLR2004  # ISO
-    return tuple(sorted((each for each in known if each[0] not in _NO_COUNTRIES), key=lambda each: as_sorted(each[1])))
+    known = [(code, str(name)) for code, name in named if code in COUNTRIES]
+    return tuple(sorted(known, key=lambda each: as_sorted(each[1])))
 
 
 def as_sorted(name: str) -> str:
