@@ -35,9 +35,10 @@ class Downstream:
     ``categories``: what it holds; ``needed``: to which level an identity must be proved for that that it is searched
     by, by what is asked for; until that is known, the highest. ``undone``: categories with which the policy has
     something else done in an erasure than its adapter can do. ``untold``: states for which the policy may keep
-    something of it, and of which no declared system tells whether they last; ``rests_on``: those of which another
-    one tells it (``states.py``). ``unruled``: which states it tells itself by which no rule keeps what is in them, a
-    sentence for each. ``unknown``: categories of which the policy of proofs says nothing.
+    something of it, and of which no declared system tells whether they last, ``to_declare``: what would let them be
+    told; ``rests_on``: those of which another one tells it (``states.py``). ``unruled``: which states it tells itself
+    by which no rule keeps what is in them, a sentence for each. ``unknown``: categories of which the policy of proofs
+    says nothing.
     ``confirmed_elsewhere``: another system says whose an account is, so what it does not yield is nobody's here.
     """
 
@@ -59,6 +60,7 @@ class Downstream:
     conformance: Conformance | None = None
     undone: frozenset[str] = frozenset()
     untold: frozenset[str] = frozenset()
+    to_declare: tuple[str, ...] = ()
     rests_on: frozenset[str] = frozenset()
     unruled: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -96,12 +98,6 @@ class Downstream:
         return frozenset(getattr(self.adapter, "tells", ()))
 
     @property
-    def left_to_policy(self) -> frozenset[str]:
-        """The states that it tells, and of which its adapter does not know what the policy keeps by them."""
-        knows = not self.knows_no_states or getattr(self.adapter, "spares_by_category", False)
-        return frozenset() if knows else self.tells
-
-    @property
     def telling(self) -> Sequence[Telling]:
         """What of it tells a state in which something must stay."""
         return getattr(self.adapter, "telling", ())
@@ -124,7 +120,7 @@ class Downstream:
         """
         instead = (
             (self.says_undone, "let on_erasure be delete there, or a person does each erasure"),
-            (self.says_untold, "declare grounds of a CRM or refuse_when of a dataset, or a person does each erasure"),
+            (self.says_untold, "; ".join([*self.to_declare, "or a person does each erasure"])),
         )
         left = [f"{says}: {mend}" for says, mend in instead if says]
         return [*left, *getattr(self.adapter, "done_by_hand", ()), *self.unruled]

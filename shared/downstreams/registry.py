@@ -221,7 +221,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
         case DeclaredHttpSettings() as settings:
             from shared.downstreams.http.adapter import HttpAdapter  # noqa: PLC0415
 
-            return HttpAdapter(name, settings, clock=wiring.clock, environment=environment)
+            return HttpAdapter(name, settings, clock=wiring.clock, environment=environment, policy=wiring.policy)
         case BusSettings() as settings:
             from shared.downstreams.bus.adapter import BusAdapter  # noqa: PLC0415
 

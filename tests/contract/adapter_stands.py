@@ -27,6 +27,7 @@ from tests.fakes import zendesk_responder
 from tests.fakes.bus_responder import Billing
 from tests.fakes.opendsr_responder import MailingSystem, application
 from tests.fixtures.engine import SetClock
+from tests.fixtures.policy import signed_policy
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TIMEOUT_SECONDS = 12
@@ -147,6 +148,7 @@ async def http() -> AsyncIterator[HttpStand]:
         DeclaredHttpSettings(url="http://localhost/api/v2", declaration="zendesk"),
         clock=desk.clock,
         environment={"ZENDESK_USER": "admin@example.com", "ZENDESK_TOKEN": "secret"},
+        policy=signed_policy(),
         transport=httpx.ASGITransport(zendesk_responder.application(desk)),
     )
     yield HttpStand(adapter, desk)

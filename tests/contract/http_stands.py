@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -12,11 +12,13 @@ from pydantic import JsonValue
 
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
+from shared.domain.policy import Policy
 from shared.downstreams.contract import Pending, Result, Task
 from shared.downstreams.http.adapter import HttpAdapter
 from shared.downstreams.http.settings import DeclaredHttpSettings
 from tests.fakes import hubspot_responder, stripe_responder, zendesk_responder
 from tests.fixtures.engine import SetClock
+from tests.fixtures.policy import signed_policy
 
 SECRETS = {
     "ZENDESK_USER": "admin@example.com",
@@ -80,11 +82,24 @@ def task(operation: Operation = Operation.ERASE, email: str = ADA, *changes: Cha
 async def declared(
     declaration: str | Path, transport: httpx.AsyncBaseTransport, clock: SetClock, **settings: object
 ) -> AsyncIterator[Declared]:
-    """An adapter for that declaration over that transport."""
+    """An adapter for that declaration over that transport, by the signed policy."""
+    async with declared_by(signed_policy(), declaration, transport, clock, settings) as each:
+        yield each
+
+
+@asynccontextmanager
+async def declared_by(
+    policy: Policy,
+    declaration: str | Path,
+    transport: httpx.AsyncBaseTransport,
+    clock: SetClock,
+    settings: Mapping[str, object],
+) -> AsyncIterator[Declared]:
+    """The same by another policy."""
     given = {"url": "http://localhost/api", "declaration": str(declaration), **settings}
-    adapter = HttpAdapter(
-        *("saas", DeclaredHttpSettings.model_validate(given)), clock=clock, environment=SECRETS, transport=transport
-    )
+    beside: dict[str, Any] = {"clock": clock, "environment": SECRETS, "transport": transport}
+    stated = DeclaredHttpSettings.model_validate(given)
+    adapter = HttpAdapter("saas", stated, policy=policy, **beside)
     yield Declared(adapter, clock)
     await adapter.close()
 

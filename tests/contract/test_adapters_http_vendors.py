@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from shared.domain.errors import Refused
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.refusals import ErasureRefused
 from tests.contract.http_stands import ADA, hubspot, stripe, task
 from tests.fakes.stripe_responder import REDACTED
 from tests.fixtures.downstream import receipt
@@ -57,15 +56,17 @@ async def test_new_states_of_a_job_and_another_job_in_the_way_are_waited_for() -
         assert receipt((await engine.erase(task()))[0]).found == 1
 
 
-async def test_a_disputed_charge_stops_all_of_it() -> None:
+async def test_a_disputed_charge_stays_with_its_customer_as_long_as_that_is_so() -> None:
     async with stripe() as (engine, payments):
         customer = payments.add_customer(ADA)
         payments.add_charge(customer, disputed=True)
-        [planned] = await engine.adapter.plan([replace(task(), operation=Operation.PLAN)], engine.save_progress)
-        assert receipt(planned).states == {"disputed": True}, "the policy says what is kept by it"
-        [result] = await engine.erase(task())
-        assert isinstance(result, ErasureRefused)
-        assert result.states == {"disputed": True}
+        erasing = replace(task(), at=engine.clock.now())
+        [planned] = await engine.adapter.plan([replace(erasing, operation=Operation.PLAN)], engine.save_progress)
+        assert receipt(planned).states == {"disputed": True}, "others keep by it as well"
+        [result] = await engine.erase(erasing)
+        kept = [(each.category, each.rule, each.count) for each in receipt(result).kept or ()]
+        assert kept == [("customer", "dispute", 1), ("payment", "dispute", 1)]
+        assert receipt(planned).kept == receipt(result).kept
         assert not payments.jobs
         assert payments.customers[customer]["email"] == ADA
 

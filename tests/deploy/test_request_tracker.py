@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from shared.downstreams.http.settings import DeclaredHttpSettings, path_of
 from shared.downstreams.registry import Wiring, send_nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
+from tests.fixtures.policy import signed_policy
 from tests.fixtures.request_tracker import RequestTracker
 
 ADA, NEIGHBOUR = "ada_l@example.com", "adaxl@example.com"
@@ -61,7 +63,8 @@ def tracker(run_folder: Path) -> Iterator[RequestTracker]:
 def connected(tracker: RequestTracker, declaration: str = "request-tracker") -> WorkedSystem:
     settings = DeclaredHttpSettings(url=tracker.url, declaration=declaration)
     environment = {"RT_TOKEN": tracker.token}
-    return WorkedSystem(HttpAdapter("tickets", settings, clock=SystemClock(), environment=environment))
+    beside: dict[str, Any] = {"clock": SystemClock(), "environment": environment, "policy": signed_policy()}
+    return WorkedSystem(HttpAdapter("tickets", settings, **beside))
 
 
 @pytest.fixture

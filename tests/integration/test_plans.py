@@ -1,6 +1,5 @@
 """The plan of an erasure: what it would do, asked of every system, with nothing changed (Art. 17)."""
 
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -108,28 +107,6 @@ async def test_what_one_system_tells_keeps_what_another_holds(open_harness: Open
     nobody = ScriptedSystem("shop", categories=frozenset({"contact"}), answers={PLAN: each(none)})
     *_, came = await erased_beside(open_harness, nobody, telling("yes"))
     assert came["shop"].outcome == "no_match", "nothing is kept where there is nothing"
-
-
-async def test_a_system_keeps_by_the_policy_what_it_tells_of_itself(open_harness: OpenHarness) -> None:
-    ledger = ScriptedSystem("ledger", categories=frozenset({"contact"}), may_refuse=True)
-    ledger.__dict__ |= {"knows_no_states": True, "tells": frozenset({"contract_active"})}
-    ledger.answers[PLAN] = each(
-        lambda task: replace(Receipt.planned(task, {"contact": 2}), states={"contract_active": True})
-    )
-    harness = await open_harness(ledger)
-    request_id = await erasure(harness)
-    await worked(harness, ("ledger", PLAN), ("ledger", ERASE))
-    [said] = [report for each in harness.completed for report in each.reports if report.operation == "erase"]
-    assert (said.outcome, said.ground, said.found, said.remaining) == ("retained", "active_contract", 2, 2)
-    assert [task.operation for task in ledger.asked] == [PLAN], "it is never told to erase"
-    ledger.answers[PLAN] = each(
-        lambda task: replace(Receipt.planned(task, {"contact": 2}), states={"contract_active": False})
-    )
-    subject = await harness.pool.fetchval("SELECT subject_ref FROM fulfilment")
-    later = NewFulfilment(request_id, subject, Right.ERASURE, ERASE, DUE, {"deferred": True}, frozenset({"ledger"}))
-    await harness.open(later)
-    await worked(harness, ("ledger", PLAN), ("ledger", ERASE))
-    assert [task.operation for task in ledger.asked] == [PLAN, PLAN, ERASE], "once it is over, it goes"
 
 
 @pytest.mark.parametrize("crm", [each(none), telling("no")], ids=["nobody", "none"])

@@ -160,3 +160,25 @@ def test_what_is_kept_while_a_state_lasts_that_nobody_tells_is_left_to_a_person(
         assert shop.may_refuse, "it is asked before anything is erased anywhere"
         assert shop.rests_on == {"contract_active"} - untold, "and after whoever tells"
         assert by_hand(shop, Operation.EXPORT, None, {}) is None
+
+
+def test_what_has_to_be_declared_for_a_store_of_invoices_alone_is_named_state_by_state() -> None:
+    store = ScriptedSystem("shop")
+    store.__dict__["knows_no_states"] = True
+    shop = Downstream("shop", frozenset(), adapter=store, categories=frozenset({"invoice"}))
+    (shop,) = with_states([shop], read_policy())
+    assert [each.partition(" or take ")[2] for each in shop.to_declare] == [
+        "active_contract out of kept_by of categories.invoice",
+        "dispute out of kept_by of categories.invoice",
+        "open_invoice out of kept_by of categories.invoice",
+    ]
+    for state, reason in (("contract_active", "active_contract"), ("disputed", "dispute")):
+        declare = f'for {state} declare refuse_when with reason = "{reason}" on a table or resource of whichever system'
+        assert any(each.startswith(declare) for each in shop.to_declare)
+    [said] = shop.by_person
+    assert all(each in said for each in shop.to_declare)
+    assert said.endswith("; or a person does each erasure")
+    telling = ScriptedSystem("crm")
+    telling.__dict__["tells"] = frozenset({"contract_active", "disputed", "invoice_open"})
+    crm = Downstream("crm", frozenset(), adapter=telling, categories=frozenset({"contact"}))
+    assert [each.by_person for each in with_states([shop, crm], read_policy())] == [[], []]

@@ -133,7 +133,7 @@ def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
 
 
 @pytest.mark.parametrize("told", [False, True])
-def test_a_store_of_what_is_kept_while_a_state_lasts_that_nobody_tells_is_named(
+def test_a_store_of_what_is_kept_while_a_state_lasts_that_nobody_tells_is_named_with_what_to_declare(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told: bool
 ) -> None:
     state = 'refuse_when = [{ column = "contract", in = ["yes"], reason = "active_contract" }]' if told else ""
@@ -146,6 +146,8 @@ def test_a_store_of_what_is_kept_while_a_state_lasts_that_nobody_tells_is_named(
     (shop,) = checked(tmp_path, table, dataset)
     said = "holds what the policy keeps while contract_active"
     assert [each.says.partition(",")[0] for each in shop.by_person] == ([] if told else [said])
+    if not told:
+        assert 'declare refuse_when with reason = "active_contract" on a table' in shop.by_person[0].says
     assert not shop.faults, "the platform works with it all the same"
     monkeypatch.setenv("DSR_SHOP_DSN", "postgresql://shop.invalid/")
     wrong, by_person = _mistakes(tmp_path / "downstreams.toml")

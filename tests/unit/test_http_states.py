@@ -51,7 +51,7 @@ def test_what_cannot_be_compared_both_ways_is_refused(more: dict[str, Any], says
 
 
 @pytest.mark.parametrize(
-    ("found", "told_of", "planned", "erasing"),
+    ("found", "told_of", "ruled", "unruled"),
     [
         ([], False, None, None),
         (["ended"], False, None, None),
@@ -61,17 +61,19 @@ def test_what_cannot_be_compared_both_ways_is_refused(more: dict[str, Any], says
     ],
 )
 def test_what_lasts_by_the_policy_is_told_and_what_is_not_known_is_a_persons(
-    found: list[str | None], *, told_of: bool | None, planned: type | None, erasing: type | None
+    found: list[str | None], *, told_of: bool | None, ruled: type | None, unruled: type | None
 ) -> None:
     declared = [Refusal.model_validate(BOTH)]
     said = told(("deal", {"state": each}, declared) for each in found)
     assert states(declared, said) == {"contract_active": told_of}
-    assert type(refusal("crm", said, erasing=False)) is (planned or type(None))
-    assert type(refusal("crm", said, erasing=True)) is (erasing or type(None))
+    assert type(refusal("crm", said, lambda kind, word: (kind, word) == ("deal", "contract_active"))) is (
+        ruled or type(None)
+    )
+    assert type(refusal("crm", said, lambda *_: False)) is (unruled or type(None))
 
 
 def test_a_reason_of_which_the_policy_knows_nothing_refuses_before_anything_goes_anywhere() -> None:
     declared = [Refusal.model_validate(TICKET)]
     said = told([("ticket", {"state": "open"}, declared)])
-    assert isinstance(refusal("desk", said, erasing=False), ErasureRefused)
+    assert isinstance(refusal("desk", said, lambda *_: True), ErasureRefused)
     assert states(declared, said) is None

@@ -45,7 +45,7 @@ OURS = {
     "a field that the adapter knows": "change.field",
     "categories of the policy that a system declares to hold": "goes concerns categories left stays",
     "names from the policy: rules, their anchors, and what a dataset calls a category": (
-        "each.name rule.anchor table.table.category ', '.join(sorted(of_task.rules)) ', '.join(rules)"
+        "each.name rule.anchor table.table.category ', '.join(sorted(rules)) ', '.join(rules)"
         " ', '.join(unsigned) counts"
     ),
     "a ground, which is a word without four digits in a row (bounds.py)": "word",

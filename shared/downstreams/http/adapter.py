@@ -9,9 +9,11 @@ from functools import partial
 import httpx
 
 from shared.domain.clock import Clock
-from shared.domain.errors import ForeignHit, Refused, Unavailable
+from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.policy import OnErasure, Policy
+from shared.downstreams import leaving
 from shared.downstreams.claims import adopted
 from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
 from shared.downstreams.following import FAR, endless
@@ -19,11 +21,12 @@ from shared.downstreams.http import marketing
 from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.declaration import read_declaration
-from shared.downstreams.http.erasure import Erasure, refused, states_of
+from shared.downstreams.http.erasure import Erasure
 from shared.downstreams.http.interface import Interface
 from shared.downstreams.http.search import Hit, Search, shown, yielded
 from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings, path_of
+from shared.downstreams.http.staying import kept, states_of, staying
 from shared.downstreams.in_parts import InParts
 from shared.downstreams.protocols import HandOver
 from shared.downstreams.refusals import STATES, Telling
@@ -40,6 +43,10 @@ class HttpAdapter:
     """Batches under way at a time: while one waits for its last answers, the other keeps the connections busy."""
     weighs_claims = True
     """What its records say of whom they are about is compared with what is known of the subject."""
+    on_erasure = frozenset({OnErasure.DELETE})
+    """What a rule keeps for a period a person reduces there: it deletes a record, or leaves it."""
+    spares_by_category = True
+    """What a hold covers, or a rule keeps while a state lasts, stays, with what it lies below; the rest goes."""
     knows_times = False
     """It is searched for all that has what is theirs today, of whatever time."""
 
@@ -50,11 +57,13 @@ class HttpAdapter:
         *,
         clock: Clock,
         environment: Mapping[str, str],
+        policy: Policy,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._system = system
         self._settings = settings
         self._clock = clock
+        self._policy = policy
         self._declaration = read_declaration(path_of(settings.declaration))
         self._session = Session(
             system, settings, self._declaration, clock=clock, environment=environment, transport=transport
@@ -188,7 +197,7 @@ class HttpAdapter:
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Erases every record of the subject, and looks again."""
-        return await Erasure(self._interface, save_progress, self._clock).run(tasks)
+        return await Erasure(self._interface, self._policy, save_progress, self._clock).run(tasks)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Changes records in place, and reads them again."""
@@ -235,11 +244,16 @@ class HttpAdapter:
     async def _plan(self, task: Task) -> Receipt:
         hits = (await self._search.find(task)).hits.values()
         found = Counter(self._declaration.resource[hit.resource].category for hit in hits)
-        if refusal := refused(self._system, self._settings, self._declaration, task, hits):
-            refusal.found = None if isinstance(refusal, ForeignHit) else found
-            raise refusal
-        planned = Receipt.planned(task, found)
-        return replace(planned, states=states_of(self._declaration, hits))
+        own = states_of(self._declaration, hits)
+        try:
+            stays = staying(self._declaration, self._policy, task, hits)
+            rows, people = len(hits) - len(stays), sum(hit.above is None for hit in hits)
+            if excess := self._settings.excess(task, rows=rows, people=people):
+                raise excess
+        except Refused as refused:
+            refused.states, refused.found = own, found
+            raise
+        return replace(leaving.planned(task, found, kept(self._declaration, stays)), states=own)
 
     async def _export(self, hand_over: HandOver | None, task: Task) -> Receipt:
         copy, rows, roots = InParts(hand_over), 0, 0

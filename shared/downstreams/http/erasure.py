@@ -1,24 +1,22 @@
 """Erasing what was found, resource by resource and children first, each looked for again before its parent goes."""
 
-from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 from shared.domain.clock import Clock
 from shared.domain.errors import AnswerMalformed, Refused, ResidueFound, SystemRefused, Unavailable
-from shared.domain.operations import Operation
-from shared.downstreams.contract import Checkpoint, Pending, Result, States, Task
-from shared.downstreams.http import refusing
+from shared.domain.policy import Policy
+from shared.downstreams.contract import Checkpoint, Pending, Result, Task
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.by_hand import look_by_search, look_key, must_be_whole
-from shared.downstreams.http.declaration import Declaration
 from shared.downstreams.http.interface import Interface, Work
 from shared.downstreams.http.paths import any_holds, each_at
 from shared.downstreams.http.plan import Plan, Target
 from shared.downstreams.http.requests import Job, Look, LookAt, Step
-from shared.downstreams.http.search import Found, Hit
-from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.downstreams.http.search import Found
+from shared.downstreams.http.staying import staying
 from shared.downstreams.http.steps import SLOWER, NotYet, Part, Steps
 from shared.downstreams.http_client import together
 
@@ -27,33 +25,12 @@ _ROUNDS = 5
 """How often records that keep arriving are chased."""
 
 
-def states_of(declaration: Declaration, hits: Iterable[Hit]) -> States | None:
-    """Which states of the policy last by what was found; None where none is declared."""
-    said = refusing.told((hit.resource, hit.record, declaration.resource[hit.resource].refuse_when) for hit in hits)
-    return refusing.states((each for of in declaration.resource.values() for each in of.refuse_when), said)
-
-
-def refused(
-    system: str,
-    settings: DeclaredHttpSettings,
-    declaration: Declaration,
-    task: Task,
-    hits: Collection[Hit],
-    known: int = 0,
-) -> Refused | None:
-    """Why none of these may be erased, if that is so: the state of one, or how many; ``known``: those found before."""
-    said = refusing.told((hit.resource, hit.record, declaration.resource[hit.resource].refuse_when) for hit in hits)
-    if refusal := refusing.refusal(system, said, erasing=task.operation is Operation.ERASE):
-        refusal.states = states_of(declaration, hits)
-        return refusal
-    return settings.excess(task, rows=known + len(hits), people=sum(hit.above is None for hit in hits))
-
-
 class Erasure(Work):
     """One call: the tasks of several subjects, whose ids may share a request."""
 
-    def __init__(self, interface: Interface, save_progress: Checkpoint, clock: Clock) -> None:
+    def __init__(self, interface: Interface, policy: Policy, save_progress: Checkpoint, clock: Clock) -> None:
         super().__init__(interface, save_progress)
+        self._policy = policy
         self._clock = clock
         self._ids = {name: each.id for name, each in interface.declaration.resource.items()}
         self._steps = Steps(interface.system, interface.declaration, interface.session, clock)
@@ -66,6 +43,8 @@ class Erasure(Work):
         for plan in self._open():
             if plan.noted.finished:
                 self._ended[plan.task.task_id] = plan.receipt()
+            else:
+                plan.spare(self._declaration.resource)
         told = [plan.task for plan in self._open() if plan.noted.told]
         await self._each([*told, *(task for task in tasks if task.task_id not in self._plans)], self._begin)
         await self._note()
@@ -114,13 +93,17 @@ class Erasure(Work):
         self._admit(plan, found)
         self._plans[task.task_id] = plan
 
-    def _admit(self, plan: Plan, found: Found) -> None:
-        """Takes what was found into the plan, or raises why nothing may be done."""
-        known = sum(plan.noted.counts.values())
+    def _admit(self, plan: Plan, found: Found) -> bool:
+        """Takes what was found into the plan, or raises why nothing may be done; whether any of it is to go."""
         hits = found.hits.values()
-        if refusal := refused(self._system, self._settings, self._declaration, plan.task, hits, known):
-            raise refusal
-        plan.add(found.hits.values(), self._declaration.resource)
+        stays = staying(self._declaration, self._policy, plan.task, hits)
+        plan.leave(stays)
+        known, going = sum(plan.noted.counts.values()), [hit for hit in hits if hit.key not in stays]
+        people = sum(hit.above is None for hit in hits)
+        if excess := self._settings.excess(plan.task, rows=known + len(going), people=people):
+            raise excess
+        plan.add(going, self._declaration.resource)
+        return bool(going)
 
     async def _take(self, name: str, key: str, step: Step) -> None:
         """One step of one resource, for all subjects."""
@@ -225,7 +208,7 @@ class Erasure(Work):
         ]
         if looked and plan.known:
             found = await self._search.find(task, plan.known)
-            if found.hits:
+            if found.hits and self._admit(plan, found):
                 await self._chase(plan, found)
             for name in looked:
                 verify = self._declaration.resource[name].verify
@@ -233,14 +216,13 @@ class Erasure(Work):
                     raise self._wait(plan, name, verify)
         plan.noted.told = True
         must_be_whole(self._system, self._declaration, plan)
+        plan.finish(self._declaration)
         receipt = plan.receipt()
-        plan.finish()
         self._ended[task.task_id] = receipt
 
     async def _chase(self, plan: Plan, found: Found) -> None:
         if plan.noted.rounds >= _ROUNDS:
             raise ResidueFound(f"{self._system} has new records of the subject each time that it is searched")
-        self._admit(plan, found)
         plan.noted.rounds += 1
         for name in {hit.resource for hit in found.hits.values()}:
             plan.again(name)

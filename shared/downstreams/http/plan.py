@@ -12,10 +12,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from shared.domain.operations import TaskOutcome
+from shared.domain.holds import LEGAL_HOLD
+from shared.domain.operations import Kept
+from shared.downstreams import leaving
 from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.http.declaration import Resource
+from shared.downstreams.http.declaration import Declaration, Resource
 from shared.downstreams.http.search import Hit
+from shared.downstreams.http.staying import Stays, kept
 
 NOTED = "http"
 """Under which key the plan stands in the progress of its task."""
@@ -40,6 +43,8 @@ class FollowedJob(BaseModel):
 class _Noted(BaseModel):
     targets: dict[str, list[Target]] = {}
     counts: dict[str, int] = {}
+    stays: dict[str, dict[str, str]] = {}
+    kept: tuple[Kept, ...] = ()
     done: list[str] = []
     handled: dict[str, list[str | int]] = {}
     jobs: dict[str, dict[str, FollowedJob]] = {}
@@ -78,10 +83,29 @@ class Plan:
             while parent is not None:
                 above[parent.resource], parent = parent.id, parent.above
             self.noted.targets.setdefault(hit.resource, []).append(Target(id=hit.id, above=above, by_hand=way))
+        self._count(resources)
+
+    def _count(self, resources: Mapping[str, Resource]) -> None:
         counts: Counter[str] = Counter()
         for name, targets in self.noted.targets.items():
             counts[resources[name].category] += len(targets)
-        self.noted.counts = dict(counts)
+        self.noted.counts = {held: rows for held, rows in counts.items() if rows}
+
+    def leave(self, stays: Stays) -> None:
+        """These stay: what of them was to go goes no more."""
+        for name, record in stays:
+            self.noted.stays.setdefault(name, {})[record] = stays[name, record]
+            targets = self.noted.targets.get(name, [])
+            self.noted.targets[name] = [each for each in targets if str(each.id) != record]
+
+    def spare(self, resources: Mapping[str, Resource]) -> None:
+        """Leaves what a hold covers that an earlier attempt has not known, however far that was with it."""
+        gone = {key.partition(".")[0] for key in self.noted.done if key.endswith(".gone")}
+        held = {name for name in self.noted.targets if resources[name].category in self.task.held}
+        covered = [(name, target) for name in held - gone for target in self.noted.targets[name]]
+        above = [each for _, target in covered for each in target.above.items() if each[0] not in gone]
+        records = [*((name, target.id) for name, target in covered), *above]
+        self.leave({(name, str(record)): LEGAL_HOLD for name, record in records})
 
     @property
     def known(self) -> set[tuple[str, str]]:
@@ -109,12 +133,14 @@ class Plan:
         self.noted.handled = {key: ids for key, ids in self.noted.handled.items() if key.partition(".")[0] != name}
 
     def receipt(self) -> Receipt:
-        """Everything that was found is gone, and was looked for again."""
-        return Receipt.counted(self.task, TaskOutcome.ERASED, self.noted.counts)
+        """Everything that was found and does not stay is gone, and was looked for again."""
+        return leaving.receipt(self.task, self.noted.counts, self.noted.kept)
 
-    def finish(self) -> None:
+    def finish(self, declaration: Declaration) -> None:
         """Nothing is left to do: the ids are forgotten, and the counts stay for a repeat."""
-        self.noted = _Noted(counts=self.noted.counts, finished=True)
+        self._count(declaration.resource)
+        stays = {(name, record): rule for name, each in self.noted.stays.items() for record, rule in each.items()}
+        self.noted = _Noted(counts=self.noted.counts, kept=kept(declaration, stays), finished=True)
 
     def values(self, target: Target, ids: Mapping[str, str]) -> dict[str, Any]:
         """What templates may name of a target; ``ids``: the path of the id of each resource."""

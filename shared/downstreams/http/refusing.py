@@ -1,10 +1,10 @@
 """In which state of a record something of the subject must stay, as a declaration says it; pure.
 
-A state that the policy knows is told, and what is kept by it is decided by who knows the policy (``staying.py``). For
-any other, and once it comes to erasing, nothing of theirs goes.
+A state that the policy knows is told, and keeps what its rules say (``staying.py``). For any other nothing of theirs
+goes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 from pydantic import JsonValue, model_validator
@@ -75,13 +75,13 @@ def states(declared: Iterable[Refusal], said: Sequence[Told]) -> States | None:
     return known or None
 
 
-def refusal(system: str, said: Sequence[Told], *, erasing: bool) -> Refused | None:
+def refusal(system: str, said: Sequence[Told], stays: Callable[[str, str | None], bool]) -> Refused | None:
     """Why nothing may be erased: a record is in a state, or does not tell whether it is.
 
-    ``erasing``: or else what lasts by the policy is told, and decided by that.
+    ``stays``: whether what is of that kind and in that state stays, or may, while the rest goes.
     """
     for kind, each, lasts in said:
-        if lasts and (erasing or each.word is None):
+        if lasts and not (each.word and stays(kind, each.word)):
             return ErasureRefused(f"{system} has a {kind} that must stay now: {each.reason}")
     for kind, each, lasts in said:
         if lasts is None:

@@ -13,6 +13,7 @@ from shared.domain.clock import Clock
 from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
+from shared.domain.policy import OnErasure
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.downstreams.opendsr.processor import Processor
 from shared.downstreams.opendsr.settings import OpenDsrSettings
@@ -42,6 +43,8 @@ class OpenDsrAdapter:
 
     knows_no_states = True
     """OpenDSR has no word for what must stay."""
+    on_erasure = frozenset({OnErasure.DELETE})
+    """Nor has it one for what a rule keeps for a period: a person sees to that there."""
     knows_times = False
     """It is searched for all that has what is theirs today, of whatever time."""
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from shared.domain.errors import GroundUnknown, Refused, RuleUnsigned
-from shared.domain.operations import Exceeded, Kept, Limit
+from shared.domain.errors import GroundUnknown, Refused
+from shared.domain.operations import Limit
 from shared.domain.policy import WhereUnknown
 from shared.downstreams.contract import Task
+from shared.downstreams.leaving import unsigned_rows
 from shared.downstreams.sql.keeping.counting import count
 from shared.downstreams.sql.keeping.held import Held
 from shared.downstreams.sql.keeping.rules import Ruled
@@ -34,20 +35,9 @@ async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequ
             found |= {task_id: GroundUnknown(said) for task_id in await count(session, each.within, tasks)}
     unsigned = await _unsigned(session, rules, [task for task in tasks if task.task_id not in found])
     for task in tasks:
-        of_task = unsigned.get(task.task_id, _Unsigned())
-        n, allowed = of_task.rows.total(), task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
-        if n > allowed:
-            counts = ", ".join(f"{held}: {rows:,}" for held, rows in sorted(of_task.rows.items()))
-            exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=n, allowed=allowed)
-            found[task.task_id] = why = RuleUnsigned(
-                f"{n:,} rows ({counts}) are what"
-                f" {', '.join(sorted(of_task.rules))} is about, which nobody has signed: nothing was done; have it"
-                " signed, or confirm that they go",
-                exceeded,
-            )
-            why.unsigned = tuple(
-                Kept(category=held, rule=rule, count=rows) for (held, rule), rows in sorted(of_task.of_rule.items())
-            )
+        of_task, allowed = unsigned.get(task.task_id, _Unsigned()), task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
+        if refused := unsigned_rows(of_task.rows, of_task.of_rule, allowed):
+            found[task.task_id] = refused
     return found
 
 
@@ -57,10 +47,6 @@ class _Unsigned:
 
     rows: Counter[str] = field(default_factory=Counter)
     of_rule: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    @property
-    def rules(self) -> set[str]:
-        return {rule for _, rule in self.of_rule}
 
 
 async def _unsigned(session: Session, rules: Sequence[Ruled | Held], tasks: Sequence[Task]) -> Mapping[UUID, _Unsigned]:

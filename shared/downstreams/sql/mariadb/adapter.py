@@ -23,6 +23,9 @@ from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
 class MariaDbAdapter(OfDataset[Session]):
     """Locatable, Exportable, Erasable and Amendable, one subject at a time, and Sweepable."""
 
+    spares_by_category = True
+    """What a hold covers, or a rule keeps while a state lasts, stays, with what leads to it; the rest goes."""
+
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
         self._policy = policy
         self._store = MariaDbStore(system, settings, environment)
@@ -81,7 +84,7 @@ class MariaDbAdapter(OfDataset[Session]):
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
             if self._kept and session.tenant is None:
                 return [NotSupported(self._kept)] * len(theirs)
-            return covered(session.tables, theirs, [await reading.plan(session, task) for task in theirs])
+            return covered(session.tables, theirs, [await reading.plan(session, self._policy, task) for task in theirs])
 
         return await self._work(tasks, work, reading=True)
 
@@ -99,7 +102,7 @@ class MariaDbAdapter(OfDataset[Session]):
             if self._kept and session.tenant is None:  # our rules are for our own data
                 return [NotSupported(self._kept)] * len(theirs)
             begun = Begun.of(session.system, str(session.incarnation), theirs)
-            erased = begun.told(theirs, await Erasure(session, save_progress, begun).run(theirs))
+            erased = begun.told(theirs, await Erasure(session, self._policy, save_progress, begun).run(theirs))
             return await with_unattributed(session, theirs, covered(session.tables, theirs, erased))
 
         return await self._work(tasks, work)

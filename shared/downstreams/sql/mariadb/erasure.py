@@ -10,6 +10,8 @@ from typing import Any
 
 from shared.domain.errors import DoneBefore, Refused, ResidueFound, Unavailable
 from shared.domain.operations import TaskOutcome
+from shared.domain.policy import Policy
+from shared.downstreams import leaving
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.incarnation import Begun
@@ -19,8 +21,9 @@ from shared.downstreams.sql.mariadb.connection import Collided, translated
 from shared.downstreams.sql.mariadb.joining import near_condition, near_key
 from shared.downstreams.sql.mariadb.judging import refusal
 from shared.downstreams.sql.mariadb.names import parts
-from shared.downstreams.sql.mariadb.rows import Found, Key, Rows, read_rows
+from shared.downstreams.sql.mariadb.rows import Found, Key, Rows, primary, read_rows
 from shared.downstreams.sql.mariadb.search import find
+from shared.downstreams.sql.mariadb.staying import Stays, kept, staying, without
 from shared.downstreams.sql.mariadb.store import Session
 
 _COLLISIONS = 5
@@ -29,8 +32,9 @@ _COLLISIONS = 5
 class Erasure:
     """One call: a sequence of tasks of the same store, each in a transaction of its own."""
 
-    def __init__(self, session: Session, save_progress: Checkpoint, begun: Begun) -> None:
+    def __init__(self, session: Session, policy: Policy, save_progress: Checkpoint, begun: Begun) -> None:
         self._session = session
+        self._policy = policy
         self._save_progress = save_progress
         self._unnoted = dict(begun.noted)
         place = {name: n for n, name in enumerate(session.references.order)}
@@ -57,18 +61,21 @@ class Erasure:
         done, remaining = Counter[str](), 0
         trace: dict[tuple[str, int], set[Key]] = {}
         for _ in range(self._session.settings.rounds):
-            done = await self._removed(task, trace)
+            done, stays = await self._removed(task, trace)
             with translated(self._session.system):
-                remaining = (await find(self._session, task)).counts()
-                if not remaining and not await self._astray(trace):
-                    return Receipt.counted(task, TaskOutcome.ERASED, done)
+                remaining = without(await find(self._session, task), stays).counts()
+                if not remaining and not await self._astray(trace, stays):
+                    return leaving.receipt(task, done, kept(self._session, stays))
         residue = ResidueFound(f"{self._session.system} still holds rows of the subject after erasing them")
         gone = done.total()
         residue.done_before = DoneBefore(gone + remaining, gone, remaining) if gone else None
         return residue
 
-    async def _removed(self, task: Task, trace: dict[tuple[str, int], set[Key]]) -> Counter[str]:
-        """Removes what is there now in one transaction, tried again where it collides; all that was removed so far."""
+    async def _removed(self, task: Task, trace: dict[tuple[str, int], set[Key]]) -> tuple[Counter[str], Stays]:
+        """Removes what is there now in one transaction, tried again where it collides.
+
+        Returns all that was removed so far, by category, and what stays.
+        """
         for collisions in range(_COLLISIONS):
             # Which store it is; that itself remembers the rest. And what was withdrawn meanwhile goes no further.
             await self._save_progress({task.task_id: self._unnoted.pop(task.task_id, {})})
@@ -81,10 +88,12 @@ class Erasure:
                     raise
         raise AssertionError("the last collision is raised")
 
-    async def _remove(self, task: Task, trace: dict[tuple[str, int], set[Key]]) -> Counter[str]:
-        rows = await find(self._session, task, lock=True)
-        if reason := await refusal(self._session, task, rows):
+    async def _remove(self, task: Task, trace: dict[tuple[str, int], set[Key]]) -> tuple[Counter[str], Stays]:
+        found_now = await find(self._session, task, lock=True)
+        if reason := await refusal(self._session, task, found_now):
             raise reason
+        stays = staying(self._session, self._policy, task, found_now)
+        rows = without(found_now, stays)
         if excess := self._session.settings.excess(task, rows=rows.counts()):
             raise excess
         for place, keys in rows.trace.items():
@@ -98,7 +107,7 @@ class Erasure:
             for child, changed in (await self._empty(table, found)).items():
                 counts[categories[child]] += changed
         # Also where nothing is left: from here on, an earlier attempt that slept changes nothing any more.
-        return await progress.add(self._session, task, +counts)
+        return await progress.add(self._session, task, +counts), stays
 
     async def _let_go(self, rows: Rows) -> None:
         """Empties references among rows that go, where tables refer to one another in a circle, or to themselves."""
@@ -126,8 +135,8 @@ class Erasure:
             await assign(self._session, table, found.row, _blanked(table, found))
         return emptied
 
-    async def _astray(self, trace: Mapping[tuple[str, int], set[Key]]) -> bool:
-        """Whether rows are left that have a key by which rows of the subject were found."""
+    async def _astray(self, trace: Mapping[tuple[str, int], set[Key]], stays: Stays) -> bool:
+        """Whether rows are left that have a key by which rows of the subject were found, besides those that stay."""
         for table in self._session.tables:
             for number, route in enumerate(self._session.routes[table.name]):
                 join = route.joins[0]
@@ -135,7 +144,8 @@ class Erasure:
                 for some in parts([*keys]):
                     condition, arguments = near_condition(join, some)
                     for row in await read_rows(self._session, table, condition, arguments):
-                        if near_key(join, row) in keys and values.counts(table, row):
+                        strays = near_key(join, row) in keys and (table.name, primary(table, row)) not in stays
+                        if strays and values.counts(table, row):
                             return True
         return False
 

@@ -23,7 +23,7 @@ from shared.downstreams.sql.mariadb.store import Session
 
 
 async def refusal(session: Session, task: Task, rows: Rows) -> Refused | None:
-    """Why nothing may be done: rows lead to others as well, are of too many people, in doubt, or must stay now."""
+    """Why nothing may be done: rows lead to others as well, are of too many people, or in doubt."""
     if table := await shared(session, rows):
         return ForeignHit(
             f"{table}: a row leads to other people as well; nothing was done. Say in the dataset which joins are whose:"
@@ -33,9 +33,7 @@ async def refusal(session: Session, task: Task, rows: Rows) -> Refused | None:
         return excess
     if beyond := claims.beyond(task, _told(session, rows)):
         return beyond
-    if task.operation is not Operation.LOCATE and (doubt := _doubt(rows)):
-        return doubt
-    return _state(session, task, rows) if task.operation in {Operation.ERASE, Operation.PLAN} else None
+    return None if task.operation is Operation.LOCATE else _doubt(rows)
 
 
 def _people(session: Session, rows: Rows) -> int:
@@ -93,22 +91,11 @@ def _doubt(rows: Rows) -> Refused | None:
 
 def states_of(session: Session, task: Task, rows: Rows) -> States | None:
     """Which states of the policy last by a subject's rows; None where none is declared, or they are a customer's."""
-    told = states.told(_said(session, task, rows), task.task_id) if session.tenant is None else {}
+    told = states.told(said_of(session, task, rows), task.task_id) if session.tenant is None else {}
     return told or None
 
 
-def _state(session: Session, task: Task, rows: Rows) -> Refused | None:
-    """That a row is in a state that the dataset names, in which nothing of its subject may be erased.
-
-    What lasts by the policy is only told where nothing is erased yet: by that it is decided what stays.
-    """
-    said = _said(session, task, rows)
-    decided = {(each.table, each.word) for each in said if each.word} if task.operation is Operation.PLAN else set()
-    kept = [(table, word) for table, word in decided if word] if session.tenant is None else []
-    return states.refused(session.system, said, [task], kept).get(task.task_id)
-
-
-def _said(session: Session, task: Task, rows: Rows) -> list[states.Said]:
+def said_of(session: Session, task: Task, rows: Rows) -> list[states.Said]:
     """What the rows say of each state that the dataset declares."""
     found = []
     for table in session.tables:

@@ -10,6 +10,7 @@ from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
+from shared.downstreams import leaving
 from shared.downstreams.claims import adopted
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
 from shared.downstreams.following import FAR, endless
@@ -21,6 +22,7 @@ from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.judging import refusal, states_of, told_of
 from shared.downstreams.sql.mariadb.rows import Found, Rows
 from shared.downstreams.sql.mariadb.search import find
+from shared.downstreams.sql.mariadb.staying import kept, staying
 from shared.downstreams.sql.mariadb.store import Session
 
 _AT_ONCE = timedelta()
@@ -49,17 +51,21 @@ def _yielded(session: Session, task: Task, rows: Rows) -> Iterator[Identity]:
                 yield from adopted(task, told_of(table, found), [*told])
 
 
-async def plan(session: Session, task: Task) -> Result:
-    """What an erasure would find, by category, or the refusal with which it would end."""
+async def plan(session: Session, policy: Policy, task: Task) -> Result:
+    """What an erasure would find and leave, by category, or the refusal with which it would end."""
     rows = await find(session, task)
-    fails = await refusal(session, task, rows) or session.settings.excess(task, rows=rows.counts())
     categories = {table.name: table.table.category for table in session.tables}
-    counts = Counter[str]()
-    for name, found in rows.of.items():
-        counts[categories[name]] += len(found)
-    if fails and not isinstance(fails, ForeignHit):
-        fails.found = counts
-    return fails or replace(Receipt.planned(task, counts), states=states_of(session, task, rows))
+    counts = Counter(categories[name] for name, found in rows.of.items() for _ in found)
+    try:
+        if reason := await refusal(session, task, rows):
+            raise reason
+        stays = staying(session, policy, task, rows)
+        if excess := session.settings.excess(task, rows=rows.counts() - len(stays)):
+            raise excess
+    except Refused as refused:
+        refused.found = None if isinstance(refused, ForeignHit) else counts
+        return refused
+    return replace(leaving.planned(task, counts, kept(session, stays)), states=states_of(session, task, rows))
 
 
 async def export(session: Session, policy: Policy, tasks: Sequence[Task]) -> list[Result]:

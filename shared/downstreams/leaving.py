@@ -1,0 +1,159 @@
+"""What a system leaves as it is in an erasure, category by category, where it can leave one and erase another; pure.
+
+A legal hold covers a category (Art. 17(3)(e)), or a rule of the policy keeps it while a state lasts (17(3), 6(3)).
+Adapters of systems that can tell their categories apart ask here, by what they have found; of a system that erases all
+or nothing it is decided before it is asked (``fulfilment/staying.py``).
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from shared.domain.errors import GroundUnknown, RuleUnsigned
+from shared.domain.holds import LEGAL_HOLD
+from shared.domain.operations import Exceeded, Kept, Limit, TaskOutcome
+from shared.domain.policy import Policy, WhereUnknown
+from shared.downstreams.contract import Receipt, States, Task
+from shared.downstreams.refusals import lasting
+from shared.downstreams.states import country_unknown, unknown
+
+Key = TypeVar("Key", bound=Hashable)
+Left = Mapping[str, str]
+"""By category what is left as it is, and by which rule: ``legal_hold``, or one that lasts while a state does."""
+
+
+def left(policy: Policy, task: Task, own: States | None, counts: Mapping[str, int]) -> Left:
+    """What of the categories that were found an erasure leaves; what is a customer's they keep themselves.
+
+    ``own``: the states that the records tell; ``counts``: how many were found of each category.
+
+    Raises:
+        GroundUnknown: nobody can tell a state by which something of it would stay.
+        RuleUnsigned: nobody has signed a rule by which something would stay, and no two persons have let as much go.
+    """
+    if task.tenant is not None:
+        return {}
+    found = {held: rows for held, rows in counts.items() if rows}
+    covered = {**dict.fromkeys(sorted(task.held & found.keys()), LEGAL_HOLD), **_lapsed(policy, task, found)}
+    states = together(task.states, own or {})
+    ruled = {held: names for held in found if held not in covered and (names := keeping(policy, held, states))}
+    if not_told := not_known(policy, task.system, ruled, states):
+        raise not_told
+    signed = {held: [name for name in names if _is_signed(policy, name, task)] for held, names in ruled.items()}
+    unsigned = {
+        (held, name): found[held] for held, names in ruled.items() for name in names if name not in signed[held]
+    }
+    rows = {held: found[held] for held, _ in unsigned}
+    if refused := unsigned_rows(rows, unsigned, task.confirmed.get(Limit.UNSIGNED_ROWS, 0)):
+        raise refused
+    return {**covered, **{held: names[0] for held, names in signed.items() if names}}
+
+
+def _lapsed(policy: Policy, task: Task, found: Iterable[str]) -> Left:
+    """What rules have kept until today that nobody has signed any more: it stays until somebody has decided."""
+    known = ((held, policy.category(held)) for held in found if held not in task.held)
+    each = ((held, name) for held, category in known if category for name in category.kept_by)
+    return {held: name for held, name in each if name in task.lapsed}
+
+
+def keeps_by(policy: Policy, held: str, left_as_it_is: Left, state: str | None) -> bool:
+    """Whether what is in a state stays with all of its category: then it is no reason to let nothing else go."""
+    rule = left_as_it_is.get(held)
+    return state is not None and rule is not None and (rule == LEGAL_HOLD or state in policy.lasting(held))
+
+
+def with_what_leads_there(kept: Mapping[Key, str], leads: Callable[[Key], Iterable[Key]]) -> Mapping[Key, str]:
+    """What stays and by which rule, with what leads to it: without that nobody could tell whose it is."""
+    stays, fresh = dict(kept), [*kept]
+    while fresh:
+        key = fresh.pop(0)
+        for above in leads(key):
+            if above not in stays:
+                stays[above] = stays[key]
+                fresh.append(above)
+    return stays
+
+
+def receipt(task: Task, gone: Mapping[str, int], kept: Sequence[Kept]) -> Receipt:
+    """Of an erasure: all that was found and did not stay, by category, is gone."""
+    erased = Receipt.counted(task, TaskOutcome.ERASED, gone)
+    if not kept:
+        return erased
+    found = dict(erased.by_category)
+    for each in kept:
+        found[each.category or ""] = found.get(each.category or "", 0) + each.count
+    return _keeping(replace(erased, outcome=TaskOutcome.RETAINED, found=sum(found.values()), by_category=found), kept)
+
+
+def planned(task: Task, counts: Mapping[str, int], kept: Sequence[Kept]) -> Receipt:
+    """Of a dry run: what an erasure would find, by category, and what of it would stay."""
+    return _keeping(Receipt.planned(task, counts), kept)
+
+
+def kept(stays: Iterable[tuple[str, str]]) -> tuple[Kept, ...]:
+    """What is told of what stays: of each thing its category, and the rule by which it does."""
+    each = [*stays]
+    return tuple(Kept(category=held, rule=rule, count=each.count((held, rule))) for held, rule in sorted({*each}))
+
+
+def keeping(policy: Policy, held: str, states: States) -> Sequence[str]:
+    """The rules that keep a category by a state that lasts, or of which that is not known."""
+    category = policy.category(held)
+    names = category.kept_by if category and not category.is_customers else ()
+    return [name for name in names if states.get(policy.rules[name].lasts_while or "", False) is not False]
+
+
+def not_known(
+    policy: Policy, system: str, ruled: Mapping[str, Sequence[str]], states: States, *, of_country: bool = False
+) -> GroundUnknown | None:
+    """Why nothing may go or stay yet: nobody could tell a state or a country by which something would stay.
+
+    ``ruled``: by category the rules that keep it. ``of_country``: a person decides of every rule that is the law of one
+    country, whatever the rule says of where that is not known.
+    """
+    for held, rules in sorted(ruled.items()):
+        for name in rules:
+            rule = policy.rules[name]
+            if states[state := rule.lasts_while or ""] is None:
+                return GroundUnknown(unknown(system, held, name, state))
+            if policy.country_of(rule) and (of_country or rule.where_unknown is WhereUnknown.ASK):
+                return GroundUnknown(country_unknown(system, held, name, rule.jurisdiction))
+    return None
+
+
+def unsigned_rows(rows: Mapping[str, int], of_rule: Mapping[tuple[str, str], int], allowed: int) -> RuleUnsigned | None:
+    """Why nothing may go yet: so many rows are what rules are about that nobody has signed.
+
+    ``rows``: by category; ``of_rule``: by rule besides.
+    """
+    if (n := sum(rows.values())) <= allowed:
+        return None
+    counts = ", ".join(f"{held}: {each:,}" for held, each in sorted(rows.items()))
+    rules = {rule for _, rule in of_rule}
+    why = RuleUnsigned(
+        f"{n:,} rows ({counts}) are what {', '.join(sorted(rules))} is about, which nobody has signed: nothing was"
+        " done; have it signed, or confirm that they go",
+        Exceeded(limit=Limit.UNSIGNED_ROWS, found=n, allowed=allowed),
+    )
+    each_rule = sorted(of_rule.items())
+    why.unsigned = tuple(Kept(category=held, rule=rule, count=each) for (held, rule), each in each_rule)
+    return why
+
+
+def together(states: States, own: States) -> States:
+    """What others tell, and what a system tells itself."""
+    return {**states, **{state: lasting(states.get(state, False), lasts) for state, lasts in own.items()}}
+
+
+def _is_signed(policy: Policy, name: str, task: Task) -> bool:
+    if task.at is None:
+        raise ValueError(f"{task.system}: a task of which {name} may keep something needs its instant")
+    rule = policy.rules[name]
+    return rule.signed(task.at.astimezone(ZoneInfo(policy.zone_of(rule))).date())
+
+
+def _keeping(told: Receipt, kept: Sequence[Kept]) -> Receipt:
+    if not kept:
+        return told
+    return replace(told, remaining=sum(each.count for each in kept), ground=kept[0].rule, kept=tuple(kept))

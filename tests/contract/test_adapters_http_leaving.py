@@ -1,0 +1,205 @@
+"""What a declared system leaves as it is in an erasure, category by category: by a hold, or while a state lasts."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.domain.errors import GroundUnknown, RuleUnsigned
+from shared.domain.operations import Limit, Operation, TaskOutcome
+from shared.domain.policy import Policy, read_policy
+from shared.downstreams.contract import Pending, Receipt, Result, Task
+from shared.downstreams.refusals import ErasureRefused
+from tests.contract.http_stands import ADA, Declared, declared_by, task
+from tests.fixtures.downstream import receipt
+from tests.fixtures.engine import SetClock
+from tests.fixtures.policy import signed_policy
+
+SIGNED = signed_policy()
+KIND = """
+[resource.{name}]
+category = "{category}"
+{found}
+erase = [{{ delete = "/{name}/{{id}}", done = [{{ status = 404 }}] }}]
+verify = {{ ask = [{{ get = "/{name}/{{id}}", gone = [{{ status = 404 }}] }}], search = true, settle = "1s" }}
+"""
+OF_USER = """of = "user"
+find = {{ get = "/{name}", query = {{ user = "{{user.id}}" }}, records = "found" }}
+owner = {{ user = "user.id" }}
+{more}"""
+STATE = 'refuse_when = [{ path = "state", equals = "active", over = ["ended"], reason = "active_contract" }]'
+
+
+def declaration(user: str, deal: str) -> str:
+    by_email = 'find = { get = "/user", query = { email = "{email}" }, by = ["email"], records = "found" }\n'
+    kinds = [KIND.format(name="user", category=user, found=by_email + 'owner = { email = "email" }')]
+    for name, category, more in (("deal", deal, STATE), ("note", "ticket", ""), ("reply", "ticket", "")):
+        found = OF_USER.format(name=name, more=more)
+        if name == "reply":
+            found = found.replace("user", "deal")
+        kinds.append(KIND.format(name=name, category=category, found=found))
+    return 'auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }\ncheck = { get = "/me" }\n' + "".join(kinds)
+
+
+@dataclass
+class Desk:
+    """Records by kind and id; ``asked``: what was told to go."""
+
+    records: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    slow: bool = False
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        _, _, kind, *named = request.url.path.split("/")
+        held = self.records[kind]
+        if not named:
+            asked = dict(request.url.params)
+            return httpx.Response(200, json={"found": [r for r in held.values() if self._meets(r, asked)]})
+        if request.method == "DELETE":
+            self.asked.append(f"{kind} {named[0]}")
+            if not self.slow:
+                held.pop(int(named[0]), None)
+            return httpx.Response(204)
+        return httpx.Response(200 if int(named[0]) in held else 404, json={})
+
+    @staticmethod
+    def _meets(record: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
+        return all(str(record.get(key)) == value for key, value in asked.items())
+
+    @property
+    def left(self) -> set[str]:
+        """The kinds of which something is there."""
+        return {kind for kind, held in self.records.items() if held}
+
+
+def desk_of(state: str | None = "ended") -> Desk:
+    records: dict[str, dict[int, dict[str, Any]]] = {"user": {1: {"id": 1, "email": ADA}}}
+    records |= {"deal": {2: {"id": 2, "user": 1, "state": state}}, "note": {3: {"id": 3, "user": 1}}}
+    return Desk(records | {"reply": {4: {"id": 4, "deal": 2}}})
+
+
+@asynccontextmanager
+async def connected(
+    directory: Path, desk: Desk, policy: Policy = SIGNED, *, user: str = "requester", deal: str = "ticket"
+) -> AsyncIterator[Declared]:
+    (directory / "desk.toml").write_text(declaration(user, deal))
+    transport = httpx.MockTransport(desk)
+    async with declared_by(policy, directory / "desk.toml", transport, SetClock(), {}) as engine:
+        yield engine
+
+
+async def both(engine: Declared, **said: Any) -> tuple[Result, Result]:
+    """What a dry run says, and what comes of the erasure."""
+    erasing = replace(task(), at=engine.clock.now(), **said)
+    [planned] = await engine.adapter.plan([replace(erasing, operation=Operation.PLAN)], engine.save_progress)
+    [erased] = await engine.erase(erasing)
+    return planned, erased
+
+
+def kept(result: Result) -> dict[str, tuple[str, int]]:
+    return {each.category or "": (each.rule, each.count) for each in receipt(result).kept or ()}
+
+
+ALL = {"user", "deal", "note", "reply"}
+
+
+@pytest.mark.parametrize(
+    ("state", "holds", "said", "stays", "told"),
+    [
+        ("ended", {}, {}, set(), {}),
+        ("ended", {"deal": "contact"}, {"held": frozenset({"contact"})}, {"user", "deal"}, "legal_hold"),
+        ("ended", {"user": "contact"}, {"states": {"contract_active": True}}, {"user"}, "active_contract"),
+        ("ended", {"user": "contact"}, {"states": {"contract_active": False}}, set(), {}),
+        ("active", {"deal": "contact"}, {}, {"user", "deal"}, "active_contract"),
+        ("active", {"deal": "contact"}, {"held": frozenset({"contact"})}, {"user", "deal"}, "legal_hold"),
+    ],
+    ids=["nothing", "a hold", "another tells", "it is over", "it tells itself", "both"],
+)
+async def test_what_is_kept_stays_with_what_it_lies_below_and_the_rest_goes(
+    tmp_path: Path, state: str, holds: dict[str, str], said: dict[str, Any], stays: set[str], told: str
+) -> None:
+    desk = desk_of(state)
+    async with connected(tmp_path, desk, SIGNED, **holds) as engine:
+        planned, erased = await both(engine, **said)
+    assert desk.left == stays
+    assert {each.split()[0] for each in desk.asked} == ALL - stays
+    done = receipt(erased)
+    assert (done.outcome, done.found, done.changed, done.remaining) == (
+        TaskOutcome.RETAINED if stays else TaskOutcome.ERASED,
+        4,
+        4 - len(stays),
+        len(stays),
+    )
+    assert kept(planned) == kept(erased)
+    assert {rule for rule, _ in kept(erased).values()} == ({told} if stays else set())
+    assert sum(rows for _, rows in kept(erased).values()) == len(stays)
+
+
+async def test_what_stays_is_told_alike_when_the_same_task_is_worked_again(tmp_path: Path) -> None:
+    desk = desk_of()
+    async with connected(tmp_path, desk, user="contact") as engine:
+        erasing = replace(task(), at=engine.clock.now(), held=frozenset({"contact"}))
+        first, again = await engine.erase(erasing), await engine.erase(erasing)
+    assert first == again
+    assert desk.left == {"user"}
+
+
+async def test_what_a_hold_covers_that_comes_between_two_attempts_is_not_told_to_go_any_more(tmp_path: Path) -> None:
+    desk = desk_of()
+    desk.slow = True
+    async with connected(tmp_path, desk, deal="contact") as engine:
+        erasing = replace(task(), at=engine.clock.now())
+        [waits] = await engine.once([erasing])
+        assert isinstance(waits, Pending)
+        assert {each.split()[0] for each in desk.asked} == {"reply"}, "it waits until that is gone"
+        desk.slow = False
+        [done] = await engine.erase(replace(erasing, held=frozenset({"contact"})))
+    assert desk.left == {"user", "deal"}
+    assert kept(done) == {"contact": ("legal_hold", 1), "requester": ("legal_hold", 1)}
+
+
+@pytest.mark.parametrize(
+    ("state", "holds", "said", "failure"),
+    [
+        (None, {"deal": "contact"}, {}, GroundUnknown),
+        ("ended", {"user": "contact"}, {"states": {"contract_active": None}}, GroundUnknown),
+        ("active", {}, {}, ErasureRefused),
+    ],
+    ids=["a record does not tell", "nobody could tell", "no rule keeps it by that"],
+)
+async def test_where_it_is_not_decided_what_stays_nothing_goes(
+    tmp_path: Path, state: str | None, holds: dict[str, str], said: dict[str, Any], failure: type[Exception]
+) -> None:
+    desk = desk_of(state)
+    async with connected(tmp_path, desk, SIGNED, **holds) as engine:
+        results = await both(engine, **said)
+    assert {type(each) for each in results} == {failure}
+    assert (desk.left, desk.asked) == (ALL, [])
+
+
+@pytest.mark.parametrize(("confirmed", "asks"), [(0, True), (1, False)])
+async def test_what_a_rule_would_keep_that_nobody_has_signed_goes_once_two_persons_have_confirmed_as_many(
+    tmp_path: Path, confirmed: int, *, asks: bool
+) -> None:
+    desk = desk_of()
+    async with connected(tmp_path, desk, read_policy(), user="contact") as engine:
+        allowed = {Limit.UNSIGNED_ROWS: confirmed}
+        _, result = await both(engine, states={"contract_active": True}, confirmed=allowed)
+    assert isinstance(result, RuleUnsigned | Receipt)
+    assert desk.left == (ALL if asks else set())
+    if isinstance(result, RuleUnsigned):
+        assert result.exceeded
+        assert (result.exceeded.found, result.exceeded.allowed) == (1, 0)
+        assert "(contact: 1) are what active_contract is about" in str(result)
+
+
+async def test_what_a_customer_decides_about_is_kept_by_no_rule_of_ours(tmp_path: Path) -> None:
+    desk = desk_of()
+    async with connected(tmp_path, desk, user="contact") as engine:
+        erasing: Task = replace(task(), tenant="acme", states={"contract_active": True})
+        await engine.erase(erasing)
+    assert desk.left == set()
