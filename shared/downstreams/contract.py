@@ -133,13 +133,12 @@ class Receipt:
     ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
     ``not_searched``: why a part could not be searched, where the rest was, ``level``: for want of which proof;
     ``corrected``: of each of the task's changes, how many records show it now, ``stated``: as a statement beside them;
-    ``uncounted``: why the counts cannot be
-    known; ``unattributed``: rows with numbers that may be anybody's,
+    ``uncounted``: why the counts cannot be known; ``unattributed``: rows with numbers that may be anybody's,
     ``written_by_others``: by third persons, beside theirs; ``narrowed``: their own dates leave out what is theirs;
-    ``kept``: what is kept by rules of the policy; ``categories``: all searched, ``searched_by``: by what; ``states``:
-    which last of those that it tells; ``anonymised``: categories whose changed records stay and tell of nobody.
-    ``identities`` and ``records`` go to the vault; ``parts``: in how many parts records were handed over before, where
-    there were too many to hold them all.
+    ``kept``: what is kept by rules of the policy; ``reduced``: of how many of these something was taken now, by
+    category; ``categories``: all searched, ``searched_by``: by what; ``states``: which last of those that it tells;
+    ``anonymised``: categories whose changed records stay and tell of nobody. ``identities`` and ``records`` go to the
+    vault; ``parts``: in how many parts records were handed over before, where there were too many to hold them all.
     """
 
     task_id: UUID
@@ -151,6 +150,7 @@ class Receipt:
     ground: str | None = None
     until: date | None = None
     kept: tuple[Kept, ...] | None = None
+    reduced: Mapping[str, int] | None = None
     states: States | None = None
     anonymised: tuple[str, ...] | None = None
     reference: str | None = None

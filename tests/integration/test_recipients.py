@@ -236,6 +236,17 @@ async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_conce
     assert "the last until 30 March 2028" in " ".join(carrier[0].split())
 
 
+@pytest.mark.parametrize(("reduced", "told"), [(None, True), ({"call": 3}, True), ({}, False)])
+async def test_of_what_an_earlier_request_has_reduced_already_nobody_is_told_again(
+    disclosing: Intake, reduced: dict[str, int] | None, *, told: bool
+) -> None:
+    kept = Kept(category="call", rule="calls_us_18m", count=3, period="P18M")
+    nothing: dict[str, Any] = {"outcome": "retained", "changed": 0, "by_category": {"call": 3}, "kept": (kept,)}
+    path = await erased(disclosing, report(Operation.ERASE, call=3).model_copy(update={**nothing, "reduced": reduced}))
+    assert bool(await listed(disclosing, path)) is told
+    assert bool(await notices(disclosing, path)) is told
+
+
 async def test_a_recipient_of_whom_more_was_said_since_is_not_told_by_the_notice_before(disclosing: Intake) -> None:
     path = await disclosing.submit(right="erasure")
     said: dict[str, Any] = {"right": Right.ERASURE, "operation": Operation.ERASE}

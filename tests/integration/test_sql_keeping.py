@@ -133,6 +133,20 @@ async def test_a_kept_call_that_only_its_number_restricts_is_not_filled_again_by
     assert await ask(cdr_store.admin, devices) == [(BORIS, ""), (ANNA, "x")]
 
 
+async def test_a_second_request_says_that_it_has_taken_nothing_of_what_an_earlier_one_has_left(
+    cdr_store: CdrStore, keeping: SqlEngine
+) -> None:
+    await cdr_store.seed([call(who, CHIARA, day) for who in (ANNA, BORIS) for day in DAYS[2:]])
+    first = await keeping.receipt(erasure(ANNA))
+    assert (first.changed, first.reduced) == (2, {"call_record": 2})
+    again, of_another = map(receipt, await keeping.run(erasure(ANNA), erasure(BORIS)))
+    assert (again.outcome, again.reduced) == (TaskOutcome.RETAINED, {})
+    assert again.changed == again.by_category["restriction"], "the mark of that request, in whose place another comes"
+    assert of_another.reduced == {"call_record": 2}, "whoever is erased beside them"
+    alone = await keeping.receipt(replace(erasure(ANNA), attempt=2))
+    assert alone.reduced == {}
+
+
 @pytest.mark.parametrize("confirmed", [False, True])
 async def test_a_rule_that_nobody_has_signed_keeps_nothing_and_two_persons_confirm_that_it_goes(
     cdr_store: CdrStore, settings: Mapping[str, Any], *, confirmed: bool

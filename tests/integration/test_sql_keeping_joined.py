@@ -283,6 +283,10 @@ async def test_a_rule_of_another_country_keeps_what_is_under_its_law_and_what_do
         assert kept == {"anna": longer, "boris": [(RULE, 1, date(2028, 3, 30))], "chiara": longer, "dora": longer}
         grounds = [{each.ground for each in said.kept or ()} for said in done]
         assert grounds == [{GERMAN}, {RULE}, {COUNTRY_UNKNOWN}, {COUNTRY_UNKNOWN}], "of whom no country is known"
+        assert (done[0].changed, done[0].reduced and done[0].reduced["call_record"]) == (0, 2), (
+            "nothing of hers has gone"
+        )
+        assert receipt(await mobile.one(about("anna@example.org"))).reduced == {}, "an earlier request has left it so"
         assert [each.ground for each in done] == [GERMAN, RULE, COUNTRY_UNKNOWN, COUNTRY_UNKNOWN]
         assert await ask(mobile_dsn, "SELECT id FROM usage ORDER BY 1") == [(n,) for n in (10, 11, 21, 30, 31, 40, 41)]
         assert await ask(mobile_dsn, "SELECT name FROM customer ORDER BY id") == [(each,) for each in says.values()]

@@ -85,7 +85,7 @@ def extents(request: StoredRequest, policy: Policy) -> Mapping[str, Extent]:
                 left = bool(mine) or bool(task.by_category.get(name) and name not in went)
                 last = max((day for day in days if day), default=None) if None not in days else None
                 found.setdefault(category, []).append(
-                    Extent(name in went, left, any(_is_reduced(each, policy) for each in mine), last)
+                    Extent(name in went, left, any(_is_reduced(task, each, policy) for each in mine), last)
                 )
     every = {category: _together(each) for category, each in found.items()}
     return {category: each for category, each in every.items() if each.gone or each.reduced}
@@ -98,8 +98,13 @@ def _together(extents: Sequence[Extent]) -> Extent:
     return Extent(gone, kept, any(each.reduced for each in extents), last)
 
 
-def _is_reduced(kept: Kept, policy: Policy) -> bool:
-    """Whether a store has left of its rows the fields of the rule alone: it has counted their period itself."""
+def _is_reduced(task: TaskReport, kept: Kept, policy: Policy) -> bool:
+    """Whether a store has left of its rows the fields of the rule alone: it has counted their period itself.
+
+    What an earlier request has left so concerns nobody anew.
+    """
+    if task.reduced is not None and not task.reduced.get(kept.category or ""):
+        return False
     rule = policy.rule(kept.rule)
     return bool(rule and rule.fields and kept.period and kept.count)
 

@@ -71,7 +71,13 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
     looked = latest.outcome if latest.outcome not in _NOTHING_NOW else done[-1].outcome
     counts = {"outcome": looked, "found": found, "changed": changed if erased else min(changed, found)}
     uncounted = latest.uncounted or next((task.uncounted for task in done if task.uncounted), None)
-    said = {"uncounted": uncounted, "reported": any(task.reported for task in (*done, latest)) or None}
+    left = [Counter(task.reduced) for task in (*done, latest) if task.reduced is not None]
+    reduced = dict(sum(left, Counter[str]())) if left else None
+    said = {
+        "reduced": reduced,
+        "uncounted": uncounted,
+        "reported": any(task.reported for task in (*done, latest)) or None,
+    }
     return latest.model_copy(update={**counts, **both, **said, "by_category": dict(kinds), "corrected": corrected})
 
 

@@ -39,6 +39,7 @@ _SUM = """(
           GROUP BY category) AS total)"""
 _FIRST = "CASE WHEN p.counts = '{}' THEN excluded.counts ELSE p.counts END"
 _FORGET = "DELETE FROM dsr_platform.progress WHERE system = $1 AND noted_at < now() - $2::interval"
+_REDUCED = "reduced:"
 KEEP_FOR = timedelta(days=400)
 """Longer than a task is tried again without anything being noted of it."""
 _ADD, _KEEP = _NOTE.format(together=_SUM), _NOTE.format(together=_FIRST)
@@ -49,7 +50,20 @@ async def add(session: Session, tasks: Sequence[Task], removed: Sequence[Counter
 
     A task that is missing from the result was overtaken: then the transaction must not commit.
     """
-    return await _note(session, _ADD, tasks, removed)
+    noted = await _note(session, _ADD, tasks, removed)
+    return {
+        task_id: Counter({k: n for k, n in of.items() if not k.startswith(_REDUCED)}) for task_id, of in noted.items()
+    }
+
+
+async def add_reduced(
+    session: Session, tasks: Sequence[Task], reduced: Sequence[Counter[str]]
+) -> dict[UUID, Counter[str]]:
+    """The same of what was left of rows that are kept: which had more before, by category."""
+    counts = [Counter({f"{_REDUCED}{category}": n for category, n in each.items()}) for each in reduced]
+    noted = await _note(session, _ADD, tasks, counts)
+    start = len(_REDUCED)
+    return {t: Counter({k[start:]: n for k, n in of.items() if k.startswith(_REDUCED)}) for t, of in noted.items()}
 
 
 async def keep(session: Session, task: Task, changed: Counter[str]) -> Counter[str]:

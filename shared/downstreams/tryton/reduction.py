@@ -46,6 +46,7 @@ class Reduction(BaseModel):
     without_name: bool = False
     found: Mapping[str, int]
     gone: Mapping[str, int]
+    named: bool = True
 
     @classmethod
     def of(cls, parties: Sequence[Party], why: Stays) -> Self:
@@ -67,6 +68,7 @@ class Reduction(BaseModel):
             parties=tuple(party.id for party in parties),
             without_identifiers=identifiers,
             without_name=bool(why.rule.fields) and _NAME not in why.rule.fields,
+            named=any(party.name for party in parties),
             found=counts(parties),
             gone={category: rows for category, rows in gone.items() if rows},
             **rows,
@@ -105,7 +107,13 @@ class Reduction(BaseModel):
             ground=self.rule,
             until=self.last_day,
             kept=kept,
+            reduced=self._reduced() if outcome is TaskOutcome.RETAINED else None,
         )
+
+    def _reduced(self) -> Mapping[str, int]:
+        """Of how many rows that stay something was taken: of none, where an earlier request had left them so."""
+        takes = bool(self.gone) or (self.without_name and self.named)
+        return {**self.gone, "account": len(self.parties)} if takes else {}
 
 
 async def reduce(

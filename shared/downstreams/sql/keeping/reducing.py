@@ -79,6 +79,8 @@ class _Kept:
         self._session, self._stay = session, stay
         self._save_progress, self._begun = save_progress, begun
         self._joined = joined_by({table.name: table.table for table in session.tables})
+        self._reduced: dict[UUID, Counter[str]] = {}
+        self._unchanged: frozenset[UUID] = frozenset()
 
     async def run(self, tasks: Sequence[Task]) -> dict[UUID, Result]:
         again = [t for t in tasks if t.details.get(TOLD) or (self._stay and t.attempt > 1)]
@@ -86,7 +88,14 @@ class _Kept:
         session = replace(self._session, tables=without_staying(tables, self._stay))
         done = self._begun.told(tasks, await Erasure(session, self._save_progress, self._begun).run(tasks))
         results: dict[UUID, Result] = {task.task_id: result for task, result in zip(tasks, done, strict=True)}
-        erased = [task for task in tasks if isinstance(results[task.task_id], Receipt)]
+        receipts = {task_id: each for task_id, each in results.items() if isinstance(each, Receipt)}
+        side = self._session.restriction
+        ours = {each.table.category for each in self._session.tables if side and each.name == side.table}
+        gone = {
+            task_id: {name for name, n in each.by_category.items() if n} - ours for task_id, each in receipts.items()
+        }
+        self._unchanged = frozenset(task_id for task_id, each in gone.items() if not each)
+        erased = [task for task in tasks if task.task_id in receipts]
         if not erased or not (self._stay or again):
             return results
         found = await counted(self._session, self._stay, erased)
@@ -95,7 +104,7 @@ class _Kept:
         results |= await self._reduce([task for task in erased if task.task_id in left], ended, found)
         for task_id, kept in kept_told.kept_of(found).items():
             if isinstance(receipt := results[task_id], Receipt):
-                results[task_id] = _retained(receipt, kept)
+                results[task_id] = _retained(receipt, kept, self._reduced.get(task_id, {}))
         return results
 
     async def _reduce(self, kept: Sequence[Task], ended: Sequence[Task], found: Counted) -> dict[UUID, Result]:
@@ -110,11 +119,14 @@ class _Kept:
             try:
                 async with self._session.connection.transaction():
                     await limited(self._session.connection, limit)
+                    reduced = {task.task_id: Counter[str]() for task in batch}
                     for each, rows in ((each, rows) for each, rows in found if not each.whole):
-                        await self._blank(each, [task for task in stay if task.task_id in rows], rows)
+                        theirs = [task for task in stay if task.task_id in rows]
+                        for task_id, n in (await self._blank(each, theirs, rows)).items():
+                            reduced[task_id][each.table.table.category] += n
                     await self._unmark(over)
                     await self._mark(stay)
-                    await self._note(batch, late)
+                    await self._note(batch, reduced, late)
             except _Late:
                 queue.append(([t for t in stay if t.task_id not in late], [t for t in over if t.task_id not in late]))
             except asyncpg.QueryCanceledError:
@@ -128,14 +140,21 @@ class _Kept:
                     raise
         return late
 
-    async def _note(self, batch: Sequence[Task], late: dict[UUID, Result]) -> None:
-        noted = await progress.add(self._session, batch, [Counter() for _ in batch])
+    async def _note(
+        self, batch: Sequence[Task], reduced: Mapping[UUID, Counter[str]], late: dict[UUID, Result]
+    ) -> None:
+        noted = await progress.add_reduced(self._session, batch, [reduced[task.task_id] for task in batch])
         if behind := [task.task_id for task in batch if task.task_id not in noted]:
             late.update(dict.fromkeys(behind, progress.overtaken(self._session.system)))
             raise _Late
+        self._reduced |= noted
 
-    async def _blank(self, each: Stay, tasks: Sequence[Task], rows: Mapping[UUID, Rows]) -> None:
-        """Takes from the rows that are kept all that their rule does not need."""
+    async def _blank(self, each: Stay, tasks: Sequence[Task], rows: Mapping[UUID, Rows]) -> Counter[UUID]:
+        """Takes from the rows that are kept all that their rule does not need; of how many, by task.
+
+        Of those of whom nothing else was changed that is counted one by one: an earlier request may have left them so.
+        """
+        reduced = Counter[UUID]()
         table, together = each.within, [task for task in tasks if not rows[task.task_id].alone]
         asked = table.wanted(together)
         for party in table.table.parties or (None,):
@@ -145,17 +164,24 @@ class _Kept:
                 continue
             assigned = table.assigned([(gone, None)])
             held = " OR ".join(f"{table.read(c)}::text IS DISTINCT FROM {value}" for c, value in gone.items())
+            for task in (task for task in together if task.task_id in self._unchanged):
+                condition = Condition()
+                mine = table.mine(table.keys(task), condition, columns)
+                more = f"SELECT count(*) FROM {table.source} t WHERE ({mine}) AND ({held})"
+                reduced[task.task_id] += await self._session.connection.fetchval(more, *condition.arguments)
             if asked:
                 which = f"({table.any_of(columns)}) AND {table.bound} AND ({held})"
-                await self._session.connection.execute(
-                    f"UPDATE {table.source} t SET {assigned} WHERE {which}", *asked.arrays
-                )
+                update = f"UPDATE {table.source} t SET {assigned} WHERE {which}"
+                if _updated(await self._session.connection.execute(update, *asked.arrays)):
+                    others = (task.task_id for task in together if task.task_id not in self._unchanged)
+                    reduced.update({task_id: rows[task_id].count for task_id in others})
             for task in (task for task in tasks if rows[task.task_id].alone):
                 condition = Condition()
                 mine = table.mine(table.keys(task), condition, columns)
-                await self._session.connection.execute(
-                    f"UPDATE {table.source} t SET {assigned} WHERE ({mine}) AND ({held})", *condition.arguments
-                )
+                update = f"UPDATE {table.source} t SET {assigned} WHERE ({mine}) AND ({held})"
+                done = await self._session.connection.execute(update, *condition.arguments)
+                reduced[task.task_id] += _updated(done)
+        return reduced
 
     def _gone(self, each: Stay, party: str | None) -> Mapping[str, str]:
         """What a party's columns become of which nothing needs to stay; in a row about one person, all of theirs."""
@@ -210,6 +236,11 @@ class _Late(Exception):
     """Another attempt was there: the transaction is given up."""
 
 
+def _updated(status: str) -> int:
+    """How many rows a statement has changed, as the driver says it."""
+    return int(status.rsplit(maxsplit=1)[-1])
+
+
 def hiding(session: Session) -> Session:
     """The same for reading: what is kept for another's bill is no longer found by the numbers of who was erased."""
     return replace(session, tables=tuple(_hiding(session.system, table) for table in session.tables))
@@ -230,11 +261,12 @@ def _numbers(task: Task, kinds: frozenset[str]) -> list[tuple[str, datetime, dat
     return list(dict.fromkeys(each for each in ended if each[1] < each[2]))
 
 
-def _retained(receipt: Receipt, kept: Sequence[Kept]) -> Receipt:
+def _retained(receipt: Receipt, kept: Sequence[Kept], reduced: Mapping[str, int]) -> Receipt:
     """The receipt of an erasure that had to leave something."""
     by_category = dict(receipt.by_category)
     for each in kept:
         category = each.category or ""
         by_category[category] = by_category.get(category, 0) + each.count
     found = receipt.found + sum(each.count for each in kept)
-    return kept_told.keeping(receipt, kept, outcome=TaskOutcome.RETAINED, found=found, by_category=by_category)
+    said = {"found": found, "by_category": by_category, "reduced": {name: n for name, n in reduced.items() if n}}
+    return kept_told.keeping(receipt, kept, outcome=TaskOutcome.RETAINED, **said)
