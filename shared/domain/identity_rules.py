@@ -21,6 +21,9 @@ Words = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], F
 class NeverAskedFor(BaseModel):
     """The documents that nobody is asked for: by their names, or where one of ``copies`` stands beside one of ``ids``.
 
+    ``shows``: words for showing one, which stand nearer to it. ``…_within``: so many words may stand between.
+    ``proofs``: what may well be shown, but of what is a copy one of a document. ``harmless``: what has a word of these
+    in it and is none. A word that ends with ``*`` is meant in every form.
     Source: EDPB Guidelines 01/2022 §§73-79.
     """
 
@@ -28,7 +31,12 @@ class NeverAskedFor(BaseModel):
 
     documents: Words
     copies: Words
+    shows: Words
     ids: Words
+    proofs: Words
+    harmless: Words
+    copies_within: Annotated[int, Field(ge=0, le=100)]
+    shows_within: Annotated[int, Field(ge=0, le=100)]
 
 
 class LinkPolicy(BaseModel):

@@ -1,18 +1,14 @@
 """Whether we are sure enough of who is asking; the levels required and the methods known are policy, not code."""
 
-import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from services.intake.errors import BadRequest
-from shared.domain.identity_rules import IdentityRules, Words
+from services.intake.identity import documents_asked
+from shared.domain.identity_rules import IdentityRules
 from shared.domain.proofs import POLICY
-from shared.domain.text import folded, mixed_scripts
+from shared.domain.text import mixed_scripts
 from shared.domain.toml_file import read_with_ours
-
-_HYPHENS = re.compile(r"[\u002d\u2010-\u2015]")
-_SPACED = re.compile(r"(?<=\b\w) (?=\w\b)")
 
 
 class IdentityPolicy(IdentityRules):
@@ -28,27 +24,14 @@ class IdentityPolicy(IdentityRules):
         if (found := self.document_asked_for(said)) is not None:
             raise BadRequest(
                 f"ask for no identity document and no copy of one ({found}): ask for something that only the subject"
-                " can know or reach, as a code that is sent to their address of record",
+                " can know or reach, as a code that is sent to their address of record. To say that none is needed,"
+                " name none, as in: you need to send us nothing more",
                 field,
             )
 
     def document_asked_for(self, said: str) -> str | None:
-        """The word of the policy by which these words ask for a document; None if they do not."""
-        words, never = " | ".join({*_readings(said)}), self.never_asked_for
-        found = _first_of(never.documents, words)
-        return found or (_first_of(never.ids, words) if _first_of(never.copies, words) else None)
-
-
-def _readings(said: str) -> Iterator[str]:
-    """The words as one may read them: a hyphen as nothing or as a blank, spaced-out letters as one word."""
-    for text in (said, _HYPHENS.sub(" ", said)):
-        yield folded(text)
-        yield _SPACED.sub("", folded(text))
-
-
-def _first_of(wanted: Words, words: str) -> str | None:
-    """The first of them that stands in a folded text as whole words."""
-    return next((each for each in wanted if re.search(rf"\b{re.escape(folded(each))}\b", words)), None)
+        """The words by which a document is asked for; None if none is."""
+        return documents_asked.asked_for(said, self.never_asked_for)
 
 
 @cache
