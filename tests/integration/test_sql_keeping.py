@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import JsonValue
@@ -221,3 +222,25 @@ async def test_a_batch_keeps_of_each_what_is_theirs_and_of_a_customer_nothing(
     kept = [each.kept[0].count if each.kept else 0 for each in results]
     assert kept == [0, 2, 1]
     assert results[0].outcome is TaskOutcome.ERASED
+
+
+@pytest.mark.parametrize("settings", [{"lock_seconds": 0.05}])
+async def test_what_took_an_erasure_too_long_at_once_is_not_reduced_at_once_either(
+    cdr_store: CdrStore, keeping: SqlEngine
+) -> None:
+    numbers = [f"+3469000{n:04d}" for n in range(8)]
+    await cdr_store.seed([call(each, CHIARA, day) for each in numbers for day in (DAYS[0], DAYS[3])])
+    await ask(
+        cdr_store.admin,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END'",
+    )
+    await ask(cdr_store.admin, "CREATE TRIGGER slow BEFORE UPDATE ON acc_cdrs FOR EACH ROW EXECUTE FUNCTION slow()")
+    begun: list[int] = []
+
+    async def note(noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+        begun.append(len(noted))
+
+    results = await keeping.adapter.erase([erasure(each) for each in numbers], note)
+    assert [receipt(each).by_category["call_record"] for each in results] == [2] * len(numbers)
+    assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE user_agent <> ''") == [(0,)]
+    assert begun.count(len(numbers)) == 1, "their halves were within the time budget"

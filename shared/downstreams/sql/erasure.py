@@ -46,7 +46,10 @@ class _RolledBack(Exception):
 
 
 class Erasure:
-    """One call: a sequence of tasks of the same store."""
+    """One call: a sequence of tasks of the same store.
+
+    ``at_once``: of how many subjects one transaction has kept within its time budget; of all until one has not.
+    """
 
     def __init__(self, session: Session, save_progress: Checkpoint, begun: Begun) -> None:
         self._session = session
@@ -63,6 +66,7 @@ class Erasure:
         self._spoken: dict[UUID, Task] = {}
         self._traces = Traces()
         self._results: dict[UUID, Result] = {}
+        self.at_once: int | None = None
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
         """The result of each task.
@@ -139,6 +143,7 @@ class Erasure:
                 queue.append(batch)
             except asyncpg.QueryCanceledError:
                 half = len(batch) // 2
+                self.at_once = min(self.at_once or len(batch), half or 1)
                 parts = [batch[:half], batch[half:]] if half else await self._windows(batch[0])
                 limit = self._settings.lock_seconds if parts else self._settings.timeout_seconds
                 queue += parts or [batch]

@@ -45,9 +45,13 @@ from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 _MARK = """
-INSERT INTO dsr_platform.kept (request_id, system, number, valid_from, valid_to)
-SELECT r, $1, n, f, u FROM unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[]) AS m (r, n, f, u)
-ON CONFLICT DO NOTHING
+WITH m AS MATERIALIZED (
+    SELECT * FROM unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[]) AS m (r, n, f, u)
+), noted AS (
+    INSERT INTO dsr_platform.kept (request_id, system, number, valid_from, valid_to)
+    SELECT r, $1, n, f, u FROM m ON CONFLICT DO NOTHING
+)
+INSERT INTO {place} ({columns}) SELECT r, n, f, u FROM m ON CONFLICT DO NOTHING
 """
 _UNMARK = "DELETE FROM dsr_platform.kept WHERE request_id = ANY($1) AND system = $2"
 
@@ -86,7 +90,8 @@ class _Kept:
         again = [t for t in tasks if t.details.get(TOLD) or (self._stay and t.attempt > 1)]
         tables = without_marks(self._session, again) if again else self._session.tables
         session = replace(self._session, tables=without_staying(tables, self._stay))
-        done = self._begun.told(tasks, await Erasure(session, self._save_progress, self._begun).run(tasks))
+        erasure = Erasure(session, self._save_progress, self._begun)
+        done = self._begun.told(tasks, await erasure.run(tasks))
         results: dict[UUID, Result] = {task.task_id: result for task, result in zip(tasks, done, strict=True)}
         receipts = {task_id: each for task_id, each in results.items() if isinstance(each, Receipt)}
         side = self._session.restriction
@@ -100,16 +105,25 @@ class _Kept:
             return results
         found = await counted(self._session, self._stay, erased)
         left = {task_id for _, rows in found for task_id in rows}
-        ended = [task for task in again if task.task_id not in left and task in erased]
-        results |= await self._reduce([task for task in erased if task.task_id in left], ended, found)
+        ended = [t for t in again if t.task_id not in left and isinstance(results[t.task_id], Receipt)]
+        kept_of = [task for task in erased if task.task_id in left]
+        results |= await self._reduce(kept_of, ended, found, erasure.at_once or len(tasks))
         for task_id, kept in kept_told.kept_of(found).items():
             if isinstance(receipt := results[task_id], Receipt):
                 results[task_id] = _retained(receipt, kept, self._reduced.get(task_id, {}))
         return results
 
-    async def _reduce(self, kept: Sequence[Task], ended: Sequence[Task], found: Counted) -> dict[UUID, Result]:
-        """Reduces and restricts what is kept, and lets the restrictions of those go of whom nothing is any more."""
-        queue, late = [([*kept], [*ended])], dict[UUID, Result]()
+    async def _reduce(
+        self, kept: Sequence[Task], ended: Sequence[Task], found: Counted, at_once: int
+    ) -> dict[UUID, Result]:
+        """Reduces and restricts what is kept, and lets the restrictions of those go of whom nothing is any more.
+
+        ``at_once``: of how many in a transaction at first, as many as their erasure took: what takes too long is undone
+        and done once more by halves.
+        """
+        parts = range(0, max(len(kept), len(ended)), at_once)
+        queue = [(kept[first : first + at_once], ended[first : first + at_once]) for first in parts]
+        late = dict[UUID, Result]()
         limit = self._session.settings.lock_seconds
         while queue:
             stay, over = queue.pop()
@@ -198,12 +212,9 @@ class _Kept:
         marks = [(task.request_id, *held) for task in tasks for held in _numbers(task, self._kinds)]
         if not marks or side is None:
             return
-        columns = [[mark[part] for mark in marks] for part in range(4)]
-        await self._session.connection.execute(_MARK, self._session.system, *columns)
         names = ", ".join(quoted(name) for name in (side.request, side.number, side.valid_from, side.valid_to))
-        values = "unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[])"
-        put = f"INSERT INTO {self._place} ({names}) SELECT * FROM {values} ON CONFLICT DO NOTHING"
-        await self._session.connection.execute(put, *columns)
+        put = _MARK.format(place=self._place, columns=names)
+        await self._session.connection.execute(put, self._session.system, *zip(*marks, strict=True))
 
     async def _unmark(self, tasks: Sequence[Task]) -> None:
         side, requests = self._session.restriction, [task.request_id for task in tasks]
