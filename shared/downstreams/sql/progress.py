@@ -31,12 +31,12 @@ SET task_id = excluded.task_id, token = excluded.token, noted_at = excluded.note
 WHERE p.token <= excluded.token
 RETURNING p.task_id, p.counts
 """
-_SUM = """(
-    SELECT coalesce(jsonb_object_agg(category, n), '{}')
+_SUM = """CASE WHEN excluded.counts = '{}' THEN p.counts WHEN p.counts = '{}' THEN excluded.counts ELSE (
+    SELECT jsonb_object_agg(category, n)
     FROM (SELECT category, sum(n::bigint) AS n
           FROM (SELECT * FROM jsonb_each_text(p.counts) UNION ALL SELECT * FROM jsonb_each_text(excluded.counts))
                AS each (category, n)
-          GROUP BY category) AS total)"""
+          GROUP BY category) AS total) END"""
 _FIRST = "CASE WHEN p.counts = '{}' THEN excluded.counts ELSE p.counts END"
 _FORGET = "DELETE FROM dsr_platform.progress WHERE system = $1 AND noted_at < now() - $2::interval"
 _REDUCED = "reduced:"

@@ -51,9 +51,11 @@ async def spoken(session: Session, tasks: Sequence[Task]) -> list[Task]:
 
     Of rows with a time nothing is taken: whose a number was at another time they do not tell.
     """
+    if not any(each.table.scrubbed for each in session.tables):
+        return [*tasks]
     known = {task.task_id: [*task.identities] for task in tasks}
     telling = [t for t in session.tables if t.search and not t.table.occurred]
-    for table in telling if tasks and any(each.table.scrubbed for each in session.tables) else ():
+    for table in telling if tasks else ():
         columns = tuple(table.table.columns)
         asked = table.wanted(tasks)
         rows = await session.connection.fetch(table.select(columns), *asked.arrays) if asked else ()

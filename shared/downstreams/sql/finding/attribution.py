@@ -57,27 +57,31 @@ def attribute(groups: Iterable[Row], statements: Searched, wanted: Wanted) -> At
 
 def judged(groups: Iterable[Row], statements: Searched, wanted: Wanted) -> Iterator[Judged]:
     """Each group of rows as ``attribute`` judges it."""
-    finders = [(wanted.owners[finder.slot], finder.party, 2 * finder.time) for finder in statements.finders]
-    by_party, times = statements.table.erase == "blank", len(finders) + 1
-    for group in groups:
+    times = len(statements.finders) + 1
+    finders = [(wanted.owners[finder.slot], finder.party, times + 2 * finder.time) for finder in statements.finders]
+    by_party, inside = statements.table.erase == "blank", Coverage.INSIDE
+    for group in groups:  # of a batch there are thousands
         found: dict[int, Coverage] = {}
-        parties, strays = set(), list[int]()
+        parties, strays, doubtful = set(), list[int](), False
         for value, (own, party, time) in zip(group, finders, strict=False):
             if value is None:
                 continue
             parties.add(party)
-            first, last = group[times + time], group[times + time + 1]
-            covered = [(position, key.covers(first, last)) for position, key in own.get(value, ())]
-            for position, coverage in covered:
-                found[position] = max(coverage, found.get(position, Coverage.OUTSIDE))
-            if by_party and all(coverage is not Coverage.INSIDE for _, coverage in covered):
-                strays += [position for position, _ in covered]
-        owned = Coverage.INSIDE in found.values()
-        strays += [
-            position
-            for position, coverage in found.items()
-            if coverage is Coverage.STRADDLES or (coverage is Coverage.OUTSIDE and not owned)
-        ]
+            first, last, owners, theirs = group[time], group[time + 1], own.get(value, ()), False
+            for position, key in owners:
+                if (coverage := key.covers(first, last)) is inside:
+                    found[position], theirs = inside, True
+                else:
+                    found[position], doubtful = max(coverage, found.get(position, coverage)), True
+            if by_party and not theirs:
+                strays += [position for position, _ in owners]
+        if doubtful:
+            owned = inside in found.values()
+            strays += [
+                position
+                for position, coverage in found.items()
+                if coverage is Coverage.STRADDLES or (coverage is Coverage.OUTSIDE and not owned)
+            ]
         yield group, found, strays, len(parties)
 
 

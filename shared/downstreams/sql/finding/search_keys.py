@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from shared.domain.assignments import NUMBERS
@@ -33,8 +34,7 @@ class Coverage(IntEnum):
     """All."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchKey:
+class SearchKey(NamedTuple):
     """One searchable identity; ``since``/``until`` half-open in the table's own time, ``None`` for no bound.
 
     In a table whose time is a day they are days: those that lie in the period as a whole. On its first and last day the

@@ -1,5 +1,6 @@
 """How many rows of each subject a part of a table has, and from when to when they are."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +29,31 @@ class Rows:
     undated: int = 0
 
 
+@dataclass(slots=True)
+class _Sum:
+    """The rows of one subject so far: of a batch thousands of groups come together."""
+
+    count: int = 0
+    first: Any = None
+    last: Any = None
+    undated: int = 0
+
+    def add(self, n: int, first: Any, last: Any, undated: int) -> None:
+        self.count += n
+        self.undated += undated
+        if self.first is None or (first is not None and first < self.first):
+            self.first = first
+        if self.last is None or (last is not None and last > self.last):
+            self.last = last
+
+    def rows(self) -> Rows:
+        return Rows(self.count, self.first, self.last, undated=self.undated)
+
+
 async def count(session: Session, table: Statements, tasks: Sequence[Task]) -> dict[UUID, Rows]:
     """What a table has of each task; those of whom it has nothing are left out."""
     asked = table.wanted(tasks)
-    rows: dict[int, Rows] = {}
+    sums: defaultdict[int, _Sum] = defaultdict(_Sum)
     alone = {n for n, task in enumerate(tasks) if by_former([table], task)}
     if asked:
         n = len(table.finders)
@@ -39,22 +61,13 @@ async def count(session: Session, table: Statements, tasks: Sequence[Task]) -> d
         for group, found, strays, _ in judged(groups, table, asked):
             mine = [position for position, coverage in found.items() if coverage is Coverage.INSIDE]
             for position in mine:
-                rows[position] = _with(rows.get(position), group[n], group[n + 1], group[n + 2], group[-1])
+                sums[position].add(group[n], group[n + 1], group[n + 2], group[-1])
             alone.update(strays)
             if not table.to_one:  # a row that leads to several is met once for each of them
                 alone.update(mine)
+    rows = {position: each.rows() for position, each in sums.items()}
     for position in alone:
         if keys := table.keys(tasks[position]):
             many, first, last, undated = (await session.connection.fetch(*table.count_one(keys)))[0]
             rows[position] = Rows(many, first, last, alone=True, undated=undated)
     return {tasks[position].task_id: found for position, found in rows.items() if found.count}
-
-
-def _with(known: Rows | None, n: int, first: Any, last: Any, undated: int) -> Rows:
-    if known is None:
-        return Rows(n, first, last, undated=undated)
-    if known.first is not None and (first is None or known.first < first):
-        first = known.first
-    if known.last is not None and (last is None or known.last > last):
-        last = known.last
-    return Rows(known.count + n, first, last, undated=known.undated + undated)

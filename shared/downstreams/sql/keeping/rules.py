@@ -125,24 +125,26 @@ class Ruled:
         """
         longest, *_ = (*self.longer, self)
         moments = [moment for moment in (rows.first, rows.last) if moment is not None]
-        until = [longest.ends(moment) for moment in moments]
+        days = [*map(self.day_of, moments)]
+        until = [longest.ends(day) for day in (days if longest is self else map(longest.day_of, moments))]
         return Kept(
             category=self.table.table.category,
             rule=longest.name,
             count=rows.count - rows.undated,
             first=min(until, default=None),
             last=max(until, default=None),
-            reduced=None if longest is self else min(map(self.ends, moments), default=None),
-            anchor=min(map(self._local, moments), default=None),
+            reduced=None if longest is self else min(map(self.ends, days), default=None),
+            anchor=min(days, default=None),
             period=str(longest.period),
             shown=longest.shown,
         )
 
-    def ends(self, moment: Any) -> date:
-        """The last day on which it keeps a row of that moment."""
-        return _last_day(self.period, self._local(moment), self.zone)
+    def ends(self, began: date) -> date:
+        """The last day on which it keeps a row whose anchor is that local day."""
+        return _last_day(self.period, began, self.zone)
 
-    def _local(self, moment: Any) -> date:
+    def day_of(self, moment: Any) -> date:
+        """The local day of an anchor, where its period is counted."""
         if not isinstance(moment, datetime):
             return date.fromisoformat(str(moment))
         return as_utc(moment, self.table.table.timezone).astimezone(ZoneInfo(self.zone)).date()
