@@ -46,7 +46,7 @@ def beyond(task: Task, rows: Iterable[Row]) -> BlastRadius | None:
     """
     if task.operation is Operation.LIFT:
         return None
-    people = 1 + len(others(task.identities, rows))
+    people = 1 + len(others(task.known, rows))
     allowed = max(1, task.confirmed.get(Limit.MAX_PEOPLE, 0))
     if people <= allowed:
         return None
@@ -86,7 +86,7 @@ def adopted(task: Task, said: Iterable[Row], told: Iterable[Identity]) -> list[I
     No address and no number of a row that nothing but an account has found, unless two persons have said whose it is.
     Where each account is declared to be one person's a number does, and where it is no claim an address as well.
     """
-    subject = _Subject.of(task.identities)
+    subject = _Subject.of(task.known)
     alone = [row for row in said if subject.has_by_account_alone(frozenset(_spelled(row)))]
     if not alone or Limit.MAX_PEOPLE in task.confirmed:
         return [*told]

@@ -17,7 +17,7 @@ same counts as the first, and what was committed for one task is never undone or
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -53,6 +53,7 @@ class Task:
     system's categories an erasure leaves as it is, since a legal hold covers it. ``states``: by which rules of the
     policy may keep something of it, and that other systems tell: whether each lasts, None where nobody could say.
     ``lapsed``: rules by which something was kept until its day, and that nobody has signed any more: that stays.
+    ``beside``: what is known of the subject and finds no rows: it tells whose those are that something else has found.
     """
 
     task_id: UUID
@@ -76,6 +77,12 @@ class Task:
     held: frozenset[str] = frozenset()
     states: States = field(default_factory=dict)
     lapsed: frozenset[str] = frozenset()
+    beside: tuple[Identity, ...] = ()
+
+    @property
+    def known(self) -> tuple[Identity, ...]:
+        """All that is known of the subject: also that by which nobody is searched."""
+        return (*self.identities, *self.beside)
 
     @property
     def token(self) -> tuple[int, int, int]:
@@ -91,6 +98,14 @@ class Task:
     def stops_marketing(self) -> bool:
         """Whether it ends marketing and nothing else, or locates for that: by the address, whoever reads it."""
         return self.operation is Operation.SUPPRESS or bool(self.details.get(STOPS_MARKETING))
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether an address or a number that a row tells of the subject is followed to other rows.
+
+        Whoever objects has said by what, and what stands in their row may be another's too (Art. 21(3)).
+        """
+        return self.repair or not (self.stops_marketing or self.details.get(BY_STATED))
 
     @property
     def marked(self) -> bool:
@@ -204,6 +219,8 @@ COPY_FIRST = "copy_first"
 """What a task is told whose subject is owed a copy, or whose data are held: what it would erase it only stops."""
 STOPS_MARKETING = "stops_marketing"
 """What a task is told that locates somebody whose marketing is to stop, and nothing else."""
+BY_STATED: Final = "by_stated"
+"""What a task is told of whoever objects or withdraws consent: no address that a row tells leads to another row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from uuid import UUID
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.stages import Stages, Step
-from shared.downstreams.contract import COPY_FIRST, STOPS_MARKETING, Task
+from shared.downstreams.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING, Task
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
 from shared.fulfilment.store import NewFulfilment
@@ -108,8 +108,9 @@ def details(claim: Claim) -> Mapping[str, bool]:
     whose marketing is to stop, though several people may have an address: it stops for all of them.
     """
     early = {COPY_FIRST: True} if claim.at_once else {}
-    stops = claim.fulfils == Operation.SUPPRESS and not claim.details.get("ends")
-    return early | ({STOPS_MARKETING: True} if stops else {})
+    if claim.fulfils != Operation.SUPPRESS:
+        return early
+    return early | {STOPS_MARKETING if not claim.details.get("ends") else BY_STATED: True}
 
 
 def led_to(task: Task, yielded: tuple[Identity, ...]) -> tuple[Identity, ...]:

@@ -12,6 +12,7 @@ from shared.downstreams.contract import Checkpoint, Record, Result, Task
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.protocols import ExportableInParts, Operate
 from shared.fulfilment import queue
+from shared.fulfilment.by_stated import with_own_alone
 from shared.fulfilment.erased_with_consent import with_care
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.vault import Sealing
@@ -54,7 +55,11 @@ def operate(downstream: Downstream, operation: Operation, unit_of_work: UnitOfWo
     if operation is Operation.EXPORT and isinstance(adapter, ExportableInParts):
         return partial(_export, adapter, unit_of_work)
     work = downstream.operate(operation)
-    return with_care(work, downstream, unit_of_work) if operation is Operation.SUPPRESS else work
+    if operation is Operation.LOCATE:
+        return with_own_alone(work, downstream)
+    if operation is Operation.SUPPRESS:
+        return with_care(with_own_alone(work, downstream), downstream, unit_of_work)
+    return work
 
 
 async def _export(

@@ -25,7 +25,7 @@ class Search:
 
     ``lines``: those of which the subject gets an itemised bill, since others use them as well. ``not_theirs``: for a
     repair of what keeps their periods, numbers that the register says were somebody else's all of the time.
-    ``impossible``: there is nothing by which it could be.
+    ``impossible``: there is nothing by which it could be. ``beside``: what is known of the subject and finds nothing.
     """
 
     identities: tuple[Identity, ...]
@@ -34,6 +34,7 @@ class Search:
     lines: tuple[Identity, ...] = ()
     not_theirs: tuple[Identity, ...] = ()
     impossible: bool = False
+    beside: tuple[Identity, ...] = ()
 
     @property
     def lacks_proof_to(self) -> Level | None:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from shared.domain.identities import Identity
 from shared.domain.rights import Right
+from shared.fulfilment.by_stated import listed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import suppression
 from shared.storage.suppression import CHANNELS, Entry
@@ -20,7 +21,7 @@ async def suppress(tx: UnitOfWork, known: Mapping[UUID, Iterable[Identity]], rig
     entries = {
         Entry(fingerprint(identity), request_id, right, CHANNELS[identity.type])
         for request_id, identities in known.items()
-        for identity in identities
+        for identity in listed(identities)
         if identity.type in CHANNELS
     }
     added = await suppression.add(tx.connection, entries, tx.now)

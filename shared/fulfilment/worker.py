@@ -25,6 +25,7 @@ from shared.downstreams.downstream import Downstream
 from shared.fulfilment import at_once, holding, searching, stated
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.accounts import lacks_account, without_account
+from shared.fulfilment.by_stated import searched
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.conclusion import Conclusions
 from shared.fulfilment.fulfilments import Fulfilments
@@ -32,7 +33,7 @@ from shared.fulfilment.lease import Lease
 from shared.fulfilment.parts import operate
 from shared.fulfilment.postponing import FORESEEN
 from shared.fulfilment.queue import Claim
-from shared.fulfilment.searching import Search, filed_by, search
+from shared.fulfilment.searching import Search, filed_by
 from shared.fulfilment.staying import Staying
 from shared.fulfilment.store import Conclude
 from shared.fulfilment.withdrawn import by_hand
@@ -208,10 +209,10 @@ class Worker:
         if said := stated.not_asked(self._downstream, self._operation, claim.task_id, subject.changes):
             return said
         try:
-            found = search(self._downstream, self._operation, claim, subject, register)
+            found = searched(self._downstream, self._operation, claim, subject, register)
         except (AssignmentInDoubt, NotSupported) as doubt:
             return doubt
-        if found.impossible and found.lacks:
+        if isinstance(found, Search) and found.impossible and found.lacks:
             return NotSearched(claim.task_id, found.lacks, found.lacks_proof_to)
         return found
 
@@ -273,6 +274,7 @@ class Worker:
             level=search.level,
             at=self._unit_of_work.clock.now(),
             not_theirs=search.not_theirs,
+            beside=search.beside,
         )
 
     async def _ask(

@@ -16,7 +16,7 @@ from shared.domain.policy import OnErasure, Policy
 from shared.downstreams import leaving
 from shared.downstreams.claims import adopted
 from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
-from shared.downstreams.following import FAR, endless
+from shared.downstreams.following import FAR, endless, leading
 from shared.downstreams.http import marketing
 from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
@@ -218,7 +218,7 @@ class HttpAdapter:
         """Follows what the records tell of the subject until nothing new is found."""
         asked = task
         for _ in range(FAR):
-            hits = (await self._search.find(asked)).hits.values()
+            hits = (await self._search.find(leading(task, asked))).hits.values()
             known = {
                 identity: None
                 for hit in hits
@@ -229,8 +229,8 @@ class HttpAdapter:
                 )
             }
             named = {(each.type, each.value) for each in asked.identities}
-            leading = (each for each in known if each.type in self.searched_by)
-            fresh = [each for each in leading if (each.type, each.value) not in named]
+            searchable = (each for each in known if each.type in self.searched_by)
+            fresh = [each for each in searchable if (each.type, each.value) not in named]
             if not hits:
                 return Receipt(task.task_id, TaskOutcome.NO_MATCH)
             if not fresh:

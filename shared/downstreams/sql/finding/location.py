@@ -1,6 +1,6 @@
 """Finding a subject (Art. 12(2)): from what the requester gave to every identity that the store links to it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,7 @@ from shared.domain.identities import Identity, IdentityType, MalformedIdentity, 
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.claims import adopted
 from shared.downstreams.contract import Receipt, Result, Task
-from shared.downstreams.following import FAR, endless
+from shared.downstreams.following import FAR, endless, leading, shared_by
 from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.finding.attribution import each_row
 from shared.downstreams.sql.finding.claimed import said_by
@@ -22,8 +22,9 @@ async def locate(session: Session, tasks: Sequence[Task]) -> list[Result]:
 
     Found by a number alone, nobody is: it leads on only together with the period in which it was the subject's.
     """
-    known = {task.task_id: task for task in tasks}
-    leading = [table for table in session.tables if any(column.yields for column in table.table.columns.values())]
+    asked = {task.task_id: task for task in tasks}
+    known = {**asked}
+    tables = [table for table in session.tables if any(column.yields for column in table.table.columns.values())]
     found = dict.fromkeys(known, 0)
     results: dict[UUID, Result] = {}
     following = list(tasks)
@@ -33,14 +34,17 @@ async def locate(session: Session, tasks: Sequence[Task]) -> list[Result]:
         if not following:
             break
         found |= dict.fromkeys((task.task_id for task in following), 0)
-        for table in leading:
+        for table in tables:
             # By what was known when it was seen whose all that is: nothing that it tells leads on before that is seen.
             for task_id, told in await _step(session, table, following):
                 found[task_id] += 1
                 known[task_id] = _with(known[task_id], told)
-        following = [known[task.task_id] for task in following if known[task.task_id] is not task]
+        onward = ((task, leading(asked[task.task_id], known[task.task_id])) for task in following)
+        following = [task for before, task in onward if task.identities != before.identities]
     results |= {task.task_id: endless(session.system) for task in following}
-    elsewhere = await examination.count(session, list(known.values()), but=[table.name for table in leading])
+    known |= await _with_shared(session, tables, [(task, known[task.task_id]) for task in tasks])
+    searched = [leading(task, known[task.task_id]) for task in tasks]
+    elsewhere = await examination.count(session, searched, but=[table.name for table in tables])
     rows = {task_id: found[task_id] + elsewhere[task_id] for task_id in known}
     return [results.get(task.task_id) or located(task, known[task.task_id], rows[task.task_id]) for task in tasks]
 
@@ -50,6 +54,31 @@ def _with(task: Task, told: Sequence[Identity]) -> Task:
     fresh = [identity for identity in told if not knows(task, identity)]
     kept = tuple(i for i in task.identities if not superseded(i, fresh))
     return replace(task, identities=(*kept, *fresh)) if fresh else task
+
+
+async def _with_shared(
+    session: Session, tables: Sequence[Statements], located: Sequence[tuple[Task, Task]]
+) -> dict[UUID, Task]:
+    """Those of whom an address or a number was told that is not followed, with a mark where others have it, too."""
+    marked: dict[UUID, Task] = {}
+    for asked, known in located:
+        if told := beside(asked, known):
+            looked = replace(known, identities=told, beside=known.identities)
+            rows = [each for table in tables for _, each in await _step(session, table, [looked])]
+            marked[asked.task_id] = with_shared(known, shared_by(looked, rows))
+    return marked
+
+
+def beside(asked: Task, known: Task) -> tuple[Identity, ...]:
+    """What rows have told since it was asked, and that was not followed."""
+    return leading(asked, known).beside[len(asked.beside) :]
+
+
+def with_shared(known: Task, shared: Collection[Identity]) -> Task:
+    """The same with what others have as well marked so."""
+    if not shared:
+        return known
+    return replace(known, identities=tuple(replace(i, shared=True) if i in shared else i for i in known.identities))
 
 
 def located(asked: Task, known: Task, rows: int) -> Receipt:

@@ -13,10 +13,10 @@ from shared.domain.policy import Policy
 from shared.downstreams import leaving
 from shared.downstreams.claims import adopted
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
-from shared.downstreams.following import FAR, endless
+from shared.downstreams.following import FAR, endless, leading, shared_by
 from shared.downstreams.sql.export import Sheet
 from shared.downstreams.sql.finding.attribution import Row
-from shared.downstreams.sql.finding.location import knows, located, superseded, yielded
+from shared.downstreams.sql.finding.location import beside, knows, located, superseded, with_shared, yielded
 from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import values
 from shared.downstreams.sql.mariadb.judging import refusal, states_of, told_of
@@ -32,15 +32,31 @@ async def locate(session: Session, task: Task) -> Result:
     """Follow what the rows yield until nothing new is found."""
     known = task
     for _ in range(FAR):
-        rows = await find(session, known)
-        if reason := await refusal(session, known, rows):
+        searched = leading(task, known)
+        rows = await find(session, searched)
+        if reason := await refusal(session, searched, rows):
             return reason
-        fresh = [*dict.fromkeys(each for each in _yielded(session, known, rows) if not knows(known, each))]
+        fresh = [*dict.fromkeys(each for each in _yielded(session, searched, rows) if not knows(known, each))]
         if not fresh:
-            return located(task, known, rows.counts())
+            return located(task, await _with_shared(session, task, known), rows.counts())
         kept = tuple(each for each in known.identities if not superseded(each, fresh))
         known = replace(known, identities=(*kept, *fresh))
     return endless(session.system)
+
+
+async def _with_shared(session: Session, asked: Task, known: Task) -> Task:
+    """Marks what was told and is not followed where others have it, too."""
+    if not (told := beside(asked, known)):
+        return known
+    looked = replace(known, identities=told, beside=known.identities)
+    rows = await find(session, looked)
+    tables = [table for table in session.tables if any(column.yields for column in table.table.columns.values())]
+    said = [
+        [*yielded(session.system, table, _read(table, found))]
+        for table in tables
+        for found in rows.of[table.name].values()
+    ]
+    return with_shared(known, shared_by(looked, said))
 
 
 def _yielded(session: Session, task: Task, rows: Rows) -> Iterator[Identity]:
