@@ -19,6 +19,7 @@ from services.intake.errors import (
     UnsupportedType,
 )
 from services.intake.holds import Holds
+from services.intake.mail.answering import Answering
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.problems import documented
 from services.intake.settings import IntakeSettings
@@ -56,6 +57,7 @@ class Services:
     suppression: SuppressionList
     emitters: Mapping[str, Emitter]
     mail: MailUseCases
+    answering: Answering
 
 
 async def _services(request: Request) -> Services:

@@ -25,11 +25,14 @@ from services.intake.grant import Power
 from services.intake.identity import contact_codes
 from services.intake.letters import correspondence
 from services.intake.letters.rendering import Letters
+from services.intake.mail import answers, inbox
+from services.intake.mail.inbox import Mail
 from services.intake.request.aggregate import Request
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import certificate, evidence
 
+_MAILS: Final = 100
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _LETTERS = """
 SELECT l.letter_id, l.kind, l.written_at, d.way, d.state, d.fault, d.sent_at
@@ -47,8 +50,9 @@ receipts.json     what each system has reported, each signed by itself
 contact.json      whether the contact on file of an account was asked, and what came of it (where somebody named one)
 plan.json         what an erasure would do, as the systems said before it (where somebody asked)
 recipients.json   who was told of what was done (Art. 19), and what they said
+mail.json         mails that became the request, or answer it, and what was done with them (where there are any)
 letters.json      which letter was written and sent when
-letters/          their text, where whoever made this file may read letters
+letters/          their text, and that of what was written back to a mail, where whoever made this file may read letters
 manifest.json     the SHA-256 of each of these files, who made them, and when
 
 Made for {holder} on {made_at}. The making is on record in the evidence of the case.
@@ -78,9 +82,12 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
         said = await evidence.entries(tx.connection, contact.ask_id)
         beside = [{**entry, "detail": orjson.loads(entry["detail"]), **_hashes(entry)} for entry in said]
         files["contact.json"] = _json({"asked": contact.sentence, "timeline": beside})
+    mails = await inbox.of_request(tx.connection, request_id, _MAILS)
+    if mails:
+        files["mail.json"] = _json([await _of_mail(tx, each) for each in mails])
     if plan := await tx.connection.fetchrow(_PLAN, request_id):
         files["plan.json"] = _json(dict(plan))
-    texts = await _letters(tx, request, caller) if Power.FETCH in caller.grant.powers else {}
+    texts = await _letters(tx, request, caller, mails) if Power.FETCH in caller.grant.powers else {}
     made = {"request_id": request_id, "made_at": tx.now, "holder": caller.holder}
     files["README.txt"] = _README.format(**{**made, "made_at": tx.now.isoformat()}).encode()
     files |= texts
@@ -99,16 +106,25 @@ def certified(request: Request, today: date, letters: Letters) -> Mapping[str, A
     return told.model_dump(mode="json", exclude_unset=True)
 
 
-async def _letters(tx: UnitOfWork, request: Request, caller: Caller) -> Mapping[str, bytes]:
+async def _of_mail(tx: UnitOfWork, mail: Mail) -> Mapping[str, object]:
+    """When a mail came, what became of it and what was done with it; what it says is sealed, and stays so."""
+    said = await evidence.entries(tx.connection, mail.mail_id)
+    timeline = [{**entry, "detail": orjson.loads(entry["detail"]), **_hashes(entry)} for entry in said]
+    known = {name: value for name, value in asdict(mail).items() if name != "digest"}
+    return {**known, "timeline": timeline}
+
+
+async def _letters(tx: UnitOfWork, request: Request, caller: Caller, mails: Sequence[Mail]) -> Mapping[str, bytes]:
     """The texts of the letters, by the names of their files; none once the correspondence has expired."""
     try:
         written: Sequence[Mapping[str, Any]] = await correspondence.read(tx, request, caller, by_code=False)
     except Shredded:
         return {}
+    back = [each for mail in mails for each in await answers.of_mail(tx, mail.mail_id)]
     return {
         f"letters/{number:02}-{each['kind']}.txt": f"{each['subject']}\n\n{each['body']}".encode()
         for number, each in enumerate(written, 1)
-    }
+    } | {f"letters/to-a-mail-{number:02}.txt": each.body.encode() for number, each in enumerate(back, 1)}
 
 
 def _hashes(entry: asyncpg.Record) -> Mapping[str, str]:

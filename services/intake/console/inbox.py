@@ -8,6 +8,7 @@ from uuid import UUID
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from services.intake.console import answering
 from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions import complaining, options, timing
 from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
@@ -93,6 +94,7 @@ def routes(console: Console) -> list[BaseRoute]:
         console.private("/mail/{mail_id}", inbox.mail, Power.READ),
         console.private("/mail/{mail_id}/raw", inbox.raw, Power.READ),
         *routes_of(console, "/mail/{mail_id}", [CONFIRM], inbox.proposed),
+        *routes_of(console, "/mail/{mail_id}", [answering.ANSWER], answering.Answering(console.works).find),
         *routes_of(console, "/mail/{mail_id}", [DISMISS], inbox.named),
     ]
 
@@ -134,6 +136,10 @@ class Inbox:
             in_form=read.in_form,
             answers=answers,
             contact_of=read.contact_of,
+            written=answering.told(self.works, read.answers),
+            follows=read.follows,
+            unanswerable=read.unanswerable,
+            noted=visit.session.data.pop("noted", None),
             languages=options.LANGUAGES,
         )
 

@@ -49,7 +49,7 @@ def _where_it_goes(subject: Subject) -> list[str]:
 
 def _given_up(subject: Subject) -> list[str]:
     tells = {str(each["what"]): each for each in subject.row.awaited}
-    means = ["Nobody tries to deliver it any more; what was tried stays with the request."]
+    means = ["Nobody tries to deliver it any more; what was tried stays on record."]
     if "answer" in tells:
         means.append("The answer counts as given from now on.")
     if "question" in tells:
@@ -139,7 +139,8 @@ class Outgoing:
     def _row(self, letter: Delivery, person: Person) -> Row:
         subject = Subject(self.works, person, row=letter)
         fault = (letter.fault or "").replace("_", " ") or (f"{letter.tries} tries" if letter.tries else "")
-        link = Link(f"/requests/{letter.request_id}", letter.kind.replace("_", " "))
+        about = "mail" if letter.kind == delivery.OF_MAIL else "requests"
+        link = Link(f"/{about}/{letter.request_id}", letter.kind.replace("_", " "))
         cells = (link, local(self.works, letter.written_at), letter.way, fault or "–")
         return Row(cells, offered(subject, f"/post/{letter.letter_id}", _DECISIONS))
 
@@ -155,10 +156,11 @@ class Outgoing:
             letter = await delivery.read(connection, of_path(visit, "letter_id"))
         if letter is None:
             raise NotFound("no such letter, or one that is fetched by whoever it is for")
-        of_asker = letter.kind not in delivery.TO_STRANGERS
+        of_mail = letter.kind == delivery.OF_MAIL
+        reader = "whoever has written the mail" if of_mail else "somebody else than whoever has asked, as it says"
         facts = [
-            ("Request", str(letter.request_id)),
-            ("For", "whoever has asked" if of_asker else "somebody else than whoever has asked, as the letter says"),
+            ("Mail" if of_mail else "Request", str(letter.request_id)),
+            ("For", reader if letter.kind in delivery.TO_STRANGERS else "whoever has asked"),
             ("Written", local(self.works, letter.written_at)),
             ("Way", letter.way),
         ]

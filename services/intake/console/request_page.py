@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import orjson
@@ -24,6 +24,8 @@ from services.intake.console.proof_words import WHY
 from services.intake.console.roles import ROLES, Power
 from services.intake.deciding import visible
 from services.intake.identity import contact_codes
+from services.intake.mail import askers, inbox
+from services.intake.mail.askers import Asker
 from services.intake.recipients import Notice
 from services.intake.repository import read
 from services.intake.request import disclosed
@@ -34,6 +36,8 @@ from services.intake.request_file import ListedLetter
 from services.intake.web.site import Visit
 from shared.domain.policy import Policy
 from shared.storage import evidence
+
+_MAILS: Final = 20
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -62,6 +66,9 @@ class RequestPage:
             entries = await evidence.entries(connection, request.request_id)
             contact = await contact_codes.asked(connection, request.request_id)
             entries += await evidence.entries(connection, contact.ask_id) if contact else []
+            mails = await inbox.of_request(connection, request.request_id, _MAILS)
+            for each in mails:
+                entries += await evidence.entries(connection, each.mail_id)
         told = [_entry(each) for each in sorted(entries, key=itemgetter("at"))]
         policy = self.works.services.unit_of_work.policy
         traces, trace = self.works.settings.traces, next((each["trace"] for each in told if each["trace"]), None)
@@ -77,6 +84,8 @@ class RequestPage:
             holds=kept.holds,
             stopped=[WHY[each] for each in kept.stopped],
             contact=contact.sentence if contact else None,
+            mails=mails,
+            asker=await self._asker(person, request),
             pending=kept.pending,
             done=[each for each in told if not each["action"].endswith(LOOKS)],
             looked=[each for each in told if each["action"].endswith(LOOKS)],
@@ -112,6 +121,13 @@ class RequestPage:
             request = await visible(tx.connection, await read(tx.connection, request_id), person.caller)
             tx.log_evidence(request_id, "request.viewed", {"holder": person.holder}, person.caller.actor)
         return person, request
+
+    async def _asker(self, person: Person, request: Request) -> Asker | None:
+        """Who has asked for somebody else, for whoever may read what people have written."""
+        if not person.may(Power.READ):
+            return None
+        async with self.works.services.unit_of_work.begin() as tx:
+            return await askers.of_request(tx, request.request_id)
 
     async def _view(self, request: Request) -> RequestView:
         """As the API shows it to an officer."""

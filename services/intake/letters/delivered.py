@@ -73,11 +73,13 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     if letter is None or letter.state != ("sent" if back else "waiting"):
         return None
     request = requests.get(letter.request_id)
-    await tx.connection.execute(_MARK, letter_id, "person" if request else "given_up", fault, None)
+    a_persons = request is not None or letter.kind == delivery.OF_MAIL  # one to a contact on file is nobody's
+    await tx.connection.execute(_MARK, letter_id, "person" if a_persons else "given_up", fault, None)
     _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
-    if request is None:  # to a contact on file: nobody may send it elsewhere
+    if a_persons:
+        tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
+    if request is None:
         return letter
-    tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
     await recipients.not_reached(tx, request, letter.awaited, letter.sent_at)
     if untold := unknown(letter.awaited):
         await tx.connection.execute(_TELLS, letter_id, untold)
@@ -111,7 +113,7 @@ async def awaits_restriction(tx: UnitOfWork, request_id: UUID) -> bool:
 async def _held(
     tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | None
 ) -> tuple[Requests, Delivery | None]:
-    """The request of a letter, locked before it, as everybody locks them; none of one to a contact on file."""
+    """The request of a letter, locked before it, as everybody locks them; none where it belongs to none."""
     about = "SELECT request_id FROM delivery WHERE letter_id = $1"
     request_id = await tx.connection.fetchval(about, letter_id)
     requests = await Requests.locked(tx, letters, [request_id] if request_id else [], actor)

@@ -65,7 +65,7 @@ class DeliveringUseCases(TimingUseCases):
         async with self.unit_of_work.begin() as tx:
             letter = await _waiting(tx, letter_id)
             request = await repository.read(tx.connection, letter.request_id)
-            if request is None:
+            if request is None and letter.kind != delivery.OF_MAIL:
                 raise NotFound("no such letter")
             if said.way == "email":
                 if fault := await delivery.readdress(tx, request, letter):
@@ -76,7 +76,7 @@ class DeliveringUseCases(TimingUseCases):
                     "the address of record is that of whoever asked, and this letter goes where it says: have it sent"
                     " there again by e-mail, or tell them yourself"
                 )
-            elif not await tx.vault.places(tx.connection, request.request_id, _POSTAL):
+            elif not await tx.vault.places(tx.connection, letter.request_id, _POSTAL):
                 raise IllegalTransition("no address of record is entered: enter it, and then have it sent by post")
             if not await delivery.send_by(tx, letter_id, said.way):
                 raise IllegalTransition(f"it waits to go by {letter.way} already: wait for that, or give it up")
@@ -88,7 +88,7 @@ class DeliveringUseCases(TimingUseCases):
         async with self.unit_of_work.begin() as tx:
             letter = await _waiting(tx, letter_id)
             place = uuid7()
-            words = Sealing(letter.request_id, "explanation", "given_up", said.explanation.encode(), place)
+            words = Sealing(letter.lies_under, "explanation", "given_up", said.explanation.encode(), place)
             await tx.vault.seal(tx.connection, [words], tx.now)
             await delivered.given_up(tx, self.letters, letter_id, place, caller.actor)
 

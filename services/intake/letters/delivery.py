@@ -26,7 +26,9 @@ from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
 
-TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact", "contact_on_file"}
+OF_MAIL: Final[LetterKind] = "mail_answer"
+"""The kind of what a person writes back to a mail: it stands with the id of the mail, and with no request."""
+TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact", "contact_on_file", OF_MAIL}
 """Letters to whoever has not asked."""
 BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
 """Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""
@@ -92,6 +94,16 @@ class Delivery:
     tries: int
     sent_at: datetime | None
 
+    @property
+    def lies_under(self) -> UUID:
+        """Under which key it is sealed."""
+        return lies_under(self.kind, self.letter_id, self.request_id)
+
+
+def lies_under(kind: str, letter_id: UUID, request_id: UUID) -> UUID:
+    """Under which key a letter is sealed: that of the correspondence, an answer to a mail under its own; pure."""
+    return letter_id if kind == OF_MAIL else request_id
+
 
 async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> None:
     """Keeps letters, of any number of requests, all at once, and has those delivered that nobody fetches.
@@ -111,6 +123,15 @@ async def to_contact(tx: UnitOfWork, letter: Sealing) -> None:
     """
     await tx.vault.seal(tx.connection, [letter], tx.now)
     known = (letter.sealed_id, letter.subject_ref, letter.source)
+    await tx.connection.execute(_INSERT, *known, "email", "waiting", None, None, None, tx.now)
+
+
+async def to_sender(tx: UnitOfWork, letter: Sealing, mail_id: UUID) -> None:
+    """Has an answer to a mail delivered; the key that it gets for itself outlives that of the mail."""
+    record, sealed = tx.vault.new_record(letter.sealed_id, b"{}", [letter], tx.now)
+    await tx.vault.insert_subjects(tx.connection, [record])
+    await tx.vault.insert_sealed(tx.connection, sealed)
+    known = (letter.sealed_id, mail_id, letter.source)
     await tx.connection.execute(_INSERT, *known, "email", "waiting", None, None, None, tx.now)
 
 
@@ -163,7 +184,7 @@ async def send_by(tx: UnitOfWork, letter_id: UUID, way: str) -> bool:
     return bool(await tx.connection.fetchval(_ANOTHER_WAY, letter_id, way, tx.now))
 
 
-async def readdress(tx: UnitOfWork, request: StoredRequest, letter: Delivery) -> str | None:
+async def readdress(tx: UnitOfWork, request: StoredRequest | None, letter: Delivery) -> str | None:
     """Puts where it goes by what is proved by now into a letter that is to be mailed; why it goes nowhere, if so.
 
     A letter that goes where it says goes there again, and to nobody else.
@@ -173,6 +194,8 @@ async def readdress(tx: UnitOfWork, request: StoredRequest, letter: Delivery) ->
     if letter.kind in BY_ADDRESS:
         own = orjson.loads(content or b"{}").get("to") or ("",)
         return None if address_in(own[0]) else "address_unknown"
+    if request is None:
+        return "address_unknown"
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
     to, fault = await _mailed_to(tx, request, known)
     if to and content:

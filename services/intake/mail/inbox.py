@@ -13,6 +13,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from services.intake.errors import NotFound
 from services.intake.letters import delivered
 from services.intake.letters.rendering import Letters
 from services.intake.mail.incoming import Incoming, MailKind, Ours
@@ -46,7 +47,7 @@ _DECIDE = """
 UPDATE mail SET state = $2, request_id = coalesce($3, request_id), reason = $4, decided_by = $5, decided_at = $6
 WHERE mail_id = $1 AND state IN ('proposed', 'automatic', 'reply') RETURNING true
 """
-_REPORTED_WITHIN = timedelta(days=10)
+REPORTED_WITHIN: Final = timedelta(days=10)
 """After which no mail server tries any more (RFC 5321, 4.5.4.1: at least four or five days)."""
 # What was kept of an earlier report nobody has decided about.
 _BELIEVED = """
@@ -55,6 +56,18 @@ SELECT coalesce(bool_and(d.sent_at IS NULL OR (d.sent_at > $2 AND NOT EXISTS (
        AND NOT (m.state = 'done' AND m.decided_by IS NULL)))), true)
 FROM delivery d WHERE d.letter_id = ANY($1)
 """
+_ABOUT = """
+SELECT l.request_id FROM (
+    SELECT letter_id, request_id FROM letter
+    UNION ALL SELECT a.letter_id, m.request_id FROM mail_answer a JOIN mail m USING (mail_id)
+) l JOIN vault.subject v ON v.subject_ref = l.request_id
+WHERE l.letter_id = ANY($1) AND v.wrapped_key IS NOT NULL ORDER BY l.letter_id DESC LIMIT 1
+"""
+_OF_REQUEST = f"""
+SELECT * FROM (SELECT {_COLUMNS} FROM mail WHERE request_id = $1 ORDER BY received_at DESC LIMIT $2) AS last
+ORDER BY received_at
+"""  # noqa: S608  # constants
+_LOCK = "SELECT FROM mail WHERE mail_id = $1 FOR UPDATE"
 COUNTED = """
 SELECT state, count(*), min(read_at) FROM mail WHERE state IN ('proposed', 'automatic', 'reply') GROUP BY 1
 """
@@ -116,6 +129,16 @@ async def read(connection: Connection, mail_id: UUID) -> Mail | None:
     return Mail(*row) if row else None
 
 
+async def lock(tx: UnitOfWork, mail_id: UUID) -> None:
+    """Has whoever else decides about a mail, or answers it, wait."""
+    await tx.connection.execute(_LOCK, mail_id)
+
+
+async def of_request(connection: Connection, request_id: UUID, limit: int) -> list[Mail]:
+    """The last mails that have become a request, or answer a letter about it; the oldest of them first."""
+    return [Mail(*row) for row in await connection.fetch(_OF_REQUEST, request_id, limit)]
+
+
 async def waiting(connection: Connection, state: str, after: tuple[datetime, UUID], limit: int) -> list[Mail]:
     """Mails that wait for a person, by when they reached us: their time limit runs from then."""
     return [Mail(*row) for row in await connection.fetch(_OPEN, state, *after, limit)]
@@ -132,6 +155,19 @@ async def open_raw(tx: UnitOfWork, mail: Mail) -> bytes:
     if found is None:
         raise Shredded("the mail was no request, and is not kept")
     return found
+
+
+async def opened(tx: UnitOfWork, mail_id: UUID) -> tuple[Mail, bytes]:
+    """A mail and its original.
+
+    Raises:
+        NotFound: there is no such mail.
+        Shredded: see ``open_raw``.
+    """
+    mail = await read(tx.connection, mail_id)
+    if mail is None:
+        raise NotFound("no such mail")
+    return mail, await open_raw(tx, mail)
 
 
 async def decide(
@@ -159,14 +195,10 @@ async def _is_believed(tx: UnitOfWork, letters: Sequence[UUID]) -> bool:
 
     Whoever has one of them could write such a report: not for ever, and not once they have answered.
     """
-    return bool(await tx.connection.fetchval(_BELIEVED, list(letters), tx.now - _REPORTED_WITHIN))
+    return bool(await tx.connection.fetchval(_BELIEVED, list(letters), tx.now - REPORTED_WITHIN))
 
 
 async def _request_of(connection: Connection, letters: Sequence[UUID]) -> UUID | None:
     """Which request it answers; none whose correspondence has expired: then it is a new one."""
-    about = """
-SELECT l.request_id FROM letter l JOIN vault.subject v ON v.subject_ref = l.request_id
-WHERE l.letter_id = ANY($1) AND v.wrapped_key IS NOT NULL ORDER BY l.letter_id DESC LIMIT 1
-"""
-    found: UUID | None = await connection.fetchval(about, list(letters))
+    found: UUID | None = await connection.fetchval(_ABOUT, list(letters))
     return found

@@ -11,10 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email import message_from_bytes
-from email.errors import MessageError
-from email.header import decode_header, make_header
 from email.message import Message
-from email.utils import getaddresses, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from itertools import islice
 from uuid import UUID
@@ -22,7 +20,7 @@ from uuid import UUID
 import flufl.bounce
 import puremagic
 
-from services.intake.mail import tokens
+from services.intake.mail import headers, tokens
 from services.intake.mail.plain import plain
 
 _ENVELOPE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")
@@ -30,11 +28,9 @@ _SAME = ("From", "To", "Cc", "Date", "Subject", "Message-ID")
 """What two copies of one mail have in common; what servers add on the way differs."""
 _BY = re.compile(r"\bby\s+([A-Za-z0-9.-]+)")
 _BULK = frozenset({"bulk", "junk", "list", "auto_reply"})
-_LONGEST, _NAME, _LINE, _PARTS = 20_000, 120, 300, 50
-_HEADER, _HTML, _DEEP = 4_096, 200_000, 20
-"""What is looked at of a header, in characters, of HTML, in bytes, and of parts in parts."""
-_UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
-"""What the standard library raises at what people and machines send."""
+_LONGEST, _PARTS = 20_000, 50
+_HTML, _DEEP = 200_000, 20
+"""What is looked at of HTML, in bytes, and of parts in parts."""
 
 
 class MailKind(StrEnum):
@@ -71,7 +67,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A mail as it is read; ``letters``: those of ours that it answers, or that it says have not arrived."""
+    """A mail as it is read; ``letters``: those of ours that it answers, or that it says have not arrived.
+
+    ``answer_to``: where an answer may go, or nowhere; ``thread``: what an answer follows, the Message-ID of this last.
+    """
 
     kind: MailKind
     message_id: str
@@ -84,6 +83,8 @@ class Incoming:
     text: str
     letters: Sequence[UUID]
     attachments: Sequence[Attachment]
+    answer_to: str = ""
+    thread: Sequence[str] = ()
 
 
 def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
@@ -91,22 +92,25 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
     mail = message_from_bytes(raw)
     sent_at = _by_our_exchanger(mail, ours)
     known_at = sent_at if sent_at and sent_at <= arrived_at else None
-    name, sender = _sender(mail, ours)
-    kind, letters = _kind(mail, raw, ours)
+    name, sender = headers.sender(mail, ours.addresses)
+    reports = _reported(mail, raw, ours)
+    kind, letters = reports or _kind(mail, ours)
     parts = list(islice(_leaves(mail), _PARTS))
     text = next(filter(None, (_of_type(parts, each) for each in ("text/plain", "text/html"))), None)
     return Incoming(
         kind=kind,
-        message_id=_cleaned(_raw(mail, "Message-ID"))[:_LINE],
+        message_id=headers.cleaned(headers.raw(mail, "Message-ID"))[: headers.LINE],
         digest=_digest(mail, raw, ours.secret),
         received_at=known_at or arrived_at,
         by_our_exchanger=known_at is not None,
         sender=sender,
         name=name,
-        subject=_header(mail, "Subject")[:_LINE],
+        subject=headers.header(mail, "Subject")[: headers.LINE],
         text=_text(text) if text else "",
         letters=letters,
         attachments=tuple(_attachment(each, ours.largest_attachment) for each in parts if each is not text),
+        answer_to="" if reports else headers.answer_to(mail, ours.addresses),
+        thread=headers.thread(mail),
     )
 
 
@@ -116,108 +120,72 @@ def unreadable(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
     return Incoming(MailKind.UNREADABLE, "", digest, arrived_at, False, "", "", "", "", (), ())  # noqa: FBT003  # its fields
 
 
-def _kind(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
-    to = " ".join(_raw(mail, name) for name in _ENVELOPE)
-    returned = tuple(tokens.letters_in(ours.secret, to))
-    if returned or mail.get_content_type() == "multipart/report":
-        letters = returned or tuple(tokens.letters_in(ours.secret, raw.decode("ascii", "replace")))
-        if letters and (failed := _failed(mail)) is not None:
-            if not failed:
-                return MailKind.DELAYED, letters
-            return MailKind.BOUNCE if _is_from_nobody(mail) else MailKind.REPLY, letters
+def _reported(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]] | None:
+    """What it reports, and of which letters; None: it is no report. One that has a sender a person looks at."""
+    returned = _returned(mail, ours)
+    if not returned and mail.get_content_type() != "multipart/report":
+        return None
+    letters = returned or tuple(tokens.letters_in(ours.secret, raw.decode("ascii", "replace")))
+    failed = _failed(mail) if letters else None
+    if failed is None:
+        return None
+    if not failed:
+        return MailKind.DELAYED, letters
+    return MailKind.BOUNCE if _is_from_nobody(mail) else MailKind.REPLY, letters
+
+
+def _returned(mail: Message, ours: Ours) -> tuple[UUID, ...]:
+    """The letters by whose return path it came."""
+    to = " ".join(headers.raw(mail, name) for name in _ENVELOPE)
+    return tuple(tokens.letters_in(ours.secret, to))
+
+
+def _kind(mail: Message, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
     machine = _automatic(mail)
-    if machine and any(tokens.letters_in(ours.secret, _raw(mail, "Message-ID"))):
+    if machine and any(tokens.letters_in(ours.secret, headers.raw(mail, "Message-ID"))):
         return MailKind.OURS, ()
     if machine:
         return MailKind.AUTOMATIC, ()
-    answered = " ".join(_raw(mail, name) for name in ("In-Reply-To", "References"))
-    letters = tuple(tokens.letters_in(ours.secret, answered)) or returned
+    answered = " ".join(headers.raw(mail, name) for name in ("In-Reply-To", "References"))
+    letters = tuple(tokens.letters_in(ours.secret, answered)) or _returned(mail, ours)
     return (MailKind.REPLY, letters) if letters else (MailKind.PROPOSED, ())
 
 
 def _is_from_nobody(mail: Message) -> bool:
     """Whether its envelope has no sender, as that of a report (RFC 3464, 2), as our server has noted."""
-    return _raw(mail, "Return-Path").strip() in {"", "<>"}
+    return headers.raw(mail, "Return-Path").strip() in {"", "<>"}
 
 
 def _failed(mail: Message) -> bool | None:
     """Whether a report says that it is final; None: it is none. A delay is no failure: servers try for days."""
     try:
         temporary, permanent = flufl.bounce.all_failures(mail)
-    except _UNREADABLE:
+    except headers.UNREADABLE:
         return None
     return bool(permanent) if permanent or temporary else None
 
 
 def _automatic(mail: Message) -> bool:
     """Whether a machine seems to have written it (RFC 3834); a person may have: it is put aside, and looked at."""
-    submitted = _raw(mail, "Auto-Submitted").partition(";")[0].strip().lower()
+    submitted = headers.raw(mail, "Auto-Submitted").partition(";")[0].strip().lower()
     said = submitted not in {"", "no"}
-    bulk = _raw(mail, "Precedence").lower() in _BULK
+    bulk = headers.raw(mail, "Precedence").lower() in _BULK
     named = any(name in mail for name in ("X-Autoreply", "X-Autorespond", "List-Id"))
-    nobody = _raw(mail, "Return-Path") == "<>"
+    nobody = headers.raw(mail, "Return-Path") == "<>"
     return said or bulk or named or nobody or mail.get_content_type() == "multipart/report"
 
 
 def _by_our_exchanger(mail: Message, ours: Ours) -> datetime | None:
     """When our mail exchanger took it: by the topmost line that names it, since whoever sends can write those below."""
-    for line in _all(mail, "Received"):
+    for line in headers.all_of(mail, "Received"):
         by = _BY.search(line)
         if by and by[1].lower().rstrip(".") in ours.exchangers:
             try:
                 at = parsedate_to_datetime(line.rpartition(";")[2].strip())
                 return at.astimezone(UTC) if at.tzinfo else None
-            except _UNREADABLE:
+            except headers.UNREADABLE:
                 return None
     return None
-
-
-def _sender(mail: Message, ours: Ours) -> tuple[str, str]:
-    """Whom it says it is from, and where they want the answer; never at an address of ours."""
-    name, author = _first(_raw(mail, "From"))
-    _, answer_to = _first(_raw(mail, "Reply-To"))
-    return name, next((each for each in (answer_to, author) if each and each not in ours.addresses), "")
-
-
-def _first(header: str) -> tuple[str, str]:
-    try:
-        found = getaddresses([header])
-    except _UNREADABLE:
-        found = []
-    name, address = found[0] if found else ("", "")
-    return _cleaned(_decoded(name))[:_NAME], _cleaned(address).lower()[:_LINE]
-
-
-def _all(mail: Message, name: str) -> list[str]:
-    """The headers of that name as they came, each in one line and no longer than is looked at."""
-    found = (value for each, value in mail.raw_items() if each.lower() == name.lower())
-    return [" ".join(str(value)[:_HEADER].split()) for value in found]
-
-
-def _raw(mail: Message, name: str) -> str:
-    return next(iter(_all(mail, name)), "")
-
-
-def _header(mail: Message, name: str) -> str:
-    return _cleaned(_decoded(_raw(mail, name)))
-
-
-def _decoded(text: str) -> str:
-    """Its encoded words (RFC 2047) in plain; bytes that should not be there are taken for UTF-8."""
-    try:
-        said = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return str(make_header(decode_header(said)))
-    except _UNREADABLE:
-        return text
-
-
-def _cleaned(text: str) -> str:
-    """In one line, without what is no character."""
-    return " ".join(_characters(text).split())
-
-
-def _characters(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
 
 
 def _leaves(mail: Message, deep: int = 0) -> Iterator[Message]:
@@ -237,17 +205,17 @@ def _of_type(parts: Sequence[Message], kind: str) -> Message | None:
 
 
 def _attached(part: Message) -> bool:
-    return _raw(part, "Content-Disposition").partition(";")[0].strip().lower() == "attachment"
+    return headers.raw(part, "Content-Disposition").partition(";")[0].strip().lower() == "attachment"
 
 
 def _text(part: Message) -> str:
     data = _data(part)[:_HTML]
     try:
         content = data.decode(part.get_content_charset("utf-8"), "replace")
-    except _UNREADABLE:
+    except headers.UNREADABLE:
         content = data.decode("utf-8", "replace")
     shown = plain(content) if part.get_content_type() == "text/html" else content
-    return _characters(shown).strip()[:_LONGEST]
+    return headers.characters(shown).strip()[:_LONGEST]
 
 
 def _attachment(part: Message, largest: int) -> Attachment:
@@ -260,15 +228,15 @@ def _data(part: Message) -> bytes:
         return part.as_bytes()
     try:
         content = part.get_payload(decode=True)
-    except _UNREADABLE:
+    except headers.UNREADABLE:
         content = None
     return content if isinstance(content, bytes) else b""
 
 
 def _named(part: Message) -> str:
     try:
-        return _cleaned(_decoded((part.get_filename() or "")[:_HEADER]))[:_NAME]
-    except _UNREADABLE:
+        return headers.cleaned(headers.decoded((part.get_filename() or "")[: headers.LONGEST]))[: headers.NAME]
+    except headers.UNREADABLE:
         return ""
 
 
@@ -282,5 +250,5 @@ def _typed(data: bytes) -> str:
 def _digest(mail: Message, raw: bytes, secret: bytes) -> bytes:
     """Keyed, of what two copies of one mail have in common."""
     body = raw.replace(b"\r\n", b"\n").partition(b"\n\n")[2]
-    said = "\n".join(f"{name}: {_raw(mail, name)}" for name in _SAME)
+    said = "\n".join(f"{name}: {headers.raw(mail, name)}" for name in _SAME)
     return hmac.digest(secret, b"mail\0" + said.encode("utf-8", "surrogateescape") + b"\0" + body, "sha256")

@@ -134,7 +134,8 @@ class Sender:
         return None
 
     async def _read(self, tx: UnitOfWork, claimed: Claimed) -> Outgoing:
-        usual = orjson.loads(await tx.vault.statement(tx.connection, claimed.request_id))
+        ref = delivery.lies_under(claimed.kind, claimed.letter_id, claimed.request_id)
+        usual = orjson.loads(await tx.vault.statement(tx.connection, ref))
         content = orjson.loads(await tx.vault.open_one(tx.connection, claimed.letter_id) or b"{}")
         # An acknowledgement goes where they have written from, and says nothing; any other letter says where it goes.
         said = content.get("to") or (usual["to"][-1:] if claimed.kind == "acknowledgement" else ())
@@ -144,11 +145,13 @@ class Sender:
         to = in_ascii(address)
         if not to.isascii():
             raise _UnusableError("address_unusable")
-        rows = await tx.connection.fetch(_SENT_BEFORE, claimed.request_id, claimed.letter_id)
         sender = self._settings.sender or ""
-        ours = [message_id(tokens.token(self._secret, row[0]), sender) for row in rows]
-        others = claimed.kind in delivery.TO_STRANGERS  # who follow no thread of the requester's
-        before: Sequence[str] = () if others else [*filter(None, [usual.get("follows")]), *ours]
+        if claimed.kind in delivery.TO_STRANGERS:  # who follow no thread of the requester's
+            before: Sequence[str] = content.get("thread", ())
+        else:
+            rows = await tx.connection.fetch(_SENT_BEFORE, claimed.request_id, claimed.letter_id)
+            ours = [message_id(tokens.token(self._secret, row[0]), sender) for row in rows]
+            before = [*filter(None, [usual.get("follows")]), *ours]
         token = tokens.token(self._secret, claimed.letter_id)
         return Outgoing(token, to, content["language"], content["subject"], content["html"], claimed.written_at, before)
 

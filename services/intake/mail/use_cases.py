@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError
 from uuid_utils.compat import uuid7
 
 from services.intake.auth import Caller
@@ -16,7 +16,8 @@ from services.intake.group_commit import Accepted, SubmissionContext, Submitted
 from services.intake.identity import contact_codes
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.rendering import Letters
-from services.intake.mail import apart, form, inbox
+from services.intake.mail import answering, answers, apart, askers, form, inbox
+from services.intake.mail.answers import Answer
 from services.intake.mail.inbox import Mail
 from services.intake.mail.incoming import Incoming, Ours
 from services.intake.mail.proposal import Proposal, mail_policy, propose, propose_for_somebody
@@ -25,7 +26,7 @@ from services.intake.schemas import Strict
 from services.intake.submission import Submissions
 from services.intake.submission_schemas import Submission
 from shared.domain.errors import IllegalTransition
-from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.messaging.unit_of_work import UnitOfWorkFactory
 
 State = Literal["proposed", "automatic", "reply"]
 NoRequest = Literal["advertising", "automatic", "duplicate", "not_about_personal_data", "answered_otherwise", "other"]
@@ -55,6 +56,7 @@ class Read:
 
     ``contact_of``: the request about which whoever it answers was asked as the contact on file.
     ``in_form``: it was written in the form of the portal for somebody else; its sender is whoever asks.
+    ``answers``: what was written back to it; ``follows``: what was written back to another, which it answers.
     """
 
     mail: Mail
@@ -62,6 +64,13 @@ class Read:
     proposal: Proposal
     contact_of: UUID | None = None
     in_form: bool = False
+    answers: Sequence[Answer] = ()
+    follows: Sequence[Answer] = ()
+
+    @property
+    def unanswerable(self) -> str | None:
+        """Why nobody may write back to it; None: somebody may."""
+        return answering.unanswerable(self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +100,17 @@ class MailUseCases:
     async def read(self, mail_id: UUID, caller: Caller) -> Read:
         """What a mail says, and what it seems to ask for; the reading is on record."""
         async with self.unit_of_work.begin() as tx:
-            mail, raw = await _open(tx, mail_id)
+            mail, raw = await inbox.opened(tx, mail_id)
             tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
         content = await apart.read(raw, mail.received_at, self.ours)
-        if written := form.read(raw, mail_id):
-            return Read(mail, content, propose_for_somebody(written, mail_policy()), in_form=True)
-        async with self.unit_of_work.pool.acquire() as connection:
-            contact_of = await contact_codes.asked_by(connection, content.letters)
-        return Read(mail, content, await asyncio.to_thread(propose, content, mail_policy()), contact_of)
+        written = form.read(raw, mail_id)
+        async with self.unit_of_work.begin() as tx:
+            contact_of = None if written else await contact_codes.asked_by(tx.connection, content.letters)
+            ours = await answers.of_mail(tx, mail_id), await answers.named(tx, content.letters)
+        if written:
+            return Read(mail, content, propose_for_somebody(written, mail_policy()), None, True, *ours)  # noqa: FBT003  # its fields
+        proposal = await asyncio.to_thread(propose, content, mail_policy())
+        return Read(mail, content, proposal, contact_of, False, *ours)  # noqa: FBT003  # its fields
 
     async def take(self, mail_id: UUID, raw: bytes, letters: Letters) -> None:
         """Puts what was written in a form of ours before a person, as a mail that has just come; the same one once."""
@@ -109,7 +121,7 @@ class MailUseCases:
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
         """The original, with its files; the reading is on record."""
         async with self.unit_of_work.begin() as tx:
-            mail, raw = await _open(tx, mail_id)
+            mail, raw = await inbox.opened(tx, mail_id)
             tx.log_evidence(mail.request_id or mail_id, "mail.fetched", _named(mail, caller), caller.actor)
         return raw
 
@@ -119,18 +131,14 @@ class MailUseCases:
         Where that takes a proof of who asks, a link goes to the address that they gave, as the portal sends one.
 
         Raises:
-            BadRequest: a field is stated that the mail says, or that no mail can.
+            BadRequest: a field is stated that the mail says, or that no mail can; or one is missing.
         """
         _must_not_state(said)
         async with self.unit_of_work.begin() as tx:
-            mail, raw = await _open(tx, mail_id)
+            mail, raw = await inbox.opened(tx, mail_id)
         content = await apart.read(raw, mail.received_at, self.ours)
         async with self.unit_of_work.begin() as tx:
-            known = {"channel": "email", "received_at": mail.received_at}
-            asked = [
-                (f"requests.{place}.", Submission.model_validate({**each.model_dump(exclude_unset=True), **known}))
-                for place, each in enumerate(said.requests)
-            ]
+            asked = [(f"requests.{place}.", _received(mail, place, each)) for place, each in enumerate(said.requests)]
             together = len(asked) > 1
             prepared = self.submissions.prepare(asked, caller, together=together, follows=content.message_id or None)
             context = SubmissionContext(caller, None, mail.digest, None)
@@ -141,6 +149,8 @@ class MailUseCases:
             if not await inbox.decide(tx, mail_id, "confirmed", caller.actor, request_id=first):
                 raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
             await inbox.keep_with(tx, first, mail_id, raw)
+            if form.read(raw, mail_id):
+                await askers.keep(tx, [each.request_id for each in stored], mail_id, content)
             detail = _named(mail, caller) | {"by_mx": mail.by_mx, "requests": [str(each.request_id) for each in stored]}
             tx.log_evidence(first, "mail.confirmed", detail, caller.actor)
             unproved = [each.request_id for each in stored if each.state == lifecycle.State.AWAITING_IDENTITY]
@@ -161,15 +171,18 @@ class MailUseCases:
             tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
 
 
-async def _open(tx: UnitOfWork, mail_id: UUID) -> tuple[Mail, bytes]:
-    mail = await inbox.read(tx.connection, mail_id)
-    if mail is None:
-        raise NotFound("no such mail")
-    return mail, await inbox.open_raw(tx, mail)
-
-
 def _named(mail: Mail, caller: Caller) -> dict[str, JsonValue]:
     return {"mail_id": str(mail.mail_id), "holder": caller.holder}
+
+
+def _received(mail: Mail, place: int, said: Submission) -> Submission:
+    """What is entered of a mail, as it came; raises ``BadRequest`` where a request by e-mail lacks something."""
+    known = {"channel": "email", "received_at": mail.received_at}
+    try:
+        return Submission.model_validate({**said.model_dump(exclude_unset=True), **known})
+    except ValidationError as error:
+        message = str(error.errors(include_url=False, include_input=False)[0]["msg"])
+        raise BadRequest(message.removeprefix("Value error, "), f"requests.{place}") from None
 
 
 def _must_not_state(said: Confirmed) -> None:

@@ -50,5 +50,6 @@ def answered(answer: bytes) -> Incoming:
             "received_at": datetime.fromisoformat(known["received_at"]),
             "letters": tuple(map(UUID, known["letters"])),
             "attachments": tuple(Attachment(**each) for each in known["attachments"]),
+            "thread": tuple(known["thread"]),
         }
     )

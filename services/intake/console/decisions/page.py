@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
@@ -20,7 +20,7 @@ from shared.domain.errors import DsrError, Shredded
 from shared.storage.postgres import AWAY
 
 _MOVED: Final = (
-    "The request has changed since you opened this page. Look at it in another window; what you have entered is kept"
+    "It has changed since you opened this page. Look at it in another window; what you have entered is kept"
     " here, and is done only once you continue"
 )
 _ELSEWHERE: Final = (errors.Forbidden, errors.NotFound, Shredded)
@@ -71,13 +71,18 @@ class DecisionPage:
             else:
                 wrong = read
         asking = bool(decision.asks) and (not visit.sent or bool(wrong) or visit.form.get("step") == "change")
-        if visit.sent and not asking and visit.form.get("step") == "confirm":
-            done = await self._do(about, version, body)
-            if not isinstance(done, FormError):
-                visit.session.data["noted"] = decision.title
-                return visit.go(done or about.back)
-            wrong, asking = [done], bool(decision.asks)
-            version = about.version if done.text == _MOVED else version
+        preview: Sequence[tuple[str, str]] = ()
+        if visit.sent and not asking:
+            try:
+                if visit.form.get("step") == "confirm":
+                    done = await decision.do(subject, version, body)
+                    visit.session.data["noted"] = decision.title
+                    return visit.go(done or about.back)
+                preview = await decision.previews(subject, body)
+            except DsrError as error:
+                fault = self._fault(about, version, error)
+                wrong, asking = [fault], bool(decision.asks)
+                version = about.version if fault.text == _MOVED else version
         return visit.page(
             "decide.html",
             wrong,
@@ -89,29 +94,25 @@ class DecisionPage:
             does=decision.does(subject),
             options={asked.name: asked.options(subject) for asked in decision.asks},
             shown=await decision.reads(subject) if not visit.sent else (),
+            preview=preview,
             said=[(asked, _said(asked.name, visit, asked.options(subject))) for asked in decision.asks],
         )
 
-    async def _do(self, about: About, version: int, body: Any) -> FormError | str | None:
-        """Does it, and says where to go on; or what is wrong with it, where other words would mend that.
+    def _fault(self, about: About, version: int, error: DsrError) -> FormError:
+        """What is wrong with what was entered, where other words would mend that; else it raises the error.
 
         Where the request has moved meanwhile, what was entered is shown once more, for the version that it has now.
         """
-        try:
-            return await self.decision.do(about.subject, version, body)
-        except errors.PreconditionFailed:
-            if not self.decision.asks or about.version == version or not self.decision.when(about.subject):
-                raise
-            return FormError(self.decision.asks[0].name, _MOVED)
-        except _ELSEWHERE:
-            raise
-        except AWAY:
-            raise
-        except DsrError as error:
-            place = str(getattr(error, "field", None) or "").split(".")
-            asks = self.decision.asks
-            asked = next((each for each in asks if form.names(each, place)), next(iter(asks), None))
-            return FormError(asked.name if asked else "confirm", in_pages(str(error)))
+        asks = self.decision.asks
+        if isinstance(error, errors.PreconditionFailed):
+            if not asks or about.version == version or not self.decision.when(about.subject):
+                raise error
+            return FormError(asks[0].name, _MOVED)
+        if isinstance(error, (*_ELSEWHERE, *AWAY)):
+            raise error
+        place = str(getattr(error, "field", None) or "").split(".")
+        asked = next((each for each in asks if form.names(each, place)), next(iter(asks), None))
+        return FormError(asked.name if asked else "confirm", in_pages(str(error)))
 
 
 def routes_of(console: Console, path: str, decisions: Sequence[Decision], find: Find) -> list[BaseRoute]:

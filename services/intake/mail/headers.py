@@ -1,0 +1,93 @@
+"""Headers of a mail as people and machines send them: each in one line, no longer than is looked at; pure.
+
+They are read without the structured headers of the standard library, whose time grows with the square of a header.
+"""
+
+import re
+from collections.abc import Collection
+from email.errors import MessageError
+from email.header import decode_header, make_header
+from email.message import Message
+from email.utils import getaddresses
+from typing import Final
+
+LONGEST: Final = 4_096
+"""Characters of a header that are looked at."""
+NAME: Final = 120
+LINE: Final = 300
+_ID = re.compile(r"<[!-;=?-~]{3,250}>")
+_THREAD = 20
+"""Message-IDs of a thread that are looked at, the last ones."""
+UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
+"""What the standard library raises at what people and machines send."""
+
+
+def sender(mail: Message, ours: Collection[str]) -> tuple[str, str]:
+    """Whom it says it is from, and where they want the answer; never at an address of ours."""
+    name, author = _first(raw(mail, "From"))
+    _, answer_to = _first(raw(mail, "Reply-To"))
+    return name, next((each for each in (answer_to, author) if each and each not in ours), "")
+
+
+def answer_to(mail: Message, ours: Collection[str]) -> str:
+    """Where the mail came from; where else they want the answer only in that domain, and never at an address of ours.
+
+    Whoever writes in the name of another could have us write to anybody else.
+    """
+    _, author = _first(raw(mail, "From"))
+    _, wanted = _first(raw(mail, "Reply-To"))
+    domain = author.rpartition("@")[2]
+    near = [wanted] if wanted and wanted.rpartition("@")[2] == domain else []
+    return next((each for each in (*near, author) if each not in ours), "")
+
+
+def thread(mail: Message) -> tuple[str, ...]:
+    """The Message-IDs that an answer follows (RFC 5322, 3.6.4): none where the mail itself has none."""
+    own = _ID.findall(raw(mail, "Message-ID"))[:1]
+    before = _ID.findall(raw(mail, "References")) or _ID.findall(raw(mail, "In-Reply-To"))[:1]
+    named = [each for each in dict.fromkeys(before) if each not in own]
+    return (*named[-_THREAD:], *own) if own else ()
+
+
+def _first(header: str) -> tuple[str, str]:
+    try:
+        found = getaddresses([header])
+    except UNREADABLE:
+        found = []
+    name, address = found[0] if found else ("", "")
+    return cleaned(decoded(name))[:NAME], cleaned(address).lower()[:LINE]
+
+
+def all_of(mail: Message, name: str) -> list[str]:
+    """The headers of that name as they came, each in one line and no longer than is looked at."""
+    found = (value for each, value in mail.raw_items() if each.lower() == name.lower())
+    return [" ".join(str(value)[:LONGEST].split()) for value in found]
+
+
+def raw(mail: Message, name: str) -> str:
+    """The first header of that name as it came; empty where there is none."""
+    return next(iter(all_of(mail, name)), "")
+
+
+def header(mail: Message, name: str) -> str:
+    """The same as people read it."""
+    return cleaned(decoded(raw(mail, name)))
+
+
+def decoded(text: str) -> str:
+    """Its encoded words (RFC 2047) in plain; bytes that should not be there are taken for UTF-8."""
+    try:
+        said = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return str(make_header(decode_header(said)))
+    except UNREADABLE:
+        return text
+
+
+def cleaned(text: str) -> str:
+    """In one line, without what is no character."""
+    return " ".join(characters(text).split())
+
+
+def characters(text: str) -> str:
+    """Without what is no character."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
