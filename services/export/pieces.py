@@ -15,7 +15,7 @@ class Piece:
 
     ``anchors``: from when periods of the policy count for it, as ISO 8601, by what the policy calls that; ``states``:
     which of the states lasts by which its rules keep, None where that is not known. ``provided``: by the subject, but
-    for the fields that are ``ours``.
+    for the fields that are ``ours``. ``hidden``: fields that are left out or withheld, by whose part they are.
     """
 
     system: str
@@ -26,11 +26,13 @@ class Piece:
     states: Mapping[str, bool | None] = field(default_factory=dict)
     provided: bool = True
     ours: Collection[str] = ()
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def line(self) -> bytes:
         """As it stands in a file of JSON Lines."""
         said = {"system": self.system, "category": self.category, "source": self.source, "data": self.data}
+        said |= {"hidden": self.hidden} if self.hidden else {}
         return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -41,10 +43,10 @@ def read(system: str, content: bytes, right: Right, portable: Callable[[str], bo
     ``portable``: whether a category, as systems call it, can be taken elsewhere at all.
     """
     for category, source, data, provided, *more in orjson.loads(content):
-        anchors, states = (*more[1:3], {}, {})[:2]
+        anchors, states, hidden = (*more[1:4], {}, {}, {})[:3]
         if right is Right.ACCESS:
             ours = provided if isinstance(provided, list) else ()
-            yield Piece(system, category, source, data, anchors, states, provided is not False, ours)
+            yield Piece(system, category, source, data, anchors, states, provided is not False, ours, hidden)
         elif provided is not False and portable(category):
             kept = data if provided is True else {name: data[name] for name in data if name not in provided}
             if kept:

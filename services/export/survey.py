@@ -26,15 +26,17 @@ _KINDS: Mapping[type, str] = {
 class Category:
     """What there is of one category: rows by system and place, its fields and the JSON types met in each.
 
-    ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden; ``added``: how many
-    the subject has not provided; ``ours``: fields that they have not, of rows that they have; ``left``: of how many an
-    erasure has left what a rule keeps. ``anchors``: the first and the last moment from which periods of the policy
-    count, as ISO 8601, by what the policy calls it; ``dated``: how many rows have one. ``states``: which of the states
-    by which its rules keep lasts for any of them; None where that is not known.
+    ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden, and ``hidden``
+    which fields, by whose part it is; ``added``: how many the subject has not provided; ``ours``: fields that they have
+    not, of rows that they have; ``left``: of how many an erasure has left what a rule keeps. ``anchors``: the first and
+    the last moment from which periods of the policy count, as ISO 8601, by what the policy calls it; ``dated``: how
+    many rows have one. ``states``: which of the states by which its rules keep lasts for any of them; None where that
+    is not known.
     """
 
     rows: int = 0
     withheld: int = 0
+    hidden: Counter[tuple[str, str]] = field(default_factory=Counter)
     added: int = 0
     ours: set[str] = field(default_factory=set)
     left: int = 0
@@ -55,6 +57,7 @@ class Category:
         self.rows += 1
         self.sources[piece.system, piece.source] += 1
         self.withheld += WITHHELD in piece.data.values()
+        self.hidden.update(piece.hidden.items())
         is_left = piece.states.get(LEFT) is True
         self.left += is_left
         self.added += not piece.provided and not is_left

@@ -128,7 +128,8 @@ class Record:
     found, as the system wrote it down, and when it happened; a record without is never handed out (REQ-S8).
     ``not_provided``: fields of a portable record that are not from the subject, which an access package has alone.
     ``anchors``: from when periods of the policy count for it, by what the policy calls that; ``states``: which of the
-    states lasts by which its rules keep, None where it should be known and is not.
+    states lasts by which its rules keep, None where it should be known and is not. ``hidden``: fields of
+    which they do not see what stands there, to protect others (Art. 15(4)), by whose part it is (``policy.Other``).
     """
 
     category: str
@@ -139,6 +140,7 @@ class Record:
     not_provided: tuple[str, ...] = ()
     anchors: Mapping[str, date] = field(default_factory=dict)
     states: States = field(default_factory=dict)
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

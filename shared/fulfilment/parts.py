@@ -69,11 +69,15 @@ async def _export(
 
 
 def sealing(subject_ref: UUID, system: str, records: Sequence[Record]) -> Sealing:
-    """Records as they lie in the vault: category, place, data, what is provided, by what found, anchors, states."""
+    """Records as they lie in the vault: category, place, data, what is provided, by what found, anchors, states.
+
+    And last which fields are hidden, where any is.
+    """
     rows = [
         [
             *(r.category, r.source, r.data, r.portable and (r.not_provided or True)),
             *([[*match] for match in r.matched], r.anchors, r.states),
+            *([r.hidden] if r.hidden else ()),
         ]
         for r in records
     ]

@@ -99,6 +99,10 @@ async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_gi
     assert sorted(str(data["from"]) for data in shown) == [CHIARA, "withheld"]
     withheld = [r for r in records if r.data["from"] == "withheld"]
     package = orjson.dumps([[r.category, r.source, r.data] for r in withheld])
+    assert all(r.hidden["from"] == "withheld" for r in withheld), "each field that hides something says so, and why"
+    [open_] = [r for r in records if r.category == "call_record" and r.data["from"] == CHIARA]
+    assert (open_.hidden["network_number"], "from" in open_.hidden) == ("others", False)
+    assert not open_.hidden.keys() & open_.data.keys(), "what is left out is named all the same"
     assert ANNA.encode() not in package
     assert ANNA[1:].encode() not in package
     assert b"198.18.0.7" not in orjson.dumps([r.data for r in records if r.data["to"] == BORIS])

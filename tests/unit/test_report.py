@@ -5,9 +5,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from uuid import UUID
 
+import orjson
 import pytest
 
+from services.export import pieces
 from services.export.check import ITEMS, check
 from services.export.pieces import Piece
 from services.export.report.held import LISTED, Step
@@ -20,6 +23,9 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import read_policy
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES as WORDED
+from shared.domain.wording import Language
+from shared.downstreams.contract import Record
+from shared.fulfilment.parts import sealing
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.policy import all_signed, changed
 from tests.fixtures.reports import AT, LEGENDS, NEW, NOTE, OLD, call, page, report, said, task
@@ -220,3 +226,17 @@ async def test_a_field_that_is_our_own_estimate_is_not_told_as_from_the_person()
     told = said(await report(estimated), "A15.g")
     assert "from you; not from you, but entered, observed or worked out by us: score" in told
     assert "grade" not in told
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("whose", ["others", "withheld", "unconcerned", "itemised"])
+async def test_each_field_that_hides_something_is_named_with_its_reason(whose: str, language: Language) -> None:
+    record = Record("call_record", "cdr.calls", {"from": "x"}, matched=(), hidden={"network_number": whose})
+    content = sealing(UUID(int=1), "cdr", [record, replace(record, hidden={})]).content
+    named, other = pieces.read("cdr", content, Right.ACCESS, lambda _: True)
+    assert (dict(named.hidden), dict(other.hidden)) == (record.hidden, {})
+    assert orjson.loads(named.line)["hidden"] == record.hidden, "for a program, beside the data"
+    assert "hidden" not in orjson.loads(other.line)
+    told = said(await report(named, other, language=language), "A15.4")
+    assert texts_of(language).answers[f"hidden_{whose}"] in told
+    assert "network_number" in told

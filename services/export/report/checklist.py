@@ -253,12 +253,16 @@ class _Checklist:
         return Item("A15.X1", self._texts.items["A15.X1"], [unexplained], status="in_part")
 
     def _left_out(self) -> Item:
-        """15(4): what is hidden of other people's, by kind and count."""
+        """15(4): what is hidden of other people's, by kind and count, and by the name of each field with the reason."""
         lines: list[Line] = []
         for name, held in self._known.items():
             if held.found.withheld:
                 told = self._answer("withheld_rows", count=held.found.withheld)
                 lines.append((name, [self._told.kind(name), told]))
+            for (hidden, whose), rows in sorted(held.found.hidden.items()):
+                why = self._answer(f"hidden_{whose}")
+                said = self._answer("hidden_field", field=hidden, why=why, count=rows)
+                lines.append((name, [self._told.kind(name), said]))
         for each in self._request.reports:
             if each.written_by_others:
                 lines.append(

@@ -148,7 +148,7 @@ class Sheet:
         self._columns = tuple(statements.table.columns.items())
         self._finders = statements.finders
         self._told_by = statements.told_by
-        self._layouts: dict[tuple[frozenset[str | None], frozenset[str]], list[tuple[int, str, Column | None]]] = {}
+        self._layouts: dict[tuple[frozenset[str | None], frozenset[tuple[str, Other]]], _Layout] = {}
         self._zones, self._regions = statements.zones, statements.regions
         shown = [(c.label or name, c.portable) for name, c in self._columns if c.shown]
         self._portable = any(portable for _, portable in shown)
@@ -160,13 +160,14 @@ class Sheet:
 
     def record(self, row: Row, mine: set[str | None], said: Stated | None = None) -> Record:
         table = self._table
-        hidden = _hidden(table, row, mine, self._redacts) if table.parties else frozenset()
-        met = (frozenset(mine), hidden)
+        others = _hidden(table, row, mine, self._redacts) if table.parties else {}
+        met = (frozenset(mine), frozenset(others.items()))
         layout = self._layouts.get(met)
         if layout is None:
-            layout = self._layouts[met] = self._layout(*met)
-        data = {label: WITHHELD if c is None else readable(row[i], c, table) for i, label, c in layout}
-        secrets = {form for party in hidden for value in _identifying(table, row, party) for form in _forms(str(value))}
+            layout = self._layouts[met] = self._layout(mine, others)
+        data = {label: WITHHELD if c is None else readable(row[i], c, table) for i, label, c in layout.shown}
+        hidden = layout.hidden
+        secrets = {form for party in others for value in _identifying(table, row, party) for form in _forms(str(value))}
         if secrets:  # nor may it stand in some other field, such as a call id
             data = {
                 label: WITHHELD
@@ -174,10 +175,13 @@ class Sheet:
                 else value
                 for label, value in data.items()
             }
+            hidden = (
+                dict.fromkeys((label for label, value in data.items() if value == WITHHELD), Other.WITHHELD) | hidden
+            )
         if said and (theirs := stated.shown(said, self._statements, self.key(row), mine)):
             data[stated.FIELD] = theirs
         given = self._portable, self._matched(row), self._not_provided if self._portable else ()
-        return Record(table.category, self._source, data, *given, self._anchors(row))
+        return Record(table.category, self._source, data, *given, self._anchors(row), hidden=hidden)
 
     def key(self, row: Row) -> tuple[Any, ...]:
         """The primary key of a row."""
@@ -218,30 +222,45 @@ class Sheet:
         region = self._regions[slot]
         return read_number(value, region) if region and slot[1] is IdentityType.PHONE else value
 
-    def _layout(self, mine: frozenset[str | None], hidden: frozenset[str]) -> list[tuple[int, str, Column | None]]:
-        """Position, label and column of what is shown; no column where the other party's number is withheld."""
-        layout: list[tuple[int, str, Column | None]] = []
+    def _layout(self, mine: Collection[str | None], others: Mapping[str, Other]) -> "_Layout":
+        """What is shown of a row, and what is not; ``others``: parties whose part of it is withheld, and why."""
+        layout = _Layout()
         for position, (name, column) in enumerate(self._columns):
-            own = column.party is None or column.party in mine
-            if column.shown and (own or column.others == "show" or Other.OTHERS not in self._redacts):
-                layout.append((position, column.label or name, None if not own and column.party in hidden else column))
+            own, label = column.party is None or column.party in mine, column.label or name
+            if not column.shown:
+                continue
+            if own or column.others == "show" or Other.OTHERS not in self._redacts:
+                withheld = None if own else others.get(column.party or "")
+                layout.shown.append((position, label, None if withheld else column))
+                if withheld:
+                    layout.hidden[label] = withheld
+            else:
+                layout.hidden[label] = Other.OTHERS
         return layout
 
 
-def _hidden(table: Table, row: Row, mine: set[str | None], redacts: Collection[Other]) -> frozenset[str]:
+@dataclass(slots=True)
+class _Layout:
+    """Position, label and column of what is shown; no column where it is withheld. ``hidden``: why, by label."""
+
+    shown: list[tuple[int, str, Column | None]] = field(default_factory=list)
+    hidden: dict[str, str] = field(default_factory=dict)
+
+
+def _hidden(table: Table, row: Row, mine: set[str | None], redacts: Collection[Other]) -> Mapping[str, Other]:
     """Other parties of the row who withheld their number, or with whom the subject had nothing to do (Art. 15(4)).
 
     A requester always sees what they dialled themselves.
     """
-    return frozenset(
-        name
-        for name, party in table.parties.items()
-        if name not in mine
-        and (
-            (Other.WITHHELD in redacts and party.withheld and party.withheld.hides(row[party.withheld.column]))
-            or (Other.UNCONCERNED in redacts and _is_unconcerned(table, row, name, mine))
-        )
-    )
+    hidden: dict[str, Other] = {}
+    for name, party in table.parties.items():
+        if name in mine:
+            continue
+        if Other.WITHHELD in redacts and party.withheld and party.withheld.hides(row[party.withheld.column]):
+            hidden[name] = Other.WITHHELD
+        elif Other.UNCONCERNED in redacts and _is_unconcerned(table, row, name, mine):
+            hidden[name] = Other.UNCONCERNED
+    return hidden
 
 
 def _is_unconcerned(table: Table, row: Row, party: str, mine: set[str | None]) -> bool:

@@ -65,7 +65,9 @@ def _record(
         declared[name].label or name: readable(value, declared[name], table.table)
         for name, value in zip(bill.columns, row[1:], strict=False)
     }
-    data |= {"line": line.value, declared[bill.dialled].label or bill.dialled: policy.shortened(row[0] or "", line)}
+    number, dialled = policy.shortened(row[0] or "", line), declared[bill.dialled].label or bill.dialled
+    data |= {"line": line.value, dialled: number}
+    hidden = {} if number == row[0] else {dialled: ITEMISED}
     owner = table.tenancy.owner(row[len(columns) - 1]) if table.table.tenant else None
     matched = tuple(Match(ITEMISED, read_number(value, region) if region else value, moment, owner) for value in values)
-    return Record(ITEMISED_BILL, f"{system}.{table.name}", data, matched=matched)
+    return Record(ITEMISED_BILL, f"{system}.{table.name}", data, matched=matched, hidden=hidden)
