@@ -38,6 +38,9 @@ class Scripted:
         if self.made == 1 and self.fails_at == what:
             raise self._error
 
+    def subscribe(self, topics: Sequence[str], **_: object) -> None:
+        assert [*topics] == ["dsr.requests"]
+
     async def start(self) -> None:
         await self._do("start")
 
