@@ -54,6 +54,16 @@ async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
     What is closed and unfinished is in both: its answer has not reached the person, or a part of it is owed.
     """
     closed = wanted.state is State.CLOSED
+    query, values = ids(wanted, limit)
+    found_ids = [row[0] for row in await connection.fetch(query, *values)]
+    found = {request.request_id: request for request in await read_all(connection, found_ids[:limit])}
+    requests = [found[each] for each in found_ids[:limit] if each in found]
+    return Page(requests, _place(requests[-1], closed=closed) if len(found_ids) > limit else None)
+
+
+def ids(wanted: Filters, limit: int) -> tuple[str, Sequence[object]]:
+    """The query for the ids of a page and of the request that follows it, and its values; pure."""
+    closed = wanted.state is State.CLOSED
     conditions, values = _criteria(wanted, closed=closed)
     order = "closed_at DESC, request_id DESC" if closed else "due_on, request_id"
     within = ("closed_at IS NOT NULL",) if closed else _OPEN if wanted.waits is None else ("true",)
@@ -63,11 +73,7 @@ async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
         for each in within
     ]
     found_in = " UNION ALL ".join(some)
-    query = f"SELECT request_id FROM ({found_in}) AS f ORDER BY {order} LIMIT {limit + 1:d}"  # noqa: S608  # ours
-    ids = [row[0] for row in await connection.fetch(query, *values)]
-    found = {request.request_id: request for request in await read_all(connection, ids[:limit])}
-    requests = [found[each] for each in ids[:limit] if each in found]
-    return Page(requests, _place(requests[-1], closed=closed) if len(ids) > limit else None)
+    return f"SELECT request_id FROM ({found_in}) AS f ORDER BY {order} LIMIT {limit + 1:d}", values  # noqa: S608  # ours
 
 
 def _criteria(wanted: Filters, *, closed: bool) -> tuple[Sequence[str], Sequence[object]]:
