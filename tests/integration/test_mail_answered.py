@@ -215,6 +215,28 @@ async def test_what_comes_back_to_an_answer_says_so_and_goes_to_the_request_that
     assert await ended(intake) == 0
 
 
+async def test_what_is_asked_for_somebody_else_is_searched_by_no_address_of_the_asker_and_answered_on_paper(
+    intake: Intake,
+) -> None:
+    raw, mail_id = a_form()
+    await intake_form(intake, raw, mail_id)
+    path, asked = f"/v1/mail/{mail_id}/confirm", {"right": "access", "subject": {"account_id": "C-4711"}}
+    hers = {**asked, "subject": {"account_id": "C-4711", "email": "BEA@mail.example"}}
+    refused = await intake.officer.post(path, json={"requests": [hers]})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "requests.0.subject.email")
+    [accepted] = (await intake.officer.post(path, json={"requests": [asked]})).raise_for_status().json()["requests"]
+    [letter] = (await intake.officer.get("/v1/letters")).json()["letters"]
+    assert (letter["request_id"], letter["way"]) == (accepted["request_id"], "post")
+    assert (letter["state"], letter["fault"]) == ("person", "address_unknown")
+
+
+async def test_a_mail_of_the_person_themselves_cannot_be_confirmed_without_an_address(intake: Intake) -> None:
+    path = await come(intake)
+    asked = {"right": "access", "subject": {"account_id": "C-4711"}}
+    refused = await intake.officer.post(f"{path}/confirm", json={"requests": [asked]})
+    assert (refused.status_code, "subject.email is needed" in refused.text) == (400, True)
+
+
 async def test_an_answer_to_a_form_goes_to_whoever_has_asked_and_follows_nothing(
     intake: Intake, server: MailServer
 ) -> None:

@@ -30,6 +30,12 @@ _TITLES: Final[Sequence[tuple[Literal["proposed", "reply", "automatic"], str, st
     ("automatic", "Written by a machine, it seems", "Look all the same: a person's mail may look so."),
 )
 
+_FOR_SOMEBODY: Final = (
+    "to an e-mail address of the person whom it is about, if you enter one, else on paper to their address of record;"
+    " to whoever has asked write by answering their mail, and enter no address of theirs here: by it they themselves"
+    " would be searched"
+)
+
 
 async def _confirm(subject: Subject, _: int, said: Entered) -> str:
     mail, person = subject.works.services.mail, subject.person
@@ -167,6 +173,7 @@ class Inbox:
         facts = [(_from(read), _asker(read)), ("It says", read.content.text)]
         if read.in_form:
             facts.insert(0, ("Written", "in the form of the portal for somebody else"))
+            facts.append(("Letters go", _FOR_SOMEBODY))
         return About(subject, read.content.subject or "A mail", back, facts, known=_form(read.proposal))
 
     async def named(self, visit: Visit) -> About:

@@ -40,7 +40,8 @@ class Confirmed(Strict):
 
     requests: Annotated[tuple[Submission, ...], Field(min_length=1, max_length=8)] = Field(
         description="of one message, under one case number. Leave out `channel` and `received_at`, which the mail says,"
-        " and `assurance` and `proofs`: a mail proves nothing, whoever it says it is from."
+        " and `assurance` and `proofs`: a mail proves nothing, whoever it says it is from. Of what was written in the"
+        " form for somebody else `subject.email` is the person's, and not the asker's; without one letters go on paper."
     )
 
 
@@ -131,14 +132,17 @@ class MailUseCases:
         Where that takes a proof of who asks, a link goes to the address that they gave, as the portal sends one.
 
         Raises:
-            BadRequest: a field is stated that the mail says, or that no mail can; or one is missing.
+            BadRequest: a field is stated that the mail says, or that no mail can; one is missing; or the address of
+                whoever has asked for somebody else is stated as that person's.
         """
         _must_not_state(said)
         async with self.unit_of_work.begin() as tx:
             mail, raw = await inbox.opened(tx, mail_id)
         content = await apart.read(raw, mail.received_at, self.ours)
+        asker = content.answer_to if form.read(raw, mail_id) else None
+        each_of = enumerate(said.requests)
         async with self.unit_of_work.begin() as tx:
-            asked = [(f"requests.{place}.", _received(mail, place, each)) for place, each in enumerate(said.requests)]
+            asked = [(f"requests.{place}.", _received(mail, place, each, asker)) for place, each in each_of]
             together = len(asked) > 1
             prepared = self.submissions.prepare(asked, caller, together=together, follows=content.message_id or None)
             context = SubmissionContext(caller, None, mail.digest, None)
@@ -149,7 +153,7 @@ class MailUseCases:
             if not await inbox.decide(tx, mail_id, "confirmed", caller.actor, request_id=first):
                 raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
             await inbox.keep_with(tx, first, mail_id, raw)
-            if form.read(raw, mail_id):
+            if asker is not None:
                 await askers.keep(tx, [each.request_id for each in stored], mail_id, content)
             detail = _named(mail, caller) | {"by_mx": mail.by_mx, "requests": [str(each.request_id) for each in stored]}
             tx.log_evidence(first, "mail.confirmed", detail, caller.actor)
@@ -175,9 +179,20 @@ def _named(mail: Mail, caller: Caller) -> dict[str, JsonValue]:
     return {"mail_id": str(mail.mail_id), "holder": caller.holder}
 
 
-def _received(mail: Mail, place: int, said: Submission) -> Submission:
-    """What is entered of a mail, as it came; raises ``BadRequest`` where a request by e-mail lacks something."""
-    known = {"channel": "email", "received_at": mail.received_at}
+def _received(mail: Mail, place: int, said: Submission, asker: str | None) -> Submission:
+    """What is entered of a mail, as it came; raises ``BadRequest`` where a request by e-mail lacks something.
+
+    ``asker``: the address of whoever has asked for somebody else. By theirs they themselves would be searched; where
+    none of the person is known letters go on paper, to their address of record.
+    """
+    email = said.subject.email
+    if asker is not None and email is not None and email.casefold() == asker.casefold():
+        raise BadRequest(
+            "that is the address of whoever asks, and by it their own data would be found: enter one of the person whom"
+            " it is about, or none, and letters go on paper to the person's address of record",
+            f"requests.{place}.subject.email",
+        )
+    known = {"channel": "post" if asker is not None and email is None else "email", "received_at": mail.received_at}
     try:
         return Submission.model_validate({**said.model_dump(exclude_unset=True), **known})
     except ValidationError as error:
