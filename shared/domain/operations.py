@@ -211,7 +211,8 @@ class Kept(BaseModel):
     anchor; none where nobody can know. ``anchor``: the earliest anchor, in local days, and ``period`` what was counted
     from it (ISO 8601): what people were told. ``reduced``: the first day on which a row of which something is kept
     longer by another rule is reduced to that. ``shown``: of a rule by the law of one country, whether something shows
-    that it applies; False: it is kept as if it did, and told without that law.
+    that it applies; False: it is kept as if it did, and told without that law. ``restricted``: of what a legal hold
+    keeps, and nothing else needs, how many show that they are used for nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -225,6 +226,7 @@ class Kept(BaseModel):
     anchor: date | None = None
     period: Annotated[str, StringConstraints(pattern=r"^P(\d{1,4}M)?(\d{1,5}D)?$")] | None = None
     shown: bool | None = None
+    restricted: Annotated[int, Field(ge=0)] | None = None
 
     @property
     def ground(self) -> str:

@@ -69,10 +69,12 @@ def kept(system: Downstream, operation: Operation, policy: Policy, task_id: UUID
 
 
 def spared(system: Downstream, policy: Policy, hold: Hold | None) -> frozenset[str]:
-    """What of a system's categories it leaves as it is, where it can tell that from the rest; nothing, where not."""
+    """What of a system's categories it leaves, where it can tell that from the rest; nothing, where not.
+
+    Such a system is asked also where that is all that it holds: what stays is counted, and restricted.
+    """
     held = _covered(hold, system, policy)
-    apart = getattr(system.adapter, "spares_by_category", False) and held < system.categories
-    return held if apart else frozenset()
+    return held if getattr(system.adapter, "spares_by_category", False) else frozenset()
 
 
 def planned(system: Downstream, policy: Policy, result: Result, hold: Hold | None) -> Result:

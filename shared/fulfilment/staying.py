@@ -12,7 +12,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from shared.domain.errors import NotSupported, Refused, RuleUnsigned
-from shared.domain.holds import Hold
+from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy
 from shared.downstreams import leaving
@@ -30,6 +30,12 @@ _SAID = """
 SELECT DISTINCT ON (fulfilment_id, system) fulfilment_id, system = $2, receipt FROM task
 WHERE fulfilment_id = ANY($1) AND operation = 'plan' AND state = 'done' AND (receipt ? 'states' OR system = $2)
 ORDER BY fulfilment_id, system, stage DESC
+"""
+# What it has found of them before, nothing of it changed: a dry run knows by all that anybody told.
+_LOOKED = """
+SELECT DISTINCT ON (fulfilment_id) fulfilment_id, operation, receipt FROM task
+WHERE fulfilment_id = ANY($1) AND system = $2 AND operation IN ('locate', 'plan') AND state = 'done' AND NOT observes
+ORDER BY fulfilment_id, operation = 'plan' DESC, stage DESC
 """
 _COUNTED = frozenset({TaskOutcome.PLANNED, TaskOutcome.NO_MATCH})
 
@@ -53,6 +59,8 @@ class Staying:
     today: date
     held: Mapping[UUID, Hold]
     said: Mapping[UUID, Told]
+    looked: Mapping[UUID, Told] = field(default_factory=dict)
+    """By fulfilment what a system that a hold covers was found to have before, where it was asked."""
 
     @classmethod
     async def of(
@@ -75,12 +83,17 @@ class Staying:
                 counts = receipt.get("found", 0), receipt.get("by_category", {})
                 said[fulfilment_id] = Told(said[fulfilment_id].states, *counts)
         policy, now = unit_of_work.policy, unit_of_work.clock.now()
-        return cls(system, operation, policy, policy.today(now), held, said if asked else {})
+        covered = [c.fulfilment_id for c in claims if c.subject_ref in held and operation is Operation.ERASE]
+        seen = await connection.fetch(_LOOKED, covered, system.name) if covered else ()
+        looked = {each: was for each, verb, receipt in seen if (was := _looked(Operation(verb), receipt))}
+        return cls(system, operation, policy, policy.today(now), held, said if asked else {}, looked)
 
     def instead(self, claim: Claim) -> Result | None:
         """What comes of a task for which the system is not asked; None: it is."""
         hold = self.held.get(claim.subject_ref)
         kept: Result | None = holding.kept(self.system, self.operation, self.policy, claim.task_id, hold)
+        if kept and (looked := self.looked.get(claim.fulfilment_id)):
+            kept = _retained(claim.task_id, LEGAL_HOLD, looked)
         if not kept and not self._spares:
             kept = self._lapsed(claim)
         if kept or not (told := self.said.get(claim.fulfilment_id)):
@@ -180,6 +193,13 @@ class Staying:
             Kept(category=held, rule=each, count=told.by_category.get(held, 0)) for held, each in sorted(of_rule)
         )
         return why
+
+
+def _looked(verb: Operation, receipt: Mapping[str, Any]) -> Told | None:
+    """What was found there; that nothing was is only shown by who was asked last, by all that is known."""
+    found = receipt.get("found", 0)
+    known = verb is Operation.PLAN and receipt.get("outcome") in _COUNTED
+    return Told({}, found, receipt.get("by_category", {})) if found or known else None
 
 
 def _retained(task_id: UUID, rule: str, told: Told) -> Receipt:

@@ -22,10 +22,6 @@ KEPT_ANSWER = (
     f" erased, unless another rule keeps it for longer: then we write to you."
     f" Kept in billing until 30 September 2027 {TAX}; it is to be erased after that day."
 )
-ERASED_ANSWER = (
-    f"Your request was fulfilled in part. What was kept in archive {CLAIMS}, has been erased."
-    f" What was kept in billing until 30 September 2027 {TAX}, has been erased."
-)
 
 
 def report(system: str, outcome: TaskOutcome | None, **more: Any) -> TaskReport:
@@ -40,6 +36,10 @@ FIRST, LAST_DAY = date(2026, 10, 1), date(2028, 3, 30)
 DONE_SINCE = (
     "Your personal data was erased, and we have checked that nothing is left in the systems listed."
     " A part of it was done after your request had been closed."
+)
+ERASED_ANSWER = (
+    f"{DONE_SINCE} What was kept in archive {CLAIMS}, has been erased."
+    f" What was kept in billing until 30 September 2027 {TAX}, has been erased."
 )
 
 

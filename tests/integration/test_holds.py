@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from services.erasure import retained
 from services.intake import held, holds
+from services.intake.request.told.kept import is_held_unseen
 from shared.domain.events import HoldLifted
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Kept, Operation, TaskOutcome
@@ -69,6 +70,16 @@ async def test_what_a_hold_covers_no_system_is_asked_to_erase(intake: Intake, ha
     reports = await erased(harness)
     assert {(r.outcome, r.ground, r.changed) for r in reports.values()} == {("retained", "legal_hold", 0)}
     assert not [task for system in harness.systems.values() for task in system.asked if task.operation == "erase"]
+
+
+async def test_of_what_was_located_where_a_hold_keeps_a_system_from_being_asked_it_is_known_how_much_it_is(
+    intake: Intake, harness: Harness
+) -> None:
+    await placed(intake, subject={"account_id": "C1"})
+    reports = await erased(harness)
+    assert (reports["crm"].found, reports["crm"].remaining, reports["crm"].changed) == (1, 1, 0), "it was located"
+    assert (reports["shop"].found, is_held_unseen(reports["shop"])) == (0, True)
+    assert not is_held_unseen(reports["crm"])
 
 
 async def test_a_hold_is_seen_by_what_the_only_system_there_is_knows_besides(

@@ -244,3 +244,20 @@ async def test_what_took_an_erasure_too_long_at_once_is_not_reduced_at_once_eith
     assert [receipt(each).by_category["call_record"] for each in results] == [2] * len(numbers)
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE user_agent <> ''") == [(0,)]
     assert begun.count(len(numbers)) == 1, "their halves were within the time budget"
+
+
+async def test_calls_that_a_hold_covers_are_restricted_by_number_until_they_go(
+    cdr_store: CdrStore, keeping: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
+    first = replace(erasure(ANNA), held=keeping.adapter.holds)
+    done = await keeping.receipt(first)
+    assert (done.outcome, done.ground, done.changed) == (TaskOutcome.RETAINED, "legal_hold", 0)
+    assert {(each.category, each.rule, each.count, each.restricted) for each in done.kept or ()} == {
+        ("call_record", "legal_hold", 4, 4),
+        ("call_signalling", "legal_hold", 4, 4),
+    }
+    shown = await ask(cdr_store.admin, "SELECT count(*) FROM readable.acc_cdrs WHERE caller <> ''")
+    assert (shown, await days(cdr_store)) == ([(0,)], [*DAYS])
+    await keeping.receipt(deferred(first, datetime(2028, 3, 31, 12, tzinfo=UTC)))
+    assert await ask(cdr_store.admin, "SELECT count(*) FROM restricted_number") == [(0,)]

@@ -159,8 +159,10 @@ async def test_what_a_hold_covers_stays_as_it_is_with_what_leads_to_it_and_the_r
     first = replace(about(PEOPLE[0]), held=frozenset({"address"}))
     done, other = [receipt(each) for each in await mobile.run(first, about(PEOPLE[1]))]
     assert (done.outcome, done.ground, done.until, done.changed) == (TaskOutcome.RETAINED, "legal_hold", None, 2)
-    assert (plan.kept, plan.by_category, other.outcome) == (done.kept, done.by_category, TaskOutcome.NO_MATCH)
-    assert {(each.category, each.rule, each.count, each.last) for each in done.kept or ()} == {
+    kept = tuple(each.model_copy(update={"restricted": None}) for each in done.kept or ())
+    assert (plan.kept, plan.by_category, other.outcome) == (kept, done.by_category, TaskOutcome.NO_MATCH)
+    assert [each.restricted for each in done.kept or () if each.category == "address"] == [0], "nothing there shows it"
+    assert {(each.category, each.rule, each.count, each.last) for each in kept} == {
         ("address", "legal_hold", 1, None),
         ("account", "legal_hold", 1, None),
     }
@@ -168,6 +170,32 @@ async def test_what_a_hold_covers_stays_as_it_is_with_what_leads_to_it_and_the_r
     assert left == {place: before[place] for place in (("customer", 1), ("address", 1))}
     assert (await mobile.receipt(deferred(first, E))).outcome is TaskOutcome.ERASED, "once it is lifted"
     assert await held(mobile_dsn) == {}
+
+
+async def test_what_a_hold_keeps_is_restricted_and_counted_and_where_there_is_nothing_that_is_what_is_said(
+    mobile_dsn: str, tmp_path: Path
+) -> None:
+    """All that the store holds is covered: it is asked all the same, and nobody says that nobody has looked."""
+    async with connected(mobile_dsn) as connection:
+        await connection.execute(
+            "ALTER TABLE customer ADD usable boolean DEFAULT true, ADD mailing boolean DEFAULT true;"
+            "INSERT INTO customer VALUES (1, 'a', 1, 'anna@example.org', 'Anna', NULL, false),"
+            " (2, 'a', 2, 'boris@example.org', 'Boris', NULL, false); INSERT INTO address VALUES (1, 1, 'Lindenallee')"
+        )
+    switches = 'restriction = { column = "usable", value = false }\nmarketing = { column = "mailing", value = false }\n'
+    columns = 'kept = { class = "T" }\nusable = { class = "T" }\nmailing = { class = "M" }\n\n[tables.address]'
+    declared = DATASET.replace('category = "account"\n', 'category = "account"\n' + switches, 1)
+    declared = declared.replace('kept = { class = "T" }\n\n[tables.address]', columns, 1)
+    (tmp_path / "held.toml").write_text(declared, encoding="utf-8")
+    every = frozenset({"account", "address", "number", "call_record"})
+    async with engine(mobile_dsn, tmp_path / "held.toml", {}, signed_policy()) as store:
+        anna, chiara = [receipt(r) for r in await store.run(*(replace(about(PEOPLE[n]), held=every) for n in (0, 2)))]
+        assert (anna.outcome, anna.found, anna.changed, anna.remaining) == (TaskOutcome.RETAINED, 2, 0, 2)
+        said = {each.category: (each.rule, each.count, each.restricted) for each in anna.kept or ()}
+        assert said == {"account": ("legal_hold", 1, 1), "address": ("legal_hold", 1, 1)}
+        assert chiara.outcome is TaskOutcome.NO_MATCH
+        shown = await ask(mobile_dsn, "SELECT id, usable, mailing, name FROM customer ORDER BY id")
+        assert [tuple(row) for row in shown] == [(1, False, False, "Anna"), (2, True, True, "Boris")]
 
 
 def test_a_way_to_what_is_kept_that_cannot_be_restricted_is_refused_when_it_is_read(tmp_path: Path) -> None:

@@ -27,13 +27,14 @@ def test_who_may_resume_reads_what_was_done_and_that_the_question_is_still_open(
 
 
 def test_what_a_system_kept_is_named_also_where_a_question_is_still_open() -> None:
-    known = {"task_id": RUNNING.request_id, "operation": "erase", "outcome": "amended", "changed": 1}
+    known = {"task_id": RUNNING.request_id, "operation": "erase", "changed": 1}
     tasks = (
-        TaskReport.model_validate({**known, "system": "billing", "ground": "tax"}),
-        TaskReport.model_validate({**known, "system": "crm"}),
+        TaskReport.model_validate({**known, "outcome": "retained", "system": "billing", "ground": "tax_law"}),
+        TaskReport.model_validate({**known, "outcome": "erased", "system": "crm"}),
     )
     told = answer(replace(RESUMABLE, outcome=Outcome.PARTIALLY_FULFILLED, tasks=tasks))
-    assert "in: billing." in told
+    assert "Kept in billing because" in told
+    assert "crm" not in told
 
 
 def test_what_was_done_and_cannot_be_counted_is_not_told_as_nothing_done() -> None:

@@ -285,3 +285,33 @@ def test_of_a_system_that_a_hold_kept_from_being_asked_nothing_is_claimed_to_be_
     assert "Kept in crm because" in body
     assert "- cdr: left as it is for the reason named above; nobody has looked" in body
     assert "0 of 0" not in body
+
+
+def test_what_a_hold_keeps_is_told_as_restricted_as_far_as_the_store_shows_it() -> None:
+    for shown, said in ((2, "2 of 2 records that crm keeps for that reason are restricted until then"), (0, None)):
+        each = kept("ticket", "legal_hold", None, None, count=2).model_copy(update={"restricted": shown})
+        held = a_task("crm", TaskOutcome.RETAINED, found=2, remaining=2, ground="legal_hold", kept=(each,))
+        closed = a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(held,))
+        ((kind, fields),) = closing.closing_letter(closed)
+        body = " ".join(written(kind, fields).body.split())
+        assert said in body if said else "restricted" not in body
+        assert "nobody has looked" not in body
+        assert "crm: 0 of 2 records" in body
+
+
+@pytest.mark.parametrize("outcome", [TaskOutcome.ERASED, TaskOutcome.NO_MATCH])
+def test_once_nothing_is_left_anywhere_no_system_is_named_as_one_in_which_something_was_not_done(
+    outcome: TaskOutcome,
+) -> None:
+    """A hold was lifted: what it covered has gone since, or was never there."""
+    gone = {"found": 5, "changed": 5} if outcome is TaskOutcome.ERASED else {}
+    after = a_task("forum", outcome, ground="legal_hold", **gone)
+    ((kind, fields),) = closing.later_letter(
+        a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(ERASED, after))
+    )
+    body = " ".join(written(kind, fields).body.split())
+    assert kind == "completion"
+    assert "fulfilled in part" not in body
+    assert "not completely" not in body
+    assert "A part of it was done after your request had been closed." in body
+    assert ("What was kept in forum because" in body) is bool(gone)

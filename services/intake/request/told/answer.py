@@ -1,6 +1,6 @@
 """What the subject is told, sentence by sentence; pure. The words are the catalogue's (``answer.…``)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date
 
@@ -98,6 +98,7 @@ def _answered(request: StoredRequest) -> Iterator[Sentence]:
             if request.tasks and not (left or corrections.missing(request.tasks)):
                 yield from _done(request)
                 yield say("answer.done_since")
+                yield from (said for _, each in sorted(_kept(request.tasks or ()).items()) for said in each)
             else:
                 yield from _in_part("answer.in_part", request)
         case _:
@@ -118,7 +119,7 @@ def _done_without_reply(request: StoredRequest) -> Iterator[Sentence]:
 def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
     tasks = [task for task in request.tasks or () if task.operation != Operation.LIFT]
-    kept = {task.system: told for task in tasks if (told := tuple(of_kept(task)))}
+    kept = _kept(tasks)
     other = {task.system for task in tasks if _is_open(task)} - set(kept)
     if other and not (request.package_id or any(task.changed or task.uncounted for task in tasks)):
         yield say("answer.nothing_done", systems=named_systems(other))
@@ -133,6 +134,11 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     yield from not_searched(request)
     yield from of_kept_for_the_rest(request)
     yield from of_package(request)
+
+
+def _kept(tasks: Iterable[TaskReport]) -> dict[str, Told]:
+    """By system what had to be kept there, and whether it has gone since."""
+    return {task.system: told for task in tasks if (told := tuple(of_kept(task)))}
 
 
 def _beyond(request: StoredRequest) -> Iterator[Sentence]:
@@ -222,7 +228,8 @@ def _nothing(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _is_open(task: TaskReport) -> bool:
-    return bool(task.ground) or deferrals.is_undone(task)
+    """Whether something of it is missing; what was kept on a ground, and is gone, or was never there, is not."""
+    return deferrals.is_kept(task) or deferrals.is_out_of_reach(task) or deferrals.is_undone(task)
 
 
 def _waiting(request: StoredRequest, today: date) -> Iterator[Sentence]:

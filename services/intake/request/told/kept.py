@@ -36,6 +36,7 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
             yield from (_of_category(system, kept) for kept in task.kept)
             if any(kept.period for kept in task.kept):
                 yield say("answer.kept_reduced", system=named_system(system))
+            yield from _of_restricted(system, task.kept)
         case TaskOutcome.RETAINED if is_held_unseen(task):
             yield say("answer.kept_unseen", system=named_system(system), ground=ground)
         case TaskOutcome.RETAINED if until:
@@ -52,8 +53,16 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
             return
 
 
+def _of_restricted(system: str, kept: Iterable[Kept]) -> Iterator[Sentence]:
+    """Of what a legal hold keeps, how much is used for nothing else meanwhile."""
+    held = [each for each in kept if each.restricted is not None]
+    if shown := sum(each.restricted or 0 for each in held):
+        facts: dict[str, Fact] = {"count": shown, "kept": sum(each.count for each in held)}
+        yield say("answer.kept_restricted", system=named_system(system), **facts)
+
+
 def is_held_unseen(task: TaskReport) -> bool:
-    """Whether a legal hold kept a system from being asked at all: what it holds of the person nobody has looked."""
+    """Whether a legal hold kept a system from being asked, and nothing was located there: nobody has looked."""
     said = task.found or task.until or task.kept or task.reported
     return task.outcome == TaskOutcome.RETAINED and task.ground == LEGAL_HOLD and not said
 

@@ -10,7 +10,6 @@ found by them (REQ-R5, R6). Both go with the last row.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -24,7 +23,7 @@ from shared.downstreams.sql.declaration.graph import joined_by
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.erasure import Erasure, limited
 from shared.downstreams.sql.incarnation import Begun
-from shared.downstreams.sql.keeping import states
+from shared.downstreams.sql.keeping import restricting, states
 from shared.downstreams.sql.keeping import told as kept_told
 from shared.downstreams.sql.keeping.by_policy import anonymised, with_anonymised
 from shared.downstreams.sql.keeping.counting import Rows
@@ -72,15 +71,19 @@ async def erased(
         results |= await undecided(session, rules, alike)
         if open_ := [task for task in alike if task.task_id not in results]:
             stay = staying(session, rules, alike[0])
-            results |= await _Kept(session, stay, save_progress, begun).run(open_)
+            unused = restricting.unused(session, policy, stay, alike[0])
+            results |= await _Kept(session, stay, save_progress, begun, unused).run(open_)
     return with_anonymised(session, policy, [results[task.task_id] for task in tasks])
 
 
 class _Kept:
     """One call, of tasks that were told the same, with the rules that keep rows of them."""
 
-    def __init__(self, session: Session, stay: Sequence[Stay], save_progress: Checkpoint, begun: Begun) -> None:
-        self._session, self._stay = session, stay
+    def __init__(
+        self, session: Session, stay: Sequence[Stay], save_progress: Checkpoint, begun: Begun, unused: Sequence[Stay]
+    ) -> None:
+        self._session, self._stay, self._unused = session, stay, unused
+        self._restricted: restricting.Restricted = {}
         self._save_progress, self._begun = save_progress, begun
         self._joined = joined_by({table.name: table.table for table in session.tables})
         self._reduced: dict[UUID, Counter[str]] = {}
@@ -110,7 +113,9 @@ class _Kept:
         results |= await self._reduce(kept_of, ended, found, erasure.at_once or len(tasks))
         for task_id, kept in kept_told.kept_of(found).items():
             if isinstance(receipt := results[task_id], Receipt):
-                results[task_id] = _retained(receipt, kept, self._reduced.get(task_id, {}))
+                retained = _retained(receipt, kept, self._reduced.get(task_id, {}))
+                covered = {each.table.table.category for each in self._unused}
+                results[task_id] = restricting.told(retained, self._restricted.get(task_id, {}), covered)
         return results
 
     async def _reduce(
@@ -140,7 +145,9 @@ class _Kept:
                             reduced[task_id][each.table.table.category] += n
                     await self._unmark(over)
                     await self._mark(stay)
+                    shown = await restricting.restrict(self._session, self._unused, stay, found)
                     await self._note(batch, reduced, late)
+                    self._restricted |= shown
             except _Late:
                 queue.append(([t for t in stay if t.task_id not in late], [t for t in over if t.task_id not in late]))
             except asyncpg.QueryCanceledError:
@@ -209,7 +216,7 @@ class _Kept:
 
     async def _mark(self, tasks: Sequence[Task]) -> None:
         side = self._session.restriction
-        marks = [(task.request_id, *held) for task in tasks for held in _numbers(task, self._kinds)]
+        marks = [(task.request_id, *held) for task in tasks for held in restricting.numbers_of(task, self._kinds)]
         if not marks or side is None:
             return
         names = ", ".join(quoted(name) for name in (side.request, side.number, side.valid_from, side.valid_to))
@@ -260,16 +267,6 @@ def hiding(session: Session) -> Session:
 def _hiding(system: str, table: Statements) -> Statements:
     marked = marks(system, table)
     return replace(table, unfound=marked) if marked else table
-
-
-def _numbers(task: Task, kinds: frozenset[str]) -> list[tuple[str, datetime, datetime]]:
-    """The subject's numbers in their periods, which end now at the latest: later calls are no part of the erasure."""
-    dated = [(i.value, i.valid_from, i.valid_to) for i in task.identities if i.type in kinds and i.valid_from]
-    now = task.at
-    if now is None:
-        return []
-    ended = [(value, since, min(until or now, now)) for value, since, until in dated if since is not None]
-    return list(dict.fromkeys(each for each in ended if each[1] < each[2]))
 
 
 def _retained(receipt: Receipt, kept: Sequence[Kept], reduced: Mapping[str, int]) -> Receipt:
