@@ -238,24 +238,23 @@ class TaskReport(BaseModel):
     """What one downstream did, in counts: never what it held.
 
     ``searched_by``: by which types of identity it was searched; ``categories``: every kind of data that was searched,
-    those in which nothing was found too; ``not_searched``: why not, or why not all of it; ``level``: how well something
-    must be proved to be the requester's, where that was missing. ``sentence``: what a failure says for itself, in words
-    and numbers of ours; ``exceeded``: by which limit it was stopped. ``uncounted``: why nobody can know how many rows
-    it found and changed, as where the store was restored from a backup meanwhile; then these counts are 0 and mean
-    nothing. ``unattributed``: how many rows it has, up to a limit, with numbers that may be anybody's, so that nobody
-    knows whether they are the subject's; ``written_by_others``: how many messages and files of third persons stand
-    beside theirs, neither handed out nor changed. ``narrowed``: the requester's own dates leave out a time at which a
-    number was theirs. ``by_hand``: a person did it there and entered what was done; ``not_asked``: since the system
-    does not tell the data of our customers apart, and a customer has asked. ``reported``: its counts are what the
-    system says, and nobody has verified them; with a failure, they are what was done before that. ``kept``: what is
-    kept by which rule, with ``ground`` the first of them and ``until`` the last day of all, ``reduced``: of how many of
-    these something was taken now. ``anonymised``: categories whose changed records stay, and tell of nobody any more.
-    ``corrected``: of each correction, in the order in which they were asked for, how many records show it now;
-    ``stated``: as a statement beside them, none of which was rewritten. ``states``: which of the states last that it
-    tells, by which others may have to keep something. ``unsigned``: of what a dry run has found and nothing would go
-    of, what rules speak of that nobody has signed. ``handed_out``: by category how many of what was found are in a
-    package that holds what is portable alone (Art. 20); the rest is none of it. Without outcome and failure it was not
-    begun.
+    also in vain, ``no_account``: in vain since no account was found; ``not_searched``: why not, or why not all of it;
+    ``level``: how well something must be proved to be the requester's, where that was missing. ``sentence``: what a
+    failure says for itself, in words and numbers of ours; ``exceeded``: by which limit it was stopped. ``uncounted``:
+    why nobody can know how many rows it found and changed, as where the store was restored from a backup meanwhile;
+    then these counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit, with numbers that
+    may be anybody's; ``written_by_others``: how many messages and files of third persons stand beside theirs, neither
+    handed out nor changed. ``narrowed``: the requester's own dates leave out a time at which a number was theirs.
+    ``by_hand``: a person did it there and entered what was done; ``not_asked``: since the system does not tell the data
+    of our customers apart, and a customer has asked. ``reported``: its counts are what the system says, and nobody has
+    verified them; with a failure, they are what was done before that. ``kept``: what is kept by which rule, with
+    ``ground`` the first of them and ``until`` the last day of all, ``reduced``: of how many of these something was
+    taken now. ``anonymised``: categories whose changed records stay, and tell of nobody any more. ``corrected``: of
+    each correction, in the order in which they were asked for, how many records show it now; ``stated``: as a statement
+    beside them, none of which was rewritten. ``states``: which of the states last that it tells, by which others may
+    have to keep something. ``unsigned``: of what a dry run has found and nothing would go of, what rules speak of that
+    nobody has signed. ``handed_out``: by category how many of what was found are in a package that holds what is
+    portable alone (Art. 20); the rest is none of it. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -290,6 +289,7 @@ class TaskReport(BaseModel):
     not_asked: bool | None = None
     searched_by: tuple[Word, ...] | None = None
     categories: tuple[Word, ...] | None = None
+    no_account: tuple[Word, ...] | None = None
     by_category: Mapping[Word, int] = {}
     handed_out: Mapping[Word, Annotated[int, Field(ge=0)]] | None = None
     reference: Annotated[str, StringConstraints(pattern=f"^{REFERENCE}$")] | None = None

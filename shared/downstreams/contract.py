@@ -156,6 +156,8 @@ class Receipt:
     category; ``categories``: all searched, ``searched_by``: by what; ``states``: which last of those that it tells;
     ``anonymised``: categories whose changed records stay and tell of nobody. ``identities`` and ``records`` go to the
     vault; ``parts``: in how many parts records were handed over before, where there were too many to hold them all.
+    ``by_account``: kinds of data that were not searched for want of an account; ``no_account``: of which nothing is
+    there, since none was found.
     """
 
     task_id: UUID
@@ -168,6 +170,8 @@ class Receipt:
     until: date | None = None
     kept: tuple[Kept, ...] | None = None
     reduced: Mapping[str, int] | None = None
+    by_account: tuple[str, ...] | None = None
+    no_account: tuple[str, ...] | None = None
     states: States | None = None
     anonymised: tuple[str, ...] | None = None
     reference: str | None = None

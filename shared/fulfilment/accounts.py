@@ -42,6 +42,11 @@ async def without_account(
 
 
 def _nothing(result: Result, categories: Sequence[str]) -> Result:
+    """That nothing is there, in these kinds of data, or in those of it that are filed by an account alone."""
     if isinstance(result, NotSearched):
-        return Receipt(result.task_id, TaskOutcome.NO_MATCH, categories=tuple(categories) or None)
-    return replace(result, not_searched=None) if isinstance(result, Receipt) else result
+        held = tuple(sorted(categories)) or None
+        return Receipt(result.task_id, TaskOutcome.NO_MATCH, categories=held, no_account=held)
+    if not isinstance(result, Receipt):
+        return result
+    unsearched = result.by_account or tuple(sorted({*categories} - {*(result.categories or categories)}))
+    return replace(result, not_searched=None, no_account=unsearched or None)

@@ -154,7 +154,15 @@ async def test_nothing_is_filed_by_account_of_whoever_has_none_once_those_who_fi
     party, audience, shop = crm(), ScriptedSystem("audience", needs=frozenset({CODE.type})), ScriptedSystem("shop")
     party.needs = frozenset(finder)
     shop.needs = frozenset({EMAIL, CODE.type})
-    partly = each(lambda t: Receipt(t.task_id, TaskOutcome.NO_MATCH, not_searched=_lacks(t)))
+    audience.categories = frozenset({"marketing"})
+    partly = each(
+        lambda t: Receipt(
+            *(t.task_id, TaskOutcome.NO_MATCH),
+            not_searched=(lacks := _lacks(t)),
+            categories=("account",),
+            by_account=("invoice",) if lacks else None,
+        )
+    )
     shop.answers |= dict.fromkeys([Operation.EXPORT, Operation.ERASE], partly)
     harness = await open_harness(party, audience, shop)
     asked = [await ask(harness, right, known) for right in (Right.ACCESS, Right.ERASURE)]
@@ -167,6 +175,9 @@ async def test_nothing_is_filed_by_account_of_whoever_has_none_once_those_who_fi
     told = {(r.system, r.not_searched) for done in harness.completed for r in done.reports}
     nothing = {r.system for done in harness.completed for r in done.reports if r.outcome == TaskOutcome.NO_MATCH}
     assert told >= {("audience", None), ("shop", None)}
+    filed = {r.system: r.no_account for done in harness.completed for r in done.reports if r.operation != "locate"}
+    nobody = known is STRANGER
+    assert (filed["audience"], filed["shop"]) == ((("marketing",), ("invoice",)) if nobody else (None, None))
     assert ({"audience", "shop"} <= nothing, bool(audience.asked)) == ((known is STRANGER), known is ADDRESS)
 
 

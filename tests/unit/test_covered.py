@@ -45,6 +45,18 @@ PARTLY = report("cdr", outcome="exported", found=4, by_category={"call": 4}, not
         (report("t", failure="not_supported"), [(None, "not_supported", 0, "not_supported")]),
         (report("t", failure="residue_found"), [(None, "failed", 0, "residue_found")]),
         (report("t"), [(None, "not_begun", 0, None)]),
+        (
+            report("t", outcome="no_match", categories=("contact",), no_account=("invoice",), searched_by=("email",)),
+            [("contact", "no_match", 0, None), ("invoice", "no_match", 0, "no_account_found")],
+        ),
+        (
+            report("t", outcome="erased", found=1, categories=("call",), by_category={"call": 1}, no_account=("call",)),
+            [("call", "erased", 1, None), ("call", "no_match", 0, "no_account_found")],
+        ),
+        (
+            report("t", outcome="no_match", categories=("invoice",), no_account=("invoice",)),
+            [("invoice", "no_match", 0, "no_account_found")],
+        ),
         (report("t", operation="locate", outcome="located"), []),
     ],
 )
@@ -157,3 +169,11 @@ def test_whichever_way_it_was_answered_rows_that_may_be_anybodys_are_told_and_no
     assert "In cdr there are 3 records" in told
     assert "nothing is left" not in told
     assert ("copied by hand" in told) == (outcome == "exported")
+
+
+def test_what_is_filed_by_an_account_alone_is_shown_as_searched_by_it_where_none_was_found() -> None:
+    task = report("t", outcome="no_match", categories=("contact",), no_account=("invoice",), searched_by=("email",))
+    assert [(each.category, each.searched_by) for each in coverage([task])] == [
+        ("contact", ("email",)),
+        ("invoice", ("account_id",)),
+    ]

@@ -1,12 +1,17 @@
 """Where a subject was searched for, by what, and with which result; where not, and why; pure."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from pydantic import BaseModel, Field
 
 from services.intake.request.summed import summed
 from shared.domain.errors import NotSupported
+from shared.domain.identities import IdentityType
 from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport, Unsearched
+
+NO_ACCOUNT_FOUND: Final = "no_account_found"
+"""Why nothing is there: it is filed by an account alone, and who finds accounts has found none of theirs."""
 
 
 class Covered(BaseModel):
@@ -23,7 +28,11 @@ class Covered(BaseModel):
         " `no_longer_held` where the system is out of use (`why`: what became of it), `failed`, or `not_begun`"
     )
     found: int
-    why: str | None = Field(default=None, description="why it, or a part of it, was not searched, or has failed")
+    why: str | None = Field(
+        default=None,
+        description="why it, or a part of it, was not searched, or has failed; `no_account_found`: it is searched by an"
+        " account, and the systems that find accounts have found none",
+    )
 
 
 def coverage(tasks: Iterable[TaskReport] | None) -> tuple[Covered, ...]:
@@ -35,13 +44,19 @@ def coverage(tasks: Iterable[TaskReport] | None) -> tuple[Covered, ...]:
 def _covered(task: TaskReport) -> Iterator[Covered]:
     by = tuple(task.searched_by or ())
     searched = () if task.uncounted else task.categories or ()
+    nothing = task.no_account or ()
     kinds = dict.fromkeys(searched, 0) | dict(task.by_category)
+    kinds = kinds if by else {name: rows for name, rows in kinds.items() if rows or name not in nothing}
     for category, found in sorted(kinds.items()):
         result = str(task.outcome if found else TaskOutcome.NO_MATCH)
         yield Covered(
             system=task.system, operation=task.operation, category=category, searched_by=by, result=result, found=found
         )
-    if not kinds:
+    for category in nothing:
+        known = {"system": task.system, "operation": task.operation, "category": category}
+        by_account = {"searched_by": (IdentityType.ACCOUNT_ID,), "result": TaskOutcome.NO_MATCH, "found": 0}
+        yield Covered.model_validate({**known, **by_account, "why": NO_ACCOUNT_FOUND})
+    if not kinds and not nothing:
         gone = task.ground if task.outcome == TaskOutcome.NO_LONGER_HELD else None
         why = task.not_searched or task.failure or gone or (Unsearched.NUMBER_NARROWED if task.narrowed else None)
         yield Covered(

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from shared.domain.assignments import NUMBERS, lacking
 from shared.domain.errors import ForeignHit, NotSupported, Refused
+from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.declaration.bill import ITEMISED_BILL
@@ -19,6 +20,7 @@ from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 UNATTRIBUTED_AT_MOST = 100_000
+_ACCOUNT = frozenset({IdentityType.ACCOUNT_ID})
 
 
 def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
@@ -35,7 +37,10 @@ def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequen
             return NotSearched(task.task_id, reason)
         # Of a store that was replaced nobody knows in which of them anything was found.
         said = None if result.uncounted else tuple(sorted(categories))
-        return replace(result, not_searched=reason, categories=said)
+        by_account = tuple(
+            sorted({t.table.category for t in tables if {*t.table.types} == _ACCOUNT and not t.keys(task)})
+        )
+        return replace(result, not_searched=reason, categories=said, by_account=by_account or None)
 
     return [said(task, result) for task, result in zip(tasks, results, strict=True)]
 
