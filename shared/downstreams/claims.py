@@ -66,7 +66,7 @@ def others(identities: Iterable[Identity], rows: Iterable[Row]) -> set[frozenset
     else.
     """
     subject = _Subject.of(identities)
-    told = [(frozenset(_spelled(row)), frozenset(_spelled(each for each in row if _tells(each)))) for row in rows]
+    told = [_said_by(row) for row in rows]
     theirs = (each for each, _ in told if not each.isdisjoint(subject.own))
     names = subject.names.union(*(_of(IdentityType.NAME, each) for each in theirs))
     strange = {
@@ -143,6 +143,12 @@ class _Subject:
             return reached
         named = _of(IdentityType.NAME, telling)
         return named if named.isdisjoint(names) else ()
+
+
+def _said_by(row: Row) -> tuple[frozenset[_Told], frozenset[_Told]]:
+    """What a row says, and what of it tells people apart: as a rule all of it."""
+    said, telling = frozenset(_spelled(row)), [each for each in row if _tells(each)]
+    return said, said if len(telling) == len(row) else frozenset(_spelled(telling))
 
 
 def _tells(said: Said) -> bool:
