@@ -53,10 +53,12 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
     facts = [(e.request_id, e.subject, e.right, _verb(e), e.due_on) for e in events]
     new = [NewFulfilment(*each, details) for each, details in zip(facts, told, strict=True)]
     new = [replace(each, tenant=e.tenant) for each, e in zip(new, events, strict=True)]
-    await registers.suppress(tx, [each for each in new if each.operation is Operation.SUPPRESS], located=False)
+    stops = [each for each in new if each.operation is Operation.SUPPRESS]
+    await registers.suppress(tx, stops, located=False)
     new = [await consent.where(tx, fulfilments, each) for each in new]
     nowhere = [each for each in new if each.systems == frozenset()]
     await fulfilments.open_all(tx, [each for each in new if each not in nowhere])
+    await registers.tell_what_stopped(tx, [each.request_id for each in stops])
     await finish(fulfilments, [stacked.changes_nothing(each) for each in nowhere], tx)
 
 

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
-from shared.fulfilment import suppression
+from shared.fulfilment import reports, suppression
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.suppression import CHANNELS, listed
@@ -58,6 +58,13 @@ async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Comp
         reports = (*done.reports, _report(done, [points[each] for each in found])) if found else done.reports
         told.append(replace(done, reports=reports))
     return told
+
+
+async def tell_what_stopped(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
+    """Says what our list has stopped before any system is asked: who has the data from us is told of it (Art. 19)."""
+    opened = (await reports.so_far(tx, requests)).values() if requests else ()
+    for done in await with_list(tx, [each for each in opened if _lists(each)]):
+        tx.publish(done.reported().model_copy(update={"so_far": True}))
 
 
 def _lists(done: Completed) -> bool:

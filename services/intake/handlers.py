@@ -125,6 +125,9 @@ class Handlers:
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
+                if event.so_far:
+                    await requests.apply(request.stopped_so_far(event))
+                    continue
                 words = await proposals.words(tx, request) if request.awaits_report else {}
                 await requests.apply(request.report(event, words, tx.now))
 

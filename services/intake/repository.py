@@ -43,8 +43,8 @@ from shared.storage.postgres import Connection, column_types, update_rows
 log = logging.getLogger(__name__)
 
 _BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package.renewal_blocked"})
-_OF_RESTRICTION = frozenset({"restriction.lift_completed", "restriction.resumed"})
-_DONE_LATER = frozenset({"erasure.deferred_completed", "part.completed"}) | _OF_RESTRICTION
+_LATER = frozenset({"erasure.deferred_completed", "part.completed", "restriction.lift_completed"})
+_MORE_DONE = _LATER | {"restriction.resumed", "use.stopped_so_far", "decision.needed"}
 _GONE = frozenset({Outcome.FULFILLED, Outcome.NO_DATA})
 _FIXED = (
     *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
@@ -164,7 +164,7 @@ class Requests:
         blocked_again = any(action in _BLOCKED_AGAIN for action, _ in transition.evidence)
         if blocked_again or request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
             self._warn(request)
-        self._done |= {request.request_id for action, _ in transition.evidence if action in _DONE_LATER}
+        self._done |= {request.request_id for action, _ in transition.evidence if action in _MORE_DONE}
         if request is not self._held[request.request_id]:
             self._held[request.request_id] = request
             self._changed.add(request.request_id)

@@ -165,6 +165,11 @@ class Downstream:
         return bool(getattr(self.adapter, "tells_holders_apart", False))
 
     @property
+    def tells_people_apart(self) -> bool:
+        """Whether it may show that several people have an address or a number, so that nothing is done by it."""
+        return self.tells_holders_apart or bool(getattr(self.adapter, "tells_people_apart", False))
+
+    @property
     def weighs_claims(self) -> bool:
         """Whether it may be told an account that is only claimed: it compares what the rows say which that finds."""
         heeded = bool(getattr(self.adapter, "weighs_claims", False))

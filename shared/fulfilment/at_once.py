@@ -7,7 +7,7 @@ where a system knows somebody by something that they have not stated; elsewhere 
 A task that stops at once stops no request: what it could not do the other one does.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 from uuid import UUID
@@ -46,7 +46,7 @@ WHERE early.at_once AND early.fulfilment_id = t.fulfilment_id AND early.system =
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """By system what it is searched by; and those that check whose is what others may have too."""
+    """By system what it is searched by; and those that tell apart who has an address or a number."""
 
     needs: Mapping[str, frozenset[IdentityType]] = field(default_factory=dict)
     tell_apart: frozenset[str] = frozenset()
@@ -54,24 +54,25 @@ class Declared:
     @classmethod
     def of(cls, downstreams: Collection[Downstream]) -> Self:
         """As they are declared."""
-        apart = frozenset(each.name for each in downstreams if each.tells_holders_apart)
+        apart = frozenset(each.name for each in downstreams if each.tells_people_apart)
         return cls({each.name: each.needs for each in downstreams}, apart)
 
     def steps(self, new: NewFulfilment, stages: Stages) -> tuple[Step, ...]:
         """What of these stages need not wait until everybody is located.
 
-        Where a system is still to be asked who else has an address, nobody's data are restricted by it elsewhere.
+        Where another system is still to be asked who else has an address, nobody's data are restricted by it: it may be
+        that of several, also where the one that restricts knows one of them alone.
         """
         verb = new.operation
         located = {step.system for stage in stages for step in stage if step.operation is Operation.LOCATE}
         if verb not in STOPS or not located or new.details.get("repair") or new.details.get("marketing") is False:
             return ()
-        waits = verb is Operation.RESTRICT and not located.isdisjoint(self.tell_apart)
         steps = (step for stage in stages for step in stage if step.operation is verb)
-        return tuple(each for each in steps if not (waits and self._by_what_others_have(each.system)))
+        asked = located & self.tell_apart if verb is Operation.RESTRICT else frozenset[str]()
+        return tuple(each for each in steps if not (asked - {each.system} and self._by_what_others_have(each.system)))
 
     def _by_what_others_have(self, system: str) -> bool:
-        return system not in self.tell_apart and not _CONTACT_POINTS.isdisjoint(self.needs.get(system, ()))
+        return not _CONTACT_POINTS.isdisjoint(self.needs.get(system, ()))
 
     async def take_over(self, tx: UnitOfWork, ids: Sequence[UUID]) -> set[UUID]:
         """Lets what was done at once, or is still to be answered, stand for what comes next where nothing new is known.
@@ -130,3 +131,8 @@ def ended(conclusion: Conclusion) -> Conclusion:
     if not (claim.at_once and undone):
         return conclusion
     return Conclusion(claim, TaskState.CANCELLED, None, None, conclusion.not_before)
+
+
+def done(concluded: Iterable[Conclusion]) -> set[UUID]:
+    """The fulfilments of which something was stopped at once."""
+    return {each.claim.fulfilment_id for each in concluded if each.claim.at_once and each.state is TaskState.DONE}

@@ -90,6 +90,7 @@ class Conclusions:
             }
             if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
+            await reports.publish_so_far(tx, at_once.done(c for c, _ in counted) - withdrawn)
             if self.operation is Operation.RESTRICT:
                 done = (c for c, r in zip(claims, results, strict=True) if not isinstance(r, Overtaken))
                 await self._take_back(

@@ -30,6 +30,11 @@ FROM task t WHERE fulfilment_id = ANY($1) AND NOT observes AND (operation <> 'pl
        AND next.operation = t.operation AND NOT next.at_once AND next.state = 'done')))
 ORDER BY stage, system
 """
+_STOPPED_AT_ONCE = """
+SELECT request_id FROM fulfilment f
+WHERE fulfilment_id = ANY($1) AND (state = 'blocked' OR state = 'open' AND NOT EXISTS (
+    SELECT FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.at_once AND t.state IN ('ready', 'leased')))
+"""
 
 
 def undone(done: Completed) -> tuple[str, ...]:
@@ -72,6 +77,16 @@ async def publish_again(tx: UnitOfWork, ids: Collection[UUID]) -> None:
     for done in (await so_far(tx, [row[0] for row in requests])).values():
         if done.fulfilment_id in ids:
             tx.publish(done.reported())
+
+
+async def publish_so_far(tx: UnitOfWork, ids: Collection[UUID]) -> None:
+    """Says what stopped at once of those of these fulfilments that wait for a person, or have none of it left to do.
+
+    The caller holds them.
+    """
+    rows = await tx.connection.fetch(_STOPPED_AT_ONCE, [*ids]) if ids else []
+    for done in (await so_far(tx, [row[0] for row in rows])).values():
+        tx.publish(done.reported().model_copy(update={"so_far": True}))
 
 
 async def so_far(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, Completed]:

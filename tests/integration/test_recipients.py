@@ -29,6 +29,11 @@ def report(operation: Operation, **by_category: int) -> TaskReport:
     return TaskReport.model_validate({**known, "found": rows, "changed": rows, "by_category": by_category})
 
 
+def waiting(operation: Operation) -> TaskReport:
+    """What is still to be done after the locating."""
+    return TaskReport(task_id=uuid7(), system="crm", operation=operation, outcome=None)
+
+
 @pytest.fixture
 def disclosing(intake: Intake) -> Intake:
     """Intake of a company that discloses data to others: newsletters, calls and accounts each to another."""
@@ -104,6 +109,44 @@ async def test_a_rectification_tells_what_is_right_now_and_an_objection_to_marke
     assert "stop using them for that at once" in notice["body"]
     assert await listed(disclosing, objection) == {}  # it would tell whether they are a customer
     assert "Beispielpost" not in (await disclosing.letters(objection))[-1]["body"]
+
+
+SO_FAR = {"outcome": Outcome.PARTIALLY_FULFILLED, "so_far": True}
+
+
+async def test_who_mails_for_us_is_told_that_marketing_stops_before_a_person_has_decided_about_the_rest(
+    disclosing: Intake,
+) -> None:
+    path = await disclosing.submit(right="objection", scope="direct_marketing", assurance=None, proofs=[])
+    said: dict[str, Any] = {"right": Right.OBJECTION, "operation": Operation.SUPPRESS}
+    early = (report(Operation.SUPPRESS, account=1), waiting(Operation.SUPPRESS))
+    await disclosing.report(path, *early, **said, **SO_FAR)
+    (notice,) = await notices(disclosing, path)
+    assert "stop using them for that at once" in notice["body"]
+    view = (await disclosing.officer.get(path)).raise_for_status().json()
+    assert view["state"] == "in_progress"
+    assert [(each["changed"], each["outcome"]) for each in view["tasks"]] == [(1, None)], "what is done, and not ended"
+    await disclosing.report(path, *early, **said, **SO_FAR)
+    await disclosing.complete(path, **said, tasks=(report(Operation.SUPPRESS, account=1),))
+    assert len(await notices(disclosing, path)) == 1, "once"
+    noted = "SELECT detail::jsonb -> 'systems' ->> 'crm' FROM evidence.entry WHERE action = 'use.stopped_so_far'"
+    assert await disclosing.unit_of_work.pool.fetchval(noted) == "1"
+
+
+async def test_of_a_restriction_who_has_the_data_is_told_as_soon_as_something_is_restricted(
+    disclosing: Intake,
+) -> None:
+    path = await disclosing.submit(right="restriction", ground="unlawful")
+    said: dict[str, Any] = {"right": Right.RESTRICTION, "operation": Operation.RESTRICT}
+    await disclosing.report(path, waiting(Operation.RESTRICT), **said, **SO_FAR)
+    assert await notices(disclosing, path) == []
+    done = (report(Operation.RESTRICT, newsletter=1), waiting(Operation.RESTRICT))
+    await disclosing.report(path, *done, **said, **SO_FAR)
+    assert {name: each["state"] for name, each in (await listed(disclosing, path)).items()} == {"mailer": "underway"}
+    await disclosing.complete(path, **said, tasks=(done[0],))
+    await disclosing.report(path, *done, **said, **SO_FAR)
+    view = (await disclosing.officer.get(path)).raise_for_status().json()
+    assert (view["state"], [each["changed"] for each in view["tasks"]]) == ("closed", [1]), "what comes late is known"
 
 
 async def test_a_recipient_is_told_when_the_next_server_has_the_notice_and_not_if_that_comes_back(

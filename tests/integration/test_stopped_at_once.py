@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from services.amendment import handlers
 from shared.domain.errors import BlastRadius, NotSupported, Unavailable
-from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified
+from shared.domain.events import AnswerDecided, FulfilmentReported, LiftDecided, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.rights import Right
@@ -203,17 +203,59 @@ async def test_what_goes_with_a_withdrawn_consent_goes_only_once_everybody_is_lo
     assert await harness.pool.fetchval("SELECT count(*) FROM task WHERE at_once") == 3, "of the first alone"
 
 
+@pytest.mark.parametrize("how", ["tells_holders_apart", "tells_people_apart"])
 async def test_whom_others_may_have_an_address_in_common_with_is_not_restricted_by_it_before_that_is_known(
-    open_harness: OpenHarness,
+    open_harness: OpenHarness, how: str
 ) -> None:
     crm, postbox, shop = company()
-    crm.__dict__["tells_holders_apart"] = True
+    crm.__dict__[how] = True
     harness, _ = await opened(open_harness, RESTRICT, crm, postbox, shop)
     await work(harness, ("list", RESTRICT), ("crm", RESTRICT), ("shop", RESTRICT))
     assert asked(harness, RESTRICT) == {"crm": 1}
     marketing, _ = await opened(open_harness, SUPPRESS, crm, postbox, shop)
     await work(marketing, ("list", SUPPRESS), ("crm", SUPPRESS))
     assert asked(marketing, SUPPRESS) == {"crm": 1, "list": 1}
+
+
+async def test_of_two_that_may_know_several_with_an_address_neither_restricts_before_the_other_was_asked(
+    open_harness: OpenHarness,
+) -> None:
+    crm, postbox, shop = company()
+    for each_of in (crm, shop):
+        each_of.__dict__["tells_people_apart"] = True
+    shop.needs, shop.yields = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID}), crm.yields
+    harness, _ = await opened(open_harness, RESTRICT, crm, postbox, shop)
+    await work(harness, *((name, RESTRICT) for name in harness.systems))
+    assert asked(harness, RESTRICT) == {}
+
+
+async def told_so_far(harness: Harness) -> list[dict[str, int]]:
+    """By system what changed, as often as that was told while the rest was still to be done."""
+    rows = await harness.pool.fetch("SELECT convert_from(value, 'UTF8') FROM outbox ORDER BY position")
+    told = [FulfilmentReported.model_validate_json(row[0]) for row in rows if '"so_far":true' in row[0]]
+    return [{report.system: report.changed for report in event.tasks if report.outcome} for event in told]
+
+
+async def test_what_was_stopped_at_once_is_told_also_of_a_request_that_waits_for_a_person_by_then(
+    open_harness: OpenHarness,
+) -> None:
+    many = BlastRadius("2 are found", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
+    crm, postbox, shop = company(each(lambda _: many))
+    for each_of in (crm, postbox):
+        each_of.answers[RESTRICT] = each(lambda task: Receipt(task.task_id, TaskOutcome.AMENDED, 1, 1))
+    harness, request_id = await opened(open_harness, RESTRICT, crm, postbox, shop)
+    await work(harness, ("crm", LOCATE), ("crm", RESTRICT))
+    assert await harness.fulfilment_state(request_id) == "blocked"
+    await work(harness, ("list", RESTRICT))
+    assert await told_so_far(harness) == [{"crm": 1}, {"crm": 1, "list": 1}]
+
+
+async def test_that_our_own_list_stops_is_told_before_any_system_was_asked(open_harness: OpenHarness) -> None:
+    harness = await open_harness(*company(), service=ServiceName.AMENDMENT)
+    said: dict[str, Any] = {"subject": await harness.subject(EMAIL), "right": Right.OBJECTION}
+    async with harness.unit_of_work.begin() as tx:
+        await handlers.begin(harness.fulfilments, [a(RequestVerified, **said, scope="direct_marketing")], tx)
+    assert await told_so_far(harness) == [{"marketing_objections": 1}]
 
 
 async def test_what_was_restricted_at_once_is_lifted_with_the_rest_and_left_as_it_was_found(

@@ -45,6 +45,7 @@ async def household(customer_store: CustomerStore) -> AsyncIterator[SqlEngine]:
 async def test_a_number_that_a_row_tells_leads_to_no_row_of_another_and_is_known_as_theirs_too(
     household: SqlEngine, told: str
 ) -> None:
+    assert household.adapter.tells_people_apart
     asked = replace(task(LOCATE, email("anna.meier@example.org")), details={told: True})
     found = (await household.receipt(asked)).identities
     known = {each.value for each in found}

@@ -33,13 +33,17 @@ def done(request: StoredRequest, policy: Policy) -> Done | None:
     """What others are to be told of a request that is answered; None where nothing was done that concerns them.
 
     Whoever has objected to marketing, or withdrawn consent, wants it stopped by whoever does it for us as well, whether
-    or not a system of ours knows them. A customer's instruction is about that customer's recipients.
+    or not a system of ours knows them. A customer's instruction is about that customer's recipients. What stops, and
+    what is restricted, is told while the rest is still to be done or decided: it is so already.
     """
-    if request.tenant or request.outcome not in _ANSWERED:
+    so_far = request.begun_to_stop
+    if request.tenant or not (request.outcome in _ANSWERED or so_far):
         return None
     if stopped := _stopped(request, policy):
         return Done("stopped", stopped)
     for what, operation in _OPERATIONS.items():
+        if so_far and what != "restricted":
+            continue
         tasks = [t for t in summed(request.tasks) if t.operation == operation]
         changed = [t for t in tasks if _has_changed(t)]
         if all(t.stated for t in changed) and changed:

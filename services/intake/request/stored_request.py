@@ -20,6 +20,8 @@ from shared.domain.wording import Language
 _OPPOSING = frozenset({"unlawful", "needed_for_claims"})
 """The grounds of a restriction that want data kept which are to be erased (Art. 18(1)(b), (c))."""
 
+_AT_WORK = frozenset({State.IN_PROGRESS, State.AWAITING_CLARIFICATION, State.AWAITING_DECISION})
+
 
 @dataclass(frozen=True, slots=True)
 class OpenQuestion:
@@ -240,6 +242,12 @@ class StoredRequest:
     def restricts(self) -> bool:
         """Whether it restricts, asked for or as what another right brings with it (Art. 18(1)(a), (d))."""
         return self.right is Right.RESTRICTION or self.is_contested or self.is_weighed
+
+    @property
+    def begun_to_stop(self) -> bool:
+        """Whether something of it may have stopped at once, and it is not answered yet."""
+        stops = self.right in {Right.OBJECTION, Right.CONSENT_WITHDRAWAL, Right.RESTRICTION}
+        return stops and self.outcome is None and self.state in _AT_WORK and bool(self.tasks)
 
     @property
     def was_restricted(self) -> bool:

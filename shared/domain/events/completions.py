@@ -53,7 +53,7 @@ class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
     """What is done of a request whose answer was decided or that was withdrawn, and what is not (no outcome).
 
     Where the work ends with that, and something was in hand at that moment, it comes again with what became of it.
-    ``package_id``: a copy of what could be collected.
+    ``package_id``: a copy of what could be collected. ``so_far``: nothing is decided: it is what stopped at once.
     """
 
     type: Literal["dsr.fulfilment.reported.v1"] = "dsr.fulfilment.reported.v1"
@@ -61,6 +61,7 @@ class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
     outcome: Outcome
     tasks: tuple[TaskReport, ...]
     package_id: UUID | None = None
+    so_far: bool = False
 
 
 class ErasurePlanned(Event, topic=Topic.COMPLETIONS):

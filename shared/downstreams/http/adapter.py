@@ -50,6 +50,8 @@ class HttpAdapter:
     knows_times = False
     """It is searched for all that has what is theirs today, of whatever time."""
 
+    tells_people_apart = True
+
     def __init__(
         self,
         system: str,

@@ -109,6 +109,11 @@ class OfDataset(Generic[S]):
         return tuple(name for name, kinds, yields in told if IdentityType.ACCOUNT_ID in yields and kinds & REACHED)
 
     @property
+    def tells_people_apart(self) -> bool:
+        """Whether a table tells the people apart whom an address finds in it."""
+        return any(table.told_apart_by for table in self._held.dataset.tables.values())
+
+    @property
     def shows_views(self) -> bool:
         """Whether a copy shows rows of views besides those of its tables."""
         return any(table.view for table in self._held.dataset.tables.values())

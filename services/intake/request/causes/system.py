@@ -109,6 +109,13 @@ class MovedBySystem(MovingRequest):
             return _lifted(lifted, "restriction.lift_completed", event.tasks, outcome=event.outcome)
         return replace(self, tasks=self.reports_with(event.tasks)).noted("restriction.completed", outcome=event.outcome)
 
+    def stopped_so_far(self, event: events.FulfilmentReported) -> Transition[Self]:
+        """What stops at once is stopped, while others are still asked or a person must look: it is shown, and told."""
+        if self.state is State.CLOSED or not event.tasks:
+            return Transition(self)
+        systems: JsonValue = {report.system: report.changed for report in event.tasks if report.outcome}
+        return replace(self, tasks=self.reports_with(event.tasks)).noted("use.stopped_so_far", systems=systems)
+
     def report(
         self, event: events.FulfilmentReported, words: Mapping[str, LetterField], at: datetime
     ) -> Transition[Self]:
