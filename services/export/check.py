@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from services.export import tables
+from services.export.attached import FOLDER, NAMED
 from services.export.files import DATA, DESCRIPTION, SCHEMA
 from services.export.pieces import Piece
 from services.export.report.held import LISTS
@@ -71,6 +72,8 @@ def check(content: bytes) -> Checked:
     checked = Checked(right)
     checked.faults += _of_files(files, told)
     rows = [orjson.loads(line) for line in files.get(DATA, b"").splitlines()]
+    named = {name for row in rows if isinstance(name := row["data"].get(NAMED), str) and name.startswith(FOLDER)}
+    checked.faults += [f"{DATA} names {name}, which is missing" for name in sorted(named - files.keys())]
     report = read(files[REPORT].decode()) if REPORT in files else None
     _place(checked, files, rows, report)
     if right is Right.ACCESS and told.get("instructed"):

@@ -50,10 +50,12 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
     archive = Archive(about.at, write, large=sum(part.size for part in parts) >= _LARGE)
     known: dict[str, Category] = {}
     met: list[set[str]] = []
+    hung: list[Part] = []
     async with archive.file(DATA) as lines:
         for part in parts:
-            content, categories = await asyncio.to_thread(_lines, part.system, await part.open(), about, known)
+            content, categories, files = await asyncio.to_thread(_lines, part.system, await part.open(), about, known)
             met.append(categories)
+            hung += [part] if files else []
             await lines.write(content)
     if not known and not (about.right is Right.ACCESS and LISTS in about.request.own):
         return None
@@ -64,6 +66,7 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
             for part in (part for part, categories in zip(parts, met, strict=True) if category in categories):
                 found = await asyncio.to_thread(_of, part.system, await part.open(), about, category)
                 await table.write(await asyncio.to_thread(tables.rows, found, columns))
+    await _attach(archive, hung, about)
     if about.right is Right.ACCESS and not about.request.instructed:
         await _explain(archive, known, about)
     elif about.right is Right.PORTABILITY:
@@ -74,6 +77,16 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
     await archive.add(DESCRIPTION, _description(archive, known, about))
     await archive.close()
     return known
+
+
+async def _attach(archive: Archive, parts: Sequence[Part], about: About) -> None:
+    """The files that hang on records, each once."""
+    written: set[str] = set()
+    for part in parts:
+        for one in await asyncio.to_thread(_of, part.system, await part.open(), about, None):
+            if one.attached and one.attached.name not in written:
+                written.add(one.attached.name)
+                await archive.add(*one.attached)
 
 
 async def _explain(archive: Archive, known: Mapping[str, Category], about: About) -> None:
@@ -117,10 +130,10 @@ def _description(archive: Archive, known: Mapping[str, Category], about: About) 
     return orjson.dumps(description, option=orjson.OPT_INDENT_2)
 
 
-def _lines(system: str, content: bytes, about: About, known: dict[str, Category]) -> tuple[bytes, set[str]]:
-    """The records of one part as JSON Lines, counted with what is known, and the categories that they are of."""
+def _lines(system: str, content: bytes, about: About, known: dict[str, Category]) -> tuple[bytes, set[str], bool]:
+    """The records of one part as JSON Lines, counted with what is known; their categories, and whether files hang."""
     found = _of(system, content, about, None)
-    return b"".join(one.line for one in found), survey.count(found, known)
+    return b"".join(one.line for one in found), survey.count(found, known), any(one.attached for one in found)
 
 
 def _of(system: str, content: bytes, about: About, category: str | None) -> list[Piece]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import orjson
 from pydantic import JsonValue
 
+from services.export.attached import Attached, apart
 from shared.domain.rights import Right
 
 
@@ -16,6 +17,7 @@ class Piece:
     ``anchors``: from when periods of the policy count for it, as ISO 8601, by what the policy calls that; ``states``:
     which of the states lasts by which its rules keep, None where that is not known. ``provided``: by the subject, but
     for the fields that are ``ours``. ``hidden``: fields that are left out or withheld, by whose part they are.
+    ``attached``: a file that hangs on it, which ``data`` names.
     """
 
     system: str
@@ -27,6 +29,7 @@ class Piece:
     provided: bool = True
     ours: Collection[str] = ()
     hidden: Mapping[str, str] = field(default_factory=dict)
+    attached: Attached | None = None
 
     @property
     def line(self) -> bytes:
@@ -46,8 +49,10 @@ def read(system: str, content: bytes, right: Right, portable: Callable[[str], bo
         anchors, states, hidden = (*more[1:4], {}, {}, {})[:3]
         if right is Right.ACCESS:
             ours = provided if isinstance(provided, list) else ()
-            yield Piece(system, category, source, data, anchors, states, provided is not False, ours, hidden)
+            shown, file = apart(data)
+            yield Piece(system, category, source, shown, anchors, states, provided is not False, ours, hidden, file)
         elif provided is not False and portable(category):
             kept = data if provided is True else {name: data[name] for name in data if name not in provided}
             if kept:
-                yield Piece(system, category, source, kept, anchors, states)
+                shown, file = apart(kept)
+                yield Piece(system, category, source, shown, anchors, states, attached=file)

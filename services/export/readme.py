@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
+from services.export.attached import FOLDER
 from services.export.files import CONTACTS, DATA, DESCRIPTION, SCHEMA, STEPS
 from services.export.report.held import Request
 from services.export.report.texts import texts_of
@@ -34,6 +35,8 @@ def _lines(
     for name, category in sorted(known.items()):
         held = {"kind": told.kind(name), "systems": ", ".join(map(told.system, category.systems))}
         yield says["kind"].format(file=f"{name}.csv", rows=say.number(category.rows), **held)
+    if any(name.startswith(FOLDER) for name in files):
+        yield says["attached"]
     yield from (says[words] for name, words in _LAST.items() if name in {*files, DESCRIPTION})
     yield from ("", says["mark"])
     if right is Right.PORTABILITY:

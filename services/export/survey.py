@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
@@ -74,7 +74,7 @@ class Category:
         for name, lasts in piece.states.items():
             self.states[name] = lasting([self.states.get(name, False), lasts])
         if len(self.first) < SHOWN:
-            self.first.append(piece)
+            self.first.append(replace(piece, attached=None) if piece.attached else piece)
 
 
 def lasting(said: Collection[bool | None]) -> bool | None:

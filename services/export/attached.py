@@ -1,0 +1,60 @@
+"""Files that hang on records: beside the data of a package, as files of their own, by names that are safe anywhere."""
+
+import hashlib
+import re
+import unicodedata
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from pydantic import JsonValue
+
+FOLDER: Final = "files/"
+ENCODED: Final = "content_base64"
+"""The field in which a system gives the content of a file."""
+NAMED: Final = "content_file"
+"""The field of a record in a package that names the file with that content."""
+_LONGEST: Final = 80
+_STRANGE: Final = re.compile(r"[^\w.-]+")
+_OPENED: Final = re.compile(
+    "pdf|txt|csv|log|md|json|xml|ics|vcf|eml|png|jpe?g|gif|bmp|tiff?|webp|heic|wav|mp3|m4a|ogg|opus|flac|mp4|mov|webm"
+    "|docx?|odt|rtf|xlsx?|ods|pptx?|odp|zip|gz"
+)
+"""Endings by which a computer shows or plays a file; any other may have it run, or show a page as if it were ours."""
+
+
+class Attached(NamedTuple):
+    """A file of the package and what is in it."""
+
+    name: str
+    content: bytes
+
+
+def apart(data: dict[str, JsonValue]) -> tuple[dict[str, JsonValue], Attached | None]:
+    """The fields of a record, its file named in the place of its content; and the file, if it has one.
+
+    The name is made of what the content is and of what the record calls it, so it is the same each time. What is no
+    Base64 is no file, and stays.
+    """
+    encoded = data.get(ENCODED)
+    if not isinstance(encoded, str):
+        return data, None
+    try:
+        content = b64decode(encoded, validate=True)
+    except ValueError:
+        return data, None
+    name = f"{FOLDER}{hashlib.sha256(content).hexdigest()[:12]}-{_safe(data)}"
+    return {NAMED if key == ENCODED else key: name if key == ENCODED else data[key] for key in data}, Attached(
+        name, content
+    )
+
+
+def _safe(data: Mapping[str, JsonValue]) -> str:
+    """A name without folders, signs that mean something to a computer, and endings by which something would be run."""
+    said = data.get("name")
+    plain = unicodedata.normalize("NFC", said if isinstance(said, str) else "").replace("\\", "/").rsplit("/", 1)[-1]
+    stem, dot, ending = _STRANGE.sub("_", plain).strip("._-").rpartition(".")
+    stem, ending = (stem, ending.lower()) if dot else (ending, "")
+    kept = ending if _OPENED.fullmatch(ending) else "bin"
+    called = stem if kept == ending or not ending else f"{stem}_{ending}"
+    return f"{called.replace('.', '_')[:_LONGEST].strip('._-') or 'file'}.{kept}"
