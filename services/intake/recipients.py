@@ -21,7 +21,7 @@ from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import RecipientConcerned, RecipientSilent, RecipientTold
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
-from shared.domain.policy import Policy, Recipient
+from shared.domain.policy import Recipient
 from shared.domain.sentences import Lines, Sentence, Term, listed, say
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
@@ -61,6 +61,10 @@ SET what = excluded.what, state = excluded.state, concerned_at = excluded.concer
 WHERE NOT n.categories @> excluded.categories OR n.what <> excluded.what
     OR n.extent <> excluded.extent
 RETURNING true
+"""
+_WAIVED = """
+SELECT recipient, state FROM recipient_notice
+WHERE request_id = $1 AND settled_at IS NOT NULL AND state IN ('impossible', 'disproportionate')
 """
 # Of a notice in whose place another one came, since more was done, nothing follows any more.
 _ARRIVED = """
@@ -115,17 +119,33 @@ class Notice:
     proposed_by: str | None
 
 
-def with_list(policy: Policy, request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[LetterOf]:
-    """The letters, the one that says what was done with who is told of it; pure.
+async def with_list(tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[LetterOf]:
+    """The letters, the one that says what was done with who is told of it, and who is not, and why.
 
     Whoever has not shown who they are is told nothing of that: it would tell who is a customer.
     """
-    done = disclosed.done(request, policy)
-    concerned = disclosed.recipients(policy, done.categories) if done and not request.anonymous else {}
-    if not concerned:
+    if request.anonymous or not any(kind in _SAY_WHAT_WAS_DONE for kind, _ in written):
         return written
-    told = say("recipient_notice.told", named=listed(f"{each.name} ({each.country})" for each in concerned.values()))
-    return [(kind, also(fields, told) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
+    done = disclosed.done(request, tx.policy)
+    concerned = disclosed.recipients(tx.policy, done.categories) if done else {}
+    waived = {row[0]: row[1] for row in await tx.connection.fetch(_WAIVED, request.request_id)} if concerned else {}
+    said = [*_list(concerned, waived)]
+    return [(kind, _with(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
+
+
+def _list(concerned: Mapping[str, Recipient], waived: Mapping[str, str]) -> Iterator[Sentence]:
+    """Who is told, and who is not; pure."""
+    words = {None: "told", NoticeState.IMPOSSIBLE: "not_possible", NoticeState.DISPROPORTIONATE: "not_proportionate"}
+    for how, key in words.items():
+        named = [f"{each.name} ({each.country})" for name, each in concerned.items() if waived.get(name) == how]
+        if named:
+            yield say(f"recipient_notice.{key}", named=listed(named))
+
+
+def _with(fields: Mapping[str, LetterField], said: Iterable[Sentence]) -> Mapping[str, LetterField]:
+    for each in said:
+        fields = also(fields, each)
+    return fields
 
 
 async def inform(tx: UnitOfWork, requests: Iterable[StoredRequest]) -> list[tuple[StoredRequest, LetterOf, list[Told]]]:

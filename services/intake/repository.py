@@ -146,7 +146,7 @@ class Requests:
         published = transition.published
         transition, tells = until_delivered(transition)
         request = transition.request
-        written = recipients.with_list(self.tx.policy, request, transition.letters)
+        written = await recipients.with_list(self.tx, request, transition.letters)
         in_parts = await forwarding.with_both_parts(self.tx, request, written)
         self._write_all(
             request, cases.with_case(request, in_parts, await self._beside(request, in_parts)), others, tells

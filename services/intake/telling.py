@@ -1,6 +1,6 @@
 """What people enter of recipients: that they were told, what they have said, that they cannot be told (Art. 19)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from services.intake import auth, proposed, recipient_schemas, recipients, repository
@@ -12,12 +12,17 @@ from services.intake.letters import correspondence
 from services.intake.letters.delivering import DeliveringUseCases
 from services.intake.recipients import Notice, NoticeState
 from services.intake.request.aggregate import Transition
+from services.intake.request.closing import later_letter
+from services.intake.request.lifecycle import State
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import RecipientSettled, RecipientTold
+from shared.domain.rights import Outcome
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 
 _UNTOLD = frozenset({NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD})
+_PROMISED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
+"""How a request has ended whose letter names who is told."""
 _TOLD = """
 UPDATE recipient_notice SET state = 'told', told_at = $3, overdue_at = NULL WHERE request_id = $1 AND recipient = $2
 """
@@ -82,7 +87,7 @@ class TellingUseCases(DeliveringUseCases):
 
     @decision
     async def approve_waiver(self, held: Held, said: recipient_schemas.WaiverApproval) -> Transition:
-        """Another person (the holder of another key) agrees: the recipient is not told.
+        """Another person (the holder of another key) agrees: the recipient is not told, and the person reads that.
 
         Raises:
             NotFound: the request concerns no such recipient.
@@ -97,7 +102,9 @@ class TellingUseCases(DeliveringUseCases):
         if proposer == held.caller.holder:
             raise SamePerson("you have proposed it: somebody else must approve it")
         by = actor_of(notice.proposed_by)
-        return await self._settle(held, said.recipient, NoticeState(notice.waiver), "recipient.notice_waived", by)
+        waived = await self._settle(held, said.recipient, NoticeState(notice.waiver), "recipient.notice_waived", by)
+        promised = held.request.state is State.CLOSED and held.request.outcome in _PROMISED
+        return replace(waived, letters=later_letter(held.request)) if promised else waived
 
     async def proposed_step(
         self, request_id: UUID, caller: Caller, matter: proposed.Matter, recipient: str | None = None

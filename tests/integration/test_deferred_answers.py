@@ -5,6 +5,8 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
+from services.intake import worklist
+from services.intake.worklist import Filters, Waits
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
@@ -169,6 +171,32 @@ async def test_when_a_hold_is_lifted_what_went_and_what_another_rule_keeps_is_to
     assert "shop: 6 of 9 records erased (calls: 2, customer data: 4)." in flat(second)
 
 
+async def test_what_one_of_us_is_to_look_into_stands_in_the_list_of_what_waits_for_a_person_until_it_is_done(
+    intake: Intake,
+) -> None:
+    """A row of an answered erasure says no day from which its period counts."""
+    path = await intake.submit(right="erasure")
+    undated = Kept(category="invoice", rule="invoices_84m", count=1, period="P84M")
+    left = kept("billing", "invoices_84m", None).model_copy(update={"kept": (undated,)})
+    await intake.consume(completed(path, left))
+    view = await intake.view(path)
+    assert "one of us looks into it" in view["answer"]
+    assert "In billing rows are kept that say no day" in view["waits_for"]
+    assert await waiting(intake) == [id_of(path)]
+    (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).raise_for_status()
+    dated = undated.model_copy(update={"first": LAST_DAY, "last": LAST_DAY})
+    entered = left.model_copy(update={"task_id": uuid7(), "kept": (dated,), "until": LAST_DAY})
+    await intake.consume(completed(path, entered, deferred=True))
+    assert ("waits_for" in await intake.view(path), await waiting(intake)) == (False, [])
+
+
+async def waiting(intake: Intake) -> list[str]:
+    """What stands in the queue of the privacy team as waiting for a person."""
+    async with intake.unit_of_work.pool.acquire() as connection:
+        page = await worklist.page(connection, Filters(waits=Waits.PERSON), 100)
+    return [str(each.request_id) for each in page.requests]
+
+
 def flat(letter: dict[str, Any]) -> str:
     return " ".join(letter["body"].split())
 
@@ -189,6 +217,8 @@ async def test_a_deferred_erasure_that_failed_is_still_told_as_kept_and_tried_ag
     assert "It was to be erased in billing by now, and that has not succeeded yet" in view["answer"]
     assert "not succeeded yet" in flat((await letters(intake, path))[-1])
     assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["residue_found"]
+    assert "one of us looks into it" in view["waits_for"]
+    assert id_of(path) in await waiting(intake)
     decided = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert (decided.status_code, decided.json()["state"]) == (200, "closed")
     assert (await intake.published())[-1]["type"] == "dsr.request.retry_decided.v1"

@@ -240,6 +240,12 @@ async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_tha
     assert (await listed(disclosing, path))["carrier"]["state"] == "to_be_told"
     (await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json=approve)).raise_for_status()
     assert (await listed(disclosing, path))["carrier"]["state"] == "impossible"
+    written = (await disclosing.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
+    *_, first, told = [each for each in written if each["kind"] == "completion"]
+    promised, said = (" ".join(each["body"].split()) for each in (first, told))
+    assert "We tell those to whom we had disclosed these data what we have done: Example Carrier" in promised
+    assert "We could not tell these recipients of it, since that has proved impossible" in said
+    assert "We tell those" not in said, "what was promised and is not done is told"
     (settled,) = await disclosing.details(path, "recipient.notice_waived")
     assert (settled["cause"], settled["proposed_by"].startswith("key:")) == ("impossible", True)
     assert WHY not in str(await disclosing.evidence(path))

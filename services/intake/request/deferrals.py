@@ -121,10 +121,24 @@ def is_kept(task: TaskReport) -> bool:
     return task.outcome == TaskOutcome.RETAINED
 
 
+def looked_into(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
+    """The systems of which people were told that one of us looks into what is kept (a column of the request, too).
+
+    Rows say no day from which their period could count; or their day has come, and they are there still.
+    """
+    undated = (
+        task.system
+        for task in tasks or ()
+        if is_kept(task) and (task.failure or any(each.period and each.first is None for each in task.kept or ()))
+    )
+    return tuple(sorted({*undated}))
+
+
 def await_a_person(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether an erasure waits for a person: it is not done, or nobody knows until when the data are kept."""
-    erasures = [task for task in tasks or () if task.operation == Operation.ERASE]
-    return any(is_undone(task) or (is_kept(task) and not task.until) for task in erasures)
+    tasks = tuple(tasks or ())
+    erasures = [task for task in tasks if task.operation == Operation.ERASE]
+    return any(is_undone(task) or (is_kept(task) and not task.until) for task in erasures) or bool(looked_into(tasks))
 
 
 def updated(tasks: Iterable[TaskReport] | None, deferred: Iterable[TaskReport]) -> tuple[TaskReport, ...]:

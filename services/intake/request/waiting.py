@@ -7,7 +7,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.operations import TaskReport
-from shared.domain.rights import Right
+from shared.domain.rights import Outcome, Right
 
 _WITHHELD = (
     "Its package is withheld (`package_withheld`). Two persons look into it (GET …/package/inspection) and release it"
@@ -62,6 +62,12 @@ _NOT_SEARCHED = (
 )
 _ON_ITS_WAY = "Its answer is written, and has not reached the person: the time runs until its letter does."
 _OWED = "It was answered in part; of {0} the rest is still owed."
+_LOOKED_INTO = (
+    "In {0} rows are kept that say no day from which their period counts, or that were not erased on their day, and the"
+    " person was told that one of us looks into it: see why (`tasks`), enter the day in the system, and have it tried"
+    " again (POST …/decision, `retry`)."
+)
+_ANSWERED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED})
 _DECISION = "The privacy team decides how it goes on (POST …/decision)."
 
 
@@ -83,7 +89,10 @@ def waits_for(request: StoredRequest) -> str | None:
         return _WITHHELD
     if request.proof_conflict and request.state is not State.IN_PROGRESS:
         return _TWO_PERSONS
-    return None if request.state is State.CLOSED else _by_others(request) or _by_state(request)
+    if request.state is State.CLOSED:
+        systems = deferrals.looked_into(request.tasks) if request.outcome in _ANSWERED else ()
+        return _LOOKED_INTO.format(", ".join(systems)) if systems else None
+    return _by_others(request) or _by_state(request)
 
 
 def _by_others(request: StoredRequest) -> str | None:
