@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.errors import ErasureOpposed, Unavailable
+from shared.domain.errors import DoneBefore, ErasureOpposed, Unavailable
 from shared.domain.holds import HoldMarks
 from shared.domain.precedence import Kind, Marks
 from shared.downstreams.contract import COPY_FIRST, Checkpoint, Pending, Receipt, Result, Task
@@ -50,7 +50,7 @@ async def _work(
 
     results = await operate(told, still if erasing else save_progress)
     return [
-        _instead(looking.downstream, task, first[task.task_id])
+        _instead(looking.downstream, task, first[task.task_id], result)
         if task.task_id in first and isinstance(result, Receipt)
         else result
         for task, result in zip(tasks, results, strict=True)
@@ -102,14 +102,27 @@ def _waived(task: Task) -> set[str]:
     return {str(each) for each in said} if isinstance(said, list) else set()
 
 
-def _instead(system: Downstream, task: Task, why: frozenset[str]) -> Result:
+def _instead(system: Downstream, task: Task, why: frozenset[str], stopped: Receipt) -> Result:
     """What comes of a task that has only stopped the use of what it would erase."""
     if why == {Kind.COPY.value}:
         pause = _SOON * 2 ** min(max(task.attempt - 1, 0), _DOUBLED)
         return Pending(task.task_id, min(pause, _SELDOM), copy_first=True)
     left = ending(system, task.details)
     opposed = "a legal hold covers it" if _HOLD in why else "the person has asked that their data be kept"
-    return ErasureOpposed(
-        f"{system.name} holds {left}, which goes with the consent, and {opposed}: its use is stopped; try again once"
+    failure = ErasureOpposed(
+        f"{system.name} holds {left}, which goes with the consent, and {opposed}: {_use(system, task)}; try again once"
         " that is over, or decide and enter what was done"
     )
+    if stopped.changed:
+        failure.done_before = DoneBefore(stopped.found, stopped.changed, stopped.remaining)
+    return failure
+
+
+def _use(system: Downstream, task: Task) -> str:
+    """Whether what would be erased is used no more: where nothing in the system tells that, a person sees to it."""
+    silenced: frozenset[str] = getattr(system.adapter, "silences", frozenset())
+    if task.details.get("marketing") is False:
+        silenced = frozenset()  # the mark is that of marketing
+    if bare := ", ".join(sorted(ends(system, task.details) - silenced)):
+        return f"nothing there tells that {bare} is used no more: see to that by hand"
+    return "its use is stopped"

@@ -104,6 +104,12 @@ class SqlAdapter(OfDataset[Session]):
         return await self._work(tasks, work, reading=True)
 
     @property
+    def silences(self) -> frozenset[str]:
+        """The categories of which each table tells who wants no marketing: their use can stop without an erasure."""
+        tables = self._store.dataset.tables.values()
+        return frozenset(each.category for each in tables) - {each.category for each in tables if not each.marketing}
+
+    @property
     def may_refuse(self) -> bool:
         """Whether some of it may have to stay: by a state, a rule, or for want of a declaration."""
         tables = self._store.dataset.tables.values()

@@ -19,7 +19,8 @@ async def stop(
 ) -> list[Result]:
     """The result of each task: what withdrawn consent ends is erased, and of the rest the mark is set.
 
-    While a copy for the same person comes first, the mark is set in what will be erased, too, and is no part of counts.
+    While a copy for the same person comes first, the mark is set in what will be erased, too; the store notes none of
+    that, since those rows count once they go.
     """
     results: dict[UUID, Result] = {}
     for (ends, marketing, waits), same in _alike(tasks).items():
@@ -32,8 +33,8 @@ async def stop(
         left = [task for task in same if ending.tables and isinstance(done[task.task_id], Receipt)]
         if waits and marketing and left:
             silenced = await _Silencing(ending, policy, save_progress).run(left)
-            failed = (each for each in zip(left, silenced, strict=True) if not isinstance(each[1], Receipt))
-            done |= {task.task_id: result for task, result in failed}
+            for task, result in zip(left, silenced, strict=True):
+                done[task.task_id] = _with_marked(done[task.task_id], result)
         elif left and not waits:
             left = [replace(task, operation=Operation.ERASE) for task in left]
             erased = begun.told(left, await Erasure(ending, save_progress, begun).run(left))
@@ -44,10 +45,22 @@ async def stop(
 
 
 class _Silencing(Amendment):
-    """Sets the mark in rows that will be erased, which are counted then."""
+    """Sets the mark in rows that will be erased, which the store counts then."""
 
     async def _keep(self, task: Task, changed: Counter[str]) -> Counter[str]:
-        return await super()._keep(task, Counter(dict.fromkeys(changed, 0)))
+        await super()._keep(task, Counter(dict.fromkeys(changed, 0)))
+        return changed
+
+
+def _with_marked(rest: Result, silenced: Result) -> Result:
+    """One receipt of what was marked in what stays, and in what will be erased."""
+    if not isinstance(silenced, Receipt) or not isinstance(rest, Receipt):
+        return silenced
+    if not silenced.changed:
+        return rest
+    by_category = Counter(rest.by_category) + Counter(silenced.by_category)
+    found, changed = rest.found + silenced.found, rest.changed + silenced.changed
+    return replace(rest, outcome=TaskOutcome.AMENDED, found=found, changed=changed, by_category=by_category)
 
 
 def _alike(tasks: Sequence[Task]) -> Mapping[tuple[frozenset[str], bool, bool], list[Task]]:
