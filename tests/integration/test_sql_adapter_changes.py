@@ -1,5 +1,6 @@
 """Changing people in SQL stores: corrections (Art. 16), flags (Art. 18, 21), and where there is no place for them."""
 
+import re
 from dataclasses import replace
 
 from deploy.demo.seed.cdr import CdrStore
@@ -74,6 +75,40 @@ async def test_a_value_that_stands_where_nothing_can_correct_it_is_a_persons_mat
     assert isinstance(wrong, NotSupported)
     assert "contact.requester holds what is to be corrected" in str(wrong)
     assert [receipt(each).outcome for each in (right, none)] == [TaskOutcome.NOT_HELD] * 2
+
+
+async def test_what_one_table_corrects_and_another_one_holds_as_well_is_corrected_there_and_left_to_a_person_here(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    await customer_store.run("UPDATE customer SET email = lower(email) WHERE account_id = 'C1'")
+    wrong = [("email", "anna.meier@example.org", "anna@example.org")]
+    left = await customers.one(task(Operation.RECTIFY, EMAIL, changes=wrong))
+    assert isinstance(left, NotSupported)
+    assert "contact.requester holds what is to be corrected" in str(left)
+    assert left.done_before == DoneBefore(found=3, changed=1, remaining=2)
+    held = "SELECT email FROM customer WHERE account_id = 'C1'"
+    assert await customer_store.ask(held) == [("anna@example.org",)]
+
+
+async def test_a_store_of_which_nobody_has_said_what_can_be_corrected_is_asked_and_a_person_corrects_what_it_holds(
+    customer_store: CustomerStore,
+) -> None:
+    text = customer_store.dataset.read_text(encoding="utf-8")
+    bare = re.sub(r', rectifies = "[a-z_.]+"', "", text)
+    customer_store.dataset.write_text(bare, encoding="utf-8")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        assert Operation.RECTIFY not in customers.adapter.not_held
+        assert {"contact", "customer"} <= {*customers.adapter.uncorrected}
+        wrong, name, right, none = await customers.run(
+            task(Operation.RECTIFY, EMAIL, changes=[("email", "anna.meier@example.org", "anna@example.org")]),
+            task(Operation.RECTIFY, ACCOUNT, changes=[("name", "Anna Meier", "Anna Maier")]),
+            task(Operation.RECTIFY, EMAIL, changes=[("email", "old@example.org", "anna@example.org")]),
+            task(Operation.RECTIFY, email("x@example.org"), changes=[("email", "x@example.org", "y@example.org")]),
+        )
+    assert isinstance(wrong, NotSupported)
+    assert isinstance(name, NotSupported), "its name stands in a column that identifies, by which nobody is searched"
+    assert (receipt(right).outcome, receipt(right).corrected) == (TaskOutcome.UNCHANGED, (0,)), "we hold data of theirs"
+    assert receipt(none).outcome is TaskOutcome.NO_MATCH
 
 
 async def test_rows_that_nothing_can_tell_to_be_restricted_are_a_persons_matter_and_none_are_nobodys(

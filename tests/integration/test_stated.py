@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from deploy.demo.seed.cdr import CdrStore
+from shared.domain.errors import NotSupported, SystemRefused
 from shared.domain.identities import Identity
 from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome
 from shared.downstreams.contract import Task
 from tests.fixtures.analytics import due, sweep
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, call, each, number
-from tests.fixtures.downstream import receipt, task
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, call, each, engine, number
+from tests.fixtures.customer_store import CustomerStore
+from tests.fixtures.downstream import email, receipt, task
 
 STARTED = "2026-03-02T10:00:00+00:00"
 AT = datetime(2026, 11, 27, 9, tzinfo=UTC)
@@ -55,7 +57,14 @@ async def test_a_statement_stands_beside_the_record_for_whoever_has_made_it_and_
     assert await calls.receipt(calls.again(first)) == done
     await calls.receipt(says(number(ANNA), "22 seconds"))
     await calls.receipt(says(number(ANNA), "I called the shop", "to"))
-    assert await ask(cdr_store.admin, HELD) == [("seconds", "22 seconds"), ("to", "I called the shop")]
+    all_said = "it was 20 seconds (2026-11-27)\nseconds: 22 seconds"
+    assert await ask(cdr_store.admin, HELD) == [("seconds", all_said), ("to", "I called the shop")]
+    await calls.receipt(calls.again(first))
+    assert await ask(cdr_store.admin, HELD) == [("seconds", all_said), ("to", "I called the shop")], (
+        "each stands there once"
+    )
+    shown = (await read(calls, number(ANNA)))["statement"].split("\n")
+    assert {SAID, "seconds: 22 seconds (2026-11-27)"} <= {*shown}, "nothing that was told to stand there is gone"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +78,17 @@ async def test_a_record_that_an_access_would_not_show_them_bears_no_statement(
     await cdr_store.seed([call(ANNA, BORIS), call(CHIARA, BORIS, "2026-04-01")])
     left = await calls.receipt(says(subject, "not me", started=started))
     assert (left.outcome, left.corrected, left.stated) == (TaskOutcome.UNCHANGED, (0,), True)
+    assert await ask(cdr_store.admin, HELD) == []
+
+
+async def test_a_statement_about_a_field_that_the_record_does_not_have_is_refused_with_those_that_it_has(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    refused = await calls.one(says(number(ANNA), "x", "nosuch"))
+    assert isinstance(refused, SystemRefused)
+    assert "seconds" in str(refused)
+    assert "nosuch" not in str(refused), "whatever somebody has written there"
     assert await ask(cdr_store.admin, HELD) == []
 
 
@@ -102,3 +122,23 @@ async def test_a_statement_goes_with_its_record_when_that_is_past_its_ceiling_an
         await calls.receipt(asked)
     await sweep(calls, due("acc_cdrs", "call_start", "2026-04-01"))
     assert await ask(cdr_store.admin, HELD) == [("seconds", "new")]
+
+
+async def test_a_record_of_theirs_in_a_table_that_keeps_no_statements_is_a_persons_task(
+    customer_store: CustomerStore,
+) -> None:
+    """Two tables of one category, of which one alone bears statements."""
+    text = customer_store.dataset.read_text(encoding="utf-8")
+    both = text.replace('category = "number"', 'category = "contact"\nstated = true', 1)
+    customer_store.dataset.write_text(both, encoding="utf-8")
+    meant = ShownRecord(category="contact", fields={"subject": "Invoice"})
+    about = Change(field="subject", asserted="I never asked", record=meant)
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        said = [
+            replace(task(Operation.RECTIFY, email(who)), changes=(about,), at=AT)
+            for who in ("boris@example.org", "nobody@example.org")
+        ]
+        left, nobody = await customers.run(*said)
+    assert isinstance(left, NotSupported)
+    assert "contact of store holds records of theirs and keeps no statements" in str(left)
+    assert receipt(nobody).outcome is TaskOutcome.NO_MATCH

@@ -135,3 +135,14 @@ def test_a_receipt_says_of_each_correction_how_many_records_show_it() -> None:
     already = of_corrections(asked, {}, [1, 0], 6)
     assert (already.outcome, already.changed) == (TaskOutcome.AMENDED, 0)
     assert of_corrections(asked, {}, [0, 0], 0).outcome is TaskOutcome.NO_MATCH
+
+
+def test_of_whom_something_was_restricted_meanwhile_nobody_reads_that_we_hold_no_data_there() -> None:
+    restricted = TaskReport(task_id=uuid7(), system="desk", operation="restrict", outcome="amended", found=1, changed=1)
+    reports = (report("desk", "no_match", searched_by=("email",)), restricted)
+    closed = replace(a_request(State.CLOSED, right=Right.RECTIFICATION), outcome=Outcome.NO_DATA, tasks=reports)
+    said = answer(closed)
+    assert "hold no data" not in said
+    assert "None of our systems holds what you asked us to change." in said
+    alone = answer(replace(closed, tasks=reports[:1]))
+    assert "hold no data about you there" in alone

@@ -193,8 +193,13 @@ class OfDataset(Generic[S]):
 
     @property
     def corrects(self) -> bool:
-        """Whether a column of it can be corrected; else it is asked for statements alone."""
+        """Whether what it holds may have to be corrected; else it is asked for statements alone."""
         return self._held.dataset.corrects
+
+    @property
+    def uncorrected(self) -> tuple[str, ...]:
+        """The tables with what identifies people of which no column can be corrected: a person corrects there."""
+        return self._held.dataset.uncorrected
 
     @property
     def stated(self) -> frozenset[str]:

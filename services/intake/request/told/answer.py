@@ -212,6 +212,9 @@ def _upheld(request: StoredRequest) -> Iterator[Sentence]:
 def _nothing(request: StoredRequest) -> Iterator[Sentence]:
     """That nothing was found, where, and by what: only what was searched is named, and not what else they gave."""
     tasks = [task for task in request.tasks or () if task.operation not in PREPARING]
+    if request.right is Right.RECTIFICATION and any(task.found for task in tasks):  # restricted meanwhile, say
+        yield say("answer.nothing_to_change")
+        return
     searched: dict[tuple[str, ...], list[str]] = {}
     for task in sorted(tasks, key=lambda task: task.system):
         if task.outcome == TaskOutcome.NO_MATCH:

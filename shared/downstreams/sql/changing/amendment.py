@@ -60,15 +60,15 @@ class Amendment:
             return failure
 
     async def _change(self, task: Task) -> Result:
-        if task.operation is Operation.RECTIFY:
-            await uncorrectable.must_reach(self._session, task)
-        if not changes_something([table.table for table in self._session.tables], task):
-            return Receipt(task.task_id, TaskOutcome.NOT_HELD)
+        stuck = await uncorrectable.stuck(self._session, task) if task.operation is Operation.RECTIFY else {}
+        tables = [table.table for table in self._session.tables]
+        if not changes_something(tables, task):
+            return uncorrectable.nothing_changed(task, tables, stuck, await self._rows(task))
         match task.operation:
             case Operation.RECTIFY if any(change.record for change in task.changes):
                 return await self._state(task)
             case Operation.RECTIFY:
-                return await self._rectify(task)
+                return uncorrectable.with_left(await self._rectify(task), stuck)
             case Operation.RESTRICT:
                 return await self._restrict(task)
             case Operation.LIFT:

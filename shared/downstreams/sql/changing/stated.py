@@ -23,6 +23,11 @@ from shared.downstreams.sql.store import Session
 FIELD: Final = "statement"
 """What it is called among the fields of a record."""
 _TAKE_OUT = "DELETE FROM dsr_platform.stated s WHERE s.system = $1 AND s.place = $2 AND {orphaned}"
+# Lines of one field, each but the last with its day, as they are shown.
+_STANDS = (
+    "position(E'\n' || excluded.field || ': ' || excluded.said || ' (' in"
+    " E'\n' || s.field || ': ' || s.said || ' (') > 0"
+)
 
 Key = tuple[Any, ...]
 
@@ -77,9 +82,10 @@ def found_by(row: Row, start: int, table: Statements, asked: Wanted) -> tuple[st
 
 
 async def attach(session: Session, table: Statements, key: Key, by: tuple[str, str], task: Task, change: Change) -> int:
-    """Puts a statement beside a row; what was said before about the same field is said no more. How many rows: 1, or 0.
+    """Puts a statement beside a row, after what was said before about the same field. How many rows: 1, or 0.
 
-    ``by``: the column and the value by which the row is the subject's.
+    What another request of theirs has put there was told to stand there: nothing takes its place without a word. What
+    stands there already is not put there twice. ``by``: the column and the value by which the row is the subject's.
     """
     names = [name for name, _ in _key_of(table)]
     same = " AND ".join(f"t.{name} = ${i}" for i, name in enumerate(names, 9))
@@ -88,7 +94,10 @@ INSERT INTO dsr_platform.stated AS s (system, place, key, found_by, value, field
 SELECT $1, $2, ARRAY[{", ".join(f"t.{name}::text" for name in names)}], $3, $4, $5, $6, $7, $8
 FROM {table.source} t WHERE {same}
 ON CONFLICT (system, place, key, found_by, field) DO UPDATE
-SET value = excluded.value, said = excluded.said, stated_on = excluded.stated_on, request_id = excluded.request_id
+SET value = excluded.value, stated_on = CASE WHEN {_STANDS} THEN s.stated_on ELSE excluded.stated_on END,
+    request_id = CASE WHEN {_STANDS} THEN s.request_id ELSE excluded.request_id END,
+    said = CASE WHEN {_STANDS} THEN s.said
+                ELSE s.said || ' (' || s.stated_on || E')\n' || s.field || ': ' || excluded.said END
 """
     if task.at is None:
         raise ValueError(f"{session.system}: a statement needs the instant of its task")

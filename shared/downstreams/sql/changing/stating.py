@@ -1,6 +1,9 @@
 """Putting a person's statements beside rows of theirs: those that an access would show them, no others (Art. 16)."""
 
+from collections.abc import Sequence
+
 from shared.domain.cells import names
+from shared.domain.errors import NotSupported, SystemRefused
 from shared.domain.operations import Change
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Record, Task
@@ -16,19 +19,55 @@ Meant = dict[tuple[str, stated.Key], tuple[Statements, tuple[str, str]]]
 
 
 async def state(session: Session, policy: Policy, task: Task) -> list[int]:
-    """Puts each statement of a task beside every row that it means; of each, beside how many. Within a transaction."""
+    """Puts each statement of a task beside every row that it means; of each, beside how many. Within a transaction.
+
+    Raises:
+        NotSupported: tables with such records of theirs keep no statements: a person sees to it there.
+        SystemRefused: the records have no such field; which they have.
+    """
     counts = []
-    for change, rows in zip(task.changes, await _meant(session, policy, task), strict=True):
+    meant = await _meant(session, policy, task)
+    await _refuse_unkept(session, task, meant)
+    for change, rows in zip(task.changes, meant, strict=True):
+        _refuse_unknown_field(change, [table for table, _ in rows.values()])
         put = [await stated.attach(session, table, key, by, task, change) for (_, key), (table, by) in rows.items()]
         counts.append(sum(put))
     return counts
 
 
 async def count(session: Session, task: Task) -> int:
-    """How many statements of the request of a task stand there."""
-    query = "SELECT count(*) FROM dsr_platform.stated WHERE system = $1 AND request_id = $2"
-    found: int = await session.connection.fetchval(query, session.system, task.request_id)
+    """Beside how many rows what a task says stands."""
+    query = (
+        "SELECT count(*) FROM dsr_platform.stated s WHERE s.system = $1"
+        " AND EXISTS (SELECT FROM unnest($2::text[]) w WHERE position(w IN s.said) > 0)"
+    )
+    said = [change.asserted for change in task.changes]
+    found: int = await session.connection.fetchval(query, session.system, said)
     return found
+
+
+def _refuse_unknown_field(change: Change, tables: Sequence[Statements]) -> None:
+    """Nobody reads a statement about what their record does not show."""
+    shown = {column.label or n for each in tables for n, column in each.table.columns.items() if column.shown}
+    if tables and change.field not in shown:
+        category = change.record.category if change.record else ""
+        raise SystemRefused(
+            f"a record of {category} shows no field of the name that was stated: it has {', '.join(sorted(shown))}"
+        )
+
+
+async def _refuse_unkept(session: Session, task: Task, meant: Sequence[Meant]) -> None:
+    """Where no record that bears statements is meant, one that bears none may be."""
+    open_ = {
+        change.record.category for change, rows in zip(task.changes, meant, strict=True) if change.record and not rows
+    }
+    bare = [t for t in session.tables if t.table.category in open_ and not (t.table.stated or t.table.view)]
+    found = [t.name for t in bare if (keys := t.keys(task)) and await session.connection.fetchval(*t.count_one(keys))]
+    if found:
+        raise NotSupported(
+            f"{', '.join(sorted(found))} of {session.system} holds records of theirs and keeps no statements beside"
+            " them: see to it by hand that the subject's statement stands with the record, and enter what was done"
+        )
 
 
 async def _meant(session: Session, policy: Policy, task: Task) -> list[Meant]:

@@ -146,17 +146,26 @@ class Dataset(Declared):
 
     @property
     def not_held(self) -> frozenset[Operation]:
-        """What concerns nothing held in it: nothing is corrected or stated, or nothing tells who wants no mail."""
-        tables = self.tables.values()
-        rectifies = self.corrects or any(table.stated for table in tables)
-        marketing = any(table.marketing for table in tables)
-        known = {Operation.RECTIFY: rectifies, Operation.SUPPRESS: marketing}
-        return frozenset(operation for operation, held in known.items() if not held)
+        """What concerns nothing held in it: nothing tells who wants no mail.
+
+        Whether anything in it may have to be corrected, or stated beside it, only whoever declares the system can say.
+        """
+        return (
+            frozenset() if any(table.marketing for table in self.tables.values()) else frozenset({Operation.SUPPRESS})
+        )
 
     @property
     def corrects(self) -> bool:
-        """Whether a column can be corrected."""
-        return any(column.rectifies for table in self.tables.values() for column in table.columns.values())
+        """Whether a column can be corrected, or a person has to look: nothing of what is about them says how."""
+        return any(column.rectifies for table in self.tables.values() for column in table.columns.values()) or bool(
+            self.uncorrected
+        )
+
+    @property
+    def uncorrected(self) -> tuple[str, ...]:
+        """The tables that hold what may have to be corrected, and declare no column as correctable."""
+        bare = (n for n, table in self.tables.items() if not any(c.rectifies for c in table.columns.values()))
+        return tuple(name for name in bare if any(True for _ in self.tables[name].tells_of_person))
 
     def legend(self) -> Mapping[str, Mapping[str, str]]:
         """Category by category what each exported field means, for the package; what a bill shows, as with its call.

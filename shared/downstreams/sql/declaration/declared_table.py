@@ -1,6 +1,6 @@
 """What a dataset says of one table, and what follows from it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -35,6 +35,9 @@ _FINDS = frozenset(
     ("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "former", "via", "where", "json")
 ).union(["jurisdiction"])
 """What names a column by which a row is found, told from others, or judged."""
+
+_CORRECTED = frozenset({IdentityType.EMAIL, IdentityType.NAME, IdentityType.PHONE})
+"""What somebody is known by today that may be wrong of them; an account is whose it is."""
 
 
 class DeclaredTable(Declared):
@@ -110,6 +113,19 @@ class DeclaredTable(Declared):
         if switch is None:
             return ()
         return (switch.column,) if isinstance(switch, Switch) else tuple(switch.on.values())
+
+    @property
+    def tells_of_person(self) -> Iterator[tuple[str, Column]]:
+        """The columns with what identifies somebody as they are today, which may have to be corrected (Art. 16).
+
+        Not what is derived from another column, nor a record of what was at a time: that is not rewritten.
+        """
+        if self.stated or self.occurred or self.period or self.view:
+            return
+        for name, column in self.columns.items():
+            derived = column.generated or column.of or column.former or column.domain
+            if not derived and (column.identity in _CORRECTED or (column.identity is None and column.personal == "A")):
+                yield name, column
 
     @property
     def scrubbed(self) -> Mapping[str, Column]:

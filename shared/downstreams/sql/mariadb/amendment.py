@@ -55,13 +55,14 @@ class Amendment:
             return failure
 
     async def _change(self, task: Task) -> Result:
-        if task.operation is Operation.RECTIFY:
-            await self._must_reach(task)
-        if not changes_something([table.table for table in self._session.tables], task):
-            return Receipt(task.task_id, TaskOutcome.NOT_HELD)
+        stuck = await self._stuck(task) if task.operation is Operation.RECTIFY else {}
+        tables = [table.table for table in self._session.tables]
+        if not changes_something(tables, task):
+            rows = await find(self._session, task)
+            return uncorrectable.nothing_changed(task, tables, stuck, sum(map(len, rows.of.values())))
         match task.operation:
             case Operation.RECTIFY:
-                return await self._rectify(task)
+                return uncorrectable.with_left(await self._rectify(task), stuck)
             case Operation.RESTRICT:
                 return await self._switch(task, "restriction", wanted=True)
             case Operation.LIFT if task.marked:  # a flag says not whose it is
@@ -73,17 +74,16 @@ class Amendment:
             case other:
                 raise ValueError(f"{other} is no change in place")
 
-    async def _must_reach(self, task: Task) -> None:
-        """As ``uncorrectable.must_reach``."""
-        rows, stuck = await find(self._session, task), list[str]()
+    async def _stuck(self, task: Task) -> Counter[str]:
+        """As ``uncorrectable.stuck``."""
+        rows, stuck = await find(self._session, task), Counter[str]()
         for change in task.changes:
             for table, column in uncorrectable.columns(self._session.tables, change):
-                held = {values.read(table, column, found.row) for found in rows.of[table.name].values()}
-                right = {None, change.asserted}
-                if held & {*forms(change.current)} if change.current is not None else held - right:
-                    stuck.append(f"{table.name}.{column}")
-        if stuck:
-            raise uncorrectable.refused(stuck)
+                held = (values.read(table, column, found.row) for found in rows.of[table.name].values())
+                said, right = {*forms(change.current or "")}, {None, change.asserted}
+                wrong = (each in said if change.current is not None else each not in right for each in held)
+                stuck[f"{table.name}.{column}"] += sum(wrong)
+        return +stuck
 
     async def _rectify(self, task: Task) -> Result:
         """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
