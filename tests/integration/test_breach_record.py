@@ -25,7 +25,8 @@ RECORD: dict[str, Any] = {
     "records": 1200,
 }
 WORDS = {"happened": "A list of your calls was public.", "consequences": "Calls.", "measures": "It is gone."}
-NO_RISK = {"high_risk": False, "reasons": "Numbers alone, for an hour."}
+NO_RISK = {"high_risk": False, "no_risk": True, "reasons": "Numbers alone, for an hour."}
+NOT_HIGH = {"high_risk": False, "reasons": "Somebody may call them."}
 HIGH_RISK: dict[str, Any] = {"high_risk": True, "reasons": "It is.", "words": {"en": WORDS}}
 CLOSING = {"decision": "authority_notified", "explanation": "Ada is told, the BlnBDI has closed its case."}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import orjson
@@ -189,6 +190,15 @@ async def test_a_breach_is_entered_owned_told_assessed_by_two_and_closed(
     command.as_(intake.colleague)
     assert "  reasons: Nobody read it." in (await command("breach", "approve", breach, "--dry-run")).out.splitlines()
     assert (await command("breach", "approve", breach, "--yes", "--json")).values == [{"letters": 0}]
+    command.as_(intake.officer)
+    early = (*told[1:], f"told_at={(intake.clock.at - timedelta(hours=1)).isoformat()}")
+    await command("breach", "correct", breach, early[-1].replace("told_at", "found_at"), "reasons=Ada knew.", "--yes")
+    await command("breach", "notify", breach, "whom=authority", "to=BlnBDI 521", *early, "--yes")
+    assert (await command("breach", "approve-notice", breach, "--yes")).status == 1, "it takes two persons"
+    command.as_(intake.colleague)
+    agreed = await command("breach", "approve-notice", breach, "--yes", "--json")
+    assert agreed.values[0]["told_at"] == agreed.values[0]["found_at"]
+    assert (await command("breach", "approve-notice", breach, "--yes")).status == 1, "none waits"
     command.as_(intake.officer)
     closed = await command("breach", "close", breach, "decision=authority_notified", "explanation=Done.", "--yes")
     assert (closed.status, "decision=authority_notified" in closed.out) == (0, True), closed.err

@@ -68,7 +68,7 @@ async def test_when_it_is_corrected_the_person_is_told_and_the_restriction_is_li
         await intake.complete(each, right=Right.RECTIFICATION, operation=Operation.RECTIFY)
     (completion,) = await intake.letters(path)  # where the request ends, one letter says both
     assert completion["kind"] == "completion"
-    assert "That restriction is lifted from" in completion["body"]
+    assert "decided to lift that restriction" in completion["body"]
     lifted = [event for event in await intake.published() if event["type"] == "dsr.request.lift_decided.v1"]
     assert [f"/v1/requests/{event['request_id']}" for event in lifted] == [path]
 
@@ -82,7 +82,7 @@ async def test_what_is_withdrawn_is_lifted_as_well_and_who_withdraws_it_is_told_
     written, decided, _ = entries[-3:]
     assert (letter["kind"], written["detail"]["kind"]) == ("withdrawal", "withdrawal")
     assert decided["detail"] == {"informed_at": written["at"]}
-    for said in ("1 of 1 record restricted", "That restriction is lifted from", "on another request of yours, stays"):
+    for said in ("1 of 1 record restricted", "decided to lift that restriction", "on another request of yours, stays"):
         assert said in " ".join(letter["body"].split())
 
 
@@ -90,7 +90,7 @@ async def test_what_may_have_been_restricted_when_it_is_withdrawn_is_told_to_be_
     path = await intake.submit(**CITY, contested=True)
     (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
     assert (await intake.types())[-3:] == ["withdrawn", "lift_decided", "closed"]
-    assert "Where your data were restricted for it" in (await intake.letters(path))[-1]["body"]
+    assert "Where your data are restricted for it" in (await intake.letters(path))[-1]["body"]
 
 
 async def test_what_is_refused_is_lifted_and_the_letter_says_so_before_any_system_is_asked(intake: Intake) -> None:
@@ -108,7 +108,7 @@ async def test_what_is_refused_is_lifted_and_the_letter_says_so_before_any_syste
     letter, shown = (await intake.letters(path))[-1], await intake.view(path)
     assert (letter["kind"], shown["outcome"]) == ("refusal", "refused")
     for words in (letter["body"], shown["answer"]):
-        assert "That restriction is lifted from" in words
+        assert "decided to lift that restriction" in words
         assert "Nothing was changed" not in words
     assert (await intake.types())[-2:] == ["lift_decided", "closed"]
     actions = await intake.actions(path)
@@ -176,7 +176,7 @@ async def test_it_is_restricted_once_and_lifted_when_it_is_corrected_after_all(i
     await intake.complete(path, **said, operation=Operation.RECTIFY)
     assert (await intake.view(path))["outcome"] == "fulfilled"
     assert [letter["kind"] for letter in await intake.letters(path)] == ["completion"]
-    assert "that restriction is lifted from" in (await intake.letters(path))[-1]["body"]
+    assert "decided on" in (await intake.letters(path))[-1]["body"]
 
 
 async def test_what_is_answered_in_part_stays_restricted_says_so_and_is_lifted_by_a_person(intake: Intake) -> None:

@@ -15,6 +15,7 @@ from tests.fixtures.letters_sent import PROVED, asked, column, come_back, of, op
 from tests.fixtures.mail_server import MailServer
 from tests.fixtures.told import Count
 
+STAYS = "to lift that restriction; it stays in force until we have told you so"
 DONE = {"operation": Operation.RESTRICT, "right": "restriction"}
 
 
@@ -65,20 +66,28 @@ async def test_a_restriction_is_lifted_only_once_the_letter_that_says_so_was_tak
     assert (await of(intake, path))[-1] == "lift_decided"
 
 
+async def answer(intake: Intake, path: str) -> str:
+    said: str = (await intake.officer.get(path)).json()["answer"]
+    return said
+
+
 async def test_a_lift_whose_letter_comes_back_is_restricted_again_until_it_is_delivered(
     intake: Intake, server: MailServer
 ) -> None:
     path = await asked(intake, right="restriction", ground="unlawful", **PROVED)
     await intake.complete(path, operation=Operation.RESTRICT)
     (await intake.officer.post(f"{path}/lift")).raise_for_status()
+    assert STAYS in await answer(intake, path), "its letter waits"
     await send(intake, server)
     await intake.complete(path, operation=Operation.LIFT)
+    assert f"was lifted on {intake.clock.now():%-d %B %Y}." in await answer(intake, path)
     told = await intake.officer.post(f"{path}/restrict-again")
     assert (told.status_code, "has not come back" in told.text) == (409, True)
     lifting = tokens.letters_in(intake.unit_of_work.vault.keyring.lookup, server.taken[-1].sender)
     [letter_id] = map(str, lifting)
     await come_back(intake, letter_id)
     (await intake.officer.post(f"{path}/restrict-again")).raise_for_status()
+    assert STAYS in await answer(intake, path), "it is restricted again"
     assert (await of(intake, path))[-1] == "restriction_resumed"
     assert await column(intake, path, "lifted_at") is None
     again = await intake.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})

@@ -10,10 +10,14 @@ import orjson
 import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
+from uuid_utils.compat import uuid7
 
 from services.intake.errors import BadRequest
 from services.intake.portal.sign_in import SignInTokens
+from shared.domain.events import FulfilmentBlocked
+from shared.domain.operations import TaskReport
 from tests.fixtures.engine import SetClock
+from tests.fixtures.events import a
 from tests.fixtures.intake import Intake
 from tests.fixtures.portal import URL, Opened, Visitor, link_in, opened
 from tests.integration.test_portal import asked
@@ -94,6 +98,28 @@ async def test_a_sign_in_is_good_once_and_proves_what_the_request_states(door: O
         ("account_id", "L2"),
         ("email", "L2"),
     }
+
+
+async def test_what_needs_a_second_factor_is_offered_while_a_person_looks_and_is_searched_once_it_was_shown(
+    door: Opened,
+) -> None:
+    clock, ada = door.intake.clock, door.visitor()
+    await (await ada.open(f"/portal/en/signed-in?token={token(clock, email='ada@example.org')}")).send()
+    reference = await asked(ada)
+    known = {"operation": "export", "outcome": None}
+    failed = {"task_id": uuid7(), "system": "crm", **known, "failure": "system_refused"}
+    unproved = {"task_id": uuid7(), "system": "cdr", **known, "outcome": "not_searched"}
+    unproved |= {"not_searched": "not_proved", "level": "L2"}
+    tasks = tuple(TaskReport.model_validate(each) for each in (failed, unproved))
+    await door.intake.consume(a(FulfilmentBlocked, about=reference, operation="export", tasks=tasks))
+    assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["state"] == "awaiting_decision"
+    await ada.open("/portal/en/request")
+    assert f"{ISSUER}/privacy" in ada.html
+    assert ("with a second factor" in ada.text, "You need do nothing" in ada.text) == (True, False)
+    second = token(clock, jti="two", email="ada@example.org", amr=["pwd", "otp"])
+    await (await ada.open(f"/portal/en/signed-in?token={second}")).send()
+    assert ada.path == "/portal/en/request"
+    assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["state"] == "in_progress"
 
 
 async def test_a_sign_in_opens_the_request_that_states_it_and_no_other(door: Opened) -> None:

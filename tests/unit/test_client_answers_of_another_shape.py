@@ -56,7 +56,7 @@ ANSWERS: dict[str, Any] = {
         "breach": BREACH,
         "record": {"measures": "told"},
         "corrections": [],
-        "notices": [{"told": "authority"}],
+        "notices": [{"notice_id": ID, "waits": False}],
         "assessment": {"assessment_id": ID},
         "letters": [{"letter_id": ID, "request_id": ID, "state": None}],
     },

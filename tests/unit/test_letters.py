@@ -220,7 +220,7 @@ def test_whoever_is_asked_for_proof_reads_for_what_it_is_needed_and_what_would_b
     tasks = (UNPROVED, UNPROVED.model_copy(update={"system": "voicemail"}))
     said = words(questions.asked(Question.IDENTITY, asking(tasks=tasks)))
     assert "For what cdr and voicemail may hold about you" in said
-    assert "with a second factor, from both an e-mail address and a phone number" in said
+    assert "sign in to your customer account with a second factor, or to use a code that we send by post" in said
     assert "contact is on file" not in said
     asked = questions.asked(Question.IDENTITY, asking(tasks=tasks), "https://privacy.example.com/portal/en/follow")
     assert words(asked).startswith(said)

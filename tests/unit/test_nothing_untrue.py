@@ -74,6 +74,7 @@ def requests(draw: st.DrawFn) -> Request:
         tasks.append(report("billing", Operation.LIFT, "by hand"))
     state = State.CLOSED if outcome else draw(st.sampled_from([State.IN_PROGRESS, State.AWAITING_DECISION]))
     said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_told_at": AT if lifts else None}
+    said["lifted_at"] = AT if lifts and draw(st.booleans()) else None
     return a_request(state, right=right, tasks=tuple(tasks), **said)
 
 
@@ -83,7 +84,8 @@ def test_what_is_lifted_is_not_told_as_restricted_and_what_is_restricted_names_w
     missing = {t.system for t in restricting if t.failure or t.not_searched or not t.outcome}
     for text in told(request_):
         in_force = any(each in text for each in IN_FORCE)
-        assert not (in_force and "is lifted from" in text)
+        assert not (in_force and "was lifted on" in text)
+        assert request_.lifted_at or "lifted on" not in text
         assert not in_force or all(system in text for system in missing)
 
 
@@ -112,7 +114,7 @@ def test_where_a_request_ends_one_letter_says_everything(request_: Request) -> N
     assert request_.state is not State.CLOSED or len(closing_letter(request_)) <= 1
 
 
-@pytest.mark.parametrize("lifted", [{"lift_told_at": AT}, {"lift_told_at": AT, "ended_by": uuid7()}])
+@pytest.mark.parametrize("lifted", [{"lift_told_at": AT, "lifted_at": AT}, {"lift_told_at": AT, "ended_by": uuid7()}])
 def test_a_restriction_that_has_ended_is_told_as_what_was(lifted: dict[str, Any]) -> None:
     tasks = (report("cdr", Operation.RESTRICT, "done"),)
     closed = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=tasks)

@@ -21,6 +21,7 @@ from shared.domain.events import (
 )
 from shared.domain.operations import TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import say
 from shared.domain.time_limit_policy import Question
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, POLICY, a_request, open_question
@@ -164,6 +165,22 @@ def test_numbers_are_asked_for_only_where_one_would_lead_further(
     said = words(questions.asked(Question.CLARIFICATION, asking))
     assert ("telephone number" in said) is by_number
     assert "customer number" in said or tenant
+
+
+@pytest.mark.parametrize("level", ["L1", "L2", "L3"])
+def test_each_system_is_named_with_what_is_enough_for_it_and_a_call_from_a_number_is_enough_for_none(
+    level: str,
+) -> None:
+    cdr = UNSEARCHED.model_copy(update={"not_searched": "not_proved", "level": "L2"})
+    tasks = (cdr, cdr.model_copy(update={"system": "crm", "level": level}))
+    said = words(questions.asked(Question.IDENTITY, asked(*tasks)))
+    if level == "L2":
+        assert said.count("It is enough") == 1
+    else:
+        assert "For cdr: It is enough to sign in to your customer account with a second factor" in said
+        assert f"For crm: {'It is enough to open a link' if level == 'L1' else 'Please tell us when'}" in said
+    for each in (said, words(say("question.identity"))):
+        assert "phone" not in each
 
 
 def test_what_is_kept_since_the_rest_can_only_be_found_by_it_is_named_with_the_way_to_have_it_erased() -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from services.intake.portal import draft as drafts
 from services.intake.portal.draft import Draft, SignedIn
 from services.intake.portal.settings import PortalSettings
-from services.intake.portal.told import may_withdraw, next_steps
+from services.intake.portal.told import found_where, may_sign_in, may_withdraw, next_steps
+from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
 from services.intake.web.forms import Form
 from shared.domain.errors import Misconfigured
@@ -18,6 +21,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.requests import a_request
+from tests.fixtures.words import words
 
 FULL = Draft(key="k", right=Right.ACCESS, whom="me", email="Ada@Example.org", details=True)
 ZONES = ("America/Denver", "Europe/Berlin")
@@ -81,6 +85,56 @@ def test_where_more_proof_is_needed_it_is_said_for_what() -> None:
     assert [each.key for each in next_steps(replace(waits, tasks=(UNPROVED,)))] == ["portal_next.more_proof"]
     closed = a_request(state=State.CLOSED, outcome=Outcome.UNIDENTIFIED, resumable=True)
     assert [each.key for each in next_steps(closed)] == ["portal_next.resumable"]
+
+
+@pytest.mark.parametrize("state", [State.AWAITING_IDENTITY, State.AWAITING_DECISION, State.CLOSED])
+def test_what_needs_a_second_factor_is_asked_for_also_once_a_code_was_typed(state: State) -> None:
+    ended: dict[str, Any] = {"outcome": Outcome.PARTIALLY_FULFILLED, "resumable": True}
+    waits = a_request(state=state, tasks=(UNPROVED,), **(ended if state is State.CLOSED else {}))
+    assert may_sign_in(waits)
+    said = [each.key for each in next_steps(waits)]
+    assert said[0] == "portal_next.more_proof"
+    assert not {"portal_next.person", "portal_next.resumable"} & {*said}, "they can do something"
+    assert not may_sign_in(replace(waits, proof_conflict=True))
+    if state is not State.AWAITING_IDENTITY:
+        assert not may_sign_in(replace(waits, tasks=()))
+
+
+def reported(system: str, number: int, **said: Any) -> TaskReport:
+    known = {"task_id": UUID(int=number), "system": system, "operation": Operation.EXPORT, "outcome": "exported"}
+    return TaskReport.model_validate(known | said)
+
+
+def test_every_kind_that_was_searched_stands_once_with_what_the_last_search_has_found() -> None:
+    kinds = ("account", "profile")
+    before = reported("crm", 1, found=1, changed=1, by_category={"profile": 1}, categories=kinds, outcome="amended")
+    after = reported("crm", 2, found=2, changed=2, by_category={"account": 1, "profile": 1}, categories=kinds)
+    shown = [
+        (words(each.system), words(each.kind), words(each.count)) for each in found_where(coverage((before, after)))
+    ]
+    assert shown == [("crm", "account", "1"), ("crm", "profile", "1")]
+    gone = after.model_copy(update={"outcome": "no_match", "found": 0, "by_category": {}})
+    assert [words(each.count) for each in found_where(coverage((before, gone)))] == ["0", "0"]
+
+
+def test_a_kind_that_was_restricted_and_corrected_stands_once() -> None:
+    kinds = {"categories": ("account",), "by_category": {"account": 3}, "found": 3, "outcome": "amended"}
+    restricted = reported("crm", 1, operation="restrict", **kinds)
+    corrected = reported("crm", 2, operation="rectify", **{**kinds, "found": 1, "by_category": {"account": 1}})
+    assert [words(each.count) for each in found_where(coverage((restricted, corrected)))] == ["3"]
+
+
+def test_what_was_searched_as_a_whole_is_counted_too_and_what_was_not_searched_is_no_line() -> None:
+    tasks = (
+        reported("cdr", 1, operation="restrict", outcome="amended", found=278, changed=278),
+        reported("web", 2, outcome="no_match"),
+        reported("store", 3, operation="erase", outcome="erased", uncounted="store_replaced"),
+        *(reported("old", 4, outcome="no_longer_held"), reported("by_hand", 5, outcome=None, failure="not_supported")),
+        reported("later", 6, outcome=None),
+        UNPROVED,
+    )
+    shown = {words(each.system): words(each.count) for each in found_where(coverage(tasks))}
+    assert shown == {"cdr": "278", "web": "0", "store": "nobody can count them"}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -90,20 +91,39 @@ def test_every_end_lifts_what_was_restricted_and_tells_of_it_before_any_system_i
     assert kinds[-2:] == [LiftDecided, RequestClosed]
     assert ("restriction.lift_decided", {"informed_at": AT.isoformat()}) in transition.evidence
     told = answer(transition.request)
-    assert "That restriction is lifted from 5 March 2026 on." in told
+    assert "On 5 March 2026 we decided to lift that restriction; it stays in force until we have told you so." in told
+    assert "lifted on" not in told
     assert "on another request of yours, stays in force" in told
     assert "Nothing was changed in any system" not in told
     assert transition.letters
     for kind, fields in read(transition.letters):
         said = " ".join(str(value) for value in fields.values())
-        assert kind in {"lifting", "objection_weighed"} or "restriction is lifted" in said
+        assert kind in {"lifting", "objection_weighed"} or "we decided to lift that restriction" in said
+
+
+def test_a_restriction_is_told_as_lifted_only_while_systems_have_lifted_it_and_with_the_day_on_which_they_had() -> None:
+    kept = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=RESTRICTED)
+    decided = replace(kept, lift_told_at=AT)
+    lifted = replace(decided, lifted_at=AT + timedelta(days=3))
+    told = {name: answer(each) for name, each in (("decided", decided), ("lifted", lifted))}
+    assert told["decided"].startswith("Your data are restricted for your request")
+    assert "lifted on" not in told["decided"]
+    assert "as you had asked (Art. 18(1) GDPR). That restriction was lifted on 8 March 2026." in told["lifted"]
+    assert answer(lifted.restrict_again().request) == told["decided"]
+
+
+def test_what_a_person_has_yet_to_lift_by_hand_is_not_told_as_lifted() -> None:
+    by_hand = report("crm", Operation.LIFT, outcome=None, failure="not_supported")
+    kept = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=(*RESTRICTED, by_hand))
+    told = answer(replace(kept, lift_told_at=AT, lifted_at=AT))
+    assert "Not lifted so far, since a person does that by hand: crm." in told
 
 
 def test_a_refusal_says_that_nothing_was_corrected_and_that_data_were_restricted() -> None:
     ((kind, fields),) = read(refused().letters)
     assert kind == "refusal"
     assert str(fields["changed"]).startswith("No value was corrected. What was tried in crm was not finished.")
-    assert "Your data were restricted while we worked on your request (Art. 18(1)(a) GDPR)." in str(fields["changed"])
+    assert "Your data are restricted for your request (Art. 18(1)(a) GDPR)." in str(fields["changed"])
 
 
 def test_a_restriction_that_the_right_brings_with_it_does_not_keep_anybody_from_refusing() -> None:
@@ -166,7 +186,7 @@ def test_a_restriction_that_has_not_taken_effect_yet_is_lifted_too_where_nothing
     event = a(FulfilmentCompleted, operation=Operation.RECTIFY, tasks=(nothing,), outcome=Outcome.NO_DATA)
     ended = unchangeable().complete(event, AT)
     assert [type(event) for event in ended.published] == [LiftDecided, RequestClosed]
-    assert "Where your data were restricted for it" in answer(ended.request)
+    assert "Where your data are restricted for it" in answer(ended.request)
 
 
 def test_what_a_customer_has_instructed_us_to_correct_is_not_restricted_without_their_word() -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.paging import AT_A_TIME, Cursor, Following, after, paged
 from services.intake.api.views import Instant
-from services.intake.breach import awareness, breaches, record, telling
+from services.intake.breach import awareness, breaches, notices, record, telling
 from services.intake.breach.record import Record
 from services.intake.breach.schemas import (
     AwarenessCorrected,
@@ -62,6 +62,12 @@ class NoticeView(BreachNotified):
 
     notice_id: UUID
     noted_by: str
+    noted_at: Instant = Field(description="when that was put on record")
+    agreed_by: str | None = Field(description="who else has said that they were told at that hour")
+    waits: bool = Field(
+        description="its date alone makes it timely, or is before the breach was on record: it counts once somebody"
+        " else agrees"
+    )
 
 
 class AssessmentView(RiskAssessed):
@@ -122,7 +128,7 @@ class BreachRecordView(BaseModel):
             else None,
             record=record.stated,
             notices=[
-                NoticeView(notice_id=each.notice_id, noted_by=each.noted_by, **said.model_dump())
+                NoticeView.model_validate({**said.model_dump(), **{name: getattr(each, name) for name in _NOTED}})
                 for each, said in record.notices
             ],
             assessment=AssessmentView.model_validate(
@@ -135,6 +141,7 @@ class BreachRecordView(BaseModel):
         )
 
 
+_NOTED = ("notice_id", "noted_by", "noted_at", "agreed_by", "waits")
 _JUDGED = ("assessment_id", "proposed_by", "proposed_at", "approved_by", "approved_at")
 
 
@@ -221,9 +228,20 @@ async def approve_awareness(
 
 @router.post("/{breach_id}/notices", responses=_SAYING)
 async def note_notice(breach_id: UUID, body: BreachNotified, caller: AnyCaller, services: UseServices) -> BreachView:
-    """Note that the authority was told, a customer who decides, or persons whom no letter reaches (its owner)."""
+    """Note that the authority was told, a customer who decides, or persons whom no letter reaches (its owner).
+
+    One that only its date makes timely, or that is dated before the breach was on record, counts once somebody else
+    agrees (POST …/notices/ID/approval).
+    """
     async with services.unit_of_work.begin() as tx:
-        return BreachView.model_validate(await record.notify(tx, breach_id, body, caller))
+        return BreachView.model_validate(await notices.note(tx, breach_id, body, caller))
+
+
+@router.post("/{breach_id}/notices/{notice_id}/approval", responses=documented(NotFound, IllegalTransition, SamePerson))
+async def approve_notice(breach_id: UUID, notice_id: UUID, caller: AnyCaller, services: UseServices) -> BreachView:
+    """Agree that they were told at that hour, having handled neither the breach nor its request."""
+    async with services.unit_of_work.begin() as tx:
+        return BreachView.model_validate(await notices.approve(tx, breach_id, notice_id, caller))
 
 
 @router.post("/{breach_id}/assessments", status_code=201, responses=_SAYING | documented(NotReady))

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake.auth import Caller
-from services.intake.breach import breaches
+from services.intake.breach import breaches, notices
 from services.intake.breach.breaches import Breach
 from services.intake.breach.schemas import AwarenessCorrected
 from services.intake.errors import BadRequest, NotFound, SamePerson
@@ -17,10 +17,6 @@ from shared.storage.vault import Sealing
 
 _KIND: Final = "breach_awareness"
 _LATER: Final = "breach_awareness_later"
-_ENTERED = """
-SELECT min(at) FROM evidence.entry
-WHERE request_id = $1 AND action IN ('breach.entered', 'breach.opened') AND detail::jsonb ->> 'breach_id' = $2
-"""
 _TOLD = "SELECT min(told_at) FROM breach_notice WHERE breach_id = $1"
 _CORRECT = "UPDATE breach SET found_at = $2, notify_by = $3 WHERE breach_id = $1"
 
@@ -85,7 +81,7 @@ async def later(tx: UnitOfWork, breach_id: UUID) -> Later | None:
 
 
 async def _must_be_possible(tx: UnitOfWork, breach: Breach, said: AwarenessCorrected) -> None:
-    entered_at = await tx.connection.fetchval(_ENTERED, breach.evidence_id, str(breach.breach_id))
+    entered_at = await notices.entered_at(tx.connection, breach)
     first_told_at = await tx.connection.fetchval(_TOLD, breach.breach_id)
     if said.found_at > min(each for each in (entered_at, first_told_at, tx.now) if each):
         raise BadRequest("it was on record, or somebody was told of it, before then; say when we knew", "found_at")
@@ -101,7 +97,9 @@ async def _apply(
     detail: dict[str, JsonValue] = {"correction": str(sealing.sealed_id), **by}
     detail |= {"found_at": said.found_at.isoformat(), "instead_of": breach.found_at.isoformat()}
     _log(tx, breach, "breach.awareness_corrected", detail, caller)
-    return await breaches.read(tx.connection, breach.breach_id)
+    return await notices.recount(
+        tx, breach
+    )  # other 72 hours: another notice may be one that only its date makes timely
 
 
 def _log(tx: UnitOfWork, breach: Breach, action: str, detail: Mapping[str, JsonValue], caller: Caller) -> None:

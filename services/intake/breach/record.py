@@ -3,8 +3,8 @@
 What was stated stays: whatever is stated anew comes beside it. All words lie in the vault under the key of the breach.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,8 +13,9 @@ from uuid_utils.compat import uuid7
 
 from services.intake import repository
 from services.intake.auth import Caller
-from services.intake.breach import awareness, breaches, telling
+from services.intake.breach import awareness, breaches, notices, settled, telling
 from services.intake.breach.breaches import Breach
+from services.intake.breach.notices import Notice
 from services.intake.breach.schemas import (
     AwarenessCorrected,
     BreachClosed,
@@ -30,36 +31,14 @@ from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.vault import Sealing
 
-_RECORD, _NOTICE, _CLOSING = "breach_record", "breach_notice", "breach_closing"
+_RECORD, _CLOSING = "breach_record", "breach_closing"
 _ENTER = """
 INSERT INTO breach (breach_id, request_id, downloads, found_at, notify_by) VALUES ($1, $2, 0, $3, $4)
 """
 _STATE = "UPDATE breach SET recorded_at = $2, categories = $3, people = $4, records = $5 WHERE breach_id = $1"
-_NOTE = """
-INSERT INTO breach_notice (notice_id, breach_id, whom, phase, told_at, people, noted_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-"""
-_TOLD = "UPDATE breach SET told_at = LEAST(told_at, $2) WHERE breach_id = $1"
 _CLOSE = "UPDATE breach SET decision = $2, explanation = $3, closed_at = $4 WHERE breach_id = $1"
 _DECIDES_BY: Mapping[str, Whom] = {"authority_notified": "authority", "controller_notified": "controller"}
 """Who must have been told before a breach is closed so."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Who was told of a breach, and when; the words are read with the record."""
-
-    notice_id: UUID
-    whom: str
-    phase: str
-    told_at: datetime
-    people: int | None
-    noted_by: str
-
-
-_NOTICES = f"""
-SELECT {", ".join(each.name for each in fields(Notice))} FROM breach_notice WHERE breach_id = $1 ORDER BY notice_id
-"""  # noqa: S608  # names of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,30 +100,6 @@ async def _state(tx: UnitOfWork, breach: Breach, said: BreachRecord, caller: Cal
     return await breaches.read(tx.connection, breach.breach_id)
 
 
-async def notify(tx: UnitOfWork, breach_id: UUID, said: BreachNotified, caller: Caller) -> Breach:
-    """Notes that somebody was told of it; the 72 hours end with the first notice to the authority alone (Art. 33(1)).
-
-    Raises:
-        NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
-        BadRequest: that is in the future or before it was found, or it is late and nobody says why.
-    """
-    breach = await breaches.owned(tx, breach_id, caller)
-    if not breach.found_at <= said.told_at <= tx.now:
-        raise BadRequest("nobody is told before it is found, or in the future; say when it was", "told_at")
-    before = {row["whom"] for row in await tx.connection.fetch(_NOTICES, breach_id)}
-    late = said.whom != "persons" and said.whom not in before and said.told_at > breach.notify_by
-    if late and said.delay is None:
-        raise BadRequest("after the 72 hours the reasons for the delay belong to it (Art. 33(1)); name them", "delay")
-    notice_id = await _seal(tx, breach, _NOTICE, said)
-    row = (notice_id, breach_id, said.whom, said.phase, said.told_at, said.people, caller.holder)
-    await tx.connection.execute(_NOTE, *row)
-    if said.whom == "authority":
-        await tx.connection.execute(_TOLD, breach_id, said.told_at)
-    detail: dict[str, JsonValue] = {"notice": str(notice_id), "whom": said.whom, "phase": said.phase, "late": late}
-    _log(tx, breach, "breach.notified", {**detail, "told_at": said.told_at.isoformat()}, caller)
-    return await breaches.read(tx.connection, breach_id)
-
-
 async def close(tx: UnitOfWork, breach_id: UUID, said: BreachClosed, caller: Caller) -> Breach:
     """Its owner closes it, and says why.
 
@@ -157,25 +112,35 @@ async def close(tx: UnitOfWork, breach_id: UUID, said: BreachClosed, caller: Cal
     breach = await breaches.owned(tx, breach_id, caller)
     if breach.recorded_at is None:
         raise NotReady("nobody has stated what has happened: that is documented of every breach (Art. 33(5))")
-    notices = [Notice(*row) for row in await tx.connection.fetch(_NOTICES, breach_id)]
+    noted = await notices.noted(tx.connection, breach)
     if whom := _DECIDES_BY.get(said.decision):
         # Whom we have written to by ourselves is ours, and of their data the authority is told too.
         owed = {whom, "authority"} if await telling.letters_of(tx.connection, breach_id) else {whom}
-        if missing := sorted(owed - {each.whom for each in notices if each.phase == "complete"}):
-            said_of = f"no notice to the {missing[0]} is on record in which they were told everything; note it first"
-            raise NotReady(said_of)
-        await telling.must_be_settled(tx.connection, breach, [each.whom for each in notices])
+        _must_be_told(owed, noted)
+        await settled.must_be_settled(tx.connection, breach, [each.whom for each in noted])
     else:
         late = breach.told_at is None and tx.now > breach.notify_by  # entered anew, it would have 72 hours again
-        await telling.must_be_no_high_risk(tx.connection, breach, judged=late or said.decision == "no_risk")
-        if said.decision == "no_risk" and any(each.whom != "persons" for each in notices):
+        await settled.must_be_no_risk(tx.connection, breach, judged=late or said.decision == "no_risk")
+        if said.decision == "no_risk" and any(each.whom != "persons" for each in noted):
             raise IllegalTransition("somebody was told of it because of its risk; say which of them decides")
     place = await _seal(tx, breach, _CLOSING, said)
     await tx.connection.execute(_CLOSE, breach_id, said.decision, place, tx.now)
-    told_at = breach.told_at or min((each.told_at for each in notices if each.whom == whom), default=tx.now)
+    told_at = breach.told_at or (whom and notices.first_of(whom, noted)) or tx.now
     in_time = told_at <= breach.notify_by
     _log(tx, breach, "breach.closed", {"decision": said.decision, "in_time": in_time}, caller)
     return await breaches.read(tx.connection, breach_id)
+
+
+def _must_be_told(owed: Collection[Whom], noted: Sequence[Notice]) -> None:
+    """Checks that each of them was told everything, at an hour that needs no second person, or has had one."""
+    complete = [each for each in noted if each.phase == "complete"]
+    if missing := sorted({*owed} - {each.whom for each in complete if not each.waits}):
+        if any(each.whom == missing[0] for each in complete):
+            raise NotReady(
+                f"that the {missing[0]} was told then waits for a second person: its date alone makes it timely, or is"
+                " before the breach was on record"
+            )
+        raise NotReady(f"no notice to the {missing[0]} is on record in which they were told everything; note it first")
 
 
 async def read(tx: UnitOfWork, breach_id: UUID, caller: Caller) -> Record:
@@ -187,16 +152,16 @@ async def read(tx: UnitOfWork, breach_id: UUID, caller: Caller) -> Record:
     """
     breach = await breaches.read(tx.connection, breach_id)
     stated = await _words(tx, breach, _RECORD)
-    noted = dict(await _words(tx, breach, _NOTICE))
+    words = dict(await _words(tx, breach, notices.KIND))
     closing = await _words(tx, breach, _CLOSING)
-    notices = [Notice(*row) for row in await tx.connection.fetch(_NOTICES, breach_id)]
+    noted = await notices.noted(tx.connection, breach)
     _log(tx, breach, "breach.read", {"holder": caller.holder}, caller)
     return Record(
         breach,
         await awareness.corrections(tx, breach_id),
         await awareness.later(tx, breach_id),
         BreachRecord.model_validate_json(stated[-1][1]) if stated else None,
-        [(each, BreachNotified.model_validate_json(noted[each.notice_id])) for each in notices],
+        [(each, BreachNotified.model_validate_json(words[each.notice_id])) for each in noted],
         await telling.latest(tx, breach_id),
         await telling.letters_of(tx.connection, breach_id),
         BreachClosed.model_validate_json(closing[-1][1]) if closing else None,
@@ -220,7 +185,7 @@ async def _words(tx: UnitOfWork, breach: Breach, kind: str) -> list[tuple[UUID, 
     return [(place, content) for place, _, content in await tx.vault.open_kind(tx.connection, breach.breach_id, kind)]
 
 
-async def _seal(tx: UnitOfWork, breach: Breach, kind: str, said: BreachRecord | BreachNotified | BreachClosed) -> UUID:
+async def _seal(tx: UnitOfWork, breach: Breach, kind: str, said: BreachRecord | BreachClosed) -> UUID:
     sealing = Sealing(breach.breach_id, kind, "", said.model_dump_json().encode())
     await tx.vault.seal(tx.connection, [sealing], tx.now)
     return sealing.sealed_id

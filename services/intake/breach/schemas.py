@@ -59,7 +59,9 @@ class BreachNotified(Strict):
         description="`complete`: nothing is left to be told; else the rest follows in phases (Art. 33(4))"
     )
     what: Text = Field(description="what they were told, and in which way")
-    delay: Text | None = Field(default=None, description="after the 72 hours: why it is late (Art. 33(1))")
+    delay: Text | None = Field(
+        default=None, description="after the 72 hours: why it is late (Art. 33(1)), or why it is noted only now"
+    )
     people: Count | None = Field(default=None, description="of persons: how many were told, approximately")
 
     @model_validator(mode="after")
@@ -81,6 +83,11 @@ class RiskAssessed(Strict):
     """Whether the persons are told (Art. 34)."""
 
     high_risk: bool = Field(description="the breach is likely to result in a high risk to their rights and freedoms")
+    no_risk: bool = Field(
+        default=False,
+        description="it is unlikely to result in any risk to them, so the authority need not be told either (Art."
+        " 33(1)); that the risk is not high says no more than that the persons need not be (Art. 34)",
+    )
     exemption: Exemption | None = Field(
         default=None,
         description="of a high risk: `protected`, nobody can read the data (34(3)(a)); `averted`, the high risk is no"
@@ -103,6 +110,8 @@ class RiskAssessed(Strict):
     def _fits_together(self) -> Self:
         if self.exemption and not self.high_risk:
             raise ValueError("exemption belongs to a high risk: without one nobody need be told")
+        if self.no_risk and self.high_risk:
+            raise ValueError("no_risk and high_risk exclude each other: say which of them is so")
         if self.tells != bool(self.words):
             raise ValueError("words belong to persons who are told, and are needed there: give them, or the exemption")
         if self.concerned and not self.tells:

@@ -32,11 +32,12 @@ from shared.storage.vault import Sealing
 
 _KIND = "breach_assessment"
 _PROPOSE = """
-INSERT INTO breach_assessment (assessment_id, breach_id, high_risk, exemption, concerned, proposed_by, proposed_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO breach_assessment
+    (assessment_id, breach_id, high_risk, no_risk, exemption, concerned, proposed_by, proposed_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 _LATEST = """
-SELECT assessment_id, high_risk, exemption, proposed_by, proposed_at, approved_by, approved_at
+SELECT assessment_id, high_risk, no_risk, exemption, proposed_by, proposed_at, approved_by, approved_at
 FROM breach_assessment WHERE breach_id = $1 ORDER BY assessment_id DESC LIMIT 1
 """
 _APPROVE = "UPDATE breach_assessment SET approved_by = $2, approved_at = $3 WHERE assessment_id = $1"
@@ -61,6 +62,7 @@ class Judged:
 
     assessment_id: UUID
     high_risk: bool
+    no_risk: bool
     exemption: str | None
     proposed_by: str
     proposed_at: datetime
@@ -103,12 +105,13 @@ async def propose(tx: UnitOfWork, letters: Letters, breach_id: UUID, said: RiskA
     concerned = await _concerned(tx, breach, said)
     _must_have_words(letters, concerned, said)
     assessment_id = uuid7()
-    row = (assessment_id, breach_id, said.high_risk, said.exemption, [each.request_id for each in concerned])
-    await tx.connection.execute(_PROPOSE, *row, caller.holder, tx.now)
+    judged = (assessment_id, breach_id, said.high_risk, said.no_risk, said.exemption)
+    ids = [each.request_id for each in concerned]
+    await tx.connection.execute(_PROPOSE, *judged, ids, caller.holder, tx.now)
     sealing = Sealing(breach_id, _KIND, "", said.model_dump_json().encode(), assessment_id)
     await tx.vault.seal(tx.connection, [sealing], tx.now)
-    detail: dict[str, JsonValue] = {"high_risk": said.high_risk, "exemption": said.exemption}
-    _log(tx, breach, "breach.assessed", {**detail, "concerned": len(concerned)}, assessment_id, caller)
+    detail: dict[str, JsonValue] = {"high_risk": said.high_risk, "no_risk": said.no_risk, "concerned": len(concerned)}
+    _log(tx, breach, "breach.assessed", {**detail, "exemption": said.exemption}, assessment_id, caller)
     return assessment_id
 
 
@@ -141,53 +144,22 @@ async def approve(tx: UnitOfWork, letters: Letters, breach_id: UUID, assessment_
 
 async def latest(tx: UnitOfWork, breach_id: UUID) -> Assessment | None:
     """How the risk was judged last; raises ``Shredded`` where the words are gone."""
-    row = await tx.connection.fetchrow(_LATEST, breach_id)
-    if row is None:
+    judged = await judged_last(tx.connection, breach_id)
+    if judged is None:
         return None
-    judged = Judged(*row)
     said = await tx.vault.open_one(tx.connection, judged.assessment_id)
     return Assessment(judged, RiskAssessed.model_validate_json(said or b""))
+
+
+async def judged_last(connection: Connection, breach_id: UUID) -> Judged | None:
+    """How the risk was judged last, without the words."""
+    row = await connection.fetchrow(_LATEST, breach_id)
+    return Judged(*row) if row else None
 
 
 async def letters_of(connection: Connection, breach_id: UUID) -> list[SentLetter]:
     """The letters that were written of it."""
     return [SentLetter(*row) for row in await connection.fetch(_WRITTEN, breach_id)]
-
-
-async def must_be_no_high_risk(connection: Connection, breach: Breach, *, judged: bool) -> None:
-    """Checks that two persons have judged that its risk is not high; ``judged``: also where nobody has judged it yet.
-
-    Raises:
-        NotReady: its risk is judged as high, is to be judged yet, or how it was judged last waits for a second person.
-    """
-    row = await connection.fetchrow(_LATEST, breach.breach_id)
-    if row is None and judged:
-        raise NotReady(
-            "nobody has judged the risk: propose whether the persons are told, and have a second person agree (once the"
-            " 72 hours are over, also of what was none); why nobody had to be told is documented (Art. 33(5))"
-        )
-    if row is not None and (row["high_risk"] or row["approved_at"] is None):
-        raise NotReady("its risk was judged, and two persons do not agree that it is not high: have them judge it anew")
-
-
-async def must_be_settled(connection: Connection, breach: Breach, told: Sequence[str]) -> None:
-    """Checks that it is decided whether the persons are told, and that each of them was.
-
-    Raises:
-        NotReady: it is not, a letter is on its way or waits for a person, or nobody has told those whom none reaches.
-    """
-    row = await connection.fetchrow(_LATEST, breach.breach_id)
-    if row is None or row["approved_at"] is None:
-        raise NotReady("two persons have yet to decide whether the persons are told (Art. 34)")
-    written = await letters_of(connection, breach.breach_id)
-    if under_way := [each.request_id for each in written if each.state in {"waiting", "person"}]:
-        which = f"{len(under_way)} letters to the persons are not delivered, the first of request {under_way[0]}"
-        raise NotReady(f"{which}: wait until they are, or see to them under Letters")
-    if not row["high_risk"] or row["exemption"] in {"protected", "averted"} or "persons" in told:
-        return
-    reached = bool(written) and all(each.state in {"sent", None} for each in written)
-    if row["exemption"] == "disproportionate" or not reached:
-        raise NotReady("the persons were not told: note the notice to them, whoever gave it (Art. 34(1), 34(3)(c))")
 
 
 async def preview(tx: UnitOfWork, letters: Letters, breach_id: UUID, language: Language) -> Letter:

@@ -117,6 +117,12 @@ def approve(breach_id: BreachId, *, yes: Yes = False, dry_run: DryRun = False, a
     _run("approve", "POST", f"{_ONE}/assessments/{{assessment_id}}/approval", breach_id, (), How(yes, dry_run, as_json))
 
 
+@breach.command("approve-notice")
+def approve_notice(breach_id: BreachId, *, yes: Yes = False, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Agree when somebody was told, where its date alone makes a notice timely: the first that waits for that."""
+    _run("approve", "POST", f"{_ONE}/notices/{{notice_id}}/approval", breach_id, (), How(yes, dry_run, as_json))
+
+
 @breach.command()
 def letter(
     breach_id: BreachId, *, lang: Annotated[str, typer.Option(help="en, de, fr or es")] = "en", as_json: AsJson = False
@@ -185,6 +191,7 @@ def _run(name: str, method: str, place: str, breach_id: UUID | None, words: Sequ
         must_sit_there(how)
         found = told_by(await api.get(f"{_ALL}/{breach_id}"), shapes.BreachShown) if breach_id else None
         path = place.replace("{breach_id}", str(breach_id)).replace("{assessment_id}", _proposed(found))
+        path = path.replace("{notice_id}", _waiting(found))
         made = Made(decision, sends, path)
         if (how.yes and not how.dry_run) or put_before(made, shown(found, SystemClock().now()) if found else [], how):
             done(made, told_by(await api.send(method, path, sends)), how)
@@ -196,3 +203,9 @@ def _proposed(found: Mapping[str, Any] | None) -> str:
     """The id of what is to be approved, if anything is; the API says that nothing is."""
     assessment = found and found["assessment"]
     return str(assessment["assessment_id"] if assessment else UUID(int=0))
+
+
+def _waiting(found: Mapping[str, Any] | None) -> str:
+    """The id of the first notice that waits for a second person, if any does; the API says that none does."""
+    notices = (each for each in (found["notices"] if found else ()) if each["waits"])
+    return str(next((each["notice_id"] for each in notices), UUID(int=0)))

@@ -178,13 +178,18 @@ class _BreachLetterRow(Shape):
     state: Text
 
 
+class _NoticeRow(Shape):
+    notice_id: UUID
+    waits: bool
+
+
 class BreachShown(Shape):
     """The record of a breach."""
 
     breach: BreachRow
     record: Said | None
     corrections: list[Said]
-    notices: list[Said]
+    notices: list[_NoticeRow]
     assessment: _Assessment | None
     letters: list[_BreachLetterRow]
 

@@ -1,6 +1,6 @@
 """Breaches: how many of the 72 hours are left, what is documented, and who was told (Art. 33 and 34)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,8 @@ from starlette.routing import BaseRoute
 from services.intake.breach import breaches, record
 from services.intake.breach.breaches import Breach
 from services.intake.breach.record import Record
-from services.intake.console.breach_steps import ENTER, STEPS, later_version, version_of
+from services.intake.console.breach_facts import later_version, notice_version, version_of
+from services.intake.console.breach_steps import ENTER, STEPS
 from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions.decision import Subject
 from services.intake.console.decisions.page import About, offered, routes_of
@@ -21,6 +22,11 @@ from services.intake.web.forms import Form
 from services.intake.web.site import Visit
 
 _HOUR: Final = 3600
+_VERSIONS: Final[Mapping[str, Callable[[Record], int]]] = {
+    "approve-awareness": later_version,
+    "approve-notice": notice_version,
+}
+"""Of what a page has shown that a second person agrees with; of the assessment on every other."""
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -65,7 +71,7 @@ class BreachPages:
         back = f"/breaches/{row.breach.breach_id}"
         step = visit.request.url.path.rpartition("/")[2]
         known = _known(row) if step == "record" else Form()
-        version = later_version(row) if step == "approve-awareness" else version_of(row)
+        version = _VERSIONS.get(step, version_of)(row)
         return About(subject, title, back, [("Breach", str(row.breach.breach_id))], version, known)
 
     async def nothing(self, visit: Visit) -> About:

@@ -5,8 +5,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from services.intake.breach import awareness, breaches, record, telling
-from services.intake.breach.breaches import Breach
+from services.intake.breach import awareness, breaches, notices, record, telling
 from services.intake.breach.record import Record
 from services.intake.breach.schemas import (
     AwarenessCorrected,
@@ -16,8 +15,7 @@ from services.intake.breach.schemas import (
     BreachRecord,
     RiskAssessed,
 )
-from services.intake.console import breach_words
-from services.intake.console.console import local
+from services.intake.console import breach_facts, breach_words
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Do, Options, Subject, at_once, saying
 from services.intake.console.roles import Power
@@ -25,18 +23,12 @@ from services.intake.errors import NotReady
 from shared.domain.wording import LANGUAGES, Language
 
 
-def found(subject: Subject) -> Breach:
-    """The breach that is decided about."""
-    row: Record = subject.row
-    return row.breach
-
-
 def _open(subject: Subject) -> bool:
-    return found(subject).closed_at is None
+    return breach_facts.found(subject).closed_at is None
 
 
 def _mine(subject: Subject) -> bool:
-    return _open(subject) and found(subject).owner == subject.person.holder
+    return _open(subject) and breach_facts.found(subject).owner == subject.person.holder
 
 
 def _categories(subject: Subject) -> Options:
@@ -64,12 +56,14 @@ async def _enter(subject: Subject, _: int, said: BreachFound) -> str:
 
 def _owned(step: Callable[..., Awaitable[object]]) -> Do:
     """Does it as the owner of the breach."""
-    return at_once(lambda tx, subject, said: step(tx, found(subject).breach_id, said, subject.person.caller))
+    return at_once(
+        lambda tx, subject, said: step(tx, breach_facts.found(subject).breach_id, said, subject.person.caller)
+    )
 
 
 async def _approve(subject: Subject, version: int, _: None) -> None:
     services, row = subject.works.services, subject.row
-    if row.assessment is None or version_of(row) != version:
+    if row.assessment is None or breach_facts.version_of(row) != version:
         raise NotReady("it was judged anew since you opened the page: go back, and read it again")
     approved: tuple[UUID, UUID] = (row.breach.breach_id, row.assessment.judged.assessment_id)
     async with services.unit_of_work.begin() as tx:
@@ -78,7 +72,7 @@ async def _approve(subject: Subject, version: int, _: None) -> None:
 
 async def _approve_later(subject: Subject, version: int, _: None) -> None:
     row: Record = subject.row
-    if row.later is None or later_version(row) != version:
+    if row.later is None or breach_facts.later_version(row) != version:
         raise NotReady("another hour was proposed since you opened the page: go back, and read it again")
     async with subject.works.services.unit_of_work.begin() as tx:
         await awareness.approve(tx, row.breach.breach_id, row.later.correction_id, subject.person.caller)
@@ -89,44 +83,25 @@ def _is_of_another(subject: Subject) -> bool:
     return row.later is not None and subject.person.holder not in {row.later.proposed_by, row.breach.owner}
 
 
-async def _later(subject: Subject) -> Sequence[tuple[str, str]]:
+def _notice_is_of_another(subject: Subject) -> bool:
+    waiting, holder = breach_facts.waiting(subject), subject.person.holder
+    return _open(subject) and bool(waiting) and holder not in {waiting[0].noted_by, breach_facts.found(subject).owner}
+
+
+async def _approve_notice(subject: Subject, version: int, _: None) -> None:
     row: Record = subject.row
-    if row.later is None:
-        return ()
-    at = local(subject.works, row.later.said.found_at)
-    return [("Found", at), ("Proposed by", row.later.proposed_by), ("Why", row.later.said.reasons)]
-
-
-def later_version(row: Record) -> int:
-    """Of the later hour that a page has shown: another one has another number."""
-    return row.later.correction_id.int >> 72 if row.later else 0
-
-
-def version_of(row: Record) -> int:
-    """Of the assessment that a page has shown: another one has another number."""
-    return row.assessment.judged.assessment_id.int >> 72 if row.assessment else 0
-
-
-async def _proposed(subject: Subject) -> Sequence[tuple[str, str]]:
-    row: Record = subject.row
-    if row.assessment is None:
-        return ()
-    said = row.assessment.said
-    told = "told by letter" if said.tells else f"not told: {said.exemption or 'no high risk'}"
-    words = [
-        (f"{options.LANGUAGES[language]}: {name}", text)
-        for language, spoken in said.words.items()
-        for name, text in spoken.model_dump().items()
-    ]
-    concerned = "\n".join(map(str, said.concerned)) or "none"
-    return [("Persons", told), ("Why", said.reasons), ("Letters to requests", concerned), *words]
+    waiting = breach_facts.waiting(subject)
+    if not waiting or breach_facts.notice_version(row) != version:
+        raise NotReady("another notice waits since you opened the page: go back, and read it again")
+    async with subject.works.services.unit_of_work.begin() as tx:
+        await notices.approve(tx, row.breach.breach_id, waiting[0].notice_id, subject.person.caller)
 
 
 def _awaits_another(subject: Subject) -> bool:
     row: Record = subject.row
     judged = row.assessment.judged if row.assessment else None
     waits = judged is not None and judged.approved_at is None and judged.proposed_by != subject.person.holder
-    return _open(subject) and waits and found(subject).owner != subject.person.holder
+    return _open(subject) and waits and breach_facts.found(subject).owner != subject.person.holder
 
 
 def _language(language: Language) -> Sequence[Asked]:
@@ -165,7 +140,9 @@ STEPS: Final[Sequence[Decision]] = (
             "You own the breach: you document it, and say who was told.",
             "You handle its request no more; whoever has handled that cannot own it.",
         ),
-        do=at_once(lambda tx, subject, _: breaches.own(tx, found(subject).breach_id, subject.person.caller)),
+        do=at_once(
+            lambda tx, subject, _: breaches.own(tx, breach_facts.found(subject).breach_id, subject.person.caller)
+        ),
     ),
     Decision(
         name="record",
@@ -198,7 +175,7 @@ STEPS: Final[Sequence[Decision]] = (
         title="Agree that it was found later",
         power=Power.APPROVE,
         when=lambda subject: _open(subject) and _is_of_another(subject),
-        reads=_later,
+        reads=breach_facts.later,
         does=saying("The 72 hours run from then."),
         do=_approve_later,
         irreversible=True,
@@ -211,6 +188,7 @@ STEPS: Final[Sequence[Decision]] = (
         does=saying(
             "It is noted; nothing is sent.",
             "With the first notice to the authority the 72 hours end; one to a customer is another duty.",
+            "Where its date alone makes it timely, or the breach was not entered yet, somebody else must agree first.",
         ),
         body=BreachNotified,
         asks=(
@@ -219,14 +197,29 @@ STEPS: Final[Sequence[Decision]] = (
             Asked("told_at", "When", "moment"),
             Asked("phase", "How much of it", "choose", options=lambda _: breach_words.PHASES),
             Asked("what", "What they were told, and in which way", "area", "Kept sealed"),
-            Asked("delay", "Why after 72 hours", "area", "Only if it is late (Art. 33(1))"),
+            Asked(
+                "delay",
+                "Why after 72 hours",
+                "area",
+                "Why it is late (Art. 33(1)), or why you note only now what was in time",
+            ),
             Asked("people", "Of persons: how many, approximately", "number"),
         ),
-        do=_owned(record.notify),
+        do=_owned(notices.note),
+    ),
+    Decision(
+        name="approve-notice",
+        title="Agree when they were told",
+        power=Power.APPROVE,
+        when=_notice_is_of_another,
+        reads=breach_facts.noted,
+        does=saying("It counts as told at that hour."),
+        do=_approve_notice,
+        irreversible=True,
     ),
     Decision(
         name="assess",
-        title="Propose whether the persons are told",
+        title="Propose how high the risk is, and who is told",
         power=Power.HANDLE,
         when=_mine,
         does=saying(
@@ -237,7 +230,13 @@ STEPS: Final[Sequence[Decision]] = (
         ),
         body=RiskAssessed,
         asks=(
-            Asked("high_risk", "Risk", "check", "A high risk to rights and freedoms is likely"),
+            Asked(
+                "no_risk",
+                "No risk (Art. 33(1))",
+                "check",
+                "Unlikely to put anybody's rights at any risk: nobody is told",
+            ),
+            Asked("high_risk", "High risk (Art. 34)", "check", "A high risk to rights and freedoms is likely"),
             Asked(
                 "exemption", "Why nobody is told though it is high", "choose", options=lambda _: breach_words.EXEMPTIONS
             ),
@@ -247,7 +246,11 @@ STEPS: Final[Sequence[Decision]] = (
         ),
         do=at_once(
             lambda tx, subject, said: telling.propose(
-                tx, subject.works.services.use_cases.letters, found(subject).breach_id, said, subject.person.caller
+                tx,
+                subject.works.services.use_cases.letters,
+                breach_facts.found(subject).breach_id,
+                said,
+                subject.person.caller,
             )
         ),
     ),
@@ -257,7 +260,7 @@ STEPS: Final[Sequence[Decision]] = (
         power=Power.APPROVE,
         when=_awaits_another,
         does=saying("Where the persons are told, their letters go out."),
-        reads=_proposed,
+        reads=breach_facts.proposed,
         do=_approve,
         irreversible=True,
     ),
@@ -266,7 +269,11 @@ STEPS: Final[Sequence[Decision]] = (
         title="Close it",
         power=Power.HANDLE,
         when=_mine,
-        does=saying("The record is closed; nothing can be added to it."),
+        does=saying(
+            "The record is closed; nothing can be added to it.",
+            "Without a notice: only if two persons say that there is no risk, which is more than that it is not high.",
+        ),
+        reads=breach_facts.standing,
         body=BreachClosed,
         asks=(
             Asked("decision", "What became of it", "choose", options=lambda _: breach_words.CLOSED_AS),

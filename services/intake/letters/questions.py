@@ -18,7 +18,7 @@ def asked(question: Question, request: StoredRequest, page: str = "") -> Sentenc
         systems = named_systems(task.system for task in deferrals.unproved(request.tasks))
         if request.tenant:
             return say("question.proof_of_instruction", systems=systems)
-        proof = say("question.proof", systems=systems, enough=say(f"question.enough_{request.lacks or 'L3'}"))
+        proof = say("question.proof", systems=systems, enough=_enough(request))
         return (proof, say("question.on_file", page=page)) if page else proof
     otherwise = question is Question.CLARIFICATION and deferrals.by_no_number(request.tasks)
     if request.tenant:
@@ -26,3 +26,16 @@ def asked(question: Question, request: StoredRequest, page: str = "") -> Sentenc
     if question is Question.CLARIFICATION and deferrals.ambiguous(request.tasks):
         return say("question.ambiguous")
     return say("question.known_by" if otherwise else f"question.{question}")
+
+
+def _enough(request: StoredRequest) -> Sentence | Told:
+    """What would prove enough: for each system what it needs, where that is not the same for all of them."""
+    needed: dict[str, set[str]] = {}
+    for task in deferrals.unproved(request.tasks):
+        needed.setdefault(str(task.level or "L3"), set()).add(task.system)
+    if len(needed) < 2:  # noqa: PLR2004  # one for all
+        return say(f"question.enough_{next(iter(needed), 'L3')}")
+    return tuple(
+        say("question.enough_for", systems=named_systems(systems), enough=say(f"question.enough_{level}"))
+        for level, systems in sorted(needed.items())
+    )

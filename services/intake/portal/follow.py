@@ -28,7 +28,7 @@ from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
 from shared.domain.errors import Shredded
 from shared.domain.rights import Right
-from shared.domain.sentences import Fact, Term, named_system, say
+from shared.domain.sentences import Fact, Term, say
 
 _LONGEST = 4000
 _NONCE = 22
@@ -73,18 +73,12 @@ class Following:
             return use_cases.letters.words(fact, self._reader(visit, request))
 
         found = [
-            {
-                "system": words(named_system(each.system)),
-                "kind": words(Term("category", each.category)),
-                "count": words(each.found),
-            }
-            for each in view.coverage
-            if each.category
+            {"system": words(each.system), "kind": words(each.kind), "count": words(each.count)}
+            for each in told.found_where(view.coverage)
         ]
         noted = visit.session.data.pop("noted", None)
         used_up = view.package and await self._is_used_up(request)
         link = _link(visit, request) if view.package and not used_up else None
-        signs_in = request.state is State.AWAITING_IDENTITY and not request.proof_conflict
         return visit.page(
             "request.html",
             right=words(Term("right", request.right)),
@@ -95,7 +89,7 @@ class Following:
             answer=words(standing(now, today)),
             next=[words(each) for each in told.next_steps(request)],
             question=await self._question(request),
-            sign_in=self.works.settings.sign_in_url if signs_in else None,
+            sign_in=self.works.settings.sign_in_url if told.may_sign_in(request) else None,
             contact=await is_asked(self.works, visit, request),
             package=link,
             used_up=used_up,

@@ -13,12 +13,12 @@ _NOTHING_NOW = frozenset({TaskOutcome.NO_MATCH, TaskOutcome.UNCHANGED})
 def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
     """One report for each system and operation: the latest, with what earlier ones of it have changed added up.
 
-    What was erased is not found again, so its rows are added; what was changed in place is, so they are not. Copies
-    change nothing: each counts for itself.
+    What was erased is not found again, so its rows are added; what was changed in place is, so they are not. A copy
+    changes nothing: what was copied before is found again, so the last search alone counts.
     """
     places: dict[tuple[str, str], list[TaskReport]] = {}
     for task in tasks or ():
-        apart = str(task.task_id) if task.operation == Operation.EXPORT or task.operation not in ANSWERING else ""
+        apart = str(task.task_id) if task.operation not in ANSWERING else ""
         places.setdefault((task.system, f"{task.operation} {apart}"), []).append(task)
     return tuple(_added_up(each) for each in places.values())
 
@@ -55,6 +55,8 @@ def _as_done(task: TaskReport) -> TaskReport:
 
 def _added_up(reports: list[TaskReport]) -> TaskReport:
     *earlier, latest = sorted(reports, key=lambda task: task.task_id)
+    if latest.operation == Operation.EXPORT:
+        return latest
     done = [task for task in earlier if task.changed or task.uncounted]
     if not done:
         return latest

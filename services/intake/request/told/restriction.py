@@ -29,25 +29,33 @@ def but_not(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def of_restriction(request: StoredRequest) -> Iterator[Sentence]:
-    """What becomes of the restriction with the end of the request, or meanwhile, if there is anything to tell."""
-    return _of_its_end(request) if request.lift_told_at is not None else _of_what_is_in_force(request)
+    """What becomes of the restriction with the end of the request, or meanwhile, if there is anything to tell.
+
+    Lifted is what systems have lifted, and on that day. What is decided alone is in force: until its letter was told
+    (Art. 18(3)), and again once that has come back and it was restricted anew.
+    """
+    ended = request.lift_told_at is not None or request.lifted_at is not None
+    return _of_its_end(request) if ended else _of_what_is_in_force(request)
 
 
 def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
-    day = request.lift_told_at or request.received_at
-    asked = "_as_asked" if request.right is Right.RESTRICTION else ""
-    ground = _ground(request)
+    decided_on = request.lift_told_at or request.received_at
+    day, ground = request.lifted_at or decided_on, _ground(request)
+    lifted = "lifted" if request.lifted_at else "to_be_lifted"
+    asked = "_as_asked" if request.right is Right.RESTRICTION and request.lifted_at else ""
     if request.ended_by:
-        yield say("restriction.ended", day=day, erasure=str(request.ended_by))
-    elif not request.was_restricted:
-        yield say("restriction.lifted_if_any", ground=ground, day=day)
+        yield say("restriction.ended", day=decided_on, erasure=str(request.ended_by))
+        return
+    if not request.was_restricted:
+        yield say(f"restriction.{lifted}_if_any", ground=ground, day=day)
     elif _not_restricted(request):
         done = {t.system for t in request.tasks or () if restrictions.took_effect([t]) and not is_undone(t)}
-        yield say(f"restriction.lifted{asked}_in", ground=ground, day=day, systems=named_systems(done))
+        yield say(f"restriction.{lifted}{asked}_in", ground=ground, day=day, systems=named_systems(done))
     else:
-        yield say(f"restriction.lifted{asked}", ground=ground, day=day)
-    if not request.ended_by:
-        yield say("restriction.others_stay")
+        yield say(f"restriction.{lifted}{asked}", ground=ground, day=day)
+    if by_hand := {t.system for t in request.tasks or () if t.operation == Operation.LIFT and is_undone(t)}:
+        yield say("restriction.not_lifted", systems=named_systems(by_hand))
+    yield say("restriction.others_stay")
 
 
 def _of_what_is_in_force(request: StoredRequest) -> Iterator[Sentence]:
