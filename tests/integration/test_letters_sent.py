@@ -15,7 +15,7 @@ from tests.fixtures.letters_sent import PROVED, asked, column, come_back, of, op
 from tests.fixtures.mail_server import MailServer
 from tests.fixtures.told import Count
 
-STAYS = "to lift that restriction; it stays in force until we have told you so"
+STAYS = "to lift that restriction, and tell you so before we do"
 DONE = {"operation": Operation.RESTRICT, "right": "restriction"}
 
 

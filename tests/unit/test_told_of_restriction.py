@@ -91,7 +91,7 @@ def test_every_end_lifts_what_was_restricted_and_tells_of_it_before_any_system_i
     assert kinds[-2:] == [LiftDecided, RequestClosed]
     assert ("restriction.lift_decided", {"informed_at": AT.isoformat()}) in transition.evidence
     told = answer(transition.request)
-    assert "On 5 March 2026 we decided to lift that restriction; it stays in force until we have told you so." in told
+    assert "On 5 March 2026 we decided to lift that restriction, and tell you so before we do." in told
     assert "lifted on" not in told
     assert "on another request of yours, stays in force" in told
     assert "Nothing was changed in any system" not in told
