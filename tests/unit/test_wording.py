@@ -28,14 +28,8 @@ BY_TERM = {
 BY_POLICY = ("category.", "ground.", "reason.", "outcome.")
 """Those that stand for what the policy names: tests/unit/test_letters.py looks at these."""
 IN_PARTS = (
-    *(
-        "answer.in_part_",
-        "answer.clear_part_",
-        "answer.hear_by",
-        "answer.pass_on_by",
-        "restriction.lifted",
-        "restriction.to_be_lifted",
-    ),
+    *("answer.in_part_", "answer.clear_part_", "answer.hear_by", "answer.pass_on_by"),
+    *("restriction.lifted", "restriction.to_be_lifted", "recipient_notice.told", "recipient_notice.not_"),
     *("question.enough_", "question.identity", "question.clarification", "objection_weighed.finding_"),
     *("work.searched", "work.stated", "work.unchanged", "recipient_notice.part_", "recipient_notice.all_"),
     *("purpose.", "portal_right.", "portal_ground.", "portal_scope.", "portal_whom.", "portal_other.", "portal_field."),
