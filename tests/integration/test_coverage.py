@@ -24,6 +24,7 @@ EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 SINCE = datetime(2024, 2, 5, tzinfo=UTC)
 ADDRESS, CODE = Identity(EMAIL, "ada@example.org"), Identity(IdentityType.ACCOUNT_ID, "C1")
 OWN, DATED = Identity(PHONE, "+442079460000"), Identity(PHONE, "+442079460000", SINCE, source="crm")
+SAID = Identity(PHONE, OWN.value, SINCE)
 ELSEWHERE = Identity(PHONE, "+442079460999")
 STRANGER = Identity(EMAIL, "stranger@example.org")
 OPERATIONS = {
@@ -120,7 +121,7 @@ async def test_whatever_right_a_customer_asks_for_their_calls_are_found_by_what_
         ((ELSEWHERE,), NOT_THEIRS, 0),
         ((STRANGER, ELSEWHERE), NOT_THEIRS, 0),
         ((ADDRESS, ELSEWHERE), NOT_THEIRS, 2),
-        ((DATED, ELSEWHERE), NOT_THEIRS, 2),
+        ((SAID, ELSEWHERE), NOT_THEIRS, 2),
     ],
     ids=["stranger's e-mail", "undated", "stranger's e-mail, undated", "e-mail, undated", "one of two"],
 )
