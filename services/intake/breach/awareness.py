@@ -97,9 +97,8 @@ async def _apply(
     detail: dict[str, JsonValue] = {"correction": str(sealing.sealed_id), **by}
     detail |= {"found_at": said.found_at.isoformat(), "instead_of": breach.found_at.isoformat()}
     _log(tx, breach, "breach.awareness_corrected", detail, caller)
-    return await notices.recount(
-        tx, breach
-    )  # other 72 hours: another notice may be one that only its date makes timely
+    # By other 72 hours another notice may be one that only its date makes timely.
+    return await notices.recount(tx, breach)
 
 
 def _log(tx: UnitOfWork, breach: Breach, action: str, detail: Mapping[str, JsonValue], caller: Caller) -> None:
