@@ -36,7 +36,7 @@ OURS = {
         " still_found tied len(held) most"
     ),
     "what is wrong, in sentences of ours": (
-        "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text) opposed"
+        "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text) opposed _use(system, task)"
     ),
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
@@ -53,7 +53,7 @@ OURS = {
         "column held min(absent) other.sqlstate ', '.join(names)"
         " each.table.name schema dataset derived[0] key.name key.child key.parent child"
         " ', '.join(silent) held engine kind.lower() named done before"
-        " ', '.join(sorted(tables)) each.table"
+        " ', '.join(sorted(tables)) ', '.join(sorted(found)) ', '.join(sorted(shown)) each.table"
     ),
     "what the declaration of an HTTP interface says of it": (
         "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within"

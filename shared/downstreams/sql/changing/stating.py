@@ -50,9 +50,10 @@ def _refuse_unknown_field(change: Change, tables: Sequence[Statements]) -> None:
     """Nobody reads a statement about what their record does not show."""
     shown = {column.label or n for each in tables for n, column in each.table.columns.items() if column.shown}
     if tables and change.field not in shown:
-        category = change.record.category if change.record else ""
+        table = tables[0]
         raise SystemRefused(
-            f"a record of {category} shows no field of the name that was stated: it has {', '.join(sorted(shown))}"
+            f"a record of {table.table.category} shows no field of the name that was stated: it has"
+            f" {', '.join(sorted(shown))}"
         )
 
 
