@@ -232,7 +232,7 @@ def test_an_operation_that_nothing_declares_is_told_as_one_by_hand(tmp_path: Pat
     right = ORDERS.replace('colour = "red"\n', "").replace('"Z"', '"A"').replace(', partty = "x"', "")
     text = WRONG[WRONG.index("[shop]") :].replace('needs = ["phone"]', 'needs = ["email"]')
     shop, helpdesk = report(checked(tmp_path, text, right))["systems"].values()
-    assert shop["operations"] == ["locate", "export", "erase"]
+    assert shop["operations"] == ["locate", "export", "erase", "rectify"], "a store is asked for a correction"
     assert shop["by_hand"] == ["restrict", "lift"]
     assert not {"restrict", "lift"} & set(helpdesk["operations"])
 
