@@ -57,7 +57,7 @@ async def take_back(held: Held, said: ProofTakenBack, settings: IntakeSettings) 
         note = await correspondence.seal(tx, request, "explanation", "taken_back", said.note.encode())
         detail["note"] = str(note)
     if request.state is State.CLOSED:
-        request = replace(request, package_fault=await _look_again(tx, request, settings, by_two=by_two))
+        request = replace(request, package_fault=await look_again(tx, request, settings, by_two=by_two))
     return request.noted("proof.taken_back" if by_two else "proof.doubted", **detail)
 
 
@@ -98,8 +98,10 @@ async def _forget(tx: UnitOfWork, request: Request, field: str, *, counts: bool)
     await other_requests.prove(tx, request, [less.get((each.type, each.value), each) for each in stated])
 
 
-async def _look_again(tx: UnitOfWork, request: Request, settings: IntakeSettings, *, by_two: bool) -> Fault | None:
-    """Checks the package of an answered request; of what was done in systems there is a breach without one."""
+async def look_again(
+    tx: UnitOfWork, request: Request, settings: IntakeSettings, *, by_two: bool = False
+) -> Fault | None:
+    """Checks the package of an answered request; ``by_two``: of what was done in systems there is a breach, too."""
     if by_two and any(task.changed or task.uncounted for task in request.tasks or ()):
         done = HandedOut(request.request_id, request.request_id, Fault.NOT_PROVED, 0)
         await breaches.open_one(tx, done, timedelta(hours=settings.breach_hours))

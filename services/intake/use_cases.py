@@ -124,8 +124,16 @@ class UseCases(TellingUseCases):
 
     @decision
     async def settle_proof(self, held: Held, said: decision_schemas.ProofSettled) -> Transition:
-        """A person says of a proof that was put aside whether it is of whoever has proved something before."""
-        return await proof_conflicts.settle(held, said, self.policy, self.identity.links.failures)
+        """A person says of a proof that was put aside whether it is of whoever has proved something before.
+
+        A package that was withheld meanwhile is looked at again, by what is known of the proof now.
+        """
+        settled = await proof_conflicts.settle(held, said, self.policy, self.identity.links.failures)
+        request = settled.request
+        if request.state is not State.CLOSED or request.package_fault is None:
+            return settled
+        fault = await taking_back.look_again(held.tx, request, self.settings)
+        return replace(settled, request=replace(request, package_fault=fault))
 
     @decision
     async def take_back(self, held: Held, said: decision_schemas.ProofTakenBack) -> Transition:

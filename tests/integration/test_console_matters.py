@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import urljoin
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,6 +19,7 @@ from services.intake.mail import tokens
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.intake import PROPOSAL, Intake, id_of
 from tests.fixtures.portal import Visitor
+from tests.integration.test_breach_record import RECORD
 from tests.integration.test_mail_read import mail, take
 from tests.integration.test_withheld_packages import withheld
 
@@ -137,6 +140,29 @@ async def test_two_who_have_signed_in_release_a_key_and_a_system_and_lift_a_hold
     assert "No hold is in force" in admin.text
 
 
+async def test_what_the_owner_of_a_breach_has_proposed_waits_among_the_approvals_of_others(
+    console: OpenedConsole,
+) -> None:
+    intake, owner, anton, ugo = console.intake, *[await console.member(who) for who in ("officer-1", "anton", "ugo")]
+    assert "Nothing is proposed of a breach" in (await anton.open("/console/approvals")).text
+    found = {"found_at": (intake.clock.now() - timedelta(hours=9)).isoformat(), **RECORD}
+    breach = (await intake.colleague.post("/v1/breaches", json=found)).raise_for_status().json()["breach_id"]
+    page = f"/console/breaches/{breach}"
+    await confirmed(owner, f"{page}/own")
+    await confirmed(owner, f"{page}/assess", high_risk="", reasons="Numbers alone, for an hour.")
+    berlin = (intake.clock.now() - timedelta(hours=8)).astimezone(ZoneInfo("Europe/Berlin"))
+    await confirmed(owner, f"{page}/awareness", found_at=f"{berlin:%Y-%m-%d %H:%M}", reasons="The shift began then.")
+    await anton.open("/console/approvals")
+    steps = [f"{page}/{step}" for step in ("approve", "approve-awareness")]
+    assert [f'"{step}"' in anton.html for step in steps] == [True, True]
+    for nobody in (owner, ugo):
+        await nobody.open("/console/approvals")
+        assert ("its risk is judged" in nobody.text, steps[0] in nobody.html) == (True, False)
+    for step in steps:
+        await confirmed(anton, step)
+    assert "Nothing is proposed of a breach" in (await anton.open("/console/approvals")).text
+
+
 async def test_a_package_is_looked_into_by_the_two_who_release_it(console: OpenedConsole) -> None:
     intake = console.intake
     path = await withheld(intake)
@@ -235,6 +261,10 @@ INSERT INTO intake_sample SELECT date '2025-01-01' + make_interval(months => n),
 FROM generate_series(1, 3) n;
 INSERT INTO breach (breach_id, downloads, found_at, notify_by, decision, closed_at)
 SELECT gen_random_uuid(), 0, now(), now(), 'no_risk', timestamptz '2026-03-01' FROM generate_series(1, 3) n;
+INSERT INTO breach (breach_id, downloads, found_at, notify_by)
+SELECT gen_random_uuid(), 0, now(), now() FROM generate_series(1, 3);
+INSERT INTO breach_assessment (assessment_id, breach_id, high_risk, concerned, proposed_by, proposed_at)
+SELECT gen_random_uuid(), breach_id, false, '{}', 'officer-2', now() FROM breach WHERE closed_at IS NULL;
 INSERT INTO mail (mail_id, digest, doubled, received_at, by_mx, read_at, state)
 SELECT gen_random_uuid(), int4send(n), false, now(), true, now(), 'proposed' FROM generate_series(1, 3) n;
 INSERT INTO register.conflict (conflict_id, identity, system, valid_from, kind, request_id, noticed_at)
@@ -246,7 +276,7 @@ UPDATE request SET proof_conflict = true, state = 'awaiting_identity'
 """Three rows of each list of the console; ``$1``: a request."""
 GOES_ON = {"/": 1, "/audit": 1, "/breaches": 1, "/complaints": 2, "/mail": 1, "/post": 1}
 """Each list, and how many of its tables go on."""
-SAYS_SO = {"/approvals": 2, "/stopped": 2}
+SAYS_SO = {"/approvals": 3, "/stopped": 2}
 """Each list of what is to be done, and how many of its tables say that they show the first alone."""
 SHORT = {"/holds", "/me", "/people", "/policy", "/set-aside", "/sla", "/systems", "/post/print"}
 """What has no more rows than the company has systems, rules, cases or people who decide."""

@@ -5,11 +5,14 @@ from uuid import UUID
 
 import pytest
 
+from shared.domain.release import Match, Row
 from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
 from tests.fixtures.portal import Opened, code_in, link_in, opened
 from tests.integration.test_console_decisions import decided
 from tests.integration.test_contact_on_file import (
+    NEW,
     OLD,
     asks,
     looked_up,
@@ -21,7 +24,8 @@ from tests.integration.test_contact_on_file import (
 from tests.integration.test_portal import EXPORTED, asked
 from tests.integration.test_portal_disowned import waiting
 
-LIFT, TAKE_BACK = "Say that it was theirs after all", "Take back a proof"
+LIFT = "Say that it was theirs after all"
+WITHHELD = "SELECT package_fault FROM request WHERE request_id = $1"
 
 
 @pytest.fixture
@@ -36,14 +40,20 @@ async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield console
 
 
-async def disowned_after_the_answer(door: Opened) -> str:
+async def disowned_after_the_answer(door: Opened, *, packed: bool = False) -> str:
     """The reference of a request whose answer was read by a code, before its account's holder said it was not them."""
     ada = door.visitor()
     reference = await asks(door, ada)
     await looked_up(door, reference, OLD, "b@example.org")
     mine, theirs = await to_contacts(door)
     await types_code(ada, code_in(mine))
-    await door.intake.complete(f"/v1/requests/{reference}", tasks=(EXPORTED,))
+    package = None
+    if packed:
+        async with door.intake.unit_of_work.begin() as tx:
+            subject = "SELECT subject_ref FROM request WHERE request_id = $1"
+            of = await tx.connection.fetchval(subject, UUID(reference))
+            package = await seal_package(tx, of, b"everything", Row("ticket", [Match("email", NEW)]))
+    await door.intake.complete(f"/v1/requests/{reference}", tasks=(EXPORTED,), package_id=package)
     await (await door.visitor().open(not_me_in(theirs))).send()
     assert await waiting(door) == [(reference, "disowned")]
     return reference
@@ -78,13 +88,33 @@ async def test_what_was_disowned_after_the_answer_is_taken_back_by_two_who_find_
     words = {"identity": "account_id", "note": "Ada called."}
     await decided(hanna, reference, "proof-withdrawal", **words)
     assert "Somebody else must agree" in hanna.text
+    assert "nothing is done before somebody else says so" in hanna.text
     assert await waiting(door) == [(reference, "disowned")]
     await anton.open("/console/approvals")
     assert f"/console/requests/{reference}/decide/proof-withdrawal" in anton.html
+    shown = await anton.open(f"/console/requests/{reference}/decide/proof-withdrawal")
+    assert "hanna, of: account_id" in shown.text, "who says it too reads what was said"
     await decided(anton, reference, "proof-withdrawal", **words)
+    assert "nothing is done before" not in anton.text
     assert await waiting(door) == []
     assert "hanna has proposed" not in (await anton.open(f"/console/requests/{reference}")).text
     assert reference not in (await anton.open("/console/approvals")).html
+
+
+async def test_who_says_that_it_was_theirs_after_all_ends_the_doubt_of_another_and_frees_the_package(
+    door: Opened, console: OpenedConsole
+) -> None:
+    intake, hanna, officer = console.intake, await console.member("hanna"), await console.member("officer-1")
+    reference = await disowned_after_the_answer(door, packed=True)
+    await decided(hanna, reference, "proof-withdrawal", identity="account_id", note="")
+    assert await intake.unit_of_work.pool.fetchval(WITHHELD, UUID(reference)) == "not_proved"
+    page = f"/console/requests/{reference}"
+    await officer.open(f"{page}/decide/proof-lift")
+    assert "hanna has said that a proof is to be taken back (account id)" in officer.text
+    await decided(officer, reference, "proof-lift", note="")
+    assert await intake.unit_of_work.pool.fetchval(WITHHELD, UUID(reference)) is None
+    assert "hanna has proposed" not in (await officer.open(page)).text
+    assert reference not in (await officer.open("/console/approvals")).html
 
 
 async def test_where_links_and_codes_have_ended_before_any_proof_they_are_good_again(

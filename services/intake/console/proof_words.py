@@ -28,6 +28,11 @@ def _lifted(subject: Subject) -> Iterator[str]:
     if "disowned" in why and answered:
         yield "Whoever has typed a code that went to a contact on file can read the answer in the portal again."
         yield "A breach that is suspected since then stays on record: judge it on its own page."
+        for doubt in subject.file.pending if subject.file else ():
+            if doubt.what == "proof":
+                proof = doubt.which.replace("_", " ")
+                yield f"{doubt.holder} has said that a proof is to be taken back ({proof}): that waits for nobody more."
+        yield "A package that is withheld for that is looked at again at once."
     elif "disowned" in why:
         yield "A proof that was taken back by that word stays so: they prove it once more, by a link, a code, or you."
     yield "One person is enough. Ask by a way that is on file, and that is not the one in doubt, before you say so."

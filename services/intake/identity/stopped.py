@@ -63,7 +63,10 @@ RETURNING true
 """
 _LIFT_PAPER = "DELETE FROM paper_code_failure WHERE request_id = $1 AND failures >= $2 RETURNING true"
 _NO_MORE = "SELECT true FROM contact_asked WHERE request_id = $1 AND state = 'asked' AND reason = 'withheld'"
-_NOT_TAKEN_BACK = "DELETE FROM proof_taken_back WHERE request_id = $1 AND first = second"
+# Nor does the word of the one who has doubted it wait for a second any more, where it is known whose the proof is.
+_NOT_TAKEN_BACK = """
+DELETE FROM proof_taken_back WHERE request_id = $1 AND (first = second OR second IS NULL AND $2)
+"""
 MOST = 1000
 """How many are listed."""
 
@@ -96,8 +99,12 @@ async def liftable(connection: Connection, failures: int, request_id: UUID) -> b
 
 
 async def lift(tx: UnitOfWork, failures: int, request_id: UUID) -> bool:
-    """A person knows that it is theirs after all: links and codes are good again; whether anything had ended them."""
-    await tx.connection.execute(_NOT_TAKEN_BACK, request_id)
+    """A person knows that it is theirs after all: links and codes are good again; whether anything had ended them.
+
+    Where it was disowned, one person's doubt of a proof of it (``taking_back``) ends with that.
+    """
+    disowned = "disowned" in await why(tx.connection, failures, request_id)
+    await tx.connection.execute(_NOT_TAKEN_BACK, request_id, disowned)
     links = await tx.connection.fetch(_LIFT_LINKS, request_id, failures)
     paper = await tx.connection.fetch(_LIFT_PAPER, request_id, failures)
     return bool(await tx.connection.fetchval(_LIFT_CONTACT, request_id) or links or paper)

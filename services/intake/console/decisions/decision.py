@@ -126,7 +126,8 @@ class Decision:
     decided as things stand. ``does``: what it will do, sentence by sentence. ``body``: of the API, of which ``asks``
     names the fields. ``do``: the use case; it gets the version of the request that the page has shown. ``reads``: what
     is read first, and goes on record. ``previews``: what will go out, by what was entered. ``irreversible``: what it
-    does cannot be taken back.
+    does cannot be taken back. ``first_of_two``: whether, by what was entered, nothing is done before a second person
+    says so too.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Decision:
     previews: Preview = no_preview
     fixed: Mapping[str, object] = field(default_factory=dict)
     irreversible: bool = False
+    first_of_two: Callable[[Subject, Any], bool] = lambda _, __: False
 
 
 def saying(*sentences: str) -> Does:

@@ -23,6 +23,7 @@ _MOVED: Final = (
     "It has changed since you opened this page. Look at it in another window; what you have entered is kept"
     " here, and is done only once you continue"
 )
+_WAITS: Final = " (your word is noted; nothing is done before somebody else says so, too)"
 _ELSEWHERE: Final = (errors.Forbidden, errors.NotFound, Shredded)
 """What no other words in the form can mend."""
 
@@ -76,7 +77,8 @@ class DecisionPage:
             try:
                 if visit.form.get("step") == "confirm":
                     done = await decision.do(subject, version, body)
-                    visit.session.data["noted"] = decision.title
+                    waits = decision.first_of_two(subject, body)
+                    visit.session.data["noted"] = f"{decision.title}{_WAITS if waits else ''}"
                     return visit.go(done or about.back)
                 preview = await decision.previews(subject, body)
             except DsrError as error:

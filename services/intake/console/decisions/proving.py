@@ -30,6 +30,18 @@ async def _verify_one(subject: Subject, version: int, said: OneProof) -> None:
     await subject.works.services.use_cases.verify(subject.basis(version), Verification(proofs=(proof,)))
 
 
+async def _doubted(subject: Subject) -> Sequence[tuple[str, str]]:
+    """What one person has said already, as the second needs it: of which identity, by its name in the form."""
+    said = [each for each in subject.file.pending if each.what == "proof"] if subject.file else []
+    return [("Said by one person so far", f"{each.holder}, of: {each.which}") for each in said]
+
+
+def _one_of_two(subject: Subject, said: ProofTakenBack) -> bool:
+    """Whether a word about a proof is the first of the two that it takes."""
+    before = [each for each in subject.file.pending if each.what == "proof"] if subject.file else []
+    return subject.of_request.state is State.CLOSED and said.identity not in {each.which for each in before}
+
+
 def _may_verify(subject: Subject) -> bool:
     request = subject.of_request
     return (request.allows("verify") or request.resumable) and request.role != "processor"
@@ -80,7 +92,9 @@ DECISIONS: Sequence[Decision] = (
             Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
             Asked("note", "How that came to light", "area", "For the privacy team; kept sealed"),
         ),
+        reads=_doubted,
         do=deciding(UseCases.take_back),
+        first_of_two=_one_of_two,
         irreversible=True,
     ),
     Decision(
