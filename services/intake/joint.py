@@ -6,7 +6,7 @@ Each right is decided by itself (Art. 12(3), (4)): what of one must wait delays 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from shared.domain.rights import Right
 
@@ -23,6 +23,21 @@ _OF_ONE_RIGHT: Final[Mapping[str, str]] = {
 """The fields of a submission that belong to one right alone; all others hold for each."""
 
 
+def _several(rights: object) -> object:
+    if isinstance(rights, list | tuple) and len(rights) == 1:
+        raise ValueError("rights names one alone: write right, with that name, in its place")
+    return rights
+
+
+def _each_once(rights: tuple[Right, ...]) -> tuple[Right, ...]:
+    once = [*dict.fromkeys(rights)]
+    if len(once) == 1 < len(rights):
+        raise ValueError(f"rights names {once[0]} twice, and no other: write right in its place, as {once[0]}")
+    if len(once) < len(rights):
+        raise ValueError("rights names one of them twice; name each once")
+    return rights
+
+
 class JointSubmission(BaseModel):
     """Several rights in one message: `rights` in the place of `right`, and every other field as in a submission.
 
@@ -31,12 +46,15 @@ class JointSubmission(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
 
-    rights: Annotated[tuple[Right, ...], Field(min_length=2, max_length=len(Right))]
+    rights: Annotated[
+        tuple[Right, ...],
+        Field(min_length=2, max_length=len(Right)),
+        BeforeValidator(_several),
+        AfterValidator(_each_once),
+    ]
 
     @model_validator(mode="after")
-    def _names_each_once(self) -> "JointSubmission":
-        if len({*self.rights}) < len(self.rights):
-            raise ValueError("rights names one of them twice; name each once")
+    def _gives_each_right_what_is_its_own(self) -> "JointSubmission":
         said = self.model_extra or {}
         if "right" in said:
             raise ValueError("give right or rights, and not both")

@@ -124,7 +124,8 @@ def documented(*kinds: type[DsrError]) -> dict[int | str, dict[str, Any]]:
 
 
 def _response(status: int, code: str, title: str, detail: str, faults: Sequence[Any] = (), **headers: str) -> Response:
-    wrong = [{"field": _field(each["loc"]), "message": each["msg"]} for each in faults[:_MOST_FAULTS]]
+    says = [(_field(each["loc"]), each["msg"].removeprefix("Value error, ")) for each in faults[:_MOST_FAULTS]]
+    wrong = [{"field": field, "message": message} for field, message in says]
     REFUSED.labels(code).inc()
     body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail, "errors": wrong}
     return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)

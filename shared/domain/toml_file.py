@@ -1,7 +1,7 @@
 """The reader of TOML files: policy, datasets and the downstreams file. No other module of this package opens a file."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,12 +45,9 @@ def read_toml(path: Path, model: type[Content], over: Path | None = None) -> Con
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
         places = [(file, lines_of(text)) for file, text in reversed(texts)]
-        faults = [
-            fault_at(places, item["loc"], said)
-            for item in error.errors(include_url=False)
-            for said in _said(item, model)
-        ]
-        raise Misconfigured(*faults) from None
+        under = _parsed(*texts[0]) if len(texts) > 1 else {}
+        said = [each for item in error.errors(include_url=False) for each in _said_of(item, model, under)]
+        raise Misconfigured(*(fault_at(places, place, says) for place, says in dict.fromkeys(said))) from None
 
 
 def read_with_ours(path: Path, model: type[Content], overlay: Path | None) -> Content:
@@ -95,6 +92,20 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
         for key, value in over.items()
     }
     return {**under, **both}
+
+
+def _said_of(item: ErrorDetails, model: Any, under: Any) -> Iterator[tuple[Place, str]]:
+    """What is wrong, and where; ``under``: the file beneath, of which a part may be meant whose name is misspelt."""
+    match item["type"], item["loc"]:
+        case "missing", (*place, name, _) if place:
+            for step in place:
+                under = under.get(step) if isinstance(under, dict) else None
+            known = under if isinstance(under, dict) and name not in under else {}
+            if near := get_close_matches(str(name), map(str, known), n=1):
+                meant = f"did you mean {near[0]}? Or write all of it"
+                yield (*place, name), f"is no part of the file beneath, and not whole: {meant}"
+                return
+    yield from ((item["loc"], each) for each in _said(item, model))
 
 
 def _said(item: ErrorDetails, model: Any) -> Sequence[str]:

@@ -7,13 +7,14 @@ or nothing it is decided before it is asked (``fulfilment/staying.py``).
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from shared.domain.errors import GroundUnknown, RuleUnsigned
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Exceeded, Kept, Limit, TaskOutcome
-from shared.domain.policy import Policy, WhereUnknown
+from shared.domain.policy import Policy, Rule, WhereUnknown, not_signed
 from shared.downstreams.contract import Receipt, States, Task
 from shared.downstreams.refusals import lasting
 from shared.downstreams.states import country_unknown, unknown
@@ -45,7 +46,8 @@ def left(policy: Policy, task: Task, own: States | None, counts: Mapping[str, in
         (held, name): found[held] for held, names in ruled.items() for name in names if name not in signed[held]
     }
     rows = {held: found[held] for held, _ in unsigned}
-    if refused := unsigned_rows(rows, unsigned, task.confirmed.get(Limit.UNSIGNED_ROWS, 0)):
+    today = policy.today(task.at) if task.at else date.min
+    if refused := unsigned_rows(rows, unsigned, task.confirmed.get(Limit.UNSIGNED_ROWS, 0), policy.rules, today):
         raise refused
     return {**covered, **{held: names[0] for held, names in signed.items() if names}}
 
@@ -122,17 +124,23 @@ def not_known(
     return None
 
 
-def unsigned_rows(rows: Mapping[str, int], of_rule: Mapping[tuple[str, str], int], allowed: int) -> RuleUnsigned | None:
+def unsigned_rows(
+    rows: Mapping[str, int],
+    of_rule: Mapping[tuple[str, str], int],
+    allowed: int,
+    rules: Mapping[str, Rule],
+    today: date,
+) -> RuleUnsigned | None:
     """Why nothing may go yet: so many rows are what rules are about that nobody has signed.
 
-    ``rows``: by category; ``of_rule``: by rule besides.
+    ``rows``: by category; ``of_rule``: by rule besides; ``rules``: at least these, as they stand ``today``.
     """
     if (n := sum(rows.values())) <= allowed:
         return None
     counts = ", ".join(f"{held}: {each:,}" for held, each in sorted(rows.items()))
-    rules = {rule for _, rule in of_rule}
+    about = {rule: rules[rule] for _, rule in sorted(of_rule)}
     why = RuleUnsigned(
-        f"{n:,} rows ({counts}) are what {', '.join(sorted(rules))} is about, which nobody has signed: nothing was"
+        f"{n:,} rows ({counts}) are what {', '.join(sorted(about))} is about, {not_signed(about, today)}: nothing was"
         " done; have it signed, or confirm that they go",
         Exceeded(limit=Limit.UNSIGNED_ROWS, found=n, allowed=allowed),
     )

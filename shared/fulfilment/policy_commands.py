@@ -1,6 +1,7 @@
 """Commands about the policy of what is held and how long: ``dsr policy check``, ``explain`` and ``release``."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -88,7 +89,14 @@ def check_releases(
     except Misconfigured as wrong:
         raise typer.BadParameter(str(wrong)) from None
     examples = read_examples(vectors)
-    conclude(examples, [line for each in examples for line in mismatches(each, zone)], as_json=as_json)
+    differ = [line for each in examples for line in mismatches(each, zone)]
+    conclude(examples, [*_twice(examples), *differ], as_json=as_json)
+
+
+def _twice(examples: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """One line for each name that several examples have: nobody could tell which of them differs."""
+    names = Counter(str(each["id"]) for each in examples if "id" in each)
+    yield from (f"{name}: {n} examples have this id: give each its own" for name, n in names.items() if n > 1)
 
 
 def mismatches(vector: Mapping[str, Any], zone: str) -> Iterator[str]:
@@ -107,9 +115,10 @@ def mismatches(vector: Mapping[str, Any], zone: str) -> Iterator[str]:
     except (LookupError, ValueError, OSError) as error:
         yield f"{name}: cannot be computed: {error}"
         return
-    if not expected:
-        yield f"{name}: expects nothing: give release or purge_from"
     computed = {"release": found.last_day.isoformat(), "purge_from": found.purge_from.isoformat()}
+    if lacking := " and ".join(day for day in computed if day not in expected):
+        compared = " and ".join(day for day in computed if day in expected) or "nothing"
+        yield f"{name}: {compared} was compared, and {lacking} was not: expected names both days"
     yield from differing(name, expected, computed)
 
 
@@ -117,15 +126,17 @@ def _unusable(vector: Mapping[str, Any]) -> str | None:
     """What of an example is missing, of another kind, or a slip."""
     missing = [key for key in _KEYS if key not in vector]
     for strange in sorted(vector.keys() - {*_KEYS}):
-        if close := get_close_matches(strange, missing, n=1):
+        close = ["zone"] if strange == "tz" else get_close_matches(strange, missing, n=1)
+        if close:
             return f"{strange} is no key of an example: write {close[0]}"
+        return f"{strange} is no key of an example: they are {', '.join(_KEYS)}"
     if lacking := [key for key in missing if key not in {"id", "zone"}]:
         return f"{lacking[0]} is missing; write it"
     for key in ("period", "anchor", "zone"):
         if not isinstance(vector.get(key) or "", str):
             return f"{key} is a text, as P18M, 2026-03-01 or Europe/Berlin"
     if not isinstance(vector["expected"], dict):
-        return "expected is an object with release, purge_from or both"
+        return "expected is an object with release and purge_from"
     return None
 
 

@@ -79,8 +79,9 @@ async def test_what_came_alone_has_no_case(intake: Intake) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"rights": ["access"]}, "at least 2"),
-        ({"rights": ["access", "access"]}, "twice"),
+        ({"rights": ["access"]}, "rights names one alone: write right, with that name"),
+        ({"rights": ["access", "access"]}, "rights names access twice, and no other: write right in its place"),
+        ({"rights": ["access", "access", "erasure"]}, "rights names one of them twice; name each once"),
         ({"right": "access"}, "right or rights"),
         ({"rights": ["access", "erasure"]}, "scope belongs to objection"),
         ({"rights": ["access", "rectification", "objection"]}, "changes belong to a rectification"),

@@ -210,6 +210,23 @@ def test_what_a_period_keeps_is_told_to_be_reduced_and_what_a_hold_keeps_is_not(
         assert ("we have removed whatever the reason for keeping it does not need" in said) is reduced
 
 
+def test_what_was_emptied_of_rows_that_all_stay_is_in_backups_as_well() -> None:
+    by_period = kept("invoice", "invoices_84m", date(2030, 1, 31), date(2030, 1, 31)).model_copy(
+        update={"period": "P84M"}
+    )
+    whole = kept("contact", "legal_hold", None, None)
+    for told, reduced, remains in (
+        (by_period, {"invoice": 5}, True),
+        (by_period, {"invoice": 0}, False),
+        (whole, {}, False),
+    ):
+        retained = a_task("shop", TaskOutcome.RETAINED, found=5, changed=0, ground=told.rule, kept=(told,))
+        task = retained.model_copy(update={"reduced": reduced})
+        closed = a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(task,))
+        said = LETTERS.words(LETTERS.remains(closed, AT), Reader("en", "UTC", None))
+        assert ("Copies in our backups are overwritten by 9 April 2026" in said) is remains
+
+
 def test_what_went_with_its_key_is_made_unreadable_and_never_called_anonymised() -> None:
     closed = a_request(State.CLOSED, outcome=Outcome.FULFILLED, tasks=(ERASED,))
     ((kind, fields),) = closing.closing_letter(closed)

@@ -74,6 +74,8 @@ def test_no_day_is_later_than_was_told_and_none_earlier_than_the_rule_lets_it_go
     assert kept.last is not None
     assert min(was.last, max(ends)) <= kept.last <= was.last
     assert task.until == kept.last
+    moved = (kept.first, kept.last) != (was.first, was.last)
+    assert kept.period == str(now if moved else told), "the period is that of the days beside it"
 
 
 def test_what_stays_for_the_sake_of_others_goes_with_the_last_of_them() -> None:

@@ -128,3 +128,11 @@ def test_a_receipt_tells_what_is_gone_and_what_stays_by_which_rule() -> None:
     assert said.by_category == {"contact": 4, "ticket": 2}
     assert leaving.receipt(ASKED, {}, ()).outcome == TaskOutcome.NO_MATCH
     assert leaving.planned(ASKED, {"contact": 4, "ticket": 2}, kept).remaining == 3
+
+
+def test_a_rule_whose_sign_off_has_ended_is_not_told_as_one_that_nobody_has_signed() -> None:
+    with pytest.raises(RuleUnsigned, match="active_contract is about, which nobody has signed: nothing"):
+        leaving.left(UNSIGNED, replace(ASKED, **ACTIVE), None, COUNTS)
+    lapsed = replace(ASKED, at=datetime(2099, 3, 1, tzinfo=UTC), **ACTIVE)
+    with pytest.raises(RuleUnsigned, match=r"which no sign-off covers today \(that of active_contract ended"):
+        leaving.left(SIGNED, lapsed, None, COUNTS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import SHIPPED, Conflict, OnErasure, SignOff, parse_period, read_policy
+from shared.domain.policy import SHIPPED, Conflict, OnErasure, SignOff, not_signed, parse_period, read_policy
 from shared.domain.policy.explaining import explained, open_points
 from shared.domain.proofs import proof_policy
 from tests.fixtures.policy import changed, signed_policy
@@ -31,6 +31,35 @@ def test_the_demonstrations_policy_is_signed_by_somebody_fictitious_and_says_so(
     assert all(rule.signed(TODAY) for rule in policy.rules.values())
     assert all(rule.sign_off.fictitious for rule in policy.rules.values() if rule.sign_off)
     assert any("fictitious" in said for said in open_points(policy, read_policy(), TODAY))
+
+
+def test_a_sign_off_that_begins_later_or_has_ended_is_told_as_that() -> None:
+    policy = signed_policy()
+    by = SignOff(by="counsel", on=date(2027, 1, 1), expires=parse_period("P1Y"), fictitious=True)
+    ended = by.model_copy(update={"on": date(2024, 1, 1)})
+    rules = {
+        name: policy.rules["calls_us_18m"].model_copy(update={"sign_off": of})
+        for name, of in (("later", by), ("ended", ended), ("never", None))
+    }
+    said = open_points(policy.with_other(rules={**policy.rules, "calls_us_18m": rules["later"]}), policy, TODAY)
+    assert "rules.calls_us_18m: its sign-off begins on 2027-01-01: it keeps nothing before" in said
+    assert not any("rules.calls_us_18m" in each and "what it has kept" in each for each in said)
+    assert not_signed({"never": rules["never"]}, TODAY) == "which nobody has signed"
+    assert not_signed(rules, TODAY) == (
+        "which no sign-off covers today (that of ended ended on 2025-01-01, that of later begins on 2027-01-01)"
+    )
+
+
+def test_a_sign_off_of_a_rule_that_is_none_names_the_one_that_was_meant(tmp_path: Path) -> None:
+    sign_off = '[rules.{}.sign_off]\nby = "counsel"\non = 2026-01-01\nexpires = "P1Y"\n'
+    (tmp_path / "retention.toml").write_text(sign_off.format("call_us_18m"))
+    with pytest.raises(Misconfigured) as wrong:
+        read_policy(tmp_path)
+    [fault] = map(str, wrong.value.faults)
+    assert "rules.call_us_18m: is no part of the file beneath, and not whole: did you mean calls_us_18m?" in fault
+    (tmp_path / "retention.toml").write_text(sign_off.format("something_else"))
+    with pytest.raises(Misconfigured, match="is missing; write it"):
+        read_policy(tmp_path)
 
 
 def test_every_row_of_the_privacy_notice_is_carried_out() -> None:

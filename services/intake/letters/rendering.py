@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from services.intake.letters.plain_text import text_of
 from services.intake.request import deferrals
+from services.intake.request.disclosed import extents
 from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from services.intake.retention import retention
@@ -149,8 +150,14 @@ class Letters:
         return known
 
     def remains(self, request: StoredRequest, now: datetime) -> Told:
-        """What remains, after an erasure, of what was erased: how long in backups, and what becomes of its key."""
-        if request.tenant or request.right is not Right.ERASURE or not deferrals.rows_changed(request.tasks):
+        """What remains, after an erasure, of what was erased: how long in backups, and what becomes of its key.
+
+        Also of what was emptied of rows that stay.
+        """
+        if request.tenant or request.right is not Right.ERASURE:
+            return ()
+        emptied = any(each.reduced for each in extents(request, self.policy).values())
+        if not emptied and not deferrals.rows_changed(request.tasks):
             return ()
         forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))
         unreadable = (say("letter.unreadable", months=self._kept_months),) if forgotten else ()

@@ -12,7 +12,7 @@ _DAY = timedelta(days=1)
 
 
 def kept_by_now(request: Request, policy: Policy, today: date) -> Request:
-    """The request with the days on which what is kept goes: no later than people were told (REQ-R7).
+    """The request with the days on which what is kept goes, and the period: no later than people were told (REQ-R7).
 
     A rule that nobody has signed lets nothing go earlier.
     """
@@ -38,7 +38,9 @@ def _kept(kept: Kept, policy: Policy, today: date) -> Kept:
         latest = _latest_anchor(told, kept.last)
     last = min(kept.last, release(rule.period, latest, zone).last_day)
     first = min(kept.first, release(rule.period, kept.anchor, zone).last_day) if kept.count > 1 else last
-    return kept.model_copy(update={"first": first, "last": max(first, last)})
+    days = {"first": first, "last": max(first, last)}
+    earlier = (first, days["last"]) != (kept.first, kept.last)
+    return kept.model_copy(update={**days, "period": str(rule.period) if earlier else kept.period})
 
 
 def _latest_anchor(told: Period, last: date) -> date:

@@ -11,7 +11,7 @@ from shared.domain.policy.periods import Period, Release, first_kept, parse_peri
 from shared.domain.policy.policy import Conflict, Policy
 from shared.domain.policy.reading import OVERLAY, SHIPPED, read_policy, says_as_shipped
 from shared.domain.policy.redaction import Other
-from shared.domain.policy.rules import AtCeiling, Ceiling, NoticeRow, Rule, SignOff, WhereUnknown
+from shared.domain.policy.rules import AtCeiling, Ceiling, NoticeRow, Rule, SignOff, WhereUnknown, not_signed
 
 __all__ = [
     "OVERLAY",
@@ -40,6 +40,7 @@ __all__ = [
     "WhereUnknown",
     "Withdrawal",
     "first_kept",
+    "not_signed",
     "parse_period",
     "read_policy",
     "release",

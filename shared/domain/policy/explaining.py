@@ -113,6 +113,8 @@ def _of_sign_offs(policy: Policy, shipped: Policy, today: date) -> Iterator[str]
                 yield f"{table}.{name} has no valid sign-off: holds keep all the same, by who places each of them"
             elif signed is None:
                 yield f"{table}.{name} is not signed: it {does} nothing"
+            elif signed.on > today:
+                yield f"{table}.{name}: its sign-off begins on {signed.on}: it {does} nothing before"
             elif not signed.is_valid(today):
                 holds = f"its sign-off holds from {signed.on} to {signed.last_day}"
                 yield f"{table}.{name}: {holds}: it {does} nothing{still[table]}"

@@ -1,5 +1,6 @@
 """Why and how long something is kept: rules that keep in face of an erasure, ceilings that hold for everybody; pure."""
 
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self
@@ -56,6 +57,16 @@ class Signed(Data):
         said = self.sign_off.period if self.sign_off else None
         if said is not None and said != period:
             raise ValueError(f"its sign-off is of {said}: have this period signed, or write the one that was")
+
+
+def not_signed(rules: Mapping[str, Signed], day: date) -> str:
+    """That no sign-off of these, by name, holds on that day, as what follows their names: also since when, or until."""
+    known = {name: each.sign_off for name, each in sorted(rules.items()) if each.sign_off}
+    told = [
+        f"that of {name} begins on {by.on}" if by.on > day else f"that of {name} ended on {by.last_day}"
+        for name, by in known.items()
+    ]
+    return f"which no sign-off covers today ({', '.join(told)})" if told else "which nobody has signed"
 
 
 class WhereUnknown(StrEnum):

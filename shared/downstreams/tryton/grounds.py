@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from shared.domain.errors import GroundUnknown, Refused, RuleUnsigned
 from shared.domain.operations import Exceeded, Kept, Limit
-from shared.domain.policy import Policy, Rule, WhereUnknown
+from shared.domain.policy import Policy, Rule, WhereUnknown, not_signed
 from shared.downstreams.contract import Task
 from shared.downstreams.states import country_unknown
 from shared.downstreams.tryton.party import CATEGORIES
@@ -150,9 +150,8 @@ def stays(facts: Facts, policy: Policy, today: date, task: Task, rows: int) -> S
     if unsigned and rows > task.confirmed.get(Limit.UNSIGNED_ROWS, 0):
         exceeded = Exceeded(limit=Limit.UNSIGNED_ROWS, found=rows, allowed=task.confirmed.get(Limit.UNSIGNED_ROWS, 0))
         names = ", ".join(each.name for each in unsigned)
-        why = RuleUnsigned(
-            f"{rows:,} rows would be kept by {names}, which nobody has signed; nothing was done", exceeded
-        )
+        said = not_signed({each.name: each.rule for each in unsigned}, today)
+        why = RuleUnsigned(f"{rows:,} rows would be kept by {names}, {said}; nothing was done", exceeded)
         why.unsigned = tuple(Kept(category=None, rule=each.name, count=rows) for each in unsigned)
         return why
     return max(signed, key=_strength, default=None)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from uuid import UUID
 
 from shared.domain.errors import GroundUnknown, Refused
@@ -34,9 +35,11 @@ async def undecided(session: Session, rules: Sequence[Ruled | Held], tasks: Sequ
             said = country_unknown(session.system, each.table.table.category, each.name, each.rule.jurisdiction)
             found |= {task_id: GroundUnknown(said) for task_id in await count(session, each.within, tasks)}
     unsigned = await _unsigned(session, rules, [task for task in tasks if task.task_id not in found])
+    known = {each.name: each.rule for each in rules if each.rule}
+    today = max((each.today for each in rules), default=date.min)
     for task in tasks:
         of_task, allowed = unsigned.get(task.task_id, _Unsigned()), task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
-        if refused := unsigned_rows(of_task.rows, of_task.of_rule, allowed):
+        if refused := unsigned_rows(of_task.rows, of_task.of_rule, allowed, known, today):
             found[task.task_id] = refused
     return found
 
