@@ -1,7 +1,8 @@
 """Whose a row is that an account has found: what it says of itself is compared with what is known of the subject.
 
 Whoever writes to a help desk may name anybody's account, and a company's staff share one (REQ-N5). So an account leads
-to rows that bear an address of the subject, or none; of any other a person says whose it is. Pure.
+to rows that bear an address of the subject; one that is only claimed to no others unless a row of the same system bears
+both. Of any other a person says whose it is. Pure.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,13 +47,20 @@ def beyond(task: Task, rows: Iterable[Row]) -> BlastRadius | None:
     """
     if task.operation is Operation.LIFT:
         return None
-    people = 1 + len(others(task.known, rows))
+    said = [*rows]
+    named = others(task.known, said)
+    # Marketing stops wherever it might be theirs: nothing is handed out or lost by it (Art. 21(3)).
+    unnamed = set[str]() if task.stops_marketing else unconfirmed(task.known, said)
+    people = 1 + len(named) + len(unnamed)
     allowed = max(1, task.confirmed.get(Limit.MAX_PEOPLE, 0))
     if people <= allowed:
         return None
+    why = [f"name {1 + len(named):,} people by their addresses, numbers or names"] if named else []
+    why += ["rest on an account that nothing there shows to be theirs"] if unnamed else []
     return BlastRadius(
-        f"rows of an account name {people:,} people by their addresses, numbers or names, and no more than {allowed:,}"
-        " may be meant; nothing was done",
+        f"rows of an account {', and others '.join(why)}: they may be of {people:,} people, and no more than"
+        f" {allowed:,} may be meant; nothing was done. Do by hand what is theirs, or let two persons confirm that all"
+        " these rows are meant",
         Exceeded(limit=Limit.MAX_PEOPLE, found=people, allowed=allowed),
     )
 
@@ -78,6 +86,27 @@ def others(identities: Iterable[Identity], rows: Iterable[Row]) -> set[frozenset
     if strange and not subject.has_address and all(certain for certain, _ in strange):
         found.discard(min(found, key=sorted))  # of whom nothing but a proved account is known one address is theirs
     return found
+
+
+def unconfirmed(identities: Iterable[Identity], rows: Iterable[Row]) -> set[str]:
+    """Accounts that are only claimed, and whose rows here neither are the subject's by anything else nor name another.
+
+    A row of the same system that bears an account and something of the subject's own confirms it. What names nobody,
+    as calls and what an erasure has left, contradicts nothing: that makes it nobody's who names its account.
+    """
+    subject = _Subject.of(identities)
+    told = [_said_by(row) for row in rows]
+    theirs = [each for each, _ in told if not each.isdisjoint(subject.own)]
+    names = subject.names.union(*(_of(IdentityType.NAME, each) for each in theirs))
+    settled = set(subject.certain).union(*theirs)
+    resting = set[_Told]()
+    for each, telling in told:
+        if not subject.has_by_account_alone(each) or not each.isdisjoint(settled):
+            continue
+        if any(subject.strange(each, telling, names)):
+            settled |= each & subject.accounts
+        resting |= each & subject.accounts
+    return {value for _, value in resting - settled}
 
 
 def adopted(task: Task, said: Iterable[Row], told: Iterable[Identity]) -> list[Identity]:

@@ -1,7 +1,7 @@
 """Whose a row is that an account has found: nobody gets another person's by an account that anybody may name."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import pytest
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType, confirmed
-from shared.domain.operations import Change, Limit, Operation
-from shared.downstreams.claims import Row, Said, adopted, beyond, others
-from shared.downstreams.contract import Task
+from shared.domain.operations import OF_ONE_PERSON, Change, Limit, Operation
+from shared.downstreams.claims import Row, Said, adopted, beyond, others, unconfirmed
+from shared.downstreams.contract import STOPS_MARKETING, Task
 
 EMAIL, PHONE, ACCOUNT, NAME = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID, IdentityType.NAME
 ADA, BEN = Identity(EMAIL, "ada@example.com", level="L1"), Said(EMAIL, "ben@example.com")
@@ -77,6 +77,43 @@ def test_who_has_proved_an_account_and_no_address_has_the_one_that_stands_there_
     told = [Identity(EMAIL, str(BEN.value), source="shop")]
     assert adopted(task(*proved), rows, told) == []
     assert adopted(task(*proved), [(Said(ACCOUNT, "A-5", of_one=True), BEN._replace(of_one=True))], told) == told
+
+
+OWN = (OF_IT, Said(EMAIL, ADA.value))
+_BARE: Sequence[Row] = [
+    (OF_IT,),
+    (OF_IT, Said(EMAIL, None), Said(EMAIL, "n/a")),
+    (OF_IT, Said(NAME, "Ada")),
+    (OF_IT._replace(of_one=True), Said(PHONE, "+491701234567", of_one=True), Said(NAME, "Ben", of_one=True)),
+]
+
+
+@pytest.mark.parametrize("row", _BARE)
+@pytest.mark.parametrize("operation", sorted(OF_ONE_PERSON - {Operation.LIFT}))
+def test_what_names_nobody_is_not_theirs_who_has_named_its_account_elsewhere(operation: Operation, row: Row) -> None:
+    asked = task(ADA, CLAIMED, Identity(NAME, "Ada"), operation=operation)
+    refused = beyond(asked, [row, row])
+    assert refused
+    assert refused.exceeded
+    assert (refused.exceeded.found, refused.exceeded.allowed) == (2, 1)
+    assert "nothing there shows to be theirs" in str(refused)
+    assert beyond(replace(asked, confirmed={Limit.MAX_PEOPLE: 2}), [row]) is None, "two persons say whose it is"
+    assert beyond(task(ADA, CERTAIN, operation=operation), [row]) is None
+    assert beyond(asked, [row, OWN]) is None, "a row of the same system says that the account is theirs"
+
+
+def test_of_each_account_that_is_only_claimed_somebody_must_say_whose_it_is() -> None:
+    other = Identity(ACCOUNT, "A-6", source="desk", claimed=True)
+    bare = [(OF_IT,), (Said(ACCOUNT, "A-6"),), (Said(ACCOUNT, "A-7"),)]
+    assert unconfirmed((ADA, CLAIMED, other), bare) == {"A-5", "A-6"}
+    assert unconfirmed((ADA, CLAIMED, other), [*bare, OWN]) == {"A-6"}
+    assert unconfirmed((ADA, CLAIMED), [(OF_IT,), (OF_IT, BEN)]) == set(), "it is counted as Ben's"
+
+
+def test_marketing_stops_by_an_account_that_is_only_claimed() -> None:
+    assert beyond(task(ADA, CLAIMED, operation=Operation.SUPPRESS), [(OF_IT,)]) is None
+    located = replace(task(ADA, CLAIMED, operation=Operation.LOCATE), details={STOPS_MARKETING: True})
+    assert beyond(located, [(OF_IT,)]) is None
 
 
 def test_a_name_is_theirs_that_stands_beside_their_address() -> None:
@@ -161,8 +198,10 @@ def _given(address: str, rows: Sequence[Held], register: dict[str, set[str]] | N
         told = confirmed(known, known)
         asked = [each for each in told if not each.claimed] if register is not None else told
         found = _found(asked, rows)
-        if others(asked, [rows[n].said for n in found]):
-            return None
+        for system in {rows[n].system for n in found}:
+            said = [rows[n].said for n in found if rows[n].system == system]
+            if others(asked, said) or unconfirmed(asked, said):
+                return None
         yielded = (
             Identity(said.type, str(said.value), source=rows[n].system, level="L1", claimed=said.type is ACCOUNT)
             for n in found

@@ -60,10 +60,10 @@ def _of_one(table: Searched) -> frozenset[str]:
 
 
 def _parties(table: Searched) -> Iterator[str | None]:
-    """The parties whom an account finds, and whose rows say something else of them."""
+    """The parties whom a row tells of by their account: one that says nothing else of them is nobody's by that."""
     for party in dict.fromkeys(finder.party for finder in table.finders):
         kinds = {finder.slot[1] for finder in table.finders if finder.party == party}
-        if IdentityType.ACCOUNT_ID in kinds and (len(kinds) > 1 or named_by(table, party)):
+        if IdentityType.ACCOUNT_ID in kinds.union(named_by(table, party).values()):
             yield party
 
 

@@ -1,0 +1,97 @@
+"""What names nobody is not told, erased or changed for whoever has named its account elsewhere (REQ-N5, REQ-S1)."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.domain.errors import BlastRadius
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import OF_ONE_PERSON, Change, Limit, Operation, ShownRecord
+from shared.downstreams.contract import Receipt
+from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
+from tests.fixtures.downstream import email, task
+
+SCHEMA = """
+CREATE TABLE customer (id text PRIMARY KEY, email text);
+CREATE TABLE contract (id int PRIMARY KEY, customer text REFERENCES customer, tariff text);
+CREATE TABLE call (id int PRIMARY KEY, account text, seconds int, kept boolean NOT NULL DEFAULT false);
+CREATE INDEX ON customer (lower(email)); CREATE INDEX ON call (account); CREATE INDEX ON contract (customer);
+INSERT INTO customer VALUES ('C-7', NULL), ('C-9', 'ada@example.org');
+INSERT INTO contract VALUES (1, 'C-7', 'old');
+INSERT INTO call VALUES (1, 'C-1', 60, true), (2, 'C-1', 61, false), (3, 'C-9', 62, false);
+"""
+"""C-1 is what an erasure has left of somebody; C-7 never had an address."""
+DATASET = """
+name = "shop"
+[tables.customer]
+category = "customer"
+primary_key = ["id"]
+person = "id"
+columns = { id = { class = "A", identity = "account_id", yields = true }, email = { class = "A", identity = "email", match = "lower" } }
+[tables.contract]
+category = "note"
+primary_key = ["id"]
+via = [{ table = "customer", on = { customer = "id" } }]
+columns = { id = { class = "T" }, customer = { class = "T" }, tariff = { class = "C" } }
+[tables.call]
+category = "call"
+primary_key = ["id"]
+stated = true
+columns = { id = { class = "T" }, account = { class = "A", identity = "account_id" }, seconds = { class = "M" }, kept = { class = "T" } }
+"""  # noqa: E501
+ALL = "SELECT (SELECT count(*) FROM customer), (SELECT count(*) FROM contract), (SELECT count(*) FROM call)"
+
+
+@pytest.fixture
+async def dsn(empty_database: str) -> str:
+    """A shop's database."""
+    return await with_tables(empty_database, SCHEMA)
+
+
+@pytest.fixture
+async def shop(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
+    """Its adapter."""
+    (tmp_path / "shop.toml").write_text(DATASET, encoding="utf-8")
+    async with engine(dsn, tmp_path / "shop.toml", {}) as shop:
+        yield shop
+
+
+def account(value: str, *, claimed: bool) -> Identity:
+    return Identity(IdentityType.ACCOUNT_ID, value, source="desk", level="L2", claimed=claimed)
+
+
+@pytest.mark.parametrize("value", ["C-1", "C-7"])
+async def test_who_has_named_an_account_in_another_system_gets_none_of_its_rows(
+    shop: SqlEngine, dsn: str, value: str
+) -> None:
+    record = ShownRecord(category="call", fields={"seconds": 60})
+    for operation in sorted(OF_ONE_PERSON - {Operation.LIFT}):
+        asked = replace(task(operation, email("mallory@example.org")), system="store")
+        changes = (Change(field="seconds", asserted="it was shorter", record=record),)
+        asked = replace(asked, changes=changes if operation is Operation.RECTIFY else ())
+        known = replace(asked, identities=(*asked.identities, account(value, claimed=True)))
+        result = await shop.one(known)
+        assert isinstance(result, BlastRadius), (operation, result)
+        assert result.exceeded
+        assert (result.exceeded.limit, result.exceeded.found) == (Limit.MAX_PEOPLE, 2)
+    assert await ask(dsn, ALL) == [(2, 1, 3)]
+    assert await ask(dsn, "SELECT count(*) FROM dsr_platform.stated") == [(0,)]
+
+
+async def test_two_persons_say_whose_they_are_or_the_account_is_proved_or_the_store_itself_says_so(
+    shop: SqlEngine,
+) -> None:
+    stranger = replace(task(Operation.EXPORT, email("mallory@example.org")), system="store")
+    claimed = replace(stranger, identities=(*stranger.identities, account("C-1", claimed=True)))
+    certain = replace(stranger, identities=(account("C-1", claimed=False),))
+    ada = replace(stranger, identities=(email("ada@example.org"), account("C-9", claimed=True)))
+    for asked, found in (
+        (replace(claimed, confirmed={Limit.MAX_PEOPLE: 2}), {"call": 2}),
+        (certain, {"call": 2}),
+        (ada, {"customer": 1, "call": 1}),
+    ):
+        result = await shop.one(asked)
+        assert isinstance(result, Receipt), result
+        assert {name: rows for name, rows in result.by_category.items() if rows} == found
