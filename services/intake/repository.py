@@ -22,7 +22,7 @@ from services.intake import (
     recipients,
 )
 from services.intake.identity.same_person import Marks
-from services.intake.letters import cases, correspondence, delivery, old_contacts
+from services.intake.letters import asked, cases, correspondence, delivery, old_contacts
 from services.intake.letters.delivery import Written
 from services.intake.letters.rendering import Letters
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
@@ -31,7 +31,8 @@ from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import Told, until_delivered
 from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State
-from services.intake.request.stored_request import OpenQuestion, StoredRequest
+from services.intake.request.open_question import OpenQuestion
+from services.intake.request.stored_request import StoredRequest
 from services.intake.request.summed import summed
 from shared.domain.events import Event, RequestClosed, RequestReopened, RestrictionResumed
 from shared.domain.operations import Operation, TaskReport
@@ -50,8 +51,7 @@ _FIXED = (
     *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
     *("purposes", "consent_text", "case_id"),
 )
-_QUESTION = column_types(OpenQuestion)
-_REPORTS = ("tasks", "erased_meanwhile")
+_QUESTION, _REPORTS = column_types(OpenQuestion), ("tasks", "erased_meanwhile")
 _CONVERTED = {"zones": "text", **dict.fromkeys(_REPORTS, "jsonb"), **_QUESTION}
 """Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
 _CHANGING = {
@@ -144,8 +144,8 @@ class Requests:
             transition = replace(transition, request=await self._with_what_was_erased(transition.request))
         others = await other_restrictions.told(self.tx.connection, transition)
         published = transition.published
-        transition, tells = until_delivered(transition)
-        request = transition.request
+        transition, tells = until_delivered(transition, readable=await asked.readable(self.tx, transition))
+        await asked.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
         written = await recipients.with_list(self.tx, request, transition.letters)
         in_parts = await forwarding.with_both_parts(self.tx, request, written)
         self._write_all(

@@ -266,7 +266,7 @@ class UseCases(TellingUseCases):
         """
         self.identity.must_not_ask_for_a_document(asked.text)
         recorded = asked.condition_recorded
-        return await correspondence.ask(held.tx, held.request, asked.question, asked.text, recorded=recorded)
+        return await correspondence.ask(held.tx, held.request, asked.question, asked.text, recorded=recorded, own=True)
 
     @decision
     async def answer(self, held: Held, reply: question_schemas.QuestionReply) -> Transition:

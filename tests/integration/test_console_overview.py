@@ -50,6 +50,7 @@ async def test_a_breach_is_entered_documented_told_of_and_closed_by_persons_who_
     assert "68 of the 72 hours" in hanna.text or "72 hours" in hanna.text
     await step(hanna, f"{path}/own")
     assert "hanna" in hanna.text
+    assert "2026-03-02 04:00 EST" in hanna.text, "and in which zone that is"
     await hanna.open(f"{path}/record")
     assert "list was public" in hanna.text, "what was stated stands in the form"
     await step(hanna, f"{path}/awareness", found_at="2026-03-02 03:30", reasons="Anton saw it before.")

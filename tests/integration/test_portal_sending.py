@@ -1,5 +1,6 @@
 """Sending in the portal, as people do it: twice, from two windows, after a long time, and once more."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,7 +12,7 @@ from shared.domain.operations import Operation
 from shared.domain.release import Match, Row
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
-from tests.fixtures.portal import Opened, Visitor, link_in, opened
+from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
 from tests.integration.test_portal import EXPORTED, asked
 
 SESSIONS = "SELECT count(*) FROM web_session"
@@ -55,6 +56,30 @@ async def test_whoever_sends_twice_or_goes_back_sees_that_it_was_sent(door: Open
     for other in (await again.send(), await again.open("/portal/en/ask/check")):
         assert (other.path, "We have your request" in other.text) == ("/portal/en/sent", True)
     assert await door.intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 1
+
+
+async def test_two_clicks_at_once_make_one_request_one_mail_and_its_code_is_good(door: Opened) -> None:
+    ada = door.visitor()
+    await at_the_check(ada)
+    again = Visitor(ada.client, ada.path, ada.status, ada.html)
+    await asyncio.gather(ada.send(), again.send())
+    assert await door.intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 1
+    (letter,) = await door.letters()
+    await (await ada.open("/portal/en/code")).send(code=code_in(letter))
+    assert ada.path == "/portal/en/request"
+
+
+@pytest.mark.parametrize("page", ["follow", "again"])
+async def test_two_clicks_for_another_link_send_one_and_its_code_is_good(door: Opened, page: str) -> None:
+    ada = door.visitor()
+    reference = await asked(ada)
+    await ada.open("/portal/en/follow" if page == "follow" else "/portal/en/code")
+    twin = Visitor(ada.client, ada.path, ada.status, ada.html)
+    to, said = ("", {"reference": reference}) if page == "follow" else ("/portal/en/code/again", {})
+    await asyncio.gather(*(each.send(to, **said) for each in (ada, twin)))
+    _, letter = await door.letters()
+    await (await ada.open("/portal/en/code")).send(code=code_in(letter))
+    assert ada.path == "/portal/en/request"
 
 
 @pytest.mark.parametrize("since", ["20240101", "2024-W10", "2024-W10-1", "2090-01-01"])

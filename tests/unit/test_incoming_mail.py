@@ -137,11 +137,24 @@ def test_a_mail_from_or_for_an_address_of_ours_is_read_and_is_answered_at_none()
     assert read(mail.as_bytes(), ARRIVED, OURS).sender == "eve@mail.example"
 
 
+def test_a_mail_is_from_whom_it_says_it_is_from_and_what_else_it_names_stands_apart() -> None:
+    mail = a_mail(Reply_To="Eve <Eve@mail.example>")
+    found = read(mail.as_bytes(), ARRIVED, OURS)
+    assert (found.sender, found.besides, found.answer_to) == ("ada@mail.example", ("eve@mail.example",), found.sender)
+    assert propose(found, mail_policy()).email == "ada@mail.example"
+    mail.replace_header("From", "Ada <ada@mail.example>, Ben <ben@mail.example>")
+    assert read(mail.as_bytes(), ARRIVED, OURS).besides == ("ben@mail.example", "eve@mail.example")
+    mail.replace_header("From", "Form <privacy@example.org>")
+    mail.replace_header("Reply-To", "Eve <eve@mail.example>")
+    by_form = read(mail.as_bytes(), ARRIVED, OURS)
+    assert (by_form.name, by_form.sender, by_form.besides) == ("Eve", "eve@mail.example", ())
+
+
 @pytest.mark.parametrize(
     ("sender", "reply_to", "goes"),
     [
         ("Ada <ada@mail.example>", None, "ada@mail.example"),
-        ("Ada <ada@mail.example>", "Office <Office@Mail.Example>", "office@mail.example"),
+        ("Ada <ada@mail.example>", "Office <Office@Mail.Example>", "ada@mail.example"),
         ("Ada <ada@mail.example>", "eve@elsewhere.example", "ada@mail.example"),
         ("Ada <ada@mail.example>", "eve@evil.mail.example", "ada@mail.example"),
         ("Ada <ada@mail.example>", "privacy@example.org", "ada@mail.example"),

@@ -235,7 +235,9 @@ def test_the_contact_on_file_reads_it_in_another_language_too_unless_that_is_the
         request = replace(a_request(State.AWAITING_IDENTITY), language=language)
         letter = orjson.loads(correspondence.write(LETTERS, request, ("contact_on_file", fields), AT, also).content)
         text = text_of(letter["html"])
-        assert (letter["subject"].count(" / "), letter["html"].count('<section lang="en">')) == (times, times)
+        assert (letter["subject"].count(" / "), letter["html"].count('<section lang="en">')) == (times, 2 * times)
+        assert (letter.get("also"), text.count("Ansprechpartner für Datenschutz")) == ("en" if times else None, times)
+        assert text.count("Data protection contact") == 1, "whom to turn to, in either"
         assert (text.count("1234 5678"), text.count("/en/x"), letter["html"].count("</main>")) == (1 + times, times, 1)
         assert "Type it only for a request that you have made yourself" in text
         assert text.count("Geben Sie ihn nur für einen Antrag ein") == times

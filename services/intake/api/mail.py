@@ -89,7 +89,11 @@ class MailView(BaseModel):
     """A mail, and what it seems to ask for."""
 
     mail: MailListed
-    sender: str
+    sender: str = Field(description="whom it says it is from (`From`)")
+    besides: list[str] = Field(
+        description="other addresses that it says it is from, or wants the answer at (`Reply-To`): neither who they are"
+        " nor an answer goes by these"
+    )
     subject: str
     readable: bool = Field(description="false: it cannot be taken apart; open the original")
     text: str = Field(description="its own words and what it quotes, the first 20,000 characters")
@@ -99,8 +103,7 @@ class MailView(BaseModel):
         description="it answers a letter to the contact on file about this request; whoever has asked must not learn it"
     )
     answer_to: str | None = Field(
-        description="where an answer goes: where the mail came from, or another address of the same domain that it"
-        " names for answers (`Reply-To`); none: it cannot be answered"
+        description="where an answer goes: where the mail says it is from; none: it cannot be answered"
     )
     unanswerable: str | None = Field(description="why it cannot be answered")
     answers: list[AnswerView] = Field(description="what was written back to it, for as long as it is kept")
@@ -169,6 +172,7 @@ async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> 
     return MailView(
         mail=MailListed.model_validate(read.mail),
         sender=content.sender,
+        besides=[*content.besides],
         subject=content.subject,
         readable=content.kind is not MailKind.UNREADABLE,
         text=content.text,

@@ -120,7 +120,7 @@ class SubmissionEndpoint:
                 "request_id": str(a.request_id),
                 "state": a.state,
                 "due_on": a.due_on,
-                "letter_code": correspondence.code(keyring, a.request_id),
+                "letter_code": correspondence.code(keyring, a.request_id) if sender.role == "channel" else None,
             }
             for a in accepted
         ]

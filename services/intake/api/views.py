@@ -47,9 +47,9 @@ class SubmissionAccepted(StateView):
     """A request is stored: where it stands, by when it must be answered, and what opens its letters."""
 
     due_on: date
-    letter_code: str = Field(
+    letter_code: str | None = Field(
         description="for the requester, whose acknowledgement names it too: with the id it opens the letters of the"
-        " request, also after an erasure"
+        " request, also after an erasure; null for the privacy team, since whoever has it is the requester to us"
     )
 
 
@@ -203,7 +203,10 @@ class LetterView(BaseModel):
     to: list[str] = Field(description="to whom, and where to; empty once their data are erased")
     subject: str
     language: Language = Field(description="in which it is written")
-    html: str = Field(description="the letter as it is printed, or shown in a mail")
+    html: str = Field(
+        description="the letter as it is printed, or shown in a mail; to the privacy team without the links and codes"
+        " that prove or open something"
+    )
     body: str = Field(description="its plain text")
 
 

@@ -1,6 +1,7 @@
 """``dsr request``: hand requests in, list and follow them, and decide about them, through the API."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -55,11 +56,7 @@ def submit(
         if as_json:
             tell(accepted)
         else:
-            say(
-                "\n".join(
-                    "{request_id}  {state}, due {due_on}, letter code {letter_code}".format_map(r) for r in requests
-                )
-            )
+            say("\n".join(map(_accepted, requests)))
         for each in requests if follow else ():
             await _follow(api, UUID(each["request_id"]), None, as_json=as_json)
 
@@ -167,3 +164,9 @@ def _body(content: bytes) -> tuple[str, bytes]:
             "a request is a JSON object, several are a list of them; `dsr request example` has one"
         )
     return ("/v1/requests/batch", b'{"requests": %s}' % content) if several else ("/v1/requests", content)
+
+
+def _accepted(request: Mapping[str, Any]) -> str:
+    """A request that is stored; what opens its letters is told to channels alone."""
+    said = "{request_id}  {state}, due {due_on}".format_map(request)
+    return f"{said}, letter code {request['letter_code']}" if request["letter_code"] else said

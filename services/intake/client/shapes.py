@@ -97,7 +97,7 @@ class _Accepted(Shape):
     request_id: UUID
     state: str
     due_on: str
-    letter_code: str
+    letter_code: str | None
 
 
 class _AllAccepted(Shape):

@@ -86,8 +86,8 @@ class Answering:
         if read.unanswerable:
             raise IllegalTransition(read.unanswerable)
         facts = [("Goes to", read.content.answer_to)]
-        if read.content.sender != read.content.answer_to:
-            facts.append(("Not to", f"{read.content.sender}: they ask for the answer there, in another domain"))
+        if read.content.besides and not read.in_form:
+            facts.append(("Not to", f"{', '.join(read.content.besides)}: it names these besides"))
         facts.append(("It says", read.content.text))
         facts += [("Written before", each.body) for each in read.answers]
         known = Form({"language": [read.proposal.language]} if read.proposal.language else {})

@@ -152,6 +152,7 @@ class Console(Site):
             "here": request.url.path.removeprefix(self.base),
             "officer": policy.officer.of(None),
             "at": partial(shown, zone=ZoneInfo(policy.controller.zone)),
+            "zone": policy.controller.zone,
             "spell": spelled,
             "triple": (lambda pairs: [(*each, "") for each in pairs]),
         }
@@ -169,8 +170,8 @@ class Console(Site):
 
 
 def shown(at: datetime | None, zone: ZoneInfo) -> str:
-    """An instant as it is read in the controller's zone; nothing where there is none."""
-    return at.astimezone(zone).strftime("%Y-%m-%d %H:%M") if at else ""
+    """An instant as it is read in the controller's zone, which it names; nothing where there is none."""
+    return at.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z") if at else ""
 
 
 def local(works: Works, at: datetime | None) -> str:

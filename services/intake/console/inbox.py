@@ -91,6 +91,11 @@ DISMISS = Decision(
     irreversible=True,
 )
 
+_DIFFERENT: Final = (
+    "It names other addresses than the one that it says it is from. What is proposed, and an answer, go by that one"
+    " alone: if another is theirs, enter it yourself, once you are sure."
+)
+
 
 def routes(console: Console) -> list[BaseRoute]:
     """The mailbox, a mail, its original, and what is decided about it."""
@@ -140,6 +145,7 @@ class Inbox:
             content=read.content,
             proposal=read.proposal,
             in_form=read.in_form,
+            different=_DIFFERENT,
             answers=answers,
             contact_of=read.contact_of,
             written=answering.told(self.works, read.answers),
@@ -170,7 +176,7 @@ class Inbox:
         if visit.sent:
             return About(subject, "A mail", back)
         read = await self.works.services.mail.read(mail_id, person.caller)
-        facts = [(_from(read), _asker(read)), ("It says", read.content.text)]
+        facts = [(_from(read), _asker(read)), *_besides(read), ("It says", read.content.text)]
         if read.in_form:
             facts.insert(0, ("Written", "in the form of the portal for somebody else"))
             facts.append(("Letters go", _FOR_SOMEBODY))
@@ -189,7 +195,13 @@ def _from(read: Read) -> str:
 def _asker(read: Read) -> str:
     """Who has written it: in the form by the name and address that they gave, of which nothing is proved."""
     known = f"{read.content.name}, {read.content.sender}" if read.content.name else read.content.sender
-    return f"{known} (nothing of that is proved)" if read.in_form else read.content.sender
+    return f"{known} (nothing of that is proved)" if read.in_form else known
+
+
+def _besides(read: Read) -> list[tuple[str, str]]:
+    if read.in_form or not read.content.besides:
+        return []
+    return [("Also names", ", ".join(read.content.besides)), ("Look", _DIFFERENT)]
 
 
 def _form(proposal: Proposal) -> Form:

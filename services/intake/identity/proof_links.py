@@ -48,6 +48,11 @@ _OPEN = f"UPDATE proof_link l SET used_at = $2 WHERE {_GOOD} RETURNING l.request
 _DISOWN = f"UPDATE proof_link l SET used_at = $2, disowned_at = $2 WHERE {_GOOD} RETURNING l.request_id"  # noqa: S608  # constants
 _FAILED = "SELECT coalesce(sum(failures), 0), bool_or(disowned_at IS NOT NULL) FROM proof_link WHERE request_id = $1"
 _RIGHT = 'SELECT "right" FROM request WHERE request_id = $1'
+_SENT = "SELECT EXISTS (SELECT FROM proof_link WHERE link_id = $1)"
+_END = """
+UPDATE proof_link SET expires_at = $2, code_until = least(code_until, $2)
+WHERE request_id = $1 AND used_at IS NULL AND expires_at > $2 RETURNING true
+"""
 _CODE = "SELECT request_id, address, code_hash, code_until, used_at FROM proof_link WHERE link_id = $1 FOR UPDATE"
 
 
@@ -75,7 +80,8 @@ class ProofLinks:
 
         Of a request that nobody knows, that cannot be reached by e-mail, or of which too much was asked in the last
         hour (``link_bounds``), nothing is sent; whoever has asked is not told which. ``portal``: then of no request of
-        another channel either, unless it came by e-mail or by post. ``asker``: from where they ask.
+        another channel either, unless it came by e-mail or by post. ``asker``: from where they ask. ``link_id``: that
+        of the form by which it is asked for; sent twice it has one letter.
         """
         async with self.unit_of_work.begin() as tx:
             if portal is None or await _may_follow(tx, request_id, portal):
@@ -90,7 +96,9 @@ class ProofLinks:
         """
         requests = await Requests.locked(tx, self.letters, [request_id])
         request = requests.get(request_id)
-        if request is not None and request.tenant is None and (address := await _address(tx, request)):
+        if request is None or await tx.connection.fetchval(_SENT, link_id):  # locked before, so one after the other
+            return
+        if request.tenant is None and (address := await _address(tx, request)):
             await self._send(tx, request, link_id, (address, asker), typed=typed)
 
     async def look(self, token: str) -> UUID | None:
@@ -192,6 +200,12 @@ class ProofLinks:
         await delivery.keep(tx, self.letters, [delivery.Written(request, letter)])
         named: dict[str, JsonValue] = correspondence.named(letter)
         tx.log_evidence(request.request_id, "letter.written", named)
+
+
+async def end(tx: UnitOfWork, request_id: UUID) -> None:
+    """Lets no link or code of a request that was sent so far prove anything: somebody else may have read it."""
+    if await tx.connection.fetch(_END, request_id, tx.now):
+        tx.log_evidence(request_id, "proof.links_ended", {"reason": "quoted"})
 
 
 async def _stopped(tx: UnitOfWork, request_id: UUID) -> tuple[int, bool]:

@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 from services.intake.auth import Caller
 from services.intake.letters import portal_news
 from services.intake.letters.cases import Case
+from services.intake.letters.masked import masked
 from services.intake.letters.plain_text import text_of
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request, Transition
@@ -155,7 +156,9 @@ def write(
     if also and also[0] != letter.language:
         letter = letter.and_in(letters.write(kind, replace(reader, language=also[0]), {**known, **also[1]}, now))
     to = {"to": [fields["to"]]} if "to" in fields else {}
-    content = {"language": letter.language, "subject": letter.subject, "html": letter.html, **to}
+    content: dict[str, object] = {"language": letter.language, "subject": letter.subject, "html": letter.html, **to}
+    if letter.also:
+        content["also"] = letter.also
     return Sealing(request.request_id, "letter", kind, orjson.dumps(content))
 
 
@@ -188,10 +191,12 @@ async def seal(
     return sealing.sealed_id
 
 
-async def ask(tx: UnitOfWork, request: Request, asked: Question, words: str, *, recorded: bool) -> Transition:
+async def ask(
+    tx: UnitOfWork, request: Request, asked: Question, words: str, *, recorded: bool, own: bool = False
+) -> Transition:
     """A question is sent: its words are kept on their own too, since reminders quote them."""
     question_id = uuid7()
-    transition = request.ask(asked, question_id, words, tx.now, recorded=recorded)
+    transition = request.ask(asked, question_id, words, tx.now, recorded=recorded, own=own)
     await seal(tx, request, "question", asked, words.encode(), question_id)
     return transition
 
@@ -208,8 +213,9 @@ async def words_of(tx: UnitOfWork, letters: Letters, request: StoredRequest) -> 
 async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool) -> list[dict[str, object]]:
     """Every letter of a request, the oldest first, and to whom it goes; who has read them is on record.
 
-    What went to a customer of ours is for the privacy team alone: the subject may not be told who that is. Once the
-    subject's key is gone nobody is shown any more how they were reached (REQ-R11).
+    What went to a customer of ours is for the privacy team alone: the subject may not be told who that is. What proves
+    or opens something is for the subject alone (``masked``). Once the subject's key is gone nobody is shown any more
+    how they were reached (REQ-R11).
 
     Raises:
         Shredded: the correspondence has expired.
@@ -223,11 +229,16 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     words = {letter_id: content for letter_id, _, content in opened}
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
     shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_OTHERS]
-    contents = [orjson.loads(words[row["letter_id"]]) for row in shown]
+    contents = [_as_read(orjson.loads(words[row["letter_id"]]), caller) for row in shown]
     return [
-        {"to": usual["to"], **row, **each, **_unaddressed(row["kind"], erased=erased), "body": text_of(each["html"])}
+        {"to": usual["to"], **row, **each, **_unaddressed(row["kind"], erased=erased)}
         for row, each in zip(shown, contents, strict=True)
     ]
+
+
+def _as_read(letter: dict[str, str], caller: Caller) -> dict[str, str]:
+    html = masked(letter["html"]) if caller.role == "privacy" else letter["html"]
+    return {**letter, "html": html, "body": text_of(html)}
 
 
 def _unaddressed(kind: str, *, erased: bool) -> dict[str, list[str]]:

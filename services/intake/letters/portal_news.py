@@ -27,6 +27,12 @@ async def notices(tx: UnitOfWork, written: Iterable[StoredRequest]) -> list[tupl
     ]
 
 
+async def reaches(tx: UnitOfWork, request: StoredRequest) -> bool:
+    """Whether a mail can say that there is something to read: to an address that they have shown to be theirs."""
+    known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
+    return known is not None and proved(known.identities) is not None
+
+
 def page_for_paper(request: StoredRequest) -> str:
     """The page on which whoever asked by post follows their request by the code on paper; none without a portal."""
     settings = PortalSettings() if request.channel == "post" else None

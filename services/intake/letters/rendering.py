@@ -54,11 +54,12 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A letter as it is sent."""
+    """A letter as it is sent; ``also``: in which language its words stand there once more."""
 
     language: Language
     subject: str
     html: str
+    also: Language | None = None
 
     @property
     def body(self) -> str:
@@ -66,10 +67,13 @@ class Letter:
         return text_of(self.html)
 
     def and_in(self, other: "Letter") -> "Letter":
-        """The same letter with its words in another language below its own."""
-        words = other.html.partition("<main>")[2].partition("</main>")[0]
-        both = f'<hr>\n<section lang="{other.language}">{words}</section>\n</main>'
-        return Letter(self.language, f"{self.subject} / {other.subject}", self.html.replace("</main>", both))
+        """The same letter with its words, and whom to turn to, in another language below its own."""
+        words, contact = (
+            other.html.partition(f"<{each}>")[2].partition(f"</{each}>")[0] for each in ("main", "footer")
+        )
+        html = self.html.replace("</main>", f'<hr>\n<section lang="{other.language}">{words}</section>\n</main>')
+        html = html.replace("</footer>", f'<section lang="{other.language}">{contact}</section></footer>')
+        return Letter(self.language, f"{self.subject} / {other.subject}", html, other.language)
 
 
 class Letters:

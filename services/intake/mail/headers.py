@@ -16,6 +16,7 @@ LONGEST: Final = 4_096
 NAME: Final = 120
 LINE: Final = 300
 _ID = re.compile(r"<[!-;=?-~]{3,250}>")
+_BESIDES = 5
 _THREAD = 20
 """Message-IDs of a thread that are looked at, the last ones."""
 UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
@@ -23,22 +24,31 @@ UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError, 
 
 
 def sender(mail: Message, ours: Collection[str]) -> tuple[str, str]:
-    """Whom it says it is from, and where they want the answer; never at an address of ours."""
+    """Whom it says it is from, name and address; a form of our own says in ``Reply-To`` who has filled it in.
+
+    Never an address of ours; none where nothing else is said.
+    """
     name, author = _first(raw(mail, "From"))
-    _, answer_to = _first(raw(mail, "Reply-To"))
-    return name, next((each for each in (answer_to, author) if each and each not in ours), "")
+    if author and author not in ours:
+        return name, author
+    name, wanted = _first(raw(mail, "Reply-To"))
+    return (name, wanted) if wanted and wanted not in ours else ("", "")
 
 
 def answer_to(mail: Message, ours: Collection[str]) -> str:
-    """Where the mail came from; where else they want the answer only in that domain, and never at an address of ours.
+    """Where the mail came from, and never an address of ours.
 
-    Whoever writes in the name of another could have us write to anybody else.
+    Whoever writes in the name of another could have us write to anybody else, in the same domain too.
     """
     _, author = _first(raw(mail, "From"))
-    _, wanted = _first(raw(mail, "Reply-To"))
-    domain = author.rpartition("@")[2]
-    near = [wanted] if wanted and wanted.rpartition("@")[2] == domain else []
-    return next((each for each in (*near, author) if each not in ours), "")
+    return author if author not in ours else ""
+
+
+def besides(mail: Message, ours: Collection[str]) -> tuple[str, ...]:
+    """What other addresses it says it is from, or wants the answer at (``Reply-To``), than the one that we go by."""
+    _, known = sender(mail, ours)
+    named = [each for name in ("From", "Reply-To") for header in all_of(mail, name) for _, each in _all(header)]
+    return tuple(each for each in dict.fromkeys(named) if each and each != known and each not in ours)[:_BESIDES]
 
 
 def thread(mail: Message) -> tuple[str, ...]:
@@ -50,12 +60,15 @@ def thread(mail: Message) -> tuple[str, ...]:
 
 
 def _first(header: str) -> tuple[str, str]:
+    return next(iter(_all(header)), ("", ""))
+
+
+def _all(header: str) -> list[tuple[str, str]]:
     try:
         found = getaddresses([header])
     except UNREADABLE:
         found = []
-    name, address = found[0] if found else ("", "")
-    return cleaned(decoded(name))[:NAME], cleaned(address).lower()[:LINE]
+    return [(cleaned(decoded(name))[:NAME], cleaned(address).lower()[:LINE]) for name, address in found]
 
 
 def all_of(mail: Message, name: str) -> list[str]:

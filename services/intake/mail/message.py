@@ -26,7 +26,10 @@ alone, a letter goes by every server as it is.
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A letter that is to be sent: ``token`` knows it again, ``before`` are the Message-IDs that it follows."""
+    """A letter that is to be sent: ``token`` knows it again, ``before`` are the Message-IDs that it follows.
+
+    ``language``: those in which it is written, as ``de, en``.
+    """
 
     token: str
     to: str

@@ -153,7 +153,8 @@ class Sender:
             ours = [message_id(tokens.token(self._secret, row[0]), sender) for row in rows]
             before = [*filter(None, [usual.get("follows")]), *ours]
         token = tokens.token(self._secret, claimed.letter_id)
-        return Outgoing(token, to, content["language"], content["subject"], content["html"], claimed.written_at, before)
+        languages = ", ".join(filter(None, (content["language"], content.get("also"))))
+        return Outgoing(token, to, languages, content["subject"], content["html"], claimed.written_at, before)
 
     async def _connect(self) -> aiosmtplib.SMTP:
         settings = self._settings

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -13,8 +13,9 @@ from uuid_utils.compat import uuid7
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, NotFound
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
-from services.intake.identity import contact_codes
+from services.intake.identity import contact_codes, proof_links
 from services.intake.identity.proof_links import ProofLinks
+from services.intake.letters.masked import masked
 from services.intake.letters.rendering import Letters
 from services.intake.mail import answering, answers, apart, askers, form, inbox
 from services.intake.mail.answers import Answer
@@ -105,13 +106,14 @@ class MailUseCases:
             tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
         content = await apart.read(raw, mail.received_at, self.ours)
         written = form.read(raw, mail_id)
+        shown = replace(content, text=masked(content.text))  # it may quote a letter of ours
         async with self.unit_of_work.begin() as tx:
             contact_of = None if written else await contact_codes.asked_by(tx.connection, content.letters)
             ours = await answers.of_mail(tx, mail_id), await answers.named(tx, content.letters)
         if written:
-            return Read(mail, content, propose_for_somebody(written, mail_policy()), None, True, *ours)  # noqa: FBT003  # its fields
+            return Read(mail, shown, propose_for_somebody(written, mail_policy()), None, True, *ours)  # noqa: FBT003  # its fields
         proposal = await asyncio.to_thread(propose, content, mail_policy())
-        return Read(mail, content, proposal, contact_of, False, *ours)  # noqa: FBT003  # its fields
+        return Read(mail, shown, proposal, contact_of, False, *ours)  # noqa: FBT003  # its fields
 
     async def take(self, mail_id: UUID, raw: bytes, letters: Letters) -> None:
         """Puts what was written in a form of ours before a person, as a mail that has just come; the same one once."""
@@ -120,10 +122,16 @@ class MailUseCases:
             await inbox.take(tx, letters, raw, mail, self.ours, mail_id)
 
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
-        """The original, with its files; the reading is on record."""
+        """The original, with its files; the reading is on record.
+
+        It may quote a letter of ours, and one that came back quotes all of it: the links of the request that it answers
+        are good no more then.
+        """
         async with self.unit_of_work.begin() as tx:
             mail, raw = await inbox.opened(tx, mail_id)
             tx.log_evidence(mail.request_id or mail_id, "mail.fetched", _named(mail, caller), caller.actor)
+            if mail.request_id:
+                await proof_links.end(tx, mail.request_id)
         return raw
 
     async def confirm(self, mail_id: UUID, said: Confirmed, caller: Caller) -> list[Accepted]:

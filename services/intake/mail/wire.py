@@ -50,6 +50,7 @@ def answered(answer: bytes) -> Incoming:
             "received_at": datetime.fromisoformat(known["received_at"]),
             "letters": tuple(map(UUID, known["letters"])),
             "attachments": tuple(Attachment(**each) for each in known["attachments"]),
+            "besides": tuple(known["besides"]),
             "thread": tuple(known["thread"]),
         }
     )

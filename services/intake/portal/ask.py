@@ -4,16 +4,14 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from uuid import UUID
 
 from pydantic import JsonValue, ValidationError
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from uuid_utils.compat import uuid7
 
 from services.intake.errors import BadRequest
 from services.intake.group_commit import SubmissionContext
-from services.intake.portal import answers
+from services.intake.portal import answers, verifying
 from services.intake.portal import draft as drafts
 from services.intake.portal.answers import draft_of, signed_in_of
 from services.intake.portal.draft import Draft, Fault
@@ -229,7 +227,7 @@ class Asking:
         # To an address that nobody has proved nothing is written, also where an account is proved by sign-in.
         proved = {each.identity for each in submission.proofs}
         asked = accepted.state == State.AWAITING_IDENTITY or (bool(proved) and "email" not in proved)
-        link_id = uuid7()
+        link_id = verifying.link_id(visit, f"draft {draft.key}")  # sent twice it has one link, and one code
         sent: dict[str, JsonValue] = {
             "reference": str(accepted.request_id),
             "due": accepted.due_on.isoformat(),
@@ -244,7 +242,7 @@ class Asking:
             visit.session.data["request"] = visit.session.principal = str(accepted.request_id)
         if asked:
             asker = self.works.asker(visit.request)
-            await self.works.links.send(accepted.request_id, UUID(int=link_id.int), None, asker)
+            await self.works.links.send(accepted.request_id, link_id, None, asker)
         return at(visit, "/sent")
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake import packages
+from services.intake import packages, question_shown
 from services.intake.api import handing_out, report, views
 from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.letters import correspondence
@@ -63,7 +63,7 @@ class Following:
 
     async def status(self, visit: Visit) -> Response:
         """Where is it, until when, what was found where?"""
-        request = await self._mine(visit)
+        request = await self._shown(visit)
         use_cases, settings = self.works.services.use_cases, self.works.services.settings
         today = self.works.services.unit_of_work.clock.now().date()
         view = views.view(request, today, use_cases.letters, officer=False)
@@ -89,6 +89,7 @@ class Following:
             answer=words(standing(now, today)),
             next=[words(each) for each in told.next_steps(request)],
             question=await self._question(request),
+            answerable=_answerable(request),
             sign_in=self.works.settings.sign_in_url if told.may_sign_in(request) else None,
             contact=await is_asked(self.works, visit, request),
             package=link,
@@ -103,9 +104,9 @@ class Following:
 
     async def answer(self, visit: Visit) -> Response:
         """What did we ask you?"""
-        request = await self._mine(visit)
+        request = await self._shown(visit)
         question = await self._question(request)
-        if not question:
+        if not question or not _answerable(request):
             return at(visit, "/request")
         wrong: list[FormError] = []
         if visit.sent:
@@ -203,6 +204,16 @@ class Following:
             raise NotProved("prove first that the request is yours", visit.form)
         return request
 
+    async def _shown(self, visit: Visit) -> Request:
+        """The same, for a page that shows its question."""
+        request = await self._mine(visit)
+        if request.question is None or not request.question.untold:
+            return request
+        await question_shown.note(
+            self.works.services.unit_of_work, self.works.services.use_cases.letters, request.request_id
+        )
+        return await self._mine(visit)
+
     async def _basis(self, visit: Visit, request: Request) -> Basis:
         """The version that the page has shown: what has changed since is looked at first."""
         version = visit.form.get("version")
@@ -211,15 +222,21 @@ class Following:
         return Basis(request.request_id, int(version), await self.works.caller(request.request_id))
 
     async def _question(self, request: Request) -> str:
-        """The words of a question that can be answered here; one about who they are is answered by proof."""
-        open_now = request.state in {State.AWAITING_CLARIFICATION, State.IN_PROGRESS} or request.resumable
-        if request.question is None or request.awaits_proof or not open_now:
+        """The words of a question that can be answered here; of one about who they are, what a person has written."""
+        own = request.question is not None and request.question.own_words and request.state is State.AWAITING_IDENTITY
+        if not (own or _answerable(request)):
             return ""
         async with self.works.services.unit_of_work.begin() as tx:
             return await correspondence.words_of(tx, self.works.services.use_cases.letters, request)
 
     def _reader(self, visit: Visit, request: Request) -> Reader:
         return Reader(language_of(visit.request), request.zones[-1], request.country)
+
+
+def _answerable(request: Request) -> bool:
+    """Whether there is a question that is answered by words; one about who they are is answered by proof."""
+    open_now = request.state in {State.AWAITING_CLARIFICATION, State.IN_PROGRESS} or request.resumable
+    return request.question is not None and not request.awaits_proof and open_now
 
 
 def _link(visit: Visit, request: Request, nonce: str | None = None) -> str:

@@ -4,6 +4,7 @@ Until then every page says the same, whether the person or the request is known 
 answer is on its way.
 """
 
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
@@ -98,7 +99,7 @@ class Proving:
                     return await self._let_in(visit, used)
                 visit.session.data["waiting"] = {**waiting, "wrong": int(str(waiting["wrong"])) + 1}
                 wrong = [FormError("code", spoken(visit, say("portal_error.code")))]
-        return visit.page("code.html", wrong, minutes=policy.code_minutes)
+        return visit.page("code.html", wrong, minutes=policy.code_minutes, page=_page())
 
     async def again(self, visit: Visit) -> Response:
         """Another link and code, to the same contact."""
@@ -110,10 +111,11 @@ class Proving:
     async def follow(self, visit: Visit) -> Response:
         """What is the reference of the request? Whatever it is, the next page is the same."""
         if not visit.sent:
-            return visit.page("follow.html")
+            return visit.page("follow.html", page=_page())
         reference = visit.form.get("reference").replace(" ", "").lower()
         if not is_reference(reference):
-            return visit.page("follow.html", [FormError("reference", spoken(visit, say("portal_error.reference")))])
+            wrong = [FormError("reference", spoken(visit, say("portal_error.reference")))]
+            return visit.page("follow.html", wrong, page=_page())
         return self._sends(visit, reference, 0)
 
     async def signed_in(self, visit: Visit) -> Response:
@@ -147,12 +149,12 @@ class Proving:
 
     def _sends(self, visit: Visit, reference: str, wrong: int) -> Response:
         """Goes on to the page of the code; whether there is anything to send is looked up once that is on its way."""
-        link_id = uuid7()
+        link_id = verifying.link_id(visit, f"{reference} {visit.form.get('page')}")
         visit.session.data["waiting"] = {"request": reference, "link": str(link_id), "wrong": wrong}
         visit.session.wanted = True
         response = at(visit, "/code")
         asker = self.works.asker(visit.request)
-        response.background = BackgroundTask(self._send, reference, UUID(int=link_id.int), asker)
+        response.background = BackgroundTask(self._send, reference, link_id, asker)
         return response
 
     async def _send(self, reference: str, link_id: UUID, asker: str) -> None:
@@ -222,6 +224,11 @@ class Proving:
 def _button(visit: Visit, title: str, lead: str, button: str, hidden: list[tuple[str, str]] | None = None) -> Response:
     words = {name: spoken(visit, say(key)) for name, key in (("title", title), ("lead", lead), ("button", button))}
     return visit.page("link.html", hidden=hidden or [], **words)
+
+
+def _page() -> str:
+    """By what a page is known that asks for a link: each that is shown may ask for one."""
+    return secrets.token_urlsafe(16)
 
 
 def is_reference(text: str) -> bool:

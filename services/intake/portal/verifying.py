@@ -1,4 +1,4 @@
-"""Entering what somebody has shown in the portal as proof: the same decision as the API's."""
+"""Asking for proof, and entering what somebody has shown in the portal as proof: the same decision as the API's."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -9,10 +9,16 @@ from services.intake.portal.portal import Works
 from services.intake.request.aggregate import Request
 from services.intake.schemas import IdentityProof
 from services.intake.versions import Basis
+from services.intake.web.site import Visit
 from shared.domain.errors import IllegalTransition
 
 _TRIES = 5
 """How often a proof is entered of a request that systems report of at the same moment."""
+
+
+def link_id(visit: Visit, form: str) -> UUID:
+    """The id of the link that a form asks for, in this session: sent twice, as by a double click, it is one link."""
+    return UUID(hex=visit.session.mark(f"link {form}")[:32])
 
 
 async def read(works: Works, request_id: UUID) -> Request:

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from services.intake.request import deferrals, restrictions
 from services.intake.request.lifecycle import TRANSITIONS, State
+from services.intake.request.open_question import OpenQuestion
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Preceding
 from shared.domain.levels import Level
@@ -21,15 +22,6 @@ _OPPOSING = frozenset({"unlawful", "needed_for_claims"})
 """The grounds of a restriction that want data kept which are to be erased (Art. 18(1)(b), (c))."""
 
 _AT_WORK = frozenset({State.IN_PROGRESS, State.AWAITING_CLARIFICATION, State.AWAITING_DECISION})
-
-
-@dataclass(frozen=True, slots=True)
-class OpenQuestion:
-    """A question to the requester that has no answer; ``last_notice_at``: they were told that we go on without."""
-
-    question_id: UUID
-    asked_at: datetime
-    last_notice_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,11 @@ _IN_DOUBT = (
 )
 _WHO = "The requester is to prove who they are (POST …/verify)."
 _MORE_PROOF = "The requester is to prove better that what they gave is theirs (POST …/verify), for what {0} may hold."
+_UNREAD = (
+    "The question waits, and does not count as asked: no time limit stops for it. They have not opened their request"
+    " since, and to an address that nobody has proved no mail says that there is something to read. Once they open it"
+    " they are shown the question, and it is asked."
+)
 _REPLY = "The requester is to answer our question (POST …/reply); without that it goes on after the last notice."
 _REPORT = "How it is answered is decided: the answer is written as soon as it is known what is done by now."
 _TO_BE_WEIGHED = "The data are restricted: two persons weigh the objection (POST …/balancing)."
@@ -104,6 +109,8 @@ def _by_others(request: StoredRequest) -> str | None:
 
 
 def _by_state(request: StoredRequest) -> str | None:
+    if request.question and request.question.untold and request.answered_by == "portal":
+        return _UNREAD
     match request.state:
         case State.AWAITING_IDENTITY:
             unproved = _systems(deferrals.unproved(request.tasks))

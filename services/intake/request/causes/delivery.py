@@ -18,6 +18,7 @@ from services.intake.request.transition import MovingRequest, Transition
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event
+from shared.domain.time_limit_policy import Question
 
 Told = Mapping[str, JsonValue]
 """What a letter tells: an answer, a lift, a question or an extension, with what its event says besides.
@@ -47,10 +48,10 @@ class MovedByDelivery(MovingRequest):
                 case "lift" if request.lift_told_at is not None and request.lifted_at is None:
                     request = replace(request, lift_told_at=at)
                     published.append(events.LiftDecided.about(request))
-                case "question" if (asked := request.question) and request.is_open(each):
-                    request = replace(request, question=replace(asked, asked_at=at))
-                    known = {name: value for name, value in each.items() if name != "what"}
-                    published.append(events.QuestionSent.about(request, **known, asked_at=at))
+                case "question" if request.question and request.question.untold and request.is_open(each):
+                    shown = request.shown(at)
+                    request = shown.request
+                    published += shown.published
                 case "extension" if at < datetime.fromisoformat(str(each["tell_before"])):
                     request = replace(request, due_on=date.fromisoformat(str(each["due_on"])))
                     published.append(events.RequestExtended.about(request, reason=each["reason"], told_at=at))
@@ -64,13 +65,33 @@ class MovedByDelivery(MovingRequest):
                 case "answer" if request.state is State.CLOSED and request.responded_at is not None:
                     request = replace(request, responded_at=None)
                     published.append(events.LetterReturned.about(request, what="answer"))
-                case "question" if (asked := request.question) and request.is_open(each):
+                case "question" if (asked := request.question) and request.is_open(each) and not asked.untold:
+                    request = replace(request, question=replace(asked, untold=True))
                     returned = {"what": "question", "question_id": asked.question_id}
                     published.append(events.LetterReturned.about(request, **returned))
                 case "extension" if request.state is not State.CLOSED:
                     request = replace(request, due_on=date.fromisoformat(str(each["due_before"])))
                     published.append(events.LetterReturned.about(request, what="extension"))
         return Transition(request, tuple(published))
+
+    def shown(self, at: datetime) -> Transition[Self]:
+        """The open question can be read from now on: it counts as asked, once.
+
+        One about who they are that was overtaken by their proof asks what they mean, and stops no clock.
+        """
+        if self.question is None or not self.question.untold:
+            return Transition(self)
+        request = replace(self, question=replace(self.question, asked_at=at, untold=False))
+        about_who = self.state is State.AWAITING_IDENTITY or self.awaits_proof
+        meant = self.state is State.AWAITING_CLARIFICATION and not self.awaits_proof
+        sent = events.QuestionSent.about(
+            request,
+            question_id=self.question.question_id,
+            question=(Question.IDENTITY if about_who else Question.CLARIFICATION).value,
+            asked_at=at,
+            condition_recorded=bool(self.question.condition_recorded) and (about_who or meant),
+        )
+        return Transition(request, (sent,))
 
     def undeliverable(self, letter: Sequence[Told], at: datetime) -> Transition[Self]:
         """Nobody can deliver the letter: an answer counts as given then, and a restriction is not lifted by it.
@@ -119,12 +140,15 @@ _OF_EXTENSION = ("reason", "due_on", "due_before", "tell_before")
 M = TypeVar("M", bound=MovedByDelivery)
 
 
-def until_delivered(transition: Transition[M]) -> tuple[Transition[M], list[Told]]:
+def until_delivered(transition: Transition[M], *, readable: bool = True) -> tuple[Transition[M], list[Told]]:
     """The transition without what is said only once its letter is delivered, and that.
 
     What is done of a part while the answer is on its way is said with the answer. Of what is read in the portal nothing
-    waits; what must not be begun before it was told (Art. 18(3)) is not undone either.
+    waits; what must not be begun before it was told (Art. 18(3)) is not undone either. ``readable``: whoever has asked
+    there gets a mail that says so; else a question waits until they open their request.
     """
+    if not readable:
+        transition = _unasked(transition)
     request = transition.request
     if request.answered_by == "portal" and transition.letters:
         there = filter(None, (_told_by(event, transition.evidence) for event in transition.published))
@@ -145,7 +169,8 @@ def until_delivered(transition: Transition[M]) -> tuple[Transition[M], list[Told
         elif not (isinstance(event, events.PartAnswered) and request.awaits_delivery):
             published.append(event)
     evidence = tuple((action, _until_informed(detail, told)) for action, detail in transition.evidence)
-    return replace(transition, request=request, published=tuple(published), evidence=evidence), told
+    later = replace(transition, request=request, published=tuple(published), evidence=evidence)
+    return (_unasked(later) if any(each["what"] == "question" for each in told) else later), told
 
 
 def unknown(letter: Sequence[Told]) -> list[Told]:
@@ -178,6 +203,16 @@ def _told_by(event: Event, evidence: Evidence) -> Told | None:
             return {"what": "extension", **{name: said[name] for name in _OF_EXTENSION}}
         case _:
             return None
+
+
+def _unasked(transition: Transition[M]) -> Transition[M]:
+    """The transition with its question open, and not asked yet."""
+    request = transition.request
+    if request.question is None:
+        return transition
+    unread = replace(request, question=replace(request.question, untold=True))
+    published = tuple(each for each in transition.published if not isinstance(each, events.QuestionSent))
+    return replace(transition, request=unread, published=published)
 
 
 def _extended(evidence: Evidence) -> Mapping[str, JsonValue]:

@@ -13,8 +13,8 @@ from services.intake.request import deferrals, limits, restrictions
 from services.intake.request.closing import later_letter
 from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf
 from services.intake.request.lifecycle import State
+from services.intake.request.open_question import OpenQuestion
 from services.intake.request.reasons import OUTCOMES, Answering
-from services.intake.request.stored_request import OpenQuestion
 from services.intake.request.transition import (
     MovingRequest,
     R,
@@ -52,17 +52,28 @@ class MovedByPerson(MovingRequest):
 
     __slots__ = ()
 
-    def ask(self, asked: Question, question_id: UUID, words: str, at: datetime, *, recorded: bool) -> Transition[Self]:
+    def ask(  # each of them is said with it
+        self,
+        asked: Question,
+        question_id: UUID,
+        words: str,
+        at: datetime,
+        *,
+        recorded: bool,
+        own: bool = False,
+    ) -> Transition[Self]:
         """A question is sent, one at a time; a clarification never stops work that has begun (REQ-T10).
 
-        ``recorded``: reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file.
+        ``recorded``: reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file. ``own``: a
+        person has worded it.
         """
         if self.question is not None:
             raise IllegalTransition("a question is open already; wait for its answer")
         cause, state, letter = _ASKED[asked]
         if asked is Question.IDENTITY and self.awaits_proof:
             cause, letter = "ask_proof", "proof_question"
-        request = self.moved(cause, state, question=OpenQuestion(question_id, at))
+        question = OpenQuestion(question_id, at, own_words=own, condition_recorded=recorded)
+        request = self.moved(cause, state, question=question)
         sent = events.QuestionSent.about(
             self, question_id=question_id, question=asked.value, asked_at=at, condition_recorded=recorded
         )

@@ -51,7 +51,8 @@ class MovedByRequester(MovingRequest):
     def verify(self, proof: Mapping[str, JsonValue], at: datetime, policy: TimeLimitPolicy) -> Transition[Self]:
         """The requester has proved who they are: work begins, or what had waited for that goes on.
 
-        Proof that comes after the last notice reopens the request.
+        Proof that comes after the last notice reopens the request. A question that a person has worded and that nobody
+        has been able to read is not answered by it: it stays open, and stops no work.
         """
         self.must_be_ours()
         proved = self.noted("identity.verified", **proof)
@@ -59,9 +60,11 @@ class MovedByRequester(MovingRequest):
             return proved.then(reopened(self, at, policy))
         if self.state is State.AWAITING_DECISION and not self.awaits_proof:
             raise IllegalTransition("nothing of it waits for proof")
-        request = self.moved("verify", State.IN_PROGRESS, question=None)
+        untold, own = (self.question.untold, self.question.own_words) if self.question else (None, None)
+        request = self.moved("verify", State.IN_PROGRESS, question=self.question if untold and own else None)
         goes_on = retried(request) if self.awaits_proof else verified(request)
-        return proved.then(answered(self, at)).then(goes_on)
+        heard = Transition(self) if untold else answered(self, at)
+        return proved.then(heard).then(goes_on)
 
     def put_proof_aside(self, proof: Mapping[str, JsonValue], *, shown: bool) -> Transition[Self]:
         """Something is proved that may be another person's than what was proved before: it counts for nothing.
