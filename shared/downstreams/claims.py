@@ -112,16 +112,19 @@ def unconfirmed(identities: Iterable[Identity], rows: Iterable[Row]) -> set[str]
 def adopted(task: Task, said: Iterable[Row], told: Iterable[Identity]) -> list[Identity]:
     """What becomes known of the subject of what a row tells, which says that ``said`` of its parties.
 
-    No address and no number of a row that nothing but an account has found, unless two persons have said whose it is.
-    Where each account is declared to be one person's a number does, and where it is no claim an address as well.
+    No address and no number of a row that nothing but an account has found. Where each account is declared to be one
+    person's a number does, and where it is no claim an address as well. Two persons confirm rows, and nobody's
+    identity: of one that needed their word nothing does.
     """
     subject = _Subject.of(task.known)
     alone = [row for row in said if subject.has_by_account_alone(frozenset(_spelled(row)))]
-    if not alone or Limit.MAX_PEOPLE in task.confirmed:
+    if not alone:
         return [*told]
+    certain = all(subject.is_certain(frozenset(_spelled(row))) for row in alone)
+    if Limit.MAX_PEOPLE in task.confirmed and (not certain or any(subject.names_another(row) for row in alone)):
+        return []
     left_out = REACHED
     if all(any(each.of_one for each in row) for row in alone):
-        certain = all(subject.is_certain(frozenset(_spelled(row))) for row in alone)
         left_out = frozenset() if certain else _ADDRESSES
     return [each for each in told if each.type not in left_out]
 
@@ -161,6 +164,10 @@ class _Subject:
     def is_certain(self, told: frozenset[_Told]) -> bool:
         """Whether an account of theirs stands in a row that is no claim."""
         return not told.isdisjoint(self.certain)
+
+    def names_another(self, row: Row) -> bool:
+        """Whether a row bears an address, none of theirs."""
+        return any(kind in _ADDRESSES for kind, _ in _spelled(row))
 
     def strange(self, told: frozenset[_Told], telling: frozenset[_Told], names: frozenset[str]) -> Iterable[str]:
         """What of a row that nothing but an account has found names somebody else; ``telling``: what may."""

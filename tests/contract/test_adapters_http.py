@@ -191,7 +191,7 @@ check = { get = "/me" }
 category = "contact"
 find = { get = "/users", query = { email = "{email}" }, by = ["email"] }
 owner = { email = "email" }
-yields = { account = "account_id" }
+yields = { account = "account_id", next = "email" }
 [resource.login]
 category = "contact"
 find = { get = "/logins", query = { account = "{account_id}" }, by = ["account_id"] }
@@ -201,11 +201,11 @@ yields = { address = "email" }
 
 
 def followed(asked: httpx.Request, *, on: int) -> httpx.Response:
-    """Whoever is known by a1 has the account 1, by which a2 signs in, and so on for so many steps."""
+    """Whoever is known by a1 has a2 as well, and the account 1, by which a2 signs in, and so on for so many steps."""
     (value,) = asked.url.params.values()
     n = int(re.sub(r"\D", "", value))
     if asked.url.path.endswith("users"):
-        found = [{"id": f"u{n}", "email": value, "account": f"{n}"}]
+        found = [{"id": f"u{n}", "email": value, "account": f"{n}", "next": f"a{n + (n < on)}@example.com"}]
     else:
         found = [{"id": f"l{n}", "account": value, "address": f"a{n + 1}@example.com"}] if n < on else []
     return httpx.Response(200, json=found)

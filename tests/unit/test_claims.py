@@ -149,9 +149,22 @@ def test_what_stands_beside_an_account_alone_becomes_nobody_s() -> None:
     told = (number, Identity(EMAIL, "ben@example.com"), other, name)
     row = (OF_IT, Said(PHONE, number.value))
     assert adopted(task(ADA, CERTAIN), [row], told) == [other, name]
-    assert adopted(task(ADA, CERTAIN, confirmed=2), [row], told) == [*told]
+    assert adopted(task(ADA, CERTAIN, confirmed=2), [row], told) == [other, name]
     assert adopted(task(ADA, CERTAIN), [(*row, Said(EMAIL, ADA.value))], told) == [*told]
     assert adopted(task(ADA), [row], told) == [*told], "by what it was found is no account"
+
+
+@pytest.mark.parametrize("row", [(OF_IT, BEN), (OF_IT,), (OF_IT, BEN, Said(PHONE, "+491701234567"))])
+def test_two_persons_confirm_rows_and_make_nothing_of_them_an_identity(row: Row) -> None:
+    told = [
+        Identity(EMAIL, "ben@example.com", source="desk"),
+        Identity(PHONE, "+491701234567", source="desk"),
+        Identity(ACCOUNT, "A-6", source="desk", claimed=True),
+        Identity(NAME, "Ben"),
+    ]
+    assert adopted(task(ADA, CLAIMED, confirmed=2), [row], told) == []
+    assert adopted(task(ADA, CERTAIN, confirmed=2), [(OF_IT, BEN)], told) == []
+    assert adopted(task(ADA, CLAIMED, confirmed=2), [(*row, Said(EMAIL, ADA.value))], told) == told
 
 
 # By generated stores: whatever rows there are, two people get no row in common unless the register says they are one.
