@@ -34,13 +34,10 @@ PREPARING = frozenset({Operation.LOCATE, Operation.PLAN})
 """What only looks, so that it is known how an answer can be given; it changes nothing, and no answer speaks of it."""
 ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS})
 """What the answer to a request follows from: where such a task could not search, somebody must say how to go on."""
-
 OF_ONE_PERSON = frozenset(Operation) - NOTIFICATIONS - {Operation.SUPPRESS}
 """What is done to one person's data alone; marketing is stopped by the address itself, whoever reads it."""
-
 BY_HAND = ANSWERING | {Operation.LIFT}
 """What a person does by hand in a system that holds the data and has no way to do it."""
-
 FULFILLED_BY: Mapping[Operation, ServiceName] = {
     **dict.fromkeys((Operation.ERASE, Operation.PLAN), ServiceName.ERASURE),
     Operation.EXPORT: ServiceName.EXPORT,

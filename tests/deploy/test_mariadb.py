@@ -29,12 +29,12 @@ from shared.downstreams.refusals import ErasureRefused
 from shared.downstreams.registry import Wiring, send_nothing
 from shared.downstreams.sql.mariadb import sweeping
 from shared.downstreams.sql.mariadb.adapter import MariaDbAdapter
-from shared.downstreams.sql.mariadb.connection import Address, Pool, translated
+from shared.downstreams.sql.mariadb.connection import Address, Pool
 from shared.downstreams.sweepable import Counted, Due, Swept
 from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
-from tests.fixtures.mariadb_shop import ANNAS, DATASET, LONGEST, Shop
+from tests.fixtures.mariadb_shop import ANNAS, DATASET, LONGEST, Shop, cut_off
 from tests.fixtures.policy import nothing_kept, signed_policy
 
 LOCATE, EXPORT, ERASE = Operation.LOCATE, Operation.EXPORT, Operation.ERASE
@@ -294,15 +294,7 @@ async def test_by_night_what_is_past_goes_in_chunks_and_what_is_spared_or_referr
 async def test_a_session_that_was_cut_off_is_an_outage_and_is_not_given_to_anybody_again(shop: Shop) -> None:
     pool = Pool(Address.of(shop.dsn), 1, 30)
     with pytest.raises(Unavailable):
-        await _cut_off(shop, pool)
+        await cut_off(shop, pool)
     async with pool.connection() as connection:
         assert await connection.value("SELECT 1") == 1
     await pool.close()
-
-
-async def _cut_off(shop: Shop, pool: Pool) -> None:
-    with translated("shop"):
-        async with pool.connection() as connection, connection.transaction():
-            number = await connection.value("SELECT connection_id()")
-            await shop.server.run(f"KILL CONNECTION {number}")
-            await connection.value("SELECT 1")

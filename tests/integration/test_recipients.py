@@ -9,60 +9,12 @@ from uuid_utils.compat import uuid7
 from services.intake import statistics
 from services.intake.letters import correspondence, delivered
 from services.intake.letters.rendering import Letters
-from shared.domain.events import RecipientSilent
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.runtime.metrics import PEOPLE
-from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.mail_server import letters_taken
-from tests.fixtures.policy import signed_policy
-
-ADA = {"email": "ada@example.org", "name": "Ada Quarzfels", "account_id": "C-19"}
-CITY = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
-WHY = "The carrier was wound up, and nobody has its records."
-
-
-def report(operation: Operation, **by_category: int) -> TaskReport:
-    known = {"task_id": uuid7(), "system": "crm", "operation": operation, "outcome": TaskOutcome.AMENDED}
-    rows = sum(by_category.values())
-    return TaskReport.model_validate({**known, "found": rows, "changed": rows, "by_category": by_category})
-
-
-def waiting(operation: Operation) -> TaskReport:
-    """What is still to be done after the locating."""
-    return TaskReport(task_id=uuid7(), system="crm", operation=operation, outcome=None)
-
-
-@pytest.fixture
-def disclosing(intake: Intake) -> Intake:
-    """Intake of a company that discloses data to others: newsletters, calls and accounts each to another."""
-    intake.unit_of_work.policy = signed_policy()
-    return intake
-
-
-async def erased(intake: Intake, *reports: TaskReport) -> str:
-    """An erasure that is done: of marketing data and calls, unless told."""
-    path = await intake.submit(right="erasure", subject=ADA)
-    tasks = reports or (report(Operation.ERASE, newsletter=1, call=3),)
-    await intake.complete(path, right=Right.ERASURE, operation=Operation.ERASE, tasks=tasks, outcome=Outcome.FULFILLED)
-    return path
-
-
-async def listed(intake: Intake, path: str) -> dict[str, dict[str, Any]]:
-    """What the person's channel is told of the recipients."""
-    found = (await intake.channel.get(f"{path}/recipients")).raise_for_status().json()["recipients"]
-    return {each["recipient"]: each for each in found}
-
-
-async def notices(intake: Intake, path: str) -> list[dict[str, Any]]:
-    letters = (await intake.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
-    return [each for each in letters if each["kind"].startswith("recipient_")]
-
-
-async def silent(intake: Intake, path: str, recipient: str, notice: str, working_days: int = 10) -> None:
-    said = {"recipient": recipient, "notice": notice, "working_days": working_days}
-    await intake.consume(a(RecipientSilent, about=id_of(path), **said))
+from tests.fixtures.recipients import ADA, CITY, WHY, erased, listed, notices, report, silent, waiting
 
 
 async def test_each_recipient_of_what_was_erased_gets_one_notice_that_says_who_and_what_and_the_person_reads_the_list(
