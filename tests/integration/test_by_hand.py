@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from shared.domain.errors import NotSupported
+from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, Refused
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskRecorded
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
 from shared.domain.proofs import Action
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
@@ -266,3 +266,32 @@ async def test_an_officer_reads_what_is_to_be_done_and_nobody_else(intake: Intak
     assert read["systems"] == [{"system": "crm", "do": ["shred Ticket,4711"]}]
     assert (await intake.channel.get(f"{path}/manual-steps")).status_code == 403
     assert (await intake.actions(path))[-1] == "manual_steps.read"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "ends"),
+    [
+        (BlastRadius("2 people", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)), True),
+        (ForeignHit("rows of others"), True),
+        (BlastRadius("9 rows", Exceeded(limit=Limit.MAX_ROWS, found=9, allowed=1)), False),
+    ],
+)
+async def test_of_rows_of_several_people_a_person_does_by_hand_what_is_theirs(
+    open_harness: OpenHarness, intake: Intake, refusal: Refused, *, ends: bool
+) -> None:
+    billing = ScriptedSystem("billing")
+
+    async def refuse(tasks: Sequence[Task], _save: Checkpoint) -> Sequence[Result]:
+        return [refusal for _ in tasks]
+
+    billing.answers[Operation.EXPORT] = refuse
+    harness = await open_harness(billing)
+    request = await asked(harness, Right.ACCESS, Operation.EXPORT)
+    await harness.worker("billing", Operation.EXPORT).work()
+    task = await todo(harness)
+    await enter(harness, request, task, found=1)
+    assert bool(harness.completed) is ends
+    path = await intake.submit()
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(task,)))
+    done = {"system": "billing", "found": 1, "changed": 0}
+    assert (await intake.officer.post(f"{path}/task-result", json=done)).status_code == (200 if ends else 409)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from services.intake.request.summed import kept_from
-from shared.domain.errors import NotSupported, SeveralPeople, SystemRetired
-from shared.domain.operations import ANSWERING, DONE_BY_HAND, Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, SeveralPeople, SystemRetired
+from shared.domain.operations import ANSWERING, DONE_BY_HAND, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 
 _NOT_ASKED = DONE_BY_HAND | {Unsearched.NOT_PROVED, Unsearched.LINE_SHARED}
 """Why something is not searched that no other identity of the requester's would mend."""
@@ -73,6 +73,12 @@ def waits_for_hands(task: TaskReport) -> bool:
     """Whether the system has no way to do it for one person, or is gone, and nobody has entered what was done there."""
     told_apart = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched in DONE_BY_HAND
     return told_apart or task.failure in {NotSupported.code, SystemRetired.code}
+
+
+def may_be_done_by_hand(task: TaskReport) -> bool:
+    """Whether a person may enter what they did: also where rows of several people are found, and some are theirs."""
+    several = task.failure == BlastRadius.code and task.exceeded and task.exceeded.limit is Limit.MAX_PEOPLE
+    return waits_for_hands(task) or bool(several) or task.failure == ForeignHit.code
 
 
 def is_out_of_reach(task: TaskReport) -> bool:

@@ -68,7 +68,7 @@ def methods(subject: Subject) -> Options:
 def by_hand(subject: Subject) -> Options:
     """The systems that a person works by hand."""
     tasks = subject.of_request.tasks or ()
-    return plain(*sorted({task.system for task in tasks if deferrals.waits_for_hands(task)}))
+    return plain(*sorted({task.system for task in tasks if deferrals.may_be_done_by_hand(task)}))
 
 
 def limits(subject: Subject) -> Options:

@@ -115,7 +115,7 @@ class MovedByPerson(MovingRequest):
         """
         self.must_be_ours()
         self.must_allow("record_late" if self.state is State.CLOSED else "record")
-        todo = next((t for t in self.tasks or () if t.system == system and deferrals.waits_for_hands(t)), None)
+        todo = next((t for t in self.tasks or () if t.system == system and deferrals.may_be_done_by_hand(t)), None)
         if todo is None:
             raise IllegalTransition(f"nothing in {system} waits to be done by hand")
         if todo.operation not in {Operation.LOCATE, Operation.EXPORT} and changed < found:
