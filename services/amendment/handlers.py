@@ -39,6 +39,11 @@ WHERE request_id = ANY($1) AND operation = 'restrict' AND details ? 'meanwhile' 
 RETURNING fulfilment_id
 """
 _DUE = "SELECT request_id, max(due_on) FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1"
+# What was collected for a withdrawn request was kept only to lift by it.
+_NEVER_IN_FORCE = """
+SELECT DISTINCT subject_ref FROM fulfilment
+WHERE request_id = ANY($1) AND operation = 'restrict' AND state = 'cancelled' AND NOT details ?| '{repair,meanwhile}'
+"""
 DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
 """What the scope of a request is called in the tasks that it becomes."""
 
@@ -103,6 +108,9 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
     lifted = [done.request_id for done in answers if done.operation is Operation.LIFT]
     await stacked.put_back(tx, fulfilments, lifted)
     await flags.forget(tx, lifted)
+    if lifted:
+        gone = await tx.connection.fetch(_NEVER_IN_FORCE, lifted)
+        await tx.vault.drop_collected(tx.connection, [row[0] for row in gone])
     await registers.suppress(tx, [done for done in answers if done.operation is Operation.SUPPRESS], located=True)
     meanwhile = [done.fulfilment_id for done in answers if done.details.get(MEANWHILE)]
     await tx.connection.execute(_AFTERWARDS, meanwhile)

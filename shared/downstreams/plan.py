@@ -23,6 +23,8 @@ _HINDERED: Final = frozenset({Operation.ERASE, Operation.PLAN, Operation.SUPPRES
 
 So is what erases what was kept by a withdrawn consent.
 """
+_BY_WHAT_IS_KNOWN: Final = frozenset({Operation.LIFT})
+"""What is done by the very identities by which it was done before, so that no search stands in the way of it."""
 
 
 def stages(systems: Sequence[Downstream], operation: Operation, knowing: Sequence[Downstream] = ()) -> Stages:
@@ -34,7 +36,7 @@ def stages(systems: Sequence[Downstream], operation: Operation, knowing: Sequenc
     and before those whoever tells a state by which they may keep. ``knowing``: systems that do not do it, and are
     located where what they yield leads to more in one that does. Before an erasure and its dry run everybody is located
     who tells by what else somebody is known. Where an account is no more than claimed, so is everybody whose rows
-    may show that it is another person's.
+    may show that it is another person's. What was restricted is lifted by what it was restricted by: nobody is located.
     """
     leading = _leading(systems, knowing, operation)
     weighing = _weighing([*systems, *(each for each in knowing if each not in systems)])
@@ -43,6 +45,7 @@ def stages(systems: Sequence[Downstream], operation: Operation, knowing: Sequenc
     located = [layer for layer, in_a_circle in layers for _ in (layer if in_a_circle else [layer])]
     hindered = operation in _HINDERED
     located.append([each for each in last if each.leads_on or each in weighing or (hindered and _tells(each))])
+    located = [] if operation in _BY_WHAT_IS_KNOWN else located
     groups = [[s for s in group if s in systems] for group in (last, *(layer for layer, _ in reversed(layers)))]
     worked = groups if operation is Operation.ERASE else [[each for group in groups for each in group]]
     asked = _in_turn([each for each in systems if each.may_refuse]) if operation is Operation.ERASE else []

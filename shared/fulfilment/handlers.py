@@ -47,9 +47,11 @@ RETURNING fulfilment_id
 _STOP = "UPDATE task SET state = 'failed', failure = 'held' WHERE fulfilment_id = ANY($1) AND state = 'ready'"
 
 _INSIST = "UPDATE fulfilment SET details = details || $2 WHERE request_id = $1 AND state = 'blocked'"
-_IN_FORCE = (
-    "SELECT request_id FROM fulfilment WHERE request_id = ANY($1) AND operation = 'restrict' AND state = 'complete'"
-)
+_RESTRICTED = """
+SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)
+WHERE f.request_id = ANY($1) AND f.operation = 'restrict' AND t.operation = 'restrict'
+  AND (f.state = 'complete' OR t.attempt > 0)
+"""
 
 
 async def begin(
@@ -126,16 +128,16 @@ async def _confirm(tx: UnitOfWork, fulfilments: Fulfilments, confirmed: LimitCon
 async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
     """Stop what has not begun, and drop what was collected; what is done stays done, and the record says so.
 
-    By whom systems have named, a restriction is lifted: while one is in force, it stays.
+    By what it was restricted by, and systems have named too, it is lifted: where a system may restrict, that stays.
     """
     requests = [event.request_id for event in events]
     done = await reports.so_far(tx, requests)
     await fulfilment.cancel(tx, requests)
     for each in done.values():
         tx.publish(each.reported())
-    in_force = {row[0] for row in await tx.connection.fetch(_IN_FORCE, requests)}
+    restricted = {row[0] for row in await tx.connection.fetch(_RESTRICTED, requests)}
     await tx.vault.drop_collected(
-        tx.connection, [event.subject for event in events if event.request_id not in in_force]
+        tx.connection, [event.subject for event in events if event.request_id not in restricted]
     )
 
 

@@ -55,7 +55,7 @@ def test_what_yields_is_located_first_and_erased_last(systems: list[Downstream],
     assert "; ".join(told) == order
 
 
-@pytest.mark.parametrize("operation", [o for o in Operation if o not in {Operation.ERASE, Operation.LOCATE}])
+@pytest.mark.parametrize("operation", {*Operation} - {Operation.ERASE, Operation.LOCATE, Operation.LIFT})
 def test_for_any_other_operation_what_yields_is_located_first_and_then_all_go_side_by_side(
     operation: Operation,
 ) -> None:
@@ -64,6 +64,10 @@ def test_for_any_other_operation_what_yields_is_located_first_and_then_all_go_si
         (Step("cdr", operation), Step("crm", operation)),
     )
     assert stages([CDR, TICKETING], operation) == ((Step("cdr", operation), Step("ticketing", operation)),)
+
+
+def test_what_was_restricted_is_lifted_by_what_is_known_and_nobody_is_located() -> None:
+    assert stages([CDR, CRM], Operation.LIFT) == ((Step("cdr", Operation.LIFT), Step("crm", Operation.LIFT)),)
 
 
 kinds = st.frozensets(st.sampled_from(IdentityType))

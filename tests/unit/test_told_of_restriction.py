@@ -11,8 +11,17 @@ from uuid_utils.compat import uuid7
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
+from services.intake.request.waiting import waits_for
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported, LiftDecided, RequestClosed
+from shared.domain.events import (
+    FulfilmentBlocked,
+    FulfilmentCompleted,
+    FulfilmentReported,
+    LiftDecided,
+    RequestClosed,
+    RetryDecided,
+    TaskRecorded,
+)
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.events import a
@@ -117,6 +126,26 @@ def test_what_a_person_has_yet_to_lift_by_hand_is_not_told_as_lifted() -> None:
     kept = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=(*RESTRICTED, by_hand))
     told = answer(replace(kept, lift_told_at=AT, lifted_at=AT))
     assert "Not lifted so far, since a person does that by hand: crm." in told
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_lift_is_told_as_done_once_systems_have_reported_it_and_what_is_not_lifted_is_a_persons(end: str) -> None:
+    stopped = report("cdr", Operation.LIFT, outcome=None, failure="blast_radius")
+    done = report("crm", Operation.LIFT, found=1, changed=1)
+    blocked = ENDS[end]().request.block(a(FulfilmentBlocked, operation=Operation.LIFT, tasks=(stopped, done))).request
+    assert "Not lifted so far, since a person does that by hand: cdr." in answer(blocked)
+    assert (waits_for(blocked) or "").startswith("In cdr what was restricted is not lifted")
+    again = blocked.retry()
+    assert (again.request.state, [*map(type, again.published)]) == (State.CLOSED, [RetryDecided])
+    by_hand = blocked.record("cdr", found=222, changed=222)
+    assert ([*map(type, by_hand.published)], waits_for(by_hand.request)) == ([TaskRecorded], None)
+    at_last = (report("cdr", Operation.LIFT, found=222, changed=222), done)
+    lifted = again.request.complete(a(FulfilmentCompleted, operation=Operation.LIFT, tasks=at_last), AT).request
+    assert "restriction was lifted on 5 March 2026." in answer(lifted)
+    assert "Not lifted" not in answer(lifted)
+    assert waits_for(lifted) is None
+    with pytest.raises(IllegalTransition):
+        lifted.retry()
 
 
 def test_a_refusal_says_that_nothing_was_corrected_and_that_data_were_restricted() -> None:

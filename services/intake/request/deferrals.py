@@ -75,10 +75,15 @@ def waits_for_hands(task: TaskReport) -> bool:
     return told_apart or task.failure in {NotSupported.code, SystemRetired.code}
 
 
+def lift_undone(task: TaskReport) -> bool:
+    """Whether a system has not lifted what it restricts, which is a person's until it has (a column, too)."""
+    return task.operation == Operation.LIFT and bool(task.failure or not task.outcome)
+
+
 def may_be_done_by_hand(task: TaskReport) -> bool:
     """Whether a person may enter what they did: also where rows of several people are found, and some are theirs."""
     several = task.failure == BlastRadius.code and task.exceeded and task.exceeded.limit is Limit.MAX_PEOPLE
-    return waits_for_hands(task) or bool(several) or task.failure == ForeignHit.code
+    return waits_for_hands(task) or lift_undone(task) or bool(several) or task.failure == ForeignHit.code
 
 
 def is_out_of_reach(task: TaskReport) -> bool:

@@ -184,6 +184,8 @@ class StoredRequest:
     @property
     def may_be_done_later(self) -> bool:
         """Whether something may still be done of a request that was answered: what is owed, or was kept, or failed."""
+        if self.state is State.CLOSED and any(map(deferrals.lift_undone, self.tasks or ())):
+            return True
         if self.state is not State.CLOSED or self.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}:
             return False
         if self.decided is not None and not self.owed:

@@ -72,6 +72,11 @@ _LOOKED_INTO = (
     " person was told that one of us looks into it: see why (`tasks`), enter the day in the system, and have it tried"
     " again (POST …/decision, `retry`)."
 )
+_NOT_LIFTED = (
+    "In {0} what was restricted is not lifted: the privacy team reads why (`tasks`), and has it tried again (POST"
+    " …/decision, `retry`), confirms a limit with a second person (POST …/confirmation), or lifts by hand and enters it"
+    " (POST …/task-result)."
+)
 _ANSWERED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED})
 _DECISION = "The privacy team decides how it goes on (POST …/decision)."
 
@@ -95,6 +100,8 @@ def waits_for(request: StoredRequest) -> str | None:
     if request.proof_conflict and request.state is not State.IN_PROGRESS:
         return _TWO_PERSONS
     if request.state is State.CLOSED:
+        if undone := [task for task in request.tasks or () if deferrals.lift_undone(task)]:
+            return _NOT_LIFTED.format(_systems(undone))
         systems = deferrals.looked_into(request.tasks) if request.outcome in _ANSWERED else ()
         return _LOOKED_INTO.format(", ".join(systems)) if systems else None
     return _by_others(request) or _by_state(request)

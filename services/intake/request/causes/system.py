@@ -237,9 +237,17 @@ class MovedBySystem(MovingRequest):
 
 
 def _lifted(request: R, action: str, tasks: Sequence[TaskReport], **detail: JsonValue) -> Transition[R]:
-    """The request is as it was; what a person has yet to do by hand, or has done since, is shown with it."""
-    lifts = [task for task in tasks if task.operation == Operation.LIFT and deferrals.concerns_hands(task)]
-    shown = replace(request, tasks=deferrals.updated(request.tasks, lifts)) if lifts else request
+    """The request is as it was; what is not lifted, or was done by hand or at last, is shown with it."""
+    before = {task.system for task in request.tasks or () if task.operation == Operation.LIFT}
+    lifts = [
+        task
+        for task in tasks
+        if task.operation == Operation.LIFT
+        and (deferrals.lift_undone(task) or deferrals.concerns_hands(task) or task.system in before)
+    ]
+    now = {task.system for task in lifts}
+    others = (t for t in request.tasks or () if t.operation != Operation.LIFT or t.system not in now)
+    shown = replace(request, tasks=(*others, *lifts)) if lifts else request
     return shown.noted(action, **detail)
 
 
