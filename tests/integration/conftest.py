@@ -7,6 +7,7 @@ from tests.fixtures.analytics import analytics_store, events
 from tests.fixtures.brokers import broker
 from tests.fixtures.cdr import calls, cdr_store, settings
 from tests.fixtures.command import command
+from tests.fixtures.console import console
 from tests.fixtures.customer_store import customer_store, customers
 from tests.fixtures.intake import intake, partly, unidentified
 from tests.fixtures.joined_shop import shop, shop_dsn
@@ -16,7 +17,7 @@ from tests.fixtures.nights import nights
 from tests.fixtures.open_engine import clock, open_harness
 from tests.fixtures.recipients import disclosing
 
-__all__ = ["broker", "clock", "command", "disclosing", "intake", "open_harness", "partly", "server", "unidentified"]
+__all__ = ["broker", "clock", "command", "console", "disclosing", "intake", "open_harness", "partly", "server", "unidentified"]
 __all__ += ["analytics_store", "calls", "cdr_store", "customer_store", "customers", "events", "settings"]
 __all__ += ["mobile", "mobile_dsn", "nights", "shop", "shop_dsn"]
 

@@ -13,12 +13,6 @@ from tests.fixtures.portal import Visitor
 from tests.integration.test_objections import restricted
 
 
-@pytest.fixture
-async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
-    async with opened_console(intake, monkeypatch) as console:
-        yield console
-
-
 async def decided(visitor: Visitor, path: str, decision: str, **form: str) -> Visitor:
     """Opens the page of a decision, fills it in, reads what it will do, and confirms."""
     await visitor.open(f"/console/requests/{id_of(path)}/decide/{decision}")

@@ -17,12 +17,6 @@ from tests.integration.test_mail_answered import a_form, come, intake_form
 WORDS: dict[str, Any] = {"text": "Welche Nummer\nmeinen Sie?", "language": "de"}
 
 
-@pytest.fixture
-async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
-    async with opened_console(intake, monkeypatch) as console:
-        yield console
-
-
 async def test_an_answer_is_shown_as_it_goes_out_and_then_stands_with_the_mail(
     console: OpenedConsole, server: MailServer
 ) -> None:

@@ -24,12 +24,6 @@ from tests.integration.test_mail_read import mail, take
 from tests.integration.test_withheld_packages import withheld
 
 
-@pytest.fixture
-async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
-    async with opened_console(intake, monkeypatch) as console:
-        yield console
-
-
 async def confirmed(visitor: Visitor, path: str, **form: Any) -> Visitor:
     """Opens the page of a decision, fills it in, reads what it will do, and confirms."""
     await visitor.open(path)

@@ -21,12 +21,6 @@ from tests.integration.test_breach_record import RECORD
 WORDS = {"happened": "A list was public.", "consequences": "Calls.", "measures": "It is gone."}
 
 
-@pytest.fixture
-async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
-    async with opened_console(intake, monkeypatch) as console:
-        yield console
-
-
 async def step(visitor: Visitor, path: str, **form: str) -> Visitor:
     """Opens the page of a step, fills it in, and confirms."""
     await visitor.open(path)

@@ -34,12 +34,6 @@ async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -
         yield door
 
 
-@pytest.fixture
-async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
-    async with opened_console(intake, monkeypatch) as console:
-        yield console
-
-
 async def disowned_after_the_answer(door: Opened, *, packed: bool = False) -> str:
     """The reference of a request whose answer was read by a code, before its account's holder said it was not them."""
     ada = door.visitor()

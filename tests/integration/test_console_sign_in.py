@@ -11,12 +11,6 @@ from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.portal import opened
 
 
-@pytest.fixture
-async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
-    async with opened_console(intake, monkeypatch) as console:
-        yield console
-
-
 async def test_whoever_has_signed_in_comes_to_the_page_that_they_asked_for(console: OpenedConsole) -> None:
     path = await console.intake.submit()
     visitor = await console.visitor().open(f"/console/requests/{id_of(path)}")

@@ -23,12 +23,6 @@ COOKIE = re.compile(r"__Host-dsr-console=[\w-]{43}; HttpOnly; Path=/; SameSite=l
 MEMBERS = {Role.HANDLER: "hanna", Role.APPROVER: "anton", Role.AUDITOR: "ugo", Role.ADMIN: "ada-min"}
 
 
-@pytest.fixture
-async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
-    async with opened_console(intake, monkeypatch) as console:
-        yield console
-
-
 async def test_a_role_opens_the_pages_that_its_powers_are_for_and_no_other(console: OpenedConsole) -> None:
     request = id_of(await console.intake.submit(right="erasure"))
     pages, stranger = console.site.powers, console.visitor()

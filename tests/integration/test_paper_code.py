@@ -23,12 +23,6 @@ async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -
         yield door
 
 
-@pytest.fixture
-async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
-    async with opened_console(intake, monkeypatch) as console:
-        yield console
-
-
 async def posts(intake: Intake) -> str:
     """Prints all letters and posts them; the code that stands in the last one."""
     printed = (await intake.officer.get("/v1/letters/print")).raise_for_status().text
