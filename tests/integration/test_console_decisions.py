@@ -1,12 +1,8 @@
 """What people decide in the console: said before it is done, done once, and by two persons where it takes two."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.operations import Operation
-from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.console import OpenedConsole
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROPOSAL, REASONS, Intake, beyond, id_of
 from tests.fixtures.portal import Visitor

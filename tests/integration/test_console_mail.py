@@ -2,13 +2,9 @@
 
 import io
 import zipfile
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
-from tests.fixtures.console import OpenedConsole, opened_console
-from tests.fixtures.intake import Intake
+from tests.fixtures.console import OpenedConsole
 from tests.fixtures.letters_sent import come_back, send
 from tests.fixtures.mail_server import MailServer
 from tests.integration.test_console_matters import confirmed

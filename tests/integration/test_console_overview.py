@@ -3,18 +3,16 @@
 import io
 import re
 import zipfile
-from collections.abc import AsyncIterator
 from zoneinfo import ZoneInfo
 
 import orjson
-import pytest
 
 from shared.domain.operations import Operation
 from shared.domain.policy import read_policy
 from shared.storage import certificate
-from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.console import OpenedConsole
 from tests.fixtures.handed_out import GIVEN
-from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.intake import id_of
 from tests.fixtures.portal import Visitor
 from tests.integration.test_breach_record import RECORD
 

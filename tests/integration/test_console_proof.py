@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from shared.domain.release import Match, Row
-from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.console import OpenedConsole
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
 from tests.fixtures.portal import Opened, code_in, link_in, opened

@@ -1,12 +1,11 @@
 """Who is let into the console, by what the identity provider says, and what else a browser comes back with."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import orjson
 import pytest
 
-from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.console import OpenedConsole
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.portal import opened
 

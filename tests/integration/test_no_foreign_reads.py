@@ -1,18 +1,16 @@
 """Everybody sees what is theirs: all roles on every page of the console, and two channels on every route of the API."""
 
 import re
-from collections.abc import AsyncIterator
 
 import httpx
 import orjson
-import pytest
 from uuid_utils.compat import uuid7
 
 from deploy.local.paths import ROOT
 from services.intake.auth import create
 from services.intake.console.roles import ROLES, Role
 from services.intake.web.guard import HEADERS
-from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.console import OpenedConsole
 from tests.fixtures.intake import FREELY, Intake, id_of
 
 CARRIED = {name.lower(): value for name, value in HEADERS.items()} | {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.console import OpenedConsole, opened_console
+from tests.fixtures.console import OpenedConsole
 from tests.fixtures.intake import Intake
 from tests.fixtures.portal import Opened, Visitor, opened
 from tests.integration.test_console_decisions import decided
