@@ -55,7 +55,7 @@ def test_what_yields_is_located_first_and_erased_last(systems: list[Downstream],
     assert "; ".join(told) == order
 
 
-@pytest.mark.parametrize("operation", {*Operation} - {Operation.ERASE, Operation.LOCATE, Operation.LIFT})
+@pytest.mark.parametrize("operation", sorted({*Operation} - {Operation.ERASE, Operation.LOCATE, Operation.LIFT}))
 def test_for_any_other_operation_what_yields_is_located_first_and_then_all_go_side_by_side(
     operation: Operation,
 ) -> None:
