@@ -81,7 +81,7 @@ async def test_otherwise_the_person_is_told_why_and_where_to_complain_and_then_t
     for said in (
         words,
         WHY,
-        "is lifted",
+        "we decided to lift the restriction that it had brought, and tell you so before we do",
         "on another request of yours, stays in force",
         "complaint",
         "judicial remedy",
