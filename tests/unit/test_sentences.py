@@ -37,6 +37,7 @@ OURS = {
     ),
     "what is wrong, in sentences of ours": (
         "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text) opposed _use(system, task)"
+        " ', and others '.join(why) not_signed(about, today) said"
     ),
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
@@ -45,7 +46,7 @@ OURS = {
     "a field that the adapter knows": "change.field",
     "categories of the policy that a system declares to hold": "goes concerns categories left stays",
     "names from the policy: rules, their anchors, and what a dataset calls a category": (
-        "each.name rule.anchor table.table.category ', '.join(sorted(rules)) ', '.join(rules)"
+        "each.name rule.anchor table.table.category ', '.join(sorted(rules)) ', '.join(rules) ', '.join(sorted(about))"
         " ', '.join(unsigned) counts"
     ),
     "a ground, which is a word without four digits in a row (bounds.py)": "word",
