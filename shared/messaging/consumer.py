@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition
 
 from shared.domain.records import Message
 from shared.messaging.decoding import UNREADABLE, decode_record_by_record
-from shared.messaging.producer import HOW_TO_MAKE_TOPICS
+from shared.messaging.producer import HOW_TO_MAKE_TOPICS, wrote_to_closed
 from shared.messaging.progress import Assignments, Progress, Stalled, keep_polling, lag_loop_of, loop_of
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import gather, sleep_until_stopped, wait
@@ -94,7 +94,7 @@ class Consumer:
                 log.warning("%s connects again, until it can: %s", self.group, fault)  # once, and not each second
             warned = fault
             match error:
-                case asyncio.CancelledError() | OSError() | KafkaError(retriable=True):
+                case _ if is_outage(error):
                     await sleep_until_stopped(_AGAIN_SECONDS, loop_of(self.group), stopping, heartbeats)
                 case KafkaError() | Stalled():
                     await wait(stopping, _AGAIN_SECONDS)
@@ -256,6 +256,17 @@ class _AtWork:
             return Message(record.topic, b"", b"", unreadable=why, **place)
         decoded = {name: (content or b"").decode("utf-8", "replace") for name, content in headers}
         return Message(record.topic, key, value, decoded, **place)
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Whether the broker was away, however aiokafka ends then."""
+    match error:
+        case asyncio.CancelledError() | OSError() | KafkaError(retriable=True):
+            return True
+        case RuntimeError():
+            return wrote_to_closed(error)
+        case _:
+            return False
 
 
 def instance(port: int) -> str:

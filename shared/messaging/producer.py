@@ -44,6 +44,11 @@ _FOR_GOOD = (
 """What the broker answers to a record that it will never take as it is; anything else may be mended meanwhile."""
 
 
+def wrote_to_closed(error: RuntimeError) -> bool:
+    """Whether a connection was gone under aiokafka: uvloop says so of a write to a closed handle, in words alone."""
+    return "the handler is closed" in str(error)
+
+
 class BusAway(DsrError):
     """The broker did not acknowledge in time; nothing is lost, the same is sent again later."""
 
@@ -101,6 +106,11 @@ class KafkaProducer:
                 self._name_missing({message.topic for message in messages})
             self._discard()
             raise BusAway(f"the broker did not take {len(messages)} message(s): {type(error).__name__}") from error
+        except RuntimeError as error:
+            if not wrote_to_closed(error):
+                raise
+            self._discard()
+            raise BusAway(f"the broker did not take {len(messages)} message(s): its connection was gone") from error
 
     def _name_missing(self, topics: Collection[str]) -> None:
         """Says in the log which of these topics the broker does not have."""

@@ -17,6 +17,8 @@ from shared.runtime.settings import KafkaSettings
 from tests.fixtures.told import comes_to, told
 
 PLACE = TopicPartition("dsr.requests", 0)
+CLOSED = "unable to perform operation on <TCPTransport closed=True reading=False 0x1>; the handler is closed"
+"""What uvloop says to whoever writes to a connection that is gone."""
 GROUP = {"service": "intake", "topic": "dsr.requests"}
 
 
@@ -135,7 +137,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return begin
 
 
-@pytest.mark.parametrize("error", [asyncio.CancelledError(), KafkaConnectionError(), OSError(), UnknownMemberIdError()])
+@pytest.mark.parametrize(
+    "error",
+    [asyncio.CancelledError(), KafkaConnectionError(), OSError(), UnknownMemberIdError(), RuntimeError(CLOSED)],
+)
 @pytest.mark.parametrize("fails_at", ["start", "getmany", "stop"])
 @pytest.mark.parametrize("counts_a_cancellation", [False, True])
 async def test_whatever_the_library_ends_in_the_consumer_connects_again(
