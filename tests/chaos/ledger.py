@@ -22,6 +22,7 @@ DECLARE
         WHEN was - 'usable' = is_now - 'usable' THEN NULL
         WHEN was - 'restricted' = is_now - 'restricted' THEN
             CASE WHEN (is_now ->> 'restricted')::boolean THEN 'restricted' ELSE 'lifted' END
+        WHEN was - 'marketing' = is_now - 'marketing' AND NOT (is_now ->> 'marketing')::boolean THEN 'no marketing'
         WHEN was - 'city' = is_now - 'city' THEN 'rectified'
         ELSE 'touched' END;
 BEGIN

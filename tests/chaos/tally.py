@@ -222,10 +222,12 @@ def _strangers(crowd: Crowd, ledger: Ledger) -> Iterator[int]:
     """Of whom something was changed though nobody asked, or though what was asked changes nothing of the kind."""
     removing = {Wish.ERASURE, Wish.WITHDRAWN, Wish.SEEN_FIRST}
     may_remove = {a.number for a in crowd.asked.values() if a.wish in removing}
-    held = {a.number for a in crowd.asked.values() if a.wish is Wish.HELD}  # what a hold keeps is restricted
+    held = {a.number for a in crowd.asked.values() if a.wish is Wish.HELD}  # what a hold keeps is out of use
+    stopped = {number for number, changes in ledger.changes.items() if "no marketing" in changes}
     may_change = {a.number for a in crowd.asked.values() if a.wish in {Wish.RECTIFICATION, Wish.RESTRICTION}} | held
     yield from ledger.touched
-    yield from sorted(number for number in held if set(ledger.changes.get(number, ())) - {"restricted"})
+    yield from sorted(stopped - held)
+    yield from sorted(number for number in held if set(ledger.changes.get(number, ())) - {"restricted", "no marketing"})
     yield from sorted({number for rows in ledger.removed.values() for number in rows} - may_remove)
     yield from sorted(ledger.changes.keys() - may_change)
     assert all(number % BYSTANDER_EVERY for number in may_remove | may_change)
