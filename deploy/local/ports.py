@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
 from http.client import HTTPException
@@ -16,26 +17,37 @@ _LOWEST = 15_000
 _HIGHEST = 32_000
 
 
+# What was given out is kept from the other processes of this machine that look for a port, by the UDP port of the same
+# number: a server listens seconds after its port was chosen. Given up by the end of this process at the latest.
+_KEPT = 256
+_kept: deque[socket.socket] = deque()
+
+
 def free_ports(count: int) -> list[int]:
-    """That many different ports on which nothing listens now."""
-    held: list[socket.socket] = []
-    try:
-        while len(held) < count:
-            candidate = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            try:
-                candidate.bind((HOST, _LOWEST + secrets.randbelow(_HIGHEST - _LOWEST)))
-            except OSError:
-                candidate.close()
-            else:
-                held.append(candidate)
-        return [int(each.getsockname()[1]) for each in held]
-    finally:
-        for each in held:
-            each.close()
+    """That many different ports on which nothing listens now, and that nobody else is given here while we run.
+
+    The 256 given out last are kept.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        candidate = _LOWEST + secrets.randbelow(_HIGHEST - _LOWEST)
+        ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            ours.bind((HOST, candidate))
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+                listener.bind((HOST, candidate))
+        except OSError:
+            ours.close()
+        else:
+            _kept.append(ours)
+            ports.append(candidate)
+    while len(_kept) > _KEPT:
+        _kept.popleft().close()
+    return ports
 
 
 def free_port() -> int:
-    """A port on which nothing listens now."""
+    """A port on which nothing listens now; see `free_ports`."""
     return free_ports(1)[0]
 
 
