@@ -36,8 +36,14 @@ _NAMES: Final = tuple(Notice.__dataclass_fields__)
 _COLUMNS: Final = ", ".join(_NAMES)
 _row = attrgetter(*_NAMES)
 _MOVES: Final = ("concerned_at", "told_at", "ended_at", "next_notice_at", "said_until")
+_TEXTS: Final = ("calendar", "recipient")
 _SAVE = f"""
-INSERT INTO recipient_notice ({_COLUMNS}) VALUES ({", ".join(f"${place + 1}" for place in range(len(_NAMES)))})
+INSERT INTO recipient_notice ({_COLUMNS}) SELECT * FROM unnest({
+    ", ".join(
+        f"${place}::{'uuid' if name == 'request_id' else 'text' if name in _TEXTS else 'timestamptz'}[]"
+        for place, name in enumerate(_NAMES, 1)
+    )
+})
 ON CONFLICT (request_id, recipient) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _MOVES)}
 """  # noqa: S608  # names of ours
 _HELD = f"SELECT {_COLUMNS} FROM recipient_notice WHERE request_id = ANY($1) ORDER BY request_id, recipient FOR UPDATE"  # noqa: S608  # names of ours
@@ -135,4 +141,6 @@ async def _held(tx: UnitOfWork, events: Sequence[RecipientTold | RecipientSettle
 
 
 async def _save(tx: UnitOfWork, notices: Sequence[Notice]) -> None:
-    await tx.connection.executemany(_SAVE, [_row(each) for each in notices])
+    rows = {_key(each): _row(each) for each in notices}
+    if rows:
+        await tx.connection.execute(_SAVE, *map(list, zip(*rows.values(), strict=True)))

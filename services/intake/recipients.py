@@ -4,8 +4,8 @@ A notice is a letter of the request. Whom the policy gives a channel is told onc
 is a person's to tell if it comes back; any other a person tells at once, by the same words.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -19,13 +19,10 @@ from services.intake.request.causes.delivery import Told
 from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf, also
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import RecipientConcerned, RecipientSilent, RecipientTold
-from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import NOTHING
 from shared.domain.policy import Recipient
-from shared.domain.sentences import Lines, Sentence, Term, listed, say
+from shared.domain.sentences import Sentence, listed, say
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
-from shared.storage.subject_data import SubjectData
 
 
 class NoticeState(StrEnum):
@@ -41,30 +38,9 @@ class NoticeState(StrEnum):
 
 
 _SAY_WHAT_WAS_DONE: Final[frozenset[LetterKind]] = frozenset({"completion", "partial", "objection_weighed"})
-_WHAT: Final[Mapping[disclosed.What, str]] = {
-    "corrected": "recipient_notice.corrected",
-    "stated": "recipient_notice.stated",
-    "erased": "recipient_notice.erased",
-    "restricted": "recipient_notice.restricted",
-    "lifted": "recipient_notice.lifted",
-    "stopped": "recipient_notice.stopped",
-}
-# Of a later part of the answer whoever was told of other data, or of less of them, is told again.
-_CONCERN = """
-INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, state, concerned_at, told_at, extent)
-VALUES ($1, $2, $3, $4, CASE WHEN $6::boolean THEN 'underway' ELSE 'to_be_told' END, $5::timestamptz, NULL, $7)
-ON CONFLICT (request_id, recipient) DO UPDATE
-SET what = excluded.what, state = excluded.state, concerned_at = excluded.concerned_at, told_at = excluded.told_at,
-    settled_at = NULL, reminders = 0, overdue_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL,
-    approved_by = NULL, extent = excluded.extent,
-    categories = (SELECT array_agg(DISTINCT c ORDER BY c) FROM unnest(n.categories || excluded.categories) AS c)
-WHERE NOT n.categories @> excluded.categories OR n.what <> excluded.what
-    OR n.extent <> excluded.extent
-RETURNING true
-"""
 _WAIVED = """
-SELECT recipient, state FROM recipient_notice
-WHERE request_id = $1 AND settled_at IS NOT NULL AND state IN ('impossible', 'disproportionate')
+SELECT request_id, recipient, state FROM recipient_notice
+WHERE request_id = ANY($1) AND settled_at IS NOT NULL AND state IN ('impossible', 'disproportionate')
 """
 # Of a notice in whose place another one came, since more was done, nothing follows any more.
 _ARRIVED = """
@@ -119,18 +95,34 @@ class Notice:
     proposed_by: str | None
 
 
-async def with_list(tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[LetterOf]:
-    """The letters, the one that says what was done with who is told of it, and who is not, and why.
+@dataclass
+class Waivers:
+    """Who is told nothing of requests that are at hand, and why: read once for all of them, when it is first needed."""
 
-    Whoever has not shown who they are is told nothing of that: it would tell who is a customer.
-    """
-    if request.anonymous or not any(kind in _SAY_WHAT_WAS_DONE for kind, _ in written):
-        return written
-    done = disclosed.done(request, tx.policy)
-    concerned = disclosed.recipients(tx.policy, done.categories) if done else {}
-    waived = {row[0]: row[1] for row in await tx.connection.fetch(_WAIVED, request.request_id)} if concerned else {}
-    said = [*_list(concerned, waived)]
-    return [(kind, _with(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
+    request_ids: Collection[UUID]
+    _known: dict[UUID, dict[str, str]] | None = field(default=None, init=False)
+
+    async def with_list(
+        self, tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]
+    ) -> Sequence[LetterOf]:
+        """The letters, the one that says what was done with who is told of it, and who is not, and why.
+
+        Whoever has not shown who they are is told nothing of that: it would tell who is a customer.
+        """
+        if request.anonymous or not any(kind in _SAY_WHAT_WAS_DONE for kind, _ in written):
+            return written
+        done = disclosed.done(request, tx.policy)
+        concerned = disclosed.recipients(tx.policy, done.categories) if done else {}
+        waived = await self._of(tx.connection, request.request_id) if concerned else {}
+        said = [*_list(concerned, waived)]
+        return [(kind, _with(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
+
+    async def _of(self, connection: Connection, request_id: UUID) -> Mapping[str, str]:
+        if self._known is None:
+            self._known = {}
+            for each, recipient, state in await connection.fetch(_WAIVED, list(self.request_ids)):
+                self._known.setdefault(each, {})[recipient] = state
+        return self._known.get(request_id, {})
 
 
 def _list(concerned: Mapping[str, Recipient], waived: Mapping[str, str]) -> Iterator[Sentence]:
@@ -146,35 +138,6 @@ def _with(fields: Mapping[str, LetterField], said: Iterable[Sentence]) -> Mappin
     for each in said:
         fields = also(fields, each)
     return fields
-
-
-async def inform(tx: UnitOfWork, requests: Iterable[StoredRequest]) -> list[tuple[StoredRequest, LetterOf, list[Told]]]:
-    """The notices that are to be written of requests which were answered, or of which more was done since.
-
-    Each with what is said once it was accepted: that they were told.
-    """
-    letters: list[tuple[StoredRequest, LetterOf, list[Told]]] = []
-    for request in requests:
-        done = disclosed.done(request, tx.policy)
-        concerned = disclosed.recipients(tx.policy, done.categories) if done else {}
-        if not done or not concerned:
-            continue
-        extents = disclosed.extents(request, tx.policy) if done.what == "erased" else {}
-        known = await tx.vault.subject_data(tx.connection, [request.subject_ref])
-        subject = known.get(request.subject_ref, SubjectData())
-        for name, recipient in concerned.items():
-            theirs = sorted(done.categories & recipient.categories)
-            extent = _extent(theirs, extents)
-            told: Told = {"what": "recipient", "recipient": name, "done": done.what, "extent": repr(extent)}
-            given = (request.request_id, name, done.what, theirs, tx.now, recipient.channel is not None, told["extent"])
-            if not await tx.connection.fetchval(_CONCERN, *given):
-                continue  # they were told of it before
-            tx.publish(RecipientConcerned.about(request, recipient=name, concerned_at=tx.now))
-            action = "recipient.notice_written" if recipient.channel else "recipient.notice_owed"
-            tx.log_evidence(request.request_id, action, {"recipient": name, "what": done.what})
-            letter: LetterOf = ("recipient_notice", _fields(recipient, done, extent, _told_of(request, subject)))
-            letters.append((request, letter, [told] if recipient.channel else []))
-    return letters
 
 
 async def accepted(tx: UnitOfWork, request: Request, letter: Sequence[Told]) -> None:
@@ -237,62 +200,6 @@ def address(recipient: Recipient) -> str:
     if recipient.channel == "email" and contact.email:
         return f"{recipient.name} <{contact.email}>"
     return ", ".join((recipient.name, *contact.address, *filter(None, (contact.email, contact.phone))))
-
-
-def _extent(
-    categories: Iterable[str], extents: Mapping[str, disclosed.Extent]
-) -> Sequence[tuple[str, disclosed.Extent | None]]:
-    return tuple((each, extents.get(each)) for each in sorted(categories))
-
-
-def _fields(
-    recipient: Recipient,
-    done: disclosed.Done,
-    extent: Sequence[tuple[str, disclosed.Extent | None]],
-    subject: SubjectData,
-) -> Mapping[str, LetterField]:
-    person = tuple(_person(each for each in subject.identities if each.type in recipient.identified_by))
-    unknown = say("recipient_notice.not_known" if subject.identities else "recipient_notice.of_before")
-    return {
-        "to": address(recipient),
-        "what": say(_WHAT[done.what]),
-        "extent": Lines(tuple(_how_much(name, each) for name, each in extent)),
-        "person": Lines(person or (unknown,)),
-        "changes": Lines(tuple(_line(c.field, c.asserted) for c in subject.changes if c.record is None)),
-    }
-
-
-def _how_much(name: str, extent: disclosed.Extent | None) -> Sentence:
-    """What was done of a category: to all of it, to a part, or to what is kept."""
-    category = Term("category", name)
-    if extent is None:
-        return say("recipient_notice.some_of_it", category=category)
-    if not extent.kept:
-        return say("recipient_notice.all_of_it", category=category)
-    rest = "reduced" if extent.reduced else "kept"
-    part = f"recipient_notice.part_{rest}" if extent.gone else f"recipient_notice.all_{rest}"
-    until = (say("recipient_notice.until", until=extent.last),) if extent.last else ()
-    return say("recipient_notice.with_day", said=(say(part, category=category), *until))
-
-
-def _told_of(request: StoredRequest, subject: SubjectData) -> SubjectData:
-    """By what they may be told of: of whoever has proved nothing only by what they have stated themselves."""
-    if not request.anonymous:
-        return subject
-    return replace(subject, identities=tuple(each for each in subject.identities if each.source == "requester"))
-
-
-def _person(identities: Iterable[Identity]) -> Iterator[Sentence]:
-    """By what the recipient can find them: what is proved and their name, or all that was stated where nothing is."""
-    known = list(identities)
-    proved = [each for each in known if each.level > NOTHING and not each.shared]
-    named = [each for each in known if each.type is IdentityType.NAME]
-    for kind, value in dict.fromkeys((each.type, each.value) for each in ([*proved, *named] if proved else known)):
-        yield _line(Term("known_by", kind), value)
-
-
-def _line(what: str | Term, value: str) -> Sentence:
-    return say("recipient_notice.line", what=what, value=value)
 
 
 def _notice(*row: object) -> Notice:

@@ -19,6 +19,7 @@ from services.intake import (
     forwarding,
     kept_of_person,
     other_requests,
+    recipient_notices,
     recipients,
 )
 from services.intake.identity.same_person import Marks
@@ -111,6 +112,7 @@ class Requests:
         self._corrected: list[Request] = []
         self._erased: list[UUID] = []
         self._done: set[UUID] = set()
+        self._waivers = recipients.Waivers(held)
 
     @classmethod
     async def locked(
@@ -146,7 +148,7 @@ class Requests:
         published = transition.published
         transition, tells = until_delivered(transition, readable=await asked.readable(self.tx, transition))
         await asked.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
-        written = await recipients.with_list(self.tx, request, transition.letters)
+        written = await self._waivers.with_list(self.tx, request, transition.letters)
         in_parts = await forwarding.with_both_parts(self.tx, request, written)
         self._write_all(
             request, cases.with_case(request, in_parts, await self._beside(request, in_parts)), others, tells
@@ -216,7 +218,7 @@ class Requests:
             self._write(request, letter)
         self._corrected.clear()
         done = [self._held[each] for each in sorted(self._done)]
-        for request, letter, tells in await recipients.inform(self.tx, done):
+        for request, letter, tells in await recipient_notices.inform(self.tx, done):
             self._write(request, letter, tells)
         self._done.clear()
         await former_contacts.forget(self.tx, self._erased)
