@@ -137,6 +137,7 @@ class Service:
             log.warning("%s is the old name of DSR_POLICY_TIME_LIMITS: set that one instead", OLD_TIME_LIMITS)
         gc.freeze()  # what is loaded by now stays
         gc.set_threshold(_COLLECT_EVERY)
+        gc.enable()
         sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             uvloop.run(self._run(settings))
