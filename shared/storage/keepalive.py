@@ -8,8 +8,15 @@ _OPTIONS = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_T
 
 
 def keep_alive(connection: Any) -> None:
-    """Lets the kernel ask for a connection of asyncpg whether its server is there; one that is slow is waited for."""
-    reached = connection._transport.get_extra_info("socket")  # noqa: SLF001  # the library has no way to say so
+    """Lets the kernel ask for a connection of asyncpg whether its server is there; one that is slow is waited for.
+
+    Raises:
+        ConnectionResetError: it is gone already, of which uvloop would say that a value of ours is wrong.
+    """
+    transport = connection._transport  # noqa: SLF001  # the library has no way to say so
+    if transport.is_closing():
+        raise ConnectionResetError("the connection was lost as soon as it was made")
+    reached = transport.get_extra_info("socket")
     if reached.family == socket.AF_UNIX:
         return
     reached.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

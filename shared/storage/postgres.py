@@ -25,17 +25,18 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 
 AWAY = (
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
+    asyncpg.OperatorInterventionError,  # it starts, stops, or ends a session or a statement of ours
+    asyncpg.InsufficientResourcesError,  # no connection, memory or place on its disk is left
+    asyncpg.PostgresSystemError,  # its disk does not answer
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,  # it is no primary any more, or not yet
     asyncpg.IdleInTransactionSessionTimeoutError,  # we stood still, and others have the rows that we held
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # what asyncpg says when the connection is lost between two messages
-    asyncpg.TooManyConnectionsError,
     OSError,
     TimeoutError,
 )
-"""What is raised while the database is away: wait and do the same again."""
+"""What is raised while the database is away or cannot: wait and do the same again."""
 
 AGAIN = (
     asyncpg.SerializationError,

@@ -14,6 +14,8 @@ from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.messaging.dead_letters import dead_letter
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.loops import run_periodically
 from tests.fixtures.dispatching import (
     PERSONAL,
     Diary,
@@ -148,6 +150,36 @@ async def test_while_the_database_is_away_records_wait_and_none_is_set_aside(ope
     assert attempts == [3, 3]
     assert await noted(harness) == 3
     assert await dead_letters(harness) == []
+
+
+async def test_what_a_database_cannot_do_now_is_waited_for_and_makes_no_dead_letter_and_ends_no_loop(
+    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement cancelled, a full disk, no memory, a disk that fails, a lock, a standby, a session ended."""
+    monkeypatch.setattr("shared.runtime.loops._BEAT_SECONDS", 0)
+    harness, states = await open_harness(), ["57014", "53100", "53200", "58030", "55P03", "25006", "57P05"]
+    left = [*states]
+
+    async def begin(events: Sequence[Event], tx: UnitOfWork) -> None:
+        for event in events:
+            tx.log_evidence(event.request_id, "noted", {})
+        if left:
+            raising = f"DO $$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '{left.pop()}'; END $$"
+            await tx.connection.execute(raising)
+
+    async with asyncio.timeout(20):
+        await dispatcher(harness, (RequestVerified, begin)).handle([heard(verified()) for _ in range(3)])
+    assert (left, await noted(harness), await dead_letters(harness)) == ([], 3, [])
+
+    stopping, heartbeats, again = asyncio.Event(), Heartbeats(), [*states]
+
+    async def look() -> None:
+        state = again.pop()
+        if not again:
+            stopping.set()
+        await harness.pool.execute(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$")
+
+    await run_periodically(look, "test", 0, stopping, heartbeats)
 
 
 async def test_events_of_one_request_are_never_put_out_of_order(open_harness: OpenHarness) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import uvloop
 
 from shared.domain.topics import ServiceName
-from shared.storage.postgres import PostgresSettings, connect_pool, connected, may_stand_still, update_rows
+from shared.storage.keepalive import keep_alive
+from shared.storage.postgres import AWAY, PostgresSettings, connect_pool, connected, may_stand_still, update_rows
 
 
 async def test_many_rows_are_updated_by_their_key_and_no_other_row_is_touched(empty_database: str) -> None:
@@ -34,6 +36,19 @@ async def test_the_kernel_asks_whether_the_database_s_machine_is_still_there(dat
         told = [reached.getsockopt(socket.IPPROTO_TCP, n) for n in (socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)]
         assert (bool(reached.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)), told) == (True, [2, 5_000])
     await pool.close()
+
+
+def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_an_outage_and_no_wrong_value(database: str) -> None:
+    """To such a connection uvloop gives a file descriptor of -1."""
+
+    async def lose() -> None:
+        async with connected(database) as connection:
+            own: Any = connection
+            own._transport.abort()  # noqa: SLF001  # as when its server is gone
+            with pytest.raises(AWAY):
+                keep_alive(connection)
+
+    uvloop.run(lose())
 
 
 async def test_a_connection_goes_back_to_the_pool_without_what_its_last_user_set_or_left_open(database: str) -> None:
