@@ -263,10 +263,8 @@ def is_outage(error: BaseException | None) -> bool:
     match error:
         case asyncio.CancelledError() | OSError() | KafkaError(retriable=True):
             return True
-        case RuntimeError():
-            return wrote_to_closed(error)
         case _:
-            return False
+            return wrote_to_closed(error)
 
 
 def instance(port: int) -> str:

@@ -19,6 +19,7 @@ from shared.domain.errors import IllegalTransition, Misconfigured
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
 from shared.messaging.dispatcher import BatchDispatcher
+from shared.messaging.producer import wrote_to_closed
 from shared.messaging.replay import DeadLetter
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
@@ -132,7 +133,9 @@ class HearingAgain:
                 if len(batch) >= _AT_A_TIME:
                     done, batch = await self._handle(batch, done), []
             return await self._handle(batch, done)
-        except (KafkaError, Misconfigured) as error:
+        except (KafkaError, Misconfigured, RuntimeError) as error:
+            if not (isinstance(error, (KafkaError, Misconfigured)) or wrote_to_closed(error)):
+                raise
             log.warning("what was set aside cannot be heard again: %s", type(error).__name__)
             fault: Broken = "not_allowed" if isinstance(error, Misconfigured) else "broker_away"
             return replace(done, fault=fault)

@@ -44,9 +44,9 @@ _FOR_GOOD = (
 """What the broker answers to a record that it will never take as it is; anything else may be mended meanwhile."""
 
 
-def wrote_to_closed(error: RuntimeError) -> bool:
+def wrote_to_closed(error: BaseException | None) -> bool:
     """Whether a connection was gone under aiokafka: uvloop says so of a write to a closed handle, in words alone."""
-    return "the handler is closed" in str(error)
+    return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
 
 
 class BusAway(DsrError):
@@ -80,7 +80,7 @@ class KafkaProducer:
         if producer is not None:
             try:
                 async with asyncio.timeout(_STOP_SECONDS):
-                    await producer.stop()
+                    await _retire(producer)
             except TimeoutError:
                 log.warning("the broker takes nothing: not waiting for it any longer")
         for task in self._retired:
@@ -126,6 +126,10 @@ class KafkaProducer:
                 await producer.client.fetch_all_metadata()
         except (KafkaError, TimeoutError, OSError, BusAway):
             return False
+        except RuntimeError as error:
+            if not wrote_to_closed(error):
+                raise
+            return False
         return True
 
     async def _connected(self) -> AIOKafkaProducer:
@@ -142,8 +146,10 @@ class KafkaProducer:
                 )
                 try:
                     await producer.start()
-                except (KafkaError, OSError) as error:
-                    await producer.stop()
+                except (KafkaError, OSError, RuntimeError) as error:
+                    await _retire(producer)
+                    if not (isinstance(error, (KafkaError, OSError)) or wrote_to_closed(error)):
+                        raise
                     raise BusAway(self._absence(error)) from error
                 self._producer = producer
             return self._producer
@@ -167,7 +173,7 @@ class KafkaProducer:
 async def _retire(producer: AIOKafkaProducer) -> None:
     try:
         await producer.stop()
-    except (KafkaError, OSError) as error:
+    except (KafkaError, OSError, RuntimeError) as error:
         log.info("a producer ended badly: %s", type(error).__name__)
 
 

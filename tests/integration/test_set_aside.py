@@ -133,12 +133,14 @@ async def test_what_was_set_aside_is_heard_again_by_the_listener_that_refused_it
     async def away() -> AsyncIterator[DeadLetter]:
         for none in letters[:0]:
             yield none
-        raise KafkaConnectionError
+        raise outages.pop()
 
-    async with harness.unit_of_work.begin() as tx:
-        await order(tx, ServiceName.ERASURE, "ada-min")
-    await hearing(away).look()
-    assert await result(harness) == ("ada-min", 0, 0, 0, 0, "broker_away")
+    outages = [KafkaConnectionError(), RuntimeError("<TCPTransport closed=True>; the handler is closed")]
+    while outages:
+        async with harness.unit_of_work.begin() as tx:
+            await order(tx, ServiceName.ERASURE, "ada-min")
+        await hearing(away).look()
+        assert await result(harness) == ("ada-min", 0, 0, 0, 0, "broker_away")
 
 
 def again(record: Message | None) -> DeadLetter:
