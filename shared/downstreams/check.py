@@ -9,7 +9,7 @@ from shared.domain.emitters import FILE_SOURCE, read_emitters
 from shared.domain.errors import DsrError, Fault, Misconfigured
 from shared.domain.proofs import ProofPolicy, proof_policy
 from shared.domain.toml_file import fault_at, lines_in
-from shared.downstreams.accounts import speaking_of
+from shared.downstreams.accounts import beside_the_register, speaking_of
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import declare, tables_of
 from shared.downstreams.http.declaration import read_declaration
@@ -104,7 +104,7 @@ def working(checked: Sequence[Checked]) -> Downstreams:
     """The systems that are in use and have no fault, as the services would have them."""
     declared = [each.declared for each in checked if each.declared and each.declared.enabled and each.declared.adapter]
     spoken = [replace(each, accounts_from=speaking_of(each.accounts, declared)) for each in declared]
-    return Downstreams({each.name: each for each in spoken})
+    return Downstreams({each.name: each for each in beside_the_register(spoken)})
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Whose a row is that an account has found: what it says of itself is compared with what is known of the subject.
 
 Whoever writes to a help desk may name anybody's account, and a company's staff share one (REQ-N5). So an account leads
-to rows that bear an address of the subject; one that is only claimed to no others unless a row of the same system bears
-both. Of any other a person says whose it is. Pure.
+to rows that bear an address of the subject; one that is only claimed to no others unless its own record in the same
+system bears both: a row that merely names it confirms nothing. Of any other a person says whose it is. Pure.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,8 @@ from shared.downstreams.contract import Task
 
 _ADDRESSES = frozenset({IdentityType.EMAIL})
 REACHED = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI})
-_OWN = REACHED | {IdentityType.CLIENT_ID}
+OWN = REACHED | {IdentityType.CLIENT_ID}
+"""What is a person's own, beside an account that anybody may name."""
 
 
 NAMED: Mapping[str, IdentityType] = {each.value: each for each in (*REACHED, IdentityType.NAME)}
@@ -27,12 +28,14 @@ class Said(NamedTuple):
     """One thing that a row says of whom it is about, as it stands there; ``region``: where a number was dialled.
 
     ``of_one``: it stands where each account is declared to be one person's: numbers and names tell nobody apart there.
+    ``record``: it stands in the record of that account or person itself, and not in a row that merely names an account.
     """
 
     type: IdentityType
     value: object
     region: str | None = None
     of_one: bool = False
+    record: bool = False
 
 
 Row = tuple[Said, ...]
@@ -91,14 +94,16 @@ def others(identities: Iterable[Identity], rows: Iterable[Row]) -> set[frozenset
 def unconfirmed(identities: Iterable[Identity], rows: Iterable[Row]) -> set[str]:
     """Accounts that are only claimed, and whose rows here neither are the subject's by anything else nor name another.
 
-    A row of the same system that bears an account and something of the subject's own confirms it. What names nobody,
-    as calls and what an erasure has left, contradicts nothing: that makes it nobody's who names its account.
+    The record of an account in the same system that bears something of the subject's own confirms it; a row that merely
+    names it, as a ticket does, confirms no other row. What names nobody, as calls and what an erasure has left,
+    contradicts nothing: that makes it nobody's who names its account.
     """
     subject = _Subject.of(identities)
+    rows = [*rows]
     told = [_said_by(row) for row in rows]
     theirs = [each for each, _ in told if not each.isdisjoint(subject.own)]
     names = subject.names.union(*(_of(IdentityType.NAME, each) for each in theirs))
-    settled = set(subject.certain).union(*theirs)
+    settled = set(subject.certain).union(*map(subject.recorded, rows))
     resting = set[_Told]()
     for each, telling in told:
         if not subject.has_by_account_alone(each) or not each.isdisjoint(settled):
@@ -146,7 +151,7 @@ class _Subject:
         known = [*identities]
         accounts = [each for each in known if each.type is IdentityType.ACCOUNT_ID]
         return cls(
-            frozenset((i.type, i.value) for i in known if i.type in _OWN and i.valid_to is None),
+            frozenset((i.type, i.value) for i in known if i.type in OWN and i.valid_to is None),
             frozenset((i.type, i.value) for i in accounts),
             frozenset((i.type, i.value) for i in accounts if not i.claimed),
             frozenset(i.value.casefold() for i in known if i.type is IdentityType.NAME),
@@ -155,6 +160,11 @@ class _Subject:
     def has_by_account_alone(self, told: frozenset[_Told]) -> bool:
         """Whether an account of theirs stands in a row, and nothing else by which they are known."""
         return not told.isdisjoint(self.accounts) and told.isdisjoint(self.own)
+
+    def recorded(self, row: Row) -> frozenset[_Told]:
+        """The accounts of which a row is the record itself, where it bears something of their own as well."""
+        said = frozenset(_spelled(each for each in row if each.record))
+        return said & self.accounts if not said.isdisjoint(self.own) else frozenset()
 
     @property
     def has_address(self) -> bool:
@@ -201,7 +211,7 @@ def _among(kinds: frozenset[IdentityType], told: Iterable[_Told]) -> frozenset[s
 
 def _spelled(row: Iterable[Said]) -> Iterator[_Told]:
     """Each thing in its one spelling; what cannot be spelled, and is no word for nothing, names somebody too."""
-    for kind, value, region, _ in row:
+    for kind, value, region, *_ in row:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str("" if value is None else value)
         try:
             spelled = normalise(kind, text, region)

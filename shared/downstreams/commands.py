@@ -99,6 +99,7 @@ def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[s
     usable = checking.working(checked)
     systems: dict[str, Any] = {}
     mute = untold(usable.all)
+    never = {each.name: [*each.never_told_apart] for each in usable.all if each.never_told_apart}
     for each in checked:
         declared = each.declared
         said = systems[each.name] = {
@@ -111,6 +112,7 @@ def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[s
         }
         if declared is not None and declared.adapter is not None and declared.enabled:
             said |= _declared(declared) | ({"no_account_told": [declared.accounts]} if each.name in mute else {})
+            said |= {"never_told_apart": never[each.name]} if each.name in never else {}
     stages = [[f"{step.operation} {step.system}" for step in stage] for stage in usable.stages(Operation.ERASE)]
     return {"systems": systems, "erasure": stages} | ({"emitters": _said(emitters)} if emitters else {})
 
@@ -167,6 +169,7 @@ _SAID: Mapping[str, str] = {
     "unexplained": "shown without a word of what it is, for want of explain",
     "untold": "what is filed by it is not seen, for want of yields",
     "claims_accounts": "only claims the accounts that it names, and rows of them that name others are left to a person",
+    "never_told_apart": "whose it is a person says unless the account is proved, for want of the account's own record",
     "no_account_told": "nobody tells an account_id of its namespace (accounts names that of who does)",
     "not_compared": "not compared by night with the list of who gets no marketing",
     "asks_before_marketing": "asks itself who gets no marketing",

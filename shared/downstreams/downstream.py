@@ -176,6 +176,11 @@ class Downstream:
         return heeded and not (self.assigns or self.confirmed_elsewhere)
 
     @property
+    def never_told_apart(self) -> tuple[str, ...]:
+        """What of it is filed by an account alone, of which neither it nor a register tells whose that is."""
+        return getattr(self.adapter, "never_told_apart", ()) if self.weighs_claims else ()
+
+    @property
     def may_contradict(self) -> bool:
         """Whether its rows may name another person beside an account, so that it is asked before anything is done."""
         named = self.needs & {IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI}

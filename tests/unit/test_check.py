@@ -221,6 +221,35 @@ def test_a_system_that_is_searched_by_accounts_of_which_nobody_tells_one_is_name
     assert ("nobody tells an account_id of its namespace" in words_of(found)[0]) is bool(told)
 
 
+@pytest.mark.parametrize(
+    ("key", "person", "more", "told"),
+    [
+        ("id", "", "", ["bill"]),
+        ("account", "", "", []),
+        ("id", 'person = "account"', "", []),
+        ("id", 'person = "id"', "", []),
+        ("id", 'person = "mail"', "", ["bill"]),
+        ("id", 'person = "account"\noccurred = { column = "since" }', "", ["bill"]),
+        ("id", "", "assigns = true\n", []),
+    ],
+    ids=["named", "its key", "one person's", "a row is one", "told apart by address", "what happened", "a register"],
+)
+def test_a_store_that_can_never_tell_whose_an_account_is_is_named(
+    tmp_path: Path, key: str, person: str, more: str, told: list[str]
+) -> None:
+    dataset = (
+        f'name = "orders"\n[tables.reader]\ncategory = "ticket"\nprimary_key = ["{key}"]\n{person}\n'
+        '[tables.reader.columns]\nid = { class = "T" }\nmail = { class = "A", identity = "email" }\n'
+        'account = { class = "A", identity = "account_id", yields = true }\nsince = { class = "M" }\n'
+        '[tables.bill]\ncategory = "ticket"\nprimary_key = ["id"]\n'
+        'columns = { id = { class = "T" }, owner = { class = "A", identity = "account_id" } }\n'
+    )
+    table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["email", "account_id"]')
+    found = report(checked(tmp_path, f'{table}yields = ["account_id"]\n{more}', dataset))
+    assert found["systems"]["shop"].get("never_told_apart", []) == told
+    assert ("for want of the account's own record: bill" in words_of(found)[0]) is bool(told)
+
+
 def test_what_a_file_says_that_a_store_yields_and_its_dataset_does_not_is_named(tmp_path: Path) -> None:
     right = ORDERS.replace('colour = "red"\n', "").replace('"Z"', '"A"').replace(', partty = "x"', "")
     table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")]

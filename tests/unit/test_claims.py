@@ -79,7 +79,9 @@ def test_who_has_proved_an_account_and_no_address_has_the_one_that_stands_there_
     assert adopted(task(*proved), [(Said(ACCOUNT, "A-5", of_one=True), BEN._replace(of_one=True))], told) == told
 
 
-OWN = (OF_IT, Said(EMAIL, ADA.value))
+NAMING = (OF_IT, Said(EMAIL, ADA.value))
+OWN = (OF_IT._replace(record=True), Said(EMAIL, ADA.value, record=True))
+"""Of two rows that bear an account and an address of theirs the one that merely names it, and its own record."""
 _BARE: Sequence[Row] = [
     (OF_IT,),
     (OF_IT, Said(EMAIL, None), Said(EMAIL, "n/a")),
@@ -99,7 +101,9 @@ def test_what_names_nobody_is_not_theirs_who_has_named_its_account_elsewhere(ope
     assert "nothing there shows to be theirs" in str(refused)
     assert beyond(replace(asked, confirmed={Limit.MAX_PEOPLE: 2}), [row]) is None, "two persons say whose it is"
     assert beyond(task(ADA, CERTAIN, operation=operation), [row]) is None
-    assert beyond(asked, [row, OWN]) is None, "a row of the same system says that the account is theirs"
+    assert beyond(asked, [row, OWN]) is None, "the account's own record in the same system says that it is theirs"
+    for stranger in (NAMING, (OWN[0], NAMING[1]), (OF_IT, OWN[1]), (OWN[0],), (OWN[0]._replace(value="A-6"), *NAMING)):
+        assert beyond(asked, [row, stranger]), "what merely names an account confirms none of its rows"
 
 
 def test_of_each_account_that_is_only_claimed_somebody_must_say_whose_it_is() -> None:
@@ -107,6 +111,7 @@ def test_of_each_account_that_is_only_claimed_somebody_must_say_whose_it_is() ->
     bare = [(OF_IT,), (Said(ACCOUNT, "A-6"),), (Said(ACCOUNT, "A-7"),)]
     assert unconfirmed((ADA, CLAIMED, other), bare) == {"A-5", "A-6"}
     assert unconfirmed((ADA, CLAIMED, other), [*bare, OWN]) == {"A-6"}
+    assert unconfirmed((ADA, CLAIMED, other), [*bare, NAMING]) == {"A-5", "A-6"}
     assert unconfirmed((ADA, CLAIMED), [(OF_IT,), (OF_IT, BEN)]) == set(), "it is counted as Ben's"
 
 
@@ -172,16 +177,22 @@ def test_two_persons_confirm_rows_and_make_nothing_of_them_an_identity(row: Row)
 
 @dataclass(frozen=True)
 class Held:
-    """One row: of which system, and what it says."""
+    """One row: of which system, and what it says; the record of its accounts, or one that merely names them."""
 
     system: str
     said: Row
+
+    def shows(self, address: str) -> frozenset[object]:
+        """The accounts that it shows to be theirs who have that address."""
+        shown = any(each.type is EMAIL and each.value == address and each.record for each in self.said)
+        return frozenset(each.value for each in self.said if shown and each.type is ACCOUNT and each.record)
 
 
 _SAID = st.tuples(
     st.sampled_from([None, "ada@example.com", "ben@example.com"]),
     st.sets(st.sampled_from(["A-1", "A-2", "A-3"]), max_size=2),
     st.sampled_from([None, "Ada", "Ben"]),
+    st.booleans(),
 )
 _ROWS = st.lists(st.tuples(st.sampled_from(["desk", "shop", "calls"]), _SAID), max_size=9)
 _REGISTER = st.none() | st.dictionaries(
@@ -189,10 +200,20 @@ _REGISTER = st.none() | st.dictionaries(
 )
 
 
-def _held(rows: Sequence[tuple[str, tuple[str | None, set[str], str | None]]]) -> list[Held]:
+_Drawn = list[tuple[str, tuple[str | None, set[str], str | None, bool]]]
+
+
+def _held(rows: _Drawn) -> list[Held]:
     return [
-        Held(system, (*(Said(ACCOUNT, each) for each in accounts), Said(EMAIL, address), Said(NAME, name)))
-        for system, (address, accounts, name) in rows
+        Held(
+            system,
+            (
+                *(Said(ACCOUNT, each, record=record) for each in accounts),
+                Said(EMAIL, address, record=record),
+                Said(NAME, name),
+            ),
+        )
+        for system, (address, accounts, name, record) in rows
     ]
 
 
@@ -229,9 +250,28 @@ def _given(address: str, rows: Sequence[Held], register: dict[str, set[str]] | N
 
 @given(rows=_ROWS, register=_REGISTER)
 def test_two_people_never_share_a_row_unless_the_register_says_that_they_are_one(
-    rows: list[tuple[str, tuple[str | None, set[str], str | None]]], register: dict[str, set[str]] | None
+    rows: _Drawn, register: dict[str, set[str]] | None
 ) -> None:
     held = _held(rows)
     adas, bens = (_given(address, held, register) for address in ("ada@example.com", "ben@example.com"))
     one = any(len(addresses) > 1 for addresses in (register or {}).values())
     assert one or adas is None or bens is None or adas.isdisjoint(bens)
+
+
+_NAMED = st.tuples(
+    st.sampled_from([None, "ada@example.com"]),
+    st.sets(st.sampled_from(["A-1", "A-2"]), min_size=1),
+    st.none(),
+    st.booleans(),
+)
+
+
+@given(rows=st.lists(st.tuples(st.sampled_from(["desk", "calls"]), _NAMED), min_size=2, max_size=5))
+def test_without_a_register_a_row_without_their_address_is_theirs_by_the_record_of_its_account_alone(
+    rows: _Drawn,
+) -> None:
+    held, address = _held(rows), "ada@example.com"
+    for row in (held[n] for n in _given(address, held, None) or ()):
+        shown = (each.shows(address) for each in held if each.system == row.system)
+        theirs = {address}.union(*shown)
+        assert not theirs.isdisjoint(each.value for each in row.said)

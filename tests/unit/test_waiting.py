@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.request.waiting import waits_for
-from shared.domain.operations import TaskReport
+from shared.domain.operations import Exceeded, Limit, TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from tests.fixtures.requests import a_request, open_question
 
@@ -25,6 +25,10 @@ def missing(**said: Any) -> tuple[TaskReport, ...]:
     return (UNDONE.model_copy(update=said),)
 
 
+def beyond(limit: str) -> Exceeded:
+    return Exceeded(limit=Limit(limit), found=2, allowed=1)
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [
@@ -37,6 +41,9 @@ def missing(**said: Any) -> tuple[TaskReport, ...]:
         ({"state": State.AWAITING_IDENTITY}, "prove who they are"),
         ({"state": State.AWAITING_CLARIFICATION, "question": open_question()}, "answer our question"),
         ({"tasks": missing(failure="not_supported")}, "In crm a person does it by hand"),
+        ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_people"))}, "enter it (POST …/task-result)"),
+        ({"tasks": missing(failure="foreign_hit")}, "do there by hand what is the requester's"),
+        ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_rows"))}, "request may touch: two persons"),
         ({"tasks": missing(failure="residue_found")}, "In crm it was not done"),
         ({"tasks": missing(failure="several_people")}, "customer number"),
         ({"tasks": missing(not_searched="number_in_conflict", outcome="not_searched")}, "contradict one another"),

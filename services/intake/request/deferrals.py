@@ -82,8 +82,13 @@ def lift_undone(task: TaskReport) -> bool:
 
 def may_be_done_by_hand(task: TaskReport) -> bool:
     """Whether a person may enter what they did: also where rows of several people are found, and some are theirs."""
+    return waits_for_hands(task) or lift_undone(task) or finds_others(task)
+
+
+def finds_others(task: TaskReport) -> bool:
+    """Whether it was stopped by rows that are other people's, or may be."""
     several = task.failure == BlastRadius.code and task.exceeded and task.exceeded.limit is Limit.MAX_PEOPLE
-    return waits_for_hands(task) or lift_undone(task) or bool(several) or task.failure == ForeignHit.code
+    return bool(several) or task.failure == ForeignHit.code
 
 
 def is_out_of_reach(task: TaskReport) -> bool:

@@ -56,6 +56,12 @@ _REPLY = "The requester is to answer our question (POST …/reply); without that
 _REPORT = "How it is answered is decided: the answer is written as soon as it is known what is done by now."
 _TO_BE_WEIGHED = "The data are restricted: two persons weigh the objection (POST …/balancing)."
 _LIMIT = "In {0} more was found than one request may touch: two persons confirm it (POST …/confirmation)."
+_OTHERS = (
+    "In {0} rows were found that are of several people, or of which nothing shows that they are the requester's"
+    " (`tasks`): find out whose they are, do there by hand what is the requester's, and enter it (POST …/task-result)."
+    " Only where `exceeded` says how many, and all of it is the requester's, two persons confirm it instead (POST"
+    " …/confirmation)."
+)
 _BY_HAND = "In {0} a person does it by hand, and enters what was done (POST …/task-result)."
 _FAILED = (
     "In {0} it was not done: the privacy team reads why (`tasks`), and has it tried again or answers in part"
@@ -148,6 +154,7 @@ def _decision(request: StoredRequest) -> str:
     if any(task.failure == AssignmentInDoubt.code for task in tasks):
         return _IN_DOUBT
     for sentence, left in (
+        (_OTHERS, [task for task in tasks if deferrals.finds_others(task)]),
         (_LIMIT, [task for task in tasks if task.exceeded]),
         (_FAILED, [task for task in tasks if deferrals.needs_judgement(task)]),
         (_SEVERAL, [task for task in tasks if deferrals.has_failed(task)]),

@@ -114,6 +114,11 @@ class HttpAdapter:
         return tuple(name for name, each in resources if IdentityType.ACCOUNT_ID in each.yields.values())
 
     @property
+    def never_told_apart(self) -> tuple[str, ...]:
+        """The resources filed by an account alone, where no record of the account tells of any whose that is."""
+        return self._declaration.never_told_apart
+
+    @property
     def undeclared(self) -> frozenset[Operation]:
         """What it cannot do because no resource declares a request for it."""
         resources = self._declaration.resource.values()

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
+from shared.downstreams.claims import OWN
 from shared.downstreams.http.paths import AnyPath, Path
 from shared.downstreams.http.refusing import Refusal
 from shared.downstreams.http.requests import (
@@ -64,6 +65,8 @@ class Resource(Declared):
     ``owner``: paths of a record, each with the identity type that must be the subject's there, or the field of what it
     lies below (``user.id``) that must be equal; all must agree, but one that it ``yields`` of a type of which none is
     known for certain. ``yields``: further identities of the subject.
+    ``person``: the path of the account by which its records tell people apart: each is the record of that account
+    itself, as it is where the account is its id; of any other record an account is no more than named.
     ``everybody``: how all of its records are listed, whoever they are of: each night those without the mark of
     ``suppress`` are compared with the list of those who get no marketing.
     ``by_hand``: what a person does where the interface cannot erase; they look again by ``verify`` when they have.
@@ -82,6 +85,7 @@ class Resource(Declared):
     everybody: Listing | None = None
     owner: Mapping[AnyPath, str] = Field(min_length=1)
     yields: Mapping[Path, IdentityType] = {}
+    person: Path | None = None
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
     explain: Mapping[str, str] = {}
     portable: bool = True
@@ -102,6 +106,8 @@ class Resource(Declared):
         wrong = [*self._lacks()]
         if self.everybody is not None and (self.suppress is None or self.of is not None):
             wrong.append("everybody is for a resource by itself with suppress, whose seen tells who is mailed")
+        if self.person is not None and self.person not in self._accounts:
+            wrong.append(f"person names {self.person}, at which neither owner nor yields has an account_id")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -130,6 +136,21 @@ class Resource(Declared):
     def shown(self) -> frozenset[str]:
         """The fields that its subject is shown."""
         return frozenset(name for name, kind in self.fields.items() if kind in SHOWN)
+
+    @property
+    def tells(self) -> frozenset[str]:
+        """The types of identity that stand in its records, of whom they are about."""
+        return frozenset(IdentityType).intersection([*self.owner.values(), *self.yields.values()])
+
+    @property
+    def _accounts(self) -> frozenset[str]:
+        named = (*self.owner.items(), *self.yields.items())
+        return frozenset(path for path, kind in named if kind == IdentityType.ACCOUNT_ID)
+
+    @property
+    def accounts_recorded(self) -> frozenset[str]:
+        """The paths of the account whose own record each is; empty where its records merely name one."""
+        return self._accounts & {self.id, self.person}
 
     @property
     def id(self) -> Path:
@@ -224,6 +245,20 @@ class Declaration(Declared):
         """The resources, each after the one that it lies below."""
         below = {name: {each.of} if each.of else set[str]() for name, each in self.resource.items()}
         return tuple(TopologicalSorter(below).static_order())
+
+    @property
+    def never_told_apart(self) -> tuple[str, ...]:
+        """The resources filed by an account alone, where no record of it bears something of a person's."""
+        if any(each.accounts_recorded and each.tells & OWN for each in self.resource.values()):
+            return ()
+        found = {name: self._found_by(name) for name in self.resource}
+        return tuple(name for name, by in found.items() if IdentityType.ACCOUNT_ID in by and not by & OWN)
+
+    def _found_by(self, name: str) -> frozenset[str]:
+        """The types of identity by which its records are found, or that they tell, and what they lie below does."""
+        each = self.resource[name]
+        above = frozenset[str]() if each.of is None else self._found_by(each.of)
+        return above.union(each.tells, *(find.by for find in each.find))
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -140,7 +140,8 @@ class Search:
                 else:
                     for above in found.of(resource.of):
                         under = {f"{resource.of}.{path}": value for path, value in _leaves(above.record)}
-                        await self._read(into, name, find, {**above.values, **under}, above, above.said)
+                        said = tuple(each._replace(record=False) for each in above.said)
+                        await self._read(into, name, find, {**above.values, **under}, above, said)
         if beyond := claims.beyond(task, into.said):
             raise beyond
         return found
@@ -229,11 +230,14 @@ def yielded(system: str, resource: Resource, record: Mapping[str, Any]) -> list[
 
 
 def _said(resource: Resource, record: Mapping[str, Any]) -> Iterator[Said]:
-    """What a record says of whom it is about."""
+    """What a record says of whom it is about; what it lies below, and what it was found by, is no word of its own."""
+    recorded, of_one = resource.accounts_recorded, resource.person is not None
     owners = ((path, IdentityType(whose)) for path, whose in resource.owner.items() if whose in set(IdentityType))
     corrected = ((str(each.path), NAMED[name]) for name, each in resource.rectify.items() if name in NAMED)
     for path, kind in dict.fromkeys([*owners, *resource.yields.items(), *corrected]):
-        yield from (Said(kind, str(value)) for value in each_at(record, path) if _is_text(value))
+        own = path in recorded if kind is IdentityType.ACCOUNT_ID else bool(recorded)
+        said = (str(value) for value in each_at(record, path) if _is_text(value))
+        yield from (Said(kind, value, of_one=of_one, record=own) for value in said)
 
 
 def _is_text(value: object) -> TypeGuard[str | int]:

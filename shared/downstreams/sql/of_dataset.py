@@ -109,6 +109,11 @@ class OfDataset(Generic[S]):
         return tuple(name for name, kinds, yields in told if IdentityType.ACCOUNT_ID in yields and kinds & REACHED)
 
     @property
+    def never_told_apart(self) -> tuple[str, ...]:
+        """Tables filed by an account alone, where no record of the account tells in any row whose that is."""
+        return self._held.dataset.never_told_apart
+
+    @property
     def tells_people_apart(self) -> bool:
         """Whether a table tells the people apart whom an address finds in it."""
         return any(table.told_apart_by for table in self._held.dataset.tables.values())

@@ -117,7 +117,10 @@ class MovedByPerson(MovingRequest):
         self.must_allow("record_late" if self.state is State.CLOSED else "record")
         todo = next((t for t in self.tasks or () if t.system == system and deferrals.may_be_done_by_hand(t)), None)
         if todo is None:
-            raise IllegalTransition(f"nothing in {system} waits to be done by hand")
+            raise IllegalTransition(
+                f"nothing in {system} waits to be done by hand: that is what it cannot do or has not lifted, and what"
+                " is theirs where rows of several people were found; more rows than a limit two persons confirm"
+            )
         if todo.operation not in {Operation.LOCATE, Operation.EXPORT} and changed < found:
             left = f"{found - changed} of {found} are left in {system}"
             raise IllegalTransition(f"{left}: enter it when all is done; where that cannot be, answer in part")

@@ -11,6 +11,7 @@ from shared.domain.assignments import NUMBERS
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
+from shared.downstreams.claims import OWN
 from shared.downstreams.sql.declaration.bill import ITEMISED_BILL
 from shared.downstreams.sql.declaration.declared import Declared, Join, Name, SideTable
 from shared.downstreams.sql.declaration.graph import led_first, on_paths_to, refuse_lost
@@ -124,6 +125,14 @@ class Dataset(Declared):
         ]
         beside = self.restriction is not None and kind is IdentityType.PHONE
         return beside or searched != [True]
+
+    @property
+    def never_told_apart(self) -> tuple[str, ...]:
+        """The tables filed by an account alone, where no record of it, of any row, bears something of a person's."""
+        kinds = {name: self._found_by(name) for name in self.tables}
+        if any(table.accounts_recorded and kinds[name] & OWN for name, table in self.tables.items()):
+            return ()
+        return tuple(name for name, found in kinds.items() if IdentityType.ACCOUNT_ID in found and not found & OWN)
 
     @property
     def unattributed(self) -> tuple[str, ...]:

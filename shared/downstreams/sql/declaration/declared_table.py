@@ -107,6 +107,24 @@ class DeclaredTable(Declared):
         names = (name for name, column in held if IdentityType.NAME in {column.identity, column.rectifies})
         return next(accounts, None) or next(names, None)
 
+    @cached_property
+    def accounts_recorded(self) -> frozenset[str]:
+        """The columns with the account whose own record a row is; empty where its rows merely name one.
+
+        That is said by the primary key, where it is the account, and by ``person``, where that is the account or the
+        key. It is not said by ``person`` of what happened once (``occurred`` without a period, ``stated``).
+        """
+        if self.parties or self.view:
+            return frozenset()
+        accounts = frozenset(name for name, each in self.searched.items() if each.identity is IdentityType.ACCOUNT_ID)
+        beside = {self.tenant} | ({self.period.valid_from, self.period.valid_to} if self.period else set())
+        key = frozenset(self.primary_key) - beside
+        if len(key) == 1 and key <= accounts:
+            return key
+        if self.person is None or self.stated or (self.occurred and not self.period):
+            return frozenset()
+        return accounts if key == {self.person} else accounts & {self.person}
+
     @staticmethod
     def switched_by(switch: Switch | RowSwitch | None) -> tuple[str, ...]:
         """The columns of this table by which it is switched."""

@@ -39,10 +39,10 @@ def named_by(table: Searched, party: str | None) -> Mapping[str, IdentityType]:
 
 def said_by(table: Searched, values: Sequence[object], parties: Collection[str | None]) -> list[Row]:
     """What of each of these parties the values say by which a row may be found, in the order of the finders."""
-    of_one = _of_one(table)
+    of_one, record = _of_one(table), _in_record(table)
     found = [
-        (finder.party, Said(finder.slot[1], value, table.regions.get(finder.slot), finder.slot[0] in of_one))
-        for finder, value in zip(table.finders, values, strict=False)
+        (finder.party, Said(finder.slot[1], value, table.regions.get(finder.slot), finder.slot[0] in of_one, own))
+        for finder, value, own in zip(table.finders, values, record, strict=False)
     ]
     return [tuple(said for whose, said in found if whose == party) for party in parties]
 
@@ -57,6 +57,17 @@ def _of_one(table: Searched) -> frozenset[str]:
     """The table, and those at the ends of its paths, of which that is declared."""
     own = frozenset({table.name} if has_one_person_an_account(table.table) else ())
     return own.union(*(_of_one(path.end) for path in table.paths))
+
+
+def _in_record(table: Searched) -> list[bool]:
+    """Of each of the finders whether it stands in the record of an account itself: of accounts those that it is of.
+
+    What tells whose such a record is, by a join, stands in it, and no account that is found there.
+    """
+    recorded = table.table.accounts_recorded
+    accounts = [name in recorded for name in table.search] + [False] * (len(table.finders) - len(table.search))
+    kinds = (finder.slot[1] for finder in table.finders)
+    return [of if kind is IdentityType.ACCOUNT_ID else bool(recorded) for kind, of in zip(kinds, accounts, strict=True)]
 
 
 def _parties(table: Searched) -> Iterator[str | None]:

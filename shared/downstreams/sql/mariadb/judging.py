@@ -56,16 +56,24 @@ def _told(session: Session, rows: Rows) -> Iterator[Row]:
 
 def told_of(table: Searched, found: Found) -> Iterator[Row]:
     """What a row says of each of the parties that the subject is in it, with what is said by the rows it leads to."""
+    recorded = table.table.accounts_recorded
     for party in found.parties:
-        yield (*_named(table, found, party), *_ends(table, found, party))
+        ends = (each._replace(record=bool(recorded) and not _is_account(each)) for each in _ends(table, found, party))
+        yield (*_named(table, found, party, recorded), *ends)
 
 
-def _named(table: Searched, found: Found, party: str | None) -> Iterator[Said]:
+def _is_account(said: Said) -> bool:
+    return said.type is IdentityType.ACCOUNT_ID
+
+
+def _named(table: Searched, found: Found, party: str | None, recorded: frozenset[str] = frozenset()) -> Iterator[Said]:
+    """What its own columns say; ``recorded``: those with the account whose own record it is."""
     of_one = has_one_person_an_account(table.table)
     for name in table.search:
         column = table.table.columns[name]
         if column.party == party and column.identity:
-            yield Said(column.identity, values.compared(table, name, found.row), column.region, of_one)
+            said = Said(column.identity, values.compared(table, name, found.row), column.region, of_one)
+            yield said._replace(record=name in recorded if _is_account(said) else bool(recorded))
     for name, kind in named_by(table, party).items():
         yield Said(kind, values.read(table, name, found.row), of_one=of_one)
 
