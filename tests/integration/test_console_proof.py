@@ -62,11 +62,16 @@ async def test_what_was_disowned_after_the_answer_is_lifted_by_one_person_on_its
     await hanna.open(page)
     assert "somebody says that they have asked for nothing" in hanna.text
     assert LIFT in hanna.text
+    listed = (await intake.officer.get("/v1/breaches")).json()["breaches"]
+    [breach] = [each for each in listed if each["request_id"] == reference]
+    record = f"/console/breaches/{breach['breach_id']}"
+    assert "after all" not in (await hanna.open(record)).text
     await hanna.open(f"{page}/decide/proof-lift")
     for said in ("can read the answer in the portal again", "stays on record", "two persons must say so"):
         assert said in hanna.text, said
     await decided(hanna, reference, "proof-lift", note="Ada called from the number on file.")
     assert (hanna.path, await waiting(door)) == (page, [])
+    assert "hanna has said since" in (await hanna.open(record)).text
     assert LIFT not in (await hanna.open(page)).text
     [lifted] = [each["detail"] for each in await timeline(intake, reference) if each["action"] == "proof.lifted"]
     assert lifted["holder"] == "hanna"

@@ -1,9 +1,11 @@
 """What of a breach its owner has proposed, and somebody else must agree with."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from services.intake.breach import breaches, notices
 from shared.storage.postgres import Connection
 
 # Of how the risk was judged the last alone waits, and of a later hour there is one at a time (``awareness``).
@@ -18,7 +20,10 @@ SELECT * FROM (
     SELECT b.breach_id, 'approve-awareness', s.source, b.owner, b.notify_by
     FROM breach b JOIN vault.sealed s ON s.subject_ref = b.breach_id AND s.kind = 'breach_awareness_later'
     WHERE b.closed_at IS NULL) AS p
-ORDER BY notify_by, breach_id, step LIMIT $1
+"""
+_NOT_AGREED = """
+SELECT DISTINCT n.breach_id FROM breach_notice n JOIN breach b USING (breach_id)
+WHERE b.closed_at IS NULL AND n.agreed_by IS NULL AND n.whom <> 'persons'
 """
 
 
@@ -33,6 +38,20 @@ class Proposed:
     notify_by: datetime
 
 
-async def pending(connection: Connection, limit: int) -> list[Proposed]:
-    """What waits for a second person in breaches, the nearest end of the 72 hours first."""
-    return [Proposed(*row) for row in await connection.fetch(_PENDING, limit)]
+async def pending(connection: Connection, limit: int | None = None) -> list[Proposed]:
+    """What waits for a second person in breaches, the nearest end of the 72 hours first; all of it without a limit."""
+    found = [Proposed(*row) for row in await connection.fetch(_PENDING)]
+    found += await _notices(connection, {row[0] for row in await connection.fetch(_NOT_AGREED)})
+    return sorted(found, key=lambda each: (each.notify_by, each.breach_id, each.step))[:limit]
+
+
+async def _notices(connection: Connection, noted_of: Collection[UUID]) -> list[Proposed]:
+    """Of each breach the first notice that counts only once somebody else has agreed."""
+    found = list[Proposed]()
+    for each in await breaches.still_open(connection) if noted_of else ():
+        if each.breach_id not in noted_of:
+            continue
+        waits = next((notice for notice in await notices.noted(connection, each) if notice.waits), None)
+        if waits:
+            found.append(Proposed(each.breach_id, "approve-notice", waits.noted_by, each.owner, each.notify_by))
+    return found

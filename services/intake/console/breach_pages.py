@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake.breach import breaches, record
+from services.intake.breach import after_all, awaiting, breaches, record
 from services.intake.breach.breaches import Breach
 from services.intake.breach.record import Record
 from services.intake.console.breach_facts import later_version, notice_version, version_of
@@ -51,8 +51,9 @@ class BreachPages:
         after = ranked(visit, "closed")
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             found = [] if after else await breaches.still_open(connection)
+            waiting = {each.breach_id for each in await awaiting.pending(connection)} if found else set()
             closed, more = cut(await breaches.closed(connection, ROWS + 1, after), ROWS, "?closed=", breaches.place)
-        rows = [self._row(each) for each in (*found, *closed)]
+        rows = [{**self._row(each), "waits": each.breach_id in waiting} for each in (*found, *closed)]
         return visit.page("breaches.html", breaches=rows, more=more, none=END if after else "No breach is known.")
 
     async def story(self, visit: Visit) -> Response:
@@ -60,8 +61,11 @@ class BreachPages:
         row, person = await self._read(visit), person_of(visit)
         subject = Subject(self.works, person, row=row)
         possible = offered(subject, f"/breaches/{row.breach.breach_id}", STEPS)
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            theirs = await after_all.said(connection, row.breach)
         noted = visit.session.data.pop("noted", None)
-        return visit.page("breach.html", row=row, left=self._row(row.breach), steps=possible, noted=noted)
+        left = self._row(row.breach)
+        return visit.page("breach.html", row=row, left=left, steps=possible, noted=noted, theirs=theirs)
 
     async def find(self, visit: Visit) -> About:
         """The breach that a step is about; what is stated already stands in the form."""

@@ -38,6 +38,7 @@ DECIDED_BY: Mapping[What, str] = {
 STEPS: Mapping[str, str] = {
     "approve": "how its risk is judged, and whether the persons are told",
     "approve-awareness": "that it was found later",
+    "approve-notice": "when the authority, or a customer, was told",
 }
 """What waits of a breach, by the step with which another agrees."""
 
