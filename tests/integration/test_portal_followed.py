@@ -85,6 +85,13 @@ async def test_whoever_asked_here_and_has_proved_their_address_is_written_to_whe
     assert await door.intake.unit_of_work.pool.fetchval(waits) == "waiting"
     await visitor.open("/portal/de/request/letters")
     assert "etwas Neues" not in visitor.text
+    back = door.visitor()
+    await (await back.open("/portal/de/follow")).send(reference=path.rpartition("/")[2])
+    first, again = await door.letters()
+    assert "dieser Antrag von Ihnen ist" in first["subject"]
+    assert "diesen Antrag verfolgt" in again["subject"], "it is answered, and not to be confirmed any more"
+    await back.open(link_in(again))
+    assert ("Dann beginnen wir" in back.text, "wie es um diesen Antrag steht" in back.text) == (False, True)
 
 
 async def test_an_answer_of_which_nobody_could_know_is_not_given_until_they_can_and_is_a_persons_task(

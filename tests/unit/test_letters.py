@@ -243,6 +243,15 @@ def test_the_contact_on_file_reads_it_in_another_language_too_unless_that_is_the
         assert text.count("Geben Sie ihn nur für einen Antrag ein") == times
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_who_follows_what_has_begun_is_asked_to_confirm_nothing_that_begins(language: Language) -> None:
+    reader = replace(READER, language=language)
+    fields = said_by("proof_link")
+    first, again = [written("proof_link", fields | {"begun": begun}, reader) for begun in ("", "yes")]
+    assert (first.subject != again.subject, first.body != again.body) == (True, True)
+    assert str(FIELDS["link"]) in again.body
+
+
 def test_what_goes_to_a_customer_names_no_authority_to_complain_to() -> None:
     for kind in TO_OTHERS:
         assert "complaint" not in body_of(kind)

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
 
 from services.intake.portal import draft as drafts
 from services.intake.portal.draft import Draft, SignedIn
@@ -20,7 +21,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
-from tests.fixtures.requests import a_request
+from tests.fixtures.requests import a_request, open_question
 from tests.fixtures.words import words
 
 FULL = Draft(key="k", right=Right.ACCESS, whom="me", email="Ada@Example.org", details=True)
@@ -85,6 +86,13 @@ def test_where_more_proof_is_needed_it_is_said_for_what() -> None:
     assert [each.key for each in next_steps(replace(waits, tasks=(UNPROVED,)))] == ["portal_next.more_proof"]
     closed = a_request(state=State.CLOSED, outcome=Outcome.UNIDENTIFIED, resumable=True)
     assert [each.key for each in next_steps(closed)] == ["portal_next.resumable"]
+
+
+@pytest.mark.parametrize("state", [State.IN_PROGRESS, State.AWAITING_CLARIFICATION])
+def test_nobody_whom_we_have_asked_something_reads_that_they_need_do_nothing(state: State) -> None:
+    asked = a_request(state=state, question=open_question(uuid7()))
+    [said] = [each.key for each in next_steps(asked)]
+    assert said in {"portal_next.question", "portal_next.question_at_work"}
 
 
 @pytest.mark.parametrize("state", [State.AWAITING_IDENTITY, State.AWAITING_DECISION, State.CLOSED])

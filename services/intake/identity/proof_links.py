@@ -188,13 +188,15 @@ class ProofLinks:
         by = (bound.mailbox, bound.asker, bound.first)
         await tx.connection.execute(_INSERT, *known, tx.now, code_until, expires_at, *by)
         link = f"{self.url}/{request.language}/prove/{token}"
+        together = await _together(tx, request)
         fields: dict[str, LetterField] = {
             "to": address,
             "link": link,
             "code": f"{code[:4]} {code[4:]}" if typed else "",
             "minutes": self.policy.code_minutes,
             "hours": self.policy.hours,
-            "rights": Listed(tuple(Term("right", each.right) for each in await _together(tx, request))),
+            "rights": Listed(tuple(Term("right", each.right) for each in together)),
+            "begun": "" if any(each.begins_by_proof for each in together) else "yes",
         }
         letter = correspondence.write(self.letters, request, ("proof_link", fields), tx.now)
         await delivery.keep(tx, self.letters, [delivery.Written(request, letter)])

@@ -30,7 +30,10 @@ from shared.runtime.settings import PolicySettings
 
 TEMPLATES = WORDINGS / "templates"
 
-_NOTHING: Mapping[str, LetterField] = {"besides": "", "others": Lines(), "fetch": "", "remains": "", "follow": ""}
+_NOTHING: Mapping[str, LetterField] = {
+    **dict.fromkeys(("besides", "fetch", "remains", "follow", "begun"), ""),
+    "others": Lines(),
+}
 
 _KEPT_BY: Mapping[str, str] = {
     "17(1)(a)": "kept_by.necessary",
@@ -116,9 +119,10 @@ class Letters:
         facts = {name: field for name, field in known.items() if not isinstance(field, Lines)}
         lines = {name: wording.lines(field) for name, field in known.items() if isinstance(field, Lines)}
         shown = {name: wording.text(fact) for name, fact in facts.items()}
-        own = f"{kind}.instructed_subject"
+        own, begun = f"{kind}.instructed_subject", f"{kind}.begun_subject"
         has_own = reader.instructed and own in wording
-        subject = wording.words(own if has_own else f"{kind}.subject", shown, facts)
+        says_begun = bool(known["begun"]) and begun in wording
+        subject = wording.words(own if has_own else begun if says_begun else f"{kind}.subject", shown, facts)
 
         def words(key: str) -> str:
             return wording.words(key, shown, facts)

@@ -56,8 +56,9 @@ class Proving:
         """Is it you who has asked for this? Opening the page uses up nothing; its buttons do."""
         token = visit.request.path_params["token"]
         answer = visit.form.get("answer")  # neither, where it was no button that has sent the form
-        if answer not in {"mine", "not_me"} and (asked := await self._asked(visit, token)):
-            return visit.page("prove.html", asked=asked)
+        if answer not in {"mine", "not_me"} and (asked := await self._asked(token)):
+            begun = not any(each.begins_by_proof for each in asked)
+            return visit.page("prove.html", asked=[_named(visit, each) for each in asked], begun=begun)
         if answer == "not_me":
             await self.works.links.disown(token)
             return said(visit, "portal.disowned_title", "portal.disowned", "/", "portal.to_start")
@@ -66,21 +67,14 @@ class Proving:
             return said(visit, "portal.link_gone_title", "portal.link_gone", "/follow", "portal.start_follow_link")
         return await self._let_in(visit, used)
 
-    async def _asked(self, visit: Visit, token: str) -> list[tuple[str, str]]:
-        """What a link confirms, each right with the day on which it came; nothing where the link is good no more."""
+    async def _asked(self, token: str) -> list[Request]:
+        """What a link confirms; nothing where the link is good no more."""
         request_id = await self.works.links.look(token)
         if request_id is None:
             return []
         use_cases = self.works.services.use_cases
         request = await use_cases.read(request_id, await self.works.caller(request_id))
-        together = await use_cases.case_of(request) or [request]
-        return [
-            (
-                spoken(visit, say(f"portal_right.{each.right}")),
-                spoken(visit, say("portal.day", day=each.received_at), each.zones[-1]),
-            )
-            for each in together
-        ]
+        return await use_cases.case_of(request) or [request]
 
     async def code(self, visit: Visit) -> Response:
         """Which code did we send?"""
@@ -237,3 +231,9 @@ def is_reference(text: str) -> bool:
         return str(UUID(text)) == text
     except ValueError:
         return False
+
+
+def _named(visit: Visit, request: Request) -> tuple[str, str]:
+    """What was asked for, and the day on which that came."""
+    day = say("portal.day", day=request.received_at)
+    return spoken(visit, say(f"portal_right.{request.right}")), spoken(visit, day, request.zones[-1])

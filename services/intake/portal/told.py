@@ -87,4 +87,6 @@ def _next(request: Request) -> Iterator[Sentence]:
         case State.AWAITING_DECISION:
             yield say("portal_next.person")
         case _:
-            yield say("portal_next.postponed" if request.postponed else "portal_next.at_work")
+            asks = request.question is not None and not request.awaits_proof
+            work = "portal_next.question_at_work" if asks else "portal_next.at_work"
+            yield say("portal_next.postponed" if request.postponed else work)

@@ -150,6 +150,11 @@ class StoredRequest:
         return nobody_known or bool(deferrals.unproved(self.tasks))
 
     @property
+    def begins_by_proof(self) -> bool:
+        """Whether work begins once somebody has shown that the request is theirs; else that shows how it stands."""
+        return self.state is State.AWAITING_IDENTITY or (self.resumable and self.awaits_proof)
+
+    @property
     def outstanding(self) -> tuple[str, ...]:
         """The systems whose part is still owed though the request was answered.
 
