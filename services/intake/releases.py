@@ -99,7 +99,8 @@ async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) ->
         if not (fault and released.package_fault):
             await _tell(tx, released.request_id, "package_withheld" if fault else "package_released")
     if fault:
-        log.warning("request %s: its package is withheld: %s", released.request_id, fault)
+        withheld = ("request %s: its package is withheld: %s", released.request_id, fault)
+        tx.after_commit(partial(log.warning, *withheld))
         if released.downloads and not doubted:
             handed_out = breaches.HandedOut(released.request_id, released.package_id, fault, released.downloads)
             await breaches.open_one(tx, handed_out, timedelta(hours=settings.breach_hours))

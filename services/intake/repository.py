@@ -260,14 +260,15 @@ class Requests:
                     self._corrected.append(request)
                 if event.right is Right.ERASURE and event.outcome in _GONE:
                     self._erased.append(request.request_id)
-                CLOSED.labels(event.right, event.outcome).inc()
-                OPEN_SECONDS.labels(event.right).observe((self.tx.now - request.accepted_at).total_seconds())
+                lasted = (self.tx.now - request.accepted_at).total_seconds()
+                self.tx.after_commit(partial(CLOSED.labels(event.right, event.outcome).inc))
+                self.tx.after_commit(partial(OPEN_SECONDS.labels(event.right).observe, lasted))
                 if event.outcome is Outcome.UNIDENTIFIED:
-                    REQUESTS.labels(event.right, "identity_abandoned").inc()
+                    self.tx.after_commit(partial(REQUESTS.labels(event.right, "identity_abandoned").inc))
                 closed = (request.request_id, event.right, event.outcome)
                 self.tx.after_commit(partial(log.info, "request %s is closed: %s, %s", *closed))
             case RequestReopened():
-                REQUESTS.labels(event.right, "reopened").inc()
+                self.tx.after_commit(partial(REQUESTS.labels(event.right, "reopened").inc))
 
     def _warn(self, request: Request) -> None:
         """Tells what could not be searched and waits for a person; what failed, the service that worked it has told."""

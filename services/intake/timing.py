@@ -53,6 +53,11 @@ class TimingUseCases(Deciding):
         return found.redate("receipt_corrected", arrival, due_on, calc_version(policy), forward_by, **why)
 
     @decision
+    async def take_question_back(self, held: Held) -> Transition:
+        """An open question about who they are is asked no more, as if it had not been: it may be asked anew."""
+        return held.request.take_question_back()
+
+    @decision
     async def propose_extension(self, held: Held, proposal: timing_schemas.ExtensionProposal) -> Transition:
         """One person proposes, in the place of an earlier proposal; nothing changes for the subject yet (REQ-T5).
 

@@ -270,7 +270,7 @@ class UseCases(TellingUseCases):
 
     @decision
     async def answer(self, held: Held, reply: question_schemas.QuestionReply) -> Transition:
-        """The requester has answered a clarification; an answer that comes too late reopens the request.
+        """The requester has answered a question; an answer that comes too late reopens the request.
 
         Raises:
             BadRequest: it cannot have come then, or names identities that nobody has asked for.

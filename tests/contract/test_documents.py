@@ -71,10 +71,11 @@ def test_every_decision_names_the_version_that_it_is_made_for_and_is_answered_wi
     api: dict[str, Any],
 ) -> None:
     decisions = {path: each["post"] for path, each in api["paths"].items() if "{request_id}" in path and "post" in each}
-    assert len(decisions) == 29
+    assert len(decisions) == 30
     for path, decision in decisions.items():
         required = {p["name"] for p in decision["parameters"] if p["in"] == "header" and p["required"]}
         assert required == {"If-Match"}, path
+        assert "dry_run" in {p["name"] for p in decision["parameters"] if p["in"] == "query"}, path
         assert {"400", "404", "409", "412", "428"} <= set(decision["responses"]), path
         assert "ETag" in decision["responses"]["200"]["headers"], path
     assert "ETag" in api["paths"]["/v1/requests/{request_id}"]["get"]["responses"]["200"]["headers"]

@@ -68,6 +68,23 @@ async def test_a_decision_is_shown_and_asked_for_before_it_is_done_and_takes_two
     assert "answer_decided" in await intake.types()
 
 
+async def test_what_would_be_refused_is_refused_by_a_dry_run_and_before_anybody_is_asked(
+    command: Command, intake: Intake
+) -> None:
+    path = await intake.submit(assurance=None)
+    ask = ("request", "decide", id_of(path), "question", "question=identity")
+    before = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM evidence.entry")
+    for how in (["--dry-run"], []):
+        refused = await command(*ask, "text=Send us your passport copy", *how, typed="y\n", sits_there=True)
+        assert (refused.status, "no identity document" in refused.err, refused.out) == (1, True, "")
+    shown = await command(*ask, "text=Which mailbox is yours?", "--dry-run")
+    assert (shown.status, "Which mailbox is yours?" in shown.out) == (0, True)
+    early = f"found_at={(intake.clock.at + timedelta(hours=1)).isoformat()}"
+    refused = await command("breach", "open", early, "nature=confidentiality", "facts=A list.", "--dry-run")
+    assert refused.status != 0
+    assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM evidence.entry") == before
+
+
 async def test_an_approval_shows_what_it_approves_and_no_other_proposal(command: Command, intake: Intake) -> None:
     path = await intake.submit()
     (await intake.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
@@ -79,7 +96,7 @@ async def test_an_approval_shows_what_it_approves_and_no_other_proposal(command:
     assert PROPOSAL["new_due"] in shown
     assert refusal["reason"] not in shown
     none = await command("request", "decide", id_of(path), "balancing/approval", "--dry-run")
-    assert (none.status, "waits for a second person" in none.err) == (1, True)
+    assert (none.status, "legitimate interests is weighed" in none.err) == (1, True)
 
 
 async def test_what_has_changed_since_it_was_shown_is_not_decided(

@@ -112,8 +112,8 @@ async def test_one_person_with_a_key_and_a_sign_in_is_one_person(console: Opened
     path = await intake.submit()
     proposal = {"decision": "refuse", **REASONS["refuse"]}
     (await intake.officer.post(f"{path}/decision", json=proposal)).raise_for_status()
-    await decided(officer, path, "approve")
-    assert officer.status == 422
+    await officer.open(f"/console/requests/{id_of(path)}/decide/approve")
+    assert (officer.status, "Confirm: " in officer.text) == (422, False), "it is refused before anybody confirms"
     assert "takes two persons" in officer.text
     words = {"reason+article": "EXCESSIVE 12(5)(b)", "explanation": "Ada asked for it every day."}
     await decided(officer, path, "refuse", **words)
@@ -122,8 +122,7 @@ async def test_one_person_with_a_key_and_a_sign_in_is_one_person(console: Opened
         "nor the other way round"
     )
     (await intake.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
-    await decided(officer, path, "approve-extension")
-    assert officer.status == 422
+    assert (await officer.open(f"/console/requests/{id_of(path)}/decide/approve-extension")).status == 422
     berta = await console.member("berta")
     await decided(berta, path, "approve-extension")
     assert (await intake.view(path))["due_on"] == PROPOSAL["new_due"]
@@ -143,16 +142,50 @@ async def test_what_two_keys_may_confirm_two_who_have_signed_in_may(console: Ope
     assert (await intake.view(path))["state"] == "in_progress"
 
 
-async def test_words_that_ask_for_an_id_copy_are_refused_where_they_stand(console: OpenedConsole) -> None:
+async def kept(intake: Intake) -> list[int]:
+    """How much there is of all that a decision leaves."""
+    tables = ("evidence.entry", "letter", "delivery", "vault.sealed", "outbox")
+    return [await intake.unit_of_work.pool.fetchval(f"SELECT count(*) FROM {each}") for each in tables]
+
+
+async def test_words_that_ask_for_an_id_copy_are_refused_before_anybody_confirms(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     path = await intake.submit(assurance=None)
     asked = {"question": "identity", "text": "Please send a copy of your passport.", "condition_recorded": "yes"}
-    await decided(hanna, path, "question", **asked)
+    await hanna.open(f"/console/requests/{id_of(path)}/decide/question")
+    await hanna.send(step="check", **asked)
     assert hanna.status == 422
+    assert "Confirm: " not in hanna.text
     assert "no identity document" in hanna.text
     assert 'href="#text"' in hanna.html
-    await decided(hanna, path, "question", **{**asked, "text": "Which mailbox is yours?"})
+    before = await kept(intake)
+    mended = {**asked, "text": "Which mailbox is yours?"}
+    await hanna.send(step="check", **mended)
+    assert "Confirm: Ask the person" in hanna.text
+    assert await kept(intake) == before, "what is checked is not done"
+    await hanna.send(step="confirm", **mended)
     assert "question.sent" in await intake.actions(path)
+
+
+async def test_a_question_about_who_they_are_is_taken_back_asked_anew_and_answered(console: OpenedConsole) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    path = await intake.submit(assurance=None)
+    page, asked = f"/console/requests/{id_of(path)}", {"question": "identity", "condition_recorded": "yes"}
+    await hanna.open(f"{page}/decide/question")
+    assert "what they mean" not in hanna.text, "nobody may be asked that yet"
+    await decided(hanna, path, "question", **asked, text="Which mailbox is yours?")
+    assert 'decide/question"' not in hanna.html, "one question at a time"
+    await decided(hanna, path, "question-withdrawal")
+    sent, back = [each for each in await intake.published() if "question_" in each["type"]]
+    assert (back["question_id"], back["answered_at"]) == (sent["question_id"], sent["asked_at"]), "no day stood still"
+    await decided(hanna, path, "question", **asked, text="Since when is that mailbox yours?")
+    await decided(hanna, path, "reply", text="Since last year.")
+    assert (hanna.status, (await intake.view(path))["state"]) == (200, "awaiting_identity")
+    told = ("question.sent", "question.taken_back", "question.answered")
+    noted = [each for each in await intake.actions(path) if each in told]
+    assert noted == ["question.sent", "question.taken_back", "question.sent", "question.answered"]
+    assert 'decide/question"' in hanna.html
+    assert (await hanna.open(f"{page}/decide/question-withdrawal")).status == 404
 
 
 async def test_a_form_is_mended_where_it_is_wrong_and_nothing_is_done_meanwhile(console: OpenedConsole) -> None:

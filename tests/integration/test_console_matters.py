@@ -17,6 +17,9 @@ from tests.integration.test_withheld_packages import withheld
 async def confirmed(visitor: Visitor, path: str, **form: Any) -> Visitor:
     """Opens the page of a decision, fills it in, reads what it will do, and confirms."""
     await visitor.open(path)
+    if visitor.status == 422:
+        assert "Confirm: " not in visitor.text, "what is refused is not offered"
+        return visitor
     assert visitor.status == 200, visitor.text
     if form:
         await visitor.send(step="check", **form)
@@ -136,15 +139,19 @@ async def test_what_the_owner_of_a_breach_has_proposed_waits_among_the_approvals
     await confirmed(owner, f"{page}/assess", high_risk="", reasons="Numbers alone, for an hour.")
     berlin = (intake.clock.now() - timedelta(hours=8)).astimezone(ZoneInfo("Europe/Berlin"))
     await confirmed(owner, f"{page}/awareness", found_at=f"{berlin:%Y-%m-%d %H:%M}", reasons="The shift began then.")
+    told = {"whom": "authority", "to": "BlnBDI 521", "phase": "complete", "what": "All of it."}
+    await confirmed(owner, f"{page}/notice", told_at=f"{berlin:%Y-%m-%d %H:%M}", **told)
     await anton.open("/console/approvals")
-    steps = [f"{page}/{step}" for step in ("approve", "approve-awareness")]
-    assert [f'"{step}"' in anton.html for step in steps] == [True, True]
+    steps = [f"{page}/{step}" for step in ("approve", "approve-awareness", "approve-notice")]
+    assert [f'"{step}"' in anton.html for step in steps] == [True, True, True]
+    assert "waits for a second person" in (await anton.open("/console/breaches")).text
     for nobody in (owner, ugo):
         await nobody.open("/console/approvals")
         assert ("its risk is judged" in nobody.text, steps[0] in nobody.html) == (True, False)
     for step in steps:
         await confirmed(anton, step)
     assert "Nothing is proposed of a breach" in (await anton.open("/console/approvals")).text
+    assert "waits for a second person" not in (await anton.open("/console/breaches")).text
 
 
 async def test_a_package_is_looked_into_by_the_two_who_release_it(console: OpenedConsole) -> None:
@@ -160,7 +167,7 @@ async def test_a_package_is_looked_into_by_the_two_who_release_it(console: Opene
     await confirmed(hanna, f"{page}/decide/package-theirs")
     assert "hanna has proposed: package" in hanna.text
     shown = await anton.open(f"{page}/decide/package-release")
-    assert (shown.status, "hanna" in shown.text) == (200, True)
+    assert (shown.status, "hanna" in shown.text) == (422, True), "who has not looked is told before they confirm"
     assert (await hanna.client.get(f"{page}/decide/package-theirs")).status_code == 404, "now another must agree"
     berta = await (await console.member("berta")).open(f"{page}/decide/package-renewal")
     berta.path = f"{page}/decide/package-theirs"  # a form that no page shows any more

@@ -114,12 +114,22 @@ def searched_again(request: Request) -> Transition:
     return request.search_again(AT)
 
 
+def answered_in_words(request: Request) -> Transition:
+    """Somebody says something to a question of a person's about who they are, and proves nothing."""
+    if request.question is None or not request.allows("answer_identity"):
+        raise IllegalTransition
+    own = replace(request, question=replace(request.question, own_words=True))
+    return own.answer(AT, AT, POLICY, identities=False)
+
+
 CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("receive", lambda r: begin(r, identified=True)),
     ("receive", lambda r: begin(r, identified=False)),
     ("verify", lambda r: r.verify({}, AT, POLICY)),
     ("ask_identity", lambda r: r.ask(Question.IDENTITY, QUESTION, "Who?", AT, recorded=True)),
     ("ask_meaning", lambda r: r.ask(Question.CLARIFICATION, QUESTION, "Which?", AT, recorded=True)),
+    ("answer_identity", answered_in_words),
+    ("answer_identity", lambda r: r.take_question_back()),
     ("answer", lambda r: r.answer(AT, AT, POLICY, identities=False)),
     ("answer", lambda r: r.answer(AT, AT, POLICY, identities=True)),
     ("give_up", silent),

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Rehearsable, UseServices
 from services.intake.api.paging import AT_A_TIME, Cursor, Following, after, paged
 from services.intake.api.views import Instant
 from services.intake.breach import awareness, breaches, notices, record, telling
@@ -177,7 +177,7 @@ async def list_breaches(services: UseServices, cursor: Cursor = None) -> BreachL
 
 
 @router.post("", status_code=201, responses=documented(BadRequest, TooLarge, UnsupportedType))
-async def enter_breach(body: BreachFound, caller: AnyCaller, services: UseServices) -> BreachView:
+async def enter_breach(body: BreachFound, caller: AnyCaller, services: Rehearsable) -> BreachView:
     """Enter a breach that was found elsewhere than by the platform (privacy team): its 72 hours run from `found_at`."""
     within = timedelta(hours=services.settings.breach_hours)
     async with services.unit_of_work.begin() as tx:
@@ -192,14 +192,14 @@ async def read_breach(breach_id: UUID, caller: AnyCaller, services: UseServices)
 
 
 @router.post("/{breach_id}/owner", responses=documented(NotFound, IllegalTransition))
-async def own_breach(breach_id: UUID, caller: AnyCaller, services: UseServices) -> BreachView:
+async def own_breach(breach_id: UUID, caller: AnyCaller, services: Rehearsable) -> BreachView:
     """See to a breach from now on (privacy team); nobody who has handled the request may."""
     async with services.unit_of_work.begin() as tx:
         return BreachView.model_validate(await breaches.own(tx, breach_id, caller))
 
 
 @router.put("/{breach_id}/record", responses=_SAYING)
-async def record_breach(breach_id: UUID, body: BreachRecord, caller: AnyCaller, services: UseServices) -> BreachView:
+async def record_breach(breach_id: UUID, body: BreachRecord, caller: AnyCaller, services: Rehearsable) -> BreachView:
     """State what has happened, what it may lead to and what is done (its owner); what was stated before stays."""
     async with services.unit_of_work.begin() as tx:
         return BreachView.model_validate(await record.state(tx, breach_id, body, caller))
@@ -207,7 +207,7 @@ async def record_breach(breach_id: UUID, body: BreachRecord, caller: AnyCaller, 
 
 @router.post("/{breach_id}/awareness", responses=_SAYING)
 async def correct_awareness(
-    breach_id: UUID, body: AwarenessCorrected, caller: AnyCaller, services: UseServices
+    breach_id: UUID, body: AwarenessCorrected, caller: AnyCaller, services: Rehearsable
 ) -> BreachView:
     """Correct since when we are aware of it, and say why (its owner): the 72 hours run from then.
 
@@ -219,7 +219,7 @@ async def correct_awareness(
 
 @router.post("/{breach_id}/awareness/{correction_id}/approval", responses=_SAYING | documented(SamePerson))
 async def approve_awareness(
-    breach_id: UUID, correction_id: UUID, caller: AnyCaller, services: UseServices
+    breach_id: UUID, correction_id: UUID, caller: AnyCaller, services: Rehearsable
 ) -> BreachView:
     """Agree that we became aware of it later, having handled neither the breach nor its request."""
     async with services.unit_of_work.begin() as tx:
@@ -227,7 +227,7 @@ async def approve_awareness(
 
 
 @router.post("/{breach_id}/notices", responses=_SAYING)
-async def note_notice(breach_id: UUID, body: BreachNotified, caller: AnyCaller, services: UseServices) -> BreachView:
+async def note_notice(breach_id: UUID, body: BreachNotified, caller: AnyCaller, services: Rehearsable) -> BreachView:
     """Note that the authority was told, a customer who decides, or persons whom no letter reaches (its owner).
 
     One that only its date makes timely, or that is dated before the breach was on record, counts once somebody else
@@ -238,14 +238,14 @@ async def note_notice(breach_id: UUID, body: BreachNotified, caller: AnyCaller, 
 
 
 @router.post("/{breach_id}/notices/{notice_id}/approval", responses=documented(NotFound, IllegalTransition, SamePerson))
-async def approve_notice(breach_id: UUID, notice_id: UUID, caller: AnyCaller, services: UseServices) -> BreachView:
+async def approve_notice(breach_id: UUID, notice_id: UUID, caller: AnyCaller, services: Rehearsable) -> BreachView:
     """Agree that they were told at that hour, having handled neither the breach nor its request."""
     async with services.unit_of_work.begin() as tx:
         return BreachView.model_validate(await notices.approve(tx, breach_id, notice_id, caller))
 
 
 @router.post("/{breach_id}/assessments", status_code=201, responses=_SAYING | documented(NotReady))
-async def assess_risk(breach_id: UUID, body: RiskAssessed, caller: AnyCaller, services: UseServices) -> RiskProposed:
+async def assess_risk(breach_id: UUID, body: RiskAssessed, caller: AnyCaller, services: Rehearsable) -> RiskProposed:
     """Propose whether the persons are told (its owner): it takes effect once somebody else has approved it."""
     letters = services.use_cases.letters
     async with services.unit_of_work.begin() as tx:
@@ -257,7 +257,7 @@ async def assess_risk(breach_id: UUID, body: RiskAssessed, caller: AnyCaller, se
     responses=documented(BadRequest, NotFound, IllegalTransition, SamePerson),
 )
 async def approve_assessment(
-    breach_id: UUID, assessment_id: UUID, caller: AnyCaller, services: UseServices
+    breach_id: UUID, assessment_id: UUID, caller: AnyCaller, services: Rehearsable
 ) -> PersonsTold:
     """Approve it (privacy team), as neither its owner nor a handler of the request: the letters go out."""
     letters = services.use_cases.letters
@@ -278,7 +278,7 @@ async def read_breach_letter(
 
 
 @router.post("/{breach_id}/close", responses=documented(NotFound, IllegalTransition, NotReady))
-async def close_breach(breach_id: UUID, body: BreachClosed, caller: AnyCaller, services: UseServices) -> BreachView:
+async def close_breach(breach_id: UUID, body: BreachClosed, caller: AnyCaller, services: Rehearsable) -> BreachView:
     """Close a breach that one owns, once who had to be told was, and say why (privacy team)."""
     async with services.unit_of_work.begin() as tx:
         return BreachView.model_validate(await record.close(tx, breach_id, body, caller))

@@ -5,7 +5,7 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter
 
-from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
+from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, Rehearsable, UseServices
 from services.intake.api.views import ManualSteps, ProposalView, ProposedStepView, StateView, StepsInSystem
 from services.intake.balancing import Balancing
 from services.intake.decision_schemas import (
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1/requests/{request_id}", tags=["decisions"], respo
 
 
 @router.post("/verify", response_model=StateView)
-async def verify(body: Verification, basis: MadeFor, services: UseServices) -> Decided:
+async def verify(body: Verification, basis: MadeFor, services: Rehearsable) -> Decided:
     """State how the requester proved who they are; work begins, or begins after all, if that is enough.
 
     What is proved in one call is one person's by your word. If something was proved before, the call counts only where
@@ -41,7 +41,7 @@ async def verify(body: Verification, basis: MadeFor, services: UseServices) -> D
 
 
 @router.post("/proof-conflict", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def settle_proof(body: ProofSettled, basis: MadeFor, services: UseServices) -> Decided:
+async def settle_proof(body: ProofSettled, basis: MadeFor, services: Rehearsable) -> Decided:
     """Say whose a proof is that was put aside, since nothing shows that whoever proved something before gave it.
 
     Somebody may have typed another's customer number beside their own address, and each has proved their own. What
@@ -51,7 +51,7 @@ async def settle_proof(body: ProofSettled, basis: MadeFor, services: UseServices
 
 
 @router.post("/proof-withdrawal", response_model=StateView)
-async def take_back(body: ProofTakenBack, basis: MadeFor, services: UseServices) -> Decided:
+async def take_back(body: ProofTakenBack, basis: MadeFor, services: Rehearsable) -> Decided:
     """Take back a proof that was wrong: what is not fetched by it is withheld, and what was fetched is a breach.
 
     While nothing is answered one word is enough, and work goes on by what is proved still. After that it takes two
@@ -61,13 +61,13 @@ async def take_back(body: ProofTakenBack, basis: MadeFor, services: UseServices)
 
 
 @router.post("/withdraw", response_model=StateView)
-async def withdraw(basis: MadeFor, services: UseServices) -> Decided:
+async def withdraw(basis: MadeFor, services: Rehearsable) -> Decided:
     """Withdraw a request; what was done already stays done."""
     return await services.use_cases.withdraw(basis)
 
 
 @router.post("/balancing", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def weigh(body: Balancing, basis: MadeFor, services: UseServices) -> Decided:
+async def weigh(body: Balancing, basis: MadeFor, services: Rehearsable) -> Decided:
     """Propose what the weighing of an objection to legitimate interests finds (privacy team).
 
     Until then its data are restricted. It takes two persons: two keys of different holders.
@@ -84,19 +84,19 @@ async def read_weighing(request_id: UUID, caller: AnyCaller, services: UseServic
 
 
 @router.post("/balancing/approval", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def approve_weighing(basis: MadeFor, services: UseServices) -> Decided:
+async def approve_weighing(basis: MadeFor, services: Rehearsable) -> Decided:
     """Agree with what another person proposes (privacy team): upheld, or told why not, and the restriction lifted."""
     return await services.use_cases.approve_weighing(basis)
 
 
 @router.post("/at-once", response_model=StateView)
-async def waive(basis: MadeFor, services: UseServices) -> Decided:
+async def waive(basis: MadeFor, services: Rehearsable) -> Decided:
     """State that the person does not want their erasure to wait until their other requests are answered."""
     return await services.use_cases.waive(basis)
 
 
 @router.post("/packages-waiver", response_model=StateView)
-async def waive_packages(basis: MadeFor, services: UseServices) -> Decided:
+async def waive_packages(basis: MadeFor, services: Rehearsable) -> Decided:
     """State that the erasure is also to remove the packages made for earlier requests of the same person.
 
     Without it they are kept for their days, so that what was asked for can still be fetched.
@@ -105,7 +105,7 @@ async def waive_packages(basis: MadeFor, services: UseServices) -> Decided:
 
 
 @router.post("/decision", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def decide(body: Decision, basis: MadeFor, services: UseServices) -> Decided:
+async def decide(body: Decision, basis: MadeFor, services: Rehearsable) -> Decided:
     """Try again what is not done, or propose how to answer the request: to refuse it, or in part (privacy team).
 
     A proposal says why, by a reason of the policy and an article; it takes the place of an earlier one, and changes
@@ -128,7 +128,7 @@ async def read_proposal(request_id: UUID, caller: AnyCaller, services: UseServic
     dependencies=PRIVACY_TEAM,
     responses=documented(IllegalTransition, NotReady, SamePerson),
 )
-async def approve_decision(basis: MadeFor, services: UseServices) -> Decided:
+async def approve_decision(basis: MadeFor, services: Rehearsable) -> Decided:
     """Approve what was proposed, with the key of another holder: the request is answered so, and its letter written.
 
     It is closed in a moment, when whoever works on it has said what is done.
@@ -137,7 +137,7 @@ async def approve_decision(basis: MadeFor, services: UseServices) -> Decided:
 
 
 @router.post("/confirmation", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def confirm(body: Confirmation, basis: MadeFor, services: UseServices) -> Decided:
+async def confirm(body: Confirmation, basis: MadeFor, services: Rehearsable) -> Decided:
     """Confirm that a system may touch as much as `exceeded` says was found there (privacy team).
 
     It takes two persons: two keys of different holders. With the second the task goes on; if it finds more by then, it
@@ -147,7 +147,7 @@ async def confirm(body: Confirmation, basis: MadeFor, services: UseServices) -> 
 
 
 @router.post("/task-result", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def record(body: ResultByHand, basis: MadeFor, services: UseServices) -> Decided:
+async def record(body: ResultByHand, basis: MadeFor, services: Rehearsable) -> Decided:
     """Enter what a person did by hand in a system that has no way to do it (privacy team).
 
     Until then the request cannot close as fulfilled; once nothing waits any more it goes on by itself.
@@ -172,7 +172,7 @@ async def read_manual_steps(request_id: UUID, caller: AnyCaller, services: UseSe
 
 
 @router.post("/package/release", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def release_package(basis: MadeFor, services: UseServices) -> Decided:
+async def release_package(basis: MadeFor, services: Rehearsable) -> Decided:
     """Say that a package that is withheld is the subject's, having looked at it (privacy team).
 
     It takes two persons, each of whom has looked (GET …/package/inspection): two keys of different holders. With the
@@ -182,25 +182,25 @@ async def release_package(basis: MadeFor, services: UseServices) -> Decided:
 
 
 @router.post("/package/renewal", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def renew_package(basis: MadeFor, services: UseServices) -> Decided:
+async def renew_package(basis: MadeFor, services: Rehearsable) -> Decided:
     """Have a package that is withheld made anew, by what is known and vouched for now (privacy team)."""
     return await services.use_cases.renew_package(basis)
 
 
 @router.post("/lift", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def lift(basis: MadeFor, services: UseServices) -> Decided:
+async def lift(basis: MadeFor, services: Rehearsable) -> Decided:
     """Lift a restriction; the letter that informs the subject is written before any system is asked (privacy team)."""
     return await services.use_cases.lift(basis)
 
 
 @router.post("/restrict-again", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def restrict_again(basis: MadeFor, services: UseServices) -> Decided:
+async def restrict_again(basis: MadeFor, services: Rehearsable) -> Decided:
     """Restrict again what was lifted by a letter that has come back, until they are told (Art. 18(3), privacy team)."""
     return await services.use_cases.restrict_again(basis)
 
 
 @router.post("/forward", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def forward(body: Forwarded, basis: MadeFor, services: UseServices) -> Decided:
+async def forward(body: Forwarded, basis: MadeFor, services: Rehearsable) -> Decided:
     """State that a request was passed on to the customer who decides about the data (privacy team).
 
     Of a request with the role `both` that is said of the customer's part: ours is answered together with it.
@@ -209,7 +209,7 @@ async def forward(body: Forwarded, basis: MadeFor, services: UseServices) -> Dec
 
 
 @router.post("/controller-replied", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def hear_controller(body: ControllerReply, basis: MadeFor, services: UseServices) -> Decided:
+async def hear_controller(body: ControllerReply, basis: MadeFor, services: Rehearsable) -> Decided:
     """State that the customer to whom a request was passed on has replied (privacy team).
 
     Until then they are reminded, and at last a ticket asks the privacy team to look.

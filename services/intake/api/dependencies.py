@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.intake.auth import Caller
@@ -22,6 +23,7 @@ from services.intake.holds import Holds
 from services.intake.mail.answering import Answering
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.problems import documented
+from services.intake.rehearsal import rehearsing
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from services.intake.suppression_check import SuppressionList
@@ -59,6 +61,17 @@ class Services:
     mail: MailUseCases
     answering: Answering
 
+    def rehearsed(self) -> "Services":
+        """The same, with which everything is checked and nothing is done."""
+        nothing_kept = rehearsing(self.unit_of_work)
+        return replace(
+            self,
+            unit_of_work=nothing_kept,
+            use_cases=replace(self.use_cases, unit_of_work=nothing_kept),
+            mail=replace(self.mail, unit_of_work=nothing_kept),
+            answering=replace(self.answering, unit_of_work=nothing_kept),
+        )
+
 
 async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
@@ -68,7 +81,7 @@ async def _services(request: Request) -> Services:
 async def only_known_parameters(request: Request) -> None:
     """Refuses a parameter of the query that the route does not have, or that comes twice: it would be left unheeded."""
     route = request.scope["route"]
-    known = {each.alias for each in route.dependant.query_params}
+    known = _parameters(route.dependant)
     seen = set[str]()
     for name, _ in request.query_params.multi_items():
         if name not in known:
@@ -79,7 +92,28 @@ async def only_known_parameters(request: Request) -> None:
         seen.add(name)
 
 
+def _parameters(dependant: Dependant) -> set[str]:
+    """The parameters of the query that a route takes, by itself and by what it depends on."""
+    own = {str(each.alias) for each in dependant.query_params}
+    return own.union(*map(_parameters, dependant.dependencies))
+
+
 UseServices = Annotated[Services, Depends(_services)]
+DryRun = Annotated[
+    bool,
+    Query(
+        description="Check it, and do nothing: the answer is that of the decision, or its refusal, and nothing of it is"
+        " kept or sent. What it would make has another id, once it is made."
+    ),
+]
+
+
+async def _rehearsable(services: UseServices, *, dry_run: DryRun = False) -> Services:
+    return services.rehearsed() if dry_run else services
+
+
+Rehearsable = Annotated[Services, Depends(_rehearsable)]
+"""Of what somebody decides: with ``dry_run`` it is checked, and not done."""
 
 
 async def caller(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
@@ -121,6 +155,8 @@ async def basis(
     request_id: UUID,
     caller: AnyCaller,
     response: Response,
+    *,
+    dry_run: DryRun = False,
     if_match: Annotated[
         str,
         Header(
@@ -143,7 +179,8 @@ async def basis(
     if tag is None:
         raise BadRequest('If-Match takes one ETag, unchanged, as "7"; a proxy between us must not make it weak')
     version = int(tag[1])
-    response.headers["ETag"] = etag(version + 1)
+    if not dry_run:
+        response.headers["ETag"] = etag(version + 1)
     return Basis(request_id, version, caller)
 
 

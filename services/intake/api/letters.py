@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
+from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, Rehearsable, UseServices
 from services.intake.api.views import Instant, StateView
 from services.intake.errors import Forbidden, NotFound
 from services.intake.letters.schemas import AnotherWay, GivenUp, PostalAddress
@@ -105,13 +105,13 @@ async def give_up(letter_id: UUID, body: GivenUp, caller: AnyCaller, services: U
 
 
 @of_request.post("/postal-address", response_model=StateView, responses={**DECIDING, **documented(Shredded)})
-async def record_address(body: PostalAddress, basis: MadeFor, services: UseServices) -> Decided:
+async def record_address(body: PostalAddress, basis: MadeFor, services: Rehearsable) -> Decided:
     """Enter the address of record, as you have looked it up: letters on paper go there (privacy team)."""
     return await services.use_cases.record_address(basis, body)
 
 
 @of_request.post("/paper-code", response_model=StateView, responses={**DECIDING, **documented(Shredded)})
-async def send_paper_code(basis: MadeFor, services: UseServices) -> Decided:
+async def send_paper_code(basis: MadeFor, services: Rehearsable) -> Decided:
     """Send whoever asked by post a new code, on paper, to the address of record (privacy team).
 
     For where the letter with the code went to an address that was corrected since, or is lost. The code of every

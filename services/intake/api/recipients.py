@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake import recipients
-from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
+from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, Rehearsable, UseServices
 from services.intake.api.views import Instant, ProposedStepView, StateView
 from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
@@ -82,19 +82,19 @@ async def read_recipients(request_id: UUID, caller: AnyCaller, services: UseServ
 
 
 @router.post("/told", response_model=StateView, dependencies=PRIVACY_TEAM, responses=_MOVES)
-async def tell_recipient(body: RecipientByHand, basis: MadeFor, services: UseServices) -> Decided:
+async def tell_recipient(body: RecipientByHand, basis: MadeFor, services: Rehearsable) -> Decided:
     """Enter that a person has told a recipient whom no channel reaches (privacy team)."""
     return await services.use_cases.tell_recipient(basis, body)
 
 
 @router.post("/reply", response_model=StateView, dependencies=PRIVACY_TEAM, responses=_MOVES)
-async def hear_recipient(body: RecipientReply, basis: MadeFor, services: UseServices) -> Decided:
+async def hear_recipient(body: RecipientReply, basis: MadeFor, services: Rehearsable) -> Decided:
     """Enter what a recipient has said: they have the notice, or have done the same (privacy team)."""
     return await services.use_cases.hear_recipient(basis, body)
 
 
 @router.post("/waiver", response_model=StateView, dependencies=PRIVACY_TEAM, responses=_MOVES)
-async def propose_waiver(body: Waiver, basis: MadeFor, services: UseServices) -> Decided:
+async def propose_waiver(body: Waiver, basis: MadeFor, services: Rehearsable) -> Decided:
     """Propose that a recipient is not told, since that is impossible or out of proportion (privacy team)."""
     return await services.use_cases.propose_waiver(basis, body)
 
@@ -118,7 +118,7 @@ async def read_waiver(
     dependencies=PRIVACY_TEAM,
     responses={**DECIDING, **documented(IllegalTransition, SamePerson)},
 )
-async def approve_waiver(body: WaiverApproval, basis: MadeFor, services: UseServices) -> Decided:
+async def approve_waiver(body: WaiverApproval, basis: MadeFor, services: Rehearsable) -> Decided:
     """Approve that with the key of another holder than proposed it (privacy team)."""
     return await services.use_cases.approve_waiver(basis, body)
 

@@ -18,6 +18,7 @@ from services.intake.client.deciding import (
     done,
     must_sit_there,
     put_before,
+    rehearse,
     typed,
 )
 from services.intake.client.decisions import body, operation
@@ -193,7 +194,10 @@ def _run(name: str, method: str, place: str, breach_id: UUID | None, words: Sequ
         path = place.replace("{breach_id}", str(breach_id)).replace("{assessment_id}", _proposed(found))
         path = path.replace("{notice_id}", _waiting(found))
         made = Made(decision, sends, path)
-        if (how.yes and not how.dry_run) or put_before(made, shown(found, SystemClock().now()) if found else [], how):
+        asks = how.dry_run or not how.yes
+        if asks:
+            await rehearse(api, method, path, sends)
+        if not asks or put_before(made, shown(found, SystemClock().now()) if found else [], how):
             done(made, told_by(await api.send(method, path, sends)), how)
 
     run(work)

@@ -90,8 +90,16 @@ async def decide(api: Api, request_id: UUID, name: str | None, said: Typed, how:
         return
     must_sit_there(how)
     read = await api.get(made.path)
+    await rehearse(api, "POST", f"{made.path}/{made.decision.path}", made.sends, {"If-Match": version_of(read)})
     if put_before(made, await _shown(api, made, told_by(read, shapes.RequestShown)), how):
         done(made, await _send(api, made, version_of(read)), how)
+
+
+async def rehearse(
+    api: Api, method: str, path: str, sends: Mapping[str, Any] | None, headers: Mapping[str, str] | None = None
+) -> None:
+    """Has it checked as if it were done; nothing is. Raises ``ApiRefused`` where it would be refused."""
+    await api.send(method, f"{path}?dry_run=true", sends, headers, repeatable=True)
 
 
 def must_sit_there(how: How) -> None:

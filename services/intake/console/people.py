@@ -60,7 +60,7 @@ class People:
 
     async def end(self, subject: Subject, _: int, __: None) -> None:
         """Ends every session of that person."""
-        async with self.console.works.services.unit_of_work.begin() as tx:
+        async with subject.works.services.unit_of_work.begin() as tx:
             await self.console.sessions.end_all(subject.row, tx.connection)
             on_record.signed_out(tx, subject.row, "everywhere", subject.person.holder)
 

@@ -103,6 +103,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "ask_identity":    rule(IDENTITY,         IDENTITY,                  QuestionSent),
     "ask_proof":       rule(OPEN - MEANING,   IDENTITY,                  QuestionSent),
     "ask_meaning":     rule(WORK | PERSON,    MEANING,                   QuestionSent),
+    "answer_identity": rule(IDENTITY,         IDENTITY,                  QuestionAnswered),
     "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     *ANSWERED),
     "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, AnswerDecided, RequestClosed),
     "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),

@@ -1,7 +1,7 @@
 """A decision: who may make it, about what, what it asks, what it will do, and the use case that does it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -38,6 +38,10 @@ class Subject:
         if self.request is None:
             raise LookupError("no request is decided about")
         return self.request
+
+    def rehearsed(self) -> "Subject":
+        """The same, about which everything is checked and nothing is done."""
+        return replace(self, works=replace(self.works, services=self.works.services.rehearsed()))
 
     def basis(self, version: int) -> Basis:
         """What the use cases are told: the request as it stood in the version that the page has shown."""

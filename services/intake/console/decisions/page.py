@@ -54,7 +54,7 @@ class DecisionPage:
     find: Find
 
     async def __call__(self, visit: Visit) -> Response:
-        """Asks, says what will be done, and does it once that is confirmed."""
+        """Asks, says what will be done, and does it once that is confirmed; what would be refused is refused before."""
         about = await self.find(visit)
         decision, subject = self.decision, about.subject
         version = about.version
@@ -73,14 +73,15 @@ class DecisionPage:
                 wrong = read
         asking = bool(decision.asks) and (not visit.sent or bool(wrong) or visit.form.get("step") == "change")
         preview: Sequence[tuple[str, str]] = ()
-        if visit.sent and not asking:
+        if not asking:
             try:
-                if visit.form.get("step") == "confirm":
+                if visit.sent and visit.form.get("step") == "confirm":
                     done = await decision.do(subject, version, body)
                     waits = decision.first_of_two(subject, body)
                     visit.session.data["noted"] = f"{decision.title}{_WAITS if waits else ''}"
                     return visit.go(done or about.back)
-                preview = await decision.previews(subject, body)
+                preview = await decision.previews(subject, body) if visit.sent else ()
+                await decision.do(subject.rehearsed(), version, body)
             except DsrError as error:
                 fault = self._fault(about, version, error)
                 wrong, asking = [fault], bool(decision.asks)

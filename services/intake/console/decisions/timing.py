@@ -3,27 +3,42 @@
 from collections.abc import Sequence
 
 from services.intake.console.decisions import options
-from services.intake.console.decisions.decision import Asked, Decision, Subject, deciding, saying
+from services.intake.console.decisions.decision import Asked, Decision, Options, Subject, deciding, saying
 from services.intake.console.roles import Power
 from services.intake.question_schemas import QuestionAsked, QuestionReply
 from services.intake.timing_schemas import ArrivalCorrection, ExtensionProposal
 from services.intake.use_cases import UseCases
 
 
-def _may_ask(subject: Subject) -> bool:
+def _askable(subject: Subject) -> Options:
+    """What can be asked as the request stands: nothing while a question is open."""
     request = subject.of_request
-    return any(map(request.allows, ("ask_identity", "ask_proof", "ask_meaning"))) and request.role != "processor"
+    if request.question is not None or request.role == "processor":
+        return ()
+    causes = (
+        ("ask_proof" if request.awaits_proof else "ask_identity", "identity", "who they are"),
+        ("ask_meaning", "clarification", "what they mean"),
+    )
+    return [(what, words) for cause, what, words in causes if request.allows(cause)]
+
+
+def _may_answer(subject: Subject) -> bool:
+    request = subject.of_request
+    asked = request.question
+    if asked is None:
+        return False
+    return request.allows("answer") or request.resumable or bool(asked.own_words and request.allows("answer_identity"))
 
 
 REPLY = Decision(
     name="reply",
     title="Enter what they have answered",
     power=Power.HANDLE,
-    when=lambda subject: (
-        subject.of_request.question is not None
-        and (subject.of_request.allows("answer") or subject.of_request.resumable)
+    when=_may_answer,
+    does=saying(
+        "Work goes on, from the day on which the answer came; what was closed for want of it is reopened.",
+        "Of who they are words prove nothing: enter how they proved it apart, or ask once more.",
     ),
-    does=saying("Work goes on, from the day on which the answer came; what was closed for want of it is reopened."),
     body=QuestionReply,
     asks=(
         Asked("text", "Their answer", "area", "Kept sealed"),
@@ -36,7 +51,7 @@ DECISIONS: Sequence[Decision] = (
         name="question",
         title="Ask the person",
         power=Power.HANDLE,
-        when=_may_ask,
+        when=lambda subject: bool(_askable(subject)),
         does=saying(
             "A letter with your words goes out; work on what is clear goes on.",
             "The time limit may stop only where the condition of the law is on file.",
@@ -48,7 +63,7 @@ DECISIONS: Sequence[Decision] = (
                 "question",
                 "What about",
                 "choose",
-                options=lambda _: [("identity", "who they are"), ("clarification", "what they mean")],
+                options=_askable,
             ),
             Asked("text", "The question, in the language of the person", "area"),
             Asked(
@@ -59,6 +74,19 @@ DECISIONS: Sequence[Decision] = (
             ),
         ),
         do=deciding(UseCases.ask),
+    ),
+    Decision(
+        name="question-withdrawal",
+        title="Take back the question",
+        power=Power.HANDLE,
+        when=lambda subject: subject.of_request.question is not None and subject.of_request.allows("answer_identity"),
+        does=saying(
+            "The question about who they are is asked no more, and can be asked anew in other words.",
+            "No time limit has stopped for it. The person is told nothing of that.",
+            "Its letter is printed no more; one that was mailed or read already cannot be called back.",
+        ),
+        do=deciding(UseCases.take_question_back),
+        irreversible=True,
     ),
     REPLY,
     Decision(

@@ -80,6 +80,20 @@ class MovedByPerson(MovingRequest):
         noted = request.noted("question.sent", sent, question=asked, condition_recorded=recorded)
         return replace(noted, letters=((letter, {"question": words}),))
 
+    def take_question_back(self) -> Transition[Self]:
+        """A question about who they are is asked no more, and no time limit has stopped for it: it may be asked anew.
+
+        Raises:
+            IllegalTransition: no such question is open.
+        """
+        question = self.question
+        if question is None or not self.allows("answer_identity"):
+            raise IllegalTransition("no question about who they are is open: nothing is to be taken back")
+        event = events.QuestionAnswered.about(self, question_id=question.question_id, answered_at=question.asked_at)
+        moved = self.moved("answer_identity", self.state, question=None)
+        published = () if question.untold else (event,)
+        return moved.noted("question.taken_back", *published, question_id=str(question.question_id))
+
     def retry(self) -> Transition[Self]:
         """A person wants what is not done tried again; once it was answered, what is still to be done.
 

@@ -95,9 +95,18 @@ class MovedByRequester(MovingRequest):
     ) -> Transition[Self]:
         """The requester has said what they mean: the request goes on, or closes with what was done meanwhile.
 
+        What they say to a question of a person's about who they are proves nothing: proof is waited for still.
+
         Where a system could not be searched, it goes on by ``identities`` that came with the answer; else a person
         decides.
         """
+        if self.question is not None and self.question.own_words and self.allows("answer_identity"):
+            return self._heard(received_at)
+        return self._clarified(received_at, at, policy, identities=identities)
+
+    def _clarified(
+        self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool
+    ) -> Transition[Self]:
         if (
             self.question is None
             or (self.awaits_proof and not deferrals.answerable(self.tasks))
@@ -119,6 +128,12 @@ class MovedByRequester(MovingRequest):
         if not identities:
             return said.then(Transition(request.moved("answer", State.AWAITING_DECISION)))
         return said.then(retried(request.moved("answer", State.IN_PROGRESS)))
+
+    def _heard(self, received_at: datetime) -> Transition[Self]:
+        """What they have said about who they are is heard, and proof is waited for still."""
+        untold = self.question is not None and self.question.untold
+        heard = Transition(self) if untold else answered(self, received_at)
+        return heard.then(Transition(self.moved("answer_identity", self.state, question=None)))
 
     def unanswered(self, event: events.QuestionUnanswered, words: str, at: datetime) -> Transition[Self]:
         """A reminder, or the last notice (Art. 12(4)): then it closes, unless its clear part is still worked on.
