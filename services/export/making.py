@@ -21,7 +21,9 @@ from services.export import package, release
 from services.export.answered import request_of
 from services.export.due import STEP, Due, gave
 from services.export.package import About, Part
-from services.export.survey import handed_out
+from services.export.report.incomplete import incomplete
+from services.export.report.texts import texts_of
+from services.export.survey import Category, handed_out
 from shared.app.service import Running
 from shared.domain.errors import DsrError, KeyGone, Refused, Shredded
 from shared.domain.release import Fault, ReleaseBlocked
@@ -184,7 +186,8 @@ class Maker:
                 sealed = await writer.close(tx.connection)
                 await _in_its_place(tx, due)
                 records = sum(category.rows for category in found.values())
-                _log_built(tx, collected.done, sealed, records, about.request.policy.version)
+                lacks = _lacks(found, about)
+                _log_built(tx, collected.done, sealed, records, {"policy": about.request.policy.version, **lacks})
             done = collected.done
             if about.right is Right.PORTABILITY:
                 done = replace(done, reports=tuple(handed_out(each, found or {}) for each in done.reports))
@@ -267,8 +270,15 @@ async def _in_its_place(tx: UnitOfWork, due: Due) -> None:
     await tx.vault.keep_from(tx.connection, due.subject_ref, FOUND_BY, due.source)
 
 
-def _log_built(tx: UnitOfWork, done: Completed, sealed: Chunked, records: int, version: str) -> None:
+def _lacks(found: Mapping[str, Category], about: About) -> Mapping[str, JsonValue]:
+    """What nobody has written down of what the report is about, by name: somebody has to know that it is so."""
+    if about.right is not Right.ACCESS or about.request.instructed:
+        return {}
+    return {key: [*names] for key, names in incomplete(found, about.request, texts_of("en")).items()}
+
+
+def _log_built(tx: UnitOfWork, done: Completed, sealed: Chunked, records: int, also: Mapping[str, JsonValue]) -> None:
     detail: dict[str, JsonValue] = {"bytes": sealed.size, "sha256": sealed.sha256, "records": records}
     missing: JsonValue = [*reports.undone(done)]
-    told = {**detail, "policy": version} | ({"missing": missing} if missing else {})
+    told = {**detail, **also} | ({"missing": missing} if missing else {})
     tx.log_evidence(done.request_id, "package.built", told)

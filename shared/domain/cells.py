@@ -29,12 +29,16 @@ _ENCODED: Final = "content_base64"
 
 
 class Words(BaseModel):
-    """What stands for values in one language: ``page`` for yes and no, ``values`` for codes, by field."""
+    """What stands for values in one language: ``page`` for yes and no, ``values`` for codes, by field.
+
+    ``fields``: what a field of that name means, where nobody says of a system what it means there.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     page: Mapping[str, str]
     values: Mapping[str, Mapping[str, str]]
+    fields: Mapping[str, str]
 
 
 class Cells:
@@ -96,6 +100,12 @@ def _is_in(when: datetime, said: str, zone: str) -> bool:
         return f"{when.astimezone(ZoneInfo(zone)):%M:%S}" in said
     except OverflowError:
         return False
+
+
+@cache
+def meant_by_name() -> frozenset[str]:
+    """The names of fields that a report explains by themselves; of any other a system's declaration has to say it."""
+    return frozenset(read_toml(WORDS / "en.toml", Words).fields)
 
 
 @cache

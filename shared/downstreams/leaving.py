@@ -1,14 +1,16 @@
-"""What a system leaves as it is in an erasure, category by category, where it can leave one and erase another; pure.
+"""What a system leaves as it is in an erasure, record by record, where it can leave one and erase another; pure.
 
-A legal hold covers a category (Art. 17(3)(e)), or a rule of the policy keeps it while a state lasts (17(3), 6(3)).
+A legal hold covers a category (Art. 17(3)(e)), or a rule of the policy keeps it while a state lasts (17(3), 6(3)):
+the records that say so of themselves, or all of them where something else says it of the person.
 Adapters of systems that can tell their categories apart ask here, by what they have found; of a system that erases all
 or nothing it is decided before it is asked (``fulfilment/staying.py``).
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from shared.domain.errors import GroundUnknown, RuleUnsigned
@@ -20,14 +22,30 @@ from shared.downstreams.refusals import lasting
 from shared.downstreams.states import country_unknown, unknown
 
 Key = TypeVar("Key", bound=Hashable)
-Left = Mapping[str, str]
-"""By category what is left as it is, and by which rule: ``legal_hold``, or one that lasts while a state does."""
 
 
-def left(policy: Policy, task: Task, own: States | None, counts: Mapping[str, int]) -> Left:
-    """What of the categories that were found an erasure leaves; what is a customer's they keep themselves.
+class Speaking(NamedTuple):
+    """Records of which the same is to be said: of which place (a table, a kind), of which category, in which states.
 
-    ``own``: the states that the records tell; ``counts``: how many were found of each category.
+    ``says``: of each state that records of that place tell, in order, whether it lasts by them; None: they do not tell.
+    """
+
+    place: str
+    held: str
+    says: tuple[tuple[str, bool | None], ...] = ()
+
+
+Left = Mapping[Speaking, str]
+"""What is left as it is, and by which rule: ``legal_hold``, or one that lasts while a state does."""
+
+
+def left(policy: Policy, task: Task, counts: Mapping[Speaking, int]) -> Left:
+    """What of the records that were found an erasure leaves; what is a customer's they keep themselves.
+
+    A state that records tell themselves leaves those of their place that are in it; what another place or system tells
+    leaves all that the policy keeps by it, since nobody knows which of them it concerns.
+
+    ``counts``: how many were found.
 
     Raises:
         GroundUnknown: nobody can tell a state by which something of it would stay.
@@ -35,33 +53,49 @@ def left(policy: Policy, task: Task, own: States | None, counts: Mapping[str, in
     """
     if task.tenant is not None:
         return {}
-    found = {held: rows for held, rows in counts.items() if rows}
-    covered = {**dict.fromkeys(sorted(task.held & found.keys()), LEGAL_HOLD), **_lapsed(policy, task, found)}
-    states = together(task.states, own or {})
-    ruled = {held: names for held in found if held not in covered and (names := keeping(policy, held, states))}
-    if not_told := not_known(policy, task.system, ruled, states):
-        raise not_told
-    signed = {held: [name for name in names if _is_signed(policy, name, task)] for held, names in ruled.items()}
-    unsigned = {
-        (held, name): found[held] for held, names in ruled.items() for name in names if name not in signed[held]
+    found = {each: rows for each, rows in sorted(counts.items(), key=lambda each: each[0][:2]) if rows}
+    covered = {each: LEGAL_HOLD for each in found if each.held in task.held}
+    lapsed = _lapsed(policy, task, {each.held for each in found})
+    covered |= {each: lapsed[each.held] for each in found if each.held in lapsed}
+    states = {each: together(_elsewhere(task, each.place, found), dict(each.says)) for each in found}
+    ruled = {
+        each: names for each in found if each not in covered and (names := keeping(policy, each.held, states[each]))
     }
-    rows = {held: found[held] for held, _ in unsigned}
+    for each, names in ruled.items():
+        if not_told := not_known(policy, task.system, {each.held: names}, states[each]):
+            raise not_told
+    signed = {each: [name for name in names if _is_signed(policy, name, task)] for each, names in ruled.items()}
+    rows, of_rule = Counter[str](), Counter[tuple[str, str]]()
+    for each, names in ruled.items():
+        if unsigned := [name for name in names if name not in signed[each]]:
+            rows[each.held] += found[each]
+            of_rule.update({(each.held, name): found[each] for name in unsigned})
     today = policy.today(task.at) if task.at else date.min
-    if refused := unsigned_rows(rows, unsigned, task.confirmed.get(Limit.UNSIGNED_ROWS, 0), policy.rules, today):
+    if refused := unsigned_rows(rows, of_rule, task.confirmed.get(Limit.UNSIGNED_ROWS, 0), policy.rules, today):
         raise refused
-    return {**covered, **{held: names[0] for held, names in signed.items() if names}}
+    return {**covered, **{each: names[0] for each, names in signed.items() if names}}
 
 
-def _lapsed(policy: Policy, task: Task, found: Iterable[str]) -> Left:
+def _elsewhere(task: Task, place: str, found: Iterable[Speaking]) -> States:
+    """Which states last by what other systems and the records of other places tell."""
+    states: dict[str, bool | None] = {**task.states}
+    for state, lasts in (said for each in found if each.place != place for said in each.says):
+        states[state] = lasting(states.get(state, False), lasts)
+    return states
+
+
+def _lapsed(policy: Policy, task: Task, found: Iterable[str]) -> Mapping[str, str]:
     """What rules have kept until today that nobody has signed any more: it stays until somebody has decided."""
     known = ((held, policy.category(held)) for held in found if held not in task.held)
     each = ((held, name) for held, category in known if category for name in category.kept_by)
     return {held: name for held, name in each if name in task.lapsed}
 
 
-def keeps_by(policy: Policy, held: str, left_as_it_is: Left, state: str | None) -> bool:
-    """Whether what is in a state stays with all of its category: then it is no reason to let nothing else go."""
-    rule = left_as_it_is.get(held)
+def keeps_by(policy: Policy, held: str, rule: str | None, state: str | None) -> bool:
+    """Whether what is in a state stays by that: then it is no reason to let nothing else go.
+
+    ``rule``: by which it stays; None: it does not.
+    """
     return state is not None and rule is not None and (rule == LEGAL_HOLD or state in policy.lasting(held))
 
 

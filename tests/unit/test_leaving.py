@@ -12,6 +12,7 @@ from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, WhereUnknown, read_policy
 from shared.downstreams import leaving
 from shared.downstreams.contract import Task
+from shared.downstreams.leaving import Speaking
 from tests.fixtures.policy import all_signed, signed_policy
 
 SIGNED, UNSIGNED = signed_policy(), read_policy()
@@ -21,8 +22,17 @@ ACTIVE: dict[str, Any] = {"states": {"contract_active": True}}
 COUNTS = {"contact": 2, "ticket": 1, "call": 0}
 
 
+def left(
+    policy: Policy, task: Task, own: dict[str, bool] | None = None, counts: dict[str, int] = COUNTS
+) -> dict[str, str]:
+    """By category what is left of so many records, beside one of another place that tells these states."""
+    found = {Speaking(held, held): rows for held, rows in counts.items()}
+    told = {Speaking("teller", "newsletter", tuple(own.items())): 1} if own else {}
+    return {each.held: rule for each, rule in leaving.left(policy, task, {**found, **told}).items()}
+
+
 @pytest.mark.parametrize(
-    ("task", "own", "left"),
+    ("task", "own", "stays"),
     [
         (ASKED, None, {}),
         (replace(ASKED, states={"contract_active": False}), None, {}),
@@ -35,8 +45,37 @@ COUNTS = {"contact": 2, "ticket": 1, "call": 0}
         (replace(ASKED, tenant="acme", **ACTIVE), None, {}),
     ],
 )
-def test_what_is_left_of_what_was_found(task: Task, own: dict[str, bool] | None, left: dict[str, str]) -> None:
-    assert leaving.left(SIGNED, task, own, COUNTS) == left
+def test_what_is_left_of_what_was_found(task: Task, own: dict[str, bool] | None, stays: dict[str, str]) -> None:
+    assert left(SIGNED, task, own) == stays
+
+
+def of_a_deal(*, active: bool | None, place: str = "deal") -> Speaking:
+    return Speaking(place, "contact", (("contract_active", active),))
+
+
+@pytest.mark.parametrize(
+    ("states", "found", "stays"),
+    [
+        ({}, [of_a_deal(active=True), of_a_deal(active=False)], [of_a_deal(active=True)]),
+        ({}, [of_a_deal(active=True), Speaking("user", "contact")], None),
+        ({}, [of_a_deal(active=True, place="old"), of_a_deal(active=False)], None),
+        ({"contract_active": True}, [of_a_deal(active=False)], None),
+        ({"contract_active": False}, [of_a_deal(active=False)], []),
+    ],
+    ids=["its siblings go", "another kind", "another that tells it too", "another system", "it is over"],
+)
+def test_a_state_of_a_record_leaves_that_and_what_others_of_its_category_hold(
+    states: dict[str, bool], found: list[Speaking], stays: list[Speaking] | None
+) -> None:
+    told = leaving.left(SIGNED, replace(ASKED, states=states), dict.fromkeys(found, 1))
+    assert told == dict.fromkeys(found if stays is None else stays, "active_contract")
+
+
+def test_what_one_record_does_not_tell_is_a_persons_whatever_the_others_say() -> None:
+    with pytest.raises(GroundUnknown):
+        leaving.left(SIGNED, ASKED, {of_a_deal(active=None): 1, of_a_deal(active=False): 1})
+    with pytest.raises(GroundUnknown):
+        leaving.left(SIGNED, replace(ASKED, states={"contract_active": None}), {of_a_deal(active=False): 1})
 
 
 @pytest.mark.parametrize(
@@ -55,16 +94,16 @@ def test_what_nobody_knows_or_has_signed_is_asked_about_before_anything_goes(
 ) -> None:
     task = replace(ASKED, states=states, confirmed={Limit.UNSIGNED_ROWS: confirmed})
     if failure is None:
-        leaving.left(policy, task, None, COUNTS)
+        left(policy, task)
         return
     with pytest.raises(failure):
-        leaving.left(policy, task, None, COUNTS)
-    assert leaving.left(policy, task, None, {"ticket": 1}) == {}, "where there is nothing of it nothing is asked"
+        left(policy, task)
+    assert left(policy, task, counts={"ticket": 1}) == {}, "where there is nothing of it nothing is asked"
 
 
 def test_what_is_said_of_a_rule_that_nobody_has_signed_names_its_rows_by_category_and_rule() -> None:
     with pytest.raises(RuleUnsigned, match=r"^2 rows \(contact: 2\) are what active_contract is about") as why:
-        leaving.left(UNSIGNED, replace(ASKED, **ACTIVE), None, COUNTS)
+        left(UNSIGNED, replace(ASKED, **ACTIVE))
     assert why.value.exceeded
     assert (why.value.exceeded.found, why.value.exceeded.allowed) == (2, 0)
     assert why.value.unsigned == (Kept(category="contact", rule="active_contract", count=2),)
@@ -72,7 +111,7 @@ def test_what_is_said_of_a_rule_that_nobody_has_signed_names_its_rows_by_categor
 
 def test_what_a_rule_has_kept_that_nobody_has_signed_any_more_stays_until_somebody_has_decided() -> None:
     lapsed = replace(ASKED, lapsed=frozenset({"calls_us_18m"}))
-    assert leaving.left(UNSIGNED, lapsed, None, {"call": 3, "ticket": 1}) == {"call": "calls_us_18m"}
+    assert left(UNSIGNED, lapsed, counts={"call": 3, "ticket": 1}) == {"call": "calls_us_18m"}
 
 
 @pytest.mark.parametrize(("where_unknown", "asks"), [(WhereUnknown.ASK, True), (WhereUnknown.KEEP, False)])
@@ -83,26 +122,26 @@ def test_where_nobody_knows_whose_law_it_is_under_the_rule_says_whether_a_person
     rule = SIGNED.rules["active_contract"].model_copy(update=french)
     policy = SIGNED.with_other(rules={**SIGNED.rules, "active_contract": rule})
     if not asks:
-        assert leaving.left(policy, replace(ASKED, **ACTIVE), None, COUNTS) == {"contact": "active_contract"}
+        assert left(policy, replace(ASKED, **ACTIVE)) == {"contact": "active_contract"}
         return
     with pytest.raises(GroundUnknown, match="where the law of FR applies"):
-        leaving.left(policy, replace(ASKED, **ACTIVE), None, COUNTS)
+        left(policy, replace(ASKED, **ACTIVE))
 
 
 @pytest.mark.parametrize(
-    ("held", "left", "state", "keeps"),
+    ("held", "rule", "state", "keeps"),
     [
-        ("contact", {"contact": "active_contract"}, "contract_active", True),
-        ("contact", {"contact": "active_contract"}, "disputed", False),
-        ("contact", {"contact": "legal_hold"}, "disputed", True),
-        ("contact", {"contact": "legal_hold"}, None, False),
-        ("contact", {}, "contract_active", False),
+        ("contact", "active_contract", "contract_active", True),
+        ("contact", "active_contract", "disputed", False),
+        ("contact", "legal_hold", "disputed", True),
+        ("contact", "legal_hold", None, False),
+        ("contact", None, "contract_active", False),
     ],
 )
 def test_a_state_is_no_reason_against_the_rest_where_what_is_in_it_stays_by_that(
-    held: str, left: dict[str, str], state: str | None, *, keeps: bool
+    held: str, rule: str | None, state: str | None, *, keeps: bool
 ) -> None:
-    assert leaving.keeps_by(SIGNED, held, left, state) is keeps
+    assert leaving.keeps_by(SIGNED, held, rule, state) is keeps
 
 
 def test_what_leads_to_what_stays_does_so_by_the_same_rule() -> None:
@@ -132,7 +171,7 @@ def test_a_receipt_tells_what_is_gone_and_what_stays_by_which_rule() -> None:
 
 def test_a_rule_whose_sign_off_has_ended_is_not_told_as_one_that_nobody_has_signed() -> None:
     with pytest.raises(RuleUnsigned, match="active_contract is about, which nobody has signed: nothing"):
-        leaving.left(UNSIGNED, replace(ASKED, **ACTIVE), None, COUNTS)
+        left(UNSIGNED, replace(ASKED, **ACTIVE))
     lapsed = replace(ASKED, at=datetime(2099, 3, 1, tzinfo=UTC), **ACTIVE)
     with pytest.raises(RuleUnsigned, match=r"which no sign-off covers today \(that of active_contract ended"):
-        leaving.left(SIGNED, lapsed, None, COUNTS)
+        left(SIGNED, lapsed)

@@ -1,13 +1,15 @@
-"""A period far from the one as shipped does nothing before whoever signs it has written it twice."""
+"""A period far from the one as shipped does nothing before whoever signs it has written it twice; others are told."""
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import Policy, read_policy
+from shared.domain.policy import Policy, parse_period, read_policy
 from shared.domain.policy.explaining import open_points
+from tests.fixtures.policy import signed_policy
 
 TODAY = date(2026, 10, 1)
 SIGNED = 'by = "Counsel"\non = 2026-01-01\nexpires = "P1Y"\n'
@@ -76,3 +78,25 @@ def test_a_blank_signature_or_one_of_another_period_is_refused(
 def test_what_is_deleted_before_it_is_anonymised_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"is over before ceilings\.analytics_14m has"):
         saying(tmp_path, "ceilings.analytics_26m", "P13M")
+
+
+@pytest.mark.parametrize(
+    ("period", "signed", "told"),
+    [
+        ("P84M", {}, False),
+        ("P72M", {}, True),
+        ("P84M", {"fictitious": False}, True),
+        ("P72M", {"period": parse_period("P72M")}, False),
+    ],
+    ids=["as shipped, in a demonstration", "shortened", "by a company", "the sign-off names it"],
+)
+def test_a_sign_off_that_does_not_say_what_was_signed_is_an_open_point(
+    period: str, signed: dict[str, Any], *, told: bool
+) -> None:
+    policy = signed_policy()
+    rule = policy.rules["invoices_84m"]
+    assert rule.sign_off
+    update = {"period": parse_period(period), "sign_off": rule.sign_off.model_copy(update=signed)}
+    changed_ = policy.with_other(rules={**policy.rules, "invoices_84m": rule.model_copy(update=update)})
+    said = [each for each in open_points(changed_, read_policy(), TODAY) if "of which period it is" in each]
+    assert [each.split(",")[0] for each in said] == ([f"rules.invoices_84m is {period}"] if told else [])

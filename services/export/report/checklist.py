@@ -6,6 +6,7 @@ from typing import Literal
 
 from services.export.files import File
 from services.export.report.held import Request
+from services.export.report.incomplete import meanings
 from services.export.report.lines import Line, Table, together
 from services.export.report.periods import Periods
 from services.export.report.retention import Person
@@ -245,8 +246,8 @@ class _Checklist:
 
     def _glossary(self) -> Item:
         """Codes and columns; of how many columns nobody has said what they mean."""
-        fields = [(held.found.systems, name, each) for name, held in self._known.items() for each in held.found.fields]
-        said = [self._texts.meaning(self._request.meaning(*field), field[2]) for field in fields]
+        found = {name: held.found for name, held in self._known.items()}
+        said = [meaning for _, _, meaning in meanings(found, self._request, self._texts)]
         if None not in said:
             return self._item("A15.X1", self._answer("glossary", fields=len(said)))
         unexplained = self._answer("unexplained", count=said.count(None), fields=len(said))

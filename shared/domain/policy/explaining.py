@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.policy.categories import OnErasure
+from shared.domain.policy.periods import Period
 from shared.domain.policy.policy import Policy
-from shared.domain.policy.rules import Ceiling, Rule
+from shared.domain.policy.rules import Ceiling, Rule, SignOff
 from shared.domain.policy.slips import slips
 
 SOON: Final = timedelta(days=60)
@@ -105,6 +106,7 @@ def _of_sign_offs(policy: Policy, shipped: Policy, today: date) -> Iterator[str]
         "rules": " from now on; what it has kept stays until its day, and then two persons say whether it goes",
         "ceilings": "",
     }
+    known: Mapping[str, Mapping[str, Rule | Ceiling]] = {"rules": shipped.rules, "ceilings": shipped.ceilings}
     fictitious = 0
     for table, rules, does in without:
         for name, rule in rules.items():
@@ -120,9 +122,20 @@ def _of_sign_offs(policy: Policy, shipped: Policy, today: date) -> Iterator[str]
                 yield f"{table}.{name}: {holds}: it {does} nothing{still[table]}"
             elif signed.last_day - today <= SOON:
                 yield f"{table}.{name}: its sign-off ends on {signed.last_day}: have it signed anew"
+            if rule.period and signed and _may_be_of_another(rule.period, signed, known[table].get(name)):
+                yield (
+                    f"{table}.{name} is {rule.period}, and its sign-off does not say of which period it is: write"
+                    ' the one that was signed into it (period = "…"), so that no other is taken for that'
+                )
             fictitious += bool(signed and signed.fictitious)
     if fictitious:
         yield f"{fictitious} sign-offs are fictitious: no company may work by them"
+
+
+def _may_be_of_another(period: Period, signed: SignOff, shipped: Rule | Ceiling | None) -> bool:
+    """Whether somebody may have signed another period: they name none; of a demonstration, and it is not as shipped."""
+    as_shipped = shipped is not None and shipped.period == period
+    return signed.period is None and not (signed.fictitious and as_shipped)
 
 
 def _of_categories(policy: Policy) -> Iterator[str]:

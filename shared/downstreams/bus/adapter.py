@@ -7,6 +7,7 @@ from typing import cast
 
 from opentelemetry.propagate import inject
 
+from shared.domain.cells import meant_by_name
 from shared.domain.clock import Clock
 from shared.domain.errors import DsrError, Refused, Unavailable
 from shared.domain.identities import IdentityType
@@ -61,8 +62,8 @@ class BusAdapter:
 
     @property
     def unexplained(self) -> tuple[str, ...]:
-        """The fields that are shown, and that its table does not explain."""
-        return tuple(sorted(self._settings.shown - self._settings.explain.keys()))
+        """The fields that are shown, and that neither its table nor their name explains."""
+        return tuple(sorted(self._settings.shown - self._settings.explain.keys() - meant_by_name()))
 
     @property
     def one_flag(self) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 
 import httpx
 
+from shared.domain.cells import meant_by_name
 from shared.domain.clock import Clock
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
@@ -103,9 +104,11 @@ class HttpAdapter:
 
     @property
     def unexplained(self) -> tuple[str, ...]:
-        """The fields that are shown, and that its declaration does not explain."""
-        resources = self._declaration.resource.items()
-        return tuple(f"{name}.{each}" for name, of in resources for each in sorted(of.shown - of.explain.keys()))
+        """The fields that are shown, and that neither its declaration nor their name explains."""
+        resources, known = self._declaration.resource.items(), meant_by_name()
+        return tuple(
+            f"{name}.{each}" for name, of in resources for each in sorted(of.shown - of.explain.keys() - known)
+        )
 
     @property
     def claims_accounts(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 
 from shared.domain.errors import Refused
 from shared.domain.operations import Kept
@@ -43,15 +44,28 @@ def staying(declaration: Declaration, policy: Policy, task: Task, hits: Collecti
     try:
         if refusal := refusing.refusal(task.system, said, lambda n, word: ours and word in policy.lasting(held[n])):
             raise refusal
-        left = leaving.left(policy, task, own, Counter(held[hit.resource] for hit in hits))
-        if refusal := refusing.refusal(task.system, said, lambda n, w: leaving.keeps_by(policy, held[n], left, w)):
-            raise refusal
+        speaking = {hit.key: _speaking(declaration, hit) for hit in hits}
+        left = leaving.left(policy, task, Counter(speaking.values()))
+        kept = {key: left[each] for key, each in speaking.items() if each in left}
+        for hit in hits:
+            stays = partial(_stays, policy, held, kept.get(hit.key))
+            if refusal := refusing.refusal(task.system, told(declaration, [hit]), stays):
+                raise refusal
     except Refused as refused:
         refused.states = own
         raise
     above = {hit.key: hit.above for hit in hits}
-    kept = {hit.key: left[held[hit.resource]] for hit in hits if held[hit.resource] in left}
     return leaving.with_what_leads_there(kept, lambda key: _up(above.get(key)))
+
+
+def _stays(policy: Policy, held: Mapping[str, str], rule: str | None, resource: str, word: str | None) -> bool:
+    return leaving.keeps_by(policy, held[resource], rule, word)
+
+
+def _speaking(declaration: Declaration, hit: Hit) -> leaving.Speaking:
+    resource = declaration.resource[hit.resource]
+    says = refusing.states(resource.refuse_when, told(declaration, [hit])) or {}
+    return leaving.Speaking(hit.resource, resource.category, tuple(says.items()))
 
 
 def kept(declaration: Declaration, stays: Stays) -> tuple[Kept, ...]:

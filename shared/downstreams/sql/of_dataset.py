@@ -217,6 +217,11 @@ class OfDataset(Generic[S]):
         return self._held.dataset.legend()
 
     @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The columns that are shown, and that neither its dataset nor their name explains."""
+        return self._held.dataset.unexplained
+
+    @property
     def dated(self) -> Sequence[Dated]:
         """The tables that say from when periods of the policy count in them."""
         return [

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from shared.domain.assignments import NUMBERS
+from shared.domain.cells import meant_by_name
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
@@ -142,6 +143,16 @@ class Dataset(Declared):
             for table, declared in self.tables.items()
             for name, column in declared.columns.items()
             if column.unattributed
+        )
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The columns that are shown, and of which nothing tells the person what they mean (A15.X1)."""
+        return tuple(
+            f"{table}.{name}"
+            for table, declared in self.tables.items()
+            for name, column in declared.columns.items()
+            if column.shown and not column.explain and (column.label or name) not in meant_by_name()
         )
 
     @classmethod

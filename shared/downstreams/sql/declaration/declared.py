@@ -70,8 +70,8 @@ class RowTest(Declared):
 class Refusal(RowTest):
     """In which state of a row nothing of the subject may be erased, and why, in a word of ours.
 
-    Where that is a state while which a rule of the policy keeps all rows of the table, they stay by it, and the rest
-    goes.
+    Where that is a state while which a rule of the policy keeps the table's category, the rows that are in it stay by
+    that, and the rest goes.
 
     ``over``: the words that say that it is not so; with them any other word is one that nobody knows. Of a state that
     rules of the policy rest on an empty column says neither.

@@ -1,6 +1,8 @@
-"""What stays of a SQL store for as long as something lasts: all rows of the tables of a category.
+"""What stays of a SQL store for as long as something lasts: all rows of a table of a category, or those in a state.
 
 A legal hold (Art. 17(3)(e)), or a state by which a rule of the policy keeps: a contract is active, a bill is disputed.
+What another table or system tells of the person keeps all rows; where the rows of a table say it themselves, those stay
+that do.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -18,11 +20,12 @@ from shared.downstreams.sql.store import Session
 
 @dataclass(frozen=True)
 class Held:
-    """A table of which everything stays; it ends with the hold or the state, on a day that nobody knows.
+    """A table of which something stays; it ends with the hold or the state, on a day that nobody knows.
 
     ``name``: by which rule; ``known``: that its state lasts; else no system could say, and somebody must look before
     anything goes. ``columns``: what is left of a row, where the rule names its fields, besides what finds it.
-    ``area``: of which of its rows, as a condition that is never NULL; empty: of all. ``shown``: as of ``Ruled``.
+    ``area``: of which of its rows, as a condition that is never NULL; empty: of all. ``partly``: by the law of one
+    country, so that others that are in the state are not kept. ``shown``: as of ``Ruled``.
     """
 
     table: Statements
@@ -32,6 +35,7 @@ class Held:
     known: bool = True
     columns: frozenset[str] = frozenset()
     area: str = ""
+    partly: bool = False
     shown: bool | None = None
 
     @property
@@ -74,11 +78,11 @@ def held(session: Session, categories: Collection[str], today: date) -> Sequence
 
 
 def kept_while(rules: Iterable[object], *, signed: bool) -> frozenset[tuple[str, str]]:
-    """The tables of which a rule keeps all rows while a state lasts, as it does now, each with that state.
+    """The tables of which a rule keeps all rows that are in a state, which lasts now, each with that state.
 
     ``signed``: only where the rule is in force; else also what somebody has yet to decide about.
     """
-    lasting = (each for each in rules if isinstance(each, Held) and each.known and each.rule and not each.area)
+    lasting = (each for each in rules if isinstance(each, Held) and each.known and each.rule and not each.partly)
     return frozenset(
         (each.table.name, each.rule.lasts_while)
         for each in lasting

@@ -34,8 +34,8 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
     looked_at = [task for task in tasks if task.task_id not in results]
     said = await states.said(session, looked_at)
     kept: dict[UUID, tuple[Kept, ...]] = {}
-    for alike in told_alike(states.knowing(session, looked_at, said)).values():
-        rules = ruled(session, policy, alike[0])
+    for alike in told_alike(looked_at, said).values():
+        rules = ruled(session, policy, alike[0], said)
         results |= states.refused(session.system, said, alike, kept_while(rules, signed=False))
         results |= await undecided(session, rules, [task for task in alike if task.task_id not in results])
         open_ = [task for task in alike if task.task_id not in results]

@@ -66,12 +66,13 @@ async def erased(
     session = replace(session, tables=anonymised(session, policy))
     begun = Begun.of(session.system, str(session.incarnation), tasks)
     results: dict[UUID, Result] = {}
-    for alike in told_alike(states.knowing(session, tasks, await states.said(session, tasks))).values():
-        rules = ruled(session, policy, alike[0])
+    said = await states.said(session, tasks)
+    for alike in told_alike(tasks, said).values():
+        rules = ruled(session, policy, alike[0], said)
         results |= await undecided(session, rules, alike)
         if open_ := [task for task in alike if task.task_id not in results]:
             stay = staying(session, rules, alike[0])
-            unused = restricting.unused(session, policy, stay, alike[0])
+            unused = restricting.unused(session, policy, stay, alike[0], said)
             results |= await _Kept(session, stay, save_progress, begun, unused).run(open_)
     return with_anonymised(session, policy, [results[task.task_id] for task in tasks])
 

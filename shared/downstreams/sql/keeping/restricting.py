@@ -16,6 +16,7 @@ from shared.downstreams.sql.changing.unswitched import reach
 from shared.downstreams.sql.keeping.held import Held
 from shared.downstreams.sql.keeping.leading import Leading
 from shared.downstreams.sql.keeping.rules import ruled
+from shared.downstreams.sql.keeping.states import Said
 from shared.downstreams.sql.keeping.staying import Counted, Stay
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.store import Session
@@ -24,14 +25,14 @@ Restricted = dict[UUID, dict[str, int]]
 """By task and category, how many of the rows that a hold keeps show it."""
 
 
-def unused(session: Session, policy: Policy, stay: Sequence[Stay], task: Task) -> list[Stay]:
+def unused(session: Session, policy: Policy, stay: Sequence[Stay], task: Task, said: Sequence[Said]) -> list[Stay]:
     """What stays of a task for a legal hold alone, and what leads there; nothing that a state keeps in use besides.
 
     A contract that is active, or of which nobody could say that it is not, needs its customer, whatever a hold covers.
     """
     if not task.held:
         return []
-    besides = ruled(session, policy, replace(task, held=frozenset()))
+    besides = ruled(session, policy, replace(task, held=frozenset()), said)
     used = {each.table.name for each in besides if isinstance(each, Held) and each.whole}
     held = {each.table.name for each in stay if isinstance(each, Held) and each.name == LEGAL_HOLD} - used
     idle = [each for each in stay if each.table.name not in used]

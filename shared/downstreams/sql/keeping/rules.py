@@ -6,19 +6,21 @@ those that may be under that law. All parts are the same statements with one mor
 told as always.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from functools import cached_property, lru_cache
+from itertools import product
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from shared.domain.operations import Kept, Limit
 from shared.domain.policy import OnErasure, Period, Policy, Rule, first_kept, parse_period, release
-from shared.downstreams.contract import Task
+from shared.downstreams.contract import States, Task
 from shared.downstreams.sql.finding.examination import as_utc
 from shared.downstreams.sql.finding.jurisdiction import Area, areas
 from shared.downstreams.sql.finding.search_keys import ZONELESS, wall_clock
+from shared.downstreams.sql.keeping import states
 from shared.downstreams.sql.keeping.counting import Rows
 from shared.downstreams.sql.keeping.held import Held
 from shared.downstreams.sql.quoting import literal
@@ -150,40 +152,78 @@ class Ruled:
         return as_utc(moment, self.table.table.timezone).astimezone(ZoneInfo(self.zone)).date()
 
 
-def ruled(session: Session, policy: Policy, task: Task) -> list[Ruled | Held]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows of a table for which the same rules hold: those of an area that are in the same states.
+
+    ``rows``: as a condition that is never NULL; empty: all. ``states``: which last for them.
+    """
+
+    area: Area
+    rows: str
+    states: States
+
+
+def ruled(session: Session, policy: Policy, task: Task, said: Sequence[states.Said]) -> list[Ruled | Held]:
     """The tables of which rules of the policy keep rows, as they hold for this task and those that were told the same.
 
     What a customer decides about is theirs to keep: our rules are for our own data.
+
+    ``said``: of the states that rows of the store itself tell.
     """
     found: list[Ruled | Held] = []
     free = (table for table in session.tables if table.table.category not in task.held)
     for table in free if session.tenant is None else ():
         category = policy.category(table.table.category)
         kept_by = category.kept_by if category else ()
-        states = frozenset(filter(None, map(policy.country_of, map(policy.rules.__getitem__, kept_by))))
-        for area in areas(table, states):
-            names = [name for name in kept_by if policy.country_of(policy.rules[name]) in {None, *area.may_be_of}]
-            found += filter(None, (_ruled(session, policy, task, table, name, area) for name in names))
+        countries = frozenset(filter(None, map(policy.country_of, map(policy.rules.__getitem__, kept_by))))
+        for part in _parts(policy, task, table, said, areas(table, countries)):
+            may_be_of = {None, *part.area.may_be_of}
+            names = [name for name in kept_by if policy.country_of(policy.rules[name]) in may_be_of]
+            found += filter(None, (_ruled(session, policy, task, table, name, part) for name in names))
     return found
 
 
+def _parts(
+    policy: Policy, task: Task, table: Statements, said: Sequence[states.Said], of: Sequence[Area]
+) -> Iterator[_Part]:
+    """A state that its own rows tell holds those that are in it; what is told elsewhere, by which no row is named, all.
+
+    So is what another cannot tell: whoever asks would have it of any of them.
+    """
+    elsewhere, lasting = states.elsewhere(said, task, table.name), policy.lasting(table.table.category)
+    own = {
+        word: condition
+        for word, condition in states.among(said, task, table.name).items()
+        if word in lasting and elsewhere.get(word, False) is False
+    }
+    for area in of:
+        for chosen in product((True, False), repeat=len(own)):
+            each = zip(own.items(), chosen, strict=True)
+            tests = [*filter(None, [area.rows]), *(c if lasts else f"NOT {c}" for (_, c), lasts in each)]
+            here = {word: True for word, lasts in zip(own, chosen, strict=True) if lasts}
+            rows = f"({' AND '.join(tests)})" if len(tests) > 1 else "".join(tests)
+            yield _Part(area, rows, {**elsewhere, **here})
+
+
 def _ruled(
-    session: Session, policy: Policy, task: Task, table: Statements, name: str, area: Area
+    session: Session, policy: Policy, task: Task, table: Statements, name: str, part: _Part
 ) -> "Ruled | Held | None":
     """What a rule keeps of a part of a table; None: its state is over."""
     rule = policy.rules[name]
-    lasts = task.states.get(rule.lasts_while or "", False)
+    lasts = part.states.get(rule.lasts_while or "", False)
     if rule.period is None and lasts is False:
         return None
     if task.at is None:
         raise ValueError(f"{session.system}: a task of which {name} may keep rows needs its instant")
     today = task.at.astimezone(ZoneInfo(zone := policy.zone_of(rule))).date()
-    country, rows = policy.country_of(rule), area.rows
-    shown = None if country is None else country == area.is_of
+    country, rows = policy.country_of(rule), part.rows
+    shown = None if country is None else country == part.area.is_of
     if rule.period is None:
         keeps = table.table.keeps
         left = keeps.columns(rule.fields) if keeps and rule.fields else frozenset[str]()
-        return Held(table, today, name, rule, known=lasts is True, columns=left, area=rows, shown=shown)
+        known, partly = lasts is True, bool(part.area.rows)
+        return Held(table, today, name, rule, known=known, columns=left, area=rows, partly=partly, shown=shown)
     told = _told(task, name)
     lapsed = name in task.lapsed
     stands = lapsed or (bool(told) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS))
@@ -193,7 +233,7 @@ def _ruled(
     return Ruled(table, name, rule, shortest, zone, today, whole, stands, lapsed=lapsed, area=rows, shown=shown)
 
 
-def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:
+def told_alike(tasks: Sequence[Task], said: Sequence[states.Said]) -> Mapping[str, list[Task]]:
     """The tasks by what people were told, what of theirs is held, and which states last: of those alike in one call.
 
     And by whether two persons have confirmed that something goes which nobody has signed.
@@ -201,7 +241,8 @@ def told_alike(tasks: Sequence[Task]) -> Mapping[str, list[Task]]:
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         confirmed = bool(task.confirmed.get(Limit.UNSIGNED_ROWS))
-        alike = str((_told_here(task), sorted(task.held), sorted(task.states.items()), sorted(task.lapsed), confirmed))
+        last = (sorted(task.states.items()), [each.says(task.task_id) for each in said])
+        alike = str((_told_here(task), sorted(task.held), last, sorted(task.lapsed), confirmed))
         groups.setdefault(alike, []).append(task)
     return groups
 

@@ -3,8 +3,8 @@
 A state that the policy knows keeps what its rules say, and the rest goes; for any other nothing of theirs is erased.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from shared.domain.errors import GroundUnknown, Refused
@@ -35,6 +35,10 @@ class Said:
         """What the rules of the policy call the state; None: they have none for it."""
         return STATES.get(self.state.reason)
 
+    def says(self, task_id: UUID) -> bool | None:
+        """Whether a row of one task is in it; None: one of theirs does not tell, and no other says so."""
+        return True if task_id in self.lasts else None if task_id in self.unclear else False
+
 
 async def said(session: Session, tasks: Sequence[Task]) -> list[Said]:
     """What is said of each state that the dataset declares, table by table."""
@@ -48,19 +52,31 @@ async def said(session: Session, tasks: Sequence[Task]) -> list[Said]:
     return found
 
 
-def knowing(session: Session, tasks: Sequence[Task], found: Sequence[Said]) -> list[Task]:
-    """The tasks with the states that rows of their own subjects tell; by none of them a customer's data are kept."""
-    if session.tenant is not None or not found:
-        return [*tasks]
-    return [replace(task, states={**task.states, **told(found, task.task_id)}) for task in tasks]
+def elsewhere(found: Sequence[Said], task: Task, table: str) -> States:
+    """Which states last by what other tables than this one, and other systems, tell of the subject of a task."""
+    states: dict[str, bool | None] = {**task.states}
+    for each, word in ((each, word) for each in found if each.table != table and (word := each.word)):
+        states[word] = lasting(states.get(word, False), each.says(task.task_id))
+    return states
+
+
+def among(found: Sequence[Said], task: Task, table: str) -> Mapping[str, str]:
+    """The states in which rows of a table are that say so themselves, each with the condition that a row is in it.
+
+    A condition is never NULL.
+    """
+    lasts: dict[str, list[str]] = {}
+    for each, word in ((each, word) for each in found if each.table == table and (word := each.word)):
+        if task.task_id in each.lasts:
+            lasts.setdefault(word, []).append(holds(each.state, "t"))
+    return {word: f"({' OR '.join(dict.fromkeys(each))})" for word, each in lasts.items()}
 
 
 def told(found: Sequence[Said], task_id: UUID) -> States:
     """Which states of the policy last by what the rows of one task say; None: one of them does not tell it."""
     states: dict[str, bool | None] = {}
     for each, word in ((each, word) for each in found if (word := each.word)):
-        says = True if task_id in each.lasts else None if task_id in each.unclear else False
-        states[word] = lasting(states.get(word, False), says)
+        states[word] = lasting(states.get(word, False), each.says(task_id))
     return states
 
 
@@ -69,8 +85,8 @@ def refused(
 ) -> Refusals:
     """Tasks of whose subject a row is in a declared state, or does not tell whether it is.
 
-    ``kept``: tables, each with a state while which a rule of the policy keeps all their rows: these stay by that, and
-    are no reason to let nothing else of the subject go.
+    ``kept``: tables, each with a state while which a rule of the policy keeps their rows that are in it: these stay by
+    that, and are no reason to let nothing else of the subject go.
     """
     ids = {task.task_id for task in tasks}
     why: dict[UUID, Refused] = {}

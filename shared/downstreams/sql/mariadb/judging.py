@@ -4,13 +4,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 from shared.domain.errors import ForeignHit, NotSupported, Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
-from shared.downstreams import claims
+from shared.downstreams import claims, leaving
 from shared.downstreams.claims import Row, Said
 from shared.downstreams.contract import Receipt, Result, States, Task
+from shared.downstreams.refusals import STATES, lasting
 from shared.downstreams.sql.finding.claimed import has_one_person_an_account, named_by
 from shared.downstreams.sql.finding.examination import UNATTRIBUTED_AT_MOST, told_apart
 from shared.downstreams.sql.finding.searching import Searched
@@ -109,13 +111,20 @@ def said_of(session: Session, task: Task, rows: Rows) -> list[states.Said]:
     for table in session.tables:
         held = [each.row for each in rows.of.get(table.name, {}).values()]
         for state in table.table.refuse_when:
-            lasts = any(values.holds(state, row) for row in held)
-            unclear = not all(state.tells(values.as_text(row[state.column])) for row in held)
-            mine = frozenset({task.task_id})
-            found.append(
-                states.Said(table.name, state, mine if lasts else frozenset(), mine if unclear else frozenset())
-            )
+            says = {values.tells(state, row) for row in held}
+            mine, nobody = frozenset({task.task_id}), frozenset[UUID]()
+            lasts, unclear = mine if True in says else nobody, mine if None in says else nobody
+            found.append(states.Said(table.name, state, lasts, unclear))
     return found
+
+
+def speaking(table: Searched, row: values.Row) -> leaving.Speaking:
+    """What a row says of each state of the policy that its table declares."""
+    says: dict[str, bool | None] = {}
+    for state in table.table.refuse_when:
+        if word := STATES.get(state.reason):
+            says[word] = lasting(says.get(word, False), values.tells(state, row))
+    return leaving.Speaking(table.name, table.table.category, tuple(says.items()))
 
 
 async def with_unattributed(session: Session, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:

@@ -1,7 +1,7 @@
 """What of a subject's rows an erasure leaves as it is, and why it may do nothing at all; nothing is changed."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 
 from shared.domain.errors import Refused
@@ -10,7 +10,7 @@ from shared.domain.policy import Policy
 from shared.downstreams import leaving
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.keeping import states
-from shared.downstreams.sql.mariadb.judging import said_of, states_of
+from shared.downstreams.sql.mariadb import judging
 from shared.downstreams.sql.mariadb.rows import Key, Rows, primary
 from shared.downstreams.sql.mariadb.store import Session
 
@@ -28,30 +28,40 @@ def staying(session: Session, policy: Policy, task: Task, rows: Rows) -> Stays:
         GroundUnknown: it does not say whether it is, or nobody can tell a state by which something would stay.
         RuleUnsigned: nobody has signed a rule by which something would stay.
     """
-    said, own = said_of(session, task, rows), states_of(session, task, rows)
+    said, own = judging.said_of(session, task, rows), judging.states_of(session, task, rows)
     held = {table.name: table.table.category for table in session.tables}
     told = [(each.table, each.word) for each in said if each.word] if session.tenant is None else []
     ruled = [(name, word) for name, word in told if word in policy.lasting(held[name])]
     try:
         if refusal := states.refused(session.system, said, [task], ruled).get(task.task_id):
             raise refusal
-        left = leaving.left(policy, task, own, Counter(held[name] for name, found in rows.of.items() for _ in found))
-        stay = [(name, word) for name, word in told if leaving.keeps_by(policy, held[name], left, word)]
-        if refusal := states.refused(session.system, said, [task], stay).get(task.task_id):
-            raise refusal
+        speaking = {
+            (table.name, key): judging.speaking(table, each.row)
+            for table in session.tables
+            for key, each in rows.of.get(table.name, {}).items()
+        }
+        left = leaving.left(policy, task, Counter(speaking.values()))
+        stays = {place: left[each] for place, each in speaking.items() if each in left}
+        for rule in (None, *dict.fromkeys(left.values())):
+            by = [(name, word) for name, word in told if leaving.keeps_by(policy, held[name], rule, word)]
+            of_rule = _only(rows, {place for place in speaking if stays.get(place) == rule})
+            said = judging.said_of(session, task, of_rule)
+            if refusal := states.refused(session.system, said, [task], by).get(task.task_id):
+                raise refusal
     except Refused as refused:
         refused.states = own
         raise
-    places = ((name, key) for name, found in rows.of.items() if held[name] in left for key in found)
-    return leaving.with_what_leads_there({each: left[held[each[0]]] for each in places}, partial(_led, session, rows))
+    return leaving.with_what_leads_there(stays, partial(_led, session, rows))
 
 
 def without(rows: Rows, stays: Stays) -> Rows:
     """The rows that go."""
-    going = {
-        name: {key: each for key, each in found.items() if (name, key) not in stays} for name, found in rows.of.items()
-    }
-    return Rows(going, rows.doubtful, rows.trace)
+    return _only(rows, {(name, key) for name, found in rows.of.items() for key in found} - stays.keys())
+
+
+def _only(rows: Rows, places: Collection[Place]) -> Rows:
+    of = {name: {key: each for key, each in found.items() if (name, key) in places} for name, found in rows.of.items()}
+    return Rows(of, rows.doubtful, rows.trace)
 
 
 def kept(session: Session, stays: Stays) -> tuple[Kept, ...]:

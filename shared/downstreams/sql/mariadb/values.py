@@ -13,7 +13,7 @@ import orjson
 
 from shared.domain.identities import IdentityType
 from shared.downstreams.sql.declaration.columns import Column
-from shared.downstreams.sql.declaration.declared import RowTest
+from shared.downstreams.sql.declaration.declared import Refusal, RowTest
 from shared.downstreams.sql.finding.searching import Searched
 
 WITH_ZONE = "timestamp with time zone"
@@ -111,6 +111,11 @@ def holds(test: RowTest, row: Row) -> bool:
     """Whether a row meets a declared condition."""
     held = as_text(row[test.column])
     return (held is None) is test.null if test.null is not None else held in test.words
+
+
+def tells(state: Refusal, row: Row) -> bool | None:
+    """Whether a declared state lasts by a row; None: it does not tell."""
+    return True if holds(state, row) else False if state.tells(as_text(row[state.column])) else None
 
 
 def moment(table: Searched, row: Row) -> datetime | None:
