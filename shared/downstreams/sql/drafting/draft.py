@@ -120,7 +120,10 @@ class Draft:
         if table.place in self._people:
             if len(table.primary_key) == 1 and table.place not in self._decided:
                 key = toml_text.value(table.primary_key[0])
-                yield f"if each row is one person write person = {key}: max_people counts by it"
+                yield (
+                    f"if each row is one person, and no ticket, order or call of theirs, write person = {key}:"
+                    " max_people counts by it, and an account that a row has is believed to be that person's"
+                )
             for route in refers(table, self._people):
                 yield f"it also refers to people, by {_said(route)}: a via, or a party, if that is who a row is about"
         elif not ways or ways[0].shared:
