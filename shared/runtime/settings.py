@@ -138,6 +138,10 @@ class WorkSettings(Group, env_prefix="DSR_WORK_"):
         description="how long tasks of a quarantined system wait until a person may answer their requests without it",
     )
 
+    sweep_seconds: float = Field(
+        default=60.0, ge=0.1, le=3_600, description="how often to look whether a night's sweep has something left to do"
+    )
+
     @model_validator(mode="after")
     def _pauses_grow(self) -> Self:
         first, longest = self.backoff_seconds, self.backoff_max_seconds

@@ -48,6 +48,18 @@ async def test_a_new_ceiling_is_counted_on_record_and_acts_from_the_next_night_o
     assert (action, detail["due"], detail["gone"], detail["missed"]) == ("retention.swept", 4, 4, 0)
 
 
+async def test_nothing_goes_before_the_service_has_heard_of_the_restrictions_that_are_on_the_bus(
+    nights: Nights,
+) -> None:
+    await nights.look()
+    nights.heard = False
+    assert (await nights.come())["calls_19m"] == "dry_run"
+    assert nights.left == {CALLS: 404, EVENTS: 404}
+    nights.heard = True
+    assert (await nights.look())["calls_19m"] == "swept"
+    assert nights.left == {CALLS: 400, EVENTS: 400}
+
+
 async def test_a_maximum_of_another_states_law_ends_nobodys_data_whose_country_is_not_told(nights: Nights) -> None:
     nights.let("calls_19m", jurisdiction="DE", legal_source="§ 10 TDDDG")
     assert (await nights.look())["calls_19m"] == "no_country"

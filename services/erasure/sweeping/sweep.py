@@ -23,6 +23,7 @@ from shared.domain.operations import Operation
 from shared.domain.sweep_policy import SweepPolicy, sweep_policy
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.sweepable import Sweepable, SweepStopped
+from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
@@ -34,10 +35,11 @@ from shared.storage.systems import SystemState
 log = logging.getLogger(__name__)
 
 LOOP = "retention"
-_EVERY_SECONDS = 60.0
 _TURN = timedelta(minutes=5)
 """Longer than one statement may take in a store."""
 _BEAT_SECONDS = 0.5
+_UNHEARD_SECONDS = 30.0
+"""For how long a restriction may be on the bus unheard: longer than a busy consumer is behind."""
 
 T = TypeVar("T")
 
@@ -46,7 +48,8 @@ async def run(running: Running) -> None:
     """Sweeps until told to stop."""
     every = running.downstreams.all if running.downstreams else ()
     sweeper = Sweeper(running.unit_of_work, every, running.heartbeats, running.stopping)
-    await run_periodically(sweeper.look, LOOP, _EVERY_SECONDS, running.stopping, running.heartbeats)
+    every_seconds = running.settings.work.sweep_seconds
+    await run_periodically(sweeper.look, LOOP, every_seconds, running.stopping, running.heartbeats)
 
 
 class Sweeper:
@@ -69,9 +72,16 @@ class Sweeper:
         self._renewed = 0.0
 
     async def look(self) -> None:
-        """Does what is left of this night, if nobody else does; tells what all nights have left."""
-        async with self._unit_of_work.pool.acquire() as connection:
-            turn = await lease.take(connection, LOOP, _TURN)
+        """Does what is left of this night, if nobody else does; tells what all nights have left.
+
+        After a start or an outage there may be restrictions of which this service has yet to hear: nothing goes before.
+        """
+        turn = None
+        if self._heartbeats.behind_seconds(loop_of(self._unit_of_work.service)) <= _UNHEARD_SECONDS:
+            async with self._unit_of_work.pool.acquire() as connection:
+                turn = await lease.take(connection, LOOP, _TURN)
+        else:
+            log.info("nothing is swept before what is on the bus is heard: a restriction may be among it")
         if turn:
             try:
                 with suppress(TurnLost, SweepStopped):
