@@ -20,7 +20,7 @@ from shared.domain.topics import ServiceName
 from shared.messaging import admin
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings
-from tests.chaos import ledger
+from tests.chaos import ledger, resolved
 from tests.chaos.crowd import ERASURES_ALLOWED, ERASURES_OF_A_KEY
 from tests.chaos.emitter import EMITTER, Emitter
 from tests.chaos.post import PostOffice, post_office
@@ -88,6 +88,7 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         there = Platform(directory / "unused", existing=existing)
         seeded = await stores.seed(there, "store", people, directory / "stores", calls_each=CALLS_EACH)
         await ledger.keep(seeded)
+        await resolved.prepare(seeded)
         reached = {store: _through(links[_OF_THE_STORES], dsn) for store, dsn in seeded.dsns.items()}
 
         dsn = await databases.create(servers[_OF_THE_PLATFORM].dsn, "chaos")
@@ -95,6 +96,7 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         await admin.create_topics(bootstrap, [*admin.declared(), PROBE], replicas=REPLICAS)
         on = Servers(_through(links[_OF_THE_PLATFORM], dsn), ",".join(f"{HOST}:{links[name].port}" for name in brokers))
         env = {"DSR_INTAKE_ERASURES_PER_HOUR": str(ERASURES_ALLOWED), **replace(seeded, dsns=reached).env}
+        env["DSR_WORK_SWEEP_SECONDS"] = "0.5"
         post = await stack.enter_async_context(post_office(random.Random(people)))  # noqa: S311  # no secret
         services = Services(directory, on, seeded.downstreams, {**env, **NOTHING_KEPT, **post.env})
         await start(services)

@@ -32,6 +32,7 @@ class Wish(StrEnum):
     ACCESS = "access"
     RECTIFICATION = "rectification"
     RESTRICTION = "restriction"
+    UNLIFTED = "unlifted"  # one that nobody lifts, on a ground for which no night may remove anything of theirs
     WITHDRAWN = "withdrawn"  # an erasure that is withdrawn while it may be under way
     UNPROVEN = "unproven"  # one that is withdrawn before anybody has proved who they are
     INSTRUCTED = "instructed"  # one of a customer of ours, whose data no store tells apart: a person looks
@@ -44,6 +45,7 @@ _SHARES = {
     Wish.ACCESS: 12,
     Wish.RECTIFICATION: 14,
     Wish.RESTRICTION: 17,
+    Wish.UNLIFTED: 4,
     Wish.WITHDRAWN: 6,
     Wish.UNPROVEN: 6,
     Wish.SEEN_FIRST: 6,
@@ -51,12 +53,15 @@ _SHARES = {
     Wish.HELD: 6,
 }
 _ERASES = {Wish.ERASURE, Wish.WITHDRAWN, Wish.UNPROVEN, Wish.SEEN_FIRST, Wish.INSTRUCTED, Wish.HELD}
+_RIGHTS = {**dict.fromkeys(_ERASES, "erasure"), Wish.UNLIFTED: "restriction"}
+"""Where the right is called otherwise."""
 TOLD_EVERY = 5
 """One in so many tells another service of ours, which tells the platform by an event; each is sent twice."""
 _TOLD = {Wish.ERASURE, Wish.ACCESS, Wish.RECTIFICATION, Wish.RESTRICTION}
 _SAYS: dict[Wish, dict[str, object]] = {
     Wish.RECTIFICATION: {"changes": [{"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}]},
     Wish.RESTRICTION: {"ground": "accuracy_contested"},
+    Wish.UNLIFTED: {"ground": "unlawful"},
     Wish.UNPROVEN: {"assurance": None},
     Wish.INSTRUCTED: {"assurance": None, "instruction_id": "INS-2026-7"},
 }
@@ -144,9 +149,9 @@ class Crowd:
         if self.emitter and wish in _TOLD and subject.number % TOLD_EVERY == 1:
             await self._tell(self.emitter, subject, wish)
             return
-        if wish is Wish.HELD and not await self._hold(subject):
+        if wish is Wish.HELD and not await self.hold(subject):
             return
-        rights = ["access", "erasure"] if wish is Wish.SEEN_FIRST else ["erasure" if wish in _ERASES else wish.value]
+        rights = ["access", "erasure"] if wish is Wish.SEEN_FIRST else [_RIGHTS.get(wish, wish.value)]
         body: dict[str, object] = {"requests": [subject.submission(right, **_SAYS.get(wish, {})) for right in rights]}
         headers, by = {"Idempotency-Key": secrets.token_hex(8)}, self._channel(wish)
         answer = await self._insist(by, "POST", "/v1/requests/batch", headers, body)
@@ -160,11 +165,14 @@ class Crowd:
         if wish in {Wish.WITHDRAWN, Wish.UNPROVEN}:
             await self._decide(by, request_id, "withdraw")
 
-    async def _hold(self, subject: Subject) -> bool:
-        """Lets an officer hold their data, by what the stores know them by, before they ask."""
+    async def hold(self, subject: Subject) -> bool:
+        """Lets an officer hold their data, by what the stores know them by."""
         today = SystemClock().now().date()
         body: dict[str, object] = {"case_number": f"LEG-{subject.number}", "reason": "LITIGATION"}
-        body |= {"subject": {"account_id": subject.account_id}, "review_on": str(today + timedelta(days=90))}
+        body |= {
+            "subject": {"account_id": subject.account_id, "email": subject.email},
+            "review_on": str(today + timedelta(days=90)),
+        }
         answer = await self._insist(self.officers[0], "POST", "/v1/holds", body=body)
         if not answer.is_success:
             self.refused[answer.status_code] += 1

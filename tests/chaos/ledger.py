@@ -18,6 +18,7 @@ DECLARE
     is_now jsonb := CASE tg_op WHEN 'UPDATE' THEN to_jsonb(new) END;
     what text := CASE
         WHEN (was ->> 'started_at')::timestamptz < '{SINCE.isoformat()}' THEN 'touched'
+        WHEN tg_op = 'DELETE' AND (was ->> 'resolved')::date > current_date - 365 THEN 'touched'
         WHEN tg_op = 'DELETE' THEN 'removed'
         WHEN was - 'usable' = is_now - 'usable' THEN NULL
         WHEN was - 'restricted' = is_now - 'restricted' THEN

@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.chaos.arena import PARTS, arena
 from tests.chaos.crowd import BYSTANDER_EVERY, Crowd
 from tests.chaos.faults import Fault, Striker, draw_round, everything
+from tests.chaos.nights import Nights
 from tests.chaos.tally import Tally, tally
 from tests.chaos.watch import Watch
 
@@ -86,6 +87,7 @@ class Result:
             "faults": f"{len(self.faults)} in {len(self.rounds)} rounds: {dict(sorted(kinds.items()))}",
             "offered": self.tally.offered,
             "closed": self.tally.closed,
+            "gone by night": f"{self.tally.swept} rows in {self.tally.nights} nights",
             **self.tally.counts(),
             "ended by themselves": dict(Counter(map(str, self.ended))),
             "recovery alone, s": _spread(alone),
@@ -114,6 +116,7 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Res
         crowd = Crowd(there.channels, there.officers, people, shares, there.customer, there.emitter)
         watch, striker, enough = Watch(there, crowd), Striker(there), asyncio.Event()
         coming = asyncio.create_task(crowd.come(PER_SECOND, enough))
+        nights = asyncio.create_task(Nights(there, crowd).pass_by(enough))
         loops = (watch.keep_looking(), striker.keep_up(), crowd.release_brakes())
         for_ever = [asyncio.create_task(each) for each in loops]
         try:
@@ -122,18 +125,18 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Res
             while time.monotonic() < ends:
                 faults = draw_round(draw) if result.rounds else everything(draw)
                 result.rounds.append(await _round(watch, striker, faults, timed=timed))
-                if any(each.done() for each in for_ever):
-                    await asyncio.gather(*for_ever)
+                if any(each.done() for each in (*for_ever, nights)):
+                    await asyncio.gather(*for_ever, nights)
             enough.set()
             await coming
             log.info("no more come, %d under way", len(crowd.at_it))
-            await _drain(crowd, watch)
+            await _drain(crowd, watch, nights)
             log.info("all is over")
             result.tally = await tally(there, crowd, len(result.faults))
         finally:
-            for task in (coming, *for_ever, *crowd.at_it):
+            for task in (coming, nights, *for_ever, *crowd.at_it):
                 task.cancel()
-            await asyncio.wait({coming, *for_ever, *crowd.at_it})
+            await asyncio.wait({coming, nights, *for_ever, *crowd.at_it})
         result.ended = striker.ended
     return result
 
@@ -162,14 +165,16 @@ async def _round(watch: Watch, striker: Striker, faults: Sequence[Fault], *, tim
     return Round(faults, seconds, together, throughput)
 
 
-async def _drain(crowd: Crowd, watch: Watch) -> None:
-    """Waits until all are closed, every restriction is lifted and every copy fetched, or nothing helps any more."""
+async def _drain(crowd: Crowd, watch: Watch, nights: "asyncio.Task[None]") -> None:
+    """Waits until all are closed, restrictions lifted, copies fetched, nights over; or for long nothing was closed."""
     ends = time.monotonic() + _DRAIN_SECONDS
     last = (math.nan, 0.0)
 
     while time.monotonic() < ends:
         look = watch.looks[-1]
-        under_way = crowd.at_it or crowd.to_be_lifted or crowd.to_be_fetched or crowd.to_be_entered
+        if look.closed != last[0]:
+            ends = time.monotonic() + _DRAIN_SECONDS
+        under_way = not nights.done() or crowd.at_it or crowd.to_be_lifted or crowd.to_be_fetched or crowd.to_be_entered
         all_closed = not under_way and crowd.asked.keys() <= watch.closed.keys()
         now = (float(look.closed), float(sum(look.work.values())))
         if all_closed and now == last:
