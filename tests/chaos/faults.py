@@ -26,6 +26,10 @@ _SHORT_SECONDS, _LONG_SECONDS, _LONG = 5.0, 12.0, 0.15
 """How long a fault takes at most: mostly past a lease, in a share of rounds past the session of a consumer too."""
 
 
+_NOT_STARTED = ("cannot start; no database for us", "cannot start; no broker for us")
+"""The last words of a service that was started while a server was away: it is started again until one is there."""
+
+
 class Kind(StrEnum):
     """What happens."""
 
@@ -79,7 +83,7 @@ class Striker:
         self._arena = arena
         self._struck: set[str] = set()
         self.ended: list[str] = []
-        """Services that ended by themselves, and were started again."""
+        """Services that ended by themselves at work, and were started again."""
 
     async def strike(self, fault: Fault) -> float:
         """Lets it happen, until it is over; when the part is back, on the monotonic clock."""
@@ -111,7 +115,8 @@ class Striker:
         while True:
             for name, child in self._arena.services.children.items():
                 if name not in self._struck and not child.running:
-                    self.ended.append(name)
+                    if not any(child.tail(1).startswith(f"dsr-{name} {why}") for why in _NOT_STARTED):
+                        self.ended.append(name)
                     log.warning("%s has ended:\n%s", name, child.tail(3))
                     await self._start(child)
             await asyncio.sleep(_AGAIN_SECONDS)  # a child that ends tells nobody

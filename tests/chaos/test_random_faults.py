@@ -16,4 +16,5 @@ async def test_whatever_is_struck_nothing_is_lost_doubled_stuck_restricted_again
     result = await run(run_folder / "chaos", seed, SECONDS, timed=False)
     assert not any(result.tally.counts().values()), result.report()
     assert result.tally.offered == result.tally.closed > 0, result.report()
+    assert result.ended == [], result.report()
     assert min(result.tally.nights, result.tally.swept) > 2, result.report()
