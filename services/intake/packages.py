@@ -5,6 +5,7 @@ of it, which is counted once. It is over with its last byte, and after the last 
 reads the report in it has fetched it too, once in a day.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -173,10 +174,14 @@ async def content(
     async for chunk in chunks.read(unit_of_work.pool, unit_of_work.vault, piece, download.first, download.end):
         yield chunk
     if download.end == piece.size:
-        async with unit_of_work.begin() as tx:
-            await releases.held(tx, download.request_id)  # waits for whoever has it: nobody would look for it again
-            await tx.connection.execute(_END, piece.sealed_id, download.by)
-            await _remove_fetched(tx, settings.package_downloads, [download.request_id])
+        await asyncio.shield(_end(unit_of_work, download, settings))  # who has the last byte may hang up at once
+
+
+async def _end(unit_of_work: UnitOfWorkFactory, download: Download, settings: IntakeSettings) -> None:
+    async with unit_of_work.begin() as tx:
+        await releases.held(tx, download.request_id)  # waits for whoever has it: nobody would look for it again
+        await tx.connection.execute(_END, download.piece.sealed_id, download.by)
+        await _remove_fetched(tx, settings.package_downloads, [download.request_id])
 
 
 async def _remove_fetched(tx: UnitOfWork, most: int, of: list[UUID] | None) -> int:

@@ -16,6 +16,7 @@ from shared.storage import chunks
 from shared.storage.chunks import CHUNK
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.live import eventually
 
 KEPT, TIMES = timedelta(days=14), 5
 
@@ -59,9 +60,11 @@ async def test_it_is_handed_out_so_many_times_each_on_record_and_then_removed(in
     assert "until 16 March 2026, and 5 times at most" in " ".join(letter["body"].split())
 
 
+@pytest.mark.parametrize("hangs_up", [False, True])
 async def test_the_last_download_removes_it_also_where_somebody_has_the_request_in_hand_at_its_end(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
+    intake: Intake, monkeypatch: pytest.MonkeyPatch, *, hangs_up: bool
 ) -> None:
+    """Also where whoever has the last byte hangs up at once, as a command does."""
     path, read, pool = await answered(intake), chunks.read, intake.unit_of_work.pool
     for _ in range(TIMES - 1):
         await intake.channel.get(f"{path}/package")
@@ -79,9 +82,16 @@ async def test_the_last_download_removes_it_also_where_somebody_has_the_request_
         last = asyncio.create_task(intake.channel.get(f"{path}/package"))
         while not (last.done() or await pool.fetch(locked)):
             await asyncio.wait({last}, timeout=0.01)
+        if hangs_up:
+            last.cancel()
+            await asyncio.wait({last})
         await in_hand.rollback()
-        assert (await last).status_code == 200
-    assert await kept(intake) == 0
+        assert hangs_up or (await last).status_code == 200
+
+    async def gone() -> bool:
+        return await kept(intake) == 0
+
+    await eventually(gone, within=5)
 
 
 def bytes_from(first: int) -> dict[str, str]:
