@@ -4,15 +4,15 @@ It is HTML; its plain text is derived from that (``letter_text``). What is said 
 (``shared/policy/letters``), and so are sender, data protection officer and authorities (``shared/policy/processing``).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
-from markupsafe import Markup
 
+from services.intake.letters.outlines import Outlines, as_list, outlines_of
 from services.intake.letters.plain_text import text_of
 from services.intake.request import deferrals
 from services.intake.request.disclosed import extents
@@ -93,6 +93,7 @@ class Letters:
         self._wordings = wordings.with_terms(dict(_terms(self.policy, wordings)))
         self._languages = read_languages()
         self._known_contacts: dict[Reader, Mapping[str, str]] = {}
+        self._outlines: dict[LetterKind, Outlines] = {}
 
     def reader(self, request: StoredRequest, kind: LetterKind | None = None) -> Reader:
         """Who reads the letters of a request, that of the kind if one is named."""
@@ -119,27 +120,29 @@ class Letters:
         facts = {name: field for name, field in known.items() if not isinstance(field, Lines)}
         lines = {name: wording.lines(field) for name, field in known.items() if isinstance(field, Lines)}
         shown = {name: wording.text(fact) for name, fact in facts.items()}
+        numbers = {name: fact for name, fact in facts.items() if isinstance(fact, int)}
         own, begun = f"{kind}.instructed_subject", f"{kind}.begun_subject"
         has_own = reader.instructed and own in wording
         says_begun = bool(known["begun"]) and begun in wording
         subject = wording.words(own if has_own else begun if says_begun else f"{kind}.subject", shown, facts)
 
-        def words(key: str) -> str:
-            return wording.words(key, shown, facts)
+        def render(words: Mapping[str, str], fields: Mapping[str, object]) -> str:
+            return self._templates[kind].render(
+                **fields,
+                say=lambda key: wording.words(key, words, facts),
+                language=reader.language,
+                sender=self.policy.controller,
+                instructed=reader.instructed,
+                about_instruction=not has_own and kind != "assisted",
+                to_controller=kind in TO_OTHERS,
+                **self._contacts(reader),
+            )
 
-        html = self._templates[kind].render(
-            **{**shown, **lines},
-            say=words,
-            subject=subject,
-            language=reader.language,
-            written_on=wording.day(at),
-            sender=self.policy.controller,
-            instructed=reader.instructed,
-            about_instruction=not has_own and kind != "assisted",
-            to_controller=kind in TO_OTHERS,
-            **self._contacts(reader),
-        )
-        return Letter(reader.language, subject, html)
+        if (outlines := self._outlines.get(kind)) is None:
+            outlines = self._outlines[kind] = outlines_of(self._templates[kind])
+        same = (reader.language, reader.country, reader.instructed)
+        of_all = {**shown, "subject": subject, "written_on": wording.day(at)}
+        return Letter(reader.language, subject, outlines.fill(same, of_all, lines, numbers, render))
 
     def _contacts(self, reader: Reader) -> Mapping[str, str]:
         """To whom somebody may turn, in words."""
@@ -203,7 +206,7 @@ def _templates(folder: Path) -> Mapping[LetterKind, Template]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["lines"] = _list
+    environment.globals["lines"] = as_list
     try:
         return {kind: environment.get_template(f"{kind}.html") for kind in KINDS}
     except TemplateError as error:
@@ -238,8 +241,3 @@ def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[La
     for name, called in policy.systems.items():
         words = {each: wordings.of(each, "UTC").text(say("named.system", name=called.of(each))) for each in LANGUAGES}
         yield f"system.{name}", words
-
-
-def _list(lines: Iterable[str]) -> Markup:
-    items = Markup("").join(Markup("<li>{}</li>").format(line) for line in lines)
-    return Markup("<ul>{}</ul>").format(items) if items else items
