@@ -12,7 +12,7 @@ from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import RecipientConcerned
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
-from shared.domain.policy import Policy, Recipient
+from shared.domain.policy import Recipient
 from shared.domain.sentences import Lines, Sentence, Term, say
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.subject_data import SubjectData
@@ -70,12 +70,14 @@ class _Concern:
         return [what] if self.recipient.channel else []
 
 
-async def inform(tx: UnitOfWork, requests: Iterable[StoredRequest]) -> list[tuple[StoredRequest, LetterOf, list[Told]]]:
+async def inform(
+    tx: UnitOfWork, every: Iterable[disclosed.Disclosed]
+) -> list[tuple[StoredRequest, LetterOf, list[Told]]]:
     """The notices that are to be written of requests which were answered, or of which more was done since.
 
     Each with what is said once it was accepted: that they were told. Who was told of it before is not told again.
     """
-    concerns = [each for request in requests for each in _concerns(request, tx.policy)]
+    concerns = [concern for each in every for concern in _concerns(each)]
     if not concerns:
         return []
     rows = [each.row for each in concerns]
@@ -93,12 +95,12 @@ async def inform(tx: UnitOfWork, requests: Iterable[StoredRequest]) -> list[tupl
     return letters
 
 
-def _concerns(request: StoredRequest, policy: Policy) -> Iterator[_Concern]:
-    done = disclosed.done(request, policy)
-    concerned = disclosed.recipients(policy, done.categories) if done else {}
+def _concerns(told: disclosed.Disclosed) -> Iterator[_Concern]:
+    request, done = told.request, told.done
+    concerned = disclosed.recipients(told.policy, done.categories) if done else {}
     if not done or not concerned:
         return
-    extents = disclosed.extents(request, policy) if done.what == "erased" else {}
+    extents = told.extents if done.what == "erased" else {}
     for name, recipient in concerned.items():
         yield _Concern(request, name, recipient, done, _extent(done.categories & recipient.categories, extents))
 

@@ -100,6 +100,7 @@ class Waivers:
     """Who is told nothing of requests that are at hand, and why: read once for all of them, when it is first needed."""
 
     request_ids: Collection[UUID]
+    disclosed: disclosed.DisclosedOfAll
     _known: dict[UUID, dict[str, str]] | None = field(default=None, init=False)
 
     async def with_list(
@@ -111,7 +112,7 @@ class Waivers:
         """
         if request.anonymous or not any(kind in _SAY_WHAT_WAS_DONE for kind, _ in written):
             return written
-        done = disclosed.done(request, tx.policy)
+        done = self.disclosed.of(request).done
         concerned = disclosed.recipients(tx.policy, done.categories) if done else {}
         waived = await self._of(tx.connection, request.request_id) if concerned else {}
         said = [*_list(concerned, waived)]

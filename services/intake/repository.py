@@ -30,6 +30,7 @@ from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import concluded, deferrals, other_restrictions, status
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import Told, until_delivered
+from services.intake.request.disclosed import DisclosedOfAll
 from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State
 from services.intake.request.open_question import OpenQuestion
@@ -112,7 +113,8 @@ class Requests:
         self._corrected: list[Request] = []
         self._erased: list[UUID] = []
         self._done: set[UUID] = set()
-        self._waivers = recipients.Waivers(held)
+        self._disclosed = DisclosedOfAll(tx.policy)
+        self._waivers = recipients.Waivers(held, self._disclosed)
 
     @classmethod
     async def locked(
@@ -217,7 +219,7 @@ class Requests:
         for request, letter in await old_contacts.notices(self.tx, self._corrected):
             self._write(request, letter)
         self._corrected.clear()
-        done = [self._held[each] for each in sorted(self._done)]
+        done = [self._disclosed.of(self._held[each]) for each in sorted(self._done)]
         for request, letter, tells in await recipient_notices.inform(self.tx, done):
             self._write(request, letter, tells)
         self._done.clear()
@@ -243,7 +245,7 @@ class Requests:
         """``tells``: what is said once they are delivered, of which the last is sent last."""
         for number, (kind, fields) in enumerate(letters, 1):
             fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
-            remains = self._letters.remains(request, self.tx.now)
+            remains = self._letters.remains(request, self.tx.now, self._disclosed.of(request))
             letter: LetterOf = (kind, {"others": others, "fetch": fetch, "remains": remains, **fields})
             self._write(request, letter, tells if number == len(letters) else ())
 

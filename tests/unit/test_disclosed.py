@@ -1,5 +1,6 @@
 """Who is told of what was done follows from what was done, of which data, and from the policy."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.intake.request.aggregate import Request
-from services.intake.request.disclosed import Done, Extent, done, extents, recipients
+from services.intake.request.disclosed import DisclosedOfAll, Done, Extent, done, extents, recipients
 from services.intake.request.lifecycle import State
 from shared.domain.operations import TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
@@ -64,6 +65,16 @@ def answered(right: Right, *tasks: TaskReport, outcome: Outcome = Outcome.FULFIL
 )
 def test_what_others_are_told_is_what_was_done_and_of_which_data(request_: Request, expected: Done | None) -> None:
     assert done(request_, POLICY) == expected
+
+
+def test_what_others_are_told_is_looked_at_anew_once_a_request_is_another() -> None:
+    every, before = DisclosedOfAll(POLICY), answered(Right.ERASURE, report("erase", call=2))
+    after = replace(before, tasks=(*(before.tasks or ()), report("erase", contact=2)))
+    assert every.of(before).done is every.of(before).done  # looked at once
+    for request in (before, after, before):
+        told = every.of(request)
+        assert (told.done, told.extents) == (done(request, POLICY), extents(request, POLICY))
+    assert every.of(before).done != every.of(after).done
 
 
 def kept(category: str, count: int) -> dict[str, object]:

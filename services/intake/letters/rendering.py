@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Tem
 from services.intake.letters.outlines import Outlines, as_list, outlines_of
 from services.intake.letters.plain_text import text_of
 from services.intake.request import deferrals
-from services.intake.request.disclosed import extents
+from services.intake.request.disclosed import Disclosed
 from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from services.intake.retention import retention
@@ -160,14 +160,16 @@ class Letters:
             self._known_contacts[reader] = known
         return known
 
-    def remains(self, request: StoredRequest, now: datetime) -> Told:
+    def remains(self, request: StoredRequest, now: datetime, disclosed: Disclosed | None = None) -> Told:
         """What remains, after an erasure, of what was erased: how long in backups, and what becomes of its key.
 
-        Also of what was emptied of rows that stay.
+        Also of what was emptied of rows that stay. ``disclosed``: what others are told of the request, if that is
+        known already.
         """
         if request.tenant or request.right is not Right.ERASURE:
             return ()
-        emptied = any(each.reduced for each in extents(request, self.policy).values())
+        known = disclosed if disclosed and disclosed.policy is self.policy else Disclosed(request, self.policy)
+        emptied = any(each.reduced for each in known.extents.values())
         if not emptied and not deferrals.rows_changed(request.tasks):
             return ()
         forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))

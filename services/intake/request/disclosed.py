@@ -1,9 +1,11 @@
 """To whom what was done must be told (Art. 19): what was done of which data, and who has those; pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Final, Literal
+from uuid import UUID
 
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.summed import changed_by_category, summed
@@ -29,8 +31,45 @@ class Done:
     categories: frozenset[str]
 
 
-def done(request: StoredRequest, policy: Policy) -> Done | None:
+@dataclass
+class Disclosed:
+    """What others are told of one request as it stands, looked at once."""
+
+    request: StoredRequest
+    policy: Policy
+
+    @cached_property
+    def done(self) -> Done | None:
+        """As ``done`` says it."""
+        return done(self.request, self.policy, lambda: self.extents)
+
+    @cached_property
+    def extents(self) -> Mapping[str, "Extent"]:
+        """As ``extents`` says it."""
+        return extents(self.request, self.policy)
+
+
+class DisclosedOfAll:
+    """What others are told of several requests: looked at once for each, for as long as it stays as it is."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._known: dict[UUID, Disclosed] = {}
+
+    def of(self, request: StoredRequest) -> Disclosed:
+        """What others are told of that one."""
+        known = self._known.get(request.request_id)
+        if known is None or known.request is not request:
+            known = self._known[request.request_id] = Disclosed(request, self.policy)
+        return known
+
+
+def done(
+    request: StoredRequest, policy: Policy, erased: Callable[[], Mapping[str, "Extent"]] | None = None
+) -> Done | None:
     """What others are to be told of a request that is answered; None where nothing was done that concerns them.
+
+    ``erased``: how much was, where that is known already.
 
     Whoever has objected to marketing, or withdrawn consent, wants it stopped by whoever does it for us as well, whether
     or not a system of ours knows them. A customer's instruction is about that customer's recipients. What stops, and
@@ -41,14 +80,17 @@ def done(request: StoredRequest, policy: Policy) -> Done | None:
         return None
     if stopped := _stopped(request, policy):
         return Done("stopped", stopped)
+    every = summed(request.tasks)
     for what, operation in _OPERATIONS.items():
         if so_far and what != "restricted":
             continue
-        tasks = [t for t in summed(request.tasks) if t.operation == operation]
+        tasks = [t for t in every if t.operation == operation]
         changed = [t for t in tasks if _has_changed(t)]
         if all(t.stated for t in changed) and changed:
             return Done("stated", _categories(changed, policy))
-        reduced = frozenset(extents(request, policy)) if operation is Operation.ERASE else frozenset[str]()
+        reduced = frozenset[str]()
+        if tasks and operation is Operation.ERASE:
+            reduced = frozenset(erased() if erased else extents(request, policy))
         if changed or reduced:
             lifted = what == "restricted" and request.lifted_at is not None
             return Done("lifted" if lifted else what, _categories(changed, policy) | reduced)

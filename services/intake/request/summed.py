@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from uuid import UUID
 
 from shared.domain import corrections
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
@@ -16,11 +17,11 @@ def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
     What was erased is not found again, so its rows are added; what was changed in place is, so they are not. A copy
     changes nothing: what was copied before is found again, so the last search alone counts.
     """
-    places: dict[tuple[str, str], list[TaskReport]] = {}
+    places: dict[tuple[str, str, UUID | None], list[TaskReport]] = {}
     for task in tasks or ():
-        apart = str(task.task_id) if task.operation not in ANSWERING else ""
-        places.setdefault((task.system, f"{task.operation} {apart}"), []).append(task)
-    return tuple(_added_up(each) for each in places.values())
+        apart = task.task_id if task.operation not in ANSWERING else None
+        places.setdefault((task.system, task.operation, apart), []).append(task)
+    return tuple(_added_up(each) if len(each) > 1 else each[0] for each in places.values())
 
 
 def kept_from(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
@@ -38,10 +39,10 @@ def changed_by_category(task: TaskReport) -> Mapping[str, int]:
 
     Their sum is what was changed; where it is more, as after a failure, it is not known which of them were.
     """
-    kept = Counter[str]()
+    kept: dict[str, int] = {}
     for each in task.kept or ():
-        kept[each.category or ""] += each.count
-    return Counter(task.by_category) - kept
+        kept[each.category or ""] = kept.get(each.category or "", 0) + each.count
+    return {name: left for name, found in task.by_category.items() if (left := found - kept.get(name, 0)) > 0}
 
 
 def _as_done(task: TaskReport) -> TaskReport:
