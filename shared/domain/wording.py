@@ -61,7 +61,9 @@ class Wording:
             case str():
                 said = fact
             case Sentence(key, facts):
-                said = self.words(key, {name: self.text(each) for name, each in facts.items()}, facts)
+                # most facts are text, which is shown as it is
+                shown = {name: each if type(each) is str else self.text(each) for name, each in facts.items()}
+                said = self.words(key, shown, facts)
             case int():
                 said = str(fact) if 0 <= fact < _PLAIN else str(format_decimal(fact, locale=self._locale))
             case datetime():
@@ -69,14 +71,19 @@ class Wording:
             case date():
                 said = _day(fact, self._locale)
             case Term(family, word):
-                known = self._patterns.get(f"{family}.{word}") or self._patterns.get(f"{family}.unlisted", "{word}")
-                said = known.replace("{word}", _as_it_is(word)) if isinstance(known, str) else word
+                said = self._term(family, word)
             case Listed(facts, final):
-                shown = list(dict.fromkeys(map(self.text, facts)))  # two rules may rest on one article
-                said = str(format_list(shown, locale=self._locale)) if final else ", ".join(shown)
+                names = list(dict.fromkeys(map(self.text, facts)))  # two rules may rest on one article
+                said = str(format_list(names, locale=self._locale)) if final else ", ".join(names)
             case _:
                 said = " ".join(filter(None, map(self.text, fact)))
         return said
+
+    def _term(self, family: str, word: str) -> str:
+        known = self._patterns.get(f"{family}.{word}") or self._patterns.get(f"{family}.unlisted", "{word}")
+        if not isinstance(known, str):
+            return word
+        return known.replace("{word}", _as_it_is(word)) if "{word}" in known else known
 
     def lines(self, lines: Lines) -> list[str]:
         """Each line in words."""

@@ -121,14 +121,16 @@ def _with(identity: Identity, proofs: Sequence[Proof]) -> Identity:
     mine = [proof for proof in proofs if (proof.type, proof.value) == (identity.type, identity.value)]
     if not mine:
         return identity
-    said = [(identity.level, identity.together), *((proof.level, proof.together) for proof in mine)]
-    level = max(level for level, _ in said)
-    proved = replace(identity, level=level, together=all(together for each, together in said if each == level))
-    since = [proof.since for proof in mine if proof.level > NOTHING]
-    if identity.type is not IdentityType.PHONE or not since:
-        return proved
-    earlier = [identity.proved_since] if identity.proved_since else []
-    return replace(proved, proved_since=min((*earlier, *since)))
+    level, together = identity.level, identity.together
+    for proof in mine:
+        if proof.level > level:
+            level, together = proof.level, proof.together
+        elif proof.level == level:
+            together = together and proof.together
+    since = [proof.since for proof in mine if proof.level > NOTHING] if identity.type is IdentityType.PHONE else []
+    if since and identity.proved_since:
+        since.append(identity.proved_since)
+    return replace(identity, level=level, together=together, proved_since=min(since, default=identity.proved_since))
 
 
 _LISTED = {"phones": IdentityType.PHONE, "sip_uris": IdentityType.SIP_URI}

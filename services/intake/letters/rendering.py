@@ -94,6 +94,7 @@ class Letters:
         self._languages = read_languages()
         self._known_contacts: dict[Reader, Mapping[str, str]] = {}
         self._outlines: dict[LetterKind, Outlines] = {}
+        self._told_of_backups: tuple[datetime, Told] | None = None
 
     def reader(self, request: StoredRequest, kind: LetterKind | None = None) -> Reader:
         """Who reads the letters of a request, that of the kind if one is named."""
@@ -174,7 +175,10 @@ class Letters:
             return ()
         forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))
         unreadable = (say("letter.unreadable", months=self._kept_months),) if forgotten else ()
-        return (*self._backups(now), *unreadable)
+        told = self._told_of_backups
+        if told is None or told[0] != now:  # it is the same instant for a batch
+            told = self._told_of_backups = (now, self._backups(now))
+        return (*told[1], *unreadable)
 
     def _backups(self, now: datetime) -> Told:
         """Until when copies are in backups, where a period is signed for them; else that none is decided."""

@@ -90,7 +90,7 @@ class MovingRequest(StoredRequest):
             IllegalTransition: see ``must_allow``.
         """
         self.must_allow(cause)
-        return replace(self, state=state, resumable=False, **changes)
+        return replace(self, **{"state": state, "resumable": False, **changes})
 
     def reports_with(self, later: Sequence[TaskReport]) -> tuple[TaskReport, ...]:
         """Its reports with later ones: nothing that was done since it was received is forgotten."""
@@ -116,11 +116,8 @@ def closed(request: R, cause: str, outcome: Outcome, at: datetime) -> Transition
         outcome = Outcome.ASSISTED
     resumable = request.given_up and outcome not in {Outcome.WITHDRAWN, Outcome.FORWARDED}
     lifts = lifts_with(request, outcome)
-    closed = replace(
-        request.moved(cause, State.CLOSED), outcome=outcome, responded_at=at, closed_at=at, resumable=resumable
-    )
-    if lifts:
-        closed = replace(closed, lift_told_at=at)
+    known: dict[str, Any] = {"outcome": outcome, "responded_at": at, "closed_at": at, "resumable": resumable}
+    closed = request.moved(cause, State.CLOSED, **known, **({"lift_told_at": at} if lifts else {}))
     detail: dict[str, JsonValue] = {"resumable": True} if resumable else {}
     event = events.RequestClosed.about(closed)
     noted = closed.noted("request.closed", event, right=request.right, outcome=outcome, **detail)
