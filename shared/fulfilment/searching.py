@@ -13,9 +13,11 @@ from shared.domain.levels import NOTHING, Level
 from shared.domain.operations import DONE_BY_HAND, NOTIFICATIONS, OF_ONE_PERSON, Operation, TaskOutcome, Unsearched
 from shared.domain.proofs import action_of, highest, proved, restricts
 from shared.domain.rights import Right
+from shared.domain.stopping import located_by, stopped_by, without_stated
 from shared.downstreams.contract import NotSearched, Receipt, Result
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment.queue import Claim
+from shared.fulfilment.withdrawn import ending
 from shared.storage.subject_data import SubjectData
 
 
@@ -52,6 +54,7 @@ def search(
     What others have too (a family's address) is no more than a hint to a system that does not check whose its hits are.
     An account that is only claimed is told to nobody who does not weigh whose the rows are that it finds.
     What was theirs until a day is somebody else's, perhaps, to a system that does not know of what time its data is.
+    Marketing stops by the numbers that are stated, whatever the register says of them.
 
     Raises:
         AssignmentInDoubt: the register does not tell whose a number is
@@ -69,7 +72,8 @@ def search(
     if operation is Operation.LOCATE:
         level = max(level, highest(heard))
     names = tuple(each for each in known if each.type is IdentityType.NAME)
-    theirs = (*_vouched(known, subject.tenant, register, level), *names)
+    alone = stops_alone(system, claim)
+    theirs = (*_vouched(known, subject.tenant, register, level, operation if alone else None), *names)
     told = confirmed(marked(system.may_hear(theirs), known), system.may_hear(known))
     bills = operation is Operation.EXPORT and getattr(system.adapter, "itemises", False)
     shared = register.subscribed(known, subject.tenant, level) if register else ()
@@ -153,16 +157,39 @@ def filed_by(needs: Collection[IdentityType], identities: Iterable[Identity]) ->
     return tuple(each for each in identities if each.type not in NUMBERS or each.type in needs)
 
 
+def stops_alone(system: Downstream, claim: Claim) -> bool:
+    """Whether a request's work in a system stops marketing, or locates for that, and this erases nothing."""
+    erases = not claim.at_once and bool(ending(system, claim.details))
+    return claim.fulfils == Operation.SUPPRESS and claim.details.get("marketing") is not False and not erases
+
+
+def by_register(system: Downstream, operation: Operation, claim: Claim, subject: SubjectData) -> tuple[Identity, ...]:
+    """What is known of a subject of which a search there heeds what the register says of its time."""
+    known = filed_by(system.needs, subject.identities)
+    return without_stated(known) if operation is Operation.SUPPRESS and stops_alone(system, claim) else known
+
+
 def _follows(system: Downstream, operation: Operation, claim: Claim) -> bool:
     """Whether a system keeps the periods of restricted numbers, which then end when the register says so."""
     return operation is Operation.RESTRICT and bool(getattr(system.adapter, "keeps_periods", False) and claim.repair)
 
 
 def _vouched(
-    known: Sequence[Identity], tenant: str | None, register: Register | None, level: Level
+    known: Sequence[Identity],
+    tenant: str | None,
+    register: Register | None,
+    level: Level,
+    alone: Operation | None = None,
 ) -> tuple[Identity, ...]:
-    """What is proved to that level, numbers as the register vouches for them."""
-    theirs = register.vouched(known, tenant, level) if register else proved(known, level)
+    """What is proved to that level, numbers as the register vouches for them.
+
+    ``alone``: the operation, where it stops marketing and nothing else, or locates for that.
+    """
+    by = {Operation.SUPPRESS: stopped_by, Operation.LOCATE: located_by}.get(alone) if alone else None
+    if register is None:
+        theirs = proved(known, level)
+    else:
+        theirs = by(register, known, tenant, level) if by else register.vouched(known, tenant, level)
     return tuple(each for each in theirs if each.type is not IdentityType.NAME)
 
 

@@ -33,7 +33,7 @@ from shared.fulfilment.lease import Lease
 from shared.fulfilment.parts import operate
 from shared.fulfilment.postponing import FORESEEN
 from shared.fulfilment.queue import Claim
-from shared.fulfilment.searching import Search, filed_by
+from shared.fulfilment.searching import Search, by_register
 from shared.fulfilment.staying import Staying
 from shared.fulfilment.store import Conclude
 from shared.fulfilment.withdrawn import by_hand
@@ -156,7 +156,7 @@ class Worker:
             found = kept or (self._search(claim, subject, register) if subject else KeyGone(_SHREDDED))
             if isinstance(found, Search):
                 searches[claim.task_id] = found
-                if subject and register and self._is_narrowed(subject, register, found.level):
+                if subject and register and self._is_narrowed(claim, subject, register, found.level):
                     narrowed.add(claim.task_id)
                 task = self._task(claim, replace(subject or SubjectData(), identities=found.identities), found)
                 asked.append(staying.told(claim, task))
@@ -191,11 +191,11 @@ class Worker:
         """By task where the register contradicts what systems say of a number that this one is searched by."""
         if register is None or self._operation not in ANSWERING or not NUMBERS & self._downstream.needs:
             return {}
-        searched = [(c.task_id, known[c.subject_ref]) for c in claims if c.searches and c.subject_ref in known]
-        needs = self._downstream.needs
+        searched = [(c, known[c.subject_ref]) for c in claims if c.searches and c.subject_ref in known]
+        place = (self._downstream, self._operation)
         found = {
-            task_id: conflicts_of(register, filed_by(needs, subject.identities), self._edge, subject.tenant)
-            for task_id, subject in searched
+            c.task_id: conflicts_of(register, by_register(*place, c, subject), self._edge, subject.tenant)
+            for c, subject in searched
             if self._downstream.tells_apart(subject.tenant)
         }
         return {task_id: conflicts for task_id, conflicts in found.items() if conflicts}
@@ -234,15 +234,16 @@ class Worker:
         by = tuple(sorted({each.type for each in (*task.identities, *task.lines)} - _UNSEARCHED_BY))
         return replace(result, searched_by=by, categories=known if whole else None)
 
-    def _is_narrowed(self, subject: SubjectData, register: Register, level: Level) -> bool:
+    def _is_narrowed(self, claim: Claim, subject: SubjectData, register: Register, level: Level) -> bool:
         """Whether it was searched for less than is theirs.
 
         What yields identities knows a person as a whole; what knows no times is searched for all of a number.
         """
-        needs, dated = self._downstream.needs, getattr(self._downstream.adapter, "knows_times", True)
-        if not (NUMBERS & needs and dated) or self._downstream.yields:
+        knows_times = getattr(self._downstream.adapter, "knows_times", True)
+        if not (NUMBERS & self._downstream.needs and knows_times) or self._downstream.yields:
             return False
-        return register.narrowed(filed_by(needs, subject.identities), subject.tenant, level)
+        dated = by_register(self._downstream, self._operation, claim, subject)
+        return register.narrowed(dated, subject.tenant, level)
 
     def _narrowed(self, result: Result) -> Result:
         """A receipt that says that the requester's own dates leave out what is theirs.

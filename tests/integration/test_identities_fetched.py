@@ -1,12 +1,14 @@
 """A team that fetches whom a task is about gets the types that its system needs, and the fetching is on record."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from services.intake.auth import create
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation
 from shared.downstreams.bus.identity_token import IdentityToken, issue
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
@@ -22,7 +24,7 @@ SUBJECT = {
 }
 
 
-async def claim(intake: Intake, path: str, needs: set[IdentityType], *, periods: bool = False) -> str:
+async def claim(intake: Intake, path: str, needs: set[IdentityType], **more: Any) -> str:
     """The token with which the system that needs those asks about the subject of a request."""
     request_id = UUID(path.rpartition("/")[2])
     subject = await intake.unit_of_work.pool.fetchval(
@@ -37,7 +39,7 @@ async def claim(intake: Intake, path: str, needs: set[IdentityType], *, periods:
         level="L0",
         subject_ref=subject,
         expires_at=now + timedelta(hours=1),
-        periods=periods,
+        **more,
     )
     return issue(token, intake.unit_of_work.vault.keyring.claims, now)
 
@@ -68,6 +70,17 @@ async def test_a_team_gets_the_types_that_its_system_needs_and_it_is_on_record(
     task = {"system": "billing", "task_id": str(UUID(int=7))}
     assert fetched["detail"] == {**task, "types": types, "holder": "billing"}
     assert fetched["actor"] == f"key:{key.split('_')[1]}"
+
+
+@pytest.mark.parametrize(("operation", "told"), [(Operation.SUPPRESS, ["+34688886392"]), (Operation.RESTRICT, [])])
+async def test_a_team_is_told_a_number_for_which_nobody_vouches_to_stop_marketing_and_for_nothing_else(
+    intake: Intake, database: str, operation: Operation, told: list[str]
+) -> None:
+    path = await intake.submit(right="objection", scope="direct_marketing", subject=SUBJECT, assurance=None, proofs=[])
+    key = await create(database, "downstream:billing", "billing", intake.clock.now())
+    token = await claim(intake, path, {IdentityType.PHONE}, operation=operation)
+    answer = await intake.channel.get(FETCH, headers={"Authorization": f"Bearer {key}", "DSR-Claim": token})
+    assert [each["value"] for each in answer.json()["identities"]] == told
 
 
 async def test_another_systems_key_opens_nothing_and_leaves_no_record(intake: Intake, database: str) -> None:

@@ -9,11 +9,12 @@ from pydantic import BaseModel, JsonValue
 from services.intake.api.dependencies import AnyCaller, Services, UseServices
 from services.intake.errors import BadRequest, Expired, NotReady, ResultGiven, TooLarge, Unauthorised, UnsupportedType
 from services.intake.problems import documented
-from shared.domain.assignments import AssignmentInDoubt
+from shared.domain.assignments import AssignmentInDoubt, Register
 from shared.domain.errors import Shredded
 from shared.domain.identities import IdentityType, confirmed, ended, marked
 from shared.domain.operations import OF_ONE_PERSON, Operation
 from shared.domain.proofs import proof_policy
+from shared.domain.stopping import stopped_by
 from shared.downstreams.bus import identity_token
 from shared.downstreams.bus.identity_token import IdentityToken, TokenExpired, TokenForged, TokenMalformed
 from shared.downstreams.bus.messages import TaskIdentities
@@ -59,7 +60,9 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
         subject = known[shown.subject_ref]
         theirs, tenant = subject.identities, subject.tenant
         try:
-            vouched = register.vouched(theirs, tenant, shown.level)
+            # No team erases one category alone: by such a task it stops marketing, and nothing else.
+            stops = shown.operation is Operation.SUPPRESS
+            vouched = (stopped_by if stops else Register.vouched)(register, theirs, tenant, shown.level)
         except AssignmentInDoubt as doubt:
             raise NotReady(f"{doubt}; until then do nothing about this task") from None
         # A team compares nothing with what else is known: an account that is only claimed is a person's matter.

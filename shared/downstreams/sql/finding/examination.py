@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from shared.domain.assignments import NUMBERS, lacking
 from shared.domain.errors import ForeignHit, NotSupported, Refused
 from shared.domain.identities import IdentityType
-from shared.domain.operations import TaskOutcome, Unsearched
-from shared.downstreams.contract import NotSearched, Receipt, Result, Task
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.downstreams.contract import COPY_FIRST, NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.declaration.bill import ITEMISED_BILL
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.finding import claimed, sharing
@@ -67,19 +67,25 @@ async def with_unattributed(session: Session, tasks: Sequence[Task], results: Se
 def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
     """Why a table could not be searched by everything that is known of the subject, or None if all could.
 
-    A number without its period finds nobody where rows have times (REQ-N1, REQ-N2). What a searched table yields
-    reaches the other tables of the same store.
+    A number without its period finds nobody where rows have times (REQ-N1, REQ-N2); where marketing stops that matters
+    of what tells who gets it. What a searched table yields reaches the other tables of the same store.
     """
     known = {identity.type for identity in (*task.identities, *task.lines)}
     numbers = [identity for identity in task.identities if identity.type in NUMBERS]
     dated = {(number.type, number.value) for number in numbers if number.valid_from is not None}
     undated = {number.type for number in numbers if (number.type, number.value) not in dated}
-    if any(table.table.occurred and undated.intersection(table.table.types) for table in tables):
+    dates = [t.table for t in tables if t.table.occurred and (t.table.marketing or not _stops_alone(task))]
+    if any(undated.intersection(table.types) for table in dates):
         return Unsearched.NUMBER_WITHOUT_PERIOD
     searched = (table.table for table in tables if known.intersection(table.table.types))
     known |= {c.identity for table in searched for c in table.columns.values() if c.yields and c.identity is not None}
     needed = [table.table.types for table in tables if table.table.types and not known.intersection(table.table.types)]
     return lacking(frozenset().union(*needed)) if needed else None
+
+
+def _stops_alone(task: Task) -> bool:
+    """Whether it stops marketing and erases nothing with it."""
+    return task.operation is Operation.SUPPRESS and (COPY_FIRST in task.details or not task.details.get("ends"))
 
 
 def by_former(tables: Sequence[Statements], task: Task) -> bool:
