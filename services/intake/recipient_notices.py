@@ -1,11 +1,12 @@
 """The notices by which recipients are told of what was done (Art. 19): whom it concerns, and how much of which data."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
+from uuid import UUID
 
 from services.intake.recipients import NoticeState, address
-from services.intake.request import disclosed
+from services.intake.request import disclosed, other_restrictions
 from services.intake.request.causes.delivery import Told
 from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.stored_request import StoredRequest
@@ -30,14 +31,17 @@ _CONCERN = """
 INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, state, concerned_at, told_at, extent)
 SELECT c.request_id, c.recipient, c.what, c.categories, c.state, $2, NULL, c.extent
 FROM jsonb_to_recordset($1::jsonb)
-     AS c (request_id uuid, recipient text, what text, categories text[], state text, extent text)
+     AS c (request_id uuid, recipient text, what text, categories text[], state text, extent text, told boolean)
+WHERE NOT c.told
+    OR EXISTS (SELECT FROM recipient_notice b WHERE b.request_id = c.request_id AND b.recipient = c.recipient)
 ON CONFLICT (request_id, recipient) DO UPDATE
 SET what = excluded.what, state = excluded.state, concerned_at = excluded.concerned_at, told_at = excluded.told_at,
     settled_at = NULL, reminders = 0, overdue_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL,
     approved_by = NULL, extent = excluded.extent,
-    categories = (SELECT array_agg(DISTINCT c ORDER BY c) FROM unnest(n.categories || excluded.categories) AS c)
+    categories = CASE excluded.what WHEN 'lifted' THEN excluded.categories ELSE
+        (SELECT array_agg(DISTINCT c ORDER BY c) FROM unnest(n.categories || excluded.categories) AS c) END
 WHERE NOT n.categories @> excluded.categories OR n.what <> excluded.what
-    OR n.extent <> excluded.extent
+    OR n.extent <> excluded.extent AND excluded.what <> 'lifted'
 RETURNING request_id, recipient
 """
 
@@ -62,6 +66,7 @@ class _Concern:
             "categories": sorted(self.done.categories & self.recipient.categories),
             "state": NoticeState.UNDERWAY if self.recipient.channel else NoticeState.TO_BE_TOLD,
             "extent": repr(self.extent),
+            "told": self.done.over or self.done.what == "lifted",
         }
 
     def told(self) -> list[Told]:
@@ -71,13 +76,19 @@ class _Concern:
 
 
 async def inform(
-    tx: UnitOfWork, every: Iterable[disclosed.Disclosed]
+    tx: UnitOfWork,
+    every: Collection[disclosed.Disclosed],
+    held: Mapping[UUID, StoredRequest],
+    read: other_restrictions.Read,
 ) -> list[tuple[StoredRequest, LetterOf, list[Told]]]:
     """The notices that are to be written of requests which were answered, or of which more was done since.
 
-    Each with what is said once it was accepted: that they were told. Who was told of it before is not told again.
+    Each with what is said once it was accepted: that they were told. Who was told of it before is not told again. That
+    a restriction is lifted is told once nothing of the same person restricts the data any more, then of all that were.
     """
-    concerns = [concern for each in every for concern in _concerns(each)]
+    beside = await other_restrictions.beside(tx.connection, [each.request for each in every], held, read)
+    lifted = (disclosed.Disclosed(each, tx.policy) for each in beside.lifted)
+    concerns = [concern for each in (*every, *lifted) for concern in _concerns(each, beside.requests)]
     if not concerns:
         return []
     rows = [each.row for each in concerns]
@@ -95,8 +106,11 @@ async def inform(
     return letters
 
 
-def _concerns(told: disclosed.Disclosed) -> Iterator[_Concern]:
+def _concerns(told: disclosed.Disclosed, beside: Mapping[UUID, Sequence[StoredRequest]]) -> Iterator[_Concern]:
     request, done = told.request, told.done
+    if done and done.what == "lifted":
+        others = (disclosed.restricted(each, told.policy) for each in beside.get(request.request_id, ()))
+        done = replace(done, categories=done.categories.difference(*others))
     concerned = disclosed.recipients(told.policy, done.categories) if done else {}
     if not done or not concerned:
         return

@@ -113,7 +113,7 @@ class Waivers:
         if request.anonymous or not any(kind in _SAY_WHAT_WAS_DONE for kind, _ in written):
             return written
         done = self.disclosed.of(request).done
-        concerned = disclosed.recipients(tx.policy, done.categories) if done else {}
+        concerned = disclosed.recipients(tx.policy, done.categories) if done and not done.over else {}
         waived = await self._of(tx.connection, request.request_id) if concerned else {}
         said = [*_list(concerned, waived)]
         return [(kind, _with(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]

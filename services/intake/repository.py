@@ -220,7 +220,7 @@ class Requests:
             self._write(request, letter)
         self._corrected.clear()
         done = [self._disclosed.of(self._held[each]) for each in sorted(self._done)]
-        for request, letter, tells in await recipient_notices.inform(self.tx, done):
+        for request, letter, tells in await recipient_notices.inform(self.tx, done, self._held, read_all):
             self._write(request, letter, tells)
         self._done.clear()
         await former_contacts.forget(self.tx, self._erased)

@@ -15,6 +15,7 @@ from shared.domain.rights import Outcome, Right
 
 What = Literal["corrected", "stated", "erased", "restricted", "lifted", "stopped"]
 _ANSWERED: Final = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
+_NOT_FOLLOWED: Final = frozenset({Outcome.REFUSED, Outcome.WITHDRAWN})
 # What a rectification had restricted until it was done is told as corrected.
 _OPERATIONS: Final[Mapping[What, Operation]] = {
     "corrected": Operation.RECTIFY,
@@ -25,10 +26,15 @@ _OPERATIONS: Final[Mapping[What, Operation]] = {
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was done, and of which categories of the policy."""
+    """What was done, and of which categories of the policy.
+
+    ``over``: the request has come to nothing, and what was restricted for it meanwhile is lifted: that concerns nobody
+    who has not been told of the restriction.
+    """
 
     what: What
     categories: frozenset[str]
+    over: bool = False
 
 
 @dataclass
@@ -73,16 +79,17 @@ def done(
 
     Whoever has objected to marketing, or withdrawn consent, wants it stopped by whoever does it for us as well, whether
     or not a system of ours knows them. A customer's instruction is about that customer's recipients. What stops, and
-    what is restricted, is told while the rest is still to be done or decided: it is so already.
+    what is restricted, is told while the rest is still to be done or decided: it is so already. So whoever was told of
+    the restriction of an objection that is not followed, or of a request that is withdrawn, is told that it is lifted.
     """
-    so_far = request.begun_to_stop
-    if request.tenant or not (request.outcome in _ANSWERED or so_far):
+    so_far, over = request.begun_to_stop, _is_over(request)
+    if request.tenant or not (request.outcome in _ANSWERED or so_far or over):
         return None
-    if stopped := _stopped(request, policy):
+    if not over and (stopped := _stopped(request, policy)):
         return Done("stopped", stopped)
     every = summed(request.tasks)
     for what, operation in _OPERATIONS.items():
-        if so_far and what != "restricted":
+        if (so_far or over) and what != "restricted":
             continue
         tasks = [t for t in every if t.operation == operation]
         changed = [t for t in tasks if _has_changed(t)]
@@ -93,8 +100,21 @@ def done(
             reduced = frozenset(erased() if erased else extents(request, policy))
         if changed or reduced:
             lifted = what == "restricted" and request.lifted_at is not None
-            return Done("lifted" if lifted else what, _categories(changed, policy) | reduced)
+            return Done("lifted" if lifted else what, _categories(changed, policy) | reduced, over)
     return None
+
+
+def restricted(request: StoredRequest, policy: Policy) -> frozenset[str]:
+    """The categories of which a request restricts data now; none of what ended with the erasure of the data."""
+    if not request.restricts or request.lifted_at is not None or request.ended_by is not None:
+        return frozenset()
+    tasks = [task for task in summed(request.tasks) if task.operation == Operation.RESTRICT]
+    return _categories([task for task in tasks if _has_changed(task)], policy)
+
+
+def _is_over(request: StoredRequest) -> bool:
+    restricts = request.restricts and request.right is not Right.RECTIFICATION
+    return restricts and request.outcome in _NOT_FOLLOWED
 
 
 def _has_changed(task: TaskReport) -> bool:

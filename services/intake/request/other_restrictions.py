@@ -1,6 +1,15 @@
-"""Which other requests of the same person restrict their data when a restriction is lifted, for the letter about it."""
+"""Which other requests of the same person restrict their data when a restriction is lifted.
+
+The letter about it says so, and recipients may use the data again only once none does (Art. 19).
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
 
 from services.intake.request.aggregate import Transition
+from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import LiftDecided
 from shared.domain.sentences import Lines, say
 from shared.storage.postgres import Connection
@@ -16,6 +25,66 @@ WHERE r.request_id = $1 AND o."right" IN ('restriction', 'objection', 'rectifica
   AND jsonb_path_exists(coalesce(o.tasks, '[]'), '$[*] ? (@.operation == "restrict" && @.outcome == "amended")')
 ORDER BY o.received_at
 """
+# Whoever lifts two of one person at once, each in a transaction of its own, would take the other's for in force.
+_HOLD = """
+SELECT pg_advisory_xact_lock(key) FROM (
+    SELECT DISTINCT ('x' || encode(substr(mark, 1, 8), 'hex'))::bit(64)::bigint AS key
+    FROM request r, unnest(ARRAY[r.proved_account, r.proved_email]) AS mark
+    WHERE r.request_id = ANY($1) AND mark IS NOT NULL ORDER BY key) AS keys
+"""
+# Of what was lifted before only what recipients were told of, while a letter about it can still be written.
+_SAME_PERSON = """
+SELECT r.request_id, o.request_id FROM request r JOIN request o ON o.request_id <> r.request_id
+   AND (o.proved_account = r.proved_account
+        OR o.proved_email = r.proved_email AND (o.proved_account IS NULL OR r.proved_account IS NULL))
+WHERE r.request_id = ANY($1) AND o."right" IN ('restriction', 'objection', 'rectification')
+  AND (o.lifted_at IS NULL
+       OR EXISTS (SELECT FROM recipient_notice n WHERE n.request_id = o.request_id)
+          AND EXISTS (SELECT FROM vault.subject v WHERE v.subject_ref = o.request_id AND v.wrapped_key IS NOT NULL))
+"""
+
+Read = Callable[[Connection, Sequence[UUID]], Awaitable[Sequence[StoredRequest]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the same people have asked besides what is lifted: by request all of it, and what was ``lifted`` before."""
+
+    requests: Mapping[UUID, Sequence[StoredRequest]] = field(default_factory=dict)
+    lifted: Sequence[StoredRequest] = ()
+
+
+async def beside(
+    connection: Connection, requests: Collection[StoredRequest], held: Mapping[UUID, StoredRequest], read: Read
+) -> Beside:
+    """Of those of these requests that are lifted. ``held``: as they are now, whatever is stored; ``read`` the others.
+
+    Nobody else lifts one of the same people before this transaction ends.
+    """
+    ended = {each.request_id for each in requests if each.restricts and each.lifted_at is not None}
+    if not ended:
+        return Beside()
+    await connection.execute(_HOLD, [*ended])
+    theirs = await _same(connection, ended, held, read)
+    lifted = {o.request_id: o for others in theirs.values() for o in others if o.lifted_at is not None}
+    # Whoever is the same as one of these need not be the same as the one beside which it was found.
+    if before := lifted.keys() - ended:
+        theirs |= await _same(connection, before, held, read)
+    given = {each.request_id for each in requests}
+    return Beside(theirs, [each for request_id, each in lifted.items() if request_id not in given])
+
+
+async def _same(
+    connection: Connection, of: Collection[UUID], held: Mapping[UUID, StoredRequest], read: Read
+) -> dict[UUID, list[StoredRequest]]:
+    pairs = await connection.fetch(_SAME_PERSON, [*of])
+    others = {other for _, other in pairs}
+    stored = await read(connection, [*others - held.keys()]) if others - held.keys() else ()
+    known = {each.request_id: each for each in stored} | {each: held[each] for each in others & held.keys()}
+    found = defaultdict[UUID, list[StoredRequest]](list)
+    for request_id, other in pairs:
+        found[request_id].append(known[other])
+    return found
 
 
 async def told(connection: Connection, transition: Transition) -> Lines:
