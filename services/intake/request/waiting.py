@@ -6,6 +6,7 @@ from services.intake.request import deferrals
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.assignments import AssignmentInDoubt
+from shared.domain.errors import RuleUnsigned
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
 
@@ -61,6 +62,10 @@ _OTHERS = (
     " (`tasks`): find out whose they are, do there by hand what is the requester's, and enter it (POST …/task-result)."
     " Only where `exceeded` says how many, and all of it is the requester's, two persons confirm it instead (POST"
     " …/confirmation)."
+)
+_UNSIGNED = (
+    "In {0} nothing is erased until a rule of the policy is signed by which something there may have to stay (`tasks`):"
+    " have it signed, and it goes on by itself; or two persons confirm that it goes (POST …/confirmation)."
 )
 _BY_HAND = "In {0} a person does it by hand, and enters what was done (POST …/task-result)."
 _FAILED = (
@@ -155,6 +160,7 @@ def _decision(request: StoredRequest) -> str:
         return _IN_DOUBT
     for sentence, left in (
         (_OTHERS, [task for task in tasks if deferrals.finds_others(task)]),
+        (_UNSIGNED, [task for task in tasks if task.failure == RuleUnsigned.code]),
         (_LIMIT, [task for task in tasks if task.exceeded]),
         (_FAILED, [task for task in tasks if deferrals.needs_judgement(task)]),
         (_SEVERAL, [task for task in tasks if deferrals.has_failed(task)]),
