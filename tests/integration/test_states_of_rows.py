@@ -132,6 +132,29 @@ async def test_a_contract_stays_while_its_own_row_says_that_it_is_active_and_the
     assert await ask(empty_database, "SELECT email FROM newsletter ORDER BY 1") == [("none@x.org",), ("paused@x.org",)]
 
 
+async def test_what_a_hold_covers_stays_also_while_its_row_says_that_the_contract_is_active_and_the_rest_goes(
+    empty_database: str, tmp_path: Path
+) -> None:
+    letters = "CREATE TABLE newsletter (email text PRIMARY KEY); INSERT INTO newsletter SELECT email FROM contract;"
+    await with_tables(empty_database, SCHEMA + letters)
+    dataset = DATASET.replace('"ticket"', '"account"').replace("{state}", STATE) + NEWSLETTER
+    (tmp_path / "ledger.toml").write_text(dataset, encoding="utf-8")
+    about = replace(
+        task(Operation.PLAN, email("active@x.org")),
+        at=datetime(2026, 11, 27, tzinfo=UTC),
+        held=frozenset({"account"}),
+    )
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
+        planned, done = [
+            receipt(await ledger.one(replace(about, operation=each))) for each in (Operation.PLAN, Operation.ERASE)
+        ]
+    kept = (Kept(category="account", rule="legal_hold", count=1),)
+    assert planned.kept == done.kept == kept, "in use: the contract needs it"
+    assert (planned.states, done.outcome, done.changed) == ({"contract_active": True}, TaskOutcome.RETAINED, 1)
+    assert ("active@x.org",) in await ask(empty_database, "SELECT email FROM contract")
+    assert ("active@x.org",) not in await ask(empty_database, "SELECT email FROM newsletter")
+
+
 async def test_two_persons_confirm_what_goes_of_all_tables_and_no_more(empty_database: str, tmp_path: Path) -> None:
     bills = "CREATE TABLE bill (LIKE contract INCLUDING ALL); INSERT INTO bill SELECT * FROM contract;"
     await with_tables(empty_database, SCHEMA + bills)

@@ -12,7 +12,8 @@ from functools import cached_property
 
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept
-from shared.domain.policy import Rule
+from shared.domain.policy import Policy, Rule
+from shared.downstreams.contract import Task
 from shared.downstreams.sql.keeping.counting import Rows
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -75,6 +76,12 @@ class Held:
 def held(session: Session, categories: Collection[str], today: date) -> Sequence[Held]:
     """The tables of one of these categories, which legal holds cover."""
     return [Held(table, today) for table in session.tables if table.table.category in categories]
+
+
+def covered_while(session: Session, policy: Policy, task: Task) -> frozenset[tuple[str, str]]:
+    """The tables that legal holds cover, each with the states by which a rule would keep its rows: they stay anyway."""
+    covered = (table for table in session.tables if table.table.category in task.held)
+    return frozenset((table.name, state) for table in covered for state in policy.lasting(table.table.category))
 
 
 def kept_while(rules: Iterable[object], *, signed: bool) -> frozenset[tuple[str, str]]:

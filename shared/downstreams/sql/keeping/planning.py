@@ -13,7 +13,7 @@ from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.keeping import states
 from shared.downstreams.sql.keeping import told as kept_told
 from shared.downstreams.sql.keeping.by_policy import anonymised
-from shared.downstreams.sql.keeping.held import kept_while
+from shared.downstreams.sql.keeping.held import covered_while, kept_while
 from shared.downstreams.sql.keeping.rules import ruled, told_alike
 from shared.downstreams.sql.keeping.staying import counted, staying
 from shared.downstreams.sql.keeping.undecided import undecided
@@ -36,10 +36,11 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
     kept: dict[UUID, tuple[Kept, ...]] = {}
     for alike in told_alike(looked_at, said).values():
         rules = ruled(session, policy, alike[0], said)
-        results |= states.refused(session.system, said, alike, kept_while(rules, signed=False))
+        covered = covered_while(session, policy, alike[0])
+        results |= states.refused(session.system, said, alike, covered | kept_while(rules, signed=False))
         results |= await undecided(session, rules, [task for task in alike if task.task_id not in results])
         open_ = [task for task in alike if task.task_id not in results]
-        results |= states.refused(session.system, said, open_, kept_while(rules, signed=True))
+        results |= states.refused(session.system, said, open_, covered | kept_while(rules, signed=True))
         open_ = [task for task in alike if task.task_id not in results]
         kept |= kept_told.kept_of(await counted(session, staying(session, rules, alike[0]), open_))
     counts: dict[UUID, Counter[str]] = {task.task_id: Counter() for task in looked_at}
