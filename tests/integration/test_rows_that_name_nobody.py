@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import OF_ONE_PERSON, Change, Limit, Operation, ShownRecord
 from shared.downstreams.contract import Receipt
 from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
-from tests.fixtures.downstream import email, task
+from tests.fixtures.downstream import email, receipt, task
 
 SCHEMA = """
 CREATE TABLE customer (id text PRIMARY KEY, email text);
@@ -48,6 +49,7 @@ category = "ticket"
 primary_key = ["id"]
 columns = { id = { class = "T" }, mail = { class = "A", identity = "email" }, account = { class = "A", identity = "account_id", yields = true } }
 """  # noqa: E501
+AT = datetime(2026, 11, 27, tzinfo=UTC)
 ALL = "SELECT (SELECT count(*) FROM customer), (SELECT count(*) FROM contract), (SELECT count(*) FROM call)"
 
 
@@ -116,3 +118,16 @@ async def test_two_persons_say_whose_they_are_or_the_account_is_proved_or_the_st
         result = await shop.one(asked)
         assert isinstance(result, Receipt), result
         assert {name: rows for name, rows in result.by_category.items() if rows} == found
+
+
+async def test_what_stays_shows_still_whose_account_it_is_so_that_the_rest_goes_as_planned(
+    shop: SqlEngine, dsn: str
+) -> None:
+    known = (email("ada@example.org"), account("C-9", claimed=True))
+    asked = replace(task(Operation.PLAN, *known), system="store", held=frozenset({"customer"}), at=AT)
+    planned, done = [receipt(await shop.one(replace(asked, operation=o))) for o in (Operation.PLAN, Operation.ERASE)]
+    assert (planned.found, planned.remaining) == (done.found, done.remaining) == (2, 1)
+    assert await ask(dsn, ALL) == [(2, 1, 2)], "her call went, and nothing of anybody else"
+    mallory = replace(asked, identities=(email("mallory@example.org"), account("C-1", claimed=True)))
+    for operation in (Operation.PLAN, Operation.ERASE):
+        assert isinstance(await shop.one(replace(mallory, operation=operation)), BlastRadius)

@@ -48,11 +48,12 @@ class _RolledBack(Exception):
 class Erasure:
     """One call: a sequence of tasks of the same store.
 
-    ``at_once``: of how many subjects one transaction has kept within its time budget; of all until one has not.
+    ``whole``: the store with what stays of it. ``at_once``: of how many subjects one transaction has kept within its
+    time budget; of all until one has not.
     """
 
-    def __init__(self, session: Session, save_progress: Checkpoint, begun: Begun) -> None:
-        self._session = session
+    def __init__(self, session: Session, save_progress: Checkpoint, begun: Begun, whole: Session | None = None) -> None:
+        self._session, self._whole = session, whole
         self._system = session.system
         self._settings = session.settings
         self._connection = session.connection
@@ -81,7 +82,7 @@ class Erasure:
                 searchable.append(task)
             else:
                 self._results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        self._results |= await examination.refusals(self._session, searchable)
+        self._results |= await examination.refusals(self._session, searchable, self._whole)
         self._results |= await examination.doubts(self._session, self._open(searchable))
         self._results |= await states.refusals(self._session, self._open(searchable))
         left, remaining = self._open(searchable), Counter[UUID]()

@@ -37,7 +37,7 @@ async def stop(
                 done[task.task_id] = _with_marked(done[task.task_id], result)
         elif left and not waits:
             left = [replace(task, operation=Operation.ERASE) for task in left]
-            erased = begun.told(left, await Erasure(ending, save_progress, begun).run(left))
+            erased = begun.told(left, await Erasure(ending, save_progress, begun, session).run(left))
             for task, result in zip(left, erased, strict=True):
                 done[task.task_id] = _together(done[task.task_id], result)
         results |= done

@@ -110,8 +110,11 @@ async def doubts(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]
     return doubtful
 
 
-async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]:
-    """Tasks whose search would find other people's rows, or more people than one request may touch."""
+async def refusals(session: Session, tasks: Sequence[Task], whole: Session | None = None) -> dict[UUID, Refused]:
+    """Tasks whose search would find other people's rows, or more people than one request may touch.
+
+    ``whole``: the store with what stays of it: that too may show whose the rows of an account are.
+    """
     refused: dict[UUID, Refused] = {}
     people: dict[int, dict[str, set[str]]] = {}
     for table in (table for table in session.tables if table.foreign or table.table.told_apart_by is not None):
@@ -128,11 +131,18 @@ async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refuse
                     if (who := told_apart(table.name, table.table, row[0])) is not None:
                         people.setdefault(position, {}).setdefault(who[0], set()).add(who[1])
     refused |= await sharing.refusals(session, [task for task in tasks if task.task_id not in refused])
-    refused |= await claimed.refusals(session, [task for task in tasks if task.task_id not in refused])
+    refused |= await _claiming(session, [task for task in tasks if task.task_id not in refused], whole)
     for position, found in people.items():
         if excess := session.settings.excess(tasks[position], people=max(map(len, found.values()))):
             refused[tasks[position].task_id] = excess
     return refused
+
+
+async def _claiming(session: Session, tasks: Sequence[Task], whole: Session | None) -> dict[UUID, Refused]:
+    refused = await claimed.refusals(session, tasks)
+    if not refused or whole is None:
+        return refused
+    return await claimed.refusals(whole, [task for task in tasks if task.task_id in refused])
 
 
 def told_apart(name: str, table: Table, value: object) -> tuple[str, str] | None:

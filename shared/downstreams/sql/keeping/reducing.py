@@ -94,7 +94,7 @@ class _Kept:
         again = [t for t in tasks if t.details.get(TOLD) or (self._stay and t.attempt > 1)]
         tables = without_marks(self._session, again) if again else self._session.tables
         session = replace(self._session, tables=without_staying(tables, self._stay))
-        erasure = Erasure(session, self._save_progress, self._begun)
+        erasure = Erasure(session, self._save_progress, self._begun, self._session)
         done = self._begun.told(tasks, await erasure.run(tasks))
         results: dict[UUID, Result] = {task.task_id: result for task, result in zip(tasks, done, strict=True)}
         receipts = {task_id: each for task_id, each in results.items() if isinstance(each, Receipt)}
