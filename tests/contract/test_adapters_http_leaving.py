@@ -1,6 +1,7 @@
 """What a declared system leaves as it is in an erasure, category by category: by a hold, or while a state lasts."""
 
-from collections.abc import AsyncIterator, Mapping
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.domain.errors import GroundUnknown, RuleUnsigned
+from shared.domain.errors import GroundUnknown, ResidueFound, RuleUnsigned
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, read_policy
 from shared.downstreams.contract import Pending, Receipt, Result, Task
@@ -33,6 +34,14 @@ owner = {{ user = "user.id" }}
 {more}"""
 STATE = 'refuse_when = [{ path = "state", equals = "active", over = ["ended"], reason = "active_contract" }]'
 
+SWITCHES = """
+read = { get = "/{name}/{id}" }
+restrict.steps = [{ patch = "/{name}/{id}", body = { usable = false } }]
+restrict.seen = [{ path = "usable", equals = false }]
+suppress.steps = [{ patch = "/{name}/{id}", body = { mailed = false } }]
+suppress.seen = [{ path = "mailed", equals = false }]
+"""
+
 
 def declaration(user: str, deal: str) -> str:
     by_email = 'find = { get = "/user", query = { email = "{email}" }, by = ["email"], records = "found" }\n'
@@ -52,6 +61,7 @@ class Desk:
     records: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     slow: bool = False
+    stubborn: bool = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         _, _, kind, *named = request.url.path.split("/")
@@ -64,7 +74,10 @@ class Desk:
             if not self.slow:
                 held.pop(int(named[0]), None)
             return httpx.Response(204)
-        return httpx.Response(200 if int(named[0]) in held else 404, json={})
+        if request.method == "PATCH" and not self.stubborn:
+            held[int(named[0])].update(json.loads(request.content))
+        record = held.get(int(named[0]))
+        return httpx.Response(404 if record is None else 200, json=record)
 
     @staticmethod
     def _meets(record: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
@@ -84,9 +97,19 @@ def desk_of(state: str | None = "ended") -> Desk:
 
 @asynccontextmanager
 async def connected(
-    directory: Path, desk: Desk, policy: Policy = SIGNED, *, user: str = "requester", deal: str = "ticket"
+    directory: Path,
+    desk: Desk,
+    policy: Policy = SIGNED,
+    *,
+    user: str = "requester",
+    deal: str = "ticket",
+    switched: Sequence[str] = (),
 ) -> AsyncIterator[Declared]:
-    (directory / "desk.toml").write_text(declaration(user, deal))
+    kinds = declaration(user, deal)
+    for name in switched:
+        of_kind = f"[resource.{name}]\n"
+        kinds = kinds.replace(of_kind, of_kind + SWITCHES.replace("{name}", name))
+    (directory / "desk.toml").write_text(kinds)
     transport = httpx.MockTransport(desk)
     async with declared_by(policy, directory / "desk.toml", transport, SetClock(), {}) as engine:
         yield engine
@@ -203,3 +226,37 @@ async def test_what_a_customer_decides_about_is_kept_by_no_rule_of_ours(tmp_path
         erasing: Task = replace(task(), tenant="acme", states={"contract_active": True})
         await engine.erase(erasing)
     assert desk.left == set()
+
+
+@pytest.mark.parametrize(
+    ("switched", "state", "restricted"),
+    [
+        (("user", "deal"), "ended", {"contact": 1, "requester": 1}),
+        (("deal",), "ended", {"contact": 1, "requester": 0}),
+        (("user", "deal"), "active", {"contact": None, "requester": None}),
+    ],
+    ids=["all of it can", "what it lies below has no way", "an active contract needs it"],
+)
+async def test_what_a_hold_alone_keeps_is_restricted_and_gets_no_marketing_and_what_is_needed_stays_in_use(
+    tmp_path: Path, switched: Sequence[str], state: str, restricted: dict[str, int | None]
+) -> None:
+    desk = desk_of(state)
+    async with connected(tmp_path, desk, deal="contact", switched=switched) as engine:
+        erasing = replace(task(), at=engine.clock.now(), held=frozenset({"contact"}))
+        first, again = await engine.erase(erasing), await engine.erase(erasing)
+    assert first == again
+    assert {each.category: each.restricted for each in receipt(first[0]).kept or ()} == restricted
+    assert desk.left == {"user", "deal"}
+    left = {kind: record for kind in desk.left for record in desk.records[kind].values()}
+    off = {kind for kind, record in left.items() if record.get("usable") is False and record.get("mailed") is False}
+    assert off == (set(switched) if state == "ended" else set())
+    assert off == {kind for kind, record in left.items() if {"usable", "mailed"} & record.keys()}
+
+
+async def test_a_record_that_does_not_show_its_restriction_is_no_restriction(tmp_path: Path) -> None:
+    desk = desk_of()
+    desk.stubborn = True
+    async with connected(tmp_path, desk, deal="contact", switched=("deal",)) as engine:
+        [said] = await engine.erase(replace(task(), at=engine.clock.now(), held=frozenset({"contact"})))
+    assert isinstance(said, ResidueFound)
+    assert desk.left == ALL

@@ -70,6 +70,14 @@ class Amendment(Work):
             raise failure
         return Receipt.counted(task, TaskOutcome.AMENDED, changed)
 
+    async def mark(self, task: Task, hit: Hit, operation: Operation) -> bool:
+        """Restricts one record, or keeps it out of marketing, and looks; whether its resource has a way to."""
+        change = getattr(self._declaration.resource[hit.resource], operation)
+        if change is None:
+            return False
+        await self._take(task, hit, change.steps, change.seen)
+        return True
+
     async def _correct(self, task: Task, found: Collection[Hit]) -> Receipt:
         """Corrects what each record holds of what is wrong, and counts of each change which records show it.
 

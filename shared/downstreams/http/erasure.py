@@ -9,8 +9,10 @@ from shared.domain.clock import Clock
 from shared.domain.errors import AnswerMalformed, Refused, ResidueFound, SystemRefused, Unavailable
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Pending, Result, Task
+from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
 from shared.downstreams.http.by_hand import look_by_search, look_key, must_be_whole
+from shared.downstreams.http.held import Restriction, unused
 from shared.downstreams.http.interface import Interface, Work
 from shared.downstreams.http.paths import any_holds, each_at
 from shared.downstreams.http.plan import Plan, Target
@@ -34,6 +36,7 @@ class Erasure(Work):
         self._clock = clock
         self._ids = {name: each.id for name, each in interface.declaration.resource.items()}
         self._steps = Steps(interface.system, interface.declaration, interface.session, clock)
+        self._restriction = Restriction(interface.declaration, Amendment(interface, save_progress))
         self._plans: dict[UUID, Plan] = {}
         self._ended: dict[UUID, Result] = {}
 
@@ -90,10 +93,10 @@ class Erasure(Work):
         look_by_search(self._declaration, plan, found)
         for key in plan.known & found.hits.keys():
             del found.hits[key]
-        self._admit(plan, found)
+        await self._admit(plan, found)
         self._plans[task.task_id] = plan
 
-    def _admit(self, plan: Plan, found: Found) -> bool:
+    async def _admit(self, plan: Plan, found: Found) -> bool:
         """Takes what was found into the plan, or raises why nothing may be done; whether any of it is to go."""
         hits = found.hits.values()
         stays = staying(self._declaration, self._policy, plan.task, hits)
@@ -103,6 +106,9 @@ class Erasure(Work):
         if excess := self._settings.excess(plan.task, rows=known + len(going), people=people):
             raise excess
         plan.add(going, self._declaration.resource)
+        idle = unused(self._declaration, self._policy, plan.task, hits, stays) if plan.task.held else []
+        fresh = [hit for hit in idle if str(hit.id) not in plan.noted.unused.get(hit.resource, {})]
+        plan.restrict(await self._restriction.of(plan.task, fresh))
         return bool(going)
 
     async def _take(self, name: str, key: str, step: Step) -> None:
@@ -208,7 +214,7 @@ class Erasure(Work):
         ]
         if looked and plan.known:
             found = await self._search.find(task, plan.known)
-            if found.hits and self._admit(plan, found):
+            if found.hits and await self._admit(plan, found):
                 await self._chase(plan, found)
             for name in looked:
                 verify = self._declaration.resource[name].verify

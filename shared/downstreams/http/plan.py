@@ -16,6 +16,7 @@ from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept
 from shared.downstreams import leaving
 from shared.downstreams.contract import Receipt, Task
+from shared.downstreams.http import held
 from shared.downstreams.http.declaration import Declaration, Resource
 from shared.downstreams.http.search import Hit
 from shared.downstreams.http.staying import Stays, kept
@@ -44,6 +45,7 @@ class _Noted(BaseModel):
     targets: dict[str, list[Target]] = {}
     counts: dict[str, int] = {}
     stays: dict[str, dict[str, str]] = {}
+    unused: dict[str, dict[str, bool]] = {}
     kept: tuple[Kept, ...] = ()
     done: list[str] = []
     handled: dict[str, list[str | int]] = {}
@@ -89,7 +91,7 @@ class Plan:
         counts: Counter[str] = Counter()
         for name, targets in self.noted.targets.items():
             counts[resources[name].category] += len(targets)
-        self.noted.counts = {held: rows for held, rows in counts.items() if rows}
+        self.noted.counts = {category: rows for category, rows in counts.items() if rows}
 
     def leave(self, stays: Stays) -> None:
         """These stay: what of them was to go goes no more."""
@@ -98,11 +100,16 @@ class Plan:
             targets = self.noted.targets.get(name, [])
             self.noted.targets[name] = [each for each in targets if str(each.id) != record]
 
+    def restrict(self, shown: held.Shown) -> None:
+        """These are kept by a hold alone, and were restricted where they can show it."""
+        for name, records in shown.items():
+            self.noted.unused.setdefault(name, {}).update(records)
+
     def spare(self, resources: Mapping[str, Resource]) -> None:
         """Leaves what a hold covers that an earlier attempt has not known, however far that was with it."""
         gone = {key.partition(".")[0] for key in self.noted.done if key.endswith(".gone")}
-        held = {name for name in self.noted.targets if resources[name].category in self.task.held}
-        covered = [(name, target) for name in held - gone for target in self.noted.targets[name]]
+        theirs = {name for name in self.noted.targets if resources[name].category in self.task.held}
+        covered = [(name, target) for name in theirs - gone for target in self.noted.targets[name]]
         above = [each for _, target in covered for each in target.above.items() if each[0] not in gone]
         records = [*((name, target.id) for name, target in covered), *above]
         self.leave({(name, str(record)): LEGAL_HOLD for name, record in records})
@@ -140,7 +147,8 @@ class Plan:
         """Nothing is left to do: the ids are forgotten, and the counts stay for a repeat."""
         self._count(declaration.resource)
         stays = {(name, record): rule for name, each in self.noted.stays.items() for record, rule in each.items()}
-        self.noted = _Noted(counts=self.noted.counts, kept=kept(declaration, stays), finished=True)
+        left = held.told(declaration, kept(declaration, stays), self.noted.unused)
+        self.noted = _Noted(counts=self.noted.counts, kept=left, finished=True)
 
     def values(self, target: Target, ids: Mapping[str, str]) -> dict[str, Any]:
         """What templates may name of a target; ``ids``: the path of the id of each resource."""
