@@ -116,7 +116,11 @@ def _concerns(told: disclosed.Disclosed, beside: Mapping[UUID, Sequence[StoredRe
         return
     extents = told.extents if done.what == "erased" else {}
     for name, recipient in concerned.items():
-        yield _Concern(request, name, recipient, done, _extent(done.categories & recipient.categories, extents))
+        theirs = done.categories & recipient.categories
+        if all((each := extents.get(one)) and each.held and not (each.gone or each.reduced) for one in theirs):
+            yield _Concern(request, name, recipient, replace(done, what="restricted"), _extent(theirs, {}))
+        else:
+            yield _Concern(request, name, recipient, done, _extent(theirs, extents))
 
 
 def _extent(
@@ -149,7 +153,7 @@ def _how_much(name: str, extent: disclosed.Extent | None) -> Sentence:
         return say("recipient_notice.some_of_it", category=category)
     if not extent.kept:
         return say("recipient_notice.all_of_it", category=category)
-    rest = "reduced" if extent.reduced else "kept"
+    rest = "reduced" if extent.reduced else "held" if extent.held else "kept"
     part = f"recipient_notice.part_{rest}" if extent.gone else f"recipient_notice.all_{rest}"
     until = (say("recipient_notice.until", until=extent.last),) if extent.last else ()
     return say("recipient_notice.with_day", said=(say(part, category=category), *until))

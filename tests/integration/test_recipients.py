@@ -248,6 +248,26 @@ async def test_of_what_an_earlier_request_has_reduced_already_nobody_is_told_aga
     assert bool(await notices(disclosing, path)) is told
 
 
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [(1, "do nothing else with them until you hear from us"), (2, "the others we still keep, for a reason that the")],
+    ids=["all of it", "a part"],
+)
+async def test_who_mails_for_us_is_told_that_what_a_hold_keeps_is_restricted_and_others_what_was_erased(
+    disclosing: Intake, rows: int, told: str
+) -> None:
+    kept = Kept(category="newsletter", rule="legal_hold", count=1, restricted=1)
+    some = report(Operation.ERASE, newsletter=rows, call=3).model_copy(
+        update={"outcome": TaskOutcome.RETAINED, "kept": (kept,), "changed": rows + 2}
+    )
+    said = {" ".join(each["body"].split()) for each in await notices(disclosing, await erased(disclosing, some))}
+    mailer, carrier = sorted(said, key=lambda body: "calls" in body)
+    assert told in mailer
+    assert "restricted" in mailer
+    assert ("erased" in mailer) is (rows == 2)
+    assert "we have erased" in carrier
+
+
 async def test_a_recipient_of_whom_more_was_said_since_is_not_told_by_the_notice_before(disclosing: Intake) -> None:
     path = await disclosing.submit(right="erasure")
     said: dict[str, Any] = {"right": Right.ERASURE, "operation": Operation.ERASE}

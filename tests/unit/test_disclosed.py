@@ -145,6 +145,17 @@ def test_a_recipient_reads_of_each_category_whether_all_a_part_or_none_of_it_wen
     assert (told.categories if told else frozenset()) == said.keys()
 
 
+def test_whoever_has_what_a_hold_keeps_hears_that_it_is_restricted_and_of_what_is_only_kept_nothing() -> None:
+    for shown, told in ((1, {"marketing"}), (0, set()), (None, set())):
+        left = [{"category": "newsletter", "rule": "legal_hold", "count": 1, "restricted": shown}]
+        task = report("erase", changed=0, newsletter=1)
+        task = TaskReport.model_validate({**task.model_dump(), "kept": left})
+        request = answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED)
+        assert extents(request, POLICY).keys() == told
+        assert done(request, POLICY) == (Done("erased", MARKETING) if told else None)
+        assert all(each == Extent(gone=False, kept=True, held=True) for each in extents(request, POLICY).values())
+
+
 def test_only_whoever_has_such_data_is_told() -> None:
     assert recipients(POLICY, MARKETING).keys() == {"mailer"}
     assert recipients(POLICY, {"call_record", "account"}).keys() == {"carrier", "collector"}

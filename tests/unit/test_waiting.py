@@ -44,7 +44,10 @@ def beyond(limit: str) -> Exceeded:
         ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_people"))}, "enter it (POST …/task-result)"),
         ({"tasks": missing(failure="foreign_hit")}, "do there by hand what is the requester's"),
         ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_rows"))}, "request may touch: two persons"),
-        ({"tasks": missing(failure="rule_unsigned", exceeded=beyond("unsigned_rows"))}, "until a rule of the policy is signed"),
+        (
+            {"tasks": missing(failure="rule_unsigned", exceeded=beyond("unsigned_rows"))},
+            "until a rule of the policy is signed",
+        ),
         ({"tasks": missing(failure="residue_found")}, "In crm it was not done"),
         ({"tasks": missing(failure="several_people")}, "customer number"),
         ({"tasks": missing(not_searched="number_in_conflict", outcome="not_searched")}, "contradict one another"),

@@ -126,18 +126,20 @@ def _has_changed(task: TaskReport) -> bool:
 class Extent:
     """How much of a category was erased: whether anything went, and whether anything is kept, in all systems together.
 
-    ``reduced``: what is kept has lost all but the fields of its rule, and is restricted (Art. 18). ``last``: the last
-    day of what is kept; None where nothing is, or nobody knows.
+    ``reduced``: what is kept has lost all but the fields of its rule, and is restricted (Art. 18). ``held``: what a
+    legal hold alone keeps is restricted. ``last``: the last day of what is kept; None where nothing is, or nobody can
+    know.
     """
 
     gone: bool
     kept: bool = False
     reduced: bool = False
     last: date | None = None
+    held: bool = False
 
 
 def extents(request: StoredRequest, policy: Policy) -> Mapping[str, Extent]:
-    """How much was erased of each category of the policy of which any was, or of which what is kept was reduced.
+    """How much was erased of each category of the policy of which any was, or what is kept was reduced or restricted.
 
     Of one that is not here nobody knows more than that it is concerned.
     """
@@ -150,18 +152,19 @@ def extents(request: StoredRequest, policy: Policy) -> Mapping[str, Extent]:
                 days = [each.last for each in mine]
                 left = bool(mine) or bool(task.by_category.get(name) and name not in went)
                 last = max((day for day in days if day), default=None) if None not in days else None
-                found.setdefault(category, []).append(
-                    Extent(name in went, left, any(_is_reduced(task, each, policy) for each in mine), last)
-                )
+                reduced = any(_is_reduced(task, each, policy) for each in mine)
+                held = any(each.restricted for each in mine)
+                found.setdefault(category, []).append(Extent(name in went, left, reduced, last, held))
     every = {category: _together(each) for category, each in found.items()}
-    return {category: each for category, each in every.items() if each.gone or each.reduced}
+    return {category: each for category, each in every.items() if each.gone or each.reduced or each.held}
 
 
 def _together(extents: Sequence[Extent]) -> Extent:
     days = [each.last for each in extents if each.kept]
     last = max((day for day in days if day), default=None) if None not in days else None
     gone, kept = any(each.gone for each in extents), any(each.kept for each in extents)
-    return Extent(gone, kept, any(each.reduced for each in extents), last)
+    reduced, held = any(each.reduced for each in extents), any(each.held for each in extents)
+    return Extent(gone, kept, reduced, last, held)
 
 
 def _is_reduced(task: TaskReport, kept: Kept, policy: Policy) -> bool:

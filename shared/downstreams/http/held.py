@@ -68,7 +68,7 @@ def told(declaration: Declaration, kept: Sequence[Kept], shown: Shown) -> tuple[
         rows[declaration.resource[name].category] += sum(records.values())
     return tuple(
         each.model_copy(update={"restricted": min(each.count, rows[each.category])})
-        if each.rule == LEGAL_HOLD and each.category in rows
+        if each.rule == LEGAL_HOLD and each.category and each.category in rows
         else each
         for each in kept
     )
