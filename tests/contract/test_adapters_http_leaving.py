@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from shared.domain.errors import GroundUnknown, ResidueFound, RuleUnsigned
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, read_policy
 from shared.downstreams.contract import Pending, Receipt, Result, Task
@@ -260,3 +261,22 @@ async def test_a_record_that_does_not_show_its_restriction_is_no_restriction(tmp
         [said] = await engine.erase(replace(task(), at=engine.clock.now(), held=frozenset({"contact"})))
     assert isinstance(said, ResidueFound)
     assert desk.left == ALL
+
+
+async def test_what_stays_of_an_account_whose_own_record_has_gone_does_not_stop_the_erasure_at_its_end(
+    tmp_path: Path,
+) -> None:
+    desk = Desk({"user": {1: {"id": 1, "email": ADA, "number": "C-9"}}, "note": {3: {"id": 3, "number": "C-9"}}})
+    by_email = 'find = { get = "/user", query = { email = "{email}" }, by = ["email"], records = "found" }\n'
+    by_email += 'owner = { email = "email" }\nyields = { number = "account_id" }\nperson = "number"\n'
+    filed = 'find = { get = "/note", query = { number = "{account_id}" }, by = ["account_id"], records = "found" }\n'
+    kinds = [("user", "requester", by_email), ("note", "contact", filed + 'owner = { number = "account_id" }\n')]
+    given = "".join(KIND.format(name=name, category=category, found=found) for name, category, found in kinds)
+    (tmp_path / "desk.toml").write_text(declaration("requester", "ticket").partition("[resource")[0] + given)
+    account = Identity(IdentityType.ACCOUNT_ID, "C-9", source="saas", level="L2", claimed=True)
+    several = {"max_people": 2}
+    async with declared_by(SIGNED, tmp_path / "desk.toml", httpx.MockTransport(desk), SetClock(), several) as engine:
+        known = (*task().identities, account)
+        planned, erased = await both(engine, identities=known, held=frozenset({"contact"}))
+    assert (desk.left, kept(planned)) == ({"note"}, {"contact": ("legal_hold", 1)})
+    assert kept(erased) == kept(planned)

@@ -213,7 +213,7 @@ class Erasure(Work):
             if each.erase and isinstance(each.verify, Look) and each.verify.search
         ]
         if looked and plan.known:
-            found = await self._search.find(task, plan.known)
+            found = await self._search.find(task, plan.known, judged=plan.staying)
             if found.hits and await self._admit(plan, found):
                 await self._chase(plan, found)
             for name in looked:

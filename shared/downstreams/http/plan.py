@@ -119,6 +119,11 @@ class Plan:
         """What tells the records that are noted from all others."""
         return {(name, str(each.id)) for name, targets in self.noted.targets.items() for each in targets}
 
+    @property
+    def staying(self) -> set[tuple[str, str]]:
+        """The same of the records that stay."""
+        return {(name, record) for name, records in self.noted.stays.items() for record in records}
+
     def left(self, name: str, key: str) -> list[Target]:
         """The records of one resource of which a step, or a look, has not been answered yet."""
         jobs = self.noted.jobs.get(key, {}).values()

@@ -116,9 +116,16 @@ class Search:
         self._session = session
         self._order = tuple(declaration.order)
 
-    async def find(self, task: Task, known: Collection[tuple[str, str]] = (), take: Take | None = None) -> Found:
+    async def find(
+        self,
+        task: Task,
+        known: Collection[tuple[str, str]] = (),
+        take: Take | None = None,
+        judged: Collection[tuple[str, str]] = (),
+    ) -> Found:
         """Every record of the subject, of every resource; what is ``known`` is only noted, with nothing below it.
 
+        ``judged``: what stays of what had been found, of which it was asked then whose it is: what told it may be gone.
         ``take``: gets each record as soon as it is read; of those below which no others may lie nothing else is kept.
 
         Raises:
@@ -142,7 +149,8 @@ class Search:
                         under = {f"{resource.of}.{path}": value for path, value in _leaves(above.record)}
                         said = tuple(each._replace(record=False) for each in above.said)
                         await self._read(into, name, find, {**above.values, **under}, above, said)
-        if beyond := claims.beyond(task, into.said):
+        new = (found.hits.keys() | found.taken).difference(judged)
+        if new and (beyond := claims.beyond(task, into.said)):
             raise beyond
         return found
 
