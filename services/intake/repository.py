@@ -27,7 +27,7 @@ from services.intake.letters import asked, cases, correspondence, delivery, old_
 from services.intake.letters.delivery import Written
 from services.intake.letters.rendering import Letters
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
-from services.intake.request import concluded, deferrals, other_restrictions, status
+from services.intake.request import concluded, other_restrictions, status
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import Told, until_delivered
 from services.intake.request.disclosed import DisclosedOfAll
@@ -35,9 +35,8 @@ from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State
 from services.intake.request.open_question import OpenQuestion
 from services.intake.request.stored_request import StoredRequest
-from services.intake.request.summed import summed
 from shared.domain.events import Event, RequestClosed, RequestReopened, RestrictionResumed
-from shared.domain.operations import Operation, TaskReport
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact
 from shared.messaging.unit_of_work import UnitOfWork
@@ -190,12 +189,9 @@ class Requests:
 
     async def _with_what_was_erased(self, request: Request) -> Request:
         """The request, which waits no longer, with what the erasures for which it waited have erased (Art. 12(1))."""
-        connection, erased = self.tx.connection, list[TaskReport]()
-        for other in await other_requests.erasures_awaited(connection, request.request_id):
-            if erasure := await read(connection, other):
-                reports = summed(await concluded.reports(connection, erasure))
-                erased += [task for task in reports if task.operation == Operation.ERASE and deferrals.changed([task])]
-        return replace(request, erased_meanwhile=tuple(erased)) if erased else request
+        others = await other_requests.erasures_awaited(self.tx.connection, request.request_id)
+        erased = await concluded.erased(self.tx.connection, await read_all(self.tx.connection, others))
+        return replace(request, erased_meanwhile=erased) if erased else request
 
     def tell(self, transition: Transition) -> None:
         """Puts into effect that a letter was delivered, or has come back: what had been waiting for it, and no more."""
@@ -265,10 +261,10 @@ class Requests:
                 lasted = (self.tx.now - request.accepted_at).total_seconds()
                 self.tx.after_commit(partial(CLOSED.labels(event.right, event.outcome).inc))
                 self.tx.after_commit(partial(OPEN_SECONDS.labels(event.right).observe, lasted))
+                told = partial(log.info, "request %s is closed: %s, %s", request.request_id, event.right, event.outcome)
+                self.tx.after_commit(told)
                 if event.outcome is Outcome.UNIDENTIFIED:
                     self.tx.after_commit(partial(REQUESTS.labels(event.right, "identity_abandoned").inc))
-                closed = (request.request_id, event.right, event.outcome)
-                self.tx.after_commit(partial(log.info, "request %s is closed: %s, %s", *closed))
             case RequestReopened():
                 self.tx.after_commit(partial(REQUESTS.labels(event.right, "reopened").inc))
 
