@@ -14,6 +14,7 @@ from tests.integration.test_breach_record import (
     HIGH_RISK,
     NO_RISK,
     NOT_HIGH,
+    RECORD,
     closings,
     entered,
     field_of,
@@ -145,3 +146,42 @@ async def test_a_notice_waits_for_a_second_person_once_an_earlier_hour_leaves_it
     assert (await found(24)).json()["told_at"] is None
     assert (await intake.officer.get(path)).json()["notices"][0]["waits"] is True
     assert (await found(80)).json()["told_at"] is not None, "late by what it says itself, it needs no second word"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"facts": "All passwords were public."}, {"people": 50_000}, {"effects": "Theft."}, {"categories": ["invoice"]}],
+)
+async def test_whoever_changes_what_has_happened_voids_what_two_have_agreed_about_it(
+    intake: Intake, changed: dict[str, object]
+) -> None:
+    path = await entered(intake)
+    approval = await proposed(intake, path, NO_RISK)
+    assert (await intake.officer.post(approval)).status_code == 200
+    assert (await intake.colleague.put(f"{path}/record", json=RECORD)).status_code == 200, "as it was"
+    assert (await intake.officer.get(path)).json()["assessment"]["void_at"] is None
+    (await intake.colleague.put(f"{path}/record", json={**RECORD, **changed})).raise_for_status()
+    for closing in (NONE, {**NONE, "decision": "no_breach"}):
+        refused = await intake.colleague.post(f"{path}/close", json=closing)
+        assert (refused.status_code, "stated otherwise" in refused.text) == (409, True)
+    (await intake.colleague.post(f"{path}/notices", json=told(intake))).raise_for_status()
+    refused = await intake.colleague.post(f"{path}/close", json=CLOSING)
+    assert (refused.status_code, "stated otherwise" in refused.text) == (409, True), "of Art. 34 too"
+    assert (await intake.officer.get(path)).json()["assessment"]["void_at"] is not None
+    assert (await intake.officer.post(await proposed(intake, path, NO_RISK))).status_code == 200
+    assert (await intake.colleague.post(f"{path}/close", json=CLOSING)).status_code == 200
+
+
+async def test_nobody_agrees_with_an_assessment_of_what_was_stated_before_or_found_at_another_hour(
+    intake: Intake,
+) -> None:
+    path, known = await entered(intake), intake.clock.now()
+    approval = await proposed(intake, path, NO_RISK)
+    (await intake.colleague.put(f"{path}/record", json={**RECORD, "people": 41})).raise_for_status()
+    refused = await intake.officer.post(approval)
+    assert (refused.status_code, "stated otherwise" in refused.text) == (409, True)
+    assert (await intake.officer.post(await proposed(intake, path, NO_RISK))).status_code == 200
+    said = {"found_at": (known - timedelta(hours=1)).isoformat(), "reasons": "Ada has known it since."}
+    (await intake.colleague.post(f"{path}/awareness", json=said)).raise_for_status()
+    refused = await intake.colleague.post(f"{path}/close", json=NONE)
+    assert (refused.status_code, "stated otherwise" in refused.text) == (409, True)

@@ -78,6 +78,9 @@ class AssessmentView(RiskAssessed):
     proposed_at: Instant
     approved_by: str | None
     approved_at: Instant | None
+    void_at: Instant | None = Field(
+        description="when what has happened was stated otherwise: it counts no more, and is judged anew"
+    )
 
 
 class BreachLetterView(BaseModel):
@@ -142,7 +145,7 @@ class BreachRecordView(BaseModel):
 
 
 _NOTED = ("notice_id", "noted_by", "noted_at", "agreed_by", "waits")
-_JUDGED = ("assessment_id", "proposed_by", "proposed_at", "approved_by", "approved_at")
+_JUDGED = ("assessment_id", "proposed_by", "proposed_at", "approved_by", "approved_at", "void_at")
 
 
 class RiskProposed(BaseModel):

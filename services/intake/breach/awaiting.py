@@ -13,8 +13,8 @@ _PENDING = """
 SELECT * FROM (
     SELECT b.breach_id, 'approve' AS step, a.proposed_by, b.owner, b.notify_by
     FROM breach b JOIN LATERAL (
-        SELECT proposed_by, approved_at FROM breach_assessment WHERE breach_id = b.breach_id
-        ORDER BY assessment_id DESC LIMIT 1) a ON a.approved_at IS NULL
+        SELECT proposed_by, approved_at, void_at FROM breach_assessment WHERE breach_id = b.breach_id
+        ORDER BY assessment_id DESC LIMIT 1) a ON a.approved_at IS NULL AND a.void_at IS NULL
     WHERE b.closed_at IS NULL
     UNION ALL
     SELECT b.breach_id, 'approve-awareness', s.source, b.owner, b.notify_by

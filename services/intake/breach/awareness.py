@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake.auth import Caller
-from services.intake.breach import breaches, notices
+from services.intake.breach import breaches, notices, telling
 from services.intake.breach.breaches import Breach
 from services.intake.breach.schemas import AwarenessCorrected
 from services.intake.errors import BadRequest, NotFound, SamePerson
@@ -97,6 +97,8 @@ async def _apply(
     detail: dict[str, JsonValue] = {"correction": str(sealing.sealed_id), **by}
     detail |= {"found_at": said.found_at.isoformat(), "instead_of": breach.found_at.isoformat()}
     _log(tx, breach, "breach.awareness_corrected", detail, caller)
+    if said.found_at != breach.found_at:
+        await telling.void(tx, breach, caller)
     # By other 72 hours another notice may be one that only its date makes timely.
     return await notices.recount(tx, breach)
 

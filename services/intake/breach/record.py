@@ -81,6 +81,8 @@ async def enter(tx: UnitOfWork, said: BreachFound, caller: Caller, notified_with
 async def state(tx: UnitOfWork, breach_id: UUID, said: BreachRecord, caller: Caller) -> Breach:
     """States what has happened, in the place of what was stated before, which stays on record.
 
+    What was judged of it before, and agreed, counts no more where that is something else.
+
     Raises:
         NotFound, IllegalTransition, Forbidden: see ``breaches.owned``.
         BadRequest: the policy has no such category.
@@ -92,6 +94,9 @@ async def _state(tx: UnitOfWork, breach: Breach, said: BreachRecord, caller: Cal
     if unknown := sorted({*said.categories} - tx.policy.categories.keys()):
         known = ", ".join(sorted(tx.policy.categories))
         raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}", "categories")
+    before = await _words(tx, breach, _RECORD)
+    if before and BreachRecord.model_validate_json(before[-1][1]) != said:
+        await telling.void(tx, breach, caller)
     place = await _seal(tx, breach, _RECORD, said)
     await tx.connection.execute(_STATE, breach.breach_id, tx.now, sorted({*said.categories}), said.people, said.records)
     detail: dict[str, JsonValue] = {"record": str(place), "nature": [*said.nature]}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from services.intake.breach import telling
 from services.intake.breach.breaches import Breach
+from services.intake.breach.telling import Judged
 from services.intake.errors import NotReady
 from shared.storage.postgres import Connection
 
@@ -22,7 +23,9 @@ async def must_be_no_risk(connection: Connection, breach: Breach, *, judged: boo
             "nobody has judged the risk: propose that there is none (Art. 33(1)), and have a second person agree (once"
             " the 72 hours are over, also of what was none); why nobody had to be told is documented (Art. 33(5))"
         )
-    if last is not None and not (last.no_risk and last.approved_at):
+    if last is not None:
+        _must_be_of_now(last)
+    if last is not None and not (last.no_risk and last.agreed):
         raise NotReady(
             "its risk was judged, and two persons do not agree that there is none (Art. 33(1)), which is more than that"
             " it is not high (Art. 34): have them judge it anew, or tell the authority"
@@ -36,7 +39,9 @@ async def must_be_settled(connection: Connection, breach: Breach, told: Sequence
         NotReady: it is not, a letter is on its way or waits for a person, or nobody has told those whom none reaches.
     """
     last = await telling.judged_last(connection, breach.breach_id)
-    if last is None or last.approved_at is None:
+    if last is not None:
+        _must_be_of_now(last)
+    if last is None or not last.agreed:
         raise NotReady("two persons have yet to decide whether the persons are told (Art. 34)")
     written = await telling.letters_of(connection, breach.breach_id)
     if under_way := [each.request_id for each in written if each.state in {"waiting", "person"}]:
@@ -47,3 +52,12 @@ async def must_be_settled(connection: Connection, breach: Breach, told: Sequence
     reached = bool(written) and all(each.state in {"sent", None} for each in written)
     if last.exemption == "disproportionate" or not reached:
         raise NotReady("the persons were not told: note the notice to them, whoever gave it (Art. 34(1), 34(3)(c))")
+
+
+def _must_be_of_now(judged: Judged) -> None:
+    """Checks that the breach is still what was judged; raises ``NotReady``."""
+    if judged.void_at:
+        raise NotReady(
+            "what has happened was stated otherwise since the risk was judged: judge it anew, and have a second person"
+            " agree"
+        )

@@ -37,10 +37,13 @@ INSERT INTO breach_assessment
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 _LATEST = """
-SELECT assessment_id, high_risk, no_risk, exemption, proposed_by, proposed_at, approved_by, approved_at
+SELECT assessment_id, high_risk, no_risk, exemption, proposed_by, proposed_at, approved_by, approved_at, void_at
 FROM breach_assessment WHERE breach_id = $1 ORDER BY assessment_id DESC LIMIT 1
 """
 _APPROVE = "UPDATE breach_assessment SET approved_by = $2, approved_at = $3 WHERE assessment_id = $1"
+_VOID = """
+UPDATE breach_assessment SET void_at = $2 WHERE breach_id = $1 AND void_at IS NULL RETURNING assessment_id
+"""
 _WRITTEN = """
 SELECT b.request_id, b.letter_id,
        coalesce(d.state, CASE WHEN r.channel = 'portal' OR r.read_in_portal THEN coalesce(n.state, 'unannounced') END)
@@ -58,7 +61,10 @@ _TO_WRITE = "INSERT INTO breach_letter (breach_id, request_id, letter_id) VALUES
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """How the risk was judged, and by whom; without the words."""
+    """How the risk was judged, and by whom; without the words.
+
+    ``void_at``: when the breach that was judged was stated otherwise.
+    """
 
     assessment_id: UUID
     high_risk: bool
@@ -68,6 +74,12 @@ class Judged:
     proposed_at: datetime
     approved_by: str | None
     approved_at: datetime | None
+    void_at: datetime | None
+
+    @property
+    def agreed(self) -> bool:
+        """Whether two persons have said so of the breach as it is now."""
+        return self.approved_at is not None and self.void_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +132,7 @@ async def approve(tx: UnitOfWork, letters: Letters, breach_id: UUID, assessment_
 
     Raises:
         NotFound: there is no such breach, or it was judged anew meanwhile.
-        IllegalTransition: it is closed, or that is approved already.
+        IllegalTransition: it is closed, that is approved already, or what was judged was stated otherwise since.
         SamePerson: it is the word of the first.
         Forbidden: they own the breach, or have handled the request.
         BadRequest: one of those concerned cannot be told by letter any more.
@@ -129,6 +141,8 @@ async def approve(tx: UnitOfWork, letters: Letters, breach_id: UUID, assessment_
     assessment = await latest(tx, breach_id)
     if assessment is None or assessment.judged.assessment_id != assessment_id:
         raise NotFound("there is no such assessment, or it was made anew meanwhile: read the breach again")
+    if assessment.judged.void_at is not None:
+        raise IllegalTransition("what has happened was stated otherwise since: its owner must judge the risk anew")
     if assessment.judged.approved_at is not None:
         raise IllegalTransition("this is approved already")
     if caller.holder == assessment.judged.proposed_by:
@@ -140,6 +154,12 @@ async def approve(tx: UnitOfWork, letters: Letters, breach_id: UUID, assessment_
     told = await _write(tx, letters, breach, assessment.said)
     _log(tx, breach, "breach.assessment_approved", {"letters": told}, assessment_id, caller)
     return told
+
+
+async def void(tx: UnitOfWork, breach: Breach, caller: Caller) -> None:
+    """Lets no assessment of a breach count that is stated otherwise now; letters that were written stay written."""
+    for row in await tx.connection.fetch(_VOID, breach.breach_id, tx.now):
+        _log(tx, breach, "breach.assessment_void", {}, row["assessment_id"], caller)
 
 
 async def latest(tx: UnitOfWork, breach_id: UUID) -> Assessment | None:

@@ -61,7 +61,9 @@ async def standing(subject: Subject) -> Sequence[tuple[str, str]]:
     """What is so as it is closed: nobody overlooks that the authority was not told, or that it is late."""
     row: Record = subject.row
     judged = row.assessment.judged if row.assessment else None
-    agreed = f"agreed by {judged.approved_by}" if judged and judged.approved_by else "a second person has not agreed"
+    agreed = f"agreed by {judged.approved_by}" if judged and judged.agreed else "a second person has not agreed"
+    if judged and judged.void_at:
+        agreed = "to be judged anew: what has happened was stated otherwise since"
     waits = [("Waits for a second person", f"that the {each.whom} was told then") for each in waiting(subject)]
     return [*(_of_authority(subject) if judged else [_clock(subject)]), *waits, ("Its risk", agreed)]
 

@@ -100,8 +100,9 @@ async def _approve_notice(subject: Subject, version: int, _: None) -> None:
 def _awaits_another(subject: Subject) -> bool:
     row: Record = subject.row
     judged = row.assessment.judged if row.assessment else None
-    waits = judged is not None and judged.approved_at is None and judged.proposed_by != subject.person.holder
-    return _open(subject) and waits and breach_facts.found(subject).owner != subject.person.holder
+    if judged is None or judged.approved_at or judged.void_at or judged.proposed_by == subject.person.holder:
+        return False
+    return _open(subject) and breach_facts.found(subject).owner != subject.person.holder
 
 
 def _language(language: Language) -> Sequence[Asked]:
@@ -149,7 +150,10 @@ STEPS: Final[Sequence[Decision]] = (
         title="State what has happened",
         power=Power.HANDLE,
         when=_mine,
-        does=saying("It counts from now on; what was stated before stays on record."),
+        does=saying(
+            "It counts from now on; what was stated before stays on record.",
+            "If it is changed, how the risk was judged counts no more, also where two have agreed: it is judged anew.",
+        ),
         body=BreachRecord,
         asks=_RECORD,
         do=_owned(record.state),
@@ -161,6 +165,7 @@ STEPS: Final[Sequence[Decision]] = (
         when=_mine,
         does=saying(
             "From an earlier hour the 72 hours run at once; with a later one somebody else must agree first.",
+            "By another hour the risk is judged anew.",
             "Both hours and who has said so stay on record.",
         ),
         body=AwarenessCorrected,
