@@ -44,7 +44,8 @@ WHERE request_id = ANY($1) AND settled_at IS NOT NULL AND state IN ('impossible'
 """
 # Of a notice in whose place another one came, since more was done, nothing follows any more.
 _ARRIVED = """
-UPDATE recipient_notice SET state = 'told', told_at = $5, overdue_at = NULL
+UPDATE recipient_notice
+SET state = 'told', told_at = $5, overdue_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL
 WHERE request_id = $1 AND recipient = $2 AND what = $3 AND extent = $4 AND state IN ('underway', 'to_be_told')
 RETURNING true
 """

@@ -24,7 +24,9 @@ _UNTOLD = frozenset({NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD})
 _PROMISED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 """How a request has ended whose letter names who is told."""
 _TOLD = """
-UPDATE recipient_notice SET state = 'told', told_at = $3, overdue_at = NULL WHERE request_id = $1 AND recipient = $2
+UPDATE recipient_notice
+SET state = 'told', told_at = $3, overdue_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL
+WHERE request_id = $1 AND recipient = $2
 """
 _SETTLED = """
 UPDATE recipient_notice SET state = $3, settled_at = $4, overdue_at = NULL, approved_by = $5
@@ -76,10 +78,10 @@ class TellingUseCases(DeliveringUseCases):
 
         Raises:
             NotFound: the request concerns no such recipient.
-            IllegalTransition: they have said something.
+            IllegalTransition: they were told, or have said something.
         """
         tx, request = held.tx, held.request
-        await _open(tx, request.request_id, said.recipient)
+        await _untold(tx, request.request_id, said.recipient)
         place = await correspondence.seal(tx, request, "explanation", said.cause, said.explanation.encode())
         given = (request.request_id, said.recipient, said.cause, place, held.caller.key_id)
         await tx.connection.execute(_PROPOSED, *given)
@@ -91,11 +93,11 @@ class TellingUseCases(DeliveringUseCases):
 
         Raises:
             NotFound: the request concerns no such recipient.
-            IllegalTransition: nobody has proposed it, or they have said something.
+            IllegalTransition: nobody has proposed it, or they were told, or have said something.
             SamePerson: the same person has proposed it.
         """
         tx = held.tx
-        notice = await _open(tx, held.request.request_id, said.recipient)
+        notice = await _untold(tx, held.request.request_id, said.recipient)
         if notice.waiver is None or notice.proposed_by is None:
             raise IllegalTransition(f"nobody has proposed not to tell {said.recipient}: propose it, with the reason")
         proposer = await auth.holder_of(tx.connection, notice.proposed_by) or notice.proposed_by
@@ -138,4 +140,12 @@ async def _open(tx: UnitOfWork, request_id: UUID, recipient: str) -> Notice:
     notice = await _of(tx.connection, request_id, recipient)
     if notice.settled_at is not None:
         raise IllegalTransition(f"{recipient} is settled: {notice.state.replace('_', ' ')}")
+    return notice
+
+
+async def _untold(tx: UnitOfWork, request_id: UUID, recipient: str) -> Notice:
+    """The notice of a recipient whom nobody has told: of another nobody can say that they are not told."""
+    notice = await _open(tx, request_id, recipient)
+    if notice.state not in _UNTOLD:
+        raise IllegalTransition(f"{recipient} was told: that cannot be waived any more; enter what they have said")
     return notice

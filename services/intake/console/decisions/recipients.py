@@ -19,11 +19,11 @@ def _awaited(subject: Subject) -> Options:
 
 
 def _open(subject: Subject) -> Options:
-    return options.recipients(subject, NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD, NoticeState.TOLD)
+    return options.recipients(subject, NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD)
 
 
 def _proposed(subject: Subject) -> Options:
-    return options.recipients(subject, NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD, NoticeState.TOLD, proposed=True)
+    return options.recipients(subject, NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD, proposed=True)
 
 
 async def _words(subject: Subject) -> Sequence[tuple[str, str]]:

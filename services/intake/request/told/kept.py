@@ -33,10 +33,11 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
     ground, system, until = Term("ground", task.ground or ""), task.system, task.until
     match task.outcome:
         case TaskOutcome.RETAINED if task.kept:
-            yield from (_of_category(system, kept) for kept in task.kept)
+            for kept in task.kept:  # "until then", "for that reason" are of what was said just before
+                yield _of_category(system, kept)
+                yield from _of_restricted(system, kept)
             if any(kept.period for kept in task.kept):
                 yield say("answer.kept_reduced", system=named_system(system))
-            yield from _of_restricted(system, task.kept)
         case TaskOutcome.RETAINED if is_held_unseen(task):
             yield say("answer.kept_unseen", system=named_system(system), ground=ground)
         case TaskOutcome.RETAINED if until:
@@ -53,12 +54,10 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
             return
 
 
-def _of_restricted(system: str, kept: Iterable[Kept]) -> Iterator[Sentence]:
+def _of_restricted(system: str, kept: Kept) -> Iterator[Sentence]:
     """Of what a legal hold keeps, how much is used for nothing else meanwhile."""
-    held = [each for each in kept if each.restricted is not None]
-    if shown := sum(each.restricted or 0 for each in held):
-        facts: dict[str, Fact] = {"count": shown, "kept": sum(each.count for each in held)}
-        yield say("answer.kept_restricted", system=named_system(system), **facts)
+    if kept.restricted:
+        yield say("answer.kept_restricted", system=named_system(system), count=kept.restricted, kept=kept.count)
 
 
 def is_held_unseen(task: TaskReport) -> bool:
@@ -75,8 +74,8 @@ def laws(tasks: Iterable[TaskReport] | None) -> Listed:
 
 
 def _of_category(system: str, kept: Kept) -> Sentence:
-    facts: dict[str, Fact] = {"system": system, "count": kept.count, "ground": Term("ground", kept.ground)}
-    facts["category"] = Term("category", kept.category or "record")
+    facts: dict[str, Fact] = {"system": named_system(system), "count": kept.count}
+    facts["ground"], facts["category"] = Term("ground", kept.ground), Term("category", kept.category or "record")
     if kept.period and kept.first is None:
         return say("answer.kind_kept_undated", **facts)
     if kept.first is None or kept.last is None:
