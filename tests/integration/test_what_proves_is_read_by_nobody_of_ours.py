@@ -4,6 +4,7 @@ import io
 import re
 import zipfile
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 import pytest
 
@@ -83,3 +84,23 @@ async def test_a_mail_that_quotes_a_letter_shows_no_link_and_its_original_ends_i
     assert (await door.visitor().open(link)).status == 200
     assert link.encode() in (await intake.officer.get(f"/v1/mail/{listed['mail_id']}/raw")).content
     assert "not good any more" in (await door.visitor().open(link)).text
+
+
+@pytest.mark.parametrize("spelled", ["subject", "alone", "rewritten", "html", "broken"])
+async def test_no_spelling_of_a_link_that_is_good_is_read_in_a_mail(door: Opened, intake: Intake, spelled: str) -> None:
+    await asked(door.visitor())
+    (letter,) = await door.letters()
+    link = link_in(letter)
+    base, _, token = link.rpartition("/")
+    filtered = f"https://filter.example/?url={quote(quote(link, safe=''), safe='')}&data=1"
+    texts = {"alone": token, "rewritten": filtered, "broken": f"> {base}/{token[:8]}\n> {token[8:]}"}
+    raw = mail(texts.get(spelled, "See above."), subject=f"Re: {link}" if spelled == "subject" else "Re: yours")
+    if spelled == "html":
+        raw = raw.replace(b"text/plain", b"text/html").replace(b"See above.", f"<p>My <b>{token}</b></p>".encode())
+    await take(intake, raw)
+    [listed] = await waiting(intake, "proposed")
+    assert "not good any more" not in (await door.visitor().open(link)).text
+    shown = (await intake.officer.get(f"/v1/mail/{listed['mail_id']}")).raise_for_status().text
+    assert token not in shown
+    still = "not good any more" not in (await door.visitor().open(link)).text
+    assert still is (spelled == "subject"), "as a letter has it, it is masked whole"

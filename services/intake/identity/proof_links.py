@@ -7,7 +7,7 @@ counted by request: after so many no code of it is good any more, only a link, a
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -53,6 +53,9 @@ _END = """
 UPDATE proof_link SET expires_at = $2, code_until = least(code_until, $2)
 WHERE request_id = $1 AND used_at IS NULL AND expires_at > $2 RETURNING true
 """
+_LIVE = (
+    "SELECT token_hash, request_id FROM proof_link WHERE token_hash = ANY($1) AND used_at IS NULL AND expires_at > $2"
+)
 _CODE = "SELECT request_id, address, code_hash, code_until, used_at FROM proof_link WHERE link_id = $1 FOR UPDATE"
 
 
@@ -208,6 +211,15 @@ async def end(tx: UnitOfWork, request_id: UUID) -> None:
     """Lets no link or code of a request that was sent so far prove anything: somebody else may have read it."""
     if await tx.connection.fetch(_END, request_id, tx.now):
         tx.log_evidence(request_id, "proof.links_ended", {"reason": "quoted"})
+
+
+async def end_shown(tx: UnitOfWork, tokens: Collection[str]) -> list[str]:
+    """Ends the links of every request of which one is about to be shown; returns the tokens that were good."""
+    by_hash = {_hash(each): each for each in tokens}
+    found = await tx.connection.fetch(_LIVE, list(by_hash), tx.now) if by_hash else []
+    for request_id in sorted({row["request_id"] for row in found}):
+        await end(tx, request_id)
+    return [by_hash[row["token_hash"]] for row in found]
 
 
 async def _stopped(tx: UnitOfWork, request_id: UUID) -> tuple[int, bool]:

@@ -15,7 +15,7 @@ from services.intake.errors import BadRequest, NotFound
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
 from services.intake.identity import contact_codes, proof_links
 from services.intake.identity.proof_links import ProofLinks
-from services.intake.letters.masked import masked
+from services.intake.letters.masked import MASK, masked, tokens_shown
 from services.intake.letters.rendering import Letters
 from services.intake.mail import answering, answers, apart, askers, form, inbox
 from services.intake.mail.answers import Answer
@@ -100,14 +100,21 @@ class MailUseCases:
             return await inbox.waiting(connection, state, place, limit)
 
     async def read(self, mail_id: UUID, caller: Caller) -> Read:
-        """What a mail says, and what it seems to ask for; the reading is on record."""
+        """What a mail says, and what it seems to ask for; the reading is on record.
+
+        A link of ours that it spells otherwise than a letter does is good no more.
+        """
         async with self.unit_of_work.begin() as tx:
             mail, raw = await inbox.opened(tx, mail_id)
             tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
         content = await apart.read(raw, mail.received_at, self.ours)
         written = form.read(raw, mail_id)
-        shown = replace(content, text=masked(content.text))  # it may quote a letter of ours
+        # It may quote a letter of ours.
+        said = f"{content.subject}\n{content.name}\n{content.text}"
+        tokens = await asyncio.to_thread(tokens_shown, said)
         async with self.unit_of_work.begin() as tx:
+            ended = await proof_links.end_shown(tx, tokens)
+            shown = replace(content, text=_without(content.text, ended), subject=_without(content.subject, ended))
             contact_of = None if written else await contact_codes.asked_by(tx.connection, content.letters)
             ours = await answers.of_mail(tx, mail_id), await answers.named(tx, content.letters)
         if written:
@@ -181,6 +188,12 @@ class MailUseCases:
                 raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
             detail = _named(mail, caller) | {"reason": said.reason}
             tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
+
+
+def _without(text: str, tokens: Sequence[str]) -> str:
+    for each in tokens:
+        text = text.replace(each, MASK)
+    return masked(text)
 
 
 def _named(mail: Mail, caller: Caller) -> dict[str, JsonValue]:
