@@ -175,18 +175,6 @@ async def test_a_person_tells_whom_no_channel_reaches_and_nobody_elses_word_is_t
     assert (await disclosing.types())[-1] == "recipient_told"
 
 
-async def test_nobody_waives_a_notice_that_was_given_meanwhile(disclosing: Intake) -> None:
-    path = await erased(disclosing, report(Operation.ERASE, call=1))
-    waiver = {"recipient": "carrier", "cause": "disproportionate", "explanation": WHY}
-    (await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)).raise_for_status()
-    await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "carrier"})
-    approved = await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json={"recipient": "carrier"})
-    again = await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)
-    assert [(each.status_code, "carrier was told" in each.text) for each in (approved, again)] == [(409, True)] * 2
-    read = await disclosing.colleague.get(f"{path}/recipients/waiver", params={"recipient": "carrier"})
-    assert (read.status_code, (await listed(disclosing, path))["carrier"]["state"]) == (409, "told"), "it fell"
-
-
 async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_that_is_sealed(disclosing: Intake) -> None:
     path = await erased(disclosing, report(Operation.ERASE, call=1))
     waiver = {"recipient": "carrier", "cause": "impossible", "explanation": WHY}
