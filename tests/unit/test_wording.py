@@ -51,7 +51,7 @@ def test_every_key_is_used_and_every_key_that_is_used_has_words() -> None:
     said = set(re.findall(r'say\("(\w+\.\w+)"', text))
     assert {key for key in said if key not in WORDINGS.keys and not key.endswith("_")} == set()
     named = set(re.findall(r'"(\w+\.\w+)"', text))
-    by_kind = re.compile(r"\w+\.(subject|instructed_subject|begun_subject|why_\w+)")
+    by_kind = re.compile(r"\w+\.(subject|instructed_subject|begun_subject|(why|again)_\w+)")
     by_term = tuple(f"{family}." for family in BY_TERM)
     unused = {key for key in WORDINGS.keys - named if not by_kind.fullmatch(key)}
     assert {key for key in unused if not key.startswith((*by_term, *BY_POLICY, *IN_PARTS))} == set()
