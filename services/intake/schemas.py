@@ -31,6 +31,14 @@ Country = Annotated[str, AfterValidator(stated), WithJsonSchema({"type": "string
 Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
 
 
+class Inconsistent(ValueError):
+    """A field does not go with the others; ``field``: which."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class Strict(BaseModel):
     """A body of which every field is declared."""
 

@@ -1,10 +1,10 @@
 """A request as it is submitted, alone or with others."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from services.intake.schemas import PROOFS_OF, Assurance, Proofs, Strict
+from services.intake.schemas import PROOFS_OF, Assurance, Inconsistent, Proofs, Strict
 from services.intake.subject_schemas import DataSubject
 from shared.domain.corrections import Changes
 from shared.domain.moments import Moment
@@ -12,6 +12,9 @@ from shared.domain.rights import Right, Role
 from shared.domain.text import Word
 from shared.domain.user_events import Reference
 from shared.domain.wording import Language
+
+Ground = Literal["accuracy_contested", "unlawful", "needed_for_claims", "objection_pending"]
+Scope = Literal["direct_marketing", "legitimate_interests"]
 
 
 class Submission(Strict):
@@ -28,12 +31,8 @@ class Submission(Strict):
     contested: bool = Field(
         default=False, description="of a rectification, and only there: restrict the data until it is corrected"
     )
-    ground: Literal["accuracy_contested", "unlawful", "needed_for_claims", "objection_pending"] | None = Field(
-        default=None, description="of a restriction, and only there: its ground (Art. 18(1))"
-    )
-    scope: Literal["direct_marketing", "legitimate_interests"] | None = Field(
-        default=None, description="of an objection, and only there: to what (Art. 21)"
-    )
+    ground: Ground | None = Field(default=None, description="of a restriction, and only there: its ground (Art. 18(1))")
+    scope: Scope | None = Field(default=None, description="of an objection, and only there: to what (Art. 21)")
     purposes: Annotated[tuple[Word, ...], Field(max_length=20)] = Field(
         default=(),
         examples=[["marketing"]],
@@ -71,34 +70,54 @@ class Submission(Strict):
     @model_validator(mode="after")
     def _fits_the_right(self) -> Self:
         if (self.right is Right.RECTIFICATION) != bool(self.changes):
-            raise ValueError("changes belong to a rectification, and a rectification needs at least one")
+            raise Inconsistent("changes", "changes belong to a rectification, and a rectification needs at least one")
         if self.contested and self.right is not Right.RECTIFICATION:
-            raise ValueError("contested belongs to a rectification: whoever contests accuracy says what is right")
+            raise Inconsistent(
+                "contested", "contested belongs to a rectification: whoever contests accuracy says what is right"
+            )
         if (self.right is Right.RESTRICTION) != (self.ground is not None):
-            raise ValueError("a ground (Art. 18(1)) belongs to a restriction, and a restriction needs one")
+            raise Inconsistent(
+                "ground", f"a ground (Art. 18(1)) belongs to a restriction, which needs one: {_any_of(Ground)}"
+            )
         if (self.right is Right.OBJECTION) != (self.scope is not None):
-            raise ValueError("a scope (Art. 21) belongs to an objection, and an objection needs one")
+            raise Inconsistent("scope", f"a scope (Art. 21) belongs to an objection, which needs one: {_any_of(Scope)}")
         if self.instruction_id and self.role != "controller":
-            raise ValueError("an instruction is carried out, and not forwarded to the customer who gives it: no role")
+            raise Inconsistent(
+                "role",
+                "an instruction is carried out, not forwarded to the customer who gives it: no role",
+            )
         if self.instruction_id and self.scope == "legitimate_interests":
-            raise ValueError("you weigh such an objection: instruct what follows from it, a restriction or an erasure")
+            raise Inconsistent(
+                "scope", "you weigh such an objection: instruct what follows from it, a restriction or an erasure"
+            )
         if self.channel == "email" and self.subject.email is None:
-            raise ValueError("subject.email is needed where they have asked by e-mail: the answer goes there")
+            raise Inconsistent(
+                "subject.email", "subject.email is needed where they have asked by e-mail: the answer goes there"
+            )
         if (self.at_once or self.packages_waived) and self.right is not Right.ERASURE:
-            raise ValueError(
-                "at_once and packages_waived belong to an erasure: nothing else waits, or removes a package"
+            raise Inconsistent(
+                "at_once" if self.at_once else "packages_waived",
+                "at_once and packages_waived belong to an erasure: nothing else waits, or removes a package",
             )
         return self
 
     @model_validator(mode="after")
     def _says_to_what_consent_is_withdrawn(self) -> Self:
         if (self.right is Right.CONSENT_WITHDRAWAL) != bool(self.purposes):
-            raise ValueError("purposes (Art. 7(3)) belong to a withdrawal of consent, which needs at least one")
+            raise Inconsistent(
+                "purposes", "purposes (Art. 7(3)) belong to a withdrawal of consent, which needs at least one"
+            )
         if self.consent_text and not self.purposes:
-            raise ValueError("consent_text belongs to a withdrawal of consent: it is what they had consented to")
+            raise Inconsistent(
+                "consent_text", "consent_text belongs to a withdrawal of consent: it is what they had consented to"
+            )
         if len({*self.purposes}) < len(self.purposes):
-            raise ValueError("purposes names one of them twice: name each once")
+            raise Inconsistent("purposes", "purposes names one of them twice: name each once")
         return self
+
+
+def _any_of(words: object) -> str:
+    return " or ".join(get_args(words))
 
 
 def scope_of(submission: Submission) -> str | None:
