@@ -27,6 +27,8 @@ PER_SECOND = 12.0
 _WINDOW_SECONDS = 10.0
 _WITHIN_SECONDS = 60.0
 _DRAIN_SECONDS = 120.0
+_TURN_SECONDS = 300.0
+"""For so long nobody takes over from a sweep whose process was killed."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,11 @@ def _spread(values: Sequence[float]) -> str:
     return f"p50 {p50:.1f}  p90 {p90:.1f}  max {values[-1]:.1f}  min {values[0]:.1f}"
 
 
-async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Result:
-    """Strikes for so long; where it is ``timed`` there is calm before and after each round, to compare them."""
+async def run(directory: Path, seed: int, seconds: float, *, timed: bool, by_night: bool = True) -> Result:
+    """Strikes for so long; where it is ``timed`` there is calm before and after each round, to compare them.
+
+    ``by_night``: nights pass meanwhile. The turn of a sweep that was killed lasts five minutes.
+    """
     draw = random.Random(seed)  # noqa: S311  # no secret
     people = int((seconds + _DRAIN_SECONDS) * PER_SECOND * BYSTANDER_EVERY / (BYSTANDER_EVERY - 1))
     result = Result(seed)
@@ -116,7 +121,7 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Res
         crowd = Crowd(there.channels, there.officers, people, shares, there.customer, there.emitter)
         watch, striker, enough = Watch(there, crowd), Striker(there), asyncio.Event()
         coming = asyncio.create_task(crowd.come(PER_SECOND, enough))
-        nights = asyncio.create_task(Nights(there, crowd).pass_by(enough))
+        nights = [asyncio.create_task(Nights(there, crowd).pass_by(enough))] if by_night else []
         loops = (watch.keep_looking(), striker.keep_up(), crowd.release_brakes())
         for_ever = [asyncio.create_task(each) for each in loops]
         try:
@@ -125,8 +130,8 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Res
             while time.monotonic() < ends:
                 faults = draw_round(draw) if result.rounds else everything(draw)
                 result.rounds.append(await _round(watch, striker, faults, timed=timed))
-                if any(each.done() for each in (*for_ever, nights)):
-                    await asyncio.gather(*for_ever, nights)
+                if any(each.done() for each in (*for_ever, *nights)):
+                    await asyncio.gather(*for_ever, *nights)
             enough.set()
             await coming
             log.info("no more come, %d under way", len(crowd.at_it))
@@ -134,9 +139,9 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Res
             log.info("all is over")
             result.tally = await tally(there, crowd, len(result.faults))
         finally:
-            for task in (coming, nights, *for_ever, *crowd.at_it):
+            for task in (coming, *nights, *for_ever, *crowd.at_it):
                 task.cancel()
-            await asyncio.wait({coming, nights, *for_ever, *crowd.at_it})
+            await asyncio.wait({coming, *nights, *for_ever, *crowd.at_it})
         result.ended = striker.ended
     return result
 
@@ -165,16 +170,16 @@ async def _round(watch: Watch, striker: Striker, faults: Sequence[Fault], *, tim
     return Round(faults, seconds, together, throughput)
 
 
-async def _drain(crowd: Crowd, watch: Watch, nights: "asyncio.Task[None]") -> None:
+async def _drain(crowd: Crowd, watch: Watch, nights: Sequence["asyncio.Task[None]"]) -> None:
     """Waits until all are closed, restrictions lifted, copies fetched, nights over; or for long nothing was closed."""
-    ends = time.monotonic() + _DRAIN_SECONDS
-    last = (math.nan, 0.0)
+    ends, last = time.monotonic() + _DRAIN_SECONDS, (math.nan, 0.0)
 
     while time.monotonic() < ends:
         look = watch.looks[-1]
+        sweeps = not all(each.done() for each in nights)
         if look.closed != last[0]:
-            ends = time.monotonic() + _DRAIN_SECONDS
-        under_way = not nights.done() or crowd.at_it or crowd.to_be_lifted or crowd.to_be_fetched or crowd.to_be_entered
+            ends = time.monotonic() + _DRAIN_SECONDS + _TURN_SECONDS * sweeps
+        under_way = sweeps or crowd.at_it or crowd.to_be_lifted or crowd.to_be_fetched or crowd.to_be_entered
         all_closed = not under_way and crowd.asked.keys() <= watch.closed.keys()
         now = (float(look.closed), float(sum(look.work.values())))
         if all_closed and now == last:

@@ -217,6 +217,12 @@ async def test_a_breach_is_entered_owned_told_assessed_by_two_and_closed(
     assert agreed.values[0]["told_at"] == agreed.values[0]["found_at"]
     assert (await command("breach", "approve-notice", breach, "--yes")).status == 1, "none waits"
     command.as_(intake.officer)
+    early_on = await command("breach", "close", breach, "decision=authority_notified", "explanation=Done.", "--yes")
+    assert (early_on.status, "judge it anew" in early_on.err) == (1, True)
+    await command("breach", "assess", breach, "high_risk=false", "reasons=Nobody read it.", "--yes")
+    command.as_(intake.colleague)
+    await command("breach", "approve", breach, "--yes")
+    command.as_(intake.officer)
     closed = await command("breach", "close", breach, "decision=authority_notified", "explanation=Done.", "--yes")
     assert (closed.status, "decision=authority_notified" in closed.out) == (0, True), closed.err
     assert "closed 2026-03-0" in (await command("breach", "show", breach)).out
