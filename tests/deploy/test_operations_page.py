@@ -64,12 +64,12 @@ def test_the_patch_that_restores_the_cluster_is_valid_to_the_letter(schemas: Sch
 def test_the_arithmetic_of_the_sizing_table_is_right(production: list[Object]) -> None:
     rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d, ]+) \| (\d+) \| (\d+) \|", PAGE, re.MULTILINE)
     assert [row[0] for row in rows] == ["1", "100", "10,000"]
-    milliseconds = round(2 / 266 * 1000, 1)
-    assert f"2 cores / 266 = {milliseconds} ms" in PAGE
+    milliseconds = round(2 / 141 * 1000, 1)
+    assert f"2 cores / 141 = {milliseconds} ms" in PAGE
     for a_minute, peak, cores, instances, connections, partitions in rows:
         a_second = int(a_minute.replace(",", "")) / 60 * 3
         assert float(peak) == pytest.approx(a_second)
-        needed = a_second * 0.0075 / 0.6
+        needed = a_second * 0.0142 / 0.6
         assert float(cores) == pytest.approx(needed, abs=0.06)
         counts = [int(count) for count in instances.split(",")]
         assert max(counts) >= needed
