@@ -1,4 +1,4 @@
-"""A Chromium without a screen and without a network: one on the PATH, or one that was unpacked below ``.local/``."""
+"""Runs Chromium headless and offline: the one on the PATH, else one unpacked below ``.local/``."""
 
 import os
 import shutil
@@ -29,19 +29,21 @@ class Chromium:
 
     @classmethod
     def found(cls) -> Self | None:
-        """The one that this machine has, if any."""
-        if UNPACKED.is_dir():
-            return cls.unpacked(UNPACKED)
+        """Returns the installed Chromium, else the unpacked one, else None."""
         installed = next(filter(None, map(shutil.which, _NAMES)), None)
-        return cls(Path(installed), {}) if installed else None
+        if installed:
+            return cls(Path(installed), {})
+        chromium = cls.unpacked(UNPACKED)
+        return chromium if chromium.program.exists() else None
 
     @classmethod
     def unpacked(cls, root: Path) -> Self:
-        """Debian's, unpacked there and not installed."""
+        """Returns Debian's Chromium unpacked below ``root``, which has just the libraries that the machine lacks."""
         program = root / "usr" / "lib" / "chromium"
-        (libraries,) = (root / "usr" / "lib").glob("*-linux-gnu")
-        paths = os.pathsep.join(map(str, (libraries, program, libraries / "pulseaudio")))
-        return cls(program / "chromium", {"LD_LIBRARY_PATH": paths, "FONTCONFIG_PATH": str(root / "etc" / "fonts")})
+        libraries = [path for lib in (root / "usr" / "lib").glob("*-linux-gnu") for path in (lib, lib / "pulseaudio")]
+        env = {"LD_LIBRARY_PATH": os.pathsep.join(map(str, (*libraries, program)))}
+        fonts = root / "etc" / "fonts"
+        return cls(program / "chromium", {**env, "FONTCONFIG_PATH": str(fonts)} if fonts.is_dir() else env)
 
     def look(self, page: Path, *words: str) -> None:
         """Opens a page of this machine, and does what the words say.
