@@ -83,8 +83,6 @@ class Deadlines:
         """Computes the dates of a request, once, and starts its clock."""
         clocks = [transitions.start(event, self._policy, tx.traces.get(event.request_id)) for event in events]
         await repository.insert(tx.connection, clocks)
-        in_part = {event.request_id for event in events if event.role == "both"}
-        await forwarding.expect(tx, [clock for clock in clocks if clock.request_id in in_part], self._policy)
         for clock in clocks:
             computed = clock.dates | {"calc_version": clock.calc_version}
             del computed["received_at"]
@@ -139,15 +137,15 @@ class Deadlines:
         """The receipt was corrected, or the policy or a calendar has changed: every date is computed anew."""
         for cause in dict.fromkeys(event.cause for event in events):
             of_cause = [event for event in events if event.cause == cause]
-            await forwarding.redate(tx, await self._change(tx, cause, of_cause, transitions.redate), self._policy)
+            await self._change(tx, cause, of_cause, transitions.redate)
 
     async def forwarded(self, events: Sequence[RequestForwarded], tx: UnitOfWork) -> None:
-        """A customer who decides about the data, or a part of them, has the request: they are reminded if silent."""
+        """A customer who decides about the data has the request: they are reminded if silent."""
         await repository.take(tx.connection, Step.TRIAGED, _requests(events))
         await forwarding.forwarded(tx, events, self._policy)
 
     async def replied(self, events: Sequence[ControllerReplied], tx: UnitOfWork) -> None:
-        """The customer has replied: the ticket that asked for it is resolved, unless our own part is still open."""
+        """The customer has replied: the ticket that asked for it is resolved."""
         await forwarding.replied(tx, events)
         clocks = (await repository.of(tx.connection, _requests(events))).values()
         answered = [clock for clock in clocks if clock.responded_at and not clock.outstanding]
@@ -189,8 +187,6 @@ class Deadlines:
             await notifications.release(self._fulfilments, tx, [each for each in stopped if not each.outstanding])
         if no_longer := [event for event in events if event.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}]:
             await repository.drop_deferrals(tx.connection, _requests(no_longer))
-        gone = {Outcome.WITHDRAWN, Outcome.DUPLICATE}
-        await forwarding.end(tx, {event.request_id: event.responded_at for event in events if event.outcome in gone})
 
     async def part_answered(self, events: Sequence[PartAnswered], tx: UnitOfWork) -> None:
         """Something that was owed of an answered request is done; with the last of it nobody is warned any more.

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from services.deadline import repository
 from services.deadline.clock import FLAG, STEPS, Clock, Due
-from services.deadline.forwarding import ESCALATION, OVERDUE
+from services.deadline.forwarding import ESCALATION
 from services.deadline.recipients import SILENT, UNTOLD
 from shared.domain.events import Concerned
 from shared.domain.operations import Operation
@@ -149,7 +149,7 @@ async def _open(
 
 def _warning(clock: Clock, due: Due) -> Details:
     details: dict[str, JsonValue] = {"level": due.level, "due_on": clock.due_on.isoformat()}
-    if due.name in {*STEPS, OVERDUE, ESCALATION, SILENT, UNTOLD}:
+    if due.name in {*STEPS, ESCALATION, SILENT, UNTOLD}:
         details["target_on"] = due.day.isoformat()
     return details | ({"escalate_to": [*due.escalate_to]} if due.escalate_to else {})
 

@@ -89,15 +89,7 @@ WHERE c.role = 'controller' AND b.cause = 'extended' AND b.due_on >= $1::date AN
 
 TO_FORWARD = """
 SELECT CASE WHEN due_at > $1 THEN 'yes' ELSE 'no' END, count(*)
-FROM (SELECT due_at FROM clock WHERE role = 'processor' AND responded_at IS NULL
-      UNION ALL SELECT due_at FROM forwarding
-      WHERE due_on IS NOT NULL AND forwarded_at IS NULL AND ended_at IS NULL) AS theirs GROUP BY 1
-"""
-
-# Of a request that is ours in part, theirs is passed on by itself.
-PARTS_FORWARDED = """
-SELECT CASE WHEN forwarded_at < due_at THEN 'yes' ELSE 'no' END, count(*)
-FROM forwarding WHERE due_on IS NOT NULL AND forwarded_at > $1 GROUP BY 1
+FROM clock WHERE role = 'processor' AND responded_at IS NULL GROUP BY 1
 """
 
 SUSPENDED = """
@@ -149,7 +141,6 @@ async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) 
         told.put({row["right"]: Ranks(row["n"], *row["days"]) for row in responded if row["role"] == role})
     forwarded = [row for row in responded if row["role"] == "processor"]
     in_time = [("yes", row["in_time"]) for row in forwarded] + [("no", row["n"] - row["in_time"]) for row in forwarded]
-    in_time += [(how, number) for how, number in await connection.fetch(PARTS_FORWARDED, since)]
     _set(metrics.PROCESSOR_FORWARDED, product(_YES_NO), in_time)
     _set(metrics.PROCESSOR_OPEN, product(_YES_NO), await connection.fetch(TO_FORWARD, now))
     fell_due = await connection.fetch(FELL_DUE, since, now)

@@ -44,7 +44,7 @@ def start(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | No
         request_id=event.request_id,
         subject_ref=event.subject,
         right=event.right,
-        role="controller" if event.role == "both" else event.role,
+        role=event.role,
         scope=event.scope,
         received_at=event.received_at,
         zones=event.zones,

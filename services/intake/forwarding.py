@@ -1,15 +1,14 @@
-"""What is passed on to a customer of ours who decides about the data: to whom, and both parts in one letter.
+"""What is passed on to a customer of ours who decides about the data: to whom.
 
 The customer's name lies sealed under the key of the correspondence; the subject reads it only if the contract allows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pydantic import JsonValue
 
 from services.intake.decision_schemas import Forwarded
 from services.intake.letters import correspondence
-from services.intake.request.letter_kinds import ANSWERS, LetterOf, also
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.sentences import Fact, say
 from shared.messaging.unit_of_work import UnitOfWork
@@ -40,15 +39,3 @@ async def controller(tx: UnitOfWork, request: StoredRequest, *, to_subject: bool
 def by_name(controller: str | None) -> Fact:
     """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""
     return controller or say("forwarding.unnamed")
-
-
-async def with_both_parts(tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]) -> Sequence[LetterOf]:
-    """The letters, each that answers a request with what becomes of the part that a customer decides about."""
-    if request.role != "both" or not any(kind in ANSWERS for kind, _ in written):
-        return written
-    if request.forwarded_at is None:
-        besides = say("forwarding.besides_not_yet")
-    else:
-        named = by_name(await controller(tx, request, to_subject=True))
-        besides = say("forwarding.besides", controller=named, forwarded_on=request.forwarded_at)
-    return [(kind, also(fields, besides) if kind in ANSWERS else fields) for kind, fields in written]

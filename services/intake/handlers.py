@@ -20,7 +20,6 @@ from shared.domain.events import (
     DeadlineOverdue,
     ErasurePlanned,
     Event,
-    ForwardingOverdue,
     FulfilmentBlocked,
     FulfilmentCompleted,
     FulfilmentPostponed,
@@ -63,7 +62,6 @@ class Handlers:
         service.on(ErasurePlanned, self.plan)
         service.on(ContactLookedUp, self.look_up_contact)
         service.on(QuestionUnanswered, self.unanswered)
-        service.on(ForwardingOverdue, self.forwarding_overdue)
         service.on(ControllerSilent, self.controller_silent)
         service.on(RecipientSilent, self.recipient_silent)
         for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
@@ -81,7 +79,6 @@ class Handlers:
                 request = await requests.apply(
                     request.restricted(event) if weighed else request.complete(event, tx.now)
                 )
-                request = await self._answer_alone_if_due(requests, request)
                 await self._join(requests, request, shown=shown)
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
@@ -157,19 +154,12 @@ class Handlers:
                 if request is None:
                     continue
                 request = await requests.apply(request.warn(_name(event)))
-                request = await self._answer_alone_if_due(requests, request)
                 short = request.postponed and request.allows("time_is_short")
                 if short and self._must_be_answered_or_extended(event):
                     request = await requests.apply(request.time_is_short())
                 late = not isinstance(event, TargetMissed) or event.target == ASKING
                 if late and request.question is None and request.state is State.AWAITING_IDENTITY:
                     await self._ask(requests, request, Question.IDENTITY)
-
-    async def forwarding_overdue(self, events: Sequence[ForwardingOverdue], tx: UnitOfWork) -> None:
-        """Show that a customer does not have the part that they decide about, though its day is over."""
-        async with self._locked(events, tx) as requests:
-            for event in events:
-                await requests.apply(requests[event.request_id].forwarding_is_overdue())
 
     async def controller_silent(self, events: Sequence[ControllerSilent], tx: UnitOfWork) -> None:
         """Remind a customer of what was passed on to them, by a letter to them."""
@@ -186,14 +176,6 @@ class Handlers:
                 request = requests[event.request_id]
                 if transition := await recipients.silent(tx, request, event):
                     await requests.apply(transition)
-
-    async def _answer_alone_if_due(self, requests: Requests, request: Request) -> Request:
-        """Answers our own part of a request that is due, and waits for nothing but that a customer gets theirs."""
-        last = f"due_in_{min(self._policy.milestones.approaching_days, default=0)}_days"
-        due = request.warning == last or (request.warning or "").startswith("overdue_")
-        if not (due and request.waits_to_be_forwarded):
-            return request
-        return await requests.apply(request.answer_own_part(requests.tx.now))
 
     def _must_be_answered_or_extended(self, event: Milestone) -> bool:
         prompt = self._policy.prompt.days_before_due if self._policy.prompt else None

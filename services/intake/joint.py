@@ -1,14 +1,14 @@
-"""One message with several rights: a request for each, of one day of receipt, under one case number.
+"""One message with several rights or about data of two controllers: a request for each, under one case number.
 
-Each right is decided by itself (Art. 12(3), (4)): what of one must wait delays no other.
+Each request has the same day of receipt and is decided alone (Art. 12(3), (4)): what delays one delays no other.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from shared.domain.rights import Right
+from shared.domain.rights import Right, Role
 
 _OF_ONE_RIGHT: Final[Mapping[str, str]] = {
     "changes": "rectification",
@@ -39,40 +39,47 @@ def _each_once(rights: tuple[Right, ...]) -> tuple[Right, ...]:
 
 
 class JointSubmission(BaseModel):
-    """Several rights in one message: `rights` in the place of `right`, and every other field as in a submission.
+    """One message that becomes several requests; every other field is as in a submission.
 
-    A field that belongs to one right alone, as `changes`, goes with that right.
+    `rights` takes the place of `right` where the message names several; a field of one right, such as `changes`, goes
+    with that right. `role` `both`: the data are partly ours and partly a customer's. Each right becomes a request that
+    we answer and a request that we forward to the customer.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
 
+    right: Right | None = Field(default=None, description="with `role` `both`: the only right")
     rights: Annotated[
-        tuple[Right, ...],
-        Field(min_length=2, max_length=len(Right)),
+        tuple[Right, ...] | None,
         BeforeValidator(_several),
         AfterValidator(_each_once),
-    ]
+    ] = Field(default=None, min_length=2, max_length=len(Right))
+    role: Role | Literal["both"] = "controller"
 
     @model_validator(mode="after")
     def _gives_each_right_what_is_its_own(self) -> "JointSubmission":
-        said = self.model_extra or {}
-        if "right" in said:
+        if (self.right is None) == (self.rights is None):
             raise ValueError("give right or rights, and not both")
-        for name in said.keys() & _OF_ONE_RIGHT.keys():
-            if _OF_ONE_RIGHT[name] not in self.rights:
+        for name in (self.model_extra or {}).keys() & _OF_ONE_RIGHT.keys():
+            if self.rights and _OF_ONE_RIGHT[name] not in self.rights:
                 raise ValueError(f"{name} belongs to {_OF_ONE_RIGHT[name]}, which is none of the rights")
         return self
 
 
 def is_joint(body: object) -> bool:
-    """Whether a body names several rights."""
-    return isinstance(body, dict) and "rights" in body
+    """Whether a body becomes several requests."""
+    return isinstance(body, dict) and ("rights" in body or body.get("role") == "both")
 
 
 def parts(body: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a message asks for, right by right, as a submission of each; raises ``ValidationError``."""
+    """A submission for each right, ours before the customer's; raises ``ValidationError``."""
     message = JointSubmission.model_validate(body)
     said = message.model_extra or {}
-    for right in message.rights:
-        theirs = {name: value for name, value in said.items() if _OF_ONE_RIGHT.get(name, right) == right}
-        yield "", {**theirs, "right": right}
+    roles: tuple[Role, ...] = ("controller", "processor") if message.role == "both" else (message.role,)
+    for role in roles:
+        for right in message.rights or (message.right,):
+            several = message.rights is not None
+            theirs = {
+                name: value for name, value in said.items() if not several or _OF_ONE_RIGHT.get(name, right) == right
+            }
+            yield "", {**theirs, "right": right, "role": role}

@@ -41,11 +41,6 @@ def due_after(request: Request, arrival: Arrival, policy: TimeLimitPolicy) -> da
     return due_on(arrival, request.right, request.scope, policy, request.role)
 
 
-def forward_by(request: Request, arrival: Arrival, policy: TimeLimitPolicy) -> date | None:
-    """By when a customer gets their part of a request that arrived then and there, if they have one; pure."""
-    return due_on(arrival, request.right, request.scope, policy, "processor") if request.role == "both" else None
-
-
 def by_policy(request: Request, policy: TimeLimitPolicy) -> Transition | None:
     """The request by the policy and the holidays of today, or ``None`` if they change nothing; pure.
 
@@ -55,10 +50,7 @@ def by_policy(request: Request, policy: TimeLimitPolicy) -> Transition | None:
     version = calc_version(policy)
     if request.calc_version == version and promised == request.due_on:
         return None
-    passed_on_by = forward_by(request, request.arrival, policy)
-    if passed_on_by and request.forward_by:
-        passed_on_by = min(passed_on_by, request.forward_by)
-    return request.redate("policy_changed", request.arrival, promised, version, passed_on_by)
+    return request.redate("policy_changed", request.arrival, promised, version)
 
 
 async def redate(unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, batch: int = BATCH) -> int:

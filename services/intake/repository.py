@@ -16,7 +16,6 @@ from services.intake import (
     brake,
     files_of_person,
     former_contacts,
-    forwarding,
     kept_of_person,
     other_requests,
     recipient_notices,
@@ -62,7 +61,7 @@ _CHANGING = {
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
 _NEW = (
     *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country", "language"),
-    *("held", "postponed", "at_once", "anonymous", "packages_waived", "forward_by"),
+    *("held", "postponed", "at_once", "anonymous", "packages_waived"),
 )
 """What a new request has besides; every other column has its default."""
 _MARKS = ("asks", "proved_account", "proved_email", "withdrawn_by")
@@ -150,10 +149,7 @@ class Requests:
         transition, tells = until_delivered(transition, readable=await asked.readable(self.tx, transition))
         await asked.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
         written = await self._waivers.with_list(self.tx, request, transition.letters)
-        in_parts = await forwarding.with_both_parts(self.tx, request, written)
-        self._write_all(
-            request, cases.with_case(request, in_parts, await self._beside(request, in_parts)), others, tells
-        )
+        self._write_all(request, cases.with_case(request, written, await self._beside(request, written)), others, tells)
         for action, detail in transition.evidence:
             decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
             self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)

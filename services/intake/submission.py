@@ -100,7 +100,7 @@ class Submissions:
         now, numbers = self._clock.now(), 0
         prepared: list[PreparedRequest] = []
         submissions = list(submissions)
-        case = Case([(uuid7(), submission.right) for _, submission in submissions]) if together else None
+        case = Case([(uuid7(), each.right, each.role) for _, each in submissions]) if together else None
         for place, submission in submissions:
             numbers += len(submission.subject.phones)
             if numbers > self._numbers:
@@ -184,7 +184,6 @@ class Submissions:
         tenant = caller.grant.tenant  # who asks the customer for it, the customer has to know
         least = self._identity.least(asks_for(submission.right, scope, submission.changes))
         identified = bool(tenant) or highest(proved.identities) >= least
-        in_part = submission.role == "both"
         request = Request(
             request_id=request_id or uuid7(),
             subject_ref=uuid7(),
@@ -210,7 +209,6 @@ class Submissions:
             tenant=tenant,
             instruction_id=submission.instruction_id,
             packages_waived=submission.packages_waived,
-            forward_by=due_on(arrival, submission.right, scope, self._policy, "processor") if in_part else None,
         )
         proof: dict[str, JsonValue] = {**told, **(dict(submission.assurance) if submission.assurance else {})}
         if submission.purposes:

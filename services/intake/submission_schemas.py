@@ -58,8 +58,8 @@ class Submission(Strict):
     proofs: Proofs = Field(default=(), description=PROOFS_OF)
     role: Role = Field(
         default="controller",
-        description="what we are for the data; processor: a customer of ours decides, and we only forward; both: a"
-        " customer decides about a part, which we forward, and we answer ours",
+        description="what we are for the data; processor: a customer of ours decides, and we only forward. A message"
+        " about data of both kinds says `both`: it becomes two requests under one case number",
     )
     instruction_id: Reference | None = Field(
         default=None,

@@ -48,9 +48,8 @@ class TimingUseCases(Deciding):
             in_time = told_at is not None and told_at < limits(arrival, policy).commit_due_instant
             why["extension_told_in_time"] = in_time
         due_on = redating.due_after(request, arrival, policy)
-        forward_by = redating.forward_by(request, arrival, policy)
         found = replace(request, country=correction.country or request.country)
-        return found.redate("receipt_corrected", arrival, due_on, calc_version(policy), forward_by, **why)
+        return found.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
 
     @decision
     async def take_question_back(self, held: Held) -> Transition:

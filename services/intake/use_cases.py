@@ -243,11 +243,9 @@ class UseCases(TellingUseCases):
 
     @decision
     async def forward(self, held: Held, forwarded: decision_schemas.Forwarded) -> Transition:
-        """A customer of ours decides about the data, or a part of them, and has it; the subject is told who answers."""
+        """A customer of ours decides about the data, and has the request; the subject is told who answers."""
         tx, request = held.tx, held.request
         detail = await forwarding.note(tx, request, forwarded)
-        if request.role == "both":
-            return request.forward_part(tx.now, **detail)
         answered_by = forwarding.by_name(forwarded.controller if forwarded.may_be_named else None)
         return request.forward(answered_by, tx.now, **detail)
 

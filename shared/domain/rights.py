@@ -3,9 +3,8 @@
 from enum import StrEnum
 from typing import Literal
 
-Role = Literal["controller", "processor", "both"]
-"""What we are for the data of a request: we decide about them, a customer of ours does, or each does for a part."""
-
+Role = Literal["controller", "processor"]
+"""What we are for the data of a request: we decide about them, or a customer of ours does."""
 
 TENANT = r"[a-z][a-z0-9-]{0,62}"
 """The name of a tenant, a customer of ours who decides about data that we only process: no person's."""

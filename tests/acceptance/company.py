@@ -27,7 +27,7 @@ from tests.integration.deadline.conftest import Harness as Deadlines
 
 HEARD_BY_INTAKE = (
     *(events.FulfilmentCompleted, events.FulfilmentBlocked, events.FulfilmentReported),
-    *(events.DeadlineApproaching, events.DeadlineOverdue, events.ForwardingOverdue, events.ControllerSilent),
+    *(events.DeadlineApproaching, events.DeadlineOverdue, events.ControllerSilent),
     events.RecipientSilent,
 )
 

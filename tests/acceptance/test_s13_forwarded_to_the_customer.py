@@ -1,6 +1,6 @@
 """Scenario 13: what a customer of ours decides about is forwarded within two working days, and nobody of ours opens it.
 
-A customer who says nothing is reminded. Where a part is ours, both parts stand in one answer.
+A customer who says nothing is reminded.
 Without recordings, which come later: what is stored of the person stands for one.
 """
 
@@ -64,23 +64,6 @@ async def test_a_silent_customer_is_reminded_on_the_fifth_and_tenth_working_day_
         (ticket,) = await company.deadline.details()
         assert (ticket["level"], ticket["escalate_to"]) == ("controller_silent", ["counsel", "privacy_team"])
         assert (await intake.view(silent))["outcome"] == "forwarded"
-
-
-async def test_of_what_is_ours_in_part_both_parts_are_answered_in_one_letter_and_ours_is_never_late_for_theirs(
-    intake: Intake, open_harness: OpenHarness, database: str, keys: Keyring
-) -> None:
-    async with opened(intake, open_harness, database, keys, ScriptedSystem("crm")) as company:
-        in_time, forgotten = await intake.submit(role="both"), await intake.submit(role="both")
-        await company.work()
-        assert [(await intake.view(path))["outcome"] for path in (in_time, forgotten)] == [None, None]
-        (await intake.officer.post(f"{in_time}/forward", json={"controller": CUSTOMER})).raise_for_status()
-        await passed(company, intake.clock.at.replace(day=6))
-        overdue = [(await intake.view(path))["forwarding"]["overdue"] for path in (in_time, forgotten)]
-        assert overdue == [False, True]
-        await passed(company, intake.clock.at.replace(day=31))  # due on 1 April
-        for path, said in ((in_time, "passed that part on to"), (forgotten, "have not passed that part on yet")):
-            (letter,) = await intake.letters(path)
-            assert (letter["kind"], said in " ".join(letter["body"].split())) == ("completion", True)
 
 
 async def passed(company: Company, at: datetime) -> None:

@@ -1,22 +1,17 @@
-"""What a customer of ours decides about: all of a request or a part of it, passed on and answered for what it is."""
+"""What a customer of ours decides about is passed on, and the customer reminded."""
 
-from datetime import date
 from typing import Any
 
-from services.intake.letters.rendering import Letters
-from services.intake.postponed import begin_what_may
-from shared.domain.events import ControllerSilent, DeadlineApproaching, DeadlineOverdue, ForwardingOverdue
-from shared.domain.operations import Operation
-from shared.domain.rights import Outcome, Right
-from shared.storage import certificate
+from shared.domain.events import ControllerSilent
 from tests.fixtures.events import a
-from tests.fixtures.intake import PROOF, REASONS, Intake, id_of
+from tests.fixtures.intake import PROOF, Intake, id_of
 
 TO = {"controller": "Harbour Cranes Ltd"}
-OWN = "A copy of your personal data is ready for you to download."
-IN_PART = "A part of your request is about data that we process for a customer of ours, who decides about them."
-THEIRS = f"{IN_PART} We have passed that part on to them, and they will answer you about it."
-NOT_YET = f"{IN_PART} We have not passed that part on to them yet, and tell you when we have."
+
+
+def message(**said: object) -> dict[str, Any]:
+    who = {"email": "ada@example.org", "account_id": "C-1001", "country": "DE"}
+    return {"right": "access", "language": "en", "subject": who, **PROOF, **said}
 
 
 async def forward(intake: Intake, path: str, **said: object) -> str:
@@ -79,147 +74,47 @@ async def test_a_customer_cannot_reply_to_what_they_do_not_have(intake: Intake) 
     assert (await intake.channel.post(f"{path}/controller-replied", json={"text": "What?"})).status_code == 403
 
 
-async def test_of_a_request_that_is_both_our_own_part_is_worked_at_once_and_the_acknowledgement_names_both(
+async def test_a_message_about_our_data_and_a_customers_becomes_two_requests_under_one_case_number(
     intake: Intake,
 ) -> None:
-    path = await intake.submit(role="both")
-    view = await intake.view(path)
-    assert (view["state"], view["due_on"]) == ("in_progress", "2026-04-01")
-    assert await intake.types() == ["received", "verified"]
-    expected = {"due_on": "2026-03-04", "overdue": False, "forwarded_at": None, "controller_replied_at": None}
-    assert view["forwarding"] == expected
-    (acknowledgement,) = (await intake.view(f"{path}/letters"))["letters"]
-    body = " ".join(acknowledgement["body"].split())
-    assert f"We are working on your request. You will hear from us by 1 April 2026. {IN_PART}" in body
-    assert "We pass that part on to them by 4 March 2026." in body
+    answer = await intake.channel.post("/v1/requests", json=message(role="both"))
+    assert answer.status_code == 201
+    ours, theirs = (f"/v1/requests/{each['request_id']}" for each in answer.json()["requests"])
+    assert answer.json()["case_number"] == id_of(ours)
+    assert [each["due_on"] for each in answer.json()["requests"]] == ["2026-04-01", "2026-03-04"]
+    assert [(await intake.view(path))["role"] for path in (ours, theirs)] == ["controller", "processor"]
+    (acknowledgement,) = (await intake.view(f"{ours}/letters"))["letters"]
+    said = f"access (reference {id_of(theirs)}"
+    assert said in (body := " ".join(acknowledgement["body"].split()))
+    assert "about data that a customer of ours decides about: we pass it on to them" in body
+    await intake.complete(ours)
+    assert (await intake.view(ours))["outcome"] == "fulfilled", "ours does not wait for theirs"
+    assert await forward(intake, theirs, may_be_named=True) == "closed"
+    view = await intake.view(theirs)
+    assert (view["outcome"], view["forwarding"]["due_on"], view["forwarding"]["overdue"]) == (
+        "forwarded",
+        "2026-03-04",
+        False,
+    )
+    assert [each["outcome"] for each in view["case"]["requests"]] == ["fulfilled", "forwarded"]
+    assert (await intake.types()).count("verified") == 1, "no system is asked about the customer's data"
 
 
-async def test_both_parts_stand_in_one_answer_and_one_letter_once_the_customer_has_theirs(intake: Intake) -> None:
-    path = await intake.submit(role="both")
-    await intake.complete(path)
-    view = await intake.view(path)
-    assert (view["state"], view["outcome"]) == ("awaiting_decision", None)
-    assert "pass it on" in view["waits_for"]
-    assert await intake.letters(path) == []
-    assert await forward(intake, path, may_be_named=True) == "closed"
-    view = await intake.view(path)
-    assert (view["outcome"], view["answer"]) == ("fulfilled", f"{OWN} {THEIRS}")
-    (letter,) = await intake.letters(path)
-    body = " ".join(letter["body"].split())
-    assert letter["kind"] == "completion"
-    assert f"{OWN} What was done" in body
-    assert "We passed that part on to Harbour Cranes Ltd on 2 March 2026." in body
-    assert (await intake.types())[-2:] == ["forwarded", "closed"]
-    assert certificate.verify((await intake.channel.get(f"{path}/certificate")).json()) == []
-
-
-async def test_what_was_forwarded_first_is_answered_when_our_own_part_is_done(intake: Intake) -> None:
-    path = await intake.submit(role="both")
-    assert await forward(intake, path) == "in_progress"
-    assert await intake.letters(path) == []
-    await intake.complete(path, outcome=Outcome.NO_DATA)
-    (letter,) = await intake.letters(path)
-    assert (await intake.view(path))["outcome"] == "no_data"
-    assert "to the customer for whom we process the data on" in " ".join(letter["body"].split())
-    assert (await intake.officer.post(f"{path}/forward", json=TO)).status_code == 409
-
-
-async def test_the_part_of_a_customer_shows_as_overdue_until_they_have_it(intake: Intake) -> None:
-    path = await intake.submit(role="both")
-    await intake.consume(a(ForwardingOverdue, about=id_of(path), due_on=date(2026, 3, 4)))
-    view = await intake.view(path)
-    assert (view["forwarding"]["overdue"], view["warning"]) == (True, None)
-    assert NOT_YET in view["answer"]
-    await forward(intake, path)
-    assert not (await intake.view(path))["forwarding"]["overdue"]
-
-
-async def test_where_only_the_forwarding_is_missing_on_the_last_day_our_own_part_is_answered_alone(
-    intake: Intake,
-) -> None:
-    path = await intake.submit(role="both")
-    await intake.complete(path)
-    await intake.consume(a(DeadlineApproaching, about=id_of(path), days_left=3))
-    assert (await intake.view(path))["state"] == "awaiting_decision"
-    await intake.consume(a(DeadlineApproaching, about=id_of(path), days_left=1))
-    view = await intake.view(path)
-    assert (view["state"], view["outcome"], view["answer"]) == ("closed", "fulfilled", f"{OWN} {NOT_YET}")
-    assert "We have not passed that part on yet" in " ".join((await intake.letters(path))[0]["body"].split())
-    assert await forward(intake, path, may_be_named=True) == "closed"
-    assert (await intake.view(path))["answer"] == f"{OWN} {THEIRS}"
-    assert [letter["kind"] for letter in await intake.letters(path)] == ["completion", "forwarded_part"]
-    assert "Harbour Cranes Ltd" in (await intake.letters(path))[1]["body"]
-    assert (await intake.types()).count("closed") == 1
-
-
-async def test_our_own_part_that_is_done_when_it_is_due_already_is_answered_at_once(intake: Intake) -> None:
-    path = await intake.submit(role="both")
-    await intake.consume(a(DeadlineOverdue, about=id_of(path)))
-    await intake.complete(path)
-    assert (await intake.view(path))["outcome"] == "fulfilled"
-
-
-async def test_two_persons_decide_no_answer_while_the_customer_could_still_have_their_part_in_time(
-    intake: Intake,
-) -> None:
-    path = await intake.submit(role="both")
-    refuse = {"decision": "refuse", **REASONS["refuse"]}
-    early = await intake.officer.post(f"{path}/decision", json=refuse)
-    assert (early.status_code, "forward that part first" in early.json()["detail"]) == (409, True)
-    await forward(intake, path, may_be_named=True)
-    await intake.decide(path, "refuse")
-    await intake.report(path, operation="", outcome=Outcome.REFUSED)
-    (letter,) = await intake.letters(path)
-    assert (letter["kind"], (await intake.view(path))["outcome"]) == ("refusal", "refused")
-    assert "We passed that part on to Harbour Cranes Ltd" in " ".join(letter["body"].split())
-
-
-async def test_who_cannot_be_identified_is_told_of_the_part_that_needs_no_proof_of_ours(intake: Intake) -> None:
-    path = await intake.submit(role="both", assurance=None)
-    await forward(intake, path)
-    assert (await intake.view(path))["state"] == "awaiting_identity"
-    await intake.give_up(path, "identity")
-    view = await intake.view(path)
-    assert (view["outcome"], view["resumable"]) == ("unidentified", True)
-    assert "passed that part on to the customer" in " ".join((await intake.letters(path))[-1]["body"].split())
-    assert (await intake.channel.post(f"{path}/verify", json=PROOF)).status_code == 200
-    await intake.complete(path)
-    assert (await intake.view(path))["answer"] == f"{OWN} {THEIRS}"
-
-
-async def test_a_withdrawal_of_both_parts_waits_for_nobody(intake: Intake) -> None:
-    path = await intake.submit(role="both")
-    await intake.complete(path)
-    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
-    assert (await intake.view(path))["outcome"] == "withdrawn"
-    assert (await intake.officer.post(f"{path}/forward", json=TO)).status_code == 409
-
-
-async def test_an_erasure_waits_for_an_access_that_is_both_until_both_parts_are_answered(intake: Intake) -> None:
-    who = {"email": "mia@example.org", "account_id": "C-7", "country": "DE"}
-    access = await intake.submit(role="both", subject=who)
-    await intake.complete(access)
-    erasure = await intake.submit(right="erasure", subject=who)
-    await begin_what_may(intake.unit_of_work, Letters())
-    assert (await intake.view(erasure))["awaits"] == [id_of(access)]
-    await forward(intake, access)
-    await begin_what_may(intake.unit_of_work, Letters())
-    assert (await intake.view(erasure))["awaits"] == []
-    assert (await intake.types())[-1] == "verified"
-
-
-async def test_what_was_restricted_until_it_is_corrected_is_lifted_with_the_answer_to_both_parts(
-    intake: Intake,
-) -> None:
-    city = {"changes": [{"field": "address.city", "asserted": "Potsdam"}]}
-    said: dict[str, Any] = {"right": Right.RECTIFICATION, "operation": Operation.RECTIFY}
-    at_last, on_the_last_day = [
-        await intake.submit(right="rectification", role="both", contested=True, **city) for _ in range(2)
+async def test_a_message_with_several_rights_becomes_two_requests_of_each(intake: Intake) -> None:
+    said = message(role="both", rights=["access", "erasure"], at_once=True)
+    del said["right"]
+    answer = await intake.channel.post("/v1/requests", json=said)
+    assert answer.status_code == 201, answer.text
+    views = [await intake.view(f"/v1/requests/{each['request_id']}") for each in answer.json()["requests"]]
+    assert [(view["right"], view["role"]) for view in views] == [
+        ("access", "controller"),
+        ("erasure", "controller"),
+        ("access", "processor"),
+        ("erasure", "processor"),
     ]
-    for path in (at_last, on_the_last_day):
-        await intake.complete(path, **said)
-    assert "lift_decided" not in await intake.types()
-    await forward(intake, at_last)
-    await intake.consume(a(DeadlineApproaching, about=id_of(on_the_last_day), days_left=1))
-    for path in (at_last, on_the_last_day):
-        assert [letter["kind"] for letter in await intake.letters(path)] == ["completion"]
+
+
+async def test_a_field_of_another_right_is_named_where_the_message_is_about_both(intake: Intake) -> None:
+    answer = await intake.channel.post("/v1/requests", json=message(role="both", at_once=True))
+    assert answer.status_code == 422
+    assert "at_once" in answer.text

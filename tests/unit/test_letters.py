@@ -160,7 +160,6 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("lifting", ("On 7 March 2026 we decided", "before we do")),
         ("package_withheld", ("told you that a copy is ready", "nobody can fetch it", "write to you")),
         ("package_released", ("looked at it again", "until 19 March 2026")),
-        ("forwarded_part", ("have answered it as far as we decide",)),
         (
             "reminder_to_controller",
             ("To Harbour {Cranes} Ltd", "on 9 March 2026. We have heard nothing", "(access; reference 019c0000)"),
@@ -258,9 +257,8 @@ def test_what_goes_to_a_customer_names_no_authority_to_complain_to() -> None:
 
 
 def test_what_else_is_said_stands_before_where_to_complain() -> None:
-    besides = say("forwarding.besides", controller="Harbour {Cranes} Ltd", forwarded_on=AT)
-    body = body_of("completion", besides=besides)
-    assert body.index("that part on to Harbour {Cranes} Ltd on 5 March 2026.") < body.index("lodge a complaint")
+    body = body_of("completion", besides=say("case.answered", case="C-7", right="access"))
+    assert body.index("(case number C-7): access") < body.index("lodge a complaint")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

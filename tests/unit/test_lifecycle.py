@@ -153,11 +153,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("report", lambda r: told(r, PARTLY, STOPPED)),
     ("done_later", done_later),
     ("forward", lambda r: r.forward("them", AT)),
-    ("forward_part", lambda r: r.forward_part(AT)),
-    ("forward_part", lambda r: replace(r, right=Right.RECTIFICATION, unchangeable=True).forward_part(AT)),
     ("hear_controller", lambda r: replace(r, forwarded_at=AT).hear_controller(AT)),
-    ("answer_own_part", lambda r: r.answer_own_part(AT)),
-    ("answer_own_part", lambda r: contested(r).answer_own_part(AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
     ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
     ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder", tasks=(COPIED,)).renew()),
@@ -189,7 +185,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
 
 def every_request() -> Iterator[Request]:
     """Every request that there can be, and some more."""
-    roles: tuple[Role, ...] = ("controller", "processor", "both")
+    roles: tuple[Role, ...] = ("controller", "processor")
     questions = (None, open_question(QUESTION), open_question(QUESTION, last_notice_at=AT))
     work: list[tuple[Outcome | None, tuple[TaskReport, ...] | None]] = [
         (None, None),

@@ -63,7 +63,7 @@ def test_what_a_request_waits_for_is_said_as_it_is(said: dict[str, Any], words: 
 
 def test_whatever_waits_says_for_what_and_what_is_closed_waits_for_nothing() -> None:
     waits = (State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.AWAITING_DECISION)
-    roles: tuple[Role, ...] = ("controller", "processor", "both")
+    roles: tuple[Role, ...] = ("controller", "processor")
     for state, right, role, held in product(waits, Right, roles, (None, "begin")):
         request: Request = a_request(state, right=right, role=role, held=held)
         assert waits_for(request)

@@ -201,10 +201,7 @@ async def restrict_again(basis: MadeFor, services: Rehearsable) -> Decided:
 
 @router.post("/forward", response_model=StateView, dependencies=PRIVACY_TEAM)
 async def forward(body: Forwarded, basis: MadeFor, services: Rehearsable) -> Decided:
-    """State that a request was passed on to the customer who decides about the data (privacy team).
-
-    Of a request with the role `both` that is said of the customer's part: ours is answered together with it.
-    """
+    """State that a request was passed on to the customer who decides about the data (privacy team)."""
     return await services.use_cases.forward(basis, body)
 
 

@@ -89,7 +89,7 @@ class BatchAccepted(BaseModel):
 
 
 class ForwardingView(BaseModel):
-    """What a customer of ours decides about, all of a request or a part of it, and whether they have it."""
+    """A request about which a customer of ours decides, and whether they have it."""
 
     due_on: date = Field(description="by when it is to be passed on")
     overdue: bool = Field(description="that day is over, and the customer does not have it")
@@ -241,7 +241,7 @@ def view(
         "awaits": awaits,
         **({"case": _case(request, case, officer=officer)} if case else {}),
         **({"waits_for": waited} if (waited := waits_for(request)) else {}),
-        **({"forwarding": _forwarding(request)} if request.role != "controller" else {}),
+        **({"forwarding": _forwarding(request)} if request.role == "processor" else {}),
     }
     return RequestView.model_validate(same | more)
 
@@ -251,10 +251,9 @@ def _case(request: Request, case: Sequence[Request], *, officer: bool) -> dict[s
 
 
 def _forwarding(request: Request) -> ForwardingView:
-    theirs = request.role == "processor"
-    late = (request.warning or "").startswith("overdue_") if theirs else request.forwarding_overdue
+    late = (request.warning or "").startswith("overdue_")
     return ForwardingView(
-        due_on=request.forward_by or request.due_on,
+        due_on=request.due_on,
         overdue=late and request.forwarded_at is None,
         forwarded_at=request.forwarded_at,
         controller_replied_at=request.controller_replied_at,

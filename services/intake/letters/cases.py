@@ -1,6 +1,6 @@
 """What a person is told of a case: one acknowledgement of all that came in one message, and which part an answer is of.
 
-Each right is answered by itself, since none may wait for another (Art. 12(3)); each answer names the case.
+Each request is answered alone, since none may wait for another (Art. 12(3)); each answer names the case.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from uuid import UUID
 from services.intake.request.as_told import as_told
 from services.intake.request.letter_kinds import ANSWERS, LetterOf, also
 from services.intake.request.stored_request import StoredRequest
-from shared.domain.rights import Right
+from shared.domain.rights import Right, Role
 from shared.domain.sentences import Fact, Listed, Sentence, Term, say
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What came in one message: each right with the id of its request; the first is the number of the case."""
+    """What came in one message: id, right and role of each request; the first is the number of the case."""
 
-    requests: Sequence[tuple[UUID, Right]]
+    requests: Sequence[tuple[UUID, Right, Role]]
 
     @property
     def case_id(self) -> UUID:
@@ -28,14 +28,15 @@ class Case:
     def acknowledged(self, codes: Sequence[str]) -> Sentence:
         """What the one acknowledgement says of the others; ``codes``: what opens the letters of each, in order."""
         _, *others = zip(self.requests, codes, strict=True)
-        said = tuple(_part(request_id, right, code) for (request_id, right), code in others)
+        said = tuple(_part(*request, code) for request, code in others)
         key = "case.acknowledged" if all(codes) else "case.acknowledged_without_codes"
         return say(key, case=str(self.case_id), others=Listed(said))
 
 
-def _part(request_id: UUID, right: Right, code: str) -> Sentence:
+def _part(request_id: UUID, right: Right, role: Role, code: str) -> Sentence:
     known: dict[str, Fact] = {"right": Term("right", right), "reference": str(request_id)}
-    return say("case.part", **known, code=code) if code else say("case.part_without_code", **known)
+    part = say("case.part", **known, code=code) if code else say("case.part_without_code", **known)
+    return say("case.of_customer", part=part) if role == "processor" else part
 
 
 def with_case(

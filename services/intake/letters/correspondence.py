@@ -96,7 +96,7 @@ def begin(
     if case is not None and request.request_id != case.case_id:
         record, sealed = vault.new_record(request.request_id, statement, [], now)
         return Opened(record, None, sealed, said)
-    codes = [_code_told(vault.keyring, request, each) for each, _ in case.requests] if case else []
+    codes = [_code_told(vault.keyring, request, each) for each, *_ in case.requests] if case else []
     besides = case.acknowledged(codes) if case else ""
     acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, besides), now)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)

@@ -54,7 +54,7 @@ def preview(letters: Letters, kind: LetterKind, language: Language) -> Letter:
 
 def _fields(letters: Letters, kind: LetterKind) -> Mapping[str, LetterField]:
     """What the transition that writes such a letter would have said."""
-    known = {**_decided(kind), **_asked(kind), **_passed_on(kind), **_by_kind()}
+    known = {**_decided(kind), **_asked(kind), **_passed_on(), **_by_kind()}
     if kind == "package_released":
         known["fetch"] = letters.fetch(_AT)
     if kind not in _CLOSED:
@@ -122,12 +122,14 @@ def _asked(kind: LetterKind) -> Mapping[str, LetterField]:
     return {"question": questions.asked(asked, request, page), "cause": causes.get(kind, "decided")}
 
 
-def _passed_on(kind: LetterKind) -> Mapping[str, LetterField]:
+def _passed_on() -> Mapping[str, LetterField]:
     """What a customer of ours decides about."""
-    passed_on: dict[str, LetterField] = {"controller": "Harbour Cranes Ltd", "forwarded_on": _AT}
-    if kind == "forwarded_part":
-        passed_on["besides"] = say("forwarding.besides", controller="Harbour Cranes Ltd", forwarded_on=_AT)
-    return passed_on | {"to": "Harbour Cranes Ltd", "right": Term("right", Right.ACCESS)}
+    return {
+        "controller": "Harbour Cranes Ltd",
+        "forwarded_on": _AT,
+        "to": "Harbour Cranes Ltd",
+        "right": Term("right", Right.ACCESS),
+    }
 
 
 def _by_kind() -> Mapping[str, LetterField]:

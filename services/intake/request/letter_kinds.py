@@ -19,7 +19,6 @@ LetterKind = Literal[
     "proof_last_notice",
     "reopened",
     "forwarded",
-    "forwarded_part",
     "reminder_to_controller",
     "recipient_notice",
     "recipient_reminder",
@@ -55,10 +54,9 @@ ANSWERS: frozenset[LetterKind] = frozenset(
         "refusal",
         "objection_weighed",
         "identity_last_notice",
-        "forwarded_part",
     }
 )
-"""The letters that answer a request: they say what else belongs to it, as a part of a customer's, or a case."""
+"""The letters that answer a request: they say what else belongs to it, such as a case."""
 LetterField = Fact | Lines
 LetterOf = tuple[LetterKind, Mapping[str, LetterField]]
 """A letter to be written: its kind, and what its template needs; ``to``: to whom, if not to who has asked."""

@@ -10,8 +10,6 @@ What waits for other requests of the same person publishes ``RequestPostponed`` 
 which follows when it begins; an erasure that has found whose data they are can still ``yield_to`` them.
 ``ask_proof``: what is proved is being done, and of the rest it is asked who they are; ``verify`` then goes on with it.
 ``stop`` and ``go_on``: a brake of the key (``services.intake.brake``), whose methods they are.
-Of a request that is a customer's in part (``role`` is ``both``) that part is forwarded, and ours is answered once it
-is, or when the request is due (``answer_own_part``).
 What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
 decided (``decide``: to refuse, or to answer in part) is answered when it is known what is done by now (``report``); a
 part that is owed then is done later.
@@ -107,7 +105,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     *ANSWERED),
     "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, AnswerDecided, RequestClosed),
     "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),
-    "complete":        rule(BEGUN,            MEANING | PERSON | CLOSED, QuestionAnswered, *ENDED),
+    "complete":        rule(BEGUN,            MEANING | CLOSED,          QuestionAnswered, *ENDED),
     "block":           rule(BEGUN,            WORK | MEANING | PERSON,   RestrictionNeeded, AnswerDecided),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
@@ -122,9 +120,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "report_late":     rule(CLOSED,           CLOSED),
     "done_later":      rule(CLOSED,           CLOSED,                    PartAnswered),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestForwarded, RequestClosed),
-    "forward_part":    rule(OPEN | CLOSED,    OPEN | CLOSED,             RequestForwarded, *ENDED),
-    "hear_controller": rule(OPEN | CLOSED,    OPEN | CLOSED,             ControllerReplied),
-    "answer_own_part": rule(PERSON,           CLOSED,                    *ENDED),
+    "hear_controller": rule(FINAL,            FINAL,                     ControllerReplied),
     "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, LiftDecided, RequestClosed),
     "yield_to":        rule(BEGUN,            MEANING | WORK | PERSON,   RequestPostponed, RetryDecided),
     "begin":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),

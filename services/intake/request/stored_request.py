@@ -39,10 +39,9 @@ class StoredRequest:
     ``opposed``: one of those is a restriction, which wants the data kept. ``ended_by``: the erasure with which what it
     restricts has ended. ``duplicate_of``: the request with which it is answered. ``unchangeable``: a system could not
     correct it at once, so its data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it
-    had restricted is lifted. ``forward_by``: by when a customer of ours gets the part that they decide about, where the
-    rest is ours; ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or
-    their part; ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in
-    counts. ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``.
+    had restricted is lifted. ``forwarded_at``: when a customer of ours got it; ``controller_replied_at``: when they
+    said how they go on. ``tasks``: what the downstreams reported, in counts. ``tenant``: the customer of ours whose
+    instruction it is, by that customer's ``instruction_id``.
     ``case_id``: the first of those that came in one message.
     ``country``: where the subject lives (ISO 3166), if said; ``language``: what they read. ``anonymous``: it is done
     though who has asked has not shown who they are. ``erased_meanwhile``: what the same person's erasures, for which it
@@ -85,8 +84,6 @@ class StoredRequest:
     anonymous: bool = False
     duplicate_of: UUID | None = None
     unchangeable: bool = False
-    forward_by: date | None = None
-    forwarding_overdue: bool = False
     forwarded_at: datetime | None = None
     controller_replied_at: datetime | None = None
     extended: bool = False
@@ -252,17 +249,6 @@ class StoredRequest:
     def was_restricted(self) -> bool:
         """Whether a restriction of it has taken effect in any system."""
         return restrictions.took_effect(self.tasks)
-
-    @property
-    def owes_forwarding(self) -> bool:
-        """Whether a customer of ours decides about a part of it, and does not have that part yet."""
-        return self.role == "both" and self.forwarded_at is None
-
-    @property
-    def waits_to_be_forwarded(self) -> bool:
-        """Whether our own part is done, and is answered once the customer has theirs."""
-        waiting = self.finished is not None and self.state is State.AWAITING_DECISION
-        return waiting and self.owes_forwarding
 
     @property
     def given_up(self) -> bool:

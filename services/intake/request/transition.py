@@ -65,15 +65,6 @@ class MovingRequest(StoredRequest):
         if self.role == "processor":
             raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
 
-    def must_be_forwarded_first(self) -> None:
-        """Checks that both parts can be answered at once; once it is too late for that, ours is answered alone.
-
-        Raises:
-            IllegalTransition: a customer must have their part first.
-        """
-        if self.owes_forwarding and not self.forwarding_overdue:
-            raise IllegalTransition("a customer of ours decides about a part of it: forward that part first")
-
     def moved_in_place(self, cause: str, **changes: Any) -> Self:
         """The request in its state, and resumable as before, with what else has changed.
 
@@ -140,10 +131,7 @@ def lifted(request: R, at: datetime) -> Transition[R]:
 
 
 def ended(request: R, cause: str, work: Outcome, at: datetime) -> Transition[R]:
-    """The work has ended: that is the answer, as soon as a customer has the part that they decide about."""
-    if request.owes_forwarding:
-        waiting = request.moved(cause, State.AWAITING_DECISION, finished=work)
-        return waiting.noted("completion.waits_for_forwarding", outcome=work)
+    """The work has ended: that is the answer."""
     return closed(request, cause, request.amount_to(work), at)
 
 

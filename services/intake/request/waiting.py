@@ -22,10 +22,6 @@ _BRAKED = (
     "The key {0} has asked for more erasures in an hour than the policy allows. Nothing is erased for it until two"
     " persons have released it (POST /v1/brakes/{0}/release)."
 )
-_TO_BE_FORWARDED = (
-    "Our own part is done, and answered together with the customer's: find out whose that part is, pass it on, and say"
-    " so (POST /v1/requests/ID/forward)."
-)
 _THEIRS = "A customer of ours decides about these data: pass it on to them, and say so (POST /v1/requests/ID/forward)."
 _COPIES_FIRST = "The same person's open access and portability requests (`awaits`) are answered first."
 _AT_WORK = "An erasure of the same person (`awaits`) is at work. This begins as soon as nothing of that is."
@@ -121,9 +117,7 @@ def waits_for(request: StoredRequest) -> str | None:
 def _by_others(request: StoredRequest) -> str | None:
     if request.held:
         return _BRAKED.format(request.key_id)
-    if request.postponed:
-        return _others(request)
-    return _TO_BE_FORWARDED if request.waits_to_be_forwarded else None
+    return _others(request) if request.postponed else None
 
 
 def _by_state(request: StoredRequest) -> str | None:

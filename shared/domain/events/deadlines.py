@@ -44,13 +44,6 @@ class QuestionUnanswered(Event, topic=Topic.DEADLINES):
     days_open: int
 
 
-class ForwardingOverdue(Event, topic=Topic.DEADLINES):
-    """A customer decides about a part of the request, and the day by which they were to have it is over."""
-
-    type: Literal["dsr.deadline.forwarding_overdue.v1"] = "dsr.deadline.forwarding_overdue.v1"
-    due_on: date
-
-
 class ControllerSilent(Event, topic=Topic.DEADLINES):
     """The customer to whom a request was passed on has said nothing: they are reminded, or people of ours look."""
 

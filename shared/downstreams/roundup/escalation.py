@@ -9,7 +9,6 @@ from shared.downstreams.roundup.tracker import Tracker
 
 _KEY = "dsr_request"
 RESOLVED = "resolved"
-_THEIRS = "passing on to a customer what they decide about"
 
 
 async def escalate(tracker: Tracker, task: Task) -> Receipt:
@@ -60,7 +59,6 @@ def _words(task: Task, level: str) -> tuple[str, str]:
     request, right = str(task.request_id), str(task.details.get("right", ""))
     due = str(task.details.get("due_on") or task.due_on or "")
     title = f"Data subject request {request} ({right}) must be answered by {due}"
-    what = _THEIRS if level == "forwarding_overdue" else "this"
     match level:
         case "resolved":
             return title, f"{level}: the request {request} ({right}) was answered: {task.details.get('outcome')}."
@@ -73,7 +71,7 @@ def _words(task: Task, level: str) -> tuple[str, str]:
             asked = words.format(request=request, right=right, due=due)
             return title, f"{level}{_to(task)}: {asked}."
         case _ if target_on := task.details.get("target_on"):
-            words = f"{what} was to be done by {target_on} for the request {request} ({right})"
+            words = f"this was to be done by {target_on} for the request {request} ({right})"
             return title, f"{level}{_to(task)}: {words}, which must be answered by {due}."
         case _:
             return title, f"{level}: the request {request} ({right}) must be answered by {due}."

@@ -209,7 +209,7 @@ def _words(event: Event) -> str:
             return f"{event.notice} {days}"
         case events.RetentionEnded():
             return f"{'+'.join(event.systems)} {event.due_on}"
-    return f"forwarding_overdue {event.due_on}" if isinstance(event, events.ForwardingOverdue) else type_of(type(event))
+    return type_of(type(event))
 
 
 @pytest.fixture

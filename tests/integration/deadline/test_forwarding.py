@@ -1,36 +1,31 @@
 """A customer who got a request from us, and says nothing, is reminded twice, and then people of ours look."""
 
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
-
-import pytest
+from datetime import UTC, datetime, timedelta
 
 from services.deadline import statistics
 from services.deadline.forwarding import sweep
 from shared.domain.events import ControllerReplied, RequestForwarded, RequestReceived
 from shared.domain.rights import Outcome
 from tests.fixtures.events import a
-from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness
+from tests.integration.deadline.conftest import POLICY, Harness
 
 THEN = datetime(2026, 3, 6, 15, tzinfo=UTC)  # a Friday
 FIFTH, TENTH, LAST = (datetime(2026, 3, day, 4, tzinfo=UTC) for day in (13, 20, 27))  # midnight in New York
 ALL = ["reminder 5", "reminder 10", "escalation 15"]
 
 
-async def passed_on(deadline: Harness, **said: Any) -> RequestReceived:
+async def passed_on(deadline: Harness) -> RequestReceived:
     """A request that was passed on a day after its receipt."""
-    request = await deadline.receives(**said)
+    request = await deadline.receives(role="processor")
     await deadline.hears(a(RequestForwarded, request, forwarded_at=THEN))
-    if request.role == "processor":
-        await deadline.closes(request, responded_at=THEN, outcome=Outcome.FORWARDED)
+    await deadline.closes(request, responded_at=THEN, outcome=Outcome.FORWARDED)
     return request
 
 
-@pytest.mark.parametrize("role", ["processor", "both"])
 async def test_a_silent_customer_is_reminded_on_the_fifth_and_tenth_working_day_and_then_it_is_escalated_each_once(
-    deadline: Harness, role: str
+    deadline: Harness,
 ) -> None:
-    request, counts = await passed_on(deadline, role=role), []
+    request, counts = await passed_on(deadline), []
     for start in (FIFTH, TENTH, LAST):
         for now in (start - timedelta(microseconds=1), start, start + timedelta(hours=5)):
             await deadline.sweeps(sweep, at=now)
@@ -54,12 +49,12 @@ async def test_a_holiday_where_the_subject_is_is_no_working_day(deadline: Harnes
 
 
 async def test_the_word_of_a_customer_ends_the_reminders_and_resolves_the_ticket(deadline: Harness) -> None:
-    request = await passed_on(deadline, role="processor")
+    request = await passed_on(deadline)
     await deadline.sweeps(sweep, at=FIFTH)
     await deadline.hears(a(ControllerReplied, request, replied_at=deadline.now))
     await deadline.sweeps(sweep, at=LAST + timedelta(days=10))
     assert await deadline.said() == {request.request_id: ["reminder 5"]}
-    other = await passed_on(deadline, role="processor")
+    other = await passed_on(deadline)
     await deadline.sweeps(sweep, at=LAST + timedelta(days=10))
     assert await deadline.said() == {request.request_id: ["reminder 5"], other.request_id: ["escalation 15"]}
     await deadline.pool.execute("UPDATE task SET attempt = 1, state = 'done'")
@@ -67,53 +62,9 @@ async def test_the_word_of_a_customer_ends_the_reminders_and_resolves_the_ticket
     assert await deadline.tickets() == ["resolved"]
 
 
-async def test_nobody_is_reminded_of_what_the_subject_has_withdrawn(deadline: Harness) -> None:
-    request = await passed_on(deadline, role="both")
-    await deadline.closes(request, days=2, outcome=Outcome.WITHDRAWN)
-    await deadline.sweeps(sweep, at=LAST)
-    assert await deadline.said() == {}
-
-
-async def test_the_part_of_a_customer_is_overdue_after_two_working_days_while_our_own_clock_runs_on(
-    deadline: Harness,
-) -> None:
-    request = await deadline.receives(role="both")
-    clock = await deadline.clock(request)
-    assert (clock["role"], clock["due_on"]) == ("controller", date(2026, 4, 4))
-    end = datetime(2026, 3, 9, 23, tzinfo=UTC)  # Thursday 5 March and two working days: Monday the 9th in Berlin
-    await deadline.sweeps(sweep, at=end - timedelta(microseconds=1))
-    assert await deadline.said() == {}
-    await deadline.sweeps(sweep, at=end)
-    await deadline.sweeps(sweep, at=end + timedelta(days=3))
-    assert await deadline.said() == {request.request_id: ["forwarding_overdue 2026-03-09"]}
-    (ticket,) = await deadline.details()
-    wanted = ("forwarding_overdue", ["team_lead"], "2026-03-09")
-    assert (ticket["level"], ticket["escalate_to"], ticket["target_on"]) == wanted
-    await deadline.hears(a(RequestForwarded, request, forwarded_at=end + timedelta(days=4)))
-    await deadline.sweeps(sweep, at=end + timedelta(days=5))
-    assert len((await deadline.said())[request.request_id]) == 1
-
-
-async def test_a_part_that_is_passed_on_in_time_is_never_overdue(deadline: Harness) -> None:
-    request = await passed_on(deadline, role="both")
-    await deadline.sweeps(sweep, at=FIFTH - timedelta(microseconds=1))
-    assert (await deadline.said(), await deadline.tickets()) == ({}, [])
-    assert (await deadline.clock(request))["responded_at"] is None
-
-
-async def test_a_corrected_receipt_moves_the_day_of_the_part_as_well(deadline: Harness) -> None:
-    request = await deadline.receives(role="both")
-    earlier = ARRIVED - timedelta(days=7)
-    await deadline.redates(request, date(2026, 3, 28), received_at=earlier, calendar="DE-BE", zones=request.zones)
-    await deadline.sweeps(sweep)
-    assert await deadline.said() == {request.request_id: ["forwarding_overdue 2026-03-02"]}
-
-
-async def test_parts_of_customers_are_counted_with_what_is_all_theirs(deadline: Harness) -> None:
-    await passed_on(deadline, role="both")
-    await passed_on(deadline, role="processor")
-    await deadline.receives_many(2, role="both")
+async def test_what_waits_to_be_passed_on_is_counted(deadline: Harness) -> None:
+    await passed_on(deadline)
+    await deadline.receives(role="processor")
     now = THEN + timedelta(hours=1)
-    assert [tuple(row) for row in await deadline.pool.fetch(statistics.TO_FORWARD, now)] == [("yes", 2)]
-    assert [tuple(row) for row in await deadline.pool.fetch(statistics.PARTS_FORWARDED, ARRIVED)] == [("yes", 1)]
+    assert [tuple(row) for row in await deadline.pool.fetch(statistics.TO_FORWARD, now)] == [("yes", 1)]
     assert POLICY.forwarding.reminder_working_days == (5, 10)

@@ -108,9 +108,8 @@ DECISIONS: Sequence[Decision] = (
         title="Enter that it was passed on",
         power=Power.HANDLE,
         when=_may_forward,
-        does=lambda subject: (
-            "The person is told that the customer answers"
-            + (" that part." if subject.of_request.role == "both" else ", and the request is closed."),
+        does=lambda _: (
+            "The person is told that the customer answers, and the request is closed.",
             "The customer's name stands in the letter only if their contract lets us.",
         ),
         body=Forwarded,

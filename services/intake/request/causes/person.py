@@ -101,8 +101,6 @@ class MovedByPerson(MovingRequest):
         """
         if self.may_be_done_later:
             return self.noted("decision.made", decision="retry", deferred=True).then(retried(self))
-        if self.waits_to_be_forwarded:
-            raise IllegalTransition("our own part is done: forward the customer's, and both are answered")
         if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
             raise IllegalTransition(f"a request that is {self.state} does not wait for a decision")
         self.must_be_ours()
@@ -161,9 +159,6 @@ class MovedByPerson(MovingRequest):
         self.must_allow("decide")
         if self.decided is not None:
             raise IllegalTransition("two persons have decided how it is answered; it is closed in a moment")
-        self.must_be_forwarded_first()
-        if self.waits_to_be_forwarded:
-            raise IllegalTransition("our own part is done: forward the customer's, and both are answered")
         if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
             raise IllegalTransition("a question is open: its answer, or the last notice, comes first")
         not_begun = self.postponed or self.held == "begin"
@@ -203,8 +198,6 @@ class MovedByPerson(MovingRequest):
 
         ``answered_by``: how the subject is told who answers.
         """
-        if self.role == "both":
-            raise IllegalTransition("a part of it is ours: only the part of the customer is forwarded")
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
         told: LetterOf = ("forwarded", {"controller": answered_by})
@@ -212,21 +205,6 @@ class MovedByPerson(MovingRequest):
         event = events.RequestForwarded.about(theirs)
         noted = replace(theirs.noted("request.forwarded", event, **detail), letters=(told,))
         return noted.then(closed(theirs, "forward", Outcome.FORWARDED, at))
-
-    def forward_part(self, at: datetime, **detail: JsonValue) -> Transition[Self]:
-        """The customer who decides about a part has that part; ours goes on, or is answered now together with it."""
-        if self.role != "both":
-            raise IllegalTransition("all of it is ours or all of it is a customer's: there is no part to be forwarded")
-        if self.forwarded_at is not None:
-            raise IllegalTransition("the customer's part was forwarded before")
-        if self.outcome in {Outcome.WITHDRAWN, Outcome.DUPLICATE}:
-            raise IllegalTransition("nothing of it is to be answered any more")
-        forwarded = self.moved_in_place("forward_part", forwarded_at=at)
-        event = events.RequestForwarded.about(forwarded)
-        noted = forwarded.noted("request.forwarded", event, in_part=True, **detail)
-        if self.waits_to_be_forwarded:
-            return noted.then(closed(forwarded, "forward_part", self.amount_to(self.finished or Outcome.NO_DATA), at))
-        return replace(noted, letters=(("forwarded_part", {}),)) if self.state is State.CLOSED else noted
 
     def hear_controller(self, at: datetime, **detail: JsonValue) -> Transition[Self]:
         """The customer to whom it was passed on has said how they go on, and is reminded no more."""

@@ -191,15 +191,6 @@ class MovedBySystem(MovingRequest):
         begun = self.moved("retry", state, tasks=left, question=None if asked else self.question)
         return noted.then(said).then(retried(begun))
 
-    def answer_own_part(self, at: datetime) -> Transition[Self]:
-        """The request is due: our own part is answered, though the customer does not have theirs yet."""
-        alone = self.noted("request.answered_without_forwarding", due_on=self.due_on.isoformat())
-        return alone.then(closed(self, "answer_own_part", self.amount_to(self.finished or Outcome.NO_DATA), at))
-
-    def forwarding_is_overdue(self) -> Transition[Self]:
-        """The day is over by which a customer should have had their part."""
-        return Transition(replace(self, forwarding_overdue=True) if self.owes_forwarding else self)
-
     def controller_is_silent(self, event: events.ControllerSilent, controller: str) -> Transition[Self]:
         """The customer has said nothing of what was passed on to them: they are reminded, or people of ours look."""
         if self.forwarded_at is None or self.controller_replied_at is not None or not controller:
@@ -219,12 +210,10 @@ class MovedBySystem(MovingRequest):
         arrival: Arrival,
         due_on: date,
         calc_version: str,
-        forward_by: date | None = None,
         **why: JsonValue,
     ) -> Transition[Self]:
         """Another arrival or due date holds; a warning of a date that has moved away is no longer true."""
         arrived = {"received_at": arrival.received_at, "zones": arrival.zones, "calendar": arrival.calendar or ""}
-        arrived["forward_by"] = forward_by or self.forward_by
         warning = None if due_on > self.due_on else self.warning
         moved = self.moved("redate", self.state, due_on=due_on, calc_version=calc_version, warning=warning, **arrived)
         event = events.RequestRedated.about(moved, cause=cause)

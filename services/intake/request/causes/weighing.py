@@ -50,7 +50,6 @@ class MovedByWeighing(MovingRequest):
 
     def weigh(self, finding: Finding, explanation: str, proposed_by: str, at: datetime) -> Transition[Self]:
         """Two persons have weighed it; ``explanation``: what the person is told of why."""
-        self.must_be_forwarded_first()
         upheld = finding == "upheld"
         ended = closed(replace(self, question=None), "weigh", Outcome.FULFILLED if upheld else Outcome.REFUSED, at)
         noted = self.noted("objection.weighed", finding=finding, proposed_by=actor_of(proposed_by))

@@ -11,7 +11,6 @@ from services.intake.request.stored_request import StoredRequest
 from services.intake.request.summed import changed_by_category, summed
 from services.intake.request.told import instructed
 from services.intake.request.told.correction import uncorrected
-from services.intake.request.told.forwarding import of_the_other_part
 from services.intake.request.told.kept import of_kept, of_kept_for_the_rest
 from services.intake.request.told.package import instead_of_ready, of_package
 from services.intake.request.told.restriction import but_not, of_restriction, restricted
@@ -45,12 +44,11 @@ _WAITING = {
 def standing(request: StoredRequest, today: date) -> Told:
     """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
     told = as_told(request)
-    own = answer(told) if told.outcome else tuple(_waiting(told, today))
-    return (*own, *of_the_other_part(told, today))
+    return answer(told) if told.outcome else tuple(_waiting(told, today))
 
 
 def answer(request: StoredRequest) -> Told:
-    """How the request ended, with what could not be done if there is anything; of our own part, if there is another."""
+    """How the request ended, with what could not be done if there is anything."""
     request = as_told(request)
     request = replace(request, tasks=request.tasks and summed(request.tasks))
     if request.tenant and (told := instructed.told(request)):
