@@ -157,7 +157,16 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     return [*lines, f"an erasure: {order}"] if order else lines
 
 
-_LACKS = ("unrestricted", "uncorrected", "not_told_apart", "never_shown", "unexplained", "untold", "claims_accounts")
+_LACKS = (
+    "unrestricted",
+    "uncorrected",
+    "not_told_apart",
+    "never_shown",
+    "texts_not_searched",
+    "unexplained",
+    "untold",
+    "claims_accounts",
+)
 """What an adapter says of itself that its declaration lacks, by the names of tables, resources or columns."""
 _SAID: Mapping[str, str] = {
     "by_hand": "by hand",
@@ -166,6 +175,7 @@ _SAID: Mapping[str, str] = {
     "tenants": "tells apart",
     "not_told_apart": "max_people counts nobody, for want of person",
     "never_shown": "never shown, for want of a party",
+    "texts_not_searched": "mentions of people in free text are not searched, a person looks",
     "unexplained": "shown without a word of what it is, for want of explain",
     "untold": "what is filed by it is not seen, for want of yields",
     "claims_accounts": "only claims the accounts that it names, and rows of them that name others are left to a person",

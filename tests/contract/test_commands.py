@@ -198,9 +198,14 @@ def test_a_service_that_is_not_well_is_told_with_the_loops_that_stand_still(monk
         answering.join()
 
 
-def test_a_check_names_what_is_never_shown_for_want_of_a_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_names_what_is_never_shown_and_texts_without_a_search_for_mentions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DSR_STORE_DSN", "postgresql://store")
-    columns = 'columns = { id = { class = "T" }, who = { class = "A", identity = "email" }, peer = { class = "B" } }'
+    columns = (
+        'columns = { id = { class = "T" }, who = { class = "A", identity = "email" },'
+        ' peer = { class = "B" }, said = { class = "C" } }'
+    )
     (tmp_path / "chats.toml").write_text(
         f'name = "chats"\n[tables.chat]\ncategory = "chat"\nprimary_key = ["id"]\n{columns}\n'
     )
@@ -208,6 +213,7 @@ def test_a_check_names_what_is_never_shown_for_want_of_a_party(tmp_path: Path, m
     file.write_text('[store]\nadapter = "sql"\ndsn_env = "DSR_STORE_DSN"\ndataset = "chats.toml"\nneeds = ["email"]\n')
     done = CliRunner().invoke(cli.app, ["downstreams", "check", str(file), "--file-only"])
     assert "never shown, for want of a party: chat.peer" in done.stdout
+    assert "mentions of people in free text are not searched, a person looks: chat.said" in done.stdout
 
 
 def test_a_check_names_whose_marketing_no_night_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

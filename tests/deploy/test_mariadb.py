@@ -14,7 +14,6 @@ from shared.domain.errors import (
     DsrError,
     ForeignHit,
     GroundUnknown,
-    Misconfigured,
     NotSupported,
     Overtaken,
     SystemRefused,
@@ -232,9 +231,6 @@ async def test_what_cannot_be_worked_is_refused_by_name(shop: Shop, system: Work
     with pytest.raises(SystemRefused, match="does not let this user in"):
         await wrong.one(task(ERASE, ANNA))
     await wrong.close()
-    scrub = DATASET.replace('article = { class = "M" }', 'article = { class = "C", scrub = true }')
-    with pytest.raises(Misconfigured, match="column article with scrub"):
-        shop.connected(scrub)
 
 
 async def test_what_a_rule_keeps_is_left_to_a_person(shop: Shop, system: WorkedSystem) -> None:

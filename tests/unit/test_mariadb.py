@@ -123,9 +123,7 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
         'anchors = { event_time = { column = "at" } }\n'
         'stated = true\noccurred = { column = "at" }\n'
         'itemised = { by = ["phone"], dialled = "host", columns = ["at"] }\n',
-    ).replace(
-        'host = { class = "M" }', 'host = { class = "M" }\nat = { class = "M" }\nnote = { class = "C", scrub = true }'
-    )
+    ).replace('host = { class = "M" }', 'host = { class = "M" }\nat = { class = "M" }')
     text += '[tables.shown]\ncategory = "account"\nprimary_key = ["id"]\nview = true\n'
     text += 'columns = { id = { class = "T" }, mail = { class = "A", identity = "email" } }\n'
     side = '[restriction]\ntable = "r"\nnumber = "n"\nvalid_from = "f"\nvalid_to = "t"\nrequest = "q"\n'
@@ -137,7 +135,6 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
         "table customer has itemised",
         "table customer has stated",
         "table customer has marketing by rows of another table",
-        "table customer has column note with scrub",
         "table shown has view",
     ]
 

@@ -20,7 +20,6 @@ from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import progress
-from shared.downstreams.sql.changing import scrubbing
 from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.finding.attribution import attribute
 from shared.downstreams.sql.finding.gathering import Gathered
@@ -64,7 +63,6 @@ class Erasure:
         self._ordered = sorted(session.tables, key=lambda table: place.get(table.name, 0))
         self._done: dict[UUID, Counter[str]] = {}
         self._loosened: Counter[str] = Counter()
-        self._spoken: dict[UUID, Task] = {}
         self._traces = Traces()
         self._results: dict[UUID, Result] = {}
         self.at_once: int | None = None
@@ -78,7 +76,7 @@ class Erasure:
         self._references.refuse_undeclared(self._system)
         searchable = []
         for task in tasks:
-            if any(table.keys(task) for table in self._session.tables) or scrubbing.named(self._session.tables, task):
+            if any(table.keys(task) for table in self._session.tables):
                 searchable.append(task)
             else:
                 self._results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
@@ -86,7 +84,6 @@ class Erasure:
         self._results |= await examination.doubts(self._session, self._open(searchable))
         self._results |= await states.refusals(self._session, self._open(searchable))
         left, remaining = self._open(searchable), Counter[UUID]()
-        self._spoken = {task.task_id: task for task in await scrubbing.spoken(self._session, left)}
         for _ in range(self._settings.rounds):
             if not left:
                 break
@@ -94,7 +91,6 @@ class Erasure:
             left = self._open(left)
             remaining = Counter(await examination.count(self._session, left))
             astray = {*await self._traces.left(self._session, (task.task_id for task in left))}
-            astray |= await scrubbing.left(self._session, self._known(left))
             for task in (task for task in left if not remaining[task.task_id] and task.task_id not in astray):
                 counts = self._done[task.task_id]
                 self._results[task.task_id] = Receipt.counted(task, TaskOutcome.ERASED, counts)
@@ -108,17 +104,13 @@ class Erasure:
         residue.done_before = DoneBefore(gone + remaining, gone, remaining) if gone else None
         return residue
 
-    def _known(self, tasks: Iterable[Task]) -> list[Task]:
-        """The same with what the rows of their subjects have said of them, before these went."""
-        return [self._spoken[task.task_id] for task in tasks]
-
     def _open(self, tasks: Iterable[Task]) -> list[Task]:
         return [task for task in tasks if task.task_id not in self._results]
 
     async def _remove(self, tasks: Sequence[Task]) -> None:
         """Remove what is there now, in transactions that hold their locks no longer than the time budget."""
         tables = self._session.tables
-        blanks = any(each.table.erase == "blank" or each.paths or each.table.scrubbed for each in tables)
+        blanks = any(each.table.erase == "blank" or each.paths for each in tables)
         # What is counted first and changed then must be the same rows; a single DELETE counts by itself.
         isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if blanks else "read_committed"
         single = [task for task in tasks if examination.by_former(self._session.tables, task)]
@@ -170,9 +162,6 @@ class Erasure:
             else:
                 rows = await (self._of_one if len(batch) == 1 else self._of_many)(table, batch)
             for position, n in rows.items():
-                found[position][table.table.category] += n
-        for table in (table for table in self._ordered if table.table.scrubbed):  # what is gone needs no change
-            for position, n in (await scrubbing.scrub(self._session, table, self._known(batch))).items():
                 found[position][table.table.category] += n
         for table in (table for table in self._ordered if self._loosened[table.name]):  # of one subject alone
             found[0][table.table.category] += self._loosened[table.name]

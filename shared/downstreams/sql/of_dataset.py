@@ -251,6 +251,11 @@ class OfDataset(Generic[S]):
         """Columns about other people of which its dataset does not say about whom."""
         return self._held.dataset.unattributed
 
+    @property
+    def texts_not_searched(self) -> tuple[str, ...]:
+        """The columns with free text, in which mentions of people are not searched for."""
+        return self._held.dataset.texts
+
     async def _work(self, tasks: Sequence[Task], work: Work[S], *, reading: bool = False) -> list[Result]:
         """The results of all tasks, each worked in the rows of its own tenant."""
         results: dict[UUID, Result] = {}

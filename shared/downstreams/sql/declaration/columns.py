@@ -27,9 +27,7 @@ class Column(Declared):
     where rows may still hold an address that was corrected since: the column with the name that tells whose they are.
 
     ``json``: it is a part of that column, which holds a document, at this ``path`` (its own name, if left out).
-    ``scrub``: a text in which people write about people: in any row of the table every spelling of an address or a
-    number of the subject is replaced by ``blank``. ``type``: what
-    it was in the database when its class was decided, for ``dsr dataset diff``.
+    ``type``: what it was in the database when its class was decided, for ``dsr dataset diff``.
     """
 
     personal: Annotated[Literal["A", "B", "M", "C", "T"], BeforeValidator(decided)] = Field(alias="class")
@@ -51,7 +49,6 @@ class Column(Declared):
     portable: bool = True
     json_: Name | None = Field(default=None, alias="json")
     path: tuple[str, ...] = ()
-    scrub: bool = False
     type: str | None = None
 
     @property

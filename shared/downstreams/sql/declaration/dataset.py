@@ -146,6 +146,16 @@ class Dataset(Declared):
         )
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns with free text: who is mentioned in one of somebody else's rows is not searched for."""
+        return tuple(
+            f"{table}.{name}"
+            for table, declared in self.tables.items()
+            for name, column in declared.columns.items()
+            if column.personal == "C" and column.identity is None
+        )
+
+    @property
     def unexplained(self) -> tuple[str, ...]:
         """The columns that are shown, and of which nothing tells the person what they mean (A15.X1)."""
         return tuple(

@@ -146,11 +146,6 @@ class DeclaredTable(Declared):
                 yield name, column
 
     @property
-    def scrubbed(self) -> Mapping[str, Column]:
-        """The columns with texts in which people write about people."""
-        return {name: column for name, column in self.columns.items() if column.scrub}
-
-    @property
     def derived(self) -> frozenset[str]:
         """The columns that the database derives from others."""
         return frozenset(name for name, column in self.columns.items() if column.generated)

@@ -36,7 +36,6 @@ class Table(DeclaredTable):
             self._names_what_is_declared,
             self._finds_somebody,
             self._ends,
-            self._scrubs_texts,
             self._is_spelled,
             self._bills_what_is_the_subscribers,
             self._knows_whose_it_is,
@@ -60,7 +59,7 @@ class Table(DeclaredTable):
                     yield f"{place} names {column}, which is a part of a document: name a column"
 
     def _finds_somebody(self) -> Iterator[str]:
-        if not self.searched and not self.paths and not self.scrubbed:
+        if not self.searched and not self.paths:
             yield (
                 "no column holds an identity, so nobody could be found in it: name the joins that lead to a table which"
                 ' does, as via = [{ table = "customer", on = { customer_id = "id" } }]'
@@ -73,11 +72,6 @@ class Table(DeclaredTable):
             if not self.anchors:
                 yield "anonymise needs anchors: the column from which the period before it counts"
             yield from self.anonymise.mistakes(self.columns)
-
-    def _scrubs_texts(self) -> Iterator[str]:
-        for name, column in self.scrubbed.items():
-            if column.json_ or column.generated or column.identity:
-                yield f"column {name} has scrub, which is for texts that somebody writes"
 
     def _is_spelled(self) -> Iterator[str]:
         for name, column in self.columns.items():

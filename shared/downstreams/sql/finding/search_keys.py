@@ -1,6 +1,6 @@
 """Which identities of a task may be searched in a table, each with the period in which a row is the subject's."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
@@ -77,17 +77,10 @@ def keys_of(task: Task, name: str, table: Table, relation: Relation) -> tuple[Se
     nothing. A table without times shows the present: there it finds something unless it is somebody else's by now. What
     is not ASCII is searched for in both of its forms (NFC, NFD): no index would help to compare the column in one.
     """
-    return spoken_of(task, name, table, relation, table.types)
-
-
-def spoken_of(
-    task: Task, name: str, table: Table, relation: Relation, types: Collection[IdentityType]
-) -> tuple[SearchKey, ...]:
-    """The keys of one task, of identities of these types, for rows of the table of that name."""
     type_ = relation.types[table.occurred.column] if table.occurred else ""
     keys: list[SearchKey] = []
     for identity in task.identities:
-        if identity.type not in types:
+        if identity.type not in table.types:
             continue
         if table.occurred is None:
             if identity.valid_to is None:

@@ -9,9 +9,7 @@ from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
-from shared.domain.holds import LEGAL_HOLD
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.keeping.counting import Rows, count
 from shared.downstreams.sql.keeping.held import Held, held
 from shared.downstreams.sql.keeping.leading import Leading, leading
@@ -47,19 +45,12 @@ def _part(each: Ruled | Held) -> tuple[str, str]:
 
 
 def without_staying(tables: Sequence[Statements], stay: Sequence[Stay]) -> tuple[Statements, ...]:
-    """The same tables without the rows that stay; nor are the texts changed that a hold covers, whoever they name."""
-    covered = {each.table.name for each in stay if isinstance(each, Held) and each.name == LEGAL_HOLD}
+    """Returns the same tables without the rows that stay."""
     past: dict[str, str] = {}
     for each in stay:
         also = f" AND NOT {each.stays}" if isinstance(each, Leading) else each.past
         past[each.table.name] = past.get(each.table.name, "") + also
-    left = (replace(t, table=_unscrubbed(t.table)) if t.name in covered and t.table.scrubbed else t for t in tables)
-    return tuple(replace(t, also=t.also + past[t.name]) if t.name in past else t for t in left)
-
-
-def _unscrubbed(table: Table) -> Table:
-    columns = {name: column.model_copy(update={"scrub": False}) for name, column in table.columns.items()}
-    return table.model_copy(update={"columns": columns})
+    return tuple(replace(t, also=t.also + past[t.name]) if t.name in past else t for t in tables)
 
 
 def together(rules: Sequence[Ruled]) -> list[Ruled]:

@@ -40,8 +40,6 @@ def _of(table: Table) -> Iterator[tuple[str, str]]:
     for kind, switch in (("restriction", table.restriction), ("marketing", table.marketing)):
         if isinstance(switch, RowSwitch):
             yield f"{kind} by rows of another table", "name a column"
-    for name in table.scrubbed:
-        yield f"column {name} with scrub", "blank the column, or look through it by hand"
 
 
 def kept_by_policy(dataset: Dataset, policy: Policy) -> Iterator[str]:
