@@ -46,6 +46,19 @@ async def test_an_account_that_somebody_states_is_told_as_found_by_the_store_tha
     assert replace(ACCOUNT, source="store", claimed=True) in located.identities
 
 
+async def test_an_address_that_was_corrected_since_finds_nobody_where_rows_have_no_time(
+    customers: SqlEngine, customer_store: CustomerStore
+) -> None:
+    former = Identity(IdentityType.EMAIL, "boris@example.org", None, at("2026-01-10"), "crm")
+    assert (await customers.receipt(task(Operation.ERASE, former))).found == 0
+    assert customers.adapter.heeds_periods
+    text = customer_store.dataset.read_text(encoding="utf-8")
+    timeless = text.partition("[tables.number_assignment]")[0]
+    customer_store.dataset.write_text(timeless, encoding="utf-8")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as plain:
+        assert not plain.adapter.heeds_periods, "a person looks"
+
+
 async def test_a_period_without_a_zone_is_read_in_the_zone_that_is_declared_for_it(
     customer_store: CustomerStore,
 ) -> None:

@@ -122,7 +122,6 @@ def test_a_store_leads_on_unless_all_that_its_rows_tell_of_somebody_is_their_own
         ('class = "T"', 'class = "T", colour = "red"', "colour"),
         ('src = { class = "A"', 'src = { class = "M"', "would tell whether it is left"),
         ('erase = "blank"', 'restriction = { column = "secret", value = true }', "beside the data"),
-        ('id = { class = "T" }', 'id = { class = "T", former = "src" }', "former, which is for identity = email"),
         ('erase = "blank"', BILL.format("dst", "began"), "of several parties"),
         ('erase = "blank"', BILL.format("began", "began"), "hold an identity"),
         ('erase = "blank"', BILL.format("src", "dst"), "may be of no party"),

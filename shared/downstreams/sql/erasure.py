@@ -81,7 +81,6 @@ class Erasure:
             else:
                 self._results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
         self._results |= await examination.refusals(self._session, searchable, self._whole)
-        self._results |= await examination.doubts(self._session, self._open(searchable))
         self._results |= await states.refusals(self._session, self._open(searchable))
         left, remaining = self._open(searchable), Counter[UUID]()
         for _ in range(self._settings.rounds):
@@ -113,9 +112,7 @@ class Erasure:
         blanks = any(each.table.erase == "blank" or each.paths for each in tables)
         # What is counted first and changed then must be the same rows; a single DELETE counts by itself.
         isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if blanks else "read_committed"
-        single = [task for task in tasks if examination.by_former(self._session.tables, task)]
-        queue: list[Sequence[Task]] = [[task for task in tasks if task not in single], *([task] for task in single)]
-        queue = [batch for batch in queue if batch]
+        queue = [tasks]
         limit, collisions = self._settings.lock_seconds, 0
         while queue:
             batch = queue.pop()

@@ -46,7 +46,7 @@ async def export(
 
     A copy has no limit (Art. 15): what is too much to be held is handed over while it is read.
     """
-    refused = await examination.refusals(session, tasks) | await examination.doubts(session, tasks)
+    refused = await examination.refusals(session, tasks)
     read = [task for task in tasks if task.task_id not in refused]
     found = {task.task_id: _Found(task.task_id) for task in read}
     async with session.connection.transaction(isolation="repeatable_read", readonly=True):
@@ -84,10 +84,6 @@ async def _read(
                     found[position].add(record)
             if hand_over:
                 await _hand_over(found, hand_over)
-    for position, task in enumerate(tasks):
-        if examination.by_former([table], task):
-            for row in await session.connection.fetch(*table.select_former(table.keys(task), columns)):
-                found[position].add(sheet.record(row, set(table.former_of)))
 
 
 @dataclass(slots=True)

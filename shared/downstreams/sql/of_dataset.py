@@ -151,8 +151,11 @@ class OfDataset(Generic[S]):
 
     weighs_claims = True
     """What its rows say of whom they are about is compared with what is known of the subject (``claims.py``)."""
-    heeds_periods = True
-    """What is no longer theirs finds rows of its time, or rows that bear their name (``search_keys.py``)."""
+
+    @property
+    def heeds_periods(self) -> bool:
+        """Whether what is no longer theirs finds rows of its time alone (``search_keys.py``)."""
+        return self.knows_times
 
     @property
     def keeps_periods(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from shared.downstreams.sql.declaration.documents import changed
 from shared.downstreams.sql.finding.paths import Hop, time_name
 from shared.downstreams.sql.finding.search_keys import SearchKey, Wanted
-from shared.downstreams.sql.finding.searching import Path, Searched, by_arrays, by_keys
+from shared.downstreams.sql.finding.searching import Path, Searched, by_arrays
 from shared.downstreams.sql.quoting import Condition, literal, quoted
 
 Call = tuple[Any, ...]
@@ -188,32 +188,6 @@ class Statements(Searched):
         return f"{each} AND ({', '.join(f't.{name}' for name, _ in keys)}) IN (SELECT * FROM unnest({given}))"
 
     # What follows is bounded by the periods of one task's numbers, so it is exact by itself.
-
-    def select_former(self, keys: Sequence[SearchKey], columns: Sequence[str]) -> Call:
-        """The rows that only a former address of one subject and their name find, as ``select`` gives them."""
-        condition = Condition()
-        own = self.mine([key for key in keys if key.names is None], condition)
-        former = self.mine([key for key in keys if key.names is not None], condition)
-        shown = self.shown(columns)
-        found = f"({former}) AND ({own}) IS NOT TRUE"
-        beside = self.beside(by_keys(keys, condition))
-        return (
-            f"{beside}SELECT {shown}{self.found} FROM {self.source} t{self.joins} WHERE {found}",
-            *condition.arguments,
-        )
-
-    def count_doubtful(self, keys: Sequence[SearchKey]) -> Call:
-        """How many rows hold a former address of one subject, and nothing else of theirs."""
-        condition = Condition()
-        theirs = self.mine(keys, condition)
-        formers = {key.value for key in keys if key.names is not None}
-        array = condition.place(sorted(formers), "text[]")
-        columns = (c for c in self.search if self.table.columns[c].former)
-        held = " OR ".join(f"{self.expression(c)} = ANY({array}{self.cast(c, '[]')})" for c in columns)
-        return (
-            f"SELECT count(*) FROM {self.source} t WHERE ({held}){self.theirs} AND ({theirs}) IS NOT TRUE",
-            *condition.arguments,
-        )
 
     def erase_one(self, keys: Sequence[SearchKey]) -> list[Call]:
         """Delete (or blank) one subject; the number of rows touched is the number of rows found."""

@@ -45,7 +45,6 @@ class Amendment:
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
         lifts = tasks[0].operation is Operation.LIFT
         refused = {} if lifts else await examination.refusals(self._session, tasks)
-        refused |= {} if lifts else await examination.doubts(self._session, tasks)
         return [refused.get(task.task_id) or await self._one(task) for task in tasks]
 
     async def _one(self, task: Task) -> Result:

@@ -23,8 +23,7 @@ class Column(Declared):
     (``lower``), ``lower(btrim(c))`` (``trimmed``), ``regexp_replace(c, '[^0-9+]', '', 'g')`` (``digits``). ``region``:
     in which country its numbers were dialled, where they stand there as dialled. ``domain``: the column with the domain
     of a SIP user, compared as ``('sip:' || c || '@' || lower(domain))``. ``of``: the column from which it is derived:
-    in a row where only that has a value, and nothing that is derived from it, nobody can tell whose it is. ``former``:
-    where rows may still hold an address that was corrected since: the column with the name that tells whose they are.
+    in a row where only that has a value, and nothing that is derived from it, nobody can tell whose it is.
 
     ``json``: it is a part of that column, which holds a document, at this ``path`` (its own name, if left out).
     ``type``: what it was in the database when its class was decided, for ``dsr dataset diff``.
@@ -37,7 +36,6 @@ class Column(Declared):
     region: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
     domain: Name | None = None
     of: Name | None = None
-    former: Name | None = None
     generated: bool = False
     label: str | None = None
     explain: str = ""
@@ -62,8 +60,8 @@ class Column(Declared):
 
     @property
     def mails(self) -> bool:
-        """Whether its value is one by which marketing reaches somebody today, or by which they are known for it."""
-        return self.identity in _MAILED and not self.former
+        """Whether its value is one by which marketing reaches somebody, or by which they are known for it."""
+        return self.identity in _MAILED
 
     @property
     def unattributed(self) -> bool:

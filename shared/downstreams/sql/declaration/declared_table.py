@@ -32,7 +32,7 @@ from shared.downstreams.sql.declaration.declared import (
 from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 
 _FINDS = frozenset(
-    ("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "former", "via", "where", "json")
+    ("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "via", "where", "json")
 ).union(["jurisdiction"])
 """What names a column by which a row is found, told from others, or judged."""
 
@@ -82,11 +82,6 @@ class DeclaredTable(Declared):
     def region(self) -> str | None:
         """In which country its numbers were dialled, if they are written so."""
         return next((column.region for column in self.searched.values() if column.region), None)
-
-    @cached_property
-    def keeps_former(self) -> bool:
-        """Whether its rows may still hold an address that was corrected since."""
-        return any(column.former for column in self.searched.values())
 
     @cached_property
     def paths(self) -> tuple[tuple[str | None, tuple[Join, ...]], ...]:
@@ -141,7 +136,7 @@ class DeclaredTable(Declared):
         if self.stated or self.occurred or self.period or self.view:
             return
         for name, column in self.columns.items():
-            derived = column.generated or column.of or column.former or column.domain
+            derived = column.generated or column.of or column.domain
             if not derived and (column.identity in _CORRECTED or (column.identity is None and column.personal == "A")):
                 yield name, column
 
@@ -188,7 +183,6 @@ class DeclaredTable(Declared):
             "marketing": self.switched_by(self.marketing),
             "domain": tuple(column.domain for column in self.columns.values() if column.domain),
             "of": tuple(column.of for column in self.columns.values() if column.of),
-            "former": tuple(column.former for column in self.columns.values() if column.former),
             "itemised": self.itemised.names if self.itemised else (),
             "via": tuple(near for _, path in self.paths for near in path[0].on),
             "where": tuple(test.column for test in self.where),

@@ -77,8 +77,6 @@ class Table(DeclaredTable):
         for name, column in self.columns.items():
             if (column.region or column.match == "digits") and column.identity is not IdentityType.PHONE:
                 yield f"column {name} has region or match = digits, which is for identity = phone"
-            if column.former and (column.identity is not IdentityType.EMAIL or self.occurred):
-                yield f"column {name} has former, which is for identity = email in a table without times"
             if column.domain and column.identity is not IdentityType.SIP_URI:
                 yield f"column {name} has a domain, which is for identity = sip_uri"
         if len({column.region for column in self.columns.values() if column.region}) > 1:

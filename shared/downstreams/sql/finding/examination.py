@@ -7,7 +7,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from shared.domain.assignments import NUMBERS, lacking
-from shared.domain.errors import ForeignHit, NotSupported, Refused
+from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import COPY_FIRST, NotSearched, Receipt, Result, Task
@@ -88,28 +88,6 @@ def _stops_alone(task: Task) -> bool:
     return task.operation is Operation.SUPPRESS and (COPY_FIRST in task.details or not task.details.get("ends"))
 
 
-def by_former(tables: Sequence[Statements], task: Task) -> bool:
-    """Whether a table is to be searched for the task by an address that is no longer the subject's."""
-    keeping = (table for table in tables if table.former_of)
-    return any(key.names is not None for table in keeping for key in table.keys(task))
-
-
-async def doubts(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]:
-    """Tasks that a person must do: a row holds a former address of the subject, and nothing tells that it is theirs."""
-    doubtful: dict[UUID, Refused] = {}
-    for task in (task for task in tasks if by_former(session.tables, task)):
-        for table in session.tables:
-            keys = table.keys(task)
-            if any(key.names is not None and key.table == table.name for key in keys) and (
-                rows := await session.connection.fetchval(*table.count_doubtful(keys))
-            ):
-                doubtful[task.task_id] = NotSupported(
-                    f"{rows} rows of {table.name} hold an address that was corrected since, and not the subject's name:"
-                    " look whose they are, do it by hand for all of the store, and enter what was done"
-                )
-    return doubtful
-
-
 async def refusals(session: Session, tasks: Sequence[Task], whole: Session | None = None) -> dict[UUID, Refused]:
     """Tasks whose search would find other people's rows, or more people than one request may touch.
 
@@ -167,7 +145,7 @@ async def count(session: Session, tasks: Sequence[Task], but: Collection[str] = 
     rows = {task.task_id: 0 for task in tasks}
     for table in (table for table in session.tables if table.name not in but):
         asked = table.wanted(tasks)
-        alone = {n for n, task in enumerate(tasks) if len(tasks) == 1 or by_former([table], task)}
+        alone = {0} if len(tasks) == 1 else set()
         if asked and len(alone) < len(tasks):
             whose = attribute(await session.connection.fetch(table.count, *asked.arrays), table, asked)
             # A row that leads to several is met once for each of them.

@@ -8,7 +8,6 @@ from typing import Any
 
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.finding.attribution import each_row
-from shared.downstreams.sql.finding.examination import by_former
 from shared.downstreams.sql.statements import Call, Statements
 from shared.downstreams.sql.store import Session
 
@@ -32,11 +31,6 @@ class Gathered:
             for row, owners in each_row(found, len(keys), table, asked):
                 for position, parties in owners.items():
                     rows.setdefault(tuple(row[: len(keys)]), {}).setdefault(position, set()).update(parties)
-            for position, task in enumerate(tasks):
-                if by_former([table], task):
-                    for row in await session.connection.fetch(*table.select_former(table.keys(task), keys)):
-                        whose = rows.setdefault(tuple(row[: len(keys)]), {}).setdefault(position, set())
-                        whose.update(table.former_of)
         return gathered
 
     def counts(self, table: Statements) -> Mapping[int, int]:

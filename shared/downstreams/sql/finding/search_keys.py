@@ -38,18 +38,13 @@ class SearchKey(NamedTuple):
     """One searchable identity; ``since``/``until`` half-open in the table's own time, ``None`` for no bound.
 
     In a table whose time is a day they are days: those that lie in the period as a whole. On its first and last day the
-    number may have been another person's.
-
-    ``names``: of an address that is no longer theirs: what a row must hold besides, so that it is still theirs; it may
-    always have been somebody else's, which is why it was corrected. Such a row is looked for task by task. ``table``:
-    whose columns are compared with it.
+    number may have been another person's. ``table``: whose columns are compared with it.
     """
 
     type: IdentityType
     value: str
     since: date | None = None
     until: date | None = None
-    names: tuple[str, ...] | None = None
     table: str = ""
 
     @property
@@ -85,9 +80,6 @@ def keys_of(task: Task, name: str, table: Table, relation: Relation) -> tuple[Se
         if table.occurred is None:
             if identity.valid_to is None:
                 keys += [SearchKey(identity.type, form, table=name) for form in spelled(identity, table)]
-            elif table.keeps_former and identity.type is IdentityType.EMAIL:
-                names = tuple(i.value.lower() for i in task.identities if i.type is IdentityType.NAME)
-                keys += [SearchKey(identity.type, form, names=names, table=name) for form in forms(identity.value)]
         elif identity.valid_from is not None or identity.type not in NUMBERS:
             since, until = _in_own_time(identity, table.timezone, type_)
             keys += [SearchKey(identity.type, form, since, until, table=name) for form in spelled(identity, table)]
@@ -154,6 +146,6 @@ def wanted(keys: Iterable[Sequence[SearchKey]], slots: Sequence[Slot]) -> Wanted
     """Bring together what tasks search for, given the keys of each in the order of their positions."""
     owners: dict[Slot, dict[str, list[tuple[int, SearchKey]]]] = {slot: {} for slot in slots}
     for position, own in enumerate(keys):
-        for key in (key for key in own if key.names is None):
+        for key in own:
             owners[key.slot].setdefault(key.value, []).append((position, key))
     return Wanted(owners, tuple(list(owners[slot]) for slot in slots))

@@ -144,12 +144,6 @@ class Searched(TableColumns):
         return all(path.to_one for path in self.paths)
 
     @cached_property
-    def former_of(self) -> frozenset[str | None]:
-        """The parties of whom its rows, or those at the ends of its paths, may still hold a former address."""
-        own = (column.party for column in self.table.searched.values() if column.former)
-        return frozenset((*own, *(path.party for path in self.paths if path.end.former_of)))
-
-    @cached_property
     def told_by(self) -> tuple[bool, ...]:
         """For each of its times whether the row read there tells for whom it is processed."""
         own = self.table.tenant is not None
@@ -200,21 +194,18 @@ class Searched(TableColumns):
         joined: bool = False,
     ) -> str:
         """The rows of one subject, each number in its own period."""
-        arms: dict[tuple[IdentityType, date | None, date | None, tuple[str, ...] | None], list[str]] = {}
+        arms: dict[tuple[IdentityType, date | None, date | None], list[str]] = {}
         for key in (key for key in keys if key.table == self.name):
-            arms.setdefault((key.type, key.since, key.until, key.names), []).append(key.value)
+            arms.setdefault((key.type, key.since, key.until), []).append(key.value)
         chosen = (*self.search, *self.paths) if by is None else tuple(by)
         parts = []
-        for (type_, since, until, names), values in arms.items():
+        for (type_, since, until), values in arms.items():
             array = condition.place(values, "text[]")
             bounds = self._bounds(since, until, condition)
             parts += [
-                f"({self.expression(column)} = ANY({array}{self.cast(column, '[]')}){bounds}"
-                f"{self._named(column, names, condition)}{self._unfound(column)})"
+                f"({self.expression(column)} = ANY({array}{self.cast(column, '[]')}){bounds}{self._unfound(column)})"
                 for column in chosen
-                if isinstance(column, str)
-                and self.table.columns[column].identity is type_
-                and (names is None or self.table.columns[column].former)
+                if isinstance(column, str) and self.table.columns[column].identity is type_
             ]
         reached = {key.table for key in keys}
         paths = [path for path in chosen if isinstance(path, Path)]
@@ -239,12 +230,6 @@ class Searched(TableColumns):
         lower = f" AND {self.moment} >= {condition.place(since, type_)}" if since is not None else ""
         upper = f" AND {self.moment} < {condition.place(until, type_)}" if until is not None else ""
         return lower + upper
-
-    def _named(self, column: str, names: Sequence[str] | None, condition: Condition) -> str:
-        if names is None:
-            return ""
-        held = f"lower(btrim({self.read(self.table.columns[column].former or column)}::text))"
-        return f" AND coalesce({held} = ANY({condition.place(list(names), 'text[]')}), false)"
 
     # What is read with a row: the values that may have found it, when it happened, and for whom it is processed.
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.finding.attribution import judged
-from shared.downstreams.sql.finding.examination import by_former
 from shared.downstreams.sql.finding.search_keys import Coverage
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -54,7 +53,7 @@ async def count(session: Session, table: Statements, tasks: Sequence[Task]) -> d
     """What a table has of each task; those of whom it has nothing are left out."""
     asked = table.wanted(tasks)
     sums: defaultdict[int, _Sum] = defaultdict(_Sum)
-    alone = {n for n, task in enumerate(tasks) if by_former([table], task)}
+    alone = set[int]()
     if asked:
         n = len(table.finders)
         groups = await session.connection.fetch(table.count_undated, *asked.arrays)

@@ -30,7 +30,6 @@ async def planned(session: Session, policy: Policy, tasks: Sequence[Task]) -> li
     """
     anonymised(session, policy)
     results: dict[UUID, Result] = {**await examination.refusals(session, tasks)}
-    results |= await examination.doubts(session, [task for task in tasks if task.task_id not in results])
     looked_at = [task for task in tasks if task.task_id not in results]
     said = await states.said(session, looked_at)
     kept: dict[UUID, tuple[Kept, ...]] = {}

@@ -11,7 +11,6 @@ from shared.domain.errors import GroundUnknown, Refused
 from shared.downstreams.contract import States, Task
 from shared.downstreams.refusals import STATES, ErasureRefused, lasting
 from shared.downstreams.sql.declaration.declared import Refusal
-from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.finding.attribution import each_row
 from shared.downstreams.sql.finding.paths import holds, untold
 from shared.downstreams.sql.statements import Statements
@@ -122,9 +121,4 @@ async def _of(session: Session, table: Statements, condition: str, tasks: Sequen
         keys = table.table.primary_key
         rows = await session.connection.fetch(table.select(keys, also=also), *asked.arrays)
         found.update(position for _, owners in each_row(rows, len(keys), table, asked) for position in owners)
-    for position, task in enumerate(tasks):
-        if examination.by_former([table], task):
-            count, *arguments = table.count_one(table.keys(task))
-            if await session.connection.fetchval(count + also, *arguments):
-                found.add(position)
     return found

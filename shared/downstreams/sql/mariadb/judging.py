@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from shared.domain.errors import ForeignHit, NotSupported, Refused
+from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation
 from shared.downstreams import claims, leaving
 from shared.downstreams.claims import Row, Said
 from shared.downstreams.contract import Receipt, Result, States, Task
@@ -25,7 +24,7 @@ from shared.downstreams.sql.mariadb.store import Session
 
 
 async def refusal(session: Session, task: Task, rows: Rows) -> Refused | None:
-    """Why nothing may be done: rows lead to others as well, are of too many people, or in doubt."""
+    """Why nothing may be done: rows lead to others as well, or are of too many people."""
     if table := await shared(session, rows):
         return ForeignHit(
             f"{table}: a row leads to other people as well; nothing was done. Say in the dataset which joins are whose:"
@@ -33,9 +32,7 @@ async def refusal(session: Session, task: Task, rows: Rows) -> Refused | None:
         )
     if excess := session.settings.excess(task, people=_people(session, rows)):
         return excess
-    if beyond := claims.beyond(task, _told(session, rows)):
-        return beyond
-    return None if task.operation is Operation.LOCATE else _doubt(rows)
+    return claims.beyond(task, _told(session, rows))
 
 
 def _people(session: Session, rows: Rows) -> int:
@@ -87,16 +84,6 @@ def _ends(table: Searched, found: Found, party: str | None) -> Iterator[Said]:
             for of in end.parties if path.of is None else {path.of}:
                 yield from (each for each in _named(path.end, end, of) if each.type is not IdentityType.NAME)
                 yield from _ends(path.end, end, of)
-
-
-def _doubt(rows: Rows) -> Refused | None:
-    table, held = next(((name, held) for name, held in rows.doubtful.items() if held), ("", set()))
-    if not held:
-        return None
-    return NotSupported(
-        f"{len(held)} rows of {table} hold an address that was corrected since, and not the subject's name:"
-        " look whose they are, do it by hand for all of the store, and enter what was done"
-    )
 
 
 def states_of(session: Session, task: Task, rows: Rows) -> States | None:

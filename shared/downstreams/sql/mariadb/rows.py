@@ -31,12 +31,10 @@ class Found:
 class Rows:
     """Everything that a store has about one subject, by table and primary key.
 
-    ``doubtful``: by table, rows that hold a former address of theirs and nothing else; ``trace``: by table and path
-    the keys by which rows were found.
+    ``trace``: by table and path the keys by which rows were found.
     """
 
     of: dict[str, dict[Key, Found]] = field(default_factory=dict)
-    doubtful: dict[str, set[Key]] = field(default_factory=dict)
     trace: dict[tuple[str, int], set[Key]] = field(default_factory=dict)
 
     def counts(self) -> int:

@@ -34,14 +34,11 @@ async def find(session: Session, task: Task, *, lock: bool = False) -> Rows:
         for row in await _candidates(session, table, keys, most, lock=lock) if keys else ():
             if parties := _parties(table, keys, row):
                 found.setdefault(primary(table, row), Found(row)).parties |= parties
-            elif _is_doubtful(table, keys, row):
-                rows.doubtful.setdefault(table.name, set()).add(primary(table, row))
         for number, route in enumerate(session.routes[table.name]):
             for row, ends in await led(session, table, number, route, rows, lock=lock):
                 known = found.setdefault(primary(table, row), Found(row))
                 known.parties.add(route.path.party)
                 known.ends[number] = ends
-        rows.doubtful[table.name] = rows.doubtful.get(table.name, set()) - found.keys()
     return rows
 
 
@@ -107,9 +104,9 @@ def _parties(table: Searched, keys: Sequence[SearchKey], row: Row) -> set[str | 
     """As whom the subject is in a row, by its own columns."""
     if not values.counts(table, row):
         return set()
-    return {
-        table.table.columns[name].party for name, key in _held(table, keys, row) if _is_theirs(table, name, key, row)
-    }
+    at = values.moment(table, row)
+    held = _held(table, keys, row)
+    return {table.table.columns[name].party for name, key in held if key.covers(at, at) is Coverage.INSIDE}
 
 
 def _held(table: Searched, keys: Sequence[SearchKey], row: Row) -> Iterator[tuple[str, SearchKey]]:
@@ -119,22 +116,3 @@ def _held(table: Searched, keys: Sequence[SearchKey], row: Row) -> Iterator[tupl
         if held is not None:
             identity = table.table.columns[name].identity
             yield from ((name, key) for key in keys if key.type is identity and key.value == held)
-
-
-def _is_theirs(table: Searched, name: str, key: SearchKey, row: Row) -> bool:
-    """Whether it was the subject's when the row happened; of a former address, whether their name stands beside it."""
-    at = values.moment(table, row)
-    if key.covers(at, at) is not Coverage.INSIDE:
-        return False
-    if key.names is None:
-        return True
-    former = table.table.columns[name].former
-    beside = values.read(table, former, row) if former else None
-    return beside is not None and beside.strip(" ").lower() in key.names
-
-
-def _is_doubtful(table: Searched, keys: Sequence[SearchKey], row: Row) -> bool:
-    held = _held(table, keys, row)
-    return values.counts(table, row) and any(
-        key.names is not None and table.table.columns[name].former for name, key in held
-    )

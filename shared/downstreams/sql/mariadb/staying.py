@@ -61,7 +61,7 @@ def without(rows: Rows, stays: Stays) -> Rows:
 
 def _only(rows: Rows, places: Collection[Place]) -> Rows:
     of = {name: {key: each for key, each in found.items() if (name, key) in places} for name, found in rows.of.items()}
-    return Rows(of, rows.doubtful, rows.trace)
+    return Rows(of, rows.trace)
 
 
 def kept(session: Session, stays: Stays) -> tuple[Kept, ...]:

@@ -1,11 +1,8 @@
 """Whose rows stay although they are due: found as for a request of theirs, by columns, joins and periods alike."""
 
-# ruff: noqa: S608 - names are quoted, and every value a parameter
-
 from collections.abc import Sequence
 
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.finding.attribution import each_row
 from shared.downstreams.sql.quoting import Condition
 from shared.downstreams.sql.store import Session
@@ -31,10 +28,4 @@ async def _theirs(session: Session, rows: DueRows, tasks: Sequence[Task]) -> set
         also = f" AND {rows.window(condition, None, rows.before)}"
         read = await session.connection.fetch(table.select(keys, also=also), *condition.arguments)
         found.update(tuple(row)[: len(keys)] for row, owners in each_row(read, len(keys), table, asked) if owners)
-    for task in (task for task in tasks if examination.by_former([table], task)):
-        condition = Condition()
-        mine = table.mine(table.keys(task), condition)
-        shown = table.shown(keys).removesuffix(", ")
-        query = f"SELECT {shown} FROM {table.source} t WHERE ({mine}) AND {rows.window(condition, None, rows.before)}"
-        found.update(map(tuple, await session.connection.fetch(query, *condition.arguments)))
     return found
