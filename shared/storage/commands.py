@@ -38,10 +38,10 @@ def rotate(file: Path, *, as_json: AsJson = False) -> None:
 
 def migrate(
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Only wait until somebody has.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Only wait until another process has.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the database's schemas to this version and print what was applied."""
+    """Create the schema of this version in an empty database and print the files applied."""
     dsn = PostgresSettings().dsn
     if wait:
         asyncio.run(wait_until_migrated(dsn))

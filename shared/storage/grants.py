@@ -41,7 +41,7 @@ def _privileges() -> Iterator[tuple[str, str]]:
         yield name, "SELECT, INSERT, UPDATE ON evidence.head"
         yield name, "USAGE ON SCHEMA register"
         yield name, "SELECT ON ALL TABLES IN SCHEMA register"
-        yield name, "SELECT ON public.migration"
+        yield name, "SELECT ON public.schema_file"
         if service is not ServiceName.INTAKE:
             yield role(ServiceName.INTAKE), f"USAGE ON SCHEMA {service}"
             resuming = "SELECT, UPDATE (since, dead_letters, paused_at)"

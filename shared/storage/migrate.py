@@ -1,61 +1,57 @@
-"""Brings the platform's own database to the schema of this version, once, whoever begins."""
+"""Creates the schema of this version in the platform's own database, once, under a lock."""
 
 import asyncio
-import hashlib
-from collections.abc import Mapping
 
 from shared.domain.errors import Misconfigured
 from shared.storage.grants import give
-from shared.storage.migrations import Migration, applied, migrations
 from shared.storage.postgres import AWAY, Connection, connected
+from shared.storage.schema import SchemaFile, applied, schema_files
 
 _LOCK = 7_215_001
 
 
 async def migrate(dsn: str) -> list[str]:
-    """Applies every migration that the database has not seen, in order, and gives each service's role what it needs.
+    """Applies every schema file that the database lacks, in order, and grants each service's role what it needs.
 
-    Returns the names of what was applied.
+    Returns the names of the files applied now.
 
-    Raises ``Misconfigured`` if a migration that was applied has been edited since.
+    Raises ``Misconfigured`` if the database has the schema of another version.
     """
     async with connected(dsn) as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(
-            "CREATE TABLE IF NOT EXISTS public.migration"
+            "CREATE TABLE IF NOT EXISTS public.schema_file"
             " (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        seen = await connection.fetch("SELECT name, sha256 FROM public.migration")
-        known: dict[str, str] = {row[0]: row[1] for row in seen}
-        names = [m.name for m in migrations() if await _apply(connection, known, m)]
+        known = await applied(connection)
+        names = [file.name for file in schema_files() if await _apply(connection, known.get(file.name), file)]
         await give(connection)
         return names
 
 
 async def wait_until_migrated(dsn: str) -> None:
-    """Returns when the database has every migration of this version: a new version starts after its migration."""
-    wanted = {migration.name for migration in migrations()}
-    while not wanted <= await _applied_at(dsn):  # noqa: ASYNC110  # whoever migrates has no way to tell us
-        await asyncio.sleep(1.0)  # so it is asked again
+    """Returns when the database has the schema of this version, which another process applies."""
+    wanted = {file.name: file.digest for file in schema_files()}
+    while not wanted.items() <= (await _applied_at(dsn)).items():  # noqa: ASYNC110  # no event says so
+        await asyncio.sleep(1.0)
 
 
-async def _applied_at(dsn: str) -> set[str]:
+async def _applied_at(dsn: str) -> dict[str, str]:
     try:
         async with connected(dsn) as connection:
             return await applied(connection)
     except AWAY:
-        return set()
+        return {}
 
 
-async def _apply(connection: Connection, known: Mapping[str, str], migration: Migration) -> bool:
-    digest = hashlib.sha256(migration.text.encode()).hexdigest()
-    if migration.name in known:
-        if known[migration.name] != digest:
-            raise Misconfigured(f"migration {migration.name} was applied and has been edited since: add a new one")
+async def _apply(connection: Connection, digest: str | None, file: SchemaFile) -> bool:
+    if digest is not None:
+        if digest != file.digest:
+            raise Misconfigured(f"the database has {file.name} of another version: start with an empty database")
         return False
-    if migration.schema:
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {migration.schema}")
-    await connection.execute(f"SET LOCAL search_path = {migration.schema or 'public'}")
-    await connection.execute(migration.text)
-    await connection.execute("INSERT INTO public.migration (name, sha256) VALUES ($1, $2)", migration.name, digest)
+    if file.schema:
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {file.schema}")
+    await connection.execute(f"SET LOCAL search_path = {file.schema or 'public'}")
+    await connection.execute(file.text)
+    await connection.execute("INSERT INTO public.schema_file (name, sha256) VALUES ($1, $2)", file.name, file.digest)
     return True

@@ -18,7 +18,7 @@ from shared.domain.configuration import Group, are_hosts
 from shared.domain.errors import Misconfigured
 from shared.domain.topics import ServiceName
 from shared.storage.keepalive import keep_alive
-from shared.storage.migrations import applied, migrations
+from shared.storage.schema import applied, schema_files
 
 Connection = asyncpg.Connection | PoolConnectionProxy
 """A connection, of one's own or lent by a pool."""
@@ -41,7 +41,7 @@ AWAY = (
 AGAIN = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
-    asyncpg.InvalidCachedStatementError,  # a migration has changed a table since the statement was prepared
+    asyncpg.InvalidCachedStatementError,  # a schema change has altered a table since the statement was prepared
 )
 """What is raised when two transactions met: do the same again at once."""
 
@@ -101,7 +101,7 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
     ``reserved``: those of the process's connections that are none of the pool's.
 
     Raises:
-        Misconfigured: no database answers there, it does not let us in, or it lacks migrations of this version.
+        Misconfigured: no database answers there, it does not let us in, or it has not the schema of this version.
     """
     place = f"{_place(settings.dsn)}, where DSR_POSTGRES_DSN says"
     try:
@@ -125,13 +125,17 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
             },
         )
         async with pool.acquire() as connection:
-            missing = {each.name for each in migrations()} - await applied(connection)
+            there = await applied(connection)
     except (*AWAY, asyncpg.PostgresError) as error:
         fault = type(error).__name__
         raise Misconfigured(f"no database for us at {place} ({fault}): start it, or correct that") from error
-    if missing:
+    files = list(schema_files())
+    if any(file.name not in there for file in files):
         await pool.close()
-        raise Misconfigured(f"the database at {place}, lacks {len(missing)} migration(s): run `dsr migrate`")
+        raise Misconfigured(f"the database at {place}, lacks the schema: run `dsr migrate`")
+    if other := [file.name for file in files if there[file.name] != file.digest]:
+        await pool.close()
+        raise Misconfigured(f"the database at {place}, has {other[0]} of another version: start with an empty one")
     return pool
 
 

@@ -192,12 +192,12 @@ async def test_what_it_cannot_start_with_is_said_in_one_line(
     assert told.count("\n") == 1
 
 
-async def test_a_database_without_migrations_is_told_with_the_command_that_migrates_it(
+async def test_database_without_the_schema_is_reported_with_the_command_that_creates_it(
     empty_database: str, broker: Kafka, tmp_path: Path
 ) -> None:
     told = await what_erasure_says(empty_database, broker, tmp_path)
     assert re.fullmatch(
-        r"dsr-erasure cannot start; the database at \S+, where .* lacks \d+ .*: run `dsr migrate`\n", told
+        r"dsr-erasure cannot start; the database at \S+, where .* lacks the schema: run `dsr migrate`\n", told
     )
 
 

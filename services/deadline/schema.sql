@@ -3,31 +3,30 @@ CREATE TABLE clock (
     request_id        uuid PRIMARY KEY,
     subject_ref       uuid        NOT NULL,
     "right"           text        NOT NULL,
-    role              text        NOT NULL,     -- what we are for the data: the controller or a processor
+    role              text        NOT NULL,  -- what we are for the data: the controller or a processor
     scope             text,
     received_at       timestamptz NOT NULL,
-    zones             text        NOT NULL,     -- the controller's and the subject's, separated by a comma
+    zones             text        NOT NULL,  -- the controller's and the subject's, separated by a comma
     calendar          text        NOT NULL,
-    due_on            date        NOT NULL,     -- the commitment, or a shorter limit of our own
-    due_at            timestamptz NOT NULL,     -- exclusive end, as the statutory one
+    due_on            date        NOT NULL,  -- the commitment, or a shorter limit of our own
+    due_at            timestamptz NOT NULL,  -- exclusive end, as the statutory one
     work_by           date        NOT NULL,
     statutory_due_on  date        NOT NULL,
     statutory_due_at  timestamptz NOT NULL,
     calc_version      text        NOT NULL,
     traceparent       text,
     extended          boolean     NOT NULL DEFAULT false,
-    pausing           boolean     NOT NULL DEFAULT false,   -- a question that stops the statutory clock is open
-    watched           boolean     NOT NULL DEFAULT true,    -- the staff's targets hold; not once it was answered
-    flag_at           timestamptz,              -- when the CRM's contact is to be flagged; null: not, or done
-    notified_until    timestamptz,              -- the instant of the last milestone that was said
-    next_milestone_at timestamptz,              -- null: stopped, or everything was said
-    next_target_at    timestamptz,              -- null: not watched, or every target was judged
+    pausing           boolean     NOT NULL DEFAULT false,  -- a question that stops the statutory clock is open
+    watched           boolean     NOT NULL DEFAULT true,  -- the staff's targets hold; not once it was answered
+    flag_at           timestamptz,           -- when the CRM's contact is to be flagged; null: not, or done
+    notified_until    timestamptz,           -- the instant of the last milestone that was said
+    next_milestone_at timestamptz,           -- null: stopped, or everything was said
+    next_target_at    timestamptz,           -- null: not watched, or every target was judged
     responded_at      timestamptz,
     outcome           text,
     timeliness        text CHECK (timeliness IN ('on_time', 'late_commitment', 'breach')),
-    outstanding       text        NOT NULL DEFAULT '' -- systems whose part is still owed though it was answered
+    outstanding       text        NOT NULL DEFAULT ''  -- systems whose part is still owed though it was answered
 ) WITH (fillfactor = 80);
-
 -- A sweep costs what is due, not what is open.
 CREATE INDEX clock_next_milestone ON clock (next_milestone_at) WHERE next_milestone_at IS NOT NULL;
 CREATE INDEX clock_next_target ON clock (next_target_at) WHERE next_target_at IS NOT NULL;
@@ -39,7 +38,6 @@ CREATE INDEX clock_open_by_role ON clock (role, "right", received_at)
 CREATE INDEX clock_answered_by_role ON clock (role, responded_at)
     INCLUDE ("right", outcome, timeliness, extended, received_at, calendar) WHERE responded_at IS NOT NULL;
 CREATE INDEX clock_due_by_role ON clock (role, due_at) INCLUDE ("right") WHERE NOT extended;
-
 CREATE INDEX clock_owed ON clock (due_at) INCLUDE ("right", received_at, due_on, statutory_due_at, calendar, outstanding)
     WHERE outstanding <> '';
 
@@ -60,10 +58,10 @@ CREATE TABLE question (
     asked_at           timestamptz NOT NULL,
     answered_at        timestamptz,
     condition_recorded boolean     NOT NULL,
-    in_time            boolean,                 -- asked without undue delay (REQ-T8); null: the clock did not run
-    next_notice_at     timestamptz,             -- null: answered, closed, or everything was said
-    reminded_until     timestamptz,             -- the instant of the last reminder that was said
-    last_notice_at     timestamptz              -- when the last notice was said
+    in_time            boolean,              -- asked without undue delay (REQ-T8); null: the clock did not run
+    next_notice_at     timestamptz,          -- null: answered, closed, or everything was said
+    reminded_until     timestamptz,          -- the instant of the last reminder that was said
+    last_notice_at     timestamptz           -- when the last notice was said
 );
 CREATE INDEX question_request ON question (request_id);
 CREATE INDEX question_next_notice ON question (next_notice_at) WHERE next_notice_at IS NOT NULL;
@@ -95,13 +93,48 @@ CREATE TABLE notification (
 CREATE TABLE deferral (
     request_id uuid NOT NULL,
     system     text NOT NULL,
-    task_id    uuid NOT NULL,                   -- the receipt that says so; a later one replaces it
+    task_id    uuid NOT NULL,                -- the receipt that says so; a later one replaces it
     ground     text NOT NULL,
-    until      date,                            -- the last day on which it may be kept; null: nobody knows
-    due_at     timestamptz,                     -- when that day is over where the controller is
+    until      date,                         -- the last day on which it may be kept; null: nobody knows
+    due_at     timestamptz,                  -- when that day is over where the controller is
     state      text NOT NULL CHECK (state IN ('scheduled', 'held', 'released', 'done')),
+    -- By which rules a system keeps what it keeps, from which anchor and for which period, and by which version of the policy its day was
+    -- computed: a shorter rule holds at once.
+    kept       jsonb,
+    policy     text,
     PRIMARY KEY (request_id, system),
     CHECK (state <> 'scheduled' OR due_at IS NOT NULL)
 ) WITH (fillfactor = 80);
 CREATE INDEX deferral_due ON deferral (due_at) WHERE state = 'scheduled';
 CREATE INDEX deferral_open_figures ON deferral (system, state) INCLUDE (due_at) WHERE state <> 'done';
+CREATE INDEX deferral_policy ON deferral (policy) WHERE state = 'scheduled' AND kept IS NOT NULL;
+
+-- What a customer of ours decides about: when they got it, and how far they were reminded until they said something.
+CREATE TABLE forwarding (
+    request_id     uuid PRIMARY KEY,
+    due_on         date,                     -- of a part of a request: by when it is to be passed on; null: all of it is theirs,
+    due_at         timestamptz,              -- and its clock says so; exclusive end
+    forwarded_at   timestamptz,
+    calendar       text        NOT NULL,     -- whose working days count
+    ended_at       timestamptz,              -- the customer has replied, or the subject wants nothing any more
+    next_notice_at timestamptz,              -- null: ended, or everything was said
+    said_until     timestamptz               -- the instant of the last notice that was said
+) WITH (fillfactor = 80);
+CREATE INDEX forwarding_next_notice ON forwarding (next_notice_at) WHERE next_notice_at IS NOT NULL;
+-- Figures of parts alone: what is all theirs has a clock that is counted.
+CREATE INDEX forwarding_part ON forwarding (due_at) WHERE due_on IS NOT NULL AND forwarded_at IS NULL AND ended_at IS NULL;
+CREATE INDEX forwarding_part_done ON forwarding (forwarded_at) INCLUDE (due_at) WHERE due_on IS NOT NULL;
+
+-- Whom a request concerns beside us (Art. 19), and how far they were reminded until they said something.
+CREATE TABLE recipient_notice (
+    request_id     uuid        NOT NULL,
+    recipient      text        NOT NULL,     -- as the policy names it
+    calendar       text        NOT NULL,     -- whose working days count
+    concerned_at   timestamptz NOT NULL,
+    told_at        timestamptz,              -- null: a person has to tell them
+    ended_at       timestamptz,              -- they have said something, or are not to be told
+    next_notice_at timestamptz,              -- null: ended, or everything was said
+    said_until     timestamptz,              -- the instant of the last notice that was said
+    PRIMARY KEY (request_id, recipient)
+);
+CREATE INDEX recipient_notice_next ON recipient_notice (next_notice_at) WHERE next_notice_at IS NOT NULL;

@@ -5,13 +5,17 @@ CREATE TABLE fulfilment (
     subject_ref   uuid        NOT NULL,
     "right"       text        NOT NULL,
     operation     text        NOT NULL,
-    details       jsonb       NOT NULL,     -- what the operation needs besides identities; never personal data
+    details       jsonb       NOT NULL,      -- what the operation needs besides identities; never personal data
     due_on        date        NOT NULL,
-    confirmed     jsonb       NOT NULL DEFAULT '{}',    -- system -> limit -> how much two persons have confirmed
-    searches      boolean     NOT NULL,     -- for a subject; not where it tells of the request alone
+    confirmed     jsonb       NOT NULL DEFAULT '{}',  -- system -> limit -> how much two persons have confirmed
+    searches      boolean     NOT NULL,      -- for a subject; not where it tells of the request alone
     state         text        NOT NULL CHECK (state IN ('open', 'blocked', 'complete', 'cancelled')),
     traceparent   text,
-    opened_at     timestamptz NOT NULL
+    opened_at     timestamptz NOT NULL,
+    -- Stopped before its next step, by the brake of the key that has asked for it.
+    held          boolean     NOT NULL DEFAULT false,
+    -- The customer of ours whose instruction it is: nothing but that customer's data is looked at.
+    tenant        text
 ) WITH (fillfactor = 70);
 CREATE INDEX fulfilment_request ON fulfilment (request_id);
 
@@ -24,23 +28,28 @@ CREATE TABLE task (
     due_on        date        NOT NULL,
     state         text        NOT NULL CHECK (state IN ('waiting', 'ready', 'leased', 'done', 'failed', 'cancelled')),
     attempt       int         NOT NULL,
-    not_before    timestamptz NOT NULL,     -- not to be tried again before
-    leased_by     uuid,                     -- the process that has it in hand
-    reaped        smallint    NOT NULL DEFAULT 0,   -- in a row: its process went silent while it had this in hand
-    progress      jsonb       NOT NULL,     -- what attempts noted: counts and references
+    not_before    timestamptz NOT NULL,      -- not to be tried again before
+    leased_by     uuid,                      -- the process that has it in hand
+    reaped        smallint    NOT NULL DEFAULT 0,  -- in a row: its process went silent while it had this in hand
+    progress      jsonb       NOT NULL,      -- what attempts noted: counts and references
     receipt       jsonb,
     failure       text,
-    why           jsonb                     -- of what waits for a person: its sentence and the limit; never personal data
+    why           jsonb,                     -- of what waits for a person: its sentence and the limit; never personal data
+    -- A task by which a system that is not switched on is only asked: nobody waits for it, and nothing follows from it.
+    observes      boolean     NOT NULL DEFAULT false,
+    -- Whether it stops somebody's data at once by what they have stated, while others are still asked what they know of them.
+    at_once       boolean     NOT NULL DEFAULT false
 ) WITH (fillfactor = 70);
 CREATE INDEX task_fulfilment ON task (fulfilment_id);
 CREATE INDEX task_ready ON task (system, operation, due_on, task_id) WHERE state = 'ready';
 CREATE INDEX task_leased ON task (leased_by) WHERE leased_by IS NOT NULL;
 -- Tasks that wait for a person are few, and are counted every few seconds.
 CREATE INDEX task_failed ON task (system, operation) WHERE state = 'failed';
+CREATE INDEX task_observes ON task (system) WHERE observes AND state IN ('waiting', 'ready');
 
 -- A process that works tasks, while it is alive: its row is renewed a few times in a second, and removed by whoever finds
 -- it past its time, with which all that it had in hand goes to others.
 CREATE TABLE worker_process (
     process_id  uuid PRIMARY KEY,
-    alive_until timestamptz NOT NULL        -- by the database's clock
+    alive_until timestamptz NOT NULL         -- by the database's clock
 ) WITH (fillfactor = 10);

@@ -1,0 +1,623 @@
+-- Which systems a request has reports of, as an array: its statistics tell a rare system from a common one, also of what is closed.
+CREATE FUNCTION request_systems(tasks jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT array_agg(DISTINCT task ->> 'system') FROM jsonb_array_elements(tasks) AS task
+$$;
+
+-- A request and where it stands; who it is about is in the vault only.
+CREATE TABLE request (
+    request_id     uuid PRIMARY KEY,         -- a UUIDv7: in the order of acceptance
+    subject_ref    uuid        NOT NULL,
+    "right"        text        NOT NULL,
+    scope          text,
+    channel        text        NOT NULL,
+    key_id         text        NOT NULL,     -- the API key that submitted it
+    accepted_at    timestamptz NOT NULL,
+    version        bigint      NOT NULL DEFAULT 1,  -- one more with each change: its entity tag
+    state          text        NOT NULL,
+    received_at    timestamptz NOT NULL,     -- with the zones of controller and subject: its arrival
+    zones          text        NOT NULL DEFAULT '',  -- separated by commas
+    calendar       text        NOT NULL DEFAULT '',
+    role           text        NOT NULL DEFAULT 'controller',  -- what we are for the data
+    due_on         date        NOT NULL,
+    calc_version   text        NOT NULL DEFAULT '',  -- rules, policy and holidays that it was computed with
+    outcome        text,
+    responded_at   timestamptz,
+    closed_at      timestamptz,
+    package_id     uuid,
+    downloads      integer     NOT NULL DEFAULT 0,  -- how often the package was handed out
+    downloaded     uuid,                     -- which one that was: a later one is counted anew
+    lifted_at      timestamptz,              -- of a restriction: when every system had lifted it
+    package_checked_at timestamptz,          -- when its rows were last checked, since it was made
+    package_fault  text,                     -- why it is withheld since then
+    tasks          jsonb,                    -- what the downstreams reported, in counts
+    warning        text,                     -- the latest milestone of its deadline, if one has come
+    extended       boolean     NOT NULL DEFAULT false,
+    finished       text,                     -- outcome of the work that ended while a question was open
+    decided        text,                     -- how two persons have decided to answer it, once it is known what is done
+    owed           boolean     NOT NULL DEFAULT false,  -- what was missing then is still to be done
+    question_id    uuid,                     -- the question that is, or stayed, open, and when it was sent
+    asked_at       timestamptz,
+    last_notice_at timestamptz,              -- when the subject was told that we go on without its answer (REQ-T9)
+    held           text,                     -- by a brake: before it may begin, or retry
+    resumable      boolean     NOT NULL DEFAULT false,  -- closed, and a late answer reopens it
+    resumed        boolean     NOT NULL DEFAULT false,  -- a late answer has: its due date follows from that
+    asks           bytea,                    -- keyed digest of all that it asks for
+    proved_account bytea,                    -- keyed fingerprints of what is proved of who asks
+    proved_email   bytea,
+    postponed      boolean     NOT NULL DEFAULT false,  -- it waits for other requests of the same person
+    at_once        boolean     NOT NULL DEFAULT false,  -- it must not wait for copies: the person, or one of ours, said so
+    insisted       boolean     NOT NULL DEFAULT false,  -- it waits for nothing: one of ours has decided so
+    begun          boolean     NOT NULL DEFAULT false,  -- its work had begun when it was found that it must wait
+    duplicate_of   uuid,                     -- the request with which it is answered
+    tenant         text,
+    instruction_id text,
+    -- Where the subject lives (ISO 3166), if anybody has said it: the holidays of a request are somebody's also where nobody has.
+    country        text,
+    -- When the subject was told that what a request had restricted is lifted (Art. 18(3)); null while it is not.
+    lift_told_at   timestamptz,
+    -- What is told of a package after it was made: that it is no longer kept, or is being made anew.
+    package_gone   uuid,                     -- the package that was fetched as often as it may be, or expired
+    renewing     boolean NOT NULL DEFAULT false,
+    -- A system could not correct it at once: its data are restricted until it is, or somebody has decided (Art. 18(1)(a)).
+    unchangeable   boolean     NOT NULL DEFAULT false,
+    -- Of an erasure: the person does not want the packages kept that were made for their earlier requests.
+    packages_waived boolean     NOT NULL DEFAULT false,
+    -- Up to which change of the register of numbers a request that waits because of one was looked at.
+    register_seen_at timestamptz,
+    -- A part of a request about which a customer of ours decides, and what was passed on to one.
+    forward_by            date,              -- by when they get their part; null: it is all ours, or all theirs
+    forwarding_overdue    boolean NOT NULL DEFAULT false,
+    forwarded_at          timestamptz,
+    controller_replied_at timestamptz,
+    -- What the same person's erasures, for which a request waited, had erased by then: reports in counts, as in tasks.
+    erased_meanwhile jsonb,
+    -- Restrictions that oppose an erasure of the same person, and who has decided that it begins all the same.
+    opposed        boolean     NOT NULL DEFAULT false,
+    ended_by       uuid,
+    -- Who has asked has not shown who they are, and it is done all the same: so nothing is told that tells who is a customer.
+    anonymous      boolean     NOT NULL DEFAULT false,
+    -- The language in which the subject is written to: what they have asked for, else that of their country (shared/policy/letters/languages.toml).
+    language       text        NOT NULL DEFAULT 'en' CHECK (language IN ('en', 'de', 'fr', 'es')),
+    -- What came in one message: the request of its first right, by whose id the person knows all of them.
+    case_id        uuid,
+    -- Of a withdrawal of consent (Art. 7(3)): to what, and the proof that outlives the identities: by whom, which text they had consented to.
+    purposes       text[]      NOT NULL DEFAULT '{}',
+    consent_text   text,
+    withdrawn_by   bytea[],                  -- keyed fingerprints of what they have stated of themselves
+    -- Of a package that fits: by what that was found, so that it is not read again until any of that is other.
+    package_checked_as bytea,
+    -- A proof was put aside, which is not shown to be of whoever has proved something before (it lies in the vault): a person settles it.
+    proof_conflict boolean     NOT NULL DEFAULT false,
+    -- What is closed and not done: its answer has not reached the person, or a part of it is still owed. It is open to the privacy team.
+    unfinished     boolean     NOT NULL GENERATED ALWAYS AS (
+        state = 'closed' AND (responded_at IS NULL OR renewing OR owed AND outcome IS NOT DISTINCT FROM 'partially_fulfilled'
+            AND jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (exists(@.failure) || !exists(@.outcome))'))) STORED,
+    -- A request that came by e-mail or by post, of which a code was typed that went to the contact on file: its letters are read in the portal alone.
+    read_in_portal boolean     NOT NULL DEFAULT false,
+    systems        text[] GENERATED ALWAYS AS (request_systems(tasks)) STORED,
+    -- Of the open question: nobody has been able to read it yet; a person has worded it; that what it needs to stop the clock is on file.
+    untold         boolean,
+    own_words      boolean,
+    condition_recorded boolean,
+    waits          text GENERATED ALWAYS AS (CASE
+        WHEN package_fault IS NOT NULL AND package_gone IS DISTINCT FROM package_id THEN 'package'
+        WHEN proof_conflict AND state <> 'in_progress' THEN 'person'
+        WHEN state = 'closed' THEN CASE
+            WHEN jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (@.operation == "lift"
+                && (exists(@.failure) || !exists(@.outcome)))') THEN 'person'
+            WHEN outcome IN ('fulfilled', 'partially_fulfilled', 'assisted')
+            AND jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (@.outcome == "retained"
+                && (exists(@.failure) || exists(@.kept[*] ? (exists(@.period) && !exists(@.first)))))') THEN 'person' END
+        WHEN held IS NOT NULL THEN 'brake'
+        WHEN postponed THEN 'others'
+        WHEN state = 'awaiting_identity' THEN 'proof'
+        WHEN state = 'awaiting_clarification' THEN 'reply'
+        WHEN state = 'awaiting_decision' THEN 'person'
+    END) STORED
+) WITH (fillfactor = 70);
+CREATE INDEX request_open ON request (due_on, request_id) WHERE state <> 'closed';
+CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
+CREATE INDEX request_package ON request (responded_at) WHERE package_id IS NOT NULL;
+CREATE INDEX request_waiting ON request (state, "right")
+    WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
+CREATE INDEX request_repeated ON request (asks)
+    WHERE state <> 'closed' AND (proved_account IS NOT NULL OR proved_email IS NOT NULL);
+CREATE INDEX request_postponed ON request (request_id) WHERE postponed AND state <> 'closed';
+CREATE INDEX request_held ON request (key_id) WHERE held IS NOT NULL;
+CREATE INDEX request_restricts_account ON request (proved_account)
+    WHERE "right" IN ('restriction', 'objection', 'rectification') AND lift_told_at IS NULL AND proved_account IS NOT NULL;
+CREATE INDEX request_restricts_email ON request (proved_email)
+    WHERE "right" IN ('restriction', 'objection', 'rectification') AND lift_told_at IS NULL AND proved_email IS NOT NULL;
+CREATE INDEX request_owed ON request (request_id) WHERE state = 'closed' AND owed;
+-- A channel lists its own requests in the order of acceptance.
+CREATE INDEX request_of_key ON request (key_id, accepted_at, request_id);
+CREATE INDEX request_accepted ON request (accepted_at, request_id);
+CREATE INDEX request_case ON request (case_id) WHERE case_id IS NOT NULL;
+CREATE INDEX request_open_right ON request ("right", due_on, request_id) WHERE state <> 'closed';
+-- Figures of what was answered lately.
+CREATE INDEX request_responded ON request (responded_at) WHERE responded_at IS NOT NULL;
+-- All requests of one person, closed ones too: their files are part of what an access asks for (REQ-E2).
+CREATE INDEX request_account ON request (proved_account) WHERE proved_account IS NOT NULL;
+CREATE INDEX request_email ON request (proved_email) WHERE proved_email IS NOT NULL;
+CREATE INDEX request_proof_conflict ON request (due_on, request_id) WHERE proof_conflict;
+CREATE INDEX request_unfinished ON request (due_on, request_id) WHERE unfinished;
+-- The list of what is closed by right: a right that few have asked for would else be looked for in all that was ever closed.
+CREATE INDEX request_closed_right ON request ("right", closed_at, request_id) WHERE closed_at IS NOT NULL;
+CREATE INDEX request_open_systems ON request USING gin (systems) WHERE state <> 'closed' AND systems IS NOT NULL;
+CREATE INDEX request_closed_systems ON request USING gin (systems) WHERE closed_at IS NOT NULL AND systems IS NOT NULL;
+CREATE INDEX request_waits ON request (waits, due_on, request_id) WHERE waits IS NOT NULL;
+
+-- For which other requests of the same person a request waits.
+CREATE TABLE awaits (
+    request_id uuid NOT NULL,
+    other      uuid NOT NULL,
+    PRIMARY KEY (request_id, other)
+);
+
+-- What a person or a channel decided about a request, and what was answered: a repeat gets that again.
+CREATE TABLE decision (
+    request_id  uuid   NOT NULL,
+    version     bigint NOT NULL,             -- of the request that it was made for
+    fingerprint bytea  NOT NULL,             -- keyed: of what was decided, and by which API key
+    state       text   NOT NULL,
+    due_on      date   NOT NULL,
+    PRIMARY KEY (request_id, version)
+);
+
+-- What one person proposes that the weighing of an objection finds (Art. 21(1)), until another agrees.
+CREATE TABLE balancing (
+    request_id  uuid PRIMARY KEY,
+    finding     text        NOT NULL,
+    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
+    proposed_by text        NOT NULL,
+    proposed_at timestamptz NOT NULL
+);
+
+CREATE TABLE extension (
+    request_id  uuid PRIMARY KEY,            -- once: a further extension is none (REQ-T5)
+    reason      text        NOT NULL,
+    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
+    new_due     date        NOT NULL,
+    proposed_by text        NOT NULL,
+    approved_by text,
+    approved_at timestamptz,
+    -- When the subject was told of an extension: by e-mail or post, once the letter was accepted or posted, and not while it has come back.
+    told_at     timestamptz
+);
+CREATE INDEX extension_approved ON extension (approved_at) WHERE approved_at IS NOT NULL;
+
+-- How one person proposes to answer a request, until another approves; kept, since the letter follows later.
+CREATE TABLE proposal (
+    request_id  uuid PRIMARY KEY,
+    decision    text        NOT NULL,
+    reason      text        NOT NULL,
+    article     text        NOT NULL,
+    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
+    proposed_by text        NOT NULL,
+    proposed_at timestamptz NOT NULL,
+    -- Of a proposal to end what is missing in one system: which.
+    system      text
+);
+
+-- Something was handed out that is, as is known by now, not shown to be the subject's (Art. 33).
+CREATE TABLE breach (
+    breach_id   uuid PRIMARY KEY,
+    request_id  uuid,                        -- null: no request has to do with it
+    package_id  uuid UNIQUE,
+    fault       text,
+    downloads   integer     NOT NULL,
+    found_at    timestamptz NOT NULL,
+    notify_by   timestamptz NOT NULL,        -- the authority is to be told by then, unless there is no risk
+    owner       text,                        -- who sees to it: nobody who has handled the request
+    decision    text,
+    explanation uuid,                        -- in the vault
+    closed_at   timestamptz,
+    -- A breach as Art. 33(5) wants it documented, also one that was found elsewhere. What is said of it in words lies in the vault, under a
+    -- key that has the id of the breach.
+    recorded_at timestamptz,                 -- when its facts were last stated; null: nobody has
+    categories  text[],                      -- of the policy
+    people      integer,                     -- approximately, as are the records
+    records     integer,
+    told_at     timestamptz                  -- when whom Art. 33 names was told first
+);
+CREATE INDEX breach_open ON breach (notify_by) WHERE closed_at IS NULL;
+CREATE INDEX breach_request ON breach (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX breach_closed ON breach (closed_at) WHERE closed_at IS NOT NULL;
+
+CREATE TABLE letter (
+    letter_id  uuid PRIMARY KEY,             -- its text is in the vault under this id
+    request_id uuid        NOT NULL,
+    kind       text        NOT NULL,
+    written_at timestamptz NOT NULL
+);
+CREATE INDEX letter_request ON letter (request_id);
+
+CREATE TABLE idempotency (
+    channel         text        NOT NULL,    -- of the API key that it came with
+    idempotency_key bytea       NOT NULL,    -- keyed: HMAC-SHA256, as of the body
+    body_hash       bytea       NOT NULL,
+    request_ids     bytea       NOT NULL,    -- 16 bytes each
+    accepted_at     timestamptz NOT NULL,
+    PRIMARY KEY (channel, idempotency_key)
+);
+CREATE INDEX idempotency_accepted ON idempotency (accepted_at);
+
+CREATE TABLE api_key (
+    key_id     text PRIMARY KEY,
+    hash       bytea       NOT NULL,         -- SHA-256 of a 256-bit random secret
+    role       text        NOT NULL,
+    channel    text        NOT NULL,         -- what its keys have in common: they see each other's requests
+    holder     text        NOT NULL,         -- who has it: a reference to an account, no name
+    max_level  text        NOT NULL DEFAULT 'L0',  -- the highest level of assurance that it may state
+    rights     text[]      NOT NULL,         -- that it may ask for
+    powers     text[]      NOT NULL,         -- submit, fetch, check
+    per_minute integer,                      -- requests that it may submit
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    -- A customer's key speaks for that customer's data alone; what it asks for is an instruction with an id of the customer's.
+    tenant     text
+);
+
+-- Erasures that each key has asked for, by the minute, for an hour.
+CREATE TABLE erasures_asked (
+    key_id   text        NOT NULL,
+    minute   timestamptz NOT NULL,
+    erasures integer     NOT NULL,
+    PRIMARY KEY (key_id, minute)
+) WITH (fillfactor = 70);
+
+-- A key that has asked for more than the policy allows: nothing is erased for it until two persons have released it.
+CREATE TABLE brake (
+    key_id      text        NOT NULL,
+    tripped_at  timestamptz NOT NULL,
+    released_by text[]      NOT NULL DEFAULT '{}',  -- holders of two keys, who are two persons
+    released_at timestamptz,
+    PRIMARY KEY (key_id, tripped_at)
+);
+CREATE UNIQUE INDEX brake_on ON brake (key_id) WHERE released_at IS NULL;
+
+-- Who has looked at a package that is withheld for that reason, and says that it is the subject's; with two it is released.
+CREATE TABLE package_release (
+    package_id uuid        NOT NULL,
+    fault      text        NOT NULL,
+    request_id uuid        NOT NULL,
+    first      text        NOT NULL,         -- holders of two keys, who are two persons
+    first_at   timestamptz NOT NULL,
+    second     text,
+    second_at  timestamptz,
+    PRIMARY KEY (package_id, fault)
+);
+CREATE INDEX package_release_request ON package_release (request_id);
+
+-- A proof that was found to be wrong after something had been answered by it: with two it counts no more.
+CREATE TABLE proof_taken_back (
+    request_id uuid        NOT NULL,
+    identity   text        NOT NULL,         -- the field of the submission: no value
+    first      text        NOT NULL,         -- holders of two keys, who are two persons
+    first_at   timestamptz NOT NULL,
+    second     text,
+    second_at  timestamptz,
+    PRIMARY KEY (request_id, identity)
+);
+
+-- Identities that were posted before the event which names them by this token; they are in the vault only.
+CREATE TABLE subject_token (
+    token       uuid PRIMARY KEY,            -- the id of the request that its event asks for
+    subject_ref uuid        NOT NULL,        -- in the vault
+    key_id      text        NOT NULL,        -- the API key that posted it
+    stated_at   timestamptz NOT NULL,
+    expires_at  timestamptz NOT NULL,
+    used_at     timestamptz                  -- when its event was handled: it is good for one
+);
+CREATE INDEX subject_token_expires ON subject_token (expires_at);
+
+-- An address that an account had before, as its emitter tells: whoever proves the account is searched for by it too.
+CREATE TABLE former_contact (
+    subject_ref uuid PRIMARY KEY,            -- in the vault
+    account     bytea       NOT NULL,        -- keyed fingerprint
+    level       text        NOT NULL,        -- of assurance, at most
+    emitter     text        NOT NULL,
+    changed_at  timestamptz NOT NULL,
+    learned_at  timestamptz NOT NULL
+);
+CREATE INDEX former_contact_account ON former_contact (account);
+CREATE INDEX former_contact_learned ON former_contact (learned_at);
+
+-- When an account was closed: from then on the retention of its records is counted.
+CREATE TABLE closed_account (
+    account    bytea PRIMARY KEY,            -- keyed fingerprint
+    closed_at  timestamptz NOT NULL,
+    emitter    text        NOT NULL,
+    learned_at timestamptz NOT NULL
+);
+CREATE INDEX closed_account_learned ON closed_account (learned_at);
+
+CREATE TABLE opposed_begin (
+    request_id uuid        NOT NULL,         -- the erasure
+    awaits     uuid[]      NOT NULL,         -- what it waited for then
+    first      text        NOT NULL,         -- holders of two keys, who are two persons
+    first_at   timestamptz NOT NULL,
+    second     text,
+    second_at  timestamptz,
+    PRIMARY KEY (request_id, awaits)
+);
+
+-- Downloads of packages that may be continued: a package that is fetched in several parts is counted once.
+CREATE TABLE package_download (
+    package_id uuid        NOT NULL,
+    holder     text        NOT NULL,         -- of the key that fetches it
+    request_id uuid        NOT NULL,
+    began_at   timestamptz NOT NULL,
+    PRIMARY KEY (package_id, holder)
+);
+CREATE INDEX package_download_request ON package_download (request_id);
+
+-- What an erasure would do, as the systems said when they were asked last (a dry run): reports in counts, as in tasks.
+CREATE TABLE plan (
+    request_id uuid PRIMARY KEY,
+    plan_id    uuid        NOT NULL,
+    asked_at   timestamptz NOT NULL,
+    made_at    timestamptz,                  -- null until every system has been asked
+    tasks      jsonb,
+    -- By which version of the policy a plan was asked for: under another one the systems are asked anew.
+    policy_version text
+);
+
+-- Whom of the policy's recipients a request concerns (Art. 19): one notice each, followed until they have said something. What it
+-- says is a letter; who the recipient is stands in the policy by that word.
+CREATE TABLE recipient_notice (
+    request_id   uuid        NOT NULL,
+    recipient    text        NOT NULL,
+    what         text        NOT NULL,       -- corrected, erased, restricted, lifted, stopped
+    categories   text[]      NOT NULL,       -- of the policy
+    state        text        NOT NULL,       -- to_be_told, told, acknowledged, done, impossible, disproportionate
+    concerned_at timestamptz NOT NULL,
+    told_at      timestamptz,
+    settled_at   timestamptz,
+    reminders    integer     NOT NULL DEFAULT 0,
+    overdue_at   timestamptz,                -- they are silent, or nobody has told them, for longer than the policy waits
+    waiver       text,                       -- impossible or disproportionate, proposed or approved
+    explanation  uuid,                       -- why, sealed
+    proposed_by  text,                       -- the key
+    approved_by  text,
+    -- How much of the data was told of, so that a recipient of whom less was said is told again of what was done since.
+    extent       text        NOT NULL DEFAULT '',
+    PRIMARY KEY (request_id, recipient)
+);
+CREATE INDEX recipient_notice_open ON recipient_notice (concerned_at, request_id, recipient) WHERE settled_at IS NULL;
+
+-- How a letter reaches whoever does not fetch it: by e-mail, or on paper. A letter that is not here is read where it was asked for.
+CREATE TABLE delivery (
+    letter_id   uuid PRIMARY KEY,            -- its words are in the vault, and with them where it goes
+    request_id  uuid        NOT NULL,
+    kind        text        NOT NULL,
+    way         text        NOT NULL CHECK (way IN ('email', 'post')),
+    state       text        NOT NULL CHECK (state IN ('waiting', 'sent', 'person', 'spared', 'given_up')),
+    fault       text,                        -- why a person must see to it, or why it was tried in vain
+    awaited     jsonb,                       -- what is said once it is delivered: that the subject was told
+    address     bytea,                       -- keyed fingerprint of an e-mail address
+    written_at  timestamptz NOT NULL,
+    written_on  date        NOT NULL,
+    next_try_at timestamptz NOT NULL,        -- while it is tried: when another process may
+    tries       integer     NOT NULL DEFAULT 0,
+    sent_at     timestamptz,                 -- accepted by the next server, or the day it was posted
+    -- Since when the mail server has put a letter off (4xx): after some days a person must see to it.
+    put_off_at  timestamptz
+) WITH (fillfactor = 80);
+CREATE INDEX delivery_waiting ON delivery (way, next_try_at) WHERE state = 'waiting';
+CREATE INDEX delivery_for_a_person ON delivery (written_at) WHERE state = 'person';
+CREATE INDEX delivery_request ON delivery (request_id, letter_id);
+-- An address is sent one acknowledgement a day, whoever writes to us in its name.
+CREATE UNIQUE INDEX delivery_acknowledged ON delivery (address, written_on)
+    WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'spared';
+-- Letters that wait, by where they stand and which way they go: each list of the console goes on from any of them.
+CREATE INDEX delivery_open ON delivery (state, way, letter_id) WHERE state IN ('waiting', 'person');
+
+-- Mail that came to our mailbox: its key, so that it is read once, and what became of it. What it says is in the vault.
+CREATE TABLE mail (
+    mail_id     uuid PRIMARY KEY,            -- in the vault, under a key of its own, until somebody has decided
+    message_id  bytea,                       -- keyed; null: it has none
+    digest      bytea       NOT NULL,        -- keyed: of what two copies of one mail have in common
+    doubled     boolean     NOT NULL,        -- another mail of that Message-ID says something else
+    received_at timestamptz NOT NULL,        -- when it reached us
+    by_mx       boolean     NOT NULL,        -- as our mail exchanger has written; else as the mailbox says
+    read_at     timestamptz NOT NULL,
+    state       text        NOT NULL CHECK (state IN ('proposed', 'automatic', 'reply', 'confirmed', 'dismissed', 'done')),
+    request_id  uuid,                        -- which it has become, or answers
+    reason      text,                        -- why it is no request
+    decided_by  text,
+    decided_at  timestamptz
+);
+CREATE UNIQUE INDEX mail_key ON mail (digest);
+CREATE INDEX mail_message ON mail (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX mail_open ON mail (state, received_at, mail_id) WHERE state IN ('proposed', 'automatic', 'reply');
+CREATE INDEX mail_decided ON mail (decided_at) WHERE decided_at IS NOT NULL;
+CREATE INDEX mail_request ON mail (request_id) WHERE request_id IS NOT NULL;
+
+-- How far each mailbox was read: the mailbox itself stays as it was.
+CREATE TABLE mailbox (
+    name        text PRIMARY KEY,            -- server, user and folder
+    uidvalidity bigint      NOT NULL,
+    uid         bigint      NOT NULL,
+    read_at     timestamptz NOT NULL
+);
+
+-- Whom one has told of a breach: the authority, a customer who decides about the data, or persons whom no letter reaches.
+CREATE TABLE breach_notice (
+    notice_id uuid PRIMARY KEY,              -- in the vault under this id: to whom, in which words
+    breach_id uuid        NOT NULL,
+    whom      text        NOT NULL,
+    phase     text        NOT NULL,
+    told_at   timestamptz NOT NULL,
+    people    integer,
+    noted_by  text        NOT NULL,
+    noted_at  timestamptz NOT NULL DEFAULT now(),
+    agreed_by text,                          -- who else has said that they were told at that hour
+    agreed_at timestamptz
+);
+CREATE INDEX breach_notice_breach ON breach_notice (breach_id);
+
+-- Whether the persons are told (Art. 34), as its owner proposes and somebody else approves; the last one counts.
+CREATE TABLE breach_assessment (
+    assessment_id uuid PRIMARY KEY,          -- in the vault under this id: why, and in which words they are told
+    breach_id     uuid        NOT NULL,
+    high_risk     boolean     NOT NULL,
+    exemption     text,                      -- of Art. 34(3)
+    concerned     uuid[]      NOT NULL,      -- requests of those who are told by letter
+    proposed_by   text        NOT NULL,
+    proposed_at   timestamptz NOT NULL,
+    approved_by   text,
+    approved_at   timestamptz,
+    -- Where the word of one person would make a late breach timely, or close it as one without a risk, a second person says so too.
+    no_risk       boolean     NOT NULL DEFAULT false,  -- unlikely to result in any risk (Art. 33(1)); not as 34: no high one
+    -- What two persons have agreed of a breach they have agreed of the breach as it was stated then.
+    void_at       timestamptz                -- when what was judged was stated otherwise; it counts no more
+);
+CREATE INDEX breach_assessment_breach ON breach_assessment (breach_id);
+
+CREATE TABLE breach_letter (
+    breach_id  uuid NOT NULL,
+    request_id uuid NOT NULL,
+    letter_id  uuid NOT NULL,
+    PRIMARY KEY (breach_id, request_id)
+);
+
+-- What others find of how requests are handled: complaints about an answer, and samples of mail in which a request was not recognised.
+CREATE TABLE complaint (
+    complaint_id uuid PRIMARY KEY,
+    request_id   uuid        NOT NULL,
+    lodged_with  text        NOT NULL,
+    received_on  date        NOT NULL,
+    note         uuid,                       -- in the vault, under the key of the request's letters
+    entered_by   text        NOT NULL,
+    entered_at   timestamptz NOT NULL,
+    decision     text,                       -- null: open
+    decided_on   date
+);
+CREATE INDEX complaint_request ON complaint (request_id);
+CREATE INDEX complaint_received ON complaint (received_on);
+
+CREATE TABLE intake_sample (
+    month      date PRIMARY KEY,             -- its first day
+    sampled    integer     NOT NULL,
+    missed     integer     NOT NULL,
+    entered_by text        NOT NULL,
+    entered_at timestamptz NOT NULL
+);
+
+-- Whoever has a page of portal or console open, by the hash of their cookie; what the session holds is sealed under a key that only the
+-- cookie yields.
+CREATE TABLE web_session (
+    session_hash bytea PRIMARY KEY,
+    site         text        NOT NULL,       -- portal or console
+    principal    text,                       -- who has signed in: a holder of the console, a request of the portal
+    sealed       bytea       NOT NULL,
+    began_at     timestamptz NOT NULL,
+    expires_at   timestamptz NOT NULL
+);
+CREATE INDEX web_session_expires ON web_session (expires_at);
+CREATE INDEX web_session_principal ON web_session (principal) WHERE principal IS NOT NULL;
+
+-- Links and codes that were sent to a contact: who has one of them reads what is sent there. Each is good for a time, and once.
+CREATE TABLE proof_link (
+    link_id    uuid PRIMARY KEY,
+    request_id uuid        NOT NULL,
+    token_hash bytea       NOT NULL UNIQUE,
+    code_hash  bytea       NOT NULL,         -- keyed
+    address    bytea       NOT NULL,         -- keyed fingerprint of where it went
+    sent_at    timestamptz NOT NULL,
+    code_until timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    failures   integer     NOT NULL DEFAULT 0,  -- wrong codes that were typed for it
+    used_at    timestamptz,
+    -- Whoever has a link may say that they have asked for nothing: then no link or code of that request is good any more.
+    disowned_at timestamptz,
+    -- By what letters with a link are counted: the mailbox, and who asked (keyed marks, that of who asked another one each day).
+    mailbox    bytea,
+    asker      bytea,
+    first      boolean NOT NULL DEFAULT false  -- the first of its request: the others were asked for later
+);
+CREATE INDEX proof_link_request ON proof_link (request_id);
+CREATE INDEX proof_link_stopped ON proof_link (request_id) WHERE failures > 0 OR disowned_at IS NOT NULL;
+CREATE INDEX proof_link_mailbox ON proof_link (mailbox, sent_at);
+
+-- Tokens by which somebody came from the customer portal: each is good once.
+CREATE TABLE used_token (
+    token_hash bytea PRIMARY KEY,
+    used_at    timestamptz NOT NULL
+);
+CREATE INDEX used_token_at ON used_token (used_at);
+
+-- Requests of which a link was withheld, and none was sent since: a person sees to them while they wait for proof.
+CREATE TABLE proof_withheld (
+    request_id  uuid PRIMARY KEY,
+    withheld_at timestamptz NOT NULL
+);
+
+-- Who has looked into a package while it was withheld for that reason: only they may say that it is the subject's.
+CREATE TABLE package_look (
+    package_id uuid        NOT NULL,
+    fault      text        NOT NULL,
+    holder     text        NOT NULL,
+    request_id uuid        NOT NULL,
+    looked_at  timestamptz NOT NULL,         -- when all of it had been handed to them
+    PRIMARY KEY (package_id, fault, holder)
+);
+CREATE INDEX package_look_request ON package_look (request_id);
+
+-- How often a wrong code was typed for a request that was asked for by post; whoever types the right one has no row.
+CREATE TABLE paper_code_failure (
+    request_id uuid PRIMARY KEY,
+    failures   integer     NOT NULL,
+    last_at    timestamptz NOT NULL
+);
+
+-- The contact on file is asked of an account that a requester has named and not proved: one row for each request. What was named, and the
+-- contacts, lie in the vault under `ask_id`; letters to them, and the evidence of what came of it, have that id too, and not the request's.
+CREATE TABLE contact_asked (
+    ask_id       uuid PRIMARY KEY,
+    request_id   uuid        NOT NULL UNIQUE,
+    named        bytea       NOT NULL,       -- keyed fingerprint of the account
+    asker        bytea       NOT NULL,       -- keyed mark of the mailbox from which they ask
+    state        text        NOT NULL CHECK (state IN ('sought', 'asked', 'not_asked')),
+    reason       text,                       -- why nobody was asked
+    sought_at    timestamptz NOT NULL,
+    until        timestamptz NOT NULL,       -- until when a lookup is of use
+    failures     integer     NOT NULL DEFAULT 0,  -- wrong codes since the last good one
+    stopped_at   timestamptz,                -- so many were wrong that none is good any more
+    disowned_at  timestamptz                 -- whoever got the letter says that they have asked for nothing
+);
+CREATE INDEX contact_asked_named ON contact_asked (named);
+CREATE INDEX contact_asked_stopped ON contact_asked (request_id) WHERE stopped_at IS NOT NULL OR disowned_at IS NOT NULL OR reason = 'withheld';
+
+-- Codes that went to a contact on file, each with a link by which its reader can only say that they have asked for nothing.
+CREATE TABLE contact_code (
+    code_id    uuid PRIMARY KEY,
+    ask_id     uuid        NOT NULL,
+    token_hash bytea       NOT NULL UNIQUE,
+    code_hash  bytea       NOT NULL,         -- keyed
+    address    bytea       NOT NULL,         -- keyed fingerprint of where it went
+    mailbox    bytea       NOT NULL,         -- keyed mark of the mailbox
+    sent_at    timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    used_at    timestamptz
+);
+CREATE INDEX contact_code_ask ON contact_code (ask_id);
+CREATE INDEX contact_code_mailbox ON contact_code (mailbox, sent_at);
+
+-- What somebody of ours has written back to a mail. It lies in the vault under a key of its own, which has the id of the letter: the mail may
+-- be gone before the answer is delivered. In `delivery` it stands with the id of the mail.
+CREATE TABLE mail_answer (
+    letter_id  uuid PRIMARY KEY,
+    mail_id    uuid        NOT NULL,
+    written_by text        NOT NULL,         -- the holder of a key, or who has signed in
+    written_at timestamptz NOT NULL
+);
+CREATE INDEX mail_answer_mail ON mail_answer (mail_id, letter_id);
+
+-- The letter with the newest code on paper of a request; the code of each earlier one is void. Without a row that of its acknowledgement is good.
+CREATE TABLE paper_code (
+    request_id uuid PRIMARY KEY,
+    letter_id  uuid NOT NULL
+);
