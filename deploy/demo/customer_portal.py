@@ -94,6 +94,7 @@ class CustomerPortal:
             "jti": secrets.token_urlsafe(),
             "sub": customer.code,
             "email": customer.emails[0].lower(),
+            "email_verified": True,
             "amr": ["pwd", "otp"],
         }
         token = jwt.encode({"alg": _ALGORITHM, "kid": "demonstration"}, said, self._key, algorithms=[_ALGORITHM])

@@ -30,6 +30,7 @@ ISSUER = "https://my.example"
 def token(clock: SetClock, key: OKPKey = KEY, **changed: Any) -> str:
     now = int(clock.now().timestamp())
     said = {"iss": ISSUER, "aud": URL, "iat": now, "exp": now + 120, "jti": "one", "sub": "CU-17", "amr": ["pwd"]}
+    said |= {"email_verified": True} if "email" in changed else {}
     known = {name: value for name, value in {**said, **changed}.items() if value is not None}
     return jwt.encode({"alg": "Ed25519", "kid": "k1"}, known, key, algorithms=["Ed25519"])
 
@@ -40,11 +41,30 @@ def reads(clock: SetClock, text: str) -> Any:
 
 @pytest.mark.parametrize(
     ("amr", "method"),
-    [(["pwd"], "account"), (["pwd", "otp"], "signed_in_mfa"), (["mfa"], "signed_in_mfa"), ([], "account")],
+    [
+        (["pwd"], "account"),
+        ([], "account"),
+        (["otp"], "account"),
+        (["hwk", "user"], "account"),
+        (["otp", "sc"], "account"),
+        ("mfa", "account"),
+        (["mfa"], "signed_in_mfa"),
+        *((["pwd", second], "signed_in_mfa") for second in ("otp", "hwk", "sc", "swk")),
+    ],
 )
-def test_a_second_factor_proves_more(clock: SetClock, amr: list[str], method: str) -> None:
+def test_a_second_factor_proves_more(clock: SetClock, amr: list[str] | str, method: str) -> None:
     who, token_id = reads(clock, token(clock, amr=amr))
     assert (who.account_id, who.method, token_id) == ("CU-17", method, "one")
+
+
+@pytest.mark.parametrize(
+    ("verified", "email"), [(True, "ada@example.org"), (False, None), (None, None), ("true", None), (1, None)]
+)
+def test_an_address_counts_only_where_the_token_says_that_it_is_verified(
+    clock: SetClock, verified: object, email: str | None
+) -> None:
+    who, _ = reads(clock, token(clock, email="ada@example.org", email_verified=verified))
+    assert (who.account_id, who.email) == ("CU-17", email)
 
 
 @pytest.mark.parametrize(

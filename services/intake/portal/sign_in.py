@@ -1,7 +1,8 @@
 """Who has signed in at the company's customer portal, by a token that it has signed (JWS, RFC 7515; JWT, RFC 7519).
 
-``sub`` is the account, ``aud`` this portal, ``jti`` lets it be used once; ``amr`` with ``mfa`` (RFC 8176), or ``otp``,
-``hwk`` or ``sc`` beside ``pwd``, says that there was a second factor. It is good for five minutes at most.
+``sub`` is the account, ``aud`` this portal, ``jti`` lets it be used once. ``email`` counts only with ``email_verified``
+``true``. ``amr`` (RFC 8176) states a second factor by ``mfa``, or by ``pwd`` with ``otp``, ``hwk``, ``sc`` or ``swk``. A
+token is good for five minutes at most.
 """
 
 from collections.abc import Mapping
@@ -58,8 +59,7 @@ class SignInTokens:
         try:
             said = jwt.decode(token, self.keys, algorithms=[*ALGORITHMS]).claims
             self._must_be_good(said, now.timestamp())
-            second = "mfa" in said.get("amr", ()) or not _SECOND.isdisjoint(said.get("amr", ()))
-            method = "signed_in_mfa" if second else "account"
+            method = "signed_in_mfa" if _has_second_factor(said.get("amr")) else "account"
             return SignedIn.model_validate({**_who(said), "method": method}), str(said["jti"])
         except (JoseError, ValidationError, ValueError, TypeError, KeyError):
             raise BadRequest(_REFUSED) from None
@@ -73,10 +73,12 @@ class SignInTokens:
 
 
 def _who(said: Mapping[str, Any]) -> dict[str, Any]:
-    known = {"account_id": said["sub"], "email": said.get("email")}
-    if not said.get("email_verified", True):
-        known["email"] = None
-    return known
+    return {"account_id": said["sub"], "email": said.get("email") if said.get("email_verified") is True else None}
+
+
+def _has_second_factor(amr: object) -> bool:
+    methods = set(amr) if isinstance(amr, list) else set()
+    return "mfa" in methods or ("pwd" in methods and not _SECOND.isdisjoint(methods))
 
 
 def _read(path: Path) -> KeySet:
