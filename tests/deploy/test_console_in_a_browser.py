@@ -148,6 +148,8 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
         assert answer is not None
         assert answer.ok, name
         await look.look(page, name)
+    await page.goto(f"{site}/post/print")
+    assert await page.evaluate("getComputedStyle(document.body).margin") == "0px", "the browser uses its style"
 
 
 async def test_everybody_can_use_the_console(intake: Intake, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

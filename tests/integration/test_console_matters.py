@@ -1,5 +1,7 @@
 """What comes in and goes out, and what was stopped, as people work it in the console."""
 
+import base64
+import hashlib
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -58,8 +60,12 @@ async def test_a_letter_is_entered_by_the_day_on_which_it_came_and_its_answer_is
         lines="Ada Quarzfels\nMusterstraße 1\n50667 Köln",
         on_file_in="crm",
     )
-    await hanna.open("/console/post/print")
-    assert "50667 Köln" in hanna.html
+    printed = await hanna.client.get("/console/post/print")
+    assert "50667 Köln" in printed.text
+    style = printed.text.partition("<style>")[2].partition("</style>")[0]
+    sha256 = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = printed.headers["content-security-policy"]
+    assert f"style-src 'sha256-{sha256}'" in policy, "else letters lose their layout"
     [letter_id] = await intake.unit_of_work.pool.fetch("SELECT letter_id FROM delivery WHERE state = 'waiting'")
     await hanna.open("/console/post")
     assert "acknowledgement" in hanna.text

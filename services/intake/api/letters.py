@@ -6,8 +6,18 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, Rehearsable, UseServices
+from services.intake.api.dependencies import (
+    DECIDING,
+    PRIVACY_TEAM,
+    AnyCaller,
+    MadeFor,
+    Rehearsable,
+    Services,
+    UseServices,
+)
+from services.intake.api.report import policy_of
 from services.intake.api.views import Instant, StateView
+from services.intake.auth import Caller
 from services.intake.errors import Forbidden, NotFound
 from services.intake.letters.schemas import AnotherWay, GivenUp, PostalAddress
 from services.intake.post.page import document
@@ -73,10 +83,16 @@ async def print_letters(
     The address stands in the window of an envelope (DIN 5008, form B) if it is printed at 100 %. The reading is on
     record; what was posted is marked as such, letter by letter.
     """
+    return await printed(caller, services, limit)
+
+
+async def printed(caller: Caller, services: Services, limit: int) -> Response:
+    """Returns the letters to post as one document, with a policy that allows only its own style."""
     pages = await services.use_cases.pages(caller, limit)
     company = services.processing.controller
-    content = document(pages, (company.name, *company.address))
-    return Response(content, media_type="text/html", headers={"Cache-Control": "no-store"})
+    content = document(pages, (company.name, *company.address)).encode()
+    headers = {"Content-Security-Policy": policy_of(content), "Cache-Control": "no-store"}
+    return Response(content, media_type="text/html", headers=headers)
 
 
 @router.post("/{letter_id}/posted", responses=_MOVES)

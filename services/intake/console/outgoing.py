@@ -7,6 +7,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from services.intake.api.letters import printed
 from services.intake.console import undelivered
 from services.intake.console.console import Console, Person, Works, local, person_of
 from services.intake.console.decisions.decision import Asked, Decision, Do, Subject, saying
@@ -18,7 +19,6 @@ from services.intake.errors import NotFound
 from services.intake.letters import delivery
 from services.intake.letters.delivery import Delivery
 from services.intake.letters.schemas import AnotherWay, GivenUp
-from services.intake.post.page import document
 from services.intake.use_cases import UseCases
 from services.intake.web.site import Visit
 
@@ -146,9 +146,7 @@ class Outgoing:
 
     async def print(self, visit: Visit) -> Response:
         """The letters that are to be posted, to be printed at 100 %; the reading is on record."""
-        pages = await self.works.services.use_cases.pages(person_of(visit).caller, ROWS)
-        company = self.works.services.processing.controller
-        return Response(document(pages, (company.name, *company.address)), media_type="text/html")
+        return await printed(person_of(visit).caller, self.works.services, ROWS)
 
     async def find(self, visit: Visit) -> About:
         """The letter that the address names."""
