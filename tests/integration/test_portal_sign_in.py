@@ -154,6 +154,30 @@ async def test_a_sign_in_opens_the_request_that_states_it_and_no_other(door: Ope
     assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["state"] == "in_progress"
 
 
+async def test_a_sign_in_proves_no_request_that_another_channel_has_submitted(door: Opened) -> None:
+    ada, clock = door.visitor(), door.intake.clock
+    partners = await door.intake.submit(subject={"account_id": "CU-17"}, assurance=None, proofs=[])
+    await (await ada.open("/portal/en/follow")).send(reference=partners.rpartition("/")[2])
+    await ada.open(f"/portal/en/signed-in?token={token(clock)}")
+    assert "What was asked for" not in ada.text
+    await ada.send()
+    assert ada.path == "/portal/en/ask/right"
+    assert (await door.intake.officer.get(partners)).json()["state"] == "awaiting_identity"
+
+
+async def test_a_sign_in_shows_what_was_asked_and_counts_for_it_once_that_is_confirmed(door: Opened) -> None:
+    ada, clock = door.visitor(), door.intake.clock
+    reference = await asked(ada)
+    for jti, answer, path, state in (
+        ("no", {"mine": ""}, "/portal/en/ask/right", "awaiting_identity"),
+        ("yes", {}, "/portal/en/request", "in_progress"),
+    ):
+        await ada.open(f"/portal/en/signed-in?token={token(clock, jti=jti, email='ada@example.org')}")
+        assert ("Give me a copy of my data" in ada.text, "What was asked for" in ada.text) == (True, True)
+        assert (await ada.send(**answer)).path == path
+        assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["state"] == state
+
+
 async def test_whoever_signs_in_and_gives_another_address_proves_that_too_and_is_shut_out_by_nothing(
     door: Opened,
 ) -> None:

@@ -32,6 +32,7 @@ from shared.domain.identities import Identity, IdentityType, MalformedIdentity, 
 from shared.domain.identity_rules import LinkPolicy
 from shared.domain.sentences import Listed, Term
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 
 _TOKEN_BYTES: Final = 16
@@ -87,7 +88,7 @@ class ProofLinks:
         of the form by which it is asked for; sent twice it has one letter.
         """
         async with self.unit_of_work.begin() as tx:
-            if portal is None or await _may_follow(tx, request_id, portal):
+            if portal is None or await may_follow(tx.connection, request_id, portal):
                 await self.write(tx, request_id, link_id, typed=True, asker=asker)
 
     async def write(
@@ -233,11 +234,12 @@ async def _together(tx: UnitOfWork, request: Request) -> Sequence[Request]:
     return await repository.read_case(tx.connection, request.case_id) if request.case_id else [request]
 
 
-async def _may_follow(tx: UnitOfWork, request_id: UUID, portal: Caller) -> bool:
-    request = await repository.read(tx.connection, request_id)
+async def may_follow(connection: Connection, request_id: UUID, portal: Caller) -> bool:
+    """Returns whether the portal submitted the request, or it came by e-mail or post: other channels' are not shown."""
+    request = await repository.read(connection, request_id)
     if request is None:
         return False
-    return request.channel in SENT_TO or await auth.same_channel(tx.connection, portal, request.key_id)
+    return request.channel in SENT_TO or await auth.same_channel(connection, portal, request.key_id)
 
 
 def _stated(known: SubjectData | None) -> Identity | None:

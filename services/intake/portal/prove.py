@@ -5,7 +5,6 @@ answer is on its way.
 """
 
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from starlette.routing import BaseRoute
 from uuid_utils.compat import uuid7
 
 from services.intake.errors import BadRequest, NotFound
+from services.intake.identity import proof_links
 from services.intake.identity.proof_links import Used
 from services.intake.portal import draft as drafts
 from services.intake.portal import verifying
@@ -113,24 +113,26 @@ class Proving:
         return self._sends(visit, reference, 0)
 
     async def signed_in(self, visit: Visit) -> Response:
-        """Somebody comes from the customer portal; as with a link, only the button uses the token up."""
+        """Takes a sign-in at the customer portal: shows what it would confirm, and counts once that is confirmed."""
         if self.works.tokens is None:
             raise NotFound("nobody vouches for sign-ins here")
         token = visit.form.get("token") if visit.sent else visit.request.query_params.get("token", "")
         who, token_id = self.works.tokens.read(token, self.works.services.unit_of_work.clock.now())
+        request = await self._theirs(visit, who)
         if not visit.sent:
-            hidden = [("token", token)]
-            return _button(visit, "portal.signed_title", "portal.signed_lead", "portal.signed_button", hidden)
+            asked = [_named(visit, request)] if request else []
+            return visit.page("signed_in.html", token=token, asked=asked, mine=request and request.request_id)
         if not await self.works.links.once(token_id):
             raise BadRequest("the sign-in was used before")
         visit.session.data["signed_in"] = who.model_dump(mode="json")
         visit.session.renew()
-        request_id = await self._theirs(visit, who)
-        if request_id is None:
+        if request is None or visit.form.get("mine") != str(request.request_id):
             return at(visit, "/ask/right")
-        vouched = await self._vouched(request_id, who)
-        await verifying.verify(self.works, request_id, vouched)
-        request = await verifying.read(self.works, request_id)
+        if visit.session.data.get("request") != str(request.request_id):
+            follows_now(visit, str(request.request_id))
+        vouched = await self._vouched(request, who)
+        await verifying.verify(self.works, request.request_id, vouched)
+        request = await verifying.read(self.works, request.request_id)
         if vouched and not await proved_by(self.works, request, {*marks(who, self._keyring)}):
             visit.session.data["noted"] = "proof_aside" if request.proof_conflict else "proof_late"
         return await self._follows(visit, request)
@@ -168,7 +170,7 @@ class Proving:
         together = await use_cases.case_of(request) or [request]
         proof = IdentityProof(identity="email", method=use_cases.identity.links.method)
         who = signed_in_of(visit)
-        vouched = await self._vouched(used.request_id, who) if who else []
+        vouched = await self._vouched(request, who) if who else []
         for request_id in await self.works.links.proved_by(used, together):
             # Whoever has signed in and asked in this session is one person with who has the link in it (decision 0110).
             besides = vouched if asked_here and request_id == used.request_id else []
@@ -190,20 +192,19 @@ class Proving:
         besides = [("portal.put_aside_sign_in", sign_in, "portal.sign_in")] if sign_in else []
         return said(visit, "portal.put_aside_title", "portal.put_aside", "/", "portal.to_start", besides)
 
-    async def _theirs(self, visit: Visit, who: SignedIn) -> UUID | None:
-        """The request of this session, where it is of whoever has signed in."""
+    async def _theirs(self, visit: Visit, who: SignedIn) -> Request | None:
+        """Returns the request that a sign-in is for: the one they asked to see last, if it states who they are."""
         waiting, known = visit.session.data.get("waiting"), visit.session.data.get("request")
-        if isinstance(waiting, dict) and waiting["request"] != known:  # the one that they have asked to see last
+        if isinstance(waiting, dict) and waiting["request"] != known:
             request_id = UUID(str(waiting["request"]))
-            with suppress(NotFound):
-                if await self._vouched(request_id, who):
-                    follows_now(visit, str(request_id))
-                    return request_id
-        return UUID(known) if isinstance(known, str) else None
+            async with self.works.services.unit_of_work.pool.acquire() as connection:
+                shown = await proof_links.may_follow(connection, request_id, await self.works.caller())
+            if shown and await self._vouched(request := await verifying.read(self.works, request_id), who):
+                return request
+        return await verifying.read(self.works, UUID(known)) if isinstance(known, str) else None
 
-    async def _vouched(self, request_id: UUID, who: SignedIn) -> list[IdentityProof]:
+    async def _vouched(self, request: Request, who: SignedIn) -> list[IdentityProof]:
         """What the customer portal vouches for of what the request states."""
-        request = await verifying.read(self.works, request_id)
         unit_of_work = self.works.services.unit_of_work
         async with unit_of_work.pool.acquire() as connection:
             known = (await unit_of_work.vault.subject_data(connection, [request.subject_ref])).get(request.subject_ref)
@@ -213,11 +214,6 @@ class Proving:
     @property
     def _keyring(self) -> Keyring:
         return self.works.services.unit_of_work.vault.keyring
-
-
-def _button(visit: Visit, title: str, lead: str, button: str, hidden: list[tuple[str, str]] | None = None) -> Response:
-    words = {name: spoken(visit, say(key)) for name, key in (("title", title), ("lead", lead), ("button", button))}
-    return visit.page("link.html", hidden=hidden or [], **words)
 
 
 def _page() -> str:

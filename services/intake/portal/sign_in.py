@@ -1,8 +1,8 @@
 """Who has signed in at the company's customer portal, by a token that it has signed (JWS, RFC 7515; JWT, RFC 7519).
 
-``sub`` is the account, ``aud`` this portal, ``jti`` lets it be used once. ``email`` counts only if ``email_verified`` is
-``true``. ``amr`` (RFC 8176) states a second factor by ``mfa``, or by ``pwd`` with ``otp``, ``hwk``, ``sc`` or ``swk``.
-A token is good for five minutes at most.
+``sub`` is the account, ``aud`` this portal, ``jti`` lets it be used once. ``email`` counts only if ``email_verified``
+is ``true``. ``amr`` (RFC 8176) states a second factor by ``mfa``, or by ``pwd`` with ``otp``, ``hwk``, ``sc`` or
+``swk``. A token is good for five minutes at most.
 """
 
 from collections.abc import Mapping
