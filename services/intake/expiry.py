@@ -194,7 +194,6 @@ _OF_REQUEST = (
     "proof_withheld",
     "paper_code",
     "paper_code_failure",
-    "complaint",
 )
 
 

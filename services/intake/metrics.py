@@ -33,10 +33,6 @@ DECIDED = _gauge(
     "Requests that two persons refused or answered in part in the last 30 days, by reason",
     ["decision", "reason", "article"],
 )
-OVERTURNED = _gauge("dsr_decisions_overturned", "Of such, those that a complaint has overturned since then", ["right"])
-COMPLAINTS = _gauge("dsr_complaints", "Complaints of the last 30 days, and all open ones", ["lodged_with", "decision"])
-SAMPLED = _gauge("dsr_intake_sampled", "Messages in the last monthly sample")
-MISSED = _gauge("dsr_intake_missed", "Requests in that sample that nobody had recognised")
 PACKAGES_ENDED = _gauge("dsr_packages_ended", "Packages whose days ended in the last 30 days", ["result"])
 COVERED = _gauge("dsr_requests_covered", "Of those worked, how many have every receipt", ["right"])
 WORKED = _gauge("dsr_requests_worked", "Requests with downstream work, answered in the last 30 days", ["right"])

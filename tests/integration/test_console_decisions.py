@@ -231,7 +231,7 @@ async def test_what_was_written_is_kept_where_the_request_has_moved_or_the_sessi
     assert "question_asked" not in await intake.types()
     await hanna.send(step="check", **said)
     assert (await hanna.send(step="confirm", **said)).path.endswith(id_of(path)), "it is done for what it is now"
-    await hanna.open(f"/console/requests/{id_of(path)}/decide/complaint")
+    await hanna.open(f"/console/requests/{id_of(path)}/decide/postal-address")
     intake.clock.pass_by(minutes=31)
-    await hanna.send(step="check", note=words)
+    await hanna.send(step="check", lines=words)
     assert (hanna.status, words in hanna.text) == (403, True)

@@ -7,7 +7,7 @@ from urllib.parse import urljoin
 import pytest
 
 from services.intake import assignment_conflicts
-from services.intake.console import audit_page, breach_pages, complaints_page, inbox, outgoing, queue
+from services.intake.console import audit_page, breach_pages, inbox, outgoing, queue
 from services.intake.console import stopped as stopped_page
 from services.intake.identity import stopped
 from tests.fixtures.console import OpenedConsole
@@ -39,12 +39,6 @@ async def test_a_list_that_is_cut_goes_on_and_no_letter_hides_behind_others(
 
 
 MANY = """
-INSERT INTO complaint (complaint_id, request_id, lodged_with, received_on, entered_by, entered_at, decision)
-SELECT gen_random_uuid(), $1, 'controller', date '2026-03-01' - n % 2, 'hanna', now(),
-       CASE n % 2 WHEN 0 THEN 'upheld' END
-FROM generate_series(1, 3) n;
-INSERT INTO intake_sample SELECT date '2025-01-01' + make_interval(months => n), 9, 1, 'hanna', now()
-FROM generate_series(1, 3) n;
 INSERT INTO breach (breach_id, downloads, found_at, notify_by, decision, closed_at)
 SELECT gen_random_uuid(), 0, now(), now(), 'no_risk', timestamptz '2026-03-01' FROM generate_series(1, 3) n;
 INSERT INTO breach (breach_id, downloads, found_at, notify_by)
@@ -62,7 +56,7 @@ UPDATE request SET proof_conflict = true, state = 'awaiting_identity'
 """Three rows of each list of the console; ``$1``: a request."""
 
 
-GOES_ON = {"/": 1, "/audit": 1, "/breaches": 1, "/complaints": 2, "/mail": 1, "/post": 1}
+GOES_ON = {"/": 1, "/audit": 1, "/breaches": 1, "/mail": 1, "/post": 1}
 """Each list, and how many of its tables go on."""
 
 
@@ -74,7 +68,7 @@ SHORT = {"/holds", "/me", "/people", "/policy", "/set-aside", "/sla", "/systems"
 """What has no more rows than the company has systems, rules, cases or people who decide."""
 
 
-FORMS = {"/breaches/new", "/complaints/sample", "/holds/place", "/new"}
+FORMS = {"/breaches/new", "/holds/place", "/new"}
 
 
 ONWARD = re.compile(r'href="([^"]+)">(?:Show those after these|Next page)')
@@ -99,7 +93,7 @@ async def test_every_list_that_is_cut_says_so_and_goes_on_until_its_end(
     intake, hanna, auditor = console.intake, await console.member("hanna"), await console.member("ugo")
     paths = {path for path in console.site.powers if "{" not in path}
     assert paths - {*GOES_ON, *SAYS_SO, *SHORT, *FORMS} == set(), "a list that is new is looked at here"
-    for module in (audit_page, breach_pages, complaints_page, inbox, outgoing, queue, stopped_page):
+    for module in (audit_page, breach_pages, inbox, outgoing, queue, stopped_page):
         monkeypatch.setattr(module, "ROWS", 1)
     for module in (assignment_conflicts, stopped):
         monkeypatch.setattr(module, "MOST", 1)

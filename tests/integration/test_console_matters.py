@@ -186,27 +186,6 @@ async def test_a_package_is_looked_into_by_the_two_who_release_it(console: Opene
     assert [each["holder"] for each in await intake.details(path, "package.viewed")] == ["hanna", "anton"]
 
 
-async def test_a_complaint_is_entered_on_the_page_of_its_request_and_what_became_of_it_in_the_list(
-    console: OpenedConsole,
-) -> None:
-    intake, hanna = console.intake, await console.member("hanna")
-    path = f"/console/requests/{id_of(await intake.submit())}"
-    lodged = {"lodged_with": "authority", "received_on": "2026-03-02", "note": "BlnBDI 521.12"}
-    assert (await confirmed(hanna, f"{path}/decide/complaint", **lodged)).path == "/console/complaints"
-    [complaint] = (await intake.officer.get("/v1/complaints")).json()["complaints"]
-    assert (complaint["lodged_with"], complaint["entered_by"]) == ("authority", "hanna")
-    decided = f"/console/complaints/{complaint['complaint_id']}/decide"
-    await confirmed(hanna, decided, decision="rejected", decided_on="2026-03-02")
-    assert "rejected, 2026-03-02" in hanna.text
-    assert (await hanna.client.get(decided)).status_code == 404, "it is entered once"
-    await confirmed(hanna, "/console/complaints/sample", month="2026-02", sampled="50", missed="1")
-    assert "2026-02 50 1 hanna" in hanna.text
-    ugo = await console.member("ugo")
-    assert "rejected" in (await ugo.open("/console/complaints")).text
-    assert "BlnBDI" not in ugo.html + hanna.html
-    assert "Enter a sample" not in ugo.text
-
-
 async def test_an_administrator_lets_a_service_go_on_with_what_it_has_set_aside(console: OpenedConsole) -> None:
     pool = console.intake.unit_of_work.pool
     hanna, admin = await console.member("hanna"), await console.member("ada-min")
@@ -241,7 +220,6 @@ async def test_an_answer_to_a_letter_that_asks_for_something_else_becomes_a_requ
     assert await take(intake, mail(more=f"In-Reply-To: <{token}@example.org>\n")) == "reply"
     await hanna.open(f"/console/mail/{await intake.unit_of_work.pool.fetchval('SELECT mail_id FROM mail')}")
     assert "decide/reply" not in hanna.html, "nothing was asked"
-    assert f"{id_of(path)}/decide/complaint" in hanna.html
     assert "Make it a new request" in hanna.text
     said: dict[str, Any] = {"rights": ["access"], "subject.email": "ada@mail.example", "language": "de"}
     await confirmed(hanna, f"{hanna.path}/confirm", **said)

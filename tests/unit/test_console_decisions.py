@@ -7,7 +7,6 @@ import pytest
 
 from services.intake.console import (
     breach_steps,
-    complaints_page,
     entry,
     holds,
     inbox,
@@ -37,7 +36,7 @@ ASSESS = next(each for each in breach_steps.STEPS if each.name == "assess")
 MATTERS = (
     *DECISIONS,
     *breach_steps.STEPS,
-    *(breach_steps.ENTER, complaints_page.DECIDE, complaints_page.SAMPLE, entry.ENTER),
+    *(breach_steps.ENTER, entry.ENTER),
     *(holds.PLACE, holds.REVIEW, holds.LIFT, inbox.CONFIRM, inbox.DISMISS),
     *(outgoing.POSTED, outgoing.DELIVER, outgoing.GIVE_UP, stopped.RELEASE, stopped.SWEEP, stopped.SETTLE),
     *(systems.QUARANTINE, systems.RELEASE_SYSTEM, set_aside_page.REPLAY, set_aside_page.RESUME),
@@ -70,13 +69,6 @@ def test_each_table_of_words_has_those_of_everything_that_it_is_asked_for() -> N
 @pytest.mark.parametrize(
     ("decision", "said", "told"),
     [
-        (
-            complaints_page.SAMPLE,
-            {"month": "2026-13", "sampled": "1", "missed": "0"},
-            "write it in the form that is shown",
-        ),
-        (complaints_page.SAMPLE, {"month": "2026-01", "sampled": "0", "missed": "0"}, "the least is 1"),
-        (complaints_page.SAMPLE, {"month": "2026-01", "sampled": "x", "missed": "0"}, "write a whole number"),
         (set_aside_page.RESUME, {"besides": "99999999"}, "the most is 10000000"),
         (ASSESS, {"reasons": "So.", "concerned": "nobody"}, "write a reference as 019c0000-…"),
     ],

@@ -27,7 +27,6 @@ from services.intake.api import (
     recipients,
     report,
     requests,
-    reviews,
     subjects,
     submissions,
     suppression,
@@ -80,7 +79,6 @@ _MODULES = (
     sweeps,
     systems,
     recipients,
-    reviews,
     audit,
 )
 

@@ -42,7 +42,6 @@ NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
     ("/systems", "Systems", Power.SEE),
     ("/set-aside", "Set aside", Power.SEE),
     ("/breaches", "Breaches", Power.SEE),
-    ("/complaints", "Complaints", Power.SEE),
     ("/sla", "Promises", Power.SEE),
     ("/policy", "Policy", Power.SEE),
     ("/audit", "Audit", Power.AUDIT),

@@ -1,7 +1,6 @@
 """Ids in the addresses of pages."""
 
 from collections.abc import Callable
-from datetime import date
 from typing import TypeVar
 from uuid import UUID
 
@@ -28,11 +27,6 @@ def place(visit: Visit, name: str) -> UUID | None:
 def ranked(visit: Visit, name: str) -> Place | None:
     """The same of a list that is not in the order of its ids."""
     return _said(visit, name, Place.read)
-
-
-def day(visit: Visit, name: str) -> date | None:
-    """The same of a list that is in the order of its days."""
-    return _said(visit, name, date.fromisoformat)
 
 
 def _said(visit: Visit, name: str, read: Callable[[str], T]) -> T | None:

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from services.intake.console import answering
 from services.intake.console.console import Console, Works, local, person_of
-from services.intake.console.decisions import complaining, options, timing
+from services.intake.console.decisions import options, timing
 from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
 from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.entry import CONTACT_ASKED, MESSAGE
@@ -160,7 +160,7 @@ class Inbox:
         person = person_of(visit)
         request = await self.works.services.use_cases.read(request_id, person.caller)
         subject = Subject(self.works, person, request)
-        offers = offered(subject, f"/requests/{request_id}/decide", (timing.REPLY, *complaining.DECISIONS))
+        offers = offered(subject, f"/requests/{request_id}/decide", [timing.REPLY])
         return [(each.path, each.word) for each in offers]
 
     async def raw(self, visit: Visit) -> Response:

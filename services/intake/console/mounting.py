@@ -6,7 +6,6 @@ from services.intake.api.dependencies import Services
 from services.intake.console import (
     audit_page,
     breach_pages,
-    complaints_page,
     entry,
     holds,
     inbox,
@@ -41,7 +40,6 @@ _PAGES = (
     outgoing,
     entry,
     breach_pages,
-    complaints_page,
     sla_page,
     audit_page,
     policy_page,

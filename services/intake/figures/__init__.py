@@ -1,1 +1,1 @@
-"""Figures of what was answered: how fast, why not, and what others found of it; definitions: ``docs/metrics.md``."""
+"""Figures of answers: how fast, and why not; definitions: ``docs/metrics.md``."""

@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute
 
 from services.intake import request_file
 from services.intake.console.console import Console, Works, person_of
-from services.intake.console.decisions import answering, complaining, packages, proving, recipients, timing, working
+from services.intake.console.decisions import answering, packages, proving, recipients, timing, working
 from services.intake.console.decisions.decision import Decision, Subject
 from services.intake.console.decisions.page import About, Find, routes_of
 from services.intake.console.ids import of_path
@@ -20,7 +20,6 @@ DECISIONS: Final[Sequence[Decision]] = (
     *working.DECISIONS,
     *packages.DECISIONS,
     *recipients.DECISIONS,
-    *complaining.DECISIONS,
 )
 
 
