@@ -45,11 +45,9 @@ from shared.fulfilment.worker import Worker
 from shared.messaging import inbox
 from shared.messaging.consumer import Consumer, instance
 from shared.messaging.dispatcher import BatchDispatcher, Dispatcher, Handler, Subscription
-from shared.messaging.hearing_again import LOOP, HearingAgain
 from shared.messaging.outbox import Relay
 from shared.messaging.producer import BusAway, KafkaProducer
 from shared.messaging.progress import loop_of
-from shared.messaging.replay import dead_letters
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
@@ -99,7 +97,6 @@ class Service:
         self.conclusions: dict[Operation, Conclude] = {}
         self._loops: list[Loop] = []
         self._listening: list[Listening] = []
-        self._listeners: list[tuple[BatchDispatcher, Sequence[str]]] = []
         self._api: Api | None = None
 
     def on(self, event: type[Event], handler: Handler, *, right: Right | None = None) -> None:
@@ -238,9 +235,6 @@ class Service:
             loops |= self._consuming(running, dispatcher, topics.read_by(self.name))
         for listening in self._listening:
             loops |= self._consuming(running, *listening(running))
-        letters = partial(dead_letters, running.settings.kafka, self.name)
-        again = HearingAgain(running.unit_of_work, running.heartbeats, letters, self._listeners)
-        loops[LOOP] = _every_two_seconds(again.look, LOOP, running)
         return loops
 
     def _fulfilling(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:
@@ -268,7 +262,6 @@ class Service:
         return loops
 
     def _consuming(self, running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:
-        self._listeners.append((to, read))
         consumer = Consumer(running.settings.kafka, to.group, read, instance(running.settings.http.port))
         return {loop_of(to.group): consumer.run(to, running.stopping, running.heartbeats)}
 

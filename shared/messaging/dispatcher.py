@@ -72,8 +72,6 @@ class BatchDispatcher(ABC):
         self._dead_letters_a_day = dead_letters_a_day
         self._heartbeats = heartbeats
         self._paused: AbstractSet[str] = frozenset()
-        self.refused_again = 0
-        """Records that were sent again and could not be handled then either, since this process began."""
 
     @abstractmethod
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
@@ -140,7 +138,6 @@ class BatchDispatcher(ABC):
         place, detail = f"{record.topic} {record.partition}:{record.offset}", self.detail(error)
         log.error("record %s set aside: %s", place, detail or telemetry.where(error))
         if dead_letters.REPLAYED_FOR in record.headers:
-            self.refused_again += 1
             self._count([self.kind_of(record)], "dead_letter")
             return False
         reason = error.code if isinstance(error, DsrError) else type(error).__name__

@@ -2,7 +2,6 @@
 
 Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register,
 which deadline fills, and to which intake adds what it is told of a number; where anything contradicts it is noted.
-What a person orders of another service, to read a topic again or to hear what it has set aside, intake notes with it.
 The word of two persons about a sweep is noted beside what was counted, and that about a system where it stands.
 Erasure and amendment add to the list of those who get no marketing.
 """
@@ -42,11 +41,6 @@ def _privileges() -> Iterator[tuple[str, str]]:
         yield name, "USAGE ON SCHEMA register"
         yield name, "SELECT ON ALL TABLES IN SCHEMA register"
         yield name, "SELECT ON public.schema_file"
-        if service is not ServiceName.INTAKE:
-            yield role(ServiceName.INTAKE), f"USAGE ON SCHEMA {service}"
-            resuming = "SELECT, UPDATE (since, dead_letters, paused_at)"
-            yield role(ServiceName.INTAKE), f"{resuming} ON {service}.consumed_topic"
-            yield role(ServiceName.INTAKE), f"SELECT, INSERT ON {service}.replay"
     yield role(ServiceName.DEADLINE), "INSERT, UPDATE, DELETE ON register.source, register.assignment, register.reading"
     yield role(ServiceName.INTAKE), "INSERT, UPDATE (kind, request_id, settled_at, settled_by) ON register.conflict"
     yield role(ServiceName.INTAKE), "INSERT, UPDATE (valid_to, learned_at) ON register.assignment"

@@ -17,14 +17,6 @@ from tests.integration.test_mail_read import mail, take
 from tests.integration.test_withheld_packages import withheld
 
 WITHHELD = "SELECT request_id FROM request WHERE package_fault IS NOT NULL"
-ADMINISTERED = {
-    "people": "/people",
-    "people-out": "/people/hanna/sign-out",
-    "set-aside": "/set-aside",
-    "set-aside-replay": "/set-aside/erasure/replay",
-    "set-aside-resume": "/set-aside/erasure/dsr.requests/resume",
-    "system-release": "/systems/rt/release",
-}
 TRACES = "https://traces.example/trace/{trace}"
 
 
@@ -60,10 +52,6 @@ async def filled(intake: Intake) -> tuple[str, str]:
     }
     (await intake.officer.post("/v1/holds", json=hold)).raise_for_status()
     await withheld(intake)
-    await intake.unit_of_work.pool.execute(
-        "INSERT INTO erasure.consumed_topic VALUES ('dsr.requests', $1, 101, $1), ('dsr.deadlines', $1, 3, NULL)",
-        intake.clock.now(),
-    )
     await intake.unit_of_work.pool.execute(
         "INSERT INTO downstreams.system (name, state, hash, reason) VALUES"
         " ('crm', 'on', 'a', NULL), ('cdr', 'quarantined', 'b', 'changed'), ('rt', 'quarantined', 'c', 'by_a_person')"
@@ -137,8 +125,6 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
         "breach-new": "/breaches/new",
         "breach-own": f"/breaches/{breach_id}/own",
         "sla": "/sla",
-        "policy": "/policy",
-        "policy-category": "/policy/call_record",
         "me": "/me",
     }.items():
         answer = await page.goto(site + path)
@@ -179,9 +165,8 @@ async def test_everybody_can_use_the_console(intake: Intake, run_folder: Path, m
         await look.look(ugo, "audit")
         ada = await look.person()
         await sign_in(ada, site, "ada-min")
-        for name, path in ADMINISTERED.items():
-            await ada.goto(f"{site}{path}")
-            await look.look(ada, name)
+        await ada.goto(f"{site}/systems/rt/release")
+        await look.look(ada, "system-release")
         before = len(look.faults)
         await anton.goto(f"{site}/nothing")
         await look.look(anton, "nothing")

@@ -64,8 +64,8 @@ SAYS_SO = {"/approvals": 3, "/stopped": 2}
 """Each list of what is to be done, and how many of its tables say that they show the first alone."""
 
 
-SHORT = {"/holds", "/me", "/people", "/policy", "/set-aside", "/sla", "/systems", "/post/print"}
-"""What has no more rows than the company has systems, rules, cases or people who decide."""
+SHORT = {"/holds", "/me", "/sla", "/systems", "/post/print"}
+"""Pages with no more rows than the company has systems or holds."""
 
 
 FORMS = {"/breaches/new", "/holds/place", "/new"}

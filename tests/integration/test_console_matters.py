@@ -186,26 +186,6 @@ async def test_a_package_is_looked_into_by_the_two_who_release_it(console: Opene
     assert [each["holder"] for each in await intake.details(path, "package.viewed")] == ["hanna", "anton"]
 
 
-async def test_an_administrator_lets_a_service_go_on_with_what_it_has_set_aside(console: OpenedConsole) -> None:
-    pool = console.intake.unit_of_work.pool
-    hanna, admin = await console.member("hanna"), await console.member("ada-min")
-    paused = "INSERT INTO erasure.consumed_topic VALUES ('dsr.requests', now(), 101, now())"
-    await pool.execute(paused)
-    assert "dsr.requests 101" in (await hanna.open("/console/set-aside")).text
-    for page in ("/console/set-aside/erasure/replay", "/console/set-aside/erasure/dsr.requests/resume"):
-        assert page not in hanna.html
-        assert (await hanna.open(page)).status == 403
-        await confirmed(admin, page)
-    assert await pool.fetchval("SELECT paused_at FROM erasure.consumed_topic") is None
-    assert await pool.fetchval("SELECT asked_by FROM erasure.replay WHERE done_at IS NULL") == "ada-min"
-    assert "the service has not begun" in admin.text
-    assert (await admin.open("/console/set-aside/erasure/replay")).status == 404, "it has an order already"
-    assert (await admin.open("/console/set-aside/nobody/replay")).status == 404
-    rows = "SELECT action FROM evidence.entry WHERE actor = 'person:ada-min' ORDER BY seq"
-    actions = [row[0] for row in await pool.fetch(rows)]
-    assert actions == ["console.signed_in", "dead_letters.replay_ordered", "topic.resumed"]
-
-
 def by_mail(number: int) -> dict[str, Any]:
     return {"right": "access", "channel": "email", "subject": {"email": f"ada{number}@example.org", "country": "DE"}}
 

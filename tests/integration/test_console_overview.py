@@ -1,4 +1,4 @@
-"""What the console shows beside requests: breaches, promises, policy, systems, and who did what."""
+"""Pages of the console on breaches, promises and who did what."""
 
 import io
 import re
@@ -113,7 +113,7 @@ async def test_an_auditor_finds_who_did_what_and_takes_the_file_of_a_case_withou
     assert (exported["holder"], exported["letters"]) == ("ugo", 0)
 
 
-async def test_promises_are_shown_as_plots_without_styles_or_scripts_beside_their_tables(
+async def test_promises_are_shown_as_plots_without_styles_or_scripts_above_their_folded_tables(
     console: OpenedConsole,
 ) -> None:
     intake = console.intake
@@ -126,6 +126,7 @@ async def test_promises_are_shown_as_plots_without_styles_or_scripts_beside_thei
     assert "names 5 to 7" in text
     plots = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(plots) == 5
+    assert [len(re.findall(each, text)) for each in ("<table", "<details")] == [5, 5], "each table is folded"
     assert not re.search(r"style=|<style|<script|href=", "".join(plots))
     assert all('role="img" aria-label="' in each for each in plots)
     assert re.search(r'<th scope="row">erasure</th><td class="number">1\.0', text)
@@ -134,12 +135,3 @@ async def test_promises_are_shown_as_plots_without_styles_or_scripts_beside_thei
     assert (await ugo.open("/console/sla")).html.count("<svg") == 5
     intake.clock.pass_by(minutes=2)
     assert "closed in 60 days" in (await ugo.open("/console/sla")).text, "counted anew"
-
-
-async def test_the_policy_shows_rules_their_sign_offs_and_what_is_open(console: OpenedConsole) -> None:
-    ugo = await console.member("ugo")
-    policy = (await ugo.open("/console/policy")).text
-    for word in ("calls_us_18m", "call record", "Recipients", "not signed", "What the last night left"):
-        assert word in policy, word
-    assert "Rules that keep it" in (await ugo.open("/console/policy/call_record")).text
-    assert (await ugo.open("/console/policy/nothing")).status == 404

@@ -47,7 +47,7 @@ marketing = { class = "T" }
 """
 
 AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
-EVERYWHERE = {"relay", "machine", "inbox", "frozen", "replay"}
+EVERYWHERE = {"relay", "machine", "inbox", "frozen"}
 LOOPS: Mapping[ServiceName, set[str]] = {
     ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans", "packages", "releases"}
     | {"expiry", "held", "postponed", "assignments_changed", "letters", "mailbox"}

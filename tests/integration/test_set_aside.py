@@ -1,21 +1,16 @@
 """Above its limit of records that were set aside a topic is left alone, until somebody says so."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
 
-from shared.domain.errors import IllegalTransition
 from shared.domain.events import RequestVerified
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
 from shared.messaging.dead_letters import REPLAYED_FOR, paused_since, resume
-from shared.messaging.hearing_again import HearingAgain, last_order, order
-from shared.messaging.replay import DeadLetter
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.runtime.liveness import Heartbeats
 from shared.storage.evidence import verify
 from shared.storage.postgres import connected
 from tests.fixtures.dispatching import (
@@ -30,7 +25,7 @@ from tests.fixtures.dispatching import (
     unreadable,
     verified,
 )
-from tests.fixtures.engine import Harness, OpenHarness, SetClock
+from tests.fixtures.engine import OpenHarness, SetClock
 
 
 async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_are_not(
@@ -100,61 +95,3 @@ async def test_what_is_sent_again_is_heard_by_whom_it_is_for_alone_and_set_aside
     assert await noted(harness) == 1
     assert await dead_letters(harness) == []
     assert await listener.paused_topics() == frozenset()
-
-
-async def test_what_was_set_aside_is_heard_again_by_the_listener_that_refused_it_once_a_person_says_so(
-    open_harness: OpenHarness,
-) -> None:
-    harness, diary = await open_harness(), Diary()
-    listener = dispatcher(harness, (RequestVerified, diary.begin), limit=9)
-    good, bad, paused = heard(verified()), spoiled(verified()), Message("dsr.status", b"k", b"v", {})
-    letters = [*(again(each) for each in (good, good, bad, paused)), again(None)]
-
-    async def read() -> AsyncIterator[DeadLetter]:
-        for letter in letters:
-            yield letter
-
-    def hearing(read: Callable[[], AsyncIterator[DeadLetter]]) -> HearingAgain:
-        return HearingAgain(harness.unit_of_work, Heartbeats(), read, [(listener, ["dsr.requests"])])
-
-    await hearing(read).look()
-    assert await noted(harness) == 0, "nobody has ordered it"
-    async with harness.unit_of_work.begin() as tx:
-        await order(tx, ServiceName.ERASURE, "ada-min")
-        with pytest.raises(IllegalTransition):
-            await order(tx, ServiceName.ERASURE, "ada-min")
-    await hearing(read).look()
-    assert len(diary.batches) == 1
-    assert await dead_letters(harness) == [], "what cannot be handled now either is set aside no second time"
-    assert await result(harness) == ("ada-min", 1, 1, 1, 1, None)
-    await hearing(read).look()
-    assert len(diary.batches) == 1, "an order is done once"
-
-    async def away() -> AsyncIterator[DeadLetter]:
-        for none in letters[:0]:
-            yield none
-        raise outages.pop()
-
-    outages = [KafkaConnectionError(), RuntimeError("<TCPTransport closed=True>; the handler is closed")]
-    while outages:
-        async with harness.unit_of_work.begin() as tx:
-            await order(tx, ServiceName.ERASURE, "ada-min")
-        await hearing(away).look()
-        assert await result(harness) == ("ada-min", 0, 0, 0, 0, "broker_away")
-
-
-def again(record: Message | None) -> DeadLetter:
-    """A dead letter of the service, as it is read."""
-    sent = record and Message(
-        record.topic, record.key, record.value, {**record.headers, REPLAYED_FOR: ServiceName.ERASURE}
-    )
-    return DeadLetter("dsr.requests", "0:1", "malformed", "2026-03-02", sent)
-
-
-async def result(harness: Harness) -> tuple[object, ...]:
-    """What came of the last order."""
-    async with harness.pool.acquire() as connection:
-        last = await last_order(connection, ServiceName.ERASURE)
-    assert last is not None
-    assert last.done_at is not None
-    return last.asked_by, last.heard, last.refused, last.unreadable, last.left_alone, last.fault

@@ -14,7 +14,6 @@ from services.intake.console import (
     proof_words,
     queue,
     roles,
-    set_aside_page,
     stopped,
     systems,
 )
@@ -30,7 +29,6 @@ from services.intake.web.forms import Form
 from services.intake.worklist import Waits
 from shared.domain.release import Fault
 from shared.domain.wording import LANGUAGES
-from shared.messaging import hearing_again
 
 ASSESS = next(each for each in breach_steps.STEPS if each.name == "assess")
 MATTERS = (
@@ -39,7 +37,7 @@ MATTERS = (
     *(breach_steps.ENTER, entry.ENTER),
     *(holds.PLACE, holds.REVIEW, holds.LIFT, inbox.CONFIRM, inbox.DISMISS),
     *(outgoing.POSTED, outgoing.DELIVER, outgoing.GIVE_UP, stopped.RELEASE, stopped.SWEEP, stopped.SETTLE),
-    *(systems.QUARANTINE, systems.RELEASE_SYSTEM, set_aside_page.REPLAY, set_aside_page.RESUME),
+    *(systems.QUARANTINE, systems.RELEASE_SYSTEM),
 )
 
 
@@ -50,7 +48,7 @@ def test_a_decision_asks_for_fields_of_its_body(decision: Decision) -> None:
     assert {name.split(".")[0] for name in asked} <= set(fields)
     required = {name for name, field in fields.items() if field.is_required()} - set(decision.fixed)
     assert required <= {name.split(".")[0] for name in asked}
-    assert decision.power in {Power.HANDLE, Power.APPROVE, Power.RELEASE, Power.ADMINISTER}
+    assert decision.power in {Power.HANDLE, Power.APPROVE, Power.RELEASE}
 
 
 def test_why_a_proof_waits_is_said_of_every_reason_that_there_is() -> None:
@@ -62,14 +60,12 @@ def test_each_table_of_words_has_those_of_everything_that_it_is_asked_for() -> N
     assert {*queue.WAITS} == {*Waits}
     assert {*roles.WORDS} == {*Power}
     assert {*options.LANGUAGES} == {*LANGUAGES}
-    assert {*set_aside_page.FAULTS} == {*get_args(hearing_again.Broken)}
     assert all(fault.sentence for fault in Fault)
 
 
 @pytest.mark.parametrize(
     ("decision", "said", "told"),
     [
-        (set_aside_page.RESUME, {"besides": "99999999"}, "the most is 10000000"),
         (ASSESS, {"reasons": "So.", "concerned": "nobody"}, "write a reference as 019c0000-…"),
     ],
 )

@@ -40,12 +40,9 @@ NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
     ("/holds", "Holds", Power.SEE),
     ("/stopped", "Stopped", Power.SEE),
     ("/systems", "Systems", Power.SEE),
-    ("/set-aside", "Set aside", Power.SEE),
     ("/breaches", "Breaches", Power.SEE),
     ("/sla", "Promises", Power.SEE),
-    ("/policy", "Policy", Power.SEE),
     ("/audit", "Audit", Power.AUDIT),
-    ("/people", "People", Power.ADMINISTER),
 )
 """What stands on top of every page: where it leads, its word, and the power that it needs."""
 

@@ -11,11 +11,8 @@ from services.intake.console import (
     inbox,
     outgoing,
     package_page,
-    people,
-    policy_page,
     queue,
     request_page,
-    set_aside_page,
     sign_in,
     sla_page,
     stopped,
@@ -34,7 +31,6 @@ _PAGES = (
     of_requests,
     stopped,
     systems,
-    set_aside_page,
     holds,
     inbox,
     outgoing,
@@ -42,8 +38,6 @@ _PAGES = (
     breach_pages,
     sla_page,
     audit_page,
-    policy_page,
-    people,
 )
 
 

@@ -21,6 +21,6 @@ def signed_in(tx: UnitOfWork, holder: str, roles: Sequence[str], address: str) -
     tx.log_evidence(of_person(holder), "console.signed_in", detail, f"{PERSON}{holder}")
 
 
-def signed_out(tx: UnitOfWork, holder: str, where: Literal["here", "everywhere"], by: str) -> None:
-    """A session of somebody has ended, or all of theirs have, because they, or an administrator (``by``), said so."""
-    tx.log_evidence(of_person(holder), "console.signed_out", {"holder": holder, "where": where}, f"{PERSON}{by}")
+def signed_out(tx: UnitOfWork, holder: str, where: Literal["here", "everywhere"]) -> None:
+    """Records that a person has ended one of their sessions, or all."""
+    tx.log_evidence(of_person(holder), "console.signed_out", {"holder": holder, "where": where}, f"{PERSON}{holder}")

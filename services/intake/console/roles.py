@@ -29,7 +29,6 @@ class Power(StrEnum):
     APPROVE = "approve"
     RELEASE = "release"
     AUDIT = "audit"
-    ADMINISTER = "administer"
 
 
 WORDS: Final[Mapping[Power, str]] = {
@@ -39,13 +38,12 @@ WORDS: Final[Mapping[Power, str]] = {
     Power.APPROVE: "agree with what another person proposes",
     Power.RELEASE: "be one of the two persons who let go what was stopped",
     Power.AUDIT: "search the evidence and export a case",
-    Power.ADMINISTER: "see who is signed in and sign them out, and let services go on with what they have set aside",
 }
 ROLES: Final[Mapping[Role, frozenset[Power]]] = {
     Role.HANDLER: frozenset({Power.SEE, Power.READ, Power.HANDLE}),
     Role.APPROVER: frozenset({Power.SEE, Power.READ, Power.HANDLE, Power.APPROVE, Power.RELEASE}),
     Role.AUDITOR: frozenset({Power.SEE, Power.AUDIT}),
-    Role.ADMIN: frozenset({Power.SEE, Power.RELEASE, Power.ADMINISTER}),
+    Role.ADMIN: frozenset({Power.SEE, Power.RELEASE}),
 }
 _OF_THE_API: Final[Mapping[Power, frozenset[grant.Power]]] = {
     Power.READ: frozenset({grant.Power.FETCH}),

@@ -83,6 +83,6 @@ class SigningIn:
         async with self.works.services.unit_of_work.begin() as tx:
             if visit.form.get("where") == "everywhere":
                 await visit.site.sessions.end_all(holder, tx.connection)
-                on_record.signed_out(tx, holder, "everywhere", holder)
+                on_record.signed_out(tx, holder, "everywhere")
             else:
-                on_record.signed_out(tx, holder, "here", holder)
+                on_record.signed_out(tx, holder, "here")

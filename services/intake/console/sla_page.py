@@ -1,4 +1,4 @@
-"""The page that says whether promises are kept: plots, each beside its table."""
+"""The page that shows whether promises are kept: plots, with their tables folded below them."""
 
 from collections.abc import Mapping
 from datetime import timedelta

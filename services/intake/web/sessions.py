@@ -41,10 +41,6 @@ _KEEP = """
 UPDATE web_session SET principal = $3, sealed = $4, expires_at = $5 WHERE session_hash = $1 AND site = $2
 """
 _END = "DELETE FROM web_session WHERE session_hash = $1 AND site = $2"
-_OPEN = """
-SELECT principal, count(*), max(expires_at) FROM web_session
-WHERE site = $1 AND principal IS NOT NULL AND expires_at > $2 GROUP BY 1 ORDER BY 1
-"""
 _END_ALL = "DELETE FROM web_session WHERE principal = $1 AND site = $2"
 
 
@@ -158,11 +154,6 @@ class Sessions:
                 known = (_hash(session.token), self.site, *values, session.began_at, expires_at)
                 await connection.execute(_BEGIN, *known)
             session.stored, session.expires_at, session.before = True, expires_at, content
-
-    async def open(self) -> list[tuple[str, int, datetime]]:
-        """Who has signed in, in how many sessions, and when the last of these ends."""
-        rows = await self.unit_of_work.pool.fetch(_OPEN, self.site, self.unit_of_work.clock.now())
-        return [tuple(row) for row in rows]
 
     async def end_all(self, principal: str, transaction: Connection | None = None) -> None:
         """Signs somebody out everywhere; at once, or with a transaction."""
