@@ -1,6 +1,6 @@
 """What comes before an erasure of the same person, asked once they are located and nothing is erased yet (G1).
 
-It is asked again before it goes on with what had waited for proof, an answer, a person or a brake. Whom a request is
+It is asked again before it goes on with what had waited for proof, an answer or a person. Whom a request is
 about is known better then than when it was submitted: by every address and account that was located.
 """
 

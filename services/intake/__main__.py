@@ -2,7 +2,16 @@
 
 from functools import cache, partial
 
-from services.intake import assignments_changed, expiry, held, orphans, packages, postponed, releases, statistics
+from services.intake import (
+    assignments_changed,
+    expiry,
+    orphans,
+    packages,
+    paused_erasures,
+    postponed,
+    releases,
+    statistics,
+)
 from services.intake.api import app
 from services.intake.events import listener
 from services.intake.handlers import Handlers
@@ -22,7 +31,7 @@ def configure() -> None:
     emitters = settings.read_emitters()
     service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
     listener.join(service, emitters, submissions)
-    service.also(*(each.run for each in (statistics, held, postponed, expiry, assignments_changed)))
+    service.also(*(each.run for each in (statistics, paused_erasures, postponed, expiry, assignments_changed)))
     service.also(*loops(), *(partial(each.run, settings=settings) for each in (orphans, packages, releases)))
 
 

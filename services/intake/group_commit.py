@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from uuid import UUID
 
-from services.intake import brake, files_of_person, former_contacts, kept_of_person, other_requests, repository
+from services.intake import files_of_person, former_contacts, kept_of_person, key_suspension, other_requests, repository
 from services.intake.auth import Caller
 from services.intake.errors import IdempotencyKeyReused
 from services.intake.identity.same_person import Marks
@@ -153,7 +153,7 @@ class GroupCommit:
     async def write(self, tx: UnitOfWork, group: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
         """Stores a group with whatever else the unit of work does; gives the answer for each."""
         replays = await _claim_keys(tx, group)
-        fresh = await self._braked(tx, [each for each in group if each.key not in replays])
+        fresh = await self._suspended(tx, [each for each in group if each.key not in replays])
         states = await _insert(tx, self._letters, fresh)
         tx.after_commit(partial(_count, [prepared.request for each in fresh for prepared in each.prepared]))
         stored = iter(fresh)
@@ -164,11 +164,11 @@ class GroupCommit:
             for each in group
         ]
 
-    async def _braked(self, tx: UnitOfWork, group: Sequence[Submitted]) -> Sequence[Submitted]:
-        """The group, where erasures of a key that asks for too many only wait."""
+    async def _suspended(self, tx: UnitOfWork, group: Sequence[Submitted]) -> Sequence[Submitted]:
+        """The group, with the erasures of suspended keys paused."""
         erasures = [p for each in group for p in each.prepared if p.request.right is Right.ERASURE]
-        keys = await brake.count(tx, (p.request.key_id for p in erasures), self._erasures_per_hour)
-        return [replace(each, prepared=[_held(p, keys) for p in each.prepared]) for each in group] if keys else group
+        keys = await key_suspension.count(tx, (p.request.key_id for p in erasures), self._erasures_per_hour)
+        return [replace(each, prepared=[_paused(p, keys) for p in each.prepared]) for each in group] if keys else group
 
 
 def _count(requests: Iterable[Request]) -> None:
@@ -178,10 +178,10 @@ def _count(requests: Iterable[Request]) -> None:
             REQUESTS.labels(request.right, "identity_needed").inc()
 
 
-def _held(prepared: PreparedRequest, keys: Collection[str]) -> PreparedRequest:
+def _paused(prepared: PreparedRequest, keys: Collection[str]) -> PreparedRequest:
     received = prepared.received
-    if prepared.request.key_id in keys and brake.begins_an_erasure(received):
-        return replace(prepared, received=brake.hold(received))
+    if prepared.request.key_id in keys and key_suspension.begins_an_erasure(received):
+        return replace(prepared, received=key_suspension.pause(received))
     return prepared
 
 

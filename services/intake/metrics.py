@@ -18,8 +18,8 @@ OPEN_SECONDS = Histogram(
     registry=PEOPLE,
 )
 WAITING = _gauge("dsr_requests_waiting", "Open requests that wait for a person", ["right", "state"])
-BRAKES = _gauge("dsr_brakes_on", "Keys for which nothing is erased until two persons have released them")
-HELD = _gauge("dsr_erasures_held", "Erasures that wait because of a brake")
+KEYS_SUSPENDED = _gauge("dsr_api_keys_suspended", "API keys that exceeded the hourly erasure limit")
+ERASURES_SUSPENDED = _gauge("dsr_erasures_suspended", "Erasures that wait until their API key is released")
 HOLDS = _gauge("dsr_legal_holds", "Legal holds, by whether their review is still ahead", ["review"])
 EXTENSIONS = _gauge("dsr_extensions_approved", "Extensions approved in the last 30 days", ["reason"])
 EXTENSIONS_REFUSED = _counter("dsr_extensions_refused_total", "Extensions that were refused", ["flaw"])

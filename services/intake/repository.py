@@ -13,10 +13,10 @@ import orjson
 from pydantic import TypeAdapter
 
 from services.intake import (
-    brake,
     files_of_person,
     former_contacts,
     kept_of_person,
+    key_suspension,
     other_requests,
     recipient_notices,
     recipients,
@@ -61,7 +61,7 @@ _CHANGING = {
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
 _NEW = (
     *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country", "language"),
-    *("held", "postponed", "at_once", "anonymous", "packages_waived"),
+    *("suspended", "postponed", "at_once", "anonymous", "packages_waived"),
 )
 """What a new request has besides; every other column has its default."""
 _MARKS = ("asks", "proved_account", "proved_email", "withdrawn_by")
@@ -137,8 +137,10 @@ class Requests:
 
     async def apply(self, transition: Transition) -> Request:
         """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state."""
-        if brake.begins_an_erasure(transition) and await brake.on(self.tx.connection, [transition.request.key_id]):
-            transition = brake.hold(transition)
+        if key_suspension.begins_an_erasure(transition) and await key_suspension.is_suspended(
+            self.tx.connection, transition.request.key_id
+        ):
+            transition = key_suspension.pause(transition)
         if other_requests.begins(transition):
             before = self._held[transition.request.request_id]
             transition = await other_requests.unless_awaited(self.tx, before, transition)

@@ -38,7 +38,7 @@ CREATE TABLE request (
     question_id    uuid,                     -- the question that is, or stayed, open, and when it was sent
     asked_at       timestamptz,
     last_notice_at timestamptz,              -- when the subject was told that we go on without its answer (REQ-T9)
-    held           text,                     -- by a brake: before it may begin, or retry
+    suspended      boolean     NOT NULL DEFAULT false,  -- its work begins once its API key is released
     resumable      boolean     NOT NULL DEFAULT false,  -- closed, and a late answer reopens it
     resumed        boolean     NOT NULL DEFAULT false,  -- a late answer has: its due date follows from that
     asks           bytea,                    -- keyed digest of all that it asks for
@@ -64,9 +64,7 @@ CREATE TABLE request (
     packages_waived boolean     NOT NULL DEFAULT false,
     -- Up to which change of the register of numbers a request that waits because of one was looked at.
     register_seen_at timestamptz,
-    -- A part of a request about which a customer of ours decides, and what was passed on to one.
-    forward_by            date,              -- by when they get their part; null: it is all ours, or all theirs
-    forwarding_overdue    boolean NOT NULL DEFAULT false,
+    -- When a customer of ours who decides about the data got the request, and when they replied.
     forwarded_at          timestamptz,
     controller_replied_at timestamptz,
     -- What the same person's erasures, for which a request waited, had erased by then: reports in counts, as in tasks.
@@ -108,7 +106,7 @@ CREATE TABLE request (
             WHEN outcome IN ('fulfilled', 'partially_fulfilled', 'assisted')
             AND jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (@.outcome == "retained"
                 && (exists(@.failure) || exists(@.kept[*] ? (exists(@.period) && !exists(@.first)))))') THEN 'person' END
-        WHEN held IS NOT NULL THEN 'brake'
+        WHEN suspended THEN 'key'
         WHEN postponed THEN 'others'
         WHEN state = 'awaiting_identity' THEN 'proof'
         WHEN state = 'awaiting_clarification' THEN 'reply'
@@ -123,7 +121,7 @@ CREATE INDEX request_waiting ON request (state, "right")
 CREATE INDEX request_repeated ON request (asks)
     WHERE state <> 'closed' AND (proved_account IS NOT NULL OR proved_email IS NOT NULL);
 CREATE INDEX request_postponed ON request (request_id) WHERE postponed AND state <> 'closed';
-CREATE INDEX request_held ON request (key_id) WHERE held IS NOT NULL;
+CREATE INDEX request_suspended ON request (key_id) WHERE suspended;
 CREATE INDEX request_restricts_account ON request (proved_account)
     WHERE "right" IN ('restriction', 'objection', 'rectification') AND lift_told_at IS NULL AND proved_account IS NOT NULL;
 CREATE INDEX request_restricts_email ON request (proved_email)
@@ -267,15 +265,11 @@ CREATE TABLE erasures_asked (
     PRIMARY KEY (key_id, minute)
 ) WITH (fillfactor = 70);
 
--- A key that has asked for more than the policy allows: nothing is erased for it until two persons have released it.
-CREATE TABLE brake (
-    key_id      text        NOT NULL,
-    tripped_at  timestamptz NOT NULL,
-    released_by text[]      NOT NULL DEFAULT '{}',  -- holders of two keys, who are two persons
-    released_at timestamptz,
-    PRIMARY KEY (key_id, tripped_at)
+-- An API key that asked for more erasures in an hour than the policy allows, until the privacy team releases it.
+CREATE TABLE suspended_key (
+    key_id       text PRIMARY KEY,
+    suspended_at timestamptz NOT NULL
 );
-CREATE UNIQUE INDEX brake_on ON brake (key_id) WHERE released_at IS NULL;
 
 -- Who has looked at a package that is withheld for that reason, and says that it is the subject's; with two it is released.
 CREATE TABLE package_release (

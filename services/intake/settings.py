@@ -57,7 +57,7 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
         default=None,
         ge=1,
         le=1_000_000_000,
-        description="erasures of one key in an hour beyond which it is braked, instead of what the policy says",
+        description="erasures of one key in an hour beyond which it is suspended, instead of what the policy says",
     )
     suppression_per_minute: int = Field(
         default=20_000,

@@ -66,7 +66,7 @@ class Submissions:
         self._numbers = settings.batch_numbers
         self._waiting = Quota(settings.waiting)
         self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
-        most = settings.erasures_per_hour or identity.brake.erasures_per_hour
+        most = settings.erasures_per_hour or identity.key_suspension.erasures_per_hour
         self._commits = GroupCommit(unit_of_work, letters, most)
 
     @classmethod

@@ -20,7 +20,7 @@ class Waits(StrEnum):
     PROOF = "proof"
     REPLY = "reply"
     OTHERS = "others"
-    BRAKE = "brake"
+    KEY = "key"
     PACKAGE = "package"
 
 

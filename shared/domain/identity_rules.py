@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from shared.domain.proofs import ProofPolicy
 
 
-class BrakePolicy(BaseModel):
-    """How many erasures one key may ask for in an hour before two persons must look."""
+class KeySuspensionPolicy(BaseModel):
+    """How many erasures one API key may ask for in an hour before it is suspended."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,11 +77,11 @@ class OnFilePolicy(BaseModel):
 
 
 class IdentityRules(ProofPolicy):
-    """The level that each category and action need, the methods by which anybody may come to one, and the brake."""
+    """The level that each category and action need, the methods by which anybody may come to one, and limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    brake: BrakePolicy
+    key_suspension: KeySuspensionPolicy
     links: LinkPolicy
     on_file: OnFilePolicy
     never_asked_for: NeverAskedFor

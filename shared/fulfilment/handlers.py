@@ -11,7 +11,6 @@ from shared.domain.events import (
     LiftDecided,
     LimitConfirmed,
     RequestExtended,
-    RequestHeld,
     RequestRedated,
     RequestVerified,
     RequestWithdrawn,
@@ -39,12 +38,6 @@ UPDATE task t SET due_on = f.due_on FROM fulfilment f
 WHERE f.fulfilment_id = ANY($1) AND t.fulfilment_id = f.fulfilment_id
   AND t.state IN ('waiting', 'ready', 'leased', 'failed')
 """
-
-_HOLD = """
-UPDATE fulfilment SET held = true WHERE request_id = ANY($1) AND state = 'open' AND operation = 'erase'
-RETURNING fulfilment_id
-"""
-_STOP = "UPDATE task SET state = 'failed', failure = 'held' WHERE fulfilment_id = ANY($1) AND state = 'ready'"
 
 _INSIST = "UPDATE fulfilment SET details = details || $2 WHERE request_id = $1 AND state = 'blocked'"
 _RESTRICTED = """
@@ -90,14 +83,6 @@ async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: Un
     if insisted:
         await tx.connection.executemany(_INSIST, insisted)
     await fulfilments.retry(tx, [event.request_id for event in events])
-
-
-async def hold(fulfilments: Fulfilments, events: Sequence[RequestHeld], tx: UnitOfWork) -> None:
-    """Stop before the next step until a retry is decided; what a worker has in hand, it ends."""
-    rows = await tx.connection.fetch(_HOLD, [event.request_id for event in events])
-    held = [row[0] for row in rows]
-    await tx.connection.execute(_STOP, held)
-    await fulfilments.fan_in(tx, held, {})
 
 
 async def confirm(fulfilments: Fulfilments, events: Sequence[LimitConfirmed], tx: UnitOfWork) -> None:

@@ -18,7 +18,7 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 _FAILURES: Final = (RuleUnsigned.code, GroundInvalid.code)
 _AT_A_TIME: Final = 500
 
-# What a brake or another request of the person holds goes on with that. Before it was written for which rules it waits,
+# What another request of the person holds goes on with that. Before it was written for which rules it waits,
 # all had to be signed.
 _LEFT = """
 SELECT t.task_id, t.fulfilment_id FROM task t JOIN fulfilment f USING (fulfilment_id)

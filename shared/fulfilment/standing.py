@@ -41,11 +41,11 @@ WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'ready' AND NOT o
 # What is worked by hand there, or failed before the system was retired, cannot be tried again any more.
 _LOST = """
 SELECT DISTINCT fulfilment_id FROM task
-WHERE system = ANY($1) AND state = 'failed' AND failure NOT IN ('held', $3) AND NOT observes LIMIT $2
+WHERE system = ANY($1) AND state = 'failed' AND failure <> $3 AND NOT observes LIMIT $2
 """
 _LOSE = """
 UPDATE task SET failure = $3, why = $4 || jsonb_strip_nulls(jsonb_build_object('not_asked', why -> 'not_asked'))
-WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'failed' AND failure NOT IN ('held', $3) AND NOT observes
+WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'failed' AND failure <> $3 AND NOT observes
 """
 _LOOK_AGAIN = "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1) AND state = 'blocked' AND NOT held"
 _LEFT = """

@@ -12,7 +12,7 @@ CREATE TABLE fulfilment (
     state         text        NOT NULL CHECK (state IN ('open', 'blocked', 'complete', 'cancelled')),
     traceparent   text,
     opened_at     timestamptz NOT NULL,
-    -- Stopped before its next step, by the brake of the key that has asked for it.
+    -- Stopped before it erases: another request of the same person comes first.
     held          boolean     NOT NULL DEFAULT false,
     -- The customer of ours whose instruction it is: nothing but that customer's data is looked at.
     tenant        text

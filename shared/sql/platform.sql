@@ -132,7 +132,7 @@ CREATE TABLE vault.open_request (
     kind       text  NOT NULL CHECK (kind IN ('copy', 'restriction', 'erasure', 'erased')),
     type       text  NOT NULL,               -- of the identity that is hashed
     mark       bytea NOT NULL,
-    -- An erasure that has begun and of which nothing is at work: what it has left waits for proof, an answer, a person or a brake.
+    -- An erasure that has begun and of which nothing is at work: what it has left waits for proof, an answer or a person.
     -- Others of the same person do not wait for it; before it goes on, it asks for them again.
     stopped    boolean NOT NULL DEFAULT false,
     PRIMARY KEY (request_id, mark)

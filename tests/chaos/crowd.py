@@ -22,7 +22,7 @@ _RELEASE_SECONDS = 2.0
 BYSTANDER_EVERY = 4
 """One in so many never asks: nothing of theirs may change."""
 ERASURES_ALLOWED, ERASURES_OF_A_KEY = 40, 50
-"""A channel takes another key after so many erasures, of which the last are too many for the brake."""
+"""A channel takes another key after so many erasures, of which the last exceed the hourly limit."""
 
 
 class Wish(StrEnum):
@@ -131,14 +131,13 @@ class Crowd:
         self.to_be_entered.discard(request_id)
         self._begin(self._enter(request_id))
 
-    async def release_brakes(self) -> None:
-        """For ever; two officers let every key erase again that asked for too many."""
+    async def release_keys(self) -> None:
+        """For ever; an officer releases every key that is suspended."""
         while True:
-            listed = await self._insist(self.officers[0], "GET", "/v1/brakes")
-            for brake in listed.json()["brakes"]:
-                for officer in () if brake["released_at"] else self.officers:
-                    await self._insist(officer, "POST", f"/v1/brakes/{brake['key_id']}/release")
-            await asyncio.sleep(_RELEASE_SECONDS)  # a brake tells the people alone who look
+            listed = await self._insist(self.officers[0], "GET", "/v1/suspended-keys")
+            for key in listed.json()["keys"]:
+                await self._insist(self.officers[0], "POST", f"/v1/suspended-keys/{key['key_id']}/release")
+            await asyncio.sleep(_RELEASE_SECONDS)  # only a look at the list tells of a suspended key
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -122,7 +122,7 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool, by_nig
         watch, striker, enough = Watch(there, crowd), Striker(there), asyncio.Event()
         coming = asyncio.create_task(crowd.come(PER_SECOND, enough))
         nights = [asyncio.create_task(Nights(there, crowd).pass_by(enough))] if by_night else []
-        loops = (watch.keep_looking(), striker.keep_up(), crowd.release_brakes())
+        loops = (watch.keep_looking(), striker.keep_up(), crowd.release_keys())
         for_ever = [asyncio.create_task(each) for each in loops]
         try:
             await watch.until(lambda look: look.closed >= PER_SECOND, _WITHIN_SECONDS)

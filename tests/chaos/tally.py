@@ -58,7 +58,7 @@ SELECT count(*), coalesce(sum(gone), 0)::int FROM (
     WHERE action IN ('retention.sweeping', 'retention.swept') GROUP BY request_id
 ) AS night
 """
-_BRAKES = "SELECT count(*) FROM intake.brake WHERE released_at IS NULL"
+_SUSPENDED = "SELECT count(*) FROM intake.suspended_key"
 _CLOSED = "SELECT request_id::text, count(*) FROM evidence.entry WHERE action = 'request.closed' GROUP BY 1"
 
 
@@ -77,7 +77,7 @@ class Tally:
                 "restricted again",
                 "erased before it was seen",
                 "not shredded",
-                "brakes left on",
+                "keys left suspended",
                 "dead letters",
                 "broken chains",
                 "refused",
@@ -141,7 +141,7 @@ async def tally(arena: Arena, crowd: Crowd, faults: int) -> Tally:
     result.wrong["wrong person"] += [f"subject {number}" for number in _strangers(crowd, ledger)]
     result.wrong["dead letters"] += ["one"] * await dead_letters(arena.bootstrap)
     result.wrong["broken chains"] += [chain for chain, broken in (await verify(arena.dsn)).items() if broken]
-    result.wrong["brakes left on"] += ["one"] * (await databases.fetch(arena.dsn, _BRAKES))[0][0]
+    result.wrong["keys left suspended"] += ["one"] * (await databases.fetch(arena.dsn, _SUSPENDED))[0][0]
     result.wrong |= await arena.post.wrong(arena.dsn, faults)
     result.wrong["refused"] += [f"{status}: {times} times" for status, times in crowd.refused.items()]
     return result

@@ -36,7 +36,7 @@ async def filled(intake: Intake) -> tuple[str, str]:
     await take(intake, mail())
     key = await intake.unit_of_work.pool.fetchval("SELECT key_id FROM request LIMIT 1")
     await intake.unit_of_work.pool.execute(
-        "INSERT INTO brake (key_id, tripped_at) VALUES ($1, $2)", key, intake.clock.now()
+        "INSERT INTO suspended_key (key_id, suspended_at) VALUES ($1, $2)", key, intake.clock.now()
     )
     posted = {
         "right": "access",
@@ -156,9 +156,9 @@ async def test_everybody_can_use_the_console(intake: Intake, run_folder: Path, m
         await anton.goto(f"{site}/requests/{request}/decide/approve")
         await look.look(anton, "approve")
         await by_keyboard(anton, site, request)
-        key = await intake.unit_of_work.pool.fetchval("SELECT key_id FROM brake")
-        await anton.goto(f"{site}/brakes/{key}/release")
-        await look.look(anton, "brake-release")
+        key = await intake.unit_of_work.pool.fetchval("SELECT key_id FROM suspended_key")
+        await anton.goto(f"{site}/suspended-keys/{key}/release")
+        await look.look(anton, "key-release")
         ugo = await look.person()
         await sign_in(ugo, site, "ugo")
         await ugo.goto(f"{site}/audit")

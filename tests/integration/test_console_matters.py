@@ -96,19 +96,16 @@ async def test_a_mail_is_read_and_becomes_a_request_in_the_words_that_it_propose
     assert actions == ["mail.read", "mail.read"], "each look is on record"
 
 
-async def test_two_who_have_signed_in_release_a_key_and_a_system_and_lift_a_hold(console: OpenedConsole) -> None:
+async def test_a_key_is_released_by_one_and_a_system_and_a_hold_by_two(console: OpenedConsole) -> None:
     intake = console.intake
     hanna, anton, admin = [await console.member(who) for who in ("hanna", "anton", "ada-min")]
     path = await intake.submit(right="erasure")
     pool = intake.unit_of_work.pool
     key = await pool.fetchval("SELECT key_id FROM request WHERE request_id = $1", UUID(id_of(path)))
-    await pool.execute("INSERT INTO brake (key_id, tripped_at) VALUES ($1, $2)", key, intake.clock.now())
-    assert (await hanna.open(f"/console/brakes/{key}/release")).status == 403
-    await confirmed(anton, f"/console/brakes/{key}/release")
-    assert (await confirmed(anton, f"/console/brakes/{key}/release")).status == 422
-    assert "anton" in (await admin.open("/console/stopped")).text
-    await confirmed(admin, f"/console/brakes/{key}/release")
-    assert "No key is braked" in admin.text
+    await pool.execute("INSERT INTO suspended_key (key_id, suspended_at) VALUES ($1, $2)", key, intake.clock.now())
+    assert (await hanna.open(f"/console/suspended-keys/{key}/release")).status == 403
+    await confirmed(anton, f"/console/suspended-keys/{key}/release")
+    assert "No API key is suspended" in anton.text
 
     await pool.execute(
         "INSERT INTO downstreams.system (name, state, hash) VALUES ('crm', 'on', 'a'), ('cdr', 'on', 'b')"

@@ -9,7 +9,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.erasure import retained
-from services.intake import held, holds
+from services.intake import holds, paused_erasures
 from services.intake.request.told.kept import is_held_unseen
 from shared.domain.events import HoldLifted
 from shared.domain.identities import Identity, IdentityType
@@ -173,7 +173,7 @@ async def test_a_system_that_can_leave_what_is_covered_and_erase_the_rest_is_tol
     said = {"right": "erasure", "operation": "erase", "outcome": "partially_fulfilled"}
     await intake.complete(path, **said, tasks=[*reports])
     await lift(intake, hold)
-    assert await held.let_go_of_holds(intake.unit_of_work) == 1, "what was left is asked for again"
+    assert await paused_erasures.let_go_of_holds(intake.unit_of_work) == 1, "what was left is asked for again"
 
 
 async def test_once_two_persons_have_lifted_it_what_was_kept_is_asked_for_again(
@@ -186,15 +186,15 @@ async def test_once_two_persons_have_lifted_it_what_was_kept_is_asked_for_again(
     await intake.complete(path, **said, tasks=[*reports.values()])
     assert (await intake.view(path))["outcome"] == "partially_fulfilled"
 
-    assert not await held.let_go_of_holds(intake.unit_of_work)
+    assert not await paused_erasures.let_go_of_holds(intake.unit_of_work)
     assert (await intake.officer.post(f"{hold}/lift")).json()["lifted_at"] is None
-    assert not await held.let_go_of_holds(intake.unit_of_work)
+    assert not await paused_erasures.let_go_of_holds(intake.unit_of_work)
     alone = await intake.officer.post(f"{hold}/lift")
     assert is_problem(alone, 409, "same_person"), alone.text
     assert (await intake.colleague.post(f"{hold}/lift")).json()["lifted_by"] == ["officer-1", "officer-2"]
 
-    assert await held.let_go_of_holds(intake.unit_of_work) == 1
-    assert not await held.let_go_of_holds(intake.unit_of_work), "said once"
+    assert await paused_erasures.let_go_of_holds(intake.unit_of_work) == 1
+    assert not await paused_erasures.let_go_of_holds(intake.unit_of_work), "said once"
     lifted = HoldLifted.model_validate((await intake.published())[-1])
     assert lifted.systems == ("crm", "shop")
     async with harness.unit_of_work.begin() as tx:

@@ -9,16 +9,13 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import BlastRadius, GroundInvalid, Refused, RuleUnsigned
-from shared.domain.events import RequestHeld
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import Receipt
-from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.lapsed import KEPT_ROWS
 from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, each
-from tests.fixtures.events import a
 from tests.fixtures.policy import none_signed
 
 CALLS, INVOICES = "calls_us_18m", "invoices_84m"
@@ -81,17 +78,6 @@ async def test_what_waits_for_a_signature_goes_on_by_itself_and_what_waits_for_a
     await harness.worker("billing").work()
     assert await harness.states(request_id) == {"cdr:erase": "done", "billing:erase": "done", "crm:erase": "failed"}
     assert (await harness.actions(request_id)).count("fulfilment.resumed") == 2
-
-
-async def test_what_a_brake_has_stopped_waits_for_the_two_who_release_it(open_harness: OpenHarness) -> None:
-    harness, request_id = await stopped(open_harness, cdr=waits_for(CALLS))
-    await harness.pool.execute("UPDATE fulfilment SET state = 'open'")
-    async with harness.unit_of_work.begin() as tx:
-        await fulfilling.hold(harness.fulfilments, [a(RequestHeld, about=request_id, right=Right.ERASURE)], tx)
-    await look(harness)
-    assert await harness.states(request_id) == {"cdr:erase": "failed"}
-    await harness.retry(request_id)
-    assert await harness.states(request_id) == {"cdr:erase": "ready"}
 
 
 async def test_what_is_due_by_other_rules_is_taken_up_on_its_day_whatever_waits_beside_it(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import brake
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import TRANSITIONS, Standing, State, first_state
 from shared.domain.errors import IllegalTransition
@@ -142,9 +141,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry()),
     ("confirm", lambda r: replace(r, tasks=(STOPPED,)).confirm("billing", Limit.MAX_ROWS, "officer-1")),
     ("confirm", lambda r: replace(r, tasks=(STOPPED_ONCE,)).confirm("billing", Limit.MAX_ROWS, "officer-2")),
-    ("stop", brake.stop),
-    ("go_on", lambda r: brake.go_on(replace(r, held="begin"), ("officer-1", "officer-2"))),
-    ("go_on", lambda r: brake.go_on(replace(r, held="retry"), ("officer-1", "officer-2"))),
+    ("resume", lambda r: replace(r, suspended=True).resume()),
     ("record", lambda r: replace(r, tasks=(BY_HAND,)).record("billing", 2, 2)),
     ("record", lambda r: replace(r, tasks=(BY_HAND,), owed=True, outcome=PARTLY).record("billing", 2, 2)),
     ("record", lambda r: replace(r, tasks=(RETIRED,)).end_part("billing", "SYSTEM_DESTROYED", "12(4)", "key", {})),

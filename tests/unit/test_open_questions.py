@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake import brake
 from services.intake.letters import questions
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
@@ -17,6 +16,7 @@ from shared.domain.events import (
     FulfilmentCompleted,
     QuestionAnswered,
     QuestionUnanswered,
+    RequestVerified,
     RetryDecided,
 )
 from shared.domain.operations import TaskOutcome, TaskReport
@@ -58,18 +58,11 @@ def test_a_result_that_is_entered_by_hand_leaves_the_question_open() -> None:
     assert last_notice(after).request.decided is Outcome.PARTIALLY_FULFILLED
 
 
-@pytest.mark.parametrize("how", ["begin", "retry"])
-def test_a_released_brake_leaves_the_question_open(how: str) -> None:
-    held = asked(right=Right.ERASURE, held=how, state=State.AWAITING_DECISION)
-    released = brake.go_on(held, ("officer-1", "officer-2")).request
-    after = blocked(released, COPIED, UNSEARCHED)
-    assert (released.state, after.state) == (State.AWAITING_CLARIFICATION, State.AWAITING_CLARIFICATION)
-    assert after.answer(AT, AT, POLICY, identities=True).request.state is State.IN_PROGRESS
-
-
-def test_a_brake_is_released_also_where_proof_is_asked_for() -> None:
-    held = a_request(State.AWAITING_IDENTITY, held="retry", question=open_question(QUESTION))
-    assert brake.go_on(held, ("officer-1", "officer-2")).request.held is None
+def test_the_release_of_a_key_leaves_the_question_open() -> None:
+    paused = asked(right=Right.ERASURE, suspended=True)
+    released = paused.resume()
+    assert (released.request.state, released.request.question) == (paused.state, paused.question)
+    assert [type(event) for event in released.published] == [RequestVerified]
 
 
 def test_what_is_tried_again_meanwhile_leaves_the_question_open_and_ends_it_where_all_is_found() -> None:
@@ -103,13 +96,6 @@ def test_the_last_notice_promises_no_answer_before_something_else_is_done_and_th
     entered = missing.model_copy(update={"outcome": TaskOutcome.NO_MATCH, "failure": None})
     after = blocked(noticed.request, COPIED, UNSEARCHED, entered)
     assert (after.state, after.decided) == (State.IN_PROGRESS, Outcome.PARTIALLY_FULFILLED)
-
-
-def test_the_last_notice_of_what_is_held_waits_for_the_brake_and_then_brings_the_answer() -> None:
-    noticed = last_notice(asked(right=Right.ERASURE, held="retry")).request
-    assert (noticed.state, noticed.decided) == (State.AWAITING_DECISION, None)
-    released = brake.go_on(noticed, ("officer-1", "officer-2")).request
-    assert blocked(released, COPIED, UNSEARCHED).decided is Outcome.PARTIALLY_FULFILLED
 
 
 SHARED = UNSEARCHED.model_copy(update={"not_searched": "line_shared"})
@@ -199,12 +185,12 @@ def test_what_is_kept_since_the_rest_can_only_be_found_by_it_is_named_with_the_w
     assert kept not in answer(failed)
 
 
-@given(steps=st.lists(st.sampled_from(["block", "retry", "record", "notice", "hold", "release"]), max_size=8))
+@given(steps=st.lists(st.sampled_from(["block", "retry", "record", "notice"]), max_size=8))
 def test_in_whatever_order_it_comes_the_request_ends_with_an_answer_once_nothing_else_is_missing(
     steps: list[str],
 ) -> None:
     request = asked(COPIED, UNSEARCHED, BY_HAND, right=Right.ERASURE)
-    for step in (*steps, "release", "record", "block", "notice"):
+    for step in (*steps, "record", "block", "notice"):
         request = _after(step, request)
     assert request.decided is Outcome.PARTIALLY_FULFILLED
     assert request.state is State.IN_PROGRESS
@@ -215,15 +201,10 @@ def _after(step: str, request: Request) -> Request:
     match step:
         case "block" if not request.decided:
             after = blocked(request, *request.tasks or ())
-        case "retry" if not request.held and request.allows("retry"):
+        case "retry" if request.allows("retry"):
             after = blocked(request.retry().request, *request.tasks or ())
         case "record" if any(task.failure for task in request.tasks or ()) and request.allows("record"):
             after = request.record("billing", 0, 0).request
         case "notice" if request.question and not request.given_up:
             after = last_notice(request).request
-        case "hold" if request.allows("stop") and not request.decided:
-            after = brake.stop(request).request
-        case "release" if request.held:
-            released = brake.go_on(request, ("officer-1", "officer-2")).request
-            after = blocked(released, *released.tasks or ())
     return after

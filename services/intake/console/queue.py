@@ -32,7 +32,7 @@ WAITS: Final = {
     Waits.PROOF: "proof of who asks",
     Waits.REPLY: "an answer of the person",
     Waits.OTHERS: "other requests of the same person",
-    Waits.BRAKE: "the release of a key",
+    Waits.KEY: "the release of an API key",
     Waits.PACKAGE: "the release of a package",
 }
 _VIEWS: Final[Sequence[tuple[str, Mapping[str, str]]]] = (

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake import assignment_conflicts, brake, recipients, request_file, sweeps
+from services.intake import assignment_conflicts, key_suspension, recipients, request_file, sweeps
 from services.intake.assignment_conflicts import AssignmentConflict
 from services.intake.breach import awaiting
 from services.intake.breach.awaiting import Proposed
@@ -44,14 +44,14 @@ STEPS: Mapping[str, str] = {
 
 RELEASE = Decision(
     name="release",
-    title="Release the key",
+    title="Release the API key",
     power=Power.RELEASE,
-    when=lambda _: True,
+    when=lambda subject: subject.row["holder"] != subject.person.holder,
     does=lambda subject: (
-        f"{subject.row['held']} erasures wait. It takes two persons; with the second they begin by themselves.",
-        "A key that has leaked is revoked instead (dsr api-key revoke), and what it has asked for is closed.",
+        f"{subject.row['waiting']} erasures wait, and begin at once.",
+        "If the key leaked, revoke it instead (dsr api-key revoke), and close what it has asked for.",
     ),
-    do=by_word(brake.release, lambda row: row["key_id"]),
+    do=by_word(key_suspension.release, lambda row: row["key_id"]),
     irreversible=True,
 )
 SWEEP = Decision(
@@ -86,7 +86,7 @@ def routes(console: Console) -> list[BaseRoute]:
     return [
         console.private(_BACK, stopped.show, Power.SEE),
         console.private("/approvals", stopped.approvals, Power.SEE),
-        *routes_of(console, "/brakes/{key_id}", [RELEASE], stopped.brake),
+        *routes_of(console, "/suspended-keys/{key_id}", [RELEASE], stopped.key),
         *routes_of(console, "/sweeps/{sweep_id}", [SWEEP], stopped.sweep),
         *routes_of(console, "/conflicts/{conflict_id}", [SETTLE], stopped.conflict),
     ]
@@ -102,7 +102,7 @@ class Stopped:
         """What has stopped, until two persons let it go?"""
         person = person_of(visit)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            brakes = await brake.read(connection)
+            keys = await key_suspension.read(connection)
             stopped = [each for each in await sweeps.listed(connection) if each.state == "stopped"]
             conflicts = await assignment_conflicts.listed(connection)
             failures = self.works.services.use_cases.identity.links.failures
@@ -111,7 +111,7 @@ class Stopped:
         def offer(row: Any, path: str, decision: Decision) -> list[Link]:
             return offered(Subject(self.works, person, row=row), path, [decision])
 
-        tables = [_brakes(brakes, offer), _sweeps(stopped, offer), _conflicts(conflicts, offer)]
+        tables = [_keys(keys, offer), _sweeps(stopped, offer), _conflicts(conflicts, offer)]
         return show(visit, "Stopped", [*tables, _proofs(self.works, proofs)])
 
     async def approvals(self, visit: Visit) -> Response:
@@ -161,14 +161,14 @@ class Stopped:
         )
         return show(visit, "Approvals", [proposed, _of_breaches(self.works, person, breaches), told])
 
-    async def brake(self, visit: Visit) -> About:
-        """The brake that the address names."""
+    async def key(self, visit: Visit) -> About:
+        """The suspended key that the address names."""
         key_id = visit.request.path_params["key_id"]
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            found = next((each for each in await brake.read(connection) if each["key_id"] == key_id), None)
+            found = next((each for each in await key_suspension.read(connection) if each["key_id"] == key_id), None)
         if found is None:
-            raise NotFound("no brake is on for a key of that id: somebody has released it, perhaps")
-        facts = [("Key", key_id), ("Held by", str(found["holder"])), ("Released so far by", _names(found))]
+            raise NotFound("This API key is not suspended.")
+        facts = [("Key", key_id), ("Held by", str(found["holder"])), ("Erasures that wait", str(found["waiting"]))]
         return self._about(visit, found, "A key has asked for more erasures in an hour than the policy allows", facts)
 
     async def sweep(self, visit: Visit) -> About:
@@ -224,21 +224,16 @@ def _of_breaches(works: Works, person: Person, found: Sequence[Proposed]) -> Tab
     )
 
 
-def _names(row: dict[str, object]) -> str:
-    released = row["released_by"]
-    return ", ".join(map(str, released)) if isinstance(released, list) and released else "nobody yet"
-
-
-def _brakes(found: Sequence[dict[str, object]], offer: _Offer) -> Table:
+def _keys(found: Sequence[dict[str, object]], offer: _Offer) -> Table:
     rows = [
         Row(
-            (str(each["holder"]), str(each["key_id"]), str(each["held"]), _names(each)),
-            offer(each, f"/brakes/{each['key_id']}", RELEASE),
+            (str(each["holder"]), str(each["key_id"]), str(each["waiting"])),
+            offer(each, f"/suspended-keys/{each['key_id']}", RELEASE),
         )
         for each in found
     ]
-    lead = "A key that has asked for more erasures in an hour than the policy allows erases nothing."
-    return Table("Keys", lead, ("Held by", "Key", "Waiting", "Released by", "Decide"), rows, "No key is braked.")
+    lead = "A key that asked for more erasures in an hour than the policy allows: its erasures wait."
+    return Table("API keys", lead, ("Held by", "Key", "Waiting", "Decide"), rows, "No API key is suspended.")
 
 
 def _sweeps(found: Sequence[Sweep], offer: _Offer) -> Table:

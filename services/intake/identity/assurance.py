@@ -12,7 +12,7 @@ from shared.domain.toml_file import read_with_ours
 
 
 class IdentityPolicy(IdentityRules):
-    """The level that each category and action need, the methods by which anybody may come to one, and the brake."""
+    """The level that each category and action need, the methods by which anybody may come to one, and limits."""
 
     def must_not_ask_for_a_document(self, said: str, field: str = "text") -> None:
         """Raises ``BadRequest`` for words to a requester that ask for a document which the policy lets nobody ask for.

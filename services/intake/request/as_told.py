@@ -19,6 +19,6 @@ def as_told(request: R) -> R:
         return request
     ended = request.state is State.CLOSED
     outcome = request.outcome if request.outcome in {Outcome.WITHDRAWN, Outcome.DUPLICATE} else Outcome.FULFILLED
-    nothing: dict[str, Any] = dict.fromkeys(("tasks", "question", "warning", "held", "decided", "finished"))
+    nothing: dict[str, Any] = dict.fromkeys(("tasks", "question", "warning", "decided", "finished"))
     state = State.CLOSED if ended else State.IN_PROGRESS
     return replace(request, state=state, outcome=outcome if ended else None, owed=False, resumable=False, **nothing)

@@ -9,7 +9,7 @@ person because a system is quarantined goes on by itself once that is on again, 
 What waits for other requests of the same person publishes ``RequestPostponed`` in the place of ``RequestVerified``,
 which follows when it begins; an erasure that has found whose data they are can still ``yield_to`` them.
 ``ask_proof``: what is proved is being done, and of the rest it is asked who they are; ``verify`` then goes on with it.
-``stop`` and ``go_on``: a brake of the key (``services.intake.brake``), whose methods they are.
+``resume``: the suspended API key is released (``services.intake.key_suspension``).
 What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
 decided (``decide``: to refuse, or to answer in part) is answered when it is known what is done by now (``report``); a
 part that is owed then is done later.
@@ -32,7 +32,6 @@ from shared.domain.events import (
     RequestClosed,
     RequestExtended,
     RequestForwarded,
-    RequestHeld,
     RequestPostponed,
     RequestReceived,
     RequestRedated,
@@ -109,8 +108,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "block":           rule(BEGUN,            WORK | MEANING | PERSON,   RestrictionNeeded, AnswerDecided),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
-    "stop":            rule(MEANING | WORK,   MEANING | WORK,            RequestHeld),
-    "go_on":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
+    "resume":          rule(BEGUN,            BEGUN,                     RequestVerified),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
     "record":          rule(IDENTITY | MEANING | PERSON, IDENTITY | MEANING | PERSON, TaskRecorded),
     "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded, PartAnswered),

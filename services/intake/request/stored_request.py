@@ -32,8 +32,8 @@ class StoredRequest:
     work ended meanwhile, with that outcome. ``decided``: how two persons have decided to answer it, as soon as it is
     known what is done; ``owed``: what is missing then is still to be done. ``resumed``: a late answer has reopened it,
     and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
-    ``package_gone``: the package that is no longer kept. ``held``: by a brake of its key, before it may ``begin``,
-    or else ``retry``. ``postponed``: it waits for other requests of the same person, found after its work had
+    ``package_gone``: the package that is no longer kept. ``suspended``: its work begins once its API key is released.
+    ``postponed``: it waits for other requests of the same person, found after its work had
     ``begun`` or before; ``at_once``: an erasure must not wait for copies, ``insisted``: nor for anything else;
     ``packages_waived``: nor is a package of theirs kept for its days.
     ``opposed``: one of those is a restriction, which wants the data kept. ``ended_by``: the erasure with which what it
@@ -74,7 +74,7 @@ class StoredRequest:
     closed_at: datetime | None = None
     resumable: bool = False
     resumed: bool = False
-    held: str | None = None
+    suspended: bool = False
     postponed: bool = False
     at_once: bool = False
     insisted: bool = False

@@ -161,12 +161,11 @@ def without_reply(request: R) -> Transition[R]:
     """The requester was told that we go on without their answer: how it goes on from where it waits.
 
     What clarifies nothing any more goes on; what could not be searched is answered with what was found elsewhere. That
-    comes as soon as nothing else is missing: what waits for a person, a brake or another request comes before.
+    comes as soon as nothing else is missing: what waits for a person, a key or another request comes before.
     """
     waits_already = request.state in {State.IN_PROGRESS, State.AWAITING_DECISION}
-    if request.held or request.postponed or (waits_already and not deferrals.only_unsearched(request.tasks)):
-        waits = State.AWAITING_DECISION if request.held else State.IN_PROGRESS
-        return Transition(request.moved("give_up", request.state if waits_already else waits))
+    if request.suspended or request.postponed or (waits_already and not deferrals.only_unsearched(request.tasks)):
+        return Transition(request.moved("give_up", request.state if waits_already else State.IN_PROGRESS))
     if not request.search_incomplete:
         return Transition(request.moved("give_up", first_state(request.role)))
     if request.state is State.IN_PROGRESS:  # it is being searched once more

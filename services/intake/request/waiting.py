@@ -18,9 +18,9 @@ _TWO_PERSONS = (
     "Something is proved that may be another person's than what was proved before (evidence, `proof.conflict`). Nothing"
     " is searched by it, until you have found out whose it is, and said so (POST …/proof-conflict)."
 )
-_BRAKED = (
-    "The key {0} has asked for more erasures in an hour than the policy allows. Nothing is erased for it until two"
-    " persons have released it (POST /v1/brakes/{0}/release)."
+_KEY_SUSPENDED = (
+    "The API key {0} has asked for more erasures in an hour than the policy allows. This begins once the privacy team"
+    " releases the key (POST /v1/suspended-keys/{0}/release)."
 )
 _THEIRS = "A customer of ours decides about these data: pass it on to them, and say so (POST /v1/requests/ID/forward)."
 _COPIES_FIRST = "The same person's open access and portability requests (`awaits`) are answered first."
@@ -115,8 +115,8 @@ def waits_for(request: StoredRequest) -> str | None:
 
 
 def _by_others(request: StoredRequest) -> str | None:
-    if request.held:
-        return _BRAKED.format(request.key_id)
+    if request.suspended:
+        return _KEY_SUSPENDED.format(request.key_id)
     return _others(request) if request.postponed else None
 
 

@@ -110,13 +110,6 @@ class AnswerDecided(Event, topic=Topic.REQUESTS):
     owed: bool
 
 
-class RequestHeld(Event, topic=Topic.REQUESTS):
-    """The key that has asked for this erasure asks for too many: nothing more is erased until a retry is decided."""
-
-    type: Literal["dsr.request.held.v1"] = "dsr.request.held.v1"
-    subject: SubjectRef
-
-
 class LimitConfirmed(Event, topic=Topic.REQUESTS):
     """Two persons have confirmed that this request may touch more of a system than its limit allows, up to ``at_most``.
 

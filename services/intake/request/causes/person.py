@@ -24,6 +24,7 @@ from services.intake.request.transition import (
     less_owed,
     lifted,
     retried,
+    verified,
 )
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
@@ -109,6 +110,14 @@ class MovedByPerson(MovingRequest):
         state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
         return decided.then(retried(decided.request.moved("retry", state)))
 
+    def resume(self) -> Transition[Self]:
+        """The API key is released: the erasure begins. One that is closed or waits for proof only loses its mark."""
+        free = replace(self, suspended=False).noted("erasure.released")
+        if self.state in {State.CLOSED, State.AWAITING_IDENTITY}:
+            return free
+        self.must_allow("resume")
+        return free.then(verified(free.request))
+
     def confirm(self, system: str, limit: Limit, holder: str) -> Transition[Self]:
         """Two persons let a task touch what it has found beyond a limit: with the second's word it goes on."""
         self.must_allow("confirm_deferred" if self.may_be_done_later else "confirm")
@@ -161,7 +170,7 @@ class MovedByPerson(MovingRequest):
             raise IllegalTransition("two persons have decided how it is answered; it is closed in a moment")
         if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
             raise IllegalTransition("a question is open: its answer, or the last notice, comes first")
-        not_begun = self.postponed or self.held == "begin"
+        not_begun = self.postponed or self.suspended
         if decision == "answer_in_part":
             if not_begun:
                 raise IllegalTransition("nothing of it has begun, so nothing is answered in part: refuse it, or wait")
@@ -189,7 +198,7 @@ class MovedByPerson(MovingRequest):
         approved = _decided(self, decision, at, **said, proposed_by=actor_of(proposed_by))
         outcome = OUTCOMES[decision]
         request = approved.request.moved(
-            "decide", State.IN_PROGRESS, decided=outcome, owed=owed, held=None, postponed=False
+            "decide", State.IN_PROGRESS, decided=outcome, owed=owed, suspended=False, postponed=False
         )
         return approved.then(Transition(request, (events.AnswerDecided.about(request, outcome=outcome, owed=owed),)))
 

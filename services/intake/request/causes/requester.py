@@ -116,7 +116,7 @@ class MovedByRequester(MovingRequest):
         if self.resumable:
             return reopened(self, received_at, policy)
         said, request = answered(self, received_at), replace(self, question=None)
-        begins_later = self.held or self.postponed  # and is searched then by what is known then
+        begins_later = self.suspended or self.postponed  # and is searched then by what is known then
         if begins_later or (
             self.state is not State.AWAITING_CLARIFICATION and not (identities and self.search_incomplete)
         ):

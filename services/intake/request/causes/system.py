@@ -173,10 +173,10 @@ class MovedBySystem(MovingRequest):
     def search_again(self, at: datetime) -> Transition[Self]:
         """More is known of whose a number was: what was left out for want of that is searched, and a question falls.
 
-        Not where something else comes first: a brake, another request of the same person, or the weighing of it.
+        Not where something else comes first: a suspended key, another request of the person, or the weighing of it.
         """
         closed_for_good = self.state is State.CLOSED and not self.may_be_done_later
-        if self.held or self.postponed or closed_for_good or (self.is_weighed and not self.unsearched):
+        if self.suspended or self.postponed or closed_for_good or (self.is_weighed and not self.unsearched):
             return Transition(self)
         noted = self.noted("search.begun_again")
         if self.state is State.CLOSED:
