@@ -477,6 +477,15 @@ CREATE TABLE breach_letter (
     PRIMARY KEY (breach_id, request_id)
 );
 
+-- The account of the identity provider that a holder first signed in with (`iss`, `sub`): no other one is let in as that holder.
+CREATE TABLE console_holder (
+    holder   text PRIMARY KEY,
+    issuer   text        NOT NULL,
+    subject  text        NOT NULL,
+    bound_at timestamptz NOT NULL,
+    UNIQUE (issuer, subject)
+);
+
 -- Whoever has a page of portal or console open, by the hash of their cookie; what the session holds is sealed under a key that only the
 -- cookie yields.
 CREATE TABLE web_session (

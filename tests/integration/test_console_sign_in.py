@@ -85,6 +85,19 @@ async def test_a_session_ends_and_takes_its_roles_with_it(console: OpenedConsole
     assert (await hanna.open("/console/")).path == "/console/sign-in"
 
 
+@pytest.mark.parametrize("changed", [{"sub": "another"}, {"preferred_username": "anton"}])
+async def test_a_name_stays_bound_to_the_account_that_first_signed_in_with_it(
+    console: OpenedConsole, changed: dict[str, str]
+) -> None:
+    await console.member("hanna")
+    console.provider.changed = changed
+    eve = await console.sign_in(console.visitor(), "hanna")
+    assert (eve.status, "bound to another account or name" in eve.text) == (403, True)
+    assert (await eve.open("/console/")).path == "/console/sign-in"
+    console.provider.changed = {}
+    assert (await console.sign_in(eve, "hanna")).status == 200
+
+
 async def test_each_sign_in_and_sign_out_is_on_record_without_any_secret(console: OpenedConsole) -> None:
     hanna, elsewhere = await console.member("hanna"), await console.member("hanna")
     await (await hanna.open("/console/me")).send("/console/sign-out", where="everywhere")

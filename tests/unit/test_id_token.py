@@ -35,7 +35,7 @@ def who(settings: ConsoleSettings = SETTINGS, nonce: str = "n", now: datetime = 
 
 
 def test_a_token_says_whose_key_somebody_would_have_and_which_roles() -> None:
-    assert who(name="Anna Weber") == SignedIn("a.weber", "Anna Weber", (Role.HANDLER,))
+    assert who(name="Anna Weber") == SignedIn(SAID["iss"], "7f", "a.weber", "Anna Weber", (Role.HANDLER,))
     assert who(roles=["dsr-approver", "dsr-handler"]).roles == (Role.HANDLER, Role.APPROVER)
     assert who(aud=["dsr-console", "other"], azp="dsr-console").name == "a.weber"
 
@@ -59,6 +59,7 @@ def test_a_token_says_whose_key_somebody_would_have_and_which_roles() -> None:
         ({"iat": SECONDS + 61}, "iat"),
         ({"iat": None}, "iat"),
         ({"sub": None}, "sub"),
+        ({"sub": 7}, "sub"),
         ({"amr": ["pwd"]}, "second factor"),
         ({"amr": "mfa"}, "second factor"),
         ({"amr": None}, "second factor"),
@@ -116,7 +117,7 @@ def test_roles_and_the_second_factor_are_read_where_the_settings_say() -> None:
         amr="face",
     )
     said: dict[str, Any] = {"realm_access": {"roles": ["Revision"]}, "employee": "e-17", "amr": None, "acr": "urn:gold"}
-    assert who(settings, **said) == SignedIn("e-17", "e-17", (Role.AUDITOR,))
+    assert who(settings, **said) == SignedIn(SAID["iss"], "7f", "e-17", "e-17", (Role.AUDITOR,))
     assert who(settings, **{**said, "acr": None, "amr": ["face"]}).holder == "e-17"
     with pytest.raises(NotSignedIn, match="second factor"):
         who(settings, **{**said, "acr": None, "amr": ["mfa"]})

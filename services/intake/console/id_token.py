@@ -26,8 +26,13 @@ class NotSignedIn(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Who has signed in: the holder of whatever key they have, by which name they are shown, and their roles."""
+    """Who has signed in: the holder of whatever key they have, by which name they are shown, and their roles.
 
+    ``issuer`` and ``subject`` (`iss`, `sub`) identify the account at the provider: a holder belongs to one of them.
+    """
+
+    issuer: str
+    subject: str
     holder: str
     name: str
     roles: tuple[Role, ...]
@@ -69,7 +74,7 @@ def _fault(said: Mapping[str, Any], settings: ConsoleSettings, nonce: str, now: 
         (now <= issued + _OLDEST_SECONDS + skew, "iat: the token is too old"),
         (now < expires + skew, "exp: the token has expired"),
         (bool(nonce) and said.get("nonce") == nonce, "nonce: the token answers another question than ours"),
-        (bool(said.get("sub")), "sub: the token does not say whose it is"),
+        (isinstance(said.get("sub"), str) and bool(said["sub"]), "sub: the token does not say whose it is"),
         (
             not amr.isdisjoint(methods) or not acr.isdisjoint(context),
             "amr, acr: nothing says that there was a second factor; sign in with one",
@@ -93,7 +98,7 @@ def _who(said: Mapping[str, Any], settings: ConsoleSettings) -> SignedIn:
             f"{settings.roles_claim}: it names none of {', '.join(settings.named)}: nobody has given you a role here"
         )
     name = said.get("name")
-    return SignedIn(holder, name if isinstance(name, str) and name else holder, roles)
+    return SignedIn(said["iss"], said["sub"], holder, name if isinstance(name, str) and name else holder, roles)
 
 
 def _within(said: Mapping[str, Any], claim: str) -> object:

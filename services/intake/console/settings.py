@@ -39,7 +39,7 @@ class ConsoleSettings(Group, env_prefix="DSR_CONSOLE_"):
     holder_claim: str = Field(
         default="preferred_username",
         description="claim that says who somebody is, as the holder of their API key: a reference to an account, never"
-        " given to another person, and no name",
+        " changed or given to another person, and no name",
     )
     roles_claim: str = Field(
         default="roles",

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake.address import address_of
-from services.intake.console import on_record
+from services.intake.console import holders, on_record
 from services.intake.console.console import Console, Works, person_of, signed_in
 from services.intake.console.id_token import NotSignedIn
 from services.intake.console.provider import Question
@@ -59,6 +59,7 @@ class SigningIn:
         forwarded, proxies = visit.request.headers.get("x-forwarded-for", ""), self.works.services.settings.proxies
         async with self.works.services.unit_of_work.begin() as tx:
             address = address_of(visit.request.scope, forwarded, proxies)
+            await holders.bind(tx, who)
             on_record.signed_in(tx, who.holder, who.roles, address)
         visit.session.principal = who.holder
         visit.session.data = {"name": who.name, "roles": [*who.roles]}
