@@ -58,11 +58,11 @@ class Statements(Searched):
     @cached_property
     def deleted(self) -> str:
         """What ``delete`` deletes, as a relation ``t`` and a condition."""
-        return f"{self.source} t WHERE {self.any_of()} AND {self.bound}"
+        return f"{self.source} t WHERE {self.any_of()}"
 
     def emptied(self, assigned: str, asked: Wanted) -> list[Call]:
         """What changes a column in the rows of many subjects."""
-        return [(f"UPDATE {self.source} t SET {assigned} WHERE {self.any_of()} AND {self.bound}", *asked.arrays)]
+        return [(f"UPDATE {self.source} t SET {assigned} WHERE {self.any_of()}", *asked.arrays)]
 
     @cached_property
     def foreign(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Statements(Searched):
         return (
             f"SELECT DISTINCT k.v FROM unnest({self.values(column, self.slots)}) k(v) "
             f"JOIN {self.source} t ON {expression} = k.v{self.cast(column)} "
-            f'WHERE {self.any_of([column])} AND {self.bound} AND {self.seen(column)} COLLATE "C" <> k.v'
+            f'WHERE {self.any_of([column])} AND {self.seen(column)} COLLATE "C" <> k.v'
         )
 
     def select(self, columns: Sequence[str], by: Sequence[str] | None = None, *, also: str = "") -> str:
@@ -83,7 +83,7 @@ class Statements(Searched):
         ``also``: a condition that goes on.
         """
         shown = self.shown(columns)
-        found = self.any_of(joined=True) if by is None else f"({self.any_of(by)}) AND {self.bound}"
+        found = self.any_of(joined=True) if by is None else self.any_of(by)
         return f"{self.beside()}SELECT {shown}{self.found} FROM {self.source} t{self.joins} WHERE {found}{also}"
 
     def leading(self, path: Path) -> str:
@@ -164,7 +164,7 @@ class Statements(Searched):
     def blank(self) -> tuple[str, ...]:
         """Party by party: delete where nobody else is left, blank where somebody is."""
         parties = ((party, self.columns_of(party)) for party in self.table.parties or (None,))
-        found = ((party, f"({self.any_of(columns)}) AND {self.bound}") for party, columns in parties if columns)
+        found = ((party, self.any_of(columns)) for party, columns in parties if columns)
         return tuple(statement for party, rows in found for statement in self.blanking(party, rows))
 
     def blanking(self, party: str | None, found: str) -> Sequence[str]:

@@ -67,7 +67,7 @@ Search = Callable[["Searched", Sequence[str | Path] | None, bool], str]
 
 def by_arrays(slots: Sequence[Slot]) -> Search:
     """Finds the rows of many subjects, by one array of values for each slot."""
-    return lambda table, by, joined: table.any_of(by, slots, joined=joined)
+    return lambda table, by, joined: table.in_arrays(by, slots, joined=joined)
 
 
 def by_keys(keys: Sequence[SearchKey], condition: Condition) -> Search:
@@ -168,14 +168,15 @@ class Searched(TableColumns):
 
     @cached_property
     def bound(self) -> str:
-        """True, and mentions every parameter: of one that a statement leaves out PostgreSQL cannot tell the type."""
+        """Returns a true condition with every parameter: PostgreSQL infers no type for one that is not mentioned."""
         return " AND ".join(f"${i + 1}::text[] IS NOT NULL" for i, _ in enumerate(self.slots))
 
-    def any_of(
-        self, by: Iterable[str | Path] | None = None, slots: Sequence[Slot] | None = None, *, joined: bool = False
-    ) -> str:
+    def any_of(self, by: Iterable[str | Path] | None = None, *, joined: bool = False) -> str:
         """The rows of many subjects; ``joined``: what its paths lead to stands beside the statement (``beside``)."""
-        slots = self.slots if slots is None else slots
+        return f"({self.in_arrays(by, self.slots, joined=joined)} AND {self.bound})"
+
+    def in_arrays(self, by: Iterable[str | Path] | None, slots: Sequence[Slot], *, joined: bool) -> str:
+        """Returns the condition of ``any_of``, with one parameter for each of these slots."""
         chosen = (*self.search, *self.paths) if by is None else tuple(by)
         own = (
             f"{self.expression(c)} = ANY({self.values(c, slots)}{self.cast(c, '[]')}){self._unfound(c)}"
@@ -200,12 +201,14 @@ class Searched(TableColumns):
         chosen = (*self.search, *self.paths) if by is None else tuple(by)
         parts = []
         for (type_, since, until), values in arms.items():
+            columns = [c for c in chosen if isinstance(c, str) and self.table.columns[c].identity is type_]
+            if not columns:  # PostgreSQL infers no type for a parameter that is not mentioned
+                continue
             array = condition.place(values, "text[]")
             bounds = self._bounds(since, until, condition)
             parts += [
                 f"({self.expression(column)} = ANY({array}{self.cast(column, '[]')}){bounds}{self._unfound(column)})"
-                for column in chosen
-                if isinstance(column, str) and self.table.columns[column].identity is type_
+                for column in columns
             ]
         reached = {key.table for key in keys}
         paths = [path for path in chosen if isinstance(path, Path)]

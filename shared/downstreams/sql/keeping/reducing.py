@@ -192,7 +192,7 @@ class _Kept:
                 more = f"SELECT count(*) FROM {table.source} t WHERE ({mine}) AND ({held})"
                 reduced[task.task_id] += await self._session.connection.fetchval(more, *condition.arguments)
             if asked:
-                which = f"({table.any_of(columns)}) AND {table.bound} AND ({held})"
+                which = f"{table.any_of(columns)} AND ({held})"
                 update = f"UPDATE {table.source} t SET {assigned} WHERE {which}"
                 if _updated(await self._session.connection.execute(update, *asked.arrays)):
                     others = (task.task_id for task in together if task.task_id not in self._unchanged)
