@@ -141,8 +141,8 @@ async def test_the_check_names_what_would_be_refused_or_hidden_at_work(dsn: str,
         said = "; ".join(await checked.adapter.inspect())
     await ask(dsn, f"DROP OWNED BY {name}")
     await ask(dsn, f"DROP ROLE {name}")
-    assert said.count(f"GRANT USAGE ON SCHEMA public TO {name}") == 3
-    assert f"GRANT DELETE ON public.letter TO {name}" in said, "who is alone in a row that is blanked goes with it"
+    assert said.count(f'GRANT USAGE ON SCHEMA "public" TO {name}') == 3
+    assert f'GRANT DELETE ON "public"."letter" TO {name}' in said, "who is alone in a row that is blanked goes with it"
     assert "row security may hide rows of public.account" in said
     assert "public.contact from this role" not in said
 

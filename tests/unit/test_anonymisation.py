@@ -7,6 +7,7 @@ import pytest
 from shared.domain.errors import Misconfigured
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.inspection import Found, SeenColumn, faults_of
+from shared.downstreams.sql.quoting import quoted
 
 ANONYMISE = """
 blank = ["client", "account"]
@@ -95,6 +96,7 @@ def test_rows_of_nobody_knows_whose_customer_are_not_counted_by_our_periods(tmp_
 def test_a_check_asks_for_the_right_to_change_what_a_night_anonymises(tmp_path: Path) -> None:
     table = load(tmp_path, ANONYMISE).tables["visit"]
     may = {name: SeenColumn(readable=True, changeable=name in {"client", "kind"}) for name in table.columns}
-    told = [*faults_of("public.visit", table, Found(may, insertable=False, deletable=True), "dsr_web")]
-    granted = "GRANT UPDATE (account, at, country, id) ON public.visit TO dsr_web"
+    found = Found(may, insertable=False, deletable=True)
+    told = [*faults_of(("public", "visit"), table, found, "dsr_web", quoted)]
+    granted = 'GRANT UPDATE ("account", "at", "country", "id") ON "public"."visit" TO dsr_web'
     assert told == [f"this role may not do what is declared: let the owner run {granted}"]

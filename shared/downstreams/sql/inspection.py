@@ -1,13 +1,18 @@
 """Everything in which a store is not as its dataset declares it, with what to do; nothing of anybody is read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from asyncpg.pool import PoolConnectionProxy
 
+from shared.downstreams.sql.catalog import Place
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.declared import Switch
 from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.quoting import quoted
+
+Quote = Callable[[str], str]
+"""Writes a name as the store's dialect reads it."""
 
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname, has_column_privilege(c.oid, a.attnum, 'SELECT'),
@@ -68,46 +73,47 @@ async def faults(connection: PoolConnectionProxy, namespace: str, dataset: Datas
         for schema, table, *may in await connection.fetch(_TABLES, *asked)
     }
     wrong: list[str] = []
-    for schema, name in places:
-        place = f"{schema}.{name}"
-        if (schema, name) not in there:
-            wrong.append(f"{place} is declared and does not exist: correct its name, or the namespace of the table")
-        elif (schema, name) in declared:
-            wrong += faults_of(place, declared[schema, name], there[schema, name], role)
+    for place in places:
+        if place not in there:
+            shown = ".".join(place)
+            wrong.append(f"{shown} is declared and does not exist: correct its name, or the namespace of the table")
+        elif place in declared:
+            wrong += faults_of(place, declared[place], there[place], role, quoted)
     if side and (found := there.get((namespace, side.table))):
         absent = {side.number, side.valid_from, side.valid_to, side.request} - found.columns.keys()
         wrong += _absent(f"{namespace}.{side.table}", absent, "[restriction]")
         if not (found.insertable and found.deletable and all(each.readable for each in found.columns.values())):
-            wrong.append(_grant("SELECT, INSERT, DELETE", f"{namespace}.{side.table}", role))
+            wrong.append(_grant("SELECT, INSERT, DELETE", (namespace, side.table), role, quoted))
     return wrong
 
 
-def faults_of(place: str, table: Table, found: Found, role: str) -> Iterator[str]:
-    """In what a table that is there is not as declared."""
+def faults_of(place: Place, table: Table, found: Found, role: str, quote: Quote) -> Iterator[str]:
+    """In what a table that is there is not as declared; ``role`` is quoted already."""
     real = {name for name, column in table.columns.items() if not column.json_}
-    schema = place.partition(".")[0]
+    schema, name = place
+    shown, written = f"{schema}.{name}", f"{quote(schema)}.{quote(name)}"
     if not found.reachable:
-        yield f"this role may not reach {place}: let the owner run GRANT USAGE ON SCHEMA {schema} TO {role}"
+        yield f"this role may not reach {shown}: let the owner run GRANT USAGE ON SCHEMA {quote(schema)} TO {role}"
     if found.hiding:
         yield (
-            f"row security may hide rows of {place} from this role, so nobody could tell that nothing is left: let the"
-            f" owner run CREATE POLICY dsr ON {place} TO {role} USING (true) WITH CHECK (true), and none restrict it"
+            f"row security may hide rows of {shown} from this role, so nobody could tell that nothing is left: let the"
+            f" owner run CREATE POLICY dsr ON {written} TO {role} USING (true) WITH CHECK (true), and none restrict it"
         )
-    yield from _absent(place, real - found.columns.keys(), f"{place.partition('.')[2]}.columns")
+    yield from _absent(shown, real - found.columns.keys(), f"{name}.columns")
     if strange := sorted(found.columns.keys() - table.columns.keys()):
-        yield f"{place} has columns that the dataset does not classify: {', '.join(strange)}; give each a class"
+        yield f"{shown} has columns that the dataset does not classify: {', '.join(strange)}; give each a class"
     declared = {name: found.columns[name] for name in table.columns if name in found.columns}
     if unreadable := sorted(name for name, may in declared.items() if not may.readable):
-        yield _grant(f"SELECT ({', '.join(unreadable)})", place, role)
+        yield _grant(f"SELECT ({_listed(unreadable, quote)})", place, role, quote)
     fixed = sorted(name for name in _changed(table) if name in declared and not declared[name].changeable)
     if fixed:
-        yield _grant(f"UPDATE ({', '.join(fixed)})", place, role)
+        yield _grant(f"UPDATE ({_listed(fixed, quote)})", place, role, quote)
     full = {name for name, may in declared.items() if not may.nullable and table.columns[name].blank is None}
     if stuck := sorted(_reduced(table) & full):
-        yield f"{place} keeps rows without {', '.join(stuck)}, which may not be NULL: write blank = another value"
+        yield f"{shown} keeps rows without {', '.join(stuck)}, which may not be NULL: write blank = another value"
     ends = table.erase == "delete" or table.parties or (table.anchors and not table.anonymise)
     if ends and not table.view and not found.deletable:
-        yield _grant("DELETE", place, role)
+        yield _grant("DELETE", place, role, quote)
 
 
 def _absent(place: str, columns: set[str], where: str) -> Iterator[str]:
@@ -134,5 +140,10 @@ def _reduced(table: Table) -> set[str]:
     return {*table.about_one} - table.found_by - (table.keeps.columns(()) if table.keeps else frozenset())
 
 
-def _grant(right: str, place: str, role: str) -> str:
-    return f"this role may not do what is declared: let the owner run GRANT {right} ON {place} TO {role}"
+def _listed(names: Iterable[str], quote: Quote) -> str:
+    return ", ".join(map(quote, names))
+
+
+def _grant(right: str, place: Place, role: str, quote: Quote) -> str:
+    on = f"{quote(place[0])}.{quote(place[1])}"
+    return f"this role may not do what is declared: let the owner run GRANT {right} ON {on} TO {role}"

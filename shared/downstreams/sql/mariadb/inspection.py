@@ -10,7 +10,7 @@ from shared.downstreams.sql.catalog import Place
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.inspection import Found, SeenColumn, faults_of
 from shared.downstreams.sql.mariadb.connection import Connection
-from shared.downstreams.sql.mariadb.names import place_of
+from shared.downstreams.sql.mariadb.names import place_of, quoted
 
 _COLUMNS = """
 SELECT column_name, privileges FROM information_schema.columns WHERE table_schema = ? AND table_name = ?
@@ -27,15 +27,15 @@ async def faults(connection: Connection, database: str, dataset: Dataset) -> lis
     for name, table in dataset.tables.items():
         place = dataset.place(database, name)
         columns = await connection.fetch(_COLUMNS, *place)
-        where = ".".join(place)
         if not columns:
             wrong.append(
-                f"{where} is declared and does not exist, or this user may do nothing in it: correct its name, or the"
-                " namespace of the table"
+                f"{'.'.join(place)} is declared and does not exist, or this user may do nothing in it: correct its"
+                " name, or the namespace of the table"
             )
         else:
             deletable = (table.erase != "delete" and not table.parties) or await _may_delete(connection, place)
-            wrong += faults_of(where, table, Found(_columns(columns), insertable=True, deletable=deletable), user)
+            found = Found(_columns(columns), insertable=True, deletable=deletable)
+            wrong += faults_of(place, table, found, user, quoted)
     return wrong
 
 
