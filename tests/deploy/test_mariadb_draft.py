@@ -29,8 +29,7 @@ INSERT INTO shop.customer (email, name) VALUES ('anna.meier@example.org', 'Anna 
 """
 DRAFTED = """\
 name = "shop"
-# view customer_view (email) shows what stands in other tables, which are to be declared; declare it only if it is \
-shown in copies, with view = true
+# view customer_view (email) shows what is in other tables, which are to be declared instead
 [tables.customer]
 email = { class = "A?", identity = "email", match = "lower", type = "varchar" }  # guess, because its name has 'email'
 email_key = { class = "A?", identity = "email", match = "lower", generated = true, type = "varchar" }  # guess, \

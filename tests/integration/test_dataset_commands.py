@@ -64,7 +64,7 @@ async def test_a_database_is_drafted_decided_and_compared_and_no_row_is_shown(
         'via = [{ table = "event", on = { event_id = "id", event_at = "at" } }]',
         'via = [{ table = "purchase", on = { purchase_id = "id" } }]',
         "# event is a partitioned table of 1 partitions, which are no tables of their own",
-        "# view customer_view (email) shows what stands in other tables",
+        "# view customer_view (email) shows what is in other tables",
         'email_key = { class = "A?", identity = "email", match = "lower", generated = true, type = "text" }',
         'email = { class = "A?", identity = "email", match = "lower", type = "character varying" }',
         'data = { class = "?", type = "jsonb" }',

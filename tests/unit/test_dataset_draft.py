@@ -136,7 +136,7 @@ def test_keys_without_constraint_partitions_views_and_what_lacks_a_key_are_named
     assert 'on = { owner_id = "id", owner_type = { is = "WORD" } }' in text
     assert "# event is a partitioned table of 3 partitions" in text
     assert "# event has no primary key" in text
-    assert "# view customer_view (id, email) shows what stands in other tables" in text
+    assert "# view customer_view (id, email) shows what is in other tables" in text
     assert "# materialized view customer_copy (id, email) holds a copy of other tables, with whoever was erased" in text
     assert "customer_view" not in tomllib.loads(text)["tables"]
 

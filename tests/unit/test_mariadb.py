@@ -124,8 +124,6 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
         'stated = true\noccurred = { column = "at" }\n'
         'itemised = { by = ["phone"], dialled = "host", columns = ["at"] }\n',
     ).replace('host = { class = "M" }', 'host = { class = "M" }\nat = { class = "M" }')
-    text += '[tables.shown]\ncategory = "account"\nprimary_key = ["id"]\nview = true\n'
-    text += 'columns = { id = { class = "T" }, mail = { class = "A", identity = "email" } }\n'
     side = '[restriction]\ntable = "r"\nnumber = "n"\nvalid_from = "f"\nvalid_to = "t"\nrequest = "q"\n'
     with pytest.raises(Misconfigured) as refused:
         refuse_unsupported(dataset(tmp_path, text + side))
@@ -135,7 +133,6 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
         "table customer has itemised",
         "table customer has stated",
         "table customer has marketing by rows of another table",
-        "table shown has view",
     ]
 
 

@@ -41,8 +41,6 @@ CUSTOMER = table(key="account", switch=True)
         ),
         ({"order": table(via="customer"), "item": table(via="order")}, set()),
         ({"call": table(columns=["account"], switch=True), "customer": table(key="account")}, {"call"}),
-        ({"customer": CUSTOMER, "shown": table(columns=["email"], view=True)}, {"customer", "shown"}),
-        ({"shown": table(columns=["email"], view=True), "note": table(via="shown")}, {"shown"}),
     ],
     ids=[
         "by an address",
@@ -50,8 +48,6 @@ CUSTOMER = table(key="account", switch=True)
         "through others",
         "no switch",
         "not of one account",
-        "a view",
-        "a view alone",
     ],
 )
 def test_a_restriction_reaches_what_bears_the_switch_and_what_leads_there(

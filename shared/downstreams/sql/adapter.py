@@ -97,7 +97,6 @@ class SqlAdapter(OfDataset[Session]):
 
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
             shown = hiding(session)
-            shown = replace(shown, tables=(*shown.tables, *shown.views))
             read = await export(shown, self._policy, theirs, hand_over)
             return await with_unattributed(session, theirs, covered(shown.tables, theirs, read))
 

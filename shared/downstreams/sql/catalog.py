@@ -157,10 +157,9 @@ def refuse_long(dataset: Dataset, namespace: str) -> None:
 
 def refuse_fixed(table: Table, name: str, relation: Relation) -> None:
     """Refuse a table that cannot be changed as it is declared: through a view, or in a column that is derived."""
-    if not relation.changeable and not table.view:
+    if not relation.changeable:
         raise DatasetOutdated(
-            f"{name} is a view through which nothing can be changed: write view = true, so that it is only shown, and"
-            " declare the tables that it shows"
+            f"{name} is a view through which nothing can be changed: leave it out, and declare the tables that it shows"
         )
     written = {column for column, declared in table.columns.items() if declared.rectifies}
     written |= table.blanked if table.erase == "blank" else set()

@@ -112,7 +112,7 @@ def faults_of(place: Place, table: Table, found: Found, role: str, quote: Quote)
     if stuck := sorted(_reduced(table) & full):
         yield f"{shown} keeps rows without {', '.join(stuck)}, which may not be NULL: write blank = another value"
     ends = table.erase == "delete" or table.parties or (table.anchors and not table.anonymise)
-    if ends and not table.view and not found.deletable:
+    if ends and not found.deletable:
         yield _grant("DELETE", place, role, quote)
 
 

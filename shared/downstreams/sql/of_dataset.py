@@ -119,11 +119,6 @@ class OfDataset(Generic[S]):
         return any(table.told_apart_by for table in self._held.dataset.tables.values())
 
     @property
-    def shows_views(self) -> bool:
-        """Whether a copy shows rows of views besides those of its tables."""
-        return any(table.view for table in self._held.dataset.tables.values())
-
-    @property
     def may_refuse(self) -> bool:
         """Whether a table declares a state of a row in which nothing of its subject may be erased."""
         return any(table.refuse_when for table in self._held.dataset.tables.values())
@@ -239,7 +234,7 @@ class OfDataset(Generic[S]):
     def not_told_apart(self) -> tuple[str, ...]:
         """The tables of which nothing tells how many people their rows are about, so that no limit counts them."""
         tables = self._held.dataset.tables.items()
-        return tuple(n for n, t in tables if t.searched and not t.parties and not t.view and not t.told_apart_by)
+        return tuple(n for n, t in tables if t.searched and not t.parties and not t.told_apart_by)
 
     @property
     def not_compared(self) -> tuple[str, ...]:

@@ -51,8 +51,6 @@ class Session:
     settings: SqlSettings
     connection: PoolConnectionProxy
     tables: tuple[Statements, ...]
-    """All but those that show what stands in others."""
-    views: tuple[Statements, ...]
     restriction: SideTable | None
     incarnation: Incarnation | None
     """Where it may be changed."""
@@ -112,17 +110,13 @@ class SqlStore:
                     refuse_unmapped(table, name, relations[place], reading=reading)
                     if not reading:
                         refuse_fixed(table, name, relations[place])
-                stated = self._stated(relations, tenant)
-                tables = tuple(each for each in stated if not each.table.view)
-                views = tuple(each for each in stated if each.table.view)
+                tables = self._stated(relations, tenant)
                 incarnation = None if reading else await self._incarnation(connection)
                 side = self.dataset.restriction if tenant is None else None
                 bill = self._bill
                 namespace = self.settings.namespace
                 keys = References() if reading else await references_of(connection, namespace, self.dataset)
-                yield Session(
-                    self.system, self.settings, connection, tables, views, side, incarnation, bill, keys, tenant
-                )
+                yield Session(self.system, self.settings, connection, tables, side, incarnation, bill, keys, tenant)
 
     async def _incarnation(self, connection: PoolConnectionProxy) -> Incarnation:
         """Which store it is today, prepared for being changed."""

@@ -62,7 +62,7 @@ async def _refuse_unkept(session: Session, task: Task, meant: Sequence[Meant]) -
     open_ = {
         change.record.category for change, rows in zip(task.changes, meant, strict=True) if change.record and not rows
     }
-    bare = [t for t in session.tables if t.table.category in open_ and not (t.table.stated or t.table.view)]
+    bare = [t for t in session.tables if t.table.category in open_ and not t.table.stated]
     found = [t.name for t in bare if (keys := t.keys(task)) and await session.connection.fetchval(*t.count_one(keys))]
     if found:
         raise NotSupported(

@@ -32,7 +32,7 @@ def result(task: Task, searched: Sequence[Searched], switched: Mapping[str, int]
     reached = reach(tables)
     counts = Counter(switched)
     for name in reached:
-        if not (tables[name].restriction or tables[name].view):
+        if not tables[name].restriction:
             counts[tables[name].category] += found[name]
     if bare := tables.keys() - reached:
         return _left(bare, reached, counts.total(), sum(found[name] for name in bare))
@@ -42,8 +42,7 @@ def result(task: Task, searched: Sequence[Searched], switched: Mapping[str, int]
 def reach(tables: Mapping[str, Table]) -> frozenset[str]:
     """Of the tables in which somebody has rows, those whose readers know of a switch; pure.
 
-    They bear it; or lead to such a table, through however many; or name the account of which such a table has one row;
-    or show other tables.
+    They bear it; or lead to such a table, through however many; or name the account of which such a table has one row.
     """
     reached = {name for name, table in tables.items() if table.restriction}
     accounts = any(_is_of_one_account(tables[name]) for name in reached)
@@ -51,7 +50,7 @@ def reach(tables: Mapping[str, Table]) -> frozenset[str]:
         reached |= {name for name, table in tables.items() if IdentityType.ACCOUNT_ID in table.types}
     while led := {name for name in tables.keys() - reached if _leads(tables[name], reached)}:
         reached |= led
-    return frozenset(reached.union(name for name, table in tables.items() if table.view))
+    return frozenset(reached)
 
 
 def _is_of_one_account(table: Table) -> bool:

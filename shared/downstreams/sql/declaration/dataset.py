@@ -61,8 +61,8 @@ class Dataset(Declared):
         kept = [name for name, table in self.tables.items() if table.keeps]
         for name in (*kept, *sorted(on_paths_to(self.tables, kept) - {*kept})):
             table = self.tables[name]
-            if name not in kept and (table.parties or table.view):
-                raise ValueError(f"{name} leads to what keeps, and is a view or about several people: leave out keeps")
+            if name not in kept and table.parties:
+                raise ValueError(f"{name} leads to what keeps, and is about several people: leave out keeps")
             if table.kept is None and not (self.restriction and self._found_by(name) & NUMBERS):
                 raise ValueError(
                     f"{name} has keeps, or leads to what has: what is kept must be restricted, by a [restriction] table"

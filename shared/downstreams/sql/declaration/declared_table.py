@@ -51,7 +51,6 @@ class DeclaredTable(Declared):
     via: Via = ()
     where: tuple[RowTest, ...] = ()
     refuse_when: tuple[Refusal, ...] = ()
-    view: bool = False
     parties: Mapping[str, Party] = Field(default_factory=dict)
     occurred: Occurred | None = None
     period: Period | None = None
@@ -109,7 +108,7 @@ class DeclaredTable(Declared):
         That is said by the primary key, where it is the account, and by ``person``, where that is the account or the
         key. It is not said by ``person`` of what happened once (``occurred`` without a period, ``stated``).
         """
-        if self.parties or self.view:
+        if self.parties:
             return frozenset()
         accounts = frozenset(name for name, each in self.searched.items() if each.identity is IdentityType.ACCOUNT_ID)
         beside = {self.tenant} | ({self.period.valid_from, self.period.valid_to} if self.period else set())
@@ -133,7 +132,7 @@ class DeclaredTable(Declared):
 
         Not what is derived from another column, nor a record of what was at a time: that is not rewritten.
         """
-        if self.stated or self.occurred or self.period or self.view:
+        if self.stated or self.occurred or self.period:
             return
         for name, column in self.columns.items():
             derived = column.generated or column.of or column.domain

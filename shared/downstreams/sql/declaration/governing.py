@@ -13,8 +13,6 @@ def mistakes(table: DeclaredTable) -> Iterator[str]:
     for name in says.near:
         if name in table.columns and (party := table.columns[name].party) is not None:
             yield f"jurisdiction names column {name}, which goes with party {party}: leave its party out"
-    if table.view:
-        yield "a view has no rows of its own: declare jurisdiction with the table that it shows"
     if says.via and table.keeps and not any(path[: len(says.via)] == says.via for _, path in table.paths):
         yield (
             "keeps, and a jurisdiction in rows that may go before these: let the joins of jurisdiction be the beginning"

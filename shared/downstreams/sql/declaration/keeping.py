@@ -20,9 +20,7 @@ def mistakes(table: DeclaredTable) -> Iterator[str]:
 def _undated(table: DeclaredTable) -> Iterator[str]:
     """Why it cannot be told which rows a rule keeps still."""
     dated = sorted({anchor.column for anchor in table.anchors.values()})
-    if table.view:
-        yield "keeps is for a table with rows of its own: declare it with the table that the view shows"
-    elif len(dated) != 1:
+    if len(dated) != 1:
         named = f"anchors name {', '.join(dated)}" if dated else "there are no anchors"
         yield f"keeps counts from one column, and {named}: name in anchors the one from which its rule counts"
     elif table.occurred is None:

@@ -21,7 +21,6 @@ class Table(DeclaredTable):
     the joins by which a row leads to one of another table, which tells whose it is; several paths, if in several ways.
     ``schema``: where it stands, if elsewhere than the rest. ``where``: which of its rows are about people at all.
     ``refuse_when``: in which state of a row nothing of its subject may be erased, here or elsewhere in the store.
-    ``view``: it is shown, and what it shows is erased and changed in other tables of the dataset.
     ``anchors``: the columns from which periods of the policy count, by what the policy calls their beginning.
     ``anonymise``: what becomes of a row at a ceiling that leaves it without its people. ``keeps``: what is left of a
     row that a rule keeps in face of an erasure. ``kept``: the column that says so of a row to
@@ -66,8 +65,6 @@ class Table(DeclaredTable):
             )
 
     def _ends(self) -> Iterator[str]:
-        if self.view and (self.anchors or self.anonymise):
-            yield "a view has no rows of its own: declare anchors and anonymise with the table that it shows"
         if self.anonymise:
             if not self.anchors:
                 yield "anonymise needs anchors: the column from which the period before it counts"
@@ -113,5 +110,5 @@ class Table(DeclaredTable):
             yield "restriction by a word is lifted by another: write otherwise = the word that it was before"
 
     def _is_stated(self) -> Iterator[str]:
-        if self.stated and (self.view or self.paths or not self.searched):
+        if self.stated and (self.paths or not self.searched):
             yield "stated is for a table whose own columns find people: leave it out, and let a person see to it"

@@ -18,10 +18,7 @@ A draft: names, types and keys of the database were read, and no row. What ends 
 decided, and until somebody has written what is right in its place the dataset cannot be used. Classes: A identifies the
 subject, B another person, M tells about the subject, C is content, T is technical and never shown."""
 
-_SHOWS = (
-    "shows what stands in other tables, which are to be declared; declare it only if it is shown in copies, with view ="
-    " true"
-)
+_SHOWS = "shows what is in other tables, which are to be declared instead"
 _COPIES = (
     "holds a copy of other tables, with whoever was erased there until it is refreshed: nothing here looks into it, so"
     " refresh it each night, or make it a plain view"

@@ -74,7 +74,7 @@ def does_with(table: Table, policy: Policy) -> OnErasure:
 
 def _undeclared_of(name: str, table: Table, policy: Policy) -> Iterator[str]:
     category = policy.category(table.category)
-    if category is None or table.view:
+    if category is None:
         return
     rules = {rule: policy.rules[rule] for rule in category.kept_by}
     kept = {rule: each for rule, each in rules.items() if each.period}
