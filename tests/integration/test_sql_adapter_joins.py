@@ -166,7 +166,7 @@ async def test_each_step_of_a_path_is_read_by_an_index(shop_dsn: str, tmp_path: 
                     await session.connection.execute(f"PREPARE examined({types}) AS {statement}")
                     values = ", ".join("ARRAY['anna@example.org']" for _ in table.slots)
                     rows = await session.connection.fetch(f"EXPLAIN EXECUTE examined({values})")
-                    scans = [row[0] for row in rows if "Seq Scan" in row[0] and " on kind" not in row[0]]
+                    scans = [row[0] for row in rows if "Seq Scan" in row[0]]
                     assert not scans, (table.name, name, scans)
                     await session.connection.execute("DEALLOCATE examined")
     finally:

@@ -132,7 +132,7 @@ def test_keys_without_constraint_partitions_views_and_what_lacks_a_key_are_named
         table("customer_view", "id:bigint email", primary_key="", kind="view"),
         table("customer_copy", "id:bigint email", primary_key="", kind="materialized view"),
     )
-    assert 'object_id = "id", content_type_id = { table = "django_content_type", column = "id", where' in text
+    assert 'object_id = "id", content_type_id = { is = "WORD" }' in text
     assert 'on = { owner_id = "id", owner_type = { is = "WORD" } }' in text
     assert "# event is a partitioned table of 3 partitions" in text
     assert "# event has no primary key" in text

@@ -47,6 +47,6 @@ def _hops(
     for join in joins:
         farther = dataset.place(namespace, join)
         source = f"{quoted(farther[0])}.{quoted(farther[1])}"
-        hops.append(Hop.of(join, relations[nearer], relations[farther], source, namespace))
+        hops.append(Hop.of(join, relations[nearer], relations[farther], source))
         nearer = farther
     return tuple(hops)

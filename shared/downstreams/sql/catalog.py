@@ -148,9 +148,6 @@ def refuse_long(dataset: Dataset, namespace: str) -> None:
     """Raises ``Misconfigured`` where a name is longer than PostgreSQL's: it would cut it, and take another for it."""
     named = named_in(dataset, namespace)
     names = {name for place, columns in named.items() for name in (*place, *columns)}
-    constants = (each for t in dataset.tables.values() for _, path in t.paths for j in path for _, each in j.constants)
-    for constant in constants:
-        names |= {constant.table or "", constant.column, *(test.column for test in constant.where)}
     if long := sorted(name for name in names if len(name.encode()) > _LONGEST_NAME):
         raise Misconfigured(f"{dataset.name}: {long[0]} is no name that PostgreSQL can hold: correct it")
 

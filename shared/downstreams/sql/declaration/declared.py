@@ -100,22 +100,9 @@ class Refusal(RowTest):
 
 
 class Constant(Declared):
-    """What a column of a join must hold: a word, or what a column holds in the rows of another table (``where``).
+    """A word that a column of a join must hold, for keys that say in which table they point."""
 
-    The second is for keys that say in which table they point, as Django's ``content_type_id`` and ``object_id`` do.
-    """
-
-    word: str | None = Field(default=None, alias="is")
-    table: Name | None = None
-    schema_: Name | None = Field(default=None, alias="schema")
-    column: Name = "id"
-    where: tuple[RowTest, ...] = ()
-
-    @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
-        if (self.word is None) is (self.table is None):
-            raise ValueError('write { is = "a word" }, or { table = "...", column = "...", where = [...] }')
-        return self
+    word: str = Field(alias="is")
 
 
 class Join(Declared):
@@ -137,9 +124,9 @@ class Join(Declared):
         return tuple((near, far) for near, far in self.on.items() if isinstance(far, str))
 
     @property
-    def constants(self) -> tuple[tuple[str, Constant], ...]:
-        """The columns of this table that must hold something of their own."""
-        return tuple((near, far) for near, far in self.on.items() if isinstance(far, Constant))
+    def words(self) -> tuple[tuple[str, str], ...]:
+        """The columns of this table that must hold a word, each with that word."""
+        return tuple((near, far.word) for near, far in self.on.items() if isinstance(far, Constant))
 
     @model_validator(mode="after")
     def _joins(self) -> Self:

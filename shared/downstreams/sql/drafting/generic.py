@@ -20,12 +20,16 @@ def generic_keys(table: TableShape) -> Iterator[str]:
                 own,
             ):
                 if id_ in columns and id_ not in key.columns:
-                    yield _sentence(key.columns[0], id_, _content_type(key.columns[0], id_))
+                    yield _sentence(key.columns[0], id_, _on(key.columns[0], id_))
                     break
     for name, column in columns.items():
         id_ = name.removesuffix("type") + "id"
         if name.endswith("_type") and is_text(column.type) and id_ in columns:
-            yield _sentence(name, id_, f'{id_} = "id", {name} = {{ is = "WORD" }}')
+            yield _sentence(name, id_, _on(name, id_))
+
+
+def _on(type_: str, id_: str) -> str:
+    return f'{id_} = "id", {type_} = {{ is = "WORD" }}'
 
 
 def _sentence(type_: str, id_: str, on: str) -> str:
@@ -33,8 +37,3 @@ def _sentence(type_: str, id_: str, on: str) -> str:
         f"{type_} and {id_} point to rows of whichever table the row says (a generic key): of each that leads to a"
         f' person write a path in via: [{{ table = "TABLE", on = {{ {on} }} }}]'
     )
-
-
-def _content_type(type_: str, id_: str) -> str:
-    where = '[{ column = "app_label", in = ["APP"] }, { column = "model", in = ["MODEL"] }]'
-    return f'{id_} = "id", {type_} = {{ table = "{_CONTENT_TYPES}", column = "id", where = {where} }}'

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.declaration.declared import Constant, Join, Refusal, RowTest
+from shared.downstreams.sql.declaration.declared import Join, Refusal, RowTest
 from shared.downstreams.sql.finding.search_keys import Slot
 from shared.downstreams.sql.quoting import literal, quoted
 
@@ -43,17 +43,16 @@ class Hop:
 
     source: str
     pairs: tuple[Pair, ...]
-    constants: tuple[tuple[str, Constant], ...]
+    words: tuple[tuple[str, str], ...]
     where: tuple[RowTest, ...]
-    namespace: str
     to_one: bool
     """Whether the database promises at most one farther row for each nearer one."""
 
     @classmethod
-    def of(cls, join: Join, near: Relation, far: Relation, source: str, namespace: str) -> "Hop":
+    def of(cls, join: Join, near: Relation, far: Relation, source: str) -> "Hop":
         pairs = tuple(Pair.of(a, near.types[a], b, far.types[b]) for a, b in join.columns)
         to_one = any(unique <= {b for _, b in join.columns} for unique in far.unique)
-        return cls(source, pairs, join.constants, join.where, namespace, to_one)
+        return cls(source, pairs, join.words, join.where, to_one)
 
     def far(self, alias: str) -> str:
         """The farther columns of the pairs, as keys."""
@@ -65,7 +64,7 @@ class Hop:
 
     def meets(self, alias: str) -> str:
         """What a nearer row must hold besides, as a condition that goes on."""
-        return "".join(f" AND {self._constant(alias, *each)}" for each in self.constants)
+        return "".join(f" AND {alias}.{quoted(column)}::text = {literal(word)}" for column, word in self.words)
 
     def only(self, alias: str) -> str:
         """Which farther rows, as a condition that goes on."""
@@ -94,14 +93,6 @@ class Hop:
     def joined_to(self, near: str, far: str) -> str:
         """That a nearer row and a farther one belong together, whichever rows of the farther count."""
         return " AND ".join(f"{pair.nearer(near)} = {far}.{pair.far}" for pair in self.pairs) + self.meets(near)
-
-    def _constant(self, alias: str, column: str, constant: Constant) -> str:
-        if constant.table is None:
-            return f"{alias}.{quoted(column)}::text = {literal(constant.word)}"
-        place = f"{quoted(constant.schema_ or self.namespace)}.{quoted(constant.table)}"
-        tests = " AND ".join(holds(test, "c") for test in constant.where) or "true"
-        chosen = f"SELECT c.{quoted(constant.column)}::text FROM {place} c WHERE {tests}"
-        return f"{alias}.{quoted(column)}::text = ANY(ARRAY({chosen}))"
 
 
 def holds(test: RowTest, alias: str) -> str:

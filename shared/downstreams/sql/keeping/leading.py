@@ -115,7 +115,7 @@ def _refers(table: Statements, parent: Statements, key: Reference, stays: str) -
     """That a row of the parent (``t``) is one to which a row that stays refers."""
     near, far = table.relation.types, parent.relation.types
     pairs = tuple(Pair.of(a, near[a], b, far[b]) for a, b in zip(key.columns, key.to, strict=True))
-    hop = Hop(parent.source, pairs, (), (), "", to_one=True)
+    hop = Hop(parent.source, pairs, (), (), to_one=True)
     led = f"SELECT {hop.near('t')} FROM {table.source} t WHERE ({stays}){table.theirs}"
     return _exists(led, hop, "t")
 

@@ -64,14 +64,13 @@ async def _nearer(
 ) -> list[tuple[Row, list[Found]]]:
     """The rows of a table that lead to one of these keys by a join, with whose they are."""
     shown = ", ".join(f"t.{quoted(name)}" for name in columns)
-    allowed = await _allowed(session, join)
     met: list[tuple[Row, list[Found]]] = []
     for some in parts([*ends]):
         condition, arguments = near_condition(join, some)
         statement = f"SELECT {shown} FROM {place_of(place)} t WHERE {condition}"
         for read in await session.connection.fetch(statement, *arguments):
             row = dict(zip(columns, read, strict=True))
-            if (theirs := ends.get(near_key(join, row))) and _meets(allowed, row):
+            if (theirs := ends.get(near_key(join, row))) and _meets(join, row):
                 met.append((row, theirs))
     return met
 
@@ -79,11 +78,10 @@ async def _nearer(
 async def _first(
     session: Session, table: Searched, join: Join, ends: Mapping[Key, list[Found]], *, lock: bool
 ) -> AsyncIterator[tuple[Row, list[Found]]]:
-    allowed = await _allowed(session, join)
     for some in parts([*ends]):
         condition, arguments = near_condition(join, some)
         for row in await read_rows(session, table, condition, arguments, lock=lock):
-            if (theirs := ends.get(near_key(join, row))) and _meets(allowed, row):
+            if (theirs := ends.get(near_key(join, row))) and _meets(join, row):
                 yield row, theirs
 
 
@@ -99,21 +97,6 @@ def near_key(join: Join, row: Row) -> Key:
     return tuple(values.as_text(row[near]) for near, _ in join.columns)
 
 
-async def _allowed(session: Session, join: Join) -> Mapping[str, Collection[str | None]]:
-    """By nearer column what it must hold besides, as the join says."""
-    allowed: dict[str, Collection[str | None]] = {}
-    for near, constant in join.constants:
-        if constant.table is None:
-            allowed[near] = {constant.word}
-            continue
-        names = [constant.column, *(test.column for test in constant.where)]
-        place = place_of((constant.schema_ or session.database, constant.table))
-        query = f"SELECT {', '.join(map(quoted, names))} FROM {place}"
-        rows = [dict(zip(names, each, strict=True)) for each in await session.connection.fetch(query)]
-        chosen = (row[constant.column] for row in rows if _all_hold(constant.where, row))
-        allowed[near] = {values.as_text(each) for each in chosen if each is not None}
-    return allowed
-
-
-def _meets(allowed: Mapping[str, Collection[str | None]], row: Row) -> bool:
-    return all(values.as_text(row[near]) in words for near, words in allowed.items())
+def _meets(join: Join, row: Row) -> bool:
+    """Whether a nearer row holds the words that the join names."""
+    return all(values.as_text(row[near]) == word for near, word in join.words)
