@@ -27,7 +27,7 @@ class Dated:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many rows are due and stay for no reason, of how many in the table (about, where it does not stop).
+    """How many rows are due and stay for no reason, of how many in the table.
 
     ``undetermined``: of that age, and nobody can tell whether they are under the law of the country: they stay.
     """
@@ -41,9 +41,8 @@ class Counted:
 class Due:
     """What of a table is past a ceiling: each row whose ``anchor`` lies before a local day, which is the first kept.
 
-    ``about``: how many rows that are, as they were counted. ``stops``: whether a table stops with so many rows due of
-    so many; a larger one never sooner. Where it stops, or nobody says, its rows are counted exactly. ``country``: of
-    those alone that are known to be under its law; None: of all.
+    ``about``: how many rows that are, as they were counted. ``country``: of those alone that are known to be under its
+    law; None: of all.
     """
 
     table: str
@@ -52,20 +51,18 @@ class Due:
     first_kept: date
     zone: ZoneInfo
     about: int = field(default=0, compare=False)
-    stops: Callable[[Counted], bool] | None = field(default=None, compare=False)
     country: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did: rows gone (or without their people now), with ``partitions`` dropped whole; rows ``spared``.
+    """What a sweep did: rows gone (or without their people now); rows ``spared``.
 
     ``spared``: for whom they are about, or since an erasure would be refused in the state that they are in.
     ``complete``: every row that was due went by statements that leave none of their time, so that nobody needs to look.
     """
 
     gone: int
-    partitions: int
     spared: int
     complete: bool = field(default=False, compare=False)
 

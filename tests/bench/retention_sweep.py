@@ -26,13 +26,7 @@ _COUNT = "SELECT count(*) FROM call WHERE started_at < $1"
 _PLAIN = "DELETE FROM call WHERE started_at < $1"
 _DSN = "BENCH_CALLS_DSN"
 
-
-def _is_more_than_confirmed(counted: Counted) -> bool:
-    """Two persons have said that these may go."""
-    return counted.due > OLD
-
-
-_DUE = Due("call", "call_start", "delete", FIRST_KEPT, ZoneInfo("UTC"), stops=_is_more_than_confirmed)
+_DUE = Due("call", "call_start", "delete", FIRST_KEPT, ZoneInfo("UTC"))
 _FILL = f"""
 INSERT INTO call (caller, callee, started_at, seconds)
 SELECT '+4930' || (23000000 + n % 1000), '+4989' || (40000000 + n % 90000),
@@ -106,5 +100,5 @@ async def _swept(copied: Stores) -> tuple[float, float]:
     finally:
         await adapter.close()
     told = [each for each in (*counted, *missed) if isinstance(each, Counted)]
-    must("counts", (*[each.due for each in told], list(done)), (OLD, [Swept(OLD, 0, 0)]))
+    must("counts", (*[each.due for each in told], list(done)), (OLD, [Swept(OLD, 0)]))
     return whole, swept

@@ -1,11 +1,10 @@
-"""What is past a ceiling goes for everybody: set-wise, in order, whole partitions at once, and nothing else."""
+"""What is past a ceiling goes for everybody: set-wise, in order, and nothing else."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from deploy.demo.company.model import Call
@@ -13,8 +12,7 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Refused
 from shared.domain.operations import Operation
 from shared.downstreams.sweepable import Counted, Due, SweepStopped, Swept
-from shared.storage.postgres import connected
-from tests.fixtures.analytics import counted, due, nothing, sweep
+from tests.fixtures.analytics import counted, due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, with_tables
 from tests.fixtures.downstream import task
 
@@ -27,12 +25,6 @@ async def days(store: CdrStore, table: str = CALLS, column: str = "start_time") 
     return [row[0] for row in await ask(store.admin, f"SELECT {column}::date::text FROM {table} ORDER BY 1")]
 
 
-async def partitions(store: CdrStore) -> set[str]:
-    """The months that have a partition."""
-    query = "SELECT right(inhrelid::regclass::text, 7) FROM pg_inherits WHERE inhparent = 'acc_cdrs'::regclass"
-    return {row[0] for row in await ask(store.admin, query)}
-
-
 async def test_what_is_past_goes_and_what_is_kept_to_the_day_stays_in_every_table(
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
@@ -41,16 +33,14 @@ async def test_what_is_past_goes_and_what_is_kept_to_the_day_stays_in_every_tabl
     dues = [due(table, BEGINNING, "2025-01-10") for table in (CALLS, "acc", "missed_calls")]
     assert await counted(calls, dues[0]) == (3, 5)
     assert await days(cdr_store) == ["2024-11-02", "2024-12-01", "2025-01-09", "2025-01-10", "2026-01-10"]
-    assert await sweep(calls, *dues) == [Swept(3, 2, 0), Swept(3, 0, 0), Swept(0, 0, 0)]
+    assert await sweep(calls, *dues) == [Swept(3, 0), Swept(3, 0), Swept(0, 0)]
     assert await days(cdr_store) == await days(cdr_store, "acc", "time") == ["2025-01-10", "2026-01-10"]
-    assert {"2024_11", "2024_12"}.isdisjoint(await partitions(cdr_store))
-    assert "2025_01" in await partitions(cdr_store)
-    assert await sweep(calls, *dues) == [Swept(0, 0, 0)] * 3
+    assert await sweep(calls, *dues) == [Swept(0, 0)] * 3
 
 
 async def test_the_day_is_that_of_the_rules_zone(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([replaced(call(ANNA, BORIS, "2025-01-09"), hour) for hour in (14, 16)])
-    assert await sweep(calls, due(CALLS, BEGINNING, "2025-01-10", zone="Asia/Tokyo")) == [Swept(1, 0, 0)]
+    assert await sweep(calls, due(CALLS, BEGINNING, "2025-01-10", zone="Asia/Tokyo")) == [Swept(1, 0)]
     left = await ask(cdr_store.admin, "SELECT extract(hour FROM start_time)::int FROM acc_cdrs")
     assert left == [(16,)]
 
@@ -67,16 +57,15 @@ async def test_whose_rows_are_spared_stay_and_in_their_time_alone(cdr_store: Cdr
     )
     held = task(Operation.ERASE, number(ANNA, until=at("2024-06-01")))
     done = await sweep(calls, due(CALLS, BEGINNING, "2025-01-01"), spared={"call_record": [held]})
-    assert done == [Swept(1, 2, 2)]
+    assert done == [Swept(1, 2)]
     assert await days(cdr_store) == ["2024-05-02", "2024-05-03"]
-    assert "2024_05" in await partitions(cdr_store)
 
 
 async def test_what_we_process_for_a_customer_is_not_ours_to_end(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS, "2024-05-02"), call(ANNA, CHIARA, "2024-05-03")])
     await ask(cdr_store.admin, "UPDATE acc_cdrs SET served_domain = 'sip.acme.example' WHERE callee = $1", CHIARA)
     assert await counted(calls, due(CALLS, BEGINNING, "2025-01-01")) == (1, 2)
-    assert await sweep(calls, due(CALLS, BEGINNING, "2025-01-01")) == [Swept(1, 0, 0)]
+    assert await sweep(calls, due(CALLS, BEGINNING, "2025-01-01")) == [Swept(1, 0)]
     assert await ask(cdr_store.admin, "SELECT callee FROM acc_cdrs") == [(CHIARA,)]
 
 
@@ -99,7 +88,7 @@ async def test_a_sweep_that_is_stopped_has_done_what_it_told_and_goes_on_where_i
         await calls.adapter.sweep([one], {}, stops)
     left = len(await days(cdr_store))
     assert left == 2_800 - sum(told)
-    assert await sweep(calls, one) == [Swept(left, 0, 0)]
+    assert await sweep(calls, one) == [Swept(left, 0)]
 
 
 async def test_rows_go_before_those_that_they_refer_to_and_what_is_still_referred_to_stays(
@@ -109,7 +98,7 @@ async def test_rows_go_before_those_that_they_refer_to_and_what_is_still_referre
     (tmp_path / "orders.toml").write_text(ORDERS_DATASET)
     async with engine(empty_database, tmp_path / "orders.toml", {}) as orders:
         dues = [due("purchase", "ordered", "2025-01-01"), due("line", "added", "2025-01-01")]
-        assert await sweep(orders, *dues) == [Swept(1, 0, 0), Swept(1, 0, 0)]
+        assert await sweep(orders, *dues) == [Swept(1, 0), Swept(1, 0)]
         assert await ask(empty_database, "SELECT id FROM purchase ORDER BY 1") == [(2,), (3,)]
 
 
@@ -145,10 +134,10 @@ async def test_what_an_erasure_would_refuse_for_its_state_stays_and_goes_once_it
     async with engine(empty_database, tmp_path / "desk.toml", {}) as desk:
         one = due("ticket", "resolved", "2025-01-01")
         assert await counted(desk, one) == (2, 4)
-        assert await sweep(desk, one) == [Swept(2, 0, 1)]
+        assert await sweep(desk, one) == [Swept(2, 1)]
         assert await ask(empty_database, "SELECT id FROM ticket ORDER BY 1") == [(1,), (4,)]
         await ask(empty_database, "UPDATE ticket SET status = 'closed'")
-        assert await sweep(desk, one) == [Swept(1, 0, 0)]
+        assert await sweep(desk, one) == [Swept(1, 0)]
         assert await ask(empty_database, "SELECT id FROM ticket") == [(4,)]
 
 
@@ -173,44 +162,6 @@ status = { class = "M" }
 """
 
 
-async def test_how_many_rows_a_table_has_is_known_for_certain_where_it_decides_whatever_statistics_say(
-    empty_database: str, tmp_path: Path
-) -> None:
-    """A hundredth of a table goes unasked; of what a mass delete has left it is a third, and the statistics are old."""
-    await with_tables(empty_database, PARCELS)
-    (tmp_path / "parcels.toml").write_text(PARCELS_DATASET)
-    told: list[Counted] = []
-
-    def stops(counted: Counted) -> bool:
-        told.append(counted)
-        return counted.due > 0.05 * counted.rows
-
-    one = replace(due("parcel", "sent", "2025-01-01"), stops=stops)
-    async with engine(empty_database, tmp_path / "parcels.toml", {}) as parcels:
-        await ask(empty_database, "ANALYZE parcel")
-        assert (await counted(parcels, one))[0] == 1_000
-        assert [20_000 < each.rows < 100_000 for each in told] == [True], "so many for certain, and none counted"
-        await ask(empty_database, "DELETE FROM parcel WHERE id > 1000 AND id % 50 > 0")
-        assert await counted(parcels, one) == (1_000, 2_980)
-        assert stops(Counted(1_000, 2_980))
-
-
-PARCELS = """
-CREATE TABLE parcel (id bigint PRIMARY KEY, email text, sent date) WITH (autovacuum_enabled = off);
-INSERT INTO parcel SELECT n, 'a@example.org', date '2024-01-01' + CASE WHEN n > 1000 THEN 500 ELSE 0 END
-FROM generate_series(1, 100000) n;
-CREATE INDEX ON parcel (email);
-"""
-PARCELS_DATASET = """
-name = "parcels"
-[tables.parcel]
-category = "parcel"
-primary_key = ["id"]
-anchors = { sent = { column = "sent" } }
-columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, sent = { class = "M" } }
-"""
-
-
 async def test_a_maximum_of_one_country_ends_what_is_known_to_be_under_its_law_and_counts_what_says_none(
     empty_database: str, tmp_path: Path
 ) -> None:
@@ -219,10 +170,10 @@ async def test_a_maximum_of_one_country_ends_what_is_known_to_be_under_its_law_a
     async with engine(empty_database, tmp_path / "bills.toml", {}) as bills:
         german = replace(due("call", "invoice_date", "2025-01-01"), country="DE")
         assert await bills.adapter.count([german], {}) == [Counted(3, 10, undetermined=3)]
-        assert await sweep(bills, german) == [Swept(3, 0, 1)], "one of them is in dispute"
+        assert await sweep(bills, german) == [Swept(3, 1)], "one of them is in dispute"
         left = [(each,) for each in ("", "DE", "DE", "FR", "XX", "us", None)]
         assert sorted(await ask(empty_database, "SELECT country FROM call"), key=str) == sorted(left, key=str)
-        assert await sweep(bills, due("call", "invoice_date", "2025-01-01")) == [Swept(5, 0, 1)]
+        assert await sweep(bills, due("call", "invoice_date", "2025-01-01")) == [Swept(5, 1)]
 
 
 BILLED = """
@@ -258,20 +209,5 @@ async def test_one_table_that_cannot_be_swept_stops_no_other(cdr_store: CdrStore
     refused, swept = results
     assert isinstance(refused, Refused)
     assert "does not say what becomes of its columns" in str(refused)
-    assert swept == Swept(1, 0, 0)
+    assert swept == Swept(1, 0)
     assert await days(cdr_store) == ["2024-05-02"]
-
-
-async def test_a_row_that_comes_while_a_partition_is_dropped_is_not_dropped_with_it(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
-    """The function of the store's owner counts once more; it drops nothing but what may be deleted anyway."""
-    await cdr_store.seed([call(ANNA, BORIS, "2024-05-02")])
-    async with connected(cdr_store.privacy) as connection:
-        with pytest.raises(asyncpg.SerializationError):
-            await connection.execute("SELECT dsr_platform.drop_partition('acc_cdrs_2024_05', 0)")
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await connection.execute("SELECT dsr_platform.drop_partition('acc', 1)")
-    async with connected(cdr_store.admin) as connection:
-        await connection.execute("DROP FUNCTION dsr_platform.drop_partition")
-    assert await calls.adapter.sweep([due(CALLS, BEGINNING, "2025-01-01")], {}, nothing) == [Swept(1, 0, 0)]

@@ -1,10 +1,9 @@
 """One night in one system: every ceiling of its tables is counted, then asked about or done, and on record."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
 from typing import Protocol, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -62,10 +61,10 @@ class Matter:
         """Whether it can be told which rows it is about."""
         return self.country is None or self.told
 
-    def due(self, first_kept: date, stops: Callable[[Counted], bool]) -> Due:
+    def due(self, first_kept: date) -> Due:
         """What is past it, up to a day."""
         (_, table, _), each, zone = self.key, self.ceiling, ZoneInfo(self.terms.zone)
-        return Due(table, each.anchor, each.then.value, first_kept, zone, stops=stops, country=self.country)
+        return Due(table, each.anchor, each.then.value, first_kept, zone, country=self.country)
 
     def stops(self, policy: SweepPolicy, counted: Counted) -> bool:
         """Whether so much must not go before two persons have said so."""
@@ -186,7 +185,7 @@ class Night:
 
     async def _leave_with_misses(self, matter: Matter, left: Left) -> None:
         """Notes it with the rows that are past their ceiling for a day already, and still there."""
-        (found,) = await self._count([matter.due(self._a_day_ago(left), _is_told_alone)])
+        (found,) = await self._count([matter.due(self._a_day_ago(left))])
         await self._leave(replace(left, missed=found.due if isinstance(found, Counted) else 0))
 
     def _a_day_ago(self, left: Left) -> date:
@@ -203,8 +202,7 @@ class Night:
             tx.log_evidence(left.sweep_id, f"retention.{left.state}", detail)
 
     def _due(self, matter: Matter) -> Due:
-        first_kept = nights.goes_up_to(matter.known, matter.terms, self._night)
-        return matter.due(first_kept, partial(matter.stops, self._policy))
+        return matter.due(nights.goes_up_to(matter.known, matter.terms, self._night))
 
     def _left(self, matter: Matter, state: State) -> Left:
         known = matter.known
@@ -221,8 +219,3 @@ class Night:
             first_kept=self._due(matter).first_kept,
             policy=self._unit_of_work.policy.version,
         )
-
-
-def _is_told_alone(_missed: Counted) -> bool:
-    """Stops nothing: what was missed is told, and goes another night."""
-    return False

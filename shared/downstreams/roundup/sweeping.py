@@ -76,7 +76,7 @@ async def _sweep(tracker: Tracker, field: str, due: Due, spared: Spared, go_on: 
             done = len({*member(answer, "gone", IDS, tracker.system)} & {*some})
             gone += done
             await go_on(due, done)
-    return Swept(gone, 0, left)
+    return Swept(gone, left)
 
 
 async def _spared(tracker: Tracker, spared: Spared) -> set[str]:

@@ -1,8 +1,7 @@
 """What a SQL store must have besides its own tables: ours, in a schema of their own.
 
 Two of them say nothing of anybody; two are about people, as the rows beside which they stand are: by which numbers rows
-that a rule keeps are no longer found, and what people have stated about rows of theirs. A further thing it may have,
-where the same owner has the tables: a function that drops a partition of which all is due.
+that a rule keeps are no longer found, and what people have stated about rows of theirs.
 """
 
 from collections.abc import Collection
@@ -60,27 +59,6 @@ GRANT SELECT ON dsr_platform.incarnation TO {role};
 GRANT SELECT, INSERT, DELETE ON dsr_platform.kept TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.progress TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.stated TO {role};
-CREATE OR REPLACE FUNCTION dsr_platform.drop_partition(part regclass, expected bigint) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-DECLARE
-    parent regclass := (SELECT i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                        WHERE i.inhrelid = part AND c.relispartition AND c.relkind = 'r');
-    found bigint;
-BEGIN
-    IF parent IS NULL OR NOT has_table_privilege(session_user, parent, 'DELETE') THEN
-        RAISE insufficient_privilege USING MESSAGE = 'not a partition of a table from which this role may delete';
-    END IF;
-    EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent, part);
-    EXECUTE format('SELECT count(*) FROM %s', part) INTO found;
-    IF found <> expected THEN
-        RAISE serialization_failure USING MESSAGE = 'its rows have changed since they were counted';
-    END IF;
-    EXECUTE format('DROP TABLE %s', part);
-END
-$$;
-REVOKE ALL ON FUNCTION dsr_platform.drop_partition(regclass, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION dsr_platform.drop_partition(regclass, bigint) TO {role};
 """
 _PREPARED = """
 SELECT coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, privilege)), false)

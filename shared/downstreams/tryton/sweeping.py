@@ -68,7 +68,7 @@ class Sweep:
             done = await self._remove(due, going, stay, go_on) if going else 0
             gone += done
             await go_on(due, done)
-        return Swept(gone, 0, left)
+        return Swept(gone, left)
 
     async def _remove(self, due: Due, parties: Sequence[int], stay: Collection[int], go_on: GoOn) -> int:
         """How many of these are gone, with what was merged into them."""

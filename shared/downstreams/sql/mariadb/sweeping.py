@@ -84,7 +84,7 @@ async def _sweep(session: Session, due: Due, spared: Spared, go_on: GoOn) -> Swe
             gone += len(free)
             await go_on(due, len(free))
         tied &= gone > before
-    return Swept(gone, 0, len(left))
+    return Swept(gone, len(left))
 
 
 def _concerned(table: Statements, due: Due, row: Row) -> bool:

@@ -136,15 +136,6 @@ class DueRows:
         rows = self.window(condition, None, self.before)
         return f"SELECT min({self.moment}) FROM {self.table.source} t WHERE {rows}", *condition.arguments
 
-    def whole(self, since: Moment | None, until: Moment) -> Call:
-        """How many rows there are in a time, and how many of them go now."""
-        condition = Condition()
-        goes = self.window(condition, since, until)
-        begins = "" if since is None else f" AND {self.moment} >= {condition.place(since, self.type)}"
-        within = f"{self.moment} < {condition.place(until, self.type)}{begins}"
-        counted = f"SELECT count(*), count(*) FILTER (WHERE {goes}) FROM {self.table.source} t WHERE {within}"
-        return counted, *condition.arguments
-
     def delete(self, since: Moment | None, until: Moment) -> Call:
         """Deletes the rows of a time that go now."""
         condition = Condition()
