@@ -52,7 +52,7 @@ class ResultByHand(Strict):
 
     system: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")] = Field(
         description="the system whose task has `failure`: `not_supported` or `system_retired`, or `not_searched`:"
-        " `held_by_others` or `no_longer_theirs`"
+        " `held_by_others`, `line_shared` or `no_longer_theirs`"
     )
     found: Count = Field(description="rows or objects of the subject's that were there; 0: nothing was")
     changed: Count = Field(description="how many of them were erased or changed; 0 for a copy")

@@ -60,8 +60,7 @@ class Assignment:
     """A number was somebody's for a time; ``identity`` and ``holder`` are keyed hashes (REQ-K2).
 
     ``holder``: of the account and of the system that gave it. ``valid_to``: exclusive; None where it still is theirs.
-    ``line``: of one that several people use nobody can tell which calls are whose, so it vouches to nobody for any; its
-    holder is its subscriber, who may see of the calls made from it what an itemised bill shows.
+    ``line``: of one that several people use nobody can tell which calls are whose, so it vouches to nobody for any.
     """
 
     identity: bytes
@@ -137,10 +136,7 @@ class Register:
     def subscribed(
         self, identities: Sequence[Identity], tenant: str | None = None, least: Level = "L0"
     ) -> tuple[Identity, ...]:
-        """Each line that this person holds and others use as well, in the periods in which the register says so.
-
-        Where it names somebody else too for a time, nobody is told of the calls of that time.
-        """
+        """Each line that this person holds and others use as well, in the periods in which the register says so."""
         holders = self.holders(identities, tenant, least)
         lines: list[Identity] = []
         for stated in _by_number(identities):

@@ -91,7 +91,7 @@ class Unsearched(StrEnum):
         return _UNSEARCHED[self]
 
 
-DONE_BY_HAND = frozenset({Unsearched.HELD_BY_OTHERS, Unsearched.NO_LONGER_THEIRS})
+DONE_BY_HAND = frozenset({Unsearched.HELD_BY_OTHERS, Unsearched.NO_LONGER_THEIRS, Unsearched.LINE_SHARED})
 """Why a system is not searched in which a person can tell what is theirs."""
 
 _UNSEARCHED: Mapping[Unsearched, str] = {
@@ -111,7 +111,10 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
         "it would be searched by an address or a number that was theirs until a day, and that somebody else may have"
         " since: do there by hand what is older than that, and enter what was done"
     ),
-    Unsearched.LINE_SHARED: "others use the subject's line as well, and no request touches calls that may be theirs",
+    Unsearched.LINE_SHARED: (
+        "others use the subject's line as well, and no request touches calls that may be theirs: do there by hand what"
+        " the subscriber may ask for, such as an itemised bill, and enter what was done"
+    ),
     Unsearched.NOT_PROVED: "nothing that it is searched by is proved to be theirs as well as what it holds needs",
 }
 

@@ -32,8 +32,6 @@ WITHHELD = "withheld"
 LEFT = "left_of_an_erasure"
 """A state of a record beside those of the policy: the person has had it erased, and a rule keeps what is left of it."""
 """Stands in the place of what tells about another person, where who is shown the row may not see it (Art. 15(4))."""
-ITEMISED = "itemised"
-"""The type of what tells from which line a call was made that is shown as an itemised bill shows it."""
 ASSIGNED = "assigned"
 """The type of a number that a row says to be assigned to the subject, at the first and at the last moment of that."""
 
@@ -117,7 +115,7 @@ class Known:
         return any(match.type == IdentityType.NAME and words(match.value) in self.names for match in matches)
 
     def fault(self, match: Match) -> Fault | None:
-        """Why it cannot be told from this value that the row is theirs, or of their line."""
+        """Why it cannot be told from this value that the row is theirs."""
         return self._fault(match) if (match.tenant or None) == self.tenant else Fault.ANOTHER_TENANT
 
     def contradicts(self, assigned: Sequence[Match]) -> bool:
@@ -130,8 +128,6 @@ class Known:
         return any(since <= max(moments) and min(moments) < until for since, until in others)
 
     def _fault(self, match: Match) -> Fault | None:
-        if match.type == ITEMISED:
-            return self._itemised(match)
         named = spelled(match.type, match.value)
         if named not in self.values:
             return Fault.NOT_THEIRS
@@ -143,19 +139,9 @@ class Known:
         since = self.proved.get(named)
         # Whoever proved a line that others use too has proved no call of it.
         proved = since is not None and since <= at and not _within(at, self.lines.get(named, ()))
-        return self._at(named, at, shown=proved or _within(at, self.theirs.get(named, ())))
-
-    def _itemised(self, match: Match) -> Fault | None:
-        """Why a call may not be shown to them as their itemised bill shows it: of such a row no proof says anything."""
-        named = spelled(IdentityType.SIP_URI if match.value.startswith("sip:") else IdentityType.PHONE, match.value)
-        if named not in self.values:
-            return Fault.NOT_THEIRS
-        at = match.at or self.at
-        return self._at(named, at, shown=match.at is not None and _within(at, self.lines.get(named, ())))
-
-    def _at(self, named: Named, at: datetime, *, shown: bool) -> Fault | None:
         if _within(at, self.others.get(named, ())):
             return Fault.ANOTHER_HOLDER
+        shown = proved or _within(at, self.theirs.get(named, ()))
         return None if shown and _within(at, self.stated.get(named) or (_ALWAYS,)) else Fault.NOT_AT_THAT_TIME
 
 
@@ -166,16 +152,14 @@ def first_fault(rows: Iterable[Sequence[Match]], known: Known) -> Fault | None:
         if known.contradicts([match for match in row if match.type == ASSIGNED]):
             return Fault.ANOTHER_HOLDER
         matches = [match for match in row if match.type != ASSIGNED]
-        itemised = any(match.type == ITEMISED for match in matches)  # and then nothing else may stand in it
-        if not itemised and not cleared.isdisjoint(matches):
+        if not cleared.isdisjoint(matches):
             continue
         faults = [known.fault(match) for match in matches]
-        if not itemised and Fault.HELD_BY_OTHERS in faults and known.is_named(matches):
+        if Fault.HELD_BY_OTHERS in faults and known.is_named(matches):
             continue
-        if None not in faults or (itemised and any(faults)):
+        if None not in faults:
             return max((fault for fault in faults if fault), key=list(Fault).index, default=Fault.UNTRACED)
-        if not itemised:
-            cleared.add(matches[faults.index(None)])
+        cleared.add(matches[faults.index(None)])
     return None
 
 

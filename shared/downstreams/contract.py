@@ -45,7 +45,7 @@ class Task:
     about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``; for ``rectify`` the
     ``zone`` in which times are shown to them). ``progress``: what earlier attempts noted. ``subject_ref`` points into
     the vault. ``turn``: when its operation was opened (µs), and its stage. ``confirmed``: how much two persons have, by
-    limit. ``lines``: shared lines of the subject (itemised bill).
+    limit.
     ``tenant``: the customer of ours in whose data alone it looks for anybody; None: in ours alone. ``not_theirs``:
     for a repair, numbers of which the register says that they were somebody else's all of the time.
     ``at``: the instant at which it is worked, by the clock of the service.
@@ -70,7 +70,6 @@ class Task:
     turn: tuple[int, int] = (0, 0)
     confirmed: Mapping[str, int] = field(default_factory=dict)
     tenant: str | None = None
-    lines: tuple[Identity, ...] = ()
     not_theirs: tuple[Identity, ...] = ()
     level: Level = "L0"
     at: datetime | None = None

@@ -25,15 +25,14 @@ from shared.storage.subject_data import SubjectData
 class Search:
     """By what a system is searched, each proved to that ``level``; ``lacks``: why not by all that is known.
 
-    ``lines``: those of which the subject gets an itemised bill, since others use them as well. ``not_theirs``: for a
-    repair of what keeps their periods, numbers that the register says were somebody else's all of the time.
+    ``not_theirs``: for a repair of what keeps their periods, numbers that the register says were somebody else's all of
+    the time.
     ``impossible``: there is nothing by which it could be. ``beside``: what is known of the subject and finds nothing.
     """
 
     identities: tuple[Identity, ...]
     level: Level = NOTHING
     lacks: Unsearched | None = None
-    lines: tuple[Identity, ...] = ()
     not_theirs: tuple[Identity, ...] = ()
     impossible: bool = False
     beside: tuple[Identity, ...] = ()
@@ -75,9 +74,7 @@ def search(
     alone = stops_alone(system, claim)
     theirs = (*_vouched(known, subject.tenant, register, level, operation if alone else None), *names)
     told = confirmed(marked(system.may_hear(theirs), known), system.may_hear(known))
-    bills = operation is Operation.EXPORT and getattr(system.adapter, "itemises", False)
     shared = register.subscribed(known, subject.tenant, level) if register else ()
-    lines = shared if bills else ()
     # Whoever says whose a number is finds the account: what is stated besides adds nothing to that.
     lacks = _lacking([i for i in heard if register or i.type not in NUMBERS], (*told, *shared), needs, level)
     told, left_out = _theirs_alone(system, operation, needs, told)
@@ -92,11 +89,11 @@ def search(
         name = system.name
         raise NotSupported(f"{name} would be searched by what others have, or may have: lift there by hand")
     left = {number_of(each) for each in shared if each.type in needs} - {number_of(each) for each in told}
-    if lacks is None and left and operation not in {Operation.LOCATE, Operation.EXPORT}:
+    if lacks is None and left and operation is not Operation.LOCATE:
         lacks = Unsearched.LINE_SHARED
     gone = register.not_theirs(known, theirs) if register and _follows(system, operation, claim) else ()
-    if not needs or lines or gone or any(each.type in needs for each in told):
-        return Search(told, level, lacks, lines, gone)
+    if not needs or gone or any(each.type in needs for each in told):
+        return Search(told, level, lacks, gone)
     if _proof_would_help(subject, needs, level, register):
         lacks = Unsearched.NOT_PROVED
     elif lacks is None and left:

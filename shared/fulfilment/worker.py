@@ -231,7 +231,7 @@ class Worker:
             result = replace(result, not_searched=search.lacks, level=search.lacks_proof_to)
         whole = self._operation in _OF_EVERYTHING or result.outcome is TaskOutcome.NO_MATCH
         known = result.categories or getattr(self._downstream.adapter, "categories", None)
-        by = tuple(sorted({each.type for each in (*task.identities, *task.lines)} - _UNSEARCHED_BY))
+        by = tuple(sorted({each.type for each in task.identities} - _UNSEARCHED_BY))
         return replace(result, searched_by=by, categories=known if whole else None)
 
     def _is_narrowed(self, claim: Claim, subject: SubjectData, register: Register, level: Level) -> bool:
@@ -271,7 +271,6 @@ class Worker:
             turn=(claim.opened, claim.stage),
             confirmed=claim.confirmed.get(self._downstream.name, {}),
             tenant=subject.tenant,
-            lines=search.lines,
             level=search.level,
             at=self._unit_of_work.clock.now(),
             not_theirs=search.not_theirs,

@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.downstreams.sql.declaration.anonymisation import Anonymisation
-from shared.downstreams.sql.declaration.bill import Itemised
 from shared.downstreams.sql.declaration.columns import Column
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.declared import (
@@ -51,8 +50,6 @@ dst = { class = "A", identity = "phone", party = "callee" }
 privacy = { class = "M", party = "caller" }
 secret = { class = "T" }
 """
-
-BILL = 'itemised = {{ by = ["src", "{0}"], dialled = "dst", columns = ["{1}"] }}'
 
 
 def load(tmp_path: Path, text: str) -> Dataset:
@@ -122,9 +119,6 @@ def test_a_store_leads_on_unless_all_that_its_rows_tell_of_somebody_is_their_own
         ('class = "T"', 'class = "T", colour = "red"', "colour"),
         ('src = { class = "A"', 'src = { class = "M"', "would tell whether it is left"),
         ('erase = "blank"', 'restriction = { column = "secret", value = true }', "beside the data"),
-        ('erase = "blank"', BILL.format("dst", "began"), "of several parties"),
-        ('erase = "blank"', BILL.format("began", "began"), "hold an identity"),
-        ('erase = "blank"', BILL.format("src", "dst"), "may be of no party"),
         ("id = {", '"" = {', "no name"),
         ('erase = "blank"', 'jurisdiction = { column = "where" }', "jurisdiction names column where, which is not"),
         ('erase = "blank"', 'jurisdiction = { column = "privacy" }', "goes with party caller: leave its party out"),
@@ -266,7 +260,6 @@ def test_every_key_of_a_dataset_is_on_its_page() -> None:
         Switch,
         RowSwitch,
         SideTable,
-        Itemised,
         Keeping,
     ]
     models += [Join, Constant, RowTest, Refusal, Anonymisation, Jurisdiction]

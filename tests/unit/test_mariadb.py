@@ -121,8 +121,7 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
         'primary_key = ["id"]\n'
         'marketing = { table = "list", on = { customer = "id" } }\n'
         'anchors = { event_time = { column = "at" } }\n'
-        'stated = true\noccurred = { column = "at" }\n'
-        'itemised = { by = ["phone"], dialled = "host", columns = ["at"] }\n',
+        'stated = true\noccurred = { column = "at" }\n',
     ).replace('host = { class = "M" }', 'host = { class = "M" }\nat = { class = "M" }')
     side = '[restriction]\ntable = "r"\nnumber = "n"\nvalid_from = "f"\nvalid_to = "t"\nrequest = "q"\n'
     with pytest.raises(Misconfigured) as refused:
@@ -130,7 +129,6 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
     said = [fault.says.partition(", which")[0] for fault in refused.value.faults]
     assert said == [
         "the dataset has a [restriction] beside the data",
-        "table customer has itemised",
         "table customer has stated",
         "table customer has marketing by rows of another table",
     ]

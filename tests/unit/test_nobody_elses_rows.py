@@ -18,7 +18,6 @@ from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Regis
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import LEVELS, Level
 from shared.domain.release import (
-    ITEMISED,
     Known,
     Match,
     Named,
@@ -228,23 +227,3 @@ def known_of_tenant(
         whose.setdefault(("phone", held.number), []).append((at(held.since), until))
     proved = proved_of(identities) | instructed_of(identities, theirs.keys() | others.keys())
     return Known(at(0), values_of(identities), stated_of(identities), theirs, others, {}, proved, tenant)
-
-
-@given(world=_world, request=_request, needed=_level, filled=st.booleans())
-def test_a_bill_is_shown_of_calls_alone_that_the_register_shows_as_made_from_a_line_of_this_subscriber(
-    *,
-    world: list[Held],
-    request: tuple[str, Level, list[Said], list[tuple[str, str, Level]]],
-    needed: Level,
-    filled: bool,
-) -> None:
-    account, level, said, claims = request
-    identities = identities_of(account, level, said, claims)
-    known = known_of(world, identities, needed, filled=filled)
-    billed = register_of(world, filled=filled).subscribed(identities, least=needed)
-    for number in NUMBERS:
-        for moment in DAYS:
-            released = first_fault([[Match(ITEMISED, number, at(moment))]], known) is None
-            assert not released or searched(billed, number, moment)
-            assert not searched(billed, number, moment) or level >= needed
-            assert not released or (filled and is_held(world, number, account, moment, Line.SHARED))

@@ -275,7 +275,7 @@ def test_what_is_portable_and_what_goes_with_a_consent_follows_from_basis_and_so
 
 
 def test_a_category_is_explained_by_what_a_system_calls_it() -> None:
-    said = explained(signed_policy(), "itemised_bill", TODAY)
+    said = explained(signed_policy(), "call", TODAY)
     assert said["category"] == "call_record"
     assert said["on_erasure"] is OnErasure.RESTRICT
     rule = said["kept_by"]["calls_us_18m"]

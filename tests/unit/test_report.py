@@ -229,7 +229,7 @@ async def test_a_field_that_is_our_own_estimate_is_not_told_as_from_the_person()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("whose", ["others", "withheld", "unconcerned", "itemised"])
+@pytest.mark.parametrize("whose", ["others", "withheld", "unconcerned"])
 async def test_each_field_that_hides_something_is_named_with_its_reason(whose: str, language: Language) -> None:
     record = Record("call_record", "cdr.calls", {"from": "x"}, matched=(), hidden={"network_number": whose})
     content = sealing(UUID(int=1), "cdr", [record, replace(record, hidden={})]).content

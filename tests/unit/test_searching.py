@@ -264,12 +264,12 @@ def test_proof_is_asked_for_only_where_it_would_help(known: tuple[Identity, ...]
 @pytest.mark.parametrize(
     ("right", "operation", "lacks"),
     [
-        ("access", Operation.EXPORT, None),
+        ("access", Operation.EXPORT, Unsearched.LINE_SHARED),
         ("erasure", Operation.ERASE, Unsearched.LINE_SHARED),
         ("restriction", Operation.RESTRICT, Unsearched.LINE_SHARED),
     ],
 )
-def test_a_line_that_others_use_lacks_nothing_of_an_access_and_is_named_where_it_is_left_alone(
+def test_a_line_that_others_use_is_named_and_left_alone(
     right: str, operation: Operation, lacks: Unsearched | None
 ) -> None:
     tickets = system("ticket", needs=frozenset({EMAIL, PHONE}))

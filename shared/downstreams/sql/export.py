@@ -16,7 +16,6 @@ from shared.domain.release import LEFT, WITHHELD, Match, read_number
 from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.downstreams.protocols import HandOver
 from shared.downstreams.results import per_task
-from shared.downstreams.sql import itemised
 from shared.downstreams.sql.changing import stated
 from shared.downstreams.sql.changing.stated import Stated
 from shared.downstreams.sql.declaration.columns import Column
@@ -53,10 +52,6 @@ async def export(
         for table in session.tables:
             sheet = Sheet(session.system, table, policy.redacts(table.table.category))
             await _read(session, table, sheet, read, list(found.values()), hand_over)
-        bills = await itemised.read(session, read, session.bill) if any(task.lines for task in read) else {}
-    for task_id, records in bills.items():
-        for record in records:
-            found[task_id].add(record)
     held: dict[UUID, _Found | Refused] = {**found, **refused}
     return per_task(tasks, held, lambda _, theirs: theirs.receipt())
 

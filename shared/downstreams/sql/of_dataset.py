@@ -135,11 +135,6 @@ class OfDataset(Generic[S]):
         return [Telling(name, table.category, state.reason) for name, table in tables for state in table.refuse_when]
 
     @property
-    def itemises(self) -> bool:
-        """Whether it can show the calls of a line as an itemised bill does."""
-        return any(table.itemised for table in self._held.dataset.tables.values())
-
-    @property
     def knows_times(self) -> bool:
         """Whether it tells of what time its rows are, so that a period leaves some of them out."""
         return any(table.occurred or table.period for table in self._held.dataset.tables.values())

@@ -11,7 +11,6 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.downstreams.sql.building import statements_of
 from shared.downstreams.sql.catalog import Place, Relation, describe, refuse_fixed, refuse_long, refuse_unmapped
-from shared.downstreams.sql.declaration.bill import ShortenedNumbers
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.declared import SideTable
 from shared.downstreams.sql.declaration.tenancy import Tenancy
@@ -54,7 +53,6 @@ class Session:
     restriction: SideTable | None
     incarnation: Incarnation | None
     """Where it may be changed."""
-    bill: ShortenedNumbers
     references: References = field(default_factory=References)
     """The foreign keys to its tables, where it may be changed."""
     tenant: str | None = None
@@ -70,7 +68,6 @@ class SqlStore:
         self.settings = settings
         self.dataset = Dataset.load(settings.dataset)
         refuse_long(self.dataset, settings.namespace)
-        self._bill = ShortenedNumbers.load()
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self.tenancy = Tenancy.of(settings, self.dataset)
@@ -113,10 +110,9 @@ class SqlStore:
                 tables = self._stated(relations, tenant)
                 incarnation = None if reading else await self._incarnation(connection)
                 side = self.dataset.restriction if tenant is None else None
-                bill = self._bill
                 namespace = self.settings.namespace
                 keys = References() if reading else await references_of(connection, namespace, self.dataset)
-                yield Session(self.system, self.settings, connection, tables, side, incarnation, bill, keys, tenant)
+                yield Session(self.system, self.settings, connection, tables, side, incarnation, keys, tenant)
 
     async def _incarnation(self, connection: PoolConnectionProxy) -> Incarnation:
         """Which store it is today, prepared for being changed."""

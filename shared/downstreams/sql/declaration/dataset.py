@@ -13,7 +13,6 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
 from shared.downstreams.claims import OWN
-from shared.downstreams.sql.declaration.bill import ITEMISED_BILL
 from shared.downstreams.sql.declaration.declared import Declared, Join, Name, SideTable
 from shared.downstreams.sql.declaration.graph import led_first, on_paths_to, refuse_lost
 from shared.downstreams.sql.declaration.tables import Table
@@ -198,18 +197,16 @@ class Dataset(Declared):
         return tuple(name for name in bare if any(True for _ in self.tables[name].tells_of_person))
 
     def legend(self) -> Mapping[str, Mapping[str, str]]:
-        """Category by category what each exported field means, for the package; what a bill shows, as with its call.
+        """Category by category what each exported field means, for the package.
 
         A field that only some tables of a category explain is not explained: nobody has said it of the others.
         """
         legend: dict[str, dict[str, dict[str, None]]] = {}
         for table in self.tables.values():
-            billed = (table.itemised.dialled, *table.itemised.columns) if table.itemised else ()
-            shown = [(table.category, name) for name, column in table.columns.items() if column.shown]
-            for category, name in (*shown, *((ITEMISED_BILL, name) for name in billed)):
-                column = table.columns[name]
-                said = legend.setdefault(category, {}).setdefault(column.label or name, {})
-                said[column.explain or ""] = None
+            for name, column in table.columns.items():
+                if column.shown:
+                    said = legend.setdefault(table.category, {}).setdefault(column.label or name, {})
+                    said[column.explain or ""] = None
         explained = {
             c: {name: " / ".join(said) for name, said in f.items() if "" not in said} for c, f in legend.items()
         }

@@ -11,7 +11,6 @@ from pydantic import BeforeValidator, Field
 from shared.domain.identities import IdentityType
 from shared.domain.text import Word
 from shared.downstreams.sql.declaration.anonymisation import Anonymisation
-from shared.downstreams.sql.declaration.bill import Itemised
 from shared.downstreams.sql.declaration.columns import Column
 from shared.downstreams.sql.declaration.declared import (
     UTC_ZONE,
@@ -59,7 +58,6 @@ class DeclaredTable(Declared):
     marketing: Switch | RowSwitch | None = None
     tenant: Name | None = None
     ours: bool = False
-    itemised: Itemised | None = None
     anchors: Mapping[Word, Occurred] = Field(default_factory=dict)
     anonymise: Anonymisation | None = None
     keeps: Keeping | None = None
@@ -182,7 +180,6 @@ class DeclaredTable(Declared):
             "marketing": self.switched_by(self.marketing),
             "domain": tuple(column.domain for column in self.columns.values() if column.domain),
             "of": tuple(column.of for column in self.columns.values() if column.of),
-            "itemised": self.itemised.names if self.itemised else (),
             "via": tuple(near for _, path in self.paths for near in path[0].on),
             "where": tuple(test.column for test in self.where),
             "refuse_when": tuple(refusal.column for refusal in self.refuse_when),

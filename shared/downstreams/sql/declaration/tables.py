@@ -36,7 +36,6 @@ class Table(DeclaredTable):
             self._finds_somebody,
             self._ends,
             self._is_spelled,
-            self._bills_what_is_the_subscribers,
             self._knows_whose_it_is,
             self._is_lifted,
             partial(blanking.mistakes, self),
@@ -78,10 +77,6 @@ class Table(DeclaredTable):
                 yield f"column {name} has a domain, which is for identity = sip_uri"
         if len({column.region for column in self.columns.values() if column.region}) > 1:
             yield "numbers of one table are dialled in one region"
-
-    def _bills_what_is_the_subscribers(self) -> Iterator[str]:
-        if self.itemised and self.columns.keys() >= {*self.itemised.names}:
-            yield from self.itemised.mistakes(self.columns, self.searched, timed=self.occurred is not None)
 
     def _knows_whose_it_is(self) -> Iterator[str]:
         for name, column in self.columns.items():

@@ -11,7 +11,6 @@ from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import COPY_FIRST, NotSearched, Receipt, Result, Task
-from shared.downstreams.sql.declaration.bill import ITEMISED_BILL
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.finding import claimed, sharing
 from shared.downstreams.sql.finding.attribution import attribute, owners_of
@@ -30,8 +29,6 @@ def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequen
         if not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
             return result
         categories = {table.table.category for table in tables if table.keys(task)}
-        if task.lines and any(table.table.itemised for table in tables):
-            categories.add(ITEMISED_BILL)
         reason = unsearched(task, tables)
         if reason is not None and not categories:
             return NotSearched(task.task_id, reason)
@@ -70,7 +67,7 @@ def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
     A number without its period finds nobody where rows have times (REQ-N1, REQ-N2); where marketing stops that matters
     of what tells who gets it. What a searched table yields reaches the other tables of the same store.
     """
-    known = {identity.type for identity in (*task.identities, *task.lines)}
+    known = {identity.type for identity in task.identities}
     numbers = [identity for identity in task.identities if identity.type in NUMBERS]
     dated = {(number.type, number.value) for number in numbers if number.valid_from is not None}
     undated = {number.type for number in numbers if (number.type, number.value) not in dated}

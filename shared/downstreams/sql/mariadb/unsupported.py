@@ -25,8 +25,6 @@ def _lacking(dataset: Dataset) -> Iterator[tuple[str, str]]:
 
 
 def _of(table: Table) -> Iterator[tuple[str, str]]:
-    if table.itemised:
-        yield "itemised", "leave it out"
     if table.anonymise:
         yield "anonymise", "leave it out, and let its application do it"
     if table.keeps:
