@@ -1,12 +1,13 @@
 """An identity provider (OpenID Connect) with four people, for demonstration and tests on this machine alone.
 
-It asks nobody for a password: whoever reaches it is whom they say. It speaks the code flow with PKCE as any other.
-``python -m deploy.local.identity_provider PORT CONSOLE_URL`` runs it.
+It asks for no name and, unless one is set, for no password. It speaks the code flow with PKCE as any other.
+``python -m deploy.local.identity_provider PORT CONSOLE_URL [HOST]`` runs it.
 """
 
 import base64
 import hashlib
 import hmac
+import os
 import secrets
 import sys
 from collections.abc import Mapping
@@ -55,21 +56,29 @@ _PAGE: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><ti
 <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem}}
 button{{font:inherit;display:block;width:100%;text-align:start;padding:.6rem 1rem;margin:.5rem 0}}</style></head>
 <body><main>
-<h1>Who are you?</h1><p>This is the sign-in of the demonstration. It asks for no password.</p>
-<form method="post"><input type="hidden" name="asked" value="{asked}">{people}
+<h1>Who are you?</h1><p>Sign in as one of these invented people.</p>
+<form method="post"><input type="hidden" name="asked" value="{asked}">{password}{people}
 <p><label><input type="checkbox" name="once" value="yes"> without a second factor</label></p></form>
 </main></body></html>"""
 
 
+_ASKED: Final = '<p><label>Password <input type="password" name="password" required autofocus></label></p>'
+_VARIABLE: Final = "IDENTITY_PROVIDER_PASSWORD"
+
+
 @dataclass
 class IdentityProvider:
-    """Its pages; ``codes``: what was given out and not exchanged yet. ``changed``: claims that it says otherwise."""
+    """Its pages; ``codes``: what was given out and not exchanged yet. ``changed``: claims that it says otherwise.
+
+    ``secret``: the client's; ``password``: the one of all people, if they need one.
+    """
 
     issuer: str
     console: str
     clock: Clock = field(default_factory=SystemClock)
     people: tuple[Member, ...] = PEOPLE
     secret: str | None = None
+    password: str = ""
     changed: dict[str, Any] = field(default_factory=dict)
     codes: dict[str, dict[str, Any]] = field(default_factory=dict)
     key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "one", "use": "sig"}))
@@ -115,12 +124,16 @@ class IdentityProvider:
                 f"{escape(', '.join(each.roles))}</small></button>"
                 for each in self.people
             )
-            return HTMLResponse(_PAGE.format(asked=escape(urlencode(asked)), people=buttons))
+            return HTMLResponse(
+                _PAGE.format(asked=escape(urlencode(asked)), people=buttons, password=_ASKED if self.password else "")
+            )
         form = dict(parse_qsl((await request.body())[:_LONGEST].decode()))
         asked = dict(parse_qsl(form.get("asked", "")))
         who = next((each for each in self.people if each.account == form.get("who")), None)
         if who is None or not self._is_ours(asked):
             return HTMLResponse("<h1>Not for us</h1>", 400)
+        if not hmac.compare_digest(form.get("password", "").encode(), self.password.encode()):
+            return HTMLResponse("<h1>Wrong password</h1><p>Go back and enter the one that was printed.</p>", 403)
         code = secrets.token_urlsafe(32)
         self.codes[code] = {**asked, "who": who, "amr": ["pwd"] if "once" in form else ["pwd", "otp", "mfa"]}
         back = urlencode({"code": code, "state": asked["state"], "iss": self.issuer})
@@ -178,19 +191,19 @@ class IdentityProvider:
         )
 
 
-def child(folder: Path, port: int, console: str) -> tuple[Child, str]:
+def child(folder: Path, port: int, console: str, password: str | None = None) -> tuple[Child, str]:
     """The provider as a process of its own, and its issuer; ``console``: scheme and host of what trusts it."""
     issuer = f"http://{HOST}:{port}"
     command: list[str | Path | int] = [sys.executable, "-m", __name__, port, console]
-    ready = answers(f"{issuer}/.well-known/openid-configuration")
-    return Child("identity-provider", command, log=folder / "identity-provider.log", ready=ready, cwd=ROOT), issuer
+    ready, log = answers(f"{issuer}/.well-known/openid-configuration"), folder / "identity-provider.log"
+    return Child("identity-provider", command, log=log, ready=ready, env={_VARIABLE: password or ""}, cwd=ROOT), issuer
 
 
-def main(port: int, console: str) -> None:
-    """Answers on that port of this machine until it is ended."""
-    provider = IdentityProvider(f"http://{HOST}:{port}", console)
-    uvicorn.run(provider.application(), host=HOST, port=port, log_level="warning")
+def main(port: int, console: str, host: str = HOST) -> None:
+    """Answers on that port of this machine until it is ended; ``host``: on which of its addresses."""
+    provider = IdentityProvider(f"http://{HOST}:{port}", console, password=os.environ.get(_VARIABLE, ""))
+    uvicorn.run(provider.application(), host=host, port=port, log_level="warning")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
+from shared.downstreams.sql.dialects import schema_for
 from shared.storage.postgres import connected
 
 Returned = TypeVar("Returned")
@@ -38,6 +39,26 @@ async def create(dsn: str, database: str, template: str | None = None) -> str:
             source = f' TEMPLATE "{template}" STRATEGY file_copy' if template else ""
             await connection.execute(f'CREATE DATABASE "{database}"{source}')
     return named(dsn, database)
+
+
+async def create_store(dsn: str, database: str, role: str, script: str) -> tuple[str, str]:
+    """Create a database of that name with the script's tables, once, prepared as a downstream for the role.
+
+    Returns the DSNs of its owner and of the role. The role has the password of the owner, if that has one.
+    """
+    owner, password = await create(dsn, database), urlsplit(dsn).password
+    ours = as_role(owner, role, password)
+    async with connected(owner) as connection:
+        if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
+            await connection.execute(f"CREATE ROLE {role} LOGIN NOSUPERUSER NOBYPASSRLS")
+        if password is not None:
+            secret = await connection.fetchval("SELECT quote_literal($1::text)", password)
+            await connection.execute(f"ALTER ROLE {role} PASSWORD {secret}")
+        if not await connection.fetchval("SELECT true FROM pg_tables WHERE schemaname = 'public' LIMIT 1"):
+            async with connection.transaction():
+                await connection.execute(script)
+        await connection.execute(schema_for(ours))
+    return owner, ours
 
 
 async def drop(dsn: str, database: str) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from deploy.local.paths import LOCAL, ROOT
 from deploy.local.unprivileged import become_unprivileged
-from deploy.up import environment
+from deploy.up import environment, sample
 from deploy.up.lock import Lock
 from shared.domain.errors import Misconfigured
 from shared.downstreams.check import check, demanding, emitters_beside
@@ -22,7 +22,6 @@ from shared.downstreams.registry import Wiring
 HERE = LOCAL / "up"
 READY = "ready"
 
-_EMPTY = Path(__file__).with_name("downstreams.toml")
 _DEMONSTRATION = LOCAL / "cache" / "demo.lock"
 _PATIENCE = 90
 
@@ -31,7 +30,7 @@ Folder = Annotated[Path, typer.Option(help="Where its data, logs and environment
 
 def up(
     downstreams: Annotated[
-        Path | None, typer.Option(help="The file with your own systems; one without any, if left out.")
+        Path | None, typer.Option(help="The file with your own systems; a sample store, if left out.")
     ] = None,
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Go on with the data of the last time.")] = False,
@@ -41,11 +40,11 @@ def up(
     become_unprivileged()
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    declared = (downstreams or _without_systems(folder)).resolve()
+    declared = (downstreams or sample.DOWNSTREAMS).resolve()
     if (running := Lock(folder).holder) is not None:
         _say_what_runs(folder, declared, running)
         return
-    wrong, by_person = _mistakes(declared)
+    wrong, by_person = _mistakes(declared) if downstreams else ([], [])
     if wrong:
         sys.exit("\n".join([*wrong, "Nothing was started."]))
     typer.echo("".join(f"{each}\n" for each in by_person), nl=False)
@@ -84,14 +83,6 @@ def _mistakes(declared: Path) -> tuple[list[str], list[str]]:
     beside = emitters_beside(Path(emitters), checked) if emitters else ()
     wrong = [f"[{each.name}]: {fault}" if not fault.file else str(fault) for each in used for fault in each.faults]
     return [*wrong, *map(str, beside)], [str(fault) for each in used for fault in each.by_person]
-
-
-def _without_systems(folder: Path) -> Path:
-    """A downstreams file that says how to add a system, and has none."""
-    file = folder / "downstreams.toml"
-    if not file.exists():
-        file.write_text(_EMPTY.read_text())
-    return file
 
 
 def _start(folder: Path, declared: Path, *, keep: bool) -> None:
@@ -149,25 +140,26 @@ def _show(folder: Path) -> None:
         console.print(f"    {words}", markup=False)
 
     console.print("\n[bold]The platform is up.[/]\n")
-    say("your systems", _shown(Path(known["downstreams"])))
-    say("what is kept, and how long (`dsr policy check`)", _policy(known["policy"]))
-    say("submit a request, and see where it stands", environment.curl(known["api"], known["keys"]["channel"]))
-    say("the API's documentation", known["docs"])
-    say("every command of the platform, with its settings", f"{_shown(folder / 'dsr')} downstreams list")
-    say("the broker, for teams on the bus; the database", f"{known['broker']}  {known['database']}")
+    for what, address in known["sites"].items():
+        say(what, address)
+    say("the systems that are connected", _shown(Path(known["downstreams"])))
+    say("the policy (`dsr policy check`)", _policy(known["policy"]))
     say("every address, key, log and process id", _shown(folder / environment.FILE))
+    say("submit a request", environment.curl(known["api"], known["keys"]["channel"]))
+    say("follow it, by the ID of the answer", f"{_shown(folder / environment.COMMAND)} request follow REQUEST_ID")
+    say("API documentation", known["docs"])
     again = {name: each["restarts"] for name, each in known["processes"].items() if each["restarts"]}
     if again:
         counts = ", ".join(f"{name} ({times}×)" for name, times in again.items())
-        say("ended by itself and was started again", f"{counts}: see {_shown(folder / 'up.log')}")
+        say("ended and was started again", f"{counts}: see {_shown(folder / 'up.log')}")
     console.print("\n`make down` ends it.", markup=False)
 
 
 def _policy(overlay: str | None) -> str:
-    """Whose policy decides."""
-    if overlay is not None:
-        return _shown(Path(overlay))
-    return "as shipped, signed by nobody: what a rule may keep waits for a person (yours: DSR_POLICY_OVERLAY=FOLDER)"
+    """Which policy decides."""
+    if overlay is None:
+        return "as shipped and unsigned: an erasure that a rule affects waits (yours: DSR_POLICY_OVERLAY=FOLDER)"
+    return f"{_shown(Path(overlay))}{': its signature is invented' if Path(overlay) == sample.POLICY else ''}"
 
 
 def _shown(path: Path) -> str:

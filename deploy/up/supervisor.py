@@ -5,6 +5,7 @@ Started by ``make up`` with the folder, the downstreams file, and the pipe on wh
 
 import logging
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -21,15 +22,17 @@ from aiokafka.errors import KafkaError
 
 from deploy.local import postgres_databases as databases
 from deploy.local.kafka import Kafka
+from deploy.local.mailbox import Mailbox
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.postgres import Postgres
 from deploy.local.process import Child
 from deploy.local.progress import Progress
 from deploy.local.services import Servers, Services
-from deploy.up import environment
+from deploy.local.sites import Sites
+from deploy.up import environment, sample
 from deploy.up.lock import Lock
 from deploy.up.watch import Watch
-from shared.domain.errors import DsrError
+from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.topics import ServiceName
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.file import read
@@ -44,9 +47,11 @@ class Supervisor:
         self._folder = folder
         self._keep = keep
         self._downstreams = downstreams
+        self._is_sample = downstreams == sample.DOWNSTREAMS
         declared = read(downstreams, os.environ)
         self._on_the_bus = [each.name for each in declared if isinstance(each.settings, BusSettings)]
         self._keys: dict[str, str] = {}
+        self._sites: dict[str, str] = {}
         self._stopping = threading.Event()
 
     def run(self, ready: int) -> None:
@@ -59,19 +64,21 @@ class Supervisor:
             self._forget()
             platform = stack.enter_context(Platform(self._folder / "servers", progress, ExistingServers()))
             servers = Servers(self._database(platform), platform.kafka_bootstrap)
-            policy = os.environ.get("DSR_POLICY_OVERLAY")
             services = Services(
                 self._folder / "services",
                 servers,
                 self._downstreams,
+                self._sample(platform, stack),
                 bus_systems=self._on_the_bus,
-                policy=Path(policy).resolve() if policy else None,
+                policy=self._policy,
             )
             stack.callback(services.stop)
-            with progress.step("Starting the five services"):
-                services.start()
-            self._make_keys(services)
+            self._prepare(services)
             children = _children_of(platform) | {str(name): child for name, child in services.children.items()}
+            self._open_sites(services, children, stack)
+            with progress.step("Starting the five services"):
+                services.start_prepared()
+            self._make_keys(services)
             watch = Watch(children, lambda restarts: self._write(services, servers, children, restarts))
             self._write(services, servers, children, {})
             self._go_to_the_background(ready)
@@ -99,6 +106,46 @@ class Supervisor:
         if not self._keep:
             databases.wait_for(databases.drop(platform.postgres_dsn, _DATABASE))
         return databases.wait_for(databases.create(platform.postgres_dsn, _DATABASE))
+
+    @property
+    def _policy(self) -> Path | None:
+        """The policy that the environment names, else that of the sample store."""
+        if named := os.environ.get("DSR_POLICY_OVERLAY"):
+            return Path(named).resolve()
+        return sample.POLICY if self._is_sample else None
+
+    def _sample(self, platform: Platform, stack: ExitStack) -> Mapping[str, str]:
+        """Create the sample store, where it is declared; the variable that its declaration names.
+
+        On a server that is not ours nothing of it stays.
+        """
+        if not self._is_sample:
+            return {}
+        if platform.postgres is None:
+            stack.callback(lambda: databases.wait_for(sample.drop(platform.postgres_dsn)))
+        return {sample.DSN_VARIABLE: databases.wait_for(sample.create(platform.postgres_dsn, keep=self._keep))}
+
+    def _prepare(self, services: Services) -> None:
+        try:
+            services.prepare()
+        except (Misconfigured, asyncpg.PostgresError) as error:
+            if not self._keep:
+                raise
+            raise Misconfigured(f"KEEP=1 cannot go on: {error}. Start empty: `make up` without KEEP=1") from error
+
+    def _open_sites(self, services: Services, children: dict[str, Child], stack: ExitStack) -> None:
+        """Open portal and console; catch all letters, unless the environment names a mail server."""
+        visitors = sample.VISITORS if self._is_sample else ()
+        # Real people's data may be shown: nobody else on this machine may sign in.
+        password = None if self._is_sample else secrets.token_urlsafe(12)
+        sites = stack.enter_context(Sites(self._folder, services, visitors, password))
+        children["identity-provider"] = sites.provider
+        self._sites = dict(sites.shown())
+        if not os.environ.get("DSR_SMTP_HOST"):
+            mailbox = Mailbox(self._folder)
+            children["mailbox"] = stack.enter_context(mailbox.child)
+            services.open_mailbox(mailbox.env)
+            self._sites["mailbox: every letter that was sent by e-mail"] = mailbox.url
 
     def _make_keys(self, services: Services) -> None:
         """Keys of this run: a channel's, the privacy team's, and one of each team on the bus and of each emitter."""
@@ -131,6 +178,7 @@ class Supervisor:
         content = {
             "api": services.url,
             "docs": f"{services.url}/docs",
+            "sites": self._sites,
             "broker": servers.kafka_bootstrap,
             "database": servers.postgres_dsn,
             "downstreams": str(self._downstreams),

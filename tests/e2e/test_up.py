@@ -1,4 +1,4 @@
-"""docs/plug-in.md, typed as it stands: a store of one's own is prepared, checked, plugged in and asked."""
+"""README.md and docs/plug-in.md, typed as they stand: the sample is asked; a store of one's own is plugged in."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -22,8 +23,10 @@ from deploy.up import environment
 from shared.storage.postgres import connected
 from tests.fixtures.live import eventually
 
-PAGE = (ROOT / "docs" / "plug-in.md").read_text()
-BLOCKS = re.findall(r"^```sh run\n(.+?)^```", PAGE, re.MULTILINE | re.DOTALL)
+BLOCKS, OF_THE_README = (
+    re.findall(r"^```sh run\n(.+?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    for page in ("docs/plug-in.md", "README.md")
+)
 OF_A_STORE = re.findall(
     r"^```toml\n(.*?)^```", (ROOT / "docs" / "plug-in" / "sql.md").read_text(), re.DOTALL | re.MULTILINE
 )
@@ -46,7 +49,9 @@ class Shell:
         (folder / ".venv" / "bin").mkdir(parents=True)
         product = f'PYTHONPATH="{ROOT}" exec "{sys.executable}" -P -m'
         self._script(folder / ".venv" / "bin" / "dsr", f'{product} services "$@"')
-        targets = f'case "$1" in up) set -- up --downstreams "${{2#DOWNSTREAMS=}}" ;; esac\n{product} deploy.up "$@"'
+        targets = (
+            f'case "$1" in up) set -- up ${{2:+--downstreams "${{2#DOWNSTREAMS=}}"}} ;; esac\n{product} deploy.up "$@"'
+        )
         self._script(folder / "bin" / "make", f'{targets} --folder "{self.up}"')
         path = f"{folder / 'bin'}:{find_postgres().folder}:/usr/bin:/bin"
         self.environment = {**os.environ, **variables, "PATH": path}
@@ -100,6 +105,25 @@ async def shell(tmp_path: Path, database: str, empty_database: str, bus: str) ->
     await fetch(empty_database, "DROP ROLE dsr_orders")
 
 
+async def test_the_readme_leads_from_nothing_to_a_closed_request_and_leaves_nothing(
+    shell: Shell, empty_database: str
+) -> None:
+    begin, ask, follow_and_end = OF_THE_README
+    shown = await asyncio.to_thread(shell.runs, begin)
+    known = shell.known
+    assert set(known["sites"].values()) <= set(map(str.strip, shown.splitlines()))
+    addresses = [each for each in known["sites"].values() if each.startswith("http")]
+    assert len(addresses) == 4
+    async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
+        assert {(await browser.get(each)).status_code for each in addresses} == {200}
+    assert {"identity-provider", "mailbox"} <= known["processes"].keys()
+    shell.environment["REQUEST_ID"] = json.loads(await asyncio.to_thread(shell.runs, ask))["request_id"]
+    followed = await asyncio.to_thread(shell.runs, follow_and_end)
+    assert "closed: fulfilled" in followed
+    assert "shop  export  exported  5 found" in followed
+    assert await fetch(empty_database, "SELECT datname FROM pg_database WHERE datname = 'dsr_up_shop'") == []
+
+
 async def test_a_store_is_plugged_in_as_the_page_says_and_what_ends_by_itself_is_started_again(
     shell: Shell, empty_database: str
 ) -> None:
@@ -139,7 +163,8 @@ def _plug_in(shell: Shell) -> None:
     shell.runs(CHECKED_LIVE)
     shown = shell.runs(UP)
     assert "The platform is up." in shown
-    assert "as shipped, signed by nobody" in shown  # the signatures of the demonstration are nobody's
+    assert "as shipped and unsigned" in shown
+    assert "; password " in shown  # real data may be shown
     assert shell.known["policy"] is None
     assert "DSR_POLICY_OVERLAY" not in shell.known["settings"]
     assert {"user.events.selfcare", "user.events.numbering"} <= {*shell.known["topics"]["names"]}

@@ -1,5 +1,6 @@
 """`make up` and `make down` without servers: whom they take for their own, and what they write for scripts."""
 
+import asyncio
 import fcntl
 import json
 import os
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.up import environment, start
+from deploy.up import environment, sample, start
 from deploy.up.lock import Lock
 from services.intake.submission_schemas import Submission
-from shared.downstreams.file import read
+from shared.downstreams.check import check
+from shared.downstreams.registry import Wiring
 
 HOLDING = """
 import sys
@@ -100,6 +102,7 @@ def test_the_request_that_it_prints_and_those_of_the_pages_are_accepted() -> Non
     assert {Submission.model_validate_json(body).right for body in bodies} == {"access", "erasure"}
 
 
-def test_without_a_file_of_ones_own_a_team_stands_for_it_that_nobody_plays() -> None:
-    (example,) = read(Path("deploy/up/downstreams.toml"), {})
-    assert (example.name, example.enabled) == ("example", True)
+def test_the_sample_store_is_declared_without_a_fault() -> None:
+    (checked,) = asyncio.run(check(sample.DOWNSTREAMS, Wiring.of_command(), live=False))
+    assert not checked.faults
+    assert not checked.by_person

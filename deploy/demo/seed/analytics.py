@@ -3,11 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from deploy.demo.company.model import Subscription, Visit
 from deploy.local import postgres_databases as databases
-from shared.downstreams.sql.dialects import schema_for
 from shared.storage.postgres import connected
 
 ROLE = "analytics_privacy"
@@ -37,18 +35,5 @@ class AnalyticsStore:
 
 
 async def create(dsn_admin: str, name: str = "analytics") -> AnalyticsStore:
-    """Make the database with its table and role, once; ``dsn_admin`` may create databases and roles."""
-    admin = await databases.create(dsn_admin, name)
-    password = urlsplit(dsn_admin).password
-    privacy = databases.as_role(admin, ROLE, password)
-    async with connected(admin) as connection:
-        if not await connection.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", ROLE):
-            await connection.execute(f"CREATE ROLE {ROLE} LOGIN NOSUPERUSER NOBYPASSRLS")
-        if password is not None:
-            secret = await connection.fetchval("SELECT quote_literal($1::text)", password)
-            await connection.execute(f"ALTER ROLE {ROLE} PASSWORD {secret}")
-        if await connection.fetchval("SELECT to_regclass('public.event')") is None:
-            async with connection.transaction():
-                await connection.execute(_SCHEMA.read_text(encoding="utf-8"))
-        await connection.execute(schema_for(privacy))
-    return AnalyticsStore(admin, privacy)
+    """Make the database with its tables and role, once; ``dsn_admin`` may create databases and roles."""
+    return AnalyticsStore(*await databases.create_store(dsn_admin, name, ROLE, _SCHEMA.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""The company's customer portal, as far as the demonstration needs it: it says by a signed token who has signed in."""
+"""A company's customer portal, as far as trying needs it: it says by a signed token who has signed in."""
 
 import html
 import secrets
@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 
-from deploy.demo.company import Customer
 from deploy.local.ports import HOST
 from shared.domain.clock import SystemClock
 from shared.domain.wording import LANGUAGES
@@ -24,15 +23,25 @@ _ALGORITHM: Final = "Ed25519"
 _SECONDS = 240
 
 
+class Visitor(NamedTuple):
+    """A customer who may sign in."""
+
+    account: str
+    name: str
+    email: str
+    country: str
+    language: str
+
+
 class CustomerPortal:
     """A page where one chooses a customer, is signed in as they would be with a second factor, and goes on to privacy.
 
     ``privacy``: scheme and host of the portal for privacy requests.
     """
 
-    def __init__(self, folder: Path, privacy: str, customers: Sequence[Customer]) -> None:
+    def __init__(self, folder: Path, privacy: str, customers: Sequence[Visitor]) -> None:
         self._privacy = privacy
-        self._customers = {customer.code: customer for customer in customers}
+        self._customers = {customer.account: customer for customer in customers}
         self._key = OKPKey.generate_key(_ALGORITHM, {"kid": "demonstration"})
         self._keys = folder / "customer-portal.json"
         self._server = ThreadingHTTPServer((HOST, 0), self._handler())
@@ -84,7 +93,7 @@ class CustomerPortal:
 
         return Answer
 
-    def _way_on(self, customer: Customer) -> str:
+    def _way_on(self, customer: Visitor) -> str:
         now = int(SystemClock().now().timestamp())
         said = {
             "iss": _ISSUER,
@@ -92,8 +101,8 @@ class CustomerPortal:
             "iat": now,
             "exp": now + _SECONDS,
             "jti": secrets.token_urlsafe(),
-            "sub": customer.code,
-            "email": customer.emails[0].lower(),
+            "sub": customer.account,
+            "email": customer.email.lower(),
             "email_verified": True,
             "amr": ["pwd", "otp"],
         }
@@ -103,10 +112,10 @@ class CustomerPortal:
 
     def _page(self) -> bytes:
         links = (
-            f'<li><a href="?customer={code}">{html.escape(customer.name)} ({customer.country})</a></li>'
-            for code, customer in self._customers.items()
+            f'<li><a href="?customer={account}">{html.escape(customer.name)} ({customer.country})</a></li>'
+            for account, customer in self._customers.items()
         )
-        title = "Customer portal of the demonstration"
+        title = "Customer portal"
         head = f"<title>{title}</title><meta name=viewport content='width=device-width'>"
         lead = "<p>Choose who you are. You are signed in with a second factor, and go on to your privacy requests.</p>"
         return f"<!doctype html><html lang=en>{head}<h1>{title}</h1>{lead}<ul>{''.join(links)}</ul></html>".encode()

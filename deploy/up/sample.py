@@ -1,0 +1,30 @@
+"""The sample store: an invented shop, in a database of its own on the platform's PostgreSQL server."""
+
+from pathlib import Path
+
+from deploy.local import postgres_databases as databases
+from deploy.local.customer_portal import Visitor
+
+DOWNSTREAMS = Path(__file__).with_name("downstreams.toml")
+POLICY = Path(__file__).with_name("policy")
+DSN_VARIABLE = "DSR_SHOP_DSN"
+VISITORS = (
+    Visitor("C1000", "Ada Keller", "ada@example.org", "DE", "en"),
+    Visitor("C1001", "Ben Keller", "ben@example.org", "DE", "de"),
+    Visitor("C1004", "Elena Keller", "elena@example.org", "DE", "es"),
+)
+"""Customers of the shop who may sign in to its customer portal: the third has an active contract."""
+_DATABASE, _ROLE = "dsr_up_shop", "dsr_shop"
+
+
+async def create(server: str, *, keep: bool = False) -> str:
+    """Create the shop, or keep the one that is there; the DSN with which the platform works in it."""
+    if not keep:
+        await drop(server)
+    script = DOWNSTREAMS.with_name("sample.sql").read_text(encoding="utf-8")
+    return (await databases.create_store(server, _DATABASE, _ROLE, script))[1]
+
+
+async def drop(server: str) -> None:
+    """Drop the shop."""
+    await databases.drop(server, _DATABASE)
