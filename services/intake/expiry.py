@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.intake.breach import record as breach_record
-from services.intake.mail import answers, inbox
 from services.intake.request import status
 from services.intake.retention import Retention, retention
 from shared.app.service import Running
@@ -77,14 +76,13 @@ DUE = {
         SELECT r.request_id, v.subject_ref FROM request r JOIN contact_asked a USING (request_id)
         JOIN vault.subject v ON v.subject_ref = a.ask_id
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.responded_at < $1""",
-    "mail_answers": answers.DUE,
 }
 """What is past its period, by tier: the request, and what is to go of it."""
 
 _BEFORE = """
 SELECT $1::timestamptz - make_interval(days => $2), $1 - make_interval(months => $3), $1 - make_interval(months => $3),
        $1, $1 - make_interval(months => $4), $1, $1 - make_interval(months => $6), $1 - make_interval(days => $5),
-       $1 - make_interval(months => $7), $1, $1 - make_interval(days => $8), $1 - $9::interval
+       $1 - make_interval(months => $7), $1, $1 - make_interval(days => $8)
 """
 
 
@@ -102,7 +100,7 @@ async def before(connection: Connection, periods: Retention, now: datetime) -> d
     """Before when each tier must have begun to be past its period now."""
     days, months = periods.collected_days, periods.correspondence_months
     more = periods.register_months, periods.idempotency_days, periods.contact_months, periods.breach_months
-    row = await connection.fetchrow(_BEFORE, now, days, months, *more, periods.asked_days, inbox.REPORTED_WITHIN)
+    row = await connection.fetchrow(_BEFORE, now, days, months, *more, periods.asked_days)
     return dict(zip(DUE, row or (), strict=True))
 
 
@@ -225,5 +223,4 @@ _OF_NO_REQUEST: dict[str, Callable[[UnitOfWork, datetime], Coroutine[None, None,
     "idempotency": _forget_keys,
     "breaches": breach_record.forget,
     "sessions": _forget_sessions,
-    "mail_answers": answers.forget,
 }

@@ -109,7 +109,6 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
         "mail": "/mail",
         "mail-read": f"/mail/{mail_id}",
         "mail-confirm": f"/mail/{mail_id}/confirm",
-        "mail-answer": f"/mail/{mail_id}/answer",
         "mail-dismiss": f"/mail/{mail_id}/dismiss",
         "new": "/new",
         "post": "/post",

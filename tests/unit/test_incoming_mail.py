@@ -1,6 +1,5 @@
 """What a mail is taken to be: whatever it holds it is read, and what it says of itself decides nothing."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from uuid import UUID
@@ -10,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.intake.mail import apart
-from services.intake.mail.answering import unanswerable
 from services.intake.mail.incoming import MailKind, Ours, read
 from services.intake.mail.plain import plain
 from services.intake.mail.proposal import mail_policy, propose
@@ -127,7 +125,7 @@ def test_a_machine_is_told_by_what_it_says_of_itself(header: str, value: str, ki
     assert read(a_mail(**{header.replace("-", "_"): value}).as_bytes(), ARRIVED, OURS).kind is kind
 
 
-def test_a_mail_from_or_for_an_address_of_ours_is_read_and_is_answered_at_none() -> None:
+def test_an_address_of_ours_is_never_taken_for_the_sender() -> None:
     mail = a_mail(Reply_To="privacy@example.org")
     assert read(mail.as_bytes(), ARRIVED, OURS).sender == "ada@mail.example"
     mail.replace_header("From", "Form <PRIVACY@example.org>")
@@ -140,7 +138,7 @@ def test_a_mail_from_or_for_an_address_of_ours_is_read_and_is_answered_at_none()
 def test_a_mail_is_from_whom_it_says_it_is_from_and_what_else_it_names_stands_apart() -> None:
     mail = a_mail(Reply_To="Eve <Eve@mail.example>")
     found = read(mail.as_bytes(), ARRIVED, OURS)
-    assert (found.sender, found.besides, found.answer_to) == ("ada@mail.example", ("eve@mail.example",), found.sender)
+    assert (found.sender, found.besides) == ("ada@mail.example", ("eve@mail.example",))
     assert propose(found, mail_policy()).email == "ada@mail.example"
     mail.replace_header("From", "Ada <ada@mail.example>, Ben <ben@mail.example>")
     assert read(mail.as_bytes(), ARRIVED, OURS).besides == ("ben@mail.example", "eve@mail.example")
@@ -148,57 +146,6 @@ def test_a_mail_is_from_whom_it_says_it_is_from_and_what_else_it_names_stands_ap
     mail.replace_header("Reply-To", "Eve <eve@mail.example>")
     by_form = read(mail.as_bytes(), ARRIVED, OURS)
     assert (by_form.name, by_form.sender, by_form.besides) == ("Eve", "eve@mail.example", ())
-
-
-@pytest.mark.parametrize(
-    ("sender", "reply_to", "goes"),
-    [
-        ("Ada <ada@mail.example>", None, "ada@mail.example"),
-        ("Ada <ada@mail.example>", "Office <Office@Mail.Example>", "ada@mail.example"),
-        ("Ada <ada@mail.example>", "eve@elsewhere.example", "ada@mail.example"),
-        ("Ada <ada@mail.example>", "eve@evil.mail.example", "ada@mail.example"),
-        ("Ada <ada@mail.example>", "privacy@example.org", "ada@mail.example"),
-        ("Form <privacy@example.org>", "eve@elsewhere.example", ""),
-        ("nobody", "eve", "nobody"),
-    ],
-)
-def test_an_answer_goes_where_the_mail_came_from_and_elsewhere_in_that_domain_alone(
-    sender: str, reply_to: str | None, goes: str
-) -> None:
-    mail = a_mail(**({"Reply_To": reply_to} if reply_to else {}))
-    mail.replace_header("From", sender)
-    found = read(mail.as_bytes(), ARRIVED, OURS)
-    assert found.answer_to == goes
-    assert (unanswerable(found) is None) == ("@" in goes)
-
-
-@pytest.mark.parametrize(
-    ("headers", "thread"),
-    [
-        ({}, ()),
-        ({"References": "<1@a>"}, ()),
-        ({"Message_ID": "<3@a>"}, ("<3@a>",)),
-        ({"Message_ID": "<3@a>", "In_Reply_To": "<2@a> (of Monday)"}, ("<2@a>", "<3@a>")),
-        (
-            {"Message_ID": "<3@a>", "In_Reply_To": "<2@a>", "References": "<1@a>  <3@a> x <2@a>"},
-            ("<1@a>", "<2@a>", "<3@a>"),
-        ),
-        (
-            {"Message_ID": "<x@a>", "References": " ".join(f"<{n}@a>" for n in range(400))},
-            (*(f"<{n}@a>" for n in range(380, 400)), "<x@a>"),
-        ),
-    ],
-)
-def test_an_answer_follows_the_mail_and_what_that_follows(headers: dict[str, str], thread: tuple[str, ...]) -> None:
-    found = read(a_mail(**headers).as_bytes(), ARRIVED, OURS)
-    assert found.thread == thread
-    assert answered(answer(found)) == found
-
-
-@pytest.mark.parametrize("kind", [each for each in MailKind if each not in {MailKind.PROPOSED, MailKind.REPLY}])
-def test_what_no_person_has_written_is_answered_by_nobody(kind: MailKind) -> None:
-    found = replace(read(a_mail().as_bytes(), ARRIVED, OURS), kind=kind)
-    assert unanswerable(found)
 
 
 def test_a_letter_of_ours_that_comes_back_as_it_went_is_a_loop_and_nothing_else_is() -> None:

@@ -46,7 +46,6 @@ from services.intake.holds import Holds
 from services.intake.identity.assurance import identity_policy
 from services.intake.letters.rendering import Letters
 from services.intake.mail import reading
-from services.intake.mail.answering import Answering
 from services.intake.mail.settings import ImapSettings, SmtpSettings
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.portal import mounting as portal
@@ -169,7 +168,6 @@ def build(
         SuppressionList(unit_of_work, settings.suppression_per_minute),
         settings.read_emitters() if emitters is None else emitters,
         MailUseCases(unit_of_work, submitted, ours, links),
-        Answering(unit_of_work, written, identity, ours),
     )
     api_keys = ApiKeys(unit_of_work.pool, unit_of_work.clock)
     sites = [*portal.mounted(services, api_keys, links), *console.mounted(services)]

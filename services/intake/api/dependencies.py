@@ -20,7 +20,6 @@ from services.intake.errors import (
     UnsupportedType,
 )
 from services.intake.holds import Holds
-from services.intake.mail.answering import Answering
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.problems import documented
 from services.intake.rehearsal import rehearsing
@@ -59,7 +58,6 @@ class Services:
     suppression: SuppressionList
     emitters: Mapping[str, Emitter]
     mail: MailUseCases
-    answering: Answering
 
     def rehearsed(self) -> "Services":
         """The same, with which everything is checked and nothing is done."""
@@ -69,7 +67,6 @@ class Services:
             unit_of_work=nothing_kept,
             use_cases=replace(self.use_cases, unit_of_work=nothing_kept),
             mail=replace(self.mail, unit_of_work=nothing_kept),
-            answering=replace(self.answering, unit_of_work=nothing_kept),
         )
 
 

@@ -36,7 +36,7 @@ class OpenLetter(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     letter_id: UUID
-    request_id: UUID = Field(description="of what is written back to a mail (`mail_answer`) the id of that mail")
+    request_id: UUID
     kind: str
     way: Literal["email", "post"]
     state: Literal["waiting", "person"]

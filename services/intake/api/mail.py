@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.views import Instant
-from services.intake.errors import BadRequest, Forbidden, NotFound, PreconditionFailed
-from services.intake.mail.answering import MailAnswer
+from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.mail.incoming import MailKind
 from services.intake.mail.use_cases import Confirmed, Dismissed, NoRequest
 from services.intake.problems import documented
@@ -66,25 +65,6 @@ class ProposalView(BaseModel):
     phones: list[str]
 
 
-class AnswerView(BaseModel):
-    """What was written back to a mail, and how far it has come."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    letter_id: UUID
-    mail_id: UUID
-    written_by: str = Field(description="the holder of a key, or who has signed in")
-    written_at: Instant
-    state: Literal["waiting", "sent", "person", "given_up"] = Field(
-        description="`waiting`: it goes by itself, with the mail server away it waits; `person`: it has come back, or"
-        " could not be sent, and stands in `GET /v1/letters` with what can be done"
-    )
-    fault: str | None
-    sent_at: Instant | None = Field(description="when the next server took it")
-    to: str = Field(description="where the mail came from")
-    body: str
-
-
 class MailView(BaseModel):
     """A mail, and what it seems to ask for."""
 
@@ -102,12 +82,6 @@ class MailView(BaseModel):
     contact_of: UUID | None = Field(
         description="it answers a letter to the contact on file about this request; whoever has asked must not learn it"
     )
-    answer_to: str | None = Field(
-        description="where an answer goes: where the mail says it is from; none: it cannot be answered"
-    )
-    unanswerable: str | None = Field(description="why it cannot be answered")
-    answers: list[AnswerView] = Field(description="what was written back to it, for as long as it is kept")
-    follows: list[AnswerView] = Field(description="what was written back to another mail, which this one answers")
 
 
 class MailAccepted(BaseModel):
@@ -124,22 +98,6 @@ class ConfirmedView(BaseModel):
     """The requests that a mail has become, in the order in which they were entered."""
 
     requests: list[MailAccepted]
-
-
-class AnswerPreview(BaseModel):
-    """An answer as it would go out."""
-
-    to: str
-    language: Language
-    subject: str
-    body: str
-
-
-class Answered(BaseModel):
-    """An answer that goes out, or waits for the mail server."""
-
-    letter_id: UUID
-    state: Literal["waiting"] = "waiting"
 
 
 class DismissedView(BaseModel):
@@ -179,10 +137,6 @@ async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> 
         attachments=[AttachmentView.model_validate(each) for each in content.attachments],
         proposal=ProposalView.model_validate(read.proposal),
         contact_of=read.contact_of,
-        answer_to=None if read.unanswerable else content.answer_to,
-        unanswerable=read.unanswerable,
-        answers=[AnswerView.model_validate(each) for each in read.answers],
-        follows=[AnswerView.model_validate(each) for each in read.follows],
     )
 
 
@@ -204,24 +158,6 @@ async def confirm_mail(mail_id: UUID, body: Confirmed, caller: AnyCaller, servic
     """
     accepted = await services.mail.confirm(mail_id, body, caller)
     return ConfirmedView(requests=[MailAccepted.model_validate(each) for each in accepted])
-
-
-@router.post("/{mail_id}/answer/preview", responses=_DECIDE)
-async def preview_answer(mail_id: UUID, body: MailAnswer, caller: AnyCaller, services: UseServices) -> AnswerPreview:
-    """See an answer as it would go out, and where to; nothing is sent (privacy team)."""
-    prepared = await services.answering.preview(mail_id, body, caller)
-    letter = prepared.letter
-    return AnswerPreview(to=prepared.to, language=letter.language, subject=letter.subject, body=letter.body)
-
-
-@router.post("/{mail_id}/answer", status_code=201, responses=_DECIDE | documented(PreconditionFailed))
-async def answer_mail(mail_id: UUID, body: MailAnswer, caller: AnyCaller, services: UseServices) -> Answered:
-    """Write back to whoever has written a mail, in its thread, and nowhere else (privacy team).
-
-    It answers no request, and the mail is decided about apart: confirm or dismiss it. What a machine seems to have
-    written, and a report about a letter, is not answered.
-    """
-    return Answered(letter_id=await services.answering.answer(mail_id, body, caller))
 
 
 @router.post("/{mail_id}/dismiss", responses=_DECIDE)

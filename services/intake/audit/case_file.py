@@ -25,7 +25,7 @@ from services.intake.grant import Power
 from services.intake.identity import contact_codes
 from services.intake.letters import correspondence
 from services.intake.letters.rendering import Letters
-from services.intake.mail import answers, inbox
+from services.intake.mail import inbox
 from services.intake.mail.inbox import Mail
 from services.intake.request.aggregate import Request
 from shared.domain.errors import Shredded
@@ -52,7 +52,7 @@ plan.json         what an erasure would do, as the systems said before it (where
 recipients.json   who was told of what was done (Art. 19), and what they said
 mail.json         mails that became the request, or answer it, and what was done with them (where there are any)
 letters.json      which letter was written and sent when
-letters/          their text, and that of what was written back to a mail, where whoever made this file may read letters
+letters/          their text, where whoever made this file may read letters
 manifest.json     the SHA-256 of each of these files, who made them, and when
 
 Made for {holder} on {made_at}. The making is on record in the evidence of the case.
@@ -87,7 +87,7 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
         files["mail.json"] = _json([await _of_mail(tx, each) for each in mails])
     if plan := await tx.connection.fetchrow(_PLAN, request_id):
         files["plan.json"] = _json(dict(plan))
-    texts = await _letters(tx, request, caller, mails) if Power.FETCH in caller.grant.powers else {}
+    texts = await _letters(tx, request, caller) if Power.FETCH in caller.grant.powers else {}
     made = {"request_id": request_id, "made_at": tx.now, "holder": caller.holder}
     files["README.txt"] = _README.format(**{**made, "made_at": tx.now.isoformat()}).encode()
     files |= texts
@@ -114,17 +114,16 @@ async def _of_mail(tx: UnitOfWork, mail: Mail) -> Mapping[str, object]:
     return {**known, "timeline": timeline}
 
 
-async def _letters(tx: UnitOfWork, request: Request, caller: Caller, mails: Sequence[Mail]) -> Mapping[str, bytes]:
+async def _letters(tx: UnitOfWork, request: Request, caller: Caller) -> Mapping[str, bytes]:
     """The texts of the letters, by the names of their files; none once the correspondence has expired."""
     try:
         written: Sequence[Mapping[str, Any]] = await correspondence.read(tx, request, caller, by_code=False)
     except Shredded:
         return {}
-    back = [each for mail in mails for each in await answers.of_mail(tx, mail.mail_id)]
     return {
         f"letters/{number:02}-{each['kind']}.txt": f"{each['subject']}\n\n{each['body']}".encode()
         for number, each in enumerate(written, 1)
-    } | {f"letters/to-a-mail-{number:02}.txt": each.body.encode() for number, each in enumerate(back, 1)}
+    }
 
 
 def _hashes(entry: asyncpg.Record) -> Mapping[str, str]:

@@ -8,7 +8,6 @@ from uuid import UUID
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake.console import answering
 from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions import options, timing
 from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
@@ -92,8 +91,8 @@ DISMISS = Decision(
 )
 
 _DIFFERENT: Final = (
-    "It names other addresses than the one that it says it is from. What is proposed, and an answer, go by that one"
-    " alone: if another is theirs, enter it yourself, once you are sure."
+    "It names other addresses than the one that it says it is from. The proposal uses that one alone: if another is"
+    " theirs, enter it yourself, once you are sure."
 )
 
 
@@ -105,7 +104,6 @@ def routes(console: Console) -> list[BaseRoute]:
         console.private("/mail/{mail_id}", inbox.mail, Power.READ),
         console.private("/mail/{mail_id}/raw", inbox.raw, Power.READ),
         *routes_of(console, "/mail/{mail_id}", [CONFIRM], inbox.proposed),
-        *routes_of(console, "/mail/{mail_id}", [answering.ANSWER], answering.Answering(console.works).find),
         *routes_of(console, "/mail/{mail_id}", [DISMISS], inbox.named),
     ]
 
@@ -148,9 +146,6 @@ class Inbox:
             different=_DIFFERENT,
             answers=answers,
             contact_of=read.contact_of,
-            written=answering.told(self.works, read.answers),
-            follows=read.follows,
-            unanswerable=read.unanswerable,
             noted=visit.session.data.pop("noted", None),
             languages=options.LANGUAGES,
         )

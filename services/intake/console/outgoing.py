@@ -139,8 +139,7 @@ class Outgoing:
     def _row(self, letter: Delivery, person: Person) -> Row:
         subject = Subject(self.works, person, row=letter)
         fault = (letter.fault or "").replace("_", " ") or (f"{letter.tries} tries" if letter.tries else "")
-        about = "mail" if letter.kind == delivery.OF_MAIL else "requests"
-        link = Link(f"/{about}/{letter.request_id}", letter.kind.replace("_", " "))
+        link = Link(f"/requests/{letter.request_id}", letter.kind.replace("_", " "))
         cells = (link, local(self.works, letter.written_at), letter.way, fault or "–")
         return Row(cells, offered(subject, f"/post/{letter.letter_id}", _DECISIONS))
 
@@ -154,11 +153,9 @@ class Outgoing:
             letter = await delivery.read(connection, of_path(visit, "letter_id"))
         if letter is None:
             raise NotFound("no such letter, or one that is fetched by whoever it is for")
-        of_mail = letter.kind == delivery.OF_MAIL
-        reader = "whoever has written the mail" if of_mail else "somebody else than whoever has asked, as it says"
         facts = [
-            ("Mail" if of_mail else "Request", str(letter.request_id)),
-            ("For", reader if letter.kind in delivery.TO_STRANGERS else "whoever has asked"),
+            ("Request", str(letter.request_id)),
+            ("For", "another person, named in the letter" if letter.kind in delivery.TO_STRANGERS else "the requester"),
             ("Written", local(self.works, letter.written_at)),
             ("Way", letter.way),
         ]

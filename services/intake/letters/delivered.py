@@ -73,7 +73,7 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     if letter is None or letter.state != ("sent" if back else "waiting"):
         return None
     request = requests.get(letter.request_id)
-    a_persons = request is not None or letter.kind == delivery.OF_MAIL  # one to a contact on file is nobody's
+    a_persons = request is not None  # one to a contact on file is nobody's
     await tx.connection.execute(_MARK, letter_id, "person" if a_persons else "given_up", fault, None)
     _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
     if a_persons:

@@ -65,7 +65,7 @@ class DeliveringUseCases(TimingUseCases):
         async with self.unit_of_work.begin() as tx:
             letter = await _waiting(tx, letter_id)
             request = await repository.read(tx.connection, letter.request_id)
-            if request is None and letter.kind != delivery.OF_MAIL:
+            if request is None:
                 raise NotFound("no such letter")
             if said.way == "email":
                 if fault := await delivery.readdress(tx, request, letter):
@@ -88,7 +88,7 @@ class DeliveringUseCases(TimingUseCases):
         async with self.unit_of_work.begin() as tx:
             letter = await _waiting(tx, letter_id)
             place = uuid7()
-            words = Sealing(letter.lies_under, "explanation", "given_up", said.explanation.encode(), place)
+            words = Sealing(letter.request_id, "explanation", "given_up", said.explanation.encode(), place)
             await tx.vault.seal(tx.connection, [words], tx.now)
             await delivered.given_up(tx, self.letters, letter_id, place, caller.actor)
 

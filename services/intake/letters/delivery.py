@@ -26,9 +26,7 @@ from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
 
-OF_MAIL: Final[LetterKind] = "mail_answer"
-"""The kind of what a person writes back to a mail: it stands with the id of the mail, and with no request."""
-TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact", "contact_on_file", OF_MAIL}
+TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact", "contact_on_file"}
 """Letters to whoever has not asked."""
 BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
 """Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""
@@ -94,16 +92,6 @@ class Delivery:
     tries: int
     sent_at: datetime | None
 
-    @property
-    def lies_under(self) -> UUID:
-        """Under which key it is sealed."""
-        return lies_under(self.kind, self.letter_id, self.request_id)
-
-
-def lies_under(kind: str, letter_id: UUID, request_id: UUID) -> UUID:
-    """Under which key a letter is sealed: that of the correspondence, an answer to a mail under its own; pure."""
-    return letter_id if kind == OF_MAIL else request_id
-
 
 async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> None:
     """Keeps letters, of any number of requests, all at once, and has those delivered that nobody fetches.
@@ -123,15 +111,6 @@ async def to_contact(tx: UnitOfWork, letter: Sealing) -> None:
     """
     await tx.vault.seal(tx.connection, [letter], tx.now)
     known = (letter.sealed_id, letter.subject_ref, letter.source)
-    await tx.connection.execute(_INSERT, *known, "email", "waiting", None, None, None, tx.now)
-
-
-async def to_sender(tx: UnitOfWork, letter: Sealing, mail_id: UUID) -> None:
-    """Has an answer to a mail delivered; the key that it gets for itself outlives that of the mail."""
-    record, sealed = tx.vault.new_record(letter.sealed_id, b"{}", [letter], tx.now)
-    await tx.vault.insert_subjects(tx.connection, [record])
-    await tx.vault.insert_sealed(tx.connection, sealed)
-    known = (letter.sealed_id, mail_id, letter.source)
     await tx.connection.execute(_INSERT, *known, "email", "waiting", None, None, None, tx.now)
 
 

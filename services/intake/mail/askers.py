@@ -29,7 +29,7 @@ class Asker:
 
 async def keep(tx: UnitOfWork, requests: Sequence[UUID], mail_id: UUID, content: Incoming) -> None:
     """Keeps who has asked, under the key of the correspondence of each request."""
-    said = orjson.dumps({"name": content.name, "address": content.answer_to})
+    said = orjson.dumps({"name": content.name, "address": content.sender})
     await tx.vault.seal(tx.connection, [Sealing(each, _KIND, str(mail_id), said) for each in requests], tx.now)
 
 

@@ -46,8 +46,8 @@ def write(key: UUID, form: Form, why: str, wish: str, asker: tuple[str, str]) ->
     words = "\n".join(f"| {line}" for line in wish.splitlines())
     mail.set_content(
         f"Written in the form of the portal for somebody else, {_WHY[why]}. The address that it comes from is that of"
-        f" whoever asks, and proves nothing of either of them. Letters go to no address of theirs by themselves:"
-        f" answer this mail.\n\n"
+        f" whoever asks, and proves nothing of either of them. No letter goes there by itself:"
+        f" write to them from the mailbox.\n\n"
         f"About: {form.name}\nKnown to us by: {form.known_by or '-'}\nRight: {form.right or '-'}\n"
         f"Asked by: {name}\nLanguage of the page: {form.language}\n\nThey write:\n{words}\n"
     )

@@ -3,7 +3,6 @@
 They are read without the structured headers of the standard library, whose time grows with the square of a header.
 """
 
-import re
 from collections.abc import Collection
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -15,10 +14,7 @@ LONGEST: Final = 4_096
 """Characters of a header that are looked at."""
 NAME: Final = 120
 LINE: Final = 300
-_ID = re.compile(r"<[!-;=?-~]{3,250}>")
 _BESIDES = 5
-_THREAD = 20
-"""Message-IDs of a thread that are looked at, the last ones."""
 UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
 """What the standard library raises at what people and machines send."""
 
@@ -35,28 +31,11 @@ def sender(mail: Message, ours: Collection[str]) -> tuple[str, str]:
     return (name, wanted) if wanted and wanted not in ours else ("", "")
 
 
-def answer_to(mail: Message, ours: Collection[str]) -> str:
-    """Where the mail came from, and never an address of ours.
-
-    Whoever writes in the name of another could have us write to anybody else, in the same domain too.
-    """
-    _, author = _first(raw(mail, "From"))
-    return author if author not in ours else ""
-
-
 def besides(mail: Message, ours: Collection[str]) -> tuple[str, ...]:
     """What other addresses it says it is from, or wants the answer at (``Reply-To``), than the one that we go by."""
     _, known = sender(mail, ours)
     named = [each for name in ("From", "Reply-To") for header in all_of(mail, name) for _, each in _all(header)]
     return tuple(each for each in dict.fromkeys(named) if each and each != known and each not in ours)[:_BESIDES]
-
-
-def thread(mail: Message) -> tuple[str, ...]:
-    """The Message-IDs that an answer follows (RFC 5322, 3.6.4): none where the mail itself has none."""
-    own = _ID.findall(raw(mail, "Message-ID"))[:1]
-    before = _ID.findall(raw(mail, "References")) or _ID.findall(raw(mail, "In-Reply-To"))[:1]
-    named = [each for each in dict.fromkeys(before) if each not in own]
-    return (*named[-_THREAD:], *own) if own else ()
 
 
 def _first(header: str) -> tuple[str, str]:

@@ -47,7 +47,7 @@ _DECIDE = """
 UPDATE mail SET state = $2, request_id = coalesce($3, request_id), reason = $4, decided_by = $5, decided_at = $6
 WHERE mail_id = $1 AND state IN ('proposed', 'automatic', 'reply') RETURNING true
 """
-REPORTED_WITHIN: Final = timedelta(days=10)
+_REPORTED_WITHIN: Final = timedelta(days=10)
 """After which no mail server tries any more (RFC 5321, 4.5.4.1: at least four or five days)."""
 # What was kept of an earlier report nobody has decided about.
 _BELIEVED = """
@@ -57,17 +57,13 @@ SELECT coalesce(bool_and(d.sent_at IS NULL OR (d.sent_at > $2 AND NOT EXISTS (
 FROM delivery d WHERE d.letter_id = ANY($1)
 """
 _ABOUT = """
-SELECT l.request_id FROM (
-    SELECT letter_id, request_id FROM letter
-    UNION ALL SELECT a.letter_id, m.request_id FROM mail_answer a JOIN mail m USING (mail_id)
-) l JOIN vault.subject v ON v.subject_ref = l.request_id
+SELECT l.request_id FROM letter l JOIN vault.subject v ON v.subject_ref = l.request_id
 WHERE l.letter_id = ANY($1) AND v.wrapped_key IS NOT NULL ORDER BY l.letter_id DESC LIMIT 1
 """
 _OF_REQUEST = f"""
 SELECT * FROM (SELECT {_COLUMNS} FROM mail WHERE request_id = $1 ORDER BY received_at DESC LIMIT $2) AS last
 ORDER BY received_at
 """  # noqa: S608  # constants
-_LOCK = "SELECT FROM mail WHERE mail_id = $1 FOR UPDATE"
 COUNTED = """
 SELECT state, count(*), min(read_at) FROM mail WHERE state IN ('proposed', 'automatic', 'reply') GROUP BY 1
 """
@@ -127,11 +123,6 @@ async def read(connection: Connection, mail_id: UUID) -> Mail | None:
     """A mail, if there is one."""
     row = await connection.fetchrow(_READ, mail_id)
     return Mail(*row) if row else None
-
-
-async def lock(tx: UnitOfWork, mail_id: UUID) -> None:
-    """Has whoever else decides about a mail, or answers it, wait."""
-    await tx.connection.execute(_LOCK, mail_id)
 
 
 async def of_request(connection: Connection, request_id: UUID, limit: int) -> list[Mail]:
@@ -195,7 +186,7 @@ async def _is_believed(tx: UnitOfWork, letters: Sequence[UUID]) -> bool:
 
     Whoever has one of them could write such a report: not for ever, and not once they have answered.
     """
-    return bool(await tx.connection.fetchval(_BELIEVED, list(letters), tx.now - REPORTED_WITHIN))
+    return bool(await tx.connection.fetchval(_BELIEVED, list(letters), tx.now - _REPORTED_WITHIN))
 
 
 async def _request_of(connection: Connection, letters: Sequence[UUID]) -> UUID | None:

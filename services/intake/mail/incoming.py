@@ -69,8 +69,7 @@ class Attachment:
 class Incoming:
     """A mail as it is read; ``letters``: those of ours that it answers, or that it says have not arrived.
 
-    ``besides``: what other addresses it names as its own, or for the answer; ``answer_to``: where an answer may go, or
-    nowhere; ``thread``: what an answer follows, the Message-ID of this last.
+    ``besides``: other addresses that it names in ``From`` or ``Reply-To``.
     """
 
     kind: MailKind
@@ -84,9 +83,7 @@ class Incoming:
     text: str
     letters: Sequence[UUID]
     attachments: Sequence[Attachment]
-    answer_to: str = ""
     besides: Sequence[str] = ()
-    thread: Sequence[str] = ()
 
 
 def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
@@ -111,9 +108,7 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
         text=_text(text) if text else "",
         letters=letters,
         attachments=tuple(_attachment(each, ours.largest_attachment) for each in parts if each is not text),
-        answer_to="" if reports else headers.answer_to(mail, ours.addresses),
         besides=headers.besides(mail, ours.addresses),
-        thread=headers.thread(mail),
     )
 
 

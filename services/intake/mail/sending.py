@@ -134,8 +134,7 @@ class Sender:
         return None
 
     async def _read(self, tx: UnitOfWork, claimed: Claimed) -> Outgoing:
-        ref = delivery.lies_under(claimed.kind, claimed.letter_id, claimed.request_id)
-        usual = orjson.loads(await tx.vault.statement(tx.connection, ref))
+        usual = orjson.loads(await tx.vault.statement(tx.connection, claimed.request_id))
         content = orjson.loads(await tx.vault.open_one(tx.connection, claimed.letter_id) or b"{}")
         # An acknowledgement goes where they have written from, and says nothing; any other letter says where it goes.
         said = content.get("to") or (usual["to"][-1:] if claimed.kind == "acknowledgement" else ())
@@ -147,7 +146,7 @@ class Sender:
             raise _UnusableError("address_unusable")
         sender = self._settings.sender or ""
         if claimed.kind in delivery.TO_STRANGERS:  # who follow no thread of the requester's
-            before: Sequence[str] = content.get("thread", ())
+            before: Sequence[str] = ()
         else:
             rows = await tx.connection.fetch(_SENT_BEFORE, claimed.request_id, claimed.letter_id)
             ours = [message_id(tokens.token(self._secret, row[0]), sender) for row in rows]

@@ -17,8 +17,7 @@ from services.intake.identity import contact_codes, proof_links
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.masked import MASK, masked, tokens_shown
 from services.intake.letters.rendering import Letters
-from services.intake.mail import answering, answers, apart, askers, form, inbox
-from services.intake.mail.answers import Answer
+from services.intake.mail import apart, askers, form, inbox
 from services.intake.mail.inbox import Mail
 from services.intake.mail.incoming import Incoming, Ours
 from services.intake.mail.proposal import Proposal, mail_policy, propose, propose_for_somebody
@@ -58,7 +57,6 @@ class Read:
 
     ``contact_of``: the request about which whoever it answers was asked as the contact on file.
     ``in_form``: it was written in the form of the portal for somebody else; its sender is whoever asks.
-    ``answers``: what was written back to it; ``follows``: what was written back to another, which it answers.
     """
 
     mail: Mail
@@ -66,13 +64,6 @@ class Read:
     proposal: Proposal
     contact_of: UUID | None = None
     in_form: bool = False
-    answers: Sequence[Answer] = ()
-    follows: Sequence[Answer] = ()
-
-    @property
-    def unanswerable(self) -> str | None:
-        """Why nobody may write back to it; None: somebody may."""
-        return answering.unanswerable(self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +107,10 @@ class MailUseCases:
             ended = await proof_links.end_shown(tx, tokens)
             shown = replace(content, text=_without(content.text, ended), subject=_without(content.subject, ended))
             contact_of = None if written else await contact_codes.asked_by(tx.connection, content.letters)
-            ours = await answers.of_mail(tx, mail_id), await answers.named(tx, content.letters)
         if written:
-            return Read(mail, shown, propose_for_somebody(written, mail_policy()), None, True, *ours)  # noqa: FBT003  # its fields
+            return Read(mail, shown, propose_for_somebody(written, mail_policy()), None, True)  # noqa: FBT003  # its fields
         proposal = await asyncio.to_thread(propose, content, mail_policy())
-        return Read(mail, shown, proposal, contact_of, False, *ours)  # noqa: FBT003  # its fields
+        return Read(mail, shown, proposal, contact_of)
 
     async def take(self, mail_id: UUID, raw: bytes, letters: Letters) -> None:
         """Puts what was written in a form of ours before a person, as a mail that has just come; the same one once."""
@@ -154,7 +144,7 @@ class MailUseCases:
         async with self.unit_of_work.begin() as tx:
             mail, raw = await inbox.opened(tx, mail_id)
         content = await apart.read(raw, mail.received_at, self.ours)
-        asker = content.answer_to if form.read(raw, mail_id) else None
+        asker = content.sender if form.read(raw, mail_id) else None
         each_of = enumerate(said.requests)
         async with self.unit_of_work.begin() as tx:
             asked = [(f"requests.{place}.", _received(mail, place, each, asker)) for place, each in each_of]

@@ -51,6 +51,5 @@ def answered(answer: bytes) -> Incoming:
             "letters": tuple(map(UUID, known["letters"])),
             "attachments": tuple(Attachment(**each) for each in known["attachments"]),
             "besides": tuple(known["besides"]),
-            "thread": tuple(known["thread"]),
         }
     )

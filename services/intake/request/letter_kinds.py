@@ -40,7 +40,6 @@ LetterKind = Literal[
     "package_released",
     "part_ended",
     "breach_notice",
-    "mail_answer",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
 TO_OTHERS: frozenset[LetterKind] = frozenset({"reminder_to_controller", "recipient_notice", "recipient_reminder"})

@@ -109,14 +109,6 @@ def by_word(step: Callable[..., Awaitable[object]], about: Callable[[Any], objec
     )
 
 
-Preview = Callable[[Subject, Any], Awaitable[Sequence[tuple[str, str]]]]
-
-
-async def no_preview(_: Subject, __: BaseModel | None) -> Sequence[tuple[str, str]]:
-    """Of what goes out as it is entered: nothing."""
-    return ()
-
-
 async def no_facts(_: Subject) -> Sequence[tuple[str, str]]:
     """Of what is shown besides: nothing."""
     return ()
@@ -129,9 +121,8 @@ class Decision:
     ``name``: in the address. ``title``: in the words of its link, heading and button. ``when``: whether it can be
     decided as things stand. ``does``: what it will do, sentence by sentence. ``body``: of the API, of which ``asks``
     names the fields. ``do``: the use case; it gets the version of the request that the page has shown. ``reads``: what
-    is read first, and goes on record. ``previews``: what will go out, by what was entered. ``irreversible``: what it
-    does cannot be taken back. ``first_of_two``: whether, by what was entered, nothing is done before a second person
-    says so too.
+    is read first, and goes on record. ``irreversible``: what it does cannot be taken back. ``first_of_two``: whether,
+    by what was entered, nothing is done before a second person says so too.
     """
 
     name: str
@@ -143,7 +134,6 @@ class Decision:
     body: type[BaseModel] | None = None
     asks: Sequence[Asked] = ()
     reads: Facts = no_facts
-    previews: Preview = no_preview
     fixed: Mapping[str, object] = field(default_factory=dict)
     irreversible: bool = False
     first_of_two: Callable[[Subject, Any], bool] = lambda _, __: False

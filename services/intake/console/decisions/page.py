@@ -72,7 +72,6 @@ class DecisionPage:
             else:
                 wrong = read
         asking = bool(decision.asks) and (not visit.sent or bool(wrong) or visit.form.get("step") == "change")
-        preview: Sequence[tuple[str, str]] = ()
         if not asking:
             try:
                 if visit.sent and visit.form.get("step") == "confirm":
@@ -80,7 +79,6 @@ class DecisionPage:
                     waits = decision.first_of_two(subject, body)
                     visit.session.data["noted"] = f"{decision.title}{_WAITS if waits else ''}"
                     return visit.go(done or about.back)
-                preview = await decision.previews(subject, body) if visit.sent else ()
                 await decision.do(subject.rehearsed(), version, body)
             except DsrError as error:
                 fault = self._fault(about, version, error)
@@ -97,7 +95,6 @@ class DecisionPage:
             does=decision.does(subject),
             options={asked.name: asked.options(subject) for asked in decision.asks},
             shown=await decision.reads(subject) if not visit.sent else (),
-            preview=preview,
             said=[(asked, _said(asked.name, visit, asked.options(subject))) for asked in decision.asks],
         )
 
