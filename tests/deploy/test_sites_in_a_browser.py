@@ -105,26 +105,6 @@ async def detailed(page: Page, look: Eyes, portal: str) -> None:
         await look.look(page, f"detail-{right}")
 
 
-async def for_somebody_else(page: Page, look: Eyes, portal: str) -> None:
-    """The pages of asking for somebody else, right and wrong."""
-    await page.goto(f"{portal}/de/for-somebody-else")
-    await look.look(page, "other")
-    await page.check("input[value=child]")
-    await press(page, "button")
-    await page.fill("#name", LONG)
-    await press(page, "button")
-    await look.look(page, "other-about-error")
-    await page.fill("#wish", "Bitte eine Kopie. Ich bin die Mutter.")
-    await press(page, "button")
-    await look.look(page, "other-you")
-    await page.fill("#name", "Eva Quarzfels")
-    await page.fill("#email", "eve@example.org")
-    await press(page, "button")
-    await look.look(page, "other-check")
-    await press(page, "#send")
-    await look.look(page, "other-sent")
-
-
 async def named(page: Page, look: Eyes, portal: str, opening: Opened) -> None:
     """Names an account from an address that is not on file; and the contact on file says that it was not them."""
     await page.goto(f"{portal}/fr/ask/right")
@@ -231,14 +211,22 @@ async def test_everybody_can_use_the_portal(
         await look.look(page, "letters")
         await page.goto(url + link_in(letter, url))
         await look.look(page, "link-used")
-        for name in ("notice", "complain", "port-my-number", "follow", "follow/letter", "ask/contact", "nothing"):
+        for name in (
+            "notice",
+            "complain",
+            "port-my-number",
+            "for-somebody-else",
+            "follow",
+            "follow/letter",
+            "ask/contact",
+            "nothing",
+        ):
             before = len(look.faults)
             await page.goto(f"{portal}/{'fr' if len(name) % 2 else 'es'}/{name}")
             await look.look(page, name.replace("/", "-"))
             if name == "nothing":
                 del look.faults[before:]  # the browser says that it was answered 404
-        for walk in (detailed, for_somebody_else):
-            await walk(await look.person(), look, portal)
+        await detailed(await look.person(), look, portal)
         await named(await look.person(), look, portal, opening)
         await by_keyboard(await look.person(), portal)
         newest = (await opening.letters())[-1]

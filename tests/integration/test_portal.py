@@ -263,3 +263,25 @@ async def test_every_page_is_there_in_every_language(door: Opened) -> None:
     accepts = door.visitor(**{"Accept-Language": "es-MX,es;q=0.9"})
     assert (await accepts.open("/portal")).path == "/portal/es/"
     assert (await accepts.open("/portal/it/")).status == 404
+
+
+async def test_whoever_asks_for_another_is_told_how_to_write_to_us_and_nobody_is_searched(door: Opened) -> None:
+    eve = door.visitor()
+    await eve.open("/portal/de/ask/right")
+    await eve.send(right="access")
+    await eve.send(whom="other")
+    assert (eve.path, eve.status) == ("/portal/de/for-somebody-else", 200)
+    assert all(each in eve.text for each in ("eine Vollmacht", "keine Ausweiskopien", "support@cloudcontactpro.net"))
+    assert "<form" not in eve.html
+    assert await door.intake.types() == []
+
+
+async def test_an_address_sends_so_many_requests_an_hour(
+    intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(intake, database, monkeypatch, sendings_an_hour="1") as door:
+        await asked(door.visitor())
+        ada = door.visitor()
+        with pytest.raises(AssertionError, match="Too many"):
+            await asked(ada)
+        assert ada.status == 429

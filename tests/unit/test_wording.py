@@ -32,10 +32,10 @@ IN_PARTS = (
     *("restriction.lifted", "restriction.to_be_lifted", "recipient_notice.told", "recipient_notice.not_"),
     *("question.enough_", "question.identity", "question.clarification", "objection_weighed.finding_"),
     *("work.searched", "work.stated", "work.unchanged", "recipient_notice.part_", "recipient_notice.all_"),
-    *("purpose.", "portal_right.", "portal_ground.", "portal_scope.", "portal_whom.", "portal_other.", "portal_field."),
+    *("purpose.", "portal_right.", "portal_ground.", "portal_scope.", "portal_whom.", "portal_field."),
     *("portal.answered", "portal.withdrawn", "portal.right_title_", "portal.consent_title_", "portal.ground_title_"),
     *("portal_error.", "portal.not_withdrawn", "portal.fetching", "portal.proof_"),
-    *("portal.scope_title_", "portal.whom_title_", "portal.other_title_"),
+    *("portal.scope_title_", "portal.whom_title_"),
 )
 """Keys that the code puts together."""
 

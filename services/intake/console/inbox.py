@@ -29,12 +29,6 @@ _TITLES: Final[Sequence[tuple[Literal["proposed", "reply", "automatic"], str, st
     ("automatic", "Written by a machine, it seems", "Look all the same: a person's mail may look so."),
 )
 
-_FOR_SOMEBODY: Final = (
-    "to an e-mail address of the person whom it is about, if you enter one, else on paper to their address of record;"
-    " to whoever has asked write by answering their mail, and enter no address of theirs here: by it they themselves"
-    " would be searched"
-)
-
 
 async def _confirm(subject: Subject, _: int, said: Entered) -> str:
     mail, person = subject.works.services.mail, subject.person
@@ -55,6 +49,8 @@ CONFIRM = Decision(
     does=saying(
         "It becomes a request, or several as one case, received when the mail reached us, and is answered by e-mail.",
         "An acknowledgement goes out in the same thread. Nothing is proved by it: who asks is asked by a link.",
+        "Where the sender asks for another person, enter no address of the sender: it would find the sender's own data."
+        " Enter such a request as one that came by post.",
         CONTACT_ASKED,
     ),
     body=Entered,
@@ -142,7 +138,6 @@ class Inbox:
             mail=read.mail,
             content=read.content,
             proposal=read.proposal,
-            in_form=read.in_form,
             different=_DIFFERENT,
             answers=answers,
             contact_of=read.contact_of,
@@ -171,10 +166,7 @@ class Inbox:
         if visit.sent:
             return About(subject, "A mail", back)
         read = await self.works.services.mail.read(mail_id, person.caller)
-        facts = [(_from(read), _asker(read)), *_besides(read), ("It says", read.content.text)]
-        if read.in_form:
-            facts.insert(0, ("Written", "in the form of the portal for somebody else"))
-            facts.append(("Letters go", _FOR_SOMEBODY))
+        facts = [("Says it is from", _sender(read)), *_besides(read), ("It says", read.content.text)]
         return About(subject, read.content.subject or "A mail", back, facts, known=_form(read.proposal))
 
     async def named(self, visit: Visit) -> About:
@@ -183,18 +175,12 @@ class Inbox:
         return About(Subject(self.works, person_of(visit), row=mail_id), "A mail", f"/mail/{mail_id}")
 
 
-def _from(read: Read) -> str:
-    return "Asked by" if read.in_form else "Says it is from"
-
-
-def _asker(read: Read) -> str:
-    """Who has written it: in the form by the name and address that they gave, of which nothing is proved."""
-    known = f"{read.content.name}, {read.content.sender}" if read.content.name else read.content.sender
-    return f"{known} (nothing of that is proved)" if read.in_form else known
+def _sender(read: Read) -> str:
+    return f"{read.content.name}, {read.content.sender}" if read.content.name else read.content.sender
 
 
 def _besides(read: Read) -> list[tuple[str, str]]:
-    if read.in_form or not read.content.besides:
+    if not read.content.besides:
         return []
     return [("Also names", ", ".join(read.content.besides)), ("Look", _DIFFERENT)]
 

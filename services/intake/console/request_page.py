@@ -24,8 +24,7 @@ from services.intake.console.proof_words import WHY
 from services.intake.console.roles import ROLES, Power
 from services.intake.deciding import visible
 from services.intake.identity import contact_codes
-from services.intake.mail import askers, inbox
-from services.intake.mail.askers import Asker
+from services.intake.mail import inbox
 from services.intake.recipients import Notice
 from services.intake.repository import read
 from services.intake.request import disclosed
@@ -85,7 +84,6 @@ class RequestPage:
             stopped=[WHY[each] for each in kept.stopped],
             contact=contact.sentence if contact else None,
             mails=mails,
-            asker=await self._asker(person, request),
             pending=kept.pending,
             done=[each for each in told if not each["action"].endswith(LOOKS)],
             looked=[each for each in told if each["action"].endswith(LOOKS)],
@@ -121,13 +119,6 @@ class RequestPage:
             request = await visible(tx.connection, await read(tx.connection, request_id), person.caller)
             tx.log_evidence(request_id, "request.viewed", {"holder": person.holder}, person.caller.actor)
         return person, request
-
-    async def _asker(self, person: Person, request: Request) -> Asker | None:
-        """Who has asked for somebody else, for whoever may read what people have written."""
-        if not person.may(Power.READ):
-            return None
-        async with self.works.services.unit_of_work.begin() as tx:
-            return await askers.of_request(tx, request.request_id)
 
     async def _view(self, request: Request) -> RequestView:
         """As the API shows it to an officer."""

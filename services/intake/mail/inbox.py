@@ -86,10 +86,8 @@ class Mail:
     decided_at: datetime | None
 
 
-async def take(
-    tx: UnitOfWork, letters: Letters, raw: bytes, mail: Incoming, ours: Ours, mail_id: UUID | None = None
-) -> MailKind | None:
-    """Takes a mail in as it was read, under that id if one is given; None: it was taken before.
+async def take(tx: UnitOfWork, letters: Letters, raw: bytes, mail: Incoming, ours: Ours) -> MailKind | None:
+    """Takes a mail in as it was read; None: it was taken before.
 
     A report that is not believed is put before a person with its request, as an answer is.
     """
@@ -99,7 +97,7 @@ async def take(
     answered = await _request_of(tx.connection, mail.letters) if kind in {MailKind.REPLY, MailKind.BOUNCE} else None
     known = kind is not MailKind.REPLY or answered
     state = _STATES.get(kind, "done") if known else "proposed"
-    mail_id, decided_at = mail_id or uuid7(), None if kind in _STATES else tx.now
+    mail_id, decided_at = uuid7(), None if kind in _STATES else tx.now
     message = hmac.digest(ours.secret, b"message\0" + mail.message_id.encode(), "sha256") if mail.message_id else None
     given = (mail_id, message, mail.digest, mail.received_at, mail.by_our_exchanger, tx.now, state, answered)
     if not await tx.connection.fetchval(_TAKE, *given, decided_at):

@@ -12,7 +12,6 @@ from pathlib import Path
 import phonenumbers
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from services.intake.mail.form import Form
 from services.intake.mail.incoming import Incoming
 from shared.domain.rights import Right
 from shared.domain.text import folded
@@ -83,18 +82,6 @@ def propose(mail: Incoming, policy: MailPolicy) -> Proposal:
         name=mail.name or None,
         account_id=account[0] if account else None,
         phones=_phones(own, policy.identities.region),
-    )
-
-
-def propose_for_somebody(form: Form, policy: MailPolicy) -> Proposal:
-    """What a form for somebody else asks for: about whom it says, and never about whoever has sent it."""
-    account = re.search(policy.identities.account_id, form.known_by)
-    return Proposal(
-        rights=[form.right] if form.right else [],
-        language=form.language,
-        name=form.name,
-        account_id=account[0] if account else None,
-        phones=_phones(form.known_by, policy.identities.region),
     )
 
 

@@ -16,11 +16,10 @@ from services.intake.group_commit import Accepted, SubmissionContext, Submitted
 from services.intake.identity import contact_codes, proof_links
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.masked import MASK, masked, tokens_shown
-from services.intake.letters.rendering import Letters
-from services.intake.mail import apart, askers, form, inbox
+from services.intake.mail import apart, inbox
 from services.intake.mail.inbox import Mail
 from services.intake.mail.incoming import Incoming, Ours
-from services.intake.mail.proposal import Proposal, mail_policy, propose, propose_for_somebody
+from services.intake.mail.proposal import Proposal, mail_policy, propose
 from services.intake.request import lifecycle
 from services.intake.schemas import Strict
 from services.intake.submission import Submissions
@@ -40,8 +39,8 @@ class Confirmed(Strict):
 
     requests: Annotated[tuple[Submission, ...], Field(min_length=1, max_length=8)] = Field(
         description="of one message, under one case number. Leave out `channel` and `received_at`, which the mail says,"
-        " and `assurance` and `proofs`: a mail proves nothing, whoever it says it is from. Of what was written in the"
-        " form for somebody else `subject.email` is the person's, and not the asker's; without one letters go on paper."
+        " and `assurance` and `proofs`: a mail proves nothing, whoever it says it is from. `subject.email` is the"
+        " address of the person whom the request is about, never that of a sender who asks for another."
     )
 
 
@@ -56,14 +55,12 @@ class Read:
     """A mail, what it says, and what it seems to ask for.
 
     ``contact_of``: the request about which whoever it answers was asked as the contact on file.
-    ``in_form``: it was written in the form of the portal for somebody else; its sender is whoever asks.
     """
 
     mail: Mail
     content: Incoming
     proposal: Proposal
     contact_of: UUID | None = None
-    in_form: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +96,15 @@ class MailUseCases:
             mail, raw = await inbox.opened(tx, mail_id)
             tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
         content = await apart.read(raw, mail.received_at, self.ours)
-        written = form.read(raw, mail_id)
         # It may quote a letter of ours.
         said = f"{content.subject}\n{content.name}\n{content.text}"
         tokens = await asyncio.to_thread(tokens_shown, said)
         async with self.unit_of_work.begin() as tx:
             ended = await proof_links.end_shown(tx, tokens)
             shown = replace(content, text=_without(content.text, ended), subject=_without(content.subject, ended))
-            contact_of = None if written else await contact_codes.asked_by(tx.connection, content.letters)
-        if written:
-            return Read(mail, shown, propose_for_somebody(written, mail_policy()), None, True)  # noqa: FBT003  # its fields
+            contact_of = await contact_codes.asked_by(tx.connection, content.letters)
         proposal = await asyncio.to_thread(propose, content, mail_policy())
         return Read(mail, shown, proposal, contact_of)
-
-    async def take(self, mail_id: UUID, raw: bytes, letters: Letters) -> None:
-        """Puts what was written in a form of ours before a person, as a mail that has just come; the same one once."""
-        mail = await apart.read(raw, self.unit_of_work.clock.now(), self.ours)
-        async with self.unit_of_work.begin() as tx:
-            await inbox.take(tx, letters, raw, mail, self.ours, mail_id)
 
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
         """The original, with its files; the reading is on record.
@@ -137,17 +125,15 @@ class MailUseCases:
         Where that takes a proof of who asks, a link goes to the address that they gave, as the portal sends one.
 
         Raises:
-            BadRequest: a field is stated that the mail says, or that no mail can; one is missing; or the address of
-                whoever has asked for somebody else is stated as that person's.
+            BadRequest: a field is stated that the mail says, or that no mail can; or one is missing.
         """
         _must_not_state(said)
         async with self.unit_of_work.begin() as tx:
             mail, raw = await inbox.opened(tx, mail_id)
         content = await apart.read(raw, mail.received_at, self.ours)
-        asker = content.sender if form.read(raw, mail_id) else None
         each_of = enumerate(said.requests)
         async with self.unit_of_work.begin() as tx:
-            asked = [(f"requests.{place}.", _received(mail, place, each, asker)) for place, each in each_of]
+            asked = [(f"requests.{place}.", _received(mail, place, each)) for place, each in each_of]
             together = len(asked) > 1
             prepared = self.submissions.prepare(asked, caller, together=together, follows=content.message_id or None)
             context = SubmissionContext(caller, None, mail.digest, None)
@@ -158,8 +144,6 @@ class MailUseCases:
             if not await inbox.decide(tx, mail_id, "confirmed", caller.actor, request_id=first):
                 raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
             await inbox.keep_with(tx, first, mail_id, raw)
-            if asker is not None:
-                await askers.keep(tx, [each.request_id for each in stored], mail_id, content)
             detail = _named(mail, caller) | {"by_mx": mail.by_mx, "requests": [str(each.request_id) for each in stored]}
             tx.log_evidence(first, "mail.confirmed", detail, caller.actor)
             unproved = [each.request_id for each in stored if each.state == lifecycle.State.AWAITING_IDENTITY]
@@ -190,20 +174,9 @@ def _named(mail: Mail, caller: Caller) -> dict[str, JsonValue]:
     return {"mail_id": str(mail.mail_id), "holder": caller.holder}
 
 
-def _received(mail: Mail, place: int, said: Submission, asker: str | None) -> Submission:
-    """What is entered of a mail, as it came; raises ``BadRequest`` where a request by e-mail lacks something.
-
-    ``asker``: the address of whoever has asked for somebody else. By theirs they themselves would be searched; where
-    none of the person is known letters go on paper, to their address of record.
-    """
-    email = said.subject.email
-    if asker is not None and email is not None and email.casefold() == asker.casefold():
-        raise BadRequest(
-            "that is the address of whoever asks, and by it their own data would be found: enter one of the person whom"
-            " it is about, or none, and letters go on paper to the person's address of record",
-            f"requests.{place}.subject.email",
-        )
-    known = {"channel": "post" if asker is not None and email is None else "email", "received_at": mail.received_at}
+def _received(mail: Mail, place: int, said: Submission) -> Submission:
+    """What is entered of a mail, as it came; raises ``BadRequest`` where a request by e-mail lacks something."""
+    known = {"channel": "email", "received_at": mail.received_at}
     try:
         return Submission.model_validate({**said.model_dump(exclude_unset=True), **known})
     except ValidationError as error:

@@ -12,6 +12,8 @@ from services.intake.web.site import Visit
 from shared.domain.sentences import say
 
 _PORT_STEPS = ("portal.port_step_1", "portal.port_step_2", "portal.port_step_3")
+_OTHER = ("portal.other_lead", "portal.other_write", "portal.other_due", "portal.other_no_id")
+_OTHER_STEPS = ("portal.other_step_1", "portal.other_step_2", "portal.other_step_3")
 _MONTHS = 12
 
 
@@ -25,6 +27,7 @@ def routes(portal: Portal) -> list[BaseRoute]:
         portal.page("/{language}/notice", informing.notice),
         portal.page("/{language}/complain", informing.complain),
         portal.page("/{language}/port-my-number", informing.port),
+        portal.page("/{language}/for-somebody-else", informing.for_somebody),
     ]
 
 
@@ -62,6 +65,10 @@ class Informing:
     async def port(self, visit: Visit) -> Response:
         """Taking a number along is no request of this kind, and has a way of its own."""
         return _said(visit, "portal.port_title", ("portal.port_lead", "portal.port_data"), _PORT_STEPS)
+
+    async def for_somebody(self, visit: Visit) -> Response:
+        """A person decides about a request for somebody else: how to write to us."""
+        return _said(visit, "portal.other_title", _OTHER, _OTHER_STEPS)
 
 
 def _said(visit: Visit, title: str, paragraphs: tuple[str, ...], steps: tuple[str, ...]) -> Response:

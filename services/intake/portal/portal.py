@@ -41,10 +41,8 @@ STEPS_UP: Final = "steps_up"
 """Under what it holds the request that it may follow once such a code was typed."""
 PAPER: Final = "paper"
 """Under what it holds the id of the letter on paper whose code was typed in it."""
-_GO_ON: Final = frozenset({"signed_in", "draft", "other", "other_sent"})
+_GO_ON: Final = frozenset({"signed_in", "draft"})
 """What a session holds besides a request: it goes on when another one is proved in it."""
-_DRAFTS: Final[Mapping[str, str]] = {"draft": "ask/check", "other": "for-somebody-else/check"}
-"""Under what a session holds what somebody is writing, and the page that leads on to what is missing of it."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMES: Mapping[Language, str] = {"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español"}
 
@@ -129,13 +127,13 @@ class Portal(Site):
         """What went wrong and what to do, in the words of a page: never what the API tells a program."""
         facts = self.facts(request)
         title, text = _told(status, error)
-        kept = [way for name, way in _DRAFTS.items() if name in getattr(error, "holds", ())]
+        kept = "draft" in getattr(error, "holds", ())
         if kept:  # it is the page that is of no session any more, and not what they are writing
             title, text = "portal_error.kept_title", "portal_error.kept"
         page = {"title": facts["say"](title), "paragraphs": [facts["say"](text)], "steps": (), "errors": ()}
         page["links"] = [(facts["home"], facts["say"]("portal.to_start"))]
         if kept:
-            page["links"].insert(0, (f"{facts['home']}{kept[0]}", facts["say"]("portal.go_on")))
+            page["links"].insert(0, (f"{facts['home']}ask/check", facts["say"]("portal.go_on")))
         if isinstance(error, NotProved):
             page["links"].insert(0, (f"{facts['home']}follow", facts["say"]("portal.start_follow_link")))
         page["written"] = error.written if isinstance(error, FormExpired) else ()
