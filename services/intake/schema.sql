@@ -417,7 +417,7 @@ CREATE TABLE mail (
     received_at timestamptz NOT NULL,        -- when it reached us
     by_mx       boolean     NOT NULL,        -- as our mail exchanger has written; else as the mailbox says
     read_at     timestamptz NOT NULL,
-    state       text        NOT NULL CHECK (state IN ('proposed', 'automatic', 'reply', 'confirmed', 'dismissed', 'done')),
+    state       text        NOT NULL CHECK (state IN ('proposed', 'reply', 'confirmed', 'dismissed', 'done')),
     request_id  uuid,                        -- which it has become, or answers
     reason      text,                        -- why it is no request
     decided_by  text,
@@ -425,7 +425,7 @@ CREATE TABLE mail (
 );
 CREATE UNIQUE INDEX mail_key ON mail (digest);
 CREATE INDEX mail_message ON mail (message_id) WHERE message_id IS NOT NULL;
-CREATE INDEX mail_open ON mail (state, received_at, mail_id) WHERE state IN ('proposed', 'automatic', 'reply');
+CREATE INDEX mail_open ON mail (state, received_at, mail_id) WHERE state IN ('proposed', 'reply');
 CREATE INDEX mail_decided ON mail (decided_at) WHERE decided_at IS NOT NULL;
 CREATE INDEX mail_request ON mail (request_id) WHERE request_id IS NOT NULL;
 

@@ -131,18 +131,23 @@ async def test_of_what_is_no_request_nothing_is_kept_but_that_and_who_has_said_s
     assert await take(intake, mail()) is None, "and it is not read again"
 
 
-async def test_what_a_machine_seems_to_have_written_is_put_aside_and_may_still_be_a_request(intake: Intake) -> None:
-    assert await take(intake, mail(more="Auto-Submitted: auto-replied\n")) == "automatic"
-    assert await take(intake, mail(name="2", more="Auto-Submitted: no\n")) == "proposed"
-    ours_again = mail(name="3", more="Auto-Submitted: auto-replied\n")
+async def test_a_machines_mail_waits_for_a_person_and_a_letter_of_ours_that_came_back_does_not(intake: Intake) -> None:
+    assert await take(intake, mail(more="Auto-Submitted: auto-replied\nReturn-Path: <>\n")) == "proposed"
     token = tokens.token(intake.unit_of_work.vault.keyring.lookup, uuid7())
-    assert await take(intake, ours_again.replace(b"<3@mail.example>", f"<{token}@example.org>".encode())) == "ours"
-    from_us = mail(name="4", text="What Eve has written into our form").replace(b"ada@mail.example", SENDER.encode())
-    assert await take(intake, from_us) == "proposed", "our address alone is no loop"
-    assert (len(await waiting(intake, "automatic")), len(await waiting(intake))) == (1, 2)
+    back = mail(name="2").replace(b"<2@mail.example>", f"<{token}@example.org>".encode())
+    assert await take(intake, back.replace(b"ada@mail.example", SENDER.encode())) == "ours"
+    assert len(await waiting(intake)) == 1
     await count(intake.unit_of_work)
-    assert told("dsr_mail_waiting", state="automatic") == 1
+    assert told("dsr_mail_waiting", state="proposed") == 1
     assert told("dsr_mail_wait_seconds") == 0
+
+
+async def test_a_mail_of_the_person_themselves_cannot_be_confirmed_without_an_address(intake: Intake) -> None:
+    await take(intake, mail())
+    [listed] = await waiting(intake)
+    asked = {"right": "access", "subject": {"account_id": "C-4711"}}
+    refused = await intake.officer.post(f"/v1/mail/{listed['mail_id']}/confirm", json={"requests": [asked]})
+    assert (refused.status_code, "subject.email is needed" in refused.text) == (400, True)
 
 
 async def test_an_answer_to_a_letter_of_ours_lies_with_its_request_and_a_guessed_one_does_not(intake: Intake) -> None:

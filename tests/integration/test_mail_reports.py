@@ -22,13 +22,13 @@ async def test_a_report_that_a_letter_has_not_arrived_is_told_by_its_token_and_a
     assert await take(intake, report(taken.sender, "failed", "5.1.1", "2")) == "bounce"
     [task] = (await intake.officer.get("/v1/letters")).json()["letters"]
     assert (task["kind"], task["fault"]) == ("acknowledgement", "returned")
-    assert await take(intake, report("privacy+nobody@example.org", "failed", "5.1.1", "3")) == "automatic"
+    assert await take(intake, report("privacy+nobody@example.org", "failed", "5.1.1", "3")) == "proposed"
     entries = (await intake.officer.get(f"/v1/requests/{task['request_id']}/timeline")).json()["entries"]
     [kept] = [each["detail"] for each in entries if each["action"] == "mail.reports"]
     assert b"Action: failed" in (await intake.officer.get(f"/v1/mail/{kept['mail_id']}/raw")).content
 
 
-@pytest.mark.parametrize("why", ["it has a sender", "it comes late", "they have answered"])
+@pytest.mark.parametrize("why", ["it has a sender", "its sender is unknown", "it comes late", "they have answered"])
 async def test_a_report_that_whoever_has_the_letter_may_have_written_is_a_persons_to_believe(
     intake: Intake, why: str
 ) -> None:
@@ -41,7 +41,9 @@ async def test_a_report_that_whoever_has_the_letter_may_have_written_is_a_person
     if why == "they have answered":
         await take(intake, mail(more=f"In-Reply-To: {taken.mail['Message-ID']}\n"))
     intake.clock.pass_by(days=11 if why == "it comes late" else 1)
-    written = report(taken.sender, "failed", "5.1.1", "1", "<eve@example.org>" if "sender" in why else "<>")
+    written = report(taken.sender, "failed", "5.1.1", "1", "<eve@example.org>" if why == "it has a sender" else "<>")
+    if why == "its sender is unknown":
+        written = written.removeprefix(b"Return-Path: <>\r\n")
     assert await take(intake, written) == "reply"
     assert (await intake.officer.get("/v1/letters")).json()["letters"] == [], "nothing is taken back"
     assert len(await waiting(intake, "reply")) == (2 if why == "they have answered" else 1)

@@ -110,19 +110,17 @@ def test_a_mail_has_reached_us_when_our_exchanger_says_so_and_no_other(received:
 
 
 @pytest.mark.parametrize(
-    ("header", "value", "kind"),
+    ("header", "value"),
     [
-        ("Auto-Submitted", "no", MailKind.PROPOSED),
-        ("Auto-Submitted", "auto-generated; x=y", MailKind.AUTOMATIC),
-        ("X-Autoreply", "yes", MailKind.AUTOMATIC),
-        ("Precedence", "bulk", MailKind.AUTOMATIC),
-        ("Return-Path", "<>", MailKind.AUTOMATIC),
-        ("X-Auto-Response-Suppress", "All", MailKind.PROPOSED),
-        ("Reply-To", "privacy@example.org", MailKind.PROPOSED),
+        ("Auto-Submitted", "auto-generated; x=y"),
+        ("Precedence", "bulk"),
+        ("Return-Path", "<>"),
+        ("Reply-To", "privacy@example.org"),
     ],
 )
-def test_a_machine_is_told_by_what_it_says_of_itself(header: str, value: str, kind: MailKind) -> None:
-    assert read(a_mail(**{header.replace("-", "_"): value}).as_bytes(), ARRIVED, OURS).kind is kind
+def test_no_header_keeps_a_mail_from_a_person(header: str, value: str) -> None:
+    mail = a_mail(**{header.replace("-", "_"): value})
+    assert read(mail.as_bytes(), ARRIVED, OURS).kind is MailKind.PROPOSED
 
 
 def test_an_address_of_ours_is_never_taken_for_the_sender() -> None:
@@ -150,11 +148,12 @@ def test_a_mail_is_from_whom_it_says_it_is_from_and_what_else_it_names_stands_ap
 
 def test_a_letter_of_ours_that_comes_back_as_it_went_is_a_loop_and_nothing_else_is() -> None:
     ours = f"<{token(OURS.secret, UUID(int=7))}@example.org>"
-    back = a_mail(Message_ID=ours, Auto_Submitted="auto-replied")
+    back = a_mail(Message_ID=ours)
+    assert read(back.as_bytes(), ARRIVED, OURS).kind is MailKind.PROPOSED, "a person has sent it"
+    back.replace_header("From", "Privacy <PRIVACY@example.org>")
     assert read(back.as_bytes(), ARRIVED, OURS).kind is MailKind.OURS
-    assert read(a_mail(Message_ID=ours).as_bytes(), ARRIVED, OURS).kind is MailKind.PROPOSED
-    forged = a_mail(Message_ID="<l@example.org>", Auto_Submitted="auto-replied")
-    assert read(forged.as_bytes(), ARRIVED, OURS).kind is MailKind.AUTOMATIC
+    back.replace_header("Message-ID", "<l@example.org>")
+    assert read(back.as_bytes(), ARRIVED, OURS).kind is MailKind.PROPOSED, "our address alone is no loop"
 
 
 def test_a_file_is_what_its_first_bytes_say_and_none_is_taken_beyond_the_bound() -> None:

@@ -28,7 +28,7 @@ class MailListed(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     mail_id: UUID
-    state: Literal["proposed", "automatic", "reply", "confirmed", "done"]
+    state: Literal["proposed", "reply", "confirmed", "done"]
     received_at: Instant = Field(description="when it reached us: a time limit runs from then")
     by_mx: bool = Field(description="as our mail exchanger has written; else as the mailbox says")
     doubled: bool = Field(description="another mail with the same Message-ID says something else")
@@ -111,8 +111,8 @@ class DismissedView(BaseModel):
 async def list_mail(
     services: UseServices,
     state: Annotated[
-        Literal["proposed", "automatic", "reply"],
-        Query(description="`automatic`: a machine seems to have written it; `reply`: it answers a letter of ours"),
+        Literal["proposed", "reply"],
+        Query(description="`reply`: it answers a letter of ours"),
     ] = "proposed",
     after: Annotated[UUID | None, Query(description="only those after this one: of the last answer, the last")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,

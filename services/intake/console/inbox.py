@@ -23,10 +23,9 @@ from services.intake.mail.use_cases import Confirmed, Dismissed, Read
 from services.intake.web.forms import Form
 from services.intake.web.site import Visit
 
-_TITLES: Final[Sequence[tuple[Literal["proposed", "reply", "automatic"], str, str]]] = (
+_TITLES: Final[Sequence[tuple[Literal["proposed", "reply"], str, str]]] = (
     ("proposed", "To be read", "The time limit runs from the moment at which it reached us."),
     ("reply", "Answers to letters of ours", "Enter with its request what it says, or make it a new request."),
-    ("automatic", "Written by a machine, it seems", "Look all the same: a person's mail may look so."),
 )
 
 

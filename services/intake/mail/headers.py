@@ -31,6 +31,11 @@ def sender(mail: Message, ours: Collection[str]) -> tuple[str, str]:
     return (name, wanted) if wanted and wanted not in ours else ("", "")
 
 
+def is_from(mail: Message, ours: Collection[str]) -> bool:
+    """Whether ``From`` names one of our addresses first."""
+    return _first(raw(mail, "From"))[1] in ours
+
+
 def besides(mail: Message, ours: Collection[str]) -> tuple[str, ...]:
     """What other addresses it says it is from, or wants the answer at (``Reply-To``), than the one that we go by."""
     _, known = sender(mail, ours)

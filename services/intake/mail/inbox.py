@@ -28,7 +28,6 @@ KIND: Final = "mail"
 _STATES: Final[Mapping[MailKind, str]] = {
     MailKind.PROPOSED: "proposed",
     MailKind.REPLY: "reply",
-    MailKind.AUTOMATIC: "automatic",
     MailKind.UNREADABLE: "proposed",
 }
 """Of the kinds that a person sees."""
@@ -45,7 +44,7 @@ ORDER BY received_at, mail_id LIMIT $4
 """  # noqa: S608  # constants
 _DECIDE = """
 UPDATE mail SET state = $2, request_id = coalesce($3, request_id), reason = $4, decided_by = $5, decided_at = $6
-WHERE mail_id = $1 AND state IN ('proposed', 'automatic', 'reply') RETURNING true
+WHERE mail_id = $1 AND state IN ('proposed', 'reply') RETURNING true
 """
 _REPORTED_WITHIN: Final = timedelta(days=10)
 """After which no mail server tries any more (RFC 5321, 4.5.4.1: at least four or five days)."""
@@ -65,7 +64,7 @@ SELECT * FROM (SELECT {_COLUMNS} FROM mail WHERE request_id = $1 ORDER BY receiv
 ORDER BY received_at
 """  # noqa: S608  # constants
 COUNTED = """
-SELECT state, count(*), min(read_at) FROM mail WHERE state IN ('proposed', 'automatic', 'reply') GROUP BY 1
+SELECT state, count(*), min(read_at) FROM mail WHERE state IN ('proposed', 'reply') GROUP BY 1
 """
 
 

@@ -1,4 +1,4 @@
-"""What a mail is: who it says it is from, when it reached us, whether a machine has written it, what it answers; pure.
+"""What a mail is: who it says it is from, when it reached us, what it answers or reports; pure.
 
 Nothing in it proves anything: not its sender, not its day. When it came follows from the line that our own mail
 exchanger has put on top of it, or else from the mailbox. It is read without the structured headers of the standard
@@ -27,7 +27,6 @@ _ENVELOPE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-T
 _SAME = ("From", "To", "Cc", "Date", "Subject", "Message-ID")
 """What two copies of one mail have in common; what servers add on the way differs."""
 _BY = re.compile(r"\bby\s+([A-Za-z0-9.-]+)")
-_BULK = frozenset({"bulk", "junk", "list", "auto_reply"})
 _LONGEST, _PARTS = 20_000, 50
 _HTML, _DEEP = 200_000, 20
 """What is looked at of HTML, in bytes, and of parts in parts."""
@@ -38,7 +37,6 @@ class MailKind(StrEnum):
 
     PROPOSED = "proposed"
     REPLY = "reply"
-    AUTOMATIC = "automatic"
     BOUNCE = "bounce"
     DELAYED = "delayed"
     OURS = "ours"
@@ -139,11 +137,9 @@ def _returned(mail: Message, ours: Ours) -> tuple[UUID, ...]:
 
 
 def _kind(mail: Message, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
-    machine = _automatic(mail)
-    if machine and any(tokens.letters_in(ours.secret, headers.raw(mail, "Message-ID"))):
+    returned = any(tokens.letters_in(ours.secret, headers.raw(mail, "Message-ID")))
+    if returned and headers.is_from(mail, ours.addresses):
         return MailKind.OURS, ()
-    if machine:
-        return MailKind.AUTOMATIC, ()
     answered = " ".join(headers.raw(mail, name) for name in ("In-Reply-To", "References"))
     letters = tuple(tokens.letters_in(ours.secret, answered)) or _returned(mail, ours)
     return (MailKind.REPLY, letters) if letters else (MailKind.PROPOSED, ())
@@ -151,7 +147,7 @@ def _kind(mail: Message, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
 
 def _is_from_nobody(mail: Message) -> bool:
     """Whether its envelope has no sender, as that of a report (RFC 3464, 2), as our server has noted."""
-    return headers.raw(mail, "Return-Path").strip() in {"", "<>"}
+    return headers.raw(mail, "Return-Path").strip() == "<>"
 
 
 def _failed(mail: Message) -> bool | None:
@@ -161,16 +157,6 @@ def _failed(mail: Message) -> bool | None:
     except headers.UNREADABLE:
         return None
     return bool(permanent) if permanent or temporary else None
-
-
-def _automatic(mail: Message) -> bool:
-    """Whether a machine seems to have written it (RFC 3834); a person may have: it is put aside, and looked at."""
-    submitted = headers.raw(mail, "Auto-Submitted").partition(";")[0].strip().lower()
-    said = submitted not in {"", "no"}
-    bulk = headers.raw(mail, "Precedence").lower() in _BULK
-    named = any(name in mail for name in ("X-Autoreply", "X-Autorespond", "List-Id"))
-    nobody = headers.raw(mail, "Return-Path") == "<>"
-    return said or bulk or named or nobody or mail.get_content_type() == "multipart/report"
 
 
 def _by_our_exchanger(mail: Message, ours: Ours) -> datetime | None:

@@ -239,7 +239,7 @@ async def count(unit_of_work: UnitOfWorkFactory) -> None:
     """Counts what waits for a person, and for how long."""
     now = unit_of_work.clock.now()
     found = {row[0]: (row[1], row[2]) for row in await unit_of_work.pool.fetch(inbox.COUNTED)}
-    for state in ("proposed", "automatic", "reply"):
+    for state in ("proposed", "reply"):
         MAIL_WAITING.labels(state).set(found.get(state, (0, now))[0])
     oldest = min((since for _, since in found.values()), default=now)
     MAIL_WAIT.set(max(0.0, (now - oldest).total_seconds()))

@@ -27,7 +27,7 @@ from services.intake.submission_schemas import Submission
 from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 
-State = Literal["proposed", "automatic", "reply"]
+State = Literal["proposed", "reply"]
 NoRequest = Literal["advertising", "automatic", "duplicate", "not_about_personal_data", "answered_otherwise", "other"]
 _FIRST = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 _OURS = ("channel", "received_at", "assurance", "proofs")
