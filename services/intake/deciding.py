@@ -12,7 +12,6 @@ from services.intake.auth import Caller
 from services.intake.breach import breaches
 from services.intake.errors import NotFound
 from services.intake.grant import Power
-from services.intake.identity.assurance import IdentityPolicy
 from services.intake.identity.proving import Proving
 from services.intake.instants import Instants
 from services.intake.letters.rendering import Letters
@@ -21,6 +20,7 @@ from services.intake.request.aggregate import Request, Transition
 from services.intake.request.reasons import Reasons
 from services.intake.settings import IntakeSettings
 from services.intake.versions import Basis, Decided
+from shared.domain.identity_rules import IdentityPolicy
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.postgres import Connection

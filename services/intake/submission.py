@@ -14,7 +14,7 @@ from services.intake.errors import BadRequest, TooLarge
 from services.intake.grant import INSTRUCTED, Power
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext, Submitted
 from services.intake.identity import same_person
-from services.intake.identity.assurance import IdentityPolicy, identity_policy
+from services.intake.identity.assurance import identity_policy
 from services.intake.identity.proving import Proving
 from services.intake.letters import correspondence
 from services.intake.letters.cases import Case
@@ -29,6 +29,7 @@ from services.intake.subject_schemas import DataSubject
 from services.intake.submission_schemas import Submission, scope_of
 from shared.app.service import Running
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity
+from shared.domain.identity_rules import IdentityPolicy
 from shared.domain.levels import Level
 from shared.domain.proofs import highest
 from shared.domain.time_limit import Arrival, calc_version, due_on

@@ -62,11 +62,9 @@ class TimingUseCases(Deciding):
 
         Raises:
             ExtensionRefused: with everything that is wrong with it.
-            BadRequest: its words ask for an identity document.
         """
         tx, request, key_id = held.tx, held.request, held.caller.key_id
         reason, explanation, new_due = proposal.reason, proposal.explanation, proposal.new_due
-        self.identity.must_not_ask_for_a_document(explanation, "explanation")
         by = held.caller.holder
         surge = await self._judge(tx, request, Extension(tx.now, reason, explanation, new_due, by, approved_by=None))
         place = await correspondence.seal(tx, request, "explanation", "extension", explanation.strip().encode())

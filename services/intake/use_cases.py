@@ -148,12 +148,7 @@ class UseCases(TellingUseCases):
 
     @decision
     async def weigh(self, held: Held, said: balancing.Balancing) -> Transition:
-        """One person proposes what the weighing of an objection finds.
-
-        Raises:
-            BadRequest: it asks for an identity document.
-        """
-        self.identity.must_not_ask_for_a_document(said.explanation, "explanation")
+        """One person proposes what the weighing of an objection finds."""
         return await balancing.propose(held.tx, held.request, held.caller, said)
 
     @decision
@@ -176,7 +171,7 @@ class UseCases(TellingUseCases):
         """A person has what is not done tried again, or proposes how to answer the request, which another approves.
 
         Raises:
-            BadRequest: that is no reason for it, or its words ask for an identity document.
+            BadRequest: that is no reason for it.
         """
         request = held.request
         if isinstance(decision, decision_schemas.Begin):
@@ -185,7 +180,6 @@ class UseCases(TellingUseCases):
         if isinstance(decision, decision_schemas.Retry):
             request.must_have_begun()
             return request.retry()
-        self.identity.must_not_ask_for_a_document(decision.explanation, "explanation")
         return await proposals.propose(held.tx, request, held.caller, decision, self.reasons)
 
     @decision
@@ -257,12 +251,7 @@ class UseCases(TellingUseCases):
 
     @decision
     async def ask(self, held: Held, asked: question_schemas.QuestionAsked) -> Transition:
-        """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63).
-
-        Raises:
-            BadRequest: it asks for an identity document.
-        """
-        self.identity.must_not_ask_for_a_document(asked.text)
+        """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63)."""
         recorded = asked.condition_recorded
         return await correspondence.ask(held.tx, held.request, asked.question, asked.text, recorded=recorded, own=True)
 

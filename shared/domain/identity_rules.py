@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.domain.proofs import ProofPolicy
 
@@ -13,30 +13,6 @@ class KeySuspensionPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     erasures_per_hour: Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-Words = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], Field(min_length=1)]
-
-
-class NeverAskedFor(BaseModel):
-    """The documents that nobody is asked for: by their names, or where one of ``copies`` stands beside one of ``ids``.
-
-    ``shows``: words for showing one, which stand nearer to it. ``…_within``: so many words may stand between.
-    ``proofs``: what may well be shown, but of what is a copy one of a document. ``harmless``: what has a word of these
-    in it and is none. A word that ends with ``*`` is meant in every form.
-    Source: EDPB Guidelines 01/2022 §§73-79.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    documents: Words
-    copies: Words
-    shows: Words
-    ids: Words
-    proofs: Words
-    harmless: Words
-    copies_within: Annotated[int, Field(ge=0, le=100)]
-    shows_within: Annotated[int, Field(ge=0, le=100)]
 
 
 class LinkPolicy(BaseModel):
@@ -76,7 +52,7 @@ class OnFilePolicy(BaseModel):
     quiet_days: Annotated[int, Field(ge=1, le=366)]
 
 
-class IdentityRules(ProofPolicy):
+class IdentityPolicy(ProofPolicy):
     """The level that each category and action need, the methods by which anybody may come to one, and limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,4 +60,3 @@ class IdentityRules(ProofPolicy):
     key_suspension: KeySuspensionPolicy
     links: LinkPolicy
     on_file: OnFilePolicy
-    never_asked_for: NeverAskedFor

@@ -57,9 +57,6 @@ def in_ascii(address: str) -> str:
         return address
 
 
-_ALIKE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")
-
-
 def folded(value: str) -> str:
     """A text as one reads it, to look for words in: without case, accents, hyphens and invisible characters.
 
@@ -68,13 +65,6 @@ def folded(value: str) -> str:
     seen = unicodedata.normalize("NFKD", value.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).casefold()
     kept = "".join(c for c in seen if unicodedata.category(c) not in {"Mn", "Me", "Cf", "Pd"})
     return re.sub(r"\b(?:\w\.){2,}", lambda found: found[0].replace(".", ""), " ".join(kept.split()))
-
-
-def mixed_scripts(value: str) -> bool:
-    """Whether one of its words has letters of several scripts whose letters look alike (UTS 39)."""
-    words = re.findall(r"\w+", unicodedata.normalize("NFKC", value))
-    scripts = ({unicodedata.name(c, "").partition(" ")[0] for c in word if c.isalpha()} for word in words)
-    return any(len(met.intersection(_ALIKE)) > 1 for met in scripts)
 
 
 Text = Annotated[

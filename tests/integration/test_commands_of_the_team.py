@@ -72,12 +72,13 @@ async def test_what_would_be_refused_is_refused_by_a_dry_run_and_before_anybody_
     command: Command, intake: Intake
 ) -> None:
     path = await intake.submit(assurance=None)
-    ask = ("request", "decide", id_of(path), "question", "question=identity")
+    ask = ("request", "decide", id_of(path), "question")
     before = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM evidence.entry")
     for how in (["--dry-run"], []):
-        refused = await command(*ask, "text=Send us your passport copy", *how, typed="y\n", sits_there=True)
-        assert (refused.status, "no identity document" in refused.err, refused.out) == (1, True, "")
-    shown = await command(*ask, "text=Which mailbox is yours?", "--dry-run")
+        unclear = ("question=clarification", "text=Which number?")
+        refused = await command(*ask, *unclear, *how, typed="y\n", sits_there=True)
+        assert (refused.status, "dsr: " in refused.err, refused.out) == (1, True, "")
+    shown = await command(*ask, "question=identity", "text=Which mailbox is yours?", "--dry-run")
     assert (shown.status, "Which mailbox is yours?" in shown.out) == (0, True)
     early = f"found_at={(intake.clock.at + timedelta(hours=1)).isoformat()}"
     refused = await command("breach", "open", early, "nature=confidentiality", "facts=A list.", "--dry-run")

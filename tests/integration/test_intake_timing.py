@@ -220,11 +220,3 @@ async def test_a_surge_needs_one_on_record_and_what_was_counted_is_in_the_eviden
     assert taken.status_code == 200, taken.text
     [detail] = await intake.details(path, "extension.proposed")
     assert (detail["received"], detail["usually"]) == (1, 0.2)
-
-
-async def test_nobody_is_asked_for_an_identity_document(intake: Intake) -> None:
-    path = await intake.submit(assurance=None)
-    asked = {"question": "identity", "text": "Please send a copy of your passport."}
-    refused = await intake.officer.post(f"{path}/question", json=asked)
-    assert (refused.status_code, "no identity document" in refused.json()["detail"]) == (400, True)
-    assert await intake.letters(path) == []

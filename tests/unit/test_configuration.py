@@ -9,11 +9,11 @@ import pytest
 from pydantic import BaseModel
 
 from services.deadline.settings import DeadlineSettings
-from services.intake.identity.assurance import IdentityPolicy
 from services.intake.settings import IntakeSettings
 from shared.app.http import bound
 from shared.domain.configuration import Group
 from shared.domain.errors import Misconfigured
+from shared.domain.identity_rules import IdentityPolicy
 from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
 from shared.domain.toml_file import read_toml
 from shared.downstreams import file

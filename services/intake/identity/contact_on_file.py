@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake.identity import link_bounds
-from services.intake.identity.assurance import IdentityPolicy, identity_policy
+from services.intake.identity.assurance import identity_policy
 from services.intake.identity.contact_codes import code_hash, token_hash
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.portal_news import proved
@@ -29,6 +29,7 @@ from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
 from shared.domain.events import ContactLookedUp, ContactSought
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.identity_rules import IdentityPolicy
 from shared.domain.on_file import NotAsked, named, to_ask
 from shared.domain.sentences import Term
 from shared.domain.wording import Language, read_languages

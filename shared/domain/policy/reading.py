@@ -11,7 +11,7 @@ from shared.domain.answer_reasons import AnswerReasons
 from shared.domain.errors import Fault, Misconfigured
 from shared.domain.faults import all_of
 from shared.domain.holds import HoldPolicy
-from shared.domain.identity_rules import IdentityRules
+from shared.domain.identity_rules import IdentityPolicy
 from shared.domain.policy.categories import Category, Data, Purpose, Words
 from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
 from shared.domain.policy.policy import Measure, Policy
@@ -68,7 +68,7 @@ class _Systems(Data):
 
 _Content = Mapping[str, Any]
 BESIDE: Final[Mapping[str, type[BaseModel]]] = {
-    "identity.toml": IdentityRules,
+    "identity.toml": IdentityPolicy,
     "holds.toml": HoldPolicy,
     "suppression.toml": SuppressionPolicy,
     "sweep.toml": SweepPolicy,

@@ -55,7 +55,7 @@ DECISIONS: Sequence[Decision] = (
         does=saying(
             "A letter with your words goes out; work on what is clear goes on.",
             "The time limit may stop only where the condition of the law is on file.",
-            "Words that ask for an identity document, or a copy of one, are refused.",
+            "Ask for no identity document and no copy of one: it exposes more than it proves.",
         ),
         body=QuestionAsked,
         asks=(
