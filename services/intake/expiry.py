@@ -190,8 +190,6 @@ _OF_REQUEST = (
     "recipient_notice",
     "proof_link",
     "proof_withheld",
-    "paper_code",
-    "paper_code_failure",
 )
 
 

@@ -546,13 +546,6 @@ CREATE TABLE package_look (
 );
 CREATE INDEX package_look_request ON package_look (request_id);
 
--- How often a wrong code was typed for a request that was asked for by post; whoever types the right one has no row.
-CREATE TABLE paper_code_failure (
-    request_id uuid PRIMARY KEY,
-    failures   integer     NOT NULL,
-    last_at    timestamptz NOT NULL
-);
-
 -- The contact on file is asked of an account that a requester has named and not proved: one row for each request. What was named, and the
 -- contacts, lie in the vault under `ask_id`; letters to them, and the evidence of what came of it, have that id too, and not the request's.
 CREATE TABLE contact_asked (
@@ -585,9 +578,3 @@ CREATE TABLE contact_code (
 );
 CREATE INDEX contact_code_ask ON contact_code (ask_id);
 CREATE INDEX contact_code_mailbox ON contact_code (mailbox, sent_at);
-
--- The letter with the newest code on paper of a request; the code of each earlier one is void. Without a row that of its acknowledgement is good.
-CREATE TABLE paper_code (
-    request_id uuid PRIMARY KEY,
-    letter_id  uuid NOT NULL
-);

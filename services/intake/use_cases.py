@@ -77,9 +77,9 @@ class UseCases(TellingUseCases):
         """
         async with self.unit_of_work.begin() as tx:
             request = await repository.read(tx.connection, request_id)
-            shown = caller.role == "channel" and await correspondence.opens(tx, request_id, code or "")
+            shown = caller.role == "channel" and correspondence.opens(tx.vault.keyring, request_id, code or "")
             shown = shown and request is not None and request.tenant == caller.grant.tenant
-            shown = shown and request is not None and request.channel != "email"  # whose code nobody was told
+            shown = shown and request is not None and request.channel not in SENT_TO  # whose code nobody was told
             shown = shown and request is not None and not request.read_in_portal
             shown = shown or caller.follows == request_id
             if request is None or not shown:

@@ -217,7 +217,6 @@ async def test_everybody_can_use_the_portal(
             "port-my-number",
             "for-somebody-else",
             "follow",
-            "follow/letter",
             "ask/contact",
             "nothing",
         ):

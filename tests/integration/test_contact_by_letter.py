@@ -1,6 +1,5 @@
 """Whoever asks by e-mail or by post comes to the same question to the contact on file, and reads in the portal then."""
 
-import re
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -69,24 +68,6 @@ async def test_whoever_wrote_types_the_code_where_they_follow_it_and_what_it_ope
     assert "contact data" in (await ada.open("/portal/en/request")).text
     await steps_in(door, later, reference)
     assert (later.path, (await later.open("/portal/en/request")).status) == (CONTACT, 403), "by their mailbox alone"
-
-
-async def test_the_letter_on_paper_opens_nothing_any_more_once_the_code_was_typed(door: Opened) -> None:
-    ada, eve, intake = door.visitor(), door.visitor(), door.intake
-    reference = await entered(door, ada, "post")
-    (await intake.officer.post(f"/v1/requests/{reference}/postal-address", json=WINDOW)).raise_for_status()
-    printed = (await intake.officer.get("/v1/letters/print")).text
-    (paper, *_) = re.findall(r"(?:[A-Z2-7]{4} ){5}[A-Z2-7]{4}", printed)
-    for each in (await intake.officer.get("/v1/letters")).json()["letters"]:
-        await intake.officer.post(f"/v1/letters/{each['letter_id']}/posted", json={})
-    await (await eve.open("/portal/en/follow/letter")).send(reference=reference, code=paper)
-    assert eve.path == "/portal/en/request"
-    letters, code = f"/v1/requests/{reference}/letters", {"Letter-Code": paper.replace(" ", "")}
-    assert (await intake.channel.get(letters, headers=code)).status_code == 200
-    await looked_up(door, reference, OLD)
-    await types_code(ada, code_in((await to_contacts(door))[-1]))
-    assert (await eve.open("/portal/en/request")).status == 403
-    assert (await intake.channel.get(letters, headers=code)).status_code == 404
 
 
 async def test_nobody_is_asked_where_what_the_contact_proves_would_not_be_enough(door: Opened) -> None:

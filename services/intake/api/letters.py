@@ -124,13 +124,3 @@ async def give_up(letter_id: UUID, body: GivenUp, caller: AnyCaller, services: U
 async def record_address(body: PostalAddress, basis: MadeFor, services: Rehearsable) -> Decided:
     """Enter the address of record, as you have looked it up: letters on paper go there (privacy team)."""
     return await services.use_cases.record_address(basis, body)
-
-
-@of_request.post("/paper-code", response_model=StateView, responses={**DECIDING, **documented(Shredded)})
-async def send_paper_code(basis: MadeFor, services: Rehearsable) -> Decided:
-    """Send whoever asked by post a new code, on paper, to the address of record (privacy team).
-
-    For where the letter with the code went to an address that was corrected since, or is lost. The code of every
-    earlier letter is void at once, and how many wrong ones were typed stays counted.
-    """
-    return await services.use_cases.send_paper_code(basis)

@@ -42,9 +42,6 @@ SELECT a.request_id, CASE WHEN a.disowned_at IS NOT NULL THEN 'disowned' WHEN a.
         SELECT FROM proof_taken_back t WHERE t.request_id = r.request_id AND t.second IS NOT NULL)))
    AND NOT EXISTS (SELECT FROM proof_link l WHERE l.request_id = a.request_id AND l.disowned_at IS NOT NULL)
 UNION ALL
-SELECT f.request_id, 'wrong_codes', f.last_at, r.due_on FROM paper_code_failure f JOIN request r USING (request_id)
- WHERE f.failures >= $1 AND r.state <> 'closed'
-UNION ALL
 SELECT request_id, 'conflict', accepted_at, due_on FROM request WHERE proof_conflict AND state <> 'in_progress'
 """
 _LISTED = f"{_WAITING} ORDER BY due_on, request_id LIMIT $2"
@@ -61,7 +58,6 @@ UPDATE contact_asked SET stopped_at = NULL, disowned_at = NULL, failures = 0,
 WHERE request_id = $1 AND (stopped_at IS NOT NULL OR disowned_at IS NOT NULL OR state = 'asked' AND reason = 'withheld')
 RETURNING true
 """
-_LIFT_PAPER = "DELETE FROM paper_code_failure WHERE request_id = $1 AND failures >= $2 RETURNING true"
 _NO_MORE = "SELECT true FROM contact_asked WHERE request_id = $1 AND state = 'asked' AND reason = 'withheld'"
 # Nor does the word of the one who has doubted it wait for a second any more, where it is known whose the proof is.
 _NOT_TAKEN_BACK = """
@@ -106,8 +102,7 @@ async def lift(tx: UnitOfWork, failures: int, request_id: UUID) -> bool:
     disowned = "disowned" in await why(tx.connection, failures, request_id)
     await tx.connection.execute(_NOT_TAKEN_BACK, request_id, disowned)
     links = await tx.connection.fetch(_LIFT_LINKS, request_id, failures)
-    paper = await tx.connection.fetch(_LIFT_PAPER, request_id, failures)
-    return bool(await tx.connection.fetchval(_LIFT_CONTACT, request_id) or links or paper)
+    return bool(await tx.connection.fetchval(_LIFT_CONTACT, request_id) or links)
 
 
 async def count(connection: Connection, failures: int) -> None:

@@ -5,7 +5,6 @@ The record of that key has the id of the request. Its statement says how the sub
 
 import base64
 import hmac
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +16,6 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake.auth import Caller
-from services.intake.letters import portal_news
 from services.intake.letters.cases import Case
 from services.intake.letters.masked import masked
 from services.intake.letters.plain_text import text_of
@@ -54,26 +52,15 @@ class Opened:
     besides: Fact = ""
 
 
-def code(keyring: Keyring, request_id: UUID, letter_id: UUID | None = None) -> str:
-    """What opens the letters of a request to whoever also knows its reference; the acknowledgement names it.
-
-    ``letter_id``: the letter with which a new one went on paper, if one did.
-    """
-    anew = letter_id.bytes if letter_id else b""
-    digest = hmac.digest(keyring.lookup, b"letters\0" + request_id.bytes + anew, "sha256")
+def code(keyring: Keyring, request_id: UUID) -> str:
+    """What opens the letters of a request to a person who also knows its reference; the acknowledgement names it."""
+    digest = hmac.digest(keyring.lookup, b"letters\0" + request_id.bytes, "sha256")
     return base64.b32encode(digest[:_CODE_BYTES]).decode()
 
 
-async def opens(tx: UnitOfWork, request_id: UUID, shown: str) -> bool:
-    """Whether that is the code of these letters: the newest, where one was sent anew."""
-    letter_id = await tx.connection.fetchval("SELECT letter_id FROM paper_code WHERE request_id = $1", request_id)
-    good = code(tx.vault.keyring, request_id, letter_id and UUID(int=letter_id.int))
-    return hmac.compare_digest(good.encode(), shown.encode())
-
-
-def on_paper(code: str) -> str:
-    """A code as it is printed: in groups that can be typed."""
-    return " ".join(re.findall("....", code))
+def opens(keyring: Keyring, request_id: UUID, shown: str) -> bool:
+    """Whether that is the code of these letters."""
+    return hmac.compare_digest(code(keyring, request_id).encode(), shown.encode())
 
 
 def begin(
@@ -120,20 +107,15 @@ async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
 
 def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact) -> LetterOf:
     said, told = standing(request, now.date()), _code_told(keyring, request, request.request_id)
-    follow = portal_news.page_for_paper(request) if told else ""
-    return ("acknowledgement", {"standing": said, "code": told, "besides": besides, "follow": follow})
+    return ("acknowledgement", {"standing": said, "code": told, "besides": besides})
 
 
 def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:
-    """The code of a request, on paper in groups that can be typed.
+    """The code of a request that came by the API; none for any other channel.
 
-    None by e-mail: nobody vouches yet for the address that the acknowledgement goes to. None in the portal, which shows
-    the letters to whoever has proved who they are, and asks for no such code.
+    By e-mail and by post letters go to the requester; the portal shows them after proof.
     """
-    if request.channel in {"email", "portal"}:
-        return ""
-    told = code(keyring, request_id)
-    return on_paper(told) if request.channel == "post" else told
+    return code(keyring, request_id) if request.channel == "api" else ""
 
 
 def write(

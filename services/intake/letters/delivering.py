@@ -13,7 +13,6 @@ from services.intake.errors import NotFound
 from services.intake.letters import delivered, delivery
 from services.intake.letters import schemas as letter_schemas
 from services.intake.letters.delivery import Delivery
-from services.intake.post import code
 from services.intake.post.page import Page
 from services.intake.request.aggregate import Transition
 from services.intake.timing import TimingUseCases
@@ -102,15 +101,6 @@ class DeliveringUseCases(TimingUseCases):
         await tx.vault.seal(tx.connection, [sealed], tx.now)
         await delivery.address_known(tx.connection, request.request_id)
         return request.noted("address.recorded", on_file_in=said.on_file_in)
-
-    @decision
-    async def send_paper_code(self, held: Held) -> Transition:
-        """Whoever asked by post gets a new code on paper: the letter with the last went to another address, or is lost.
-
-        Raises:
-            IllegalTransition: nobody follows it by such a code, or none can be printed, or one waits to be.
-        """
-        return await code.send_anew(held.tx, self.letters, held.request)
 
     @decision
     async def restrict_again(self, held: Held) -> Transition:

@@ -15,8 +15,8 @@ _TOKEN: Final = 22
 _WHOLE: Final = re.compile(rf"(/portal/[a-z]{{2}}/prove/)[\w-]{{{_TOKEN}}}(?![\w-])")
 _BREAK: Final = re.compile(r"[\s>|\u200b\u00ad]+")
 _RUN: Final = re.compile(rf"[A-Za-z0-9_-]{{{_TOKEN},}}")
-_OF_LETTERS: Final = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{4}(?: ?[A-Z2-7]{4}){5}(?![A-Z2-7])")
-"""The code that opens letters (``correspondence.code``), as it is told or printed."""
+_OF_LETTERS: Final = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{24}(?![A-Z2-7])")
+"""The code that opens letters (``correspondence.code``)."""
 _OF_LINK: Final = re.compile(r"(?<!\d)\d{4}[ \u00a0]?\d{4}(?!\d)")
 """The code that stands beside a link."""
 

@@ -33,12 +33,6 @@ async def reaches(tx: UnitOfWork, request: StoredRequest) -> bool:
     return known is not None and proved(known.identities) is not None
 
 
-def page_for_paper(request: StoredRequest) -> str:
-    """The page on which whoever asked by post follows their request by the code on paper; none without a portal."""
-    settings = PortalSettings() if request.channel == "post" else None
-    return f"{settings.url}/portal/{request.language}/follow/letter" if settings and settings.key else ""
-
-
 def proved(identities: Iterable[Identity]) -> str | None:
     """The first address that the requester has stated, and has shown to be theirs; pure."""
     stated = (each for each in identities if each.type is IdentityType.EMAIL and each.source == "requester")

@@ -143,7 +143,6 @@ def _by_kind() -> Mapping[str, LetterField]:
         "changes": Lines(),
         "told_on": _AT,
         "code": "NBSWY3DPEB3W64TMMQQQAAAA",
-        "follow": "https://privacy.example.com/portal/en/follow/letter",
         "link": "https://privacy.example.com/portal/en/prove/…",
         "minutes": 15,
         "hours": 72,

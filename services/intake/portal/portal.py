@@ -39,8 +39,6 @@ ON_FILE: Final = "on_file"
 """Under what a session holds the mark of the contact on file whose code was typed in it."""
 STEPS_UP: Final = "steps_up"
 """Under what it holds the request that it may follow once such a code was typed."""
-PAPER: Final = "paper"
-"""Under what it holds the id of the letter on paper whose code was typed in it."""
 _GO_ON: Final = frozenset({"signed_in", "draft"})
 """What a session holds besides a request: it goes on when another one is proved in it."""
 _TEMPLATES = Path(__file__).parent / "templates"

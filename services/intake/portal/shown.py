@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from services.intake.identity import following
 from services.intake.portal.answers import signed_in_of
 from services.intake.portal.draft import SignedIn
-from services.intake.portal.portal import LINKED, ON_FILE, PAPER, Works
-from services.intake.post import code
+from services.intake.portal.portal import LINKED, ON_FILE, Works
 from services.intake.request.aggregate import Request
 from services.intake.web.site import Visit
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
@@ -14,13 +13,7 @@ from shared.storage.keyring import Keyring
 
 
 async def may_follow(works: Works, visit: Visit, request: Request) -> bool:
-    """Whether the request is proved by something that was shown in this session, or its letter on paper was.
-
-    That letter opens nothing any more once a code of the contact on file was typed.
-    """
-    if (paper := visit.session.data.get(PAPER)) and not request.read_in_portal:
-        async with works.services.unit_of_work.pool.acquire() as connection:
-            return paper == str(await code.letter(connection, request.request_id))
+    """Whether the request is proved by something that was shown in this session."""
     held, who = [visit.session.data.get(each) for each in (LINKED, ON_FILE)], signed_in_of(visit)
     shown = {*marks(who, works.services.unit_of_work.vault.keyring)} if who else set()
     shown |= {bytes.fromhex(each) for each in held if isinstance(each, str)}

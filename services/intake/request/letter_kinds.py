@@ -27,7 +27,6 @@ LetterKind = Literal[
     "duplicate",
     "objection_weighed",
     "acknowledgement",
-    "paper_code",
     "completion",
     "no_data",
     "unidentified",

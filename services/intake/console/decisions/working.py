@@ -140,7 +140,6 @@ DECISIONS: Sequence[Decision] = (
         does=saying(
             "Letters on paper go there, and nowhere else. Look it up: it is not the one that their letter names.",
             "Letters that wait for an address go among those to be printed.",
-            "Where a letter with a code went to another address, that code opens nothing more: then send a new one.",
         ),
         body=PostalAddress,
         asks=(
@@ -148,18 +147,5 @@ DECISIONS: Sequence[Decision] = (
             Asked("on_file_in", "System in which you have looked it up", hint="As crm"),
         ),
         do=deciding(UseCases.record_address),
-    ),
-    Decision(
-        name="paper-code",
-        title="Send a new code on paper",
-        power=Power.HANDLE,
-        when=lambda subject: subject.of_request.channel == "post" and not subject.of_request.read_in_portal,
-        does=saying(
-            "A letter with a new code is to be printed, to the address of record: enter that first if it has changed.",
-            "The code of every earlier letter is void at once, and whoever follows the request by one is shut out.",
-            "How many wrong codes were typed stays counted.",
-        ),
-        do=deciding(UseCases.send_paper_code),
-        irreversible=True,
     ),
 )
