@@ -43,7 +43,7 @@ ASKS = "Guten Tag, ich bitte um Auskunft über meine Daten. Meine Kundennummer i
 
 def ours(intake: Intake) -> Ours:
     secret = intake.unit_of_work.vault.keyring.lookup
-    return Ours(secret, frozenset({SENDER}), frozenset({"mx.example.org"}), 1_000)
+    return Ours(secret, frozenset({SENDER}), frozenset({"mx.example.org"}))
 
 
 def mail(

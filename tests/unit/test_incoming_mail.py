@@ -17,7 +17,7 @@ from services.intake.mail.wire import answer, answered, asked, question
 from shared.domain.rights import Right
 
 ARRIVED = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
-OURS = Ours(b"s" * 32, frozenset({"privacy@example.org"}), frozenset({"mx.example.org"}), 100)
+OURS = Ours(b"s" * 32, frozenset({"privacy@example.org"}), frozenset({"mx.example.org"}))
 MX = "from a.example by mx.example.org with ESMTPS; Sat, 28 Feb 2026 23:59:00 +0100"
 
 
@@ -156,13 +156,13 @@ def test_a_letter_of_ours_that_comes_back_as_it_went_is_a_loop_and_nothing_else_
     assert read(back.as_bytes(), ARRIVED, OURS).kind is MailKind.PROPOSED, "our address alone is no loop"
 
 
-def test_a_file_is_what_its_first_bytes_say_and_none_is_taken_beyond_the_bound() -> None:
+def test_a_file_is_what_its_first_bytes_say() -> None:
     mail = a_mail()
     mail.add_attachment(b"%PDF-1.7\n%\xe2\xe3", maintype="image", subtype="png", filename="holiday.png")
     mail.add_attachment(b"x" * 101, maintype="text", subtype="plain", filename="long.txt")
     pdf, text = read(mail.as_bytes(), ARRIVED, OURS).attachments
-    assert (pdf.name, pdf.kind, pdf.taken) == ("holiday.png", "application/pdf", True)
-    assert (text.kind, text.size, text.taken) == ("text/plain", 101, False)
+    assert (pdf.name, pdf.kind) == ("holiday.png", "application/pdf")
+    assert (text.kind, text.size) == ("text/plain", 101)
 
 
 @pytest.mark.parametrize(

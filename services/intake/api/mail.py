@@ -49,7 +49,6 @@ class AttachmentView(BaseModel):
     name: str = Field(description="as the sender calls it")
     kind: str = Field(description="its media type by its first bytes, whatever its name says")
     size: int
-    taken: bool = Field(description="false: it is larger than a file that is taken")
 
 
 class ProposalView(BaseModel):

@@ -50,17 +50,15 @@ class Ours:
     secret: bytes
     addresses: frozenset[str]
     exchangers: frozenset[str]
-    largest_attachment: int
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that came with it: what it is by its first bytes, whatever its name says; ``taken``: within the bounds."""
+    """A file that came with it: what it is by its first bytes, whatever its name says."""
 
     name: str
     kind: str
     size: int
-    taken: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
         subject=headers.header(mail, "Subject")[: headers.LINE],
         text=_text(text) if text else "",
         letters=letters,
-        attachments=tuple(_attachment(each, ours.largest_attachment) for each in parts if each is not text),
+        attachments=tuple(_attachment(each) for each in parts if each is not text),
         besides=headers.besides(mail, ours.addresses),
     )
 
@@ -202,9 +200,9 @@ def _text(part: Message) -> str:
     return headers.characters(shown).strip()[:_LONGEST]
 
 
-def _attachment(part: Message, largest: int) -> Attachment:
+def _attachment(part: Message) -> Attachment:
     data = _data(part)
-    return Attachment(_named(part), _typed(data), len(data), len(data) <= largest)
+    return Attachment(_named(part), _typed(data), len(data))
 
 
 def _data(part: Message) -> bytes:

@@ -220,7 +220,7 @@ class Reader:
 def ours(secret: bytes, imap: ImapSettings, smtp: SmtpSettings) -> Ours:
     """What is ours, by the settings."""
     own = listed(imap.addresses) | listed(",".join(filter(None, (smtp.sender, smtp.bounces))))
-    return Ours(secret, own, listed(imap.exchangers), imap.attachment_bytes)
+    return Ours(secret, own, listed(imap.exchangers))
 
 
 async def run(running: Running, settings: ImapSettings, smtp: SmtpSettings) -> None:

@@ -116,7 +116,6 @@ class ImapSettings(Group, env_prefix="DSR_IMAP_"):
         le=100 * 2**20,
         description="longest mail that is kept whole; of a longer its head",
     )
-    attachment_bytes: int = Field(default=10 * 2**20, ge=0, le=100 * 2**20, description="largest file that is taken")
     timeout_seconds: float = Field(default=30.0, gt=0, le=600, description="how long an answer of the server may take")
     idle_seconds: float = Field(
         default=300.0, ge=1, le=1_500, description="how long to wait for the server's word before asking it again"

@@ -20,7 +20,6 @@ def question(raw: bytes, arrived_at: datetime, ours: Ours) -> bytes:
             "secret": ours.secret.hex(),
             "addresses": [*ours.addresses],
             "exchangers": [*ours.exchangers],
-            "largest_attachment": ours.largest_attachment,
         }
     )
     return len(by).to_bytes(_LENGTH, "big") + by + raw
@@ -30,7 +29,7 @@ def asked(question: bytes) -> tuple[bytes, datetime, Ours]:
     """What was put into ``question``."""
     end = _LENGTH + int.from_bytes(question[:_LENGTH], "big")
     by = orjson.loads(question[_LENGTH:end])
-    known = (frozenset(by["addresses"]), frozenset(by["exchangers"]), by["largest_attachment"])
+    known = (frozenset(by["addresses"]), frozenset(by["exchangers"]))
     return question[end:], datetime.fromisoformat(by["arrived_at"]), Ours(bytes.fromhex(by["secret"]), *known)
 
 
