@@ -42,9 +42,6 @@ CREATE TABLE evidence.entry (
     PRIMARY KEY (chain, seq)
 );
 CREATE INDEX entry_request ON evidence.entry (request_id);
--- Who has done what, newest first: by an action, by somebody, in a time. What services do by themselves is found by its action alone.
-CREATE INDEX entry_action ON evidence.entry (action, at);
-CREATE INDEX entry_actor ON evidence.entry (actor, at) WHERE actor NOT LIKE 'service:%';
 
 CREATE FUNCTION evidence.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

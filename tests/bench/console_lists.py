@@ -50,14 +50,6 @@ SELECT gen_random_uuid(), gen_random_uuid(),
        CASE WHEN n % 1000 IN (3, 9) THEN $2::jsonb WHEN n % 3 = 0 THEN $3::jsonb END
 FROM generate_series(1, $1) AS n
 """
-_ENTRIES = """
-INSERT INTO evidence.entry (chain, seq, at, request_id, actor, action, detail, prev_hash, hash)
-SELECT 'bench', n, now() - n * interval '1 second', gen_random_uuid(),
-       CASE WHEN n % 8 = 0 THEN 'key:bench' WHEN n % 1000 = 1 THEN 'person:bench' ELSE 'service:intake' END,
-       (ARRAY['request.received','letter.written','task.opened','task.done','package.built','request.closed',
-              'letters.read','request.viewed'])[1 + n % 8], '{}', '', ''
-FROM generate_series(1, $1) AS n
-"""
 _LISTS = (
     "/",
     "/?due=overdue",
@@ -80,11 +72,6 @@ _LISTS = (
     "/mail",
     "/post",
     "/breaches",
-    "/audit",
-    "/audit?holder=bench",
-    "/audit?action=letter",
-    "/audit?action=request.closed&holder=bench",
-    "/audit?since=2020-01-01&until=2020-01-02",
 )
 
 
@@ -127,8 +114,6 @@ async def _all(ground: Ground, dsn: str, closed: int) -> dict[str, list[float]]:
     async with await connect_pool(in_process(dsn), ServiceName.INTAKE) as pool:
         await pool.execute(_FILL, REQUESTS, _task(_RARE), _task(_COMMON), closed, timeout=300)
         await pool.execute("VACUUM ANALYZE request", timeout=300)
-        await pool.execute(_ENTRIES, 8 * REQUESTS, timeout=300)
-        await pool.execute("ANALYZE evidence.entry", timeout=300)
         factory = UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), Vault(keyring.load(path)))
         running = Running(Settings.__new__(Settings), factory, TRACING, Heartbeats(), asyncio.Event())
         session = Session(SystemClock().now(), {"roles": ["handler", "auditor"]}, "bench", wanted=True)

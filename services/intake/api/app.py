@@ -16,8 +16,8 @@ from starlette.types import ASGIApp
 
 from services.intake.api import (
     assignment_conflicts,
-    audit,
     breaches,
+    case_file,
     decisions,
     handing_out,
     holds,
@@ -81,7 +81,7 @@ _MODULES = (
     sweeps,
     systems,
     recipients,
-    audit,
+    case_file,
 )
 
 

@@ -1,1 +1,1 @@
-"""What an auditor sees: who has done what, by the evidence, and everything about one case in one file."""
+"""The file of one case, and which entries of the evidence are looks."""

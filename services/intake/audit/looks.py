@@ -2,5 +2,5 @@
 
 from typing import Final
 
-LOOKS: Final = (".read", ".viewed", ".printed", ".fetched", ".searched", ".exported")
+LOOKS: Final = (".read", ".viewed", ".printed", ".fetched", ".exported")
 """How their actions end. Who did no more has handled nothing."""

@@ -42,7 +42,6 @@ NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
     ("/systems", "Systems", Power.SEE),
     ("/breaches", "Breaches", Power.SEE),
     ("/sla", "Promises", Power.SEE),
-    ("/audit", "Audit", Power.AUDIT),
 )
 """What stands on top of every page: where it leads, its word, and the power that it needs."""
 

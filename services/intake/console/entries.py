@@ -16,15 +16,14 @@ def said(detail: Mapping[str, JsonValue]) -> Sequence[tuple[str, str]]:
     return [(name.replace("_", " "), _told(value)) for name, value in detail.items() if value not in (None, "", [], {})]
 
 
-def by(actor: str, service: str, holder: str | None = None) -> str:
-    """Who did it: the account of a person, the holder of a key if that is known, or the service by itself."""
+def by(actor: str, service: str) -> str:
+    """Names the account of a person, a key, or the service by itself."""
     if actor.startswith(_SERVICE):
         own = actor.removeprefix(_SERVICE)
         return own if own == service else f"{own} ({service})"
     if actor.startswith(PERSON):
         return actor.removeprefix(PERSON)
-    key = f"key {actor.removeprefix(_KEY)}"
-    return f"{holder} ({key})" if holder else key
+    return f"key {actor.removeprefix(_KEY)}"
 
 
 def _told(value: JsonValue) -> str:

@@ -4,8 +4,8 @@ from starlette.routing import BaseRoute
 
 from services.intake.api.dependencies import Services
 from services.intake.console import (
-    audit_page,
     breach_pages,
+    case_page,
     entry,
     holds,
     inbox,
@@ -37,7 +37,7 @@ _PAGES = (
     entry,
     breach_pages,
     sla_page,
-    audit_page,
+    case_page,
 )
 
 

@@ -37,7 +37,7 @@ WORDS: Final[Mapping[Power, str]] = {
     Power.HANDLE: "decide about requests, propose, and enter what came",
     Power.APPROVE: "agree with what another person proposes",
     Power.RELEASE: "be one of the two persons who let go what was stopped",
-    Power.AUDIT: "search the evidence and export a case",
+    Power.AUDIT: "export a case",
 }
 ROLES: Final[Mapping[Role, frozenset[Power]]] = {
     Role.HANDLER: frozenset({Power.SEE, Power.READ, Power.HANDLE}),

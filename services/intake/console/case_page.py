@@ -1,0 +1,35 @@
+"""The case file: one case as a ZIP that an outsider can check."""
+
+from dataclasses import dataclass
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake.api.case_file import packed
+from services.intake.audit import case_file
+from services.intake.console.console import Console, Works, person_of
+from services.intake.console.ids import of_path
+from services.intake.console.roles import Power
+from services.intake.errors import Forbidden
+from services.intake.web.site import Visit
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The file of a case."""
+    return [console.private("/requests/{request_id}/case-file", CasePage(console.works).export, Power.AUDIT)]
+
+
+@dataclass(frozen=True)
+class CasePage:
+    """The download of an auditor."""
+
+    works: Works
+
+    async def export(self, visit: Visit) -> Response:
+        """Exports everything about one case; the export is on record. Raises ``Forbidden`` by another site's link."""
+        if visit.request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+            raise Forbidden("another site has led here: open the request in the console, and take its file there")
+        request_id, letters = of_path(visit), self.works.services.use_cases.letters
+        async with self.works.services.unit_of_work.begin() as tx:
+            content = await case_file.build(tx, letters, request_id, person_of(visit).caller)
+        return packed(request_id, content)
