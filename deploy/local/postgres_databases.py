@@ -41,6 +41,12 @@ async def create(dsn: str, database: str, template: str | None = None) -> str:
     return named(dsn, database)
 
 
+async def create_role(dsn: str, role: str) -> None:
+    """Create a role that may sign in, if it is not there yet."""
+    if not await fetch(dsn, "SELECT true FROM pg_roles WHERE rolname = $1", role):
+        await fetch(dsn, f"CREATE ROLE {role} LOGIN NOSUPERUSER NOBYPASSRLS")
+
+
 async def create_store(dsn: str, database: str, role: str, script: str) -> tuple[str, str]:
     """Create a database of that name with the script's tables, once, prepared as a downstream for the role.
 
@@ -48,9 +54,8 @@ async def create_store(dsn: str, database: str, role: str, script: str) -> tuple
     """
     owner, password = await create(dsn, database), urlsplit(dsn).password
     ours = as_role(owner, role, password)
+    await create_role(dsn, role)
     async with connected(owner) as connection:
-        if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
-            await connection.execute(f"CREATE ROLE {role} LOGIN NOSUPERUSER NOBYPASSRLS")
         if password is not None:
             secret = await connection.fetchval("SELECT quote_literal($1::text)", password)
             await connection.execute(f"ALTER ROLE {role} PASSWORD {secret}")

@@ -32,6 +32,11 @@ class Servers:
     kafka_bootstrap: str
 
 
+async def portal_key(dsn: str) -> str:
+    """A new API key for the portal."""
+    return await auth.create(dsn, "channel", "portal", SystemClock().now(), Grant.of("L2", Power.SUBMIT, Power.FETCH))
+
+
 OVERLAY = ROOT / "deploy" / "demo" / "policy"
 """A policy that is signed, by nobody there is."""
 
@@ -129,8 +134,7 @@ class Services:
 
     def open_portal(self, settings: Mapping[str, str]) -> None:
         """Gives intake a portal, with a key of its own and these settings, after `prepare` and before it starts."""
-        grant = Grant.of("L2", Power.SUBMIT, Power.FETCH)
-        key = wait_for(auth.create(self._servers.postgres_dsn, "channel", "portal", SystemClock().now(), grant))
+        key = wait_for(portal_key(self._servers.postgres_dsn))
         intake = self.children[ServiceName.INTAKE]
         intake.env = {**intake.env, "DSR_PORTAL_KEY": key, "DSR_PORTAL_URL": self.url, **settings}
 

@@ -14,17 +14,22 @@ class Sites:
     """Portal and console, with an identity provider and a customer portal; entered before the services start.
 
     ``visitors``: who may sign in to the customer portal; without any, none may. ``password``: what the identity
-    provider asks for, if anything.
+    provider asks for, if anything; ``port``: where it is.
     """
 
     def __init__(
-        self, folder: Path, services: Services, visitors: Sequence[Visitor] = (), password: str | None = None
+        self,
+        folder: Path,
+        services: Services,
+        visitors: Sequence[Visitor] = (),
+        password: str | None = None,
+        port: int | None = None,
     ) -> None:
         self._services = services
         self._visitors = visitors
         self._password = password
         self.customers = CustomerPortal(folder, services.url, visitors)
-        self.provider, self._issuer = identity_provider.child(folder, free_port(), services.url, password)
+        self.provider, self._issuer = identity_provider.child(folder, port or free_port(), services.url, password)
 
     def __enter__(self) -> Self:
         self.customers.__enter__()

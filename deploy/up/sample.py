@@ -1,6 +1,7 @@
 """The sample store: an invented shop, in a database of its own on the platform's PostgreSQL server."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.local import postgres_databases as databases
 from deploy.local.customer_portal import Visitor
@@ -14,17 +15,21 @@ VISITORS = (
     Visitor("C1004", "Elena Keller", "elena@example.org", "DE", "es"),
 )
 """Customers of the shop who may sign in to its customer portal: the third has an active contract."""
-_DATABASE, _ROLE = "dsr_up_shop", "dsr_shop"
+_ROLE = "dsr_shop"
 
 
-async def create(server: str, *, keep: bool = False) -> str:
-    """Create the shop, or keep the one that is there; the DSN with which the platform works in it."""
+async def create(dsn: str, *, keep: bool = False) -> str:
+    """Create the shop beside the platform's database, or keep it; the DSN with which the platform works in it."""
     if not keep:
-        await drop(server)
+        await drop(dsn)
     script = DOWNSTREAMS.with_name("sample.sql").read_text(encoding="utf-8")
-    return (await databases.create_store(server, _DATABASE, _ROLE, script))[1]
+    return (await databases.create_store(dsn, _name(dsn), _ROLE, script))[1]
 
 
-async def drop(server: str) -> None:
-    """Drop the shop."""
-    await databases.drop(server, _DATABASE)
+async def drop(dsn: str) -> None:
+    """Drop the shop beside that database."""
+    await databases.drop(dsn, _name(dsn))
+
+
+def _name(dsn: str) -> str:
+    return f"{urlsplit(dsn).path.removeprefix('/')}_sample_shop"

@@ -24,6 +24,7 @@ from deploy.local import postgres_databases as databases
 from deploy.local.kafka import Kafka
 from deploy.local.mailbox import Mailbox
 from deploy.local.platform import ExistingServers, Platform
+from deploy.local.ports import free_port
 from deploy.local.postgres import Postgres
 from deploy.local.process import Child
 from deploy.local.progress import Progress
@@ -68,7 +69,7 @@ class Supervisor:
                 self._folder / "services",
                 servers,
                 self._downstreams,
-                self._sample(platform, stack),
+                self._sample(platform, servers.postgres_dsn, stack),
                 bus_systems=self._on_the_bus,
                 policy=self._policy,
             )
@@ -114,7 +115,7 @@ class Supervisor:
             return Path(named).resolve()
         return sample.POLICY if self._is_sample else None
 
-    def _sample(self, platform: Platform, stack: ExitStack) -> Mapping[str, str]:
+    def _sample(self, platform: Platform, dsn: str, stack: ExitStack) -> Mapping[str, str]:
         """Create the sample store, where it is declared; the variable that its declaration names.
 
         On a server that is not ours nothing of it stays.
@@ -122,8 +123,8 @@ class Supervisor:
         if not self._is_sample:
             return {}
         if platform.postgres is None:
-            stack.callback(lambda: databases.wait_for(sample.drop(platform.postgres_dsn)))
-        return {sample.DSN_VARIABLE: databases.wait_for(sample.create(platform.postgres_dsn, keep=self._keep))}
+            stack.callback(lambda: databases.wait_for(sample.drop(dsn)))
+        return {sample.DSN_VARIABLE: databases.wait_for(sample.create(dsn, keep=self._keep))}
 
     def _prepare(self, services: Services) -> None:
         try:
@@ -138,7 +139,7 @@ class Supervisor:
         visitors = sample.VISITORS if self._is_sample else ()
         # Real people's data may be shown: nobody else on this machine may sign in.
         password = None if self._is_sample else secrets.token_urlsafe(12)
-        sites = stack.enter_context(Sites(self._folder, services, visitors, password))
+        sites = stack.enter_context(Sites(self._folder, services, visitors, password, self._sign_in_port()))
         children["identity-provider"] = sites.provider
         self._sites = dict(sites.shown())
         if not os.environ.get("DSR_SMTP_HOST"):
@@ -146,6 +147,13 @@ class Supervisor:
             children["mailbox"] = stack.enter_context(mailbox.child)
             services.open_mailbox(mailbox.env)
             self._sites["mailbox: every letter that was sent by e-mail"] = mailbox.url
+
+    def _sign_in_port(self) -> int:
+        """Where the identity provider is: with KEEP=1 where it was, since people's accounts belong to its address."""
+        file = self._folder / "sign-in.port"
+        if not (self._keep and file.exists()):
+            file.write_text(str(free_port()))
+        return int(file.read_text())
 
     def _make_keys(self, services: Services) -> None:
         """Keys of this run: a channel's, the privacy team's, and one of each team on the bus and of each emitter."""

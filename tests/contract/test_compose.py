@@ -7,12 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from deploy.compose import prepare
 from deploy.local import postgres_databases as databases
 from deploy.local.paths import ROOT
-from deploy.local.postgres_databases import wait_for
+from deploy.up import sample
+from services.intake.console.settings import ConsoleSettings
+from services.intake.portal.settings import PortalSettings
 from shared.domain.topics import ServiceName
+from shared.downstreams.file import read
 from shared.storage import grants
 from tests.fixtures.observation import DASHBOARDS, GRAFANA
 
@@ -38,7 +43,8 @@ def test_it_runs_every_service_and_publishes_on_this_machine_alone() -> None:
 
 
 def test_everything_that_it_mounts_is_there_and_what_comes_from_here_is_mounted_to_be_read_alone() -> None:
-    mounted = [volume.split(":") for service in SERVICES.values() for volume in service.get("volumes", [])]
+    volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
+    mounted = [re.sub(r"\$\{\w+:-(.*?)\}", r"\1", volume).split(":") for volume in volumes]
     here = [parts for parts in mounted if parts[0].startswith(".")]
     assert len(here) >= 4
     for source, _target, *mode in here:
@@ -59,19 +65,45 @@ def test_prometheus_asks_every_service_by_its_name_with_the_token_that_it_was_gi
     assert all("inside" in SERVICES[name]["networks"] for name in ("prometheus", *ServiceName))
 
 
-def test_a_service_takes_the_token_from_its_file_and_its_name_from_the_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "portal"), [("deadline", ""), ("intake", "a key")])
+def test_a_service_takes_secrets_from_files_and_its_name_from_the_command(
+    tmp_path: Path, name: str, portal: str
+) -> None:
     """As the container would run it, with a command that says how it was called."""
     (tmp_path / "metrics").write_text("a token")
+    (tmp_path / "portal").write_text("a key")
     fake = tmp_path / "dsr"
-    fake.write_text('#!/bin/sh\necho "$DSR_TELEMETRY_PRIVACY_TOKEN|$*"\n')
+    fake.write_text('#!/bin/sh\necho "$DSR_TELEMETRY_PRIVACY_TOKEN|$DSR_PORTAL_KEY|$*"\n')
     fake.chmod(0o755)
-    service = SERVICES["deadline"]
-    entrypoint = [word.replace("$$", "$").replace("/tokens", str(tmp_path)) for word in service["entrypoint"]]
+    service = SERVICES[name]
+    entrypoint = [word.replace("$$", "$") for word in service["entrypoint"]]
+    entrypoint = [re.sub("/(tokens|secrets)", str(tmp_path), word) for word in entrypoint]
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     done = subprocess.run(
         [*entrypoint, *service["command"]], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "a token|run deadline"
+    assert done.stdout.strip() == f"a token|{portal}|run {name}"
+
+
+def test_it_starts_without_variables_and_declares_the_sample_shop() -> None:
+    for service in SERVICES.values():
+        words = re.findall(r"(?<!\$)\$\{(.*?)\}", str(service))
+        assert [each for each in words if ":-" not in each] == []
+    folder = re.sub(r"\$\{.*:-(.*)\}.*", r"\1", SERVICES["erasure"]["volumes"][-1])
+    assert ROOT / folder == sample.DOWNSTREAMS.parent
+    environment = SERVICES["erasure"]["environment"]
+    assert environment["DSR_POLICY_OVERLAY"] == f"/etc/dsr/downstreams/{sample.POLICY.name}"
+    (shop,) = read(sample.DOWNSTREAMS, environment)
+    assert shop.enabled
+
+
+def test_a_browser_and_intake_reach_the_identity_provider_by_one_address() -> None:
+    intake, provider = SERVICES["intake"], SERVICES["identity-provider"]
+    port, console, _everywhere = provider["entrypoint"][-3:]
+    assert {provider["network_mode"], SERVICES["mailbox"]["network_mode"]} == {"service:intake"}
+    assert intake["environment"]["DSR_CONSOLE_ISSUER"] == f"${{DSR_CONSOLE_ISSUER:-http://127.0.0.1:{port}}}"
+    assert f"127.0.0.1:{port}:{port}" in intake["ports"]
+    assert console == PortalSettings().url == ConsoleSettings().url
 
 
 def test_grafana_finds_the_dashboards_and_is_told_where_its_sources_are() -> None:
@@ -85,23 +117,28 @@ def test_grafana_finds_the_dashboards_and_is_told_where_its_sources_are() -> Non
     assert grafana["environment"]["DSR_GRAFANA_POSTGRES_USER"] == grants.DASHBOARDS
 
 
-def test_the_first_start_makes_what_all_others_need_and_a_second_one_changes_nothing(
-    tmp_path: Path, empty_database: str, kafka_bootstrap: str
+async def test_the_first_start_makes_what_all_others_need_and_a_second_one_changes_nothing(
+    tmp_path: Path, empty_database: str, kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (program,) = SERVICES["prepare"]["command"]
-    for volume in ("/secrets", "/tokens"):
-        program = program.replace(f'"{volume}', f'"{tmp_path}{volume}')
-        (tmp_path / volume[1:]).mkdir()
-    program = program.replace("$$", "$").replace("os.chown(", "(lambda *_: None)(")  # only root gives a file away
-    environment = {**os.environ, "DSR_POSTGRES_DSN": empty_database, "DSR_KAFKA_BOOTSTRAP": kafka_bootstrap}
+    monkeypatch.setattr(os, "chown", lambda *_: None)  # only root gives a file away
+    folders = tmp_path / "secrets", tmp_path / "tokens"
     made = []
+    for folder in folders:
+        folder.mkdir()
     try:
         for _ in range(2):
-            subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, check=True)
-            made.append({path.name: path.read_text() for path in tmp_path.glob("*/*")})
+            await prepare(empty_database, kafka_bootstrap, *folders)
+            made.append(_texts(tmp_path))
+        customers = f"{empty_database}_sample_shop"
+        assert (await databases.fetch(customers, "SELECT count(*) FROM customer"))[0][0] == 200
     finally:
+        await sample.drop(empty_database)
         for statement in ("DROP OWNED BY", "DROP ROLE"):
-            wait_for(databases.fetch(empty_database, f"{statement} {grants.DASHBOARDS}"))
-    assert set(made[0]) == {"keyring.json", "metrics", "grafana"}
+            await databases.fetch(empty_database, f"{statement} {grants.DASHBOARDS}")
+    assert set(made[0]) == {"keyring.json", "portal", "metrics", "grafana"}
     assert made[0] == made[1]
     assert len(set(made[0].values())) == len(made[0])
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.glob("*/*")}

@@ -106,7 +106,7 @@ async def shell(tmp_path: Path, database: str, empty_database: str, bus: str) ->
 
 
 async def test_the_readme_leads_from_nothing_to_a_closed_request_and_leaves_nothing(
-    shell: Shell, empty_database: str
+    shell: Shell, database: str
 ) -> None:
     begin, ask, follow_and_end = OF_THE_README
     shown = await asyncio.to_thread(shell.runs, begin)
@@ -121,7 +121,7 @@ async def test_the_readme_leads_from_nothing_to_a_closed_request_and_leaves_noth
     followed = await asyncio.to_thread(shell.runs, follow_and_end)
     assert "closed: fulfilled" in followed
     assert "shop  export  exported  5 found" in followed
-    assert await fetch(empty_database, "SELECT datname FROM pg_database WHERE datname = 'dsr_up_shop'") == []
+    assert await fetch(database, "SELECT FROM pg_database WHERE datname LIKE '%sample_shop'") == []
 
 
 async def test_a_store_is_plugged_in_as_the_page_says_and_what_ends_by_itself_is_started_again(
