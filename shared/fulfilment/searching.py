@@ -76,7 +76,8 @@ def search(
     told = confirmed(marked(system.may_hear(theirs), known), system.may_hear(known))
     shared = register.subscribed(known, subject.tenant, level) if register else ()
     # Whoever says whose a number is finds the account: what is stated besides adds nothing to that.
-    lacks = _lacking([i for i in heard if register or i.type not in NUMBERS], (*told, *shared), needs, level)
+    asked = [i for i in heard if i.type not in NUMBERS or (register and not _is_contact(i))]
+    lacks = _lacking(asked, (*told, *shared), needs, level)
     told, left_out = _theirs_alone(system, operation, needs, told)
     if left_out:
         lacks = lacks or Unsearched.HELD_BY_OTHERS
@@ -199,6 +200,11 @@ def _lacking(
     if any(each.type in NUMBERS for each in missing):
         return Unsearched.NUMBER_NOT_VOUCHED_FOR
     return Unsearched.NOT_PROVED if any(each.level < level for each in missing) else None
+
+
+def _is_contact(number: Identity) -> bool:
+    """Whether a system gives a number as a contact alone: it says of no time that the number was theirs."""
+    return number.source != "requester" and number.valid_from is None and number.valid_to is None
 
 
 def in_conflict(result: Result) -> Result:

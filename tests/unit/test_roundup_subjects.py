@@ -1,5 +1,6 @@
 """Who of a tracker's users is the subject, decided without a tracker."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -52,6 +53,37 @@ def test_only_a_proven_hit_is_the_subject(people: list[Person], identities: list
             subjects(people, identities)
     else:
         assert "".join(one.id for one in subjects(people, identities)) == proven
+
+
+@pytest.mark.parametrize(
+    ("people", "name", "proven"),
+    [
+        ([person("1", A, Q)], "", "1"),
+        ([person("1", A, Q, "Ana Sol")], "", "1"),
+        ([person("1", A, Q)], "Ana Sol", "1"),
+        ([person("1", A, Q, "Sol, Ana")], "Ana Sol", "1"),
+        ([person("1", A, Q, "Luis Sol")], "Ana Sol", None),
+        ([person("1", A, Q), person("2", A)], "", None),
+        ([person("1", B, P)], "", None),
+    ],
+    ids=["nameless", "unnamed", "no name on file", "named", "another's", "held by two", "by the number alone"],
+)
+def test_another_number_does_not_contradict_a_proved_address(
+    people: list[Person], name: str, proven: str | None
+) -> None:
+    """Their number was corrected at their request, and the register of numbers does not know the new one."""
+    identities = [replace(each, level="L1") for each in known(A, P)] + known(name=name)
+    if proven is None:
+        with pytest.raises(ForeignHit):
+            subjects(people, identities)
+        return
+    assert "".join(one.id for one in subjects(people, identities)) == proven
+
+
+def test_another_number_contradicts_an_address_that_several_people_share() -> None:
+    shared = replace(known(A)[0], level="L1", shared=True)
+    with pytest.raises(ForeignHit):
+        subjects([person("1", A, Q)], [shared, *known(phone=P)])
 
 
 def test_a_number_that_is_no_longer_the_subjects_finds_nobody() -> None:

@@ -280,6 +280,26 @@ def test_a_line_that_others_use_is_named_and_left_alone(
     assert (alone.impossible, alone.lacks) == (True, Unsearched.LINE_SHARED)
 
 
+@pytest.mark.parametrize(
+    ("number", "lacks"),
+    [
+        (Identity(PHONE, "+491700000001", source="crm", level="L2"), None),
+        (Identity(PHONE, "+491700000001", SINCE, source="crm", level="L2"), Unsearched.NUMBER_NOT_VOUCHED_FOR),
+        (Identity(PHONE, "+491700000001", level="L2"), Unsearched.NUMBER_NOT_VOUCHED_FOR),
+    ],
+    ids=["a contact on file", "assigned since the register was read", "stated"],
+)
+def test_a_contact_on_file_that_the_register_does_not_know_leaves_nothing_unsearched(
+    number: Identity, lacks: Unsearched | None
+) -> None:
+    """As after a correction of their telephone number: it tells of no time in which it was theirs."""
+    theirs = Register("crm", {b"+493023125001": [Assignment(b"", b"C7", SINCE)]}, NOBODYS.fingerprint, NOBODYS.holder)
+    found = searched(
+        system("call_record", needs=frozenset({PHONE})), at("L2", ADDRESS), ACCOUNT, LOCATED, number, register=theirs
+    )
+    assert ([each.value for each in found.identities], found.lacks) == ([LOCATED.value], lacks)
+
+
 def test_a_doubt_about_a_sip_user_is_none_of_a_system_that_files_by_telephone_number() -> None:
     since = (Assignment(b"sip", b"somebody", SINCE), Assignment(b"sip", b"somebody else", SINCE))
     register = Register("crm", {b"sip": since}, lambda i: b"sip" if i.type is SIP else b"", lambda *_: b"nobody")

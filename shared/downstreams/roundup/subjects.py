@@ -11,6 +11,7 @@ import phonenumbers
 
 from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.levels import NOTHING
 from shared.domain.text import in_letters, nfc
 
 SUFFIX = 7
@@ -78,9 +79,12 @@ def subjects(people: Iterable[Person], identities: Sequence[Identity]) -> tuple[
     """Those of the hits who are the subject.
 
     A value that only one user has is proof, unless that user has another value of a kind that the subject gave as well:
-    numbers pass from one person to the next, and mailboxes outlive a household. Then, as with a value that several
-    users have, or that is known to be several people's, and with an address that was corrected since, the name decides;
-    and against a contradiction a shared value proves nothing.
+    numbers pass from one person to the next. Then, as with a value that several users have, or that is known to be
+    several people's, and with an address that was corrected since, the name decides; and against a contradiction a
+    shared value proves nothing.
+
+    Another number does not contradict a proved address that only one user has: people have several numbers, and the
+    number may have been corrected at their request. Another name does: a household may share the mailbox.
 
     Raises:
         ForeignHit: somebody was found, and nobody is proven to be the subject.
@@ -123,6 +127,9 @@ def _proven(
     values = {IdentityType.EMAIL: bool(person.addresses), IdentityType.PHONE: bool(person.phone)}
     if all(key.type is IdentityType.EMAIL and key.valid_to is not None for key in matched):
         return named  # an address that was corrected since may always have been somebody else's
+    proved = (k for k in matched if k.type is IdentityType.EMAIL and k.level > NOTHING and k.valid_to is None)
+    if any(sharing[key] == 1 for key in proved) and (named or not _names(identities) or not _words(person.name)):
+        return True
     contradicted = any(values[kind] for kind in {key.type for key in keys} - {key.type for key in matched})
     if any(sharing[key] == 1 for key in matched):
         return named or not contradicted
@@ -130,8 +137,11 @@ def _proven(
 
 
 def _same_name(person: Person, identities: Sequence[Identity]) -> bool:
-    names = {_words(identity.value) for identity in identities if identity.type is IdentityType.NAME}
-    return bool(_words(person.name)) and _words(person.name) in names
+    return bool(_words(person.name)) and _words(person.name) in _names(identities)
+
+
+def _names(identities: Sequence[Identity]) -> set[frozenset[str]]:
+    return {_words(identity.value) for identity in identities if identity.type is IdentityType.NAME}
 
 
 def _words(name: str) -> frozenset[str]:
