@@ -17,7 +17,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local import postgres_databases as databases
 from deploy.local.paths import CACHE, LOCAL
-from deploy.local.platform import Platform
+from deploy.local.platform import ExistingServers, Platform
+from deploy.local.postgres import Postgres
 from deploy.local.unprivileged import become_unprivileged
 from shared.storage import keyring
 from shared.storage.migrate import migrate
@@ -113,16 +114,29 @@ def run_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def platform(run_folder: Path) -> Iterator[Platform]:
-    """A real PostgreSQL and a real broker, started once for all tests."""
-    with in_memory(run_folder / "platform" / "postgres"), Platform(run_folder / "platform") as platform:
-        yield platform
+def postgres_server(run_folder: Path) -> Iterator[Postgres | None]:
+    """A real PostgreSQL, started once; None where an existing one is used."""
+    if ExistingServers().postgres_dsn:
+        yield None
+        return
+    folder = run_folder / "platform" / "postgres"
+    with in_memory(folder), Postgres(folder) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn(platform: Platform) -> str:
+def postgres_dsn(postgres_server: Postgres | None) -> str:
     """The server's own database: tests take `database` or `empty_database` instead."""
-    return platform.postgres_dsn
+    return postgres_server.dsn if postgres_server else str(ExistingServers().postgres_dsn)
+
+
+@pytest.fixture(scope="session")
+def platform(run_folder: Path, postgres_server: Postgres | None, postgres_dsn: str) -> Iterator[Platform]:
+    """The same PostgreSQL and a real broker, started once, for the tests that need both."""
+    platform = Platform(run_folder / "platform", existing=ExistingServers(postgres_dsn=postgres_dsn))
+    platform.postgres = postgres_server
+    with platform:
+        yield platform
 
 
 @pytest.fixture(scope="session")
