@@ -80,7 +80,7 @@ demo: .venv/.stamp ## Start the whole product on this machine and watch requests
 	@$(python) -m deploy.demo $(if $(EXIT),--exit,)
 
 .PHONY: up
-up: .venv/.stamp ## Start the platform in the background, with your own systems (DOWNSTREAMS=FILE KEEP=1)
+up: .venv/.stamp ## Start the platform in the background with a sample shop, or your systems (DOWNSTREAMS=FILE KEEP=1)
 	@$(python) -m deploy.up up $(if $(DOWNSTREAMS),--downstreams "$(DOWNSTREAMS)",) $(if $(KEEP),--keep,)
 
 .PHONY: down
