@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from deploy.local import postgres_databases as databases
-from deploy.local.services import portal_key
 from deploy.up import sample
 from shared.messaging import admin
 from shared.storage import grants, keyring
@@ -25,25 +24,17 @@ async def prepare(dsn: str, bootstrap: str, secrets_folder: Path, tokens: Path) 
     # The services, Prometheus and Grafana read the tokens, each as another user; nothing else mounts that volume.
     for token in (tokens / "metrics", tokens / "grafana"):
         if not token.exists():
-            _write(token, secrets.token_urlsafe(32), 0o444)
+            token.touch(mode=0o600)
+            token.write_text(secrets.token_urlsafe(32))
+            token.chmod(0o444)
     ring = secrets_folder / "keyring.json"
     if not ring.exists():
         keyring.create(ring)
     await databases.create_role(dsn, grants.DASHBOARDS)
     await migrate(dsn)
     await admin.create_topics(bootstrap, admin.declared())
-    portal = secrets_folder / "portal"
-    if not portal.exists():
-        _write(portal, await portal_key(dsn), 0o400)
     await sample.create(dsn, keep=True)
-    for secret in (ring, portal):
-        os.chown(secret, _SERVICES, _SERVICES)
-
-
-def _write(file: Path, text: str, mode: int) -> None:
-    file.touch(mode=0o600)
-    file.write_text(text)
-    file.chmod(mode)
+    os.chown(ring, _SERVICES, _SERVICES)
 
 
 if __name__ == "__main__":

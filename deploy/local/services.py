@@ -32,11 +32,6 @@ class Servers:
     kafka_bootstrap: str
 
 
-async def portal_key(dsn: str) -> str:
-    """A new API key for the portal."""
-    return await auth.create(dsn, "channel", "portal", SystemClock().now(), Grant.of("L2", Power.SUBMIT, Power.FETCH))
-
-
 OVERLAY = ROOT / "deploy" / "demo" / "policy"
 """A policy that is signed, by nobody there is."""
 
@@ -133,10 +128,9 @@ class Services:
         return wait_for(auth.create(self._servers.postgres_dsn, role, who, SystemClock().now(), grant))
 
     def open_portal(self, settings: Mapping[str, str]) -> None:
-        """Gives intake a portal, with a key of its own and these settings, after `prepare` and before it starts."""
-        key = wait_for(portal_key(self._servers.postgres_dsn))
+        """Gives intake a portal with these settings, before it starts."""
         intake = self.children[ServiceName.INTAKE]
-        intake.env = {**intake.env, "DSR_PORTAL_KEY": key, "DSR_PORTAL_URL": self.url, **settings}
+        intake.env = {**intake.env, "DSR_PORTAL_URL": self.url, **settings}
 
     @property
     def console_url(self) -> str:

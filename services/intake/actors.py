@@ -1,9 +1,11 @@
-"""Who is named in the evidence: the key with which somebody has called, or who has signed in; pure."""
+"""Who is named in the evidence: the key of a call, the portal, or the person who has signed in; pure."""
 
+PORTAL = "portal"
+"""The id of the portal, which runs inside intake and calls without a key: the API accepts no such bearer."""
 PERSON = "person:"
 """How the id of whoever has signed in begins, and calls without a key; no id of a key has such a sign."""
 
 
 def actor_of(key_id: str) -> str:
-    """How the evidence names whoever has called by that id."""
-    return key_id if key_id.startswith(PERSON) else f"key:{key_id}"
+    """Returns how the evidence names the caller with that id."""
+    return key_id if key_id == PORTAL or key_id.startswith(PERSON) else f"key:{key_id}"

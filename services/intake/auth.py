@@ -5,7 +5,8 @@ own requests as far as its ``Grant`` goes, ``privacy`` sees and decides all, ``d
 identities of its tasks. ``dsr api-key replace`` makes another key of the same channel and holder: what a channel has
 submitted is the channel's, by whichever key. What needs two persons needs two keys of different holders.
 
-Whoever has signed in at the console calls without a key, as ``person:<holder>``: whose key a holder has, they are.
+Whoever has signed in at the console calls without a key, as ``person:<holder>``: whose key a holder has, they are. The
+portal calls without a key too, inside the process.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.intake.actors import PERSON, actor_of
+from services.intake.actors import PERSON, PORTAL, actor_of
 from services.intake.errors import Forbidden, Unauthorised
 from services.intake.grant import ANYTHING, Grant, Power
 from shared.domain.clock import Clock
@@ -134,6 +135,12 @@ class ApiKeys:
                 answer.set_result(known)
             while len(self._cache) > _CACHED:
                 del self._cache[next(iter(self._cache))]
+
+
+def portal(follows: UUID | None = None) -> Caller:
+    """Returns the portal as a channel of its own; ``follows``: the request that a session has shown to be theirs."""
+    grant = Grant.of("L2", Power.SUBMIT, Power.FETCH)
+    return Caller(PORTAL, "channel", PORTAL, PORTAL, grant, follows)
 
 
 def signed_in(holder: str, grant: Grant) -> Caller:

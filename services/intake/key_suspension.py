@@ -38,7 +38,7 @@ WITH added AS (
 SELECT key_id FROM beyond UNION SELECT key_id FROM suspended_key WHERE key_id = ANY($1)
 """
 _LIST = """
-SELECT s.key_id, coalesce(k.holder, substr(s.key_id, 8)) AS holder, s.suspended_at,
+SELECT s.key_id, coalesce(k.holder, regexp_replace(s.key_id, '^person:', '')) AS holder, s.suspended_at,
        (SELECT count(*) FROM request r WHERE r.key_id = s.key_id AND r.suspended AND r.state <> 'closed') AS waiting
 FROM suspended_key s LEFT JOIN api_key k USING (key_id)
 """

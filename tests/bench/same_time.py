@@ -6,13 +6,14 @@ import re
 import socket
 import time
 from statistics import quantiles
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 
+from services.intake.actors import PORTAL
 from services.intake.api import app
 from services.intake.auth import create
-from services.intake.grant import Grant, Power
 from shared.app.service import Running
 from shared.domain.clock import SystemClock
 from shared.domain.topics import ServiceName
@@ -42,15 +43,15 @@ async def measure(ground: Ground) -> list[Row]:
         path = ground.directory / "keyring.json"
         keyring.create(path)
         clock = SystemClock()
-        key = await create(dsn, "channel", "portal-site", clock.now(), Grant.of("L2", Power.SUBMIT, Power.FETCH))
+        key = await create(dsn, "channel", "bench", clock.now())
         listener = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        os.environ |= {"DSR_PORTAL_KEY": key, "DSR_PORTAL_URL": url, "DSR_PORTAL_PAGES_A_SECOND": "1000000"}
+        os.environ |= {"DSR_PORTAL_URL": url, "DSR_PORTAL_PAGES_A_SECOND": "1000000"}
         async with await connect_pool(in_process(dsn), ServiceName.INTAKE) as pool:
             factory = UnitOfWorkFactory(pool, ServiceName.INTAKE, clock, Vault(keyring.load(path)))
             running = Running(Settings.__new__(Settings), factory, TRACING, Heartbeats(), asyncio.Event())
             async with served(app.build(running), listener), httpx.AsyncClient(base_url=url, timeout=60) as client:
-                known, unknown = await _both(client, key)
+                known, unknown = await _both(client, pool, key)
             letters = await pool.fetchval("SELECT count(*) FROM letter WHERE kind = 'proof_link'")
     must("letters with a link", letters, REQUESTS)
     what = "the same form with a reference that nobody has, in turn"
@@ -58,7 +59,7 @@ async def measure(ground: Ground) -> list[Row]:
     return [row("same_time_known_and_unknown_ms", known, unknown, "ms", what, requests=REQUESTS, **more)]
 
 
-async def _both(client: httpx.AsyncClient, key: str) -> tuple[list[float], list[float]]:
+async def _both(client: httpx.AsyncClient, pool: asyncpg.Pool, key: str) -> tuple[list[float], list[float]]:
     bearer = {"Authorization": f"Bearer {key}"}
     known, unknown = list[float](), list[float]()
     for number in range(REQUESTS):
@@ -66,6 +67,7 @@ async def _both(client: httpx.AsyncClient, key: str) -> tuple[list[float], list[
         reference = (
             (await client.post("/v1/requests", json=asked, headers=bearer)).raise_for_status().json()["request_id"]
         )
+        await pool.execute("UPDATE request SET key_id = $2 WHERE request_id = $1", UUID(reference), PORTAL)
         pairs = [(known, reference), (unknown, str(uuid4()))]
         for seconds, each in pairs if number % 2 else pairs[::-1]:
             page = await client.get(_FOLLOW)

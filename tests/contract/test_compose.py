@@ -15,7 +15,6 @@ from deploy.local import postgres_databases as databases
 from deploy.local.paths import ROOT
 from deploy.up import sample
 from services.intake.console.settings import ConsoleSettings
-from services.intake.portal.settings import PortalSettings
 from shared.domain.topics import ServiceName
 from shared.downstreams.file import read
 from shared.storage import grants
@@ -65,15 +64,12 @@ def test_prometheus_asks_every_service_by_its_name_with_the_token_that_it_was_gi
     assert all("inside" in SERVICES[name]["networks"] for name in ("prometheus", *ServiceName))
 
 
-@pytest.mark.parametrize(("name", "portal"), [("deadline", ""), ("intake", "a key")])
-def test_a_service_takes_secrets_from_files_and_its_name_from_the_command(
-    tmp_path: Path, name: str, portal: str
-) -> None:
+@pytest.mark.parametrize("name", ["deadline", "intake"])
+def test_a_service_takes_its_token_from_a_file_and_its_name_from_the_command(tmp_path: Path, name: str) -> None:
     """As the container would run it, with a command that says how it was called."""
     (tmp_path / "metrics").write_text("a token")
-    (tmp_path / "portal").write_text("a key")
     fake = tmp_path / "dsr"
-    fake.write_text('#!/bin/sh\necho "$DSR_TELEMETRY_PRIVACY_TOKEN|$DSR_PORTAL_KEY|$*"\n')
+    fake.write_text('#!/bin/sh\necho "$DSR_TELEMETRY_PRIVACY_TOKEN|$*"\n')
     fake.chmod(0o755)
     service = SERVICES[name]
     entrypoint = [word.replace("$$", "$") for word in service["entrypoint"]]
@@ -82,7 +78,7 @@ def test_a_service_takes_secrets_from_files_and_its_name_from_the_command(
     done = subprocess.run(
         [*entrypoint, *service["command"]], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == f"a token|{portal}|run {name}"
+    assert done.stdout.strip() == f"a token|run {name}"
 
 
 def test_it_starts_without_variables_and_declares_the_sample_shop() -> None:
@@ -103,7 +99,7 @@ def test_a_browser_and_intake_reach_the_identity_provider_by_one_address() -> No
     assert {provider["network_mode"], SERVICES["mailbox"]["network_mode"]} == {"service:intake"}
     assert intake["environment"]["DSR_CONSOLE_ISSUER"] == f"${{DSR_CONSOLE_ISSUER:-http://127.0.0.1:{port}}}"
     assert f"127.0.0.1:{port}:{port}" in intake["ports"]
-    assert console == PortalSettings().url == ConsoleSettings().url
+    assert console == intake["environment"]["DSR_PORTAL_URL"] == ConsoleSettings().url
 
 
 def test_grafana_finds_the_dashboards_and_is_told_where_its_sources_are() -> None:
@@ -135,7 +131,7 @@ async def test_the_first_start_makes_what_all_others_need_and_a_second_one_chang
         await sample.drop(empty_database)
         for statement in ("DROP OWNED BY", "DROP ROLE"):
             await databases.fetch(empty_database, f"{statement} {grants.DASHBOARDS}")
-    assert set(made[0]) == {"keyring.json", "portal", "metrics", "grafana"}
+    assert set(made[0]) == {"keyring.json", "metrics", "grafana"}
     assert made[0] == made[1]
     assert len(set(made[0].values())) == len(made[0])
 

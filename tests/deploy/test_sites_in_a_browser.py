@@ -146,12 +146,12 @@ async def packed(intake: Intake, reference: str) -> UUID:
 
 
 async def test_over_tls_a_browser_keeps_the_cookie_that_is_bound_to_the_host(
-    intake: Intake, database: str, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    intake: Intake, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"https://127.0.0.1:{listener.getsockname()[1]}"
     async with (
-        opened(intake, database, monkeypatch, url=url) as opening,
+        opened(intake, monkeypatch, url=url) as opening,
         served(opening.application, listener, issue(tmp_path)),
         eyes("portal", run_folder) as look,
     ):
@@ -167,15 +167,13 @@ async def test_over_tls_a_browser_keeps_the_cookie_that_is_bound_to_the_host(
         assert not look.faults
 
 
-async def test_everybody_can_use_the_portal(
-    intake: Intake, database: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_everybody_can_use_the_portal(intake: Intake, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     portal = f"{url}/portal"
     sign_in = {"sign_in_url": f"{url}/elsewhere", "sign_in_issuer": "customers", "sign_in_keys": str(_keys(run_folder))}
     async with (
-        opened(intake, database, monkeypatch, url=url, **sign_in) as opening,
+        opened(intake, monkeypatch, url=url, **sign_in) as opening,
         served(opening.application, listener),
         eyes("portal", run_folder) as look,
     ):

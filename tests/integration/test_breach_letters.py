@@ -43,7 +43,7 @@ async def test_of_a_high_risk_each_person_hears_in_their_language_once_and_by_th
 async def test_whoever_asked_in_the_portal_is_written_to_that_a_letter_about_a_breach_is_there(
     intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DSR_PORTAL_KEY", "dsr_000000000000_of-the-portal")
+    monkeypatch.setenv("DSR_PORTAL_URL", "https://privacy.example")
     request = await intake.submit()
     await intake.unit_of_work.pool.execute("UPDATE request SET channel = 'portal'")
     path = await entered(intake)

@@ -66,10 +66,10 @@ async def test_a_code_that_is_exchanged_with_another_verifier_gives_no_token(con
 
 
 async def test_with_the_provider_away_the_console_says_so_and_the_portal_works(
-    intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DSR_CONSOLE_ISSUER", "http://127.0.0.1:1")
-    async with opened(intake, database, monkeypatch) as both:
+    async with opened(intake, monkeypatch) as both:
         visitor = both.visitor()
         await visitor.open("/console/sign-in/begin")
         assert visitor.status == 503

@@ -27,8 +27,8 @@ WINDOW = {"lines": ["Ada Quarzfels", "Musterstraße 1", "50667 Köln"], "on_file
 
 
 @pytest.fixture
-async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
-    async with opened(intake, database, monkeypatch) as door:
+async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
+    async with opened(intake, monkeypatch) as door:
         yield door
 
 

@@ -220,14 +220,14 @@ async def said(intake: Intake, listed: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_a_confirmed_mail_is_proved_by_the_link_in_its_thread_as_far_as_it_states_that_address(
-    intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await take(intake, mail())
     [listed] = await waiting(intake)
     subjects = ({"email": "ada@mail.example"}, {"email": "ada@mail.example"}, {"email": "eve@mail.example"})
     rights = ("access", "portability", "erasure")
     asked = [{"right": each, "language": "de", "subject": who} for each, who in zip(rights, subjects, strict=True)]
-    async with opened(intake, database, monkeypatch) as door, mail_server() as server:
+    async with opened(intake, monkeypatch) as door, mail_server() as server:
         confirmed = await door.officer.post(f"/v1/mail/{listed['mail_id']}/confirm", json={"requests": asked})
         paths = [f"/v1/requests/{each['request_id']}" for each in confirmed.raise_for_status().json()["requests"]]
         await Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats()).send_due()

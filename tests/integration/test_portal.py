@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 
 from services.intake.identity.proof_links import ProofLinks
+from services.intake.portal.settings import PortalSettings
 from services.intake.web.guard import HEADERS
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from tests.fixtures.intake import Intake
@@ -30,8 +31,8 @@ EXPORTED = TaskReport.model_validate(
 
 
 @pytest.fixture
-async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
-    async with opened(intake, database, monkeypatch) as door:
+async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
+    async with opened(intake, monkeypatch) as door:
         yield door
 
 
@@ -145,6 +146,19 @@ async def test_to_one_address_go_so_many_links_an_hour(door: Opened) -> None:
         await (await visitor.open("/portal/en/follow")).send(reference=reference)
         assert visitor.path == "/portal/en/code"
     assert len(await door.letters()) == 5
+
+
+async def test_the_portal_calls_by_no_key_that_the_api_accepts(door: Opened) -> None:
+    reference = await asked(door.visitor())
+    pool = door.intake.unit_of_work.pool
+    assert await pool.fetchval("SELECT key_id FROM request") == "portal"
+    assert await pool.fetchval("SELECT count(*) FROM api_key WHERE key_id = 'portal'") == 0
+    assert (
+        await pool.fetchval("SELECT DISTINCT actor FROM evidence.entry WHERE action = 'request.received'") == "portal"
+    )
+    bearer = {"Authorization": "Bearer portal"}
+    assert (await door.intake.channel.get(f"/v1/requests/{reference}", headers=bearer)).status_code == 401
+    assert not [name for name, field in PortalSettings.model_fields.items() if "Secret" in str(field.annotation)]
 
 
 async def test_a_request_of_another_channel_is_not_followed(door: Opened) -> None:
@@ -276,10 +290,8 @@ async def test_whoever_asks_for_another_is_told_how_to_write_to_us_and_nobody_is
     assert await door.intake.types() == []
 
 
-async def test_an_address_sends_so_many_requests_an_hour(
-    intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with opened(intake, database, monkeypatch, sendings_an_hour="1") as door:
+async def test_an_address_sends_so_many_requests_an_hour(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(intake, monkeypatch, sendings_an_hour="1") as door:
         await asked(door.visitor())
         ada = door.visitor()
         with pytest.raises(AssertionError, match="Too many"):

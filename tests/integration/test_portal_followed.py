@@ -25,8 +25,8 @@ from tests.integration.test_portal import EMAIL, EXPORTED, asked
 
 
 @pytest.fixture
-async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
-    async with opened(intake, database, monkeypatch) as door:
+async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
+    async with opened(intake, monkeypatch) as door:
         yield door
 
 

@@ -19,8 +19,8 @@ SESSIONS = "SELECT count(*) FROM web_session"
 
 
 @pytest.fixture
-async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
-    async with opened(intake, database, monkeypatch) as door:
+async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
+    async with opened(intake, monkeypatch) as door:
         yield door
 
 

@@ -93,11 +93,11 @@ def test_a_token_that_is_not_of_now_or_not_for_us_lets_nobody_in(clock: SetClock
 
 
 @pytest.fixture
-async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Opened]:
+async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Opened]:
     keys = tmp_path / "keys.json"
     keys.write_bytes(orjson.dumps(KeySet([KEY]).as_dict(private=False)))
     settings = {"sign_in_url": f"{ISSUER}/privacy", "sign_in_issuer": ISSUER, "sign_in_keys": str(keys)}
-    async with opened(intake, database, monkeypatch, **settings) as door:
+    async with opened(intake, monkeypatch, **settings) as door:
         yield door
 
 

@@ -15,8 +15,8 @@ DOUBTED = {"question": "identity", "text": WORDS, "condition_recorded": True}
 
 
 @pytest.fixture
-async def door(intake: Intake, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
-    async with opened(intake, database, monkeypatch) as door:
+async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
+    async with opened(intake, monkeypatch) as door:
         yield door
 
 

@@ -170,7 +170,7 @@ def build(
         MailUseCases(unit_of_work, submitted, ours, links),
     )
     api_keys = ApiKeys(unit_of_work.pool, unit_of_work.clock)
-    sites = [*portal.mounted(services, api_keys, links), *console.mounted(services)]
+    sites = [*portal.mounted(services, links), *console.mounted(services)]
     inside = Starlette(routes=[*probes, *documentation(api), *sites, Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
     return Door(inside, submissions.direct(services), api_keys, settings)

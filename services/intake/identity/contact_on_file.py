@@ -101,7 +101,7 @@ async def wanted(tx: UnitOfWork, request: Request) -> Wanted | None:
     settings, policy = PortalSettings(), identity_policy(tx.policy.overlay)
     method = policy.methods[policy.on_file.method]
     enough = request.lacks is not None and request.lacks <= method.level
-    if settings.key is None or not enough or request.channel not in {"portal", *SENT_TO} or request.tenant:
+    if not settings.url or not enough or request.channel not in {"portal", *SENT_TO} or request.tenant:
         return None
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref, SubjectData())
     left, asker = named(known.identities, method.proves), proved(known.identities)

@@ -17,7 +17,7 @@ async def notices(tx: UnitOfWork, written: Iterable[StoredRequest]) -> list[tupl
     """
     asked = {each.request_id: each for each in written if each.answered_by == "portal"}
     settings = PortalSettings() if asked else None
-    if settings is None or settings.key is None:
+    if settings is None or not settings.url:
         return []
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in asked.values()])
     return [

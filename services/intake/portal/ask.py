@@ -9,6 +9,7 @@ from pydantic import JsonValue, ValidationError
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from services.intake import auth
 from services.intake.errors import BadRequest
 from services.intake.group_commit import SubmissionContext
 from services.intake.portal import answers, verifying
@@ -209,7 +210,7 @@ class Asking:
     async def _send(self, visit: Visit, draft: Draft) -> Response:
         """Hands it in; the same draft twice is one request. Then who has asked is asked to prove it, whoever it is."""
         self.works.count_sending(visit.request)
-        services, caller = self.works.services, await self.works.caller()
+        services, caller = self.works.services, auth.portal()
         try:
             submission = draft.submission(
                 language_of(visit.request),

@@ -9,7 +9,7 @@ from uuid import UUID
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake import packages, question_shown
+from services.intake import auth, packages, question_shown
 from services.intake.api import handing_out, report, views
 from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.letters import correspondence
@@ -139,9 +139,7 @@ class Following:
         request = await self._mine(visit)
         use_cases = self.works.services.use_cases
         try:
-            written = await use_cases.read_letters(
-                request.request_id, await self.works.caller(request.request_id), None
-            )
+            written = await use_cases.read_letters(request.request_id, auth.portal(request.request_id), None)
         except Shredded:
             written = []
         shown = [
@@ -154,7 +152,7 @@ class Following:
     async def report(self, visit: Visit) -> Response:
         """What do you hold of me? The report of the package as it was made, to be read here or printed."""
         request = await self._mine(visit)
-        caller = await self.works.caller(request.request_id)
+        caller = auth.portal(request.request_id)
         return await report.read_report(request.request_id, caller, self.works.services)
 
     async def package(self, visit: Visit) -> Response:
@@ -168,7 +166,7 @@ class Following:
             return at(visit, "/request")
         used = not await self.works.links.once(link)
         named = packages.Link(hashlib.sha256(link.encode()).hexdigest()[:_NAMED], used)
-        caller, asked = await self.works.caller(request.request_id), visit.request.headers
+        caller, asked = auth.portal(request.request_id), visit.request.headers
         asked_for = (asked.get("range"), asked.get("if-range"))
         handed_out = await handing_out.hand_out(request.request_id, caller, self.works.services, asked_for, named)
         if handed_out is None:
@@ -197,7 +195,7 @@ class Following:
         if not isinstance(known, str):
             raise NotProved("prove first that the request is yours", visit.form)
         try:
-            request = await self.works.services.use_cases.read(UUID(known), await self.works.caller(UUID(known)))
+            request = await self.works.services.use_cases.read(UUID(known), auth.portal(UUID(known)))
         except NotFound:
             raise Forbidden("the request is no longer kept") from None
         if not await may_follow(self.works, visit, request):
@@ -219,7 +217,7 @@ class Following:
         version = visit.form.get("version")
         if not version.isdecimal() or not version.isascii() or len(version) > _VERSION:
             raise BadRequest("the page is not whole")
-        return Basis(request.request_id, int(version), await self.works.caller(request.request_id))
+        return Basis(request.request_id, int(version), auth.portal(request.request_id))
 
     async def _question(self, request: Request) -> str:
         """The words of a question that can be answered here; of one about who they are, what a person has written."""

@@ -1,9 +1,8 @@
-"""The portal as it is mounted beside the API, where it has a key."""
+"""The portal as it is mounted beside the API, where it has an address."""
 
 from starlette.routing import BaseRoute
 
 from services.intake.api.dependencies import Services
-from services.intake.auth import ApiKeys
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.portal import ask, follow, inform, on_file, prove
 from services.intake.portal.portal import BASE, Portal, Works
@@ -18,18 +17,18 @@ _HOUR = 3600
 def links(use_cases: UseCases) -> ProofLinks | None:
     """What sends the links that the portal opens; None where it is not switched on."""
     settings = PortalSettings()
-    if settings.key is None:
+    if not settings.url:
         return None
     return ProofLinks(use_cases.unit_of_work, use_cases.letters, use_cases.identity.links, settings.url + BASE)
 
 
-def mounted(services: Services, api_keys: ApiKeys, links: ProofLinks | None) -> list[BaseRoute]:
+def mounted(services: Services, links: ProofLinks | None) -> list[BaseRoute]:
     """The portal; nothing where it is not switched on. Raises ``Misconfigured``."""
     if links is None:
         return []
     settings = PortalSettings()
     each = _HOUR / settings.sendings_an_hour
     sendings = Rate(1 / each, _HOUR - each)
-    portal = Portal(Works(services, api_keys, settings, links, SignInTokens.of(settings), sendings))
+    portal = Portal(Works(services, settings, links, SignInTokens.of(settings), sendings))
     pages = [route for each in (inform, ask, prove, on_file, follow) for route in each.routes(portal)]
     return portal.mounted(pages, services.settings.proxies, settings.pages_a_second)

@@ -1,13 +1,12 @@
 """The portal as a site: four languages, each below its own path, and the contact on every page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, cast
-from uuid import UUID
 
 from babel import Locale
 from pydantic import JsonValue
@@ -18,7 +17,6 @@ from starlette.routing import Route
 from services.intake import errors
 from services.intake.address import address_of
 from services.intake.api.dependencies import Services
-from services.intake.auth import ApiKeys, Caller
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.rendering import Reader
 from services.intake.portal.settings import PortalSettings
@@ -47,10 +45,9 @@ _NAMES: Mapping[Language, str] = {"en": "English", "de": "Deutsch", "fr": "FranÃ
 
 @dataclass(frozen=True)
 class Works:
-    """What the pages work with: the same use cases as the API, by a key of the portal's own."""
+    """What the pages work with: the same use cases as the API, as a channel of the portal's own."""
 
     services: Services
-    api_keys: ApiKeys
     settings: PortalSettings
     links: ProofLinks
     tokens: SignInTokens | None
@@ -64,14 +61,6 @@ class Works:
         """From where somebody asks."""
         forwarded = request.headers.get("x-forwarded-for", "")
         return address_of(request.scope, forwarded, self.services.settings.proxies)
-
-    async def caller(self, follows: UUID | None = None) -> Caller:
-        """As whom the portal calls; raises ``Unauthorised`` once its key was revoked.
-
-        ``follows``: the request that this session has shown to be theirs.
-        """
-        known = await self.api_keys.caller(self.settings.key.get_secret_value() if self.settings.key else None)
-        return replace(known, follows=follows)
 
 
 class NotProved(FormExpired):

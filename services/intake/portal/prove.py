@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from uuid_utils.compat import uuid7
 
+from services.intake import auth
 from services.intake.errors import BadRequest, NotFound
 from services.intake.identity import proof_links
 from services.intake.identity.proof_links import Used
@@ -73,7 +74,7 @@ class Proving:
         if request_id is None:
             return []
         use_cases = self.works.services.use_cases
-        request = await use_cases.read(request_id, await self.works.caller(request_id))
+        request = await use_cases.read(request_id, auth.portal(request_id))
         return await use_cases.case_of(request) or [request]
 
     async def code(self, visit: Visit) -> Response:
@@ -154,7 +155,7 @@ class Proving:
         return response
 
     async def _send(self, reference: str, link_id: UUID, asker: str) -> None:
-        await self.works.links.send(UUID(reference), link_id, await self.works.caller(), asker)
+        await self.works.links.send(UUID(reference), link_id, auth.portal(), asker)
 
     async def _let_in(self, visit: Visit, used: Used) -> Response:
         """Whoever controls the contact of a request follows it from now on, and has proved that it is theirs.
@@ -198,7 +199,7 @@ class Proving:
         if isinstance(waiting, dict) and waiting["request"] != known:
             request_id = UUID(str(waiting["request"]))
             async with self.works.services.unit_of_work.pool.acquire() as connection:
-                shown = await proof_links.may_follow(connection, request_id, await self.works.caller())
+                shown = await proof_links.may_follow(connection, request_id, auth.portal())
             if shown and await self._vouched(request := await verifying.read(self.works, request_id), who):
                 return request
         return await verifying.read(self.works, UUID(known)) if isinstance(known, str) else None

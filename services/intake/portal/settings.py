@@ -1,25 +1,24 @@
-"""Settings of the portal; ``DSR_PORTAL_…``. Without a key there is none."""
+"""Settings of the portal; ``DSR_PORTAL_…``. Without an address there is none."""
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
+from pydantic import AfterValidator, Field, FilePath, model_validator
 
 from services.intake.web.site import origin
 from shared.domain.configuration import Group
 
 
-class PortalSettings(Group, env_prefix="DSR_PORTAL_"):
-    """Whose key the portal submits with, where people reach it, and who vouches for those who have signed in."""
+def _origin(url: str) -> str:
+    return origin(url) if url else ""
 
-    key: SecretStr | None = Field(
-        default=None,
-        description="an API key of the role channel, with the powers submit and fetch and level L2; without it there"
-        " is no portal",
-    )
-    url: Annotated[str, AfterValidator(origin)] = Field(
-        default="http://127.0.0.1:8080",
-        description="scheme and host by which people reach it, as https://privacy.example.com; http on this machine"
-        " alone",
+
+class PortalSettings(Group, env_prefix="DSR_PORTAL_"):
+    """Where people reach the portal, and who vouches for those who have signed in."""
+
+    url: Annotated[str, AfterValidator(_origin)] = Field(
+        default="",
+        description="scheme and host by which people reach it, such as https://privacy.example.com; http only on this"
+        " machine; without it there is no portal",
     )
     sign_in_url: str | None = Field(
         default=None, description="page of the customer portal that sends whoever has signed in back with a token"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from services.intake import schemas
+from services.intake import auth, schemas
 from services.intake.errors import BadRequest, PreconditionFailed
 from services.intake.portal.portal import Works
 from services.intake.request.aggregate import Request
@@ -23,7 +23,7 @@ def link_id(visit: Visit, form: str) -> UUID:
 
 async def read(works: Works, request_id: UUID) -> Request:
     """The request that somebody has shown to be theirs."""
-    return await works.services.use_cases.read(request_id, await works.caller(request_id))
+    return await works.services.use_cases.read(request_id, auth.portal(request_id))
 
 
 async def verify(works: Works, request_id: UUID, proofs: Sequence[IdentityProof]) -> bool:
@@ -33,7 +33,7 @@ async def verify(works: Works, request_id: UUID, proofs: Sequence[IdentityProof]
     """
     if not proofs:
         return False
-    caller, said = await works.caller(request_id), schemas.Verification(proofs=tuple(proofs))
+    caller, said = auth.portal(request_id), schemas.Verification(proofs=tuple(proofs))
     for _ in range(_TRIES):
         try:
             basis = Basis(request_id, (await read(works, request_id)).version, caller)
