@@ -7,6 +7,9 @@ import yaml
 
 from deploy.k8s.generate.__main__ import K8S, documents
 from deploy.k8s.generate.topics import PARTITIONS
+from services.intake.mail.__main__ import MEMORY
+from services.intake.mail.settings import ImapSettings
+from services.intake.settings import IntakeSettings
 from shared.app.service import Service
 from shared.domain import topics
 from shared.domain.emitters import read_emitters
@@ -21,6 +24,15 @@ def generated(path: str) -> dict[str, Any]:
 def test_the_generated_manifests_are_what_the_code_says() -> None:
     for path, content in documents().items():
         assert (K8S / path).read_text() == content, f"{path}: the code has changed: run `make k8s`"
+
+
+def test_intake_has_memory_for_the_longest_mail_and_its_parser() -> None:
+    deployment = yaml.safe_load((K8S / "base/mail.yaml").read_text())
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    limit = int(container["resources"]["limits"]["memory"].removesuffix("Mi")) * 2**20
+    longest, bodies = ImapSettings.model_fields["message_bytes"], IntakeSettings.model_fields["held_bytes"]
+    [bound] = [each.le for each in longest.metadata if hasattr(each, "le")]
+    assert limit >= 117 * 2**20 + bodies.default + 8 * bound + MEMORY
 
 
 def test_every_service_is_scaled_by_what_it_hears_and_by_its_tasks_and_deadlines() -> None:

@@ -1,6 +1,7 @@
 """Mail that comes to our mailbox: each is read once, proposed to a person, and proves nothing."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -9,9 +10,9 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake.letters.rendering import Letters
-from services.intake.mail import inbox, tokens
-from services.intake.mail.incoming import Ours, read
-from services.intake.mail.reading import count, run
+from services.intake.mail import apart, inbox, tokens
+from services.intake.mail.incoming import Incoming, Ours, read
+from services.intake.mail.reading import Connection, Reader, count, run
 from services.intake.mail.sending import Sender
 from services.intake.mail.settings import SmtpSettings
 from shared.app.service import Running
@@ -20,7 +21,7 @@ from shared.runtime.settings import Settings
 from tests.fixtures.engine import TRACING
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.mail_server import SENDER, mail_server
-from tests.fixtures.mailbox_server import mailbox_server
+from tests.fixtures.mailbox_server import MailboxServer, mailbox_server
 from tests.fixtures.portal import link_in, opened
 from tests.fixtures.told import Count, told
 
@@ -188,9 +189,7 @@ async def test_a_mailbox_is_read_as_it_is_and_again_after_its_server_was_away(in
         mails = await waiting(intake)
         assert len(mails) == 5
         assert {each["by_mx"] for each in mails} == {True}
-        [long] = [
-            each for each in [await said(intake, each) for each in mails] if "longer than is kept" in each["text"]
-        ]
+        [long] = [each for each in [await said(intake, each) for each in mails] if "Only the head" in each["text"]]
         assert long["subject"] == "Datenschutz"
         mailbox.hang_up()
         mailbox.validity = 2
@@ -212,6 +211,75 @@ async def test_a_mailbox_is_read_as_it_is_and_again_after_its_server_was_away(in
         "NAMESPACE",
     }
     assert not [each for each in mailbox.asked if "BODY[" in each], "BODY.PEEK sets no flag"
+
+
+class EndedError(BaseException):
+    """The process ends while it reads a mail, as when it takes too much memory."""
+
+
+async def read_once(intake: Intake, mailbox: MailboxServer) -> int:
+    """One process reads what is new; how many mails that were."""
+    running = Running(Settings.__new__(Settings), intake.unit_of_work, TRACING, Heartbeats(), asyncio.Event())
+    connection = await asyncio.to_thread(Connection, mailbox.settings)
+    reader = Reader(running, mailbox.settings, ours(intake), Letters())
+    try:
+        return await reader.read_new(connection)
+    finally:
+        await asyncio.to_thread(connection.close)
+
+
+async def test_a_mail_that_ends_the_process_twice_is_put_before_a_person_unparsed_and_the_next_is_read(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, tried = apart.read, list[bytes]()
+
+    async def ends(raw: bytes, arrived_at: datetime, known: Ours) -> Incoming:
+        if b"poison" in raw:
+            tried.append(raw)
+            raise EndedError
+        return await parse(raw, arrived_at, known)
+
+    monkeypatch.setattr(apart, "read", ends)
+    async with mailbox_server() as mailbox:
+        mailbox.put(mail(text="poison"))
+        mailbox.put(mail(name="2"))
+        for _ in range(4):
+            with suppress(EndedError):
+                await read_once(intake, mailbox)
+            intake.clock.pass_by(minutes=5)
+    assert len(tried) == 2
+    monkeypatch.undo()
+    mails = [await said(intake, each) for each in await waiting(intake)]
+    [unparsed] = [each for each in mails if "Only the head" in each["text"]]
+    assert (unparsed["subject"], len(mails)) == ("Datenschutz", 2)
+    raw = (await intake.officer.get(f"/v1/mail/{unparsed['mail']['mail_id']}/raw")).content
+    assert b"poison" not in raw, "a page that shows it parses the head alone"
+
+
+async def test_a_mailbox_is_read_by_one_process_at_a_time_and_by_the_next_once_that_has_ended(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, reading, go_on = apart.read, asyncio.Event(), asyncio.Event()
+
+    async def slow(raw: bytes, arrived_at: datetime, known: Ours) -> Incoming:
+        reading.set()
+        await go_on.wait()
+        return await parse(raw, arrived_at, known)
+
+    monkeypatch.setattr(apart, "read", slow)
+    async with mailbox_server() as mailbox:
+        mailbox.put(mail())
+        first = asyncio.create_task(read_once(intake, mailbox))
+        await reading.wait()
+        assert await read_once(intake, mailbox) == 0
+        first.cancel()
+        await asyncio.wait([first])
+        assert await read_once(intake, mailbox) == 0, "it may still be at it"
+        intake.clock.pass_by(minutes=5)
+        go_on.set()
+        assert await read_once(intake, mailbox) == 1
+        assert await read_once(intake, mailbox) == 0
+    assert len(await waiting(intake)) == 1
 
 
 async def said(intake: Intake, listed: dict[str, Any]) -> dict[str, Any]:

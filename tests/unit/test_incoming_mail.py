@@ -1,5 +1,7 @@
 """What a mail is taken to be: whatever it holds it is read, and what it says of itself decides nothing."""
 
+import asyncio
+import sys
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from uuid import UUID
@@ -68,7 +70,7 @@ def test_whatever_its_headers_and_parts_are_it_is_read_and_can_be_shown(
     said = "".join(f"{name}: {piece * times}\n" for name, piece, times in headers)
     found = read(said.encode("utf-8", "surrogatepass") + nested(kind, deep), ARRIVED, OURS)
     assert answered(answer(found)) == found
-    assert asked(question(b"raw", ARRIVED, OURS)) == (b"raw", ARRIVED, OURS)
+    assert asked(question(b"raw", ARRIVED, OURS, b"body")) == (b"raw", ARRIVED, OURS, b"body")
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,44 @@ async def test_a_mail_that_cannot_be_read_is_put_before_a_person_and_ends_nothin
     found = await apart.read(raw, ARRIVED, OURS)
     assert (found.kind, found.received_at) == (MailKind.UNREADABLE, ARRIVED)
     assert found.digest == (await apart.read(raw.replace(b"\n", b"\r\n"), ARRIVED, OURS)).digest
+
+
+async def test_a_mail_whose_parser_is_killed_is_put_before_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_COMMAND", ("sh", "-c", "kill -9 $$"))
+    assert (await apart.read(a_mail().as_bytes(), ARRIVED, OURS)).kind is MailKind.UNREADABLE
+
+
+LARGEST = 25 * 2**20
+PEAK = """
+import asyncio, datetime, resource, sys
+from services.intake.mail import apart
+from services.intake.mail.incoming import Ours
+ours = Ours(b"s" * 32, frozenset(), frozenset())
+asyncio.run(apart.read(sys.stdin.buffer.read(), datetime.datetime.now(datetime.UTC), ours))
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 2**10)
+"""
+
+
+@pytest.mark.parametrize("body", [b"Please send me my data.\r\n", b"--b\r\n\r\nHello\r\n"])
+async def test_the_largest_mail_takes_its_parser_little_memory(body: bytes) -> None:
+    raw = a_mail().as_bytes().partition(b"\n\n")[0] + b"\n\n" + body * (LARGEST // len(body))
+    if body.startswith(b"--b"):
+        raw = raw.replace(b"text/plain", b"multipart/mixed; boundary=b", 1)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PEAK, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await process.communicate(raw)
+    assert int(told) < 160, "MiB"
+
+
+async def test_of_a_long_mail_the_beginning_is_read_and_its_copy_is_known_all_the_same() -> None:
+    raw = a_mail().as_bytes() + b"Please send me my data.\n" * 200_000
+    found = await apart.read(raw, ARRIVED, OURS)
+    assert (found.kind, found.cut, found.sender) == (MailKind.PROPOSED, True, "ada@mail.example")
+    copy = (b"Received: from a by b\n" + raw).replace(b"\n", b"\r\n")
+    assert (await apart.read(copy, ARRIVED, OURS)).digest == found.digest
+    assert (await apart.read(raw + b"Also delete it.\n", ARRIVED, OURS)).digest != found.digest
+    assert not (await apart.read(a_mail().as_bytes(), ARRIVED, OURS)).cut
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ class MailView(BaseModel):
     subject: str
     readable: bool = Field(description="false: it cannot be taken apart; open the original")
     text: str = Field(description="its own words and what it quotes, the first 20,000 characters")
+    cut: bool = Field(description="true: only the first 2 MiB were read; the original has the rest")
     attachments: list[AttachmentView]
     proposal: ProposalView
     contact_of: UUID | None = Field(
@@ -133,6 +134,7 @@ async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> 
         subject=content.subject,
         readable=content.kind is not MailKind.UNREADABLE,
         text=content.text,
+        cut=content.cut,
         attachments=[AttachmentView.model_validate(each) for each in content.attachments],
         proposal=ProposalView.model_validate(read.proposal),
         contact_of=read.contact_of,

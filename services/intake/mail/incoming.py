@@ -5,6 +5,7 @@ exchanger has put on top of it, or else from the mailbox. It is read without the
 library, whose time grows with the square of a header; how long a mail takes at most, ``apart`` sees to.
 """
 
+import hashlib
 import hmac
 import re
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ _SAME = ("From", "To", "Cc", "Date", "Subject", "Message-ID")
 """What two copies of one mail have in common; what servers add on the way differs."""
 _BY = re.compile(r"\bby\s+([A-Za-z0-9.-]+)")
 _LONGEST, _PARTS = 20_000, 50
+_HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
+_PIECE = 2**16
 _HTML, _DEEP = 200_000, 20
 """What is looked at of HTML, in bytes, and of parts in parts."""
 
@@ -65,7 +68,7 @@ class Attachment:
 class Incoming:
     """A mail as it is read; ``letters``: those of ours that it answers, or that it says have not arrived.
 
-    ``besides``: other addresses that it names in ``From`` or ``Reply-To``.
+    ``besides``: other addresses that it names in ``From`` or ``Reply-To``. ``cut``: only its beginning was read.
     """
 
     kind: MailKind
@@ -80,10 +83,14 @@ class Incoming:
     letters: Sequence[UUID]
     attachments: Sequence[Attachment]
     besides: Sequence[str] = ()
+    cut: bool = False
 
 
-def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
-    """Reads a mail; ``arrived_at``: when the mailbox says that it came."""
+def read(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None) -> Incoming:
+    """Reads a mail; ``arrived_at``: when the mailbox says that it came.
+
+    ``body``: the digest of its whole body, where ``raw`` is only the beginning.
+    """
     mail = message_from_bytes(raw)
     sent_at = _by_our_exchanger(mail, ours)
     known_at = sent_at if sent_at and sent_at <= arrived_at else None
@@ -95,7 +102,7 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
     return Incoming(
         kind=kind,
         message_id=headers.cleaned(headers.raw(mail, "Message-ID"))[: headers.LINE],
-        digest=_digest(mail, raw, ours.secret),
+        digest=_digest(mail, body or digest_of_body(raw), ours.secret),
         received_at=known_at or arrived_at,
         by_our_exchanger=known_at is not None,
         sender=sender,
@@ -105,12 +112,13 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
         letters=letters,
         attachments=tuple(_attachment(each) for each in parts if each is not text),
         besides=headers.besides(mail, ours.addresses),
+        cut=body is not None,
     )
 
 
 def unreadable(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
     """A mail that cannot be read within the bounds: a person opens the original."""
-    digest = hmac.digest(ours.secret, b"mail\0" + raw.replace(b"\r\n", b"\n"), "sha256")
+    digest = hmac.digest(ours.secret, b"mail\0" + _hashed(raw, 0), "sha256")
     return Incoming(MailKind.UNREADABLE, "", digest, arrived_at, False, "", "", "", "", (), ())  # noqa: FBT003  # its fields
 
 
@@ -229,8 +237,21 @@ def _typed(data: bytes) -> str:
         return "text/plain" if data and b"\0" not in data else "application/octet-stream"
 
 
-def _digest(mail: Message, raw: bytes, secret: bytes) -> bytes:
+def digest_of_body(raw: bytes) -> bytes:
+    """SHA-256 of the body of a mail, however its lines end."""
+    head = _HEAD_ENDS.search(raw)
+    return _hashed(raw, head.end() if head else len(raw))
+
+
+def _hashed(raw: bytes, start: int) -> bytes:
+    """SHA-256 without carriage returns, piece by piece: a copy of a long mail takes memory."""
+    found, view = hashlib.sha256(), memoryview(raw)
+    for at in range(start, len(raw), _PIECE):
+        found.update(bytes(view[at : at + _PIECE]).replace(b"\r", b""))
+    return found.digest()
+
+
+def _digest(mail: Message, body: bytes, secret: bytes) -> bytes:
     """Keyed, of what two copies of one mail have in common."""
-    body = raw.replace(b"\r\n", b"\n").partition(b"\n\n")[2]
     said = "\n".join(f"{name}: {headers.raw(mail, name)}" for name in _SAME)
     return hmac.digest(secret, b"mail\0" + said.encode("utf-8", "surrogateescape") + b"\0" + body, "sha256")

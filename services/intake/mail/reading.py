@@ -3,6 +3,9 @@
 IMAPClient blocks, so it has a thread of its own. Each round searches until there is nothing new, whatever made it
 begin: what was announced while nobody listened is found all the same. A connection that says nothing for too long
 counts as dead.
+
+Of all processes one reads the mailbox at a time. It notes each try before it reads a mail: one that ends the process
+twice is not read a third time, and a person gets its head alone.
 """
 
 import asyncio
@@ -19,7 +22,7 @@ from imapclient.exceptions import IMAPClientError
 
 from services.intake.letters.rendering import Letters
 from services.intake.mail import apart, inbox
-from services.intake.mail.incoming import Incoming, MailKind, Ours
+from services.intake.mail.incoming import Incoming, MailKind, Ours, unreadable
 from services.intake.mail.settings import ImapSettings, SmtpSettings, listed
 from services.intake.metrics import MAIL, MAIL_WAIT, MAIL_WAITING, MAILBOX_READ_AT
 from shared.app.service import Running
@@ -34,25 +37,32 @@ NAME: Final = "mailbox"
 AWAY: Final = (IMAPClientError, OSError)
 _UNREADABLE: Final = (AttributeError, LookupError, TypeError, ValueError)
 """What IMAPClient raises at an answer that it does not expect."""
-_TRIES: Final = 3
-"""Of fetching one mail; then a person looks for it in the mailbox."""
+_TRIES: Final = 2
+"""Of reading one mail; then a person gets its head, and reads it in the mailbox."""
+_FOR_ONE: Final = timedelta(minutes=3)
+"""After which another process may read the mailbox: longer than reading one mail is allowed to take."""
 _HEAD_BYTES: Final = 2**18
 _LISTEN_SECONDS = 10.0
 """Less than a loop may stand still for."""
 _NO_MAIL = b"Subject: [A mail that the mailbox does not hand out]\r\n\r\n[UID %d of our mailbox: read it there.]\r\n"
-_NO_TEXT = b"\r\n\r\n[The mail was longer than is kept. Its beginning is above; read the rest in the mailbox.]\r\n"
+_NO_TEXT = b"\r\n\r\n[Only the head is kept of a mail that is too long or cannot be read. Read it in the mailbox.]\r\n"
 _SINCE = "SELECT uid FROM mailbox WHERE name = $1 AND uidvalidity = $2"
-_UNTIL = """
-INSERT INTO mailbox (name, uidvalidity, uid, read_at) VALUES ($1, $2, $3, $4)
-ON CONFLICT (name) DO UPDATE SET uidvalidity = $2, uid = $3, read_at = $4
+# One row for each mailbox: a mail is claimed where nobody reads another, and it was not read meanwhile.
+_CLAIM = """
+INSERT INTO mailbox AS m (name, uidvalidity, trying, tries, until) VALUES ($1, $2, $3, 1, $5)
+ON CONFLICT (name) DO UPDATE SET uidvalidity = $2, trying = $3, until = $5,
+    uid = CASE WHEN m.uidvalidity = $2 THEN m.uid END,
+    tries = CASE WHEN m.uidvalidity = $2 AND m.trying = $3 THEN m.tries + 1 ELSE 1 END
+WHERE m.until <= $4 AND (m.uidvalidity <> $2 OR coalesce(m.uid, 0) < $3) RETURNING tries
 """
+_RELEASE = "UPDATE mailbox SET until = $3 WHERE name = $1 AND trying = $2"
+_UNTIL = "UPDATE mailbox SET uid = $3, until = $4 WHERE name = $1 AND uidvalidity = $2 AND trying = $3"
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A mail as it lies in the mailbox, and when that says it came (UTC)."""
 
-    uid: int
     raw: bytes
     arrived_at: datetime
 
@@ -79,18 +89,18 @@ class Connection:
         found = self._client.search(["SINCE", since] if after is None else ["UID", f"{after + 1}:*"])
         return sorted(uid for uid in found if after is None or uid > after)
 
-    def fetch(self, uid: int) -> Fetched | None:
-        """That mail; of one that is too long its head; None: somebody has removed it meanwhile."""
+    def fetch(self, uid: int, longest: int) -> Fetched | None:
+        """That mail; of one that is longer its head; None: somebody has removed it meanwhile."""
         known: Any = self._client.fetch([uid], ["RFC822.SIZE", "INTERNALDATE"]).get(uid)
         if known is None:
             return None
-        whole = int(known[b"RFC822.SIZE"]) <= self._settings.message_bytes
+        whole = int(known[b"RFC822.SIZE"]) <= longest
         part = "[]" if whole else f"[HEADER]<0.{_HEAD_BYTES}>"
         got: Any = self._client.fetch([uid], [f"BODY.PEEK{part}"]).get(uid, {})
         raw = got.get(b"BODY[]" if whole else b"BODY[HEADER]<0>")
         if raw is None:
             return None
-        return Fetched(uid, raw if whole else raw.rstrip() + _NO_TEXT, _utc(known[b"INTERNALDATE"]))
+        return Fetched(raw if whole else raw.rstrip() + _NO_TEXT, _utc(known[b"INTERNALDATE"]))
 
     def listen(self) -> None:
         """Tells the server that its word is awaited."""
@@ -127,7 +137,6 @@ class Reader:
         self._letters = letters
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="imap")
         self._away = False
-        self._failing, self._failures = 0, 0
 
     async def run(self) -> None:
         """Connects, reads and listens until told to stop, again and again."""
@@ -160,16 +169,15 @@ class Reader:
             await self._in_thread(connection.listen_no_more)
 
     async def read_new(self, connection: Connection) -> int:
-        """Takes in what is new, one after the other; how many were."""
+        """Takes in what is new, one after the other; how many were, and 0 where another process reads it."""
         name, validity = self._settings.name, connection.uidvalidity
         known = await self._retried(partial(self._unit_of_work.pool.fetchval, _SINCE, name, validity))
         now = self._unit_of_work.clock.now()
         since = (now - timedelta(days=self._settings.first_days)).date()
         uids: list[int] = await self._in_thread(partial(connection.new, known, since))
         for uid in uids:
-            if mail := await self._fetched(connection, uid):
-                await self._take(mail)
-            await self._retried(partial(self._note, validity, uid))
+            if not await self._take(connection, uid):
+                return 0
         if self._away:
             log.info("the mailbox is read again")
         self._away = False
@@ -177,34 +185,48 @@ class Reader:
         await self._retried(partial(count, self._unit_of_work))
         return len(uids)
 
-    async def _fetched(self, connection: Connection, uid: int) -> Fetched | None:
-        """One mail, or what stands for it where the server has failed to hand it out again and again."""
+    async def _take(self, connection: Connection, uid: int) -> bool:
+        """Whatever is wrong with one mail, the next is read; False: another process reads the mailbox."""
+        now, validity = self._unit_of_work.clock.now(), connection.uidvalidity
+        claim = (self._settings.name, validity, uid, now, now + _FOR_ONE)
+        tries = await self._retried(partial(self._unit_of_work.pool.fetchval, _CLAIM, *claim))
+        if tries is None:
+            return False
         try:
-            mail = await self._in_thread(partial(connection.fetch, uid))
+            mail, read = await self._read(connection, uid, tries)
         except AWAY:
-            self._failures = self._failures + 1 if uid == self._failing else 1
-            self._failing = uid
-            if self._failures < _TRIES:
-                raise
-            log.warning("a mail cannot be fetched, and a person is told to look for it: UID %d", uid)
-            mail = Fetched(uid, _NO_MAIL % uid, self._unit_of_work.clock.now())
-        self._failures = 0
-        return mail
+            release = (self._settings.name, uid, now)
+            await self._retried(partial(self._unit_of_work.pool.execute, _RELEASE, *release))
+            raise
+        await self._retried(partial(self._store, validity, uid, mail, read))
+        return True
 
-    async def _take(self, mail: Fetched) -> None:
-        """Whatever is wrong with one mail, the next is read."""
+    async def _read(self, connection: Connection, uid: int, tries: int) -> tuple[bytes, Incoming | None]:
+        """The original and what it says; None: somebody has removed it meanwhile."""
+        if tries > _TRIES:
+            log.warning("a mail could not be read, and a person is told: UID %d, tries %d", uid, tries - 1)
+            head = await self._head(connection, uid)
+            return (head.raw, unreadable(head.raw, head.arrived_at, self._ours)) if head else (b"", None)
+        mail = await self._in_thread(partial(connection.fetch, uid, self._settings.message_bytes))
+        if mail is None:
+            return b"", None
         reading = asyncio.ensure_future(apart.read(mail.raw, mail.arrived_at, self._ours))
         while not (await asyncio.wait([reading], timeout=_LISTEN_SECONDS))[0]:
             self._heartbeats.beat(NAME)
-        await self._retried(partial(self._store, mail.raw, reading.result()))
+        return mail.raw, reading.result()
 
-    async def _store(self, raw: bytes, mail: Incoming) -> None:
+    async def _head(self, connection: Connection, uid: int) -> Fetched | None:
+        """The head of a mail, or what stands for it where the server does not hand that out either."""
+        try:
+            return await self._in_thread(partial(connection.fetch, uid, 0))
+        except AWAY:
+            return Fetched(_NO_MAIL % uid, self._unit_of_work.clock.now())
+
+    async def _store(self, validity: int, uid: int, raw: bytes, mail: Incoming | None) -> None:
         async with self._unit_of_work.begin() as tx:
-            await inbox.take(tx, self._letters, raw, mail, self._ours)
-
-    async def _note(self, validity: int, uid: int) -> None:
-        now = self._unit_of_work.clock.now()
-        await self._unit_of_work.pool.execute(_UNTIL, self._settings.name, validity, uid, now)
+            if mail:
+                await inbox.take(tx, self._letters, raw, mail, self._ours)
+            await tx.connection.execute(_UNTIL, self._settings.name, validity, uid, tx.now)
 
     async def _in_thread(self, do: Callable[[], T]) -> T:
         self._heartbeats.beat(NAME)

@@ -113,7 +113,7 @@ class ImapSettings(Group, env_prefix="DSR_IMAP_"):
     message_bytes: int = Field(
         default=25 * 2**20,
         ge=2**16,
-        le=100 * 2**20,
+        le=25 * 2**20,
         description="longest mail that is kept whole; of a longer its head",
     )
     timeout_seconds: float = Field(default=30.0, gt=0, le=600, description="how long an answer of the server may take")

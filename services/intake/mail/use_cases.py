@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -68,6 +68,7 @@ class MailUseCases:
     """Decides about mail; everything is on record under the id of the mail.
 
     ``links``: by which whoever has written can prove at once who they are; None where there is no portal to open them.
+    ``one``: held while an original is parsed, so that a process holds one long mail in memory for its pages.
 
     Raises:
         NotFound: there is no such mail.
@@ -79,6 +80,7 @@ class MailUseCases:
     submissions: Submissions
     ours: Ours
     links: ProofLinks | None
+    one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def waiting(self, state: State, after: UUID | None, limit: int) -> Sequence[Mail]:
         """Mails that wait for a person, by when they reached us."""
@@ -92,10 +94,8 @@ class MailUseCases:
 
         A link of ours that it spells otherwise than a letter does is good no more.
         """
-        async with self.unit_of_work.begin() as tx:
-            mail, raw = await inbox.opened(tx, mail_id)
-            tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
-        content = await apart.read(raw, mail.received_at, self.ours)
+        async with self.one:
+            mail, content = await self._read(mail_id, caller)
         # It may quote a letter of ours.
         said = f"{content.subject}\n{content.name}\n{content.text}"
         tokens = await asyncio.to_thread(tokens_shown, said)
@@ -119,6 +119,12 @@ class MailUseCases:
                 await proof_links.end(tx, mail.request_id)
         return raw
 
+    async def _read(self, mail_id: UUID, caller: Caller) -> tuple[Mail, Incoming]:
+        async with self.unit_of_work.begin() as tx:
+            mail, raw = await inbox.opened(tx, mail_id)
+            tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
+        return mail, await apart.read(raw, mail.received_at, self.ours)
+
     async def confirm(self, mail_id: UUID, said: Confirmed, caller: Caller) -> list[Accepted]:
         """It is a request, or several: submitted as any other, with the day on which it reached us.
 
@@ -128,6 +134,10 @@ class MailUseCases:
             BadRequest: a field is stated that the mail says, or that no mail can; or one is missing.
         """
         _must_not_state(said)
+        async with self.one:
+            return await self._confirm(mail_id, said, caller)
+
+    async def _confirm(self, mail_id: UUID, said: Confirmed, caller: Caller) -> list[Accepted]:
         async with self.unit_of_work.begin() as tx:
             mail, raw = await inbox.opened(tx, mail_id)
         content = await apart.read(raw, mail.received_at, self.ours)

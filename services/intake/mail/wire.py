@@ -12,25 +12,28 @@ from services.intake.mail.incoming import Attachment, Incoming, MailKind, Ours
 _LENGTH = 8
 
 
-def question(raw: bytes, arrived_at: datetime, ours: Ours) -> bytes:
-    """A mail, and by what it is read."""
+def question(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None) -> bytes:
+    """A mail, and by what it is read; ``body``: see ``incoming.read``."""
     by = orjson.dumps(
         {
             "arrived_at": arrived_at,
             "secret": ours.secret.hex(),
             "addresses": [*ours.addresses],
             "exchangers": [*ours.exchangers],
+            "body": body.hex() if body else None,
         }
     )
     return len(by).to_bytes(_LENGTH, "big") + by + raw
 
 
-def asked(question: bytes) -> tuple[bytes, datetime, Ours]:
+def asked(question: bytes) -> tuple[bytes, datetime, Ours, bytes | None]:
     """What was put into ``question``."""
     end = _LENGTH + int.from_bytes(question[:_LENGTH], "big")
     by = orjson.loads(question[_LENGTH:end])
     known = (frozenset(by["addresses"]), frozenset(by["exchangers"]))
-    return question[end:], datetime.fromisoformat(by["arrived_at"]), Ours(bytes.fromhex(by["secret"]), *known)
+    ours = Ours(bytes.fromhex(by["secret"]), *known)
+    body = bytes.fromhex(by["body"]) if by["body"] else None
+    return question[end:], datetime.fromisoformat(by["arrived_at"]), ours, body
 
 
 def answer(mail: Incoming) -> bytes:
