@@ -38,7 +38,6 @@ class Sweep:
     gone: int
     spared: int
     missed: int
-    undetermined: int
     reason: str | None
     confirmed_by: Sequence[str]
 

@@ -125,15 +125,13 @@ def named_in(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]
     for name, table in dataset.tables.items():
         real = {column for column, declared in table.columns.items() if not declared.json_}
         named.setdefault(dataset.place(namespace, name), set()).update(real)
-        says = table.jurisdiction
-        for path, ends in (*((path, ()) for _, path in table.paths), *([(says.via, (says.column,))] if says else [])):
+        for _, path in table.paths:
             nearer = dataset.place(namespace, name)
             for join in path:
                 named[nearer].update(join.on)
                 nearer = dataset.place(namespace, join)
                 of_it = (*(far for _, far in join.columns), *(test.column for test in join.where))
                 named.setdefault(nearer, set()).update(of_it)
-            named[nearer].update(ends)
         for switch in (table.restriction, table.marketing):
             if isinstance(switch, RowSwitch):
                 place = (switch.schema_ or namespace, switch.table)

@@ -28,12 +28,9 @@ from shared.downstreams.sql.declaration.declared import (
     Via,
     decided,
 )
-from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 
-_FINDS = frozenset(
-    ("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "via", "where", "json")
-).union(["jurisdiction"])
-"""What names a column by which a row is found, told from others, or judged."""
+_FINDS = frozenset(("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "via", "where", "json"))
+"""What names a column by which a row is found, or told from others."""
 
 _CORRECTED = frozenset({IdentityType.EMAIL, IdentityType.NAME, IdentityType.PHONE})
 """What somebody is known by today that may be wrong of them; an account is whose it is."""
@@ -63,7 +60,6 @@ class DeclaredTable(Declared):
     keeps: Keeping | None = None
     kept: Switch | None = None
     stated: bool = False
-    jurisdiction: Jurisdiction | None = None
 
     @cached_property
     def searched(self) -> Mapping[str, Column]:
@@ -185,7 +181,6 @@ class DeclaredTable(Declared):
             "refuse_when": tuple(refusal.column for refusal in self.refuse_when),
             "anchors": tuple(anchor.column for anchor in self.anchors.values()),
             "kept": self.switched_by(self.kept),
-            "jurisdiction": self.jurisdiction.near if self.jurisdiction else (),
             "keeps": tuple(name for names in self.keeps.fields.values() for name in names) if self.keeps else (),
             "json": tuple(column.json_ for column in self.columns.values() if column.json_),
             "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import Mistakes
-from shared.downstreams.sql.declaration import blanking, governing, keeping
+from shared.downstreams.sql.declaration import blanking, keeping
 from shared.downstreams.sql.declaration.declared import RowSwitch, Switch
 from shared.downstreams.sql.declaration.declared_table import DeclaredTable
 
@@ -25,7 +25,7 @@ class Table(DeclaredTable):
     ``anonymise``: what becomes of a row at a ceiling that leaves it without its people. ``keeps``: what is left of a
     row that a rule keeps in face of an erasure. ``kept``: the column that says so of a row to
     whoever reads it: here, or where what it leads to is kept. ``stated``: what its rows record is not rewritten, and a
-    statement of the person stands beside it instead (Art. 16). ``jurisdiction``: which state's law a row is under.
+    statement of the person stands beside it instead (Art. 16).
     """
 
     @model_validator(mode="after")
@@ -39,7 +39,6 @@ class Table(DeclaredTable):
             self._knows_whose_it_is,
             self._is_lifted,
             partial(blanking.mistakes, self),
-            partial(governing.mistakes, self),
             partial(keeping.mistakes, self),
             self._is_stated,
         )

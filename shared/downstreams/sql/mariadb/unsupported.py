@@ -31,8 +31,6 @@ def _of(table: Table) -> Iterator[tuple[str, str]]:
         yield "keeps", "leave it out, and let a person erase what a rule keeps"
     if table.stated:
         yield "stated", "leave it out, and let a person keep what is stated about its rows"
-    if table.jurisdiction and table.jurisdiction.via:
-        yield "jurisdiction by joins", "name a column of its own"
     for kind, switch in (("restriction", table.restriction), ("marketing", table.marketing)):
         if isinstance(switch, RowSwitch):
             yield f"{kind} by rows of another table", "name a column"
