@@ -20,7 +20,6 @@ from shared.downstreams.sql.declaration.declared import (
     Party,
     Period,
     Refusal,
-    RowSwitch,
     RowTest,
     SideTable,
     Switch,
@@ -254,7 +253,6 @@ def test_every_key_of_a_dataset_is_on_its_page() -> None:
         Occurred,
         Period,
         Switch,
-        RowSwitch,
         SideTable,
         Keeping,
     ]

@@ -7,7 +7,6 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.domain.errors import ColumnUnmapped, Misconfigured, SystemRefused, TableMissing
 from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.declaration.declared import RowSwitch
 from shared.downstreams.sql.declaration.tables import Table
 
 Place = tuple[str, str]
@@ -132,11 +131,6 @@ def named_in(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]
                 nearer = dataset.place(namespace, join)
                 of_it = (*(far for _, far in join.columns), *(test.column for test in join.where))
                 named.setdefault(nearer, set()).update(of_it)
-        for switch in (table.restriction, table.marketing):
-            if isinstance(switch, RowSwitch):
-                place = (switch.schema_ or namespace, switch.table)
-                columns = {*switch.on, *switch.values, *filter(None, [switch.request])}
-                named.setdefault(place, set()).update(columns)
     if dataset.restriction:
         named.setdefault((namespace, dataset.restriction.table), set())
     return named

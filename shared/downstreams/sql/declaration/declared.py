@@ -198,21 +198,6 @@ class Switch(Declared):
         return self
 
 
-class RowSwitch(Declared):
-    """Rows of another table that honour the right by being there (``present``), or by being there no more.
-
-    ``on``: by column of the other table the column of this one that holds the same; ``values``: what its other columns
-    must hold. ``request``: the column with the request whose row it is, by which lifting takes away that alone.
-    """
-
-    table: Name
-    schema_: Name | None = Field(default=None, alias="schema")
-    on: Mapping[Name, Name] = Field(min_length=1)
-    values: Mapping[Name, str] = Field(default_factory=dict)
-    present: bool = True
-    request: Name | None = None
-
-
 class Keeping(Declared):
     """What is left of a row that a rule of the policy keeps in face of an erasure: by field of the rule the columns.
 

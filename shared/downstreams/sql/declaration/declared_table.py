@@ -22,7 +22,6 @@ from shared.downstreams.sql.declaration.declared import (
     Party,
     Period,
     Refusal,
-    RowSwitch,
     RowTest,
     Switch,
     Via,
@@ -51,8 +50,8 @@ class DeclaredTable(Declared):
     occurred: Occurred | None = None
     period: Period | None = None
     person: Name | None = None
-    restriction: Switch | RowSwitch | None = None
-    marketing: Switch | RowSwitch | None = None
+    restriction: Switch | None = None
+    marketing: Switch | None = None
     tenant: Name | None = None
     ours: bool = False
     anchors: Mapping[Word, Occurred] = Field(default_factory=dict)
@@ -114,11 +113,9 @@ class DeclaredTable(Declared):
         return accounts if key == {self.person} else accounts & {self.person}
 
     @staticmethod
-    def switched_by(switch: Switch | RowSwitch | None) -> tuple[str, ...]:
-        """The columns of this table by which it is switched."""
-        if switch is None:
-            return ()
-        return (switch.column,) if isinstance(switch, Switch) else tuple(switch.on.values())
+    def switched_by(switch: Switch | None) -> tuple[str, ...]:
+        """The column by which it is switched, if it is."""
+        return (switch.column,) if switch else ()
 
     @property
     def tells_of_person(self) -> Iterator[tuple[str, Column]]:

@@ -9,7 +9,6 @@ from pydantic import model_validator
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import Mistakes
 from shared.downstreams.sql.declaration import blanking, keeping
-from shared.downstreams.sql.declaration.declared import RowSwitch, Switch
 from shared.downstreams.sql.declaration.declared_table import DeclaredTable
 
 
@@ -94,13 +93,8 @@ class Table(DeclaredTable):
                 yield f"party {party} has no column of class A, so nothing would tell whether it is left"
 
     def _is_lifted(self) -> Iterator[str]:
-        if isinstance(self.restriction, RowSwitch) and not (self.restriction.present and self.restriction.request):
-            yield "restriction by rows of a table is lifted by a column of it: write request = that column"
-        if (
-            isinstance(self.restriction, Switch)
-            and isinstance(self.restriction.value, str)
-            and not self.restriction.otherwise
-        ):
+        switch = self.restriction
+        if switch and isinstance(switch.value, str) and not switch.otherwise:
             yield "restriction by a word is lifted by another: write otherwise = the word that it was before"
 
     def _is_stated(self) -> Iterator[str]:
