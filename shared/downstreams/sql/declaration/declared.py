@@ -24,10 +24,9 @@ UTC_ZONE = ZoneInfo("UTC")
 
 
 def decided(value: Any) -> Any:
-    """The same; raises ``ValueError`` where a question mark says that a draft has only guessed it, or has not."""
-    if isinstance(value, str) and value.endswith("?"):
-        guessed = f"is only guessed ({value}): write {value[:-1]} if it is right" if value[:-1] else "is not decided"
-        raise ValueError(f"{guessed}, or else what is right; look at the data, and ask who knows it")
+    """The same; raises ``ValueError`` where a question mark says that a draft has not decided it."""
+    if value == "?":
+        raise ValueError("is not decided: write what is right; look at the data, and ask who knows it")
     return value
 
 
