@@ -8,6 +8,8 @@ from services.intake.breach import record as breach_record
 from services.intake.request import status
 from services.intake.retention import Retention, retention
 from shared.app.service import Running
+from shared.domain.events import RequestExpired
+from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.storage import open_requests
@@ -175,24 +177,6 @@ async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]
     await tx.connection.execute("UPDATE request SET package_gone = package_id WHERE subject_ref = ANY($1)", refs)
 
 
-_OF_REQUEST = (
-    "letter",
-    "delivery",
-    "decision",
-    "extension",
-    "proposal",
-    "package_release",
-    "proof_taken_back",
-    "package_download",
-    "package_look",
-    "awaits",
-    "plan",
-    "recipient_notice",
-    "proof_link",
-    "proof_withheld",
-)
-
-
 async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:
     await open_requests.end(tx.connection, requests)
     asks = await tx.connection.fetch("DELETE FROM contact_asked WHERE request_id = ANY($1) RETURNING ask_id", requests)
@@ -201,10 +185,10 @@ async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[U
     await tx.connection.execute("DELETE FROM delivery WHERE request_id = ANY($1)", asked)
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", asked)
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [*requests, *subjects])
-    for request_id in requests:
+    gone = 'DELETE FROM request WHERE request_id = ANY($1) RETURNING request_id, "right"'  # and all that refers to it
+    for request_id, right in await tx.connection.fetch(gone, requests):
         status.forget(tx, request_id)
-    for table in (*_OF_REQUEST, "request"):
-        await tx.connection.execute(f"DELETE FROM {table} WHERE request_id = ANY($1)", requests)  # noqa: S608  # ours
+        tx.publish(RequestExpired(request_id=request_id, right=Right(right), occurred_at=tx.now))
 
 
 _END: dict[str, Callable[[UnitOfWork, Sequence[UUID], Sequence[UUID]], Coroutine[None, None, None]]] = {

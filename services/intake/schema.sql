@@ -147,14 +147,14 @@ CREATE INDEX request_waits ON request (waits, due_on, request_id) WHERE waits IS
 
 -- For which other requests of the same person a request waits.
 CREATE TABLE awaits (
-    request_id uuid NOT NULL,
-    other      uuid NOT NULL,
+    request_id uuid NOT NULL REFERENCES request ON DELETE CASCADE,
+    other      uuid NOT NULL REFERENCES request ON DELETE CASCADE,
     PRIMARY KEY (request_id, other)
 );
 
 -- What a person or a channel decided about a request, and what was answered: a repeat gets that again.
 CREATE TABLE decision (
-    request_id  uuid   NOT NULL,
+    request_id  uuid   NOT NULL REFERENCES request ON DELETE CASCADE,
     version     bigint NOT NULL,             -- of the request that it was made for
     fingerprint bytea  NOT NULL,             -- keyed: of what was decided, and by which API key
     state       text   NOT NULL,
@@ -164,7 +164,7 @@ CREATE TABLE decision (
 
 -- What one person proposes that the weighing of an objection finds (Art. 21(1)), until another agrees.
 CREATE TABLE balancing (
-    request_id  uuid PRIMARY KEY,
+    request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
     finding     text        NOT NULL,
     explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
     proposed_by text        NOT NULL,
@@ -172,7 +172,7 @@ CREATE TABLE balancing (
 );
 
 CREATE TABLE extension (
-    request_id  uuid PRIMARY KEY,            -- once: a further extension is none (REQ-T5)
+    request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,  -- once: a further extension is none (REQ-T5)
     reason      text        NOT NULL,
     explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
     new_due     date        NOT NULL,
@@ -186,7 +186,7 @@ CREATE INDEX extension_approved ON extension (approved_at) WHERE approved_at IS 
 
 -- How one person proposes to answer a request, until another approves; kept, since the letter follows later.
 CREATE TABLE proposal (
-    request_id  uuid PRIMARY KEY,
+    request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
     decision    text        NOT NULL,
     reason      text        NOT NULL,
     article     text        NOT NULL,
@@ -200,7 +200,7 @@ CREATE TABLE proposal (
 -- Something was handed out that is, as is known by now, not shown to be the subject's (Art. 33).
 CREATE TABLE breach (
     breach_id   uuid PRIMARY KEY,
-    request_id  uuid,                        -- null: no request has to do with it
+    request_id  uuid REFERENCES request ON DELETE SET NULL,  -- null: no request has to do with it
     package_id  uuid UNIQUE,
     fault       text,
     downloads   integer     NOT NULL,
@@ -224,7 +224,7 @@ CREATE INDEX breach_closed ON breach (closed_at) WHERE closed_at IS NOT NULL;
 
 CREATE TABLE letter (
     letter_id  uuid PRIMARY KEY,             -- its text is in the vault under this id
-    request_id uuid        NOT NULL,
+    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     kind       text        NOT NULL,
     written_at timestamptz NOT NULL
 );
@@ -275,7 +275,7 @@ CREATE TABLE suspended_key (
 CREATE TABLE package_release (
     package_id uuid        NOT NULL,
     fault      text        NOT NULL,
-    request_id uuid        NOT NULL,
+    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
     first      text        NOT NULL,         -- holders of two keys, who are two persons
     first_at   timestamptz NOT NULL,
     second     text,
@@ -286,7 +286,7 @@ CREATE INDEX package_release_request ON package_release (request_id);
 
 -- A proof that was found to be wrong after something had been answered by it: with two it counts no more.
 CREATE TABLE proof_taken_back (
-    request_id uuid        NOT NULL,
+    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
     identity   text        NOT NULL,         -- the field of the submission: no value
     first      text        NOT NULL,         -- holders of two keys, who are two persons
     first_at   timestamptz NOT NULL,
@@ -328,7 +328,7 @@ CREATE TABLE closed_account (
 CREATE INDEX closed_account_learned ON closed_account (learned_at);
 
 CREATE TABLE opposed_begin (
-    request_id uuid        NOT NULL,         -- the erasure
+    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,  -- the erasure
     awaits     uuid[]      NOT NULL,         -- what it waited for then
     first      text        NOT NULL,         -- holders of two keys, who are two persons
     first_at   timestamptz NOT NULL,
@@ -341,7 +341,7 @@ CREATE TABLE opposed_begin (
 CREATE TABLE package_download (
     package_id uuid        NOT NULL,
     holder     text        NOT NULL,         -- of the key that fetches it
-    request_id uuid        NOT NULL,
+    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
     began_at   timestamptz NOT NULL,
     PRIMARY KEY (package_id, holder)
 );
@@ -349,7 +349,7 @@ CREATE INDEX package_download_request ON package_download (request_id);
 
 -- What an erasure would do, as the systems said when they were asked last (a dry run): reports in counts, as in tasks.
 CREATE TABLE plan (
-    request_id uuid PRIMARY KEY,
+    request_id uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
     plan_id    uuid        NOT NULL,
     asked_at   timestamptz NOT NULL,
     made_at    timestamptz,                  -- null until every system has been asked
@@ -361,7 +361,7 @@ CREATE TABLE plan (
 -- Whom of the policy's recipients a request concerns (Art. 19): one notice each, followed until they have said something. What it
 -- says is a letter; who the recipient is stands in the policy by that word.
 CREATE TABLE recipient_notice (
-    request_id   uuid        NOT NULL,
+    request_id   uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
     recipient    text        NOT NULL,
     what         text        NOT NULL,       -- corrected, erased, restricted, lifted, stopped
     categories   text[]      NOT NULL,       -- of the policy
@@ -384,7 +384,7 @@ CREATE INDEX recipient_notice_open ON recipient_notice (concerned_at, request_id
 -- How a letter reaches whoever does not fetch it: by e-mail, or on paper. A letter that is not here is read where it was asked for.
 CREATE TABLE delivery (
     letter_id   uuid PRIMARY KEY,            -- its words are in the vault, and with them where it goes
-    request_id  uuid        NOT NULL,
+    request_id  uuid        NOT NULL REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     kind        text        NOT NULL,
     way         text        NOT NULL CHECK (way IN ('email', 'post')),
     state       text        NOT NULL CHECK (state IN ('waiting', 'sent', 'person', 'spared', 'given_up')),
@@ -418,7 +418,7 @@ CREATE TABLE mail (
     by_mx       boolean     NOT NULL,        -- as our mail exchanger has written; else as the mailbox says
     read_at     timestamptz NOT NULL,
     state       text        NOT NULL CHECK (state IN ('proposed', 'reply', 'confirmed', 'dismissed', 'done')),
-    request_id  uuid,                        -- which it has become, or answers
+    request_id  uuid REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,  -- which it has become, or answers
     reason      text,                        -- why it is no request
     decided_by  text,
     decided_at  timestamptz
@@ -442,7 +442,7 @@ CREATE TABLE mailbox (
 -- Whom one has told of a breach: the authority, a customer who decides about the data, or persons whom no letter reaches.
 CREATE TABLE breach_notice (
     notice_id uuid PRIMARY KEY,              -- in the vault under this id: to whom, in which words
-    breach_id uuid        NOT NULL,
+    breach_id uuid        NOT NULL REFERENCES breach ON DELETE CASCADE,
     whom      text        NOT NULL,
     phase     text        NOT NULL,
     told_at   timestamptz NOT NULL,
@@ -457,7 +457,7 @@ CREATE INDEX breach_notice_breach ON breach_notice (breach_id);
 -- Whether the persons are told (Art. 34), as its owner proposes and somebody else approves; the last one counts.
 CREATE TABLE breach_assessment (
     assessment_id uuid PRIMARY KEY,          -- in the vault under this id: why, and in which words they are told
-    breach_id     uuid        NOT NULL,
+    breach_id     uuid        NOT NULL REFERENCES breach ON DELETE CASCADE,
     high_risk     boolean     NOT NULL,
     exemption     text,                      -- of Art. 34(3)
     concerned     uuid[]      NOT NULL,      -- requests of those who are told by letter
@@ -473,8 +473,8 @@ CREATE TABLE breach_assessment (
 CREATE INDEX breach_assessment_breach ON breach_assessment (breach_id);
 
 CREATE TABLE breach_letter (
-    breach_id  uuid NOT NULL,
-    request_id uuid NOT NULL,
+    breach_id  uuid NOT NULL REFERENCES breach ON DELETE CASCADE,
+    request_id uuid NOT NULL REFERENCES request ON DELETE CASCADE,
     letter_id  uuid NOT NULL,
     PRIMARY KEY (breach_id, request_id)
 );
@@ -504,7 +504,7 @@ CREATE INDEX web_session_principal ON web_session (principal) WHERE principal IS
 -- Links and codes that were sent to a contact: who has one of them reads what is sent there. Each is good for a time, and once.
 CREATE TABLE proof_link (
     link_id    uuid PRIMARY KEY,
-    request_id uuid        NOT NULL,
+    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
     token_hash bytea       NOT NULL UNIQUE,
     code_hash  bytea       NOT NULL,         -- keyed
     address    bytea       NOT NULL,         -- keyed fingerprint of where it went
@@ -533,7 +533,7 @@ CREATE INDEX used_token_at ON used_token (used_at);
 
 -- Requests of which a link was withheld, and none was sent since: a person sees to them while they wait for proof.
 CREATE TABLE proof_withheld (
-    request_id  uuid PRIMARY KEY,
+    request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
     withheld_at timestamptz NOT NULL
 );
 
@@ -542,7 +542,7 @@ CREATE TABLE package_look (
     package_id uuid        NOT NULL,
     fault      text        NOT NULL,
     holder     text        NOT NULL,
-    request_id uuid        NOT NULL,
+    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
     looked_at  timestamptz NOT NULL,         -- when all of it had been handed to them
     PRIMARY KEY (package_id, fault, holder)
 );
@@ -552,7 +552,7 @@ CREATE INDEX package_look_request ON package_look (request_id);
 -- contacts, lie in the vault under `ask_id`; letters to them, and the evidence of what came of it, have that id too, and not the request's.
 CREATE TABLE contact_asked (
     ask_id       uuid PRIMARY KEY,
-    request_id   uuid        NOT NULL UNIQUE,
+    request_id   uuid        NOT NULL UNIQUE REFERENCES request ON DELETE CASCADE,
     named        bytea       NOT NULL,       -- keyed fingerprint of the account
     asker        bytea       NOT NULL,       -- keyed mark of the mailbox from which they ask
     state        text        NOT NULL CHECK (state IN ('sought', 'asked', 'not_asked')),

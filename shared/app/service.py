@@ -28,13 +28,14 @@ from shared.app.supervisor import misconfigured, supervise, watch
 from shared.domain import topics
 from shared.domain.clock import SystemClock
 from shared.domain.errors import DsrError, Misconfigured
-from shared.domain.events import Event, type_of
+from shared.domain.events import Event, RequestExpired, type_of
 from shared.domain.faults import of_variable
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
 from shared.domain.rights import Right
 from shared.domain.stages import Step
 from shared.domain.topics import ServiceName
 from shared.downstreams.registry import Downstreams, Wiring
+from shared.fulfilment import expired
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import RENEWALS, Lease
 from shared.fulfilment.reaper import Reaper
@@ -54,6 +55,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import FIGURES, run_periodically
 from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
+from shared.storage.grants import FULFILLING
 from shared.storage.postgres import close_pool, connect_pool, end_frozen, reachable
 from shared.storage.systems import COUNTING, Standing, register
 from shared.storage.uploads import Uploads
@@ -98,6 +100,8 @@ class Service:
         self._loops: list[Loop] = []
         self._listening: list[Listening] = []
         self._api: Api | None = None
+        if self.name in FULFILLING:
+            self.on(RequestExpired, expired.delete)
 
     def on(self, event: type[Event], handler: Handler, *, right: Right | None = None) -> None:
         """Hands events of that class, of that right only if one is given, to a handler."""

@@ -14,6 +14,7 @@ from shared.domain.precedence import Kind, Marks
 from shared.runtime.metrics import PEOPLE
 from shared.storage import evidence, open_requests
 from shared.storage.vault import Sealing
+from tests.fixtures.databases import tables_with
 from tests.fixtures.intake import PROOF, Intake, id_of
 
 PERIODS = retention()
@@ -66,6 +67,7 @@ async def test_letters_and_identities_end_a_year_after_the_closure_and_the_regis
     intake.clock.at += REGISTER
     assert await end(intake) == {"register": 1}
     assert (await intake.officer.get(path)).status_code == 404
+    assert await tables_with(intake.unit_of_work.pool, UUID(id_of(path))) == set()
     assert len(await intake.letters(open_one)) == 0
     assert (await evidence.verify(database))["intake"] is None
 

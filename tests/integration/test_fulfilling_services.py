@@ -10,14 +10,16 @@ from uuid_utils.compat import uuid7
 
 from services.amendment import handlers as amendment
 from services.erasure import handlers as erasure
-from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
+from shared.domain.events import LiftDecided, RequestClosed, RequestExpired, RequestVerified, RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
+from shared.fulfilment import expired
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import Completed
 from shared.storage.vault import Sealing
+from tests.fixtures.databases import tables_with
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.events import a
 
@@ -151,3 +153,24 @@ async def test_nobody_but_the_service_itself_sees_the_tables_of_a_service_by_def
     harness = await open_harness()
     with pytest.raises(asyncpg.UndefinedTableError):
         await harness.pool.fetch("SELECT * FROM restriction")
+
+
+async def test_expired_request_leaves_no_row_but_its_evidence(open_harness: OpenHarness) -> None:
+    harness = await open_harness(ScriptedSystem("crm"))
+    event, other = await verified(harness, Right.ERASURE, EMAIL), await verified(harness, Right.ERASURE, NAME)
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilling.begin(Operation.ERASE, harness.fulfilments, [event, other], tx)
+    for row in (
+        "erasure.copying (request_id, subject_ref, since) VALUES ($1, gen_random_uuid(), now())",
+        "downstreams.finding (system, request_id, outcome, found, found_at) VALUES ('crm', $1, 'located', 1, now())",
+        "vault.hold_kept (task_id, hold_id, request_id, system) VALUES ($1, gen_random_uuid(), $1, 'crm')",
+    ):
+        await harness.pool.execute(f"INSERT INTO {row}", event.request_id)
+
+    async with harness.unit_of_work.begin() as tx:
+        await expired.delete([a(RequestExpired, about=event)], tx)
+
+    assert await tables_with(harness.pool, event.request_id) == set()
+    assert await rows(harness, "SELECT request_id FROM fulfilment") == [(other.request_id,)]
+    assert await harness.states(other.request_id)
+    assert await rows(harness, "SELECT count(*) FROM task") == [(1,)]

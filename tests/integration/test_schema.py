@@ -49,3 +49,17 @@ async def test_every_service_has_an_inbox_and_an_outbox_in_its_own_schema(databa
             "SELECT schemaname, tablename FROM pg_tables WHERE tablename IN ('inbox', 'outbox')"
         )
     assert {tuple(row) for row in rows} == {(s, table) for s in ServiceName for table in ("inbox", "outbox")}
+
+
+async def test_everything_that_intake_holds_about_a_request_goes_with_it(database: str) -> None:
+    async with connected(database) as connection:
+        rows = await connection.fetch(
+            "SELECT c.relname, k.confdeltype::text FROM pg_class c"
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'request_id'"
+            " LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.conkey = ARRAY[a.attnum] AND k.contype = 'f'"
+            "   AND k.confrelid = 'intake.request'::regclass"
+            " WHERE c.relkind = 'r' AND c.relnamespace = 'intake'::regnamespace AND c.relname <> 'request'"
+        )
+    cascade, set_null = "c", "n"
+    assert {table for table, on_delete in rows if on_delete != cascade} == {"breach"}
+    assert dict(map(tuple, rows))["breach"] == set_null  # Art. 33(5): the register of breaches has a period of its own

@@ -177,8 +177,6 @@ async def forget(tx: UnitOfWork, before: datetime) -> int:
     """Ends the records that were closed before then, with their keys; returns how many."""
     ended = await tx.connection.fetch("DELETE FROM breach WHERE closed_at < $1 RETURNING breach_id, request_id", before)
     ids = [row[0] for row in ended]
-    for table in ("breach_notice", "breach_assessment", "breach_letter"):
-        await tx.connection.execute(f"DELETE FROM {table} WHERE breach_id = ANY($1)", ids)  # noqa: S608  # ours
     await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1)", ids)
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", ids)
     for breach_id, request_id in ended:

@@ -85,6 +85,12 @@ class RequestWithdrawn(Event, topic=Topic.REQUESTS):
     subject: SubjectRef
 
 
+class RequestExpired(Event, topic=Topic.REQUESTS):
+    """The last retention period of the request has ended; each service deletes its rows about it."""
+
+    type: Literal["dsr.request.expired.v1"] = "dsr.request.expired.v1"
+
+
 class RetryDecided(Event, topic=Topic.REQUESTS):
     """A person has looked at the failed tasks and wants them tried again, or what came before has ended.
 
