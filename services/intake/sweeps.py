@@ -38,6 +38,7 @@ class Sweep:
     gone: int
     spared: int
     missed: int
+    undetermined: int
     reason: str | None
     confirmed_by: Sequence[str]
 

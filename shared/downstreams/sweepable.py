@@ -14,26 +14,35 @@ Then = Literal["delete", "anonymise"]
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A table whose rows have an age: in which column each beginning stands, by the policy's word for it."""
+    """A table whose rows have an age: in which column each beginning stands, by the policy's word for it.
+
+    ``tells_countries``: whether its rows say which country's law they are under.
+    """
 
     table: str
     category: str
     anchors: Mapping[str, str]
+    tells_countries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many rows are due and stay for no reason, of how many in the table."""
+    """How many rows are due and stay for no reason, of how many in the table.
+
+    ``undetermined``: of that age, and nobody can tell whether they are under the law of the country: they stay.
+    """
 
     due: int
     rows: int
+    undetermined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
     """What of a table is past a ceiling: each row whose ``anchor`` lies before a local day, which is the first kept.
 
-    ``about``: how many rows that are, as they were counted.
+    ``about``: how many rows that are, as they were counted. ``country``: of those alone that are known to be under its
+    law; None: of all.
     """
 
     table: str
@@ -42,6 +51,7 @@ class Due:
     first_kept: date
     zone: ZoneInfo
     about: int = field(default=0, compare=False)
+    country: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,6 +223,8 @@ CREATE TABLE downstreams.sweep (
     reason       text,                       -- why it failed: a code
     policy       text   NOT NULL,            -- its version
     confirmed_by text[]      NOT NULL DEFAULT '{}',
+    -- Rows past a maximum of one country's law of which nobody can tell whether they are under that law: they stay until what is for everybody.
+    undetermined bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (system, table_name, ceiling)
 );
 

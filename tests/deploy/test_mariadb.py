@@ -250,16 +250,18 @@ async def test_by_night_what_is_past_goes_in_chunks_and_what_is_spared_or_referr
 ) -> None:
     monkeypatch.setattr(sweeping, "CHUNK", 1)
     await shop.run(
-        "ALTER TABLE purchase ADD placed date",
+        "ALTER TABLE purchase ADD placed date, ADD country varchar(9)",
         "INSERT INTO purchase (id, buyer, state) VALUES (4, 'C2', 'open')",
-        "UPDATE purchase SET placed = '2020-01-01'",
+        "UPDATE purchase SET placed = '2020-01-01', country = IF(id = 1, 'de ', NULL)",
         f"DELETE FROM `{LONGEST}` WHERE purchase_id = 3",
     )
     began, placed = '{ column = "began", timezone = "Europe/Madrid" }', '{ column = "placed" }'
+    country = '{ column = "country" }'
     dated = DATASET.replace(f"occurred = {began}", f"occurred = {began}\nanchors = {{ call_start = {began} }}").replace(
-        'replaces = { class = "T" }', 'replaces = { class = "T" }\nplaced = { class = "M" }'
+        'replaces = { class = "T" }', 'replaces = { class = "T" }\nplaced = { class = "M" }\ncountry = { class = "M" }'
     )
-    dated = dated.replace("refuse_when =", f"anchors = {{ placed = {placed} }}\nrefuse_when =")
+    more = f"anchors = {{ placed = {placed} }}\njurisdiction = {country}"
+    dated = dated.replace("refuse_when =", f"{more}\nrefuse_when =")
     swept = shop.connected(dated)
     adapter = swept.adapter
     assert isinstance(adapter, MariaDbAdapter)
@@ -278,6 +280,8 @@ async def test_by_night_what_is_past_goes_in_chunks_and_what_is_spared_or_referr
     assert await shop.ask("SELECT id FROM purchase ORDER BY id") == [(1,), (2,), (4,)], "4 is open, and no one's to end"
     counted = await adapter.count([calls, purchases], {})
     assert counted == [Counted(1, 2), Counted(2, 3)], "what stays is past, and missed"
+    assert await adapter.count([replace(purchases, country="DE")], {}) == [Counted(1, 3, undetermined=2)]
+    assert await adapter.sweep([replace(purchases, country="FR")], {}, nothing) == [Swept(0, 0)]
     [refused] = await adapter.sweep([replace(calls, then="anonymise")], {}, nothing)
     assert isinstance(refused, NotSupported)
     await swept.close()

@@ -60,7 +60,7 @@ async def test_nothing_goes_before_the_service_has_heard_of_the_restrictions_tha
     assert nights.left == {CALLS: 400, EVENTS: 400}
 
 
-async def test_a_maximum_of_another_states_law_ends_nobodys_data(nights: Nights) -> None:
+async def test_a_maximum_of_another_states_law_ends_nobodys_data_whose_country_is_not_told(nights: Nights) -> None:
     nights.let("calls_19m", jurisdiction="DE", legal_source="§ 10 TDDDG")
     assert (await nights.look())["calls_19m"] == "no_country"
     assert (await nights.come())["calls_19m"] == "no_country"
@@ -70,6 +70,22 @@ async def test_a_maximum_of_another_states_law_ends_nobodys_data(nights: Nights)
     nights.let("calls_19m", jurisdiction=ours, legal_source="a law of ours")
     assert (await nights.come())["calls_19m"] == "dry_run", "what holds for everybody from now on is new"
     assert (await nights.come())["calls_19m"] == "swept"
+
+
+async def test_a_maximum_of_another_country_acts_where_rows_say_theirs_and_runs_dry_before_it_is_everybodys(
+    nights: Nights,
+) -> None:
+    dated = nights.store.dated
+    nights.store.dated = (replace(dated[0], tells_countries=True), *dated[1:])
+    nights.let("calls_19m", jurisdiction="DE", legal_source="§ 10 TDDDG")
+    assert (await nights.look())["calls_19m"] == "dry_run"
+    assert (await nights.come())["calls_19m"] == "swept"
+    assert [each.country for each in nights.store.swept if each.table == CALLS] == ["DE"]
+    assert (await nights.recorded("calls_19m"))[-1][1]["undetermined"] == 0
+    nights.let("calls_19m", jurisdiction=None, legal_source=None)
+    assert (await nights.come())["calls_19m"] == "dry_run", "everybody's rows are more than those of one country"
+    assert (await nights.come())["calls_19m"] == "swept"
+    assert [each.country for each in nights.store.swept if each.table == CALLS] == ["DE", None]
 
 
 async def test_the_metrics_tell_what_is_missed_what_is_not_done_and_what_is_gone(nights: Nights) -> None:

@@ -1,6 +1,7 @@
 """What is past a ceiling goes for everybody: set-wise, in order, and nothing else."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from deploy.demo.company.model import Call
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Refused
 from shared.domain.operations import Operation
-from shared.downstreams.sweepable import Due, SweepStopped, Swept
+from shared.downstreams.sweepable import Counted, Due, SweepStopped, Swept
 from tests.fixtures.analytics import counted, due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, with_tables
 from tests.fixtures.downstream import task
@@ -158,6 +159,45 @@ id = { class = "T" }
 email = { class = "A", identity = "email" }
 resolved = { class = "M" }
 status = { class = "M" }
+"""
+
+
+async def test_a_maximum_of_one_country_ends_what_is_known_to_be_under_its_law_and_counts_what_says_none(
+    empty_database: str, tmp_path: Path
+) -> None:
+    await with_tables(empty_database, BILLED)
+    (tmp_path / "bills.toml").write_text(BILLED_DATASET)
+    async with engine(empty_database, tmp_path / "bills.toml", {}) as bills:
+        german = replace(due("call", "invoice_date", "2025-01-01"), country="DE")
+        assert await bills.adapter.count([german], {}) == [Counted(3, 10, undetermined=3)]
+        assert await sweep(bills, german) == [Swept(3, 1)], "one of them is in dispute"
+        left = [(each,) for each in ("", "DE", "DE", "FR", "XX", "us", None)]
+        assert sorted(await ask(empty_database, "SELECT country FROM call"), key=str) == sorted(left, key=str)
+        assert await sweep(bills, due("call", "invoice_date", "2025-01-01")) == [Swept(5, 1)]
+
+
+BILLED = """
+CREATE TABLE call (id bigint PRIMARY KEY, email text, billed date, country text, state text);
+CREATE INDEX ON call (email);
+INSERT INTO call SELECT n, 'a@example.org', '2024-01-01', c, 'paid'
+    FROM unnest(ARRAY['DE', ' de', 'Germany', 'FR', 'us', NULL, '', 'XX']) WITH ORDINALITY AS w (c, n);
+INSERT INTO call VALUES (10, 'b@example.org', '2024-01-01', 'DE', 'disputed'),
+    (11, 'b@example.org', '2026-01-01', 'DE', 'paid');
+"""
+BILLED_DATASET = """
+name = "bills"
+[tables.call]
+category = "call_record"
+primary_key = ["id"]
+anchors = { invoice_date = { column = "billed" } }
+jurisdiction = { column = "country", words = { germany = "DE" } }
+refuse_when = [{ column = "state", in = ["disputed"], reason = "dispute" }]
+[tables.call.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email" }
+billed = { class = "M" }
+country = { class = "M" }
+state = { class = "M" }
 """
 
 

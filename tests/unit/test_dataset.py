@@ -20,11 +20,13 @@ from shared.downstreams.sql.declaration.declared import (
     Party,
     Period,
     Refusal,
+    RowSwitch,
     RowTest,
     SideTable,
     Switch,
     Withheld,
 )
+from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.quoting import literal, quoted
 from shared.downstreams.sql.settings import SHIPPED, SqlSettings
@@ -118,6 +120,9 @@ def test_a_store_leads_on_unless_all_that_its_rows_tell_of_somebody_is_their_own
         ('src = { class = "A"', 'src = { class = "M"', "would tell whether it is left"),
         ('erase = "blank"', 'restriction = { column = "secret", value = true }', "beside the data"),
         ("id = {", '"" = {', "no name"),
+        ('erase = "blank"', 'jurisdiction = { column = "where" }', "jurisdiction names column where, which is not"),
+        ('erase = "blank"', 'jurisdiction = { column = "privacy" }', "goes with party caller: leave its party out"),
+        ('erase = "blank"', 'jurisdiction = { column = "secret", words = { x = "XX" } }', "XX is no country"),
         ('name = "calls"', "name = ", "not TOML"),
     ],
 )
@@ -253,10 +258,11 @@ def test_every_key_of_a_dataset_is_on_its_page() -> None:
         Occurred,
         Period,
         Switch,
+        RowSwitch,
         SideTable,
         Keeping,
     ]
-    models += [Join, Constant, RowTest, Refusal, Anonymisation]
+    models += [Join, Constant, RowTest, Refusal, Anonymisation, Jurisdiction]
     keys = {field.alias or name for m in models for name, field in m.model_fields.items()}
     keys |= SqlSettings.model_fields.keys() - {"adapter"}
     missing = [key for key in sorted(keys) if not re.search(rf"[`{{ ,\\n]{key}(`| =)", page)]

@@ -119,6 +119,7 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
     text = TEXT.replace(
         'primary_key = ["id"]\n',
         'primary_key = ["id"]\n'
+        'marketing = { table = "list", on = { customer = "id" } }\n'
         'anchors = { event_time = { column = "at" } }\n'
         'stated = true\noccurred = { column = "at" }\n',
     ).replace('host = { class = "M" }', 'host = { class = "M" }\nat = { class = "M" }')
@@ -129,6 +130,7 @@ def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path:
     assert said == [
         "the dataset has a [restriction] beside the data",
         "table customer has stated",
+        "table customer has marketing by rows of another table",
     ]
 
 

@@ -45,7 +45,7 @@ class Alive(Protocol):
 class Matter:
     """One ceiling in one table of a system, and what the last night has left of it.
 
-    ``judged``: whether it is for everybody; of a maximum of another country's law no row says that it is under that.
+    ``country``: whose law alone it is; None: it is for everybody. ``told``: whether rows of the table say that.
     """
 
     key: Key
@@ -53,12 +53,18 @@ class Matter:
     ceiling: Ceiling
     terms: Terms
     known: Known | None
-    judged: bool = True
+    country: str | None = None
+    told: bool = False
+
+    @property
+    def judged(self) -> bool:
+        """Whether it can be told which rows it is about."""
+        return self.country is None or self.told
 
     def due(self, first_kept: date) -> Due:
         """What is past it, up to a day."""
         (_, table, _), each, zone = self.key, self.ceiling, ZoneInfo(self.terms.zone)
-        return Due(table, each.anchor, each.then.value, first_kept, zone)
+        return Due(table, each.anchor, each.then.value, first_kept, zone, country=self.country)
 
     def stops(self, policy: SweepPolicy, counted: Counted) -> bool:
         """Whether so much must not go before two persons have said so."""
@@ -112,7 +118,7 @@ class Night:
             if isinstance(found, Refused):
                 await self._leave(replace(left, state=State.FAILED, reason=found.code))
                 continue
-            left = replace(left, due=found.due, of_rows=found.rows)
+            left = replace(left, due=found.due, of_rows=found.rows, undetermined=found.undetermined)
             if nights.runs_dry(matter.known, matter.terms, self._night):
                 await self._leave(replace(left, state=State.DRY_RUN, counted_on=self._night))
             elif matter.stops(self._policy, found):
@@ -192,7 +198,7 @@ class Night:
             detail: dict[str, JsonValue] = {"system": system, "table": quote(table), "ceiling": ceiling}
             detail |= {"action": left.action, "first_kept": left.first_kept.isoformat(), "policy": left.policy}
             detail |= {"due": left.due, "of_rows": left.of_rows, "gone": gone, "spared": left.spared}
-            detail |= {"missed": left.missed, "reason": left.reason}
+            detail |= {"missed": left.missed, "undetermined": left.undetermined, "reason": left.reason}
             tx.log_evidence(left.sweep_id, f"retention.{left.state}", detail)
 
     def _due(self, matter: Matter) -> Due:

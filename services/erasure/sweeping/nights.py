@@ -20,7 +20,7 @@ class State(StrEnum):
     """What a night has found or done."""
 
     UNSIGNED = "unsigned"  # nobody has signed the ceiling, or no longer: nothing is touched
-    NO_COUNTRY = "no_country"  # a maximum of another country's law, under which no row says that it is: the same
+    NO_COUNTRY = "no_country"  # a maximum of another country's law, and no row says which one's it is under: the same
     DRY_RUN = "dry_run"  # new or shortened: it was counted, and acts from the next night on
     STOPPED = "stopped"  # more than the policy's share: two persons must say that it may go
     SWEEPING = "sweeping"  # at work

@@ -20,13 +20,14 @@ FROM downstreams.sweep
 _LEAVE = """
 INSERT INTO downstreams.sweep AS s (
     system, table_name, ceiling, category, sweep_id, action, state, night, period, zone, anchor, counted_on, first_kept,
-    due, of_rows, spared, missed, reason, policy)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+    due, of_rows, spared, missed, undetermined, reason, policy)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 ON CONFLICT (system, table_name, ceiling) DO UPDATE SET
     category = excluded.category, sweep_id = excluded.sweep_id, action = excluded.action, state = excluded.state,
     night = excluded.night, period = excluded.period, zone = excluded.zone, anchor = excluded.anchor,
     counted_on = excluded.counted_on, first_kept = excluded.first_kept, due = excluded.due, of_rows = excluded.of_rows,
-    spared = excluded.spared, missed = excluded.missed, reason = excluded.reason, policy = excluded.policy,
+    spared = excluded.spared, missed = excluded.missed, undetermined = excluded.undetermined, reason = excluded.reason,
+    policy = excluded.policy,
     gone = CASE WHEN s.sweep_id = excluded.sweep_id THEN s.gone ELSE 0 END,
     confirmed_by = CASE WHEN s.sweep_id = excluded.sweep_id THEN s.confirmed_by ELSE '{}' END
 RETURNING gone
@@ -66,6 +67,7 @@ class Left:
     of_rows: int = 0
     spared: int = 0
     missed: int = 0
+    undetermined: int = 0
     reason: str | None = None
 
 
@@ -82,7 +84,7 @@ async def read(connection: Connection) -> dict[Key, Known]:
 async def leave(connection: Connection, left: Left) -> int:
     """Notes what this night has found or done, in the place of what the last one did; how many rows are gone by it."""
     terms = (left.terms.period, left.terms.zone, left.terms.anchor)
-    counts = (left.due, left.of_rows, left.spared, left.missed)
+    counts = (left.due, left.of_rows, left.spared, left.missed, left.undetermined)
     gone = await connection.fetchval(
         _LEAVE,
         *(*left.key, left.category, left.sweep_id, left.action, left.state, left.night, *terms),

@@ -119,8 +119,8 @@ class Sweeper:
             for name, ceiling in policy.ceilings_of(dated.category).items():
                 if (column := dated.anchors.get(ceiling.anchor)) is not None:
                     key = (system.name, dated.table, name)
-                    terms, judged = Terms.of(policy, ceiling, column), policy.country_of(ceiling) is None
-                    yield Matter(key, dated.category, ceiling, terms, known.get(key), judged)
+                    terms, country = Terms.of(policy, ceiling, column), policy.country_of(ceiling)
+                    yield Matter(key, dated.category, ceiling, terms, known.get(key), country, dated.tells_countries)
 
     async def _alive(self, turn: Turn, doing: Awaitable[T]) -> T:
         """Waits for a step of the work; the loop counts as alive meanwhile, and keeps its turn."""

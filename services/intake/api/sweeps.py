@@ -30,16 +30,20 @@ class SweepView(BaseModel):
     state: Literal["unsigned", "no_country", "dry_run", "stopped", "sweeping", "swept", "failed"] = Field(
         description="`dry_run`: new or shortened, so it was only counted; `stopped`: more than the policy's share, so"
         " two persons must confirm it; `unsigned`: without a valid sign-off nothing is touched; `no_country`: a"
-        " maximum by another country's law than ours, and no row says that it is under it: the same"
+        " maximum by another country's law than ours, and the table does not say which rows are under it: the same"
     )
     night: date
     period: str
     first_kept: date = Field(description="what began on an earlier day is past")
     due: int = Field(description="rows past the ceiling and spared by nobody, when it was counted")
-    of_rows: int = Field(description="rows of the table")
+    of_rows: int = Field(description="rows of the table, about")
     gone: int
     spared: int = Field(description="rows past it that a restriction, a legal hold or a state of the row keeps")
     missed: int = Field(description="rows past the ceiling for more than a day that are still there")
+    undetermined: int = Field(
+        description="rows past a maximum by another country's law that do not say which country's law they are under:"
+        " they stay until what is for everybody"
+    )
     reason: str | None = Field(description="why it failed")
     confirmed_by: list[str] = Field(description="the holders of the keys that have confirmed it")
 

@@ -23,7 +23,8 @@ def statements_of(
         paths = tuple(_paths(dataset, namespace, relations, name, made))
         if tenant is None or table.tenant or paths:
             relation = relations[dataset.place(namespace, name)]
-            made[name] = Statements(namespace, name, table, relation, tenancy, tenant, paths)
+            led = _hops(dataset, namespace, relations, name, table.jurisdiction.via if table.jurisdiction else ())
+            made[name] = Statements(namespace, name, table, relation, tenancy, tenant, paths, to_jurisdiction=led)
     return tuple(made[name] for name in dataset.tables if name in made)
 
 

@@ -7,6 +7,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.domain.errors import ColumnUnmapped, Misconfigured, SystemRefused, TableMissing
 from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.declared import RowSwitch
 from shared.downstreams.sql.declaration.tables import Table
 
 Place = tuple[str, str]
@@ -124,13 +125,20 @@ def named_in(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]
     for name, table in dataset.tables.items():
         real = {column for column, declared in table.columns.items() if not declared.json_}
         named.setdefault(dataset.place(namespace, name), set()).update(real)
-        for _, path in table.paths:
+        says = table.jurisdiction
+        for path, ends in (*((path, ()) for _, path in table.paths), *([(says.via, (says.column,))] if says else [])):
             nearer = dataset.place(namespace, name)
             for join in path:
                 named[nearer].update(join.on)
                 nearer = dataset.place(namespace, join)
                 of_it = (*(far for _, far in join.columns), *(test.column for test in join.where))
                 named.setdefault(nearer, set()).update(of_it)
+            named[nearer].update(ends)
+        for switch in (table.restriction, table.marketing):
+            if isinstance(switch, RowSwitch):
+                place = (switch.schema_ or namespace, switch.table)
+                columns = {*switch.on, *switch.values, *filter(None, [switch.request])}
+                named.setdefault(place, set()).update(columns)
     if dataset.restriction:
         named.setdefault((namespace, dataset.restriction.table), set())
     return named

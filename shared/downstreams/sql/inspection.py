@@ -7,6 +7,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.downstreams.sql.catalog import Place
 from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.declared import Switch
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.quoting import quoted
 
@@ -122,7 +123,7 @@ def _absent(place: str, columns: set[str], where: str) -> Iterator[str]:
 
 def _changed(table: Table) -> set[str]:
     """The columns that are certainly written: those that switches name, that are corrected, that blanking empties."""
-    switches = {each.column for each in (table.restriction, table.marketing, table.kept) if each}
+    switches = {each.column for each in (table.restriction, table.marketing, table.kept) if isinstance(each, Switch)}
     written = {name for name, column in table.columns.items() if column.rectifies}
     fields = (each for party in table.parties or (None,) for each in table.fields_of(party).items())
     blanked = {name for name, column in fields if column.personal == "A"} if table.erase == "blank" else set()

@@ -218,7 +218,9 @@ class OfDataset(Generic[S]):
     def dated(self) -> Sequence[Dated]:
         """The tables that say from when periods of the policy count in them."""
         return [
-            Dated(name, table.category, {a: at.column for a, at in table.anchors.items()})
+            Dated(
+                name, table.category, {a: at.column for a, at in table.anchors.items()}, table.jurisdiction is not None
+            )
             for name, table in self._held.dataset.tables.items()
             if table.anchors
         ]

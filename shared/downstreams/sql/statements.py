@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from shared.downstreams.sql.declaration.documents import changed
-from shared.downstreams.sql.finding.paths import time_name
+from shared.downstreams.sql.finding.paths import Hop, time_name
 from shared.downstreams.sql.finding.search_keys import SearchKey, Wanted
 from shared.downstreams.sql.finding.searching import Path, Searched, by_arrays
 from shared.downstreams.sql.quoting import Condition, literal, quoted
@@ -24,6 +24,8 @@ class Statements(Searched):
 
     emptied_to: Mapping[str, str] | None = None
     """What columns become where rows are kept without their person, if not what the dataset blanks."""
+    to_jurisdiction: tuple[Hop, ...] = ()
+    """The joins that lead to what says which state's law a row is under; none: it says so itself, if anything does."""
 
     def _grouped(self, rows: str, more: str = "") -> str:
         values = [f"${self.slots.index(each.slot) + 1}::text[]" for each in self.finders]

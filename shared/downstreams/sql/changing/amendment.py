@@ -21,7 +21,7 @@ from shared.downstreams.sql import progress
 from shared.downstreams.sql.changing import changes, corrections, stating, uncorrectable, unswitched
 from shared.downstreams.sql.changing.restricted import Held, Place
 from shared.downstreams.sql.changing.switching import Kind, switching
-from shared.downstreams.sql.declaration.declared import SideTable
+from shared.downstreams.sql.declaration.declared import SideTable, Switch
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.finding import examination
@@ -197,7 +197,7 @@ class Amendment:
         counts: Counter[str] = Counter()
         left = flags.of_tables(flags.left_as_found(task))
         made = (
-            switching(table, keys, name, wanted=wanted, but=left.get(table.name, ()))
+            switching(table, keys, name, task, wanted=wanted, but=left.get(table.name, ()))
             for table, keys in self._keys(task)
         )
         switches = [each for each in made if each]
@@ -227,7 +227,7 @@ class Amendment:
             return {}
         had: dict[str, bool] = {}
         for table, keys in self._keys(task):
-            if switch := table.table.restriction:
+            if isinstance(switch := table.table.restriction, Switch):
                 rows = await self._connection.fetch(*changes.select_flags(table, keys, switch.column, switch.value))
                 had |= {flags.in_table(table.name, key): held for key, held in rows}
         if excess := self._settings.excess(task, rows=len(had)):

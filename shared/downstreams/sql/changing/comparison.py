@@ -7,8 +7,8 @@ from typing import Any
 
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.changing import changes
-from shared.downstreams.sql.declaration.declared import SideTable, Switch
+from shared.downstreams.sql.changing.switching import count_shown, select_shown
+from shared.downstreams.sql.declaration.declared import RowSwitch, SideTable, Switch
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -24,9 +24,8 @@ async def shown(session: Session, operation: Operation) -> int:
         kept = f"SELECT FROM dsr_platform.kept k WHERE k.system = $1 AND k.request_id::text = {request}::text"
         query = f"SELECT count(DISTINCT {request}) FROM {_place(session, side)} t WHERE NOT EXISTS ({kept})"
         return await _number(session, query, session.system)
-    switches = _switches(session, operation)
-    calls = [changes.count_like(table, switch.column, switch.value) for table, switch in switches]
-    return sum([await _number(session, *call) for call in calls])
+    calls = (count_shown(table, switch) for table, switch in _switches(session, operation))
+    return sum([await _number(session, *call) for call in calls if call])
 
 
 async def shown_of(session: Session, tasks: Sequence[Task]) -> Collection[str]:
@@ -40,12 +39,13 @@ async def shown_of(session: Session, tasks: Sequence[Task]) -> Collection[str]:
     found: set[str] = set()
     for table, switch in _switches(session, operation):
         for keys in filter(None, map(table.keys, tasks)):
-            rows = await session.connection.fetch(*changes.select_like(table, keys, switch.column, switch.value))
+            call = select_shown(table, keys, switch)
+            rows = await session.connection.fetch(*call) if call else []
             found |= {f"{table.name} {tuple(row)}" for row in rows}
     return found
 
 
-def _switches(session: Session, operation: Operation) -> Iterator[tuple[Statements, Switch]]:
+def _switches(session: Session, operation: Operation) -> Iterator[tuple[Statements, Switch | RowSwitch]]:
     name = "restriction" if operation is Operation.RESTRICT else "marketing"
     return ((table, switch) for table in session.tables if (switch := getattr(table.table, name)))
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from shared.domain.identities import Identity, MalformedIdentity, normalise
-from shared.downstreams.sql.changing import changes
-from shared.downstreams.sql.declaration.declared import Switch
+from shared.downstreams.sql.changing.switching import shows_no_stop
+from shared.downstreams.sql.declaration.declared import RowSwitch, Switch
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -29,9 +29,11 @@ async def would_get_marketing(session: Session) -> AsyncIterator[list[list[Ident
             yield [list(_known(session.system, table, columns, tuple(row))) for row in rows]
 
 
-def _page(table: Statements, switch: Switch, columns: Sequence[str], last: Sequence[Any]) -> tuple[Any, ...]:
+def _page(
+    table: Statements, switch: Switch | RowSwitch, columns: Sequence[str], last: Sequence[Any]
+) -> tuple[Any, ...]:
     key = ", ".join(f"t.{quoted(name)}" for name in table.table.primary_key)
-    open_, *values = changes.unlike(table, switch.column, switch.value)
+    open_, *values = shows_no_stop(table, switch)
     places = [f"${len(values) + number}" for number in range(1, len(last) + 1)]
     after = f" AND ({key}) > ({', '.join(places)})" if last else ""
     shown = ", ".join(f"{table.expression(name)}::text" for name in columns)

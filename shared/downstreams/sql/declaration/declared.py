@@ -24,9 +24,10 @@ UTC_ZONE = ZoneInfo("UTC")
 
 
 def decided(value: Any) -> Any:
-    """The same; raises ``ValueError`` where a question mark says that a draft has not decided it."""
-    if value == "?":
-        raise ValueError("is not decided: write what is right; look at the data, and ask who knows it")
+    """The same; raises ``ValueError`` where a question mark says that a draft has only guessed it, or has not."""
+    if isinstance(value, str) and value.endswith("?"):
+        guessed = f"is only guessed ({value}): write {value[:-1]} if it is right" if value[:-1] else "is not decided"
+        raise ValueError(f"{guessed}, or else what is right; look at the data, and ask who knows it")
     return value
 
 
@@ -195,6 +196,21 @@ class Switch(Declared):
         if self.value == self.otherwise:
             raise ValueError("otherwise is the same word as value")
         return self
+
+
+class RowSwitch(Declared):
+    """Rows of another table that honour the right by being there (``present``), or by being there no more.
+
+    ``on``: by column of the other table the column of this one that holds the same; ``values``: what its other columns
+    must hold. ``request``: the column with the request whose row it is, by which lifting takes away that alone.
+    """
+
+    table: Name
+    schema_: Name | None = Field(default=None, alias="schema")
+    on: Mapping[Name, Name] = Field(min_length=1)
+    values: Mapping[Name, str] = Field(default_factory=dict)
+    present: bool = True
+    request: Name | None = None
 
 
 class Keeping(Declared):

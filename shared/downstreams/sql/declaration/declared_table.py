@@ -22,14 +22,18 @@ from shared.downstreams.sql.declaration.declared import (
     Party,
     Period,
     Refusal,
+    RowSwitch,
     RowTest,
     Switch,
     Via,
     decided,
 )
+from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 
-_FINDS = frozenset(("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "via", "where", "json"))
-"""What names a column by which a row is found, or told from others."""
+_FINDS = frozenset(
+    ("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "via", "where", "json")
+).union(["jurisdiction"])
+"""What names a column by which a row is found, told from others, or judged."""
 
 _CORRECTED = frozenset({IdentityType.EMAIL, IdentityType.NAME, IdentityType.PHONE})
 """What somebody is known by today that may be wrong of them; an account is whose it is."""
@@ -50,8 +54,8 @@ class DeclaredTable(Declared):
     occurred: Occurred | None = None
     period: Period | None = None
     person: Name | None = None
-    restriction: Switch | None = None
-    marketing: Switch | None = None
+    restriction: Switch | RowSwitch | None = None
+    marketing: Switch | RowSwitch | None = None
     tenant: Name | None = None
     ours: bool = False
     anchors: Mapping[Word, Occurred] = Field(default_factory=dict)
@@ -59,6 +63,7 @@ class DeclaredTable(Declared):
     keeps: Keeping | None = None
     kept: Switch | None = None
     stated: bool = False
+    jurisdiction: Jurisdiction | None = None
 
     @cached_property
     def searched(self) -> Mapping[str, Column]:
@@ -113,9 +118,11 @@ class DeclaredTable(Declared):
         return accounts if key == {self.person} else accounts & {self.person}
 
     @staticmethod
-    def switched_by(switch: Switch | None) -> tuple[str, ...]:
-        """The column by which it is switched, if it is."""
-        return (switch.column,) if switch else ()
+    def switched_by(switch: Switch | RowSwitch | None) -> tuple[str, ...]:
+        """The columns of this table by which it is switched."""
+        if switch is None:
+            return ()
+        return (switch.column,) if isinstance(switch, Switch) else tuple(switch.on.values())
 
     @property
     def tells_of_person(self) -> Iterator[tuple[str, Column]]:
@@ -178,6 +185,7 @@ class DeclaredTable(Declared):
             "refuse_when": tuple(refusal.column for refusal in self.refuse_when),
             "anchors": tuple(anchor.column for anchor in self.anchors.values()),
             "kept": self.switched_by(self.kept),
+            "jurisdiction": self.jurisdiction.near if self.jurisdiction else (),
             "keeps": tuple(name for names in self.keeps.fields.values() for name in names) if self.keeps else (),
             "json": tuple(column.json_ for column in self.columns.values() if column.json_),
             "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),

@@ -8,7 +8,8 @@ from pydantic import model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import Mistakes
-from shared.downstreams.sql.declaration import blanking, keeping
+from shared.downstreams.sql.declaration import blanking, governing, keeping
+from shared.downstreams.sql.declaration.declared import RowSwitch, Switch
 from shared.downstreams.sql.declaration.declared_table import DeclaredTable
 
 
@@ -24,7 +25,7 @@ class Table(DeclaredTable):
     ``anonymise``: what becomes of a row at a ceiling that leaves it without its people. ``keeps``: what is left of a
     row that a rule keeps in face of an erasure. ``kept``: the column that says so of a row to
     whoever reads it: here, or where what it leads to is kept. ``stated``: what its rows record is not rewritten, and a
-    statement of the person stands beside it instead (Art. 16).
+    statement of the person stands beside it instead (Art. 16). ``jurisdiction``: which state's law a row is under.
     """
 
     @model_validator(mode="after")
@@ -38,6 +39,7 @@ class Table(DeclaredTable):
             self._knows_whose_it_is,
             self._is_lifted,
             partial(blanking.mistakes, self),
+            partial(governing.mistakes, self),
             partial(keeping.mistakes, self),
             self._is_stated,
         )
@@ -93,8 +95,13 @@ class Table(DeclaredTable):
                 yield f"party {party} has no column of class A, so nothing would tell whether it is left"
 
     def _is_lifted(self) -> Iterator[str]:
-        switch = self.restriction
-        if switch and isinstance(switch.value, str) and not switch.otherwise:
+        if isinstance(self.restriction, RowSwitch) and not (self.restriction.present and self.restriction.request):
+            yield "restriction by rows of a table is lifted by a column of it: write request = that column"
+        if (
+            isinstance(self.restriction, Switch)
+            and isinstance(self.restriction.value, str)
+            and not self.restriction.otherwise
+        ):
             yield "restriction by a word is lifted by another: write otherwise = the word that it was before"
 
     def _is_stated(self) -> Iterator[str]:

@@ -12,9 +12,9 @@ import typer
 from shared.domain.errors import Misconfigured
 from shared.domain.toml_file import read_toml
 from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.drafting import mariadb, postgresql
 from shared.downstreams.sql.drafting.draft import Decided, Draft
 from shared.downstreams.sql.drafting.drift import drift
-from shared.downstreams.sql.drafting.postgresql import shapes_of
 from shared.downstreams.sql.drafting.shapes import Shapes
 from shared.downstreams.sql.scheme import is_mariadb
 
@@ -23,7 +23,9 @@ dataset = typer.Typer(help="The file that says what each table of a SQL store ho
 DsnEnv = Annotated[str, typer.Option(help="The environment variable that holds the connection string.")]
 Schemas = Annotated[
     list[str] | None,
-    typer.Option("--schema", help="Schema of the tables (public); several times, the namespace first."),
+    typer.Option(
+        "--schema", help="Schema of the tables (public; of a MariaDB its database); several times, the namespace first."
+    ),
 ]
 
 
@@ -35,13 +37,13 @@ def draft(
     table: Annotated[list[str] | None, typer.Option(help="Only this one; may be given several times.")] = None,
     over: Annotated[Path | None, typer.Option(help="A dataset whose decisions are kept; not its comments.")] = None,
 ) -> None:
-    """Print a dataset for the tables of a PostgreSQL database: every column, with a mark that somebody has to decide.
+    """Print a dataset for the tables of a database: every column, with guesses that somebody has to decide.
 
     Names, types and keys are read, and no row. The draft cannot be used before every question mark is gone.
     """
     decided = read_toml(over, Decided) if over else Decided()
     shapes = _shapes(dsn_env)
-    lines = Draft(shapes, schema or ["public"], table or (), decided).lines()
+    lines = Draft(shapes, schema or [shapes.namespace], table or (), decided).lines()
     typer.echo("\n".join(lines))
 
 
@@ -53,10 +55,10 @@ def diff(
     schema: Schemas = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say in what a PostgreSQL database differs from its dataset; status 1 if in anything."""
+    """Say in what a database differs from its dataset; status 1 if in anything."""
     declared = read_toml(file, Dataset)
     shapes = _shapes(dsn_env)
-    found = drift(declared, shapes, schema or ["public"])
+    found = drift(declared, shapes, schema or [shapes.namespace])
     if as_json:
         typer.echo(orjson.dumps([asdict(each) for each in found]))
     else:
@@ -69,6 +71,4 @@ def diff(
 def _shapes(dsn_env: str) -> Shapes:
     if not (dsn := os.environ.get(dsn_env)):
         raise Misconfigured(f"--dsn-env names {dsn_env}, which is not set; export {dsn_env}")
-    if is_mariadb(dsn):
-        raise Misconfigured(f"{dsn_env} names a MariaDB: write its dataset by hand; dsr downstreams check compares it")
-    return asyncio.run(shapes_of(dsn))
+    return asyncio.run(mariadb.shapes_of(dsn) if is_mariadb(dsn) else postgresql.shapes_of(dsn))

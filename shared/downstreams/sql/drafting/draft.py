@@ -1,4 +1,4 @@
-"""Lists every column of every table as a draft of a dataset; marks stop it from being used."""
+"""A dataset as a draft: every column of every table, with guesses that are marked and stop it from being used."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -6,13 +6,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
 from shared.downstreams.sql.drafting import toml_text
-from shared.downstreams.sql.drafting.shapes import ColumnShape, KeyShape, Place, Shapes, TableShape
+from shared.downstreams.sql.drafting.generic import generic_keys
+from shared.downstreams.sql.drafting.guesses import guess
+from shared.downstreams.sql.drafting.routes import Route, refers, routes
+from shared.downstreams.sql.drafting.shapes import ColumnShape, Place, Shapes, TableShape
 
 _HEAD = """\
-A draft: names, types and keys of the database were read, and no row. A question mark is not decided: until somebody has
-written what is right in its place the dataset cannot be used. Classes: A identifies the subject, B another person,
-M tells about the subject, C is content, T is technical and never shown."""
+A draft: names, types and keys of the database were read, and no row. What ends with a question mark is a guess, or not
+decided, and until somebody has written what is right in its place the dataset cannot be used. Classes: A identifies the
+subject, B another person, M tells about the subject, C is content, T is technical and never shown."""
 
 _SHOWS = "shows what is in other tables, which are to be declared instead"
 _COPIES = (
@@ -48,6 +52,9 @@ class Draft:
         self._tables = {place: table for place, table in shapes.tables.items() if place[0] in schemas}
         self._shown = [place for place, table in self._tables.items() if not table.is_view and self._asked(place, only)]
         self._views = [table for table in self._tables.values() if table.is_view and self._asked(table.place, only)]
+        real = {place: table for place, table in self._tables.items() if not table.is_view}
+        self._people = {place for place, table in real.items() if self._holds_identity(table)}
+        self._routes = routes(real, self._people)
         self._refuse_twice()
 
     def lines(self) -> Iterator[str]:
@@ -82,6 +89,11 @@ class Draft:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise Misconfigured(f"two schemas have a table {twice[0]}: draft one dataset for each, with one --schema")
 
+    def _holds_identity(self, table: TableShape) -> bool:
+        decided = self._decided.get(table.place)
+        found = decided.get("columns", {}).values() if decided else (guess(table, each).more for each in table.columns)
+        return any(each.get("identity", IdentityType.NAME) != IdentityType.NAME for each in found)
+
     def _table(self, table: TableShape) -> Iterator[str]:
         yield from (toml_text.comment(said) for said in self._remarks(table))
         if decided := self._decided.get(table.place):
@@ -89,31 +101,50 @@ class Draft:
             return
         told: dict[str, Any] = {} if table.place[0] == self._namespace else {"schema": table.place[0]}
         told |= {"category": "?", "primary_key": table.primary_key or ("?",)}
+        ways = self._routes.get(table.place, ())
+        if len(ways) == 1 and not ways[0].shared:
+            told["via"] = [ways[0].join]
         yield from _written(table.name, {**told, "columns": {}}, table)
 
     def _remarks(self, table: TableShape) -> Iterator[str]:
         """What somebody has to know who decides."""
         if table.kind != "table":
-            yield f"{table.name} is a {table.kind}"
+            parts = f" of {table.partitions} partitions, which are no tables of their own" if table.partitions else ""
+            yield f"{table.name} is a {table.kind}{parts}"
         if not table.primary_key:
             yield f"{table.name} has no primary key: name the columns that tell its rows apart"
-        if table.place in self._decided:
-            return
-        yield from map(_via, table.keys)
-        names = toml_text.value([column.name for column in table.columns])
-        yield (
-            "if nothing in it is about anybody, delete it here and write"
-            f" impersonal = {{ {toml_text.key(table.name)} = {names} }} at the top"
-        )
+        ways = self._routes.get(table.place, ())
+        if table.place in self._people:
+            if len(table.primary_key) == 1 and table.place not in self._decided:
+                key = toml_text.value(table.primary_key[0])
+                yield (
+                    f"if each row is one person, and no ticket, order or call of theirs, write person = {key}:"
+                    " max_people counts by it, and an account that a row has is believed to be that person's"
+                )
+            for route in refers(table, self._people):
+                yield f"it also refers to people, by {_said(route)}: a via, or a party, if that is who a row is about"
+        elif not ways or ways[0].shared:
+            for route in ways:
+                yield f"rows of {route.to[1]} refer to {table.name}, several to one: shared by people, {_said(route)}"
+            names = toml_text.value([column.name for column in table.columns])
+            yield (
+                f"no foreign key leads from {table.name} to one person: write via, or if nobody is in it,"
+                f" delete it here and write impersonal = {{ {toml_text.key(table.name)} = {names} }} at the top"
+            )
+        elif len(ways) > 1:
+            yield "it leads to people in several ways; write the one that tells whose a row is, or a party for each:"
+            yield from (_said(route) for route in ways)
+        elif table.place not in self._decided:
+            yield f"via is a guess: foreign key {ways[0].key.name}"
+        yield from generic_keys(table)
 
 
-def _via(key: KeyShape) -> str:
-    join = {"table": key.parent[1], "on": dict(zip(key.columns, key.to, strict=True))}
-    return f"foreign key {key.name}: if it tells whose a row is, write via = [{toml_text.value(join)}]"
+def _said(route: Route) -> str:
+    return f"via = [{toml_text.value(route.join)}] (foreign key {route.key.name})"
 
 
 def _written(name: str, table: Written, shape: TableShape) -> Iterator[str]:
-    """A table: what is decided of it, and a mark for each other column."""
+    """A table: what is decided of it, and guesses for its other columns."""
     place = f"tables.{toml_text.key(name)}"
     yield f"[{place}]"
     yield from (f"{toml_text.key(key)} = {toml_text.value(each)}" for key, each in table.items() if key != "columns")
@@ -122,9 +153,11 @@ def _written(name: str, table: Written, shape: TableShape) -> Iterator[str]:
     left = dict(table.get("columns", {}))
     for column in shape.columns:
         decided = left.pop(column.name, None)
-        if decided is None:
-            generated = {"generated": True} if column.generated else {}
-            yield _line(column.name, {"class": "?", **generated, "type": column.type})
+        if decided is None or str(decided.get("class")).endswith("?"):
+            found = guess(shape, column)
+            told = decided or {"class": f"{found.personal or ''}?", **found.more, "type": column.type}
+            because = f"guess, because {found.because}" if found.personal else found.because
+            yield f"{_line(column.name, told)}  {toml_text.comment(because)}"
         else:
             yield _line(column.name, decided) + _changed(column, decided)
     for part, decided in left.items():

@@ -1,4 +1,4 @@
-"""What a database says of its tables."""
+"""What a database says of its tables, in no database's own words; each kind of database has a module that reads it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,23 +21,25 @@ class ColumnShape:
 
 @dataclass(frozen=True, slots=True)
 class KeyShape:
-    """A foreign key: its columns, each with that of the other table."""
+    """A foreign key: its columns, each with that of the other table; ``unique``: one row at most refers to one."""
 
     name: str
     columns: tuple[str, ...]
     parent: Place
     to: tuple[str, ...]
+    unique: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """A table or a view; the partitions of a table are no tables of their own here."""
+    """A table or a view. ``partitions``: how many; they are no tables of their own here."""
 
     place: Place
     columns: tuple[ColumnShape, ...]
     primary_key: tuple[str, ...] = ()
     keys: tuple[KeyShape, ...] = ()
     kind: Kind = "table"
+    partitions: int = 0
 
     @property
     def name(self) -> str:
@@ -50,7 +52,11 @@ class TableShape:
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """Every table of a database but the database's own, in the order of schema and name."""
+    """Every table of a database but the database's own, in the order of schema and name.
+
+    ``namespace``: the schema in which its tables stand where nothing else is said.
+    """
 
     database: str
     tables: Mapping[Place, TableShape]
+    namespace: str = "public"

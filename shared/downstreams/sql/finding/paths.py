@@ -90,6 +90,10 @@ class Hop:
         """That a nearer row and a row of keys belong together."""
         return " AND ".join(f"{pair.nearer(alias)} = {keys}.dsr_j{i}" for i, pair in enumerate(self.pairs))
 
+    def joined_to(self, near: str, far: str) -> str:
+        """That a nearer row and a farther one belong together, whichever rows of the farther count."""
+        return " AND ".join(f"{pair.nearer(near)} = {far}.{pair.far}" for pair in self.pairs) + self.meets(near)
+
 
 def holds(test: RowTest, alias: str) -> str:
     """That a row meets a declared condition; never NULL."""

@@ -25,7 +25,8 @@ class Held:
 
     ``name``: by which rule; ``known``: that its state lasts; else no system could say, and somebody must look before
     anything goes. ``columns``: what is left of a row, where the rule names its fields, besides what finds it.
-    ``area``: of which of its rows, as a condition that is never NULL; empty: of all. ``shown``: as of ``Ruled``.
+    ``area``: of which of its rows, as a condition that is never NULL; empty: of all. ``partly``: by the law of one
+    country, so that others that are in the state are not kept. ``shown``: as of ``Ruled``.
     """
 
     table: Statements
@@ -35,6 +36,7 @@ class Held:
     known: bool = True
     columns: frozenset[str] = frozenset()
     area: str = ""
+    partly: bool = False
     shown: bool | None = None
 
     @property
@@ -87,7 +89,7 @@ def kept_while(rules: Iterable[object], *, signed: bool) -> frozenset[tuple[str,
 
     ``signed``: only where the rule is in force; else also what somebody has yet to decide about.
     """
-    lasting = (each for each in rules if isinstance(each, Held) and each.known and each.rule)
+    lasting = (each for each in rules if isinstance(each, Held) and each.known and each.rule and not each.partly)
     return frozenset(
         (each.table.name, each.rule.lasts_while)
         for each in lasting

@@ -51,7 +51,7 @@ async def restrict(session: Session, held: Sequence[Stay], tasks: Sequence[Task]
     for each, task in _theirs(held, tasks, found):
         keys = each.within.keys(task)
         for kind in ("restriction", "marketing"):
-            switch = switching(each.within, keys, kind, wanted=True)
+            switch = switching(each.within, keys, kind, task, wanted=True)
             if switch is None:
                 continue
             await session.connection.execute(*switch.change)

@@ -1,8 +1,9 @@
 """What rules of the policy keep in a SQL store in face of an erasure: rows within their period, each with its day.
 
 A rule splits the rows of a table in two by an instant: those that are past their day are erased as any others; those
-within it lose all but the fields of the rule (``reducing.py``). All parts are the same statements with one more
-condition, so that whose a row is is told as always.
+within it lose all but the fields of the rule (``reducing.py``). One by the law of another country than ours splits
+those that may be under that law. All parts are the same statements with one more condition, so that whose a row is is
+told as always.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from shared.domain.operations import Kept, Limit
 from shared.domain.policy import OnErasure, Period, Policy, Rule, first_kept, parse_period, release
 from shared.downstreams.contract import States, Task
 from shared.downstreams.sql.finding.examination import as_utc
+from shared.downstreams.sql.finding.jurisdiction import Area, areas
 from shared.downstreams.sql.finding.search_keys import ZONELESS, wall_clock
 from shared.downstreams.sql.keeping import states
 from shared.downstreams.sql.keeping.counting import Rows
@@ -38,7 +40,7 @@ class Ruled:
     ``lapsed``: its day has come besides, and it stays until somebody has said what becomes of it.
     ``longer``: the rules that keep the same rows, too, the one that does so longest first; ``but``: the rule whose rows
     are left out, since they are met with that. ``area``: which of its rows it may concern, as a condition that is never
-    NULL; empty: all. ``shown``: False of a rule by the law of another country: no row says that it is under that.
+    NULL; empty: all. ``shown``: of a rule by the law of one country, whether these rows say that they are under it.
     """
 
     table: Statements
@@ -152,11 +154,12 @@ class Ruled:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Rows of a table that are in the same states.
+    """Rows of a table for which the same rules hold: those of an area that are in the same states.
 
     ``rows``: as a condition that is never NULL; empty: all. ``states``: which last for them.
     """
 
+    area: Area
     rows: str
     states: States
 
@@ -173,12 +176,17 @@ def ruled(session: Session, policy: Policy, task: Task, said: Sequence[states.Sa
     for table in free if session.tenant is None else ():
         category = policy.category(table.table.category)
         kept_by = category.kept_by if category else ()
-        for part in _parts(policy, task, table, said):
-            found += filter(None, (_ruled(session, policy, task, table, name, part) for name in kept_by))
+        countries = frozenset(filter(None, map(policy.country_of, map(policy.rules.__getitem__, kept_by))))
+        for part in _parts(policy, task, table, said, areas(table, countries)):
+            may_be_of = {None, *part.area.may_be_of}
+            names = [name for name in kept_by if policy.country_of(policy.rules[name]) in may_be_of]
+            found += filter(None, (_ruled(session, policy, task, table, name, part) for name in names))
     return found
 
 
-def _parts(policy: Policy, task: Task, table: Statements, said: Sequence[states.Said]) -> Iterator[_Part]:
+def _parts(
+    policy: Policy, task: Task, table: Statements, said: Sequence[states.Said], of: Sequence[Area]
+) -> Iterator[_Part]:
     """A state that its own rows tell holds those that are in it; what is told elsewhere, by which no row is named, all.
 
     So is what another cannot tell: whoever asks would have it of any of them.
@@ -189,11 +197,13 @@ def _parts(policy: Policy, task: Task, table: Statements, said: Sequence[states.
         for word, condition in states.among(said, task, table.name).items()
         if word in lasting and elsewhere.get(word, False) is False
     }
-    for chosen in product((True, False), repeat=len(own)):
-        tests = [c if lasts else f"NOT {c}" for (_, c), lasts in zip(own.items(), chosen, strict=True)]
-        here = {word: True for word, lasts in zip(own, chosen, strict=True) if lasts}
-        rows = f"({' AND '.join(tests)})" if len(tests) > 1 else "".join(tests)
-        yield _Part(rows, {**elsewhere, **here})
+    for area in of:
+        for chosen in product((True, False), repeat=len(own)):
+            each = zip(own.items(), chosen, strict=True)
+            tests = [*filter(None, [area.rows]), *(c if lasts else f"NOT {c}" for (_, c), lasts in each)]
+            here = {word: True for word, lasts in zip(own, chosen, strict=True) if lasts}
+            rows = f"({' AND '.join(tests)})" if len(tests) > 1 else "".join(tests)
+            yield _Part(area, rows, {**elsewhere, **here})
 
 
 def _ruled(
@@ -207,11 +217,13 @@ def _ruled(
     if task.at is None:
         raise ValueError(f"{session.system}: a task of which {name} may keep rows needs its instant")
     today = task.at.astimezone(ZoneInfo(zone := policy.zone_of(rule))).date()
-    rows, shown = part.rows, None if policy.country_of(rule) is None else False
+    country, rows = policy.country_of(rule), part.rows
+    shown = None if country is None else country == part.area.is_of
     if rule.period is None:
         keeps = table.table.keeps
         left = keeps.columns(rule.fields) if keeps and rule.fields else frozenset[str]()
-        return Held(table, today, name, rule, known=lasts is True, columns=left, area=rows, shown=shown)
+        known, partly = lasts is True, bool(part.area.rows)
+        return Held(table, today, name, rule, known=known, columns=left, area=rows, partly=partly, shown=shown)
     told = _told(task, name)
     lapsed = name in task.lapsed
     stands = lapsed or (bool(told) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS))

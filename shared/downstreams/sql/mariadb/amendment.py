@@ -173,7 +173,7 @@ class Amendment:
     def _switches(self, kind: Kind) -> Iterator[tuple[Statements, Switch]]:
         for table in self._session.tables:
             switch = table.table.restriction if kind == "restriction" else table.table.marketing
-            if switch:
+            if isinstance(switch, Switch):
                 yield table, switch
 
     def _digest(self, key: Key) -> str:

@@ -45,7 +45,7 @@ async def shown_of(session: Session, tasks: Sequence[Task]) -> Collection[str]:
 def _switches(session: Session, operation: Operation) -> Iterator[tuple[Searched, Switch]]:
     for table in session.tables:
         switch = table.table.restriction if operation is Operation.RESTRICT else table.table.marketing
-        if switch:
+        if isinstance(switch, Switch):
             yield table, switch
 
 

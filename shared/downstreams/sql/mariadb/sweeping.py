@@ -51,12 +51,14 @@ async def _or_refused(step: Callable[[], Awaitable[T]]) -> T | Refused:
 
 async def _count(session: Session, due: Due, spared: Spared) -> Counted:
     table = _table(session, due)
-    stay, n = await _spared(session, table, spared), 0
+    stay, n, unknown = await _spared(session, table, spared), 0, 0
     async for rows in _chunks(session, table, due):
-        n += sum(primary(table, row) not in stay and not _in_use(table, row) for row in rows)
+        theirs = [row for row in rows if _concerned(table, due, row)]
+        n += sum(primary(table, row) not in stay and not _in_use(table, row) for row in theirs)
+        unknown += sum(_country(table, row) is None for row in rows) if due.country else 0
     # The server's own figure is an estimate, and it decides whether so many may go.
     there = await session.connection.value(f"SELECT count(*) FROM {place_of(session.place(table))}")  # noqa: S608
-    return Counted(n, max(n, int(there)))
+    return Counted(n, max(n, int(there)), unknown)
 
 
 async def _sweep(session: Session, due: Due, spared: Spared, go_on: GoOn) -> Swept:
@@ -71,7 +73,7 @@ async def _sweep(session: Session, due: Due, spared: Spared, go_on: GoOn) -> Swe
             await go_on(due, 0)
             async with session.connection.transaction():
                 rows = await anext(chunks, None)
-                theirs = rows or ()
+                theirs = [row for row in rows or () if _concerned(table, due, row)]
                 going = [row for row in theirs if primary(table, row) not in stay and not _in_use(table, row)]
                 left |= {primary(table, row) for row in theirs} - {primary(table, row) for row in going}
                 free = await _free(session, table, going)
@@ -83,6 +85,17 @@ async def _sweep(session: Session, due: Due, spared: Spared, go_on: GoOn) -> Swe
             await go_on(due, len(free))
         tied &= gone > before
     return Swept(gone, len(left))
+
+
+def _concerned(table: Statements, due: Due, row: Row) -> bool:
+    """Whether a row is under the law whose ceiling it is."""
+    return due.country in {None, _country(table, row)}
+
+
+def _country(table: Statements, row: Row) -> str | None:
+    """Which country's law a row is under, as it says; None: nobody can tell."""
+    declared = table.table.jurisdiction
+    return declared.of(values.as_text(row[declared.column])) if declared else None
 
 
 def _in_use(table: Statements, row: Row) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from shared.domain.errors import Fault, Misconfigured
 from shared.domain.policy import OnErasure, Policy
 from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.declared import RowSwitch
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.keeping.by_policy import does_with
 
@@ -30,6 +31,11 @@ def _of(table: Table) -> Iterator[tuple[str, str]]:
         yield "keeps", "leave it out, and let a person erase what a rule keeps"
     if table.stated:
         yield "stated", "leave it out, and let a person keep what is stated about its rows"
+    if table.jurisdiction and table.jurisdiction.via:
+        yield "jurisdiction by joins", "name a column of its own"
+    for kind, switch in (("restriction", table.restriction), ("marketing", table.marketing)):
+        if isinstance(switch, RowSwitch):
+            yield f"{kind} by rows of another table", "name a column"
 
 
 def kept_by_policy(dataset: Dataset, policy: Policy) -> Iterator[str]:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from shared.downstreams.sql.catalog import DatasetOutdated
 from shared.downstreams.sql.declaration.declared import Occurred
+from shared.downstreams.sql.finding.jurisdiction import under, undetermined
 from shared.downstreams.sql.finding.paths import holds, untold
 from shared.downstreams.sql.finding.search_keys import ZONELESS, wall_clock
 from shared.downstreams.sql.quoting import Condition, quoted
@@ -74,7 +75,12 @@ class DueRows:
         anonymise = self.table.table.anonymise
         undone = f" AND {changes(self.table, anonymise)}" if self.due.then == "anonymise" and anonymise else ""
         in_use = f" AND NOT {self._in_use}" if self._in_use else ""
-        return f"true{self.table.theirs}{in_use}{undone}"
+        return f"true{self.table.theirs}{self._concerned}{in_use}{undone}"
+
+    @property
+    def _concerned(self) -> str:
+        """That a row is under the law whose ceiling it is, as a condition that goes on."""
+        return f" AND {under(self.table, self.due.country)}" if self.due.country else ""
 
     @property
     def _in_use(self) -> str:
@@ -113,9 +119,16 @@ class DueRows:
         """How many rows of that age stay because of their state; None: no state is declared."""
         if not self._in_use:
             return None
+        return self._of_that_age(f"{self._concerned} AND {self._in_use}")
+
+    def undetermined(self) -> Call | None:
+        """How many rows of that age stay since they may be under another law; None: it is a ceiling for everybody."""
+        return self._of_that_age(f" AND {undetermined(self.table)}") if self.due.country else None
+
+    def _of_that_age(self, also: str) -> Call:
         condition = Condition()
         old = f"{self.moment} < {condition.place(self.before, self.type)}{self.table.theirs}{self._unspared(condition)}"
-        return f"SELECT count(*) FROM {self.table.source} t WHERE {old} AND {self._in_use}", *condition.arguments
+        return f"SELECT count(*) FROM {self.table.source} t WHERE {old}{also}", *condition.arguments
 
     def first(self) -> Call:
         """The anchor of the first row that goes now."""

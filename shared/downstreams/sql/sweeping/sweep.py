@@ -84,7 +84,8 @@ async def _counted(session: Session, spared: Spared, rows: DueRows) -> Counted:
         # With a limit, as of ``fetchval``, PostgreSQL does not share a query among its workers.
         [(due,)] = await session.connection.fetch(query, *arguments)
         [(there,)] = await session.connection.fetch(f"SELECT count(*) FROM {rows.table.source}")  # noqa: S608  # quoted
-        return Counted(due, max(due, there))
+        unknown = await session.connection.fetchval(*asked) if (asked := rows.undetermined()) else 0
+        return Counted(due, max(due, there), unknown)
 
 
 async def _swept(session: Session, spared: Spared, go_on: GoOn, rows: DueRows) -> Swept:
