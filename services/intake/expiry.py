@@ -66,9 +66,7 @@ DUE = {
             SELECT 1 FROM vault.subject v
             WHERE v.subject_ref IN (r.request_id, r.subject_ref) AND v.wrapped_key IS NOT NULL)""",
     "subjects": "SELECT NULL::uuid, t.subject_ref FROM subject_token t WHERE t.expires_at < $1",
-    "contacts": """
-        SELECT NULL::uuid, f.subject_ref FROM former_contact f WHERE f.learned_at < $1
-        UNION ALL SELECT NULL, NULL FROM closed_account c WHERE c.learned_at < $1""",
+    "accounts": "SELECT NULL::uuid, NULL::uuid FROM closed_account c WHERE c.learned_at < $1",
     "idempotency": "SELECT NULL::uuid, NULL::uuid FROM idempotency i WHERE i.accepted_at < $1",
     "breaches": "SELECT b.request_id, b.breach_id FROM breach b WHERE b.closed_at < $1",
     "sessions": """
@@ -101,7 +99,7 @@ async def run(running: Running) -> None:
 async def before(connection: Connection, periods: Retention, now: datetime) -> dict[str, datetime]:
     """Before when each tier must have begun to be past its period now."""
     days, months = periods.collected_days, periods.correspondence_months
-    more = periods.register_months, periods.idempotency_days, periods.contact_months, periods.breach_months
+    more = periods.register_months, periods.idempotency_days, periods.account_months, periods.breach_months
     row = await connection.fetchrow(_BEFORE, now, days, months, *more, periods.asked_days)
     return dict(zip(DUE, row or (), strict=True))
 
@@ -160,11 +158,9 @@ async def _forget_subjects(tx: UnitOfWork, began: datetime) -> int:
     return len(unread)
 
 
-async def _forget_contacts(tx: UnitOfWork, began: datetime) -> int:
-    former = await tx.connection.fetch("DELETE FROM former_contact WHERE learned_at < $1 RETURNING subject_ref", began)
-    await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [row[0] for row in former])
+async def _forget_accounts(tx: UnitOfWork, began: datetime) -> int:
     done = await tx.connection.execute("DELETE FROM closed_account WHERE learned_at < $1", began)
-    return len(former) + int(done.rpartition(" ")[2])
+    return int(done.rpartition(" ")[2])
 
 
 async def _drop(tx: UnitOfWork, _requests: Sequence[UUID], sealed: Sequence[UUID]) -> None:
@@ -201,7 +197,7 @@ _END: dict[str, Callable[[UnitOfWork, Sequence[UUID], Sequence[UUID]], Coroutine
 }
 _OF_NO_REQUEST: dict[str, Callable[[UnitOfWork, datetime], Coroutine[None, None, int]]] = {
     "subjects": _forget_subjects,
-    "contacts": _forget_contacts,
+    "accounts": _forget_accounts,
     "idempotency": _forget_keys,
     "breaches": breach_record.forget,
     "sessions": _forget_sessions,

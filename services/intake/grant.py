@@ -18,14 +18,12 @@ class Power(StrEnum):
     SUBMIT = "submit"
     FETCH = "fetch"
     CHECK = "check"
-    CONSENT = "consent"
 
 
 _WORDS = {
     Power.SUBMIT: "submit requests and move them on",
     Power.FETCH: "fetch packages",
     Power.CHECK: "ask who gets no marketing",
-    Power.CONSENT: "enter who has consented to marketing anew",
 }
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from uuid import UUID
 
-from services.intake import files_of_person, former_contacts, kept_of_person, key_suspension, other_requests, repository
+from services.intake import files_of_person, kept_of_person, key_suspension, other_requests, repository
 from services.intake.auth import Caller
 from services.intake.errors import IdempotencyKeyReused
 from services.intake.identity.same_person import Marks
@@ -237,7 +237,6 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submit
     await tx.vault.insert_subjects(tx.connection, records)
     opened = [each.correspondence for each in prepared]
     await correspondence.open_all(tx, opened)
-    await former_contacts.search_too(tx, [(each.request, each.marks.person) for each in prepared])
     seen = await other_requests.look(tx, [(each.request, each.marks) for each in prepared])
     received = [seen.applied_to(each.received) for each in prepared]
     new = [(after.request, each.marks) for after, each in zip(received, prepared, strict=True)]

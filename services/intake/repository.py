@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 
 from services.intake import (
     files_of_person,
-    former_contacts,
     kept_of_person,
     key_suspension,
     other_requests,
@@ -36,7 +35,7 @@ from services.intake.request.open_question import OpenQuestion
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import Event, RequestClosed, RequestReopened, RestrictionResumed
 from shared.domain.operations import TaskReport
-from shared.domain.rights import Outcome, Right
+from shared.domain.rights import Outcome
 from shared.domain.sentences import Fact
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
@@ -46,7 +45,6 @@ log = logging.getLogger(__name__)
 _BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package.renewal_blocked"})
 _LATER = frozenset({"erasure.deferred_completed", "part.completed", "restriction.lift_completed"})
 _MORE_DONE = _LATER | {"restriction.resumed", "use.stopped_so_far", "decision.needed"}
-_GONE = frozenset({Outcome.FULFILLED, Outcome.NO_DATA})
 _FIXED = (
     *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
     *("purposes", "consent_text", "case_id"),
@@ -109,7 +107,6 @@ class Requests:
         self._changed: set[UUID] = set()
         self._written: list[Written] = []
         self._corrected: list[Request] = []
-        self._erased: list[UUID] = []
         self._done: set[UUID] = set()
         self._disclosed = DisclosedOfAll(tx.policy)
         self._waivers = recipients.Waivers(held, self._disclosed)
@@ -217,8 +214,6 @@ class Requests:
         for request, letter, tells in await recipient_notices.inform(self.tx, done, self._held, read_all):
             self._write(request, letter, tells)
         self._done.clear()
-        await former_contacts.forget(self.tx, self._erased)
-        self._erased.clear()
         await delivery.keep(self.tx, self._letters, self._written)
         self._written.clear()
         for request_id in self._changed:
@@ -254,8 +249,6 @@ class Requests:
                 self._done.add(request.request_id)
                 if old_contacts.corrects(request):
                     self._corrected.append(request)
-                if event.right is Right.ERASURE and event.outcome in _GONE:
-                    self._erased.append(request.request_id)
                 lasted = (self.tx.now - request.accepted_at).total_seconds()
                 self.tx.after_commit(partial(CLOSED.labels(event.right, event.outcome).inc))
                 self.tx.after_commit(partial(OPEN_SECONDS.labels(event.right).observe, lasted))

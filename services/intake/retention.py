@@ -23,7 +23,7 @@ class Retention(BaseModel):
     register_months: Months
     idempotency_days: Days
     subject_days: Annotated[int, Field(ge=7, le=90)]
-    contact_months: Months
+    account_months: Months
     breach_months: Months
     asked_days: Days
 

@@ -306,18 +306,6 @@ CREATE TABLE subject_token (
 );
 CREATE INDEX subject_token_expires ON subject_token (expires_at);
 
--- An address that an account had before, as its emitter tells: whoever proves the account is searched for by it too.
-CREATE TABLE former_contact (
-    subject_ref uuid PRIMARY KEY,            -- in the vault
-    account     bytea       NOT NULL,        -- keyed fingerprint
-    level       text        NOT NULL,        -- of assurance, at most
-    emitter     text        NOT NULL,
-    changed_at  timestamptz NOT NULL,
-    learned_at  timestamptz NOT NULL
-);
-CREATE INDEX former_contact_account ON former_contact (account);
-CREATE INDEX former_contact_learned ON former_contact (learned_at);
-
 -- When an account was closed: from then on the retention of its records is counted.
 CREATE TABLE closed_account (
     account    bytea PRIMARY KEY,            -- keyed fingerprint

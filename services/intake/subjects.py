@@ -105,10 +105,10 @@ class Tokens:
         return self._found[token]
 
 
-async def used(tx: UnitOfWork, stated: Iterable[Stated], kept: Iterable[UUID]) -> None:
-    """Their events were handled: nobody may use them again, and what they sealed goes, but for what is ``kept``."""
-    every, keep = list(stated), set(kept)
+async def used(tx: UnitOfWork, stated: Iterable[Stated]) -> None:
+    """Uses up tokens whose events were handled, and deletes what they sealed."""
+    every = list(stated)
     tokens = [each.token for each in every]
     await tx.connection.execute("UPDATE subject_token SET used_at = $2 WHERE token = ANY($1)", tokens, tx.now)
-    refs = [each.subject_ref for each in every if each.subject_ref not in keep]
+    refs = [each.subject_ref for each in every]
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", refs)

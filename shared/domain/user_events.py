@@ -77,15 +77,6 @@ class AccountClosed(UserEvent):
     closed_at: Moment
 
 
-class ContactChanged(UserEvent):
-    """An e-mail address of an account was replaced. The token names the account, and the address that it had before.
-
-    Whoever later proves to have the account is searched for by that address too, as it was until then.
-    """
-
-    changed_at: Moment
-
-
 class NumberAssigned(UserEvent):
     """A number was assigned to an account. The token names one number and one account."""
 
@@ -106,7 +97,7 @@ class NumberPorted(UserEvent):
     at: Moment = Field(description="when it was ported")
 
 
-Told = AccountClosed | ContactChanged | NumberAssigned | NumberReleased | NumberPorted
+Told = AccountClosed | NumberAssigned | NumberReleased | NumberPorted
 """What asks for nothing."""
 REQUESTED = "user.requested"
 NUMBERS = ("number.assigned", "number.released", "number.ported")
@@ -116,7 +107,6 @@ KINDS: Mapping[str, type[Asked | Told]] = {
     "user.objected_to_marketing": ObjectedToMarketing,
     "user.consent_withdrawn": ConsentWithdrawn,
     "user.account_closed": AccountClosed,
-    "user.contact_changed": ContactChanged,
     **dict(zip(NUMBERS, (NumberAssigned, NumberReleased, NumberPorted), strict=True)),
 }
 """What an emitter may be declared to say; of the first there is a type for each right."""

@@ -48,7 +48,6 @@ def _privileges() -> Iterator[tuple[str, str]]:
     for service in (ServiceName.AMENDMENT, ServiceName.ERASURE):
         yield role(service), "INSERT, UPDATE (looked_at) ON register.suppression"
     yield role(ServiceName.AMENDMENT), "INSERT, UPDATE (since) ON register.consent_withdrawn"
-    yield role(ServiceName.INTAKE), "DELETE ON register.suppression, register.consent_withdrawn"
     yield role(ServiceName.INTAKE), "USAGE ON SCHEMA downstreams"
     yield role(ServiceName.INTAKE), "SELECT, UPDATE (confirmed_by) ON downstreams.sweep"
     yield role(ServiceName.INTAKE), "SELECT, UPDATE (state, reason, since, released_by) ON downstreams.system"

@@ -40,7 +40,6 @@ SAID: dict[str, dict[str, object]] = {
     "user.objected_to_marketing": {},
     "user.consent_withdrawn": {"purpose": "marketing"},
     "user.account_closed": {"closed_at": "2026-03-01T00:00:00+01:00"},
-    "user.contact_changed": {"changed_at": "2026-03-01T00:00:00+01:00"},
     "number.assigned": {"since": "2026-01-01T00:00:00+00:00", "line": "personal"},
     "number.released": {"until": "2026-02-01T00:00:00+00:00"},
     "number.ported": {"direction": "in", "at": "2026-02-01T00:00:00+00:00"},
@@ -140,8 +139,6 @@ async def test_each_type_of_event_takes_effect(live: Live, selfcare: Emitter, nu
         subject: dict[str, object] = {"account_id": live.somebody().account_id}
         if emitter is numbering:
             subject = {"account_id": "C4711", "phones": [{"number": NUMBER}]}
-        if kind == "user.contact_changed":
-            subject["email"] = "old@example.org"
         told.append(await emitter.post(subject))
         await emitter.say(kind, told[-1], **data)
     await used(live, [*rights, *told])
@@ -152,7 +149,6 @@ async def test_each_type_of_event_takes_effect(live: Live, selfcare: Emitter, nu
     )
     async with connected(live.dsn) as connection:
         assert await connection.fetchval("SELECT count(*) FROM intake.closed_account") == 1
-        assert await connection.fetchval("SELECT count(*) FROM intake.former_contact") == 1
         fingerprint = keyring.load(live.services.keyring).fingerprint(Identity(IdentityType.PHONE, NUMBER))
         held = "SELECT valid_from, valid_to FROM register.assignment WHERE identity = $1 ORDER BY 1"
         january, february = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2))

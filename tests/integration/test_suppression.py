@@ -6,7 +6,6 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-import orjson
 import pytest
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
@@ -237,58 +236,3 @@ async def test_whoever_was_given_a_listed_number_since_keeps_their_marketing(
     assert await looked(harness, crm) == 1
     assert await harness.worker("crm", Operation.SUPPRESS).work() == 1
     assert {each.type for each in crm.asked[0].identities} == {IdentityType.PHONE, IdentityType.ACCOUNT_ID}
-
-
-def consent(*emails: str, at: str = "2026-03-02T08:59:00Z") -> dict[str, object]:
-    """That these have consented anew, as who has asked for it enters it."""
-    given = {"purposes": ["marketing"], "given_at": at, "consent_text": "newsletter-5", "proof": "double-opt-in:77"}
-    return {**question(*emails), **given}
-
-
-CONSENTS = "/v1/suppression/consents"
-
-
-async def test_who_consents_anew_comes_off_the_list_with_proof_on_record_and_who_objected_since_does_not(
-    intake: Intake, database: str
-) -> None:
-    await suppressed(intake, ADA)
-    objected = intake.clock.at
-    intake.clock.pass_by(hours=1)
-    await suppressed(intake, Identity(IdentityType.EMAIL, "ben@example.org"))
-    between = (objected + timedelta(minutes=30)).isoformat()
-    asked = consent("ADA@example.org", "ben@example.org", "cleo@example.org", "nobody", at=between)
-    answer = await intake.officer.post(CONSENTS, json=asked)
-    assert answer.json()["entered"] == ["taken_off", "objected_since", "was_not_listed", "unreadable"]
-    said = "SELECT detail FROM evidence.entry WHERE request_id = $1 AND action = 'consent.given'"
-    entry = orjson.loads(await intake.unit_of_work.pool.fetchval(said, answer.json()["consent_id"]))
-    assert (entry["proof"], entry["consent_text"], entry["taken_off"]) == ("double-opt-in:77", "newsletter-5", 1)
-    assert "example.org" not in str(entry)
-    await asking(intake, database, CHECKS)
-    checked = await intake.channel.post(CHECK, json=question("ada@example.org", "ben@example.org"))
-    assert checked.json()["answers"] == ["not_suppressed", "suppressed"]
-
-
-@pytest.mark.parametrize(
-    ("grant", "changed", "status"),
-    [
-        (CHECKS, {}, 403),
-        (replace(Grant.of("L0", Power.CONSENT), tenant="acme"), {}, 403),
-        (Grant.of("L0", Power.CONSENT), {"purposes": ["billing"]}, 400),
-        (Grant.of("L0", Power.CONSENT), {"given_at": "2026-03-02T10:00:00Z"}, 400),
-        (Grant.of("L0", Power.CONSENT), {"proof": "ada wrote it to me"}, 422),
-        (Grant.of("L0", Power.CONSENT), {}, 200),
-    ],
-    ids=["asks only", "a customer's", "no consent", "in the future", "no reference", "its own"],
-)
-async def test_a_consent_is_entered_by_a_key_that_is_made_for_it_and_by_nobody_else(
-    intake: Intake, database: str, grant: Grant, changed: dict[str, object], status: int
-) -> None:
-    await suppressed(intake, ADA)
-    await asking(intake, database, grant)
-    intake.clock.pass_by(minutes=1)
-    answer = await intake.channel.post(
-        CONSENTS, json={**consent("ada@example.org", at="2026-03-02T09:00:30Z"), **changed}
-    )
-    assert answer.status_code == status, answer.text
-    left = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM register.suppression")
-    assert left == (0 if status == 200 else 1)

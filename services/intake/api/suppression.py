@@ -7,8 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.api.dependencies import AnyCaller, UseServices
-from services.intake.consent_given import ConsentGiven, Entered, Given, enter
-from services.intake.errors import BadRequest, Forbidden, TooLarge, TooManyCalls, UnsupportedType
+from services.intake.errors import TooLarge, TooManyCalls, UnsupportedType
 from services.intake.problems import documented
 from services.intake.schemas import Strict
 from services.intake.suppression_check import MOST, Answer, Checked, ContactPoint
@@ -42,25 +41,3 @@ async def check_suppression(body: Question, caller: AnyCaller, services: UseServ
     so many a minute. Nothing of what is asked is kept but the counts.
     """
     return await services.suppression.check(body.contact_points, caller)
-
-
-class ConsentView(BaseModel):
-    """What came of each contact point, in the order in which they were given."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    consent_id: UUID = Field(description="by which the evidence knows it")
-    entered: list[Entered] = Field(
-        description="`taken_off` the list; `objected_since`: they have objected, or withdrawn, after that consent, and"
-        " get none; the system that has the consent sets its own mark"
-    )
-
-
-@router.post("/consents", response_model=ConsentView, responses=documented(BadRequest, Forbidden, UnsupportedType))
-async def enter_consent(body: ConsentGiven, caller: AnyCaller, services: UseServices) -> Given:
-    """Enter that somebody on the list has consented anew, with where the proof lies.
-
-    For the privacy team, and for a key of the system that has asked for the consent (`dsr api-key new --role channel
-    --may consent`). The contact points are hashed and not kept.
-    """
-    return await enter(services.unit_of_work, body, caller)

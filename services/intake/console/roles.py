@@ -47,7 +47,7 @@ ROLES: Final[Mapping[Role, frozenset[Power]]] = {
 }
 _OF_THE_API: Final[Mapping[Power, frozenset[grant.Power]]] = {
     Power.READ: frozenset({grant.Power.FETCH}),
-    Power.HANDLE: frozenset({grant.Power.SUBMIT, grant.Power.CONSENT}),
+    Power.HANDLE: frozenset({grant.Power.SUBMIT}),
     Power.APPROVE: frozenset({grant.Power.SUBMIT}),
     Power.RELEASE: frozenset({grant.Power.SUBMIT}),
 }

@@ -105,7 +105,7 @@ class UserEvents(BatchDispatcher):
         tokens = await Tokens.locked(tx, [each.event.subject for each in new], self._name)
         handled = dict[UUID, Stated]()
         of_key = Counter[str]()
-        kept, submitted = list[UUID](), list[Submitted]()
+        submitted = list[Submitted]()
         for each in new:
             stated = tokens[each.event.subject]
             stated = replace(stated, caller=bounded(self._emitter, stated.caller))
@@ -115,10 +115,10 @@ class UserEvents(BatchDispatcher):
             if isinstance(each.event, Asked):
                 of_key[stated.caller.key_id] += 1
                 submitted.append(self._submitted(each, each.event, stated, of_key[stated.caller.key_id]))
-            elif await tell(tx, self._name, self._emitter, each.event, stated, self._submissions.instants):
-                kept.append(stated.subject_ref)
+            else:
+                await tell(tx, self._name, self._emitter, each.event, stated, self._submissions.instants)
         await self._submissions.write(tx, submitted)
-        await subjects.used(tx, handled.values(), kept)
+        await subjects.used(tx, handled.values())
         for one in submitted:
             tx.after_commit(partial(self._submissions.counted, one.context.caller))
         tx.after_commit(lambda: self._count([each.type for each in new]))

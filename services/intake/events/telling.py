@@ -1,10 +1,9 @@
-"""Events that ask for nothing: an account was closed, an address or the holder of a number has changed."""
+"""Events that ask for nothing: an account was closed, or the holder of a number has changed."""
 
 from typing import assert_never
 
 from pydantic import JsonValue
 
-from services.intake import former_contacts
 from services.intake.errors import EventRefused
 from services.intake.instants import Instants
 from services.intake.subjects import Stated, SubjectStatement
@@ -15,7 +14,6 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.user_events import (
     AccountClosed,
     Asked,
-    ContactChanged,
     NumberAssigned,
     NumberPorted,
     NumberReleased,
@@ -36,42 +34,34 @@ class SubjectUnfit(EventRefused):
     """The identities behind the token are not those that an event of this type needs."""
 
 
-async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated: Stated, instants: Instants) -> bool:
-    """Puts on record what is told; returns whether what the token sealed is still needed.
+async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated: Stated, instants: Instants) -> None:
+    """Puts on record what an emitter reports.
 
     Raises:
-        BadRequest: an account was closed, or a contact changed, in the future
+        BadRequest: an account was closed in the future
         SubjectUnfit: the token names other identities than that needs
         RegisterUnfilled: nobody has filled the register of numbers
     """
     match event:
         case AccountClosed():
             instants.happened(event.closed_at, tx.now, "closed_at")
-            account = _one(stated.said, IdentityType.ACCOUNT_ID)
+            account = _account(stated.said)
             mark = tx.vault.keyring.fingerprint(account)
             await tx.connection.execute(_CLOSED, mark, event.closed_at, name, tx.now)
             _note(tx, stated, name, "account.closed", closed_at=event.closed_at.isoformat())
-        case ContactChanged():
-            instants.happened(event.changed_at, tx.now, "changed_at")
-            _one(stated.said, IdentityType.ACCOUNT_ID, IdentityType.EMAIL)
-            level = min(emitter.level, stated.caller.grant.level)
-            await former_contacts.learn(tx, stated, name, level, event.changed_at)
-            _note(tx, stated, name, "contact.changed", changed_at=event.changed_at.isoformat())
-            return True
         case NumberAssigned() | NumberReleased() | NumberPorted():
             conflict = await _register(tx, name, emitter, event, stated)
             kind = conflict.kind.value if conflict else None
             _note(tx, stated, name, "number.told", event=_ACTION[type(event)], conflict=kind)
         case _:
             assert_never(event)
-    return False
 
 
 async def _register(
     tx: UnitOfWork, name: str, emitter: Emitter, event: NumberAssigned | NumberReleased | NumberPorted, stated: Stated
 ) -> Conflict | None:
     """Brings the register up to it, or notes the conflict."""
-    account, number = _one(stated.said, IdentityType.ACCOUNT_ID), _one_number(stated.said)
+    account, number = _account(stated.said), _one_number(stated.said)
     told = AssignedNumber(number, account.value)
     of = await NumberTold.of(tx.connection, tx.vault.keyring, told, emitter.authoritative or "", name, tx.now)
     conflict = await _changed(of, event)
@@ -94,22 +84,17 @@ async def _changed(of: NumberTold, event: NumberAssigned | NumberReleased | Numb
 
 def must_name(kind: type[Told | Asked], said: SubjectStatement) -> None:
     """Raises ``SubjectUnfit`` for other identities than an event of that class is about."""
-    if kind is ContactChanged:
-        _one(said, IdentityType.ACCOUNT_ID, IdentityType.EMAIL)
-    else:
-        _one(said, IdentityType.ACCOUNT_ID)
+    _account(said)
     if kind in _ACTION:
         _one_number(said)
 
 
-def _one(said: SubjectStatement, kind: IdentityType, beside: IdentityType | None = None) -> Identity:
-    """The identity of that type, beside which there is nothing, or one of the other type."""
+def _account(said: SubjectStatement) -> Identity:
+    """Returns the one account that is named; numbers may stand next to it."""
     found = {each.type: each for each in said.subject.identities()}
-    numbers = {IdentityType.PHONE, IdentityType.SIP_URI}
-    needed = {kind} | ({beside} if beside else set())
-    if found.keys() - numbers != needed or (beside and found.keys() & numbers):
-        raise SubjectUnfit(f"post {' and '.join(sorted(needed))}, and nothing else, for an event of this type")
-    return found[kind]
+    if found.keys() - {IdentityType.PHONE, IdentityType.SIP_URI} != {IdentityType.ACCOUNT_ID}:
+        raise SubjectUnfit("post account_id, and nothing else, for an event of this type")
+    return found[IdentityType.ACCOUNT_ID]
 
 
 def _one_number(said: SubjectStatement) -> Identity:

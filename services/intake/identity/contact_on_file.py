@@ -51,8 +51,7 @@ _NOT_ASKED = "UPDATE contact_asked SET state = 'not_asked', reason = $2 WHERE as
 _WITHHELD = "UPDATE contact_asked SET reason = 'withheld' WHERE ask_id = $1"
 _ASKED = "UPDATE contact_asked SET state = 'asked', reason = NULL WHERE ask_id = $1"
 _CHANGED = """
-SELECT EXISTS (SELECT FROM former_contact WHERE account = $1 AND changed_at > $2)
-    OR EXISTS (SELECT FROM request WHERE proved_account = $1 AND "right" = 'rectification'
+SELECT EXISTS (SELECT FROM request WHERE proved_account = $1 AND "right" = 'rectification'
                AND (state <> 'closed' OR responded_at > $2 OR closed_at > $2))
 """
 # What was typed does not count: its reader has shown both ends, and looks as often as they like.
