@@ -21,7 +21,7 @@ unfetched = { $(PYTHON) -c 'from deploy.local.certificates import ADVICE; print(
 
 .PHONY: help
 help: ## Show this list
-	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target words; do \
+	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target words; do \
 	    printf '%-12s %s\n' "$$target" "$$words"; done
 
 .PHONY: setup

@@ -21,6 +21,7 @@ from shared.domain.wording import LANGUAGES
 _ISSUER = "https://my.demonstration.example"
 _ALGORITHM: Final = "Ed25519"
 _SECONDS = 240
+_STYLE: Final = "<style>body{font:1.1rem/1.7 system-ui,sans-serif;max-width:36rem;margin:2rem auto}</style>"
 
 
 class Visitor(NamedTuple):
@@ -116,6 +117,6 @@ class CustomerPortal:
             for account, customer in self._customers.items()
         )
         title = "Customer portal"
-        head = f"<title>{title}</title><meta name=viewport content='width=device-width'>"
+        head = f"<title>{title}</title><meta name=viewport content='width=device-width'>{_STYLE}"
         lead = "<p>Choose who you are. You are signed in with a second factor, and go on to your privacy requests.</p>"
         return f"<!doctype html><html lang=en>{head}<h1>{title}</h1>{lead}<ul>{''.join(links)}</ul></html>".encode()

@@ -74,7 +74,7 @@ class Supervisor:
                 policy=self._policy,
             )
             stack.callback(services.stop)
-            self._prepare(services)
+            self.prepare(services)
             children = _children_of(platform) | {str(name): child for name, child in services.children.items()}
             self._open_sites(services, children, stack)
             with progress.step("Starting the five services"):
@@ -126,13 +126,18 @@ class Supervisor:
             stack.callback(lambda: databases.wait_for(sample.drop(dsn)))
         return {sample.DSN_VARIABLE: databases.wait_for(sample.create(dsn, keep=self._keep))}
 
-    def _prepare(self, services: Services) -> None:
+    def prepare(self, services: Services) -> None:
+        """Create schema and topics.
+
+        Raises:
+            Misconfigured: the database that is kept has another schema.
+        """
         try:
             services.prepare()
         except (Misconfigured, asyncpg.PostgresError) as error:
             if not self._keep:
                 raise
-            raise Misconfigured(f"KEEP=1 cannot go on: {error}. Start empty: `make up` without KEEP=1") from error
+            raise Misconfigured(f"{error} (`make up` without KEEP=1 starts empty)") from error
 
     def _open_sites(self, services: Services, children: dict[str, Child], stack: ExitStack) -> None:
         """Open portal and console; catch all letters, unless the environment names a mail server."""

@@ -8,12 +8,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from deploy.local.services import Services
 from deploy.up import environment, sample, start
 from deploy.up.lock import Lock
+from deploy.up.supervisor import Supervisor
 from services.intake.submission_schemas import Submission
+from shared.domain.errors import Misconfigured
 from shared.downstreams.check import check
 from shared.downstreams.registry import Wiring
 
@@ -100,6 +104,14 @@ def test_the_request_that_it_prints_and_those_of_the_pages_are_accepted() -> Non
     bodies = re.findall(r"-d '(\{.*?\})'", "\n".join([environment.curl("http://here", "key"), *pages]))
     assert len(bodies) == 3
     assert {Submission.model_validate_json(body).right for body in bodies} == {"access", "erasure"}
+
+
+def test_going_on_with_another_schema_ends_with_what_to_type_instead(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path, sample.DOWNSTREAMS, keep=True)
+    services = Mock(spec=Services)
+    services.prepare.side_effect = Misconfigured("the database has platform of another version")
+    with pytest.raises(Misconfigured, match=r"version .`make up` without KEEP=1 starts empty.$"):
+        supervisor.prepare(services)
 
 
 def test_the_sample_store_is_declared_without_a_fault() -> None:
