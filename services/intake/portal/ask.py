@@ -17,12 +17,12 @@ from services.intake.portal import draft as drafts
 from services.intake.portal.answers import draft_of, signed_in_of
 from services.intake.portal.draft import Draft, Fault
 from services.intake.portal.portal import LINKED, ON_FILE, Portal, Works, at, countries, language_of, spoken
-from services.intake.portal.question import checked, choose, errors_of, option
 from services.intake.request.lifecycle import State
+from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
 from shared.domain.identities import MalformedIdentity
 from shared.domain.rights import Right
-from shared.domain.sentences import say
+from shared.domain.sentences import Sentence, say
 
 RIGHTS = (
     Right.ACCESS,
@@ -76,10 +76,10 @@ class Asking:
             if right:
                 same = right == draft.right
                 return _goes_on(visit, draft.with_(right=right, detail=draft.detail if same else {}))
-        options = [option(visit, f"portal_right.{right}", right) for right in RIGHTS]
+        options = [_option(visit, f"portal_right.{right}", right) for right in RIGHTS]
         besides = ("/port-my-number", spoken(visit, say("portal.port_title")))
         chosen = (draft.right,) if draft.right else ()
-        return choose(visit, "right", "portal.right_title", options, chosen, faults, besides=besides, back="/")
+        return _choose(visit, "right", "portal.right_title", options, chosen, faults, besides=besides, back="/")
 
     async def detail(self, visit: Visit) -> Response:
         """What exactly: what is wrong, why, or to what?"""
@@ -100,12 +100,12 @@ class Asking:
             named = sorted(self.works.services.unit_of_work.policy.consents)
             options = [(name, answers.purpose(visit, name, purposes), "") for name in named]
             chosen: Sequence[str] = draft.detail.get("purposes", ())
-            return choose(visit, "purposes", "portal.consent_title", options, chosen, faults, kind="checkbox")
+            return _choose(visit, "purposes", "portal.consent_title", options, chosen, faults, kind="checkbox")
         if draft.right is Right.RESTRICTION:
-            options = [option(visit, f"portal_ground.{each}", each) for each in drafts.GROUNDS]
-            return choose(visit, "ground", "portal.ground_title", options, (draft.detail.get("ground"),), faults)
-        options = [option(visit, f"portal_scope.{each}", each) for each in drafts.SCOPES]
-        return choose(visit, "scope", "portal.scope_title", options, (draft.detail.get("scope"),), faults)
+            options = [_option(visit, f"portal_ground.{each}", each) for each in drafts.GROUNDS]
+            return _choose(visit, "ground", "portal.ground_title", options, (draft.detail.get("ground"),), faults)
+        options = [_option(visit, f"portal_scope.{each}", each) for each in drafts.SCOPES]
+        return _choose(visit, "scope", "portal.scope_title", options, (draft.detail.get("scope"),), faults)
 
     async def whom(self, visit: Visit) -> Response:
         """For you, or for somebody else?"""
@@ -117,8 +117,8 @@ class Asking:
             if visit.form.get("whom") == "me":
                 return _goes_on(visit, draft.with_(whom="me"))
             faults = [("whom", say("portal_error.choose"))]
-        options = [option(visit, f"portal_whom.{each}", each) for each in ("me", "other")]
-        return choose(visit, "whom", "portal.whom_title", options, (draft.whom,), faults)
+        options = [_option(visit, f"portal_whom.{each}", each) for each in ("me", "other")]
+        return _choose(visit, "whom", "portal.whom_title", options, (draft.whom,), faults)
 
     async def contact(self, visit: Visit) -> Response:
         """Where may we write to?"""
@@ -134,7 +134,7 @@ class Asking:
         elif (signed_in := signed_in_of(visit)) and signed_in.email and not draft.email:
             values["email"] = signed_in.email
         options = [("", spoken(visit, say("portal.country_none"))), *countries(language)]
-        return visit.page("contact.html", errors_of(visit, faults), values=values, countries=options)
+        return visit.page("contact.html", _errors_of(visit, faults), values=values, countries=options)
 
     async def details(self, visit: Visit) -> Response:
         """By what else may we find you?"""
@@ -158,7 +158,7 @@ class Asking:
             "signed_in": signed_in.account_id if signed_in else "",
         }
         more = any(value for each in numbers[1:] for name, value in each.items() if name != "place")
-        return visit.page("details.html", errors_of(visit, faults), values=values, numbers=numbers, more=more)
+        return visit.page("details.html", _errors_of(visit, faults), values=values, numbers=numbers, more=more)
 
     async def check(self, visit: Visit) -> Response:
         """Is this right? Then it is sent."""
@@ -169,13 +169,10 @@ class Asking:
         mark = draft.mark(signed_in_of(visit))
         if visit.sent and visit.form.get("shown") == mark:
             return await self._send(visit, draft)
-        return checked(
-            visit,
-            answers.shown(visit, draft, self.works.services.unit_of_work.policy),
-            "portal.check_next_text",
-            mark,
-            "/ask/details",
-        )
+        # Sent with another mark, the answers have changed since the page was shown.
+        errors = [FormError("send", spoken(visit, say("portal_error.other_answers")))] if visit.sent else []
+        shown = answers.shown(visit, draft, self.works.services.unit_of_work.policy)
+        return visit.page("check.html", errors, answers=shown, shown=mark)
 
     async def sent(self, visit: Visit) -> Response:
         """What happens next, and by when?"""
@@ -205,7 +202,7 @@ class Asking:
             values = {name: change.get(name) or "" for name in ("field", "current", "asserted")}
             values["contested"] = "yes" if draft.detail.get("contested") else ""
         options = [(each, answers.field_name(visit, each), "") for each in drafts.FIELDS]
-        return visit.page("correction.html", errors_of(visit, faults), values=values, options=options)
+        return visit.page("correction.html", _errors_of(visit, faults), values=values, options=options)
 
     async def _send(self, visit: Visit, draft: Draft) -> Response:
         """Hands it in; the same draft twice is one request. Then who has asked is asked to prove it, whoever it is."""
@@ -250,6 +247,41 @@ class Asking:
 def _goes_on(visit: Visit, draft: Draft) -> Response:
     visit.session.data["draft"] = draft.model_dump_json()
     return at(visit, f"/ask/{draft.next}")
+
+
+def _choose(
+    visit: Visit,
+    name: str,
+    question: str,
+    options: Sequence[tuple[str, str, str]],
+    chosen: Sequence[str | None],
+    faults: Sequence[Fault],
+    **more: object,
+) -> Response:
+    """The page of a question with its choices."""
+    known = {"kind": "radio", "besides": None, "back": "/ask/right", **more}
+    title: Sentence = say(question)
+    hint: Sentence = say(f"{question}_hint")
+    return visit.page(
+        "choose.html",
+        _errors_of(visit, faults),
+        name=name,
+        question=spoken(visit, title),
+        hint=spoken(visit, hint),
+        options=options,
+        values=[each for each in chosen if each],
+        **known,
+    )
+
+
+def _option(visit: Visit, key: str, value: str) -> tuple[str, str, str]:
+    """A choice, its words, and what is said of it besides."""
+    return value, spoken(visit, say(key)), spoken(visit, say(f"{key}_more"))
+
+
+def _errors_of(visit: Visit, faults: Sequence[Fault]) -> list[FormError]:
+    """What is wrong, in the words of the page."""
+    return [FormError(field, spoken(visit, said)) for field, said in faults]
 
 
 def _number(draft: Draft, place: int) -> dict[str, str]:
