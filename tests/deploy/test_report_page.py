@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from services.export.report.texts import LANGUAGES
 from services.intake.letters.previews import preview
-from services.intake.post.page import MARGIN, Page, document
+from services.intake.letters.print_page import MARGIN, Page, document
 from shared.domain.rights import Right
 from tests.fixtures.browser import eyes
 from tests.fixtures.chromium import look

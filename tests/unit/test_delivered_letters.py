@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.intake.console.undelivered import stands, why
+from services.intake.letters.print_page import Page, document
 from services.intake.mail.message import Outgoing, address_in, compose, return_path
 from services.intake.mail.settings import SmtpSettings
 from services.intake.mail.tokens import letters_in, token
-from services.intake.post.page import Page, document
 from services.intake.request.aggregate import Request
 from services.intake.request.causes.delivery import Told, lift_awaited, lift_begun, unknown, until_delivered
 from services.intake.request.lifecycle import State

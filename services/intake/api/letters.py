@@ -19,8 +19,8 @@ from services.intake.api.report import policy_of
 from services.intake.api.views import Instant, StateView
 from services.intake.auth import Caller
 from services.intake.errors import Forbidden, NotFound
+from services.intake.letters.print_page import document
 from services.intake.letters.schemas import AnotherWay, GivenUp, PostalAddress
-from services.intake.post.page import document
 from services.intake.problems import documented
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded

@@ -13,7 +13,7 @@ from services.intake.errors import NotFound
 from services.intake.letters import delivered, delivery
 from services.intake.letters import schemas as letter_schemas
 from services.intake.letters.delivery import Delivery
-from services.intake.post.page import Page
+from services.intake.letters.print_page import Page
 from services.intake.request.aggregate import Transition
 from services.intake.timing import TimingUseCases
 from shared.domain.errors import IllegalTransition
