@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from services.intake.mail.incoming import read
@@ -13,7 +14,8 @@ MEMORY = 144 * 2**20
 """Bytes; ``apart`` hands over a bounded part of a mail."""
 
 if __name__ == "__main__":
-    Path("/proc/self/oom_score_adj").write_text("1000")  # where memory runs out, this process ends first
+    with suppress(OSError):  # where memory runs out, this process ends first
+        Path("/proc/self/oom_score_adj").write_text("1000")
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     sys.stdout.buffer.write(answer(read(*asked(sys.stdin.buffer.read()))))
