@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from shared.domain.errors import AnswerMalformed, DsrError, ForeignHit, Refused, ResidueFound
+from shared.domain.errors import AnswerMalformed, DsrError, ForeignHit, NotSupported, Refused, ResidueFound
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.downstreams.bus.messages import TaskRequested
@@ -163,6 +163,14 @@ async def test_only_fields_that_the_team_can_correct_are_its_task_and_told(stand
     assert isinstance(done, Receipt)
     claim = TaskRequested.model_validate_json(stand.published[0].value).claim
     assert [each["field"] for each in (await stand.identities(claim))["changes"]] == ["email"]
+
+
+async def test_a_field_of_its_rows_that_the_team_cannot_correct_is_a_persons_part(stand: BusStand) -> None:
+    cents = task_of(stand, ADA, Operation.RECTIFY, Change(field="cents", current="5", asserted="7"))
+    [left] = await Engine(stand).run([cents])
+    assert isinstance(left, NotSupported)
+    assert "has cents in its rows and does not correct it" in str(left)
+    assert stand.published == []
 
 
 async def test_what_bears_no_mark_of_its_request_is_not_taken_away(stand: BusStand) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.domain.errors import NotSupported
+from shared.domain.errors import DoneBefore, NotSupported
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
 from tests.contract.http_stands import ADA, Declared, declared, task
@@ -46,7 +46,7 @@ Shop = tuple[Declared, dict[str, Any]]
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     """One person with two orders, and the system that has them."""
     ada: dict[str, Any] = {"id": 7, "email": ADA, "name": "Eda", "note": "n"}
-    orders = [{"id": number, "person_id": 7} for number in (1, 2)]
+    orders = [{"id": number, "person_id": 7, "to": ["EDITH"]} for number in (1, 2)]
 
     def handle(request: httpx.Request) -> httpx.Response:
         if request.method == "PATCH":
@@ -84,6 +84,44 @@ async def test_each_correction_is_counted_and_whoever_is_found_is_not_called_unk
     assert (done.outcome, done.corrected) == (outcome, corrected)
     assert done.found > 0
     assert now.items() <= ada.items()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says", "done"),
+    [
+        ([change("city", "Bilbao", "lisboa")], "in person what is to be corrected", None),
+        ([change("name", "Ada"), change("city", "Bilbao", "Lisboa")], "in person what is to be corrected", (2, 1, 1)),
+        ([change("city", "Bilbao")], "has no way to correct this", None),
+    ],
+    ids=["said", "beside what is corrected", "unsaid"],
+)
+async def test_what_a_record_holds_and_no_request_corrects_is_a_persons_part(
+    shop: Shop, changes: list[Change], says: str, done: tuple[int, int, int] | None
+) -> None:
+    engine, ada = shop
+    ada["home"] = {"city": "Lisboa"}
+    [left] = await engine.adapter.amend([task(Operation.RECTIFY, ADA, *changes)], engine.save_progress)
+    assert isinstance(left, NotSupported), left
+    assert says in str(left)
+    before = left.done_before and (left.done_before.found, left.done_before.changed, left.done_before.remaining)
+    assert before == done
+
+
+async def test_what_another_record_still_holds_of_the_old_value_is_a_persons_part(shop: Shop) -> None:
+    engine, ada = shop
+    ada["name"] = "Edith"
+    [left] = await engine.adapter.amend([task(Operation.RECTIFY, ADA, change("name", "Ada"))], engine.save_progress)
+    assert isinstance(left, NotSupported), left
+    assert "in order what is to be corrected" in str(left)
+    assert left.done_before == DoneBefore(found=3, changed=1, remaining=2)
+
+
+async def test_what_no_record_holds_is_told_as_looked_for(shop: Shop) -> None:
+    engine, _ = shop
+    asked = task(Operation.RECTIFY, ADA, change("city", "Bilbao", "Porto"))
+    [done] = await engine.adapter.amend([asked], engine.save_progress)
+    assert isinstance(done, Receipt)
+    assert (done.outcome, done.corrected) == (TaskOutcome.UNCHANGED, (0,))
 
 
 async def test_who_is_not_found_any_more_by_what_was_corrected_is_not_called_unknown_after_a_crash(shop: Shop) -> None:

@@ -3,6 +3,8 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import DoneBefore, NotSupported
 from shared.domain.identities import Identity, IdentityType
@@ -56,7 +58,7 @@ async def test_flags_are_set_for_the_subject_alone_and_taken_back(
 async def test_what_a_store_has_no_field_or_switch_for_is_not_held_and_nobody_is_searched_for(
     calls: SqlEngine, customers: SqlEngine
 ) -> None:
-    address = task(Operation.RECTIFY, ACCOUNT, changes=[("address.city", "", "Bilbao")])
+    address = task(Operation.RECTIFY, ACCOUNT, changes=[("address.city", None, "Bilbao")])
     assert (await customers.receipt(address)).outcome is TaskOutcome.NOT_HELD
     assert (await calls.receipt(task(Operation.SUPPRESS, phone(ANNA)))).outcome is TaskOutcome.NOT_HELD
 
@@ -73,8 +75,69 @@ async def test_a_value_that_stands_where_nothing_can_correct_it_is_a_persons_mat
             task(Operation.RECTIFY, email("x@example.org"), changes=[("email", "x@example.org", "y@example.org")]),
         )
     assert isinstance(wrong, NotSupported)
-    assert "contact.requester holds what is to be corrected" in str(wrong)
-    assert [receipt(each).outcome for each in (right, none)] == [TaskOutcome.NOT_HELD] * 2
+    assert "contact.requester, customer.email holds what is to be corrected" in str(wrong)
+    assert (receipt(right).outcome, receipt(right).corrected) == (TaskOutcome.UNCHANGED, (0,)), "it stands nowhere"
+    assert receipt(none).outcome is TaskOutcome.NO_MATCH
+
+
+ADDRESSES = """
+CREATE TABLE address (id int PRIMARY KEY, account_id text, receiver text, city text, country text, note text);
+INSERT INTO address VALUES (1, 'C1', 'Anna Meier', 'Berlin', 'DE', ''), (2, 'C2', 'Anna Meier', 'Berlin', 'DE', '');
+"""
+ADDRESS = """
+[tables.address]
+category = "address"
+primary_key = ["id"]
+[tables.address.columns]
+id = { class = "T" }
+account_id = { class = "A", identity = "account_id" }
+receiver = { class = "A" }
+city = { class = "A" }
+country = { class = "M" }
+note = { class = "C" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "held"),
+    [
+        (("address.city", "berlin ", "Bilbao"), "address.city"),
+        (("address.city", None, "Bilbao"), "address.city, address.receiver"),
+        (("address.country", "DE", "FR"), "address.country"),
+        (("town", "Lindenallee 14", "x"), "customer.street"),
+        (("address.city", "Lisboa", "Bilbao"), None),
+    ],
+    ids=["said", "unsaid", "of another class", "under another name", "not there"],
+)
+async def test_what_is_held_under_no_declared_field_is_a_persons_matter(
+    customer_store: CustomerStore, change: tuple[str, str | None, str], held: str | None
+) -> None:
+    await customer_store.run(*filter(str.strip, ADDRESSES.split(";")))
+    customer_store.dataset.write_text(customer_store.dataset.read_text(encoding="utf-8") + ADDRESS, encoding="utf-8")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        result = await customers.one(task(Operation.RECTIFY, ACCOUNT, changes=[change]))
+        nobody = Identity(IdentityType.ACCOUNT_ID, "C99")
+        unknown = await customers.receipt(task(Operation.RECTIFY, nobody, changes=[change]))
+    assert unknown.outcome is TaskOutcome.NO_MATCH
+    if held:
+        assert isinstance(result, NotSupported), result
+        assert str(result).startswith(f"{held} holds what is to be corrected")
+    else:
+        assert (receipt(result).outcome, receipt(result).found) == (TaskOutcome.UNCHANGED, 4)
+
+
+async def test_where_a_correction_finds_its_old_value_elsewhere_a_person_corrects_that(
+    customer_store: CustomerStore,
+) -> None:
+    await customer_store.run(*filter(str.strip, ADDRESSES.split(";")))
+    customer_store.dataset.write_text(customer_store.dataset.read_text(encoding="utf-8") + ADDRESS, encoding="utf-8")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        left = await customers.one(task(Operation.RECTIFY, ACCOUNT, changes=[("name", None, "Anna Maier")]))
+    assert isinstance(left, NotSupported)
+    assert str(left).startswith("address.receiver holds what is to be corrected")
+    assert left.done_before == DoneBefore(found=2, changed=1, remaining=1)
+    names = "SELECT name FROM customer WHERE account_id = 'C1'"
+    assert await customer_store.ask(names) == [("Anna Maier",)]
 
 
 async def test_what_one_table_corrects_and_another_one_holds_as_well_is_corrected_there_and_left_to_a_person_here(

@@ -143,6 +143,6 @@ def test_of_whom_something_was_restricted_meanwhile_nobody_reads_that_we_hold_no
     closed = replace(a_request(State.CLOSED, right=Right.RECTIFICATION), outcome=Outcome.NO_DATA, tasks=reports)
     said = answer(closed)
     assert "hold no data" not in said
-    assert "None of our systems holds what you asked us to change." in said
+    assert "We found what you asked us to change in none of our systems." in said
     alone = answer(replace(closed, tasks=reports[:1]))
     assert "hold no data about you there" in alone

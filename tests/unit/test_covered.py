@@ -90,7 +90,10 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
             Right.RECTIFICATION,
             Outcome.NO_DATA,
             (report("crm", outcome="not_held"),),
-            "None of our systems holds what you asked us to change.",
+            (
+                "We found what you asked us to change in none of our systems. If you have seen it anywhere with us,"
+                " tell us where and what it says."
+            ),
         ),
         (
             Right.ERASURE,

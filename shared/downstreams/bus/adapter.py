@@ -9,7 +9,7 @@ from opentelemetry.propagate import inject
 
 from shared.domain.cells import meant_by_name
 from shared.domain.clock import Clock
-from shared.domain.errors import DsrError, Refused, Unavailable
+from shared.domain.errors import DsrError, NotSupported, Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import FULFILLED_BY, Operation, TaskOutcome
 from shared.domain.records import Message
@@ -106,14 +106,26 @@ class BusAdapter:
         return await self._go_on(tasks, save_progress)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """The same; a correction of nothing that the team can correct is none of its tasks."""
+        """The same; a correction of what the team holds and cannot correct is a person's, of anything else nobody's."""
 
         async def go_on(held: Sequence[Task]) -> Sequence[Result]:
             return await self._go_on(held, save_progress)
 
-        if tasks and tasks[0].operation is Operation.RECTIFY:
-            return await where_held(tasks, self._settings.rectifies, go_on)
-        return await go_on(tasks)
+        if not tasks or tasks[0].operation is not Operation.RECTIFY:
+            return await go_on(tasks)
+        results = await where_held(tasks, self._settings.rectifies, go_on)
+        return [self._by_hand(task, result) for task, result in zip(tasks, results, strict=True)]
+
+    def _by_hand(self, task: Task, result: Result) -> Result:
+        """The person's task where the team's rows have a field that is to be corrected, and its table no way to."""
+        names = {change.field for change in task.changes} | {change.field.rpartition(".")[2] for change in task.changes}
+        held = sorted(names & self._settings.shown)
+        if not held or not isinstance(result, Receipt) or result.outcome is not TaskOutcome.NOT_HELD:
+            return result
+        return NotSupported(
+            f"{self._system} has {', '.join(held)} in its rows and does not correct it: have the team correct what is"
+            " theirs, and enter what was done"
+        )
 
     async def _go_on(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         today = self._clock.now().date()

@@ -6,14 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from shared.domain.errors import DoneBefore, NotSupported, Refused, ResidueFound, Unavailable
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Change, Operation, TaskOutcome
+from shared.domain.text import forms
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.http.budget import Later
+from shared.downstreams.http.declaration import Correction
 from shared.downstreams.http.interface import Work
 from shared.downstreams.http.paths import Condition, at
 from shared.downstreams.http.requests import Step
 from shared.downstreams.http.search import Hit
-from shared.downstreams.results import of_corrections, where_held
+from shared.downstreams.results import of_corrections
 
 _CORRECTING = "correcting"
 """Under which key the progress of a task says that it has found whom it corrects."""
@@ -24,12 +26,6 @@ class Amendment(Work):
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
         """One result for each task, in order; a change that is there already is the same change."""
-        if tasks[0].operation is not Operation.RECTIFY:
-            return list(await self._all(tasks))
-        fields = {name for resource in self._declaration.resource.values() for name in resource.rectify}
-        return await where_held(tasks, fields, self._all) if fields else list(await self._all(tasks))
-
-    async def _all(self, tasks: Sequence[Task]) -> Sequence[Result]:
         return await asyncio.gather(*map(self._one, tasks))
 
     async def _one(self, task: Task) -> Result:
@@ -82,30 +78,56 @@ class Amendment(Work):
         """Corrects what each record holds of what is wrong, and counts of each change which records show it.
 
         Raises:
-            NotSupported: no record that is theirs has any of these fields; or an earlier attempt found them, and nobody
-                is found any more by what it has corrected.
+            NotSupported: a record holds what is wrong where no request corrects it, or may hold it; or an earlier
+                attempt found somebody, and nobody is found any more by what it has corrected.
         """
-        fields = {change.field for change in task.changes}
-        if found and not any(fields & self._declaration.resource[hit.resource].rectify.keys() for hit in found):
+        told = [change for change in task.changes if change.current or self._declaring(change, found)]
+        if found and not told:
             raise NotSupported(f"{self._system} has no way to correct this: do it there, and enter what was done")
         if not found and task.progress.get(_CORRECTING):
             gone = f"{self._system} had the subject before they were corrected, and shows nobody now"
             raise NotSupported(f"{gone}: look there, and enter what was done")
-        changed: Counter[str] = Counter()
+        changed, left = Counter[str](), Counter[str]()
         shown = [0] * len(task.changes)
+        wrong = [self._wrong(change, found) for change in task.changes]
         for hit in found:
             for place, change in enumerate(task.changes):
                 correction = self._declaration.resource[hit.resource].rectify.get(change.field)
                 if correction is None:
+                    left[hit.resource] += _holds(hit.record, wrong[place], change.asserted)
                     continue
                 value = at(hit.record, correction.path)
-                if change.current is None or value in (change.current, change.asserted):
+                if not change.current or value in (change.current, change.asserted):
                     seen = Condition(path=correction.path, equals=change.asserted)
                     stated = {"asserted": change.asserted, "current": change.current or ""}
                     await self._take(task, hit, correction.steps, (seen,), stated)
                     changed[self._category(hit)] += 1
                     shown[place] += 1
+        if held := +left:
+            raise self._left(held, changed.total())
         return of_corrections(task, changed, shown, len(found))
+
+    def _declaring(self, change: Change, found: Collection[Hit]) -> list[tuple[Hit, Correction]]:
+        """The records that are found and can be corrected by this field."""
+        each = ((hit, self._declaration.resource[hit.resource].rectify.get(change.field)) for hit in found)
+        return [(hit, correction) for hit, correction in each if correction is not None]
+
+    def _wrong(self, change: Change, found: Collection[Hit]) -> set[str]:
+        """The values to be replaced: what is said to be wrong, or else what stands where it is corrected."""
+        values = (at(hit.record, correction.path) for hit, correction in self._declaring(change, found))
+        held = forms(change.current) if change.current else (str(value) for value in values if value)
+        return {_plain(each) for each in held if each != change.asserted}
+
+    def _left(self, held: Mapping[str, int], changed: int) -> NotSupported:
+        rest = "; the rest is done" if changed else ""
+        failure = NotSupported(
+            f"{self._system} holds in {', '.join(sorted(held))} what is to be corrected, and no request corrects it"
+            f" there: do it there, and enter what was done{rest}"
+        )
+        if changed:
+            remaining = sum(held.values())
+            failure.done_before = DoneBefore(changed + remaining, changed, remaining)
+        return failure
 
     def _category(self, hit: Hit) -> str:
         return self._declaration.resource[hit.resource].category
@@ -133,3 +155,20 @@ class Amendment(Work):
         record = said if where is None else at(said, where)
         if not all(each.holds_of(record) for each in seen):
             raise ResidueFound(f"{self._system} says that a {hit.resource} was changed, and does not show it")
+
+
+def _plain(text: str) -> str:
+    return text.strip().lower()
+
+
+def _holds(record: object, wrong: Collection[str], right: str) -> bool:
+    """Whether one of these values stands anywhere in a record, in any case."""
+    match record:
+        case Mapping():
+            return any(_holds(each, wrong, right) for each in record.values())
+        case list():
+            return any(_holds(each, wrong, right) for each in record)
+        case str() | int() | float():
+            return _plain(str(record)) in wrong and str(record) != right
+        case _:
+            return False

@@ -25,7 +25,6 @@ OUR_LIST = "marketing_objections"
 """The system that our own list of objections to marketing is called in the reports."""
 _DONE = {
     Right.ACCESS: "answer.copy_ready",
-    Right.RECTIFICATION: "answer.corrected",
     Right.ERASURE: "answer.erased",
     Right.PORTABILITY: "answer.portable_ready",
     Right.OBJECTION: "answer.no_more_marketing",
@@ -166,6 +165,8 @@ def _done(request: StoredRequest) -> Iterator[Sentence]:
         yield from _stopped(request)
     elif corrections.stated(request.tasks):
         yield say("answer.stated")
+    elif request.right is Right.RECTIFICATION:
+        yield say("answer.corrected", systems=named_systems(_corrected(request)))
     elif request.right in _COPIES and request.package_id is None and _all_by_hand(request):
         return  # that it was copied by hand is told with the rest
     else:
@@ -173,6 +174,12 @@ def _done(request: StoredRequest) -> Iterator[Sentence]:
         erased = "answer.erased_where_theirs" if beyond else "answer.erased"
         erased = "answer.anonymised" if any(t.anonymised for t in request.tasks or ()) and not beyond else erased
         yield say(erased if request.right is Right.ERASURE else _DONE[request.right])
+
+
+def _corrected(request: StoredRequest) -> set[str]:
+    """The systems that show the corrections: of any other nothing is told."""
+    asked = (task for task in request.tasks or () if task.operation == Operation.RECTIFY)
+    return {task.system for task in asked if task.outcome == TaskOutcome.AMENDED}
 
 
 def _all_by_hand(request: StoredRequest) -> bool:

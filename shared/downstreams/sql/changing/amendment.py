@@ -59,23 +59,31 @@ class Amendment:
             return failure
 
     async def _change(self, task: Task) -> Result:
-        stuck = await uncorrectable.stuck(self._session, task) if task.operation is Operation.RECTIFY else {}
-        tables = [table.table for table in self._session.tables]
-        if not changes_something(tables, task):
-            return uncorrectable.nothing_changed(task, tables, stuck, await self._rows(task))
         match task.operation:
-            case Operation.RECTIFY if any(change.record for change in task.changes):
-                return await self._state(task)
             case Operation.RECTIFY:
-                return uncorrectable.with_left(await self._rectify(task), stuck)
+                return await self._correct(task)
             case Operation.RESTRICT:
                 return await self._restrict(task)
             case Operation.LIFT:
                 return await self._lift(task)
+            case Operation.SUPPRESS if not changes_something(self._declared, task):
+                return Receipt(task.task_id, TaskOutcome.NOT_HELD)
             case Operation.SUPPRESS:
                 return await self._switch(task, "marketing", wanted=True)
             case other:
                 raise ValueError(f"{other} is no change in place")
+
+    async def _correct(self, task: Task) -> Result:
+        stuck = await uncorrectable.stuck(self._session, task)
+        if not changes_something(self._declared, task):
+            return uncorrectable.nothing_changed(task, stuck, await self._rows(task))
+        if any(change.record for change in task.changes):
+            return await self._state(task)
+        return uncorrectable.with_left(await self._rectify(task), stuck or {})
+
+    @property
+    def _declared(self) -> Sequence[Table]:
+        return [table.table for table in self._session.tables]
 
     def _keys(self, task: Task) -> list[tuple[Statements, Sequence[SearchKey]]]:
         return [(table, keys) for table in self._session.tables if (keys := table.keys(task))]

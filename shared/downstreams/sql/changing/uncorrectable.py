@@ -12,7 +12,7 @@ from typing import Final
 
 from shared.domain.errors import DoneBefore, NotSupported
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Change, Operation, TaskOutcome
+from shared.domain.operations import Change, TaskOutcome
 from shared.domain.text import forms
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.results import of_corrections
@@ -30,54 +30,71 @@ _HELD_AS: Final[Mapping[str, IdentityType]] = {
 """What stands in a column of such an identity, by the field of a correction."""
 
 
-def columns(tables: Sequence[Statements], change: Change) -> Iterator[tuple[Statements, str]]:
+def declared(tables: Sequence[Statements], change: Change) -> Iterator[tuple[Statements, str]]:
+    """The columns that a correction of this field changes; pure."""
+    if not change.record:
+        yield from ((t, name) for t in tables for name, c in t.table.columns.items() if c.rectifies == change.field)
+
+
+def columns(tables: Sequence[Statements], change: Change, wrong: Collection[str]) -> Iterator[tuple[Statements, str]]:
     """The columns that may hold such a value as it is today, and are not corrected by it; pure.
 
-    Where another table is, only the very value that is said to be wrong counts. Where no column of the store is
-    declared as correctable at all, nobody has said which field stands where: so does what else identifies them.
+    ``wrong``: the values that are to be replaced; with them any column may hold one. Without them the columns of the
+    kind of identity may, or else those that identify and of which nobody has said which field they are.
     """
-    if change.record:
+    if change.record or (not wrong and any(declared(tables, change))):
         return
-    declared = {column.rectifies for table in tables for column in table.table.columns.values()}
+    bare = not any(column.rectifies for table in tables for column in table.table.columns.values())
     for table in tables:
         if not any(column.rectifies == change.field for column in table.table.columns.values()):
-            yield from ((table, name) for name in _columns(table.table, change, declared))
+            yield from ((table, name) for name in _columns(table.table, change, wrong, bare=bare))
 
 
-def _columns(table: Table, change: Change, declared: Collection[str | None]) -> Iterator[str]:
-    identity, undeclared = _HELD_AS.get(change.field), not any(declared)
+def _columns(table: Table, change: Change, wrong: Collection[str], *, bare: bool) -> Iterator[str]:
+    identity = _HELD_AS.get(change.field)
     known = identity is not None and any(column.identity is identity for column in table.columns.values())
+    if wrong:
+        yield from (name for name, _ in table.current_facts)
+        return
     for name, column in table.tells_of_person:
-        said = change.current is not None
-        if column.rectifies:
-            continue
-        if identity is not None and column.identity is identity:
-            if said or change.field not in declared:
-                yield name
-        elif undeclared and column.identity is None and (said or not known):
+        unnamed = column.identity is None and (identity is None or (bare and not known))
+        if not column.rectifies and (unnamed or (identity is not None and column.identity is identity)):
             yield name
 
 
-def nothing_changed(task: Task, tables: Sequence[Table], stuck: Mapping[str, int], rows: int) -> Result:
-    """What comes of a change in place for which a store declares no column; ``rows``: how many are the subject's; pure.
+def nothing_changed(task: Task, stuck: Mapping[str, int] | None, rows: int) -> Result:
+    """What comes of a correction for which a store declares no column; ``rows``: how many are the subject's; pure.
 
-    A person corrects what is ``stuck``. Where none of its columns can be corrected and some identify people, whoever is
-    found there is told so, also where it holds no value that was to be corrected.
+    A person corrects what is ``stuck``; where nothing was searched for the value it is not held.
     """
     if stuck:
         return refused(stuck)
-    declared = any(column.rectifies for table in tables for column in table.columns.values())
-    if task.operation is Operation.RECTIFY and not declared and any(True for t in tables for _ in t.tells_of_person):
-        return of_corrections(task, {}, [0] * len(task.changes), rows)
-    return Receipt(task.task_id, TaskOutcome.NOT_HELD)
+    if stuck is None:
+        return Receipt(task.task_id, TaskOutcome.NOT_HELD)
+    return of_corrections(task, {}, [0] * len(task.changes), rows)
 
 
-async def stuck(session: Session, task: Task) -> Counter[str]:
-    """By column how many rows of the subject's hold what is to be corrected, and no correction reaches it."""
+async def stuck(session: Session, task: Task) -> Mapping[str, int] | None:
+    """By column how many rows of the subject's hold what no correction reaches; None: no column might hold it."""
     found = Counter[str]()
-    for table, column, call in _calls(session.tables, task):
-        found[f"{table.name}.{column}"] += await session.connection.fetchval(*call)
-    return +found
+    for change in task.changes:
+        wrong = await _wrong(session, task, change)
+        for table, column in columns(session.tables, change, wrong):
+            keys = table.keys(task)
+            rows = await session.connection.fetchval(*_count(table, keys, column, change, wrong)) if keys else 0
+            found[f"{table.name}.{column}"] += rows
+    return +found if found else None
+
+
+async def _wrong(session: Session, task: Task, change: Change) -> set[str]:
+    """The values to be replaced: what is said to be wrong, or else what the columns hold that are corrected."""
+    if change.current:
+        return {*forms(change.current)}
+    held = set[str]()
+    for table, column in declared(session.tables, change):
+        if keys := table.keys(task):
+            held |= {row[0] for row in await session.connection.fetch(*_others(table, keys, column, change.asserted))}
+    return held - {""}
 
 
 def refused(stuck: Mapping[str, int], done: Receipt | None = None) -> NotSupported:
@@ -108,21 +125,25 @@ def only_left(tables: Collection[str]) -> NotSupported:
     )
 
 
-def _calls(tables: Sequence[Statements], task: Task) -> Iterator[tuple[Statements, str, Call]]:
-    for change in task.changes:
-        for table, name in columns(tables, change):
-            if keys := table.keys(task):
-                yield table, name, _count(table, keys, name, change)
-
-
-def _count(table: Statements, keys: Sequence[SearchKey], column: str, change: Change) -> Call:
-    """How many rows hold the value that is said to be wrong, or else any that is not the right one."""
+def _count(table: Statements, keys: Sequence[SearchKey], column: str, change: Change, wrong: Collection[str]) -> Call:
+    """How many rows hold one of the values to be replaced, in any case; where none is known, any but the right one."""
     condition = Condition()
+    rows, held = _mine(table, keys, column, condition), f"{table.read(column)}::text"
+    holds = f"{held} NOT IN ('', {condition.place(change.asserted, 'text')})"
+    if wrong:
+        values = condition.place(sorted(wrong), "text[]")
+        holds += f" AND lower(btrim({held})) = ANY (ARRAY(SELECT lower(btrim(v)) FROM unnest({values}) v))"
+    return f"SELECT count(*) FROM {table.source} t WHERE ({rows}) AND {holds}", *condition.arguments
+
+
+def _others(table: Statements, keys: Sequence[SearchKey], column: str, right: str) -> Call:
+    """The values that one subject's rows hold there, but the right one."""
+    condition = Condition()
+    rows, held = _mine(table, keys, column, condition), f"{table.read(column)}::text"
+    other = f"{held} <> {condition.place(right, 'text')}"
+    return f"SELECT DISTINCT {held} FROM {table.source} t WHERE ({rows}) AND {other}", *condition.arguments
+
+
+def _mine(table: Statements, keys: Sequence[SearchKey], column: str, condition: Condition) -> str:
     party = table.table.columns[column].party
-    rows = table.mine(keys, condition, table.columns_of(party) if party else None)
-    held = f"{table.read(column)}::text"
-    if change.current is None:
-        wrong = f"{held} <> {condition.place(change.asserted, 'text')}"
-    else:
-        wrong = f"{held} = ANY ({condition.place([*forms(change.current)], 'text[]')})"
-    return f"SELECT count(*) FROM {table.source} t WHERE ({rows}) AND {wrong}", *condition.arguments
+    return table.mine(keys, condition, table.columns_of(party) if party else None)

@@ -125,8 +125,8 @@ class DeclaredTable(Declared):
         return (switch.column,) if isinstance(switch, Switch) else tuple(switch.on.values())
 
     @property
-    def tells_of_person(self) -> Iterator[tuple[str, Column]]:
-        """The columns with what identifies somebody as they are today, which may have to be corrected (Art. 16).
+    def current_facts(self) -> Iterator[tuple[str, Column]]:
+        """The columns with what is held of a person as they are today, which may have to be corrected (Art. 16).
 
         Not what is derived from another column, nor a record of what was at a time: that is not rewritten.
         """
@@ -134,8 +134,14 @@ class DeclaredTable(Declared):
             return
         for name, column in self.columns.items():
             derived = column.generated or column.of or column.domain
-            if not derived and (column.identity in _CORRECTED or (column.identity is None and column.personal == "A")):
+            told = column.identity in _CORRECTED or (column.identity is None and column.personal in {"A", "M"})
+            if told and not derived:
                 yield name, column
+
+    @property
+    def tells_of_person(self) -> Iterator[tuple[str, Column]]:
+        """Those of them that identify the person."""
+        yield from ((name, c) for name, c in self.current_facts if c.identity or c.personal == "A")
 
     @property
     def derived(self) -> frozenset[str]:

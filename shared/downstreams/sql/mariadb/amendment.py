@@ -1,14 +1,14 @@
 """Change in place in a MariaDB: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21)."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Literal
 
 from pydantic import JsonValue
 
 from shared.domain.errors import NotSupported, Refused, ResidueFound, Unavailable
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.text import forms
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
@@ -16,6 +16,7 @@ from shared.downstreams.results import of_corrections
 from shared.downstreams.sql.changing import corrections, uncorrectable, unswitched
 from shared.downstreams.sql.changing.amendment import changes_something
 from shared.downstreams.sql.declaration.declared import Switch
+from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.finding.searching import Searched
 from shared.downstreams.sql.mariadb import progress, values
 from shared.downstreams.sql.mariadb.changing import assign
@@ -55,35 +56,51 @@ class Amendment:
             return failure
 
     async def _change(self, task: Task) -> Result:
-        stuck = await self._stuck(task) if task.operation is Operation.RECTIFY else {}
-        tables = [table.table for table in self._session.tables]
-        if not changes_something(tables, task):
-            rows = await find(self._session, task)
-            return uncorrectable.nothing_changed(task, tables, stuck, sum(map(len, rows.of.values())))
         match task.operation:
             case Operation.RECTIFY:
-                return uncorrectable.with_left(await self._rectify(task), stuck)
+                return await self._correct(task)
             case Operation.RESTRICT:
                 return await self._switch(task, "restriction", wanted=True)
             case Operation.LIFT if task.marked:  # a flag says not whose it is
                 return Receipt(task.task_id, TaskOutcome.NO_MATCH)
             case Operation.LIFT:
                 return await self._switch(task, "restriction", wanted=False)
+            case Operation.SUPPRESS if not changes_something(self._declared, task):
+                return Receipt(task.task_id, TaskOutcome.NOT_HELD)
             case Operation.SUPPRESS:
                 return await self._switch(task, "marketing", wanted=True)
             case other:
                 raise ValueError(f"{other} is no change in place")
 
-    async def _stuck(self, task: Task) -> Counter[str]:
+    async def _correct(self, task: Task) -> Result:
+        rows = await find(self._session, task)
+        stuck = self._stuck(task, rows)
+        if not changes_something(self._declared, task):
+            return uncorrectable.nothing_changed(task, stuck, sum(map(len, rows.of.values())))
+        return uncorrectable.with_left(await self._rectify(task), stuck or {})
+
+    @property
+    def _declared(self) -> Sequence[Table]:
+        return [table.table for table in self._session.tables]
+
+    def _stuck(self, task: Task, rows: Rows) -> Mapping[str, int] | None:
         """As ``uncorrectable.stuck``."""
-        rows, stuck = await find(self._session, task), Counter[str]()
+        stuck = Counter[str]()
         for change in task.changes:
-            for table, column in uncorrectable.columns(self._session.tables, change):
+            wrong = {_plain(each) for each in self._wrong(change, rows)}
+            for table, column in uncorrectable.columns(self._session.tables, change, wrong):
                 held = (values.read(table, column, found.row) for found in rows.of[table.name].values())
-                said, right = {*forms(change.current or "")}, {None, change.asserted}
-                wrong = (each in said if change.current is not None else each not in right for each in held)
-                stuck[f"{table.name}.{column}"] += sum(wrong)
-        return +stuck
+                other = (each for each in held if each and each != change.asserted)
+                stuck[f"{table.name}.{column}"] += sum(not wrong or _plain(each) in wrong for each in other)
+        return +stuck if stuck else None
+
+    def _wrong(self, change: Change, rows: Rows) -> set[str]:
+        """The values to be replaced: what is said to be wrong, or else what the columns hold that are corrected."""
+        if change.current:
+            return {*forms(change.current)}
+        columns = uncorrectable.declared(self._session.tables, change)
+        held = {values.read(t, column, found.row) for t, column in columns for found in rows.of[t.name].values()}
+        return {each for each in held if each} - {change.asserted}
 
     async def _rectify(self, task: Task) -> Result:
         """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
@@ -193,6 +210,10 @@ class Amendment:
         if excess := self._session.settings.excess(task, rows=len(had)):
             raise excess
         return flags.found(task, had)
+
+
+def _plain(held: str) -> str:
+    return held.strip().lower()
 
 
 def _is_wrong(table: Searched, column: str, found: Found, current: str | None) -> bool:
