@@ -25,7 +25,9 @@ DOCS = Path(__file__).parent
 
 _STREETS = {
     Topic.REQUESTS: "What happens to a request, as intake decides it.",
-    Topic.COMPLETIONS: "What came of the work on a request.",
+    Topic.ERASURE_COMPLETIONS: "What came of the work on an erasure.",
+    Topic.EXPORT_COMPLETIONS: "What came of the work on an access or portability request.",
+    Topic.AMENDMENT_COMPLETIONS: "What came of the work on a request of any other right.",
     Topic.DEADLINES: "Which time limit of a request comes near or has passed.",
 }
 _ABOUT = """\
@@ -73,7 +75,7 @@ def _channels() -> dict[str, Any]:
         topic.name.lower(): {
             "address": topic.value,
             "description": description,
-            "messages": _references(event for event in EVENT_TYPES.values() if event.topic is topic),
+            "messages": _references(event for event in EVENT_TYPES.values() if topic in event.topics.values()),
         }
         for topic, description in _STREETS.items()
     }
@@ -116,8 +118,7 @@ def _operations() -> dict[str, Any]:
     operations = {}
     for topic, street in TOPIC_ACCESS.items():
         channel = _reference("channels", topic.name.lower())
-        for writer in sorted(street.writers):
-            operations[f"{writer}.says.{topic.name.lower()}"] = {"action": "send", "channel": channel}
+        operations[f"{street.writer}.says.{topic.name.lower()}"] = {"action": "send", "channel": channel}
         for reader in sorted(street.readers):
             operations[f"{reader}.hears.{topic.name.lower()}"] = {"action": "receive", "channel": channel}
     tasks, replies, dead_letters = (_reference("channels", name) for name in ("tasks", "replies", "deadLetters"))

@@ -18,6 +18,7 @@ from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryDe
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Policy, release
+from shared.domain.rights import Right
 from shared.domain.time_limit import end_of
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
@@ -38,7 +39,7 @@ async def track(zone: str, events: Sequence[FulfilmentCompleted | FulfilmentBloc
     reports = [
         (event.request_id, report)
         for event in events
-        if event.operation == Operation.ERASE
+        if event.right is Right.ERASURE and event.operation == Operation.ERASE
         for report in event.tasks
         if report.operation == Operation.ERASE
     ]

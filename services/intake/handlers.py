@@ -31,6 +31,7 @@ from shared.domain.events import (
 from shared.domain.operations import Operation
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.domain.working_days import calendar
+from shared.messaging.dispatcher import Unreadable
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import PolicySettings
 
@@ -198,6 +199,9 @@ class Handlers:
     async def _locked(self, events: Sequence[Event], tx: UnitOfWork) -> AsyncIterator[Requests]:
         """The requests that the events are about; written when the block ends."""
         requests = await Requests.locked(tx, self._letters, [event.request_id for event in events])
+        for event in events:
+            if (request := requests.get(event.request_id)) and request.right is not event.right:
+                raise Unreadable("its right is not the request's: only the service that works a right reports on it")
         yield requests
         await requests.save()
 

@@ -1,14 +1,20 @@
-"""The topics of the bus: each has one writing role; the broker's access rules say the same as this table."""
+"""The topics of the bus: each has one writing service; the broker's access rules say the same as this table."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+from shared.domain.rights import Right
 
 
 class Topic(StrEnum):
-    """The topics between the services; each has one writing role."""
+    """The topics between the services; each has one writing service."""
 
     REQUESTS = "dsr.requests"
-    COMPLETIONS = "dsr.completions"
+    ERASURE_COMPLETIONS = "dsr.completions.erasure"
+    EXPORT_COMPLETIONS = "dsr.completions.export"
+    AMENDMENT_COMPLETIONS = "dsr.completions.amendment"
     DEADLINES = "dsr.deadlines"
 
 
@@ -24,20 +30,28 @@ class ServiceName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TopicAccess:
-    """Who writes to a topic and who reads it."""
+    """The service that writes to a topic, and those that read it."""
 
-    writers: frozenset[ServiceName]
+    writer: ServiceName
     readers: frozenset[ServiceName]
 
 
-_FULFILLING = frozenset({ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT})
-
-TOPIC_ACCESS: dict[Topic, TopicAccess] = {
-    Topic.REQUESTS: TopicAccess(frozenset({ServiceName.INTAKE}), _FULFILLING | {ServiceName.DEADLINE}),
-    Topic.COMPLETIONS: TopicAccess(_FULFILLING, frozenset({ServiceName.INTAKE, ServiceName.DEADLINE})),
-    Topic.DEADLINES: TopicAccess(
-        frozenset({ServiceName.DEADLINE}), frozenset({ServiceName.INTAKE, ServiceName.ERASURE})
+COMPLETIONS: Final[Mapping[Right, Topic]] = {
+    Right.ERASURE: Topic.ERASURE_COMPLETIONS,
+    **dict.fromkeys((Right.ACCESS, Right.PORTABILITY), Topic.EXPORT_COMPLETIONS),
+    **dict.fromkeys(
+        (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION, Right.CONSENT_WITHDRAWAL), Topic.AMENDMENT_COMPLETIONS
     ),
+}
+"""The topic that reports on the work on each right: only the service that works the right may write to it."""
+
+_TOLD_OF_WORK = frozenset({ServiceName.INTAKE, ServiceName.DEADLINE})
+TOPIC_ACCESS: dict[Topic, TopicAccess] = {
+    Topic.REQUESTS: TopicAccess(ServiceName.INTAKE, frozenset(ServiceName) - {ServiceName.INTAKE}),
+    Topic.ERASURE_COMPLETIONS: TopicAccess(ServiceName.ERASURE, _TOLD_OF_WORK),
+    Topic.EXPORT_COMPLETIONS: TopicAccess(ServiceName.EXPORT, _TOLD_OF_WORK),
+    Topic.AMENDMENT_COMPLETIONS: TopicAccess(ServiceName.AMENDMENT, _TOLD_OF_WORK),
+    Topic.DEADLINES: TopicAccess(ServiceName.DEADLINE, frozenset({ServiceName.INTAKE, ServiceName.ERASURE})),
 }
 
 

@@ -206,8 +206,11 @@ class Dispatcher(BatchDispatcher):
             raise Unreadable("no header ce_type: nobody knows what type of event it is")
         if right not in set(Right):
             raise Unreadable("no header ce_right with one of the rights")
-        event, handlers = self._wanted[kind.encode(), right.encode()]
-        return _Parsed(record, event.model_validate_json(record.value), handlers)
+        kind_of, handlers = self._wanted[kind.encode(), right.encode()]
+        event = kind_of.model_validate_json(record.value)
+        if event.right != right or record.topic != event.topics[event.right]:
+            raise Unreadable("it came on a topic to which the service that works its right does not write")
+        return _Parsed(record, event, handlers)
 
 
 def _faults(error: ValidationError) -> str:

@@ -53,7 +53,7 @@ def emitter_user(emitter: str) -> str:
 def of_service(service: ServiceName, teams: Teams) -> Iterator[Acl]:
     """What one of our services hears and says: what it does not, it may not."""
     for topic, access in TOPIC_ACCESS.items():
-        if service in access.writers:
+        if service is access.writer:
             yield writes(topic)
         if service in access.readers:
             yield from reads(topic, service)

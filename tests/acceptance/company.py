@@ -67,7 +67,7 @@ class Company:
             }
             if handle := handlers.get(type(event)):
                 await handle([event], tx)
-        if event.topic is not Topic.DEADLINES:
+        if Topic.DEADLINES not in event.topics.values():
             await self.deadline.hears(event)
 
     async def open_in_the_figures(self) -> float:

@@ -104,7 +104,7 @@ def test_every_reference_leads_somewhere(document: str, request: pytest.FixtureR
             place = place[step.replace("~1", "/")]
 
 
-def test_the_bus_document_names_every_topic_and_every_event_once(bus: dict[str, Any]) -> None:
+def test_the_bus_document_names_every_topic_and_every_event(bus: dict[str, Any]) -> None:
     assert bus["asyncapi"] == "3.0.0"
     addresses = {channel["address"] for channel in bus["channels"].values()}
     templates = {
@@ -115,7 +115,7 @@ def test_the_bus_document_names_every_topic_and_every_event_once(bus: dict[str, 
     }
     assert addresses == templates | {name for name in declared(emitters=()) if "dead-letters" not in name}
     messages = [name for channel in bus["channels"].values() for name in channel["messages"]]
-    assert sorted(messages) == sorted(bus["components"]["messages"])
+    assert {*messages} == {*bus["components"]["messages"]}
     assert {message["name"] for message in bus["components"]["messages"].values()} >= set(EVENT_TYPES)
 
 
@@ -123,7 +123,7 @@ def test_the_bus_document_says_who_writes_and_who_reads(bus: dict[str, Any]) -> 
     for topic, access in TOPIC_ACCESS.items():
         writers = {name for name in bus["operations"] if name.endswith(f".says.{topic.name.lower()}")}
         readers = {name for name in bus["operations"] if name.endswith(f".hears.{topic.name.lower()}")}
-        assert {name.partition(".")[0] for name in writers} == set(access.writers)
+        assert [name.partition(".")[0] for name in writers] == [access.writer]
         assert {name.partition(".")[0] for name in readers} == set(access.readers)
 
 

@@ -58,8 +58,13 @@ def test_a_service_declares_what_its_user_may_hear_and_say() -> None:
             operation: {a["resource"]["name"] for a in acls if operation in a["operations"]}
             for operation in ("Read", "Write")
         }
-        subscribed = {each.event.topic for several in service.subscriptions.values() for each in several}
-        writes = {topic for topic, access in TOPIC_ACCESS.items() if name in access.writers}
+        subscribed = {
+            topic
+            for several in service.subscriptions.values()
+            for each in several
+            for topic in ([each.event.topics[each.right]] if each.right else each.event.topics.values())
+        }
+        writes = {topic for topic, access in TOPIC_ACCESS.items() if name is access.writer}
         told = read_emitters() if name is ServiceName.INTAKE else ()
         foreign = {f(emitter) for emitter in told for f in (topics.user_events, topics.user_events_group)}
         own = {name, topics.dead_letters(name)}

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.rights import Outcome
+from shared.domain.rights import Outcome, Right
+from shared.messaging.dispatcher import Unreadable
 from tests.fixtures.events import a
 from tests.fixtures.intake import REASONS, Intake, id_of
 
@@ -174,3 +175,11 @@ async def test_a_proposal_does_not_outlive_the_answer_that_it_was_about(intake: 
     )
     (await intake.channel.post(f"{partly}/reply", json={"text": "The Quarzfels one."})).raise_for_status()
     assert (await intake.colleague.post(f"{partly}/decision/approval")).json()["type"] == f"{PROBLEM}not_ready"
+
+
+async def test_a_service_that_works_another_right_says_nothing_of_a_request(intake: Intake) -> None:
+    path = await intake.submit(right="erasure")
+    for kind in (FulfilmentCompleted, FulfilmentBlocked, FulfilmentReported):
+        with pytest.raises(Unreadable, match="right is not the request's"):
+            await intake.hear(a(kind, about=id_of(path), right=Right.ACCESS))
+    assert (await intake.view(path))["state"] == "in_progress"

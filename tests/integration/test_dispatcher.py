@@ -9,7 +9,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import Event, RequestVerified, RequestWithdrawn, type_of
+from shared.domain.events import Event, FulfilmentCompleted, RequestVerified, RequestWithdrawn, type_of
 from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.messaging.dead_letters import dead_letter
@@ -51,6 +51,21 @@ async def test_what_was_handled_and_what_was_set_aside_is_counted_once_each(open
     await listener.handle([known, heard(verified())])
     await listener.handle([known, spoiled(verified())])
     assert (handled.added, dead.added) == (2, 1)
+
+
+async def test_an_event_counts_only_from_the_topic_of_the_service_that_works_its_right(
+    open_harness: OpenHarness,
+) -> None:
+    harness, diary = await open_harness(), Diary()
+    record = heard(a(FulfilmentCompleted, right=Right.ERASURE))
+    another = heard(a(FulfilmentCompleted, right=Right.ACCESS))
+    forged = [
+        Message(another.topic, b"", record.value, record.headers),
+        Message("dsr.deadlines", b"", record.value, record.headers),
+        Message(another.topic, b"", another.value, record.headers),
+    ]
+    await dispatcher(harness, (FulfilmentCompleted, diary.begin)).handle([*forged, record])
+    assert (len(diary.batches), await noted(harness), len(await dead_letters(harness))) == (1, 1, len(forged))
 
 
 async def test_a_repeated_record_has_no_second_effect(open_harness: OpenHarness) -> None:

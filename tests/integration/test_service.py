@@ -108,7 +108,7 @@ async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_a
     look_again = TaskRequested.model_validate_json(commands[-1].value)
     assert look_again.operation is Operation.LOCATE
     await erasure.reply(reply_to(look_again, "no_match"))
-    [completed] = await read_topic(erasure.bootstrap, "dsr.completions", 1)
+    [completed] = await read_topic(erasure.bootstrap, "dsr.completions.erasure", 1)
     told = json.loads(completed.value)
     assert (told["request_id"], told["outcome"]) == (str(request), "fulfilled")
     assert [(t["system"], t["found"], t["changed"], t["remaining"]) for t in told["tasks"]] == [("billing", 3, 3, 0)]

@@ -6,8 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from shared.domain.events import RequestVerified
+from shared.domain.events import RequestVerified, RetentionEnded
 from shared.domain.records import Message
+from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.messaging.dead_letters import REPLAYED_FOR, paused_since, resume
 from shared.messaging.unit_of_work import UnitOfWork
@@ -26,14 +27,15 @@ from tests.fixtures.dispatching import (
     verified,
 )
 from tests.fixtures.engine import OpenHarness, SetClock
+from tests.fixtures.events import a
 
 
 async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_are_not(
     open_harness: OpenHarness, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness, diary = await open_harness(), Diary()
-    listener = dispatcher(harness, (RequestVerified, diary.begin), limit=2)
-    elsewhere = Message("dsr.deadlines", b"", heard(verified()).value, heard(verified()).headers)
+    listener = dispatcher(harness, (RequestVerified, diary.begin), (RetentionEnded, diary.begin), limit=2)
+    elsewhere = heard(a(RetentionEnded, right=Right.ERASURE))
     bad = [unreadable(offset=offset) for offset in range(5)]
     good = heard(verified())
     assert await listener.handle([*bad, good, elsewhere]) == [*bad[3:], good]

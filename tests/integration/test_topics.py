@@ -26,7 +26,7 @@ async def test_topics_are_made_once_with_the_retention_that_the_code_declares(ka
 def test_every_topic_of_the_platform_is_declared() -> None:
     assert set(declared(["billing"])) == {
         "dsr.requests",
-        "dsr.completions",
+        *(f"dsr.completions.{service}" for service in ("erasure", "export", "amendment")),
         "dsr.deadlines",
         "dsr.status",
         "user.events.selfcare",

@@ -112,5 +112,7 @@ __all__ = [
     "type_of",
 ]
 
-EVENT_TYPES = {type_of(event): event for topic in Topic for event in Event.__subclasses__() if event.topic is topic}
+EVENT_TYPES = {
+    type_of(event): event for topic in Topic for event in Event.__subclasses__() if topic in event.topics.values()
+}
 """Event class by its ``ce_type``, topic by topic: everything that can be heard on the bus."""

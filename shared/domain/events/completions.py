@@ -1,4 +1,4 @@
-"""What is done of a request: what the services that fulfil say, on ``Topic.COMPLETIONS``."""
+"""What is done of a request: what the services that fulfil say, on the topic of each right (``COMPLETIONS``)."""
 
 from typing import Literal
 from uuid import UUID
@@ -7,10 +7,10 @@ from shared.domain.events.event import Event, SubjectRef
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
 from shared.domain.text import Word
-from shared.domain.topics import Topic
+from shared.domain.topics import COMPLETIONS, Topic
 
 
-class FulfilmentCompleted(Event, topic=Topic.COMPLETIONS):
+class FulfilmentCompleted(Event, topic=COMPLETIONS):
     """Every downstream has done its part and was looked at again.
 
     ``deferred``: it is the erasure of what had to be kept at first, and the request was answered long before.
@@ -24,7 +24,7 @@ class FulfilmentCompleted(Event, topic=Topic.COMPLETIONS):
     deferred: bool = False
 
 
-class FulfilmentBlocked(Event, topic=Topic.COMPLETIONS):
+class FulfilmentBlocked(Event, topic=COMPLETIONS):
     """At least one downstream failed for good or could not be searched; somebody must say what happens next.
 
     ``deferred``: it is the erasure of what had to be kept at first.
@@ -36,7 +36,7 @@ class FulfilmentBlocked(Event, topic=Topic.COMPLETIONS):
     deferred: bool = False
 
 
-class FulfilmentPostponed(Event, topic=Topic.COMPLETIONS):
+class FulfilmentPostponed(Event, topic=Topic.ERASURE_COMPLETIONS):
     """Nothing of it is done yet: other requests of the same person come first, as their data have shown.
 
     ``opposed``: one of them is a restriction, which wants the data kept; a person must say which holds.
@@ -49,7 +49,7 @@ class FulfilmentPostponed(Event, topic=Topic.COMPLETIONS):
     opposed: bool = False
 
 
-class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
+class FulfilmentReported(Event, topic=COMPLETIONS):
     """What is done of a request whose answer was decided or that was withdrawn, and what is not (no outcome).
 
     Where the work ends with that, and something was in hand at that moment, it comes again with what became of it.
@@ -64,7 +64,7 @@ class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
     so_far: bool = False
 
 
-class ErasurePlanned(Event, topic=Topic.COMPLETIONS):
+class ErasurePlanned(Event, topic=Topic.ERASURE_COMPLETIONS):
     """What an erasure would do in each system, asked for by ``dsr.request.plan_asked.v1``: nothing was changed."""
 
     type: Literal["dsr.fulfilment.erasure_planned.v1"] = "dsr.fulfilment.erasure_planned.v1"
@@ -72,7 +72,7 @@ class ErasurePlanned(Event, topic=Topic.COMPLETIONS):
     tasks: tuple[TaskReport, ...]
 
 
-class ContactLookedUp(Event, topic=Topic.COMPLETIONS):
+class ContactLookedUp(Event, topic=Topic.EXPORT_COMPLETIONS):
     """It was looked up who is on file for an account, as ``dsr.request.contact_sought.v1`` has asked.
 
     What was found lies in the record ``subject``; whether anything was found is said nowhere else.

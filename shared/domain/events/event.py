@@ -1,5 +1,6 @@
 """What every event has: which request it is about, when it occurred, and of which type it is."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import ClassVar, Protocol, Self, Unpack
@@ -34,15 +35,15 @@ class Event(BaseModel):
     """A fact about one request."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-    topic: ClassVar[Topic]
+    topics: ClassVar[Mapping[Right, Topic]]
 
     event_id: UUID = Field(default_factory=uuid7)
     request_id: UUID
     occurred_at: AwareDatetime
     right: Right
 
-    def __init_subclass__(cls, *, topic: Topic, **_config: Unpack[ConfigDict]) -> None:
-        cls.topic = topic
+    def __init_subclass__(cls, *, topic: Topic | Mapping[Right, Topic], **_config: Unpack[ConfigDict]) -> None:
+        cls.topics = dict.fromkeys(Right, topic) if isinstance(topic, Topic) else topic
 
     @classmethod
     def about(cls, request: Concerned, **fields: object) -> Self:
