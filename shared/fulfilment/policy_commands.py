@@ -46,7 +46,7 @@ def check(over: Over = None, systems: Systems = None, *, as_json: AsJson = False
         faults = [str(fault) for fault in wrong.faults]
         typer.echo(orjson.dumps({"usable": False, "wrong": faults}) if as_json else "\n".join(faults))
         raise typer.Exit(1) from None
-    points = open_points(read, read_policy(), _today(read))
+    points = open_points(read, _today(read))
     against = _against(read, systems) if systems else {}
     if as_json:
         told = {"usable": True, "version": read.version, "open": points} | ({"systems": against} if systems else {})

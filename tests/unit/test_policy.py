@@ -17,7 +17,7 @@ TODAY = date(2026, 10, 1)
 def test_the_shipped_policy_is_unsigned_and_says_so() -> None:
     policy = read_policy()
     assert not any(rule.signed(TODAY) for rule in [*policy.rules.values(), *policy.ceilings.values()])
-    said = open_points(policy, read_policy(), TODAY)
+    said = open_points(policy, TODAY)
     for name in policy.rules.keys() - {"legal_hold"}:
         assert f"rules.{name} is not signed: it keeps nothing" in said
     assert not any("legal_hold" in each and "nothing" in each for each in said), "whoever places a hold has decided"
@@ -30,7 +30,7 @@ def test_the_demonstrations_policy_is_signed_by_somebody_fictitious_and_says_so(
     policy = signed_policy()
     assert all(rule.signed(TODAY) for rule in policy.rules.values())
     assert all(rule.sign_off.fictitious for rule in policy.rules.values() if rule.sign_off)
-    assert any("fictitious" in said for said in open_points(policy, read_policy(), TODAY))
+    assert any("fictitious" in said for said in open_points(policy, TODAY))
 
 
 def test_a_sign_off_that_begins_later_or_has_ended_is_told_as_that() -> None:
@@ -41,7 +41,7 @@ def test_a_sign_off_that_begins_later_or_has_ended_is_told_as_that() -> None:
         name: policy.rules["calls_us_18m"].model_copy(update={"sign_off": of})
         for name, of in (("later", by), ("ended", ended), ("never", None))
     }
-    said = open_points(policy.with_other(rules={**policy.rules, "calls_us_18m": rules["later"]}), policy, TODAY)
+    said = open_points(policy.with_other(rules={**policy.rules, "calls_us_18m": rules["later"]}), TODAY)
     assert "rules.calls_us_18m: its sign-off begins on 2027-01-01: it keeps nothing before" in said
     assert not any("rules.calls_us_18m" in each and "what it has kept" in each for each in said)
     assert not_signed({"never": rules["never"]}, TODAY) == "which nobody has signed"
@@ -87,7 +87,7 @@ def test_every_state_of_the_area_and_the_united_kingdom_has_an_authority() -> No
 def test_a_shorter_maximum_by_law_is_a_conflict_and_overrides_nothing() -> None:
     policy = signed_policy()
     assert policy.conflicts() == [Conflict("calls_us_18m", "calls_de_6m")]
-    said = open_points(policy, read_policy(), TODAY)
+    said = open_points(policy, TODAY)
     assert any("ceilings.calls_de_6m" in each and "counsel decides" in each for each in said)
     assert str(policy.rules["calls_us_18m"].period) == "P18M"
 

@@ -6,21 +6,16 @@ from typing import Any, Final
 
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.policy.categories import OnErasure
-from shared.domain.policy.periods import Period
 from shared.domain.policy.policy import Policy
-from shared.domain.policy.rules import Ceiling, Rule, SignOff
-from shared.domain.policy.slips import slips
+from shared.domain.policy.rules import Ceiling, Rule
 
 SOON: Final = timedelta(days=60)
 """So long before a sign-off ends it is told that it does."""
 
 
-def open_points(policy: Policy, shipped: Policy, today: date) -> list[str]:
-    """What a person has yet to do or decide: unsigned rules, sign-offs that end, conflicts, what nobody declared.
-
-    ``shipped``: with which periods those of the policy are compared.
-    """
-    return [*_of_sign_offs(policy, shipped, today), *map(str, policy.conflicts()), *_of_categories(policy)]
+def open_points(policy: Policy, today: date) -> list[str]:
+    """What a person has yet to do or decide: unsigned rules, sign-offs that end, conflicts, what nobody declared."""
+    return [*_of_sign_offs(policy, today), *map(str, policy.conflicts()), *_of_categories(policy)]
 
 
 def explained(policy: Policy, held: str, today: date) -> Mapping[str, Any]:
@@ -99,14 +94,12 @@ def _signed(rule: Rule | Ceiling, today: date) -> str:
     return f"{by.by}, {by.on.isoformat()} to {by.last_day.isoformat()}{ended}"
 
 
-def _of_sign_offs(policy: Policy, shipped: Policy, today: date) -> Iterator[str]:
-    yield from map(str, slips(policy, shipped))
+def _of_sign_offs(policy: Policy, today: date) -> Iterator[str]:
     without = (("rules", policy.rules, "keeps"), ("ceilings", policy.ceilings, "removes"))
     still = {
         "rules": " from now on; what it has kept stays until its day, and then two persons say whether it goes",
         "ceilings": "",
     }
-    known: Mapping[str, Mapping[str, Rule | Ceiling]] = {"rules": shipped.rules, "ceilings": shipped.ceilings}
     fictitious = 0
     for table, rules, does in without:
         for name, rule in rules.items():
@@ -122,20 +115,9 @@ def _of_sign_offs(policy: Policy, shipped: Policy, today: date) -> Iterator[str]
                 yield f"{table}.{name}: {holds}: it {does} nothing{still[table]}"
             elif signed.last_day - today <= SOON:
                 yield f"{table}.{name}: its sign-off ends on {signed.last_day}: have it signed anew"
-            if rule.period and signed and _may_be_of_another(rule.period, signed, known[table].get(name)):
-                yield (
-                    f"{table}.{name} is {rule.period}, and its sign-off does not say of which period it is: write"
-                    ' the one that was signed into it (period = "…"), so that no other is taken for that'
-                )
             fictitious += bool(signed and signed.fictitious)
     if fictitious:
         yield f"{fictitious} sign-offs are fictitious: no company may work by them"
-
-
-def _may_be_of_another(period: Period, signed: SignOff, shipped: Rule | Ceiling | None) -> bool:
-    """Whether somebody may have signed another period: they name none; of a demonstration, and it is not as shipped."""
-    as_shipped = shipped is not None and shipped.period == period
-    return signed.period is None and not (signed.fictitious and as_shipped)
 
 
 def _of_categories(policy: Policy) -> Iterator[str]:

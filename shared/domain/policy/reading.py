@@ -17,7 +17,6 @@ from shared.domain.policy.parties import Authority, Controller, Law, Officer, Re
 from shared.domain.policy.policy import Measure, Policy
 from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
-from shared.domain.policy.slips import without_slips
 from shared.domain.policy.systems import Called
 from shared.domain.suppression_policy import SuppressionPolicy
 from shared.domain.sweep_policy import SweepPolicy
@@ -90,8 +89,6 @@ FILES: Final[Mapping[str, type[BaseModel]]] = {
 def read_policy(over: Path | None = None, shipped: Path = SHIPPED) -> Policy:
     """The policy as shipped, with the company's own files ``over`` it: their keys go over, table by table.
 
-    A period that looks like a slip of the pen is signed by nobody before its sign-off names it.
-
     Raises:
         Misconfigured: a file cannot be used, or two parts do not agree; names file, line, key and what to write.
     """
@@ -103,7 +100,7 @@ def read_policy(over: Path | None = None, shipped: Path = SHIPPED) -> Policy:
     policy = Policy(**known, beside=beside, overlay=over)
     if wrong := list(policy.disagreements()):
         raise Misconfigured(*(_fault(over, shipped, place, says) for place, says in wrong))
-    return without_slips(policy, read_policy(None, shipped)) if over else policy
+    return policy
 
 
 def says_as_shipped(policy: Policy, table: Literal["purposes", "categories", "rules", "ceilings"], name: str) -> bool:

@@ -54,9 +54,14 @@ class Signed(Data):
         return self.sign_off is not None and self.sign_off.is_valid(day)
 
     def _must_be_what_was_signed(self, period: Period | None) -> None:
-        said = self.sign_off.period if self.sign_off else None
-        if said is not None and said != period:
-            raise ValueError(f"its sign-off is of {said}: have this period signed, or write the one that was")
+        if (by := self.sign_off) is None or (by.period is None and (period is None or by.fictitious)):
+            return
+        if by.period is None:
+            raise ValueError(
+                f'its sign-off does not say of which period it is: write period = "{period}" there as well'
+            )
+        if by.period != period:
+            raise ValueError(f"its sign-off is of {by.period}: have this period signed, or write the one that was")
 
 
 def not_signed(rules: Mapping[str, Signed], day: date) -> str:
