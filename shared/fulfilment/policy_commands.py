@@ -1,9 +1,8 @@
-"""Commands about the policy of what is held and how long: ``dsr policy check``, ``explain`` and ``release``."""
+"""Commands about the policy of what is held and how long: ``dsr policy check`` and ``explain``."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +13,12 @@ import typer
 
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import Period, Policy, parse_period, read_policy, release
+from shared.domain.policy import Policy, read_policy
 from shared.domain.policy.explaining import explained, open_points
 from shared.downstreams.check import against_policy
 from shared.downstreams.check import check as check_systems
 from shared.downstreams.registry import Wiring
 from shared.runtime.settings import PolicySettings
-from shared.runtime.worked_examples import conclude, differing, read_examples
 
 policy = typer.Typer(help="What is held about people, why and how long: policy that counsel signs.")
 
@@ -74,82 +72,6 @@ def explain(category: str, over: Over = None, *, as_json: AsJson = False) -> Non
         raise typer.BadParameter(f"{category} is no category of the policy: {known}")
     found = explained(read, category, _today(read))
     typer.echo(orjson.dumps(found) if as_json else "\n".join(_lines(found)))
-
-
-@policy.command("release")
-def check_releases(
-    vectors: Annotated[Path, typer.Option(help="JSON list of worked examples.")],
-    over: Over = None,
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """Check days of release against worked examples: a line per difference, status 1 if there is any; 2: unreadable."""
-    try:
-        zone = _read(over).controller.zone
-    except Misconfigured as wrong:
-        raise typer.BadParameter(str(wrong)) from None
-    examples = read_examples(vectors)
-    differ = [line for each in examples for line in mismatches(each, zone)]
-    conclude(examples, [*_twice(examples), *differ], as_json=as_json)
-
-
-def _twice(examples: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """One line for each name that several examples have: nobody could tell which of them differs."""
-    names = Counter(str(each["id"]) for each in examples if "id" in each)
-    yield from (f"{name}: {n} examples have this id: give each its own" for name, n in names.items() if n > 1)
-
-
-def mismatches(vector: Mapping[str, Any], zone: str) -> Iterator[str]:
-    """One line for each day of an example that we compute differently, or for an example that cannot be computed.
-
-    ``zone``: where the day of an instant is counted if the example names no zone.
-    """
-    name = vector.get("id", "without id")
-    if wrong := _unusable(vector):
-        yield f"{name}: cannot be computed: {wrong}"
-        return
-    where, text, expected = vector.get("zone") or zone, vector["period"], vector["expected"]
-    try:
-        ZoneInfo(where)
-        found = release(NOTHING if text == "P0D" else parse_period(text), _anchor(vector["anchor"]), where)
-    except (LookupError, ValueError, OSError) as error:
-        yield f"{name}: cannot be computed: {error}"
-        return
-    computed = {"release": found.last_day.isoformat(), "purge_from": found.purge_from.isoformat()}
-    if lacking := " and ".join(day for day in computed if day not in expected):
-        compared = " and ".join(day for day in computed if day in expected) or "nothing"
-        yield f"{name}: {compared} was compared, and {lacking} was not: expected names both days"
-    yield from differing(name, expected, computed)
-
-
-def _unusable(vector: Mapping[str, Any]) -> str | None:
-    """What of an example is missing, of another kind, or a slip."""
-    missing = [key for key in _KEYS if key not in vector]
-    for strange in sorted(vector.keys() - {*_KEYS}):
-        close = ["zone"] if strange == "tz" else get_close_matches(strange, missing, n=1)
-        if close:
-            return f"{strange} is no key of an example: write {close[0]}"
-        return f"{strange} is no key of an example: they are {', '.join(_KEYS)}"
-    if lacking := [key for key in missing if key not in {"id", "zone"}]:
-        return f"{lacking[0]} is missing; write it"
-    for key in ("period", "anchor", "zone"):
-        if not isinstance(vector.get(key) or "", str):
-            return f"{key} is a text, as P18M, 2026-03-01 or Europe/Berlin"
-    if not isinstance(vector["expected"], dict):
-        return "expected is an object with release and purge_from"
-    return None
-
-
-_KEYS = ("id", "period", "anchor", "zone", "expected")
-NOTHING = Period(0, 0)
-"""No rule may keep for so long; counted it is the day of the anchor itself."""
-
-
-def _anchor(text: str) -> date | datetime:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return datetime.fromisoformat(text)
 
 
 def _read(over: Path | None) -> Policy:
