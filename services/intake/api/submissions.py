@@ -33,7 +33,7 @@ from shared.domain.identities import MalformedIdentity
 
 MAX_IDEMPOTENCY_KEY = 200
 _ENOUGH = 20
-_BRIEFLY: Any = {"include_url": False, "include_context": False, "include_input": False}
+_BRIEFLY: Any = {"include_url": False, "include_input": False}  # the context names the field of several to change
 Read = Callable[[Any], Iterable[tuple[str, Any]]]
 """What a body submits, each with the place of its fields; raises ``ValidationError``."""
 
@@ -132,15 +132,17 @@ class SubmissionEndpoint:
 
     def _prepare(self, body: bytes | bytearray, sender: Caller) -> tuple[bytes, list[PreparedRequest]]:
         """The hash of a body, and what is to be stored of it; in small steps, so that a thread lets others go on."""
-        submissions, faults = [], []
+        submissions: list[tuple[str, Submission]] = []
+        faults: list[dict[str, Any]] = []
         try:
             for place, each in self._read(readable(body)):
                 try:
                     submissions.append((place, Submission.model_validate(each)))
                 except ValidationError as error:
                     loc = tuple(place.split(".")[:-1])
+                    known = {(fault["loc"], fault["msg"]) for fault in faults}  # several rights share faults
                     wrong = [{**fault, "loc": (*loc, *fault["loc"])} for fault in error.errors(**_BRIEFLY)]
-                    faults += [fault for fault in wrong if fault not in faults]  # of several rights each says the same
+                    faults += [fault for fault in wrong if (fault["loc"], fault["msg"]) not in known]
                     if len(faults) >= _ENOUGH:
                         break
         except ValidationError as error:

@@ -1,15 +1,10 @@
-"""Fields of a submission that do not go together: the answer names the one to change, and the words that it takes."""
+"""Fields of a submission that do not go together: the API names the one to change and the words that it takes."""
 
 from typing import Any
 
-import orjson
 import pytest
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
-from starlette.requests import Request
 
-from services.intake.problems import respond
-from services.intake.submission_schemas import Batch, Submission
+from tests.fixtures.intake import Intake
 
 PHONE = {"phones": [{"number": "+493012345678"}]}
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -23,14 +18,22 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_the_field_to_change_is_named_alone_and_in_a_batch(wrong: str) -> None:
+async def test_the_field_to_change_is_named_alone_and_in_a_batch(intake: Intake, wrong: str) -> None:
     fields, field, message = WRONG[wrong]
     body = {"subject": PHONE, **fields}
-    for kind, sent, place in ((Submission, body, ""), (Batch, {"requests": [body]}, "requests.0.")):
-        with pytest.raises(ValidationError) as refused:
-            kind.model_validate_json(orjson.dumps(sent))
-        faults = [{**each, "loc": ("body", *each["loc"])} for each in refused.value.errors()]
-        answer = await respond(Request({"type": "http"}), RequestValidationError(faults))
-        told, *_ = orjson.loads(bytes(answer.body))["errors"]
+    for path, sent, place in (
+        ("/v1/requests", body, ""),
+        ("/v1/requests/batch", {"requests": [body]}, "requests.0."),
+    ):
+        answer = await intake.channel.post(path, json=sent)
+        told, *_ = answer.json()["errors"]
+        assert answer.status_code == 422
         assert told["field"] == place + field
         assert message in told["message"]
+
+
+async def test_a_fault_that_several_rights_share_is_named_once(intake: Intake) -> None:
+    body = {"rights": ["access", "portability"], "subject": PHONE, "channel": "email"}
+    answer = await intake.channel.post("/v1/requests", json=body)
+    assert answer.status_code == 422
+    assert [fault["field"] for fault in answer.json()["errors"]] == ["subject.email"]
