@@ -35,6 +35,9 @@ _KEEP_SECONDS = 90
 """How long a silent connection is kept: longer than a proxy keeps it (60 s is usual), so that the proxy is the one who
 closes it; a server that closes first may do so while a request is on its way."""
 
+_PROBE_SECONDS = 0.8
+"""Readiness answers within it: Kubernetes waits one second by default."""
+
 
 def bound(http: HttpSettings) -> socket.socket:
     """Where the service will listen, taken before anything else, so that nobody waits for a port that is another's.
@@ -95,7 +98,11 @@ def probes(
     async def ready(_: Request) -> JSONResponse:
         if stopping.is_set():
             return JSONResponse({"leaving": True}, status_code=503)
-        reached = dict(zip(needed, await asyncio.gather(*(reachable() for reachable in needed.values())), strict=True))
+        checks = {name: asyncio.ensure_future(reachable()) for name, reachable in needed.items()}
+        await asyncio.wait(
+            checks.values(), timeout=_PROBE_SECONDS
+        )  # cancelled, a check would leak its connection
+        reached = {name: check.done() and check.result() for name, check in checks.items()}
         return JSONResponse(reached, status_code=200 if all(reached.values()) else 503)
 
     async def metrics(_: Request) -> Response:

@@ -92,6 +92,7 @@ class Relay:
     wakeup: Wakeup
     lasts: timedelta = _TURN
     _limit: int = field(default=_BATCH, init=False)
+    _fault: str | None = field(default=None, init=False)
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Relays until told to stop, then tries once to send what is left; waits out whoever is away."""
@@ -102,7 +103,10 @@ class Relay:
                 async with self.pool.acquire() as connection:
                     await self._take_turn(connection, stopping, heartbeats)
             except (*AWAY, BusAway, TurnLost) as error:
-                log.warning("outbox waits: %s", type(error).__name__)
+                fault = type(error).__name__
+                if fault != self._fault:  # once, and not at each attempt
+                    log.warning("outbox relay paused error=%s", fault)
+                self._fault = fault
                 self._limit = max(1, self._limit // 2)  # what took longer than a turn must not do so for ever
             if last:
                 return
@@ -159,6 +163,9 @@ class Relay:
                 await self.send([Message(r["topic"], r["key"], r["value"], orjson.loads(r["headers"])) for r in ready])
                 await turn.write(connection, _DELETE, positions)
                 metrics.RELAYED.labels(self.service).inc(len(ready))
+                if self._fault:
+                    log.warning("outbox relay resumed after=%s", self._fault)
+                    self._fault = None
         except MessageRefused as error:
             if len(ready) > 1:
                 self._limit = len(ready) // 2

@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
+import pytest
 from uuid_utils.compat import uuid7
 
 from shared.domain.topics import ServiceName
@@ -152,3 +153,19 @@ async def test_a_relay_whose_connection_hears_nothing_more_goes_on_with_another(
             ids += await said(harness, [uuid7()])
             await emptied(harness)
     assert list(dict.fromkeys(ids_of(broker.taken))) == ids
+
+
+async def test_an_outage_of_the_broker_is_logged_once_and_so_is_its_end(
+    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness, broker = await open_harness(), Ledger()
+    broker.refuses = True
+    await said(harness, [uuid7()])
+    async with relaying(harness, broker):
+        for _ in range(3):
+            await broker.got_some.wait()
+            broker.got_some.clear()
+        broker.refuses = False
+        await emptied(harness)
+    logged = [each.getMessage() for each in caplog.records if each.name == "shared.messaging.outbox"]
+    assert logged == ["outbox relay paused error=BusAway", "outbox relay resumed after=BusAway"]
