@@ -67,6 +67,9 @@ DUE = {
             WHERE v.subject_ref IN (r.request_id, r.subject_ref) AND v.wrapped_key IS NOT NULL)""",
     "subjects": "SELECT NULL::uuid, t.subject_ref FROM subject_token t WHERE t.expires_at < $1",
     "accounts": "SELECT NULL::uuid, NULL::uuid FROM closed_account c WHERE c.learned_at < $1",
+    "lookups": """
+        SELECT NULL::uuid, NULL::uuid FROM request_lookup l JOIN request r USING (request_id)
+        JOIN vault.subject v USING (subject_ref) WHERE v.shredded_at <= $1 AND l.kind <> 'reference'""",
     "idempotency": "SELECT NULL::uuid, NULL::uuid FROM idempotency i WHERE i.accepted_at < $1",
     "breaches": "SELECT b.request_id, b.breach_id FROM breach b WHERE b.closed_at < $1",
     "sessions": """
@@ -81,7 +84,7 @@ DUE = {
 
 _BEFORE = """
 SELECT $1::timestamptz - make_interval(days => $2), $1 - make_interval(months => $3), $1 - make_interval(months => $3),
-       $1, $1 - make_interval(months => $4), $1, $1 - make_interval(months => $6), $1 - make_interval(days => $5),
+       $1, $1 - make_interval(months => $4), $1, $1 - make_interval(months => $6), $1, $1 - make_interval(days => $5),
        $1 - make_interval(months => $7), $1, $1 - make_interval(days => $8)
 """
 
@@ -137,6 +140,15 @@ async def _end_some(unit_of_work: UnitOfWorkFactory, periods: Retention, tier: s
 
 async def _forget_keys(tx: UnitOfWork, began: datetime) -> int:
     done = await tx.connection.execute("DELETE FROM idempotency WHERE accepted_at < $1", began)
+    return int(done.rpartition(" ")[2])
+
+
+async def _forget_lookups(tx: UnitOfWork, began: datetime) -> int:
+    done = await tx.connection.execute(
+        "DELETE FROM request_lookup l USING request r JOIN vault.subject v USING (subject_ref)"
+        " WHERE l.request_id = r.request_id AND v.shredded_at <= $1 AND l.kind <> 'reference'",
+        began,
+    )
     return int(done.rpartition(" ")[2])
 
 
@@ -198,6 +210,7 @@ _END: dict[str, Callable[[UnitOfWork, Sequence[UUID], Sequence[UUID]], Coroutine
 _OF_NO_REQUEST: dict[str, Callable[[UnitOfWork, datetime], Coroutine[None, None, int]]] = {
     "subjects": _forget_subjects,
     "accounts": _forget_accounts,
+    "lookups": _forget_lookups,
     "idempotency": _forget_keys,
     "breaches": breach_record.forget,
     "sessions": _forget_sessions,

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from uuid import UUID
 
-from services.intake import files_of_person, kept_of_person, key_suspension, other_requests, repository
+from services.intake import files_of_person, kept_of_person, key_suspension, lookup, other_requests, repository
 from services.intake.auth import Caller
 from services.intake.errors import IdempotencyKeyReused
 from services.intake.identity.same_person import Marks
@@ -241,6 +241,7 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submit
     received = [seen.applied_to(each.received) for each in prepared]
     new = [(after.request, each.marks) for after, each in zip(received, prepared, strict=True)]
     await repository.insert(tx.connection, new)
+    await lookup.enter(tx, [(each.request.request_id, each.correspondence.said) for each in prepared])
     await delivery.acknowledge(tx, [(after.request, each) for after, each in zip(received, opened, strict=True)])
     for after, each in zip(received, prepared, strict=True):
         if after.request.postponed:

@@ -145,6 +145,16 @@ CREATE INDEX request_open_systems ON request USING gin (systems) WHERE state <> 
 CREATE INDEX request_closed_systems ON request USING gin (systems) WHERE closed_at IS NOT NULL AND systems IS NOT NULL;
 CREATE INDEX request_waits ON request (waits, due_on, request_id) WHERE waits IS NOT NULL;
 
+-- By what a request is found again: its reference as it is written, and keyed hashes of what its requester states.
+CREATE TABLE request_lookup (
+    request_id uuid  NOT NULL REFERENCES request ON DELETE CASCADE,
+    kind       text  NOT NULL,               -- reference, or the type of the identity
+    hash       bytea NOT NULL,
+    PRIMARY KEY (request_id, hash)
+);
+CREATE INDEX request_lookup_hash ON request_lookup (hash);
+CREATE UNIQUE INDEX request_lookup_reference ON request_lookup (hash) WHERE kind = 'reference';
+
 -- For which other requests of the same person a request waits.
 CREATE TABLE awaits (
     request_id uuid NOT NULL REFERENCES request ON DELETE CASCADE,

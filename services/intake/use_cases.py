@@ -9,6 +9,7 @@ from services.intake import (
     balancing,
     decision_schemas,
     forwarding,
+    lookup,
     opposed,
     other_requests,
     package_release,
@@ -283,5 +284,6 @@ class UseCases(TellingUseCases):
                     answered = answered.then(aside)
             # An account that was found by less must not vouch for what is stated now.
             await tx.vault.drop_located(tx.connection, request.subject_ref)
+            await lookup.enter(tx, [(request.request_id, stated)])
             await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))
         return answered

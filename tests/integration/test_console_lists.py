@@ -68,7 +68,7 @@ SHORT = {"/holds", "/me", "/sla", "/systems", "/post/print"}
 """Pages with no more rows than the company has systems or holds."""
 
 
-FORMS = {"/breaches/new", "/holds/place", "/new"}
+FORMS = {"/breaches/new", "/holds/place", "/new", "/search"}
 
 
 ONWARD = re.compile(r'href="([^"]+)">(?:Show those after these|Next page)')

@@ -3,10 +3,12 @@
 import io
 import re
 import zipfile
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import orjson
 
+from shared.domain import reference as references
 from shared.domain.operations import Operation
 from shared.domain.policy import read_policy
 from shared.storage import certificate
@@ -57,7 +59,7 @@ async def test_a_breach_is_entered_documented_told_of_and_closed_by_persons_who_
     await anton.open(f"{path}/approve")
     assert "Whom she calls is known." in anton.text, "who agrees reads it first"
     await anton.send(step="confirm")
-    assert id_of(german) in anton.text
+    assert references.of(UUID(id_of(german))) in anton.text
     assert [each["kind"] for each in await intake.letters(german)] == ["breach_notice"]
     await step(hanna, f"{path}/close", decision="authority_notified", explanation="All are told.")
     assert "All are told." in hanna.text

@@ -1,7 +1,10 @@
 """A request that repeats an open one of the same person is linked to it and answered with it."""
 
+from uuid import UUID
+
 import pytest
 
+from shared.domain import reference as references
 from tests.fixtures.engine import SetClock
 from tests.fixtures.intake import PROOF, Intake, id_of
 
@@ -21,7 +24,7 @@ async def test_a_repeat_of_an_open_request_ends_with_the_first_and_after_the_ans
     assert (shown["state"], shown["outcome"], shown["duplicate_of"]) == ("closed", "duplicate", id_of(first))
     assert shown["received_at"] == linked["received_at"] == "2026-03-05T09:00:00+00:00"  # its own
     assert letter["kind"] == "duplicate"
-    for words in ("5 March 2026", "your request of 2 March 2026", id_of(first), "by 1 April 2026"):
+    for words in ("5 March 2026", "your request of 2 March 2026", references.of(UUID(id_of(first))), "by 1 April 2026"):
         assert words in letter["body"]
     types = [event["type"].split(".")[2] for event in await intake.published() if event["request_id"] == id_of(again)]
     assert types == ["received", "closed"]

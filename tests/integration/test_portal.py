@@ -4,14 +4,17 @@ import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from starlette.responses import Response
 from starlette.routing import Mount
 
+from services.intake import lookup
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.portal.settings import PortalSettings
 from services.intake.web.guard import HEADERS
+from shared.domain import reference as references
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from tests.fixtures.intake import Intake
 from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
@@ -37,7 +40,7 @@ async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 async def asked(visitor: Visitor, language: str = "en", email: str = EMAIL, account: str = "") -> str:
-    """Asks for a copy, page by page; returns the reference."""
+    """Asks for a copy, page by page; returns the id of the request, whose reference the last page shows."""
     await visitor.open(f"/portal/{language}/")
     await visitor.open(f"/portal/{language}/ask/right")
     await visitor.send(right="access")
@@ -47,8 +50,10 @@ async def asked(visitor: Visitor, language: str = "en", email: str = EMAIL, acco
     assert visitor.path == f"/portal/{language}/ask/check"
     await visitor.send()
     assert visitor.path == f"/portal/{language}/sent", visitor.text
-    (reference,) = re.findall(r'class="reference">([0-9a-f-]{36})<', visitor.html)
-    return str(reference)
+    (shown,) = re.findall(r'class="reference">(CCP-[0-9A-Z-]{9})<', visitor.html)
+    assert visitor.pool
+    async with visitor.pool.acquire() as connection:
+        return str(await lookup.named(connection, shown))
 
 
 async def test_a_right_is_asked_for_page_by_page_proved_by_the_link_and_followed(door: Opened) -> None:
@@ -63,7 +68,7 @@ async def test_a_right_is_asked_for_page_by_page_proved_by_the_link_and_followed
     await other_device.open(link_in(letter))  # a mail scanner looks too
     await other_device.send()
     assert (other_device.path, other_device.status) == ("/portal/de/request", 200)
-    assert reference in other_device.text
+    assert references.of(UUID(reference)) in other_device.text
     assert await door.intake.types() == ["received", "verified"]
     await door.intake.complete(f"/v1/requests/{reference}", tasks=(EXPORTED,))
     await other_device.open("/portal/en/request")
@@ -118,7 +123,7 @@ async def test_a_code_is_good_in_the_browser_that_asked_and_for_its_minutes(door
     await (await eve.open("/portal/en/follow")).send(reference="019c0000-0000-7000-8000-000000000009")
     assert "is wrong" in (await eve.send(code=code_in(letter))).text
     await (await ada.open("/portal/en/code")).send(code=code_in(letter).replace(" ", "-"))
-    assert (ada.path, reference in ada.text) == ("/portal/en/request", True)
+    assert (ada.path, references.of(UUID(reference)) in ada.text) == ("/portal/en/request", True)
     late = door.visitor()
     await asked(late, email="ben@example.org")
     code = code_in((await door.letters())[-1])

@@ -13,6 +13,7 @@ from services.export.pieces import Piece
 from services.intake import unpacking
 from services.intake.letters import delivered
 from services.intake.letters.rendering import Letters
+from shared.domain import reference as references
 from shared.domain.operations import Operation
 from shared.domain.release import Match, Row
 from shared.domain.rights import Right
@@ -57,8 +58,8 @@ async def test_what_has_changed_since_the_page_was_shown_is_looked_at_first(door
 
 async def test_a_session_shows_the_request_that_was_proved_and_no_other(door: Opened) -> None:
     ada, ben = door.visitor(), door.visitor()
-    mine = await asked(ada)
-    theirs = await asked(ben, email="ben@example.org")
+    mine = references.of(UUID(await asked(ada)))
+    theirs = references.of(UUID(await asked(ben, email="ben@example.org")))
     await (await ada.open(link_in((await door.letters())[0]))).send()
     for path in ("request", "request/letters", "request/withdraw"):
         page = await ada.open(f"/portal/en/{path}")

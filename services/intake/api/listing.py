@@ -2,15 +2,16 @@
 
 from datetime import date
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake import listing
-from services.intake.api.dependencies import AnyCaller, UseServices
-from services.intake.api.views import Instant
+from services.intake import listing, lookup
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.views import Instant, Referenced
+from services.intake.errors import Forbidden
 from services.intake.listing import Place, Wanted
+from services.intake.problems import documented
 from services.intake.request.as_told import as_told
 from services.intake.request.lifecycle import State
 from shared.domain.moments import Day
@@ -19,12 +20,11 @@ from shared.domain.rights import Outcome, Right
 router = APIRouter(prefix="/v1/requests", tags=["listing"])
 
 
-class RequestListed(BaseModel):
+class RequestListed(Referenced):
     """Where one of the requests stands; what each system did is read with the request itself."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    request_id: UUID
     right: Right
     state: State
     received_at: Instant
@@ -38,6 +38,23 @@ class RequestList(BaseModel):
 
     requests: list[RequestListed]
     cursor: str | None = Field(description="send it to get the next page; null: this is the last one")
+
+
+class RequestsFound(BaseModel):
+    """The requests that were found, the newest first; at most 100."""
+
+    requests: list[RequestListed]
+
+
+@router.post("/search", dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
+async def search_requests(said: lookup.Search, caller: AnyCaller, services: UseServices) -> RequestsFound:
+    """Find requests by what a person says (privacy team); that you searched is on record, and not for what.
+
+    Identities are compared by keyed hashes, until the key of the subject is destroyed; a reference is found after it.
+    """
+    async with services.unit_of_work.begin() as tx:
+        found = await lookup.search(tx, caller, said.text, said.region)
+    return RequestsFound(requests=[RequestListed.model_validate(each) for each in found])
 
 
 @router.get("")

@@ -6,10 +6,12 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Header, Response
 
-from services.intake.api.dependencies import TAGGED, AnyCaller, UseServices, etag
+from services.intake import statement
+from services.intake.api.dependencies import PRIVACY_TEAM, TAGGED, AnyCaller, UseServices, etag
 from services.intake.api.views import LetterList, RequestView, Timeline, view
 from services.intake.errors import Forbidden, NotFound
 from services.intake.problems import documented
+from services.intake.statement import Statement
 from shared.domain.errors import Shredded
 from shared.storage import evidence
 
@@ -25,6 +27,16 @@ async def read(request_id: UUID, caller: AnyCaller, services: UseServices, respo
     case = await services.use_cases.case_of(request)
     today, letters = services.unit_of_work.clock.now().date(), services.use_cases.letters
     return view(request, today, letters, awaited, case, officer=caller.role == "privacy")
+
+
+@router.get("/statement", dependencies=PRIVACY_TEAM, responses=documented(Forbidden, Shredded))
+async def read_statement(request_id: UUID, caller: AnyCaller, services: UseServices, response: Response) -> Statement:
+    """Open the case sheet (privacy team): who asks and how that was proved, what they ask for, what systems found.
+
+    It is opened from the vault for this answer alone, and the opening is on record.
+    """
+    response.headers["Cache-Control"] = "no-store"
+    return await statement.read(services.unit_of_work, services.mail, request_id, caller)
 
 
 @router.get("/timeline")

@@ -29,6 +29,7 @@ from services.intake.joint import JointSubmission
 from services.intake.letters import correspondence
 from services.intake.problems import documented
 from services.intake.submission_schemas import Batch, Submission
+from shared.domain import reference
 from shared.domain.identities import MalformedIdentity
 
 MAX_IDEMPOTENCY_KEY = 200
@@ -118,13 +119,14 @@ class SubmissionEndpoint:
         shown = [
             {
                 "request_id": str(a.request_id),
+                "reference": reference.of(a.request_id),
                 "state": a.state,
                 "due_on": a.due_on,
                 "letter_code": correspondence.code(keyring, a.request_id) if sender.role == "channel" else None,
             }
             for a in accepted
         ]
-        several = {"case_number": str(accepted[0].request_id), "requests": shown}
+        several = {"case_number": shown[0]["request_id"], "reference": shown[0]["reference"], "requests": shown}
         one = several if len(shown) > 1 else shown[0]
         content = {"requests": shown} if self._route.response_model is BatchAccepted else one
         status = 200 if accepted[0].replayed else 201

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, RootModel, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, RootModel, WithJsonSchema, computed_field
 
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
@@ -18,6 +18,7 @@ from services.intake.request.reasons import Proposed
 from services.intake.request.summed import summed
 from services.intake.request.told.answer import standing
 from services.intake.request.waiting import waits_for
+from shared.domain import reference
 from shared.domain.operations import TaskReport
 from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right, Role
@@ -29,10 +30,21 @@ Instant = Annotated[
 """Shown with its offset, as `+00:00`."""
 
 
-class StateView(BaseModel):
-    """Where the request stands now."""
+class Referenced(BaseModel):
+    """A request by its id, and by the reference that people read."""
 
     request_id: UUID
+
+    @computed_field(description="as it stands in letters and on pages")  # type: ignore[prop-decorator]
+    @property
+    def reference(self) -> str:
+        """Follows from the id."""
+        return reference.of(self.request_id)
+
+
+class StateView(Referenced):
+    """Where the request stands now."""
+
     state: State
 
 
@@ -56,7 +68,8 @@ class SubmissionAccepted(StateView):
 class CaseAccepted(BaseModel):
     """All rights of one message are stored, each as a request, in the order given."""
 
-    case_number: UUID = Field(description="by which the person knows all of them")
+    case_number: UUID = Field(description="the id of the first of them")
+    reference: str = Field(description="of the first, by which the person knows all of them")
     requests: list[SubmissionAccepted]
 
 
@@ -64,12 +77,11 @@ class Accepted(RootModel[SubmissionAccepted | CaseAccepted]):
     """One request is stored, or one for each right that a message names."""
 
 
-class CaseMember(BaseModel):
+class CaseMember(Referenced):
     """A request that came in the same message."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    request_id: UUID
     right: Right
     state: State
     outcome: Outcome | None
@@ -79,6 +91,7 @@ class CaseView(BaseModel):
     """What came in one message."""
 
     case_number: UUID
+    reference: str
     requests: list[CaseMember]
 
 
@@ -97,10 +110,9 @@ class ForwardingView(BaseModel):
     controller_replied_at: Instant | None = Field(description="when the customer said how they go on")
 
 
-class RequestView(BaseModel):
+class RequestView(Referenced):
     """Where a request stands, what each system did in counts, and the answer in plain words."""
 
-    request_id: UUID
     right: Right
     state: State
     outcome: Outcome | None
@@ -247,7 +259,8 @@ def view(
 
 
 def _case(request: Request, case: Sequence[Request], *, officer: bool) -> dict[str, object]:
-    return {"case_number": request.case_id, "requests": [each if officer else as_told(each) for each in case]}
+    known = {"case_number": request.case_id, "reference": reference.of(case[0].request_id)}
+    return known | {"requests": [each if officer else as_told(each) for each in case]}
 
 
 def _forwarding(request: Request) -> ForwardingView:

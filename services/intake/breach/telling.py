@@ -23,6 +23,7 @@ from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letter, Letters, Reader
 from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import LetterField
+from shared.domain import reference
 from shared.domain.errors import IllegalTransition
 from shared.domain.sentences import Listed, Term
 from shared.domain.wording import Language
@@ -192,7 +193,7 @@ async def preview(tx: UnitOfWork, letters: Letters, breach_id: UUID, language: L
     breach, assessment = await breaches.read(tx.connection, breach_id), await latest(tx, breach_id)
     if assessment is None or language not in assessment.said.words:
         raise NotReady("there are no words for the persons in that language yet")
-    fields = {"reference": str(breach_id), **_fields(breach, assessment.said.words[language])}
+    fields = {"reference": reference.of(breach_id), **_fields(breach, assessment.said.words[language])}
     reader = Reader(language, letters.policy.controller.zone, None)
     return letters.write("breach_notice", reader, fields, tx.now)
 

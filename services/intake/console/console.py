@@ -26,6 +26,7 @@ from services.intake.web.forms import Form
 from services.intake.web.pages import Pages
 from services.intake.web.sessions import Session, Sessions
 from services.intake.web.site import FormExpired, Handler, Site, Visit, written_in
+from shared.domain import reference
 from shared.storage.postgres import AWAY
 
 BASE: Final = "/console"
@@ -149,6 +150,7 @@ class Console(Site):
             "at": partial(shown, zone=ZoneInfo(policy.controller.zone)),
             "zone": policy.controller.zone,
             "spell": spelled,
+            "reference": reference.of,
             "triple": (lambda pairs: [(*each, "") for each in pairs]),
         }
 

@@ -2,17 +2,11 @@
 
 from collections.abc import Sequence
 from typing import Literal
-from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import JsonValue
 
-from services.intake.actors import PERSON
+from services.intake.actors import PERSON, of_person
 from shared.messaging.unit_of_work import UnitOfWork
-
-
-def of_person(holder: str) -> UUID:
-    """Under which id the evidence has the sessions of somebody."""
-    return uuid5(NAMESPACE_URL, f"urn:dsr:person:{holder}")
 
 
 def signed_in(tx: UnitOfWork, holder: str, roles: Sequence[str], address: str) -> None:

@@ -21,6 +21,7 @@ from services.intake.letters.delivery import Delivery
 from services.intake.letters.schemas import AnotherWay, GivenUp
 from services.intake.use_cases import UseCases
 from services.intake.web.site import Visit
+from shared.domain import reference
 
 _BACK: Final = "/post"
 _TITLES: Final = (
@@ -154,7 +155,7 @@ class Outgoing:
         if letter is None:
             raise NotFound("no such letter, or one that is fetched by whoever it is for")
         facts = [
-            ("Request", str(letter.request_id)),
+            ("Request", reference.of(letter.request_id)),
             ("For", "another person, named in the letter" if letter.kind in delivery.TO_STRANGERS else "the requester"),
             ("Written", local(self.works, letter.written_at)),
             ("Way", letter.way),

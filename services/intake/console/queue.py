@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final, TypeVar
 from urllib.parse import urlencode
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake import worklist
-from services.intake.console.console import Console, Works, in_pages
+from services.intake import lookup, worklist
+from services.intake.console.console import Console, Works, in_pages, person_of
 from services.intake.console.roles import Power
 from services.intake.errors import BadRequest
 from services.intake.places import Place
@@ -44,13 +43,17 @@ _VIEWS: Final[Sequence[tuple[str, Mapping[str, str]]]] = (
     ("Package withheld", {"waits": "package"}),
     ("Closed", {"state": "closed"}),
 )
-_NAMES: Final = frozenset({"waits", "state", "right", "due", "system", "after", "reference"})
+_NAMES: Final = frozenset({"waits", "state", "right", "due", "system", "after"})
 E = TypeVar("E", Waits, State, Right)
 
 
 def routes(console: Console) -> list[BaseRoute]:
-    """The queue."""
-    return [console.private("/", Queue(console.works).show, Power.SEE)]
+    """The queue, and the search in it."""
+    queue = Queue(console.works)
+    return [
+        console.private("/", queue.show, Power.SEE),
+        console.private("/search", queue.search, Power.SEE, sends=True),
+    ]
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,13 @@ class Queue:
     works: Works
 
     async def show(self, visit: Visit) -> Response:
-        """What is due next? A reference leads to its request."""
+        """What is due next?"""
         asked = visit.request.query_params
-        if reference := asked.get("reference", "").strip().lower():
-            return visit.go(f"/requests/{_reference(reference)}")
         today = self.today
         wanted = filters(asked, today)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             page = await worklist.page(connection, wanted, ROWS)
-        chosen = {name: value for name, value in asked.items() if name not in {"after", "reference"} and value}
+        chosen = {name: value for name, value in asked.items() if name != "after" and value}
         following = f"?{urlencode({**chosen, 'after': str(page.following)})}" if page.following else None
         return visit.page(
             "queue.html",
@@ -82,6 +83,16 @@ class Queue:
             rights=[("", "any right"), *((each.value, each.replace("_", " ")) for each in Right)],
             dues=[("", "any day"), ("overdue", "overdue"), ("soon", f"in {_SOON} days")],
         )
+
+    async def search(self, visit: Visit) -> Response:
+        """Whose request is it? What is searched for stands in no address and in no log."""
+        if not visit.sent or not (text := visit.form.get("text").strip()):
+            return visit.go("/")
+        async with self.works.services.unit_of_work.begin() as tx:
+            found = await lookup.search(tx, person_of(visit).caller, text)
+        if len(found) == 1:
+            return visit.go(f"/requests/{found[0].request_id}")
+        return visit.page("search.html", rows=[_row(each, self.today, None) for each in found])
 
     @property
     def today(self) -> date:
@@ -123,13 +134,6 @@ def _one(kind: type[E], asked: QueryParams, name: str) -> E | None:
         return kind(value)
     except ValueError:
         raise BadRequest(f"{name} is one of {', '.join(kind)}", name) from None
-
-
-def _reference(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise BadRequest("the reference of a request has 32 digits and letters, as in its letters") from None
 
 
 def _row(request: Request, today: date, listed: State | None) -> dict[str, object]:

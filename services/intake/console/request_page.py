@@ -14,7 +14,7 @@ from services.intake import plans, request_file
 from services.intake.api import views
 from services.intake.api.views import RequestView
 from services.intake.audit.looks import LOOKS
-from services.intake.console import entries, undelivered
+from services.intake.console import case_sheet, entries, undelivered
 from services.intake.console.console import Console, Person, Works, in_pages, person_of
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Subject
@@ -43,7 +43,7 @@ def routes(console: Console) -> list[BaseRoute]:
     """The pages of one request that show and do not decide."""
     page = RequestPage(console.works)
     return [
-        console.private("/requests/{request_id}", page.story, Power.SEE),
+        console.private("/requests/{request_id}", page.story, Power.SEE, sends=True),
         console.private("/requests/{request_id}/plan", page.plan, Power.SEE),
         console.private("/requests/{request_id}/letters", page.letters, Power.READ),
     ]
@@ -56,7 +56,7 @@ class RequestPage:
     works: Works
 
     async def story(self, visit: Visit) -> Response:
-        """What is its whole story?"""
+        """What is its whole story? A button opens the case sheet in it."""
         person, request = await self._seen(visit)
         view = await self._view(request)
         failures = self.works.services.use_cases.identity.links.failures
@@ -72,8 +72,10 @@ class RequestPage:
         policy = self.works.services.unit_of_work.policy
         traces, trace = self.works.settings.traces, next((each["trace"] for each in told if each["trace"]), None)
         decisions = [*possible(Subject(self.works, person, request, kept))]
+        sheet = await case_sheet.opened(self.works, person, request.request_id) if visit.sent else case_sheet.CLOSED
         return visit.page(
             "request.html",
+            **sheet,
             request=request,
             view=view,
             waits=in_pages(view.waits_for or awaited_after_closing(request)),

@@ -24,6 +24,7 @@ from services.intake.identity.stopped import Stopped as StoppedProof
 from services.intake.request_file import What
 from services.intake.sweeps import Sweep
 from services.intake.web.site import Visit
+from shared.domain import reference
 
 _BACK = "/stopped"
 _Offer = Callable[[Any, str, Decision], list[Link]]
@@ -274,7 +275,13 @@ def _conflicts(found: Sequence[AssignmentConflict], offer: _Offer) -> Table:
 
 def _proofs(works: Works, found: Sequence[StoppedProof]) -> Table:
     rows = [
-        Row((Link(f"/requests/{each.request_id}", str(each.request_id)), WHY[each.why], local(works, each.since)))
+        Row(
+            (
+                Link(f"/requests/{each.request_id}", reference.of(each.request_id)),
+                WHY[each.why],
+                local(works, each.since),
+            )
+        )
         for each in found
     ]
     lead = (

@@ -10,6 +10,7 @@ from uuid import UUID
 from services.intake.request.as_told import as_told
 from services.intake.request.letter_kinds import ANSWERS, LetterOf, also
 from services.intake.request.stored_request import StoredRequest
+from shared.domain import reference
 from shared.domain.rights import Right, Role
 from shared.domain.sentences import Fact, Listed, Sentence, Term, say
 
@@ -30,11 +31,11 @@ class Case:
         _, *others = zip(self.requests, codes, strict=True)
         said = tuple(_part(*request, code) for request, code in others)
         key = "case.acknowledged" if all(codes) else "case.acknowledged_without_codes"
-        return say(key, case=str(self.case_id), others=Listed(said))
+        return say(key, case=reference.of(self.case_id), others=Listed(said))
 
 
 def _part(request_id: UUID, right: Right, role: Role, code: str) -> Sentence:
-    known: dict[str, Fact] = {"right": Term("right", right), "reference": str(request_id)}
+    known: dict[str, Fact] = {"right": Term("right", right), "reference": reference.of(request_id)}
     part = say("case.part", **known, code=code) if code else say("case.part_without_code", **known)
     return say("case.of_customer", part=part) if role == "processor" else part
 
@@ -48,7 +49,7 @@ def with_case(
     """
     if request.case_id is None:
         return written
-    facts: dict[str, Fact] = {"case": str(request.case_id), "right": Term("right", request.right)}
+    facts: dict[str, Fact] = {"case": reference.of(request.case_id), "right": Term("right", request.right)}
     answered = [each for each in others if each.outcome and each.responded_at]
     if answered and len(answered) == len(others):
         told = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)

@@ -24,6 +24,7 @@ from services.intake.request.aggregate import Request, Transition
 from services.intake.request.letter_kinds import TO_OTHERS, LetterField, LetterOf
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.told.answer import standing
+from shared.domain import reference
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.sentences import Fact, say
 from shared.domain.time_limit_policy import Question
@@ -130,7 +131,7 @@ def write(
     ``also``: in which language its words stand there once more, and what other fields they have in that.
     """
     kind, fields = letter_of
-    known = {"received_on": request.received_at, "reference": str(request.request_id), **fields}
+    known = {"received_on": request.received_at, "reference": reference.of(request.request_id), **fields}
     if request.tenant:
         known = {"instruction": request.instruction_id or "", **known}
     reader = letters.reader(request, kind)

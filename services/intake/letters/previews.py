@@ -14,6 +14,7 @@ from services.intake.request.letter_kinds import TO_OTHERS, LetterField, LetterK
 from services.intake.request.lifecycle import State
 from services.intake.request.told.answer import standing
 from services.intake.request.told.work import had_been_done
+from shared.domain import reference
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Lines, Listed, Term, article, say
@@ -45,7 +46,7 @@ def preview(letters: Letters, kind: LetterKind, language: Language) -> Letter:
     reader = Reader(language, "Europe/Berlin", _COUNTRIES[language], instructed=customer and kind not in TO_OTHERS)
     known: dict[str, LetterField] = {
         "received_on": _AT,
-        "reference": str(_REQUEST.request_id),
+        "reference": reference.of(_REQUEST.request_id),
         "instruction": "INS-2026-7",
         "asked_on": _AT + timedelta(days=1),
     }
@@ -149,7 +150,7 @@ def _by_kind() -> Mapping[str, LetterField]:
         "rights": Listed((Term("right", Right.ACCESS), Term("right", Right.ERASURE))),
         "new_due": date(2026, 6, 5),
         "answered_on": _AT + timedelta(days=40),
-        "first": "019c0000-0000-7000-8000-000000000009",
+        "first": reference.EXAMPLE,
         "first_received_on": _AT - timedelta(days=3),
         "first_due": date(2026, 4, 1),
         "lifted_on": _AT + timedelta(days=7),
@@ -158,7 +159,7 @@ def _by_kind() -> Mapping[str, LetterField]:
         "done": done((restricted,)),
         "others": Lines(),
         "changed": had_been_done(replace(_REQUEST, tasks=())),
-        "restriction": "019c0000-0000-7000-8000-000000000008",
+        "restriction": reference.EXAMPLE,
         "found_on": _AT,
         "happened": "(…)",
         "consequences": "(…)",

@@ -20,6 +20,7 @@ from services.intake.portal.portal import LINKED, ON_FILE, Portal, Works, at, co
 from services.intake.request.lifecycle import State
 from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
+from shared.domain import reference
 from shared.domain.identities import MalformedIdentity
 from shared.domain.rights import Right
 from shared.domain.sentences import Sentence, say
@@ -187,7 +188,7 @@ class Asking:
             hours=links.hours,
             minutes=links.code_minutes,
             sign_in=self.works.settings.sign_in_url if said["prove"] else None,
-            follows=visit.session.data.get("request") == said["reference"],
+            follows=visit.session.data.get("request") == said["request_id"],
         )
 
     async def _correction(self, visit: Visit, draft: Draft) -> Response:
@@ -227,12 +228,13 @@ class Asking:
         asked = accepted.state == State.AWAITING_IDENTITY or (bool(proved) and "email" not in proved)
         link_id = verifying.link_id(visit, f"draft {draft.key}")  # sent twice it has one link, and one code
         sent: dict[str, JsonValue] = {
-            "reference": str(accepted.request_id),
+            "request_id": str(accepted.request_id),
+            "reference": reference.of(accepted.request_id),
             "due": accepted.due_on.isoformat(),
             "email": draft.email,
             "prove": asked,
         }
-        waiting: dict[str, JsonValue] = {"request": sent["reference"], "link": str(link_id), "wrong": 0}
+        waiting: dict[str, JsonValue] = {"request": sent["request_id"], "link": str(link_id), "wrong": 0}
         follows = {"signed_in", "request", LINKED, ON_FILE}
         kept = {name: value for name, value in visit.session.data.items() if name in follows}
         visit.session.data = {**kept, "sent": sent, "waiting": waiting}

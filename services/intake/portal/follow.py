@@ -26,6 +26,7 @@ from services.intake.request.told.answer import standing
 from services.intake.versions import Basis
 from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
+from shared.domain import reference
 from shared.domain.errors import Shredded
 from shared.domain.rights import Right
 from shared.domain.sentences import Fact, Term, say
@@ -82,7 +83,7 @@ class Following:
         return visit.page(
             "request.html",
             right=words(Term("right", request.right)),
-            reference=str(request.request_id),
+            reference=reference.of(request.request_id),
             received=words(request.received_at),
             due=words(request.due_on),
             ended=request.closed_at is not None,

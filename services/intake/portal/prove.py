@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from uuid_utils.compat import uuid7
 
-from services.intake import auth
+from services.intake import auth, lookup
 from services.intake.errors import BadRequest, NotFound
 from services.intake.identity import proof_links
 from services.intake.identity.proof_links import Used
@@ -29,6 +29,7 @@ from services.intake.request.aggregate import Request
 from services.intake.schemas import IdentityProof
 from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
+from shared.domain import reference
 from shared.domain.identities import Identity
 from shared.domain.sentences import say
 from shared.storage.keyring import Keyring
@@ -107,11 +108,11 @@ class Proving:
         """What is the reference of the request? Whatever it is, the next page is the same."""
         if not visit.sent:
             return visit.page("follow.html", page=_page())
-        reference = visit.form.get("reference").replace(" ", "").lower()
-        if not is_reference(reference):
+        named = reference.read(visit.form.get("reference"))
+        if named is None:
             wrong = [FormError("reference", spoken(visit, say("portal_error.reference")))]
             return visit.page("follow.html", wrong, page=_page())
-        return self._sends(visit, reference, 0)
+        return self._sends(visit, named, 0)
 
     async def signed_in(self, visit: Visit) -> Response:
         """Takes a sign-in at the customer portal: shows what it would confirm, and counts once that is confirmed."""
@@ -144,18 +145,21 @@ class Proving:
             visit.session.data.pop("signed_in", None)
         return at(visit, "/ask/details")
 
-    def _sends(self, visit: Visit, reference: str, wrong: int) -> Response:
+    def _sends(self, visit: Visit, named: str, wrong: int) -> Response:
         """Goes on to the page of the code; whether there is anything to send is looked up once that is on its way."""
-        link_id = verifying.link_id(visit, f"{reference} {visit.form.get('page')}")
-        visit.session.data["waiting"] = {"request": reference, "link": str(link_id), "wrong": wrong}
+        link_id = verifying.link_id(visit, f"{named} {visit.form.get('page')}")
+        visit.session.data["waiting"] = {"request": named, "link": str(link_id), "wrong": wrong}
         visit.session.wanted = True
         response = at(visit, "/code")
         asker = self.works.asker(visit.request)
-        response.background = BackgroundTask(self._send, reference, link_id, asker)
+        response.background = BackgroundTask(self._send, named, link_id, asker)
         return response
 
-    async def _send(self, reference: str, link_id: UUID, asker: str) -> None:
-        await self.works.links.send(UUID(reference), link_id, auth.portal(), asker)
+    async def _send(self, named: str, link_id: UUID, asker: str) -> None:
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            request_id = await lookup.named(connection, named)
+        if request_id:
+            await self.works.links.send(request_id, link_id, auth.portal(), asker)
 
     async def _let_in(self, visit: Visit, used: Used) -> Response:
         """Whoever controls the contact of a request follows it from now on, and has proved that it is theirs.
@@ -197,11 +201,13 @@ class Proving:
         """Returns the request that a sign-in is for: the one they asked to see last, if it states who they are."""
         waiting, known = visit.session.data.get("waiting"), visit.session.data.get("request")
         if isinstance(waiting, dict) and waiting["request"] != known:
-            request_id = UUID(str(waiting["request"]))
             async with self.works.services.unit_of_work.pool.acquire() as connection:
-                shown = await proof_links.may_follow(connection, request_id, auth.portal())
-            if shown and await self._vouched(request := await verifying.read(self.works, request_id), who):
-                return request
+                request_id = await lookup.named(connection, str(waiting["request"]))
+                shown = request_id and await proof_links.may_follow(connection, request_id, auth.portal())
+            if request_id and shown:
+                request = await verifying.read(self.works, request_id)
+                if await self._vouched(request, who):
+                    return request
         return await verifying.read(self.works, UUID(known)) if isinstance(known, str) else None
 
     async def _vouched(self, request: Request, who: SignedIn) -> list[IdentityProof]:
@@ -220,14 +226,6 @@ class Proving:
 def _page() -> str:
     """By what a page is known that asks for a link: each that is shown may ask for one."""
     return secrets.token_urlsafe(16)
-
-
-def is_reference(text: str) -> bool:
-    """Whether it is written as a reference is."""
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
 
 
 def _named(visit: Visit, request: Request) -> tuple[str, str]:

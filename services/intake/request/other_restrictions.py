@@ -10,6 +10,7 @@ from uuid import UUID
 
 from services.intake.request.aggregate import Transition
 from services.intake.request.stored_request import StoredRequest
+from shared.domain import reference
 from shared.domain.events import LiftDecided
 from shared.domain.sentences import Lines, say
 from shared.storage.postgres import Connection
@@ -92,4 +93,6 @@ async def told(connection: Connection, transition: Transition) -> Lines:
     if not any(isinstance(event, LiftDecided) for event in transition.published):
         return Lines()
     rows = await connection.fetch(_IN_FORCE, transition.request.request_id)
-    return Lines(tuple(say("restriction.stays_for", reference=str(row[0]), received_on=row[1]) for row in rows))
+    return Lines(
+        tuple(say("restriction.stays_for", reference=reference.of(row[0]), received_on=row[1]) for row in rows)
+    )

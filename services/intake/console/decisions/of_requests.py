@@ -12,6 +12,7 @@ from services.intake.console.decisions.decision import Decision, Subject
 from services.intake.console.decisions.page import About, Find, routes_of
 from services.intake.console.ids import of_path
 from services.intake.web.site import Visit
+from shared.domain import reference
 
 DECISIONS: Final[Sequence[Decision]] = (
     *proving.DECISIONS,
@@ -42,7 +43,7 @@ def _found(works: Works) -> Find:
             file = await request_file.read(connection, request.request_id, failures)
         subject = Subject(works, person, request, file)
         title = f"{request.right.replace('_', ' ')}, due {request.due_on}"
-        facts = [("Request", str(request.request_id)), ("State", request.state.replace("_", " "))]
+        facts = [("Request", reference.of(request.request_id)), ("State", request.state.replace("_", " "))]
         return About(subject, title, f"/requests/{request.request_id}", facts, request.version)
 
     return find

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake import errors
+from services.intake.console import case_sheet
 from services.intake.console.console import Console, in_pages
 from services.intake.console.decisions import form
 from services.intake.console.decisions.decision import Decision, Subject
@@ -84,9 +85,14 @@ class DecisionPage:
                 fault = self._fault(about, version, error)
                 wrong, asking = [fault], bool(decision.asks)
                 version = about.version if fault.text == _MOVED else version
+        shown = await decision.reads(subject) if not visit.sent else ()
+        sheet = case_sheet.CLOSED
+        if request := subject.request:
+            sheet = await case_sheet.opened(subject.works, subject.person, request.request_id)
         return visit.page(
             "decide.html",
             wrong,
+            **sheet,
             form=visit.form if visit.sent else about.known,
             decision=decision,
             about=about,
@@ -94,7 +100,7 @@ class DecisionPage:
             asking=asking,
             does=decision.does(subject),
             options={asked.name: asked.options(subject) for asked in decision.asks},
-            shown=await decision.reads(subject) if not visit.sent else (),
+            shown=shown,
             said=[(asked, _said(asked.name, visit, asked.options(subject))) for asked in decision.asks],
         )
 

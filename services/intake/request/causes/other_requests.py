@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from services.intake.request.letter_kinds import LetterOf
 from services.intake.request.lifecycle import State
 from services.intake.request.transition import MovingRequest, Transition, closed, lifted, retried, verified
-from shared.domain import events
+from shared.domain import events, reference
 from shared.domain.errors import IllegalTransition
 from shared.domain.rights import Outcome, Right
 
@@ -50,7 +50,9 @@ class MovedByOtherRequests(MovingRequest):
         event = events.RequestPostponed.about(request)
         noted = request.noted("erasure.postponed", event, awaits=others, opposed=opposed)
         if opposed and not self.opposed:
-            noted = replace(noted, letters=(("erasure_opposed", {"restriction": ", ".join(map(str, awaits))}),))
+            noted = replace(
+                noted, letters=(("erasure_opposed", {"restriction": ", ".join(map(reference.of, awaits))}),)
+            )
         return noted.then(request.begin("waived")) if self.at_once and not opposed else noted
 
     def begin(self, cause: Cause) -> Transition[Self]:
@@ -76,7 +78,7 @@ class MovedByOtherRequests(MovingRequest):
             return Transition(self)
         noted = self.noted("restriction.ended_by_erasure", erasure=str(erasure))
         ended = noted.then(lifted(replace(self, ended_by=erasure), at))
-        letter: LetterOf = ("lifting", {"lifted_on": at, "cause": "erased", "erasure": str(erasure)})
+        letter: LetterOf = ("lifting", {"lifted_on": at, "cause": "erased", "erasure": reference.of(erasure)})
         return replace(ended, letters=(letter,))
 
     def waive(self) -> Transition[Self]:
@@ -110,7 +112,8 @@ class MovedByOtherRequests(MovingRequest):
         ``received_at``, ``due_on``: those of the first.
         """
         linked = replace(self, duplicate_of=first, question=None)
-        letter: LetterOf = ("duplicate", {"first_received_on": received_at, "first": str(first), "first_due": due_on})
+        named = reference.of(first)
+        letter: LetterOf = ("duplicate", {"first_received_on": received_at, "first": named, "first_due": due_on})
         noted = linked.noted("request.linked_duplicate", first=str(first), received_at=self.received_at.isoformat())
         ended = closed(linked, "repeat", Outcome.DUPLICATE, at)
         return noted.then(replace(ended, letters=(letter,)))

@@ -9,6 +9,7 @@ from services.intake.request import restrictions
 from services.intake.request.deferrals import is_undone
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
+from shared.domain import reference
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Sentence, article, named_systems, say
@@ -44,7 +45,7 @@ def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
     lifted = "lifted" if request.lifted_at else "to_be_lifted"
     asked = "_as_asked" if request.right is Right.RESTRICTION and request.lifted_at else ""
     if request.ended_by:
-        yield say("restriction.ended", day=decided_on, erasure=str(request.ended_by))
+        yield say("restriction.ended", day=decided_on, erasure=reference.of(request.ended_by))
         return
     if not request.was_restricted:
         yield say(f"restriction.{lifted}_if_any", ground=ground, day=day)
