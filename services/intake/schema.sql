@@ -157,8 +157,8 @@ CREATE UNIQUE INDEX request_lookup_reference ON request_lookup (hash) WHERE kind
 
 -- For which other requests of the same person a request waits.
 CREATE TABLE awaits (
-    request_id uuid NOT NULL REFERENCES request ON DELETE CASCADE,
-    other      uuid NOT NULL REFERENCES request ON DELETE CASCADE,
+    request_id uuid NOT NULL REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    other      uuid NOT NULL REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     PRIMARY KEY (request_id, other)
 );
 

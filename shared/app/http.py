@@ -99,9 +99,7 @@ def probes(
         if stopping.is_set():
             return JSONResponse({"leaving": True}, status_code=503)
         checks = {name: asyncio.ensure_future(reachable()) for name, reachable in needed.items()}
-        await asyncio.wait(
-            checks.values(), timeout=_PROBE_SECONDS
-        )  # cancelled, a check would leak its connection
+        await asyncio.wait(checks.values(), timeout=_PROBE_SECONDS)  # cancelled, a check would leak its connection
         reached = {name: check.done() and check.result() for name, check in checks.items()}
         return JSONResponse(reached, status_code=200 if all(reached.values()) else 503)
 
