@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,20 @@ GRANT SELECT, DELETE ON customer_order TO dsr_orders;
 """
 
 
+CURL = """
+import sys, urllib.request
+url, headers, data, words = None, {}, None, iter(sys.argv[1:])
+for word in words:
+    match word:
+        case "-sS": pass
+        case "-H": headers.update([next(words).split(": ", 1)])
+        case "-d": data = next(words).encode()
+        case _: url = word
+print(urllib.request.urlopen(urllib.request.Request(url, data, headers)).read().decode())
+"""
+"""What the pages ask of curl, for a machine that has none."""
+
+
 class Shell:
     """An engineer's shell in a checkout, whose path has a space; `make` runs the two targets of the page alone."""
 
@@ -53,6 +68,9 @@ class Shell:
             f'case "$1" in up) set -- up ${{2:+--downstreams "${{2#DOWNSTREAMS=}}"}} ;; esac\n{product} deploy.up "$@"'
         )
         self._script(folder / "bin" / "make", f'{targets} --folder "{self.up}"')
+        if shutil.which("curl") is None:
+            (folder / "curl.py").write_text(CURL)
+            self._script(folder / "bin" / "curl", f'exec "{sys.executable}" "{folder / "curl.py"}" "$@"')
         path = f"{folder / 'bin'}:{find_postgres().folder}:/usr/bin:/bin"
         self.environment = {**os.environ, **variables, "PATH": path}
 

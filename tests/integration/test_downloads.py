@@ -54,6 +54,8 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
 def test_jars_and_packages_are_asked_for_where_the_companys_own_certificate_stands_in_between(
     proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in certificates.CHOSEN:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(proxy.authority))
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"{proxy.url}/simple")
     monkeypatch.setattr(venv, "LOCAL", tmp_path)
