@@ -1,6 +1,6 @@
 """Erasure in a real Roundup: what is gone is gone from its whole database and all its files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import pytest
@@ -23,6 +23,16 @@ async def test_nothing_of_an_erased_subject_is_left_in_the_database_or_the_files
     assert counts == {"requester": 1, "ticket": 1, "message": 2, "file": 1}
     assert (done.changed, done.remaining) == (done.found, 0)
     assert ticketing.holds(*customer.values) == []
+
+
+@pytest.mark.parametrize("lacks", [(), PRIVACY], ids=["together", "by plain REST"])
+async def test_no_ticket_of_an_erased_subject_waits_in_the_queue(ticketing: Ticketing, lacks: Collection[str]) -> None:
+    customer, other = Customer(ticketing), Customer(ticketing)
+    for each in (customer, other):
+        ticketing.change("issue", each.ticket, status="open")
+    await ticketing.over(Line(lacks=lacks)).one(customer.erasure())
+    assert ticketing.get("issue", customer.ticket)["title"] == "[erased]"
+    assert (ticketing.is_resolved(customer.ticket), ticketing.is_resolved(other.ticket)) == (True, False)
 
 
 async def test_what_an_agent_had_deleted_is_erased_too(ticketing: Ticketing) -> None:

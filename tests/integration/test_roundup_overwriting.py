@@ -66,7 +66,7 @@ async def test_a_batch_of_subjects_takes_as_many_calls_as_one_and_each_has_their
     assert [receipt(result).by_category["ticket"] for result in results] == [1, 1, 2, 1, 1]
     assert ticketing.holds(*(value for one in customers for value in one.values)) == []
     once = dict.fromkeys(("others", "forget", "values"), 1)
-    assert line.calls == {"people": 2, "records": 1, **once, "history": 2, "overwrite": 2}
+    assert line.calls == {"people": 2, "records": 1, **once, "history": 2, "overwrite": 2, "POST": 1}
 
 
 async def test_a_tracker_without_the_route_is_overwritten_record_by_record(ticketing: Ticketing) -> None:

@@ -150,15 +150,17 @@ class RoundupAdapter(Ending):
         return per_task(tasks, search, decide)
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Overwrite and retire the subject with all that is theirs, remove its history, look again."""
+        """Overwrite and retire the subject with all that is theirs, close their tickets, look again."""
         search = await self._find(tasks)
         plans, failures = await self._plan(tasks, search, save_progress)
         ready = {key: plan.records for key, plan in plans.items() if key not in failures}
         standing = Standing(ready, save_progress, self._settings.parallel)
-        failures |= await overwriting.overwrite(self._tracker, ready, standing)
+        tickets = any(records.get("issue") for records in ready.values())
+        closed = await erasure.closed_status(self._tracker) if tickets else None
+        failures |= await overwriting.overwrite(self._tracker, ready, standing, closed)
         written = {key: plan.records for key, plan in plans.items() if key not in failures}
         await self._tracker.privacy("forget", {"records": erasure.all_of(written.values())}, ROWS)
-        remaining = await erasure.left(self._tracker, written.values())
+        remaining = await erasure.left(self._tracker, written.values(), closed)
         rows = await erasure.history(self._tracker, written.values())
         done = [replace(task, progress=plans[task.task_id].model_dump()) for task in tasks if task.task_id in written]
         again = await self._find(done)

@@ -11,6 +11,8 @@ from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.tracker import Item, Tracker, batches, unlike
 
 ERASED = "[erased]"
+RESOLVED = "resolved"
+"""The name of the status of a ticket that needs nothing more."""
 # In the order in which the subject reads it.
 CATEGORIES = {"user": "requester", "issue": "ticket", "msg": "message", "file": "file", "query": "saved_search"}
 _BLANK: Mapping[str, Mapping[str, str]] = {
@@ -47,8 +49,10 @@ class Plan(BaseModel):
         return Plan(records={classname: ids for classname, ids in merged.items() if ids}, found=dict(counts))
 
 
-def blank(classname: str, identity: str) -> Mapping[str, str]:
-    """The values that an erased record has."""
+def blank(classname: str, identity: str, closed: str | None) -> Mapping[str, str]:
+    """The values that an erased record has; ``closed``: the id of the status that a ticket gets, if there is one."""
+    if classname == "issue" and closed:
+        return {**_BLANK[classname], "status": closed}
     if classname != "user":
         return _BLANK[classname]
     empty = dict.fromkeys(("phone", "organisation", "alternate_addresses", "timezone"), "")
@@ -65,21 +69,29 @@ async def history(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, Ma
     return await tracker.privacy("history", {"records": all_of(plans)}, ROWS)
 
 
-async def left(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, frozenset[str]]:
+async def closed_status(tracker: Tracker) -> str | None:
+    """The id of the status that keeps a ticket out of the queue: an erased one is finished for everybody."""
+    found = await tracker.search("status", "name", **{"name:": RESOLVED})
+    return next((str(each["id"]) for each in found if each.get("name") == RESOLVED), None)
+
+
+async def left(tracker: Tracker, plans: Iterable[Records], closed: str | None) -> Mapping[str, frozenset[str]]:
     """The records, by class, that do not have their erased values when they are read again."""
     records = all_of(plans)
-    says = await _values(tracker, records)
+    says = await _values(tracker, records, closed)
     return {
         classname: frozenset(
-            one for one in ids if one not in says[classname] or unlike(says[classname][one], blank(classname, one))
+            one
+            for one in ids
+            if one not in says[classname] or unlike(says[classname][one], blank(classname, one, closed))
         )
         for classname, ids in records.items()
     }
 
 
-async def _values(tracker: Tracker, records: Records) -> Mapping[str, Mapping[str, Item]]:
+async def _values(tracker: Tracker, records: Records, closed: str | None) -> Mapping[str, Mapping[str, Item]]:
     """What the records say now, by class and id; by plain REST where the tracker has no route for it."""
-    fields = {classname: list(blank(classname, "0")) for classname in records}
+    fields = {classname: list(blank(classname, "0", closed)) for classname in records}
     found: dict[str, dict[str, Item]] = {classname: {} for classname in records}
     for batch in batches([(classname, one) for classname, ids in records.items() for one in ids]):
         asked = defaultdict(list)
@@ -88,12 +100,17 @@ async def _values(tracker: Tracker, records: Records) -> Mapping[str, Mapping[st
         answer = await tracker.privacy("values", {"records": asked, "fields": fields}, VALUES)
         if answer is None:
             return {
-                key: {str(item["id"]): item for item in await tracker.read(key, ids, ",".join(fields[key]))}
+                key: {str(item["id"]): _plain(item) for item in await tracker.read(key, ids, ",".join(fields[key]))}
                 for key, ids in records.items()
             }
         for classname, items in answer.items():
             found.setdefault(classname, {}).update(items)
     return found
+
+
+def _plain(item: Item) -> Item:
+    """The fields of an item, of one that links to another that one's id alone."""
+    return {name: value["id"] if isinstance(value, Mapping) else value for name, value in item.items()}
 
 
 def residue(

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt, Task
+from shared.downstreams.roundup.erasure import RESOLVED, closed_status
 from shared.downstreams.roundup.tracker import Tracker
 
 _KEY = "dsr_request"
-RESOLVED = "resolved"
 
 
 async def escalate(tracker: Tracker, task: Task) -> Receipt:
@@ -31,7 +31,7 @@ async def escalate(tracker: Tracker, task: Task) -> Receipt:
     if comment is None:
         comment = await tracker.create("msg", {"content": content, "messageid": message_id})
     await tracker.add("issue", ticket, "messages", comment)
-    status = await _find(tracker, "status", "name", RESOLVED) if level == RESOLVED or not opened else None
+    status = await closed_status(tracker) if level == RESOLVED or not opened else None
     if level == RESOLVED:
         if status is None:
             raise Refused(f"the tracker has no status {RESOLVED!r}; add one")

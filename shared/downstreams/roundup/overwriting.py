@@ -18,16 +18,19 @@ _REASONS = frozenset({"passed on", "refused"})
 """Why the tracker's route leaves a record as it was; nothing else that it says is told on."""
 
 
-async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records], standing: Standing) -> Mapping[UUID, Failure]:
+async def overwrite(
+    tracker: Tracker, plans: Mapping[UUID, Records], standing: Standing, closed: str | None
+) -> Mapping[UUID, Failure]:
     """For each task overwrite everything that hangs on the people, then the people, and retire them.
 
+    ``closed``: the status that their tickets get, so that none waits in the queue without anybody to answer.
     Returns which tasks failed, or were withdrawn before they were done: their people are left as they are, so that a
     repeat finds them.
     """
     failures: dict[UUID, Failure] = {}
     for classes in (_HANGING, ("user",)):
         wishes = [
-            (task, _wish(classname, one, records.get("user", ())))
+            (task, _wish(classname, one, records.get("user", ()), closed))
             for task, records in plans.items()
             if task not in failures
             for classname in classes
@@ -38,14 +41,16 @@ async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records], standing: S
             left = [(task, wish) for task, wish in batch if task not in failures]
             failed = await _together(tracker, left) if left else {}
             if failed is None:
-                return await failures_of({task: _by_rest(tracker, task, plans[task], standing) for task in plans})
+                return await failures_of(
+                    {task: _by_rest(tracker, task, plans[task], standing, closed) for task in plans}
+                )
             failures |= failed
     return failures
 
 
-def _wish(classname: str, identity: str, people: Sequence[str]) -> Item:
+def _wish(classname: str, identity: str, people: Sequence[str], closed: str | None) -> Item:
     """A record as the tracker's route wants it: it is overwritten only while it belongs to one of the people."""
-    values = blank(classname, identity)
+    values = blank(classname, identity, closed)
     return {"class": classname, "id": identity, "of": people, "values": values, "retire": classname == "user"}
 
 
@@ -73,14 +78,14 @@ def _told(reasons: Counter[str]) -> str:
     return f"the tracker left {reasons.total()} records as they were: {kinds}"
 
 
-async def _by_rest(tracker: Tracker, task: UUID, records: Records, standing: Standing) -> None:
+async def _by_rest(tracker: Tracker, task: UUID, records: Records, standing: Standing, closed: str | None) -> None:
     async def change(classname: str, one: str) -> None:
         async with standing.step(task):
-            await tracker.change(classname, one, blank(classname, one))
+            await tracker.change(classname, one, blank(classname, one, closed))
 
     await together(*(change(classname, one) for classname in _HANGING for one in records.get(classname, ())))
     for person in records.get("user", ()):
         password = {"password": secrets.token_urlsafe(32)}
         async with standing.step(task):
-            await tracker.change("user", person, blank("user", person), unseen=password)
+            await tracker.change("user", person, blank("user", person, closed), unseen=password)
             await tracker.retire("user", person)

@@ -5,7 +5,7 @@
 import contextlib
 
 from roundup.backends import back_sqlite
-from roundup.hyperdb import Password, String
+from roundup.hyperdb import Link, Password, String
 from roundup.rest import RestfulInstance, UsageError
 
 open_connection = back_sqlite.Database.sql_open_connection
@@ -80,8 +80,8 @@ def whole(db):
 def change(db, record, unknown):
     """Give one record its new values, unless it has them, and retire it if so asked or if it was retired before."""
     records, identity = db.getclass(record["class"]), record["id"]
-    if not all(isinstance(records.getprops()[field], String) for field in record["values"]):
-        raise UsageError("Only texts can be overwritten")
+    if not all(isinstance(records.getprops()[field], (String, Link)) for field in record["values"]):
+        raise UsageError("Only texts and links can be overwritten")
     retired = records.is_retired(identity)
     if any((records.get(identity, field) or "") != (value or "") for field, value in record["values"].items()):
         if retired:
