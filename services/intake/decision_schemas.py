@@ -29,21 +29,9 @@ class ProofTakenBack(Strict):
     note: Text | None = Field(default=None, description="how that came to light, for the privacy team; kept sealed")
 
 
-class ProofSettled(Strict):
-    """What a person has found out of a proof that was not shown to be of whoever had proved something before."""
+class ProofLifted(Strict):
+    """That links and codes which were stopped are the requester's after all."""
 
-    identity: IdentityField | None = Field(
-        default=None,
-        examples=["email"],
-        description="the field of `subject` that holds it; a number by its place there; left out where nothing was put"
-        " aside",
-    )
-    same_person: bool = Field(
-        description="true: it is theirs, and what is found by it is found and told to whoever follows the request;"
-        " false: it is somebody else's, and counts for nothing. Where nothing was put aside, and the request is on the"
-        " list of stopped proofs, true lets its links and codes be good again; that a proof was somebody else's is"
-        " said by /proof-withdrawal"
-    )
     note: Text | None = Field(default=None, description="how you know, for the privacy team; kept sealed")
 
 

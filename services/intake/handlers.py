@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Self
 
 from services.intake import forwarding, other_requests, plans, proposals, recipients
-from services.intake.identity import contact_on_file, proof_conflicts
+from services.intake.identity import contact_on_file
 from services.intake.letters import correspondence, questions
 from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
@@ -73,14 +73,11 @@ class Handlers:
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
-                weighed, shown = request.waits_for_weighing(event), await proof_conflicts.look_again(tx, request)
+                weighed = request.waits_for_weighing(event)
                 if request.is_renewed and event.operation == Operation.EXPORT:
                     await requests.apply(request.made_anew(event))
                     continue
-                request = await requests.apply(
-                    request.restricted(event) if weighed else request.complete(event, tx.now)
-                )
-                await self._join(requests, request, shown=shown)
+                await requests.apply(request.restricted(event) if weighed else request.complete(event, tx.now))
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
         """Ask the requester for proof, or by what else they are known, where that was wanting; else ask a person."""
@@ -91,9 +88,8 @@ class Handlers:
                     await requests.apply(request.renewal_blocked(event))
                     continue
                 asked = None if event.deferred else request.may_be_asked(event.tasks)
-                shown = await proof_conflicts.look_again(tx, request)
-                if asked is None or shown:
-                    await self._join(requests, await requests.apply(request.block(event)), shown=shown)
+                if asked is None:
+                    await requests.apply(request.block(event))
                 else:
                     known = replace(request, tasks=request.reports_with(event.tasks))
                     wanted = await contact_on_file.wanted(tx, known) if asked is Question.IDENTITY else None
@@ -185,11 +181,6 @@ class Handlers:
                 return prompt is not None and event.days_left <= prompt
             case _:
                 return isinstance(event, DeadlineOverdue)
-
-    async def _join(self, requests: Requests, request: Request, *, shown: bool) -> None:
-        """Lets a proof count that was put aside, once the systems that are at work are done."""
-        if shown and request.state is not State.IN_PROGRESS:
-            await requests.apply(await proof_conflicts.join(requests.tx, request, self._policy))
 
     async def _ask(self, requests: Requests, request: Request, asked: Question, page: str = "") -> None:
         words = self._letters.words(questions.asked(asked, request, page), self._letters.reader(request))

@@ -84,8 +84,6 @@ CREATE TABLE request (
     withdrawn_by   bytea[],                  -- keyed fingerprints of what they have stated of themselves
     -- Of a package that fits: by what that was found, so that it is not read again until any of that is other.
     package_checked_as bytea,
-    -- A proof was put aside, which is not shown to be of whoever has proved something before (it lies in the vault): a person settles it.
-    proof_conflict boolean     NOT NULL DEFAULT false,
     -- What is closed and not done: its answer has not reached the person, or a part of it is still owed. It is open to the privacy team.
     unfinished     boolean     NOT NULL GENERATED ALWAYS AS (
         state = 'closed' AND (responded_at IS NULL OR renewing OR owed AND outcome IS NOT DISTINCT FROM 'partially_fulfilled'
@@ -99,7 +97,6 @@ CREATE TABLE request (
     condition_recorded boolean,
     waits          text GENERATED ALWAYS AS (CASE
         WHEN package_fault IS NOT NULL AND package_gone IS DISTINCT FROM package_id THEN 'package'
-        WHEN proof_conflict AND state <> 'in_progress' THEN 'person'
         WHEN state = 'closed' THEN CASE
             WHEN jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (@.operation == "lift"
                 && (exists(@.failure) || !exists(@.outcome)))') THEN 'person'
@@ -137,7 +134,6 @@ CREATE INDEX request_responded ON request (responded_at) WHERE responded_at IS N
 -- All requests of one person, closed ones too: their files are part of what an access asks for (REQ-E2).
 CREATE INDEX request_account ON request (proved_account) WHERE proved_account IS NOT NULL;
 CREATE INDEX request_email ON request (proved_email) WHERE proved_email IS NOT NULL;
-CREATE INDEX request_proof_conflict ON request (due_on, request_id) WHERE proof_conflict;
 CREATE INDEX request_unfinished ON request (due_on, request_id) WHERE unfinished;
 -- The list of what is closed by right: a right that few have asked for would else be looked for in all that was ever closed.
 CREATE INDEX request_closed_right ON request ("right", closed_at, request_id) WHERE closed_at IS NOT NULL;

@@ -22,7 +22,8 @@ from services.intake import (
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision, visible
 from services.intake.errors import BadRequest, Forbidden
-from services.intake.identity import contact_codes, proof_conflicts
+from services.intake.identity import contact_codes, stopped
+from services.intake.identity.proving import Proved
 from services.intake.letters import correspondence
 from services.intake.metrics import REQUESTS
 from services.intake.request import concluded, deferrals
@@ -31,10 +32,10 @@ from services.intake.request.causes.delivery import SENT_TO
 from services.intake.request.causes.weighing import asks_for
 from services.intake.request.lifecycle import State
 from services.intake.telling import TellingUseCases
-from shared.domain.errors import Shredded
+from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.one_person import as_stated, proves_the_same_person
 from shared.domain.proofs import highest
-from shared.storage.subject_data import encode_identities
+from shared.storage.subject_data import SubjectData, encode_identities
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,9 @@ class UseCases(TellingUseCases):
     async def verify(self, held: Held, said: schemas.Verification) -> Transition:
         """The requester has proved who they are: fulfilment begins, or goes on with what had waited for that.
 
-        What is not shown to be of whoever has proved something before is put aside (``identity.proof_conflicts``), and
-        so is what comes while systems are at work.
-
         Raises:
             BadRequest: that much proof is not enough for anything of it.
+            IllegalTransition: another person has proved a part of it before.
         """
         tx, request = held.tx, held.request
         request.must_be_ours()
@@ -108,12 +107,9 @@ class UseCases(TellingUseCases):
         grant = held.caller.grant
         proved = self.proving.prove(stated, said.assurance, said.proofs, grant, tx.now)
         alone = self.proving.prove(as_stated(stated), said.assurance, said.proofs, grant, tx.now)
-        same = proves_the_same_person(known.identities, alone.identities)
+        _must_be_the_same_person(known, alone)
         if request.channel in SENT_TO and await contact_codes.typed(tx.connection, request.request_id):
             request = replace(request, read_in_portal=True)  # where whoever has typed the code has shown both ends
-        more = any(after.level > before.level for before, after in zip(stated, proved.identities, strict=True))
-        if not same or (more and request.state is State.IN_PROGRESS):
-            return await proof_conflicts.put_aside(tx, request, alone, shown=same)
         needed = request.lacks or self.identity.least(asks_for(request.right, request.scope, known.changes))
         if (most := highest(proved.identities)) < needed:
             raise BadRequest(f"{request.right} needs level {needed}; {most} is not enough")
@@ -124,17 +120,26 @@ class UseCases(TellingUseCases):
         return request.verify({**detail, "proofs": [*proved.evidence]}, tx.now, self.policy)
 
     @decision
-    async def settle_proof(self, held: Held, said: decision_schemas.ProofSettled) -> Transition:
-        """A person says of a proof that was put aside whether it is of whoever has proved something before.
+    async def lift_proof(self, held: Held, said: decision_schemas.ProofLifted) -> Transition:
+        """One person knows that stopped links and codes are the requester's after all: they are good again.
 
-        A package that was withheld meanwhile is looked at again, by what is known of the proof now.
+        A package that was withheld meanwhile is checked again.
+
+        Raises:
+            BadRequest: no link or code has ended, or the key is gone under which the note would be kept.
         """
-        settled = await proof_conflicts.settle(held, said, self.policy, self.identity.links.failures)
-        request = settled.request
-        if request.state is not State.CLOSED or request.package_fault is None:
-            return settled
-        fault = await taking_back.look_again(held.tx, request, self.settings)
-        return replace(settled, request=replace(request, package_fault=fault))
+        tx, request = held.tx, held.request
+        if not await stopped.lift(tx, self.identity.links.failures, request.request_id):
+            raise BadRequest("no link and no code of it has ended; a wrong proof is taken back by /proof-withdrawal")
+        detail: dict[str, JsonValue] = {"holder": held.caller.holder}
+        if said.note:
+            if not await tx.vault.unshredded(tx.connection, [request.subject_ref]):
+                raise BadRequest("the key of that person is gone, so no note can be kept: leave it out", "note")
+            place = await correspondence.seal(tx, request, "explanation", "proof_lift", said.note.encode())
+            detail["note"] = str(place)
+        if request.state is State.CLOSED and request.package_fault is not None:
+            request = replace(request, package_fault=await taking_back.look_again(tx, request, self.settings))
+        return request.noted("proof.lifted", **detail)
 
     @decision
     async def take_back(self, held: Held, said: decision_schemas.ProofTakenBack) -> Transition:
@@ -277,13 +282,23 @@ class UseCases(TellingUseCases):
             grant = held.caller.grant
             proved = self.proving.prove(stated, None, reply.proofs, grant, tx.now, before)
             alone = self.proving.prove(stated, None, reply.proofs, grant, tx.now)
-            if known and not proves_the_same_person(known.identities, alone.identities):
-                proved = replace(proved, identities=as_stated(stated))
-                if answered.request.state is not State.CLOSED:
-                    aside = await proof_conflicts.put_aside(tx, answered.request, alone, shown=False)
-                    answered = answered.then(aside)
+            if known:
+                _must_be_the_same_person(known, alone)
             # An account that was found by less must not vouch for what is stated now.
             await tx.vault.drop_located(tx.connection, request.subject_ref)
             await lookup.enter(tx, [(request.request_id, stated)])
             await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))
         return answered
+
+
+def _must_be_the_same_person(known: SubjectData, alone: Proved) -> None:
+    """Raises ``IllegalTransition`` for a proof that is not shown to be the first prover's.
+
+    ``alone``: as well as the identities are proved by nothing else.
+    """
+    if not proves_the_same_person(known.identities, alone.identities):
+        raise IllegalTransition(
+            "a part of this request was proved before, and nothing shows that this proof is the same person's: prove an"
+            " identity that was proved before in the same call, or submit a request of their own for this person; take"
+            " back a proof that was wrong (/proof-withdrawal)"
+        )

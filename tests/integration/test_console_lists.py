@@ -51,7 +51,8 @@ INSERT INTO register.conflict (conflict_id, identity, system, valid_from, kind, 
 SELECT gen_random_uuid(), int4send(n), 'crm', now(), 'another_holder', $1, now() FROM generate_series(1, 3) n;
 INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at)
 SELECT $1, 'carrier' || n, 'erased', '{}', 'to_be_told', now() FROM generate_series(1, 3) n;
-UPDATE request SET proof_conflict = true, state = 'awaiting_identity'
+INSERT INTO proof_withheld (request_id, withheld_at) SELECT request_id, now() FROM request;
+UPDATE request SET state = 'awaiting_identity'
 """
 """Three rows of each list of the console; ``$1``: a request."""
 

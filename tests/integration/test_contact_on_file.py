@@ -274,8 +274,7 @@ async def test_what_was_shown_before_somebody_says_that_it_was_not_them_is_a_sus
     other = str(await intake.unit_of_work.pool.fetchval("SELECT request_id FROM contact_asked WHERE state = 'sought'"))
     await looked_up(door, other, OLD)
     assert (len(await to_contacts(door)), {why for _, why in await waiting(door)}) == (2, {"disowned", "withheld"})
-    theirs_after_all = {"identity": "account_id", "same_person": True}
-    (await intake.officer.post(f"{path}/proof-conflict", json=theirs_after_all)).raise_for_status()
+    (await intake.officer.post(f"{path}/proof-lift", json={})).raise_for_status()
     assert await waiting(door) == [(other, "withheld")]
     assert (await eve.open("/portal/en/request")).status == 200
 

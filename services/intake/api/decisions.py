@@ -13,7 +13,7 @@ from services.intake.decision_schemas import (
     ControllerReply,
     Decision,
     Forwarded,
-    ProofSettled,
+    ProofLifted,
     ProofTakenBack,
     ResultByHand,
 )
@@ -33,21 +33,20 @@ router = APIRouter(prefix="/v1/requests/{request_id}", tags=["decisions"], respo
 async def verify(body: Verification, basis: MadeFor, services: Rehearsable) -> Decided:
     """State how the requester proved who they are; work begins, or begins after all, if that is enough.
 
-    What is proved in one call is one person's by your word. If something was proved before, the call counts only where
-    it proves some of that again, or a system has filed it under whom it has found; else it is put aside for a person
-    (`proof_conflict`), since the request may state what is somebody else's.
+    What is proved in one call is one person's by your word. The first accepted proof determines who asks: a later call
+    counts only if it proves some of that again, or a system has filed it under the person it has found. Any other proof
+    is refused (409), since the request may state what is somebody else's.
     """
     return await services.use_cases.verify(basis, body)
 
 
-@router.post("/proof-conflict", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def settle_proof(body: ProofSettled, basis: MadeFor, services: Rehearsable) -> Decided:
-    """Say whose a proof is that was put aside, since nothing shows that whoever proved something before gave it.
+@router.post("/proof-lift", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def lift_proof(body: ProofLifted, basis: MadeFor, services: Rehearsable) -> Decided:
+    """Say that stopped links and codes of a request are the requester's after all: they are good again (privacy team).
 
-    Somebody may have typed another's customer number beside their own address, and each has proved their own. What
-    systems find by the first proof may show that both belong together; then it counts by itself.
+    That a proof was somebody else's is said by `/proof-withdrawal`.
     """
-    return await services.use_cases.settle_proof(basis, body)
+    return await services.use_cases.lift_proof(basis, body)
 
 
 @router.post("/proof-withdrawal", response_model=StateView)

@@ -13,14 +13,13 @@ router = APIRouter(prefix="/v1/proofs", tags=["proofs"], dependencies=PRIVACY_TE
 
 
 class StoppedProof(BaseModel):
-    """A request whose proof waits for a person, as no link or code can give it, or it may be another person's."""
+    """A request whose proof waits for a person, as no link or code can give it."""
 
     request_id: UUID
     why: stopped.Why = Field(
         description="wrong_codes: so many were wrong that none is accepted any more; disowned: whoever got the link"
         " says that they have asked for nothing, so it may be somebody else's doing; withheld: too many were sent to"
-        " that mailbox in an hour, or asked for from one place, so the last one was not sent; conflict: something is"
-        " proved that may be another person's than what was proved before (POST /v1/requests/ID/proof-conflict)"
+        " that mailbox in an hour, or asked for from one place, so the last one was not sent"
     )
     since: Instant
 

@@ -143,11 +143,6 @@ class RequestView(Referenced):
     forwarding: ForwardingView | None = Field(
         default=None, description="of what a customer of ours decides about: whether they have it"
     )
-    proof_conflict: bool = Field(
-        default=False,
-        description="something was proved that is not shown to be of whoever has proved something before: a person"
-        " settles it (POST …/proof-conflict)",
-    )
     duplicate_of: UUID | None = Field(description="the request of the same person with which it was answered")
     case: CaseView | None = Field(default=None, description="where it came in one message with others: all of them")
 

@@ -7,7 +7,6 @@ from services.intake.identity.stopped import Why
 from services.intake.request.lifecycle import State
 
 WHY: Mapping[Why, str] = {
-    "conflict": "what was proved may be another person's than what was proved before",
     "disowned": "somebody says that they have asked for nothing",
     "withheld": "too many links were asked for, so the last was not sent",
     "wrong_codes": "too many wrong codes",

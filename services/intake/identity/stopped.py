@@ -1,9 +1,8 @@
 """Proof that waits for a person: wrong codes, a link that was withheld, or nobody has asked for anything (REQ-S5).
 
-It waits for as long as the request does: whoever is proved in another way, or gets an answer, is on no list any more;
-of a proof that may be another person's (``proof_conflicts``) until somebody has said whose it is. Where somebody says
-that they have asked for nothing, of a request that was proved by a link or a code of theirs, or can open it no more, it
-waits after the answer too: until a person has said that it was theirs after all (``lift``), or two that it was not.
+It waits for as long as the request does: who is proved in another way, or gets an answer, is on no list. Where somebody
+says that they have asked for nothing, of a request that was proved by a link or code of theirs, or can open it no more,
+it waits after the answer too: until a person has said that it was theirs after all (``lift``), or two that it was not.
 """
 
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from services.intake.metrics import PROOFS_STOPPED
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 
-Why = Literal["conflict", "disowned", "wrong_codes", "withheld"]
+Why = Literal["disowned", "wrong_codes", "withheld"]
 _WAITING = """
 SELECT l.request_id, CASE WHEN bool_or(l.disowned_at IS NOT NULL) THEN 'disowned' ELSE 'wrong_codes' END,
        coalesce(max(l.disowned_at), max(l.sent_at)), r.due_on
@@ -41,8 +40,6 @@ SELECT a.request_id, CASE WHEN a.disowned_at IS NOT NULL THEN 'disowned' WHEN a.
         r.state <> 'closed' OR NOT EXISTS (
         SELECT FROM proof_taken_back t WHERE t.request_id = r.request_id AND t.second IS NOT NULL)))
    AND NOT EXISTS (SELECT FROM proof_link l WHERE l.request_id = a.request_id AND l.disowned_at IS NOT NULL)
-UNION ALL
-SELECT request_id, 'conflict', accepted_at, due_on FROM request WHERE proof_conflict AND state <> 'in_progress'
 """
 _LISTED = f"{_WAITING} ORDER BY due_on, request_id LIMIT $2"
 _OF_ONE = f"SELECT * FROM ({_WAITING}) AS w (request_id, why, since, due_on) WHERE request_id = $2"  # noqa: S608  # constants

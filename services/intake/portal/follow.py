@@ -39,7 +39,7 @@ _VERSION = 18
 """Digits of the highest version that a request may have."""
 _LEADS_HERE = frozenset({"proof_link", "portal_news"})
 """Letters that say no more than how to open this very page."""
-_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "proof_aside", "proof_late", "proof_on_file")
+_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "proof_late", "proof_on_file")
 
 
 def routes(portal: Portal) -> list[BaseRoute]:

@@ -136,7 +136,7 @@ class Proving:
         await verifying.verify(self.works, request.request_id, vouched)
         request = await verifying.read(self.works, request.request_id)
         if vouched and not await proved_by(self.works, request, {*marks(who, self._keyring)}):
-            visit.session.data["noted"] = "proof_aside" if request.proof_conflict else "proof_late"
+            visit.session.data["noted"] = "proof_late"
         return await self._follows(visit, request)
 
     async def forget(self, visit: Visit) -> Response:
@@ -184,7 +184,7 @@ class Proving:
         return await self._follows(visit, request)
 
     async def _follows(self, visit: Visit, request: Request) -> Response:
-        """Goes on to the request, if what it is proved by was shown in this session; else a person of ours looks."""
+        """Goes on to the request, if what it is proved by was shown in this session."""
         if await may_follow(self.works, visit, request):
             return at(visit, "/request")
         if await lacks_code(self.works, visit, request):
@@ -194,8 +194,8 @@ class Proving:
         waiting: dict[str, JsonValue] = {"request": str(request.request_id), "link": str(uuid7()), "wrong": 0}
         visit.session.data["waiting"] = waiting  # who signs in now sees it at once, if it is theirs
         sign_in = self.works.settings.sign_in_url
-        besides = [("portal.put_aside_sign_in", sign_in, "portal.sign_in")] if sign_in else []
-        return said(visit, "portal.put_aside_title", "portal.put_aside", "/", "portal.to_start", besides)
+        besides = [("portal.not_shown_sign_in", sign_in, "portal.sign_in")] if sign_in else []
+        return said(visit, "portal.not_shown_title", "portal.not_shown", "/", "portal.to_start", besides)
 
     async def _theirs(self, visit: Visit, who: SignedIn) -> Request | None:
         """Returns the request that a sign-in is for: the one they asked to see last, if it states who they are."""

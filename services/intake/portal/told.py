@@ -58,8 +58,6 @@ def may_withdraw(request: Request) -> bool:
 
 def may_sign_in(request: Request) -> bool:
     """Whether a sign-in would prove more: also after what was proved first, where a part needs a second factor."""
-    if request.proof_conflict:
-        return False
     waits = request.state is State.AWAITING_DECISION or request.resumable
     return request.state is State.AWAITING_IDENTITY or (waits and bool(deferrals.unproved(request.tasks)))
 
@@ -74,8 +72,6 @@ def _next(request: Request) -> Iterator[Sentence]:
             elif request.resumable:
                 yield say("portal_next.resumable")
             return
-        case State.AWAITING_IDENTITY if request.proof_conflict:
-            yield say("portal_next.put_aside")
         case State.AWAITING_IDENTITY:
             by_link = "portal_next.proof_by_post" if request.channel == "post" else "portal_next.proof"
             yield say("portal_next.more_proof" if deferrals.unproved(request.tasks) else by_link)

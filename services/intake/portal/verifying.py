@@ -27,9 +27,9 @@ async def read(works: Works, request_id: UUID) -> Request:
 
 
 async def verify(works: Works, request_id: UUID, proofs: Sequence[IdentityProof]) -> bool:
-    """Enters what is proved at once; whether it was taken: where more is needed, or nothing waits, the request stays.
+    """Enters what is proved at once; returns whether it was accepted.
 
-    What is put aside was taken too.
+    It is not where more is needed, nothing waits for proof, or another person has proved a part before.
     """
     if not proofs:
         return False

@@ -46,10 +46,9 @@ class StoredRequest:
     ``country``: where the subject lives (ISO 3166), if said; ``language``: what they read. ``anonymous``: it is done
     though who has asked has not shown who they are. ``erased_meanwhile``: what the same person's erasures, for which it
     waited, have erased by then. ``purposes``: to which consent is withdrawn; ``consent_text``: by which version of its
-    text it was given. ``proof_conflict``: a proof was put aside, since it may be somebody else's.
-    ``read_in_portal``: its letters are read there alone, however it came, since its account was proved
-    by a code that went to the contact on file.
-    ``version``: one more whenever it was written.
+    text it was given.
+    ``read_in_portal``: its letters are read there alone, however it came, since its account was proved by a code that
+    went to the contact on file. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -106,7 +105,6 @@ class StoredRequest:
     purposes: tuple[str, ...] = ()
     consent_text: str | None = None
     case_id: UUID | None = None
-    proof_conflict: bool = False
     read_in_portal: bool = False
 
     @property

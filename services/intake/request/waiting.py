@@ -14,10 +14,6 @@ _WITHHELD = (
     "Its package is withheld (`package_withheld`). Two persons look into it (GET …/package/inspection) and release it"
     " (POST …/package/release), or one has it made anew (POST …/package/renewal)."
 )
-_TWO_PERSONS = (
-    "Something is proved that may be another person's than what was proved before (evidence, `proof.conflict`). Nothing"
-    " is searched by it, until you have found out whose it is, and said so (POST …/proof-conflict)."
-)
 _KEY_SUSPENDED = (
     "The API key {0} has asked for more erasures in an hour than the policy allows. This begins once the privacy team"
     " releases the key (POST /v1/suspended-keys/{0}/release)."
@@ -101,11 +97,9 @@ def awaited_after_closing(request: StoredRequest) -> str | None:
 
 
 def waits_for(request: StoredRequest) -> str | None:
-    """What comes next; None while we are at work, and where it is closed and nothing is withheld or to be settled."""
+    """What comes next; None while we are at work, and where it is closed and nothing is withheld."""
     if request.package_fault and not request.package_is_gone:
         return _WITHHELD
-    if request.proof_conflict and request.state is not State.IN_PROGRESS:
-        return _TWO_PERSONS
     if request.state is State.CLOSED:
         if undone := [task for task in request.tasks or () if deferrals.lift_undone(task)]:
             return _NOT_LIFTED.format(_systems(undone))

@@ -6,7 +6,7 @@ from services.intake.console import proof_words
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Subject, deciding, saying
 from services.intake.console.roles import Power
-from services.intake.decision_schemas import ProofSettled, ProofTakenBack
+from services.intake.decision_schemas import ProofLifted, ProofTakenBack
 from services.intake.request.lifecycle import State
 from services.intake.schemas import IdentityField, IdentityProof, Method, Strict, Verification
 from services.intake.use_cases import UseCases
@@ -17,12 +17,6 @@ class OneProof(Strict):
 
     identity: IdentityField
     method: Method
-
-
-class OneSettled(ProofSettled):
-    """Whose a proof is that was put aside with that identity."""
-
-    identity: IdentityField
 
 
 async def _verify_one(subject: Subject, version: int, said: OneProof) -> None:
@@ -98,33 +92,13 @@ DECISIONS: Sequence[Decision] = (
         irreversible=True,
     ),
     Decision(
-        name="proof-conflict",
-        title="Say whose a proof is that was put aside",
-        power=Power.HANDLE,
-        when=lambda subject: subject.of_request.proof_conflict and subject.of_request.state is not State.IN_PROGRESS,
-        does=saying(
-            "It was not shown to be of whoever had proved something before.",
-            "If it is theirs, what is found by it is found, and told to whoever follows the request.",
-            "If it is somebody else's, it counts for nothing.",
-        ),
-        body=OneSettled,
-        asks=(
-            Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
-            Asked("same_person", "Theirs", "check", "It is the same person's, as I know otherwise"),
-            Asked("note", "How you know", "area", "For the privacy team; kept sealed"),
-        ),
-        do=deciding(UseCases.settle_proof),
-        irreversible=True,
-    ),
-    Decision(
         name="proof-lift",
         title="Say that it was theirs after all",
         power=Power.HANDLE,
         when=lambda subject: subject.file is not None and subject.file.liftable,
         does=proof_words.lifted,
-        body=ProofSettled,
+        body=ProofLifted,
         asks=(Asked("note", "How you know", "area", "For the privacy team; kept sealed"),),
-        fixed={"same_person": True},
-        do=deciding(UseCases.settle_proof),
+        do=deciding(UseCases.lift_proof),
     ),
 )

@@ -66,30 +66,6 @@ class MovedByRequester(MovingRequest):
         heard = Transition(self) if untold else answered(self, at)
         return proved.then(heard).then(goes_on)
 
-    def put_proof_aside(self, proof: Mapping[str, JsonValue], *, shown: bool) -> Transition[Self]:
-        """Something is proved that may be another person's than what was proved before: it counts for nothing.
-
-        ``shown``: it is the same person's, and counts as soon as the systems that are at work are done.
-        """
-        self.must_be_ours()
-        if self.state is State.CLOSED and not self.resumable:
-            raise IllegalTransition("the request is closed, and waits for no proof")
-        return replace(self, proof_conflict=True).noted("proof.kept" if shown else "proof.conflict", **proof)
-
-    def settle_proof(
-        self, proof: Mapping[str, JsonValue], at: datetime, policy: TimeLimitPolicy, *, same: bool, left: bool
-    ) -> Transition[Self]:
-        """It is known of such a proof whose it is; ``left``: not of all. Work goes on by it where that waits for it."""
-        if self.state is State.IN_PROGRESS:
-            raise IllegalTransition("the systems are at work, and may find whose it is: wait until they are done")
-        settled = replace(self, proof_conflict=left)
-        if not same:
-            return settled.noted("proof.kept_apart", **proof)
-        waits = self.state is State.AWAITING_IDENTITY or (
-            self.awaits_proof and (self.resumable or self.state is State.AWAITING_DECISION)
-        )
-        return settled.verify(proof, at, policy) if waits else settled.noted("identity.verified", **proof)
-
     def answer(
         self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool
     ) -> Transition[Self]:
