@@ -60,10 +60,10 @@ async def enter(tx: UnitOfWork, stated: Iterable[tuple[UUID, Iterable[Identity]]
 
 
 async def named(connection: Connection, text: str) -> UUID | None:
-    """The request that somebody names by its reference or its id, if there is one."""
+    """Returns the request that a reference or an id names; None where two share that reference."""
     said = reference.read(text)
-    found: UUID | None = await connection.fetchval(_NAMED, said.encode()) if said else None
-    return found
+    found: list[UUID] = [row[0] for row in await connection.fetch(_NAMED, said.encode())] if said else []
+    return found[0] if len(found) == 1 else next((each for each in found if str(each) == text.strip()), None)
 
 
 async def search(tx: UnitOfWork, caller: Caller, text: str, region: str | None = None) -> Sequence[Request]:

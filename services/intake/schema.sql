@@ -149,7 +149,6 @@ CREATE TABLE request_lookup (
     PRIMARY KEY (request_id, hash)
 );
 CREATE INDEX request_lookup_hash ON request_lookup (hash);
-CREATE UNIQUE INDEX request_lookup_reference ON request_lookup (hash) WHERE kind = 'reference';
 
 -- For which other requests of the same person a request waits.
 CREATE TABLE awaits (

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import httpx
 import pytest
-from asyncpg import UniqueViolationError
 
+from services.intake import lookup
 from services.intake.actors import of_person
 from services.intake.auth import create
 from services.intake.expiry import end_all
@@ -135,10 +135,13 @@ async def test_the_console_searches_by_a_form_and_goes_to_the_one_that_is_found(
     assert ugo.path == f"/console/requests/{id_of(path)}"
 
 
-async def test_two_requests_never_share_a_reference(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
-    await intake.submit()
-    monkeypatch.setattr(reference, "of", lambda _: "CCP-7K2M-94QP")
-    await intake.submit()
-    with pytest.raises(UniqueViolationError):
-        await intake.submit()
-    assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 2
+async def test_a_reference_that_two_requests_share_names_neither_and_the_search_finds_both(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "of", lambda _request_id: reference.EXAMPLE)
+    first, second = id_of(await intake.submit()), id_of(await intake.submit())
+    async with intake.unit_of_work.begin() as tx:
+        assert await lookup.named(tx.connection, reference.EXAMPLE) is None
+        assert str(await lookup.named(tx.connection, first)) == first
+    found = (await intake.officer.post("/v1/requests/search", json={"text": reference.EXAMPLE})).json()
+    assert {each["request_id"] for each in found["requests"]} == {first, second}
