@@ -1,8 +1,9 @@
 """The table of requests: the one place that reads and writes it, in single statements."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from operator import attrgetter
 from typing import Any, Self
@@ -29,14 +30,14 @@ from services.intake.request import concluded, other_restrictions, status
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import Told, until_delivered
 from services.intake.request.disclosed import DisclosedOfAll
-from services.intake.request.letter_kinds import LetterField, LetterOf
+from services.intake.request.letter_kinds import ANSWERS, LetterField, LetterOf
 from services.intake.request.lifecycle import State
 from services.intake.request.open_question import OpenQuestion
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import Event, RequestClosed, RequestReopened, RestrictionResumed
 from shared.domain.operations import TaskReport
-from shared.domain.rights import Outcome
-from shared.domain.sentences import Fact
+from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Fact, Sentence
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
 
@@ -108,6 +109,7 @@ class Requests:
         self._written: list[Written] = []
         self._corrected: list[Request] = []
         self._done: set[UUID] = set()
+        self._copied: Mapping[UUID, datetime] | None = None
         self._disclosed = DisclosedOfAll(tx.policy)
         self._waivers = recipients.Waivers(held, self._disclosed)
 
@@ -148,7 +150,9 @@ class Requests:
         transition, tells = until_delivered(transition, readable=await asked.readable(self.tx, transition))
         await asked.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
         written = await self._waivers.with_list(self.tx, request, transition.letters)
-        self._write_all(request, cases.with_case(request, written, await self._beside(request, written)), others, tells)
+        written = cases.with_case(request, written, await self._beside(request, written))
+        copies = await self._copies(request, written)
+        self._write_all(request, written, others, copies, tells)
         for action, detail in transition.evidence:
             decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
             self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
@@ -181,6 +185,16 @@ class Requests:
             return []
         found = await read_case(self.tx.connection, request.case_id)
         return [self._held.get(each.request_id, each) for each in found if each.request_id != request.request_id]
+
+    async def _copies(self, request: Request, written: Sequence[LetterOf]) -> tuple[Sentence, ...]:
+        """What the answer to an erasure says of the person's earlier copies, which stay unless that is waived."""
+        answers = any(kind in ANSWERS for kind, _ in written)
+        if not answers or request.right is not Right.ERASURE or request.packages_waived:
+            return ()
+        if self._copied is None:  # once for the whole batch
+            erasures = [each.request_id for each in self._held.values() if each.right is Right.ERASURE]
+            self._copied = await files_of_person.copies_available_since(self.tx, erasures)
+        return self._letters.copies(self._copied.get(request.request_id))
 
     async def _with_what_was_erased(self, request: Request) -> Request:
         """The request, which waits no longer, with what the erasures for which it waited have erased (Art. 12(1))."""
@@ -229,13 +243,19 @@ class Requests:
         self._told.update({request.request_id: request for request in changed})
 
     def _write_all(
-        self, request: StoredRequest, letters: Sequence[LetterOf], others: LetterField, tells: Sequence[Told]
+        self,
+        request: StoredRequest,
+        letters: Sequence[LetterOf],
+        others: LetterField,
+        copies: tuple[Sentence, ...],
+        tells: Sequence[Told],
     ) -> None:
         """``tells``: what is said once they are delivered, of which the last is sent last."""
         for number, (kind, fields) in enumerate(letters, 1):
             fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
             remains = self._letters.remains(request, self.tx.now, self._disclosed.of(request))
-            letter: LetterOf = (kind, {"others": others, "fetch": fetch, "remains": remains, **fields})
+            more: dict[str, LetterField] = {"others": others, "fetch": fetch, "remains": (*remains, *copies)}
+            letter: LetterOf = (kind, {**more, **fields})
             self._write(request, letter, tells if number == len(letters) else ())
 
     def _write(self, request: StoredRequest, letter: LetterOf, tells: Sequence[Told] = ()) -> None:

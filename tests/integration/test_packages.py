@@ -42,6 +42,35 @@ async def overdue() -> float | None:
     return PEOPLE.get_sample_value("dsr_vault_orphans", {"what": "expired"})
 
 
+@pytest.mark.parametrize(
+    ("subject", "said", "told"),
+    [
+        ({"email": "ada@example.org"}, {}, True),
+        ({"email": "ada@example.org"}, {"packages_waived": True}, False),
+        ({"email": "bob@example.org"}, {}, False),
+    ],
+    ids=["theirs", "waived", "another's"],
+)
+async def test_the_letter_about_an_erasure_says_until_when_an_earlier_copy_stays(
+    intake: Intake,
+    subject: dict[str, Any],
+    said: dict[str, Any],
+    told: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    access = await answered(intake)
+    intake.clock.pass_by(days=3)
+    erasure = await intake.submit(right="erasure", subject=subject, **said)
+    await intake.complete(erasure, operation=Operation.ERASE)
+    letters = (await intake.officer.get(f"{erasure}/letters")).raise_for_status().json()["letters"]
+    body = " ".join(letters[-1]["body"].split())
+    assert ("stays available to you until 16 March 2026 at the latest; then we delete it" in body) is told
+    intake.clock.pass_by(days=10)
+    assert (await intake.channel.get(f"{access}/package")).status_code == 200
+    intake.clock.pass_by(days=1, hours=1)
+    await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
+    assert (await intake.channel.get(f"{access}/package")).status_code == 410
+
+
 async def test_it_is_handed_out_so_many_times_each_on_record_and_then_removed(intake: Intake) -> None:
     path = await answered(intake)
     statuses = [(await intake.channel.get(f"{path}/package")).status_code for _ in range(TIMES + 1)]

@@ -190,6 +190,12 @@ class Letters:
             return (say("letter.backups", until=max(ends)),)
         return (say("letter.backups_undecided"),) if ceilings else ()
 
+    def copies(self, since: datetime | None) -> Told:
+        """Until when a copy that was made before an erasure can be fetched; nothing where there is none."""
+        if since is None:
+            return ()
+        return (say("letter.copies", until=since + timedelta(days=self._settings.package_days)),)
+
     def fetch(self, now: datetime) -> Sentence:
         """Where a copy can be fetched that is made available now, until when and how often."""
         until = now + timedelta(days=self._settings.package_days)
