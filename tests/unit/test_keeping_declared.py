@@ -35,7 +35,6 @@ CONTRACT: dict[str, Any] = {
             {"anchors": {"relationship_end": {"column": "ended"}, "invoice_date": {"column": "signed"}}},
             "anchors name ended, signed: name in anchors the one",
         ),
-        ({"view": True}, "declare it with the table that the view shows"),
     ],
 )
 def test_what_keeps_lacks_is_said_with_what_to_write(instead: dict[str, Any], says: str) -> None:

@@ -43,7 +43,9 @@ OURS = {
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
     "a word that the downstreams file lists for the team, or of the policy": "reason each.state.reason word names",
     "the sentence of a failure, looked at again": "sentence_of(result)",
-    "a field that the adapter knows": "change.field",
+    "fields that the adapter knows, and what follows of the rest": (
+        "change.field ', '.join(held) ', '.join(sorted(held)) rest"
+    ),
     "categories of the policy that a system declares to hold": "goes concerns categories left stays",
     "names from the policy: rules, their anchors, and what a dataset calls a category": (
         "each.name rule.anchor table.table.category ', '.join(sorted(rules)) ', '.join(rules) ', '.join(sorted(about))"

@@ -32,7 +32,7 @@ def beyond(limit: str) -> Exceeded:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"held": "begin"}, "The key key has asked for more erasures"),
+        ({"suspended": True}, "The API key key has asked for more erasures"),
         ({"postponed": True, "state": State.IN_PROGRESS}, "open access and portability requests"),
         ({"postponed": True, "begun": True, "opposed": True}, "which of the two"),
         ({"postponed": True}, "due soon"),
@@ -64,7 +64,7 @@ def test_what_a_request_waits_for_is_said_as_it_is(said: dict[str, Any], words: 
 def test_whatever_waits_says_for_what_and_what_is_closed_waits_for_nothing() -> None:
     waits = (State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.AWAITING_DECISION)
     roles: tuple[Role, ...] = ("controller", "processor")
-    for state, right, role, held in product(waits, Right, roles, (None, "begin")):
-        request: Request = a_request(state, right=right, role=role, held=held)
+    for state, right, role, suspended in product(waits, Right, roles, (False, True)):
+        request: Request = a_request(state, right=right, role=role, suspended=suspended)
         assert waits_for(request)
         assert waits_for(replace(request, state=State.CLOSED, outcome=Outcome.WITHDRAWN)) is None
