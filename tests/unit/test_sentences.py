@@ -51,6 +51,7 @@ OURS = {
         "each.name rule.anchor table.table.category ', '.join(sorted(rules)) ', '.join(rules) ', '.join(sorted(about))"
         " ', '.join(unsigned) counts"
     ),
+    "fields of rows that a team declares": "', '.join(held)",
     "a ground, which is a word without four digits in a row (bounds.py)": "word",
     "a name in the store's catalogue, a field's name, and a class of its errors": (
         "column held min(absent) other.sqlstate ', '.join(names)"
@@ -62,7 +63,7 @@ OURS = {
         "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within"
         " pages.max pages.next state.reason each.reason place pages.size refusal.reason"
         " request.method request.path request.permission"
-        " ', '.join(left) ', '.join(unseen)"
+        " ', '.join(left) ', '.join(unseen) ', '.join(sorted(held))"
     ),
 }
 """What may be put into the sentence of a failure, by what it is."""

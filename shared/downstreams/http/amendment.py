@@ -119,10 +119,9 @@ class Amendment(Work):
         return {_plain(each) for each in held if each != change.asserted}
 
     def _left(self, held: Mapping[str, int], changed: int) -> NotSupported:
-        rest = "; the rest is done" if changed else ""
         failure = NotSupported(
             f"{self._system} holds in {', '.join(sorted(held))} what is to be corrected, and no request corrects it"
-            f" there: do it there, and enter what was done{rest}"
+            " there: do it there, and enter what was done"
         )
         if changed:
             remaining = sum(held.values())
