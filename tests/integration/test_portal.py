@@ -80,6 +80,13 @@ async def test_a_right_is_asked_for_page_by_page_proved_by_the_link_and_followed
     assert code_in(letter) not in other_device.html
 
 
+async def test_the_portal_promises_the_days_of_the_privacy_notice(door: Opened) -> None:
+    visitor = door.visitor()
+    for page in ("", "for-somebody-else"):
+        await visitor.open(f"/portal/en/{page}")
+        assert "We answer within 30 days" in visitor.text
+
+
 async def test_a_link_is_good_once_and_for_its_time(door: Opened) -> None:
     await asked(door.visitor())
     (letter,) = await door.letters()

@@ -9,10 +9,9 @@ from starlette.routing import BaseRoute
 from services.intake.portal.portal import Portal, Works, as_sorted, language_of, spoken
 from services.intake.retention import retention
 from services.intake.web.site import Visit
-from shared.domain.sentences import say
+from shared.domain.sentences import Sentence, say
 
 _PORT_STEPS = ("portal.port_step_1", "portal.port_step_2", "portal.port_step_3")
-_OTHER = ("portal.other_lead", "portal.other_write", "portal.other_due", "portal.other_no_id")
 _OTHER_STEPS = ("portal.other_step_1", "portal.other_step_2", "portal.other_step_3")
 _MONTHS = 12
 
@@ -43,7 +42,7 @@ class Informing:
 
     async def start(self, visit: Visit) -> Response:
         """What can I ask for, what does it cost, how long does it take?"""
-        return visit.page("start.html")
+        return visit.page("start.html", days=self._days)
 
     async def notice(self, visit: Visit) -> Response:
         """What do you do with what I write here (Art. 13)?"""
@@ -64,18 +63,25 @@ class Informing:
 
     async def port(self, visit: Visit) -> Response:
         """Taking a number along is no request of this kind, and has a way of its own."""
-        return _said(visit, "portal.port_title", ("portal.port_lead", "portal.port_data"), _PORT_STEPS)
+        return _said(visit, "portal.port_title", (say("portal.port_lead"), say("portal.port_data")), _PORT_STEPS)
 
     async def for_somebody(self, visit: Visit) -> Response:
         """A person decides about a request for somebody else: how to write to us."""
-        return _said(visit, "portal.other_title", _OTHER, _OTHER_STEPS)
+        due = say("portal.other_due", days=self._days)
+        paragraphs = (say("portal.other_lead"), say("portal.other_write"), due, say("portal.other_no_id"))
+        return _said(visit, "portal.other_title", paragraphs, _OTHER_STEPS)
+
+    @property
+    def _days(self) -> int:
+        """Within how many days the privacy notice promises an answer."""
+        return self.works.services.use_cases.policy.commitment.days
 
 
-def _said(visit: Visit, title: str, paragraphs: tuple[str, ...], steps: tuple[str, ...]) -> Response:
+def _said(visit: Visit, title: str, paragraphs: tuple[Sentence, ...], steps: tuple[str, ...]) -> Response:
     return visit.page(
         "said.html",
         title=spoken(visit, say(title)),
-        paragraphs=[spoken(visit, say(each)) for each in paragraphs],
+        paragraphs=[spoken(visit, each) for each in paragraphs],
         written=(),
         steps=[spoken(visit, say(each)) for each in steps],
         links=[(f"{visit.site.base}/{language_of(visit.request)}/", spoken(visit, say("portal.to_start")))],
