@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.export import answered, contacts, handlers, making
+from services.export import answered, handlers, making
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -22,9 +22,8 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, handlers.cancel, right=right)
     service.on(events.RequestClosed, handlers.close, right=right)
-service.on(events.ContactSought, partial(contacts.seek, service.fulfilments))
 service.works(Operation.EXPORT, concludes=partial(handlers.finish, service.fulfilments))
-service.also(*(partial(each.run, service.fulfilments) for each in (making, contacts)))
+service.also(partial(making.run, service.fulfilments))
 
 if __name__ == "__main__":
     service.run(answered.read_ahead)

@@ -75,17 +75,13 @@ DUE = {
     "sessions": """
         SELECT NULL::uuid, NULL::uuid FROM web_session s WHERE s.expires_at < $1
         UNION ALL SELECT NULL, NULL FROM used_token t WHERE t.used_at < $1::timestamptz - interval '1 day'""",
-    "asked": """
-        SELECT r.request_id, v.subject_ref FROM request r JOIN contact_asked a USING (request_id)
-        JOIN vault.subject v ON v.subject_ref = a.ask_id
-        WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.responded_at < $1""",
 }
 """What is past its period, by tier: the request, and what is to go of it."""
 
 _BEFORE = """
 SELECT $1::timestamptz - make_interval(days => $2), $1 - make_interval(months => $3), $1 - make_interval(months => $3),
        $1, $1 - make_interval(months => $4), $1, $1 - make_interval(months => $6), $1, $1 - make_interval(days => $5),
-       $1 - make_interval(months => $7), $1, $1 - make_interval(days => $8)
+       $1 - make_interval(months => $7), $1
 """
 
 
@@ -103,7 +99,7 @@ async def before(connection: Connection, periods: Retention, now: datetime) -> d
     """Before when each tier must have begun to be past its period now."""
     days, months = periods.collected_days, periods.correspondence_months
     more = periods.register_months, periods.idempotency_days, periods.account_months, periods.breach_months
-    row = await connection.fetchrow(_BEFORE, now, days, months, *more, periods.asked_days)
+    row = await connection.fetchrow(_BEFORE, now, days, months, *more)
     return dict(zip(DUE, row or (), strict=True))
 
 
@@ -187,11 +183,6 @@ async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]
 
 async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:
     await open_requests.end(tx.connection, requests)
-    asks = await tx.connection.fetch("DELETE FROM contact_asked WHERE request_id = ANY($1) RETURNING ask_id", requests)
-    asked = [row[0] for row in asks]
-    await tx.connection.execute("DELETE FROM contact_code WHERE ask_id = ANY($1)", asked)
-    await tx.connection.execute("DELETE FROM delivery WHERE request_id = ANY($1)", asked)
-    await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", asked)
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [*requests, *subjects])
     gone = 'DELETE FROM request WHERE request_id = ANY($1) RETURNING request_id, "right"'  # and all that refers to it
     for request_id, right in await tx.connection.fetch(gone, requests):
@@ -205,7 +196,6 @@ _END: dict[str, Callable[[UnitOfWork, Sequence[UUID], Sequence[UUID]], Coroutine
     "identities": _shred,
     "erased": _shred,
     "register": _strike,
-    "asked": _shred,
 }
 _OF_NO_REQUEST: dict[str, Callable[[UnitOfWork, datetime], Coroutine[None, None, int]]] = {
     "subjects": _forget_subjects,

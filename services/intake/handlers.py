@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Self
 
 from services.intake import forwarding, other_requests, plans, proposals, recipients
-from services.intake.identity import contact_on_file
 from services.intake.letters import correspondence, questions
 from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
@@ -14,7 +13,6 @@ from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from shared.app.service import Service
 from shared.domain.events import (
-    ContactLookedUp,
     ControllerSilent,
     DeadlineApproaching,
     DeadlineOverdue,
@@ -61,7 +59,6 @@ class Handlers:
         service.on(FulfilmentReported, self.report)
         service.on(FulfilmentPostponed, self.postpone)
         service.on(ErasurePlanned, self.plan)
-        service.on(ContactLookedUp, self.look_up_contact)
         service.on(QuestionUnanswered, self.unanswered)
         service.on(ControllerSilent, self.controller_silent)
         service.on(RecipientSilent, self.recipient_silent)
@@ -92,10 +89,7 @@ class Handlers:
                     await requests.apply(request.block(event))
                 else:
                     known = replace(request, tasks=request.reports_with(event.tasks))
-                    wanted = await contact_on_file.wanted(tx, known) if asked is Question.IDENTITY else None
-                    await self._ask(requests, known, asked, wanted.page if wanted else "")
-                    if wanted:
-                        await contact_on_file.seek(tx, requests[event.request_id], wanted)
+                    await self._ask(requests, known, asked)
 
     async def postpone(self, events: Sequence[FulfilmentPostponed], tx: UnitOfWork) -> None:
         """Let erasures wait that have found whose they are, and that others of the same person come first."""
@@ -108,11 +102,6 @@ class Handlers:
     async def plan(self, events: Sequence[ErasurePlanned], tx: UnitOfWork) -> None:
         """Keep what an erasure would do, for who asked; the request is as it was."""
         await plans.keep(tx, events)
-
-    async def look_up_contact(self, events: Sequence[ContactLookedUp], tx: UnitOfWork) -> None:
-        """Write to the contact on file of what a requester has named, if there is one that may be asked."""
-        requests = await Requests.locked(tx, self._letters, [event.request_id for event in events])
-        await contact_on_file.looked_up(tx, self._letters, requests, events)
 
     async def report(self, events: Sequence[FulfilmentReported], tx: UnitOfWork) -> None:
         """Answer what two persons have decided, now that it is known what is done (Art. 12(4))."""
@@ -182,8 +171,8 @@ class Handlers:
             case _:
                 return isinstance(event, DeadlineOverdue)
 
-    async def _ask(self, requests: Requests, request: Request, asked: Question, page: str = "") -> None:
-        words = self._letters.words(questions.asked(asked, request, page), self._letters.reader(request))
+    async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
+        words = self._letters.words(questions.asked(asked, request), self._letters.reader(request))
         await requests.apply(await correspondence.ask(requests.tx, request, asked, words, recorded=False))
 
     @asynccontextmanager

@@ -51,7 +51,6 @@ SELECT what, count(DISTINCT subject_ref) FROM (
           AND NOT EXISTS (SELECT 1 FROM request r WHERE r.request_id = v.subject_ref)
           AND NOT EXISTS (SELECT 1 FROM subject_token t WHERE t.subject_ref = v.subject_ref AND t.used_at IS NULL)
           AND NOT EXISTS (SELECT 1 FROM mail m WHERE m.mail_id = v.subject_ref AND m.decided_at IS NULL)
-          AND NOT EXISTS (SELECT 1 FROM contact_asked a WHERE a.ask_id = v.subject_ref)
           AND NOT EXISTS (SELECT 1 FROM vault.returned r WHERE r.subject_ref = v.subject_ref)
           AND NOT EXISTS (SELECT 1 FROM vault.legal_hold h WHERE h.hold_id = v.subject_ref AND h.lifted_at IS NULL)
           AND NOT EXISTS (SELECT 1 FROM breach b WHERE b.breach_id = v.subject_ref)

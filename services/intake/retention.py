@@ -25,7 +25,6 @@ class Retention(BaseModel):
     subject_days: Annotated[int, Field(ge=7, le=90)]
     account_months: Months
     breach_months: Months
-    asked_days: Days
 
     @model_validator(mode="after")
     def _ends_with_the_register(self) -> "Retention":

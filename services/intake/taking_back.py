@@ -33,12 +33,6 @@ INSERT INTO proof_taken_back (request_id, identity, first, first_at) VALUES ($1,
 ON CONFLICT (request_id, identity) DO UPDATE SET second = $3, second_at = $4
 WHERE proof_taken_back.first <> $3 AND proof_taken_back.second IS NULL RETURNING second IS NOT NULL
 """
-_HOLDER = "contact_on_file"
-# One word is enough while nothing is answered.
-_BY_HOLDER = """
-INSERT INTO proof_taken_back (request_id, identity, first, first_at, second, second_at) VALUES ($1, $2, $3, $4, $3, $4)
-ON CONFLICT (request_id, identity) DO UPDATE SET second = $3, second_at = $4
-"""
 
 
 async def take_back(held: Held, said: ProofTakenBack, settings: IntakeSettings) -> Transition:
@@ -68,17 +62,6 @@ async def _second(held: Held, field: str) -> bool:
     if by_two is None:
         raise IllegalTransition("you have said this: it takes two persons, so somebody else must say it too")
     return by_two
-
-
-async def by_its_holder(tx: UnitOfWork, request: Request, field: str) -> Transition:
-    """Whoever is reached at a contact on file takes back, while nothing is answered, what its code has proved.
-
-    Raises:
-        BadRequest: nothing is proved of an identity of that field.
-    """
-    await _forget(tx, request, field, counts=True)
-    await tx.connection.execute(_BY_HOLDER, request.request_id, field, _HOLDER, tx.now)
-    return request.noted("proof.taken_back", identity=field, holder=_HOLDER)
 
 
 async def _forget(tx: UnitOfWork, request: Request, field: str, *, counts: bool) -> None:

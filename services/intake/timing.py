@@ -83,7 +83,7 @@ class TimingUseCases(Deciding):
         row = await tx.connection.fetchrow(
             "UPDATE extension SET approved_by = $2, approved_at = $3, told_at = $4 WHERE request_id = $1"
             " RETURNING reason, explanation, new_due, proposed_by",
-            *(request.request_id, key_id, tx.now, None if request.answered_by in SENT_TO else tx.now),
+            *(request.request_id, key_id, tx.now, None if request.channel in SENT_TO else tx.now),
         )
         if row is None:
             raise NotReady("nobody has proposed an extension of this request")

@@ -22,7 +22,7 @@ from services.intake import (
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision, visible
 from services.intake.errors import BadRequest, Forbidden
-from services.intake.identity import contact_codes, stopped
+from services.intake.identity import stopped
 from services.intake.identity.proving import Proved
 from services.intake.letters import correspondence
 from services.intake.metrics import REQUESTS
@@ -82,7 +82,6 @@ class UseCases(TellingUseCases):
             shown = caller.role == "channel" and correspondence.opens(tx.vault.keyring, request_id, code or "")
             shown = shown and request is not None and request.tenant == caller.grant.tenant
             shown = shown and request is not None and request.channel not in SENT_TO  # whose code nobody was told
-            shown = shown and request is not None and not request.read_in_portal
             shown = shown or caller.follows == request_id
             if request is None or not shown:
                 request = await visible(tx.connection, request, caller)
@@ -108,8 +107,6 @@ class UseCases(TellingUseCases):
         proved = self.proving.prove(stated, said.assurance, said.proofs, grant, tx.now)
         alone = self.proving.prove(as_stated(stated), said.assurance, said.proofs, grant, tx.now)
         _must_be_the_same_person(known, alone)
-        if request.channel in SENT_TO and await contact_codes.typed(tx.connection, request.request_id):
-            request = replace(request, read_in_portal=True)  # where whoever has typed the code has shown both ends
         needed = request.lacks or self.identity.least(asks_for(request.right, request.scope, known.changes))
         if (most := highest(proved.identities)) < needed:
             raise BadRequest(f"{request.right} needs level {needed}; {most} is not enough")

@@ -31,27 +31,6 @@ class LinkPolicy(BaseModel):
     per_mailbox: Annotated[int, Field(ge=1, le=1000)]
 
 
-class OnFilePolicy(BaseModel):
-    """How the contact on file is asked of whoever names an account from an address that is not on file (REQ-S1).
-
-    ``method``: of the policy's methods the one by which a code that was sent there proves the account. ``contacts``: of
-    how many at most. The bounds count letters of the last day. ``quiet_days``: so long an account is not asked again
-    once somebody there has said that they asked for nothing.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    method: str
-    hours: Annotated[int, Field(ge=1, le=720)]
-    failures: Annotated[int, Field(ge=1, le=20)]
-    contacts: Annotated[int, Field(ge=1, le=10)]
-    per_request: Annotated[int, Field(ge=1, le=100)]
-    per_asker: Annotated[int, Field(ge=1, le=100)]
-    per_account: Annotated[int, Field(ge=1, le=1000)]
-    per_mailbox: Annotated[int, Field(ge=1, le=1000)]
-    quiet_days: Annotated[int, Field(ge=1, le=366)]
-
-
 class IdentityPolicy(ProofPolicy):
     """The level that each category and action need, the methods by which anybody may come to one, and limits."""
 
@@ -59,4 +38,3 @@ class IdentityPolicy(ProofPolicy):
 
     key_suspension: KeySuspensionPolicy
     links: LinkPolicy
-    on_file: OnFilePolicy

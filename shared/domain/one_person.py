@@ -5,8 +5,8 @@ nothing of the others, and nobody has shown that one person proves both. What is
 channel, is one person's by that channel's word.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
 from shared.domain.identities import Identity
 from shared.domain.levels import NOTHING
@@ -32,30 +32,6 @@ def proves_the_same_person(known: Iterable[Identity], proofs: Iterable[Identity]
     proved_before = any(each.source == "requester" and each.level > NOTHING for each in every)
     proved_now = {_key(each) for each in proofs if each.level > NOTHING}
     return not proved_before or not proved_now or not theirs.isdisjoint(proved_now)
-
-
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """That a code was typed which went to the contact on file of an account: keyed marks of it, and of such contacts.
-
-    Of ``contacts`` those whose codes were typed, and none once somebody there says that they have asked for nothing.
-    """
-
-    account: bytes
-    contacts: frozenset[bytes]
-
-
-def follows(proved: Collection[bytes], typed: Typed | None, shown: Collection[bytes]) -> bool:
-    """Whether whoever has shown these marks in a session has shown what the request is proved by.
-
-    ``proved``: the marks of what it is proved by; where nothing is, of all that it states. Where a code was typed, that
-    contact must be shown too, or the account: the address from which somebody asks may be another's than the browser's
-    in which the code was typed, as where a stranger has passed a link of theirs on. So it is once the account's proof
-    was taken back, too: what was found by it is told in the request still.
-    """
-    if {*proved}.isdisjoint(shown):
-        return False
-    return typed is None or not {typed.account, *typed.contacts}.isdisjoint(shown)
 
 
 def _is_theirs(each: Identity) -> bool:

@@ -42,8 +42,7 @@ class System(BaseModel):
     yields: frozenset[IdentityType] = Field(default=frozenset(), description="identity types that it knows besides")
     assigns: bool = Field(
         default=False,
-        description="true: it says whose a number is and when, and the register is filled from it; so is the contact on"
-        " file of an account, if both are among its `yields`",
+        description="true: it says whose a number is and when, and the register is filled from it",
     )
     not_held: frozenset[Literal[Operation.RECTIFY, Operation.SUPPRESS]] = Field(
         default=frozenset(), description="rectify, suppress: it holds nothing that could be corrected, or no marketing"

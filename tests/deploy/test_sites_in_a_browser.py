@@ -18,10 +18,8 @@ from tests.fixtures.browser import Eyes, eyes, press, walk_to
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
 from tests.fixtures.packages import made_of
-from tests.fixtures.portal import Opened, code_in, link_in, opened
+from tests.fixtures.portal import code_in, link_in, opened
 from tests.fixtures.serving import served
-from tests.integration.test_contact_on_file import CRM, looked_up, not_me_in, to_contacts
-from tests.integration.test_unsearched import COPIED, blocked
 
 EMAIL = "ada@example.org"
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
@@ -103,37 +101,6 @@ async def detailed(page: Page, look: Eyes, portal: str) -> None:
         await page.check(f"input[value={right}]")
         await press(page, "button")
         await look.look(page, f"detail-{right}")
-
-
-async def named(page: Page, look: Eyes, portal: str, opening: Opened) -> None:
-    """Names an account from an address that is not on file; and the contact on file says that it was not them."""
-    await page.goto(f"{portal}/fr/ask/right")
-    await page.check("input[value=access]")
-    await press(page, "button")
-    await page.check("input[value=me]")
-    await press(page, "button")
-    await page.fill("#email", "new@example.net")
-    await press(page, "button")
-    await page.fill("#account", "CU-17")
-    await press(page, "button")
-    await press(page, "#send")
-    url = portal.removesuffix("/portal")
-    await page.goto(url + link_in((await opening.letters())[-1], url))
-    await press(page, "main button")
-    reference = await page.inner_text("dd.reference")
-    await blocked(opening.intake, f"/v1/requests/{reference}", COPIED, CRM)
-    await page.reload()
-    await look.look(page, "request-contact")
-    await press(page, "a.button[href$=contact]")
-    await page.fill("#code", "12")
-    await press(page, "main button")
-    await look.look(page, "contact-code-error")
-    await looked_up(opening, reference, "old@example.org")
-    [letter] = await to_contacts(opening)
-    await page.goto(url + not_me_in(letter, url))
-    await look.look(page, "contact-not-me")
-    await press(page, "main button")
-    await look.look(page, "contact-disowned")
 
 
 async def packed(intake: Intake, reference: str) -> UUID:
@@ -224,7 +191,6 @@ async def test_everybody_can_use_the_portal(intake: Intake, run_folder: Path, mo
             if name == "nothing":
                 del look.faults[before:]  # the browser says that it was answered 404
         await detailed(await look.person(), look, portal)
-        await named(await look.person(), look, portal, opening)
         await by_keyboard(await look.person(), portal)
         newest = (await opening.letters())[-1]
         assert code_in(newest)

@@ -8,10 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import httpx
-import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer
 
@@ -27,15 +24,11 @@ from shared.downstreams.bus.messages import TaskRequested
 from shared.messaging.producer import KafkaProducer
 from shared.storage import grants, keyring
 from shared.storage.migrate import migrate
-from shared.storage.postgres import connected
-from shared.storage.vault import Vault
 from tests.fixtures import stores
 from tests.fixtures.guarded import Guarded, guarded_broker
-from tests.fixtures.live import EVERY_RIGHT, LONG_AGO, eventually, move
+from tests.fixtures.live import EVERY_RIGHT, LONG_AGO, move
 from tests.fixtures.policy import NOTHING_KEPT
-from tests.fixtures.portal import Visitor, link_in
 from tests.fixtures.stores import Subject
-from tests.integration.test_portal import asked
 
 TEAM = "billing"
 DECLARED = f'\n[{TEAM}]\nadapter = "bus"\nneeds = ["email"]\n'
@@ -155,20 +148,3 @@ async def test_each_service_is_connected_as_itself_and_as_nobody_else(confined: 
     )
     connected = {(application.removesuffix("-lease"), user) for application, user in rows}
     assert connected == {(f"dsr-{service}", grants.role(service)) for service in ServiceName}
-
-
-async def test_the_contact_on_file_is_looked_up_with_these_rights(confined: Confined) -> None:
-    services = confined.services
-    vault = Vault(keyring.load(services.keyring))
-    async with (
-        connected(confined.owner_dsn) as owner,
-        httpx.AsyncClient(base_url=services.url) as browser,
-    ):
-        ada = Visitor(browser)
-        reference = await asked(ada, email="new@example.net", account=Subject(0).account_id)
-        about = "SELECT letter_id FROM intake.letter WHERE request_id = $1 AND kind = 'proof_link'"
-        content = await vault.open_one(owner, await owner.fetchval(about, UUID(reference)))
-        await (await ada.open(link_in(orjson.loads(content or b""), services.url))).send(answer="mine")
-        state = "SELECT state FROM intake.contact_asked WHERE request_id = $1 AND state <> 'sought'"
-        assert await eventually(lambda: owner.fetchval(state, UUID(reference))) == "not_asked", "no source is declared"
-        assert "If there is a contact on file" in (await ada.open("/portal/en/request")).text

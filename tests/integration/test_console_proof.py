@@ -11,17 +11,7 @@ from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
 from tests.fixtures.portal import Opened, code_in, link_in, opened
 from tests.integration.test_console_decisions import decided
-from tests.integration.test_contact_on_file import (
-    NEW,
-    OLD,
-    asks,
-    looked_up,
-    not_me_in,
-    timeline,
-    to_contacts,
-    types_code,
-)
-from tests.integration.test_portal import EXPORTED, asked
+from tests.integration.test_portal import EMAIL, EXPORTED, asked
 from tests.integration.test_portal_disowned import waiting
 
 LIFT = "Say that it was theirs after all"
@@ -35,20 +25,20 @@ async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 async def disowned_after_the_answer(door: Opened, *, packed: bool = False) -> str:
-    """The reference of a request whose answer was read by a code, before its account's holder said it was not them."""
+    """Returns the reference of a request that was proved by one link, answered, and disowned by another link."""
     ada = door.visitor()
-    reference = await asks(door, ada)
-    await looked_up(door, reference, OLD, "b@example.org")
-    mine, theirs = await to_contacts(door)
-    await types_code(ada, code_in(mine))
+    reference = await asked(ada)
+    await (await ada.open("/portal/en/follow")).send(reference=reference)
+    mine, theirs = await door.letters()
+    await (await ada.open(link_in(mine))).send(answer="mine")
     package = None
     if packed:
         async with door.intake.unit_of_work.begin() as tx:
             subject = "SELECT subject_ref FROM request WHERE request_id = $1"
             of = await tx.connection.fetchval(subject, UUID(reference))
-            package = await seal_package(tx, of, b"everything", Row("ticket", [Match("email", NEW)]))
+            package = await seal_package(tx, of, b"everything", Row("ticket", [Match("email", EMAIL)]))
     await door.intake.complete(f"/v1/requests/{reference}", tasks=(EXPORTED,), package_id=package)
-    await (await door.visitor().open(not_me_in(theirs))).send()
+    await (await door.visitor().open(link_in(theirs))).send(answer="not_me")
     assert await waiting(door) == [(reference, "disowned")]
     return reference
 
@@ -62,18 +52,14 @@ async def test_what_was_disowned_after_the_answer_is_lifted_by_one_person_on_its
     await hanna.open(page)
     assert "somebody says that they have asked for nothing" in hanna.text
     assert LIFT in hanna.text
-    listed = (await intake.officer.get("/v1/breaches")).json()["breaches"]
-    [breach] = [each for each in listed if each["request_id"] == reference]
-    record = f"/console/breaches/{breach['breach_id']}"
-    assert "after all" not in (await hanna.open(record)).text
     await hanna.open(f"{page}/decide/proof-lift")
-    for said in ("can read the answer in the portal again", "stays on record", "two persons must say so"):
+    for said in ("are counted anew", "two persons must say so"):
         assert said in hanna.text, said
     await decided(hanna, reference, "proof-lift", note="Ada called from the number on file.")
     assert (hanna.path, await waiting(door)) == (page, [])
-    assert "hanna has said since" in (await hanna.open(record)).text
     assert LIFT not in (await hanna.open(page)).text
-    [lifted] = [each["detail"] for each in await timeline(intake, reference) if each["action"] == "proof.lifted"]
+    timeline = (await intake.officer.get(f"/v1/requests/{reference}/timeline")).json()["entries"]
+    [lifted] = [each["detail"] for each in timeline if each["action"] == "proof.lifted"]
     assert lifted["holder"] == "hanna"
     assert lifted["note"], "what they say is kept, and sealed"
     assert (await hanna.open(f"{page}/decide/proof-lift")).status == 404
@@ -84,7 +70,7 @@ async def test_what_was_disowned_after_the_answer_is_taken_back_by_two_who_find_
 ) -> None:
     hanna, anton = await console.member("hanna"), await console.member("anton")
     reference = await disowned_after_the_answer(door)
-    words = {"identity": "account_id", "note": "Ada called."}
+    words = {"identity": "email", "note": "Ada called."}
     await decided(hanna, reference, "proof-withdrawal", **words)
     assert "Somebody else must agree" in hanna.text
     assert "nothing is done before somebody else says so" in hanna.text
@@ -92,7 +78,7 @@ async def test_what_was_disowned_after_the_answer_is_taken_back_by_two_who_find_
     await anton.open("/console/approvals")
     assert f"/console/requests/{reference}/decide/proof-withdrawal" in anton.html
     shown = await anton.open(f"/console/requests/{reference}/decide/proof-withdrawal")
-    assert "hanna, of: account_id" in shown.text, "who says it too reads what was said"
+    assert "hanna, of: email" in shown.text, "who says it too reads what was said"
     await decided(anton, reference, "proof-withdrawal", **words)
     assert "nothing is done before" not in anton.text
     assert await waiting(door) == []
@@ -105,11 +91,11 @@ async def test_who_says_that_it_was_theirs_after_all_ends_the_doubt_of_another_a
 ) -> None:
     intake, hanna, officer = console.intake, await console.member("hanna"), await console.member("officer-1")
     reference = await disowned_after_the_answer(door, packed=True)
-    await decided(hanna, reference, "proof-withdrawal", identity="account_id", note="")
+    await decided(hanna, reference, "proof-withdrawal", identity="email", note="")
     assert await intake.unit_of_work.pool.fetchval(WITHHELD, UUID(reference)) == "not_proved"
     page = f"/console/requests/{reference}"
     await officer.open(f"{page}/decide/proof-lift")
-    assert "hanna has said that a proof is to be taken back (account id)" in officer.text
+    assert "hanna has said that a proof is to be taken back (email)" in officer.text
     await decided(officer, reference, "proof-lift", note="")
     assert await intake.unit_of_work.pool.fetchval(WITHHELD, UUID(reference)) is None
     assert "hanna has proposed" not in (await officer.open(page)).text

@@ -16,7 +16,7 @@ from tests.integration.test_portal_disowned import waiting
 
 OTHERS = """
 INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sent_at, code_until, expires_at, mailbox)
-SELECT gen_random_uuid(), gen_random_uuid(), uuid_send(gen_random_uuid()), code_hash, address, sent_at, code_until,
+SELECT gen_random_uuid(), request_id, uuid_send(gen_random_uuid()), code_hash, address, sent_at, code_until,
        expires_at, mailbox FROM proof_link, generate_series(1, 29)
 """
 """As many letters to one mailbox as go there in an hour, but one."""

@@ -67,7 +67,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
         *(f"{system}:plan" for system in ("crm", "ticketing")),
     },
     ServiceName.EXPORT: {
-        *("consume:export", "lag:export", "reaper", "lease", "standings", "packages", "packages:2", "contacts"),
+        *("consume:export", "lag:export", "reaper", "lease", "standings", "packages", "packages:2"),
         *(f"{system}:export" for system in ("crm", "ticketing")),
     },
     ServiceName.AMENDMENT: {

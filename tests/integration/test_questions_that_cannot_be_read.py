@@ -5,9 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.fixtures.intake import Intake
-from tests.fixtures.portal import Opened, code_in, link_in, opened
-from tests.integration.test_contact_by_letter import entered
-from tests.integration.test_contact_on_file import OLD, looked_up, to_contacts, types_code
+from tests.fixtures.portal import Opened, link_in, opened
 from tests.integration.test_portal import asked
 
 WORDS = "Which of the two offices have you written from?"
@@ -56,20 +54,3 @@ async def test_a_question_to_a_proved_address_is_asked_at_once_by_the_mail_that_
     assert len(await door.letters("portal_news")) == 1
     await ada.open("/portal/en/request")
     assert (await intake.types()).count("question_sent") == 1, "once"
-
-
-async def test_once_the_code_was_typed_the_old_question_is_neither_printed_nor_awaited(door: Opened) -> None:
-    ada, intake = door.visitor(), door.intake
-    reference = await entered(door, ada, "post")
-    await looked_up(door, reference, OLD)
-    [before] = [each for each in await letters_of(intake) if each["kind"] == "proof_question"]
-    assert before["state"] in {"waiting", "person"}
-    await types_code(ada, code_in((await to_contacts(door))[-1]))
-    assert "proof_question" not in [each["kind"] for each in await letters_of(intake)]
-    answered = [each for each in await intake.types() if each == "question_answered"]
-    assert answered == [], "it had not been asked"
-
-
-async def letters_of(intake: Intake) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = (await intake.officer.get("/v1/letters")).raise_for_status().json()["letters"]
-    return found

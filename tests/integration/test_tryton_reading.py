@@ -8,17 +8,13 @@ import httpx
 import pytest
 
 from deploy.demo.company import Phone
-from services.export.contacts import on_file
 from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import ASSIGNED, Match
-from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Record
 from tests.fixtures.downstream import email, name, phone, receipt, task
-from tests.fixtures.engine import OpenHarness, SetClock
 from tests.fixtures.tryton import SINCE, SYSTEM, Crm, OnTheWay, account
-from tests.integration.test_contact_lookups import found, has, look, sought
 
 MOVED = datetime(2025, 3, 1, 9, 30, tzinfo=UTC)
 
@@ -38,21 +34,11 @@ async def test_locate_tells_customer_number_addresses_and_numbers_with_their_per
         Identity(IdentityType.PHONE, "+4915112345671", SINCE, MOVED, SYSTEM),
         Identity(IdentityType.PHONE, "+4915112345672", MOVED, None, SYSTEM),
     }
-    by_number = Identity(IdentityType.ACCOUNT_ID, customer.code)
-    contacts = on_file([by_number], await crm.receipt(task(Operation.LOCATE, by_number)))
-    assert {each.value for each in contacts} == {"lea.locate@post.example", "lea@arbeit.example"}
 
 
-async def test_whoever_has_shown_the_account_by_its_contact_on_file_is_found_by_it_from_a_new_address(
-    crm: Crm, open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_a_proved_account_is_found_from_a_new_address(crm: Crm) -> None:
     customer = await crm.add(emails=("lea.on.file@post.example",))
     stated, new = account(customer.code), email("lea.new@post.example")
-    harness = await open_harness(has(), service=ServiceName.EXPORT)
-    await harness.stand(crm="on")
-    ask_id = await sought(harness, clock, stated)
-    assert await look(harness, replace(harness.systems[SYSTEM].declared, adapter=crm.adapter)) == 1
-    assert [each.value for each in await found(harness, ask_id)] == ["lea.on.file@post.example"]
     assert isinstance(await crm.one(task(Operation.LOCATE, stated, new)), ForeignHit), "anybody can state it"
     shown = task(Operation.LOCATE, replace(stated, level="L1"), replace(new, level="L1"))
     assert account(customer.code, SYSTEM) in (await crm.receipt(shown)).identities

@@ -5,14 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 import pytest
 from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
 from services.intake.commands import letters as commands
-from services.intake.letters import correspondence, questions
-from services.intake.letters.plain_text import text_of
+from services.intake.letters import questions
 from services.intake.letters.previews import preview
 from services.intake.letters.rendering import Letters, Reader
 from services.intake.request.aggregate import Request
@@ -220,26 +218,6 @@ def test_whoever_is_asked_for_proof_reads_for_what_it_is_needed_and_what_would_b
     said = words(questions.asked(Question.IDENTITY, asking(tasks=tasks)))
     assert "For what cdr and voicemail may hold about you" in said
     assert "sign in to your customer account with a second factor, or to use a code that we send by post" in said
-    assert "contact is on file" not in said
-    asked = questions.asked(Question.IDENTITY, asking(tasks=tasks), "https://privacy.example.com/portal/en/follow")
-    assert words(asked).startswith(said)
-    assert "If a contact is on file" in words(asked)
-
-
-def test_the_contact_on_file_reads_it_in_another_language_too_unless_that_is_the_same() -> None:
-    fields = FIELDS | {"to": "ada@example.org", "code": "1234 5678", "link": "https://privacy.example.com/de/x"}
-    also: tuple[Language, dict[str, LetterField]] = ("en", {"link": "https://privacy.example.com/en/x"})
-    languages: dict[Language, int] = {"de": 1, "en": 0}
-    for language, times in languages.items():
-        request = replace(a_request(State.AWAITING_IDENTITY), language=language)
-        letter = orjson.loads(correspondence.write(LETTERS, request, ("contact_on_file", fields), AT, also).content)
-        text = text_of(letter["html"])
-        assert (letter["subject"].count(" / "), letter["html"].count('<section lang="en">')) == (times, 2 * times)
-        assert (letter.get("also"), text.count("Ansprechpartner für Datenschutz")) == ("en" if times else None, times)
-        assert text.count("Data protection contact") == 1, "whom to turn to, in either"
-        assert (text.count("1234 5678"), text.count("/en/x"), letter["html"].count("</main>")) == (1 + times, times, 1)
-        assert "Type it only for a request that you have made yourself" in text
-        assert text.count("Geben Sie ihn nur für einen Antrag ein") == times
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

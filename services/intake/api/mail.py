@@ -79,9 +79,6 @@ class MailView(BaseModel):
     cut: bool = Field(description="true: only the first 2 MiB were read; the original has the rest")
     attachments: list[AttachmentView]
     proposal: ProposalView
-    contact_of: UUID | None = Field(
-        description="it answers a letter to the contact on file about this request; whoever has asked must not learn it"
-    )
 
 
 class MailAccepted(BaseModel):
@@ -137,7 +134,6 @@ async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> 
         cut=content.cut,
         attachments=[AttachmentView.model_validate(each) for each in content.attachments],
         proposal=ProposalView.model_validate(read.proposal),
-        contact_of=read.contact_of,
     )
 
 

@@ -22,7 +22,6 @@ from services.intake.api.views import view
 from services.intake.auth import Caller
 from services.intake.deciding import visible
 from services.intake.grant import Power
-from services.intake.identity import contact_codes
 from services.intake.letters import correspondence
 from services.intake.letters.rendering import Letters
 from services.intake.mail import inbox
@@ -47,7 +46,6 @@ timeline.json     everything that was done, the oldest first
 certificate.json  the same as evidence, signed; check it offline:
                   dsr certificate verify certificate.json
 receipts.json     what each system has reported, each signed by itself
-contact.json      whether the contact on file of an account was asked, and what came of it (where somebody named one)
 plan.json         what an erasure would do, as the systems said before it (where somebody asked)
 recipients.json   who was told of what was done (Art. 19), and what they said
 mail.json         mails that became the request, or answer it, and what was done with them (where there are any)
@@ -78,10 +76,6 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
         "recipients.json": _json([{k: v for k, v in asdict(each).items() if k != "explanation"} for each in notices]),
         "letters.json": _json([dict(row) for row in await tx.connection.fetch(_LETTERS, request_id)]),
     }
-    if contact := await contact_codes.asked(tx.connection, request_id):
-        said = await evidence.entries(tx.connection, contact.ask_id)
-        beside = [{**entry, "detail": orjson.loads(entry["detail"]), **_hashes(entry)} for entry in said]
-        files["contact.json"] = _json({"asked": contact.sentence, "timeline": beside})
     mails = await inbox.of_request(tx.connection, request_id, _MAILS)
     if mails:
         files["mail.json"] = _json([await _of_mail(tx, each) for each in mails])

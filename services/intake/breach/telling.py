@@ -47,7 +47,7 @@ UPDATE breach_assessment SET void_at = $2 WHERE breach_id = $1 AND void_at IS NU
 """
 _WRITTEN = """
 SELECT b.request_id, b.letter_id,
-       coalesce(d.state, CASE WHEN r.channel = 'portal' OR r.read_in_portal THEN coalesce(n.state, 'unannounced') END)
+       coalesce(d.state, CASE WHEN r.channel = 'portal' THEN coalesce(n.state, 'unannounced') END)
 FROM breach_letter b LEFT JOIN letter l ON l.letter_id = b.letter_id LEFT JOIN request r ON r.request_id = b.request_id
 LEFT JOIN delivery d ON d.letter_id = b.letter_id
 LEFT JOIN LATERAL (

@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake.breach import after_all, awaiting, breaches, record
+from services.intake.breach import awaiting, breaches, record
 from services.intake.breach.breaches import Breach
 from services.intake.breach.record import Record
 from services.intake.console.breach_facts import later_version, notice_version, version_of
@@ -61,11 +61,9 @@ class BreachPages:
         row, person = await self._read(visit), person_of(visit)
         subject = Subject(self.works, person, row=row)
         possible = offered(subject, f"/breaches/{row.breach.breach_id}", STEPS)
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
-            theirs = await after_all.said(connection, row.breach)
         noted = visit.session.data.pop("noted", None)
         left = self._row(row.breach)
-        return visit.page("breach.html", row=row, left=left, steps=possible, noted=noted, theirs=theirs)
+        return visit.page("breach.html", row=row, left=left, steps=possible, noted=noted)
 
     async def find(self, visit: Visit) -> About:
         """The breach that a step is about; what is stated already stands in the form."""

@@ -39,10 +39,6 @@ MESSAGE: Final[Sequence[Asked]] = (
     Asked("asserted", "Of a correction: what is right"),
 )
 """What is entered of any message."""
-CONTACT_ASKED = (
-    "If they name a customer number that their e-mail address does not prove, the contact on file for it gets a code,"
-    " where there is one. Do not tell them whether there is. Once they have typed it, they are answered in the portal."
-)
 
 
 async def _enter(subject: Subject, _: int, said: EnteredByHand) -> str:
@@ -59,7 +55,6 @@ ENTER = Decision(
     does=saying(
         "It becomes a request, or several as one case, dated by the day on which it came.",
         "The person gets an acknowledgement. Nothing is proved by it: who asks is asked as of any other request.",
-        CONTACT_ASKED,
     ),
     body=EnteredByHand,
     asks=(

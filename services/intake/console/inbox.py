@@ -12,7 +12,7 @@ from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions import options, timing
 from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
 from services.intake.console.decisions.page import About, offered, routes_of
-from services.intake.console.entry import CONTACT_ASKED, MESSAGE
+from services.intake.console.entry import MESSAGE
 from services.intake.console.ids import of_path, place
 from services.intake.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.intake.console.roles import Power
@@ -50,7 +50,6 @@ CONFIRM = Decision(
         "An acknowledgement goes out in the same thread. Nothing is proved by it: who asks is asked by a link.",
         "Where the sender asks for another person, enter no address of the sender: it would find the sender's own data."
         " Enter such a request as one that came by post.",
-        CONTACT_ASKED,
     ),
     body=Entered,
     asks=MESSAGE,
@@ -139,7 +138,6 @@ class Inbox:
             proposal=read.proposal,
             different=_DIFFERENT,
             answers=answers,
-            contact_of=read.contact_of,
             noted=visit.session.data.pop("noted", None),
             languages=options.LANGUAGES,
         )

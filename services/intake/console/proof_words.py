@@ -25,8 +25,6 @@ def _lifted(subject: Subject) -> Iterator[str]:
         yield f"It waits for a person: {WHY[each]}. With this it does not any more."
     yield "Links and codes that were sent, and are not used or expired, are good again; wrong ones are counted anew."
     if "disowned" in why and answered:
-        yield "Whoever has typed a code that went to a contact on file can read the answer in the portal again."
-        yield "A breach that is suspected since then stays on record: judge it on its own page."
         for doubt in subject.file.pending if subject.file else ():
             if doubt.what == "proof":
                 proof = doubt.which.replace("_", " ")

@@ -23,7 +23,6 @@ from services.intake.console.ids import of_path
 from services.intake.console.proof_words import WHY
 from services.intake.console.roles import ROLES, Power
 from services.intake.deciding import visible
-from services.intake.identity import contact_codes
 from services.intake.mail import inbox
 from services.intake.recipients import Notice
 from services.intake.repository import read
@@ -63,8 +62,6 @@ class RequestPage:
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             kept = await request_file.read(connection, request.request_id, failures)
             entries = await evidence.entries(connection, request.request_id)
-            contact = await contact_codes.asked(connection, request.request_id)
-            entries += await evidence.entries(connection, contact.ask_id) if contact else []
             mails = await inbox.of_request(connection, request.request_id, _MAILS)
             for each in mails:
                 entries += await evidence.entries(connection, each.mail_id)
@@ -84,7 +81,6 @@ class RequestPage:
             recipients=[_notice(each, policy) for each in kept.notices],
             holds=kept.holds,
             stopped=[WHY[each] for each in kept.stopped],
-            contact=contact.sentence if contact else None,
             mails=mails,
             pending=kept.pending,
             done=[each for each in told if not each["action"].endswith(LOOKS)],

@@ -30,16 +30,6 @@ UNION ALL
 SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w JOIN request r USING (request_id)
  WHERE r.state = 'awaiting_identity' AND NOT EXISTS (
        SELECT FROM proof_link l WHERE l.request_id = w.request_id AND l.disowned_at IS NOT NULL)
-UNION ALL
-SELECT a.request_id, CASE WHEN a.disowned_at IS NOT NULL THEN 'disowned' WHEN a.stopped_at IS NOT NULL
-       THEN 'wrong_codes' ELSE 'withheld' END, coalesce(a.disowned_at, a.stopped_at, a.sought_at), r.due_on
-  FROM contact_asked a JOIN request r USING (request_id)
- WHERE (a.stopped_at IS NOT NULL OR a.disowned_at IS NOT NULL OR a.reason = 'withheld')
-   AND (r.state = 'awaiting_identity' OR EXISTS (
-        SELECT FROM contact_code c WHERE c.ask_id = a.ask_id AND c.used_at IS NOT NULL) AND (
-        r.state <> 'closed' OR NOT EXISTS (
-        SELECT FROM proof_taken_back t WHERE t.request_id = r.request_id AND t.second IS NOT NULL)))
-   AND NOT EXISTS (SELECT FROM proof_link l WHERE l.request_id = a.request_id AND l.disowned_at IS NOT NULL)
 """
 _LISTED = f"{_WAITING} ORDER BY due_on, request_id LIMIT $2"
 _OF_ONE = f"SELECT * FROM ({_WAITING}) AS w (request_id, why, since, due_on) WHERE request_id = $2"  # noqa: S608  # constants
@@ -49,16 +39,9 @@ UPDATE proof_link SET disowned_at = NULL, failures = 0 WHERE request_id = $1 AND
     SELECT FROM proof_link l WHERE l.request_id = $1
     HAVING bool_or(l.disowned_at IS NOT NULL) OR sum(l.failures) >= $2) RETURNING true
 """
-_LIFT_CONTACT = """
-UPDATE contact_asked SET stopped_at = NULL, disowned_at = NULL, failures = 0,
-       reason = CASE WHEN state = 'asked' THEN NULL ELSE reason END
-WHERE request_id = $1 AND (stopped_at IS NOT NULL OR disowned_at IS NOT NULL OR state = 'asked' AND reason = 'withheld')
-RETURNING true
-"""
-_NO_MORE = "SELECT true FROM contact_asked WHERE request_id = $1 AND state = 'asked' AND reason = 'withheld'"
 # Nor does the word of the one who has doubted it wait for a second any more, where it is known whose the proof is.
 _NOT_TAKEN_BACK = """
-DELETE FROM proof_taken_back WHERE request_id = $1 AND (first = second OR second IS NULL AND $2)
+DELETE FROM proof_taken_back WHERE request_id = $1 AND second IS NULL
 """
 MOST = 1000
 """How many are listed."""
@@ -87,8 +70,7 @@ async def why(connection: Connection, failures: int, request_id: UUID) -> list[W
 
 async def liftable(connection: Connection, failures: int, request_id: UUID) -> bool:
     """Whether one person can say that it is theirs after all, so that links and codes are good again (``lift``)."""
-    found = {*await why(connection, failures, request_id)}
-    return bool(found & {"disowned", "wrong_codes"}) or bool(await connection.fetchval(_NO_MORE, request_id))
+    return bool({*await why(connection, failures, request_id)} & {"disowned", "wrong_codes"})
 
 
 async def lift(tx: UnitOfWork, failures: int, request_id: UUID) -> bool:
@@ -96,10 +78,9 @@ async def lift(tx: UnitOfWork, failures: int, request_id: UUID) -> bool:
 
     Where it was disowned, one person's doubt of a proof of it (``taking_back``) ends with that.
     """
-    disowned = "disowned" in await why(tx.connection, failures, request_id)
-    await tx.connection.execute(_NOT_TAKEN_BACK, request_id, disowned)
-    links = await tx.connection.fetch(_LIFT_LINKS, request_id, failures)
-    return bool(await tx.connection.fetchval(_LIFT_CONTACT, request_id) or links)
+    if "disowned" in await why(tx.connection, failures, request_id):
+        await tx.connection.execute(_NOT_TAKEN_BACK, request_id)
+    return bool(await tx.connection.fetch(_LIFT_LINKS, request_id, failures))
 
 
 async def count(connection: Connection, failures: int) -> None:

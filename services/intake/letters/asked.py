@@ -31,9 +31,7 @@ async def known(tx: UnitOfWork, request_id: UUID, question_id: UUID) -> None:
 async def readable(tx: UnitOfWork, transition: Transition) -> bool:
     """Whether what it asks in the portal is said by a mail to whoever has asked: else nobody can know of it."""
     asks = any(isinstance(event, QuestionSent) for event in transition.published)
-    return not (asks and transition.request.answered_by == "portal") or await portal_news.reaches(
-        tx, transition.request
-    )
+    return not (asks and transition.request.channel == "portal") or await portal_news.reaches(tx, transition.request)
 
 
 async def unless_open(tx: UnitOfWork, before: StoredRequest, after: StoredRequest) -> None:

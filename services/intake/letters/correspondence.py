@@ -5,7 +5,7 @@ The record of that key has the id of the request. Its statement says how the sub
 
 import base64
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
@@ -21,14 +21,13 @@ from services.intake.letters.masked import masked
 from services.intake.letters.plain_text import text_of
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.letter_kinds import TO_OTHERS, LetterField, LetterOf
+from services.intake.request.letter_kinds import TO_OTHERS, LetterOf
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.told.answer import standing
 from shared.domain import reference
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.sentences import Fact, say
 from shared.domain.time_limit_policy import Question
-from shared.domain.wording import Language
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.keyring import Keyring
 from shared.storage.vault import Row, Sealing, Vault
@@ -119,29 +118,15 @@ def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> st
     return code(keyring, request_id) if request.channel == "api" else ""
 
 
-def write(
-    letters: Letters,
-    request: StoredRequest,
-    letter_of: LetterOf,
-    now: datetime,
-    also: tuple[Language, Mapping[str, LetterField]] | None = None,
-) -> Sealing:
-    """A letter, to be kept. With ``to`` among the fields it goes there, else to who has asked.
-
-    ``also``: in which language its words stand there once more, and what other fields they have in that.
-    """
+def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:
+    """Writes a letter, to be kept. With ``to`` among the fields it goes there, else to the requester."""
     kind, fields = letter_of
     known = {"received_on": request.received_at, "reference": reference.of(request.request_id), **fields}
     if request.tenant:
         known = {"instruction": request.instruction_id or "", **known}
-    reader = letters.reader(request, kind)
-    letter = letters.write(kind, reader, known, now)
-    if also and also[0] != letter.language:
-        letter = letter.and_in(letters.write(kind, replace(reader, language=also[0]), {**known, **also[1]}, now))
+    letter = letters.write(kind, letters.reader(request, kind), known, now)
     to = {"to": [fields["to"]]} if "to" in fields else {}
     content: dict[str, object] = {"language": letter.language, "subject": letter.subject, "html": letter.html, **to}
-    if letter.also:
-        content["also"] = letter.also
     return Sealing(request.request_id, "letter", kind, orjson.dumps(content))
 
 

@@ -50,14 +50,14 @@ async def sent(tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | N
     await tx.connection.execute(_MARK, letter_id, "sent", None, tx.now)
     _log(tx, letter, "letter.sent", {}, actor)
     tx.after_commit(LETTERS_SENT.labels(letter.way).inc)
-    if request := requests.get(letter.request_id):
-        await recipients.accepted(tx, request, letter.awaited)
-        awaited = [each for each in letter.awaited if "there" not in each]
-        await _note_extension(tx, awaited, letter.request_id, tx.now)
-        told = request.told(letter.awaited, tx.now)
-        if any(isinstance(event, LiftDecided) for event in told.published):
-            await tx.connection.execute(_TELLS, letter_id, lift_begun(letter.awaited))
-        await _tell(requests, told)
+    request = requests[letter.request_id]
+    await recipients.accepted(tx, request, letter.awaited)
+    awaited = [each for each in letter.awaited if "there" not in each]
+    await _note_extension(tx, awaited, letter.request_id, tx.now)
+    told = request.told(letter.awaited, tx.now)
+    if any(isinstance(event, LiftDecided) for event in told.published):
+        await tx.connection.execute(_TELLS, letter_id, lift_begun(letter.awaited))
+    await _tell(requests, told)
     return letter
 
 
@@ -72,14 +72,10 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     back = fault == "returned"
     if letter is None or letter.state != ("sent" if back else "waiting"):
         return None
-    request = requests.get(letter.request_id)
-    a_persons = request is not None  # one to a contact on file is nobody's
-    await tx.connection.execute(_MARK, letter_id, "person" if a_persons else "given_up", fault, None)
+    request = requests[letter.request_id]
+    await tx.connection.execute(_MARK, letter_id, "person", fault, None)
     _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
-    if a_persons:
-        tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
-    if request is None:
-        return letter
+    tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
     await recipients.not_reached(tx, request, letter.awaited, letter.sent_at)
     if untold := unknown(letter.awaited):
         await tx.connection.execute(_TELLS, letter_id, untold)
@@ -97,8 +93,7 @@ async def given_up(tx: UnitOfWork, letters: Letters, letter_id: UUID, explanatio
         return None
     await tx.connection.execute(_MARK, letter_id, "given_up", letter.fault, None)
     _log(tx, letter, "letter.given_up", {"explanation": str(explanation)}, actor)
-    if request := requests.get(letter.request_id):
-        await _tell(requests, request.undeliverable(letter.awaited, tx.now))
+    await _tell(requests, requests[letter.request_id].undeliverable(letter.awaited, tx.now))
     return letter
 
 
@@ -113,7 +108,7 @@ async def awaits_restriction(tx: UnitOfWork, request_id: UUID) -> bool:
 async def _held(
     tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | None
 ) -> tuple[Requests, Delivery | None]:
-    """The request of a letter, locked before it, as everybody locks them; none where it belongs to none."""
+    """The request of a letter, locked before it, as everybody locks them."""
     about = "SELECT request_id FROM delivery WHERE letter_id = $1"
     request_id = await tx.connection.fetchval(about, letter_id)
     requests = await Requests.locked(tx, letters, [request_id] if request_id else [], actor)

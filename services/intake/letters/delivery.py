@@ -2,7 +2,6 @@
 
 Who asked by e-mail gets every letter at the address that they gave; once anything of them is proved, at one that is
 proved too, since from then on a letter may say what was found. Who asked by post gets paper, at the address of record.
-Whose account was proved by a code that went to its contact on file reads them in the portal (``answered_by``).
 """
 
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
 
-TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact", "contact_on_file"}
+TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact"}
 """Letters to whoever has not asked."""
 BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
 """Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""
@@ -43,8 +42,7 @@ _READ = """
 SELECT letter_id, request_id, kind, way, state, fault, awaited, written_at, tries, sent_at FROM delivery
 """
 _OPEN = f"""
-{_READ} WHERE state IN ('waiting', 'person') AND kind <> 'contact_on_file'
-   AND letter_id > $1
+{_READ} WHERE state IN ('waiting', 'person') AND letter_id > $1
    AND ($3::text IS NULL OR state = $3) AND ($4::text IS NULL OR way = $4) ORDER BY letter_id LIMIT $2
 """
 COUNTED = """
@@ -102,16 +100,6 @@ async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> 
         Shredded: the correspondence of one of the requests has expired.
     """
     await correspondence.keep(tx, await _addressed(tx, [*written, *await _news(tx, letters, written)]))
-
-
-async def to_contact(tx: UnitOfWork, letter: Sealing) -> None:
-    """Has a letter delivered that goes to a contact on file: it is none of its request's, and nobody finds it there.
-
-    It lies under an id of its own, under which it is delivered too; where it cannot be, nobody sees to it.
-    """
-    await tx.vault.seal(tx.connection, [letter], tx.now)
-    known = (letter.sealed_id, letter.subject_ref, letter.source)
-    await tx.connection.execute(_INSERT, *known, "email", "waiting", None, None, None, tx.now)
 
 
 async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:
@@ -196,7 +184,7 @@ async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) ->
 
 async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> list[Sealing]:
     """The letters with where they go, those that are to be delivered being noted as such."""
-    mailed = [each.request for each in written if each.request.answered_by == "email"]
+    mailed = [each.request for each in written if each.request.channel == "email"]
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in mailed]) if mailed else {}
     sealings = []
     for each in written:
@@ -207,9 +195,9 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> list[Sealing
                 await _insert(tx, each, "email", "waiting")
             elif sealing.source not in _FOLLOWED:
                 await _insert(tx, each, "post", "person", "address_unknown")
-        elif each.request.answered_by == "post":
+        elif each.request.channel == "post":
             await _insert(tx, each, *await _by_post(tx, each.request))
-        elif each.request.answered_by == "email":
+        elif each.request.channel == "email":
             to, fault = await _mailed_to(tx, each.request, known.get(each.request.subject_ref))
             content = {**orjson.loads(sealing.content), **({"to": [to]} if to else {})}
             sealing = replace(sealing, content=orjson.dumps(content))

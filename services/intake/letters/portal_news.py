@@ -15,7 +15,7 @@ async def notices(tx: UnitOfWork, written: Iterable[StoredRequest]) -> list[tupl
 
     They go to the address that was proved, if one was: to any other nobody is written to twice (REQ-S5).
     """
-    asked = {each.request_id: each for each in written if each.answered_by == "portal"}
+    asked = {each.request_id: each for each in written if each.channel == "portal"}
     settings = PortalSettings() if asked else None
     if settings is None or not settings.url:
         return []

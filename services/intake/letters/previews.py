@@ -119,8 +119,7 @@ def _asked(kind: LetterKind) -> Mapping[str, LetterField]:
     asked = Question.CLARIFICATION if kind.startswith("clarification") else Question.IDENTITY
     unproved = _report("cdr", TaskOutcome.NOT_SEARCHED, not_searched=Unsearched.NOT_PROVED, level="L2")
     request = replace(_REQUEST, tasks=(unproved,)) if kind.startswith("proof") else _REQUEST
-    page = "https://privacy.example.com/portal/en/follow" if request.tasks else ""
-    return {"question": questions.asked(asked, request, page), "cause": causes.get(kind, "decided")}
+    return {"question": questions.asked(asked, request), "cause": causes.get(kind, "decided")}
 
 
 def _passed_on() -> Mapping[str, LetterField]:

@@ -6,20 +6,18 @@ from shared.domain.sentences import Sentence, Told, named_systems, say
 from shared.domain.time_limit_policy import Question
 
 
-def asked(question: Question, request: StoredRequest, page: str = "") -> Sentence | Told:
+def asked(question: Question, request: StoredRequest) -> Sentence:
     """The words of a question to whoever has asked; to a customer of ours, about the person of their instruction.
 
     Where the requester's identity is proved for a part, it is asked what would be enough for the rest; where what they
     gave may be that of several customers, their number as a customer; for numbers, unless no number would
-    lead further. ``page``: where they follow it, and type the code
-    that goes to a contact on file.
+    lead further.
     """
     if question is Question.IDENTITY and request.awaits_proof:
         systems = named_systems(task.system for task in deferrals.unproved(request.tasks))
         if request.tenant:
             return say("question.proof_of_instruction", systems=systems)
-        proof = say("question.proof", systems=systems, enough=_enough(request))
-        return (proof, say("question.on_file", page=page)) if page else proof
+        return say("question.proof", systems=systems, enough=_enough(request))
     otherwise = question is Question.CLARIFICATION and deferrals.by_no_number(request.tasks)
     if request.tenant:
         return say("question.known_by_of_instruction" if otherwise else f"question.{question}_of_instruction")

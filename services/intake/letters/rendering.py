@@ -57,26 +57,16 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A letter as it is sent; ``also``: in which language its words stand there once more."""
+    """A letter as it is sent."""
 
     language: Language
     subject: str
     html: str
-    also: Language | None = None
 
     @property
     def body(self) -> str:
         """Its plain text."""
         return text_of(self.html)
-
-    def and_in(self, other: "Letter") -> "Letter":
-        """The same letter with its words, and whom to turn to, in another language below its own."""
-        words, contact = (
-            other.html.partition(f"<{each}>")[2].partition(f"</{each}>")[0] for each in ("main", "footer")
-        )
-        html = self.html.replace("</main>", f'<hr>\n<section lang="{other.language}">{words}</section>\n</main>')
-        html = html.replace("</footer>", f'<section lang="{other.language}">{contact}</section></footer>')
-        return Letter(self.language, f"{self.subject} / {other.subject}", html, other.language)
 
 
 class Letters:

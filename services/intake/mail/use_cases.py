@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, NotFound
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
-from services.intake.identity import contact_codes, proof_links
+from services.intake.identity import proof_links
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.masked import MASK, masked, tokens_shown
 from services.intake.mail import apart, inbox
@@ -52,15 +52,11 @@ class Dismissed(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A mail, what it says, and what it seems to ask for.
-
-    ``contact_of``: the request about which whoever it answers was asked as the contact on file.
-    """
+    """A mail, what it says, and what it seems to ask for."""
 
     mail: Mail
     content: Incoming
     proposal: Proposal
-    contact_of: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +98,8 @@ class MailUseCases:
         async with self.unit_of_work.begin() as tx:
             ended = await proof_links.end_shown(tx, tokens)
             shown = replace(content, text=_without(content.text, ended), subject=_without(content.subject, ended))
-            contact_of = await contact_codes.asked_by(tx.connection, content.letters)
         proposal = await asyncio.to_thread(propose, content, mail_policy())
-        return Read(mail, shown, proposal, contact_of)
+        return Read(mail, shown, proposal)
 
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
         """The original, with its files; the reading is on record.

@@ -16,7 +16,7 @@ from services.intake.portal import answers, verifying
 from services.intake.portal import draft as drafts
 from services.intake.portal.answers import draft_of, signed_in_of
 from services.intake.portal.draft import Draft, Fault
-from services.intake.portal.portal import LINKED, ON_FILE, Portal, Works, at, countries, language_of, spoken
+from services.intake.portal.portal import LINKED, Portal, Works, at, countries, language_of, spoken
 from services.intake.request.lifecycle import State
 from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
@@ -235,7 +235,7 @@ class Asking:
             "prove": asked,
         }
         waiting: dict[str, JsonValue] = {"request": sent["request_id"], "link": str(link_id), "wrong": 0}
-        follows = {"signed_in", "request", LINKED, ON_FILE}
+        follows = {"signed_in", "request", LINKED}
         kept = {name: value for name, value in visit.session.data.items() if name in follows}
         visit.session.data = {**kept, "sent": sent, "waiting": waiting}
         if submission.proofs:  # the customer portal vouches for it: who has asked follows it at once

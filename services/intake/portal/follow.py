@@ -15,7 +15,6 @@ from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.letters import correspondence
 from services.intake.letters.rendering import Reader
 from services.intake.portal import told
-from services.intake.portal.on_file import is_asked
 from services.intake.portal.portal import NotProved, Portal, Works, at, language_of, spoken
 from services.intake.portal.shown import may_follow
 from services.intake.question_schemas import QuestionReply
@@ -39,7 +38,7 @@ _VERSION = 18
 """Digits of the highest version that a request may have."""
 _LEADS_HERE = frozenset({"proof_link", "portal_news"})
 """Letters that say no more than how to open this very page."""
-_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "proof_late", "proof_on_file")
+_NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "proof_late")
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -92,7 +91,6 @@ class Following:
             question=await self._question(request),
             answerable=_answerable(request),
             sign_in=self.works.settings.sign_in_url if told.may_sign_in(request) else None,
-            contact=await is_asked(self.works, visit, request),
             package=link,
             used_up=used_up,
             report=view.package and request.right is Right.ACCESS,

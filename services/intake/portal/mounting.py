@@ -4,7 +4,7 @@ from starlette.routing import BaseRoute
 
 from services.intake.api.dependencies import Services
 from services.intake.identity.proof_links import ProofLinks
-from services.intake.portal import ask, follow, inform, on_file, prove
+from services.intake.portal import ask, follow, inform, prove
 from services.intake.portal.portal import BASE, Portal, Works
 from services.intake.portal.settings import PortalSettings
 from services.intake.portal.sign_in import SignInTokens
@@ -30,5 +30,5 @@ def mounted(services: Services, links: ProofLinks | None) -> list[BaseRoute]:
     each = _HOUR / settings.sendings_an_hour
     sendings = Rate(1 / each, _HOUR - each)
     portal = Portal(Works(services, settings, links, SignInTokens.of(settings), sendings))
-    pages = [route for each in (inform, ask, prove, on_file, follow) for route in each.routes(portal)]
+    pages = [route for each in (inform, ask, prove, follow) for route in each.routes(portal)]
     return portal.mounted(pages, services.settings.proxies, settings.pages_a_second)

@@ -33,10 +33,6 @@ from shared.storage.postgres import AWAY
 BASE: Final = "/portal"
 LINKED: Final = "linked"
 """Under what a session holds the mark of the address whose link was used in it."""
-ON_FILE: Final = "on_file"
-"""Under what a session holds the mark of the contact on file whose code was typed in it."""
-STEPS_UP: Final = "steps_up"
-"""Under what it holds the request that it may follow once such a code was typed."""
 _GO_ON: Final = frozenset({"signed_in", "draft"})
 """What a session holds besides a request: it goes on when another one is proved in it."""
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -22,7 +22,6 @@ from services.intake.portal import draft as drafts
 from services.intake.portal import verifying
 from services.intake.portal.answers import signed_in_of
 from services.intake.portal.draft import SignedIn
-from services.intake.portal.on_file import lacks_code, steps_up
 from services.intake.portal.portal import LINKED, Portal, Works, at, follows_now, said, spoken
 from services.intake.portal.shown import marks, may_follow, proved_by
 from services.intake.request.aggregate import Request
@@ -187,8 +186,6 @@ class Proving:
         """Goes on to the request, if what it is proved by was shown in this session."""
         if await may_follow(self.works, visit, request):
             return at(visit, "/request")
-        if await lacks_code(self.works, visit, request):
-            return steps_up(self.works, visit, request)
         del visit.session.data["request"]
         visit.session.principal = None
         waiting: dict[str, JsonValue] = {"request": str(request.request_id), "link": str(uuid7()), "wrong": 0}

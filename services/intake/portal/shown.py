@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from services.intake.identity import following
 from services.intake.portal.answers import signed_in_of
 from services.intake.portal.draft import SignedIn
-from services.intake.portal.portal import LINKED, ON_FILE, Works
+from services.intake.portal.portal import LINKED, Works
 from services.intake.request.aggregate import Request
 from services.intake.web.site import Visit
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
@@ -14,9 +14,10 @@ from shared.storage.keyring import Keyring
 
 async def may_follow(works: Works, visit: Visit, request: Request) -> bool:
     """Whether the request is proved by something that was shown in this session."""
-    held, who = [visit.session.data.get(each) for each in (LINKED, ON_FILE)], signed_in_of(visit)
+    linked, who = visit.session.data.get(LINKED), signed_in_of(visit)
     shown = {*marks(who, works.services.unit_of_work.vault.keyring)} if who else set()
-    shown |= {bytes.fromhex(each) for each in held if isinstance(each, str)}
+    if isinstance(linked, str):
+        shown.add(bytes.fromhex(linked))
     return await proved_by(works, request, shown)
 
 

@@ -12,7 +12,6 @@ LetterKind = Literal[
     "proof_question",
     "proof_link",
     "portal_news",
-    "contact_on_file",
     "question_reminder",
     "identity_last_notice",
     "clarification_last_notice",

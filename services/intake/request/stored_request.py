@@ -46,9 +46,7 @@ class StoredRequest:
     ``country``: where the subject lives (ISO 3166), if said; ``language``: what they read. ``anonymous``: it is done
     though who has asked has not shown who they are. ``erased_meanwhile``: what the same person's erasures, for which it
     waited, have erased by then. ``purposes``: to which consent is withdrawn; ``consent_text``: by which version of its
-    text it was given.
-    ``read_in_portal``: its letters are read there alone, however it came, since its account was proved by a code that
-    went to the contact on file. ``version``: one more whenever it was written.
+    text it was given. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -105,12 +103,6 @@ class StoredRequest:
     purposes: tuple[str, ...] = ()
     consent_text: str | None = None
     case_id: UUID | None = None
-    read_in_portal: bool = False
-
-    @property
-    def answered_by(self) -> str:
-        """The way by which its letters reach whoever asked: that by which they asked, or the portal."""
-        return "portal" if self.read_in_portal else self.channel
 
     @property
     def arrival(self) -> Arrival:

@@ -115,7 +115,7 @@ def _by_others(request: StoredRequest) -> str | None:
 
 
 def _by_state(request: StoredRequest) -> str | None:
-    if request.question and request.question.untold and request.answered_by == "portal":
+    if request.question and request.question.untold and request.channel == "portal":
         return _UNREAD
     match request.state:
         case State.AWAITING_IDENTITY:

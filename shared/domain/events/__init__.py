@@ -5,7 +5,6 @@ event's public documentation. The Kafka key is the request id; headers follow th
 """
 
 from shared.domain.events.completions import (
-    ContactLookedUp,
     ErasurePlanned,
     FulfilmentBlocked,
     FulfilmentCompleted,
@@ -35,7 +34,6 @@ from shared.domain.events.recipients import (
 )
 from shared.domain.events.requests import (
     AnswerDecided,
-    ContactSought,
     ControllerReplied,
     HoldLifted,
     LetterReturned,
@@ -66,8 +64,6 @@ __all__ = [
     "UNPUBLISHED",
     "AnswerDecided",
     "Concerned",
-    "ContactLookedUp",
-    "ContactSought",
     "ControllerReplied",
     "ControllerSilent",
     "DeadlineApproaching",

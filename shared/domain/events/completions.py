@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from shared.domain.events.event import Event, SubjectRef
+from shared.domain.events.event import Event
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
 from shared.domain.text import Word
@@ -70,13 +70,3 @@ class ErasurePlanned(Event, topic=Topic.ERASURE_COMPLETIONS):
     type: Literal["dsr.fulfilment.erasure_planned.v1"] = "dsr.fulfilment.erasure_planned.v1"
     plan_id: UUID
     tasks: tuple[TaskReport, ...]
-
-
-class ContactLookedUp(Event, topic=Topic.EXPORT_COMPLETIONS):
-    """It was looked up who is on file for an account, as ``dsr.request.contact_sought.v1`` has asked.
-
-    What was found lies in the record ``subject``; whether anything was found is said nowhere else.
-    """
-
-    type: Literal["dsr.fulfilment.contact_looked_up.v1"] = "dsr.fulfilment.contact_looked_up.v1"
-    subject: SubjectRef

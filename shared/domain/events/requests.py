@@ -258,18 +258,6 @@ class HoldLifted(Event, topic=Topic.REQUESTS):
     due_on: date
 
 
-class ContactSought(Event, topic=Topic.REQUESTS):
-    """The contact on file is to be looked up of an account that a requester has named and not proved.
-
-    ``subject``: not the requester's, but a record of its own that holds what was named, and is to hold what is found.
-    ``until``: for how long that is of use.
-    """
-
-    type: Literal["dsr.request.contact_sought.v1"] = "dsr.request.contact_sought.v1"
-    subject: SubjectRef
-    until: AwareDatetime
-
-
 class PlanAsked(Event, topic=Topic.REQUESTS):
     """A person wants to see what an erasure would do as the systems stand now: a dry run, which changes nothing.
 

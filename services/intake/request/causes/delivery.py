@@ -150,10 +150,10 @@ def until_delivered(transition: Transition[M], *, readable: bool = True) -> tupl
     if not readable:
         transition = _unasked(transition)
     request = transition.request
-    if request.answered_by == "portal" and transition.letters:
+    if request.channel == "portal" and transition.letters:
         there = filter(None, (_told_by(event, transition.evidence) for event in transition.published))
         return transition, [{**each, "there": True} for each in there]
-    if request.answered_by not in SENT_TO or request.tenant:
+    if request.channel not in SENT_TO or request.tenant:
         return transition, []
     if not transition.letters:
         said = (event for event in transition.published if not isinstance(event, events.PartAnswered))
