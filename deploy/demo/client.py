@@ -27,12 +27,6 @@ class DsrClient(httpx.AsyncClient):
         """Where it stands, or a part of it: ``/timeline``, ``/letters``."""
         return dict(_good(await self.get(f"/v1/requests/{request_id}{part}")).json())
 
-    async def find(self, text: str) -> str:
-        """The id of the newest request that the text, as a reference, finds."""
-        return str(
-            _good(await self.post("/v1/requests/search", json={"text": text})).json()["requests"][0]["request_id"]
-        )
-
     async def follow(
         self, request_id: str, until: str | Callable[[dict[str, Any]], bool], part: str = "", *, within: float = 240
     ) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Annotated, Final
 from uuid import UUID
 
+import asyncpg
 from pydantic import Field, JsonValue, StringConstraints
 
 from services.intake.actors import of_person
@@ -59,7 +60,7 @@ async def enter(tx: UnitOfWork, stated: Iterable[tuple[UUID, Iterable[Identity]]
     await tx.connection.execute(_ENTER, *map(list, zip(*rows, strict=True)))
 
 
-async def named(connection: Connection, text: str) -> UUID | None:
+async def named(connection: Connection | asyncpg.Pool, text: str) -> UUID | None:
     """Returns the request that a reference or an id names; None where two share that reference."""
     said = reference.read(text)
     found: list[UUID] = [row[0] for row in await connection.fetch(_NAMED, said.encode())] if said else []

@@ -103,6 +103,12 @@ async def detailed(page: Page, look: Eyes, portal: str) -> None:
         await look.look(page, f"detail-{right}")
 
 
+async def id_on(page: Page, intake: Intake) -> str:
+    """The id of the request whose reference the page shows."""
+    shown = await page.inner_text("dd.reference")
+    return str((await intake.officer.get(f"/v1/requests/{shown}")).raise_for_status().json()["request_id"])
+
+
 async def packed(intake: Intake, reference: str) -> UUID:
     """A package with a report, as export makes them; its id."""
     ticket = Piece("helpdesk", "ticket", "ticket/1", {"subject": "My telephone does not ring", "note": LONG})
@@ -151,7 +157,7 @@ async def test_everybody_can_use_the_portal(intake: Intake, run_folder: Path, mo
         await look.look(page, "link")
         await press(page, "main button")
         await look.look(page, "request-at-work")
-        reference = await page.inner_text("dd.reference")
+        reference = await id_on(page, intake)
         await intake.ask(f"/v1/requests/{reference}", "clarification")
         await page.reload()
         await look.look(page, "request-question")

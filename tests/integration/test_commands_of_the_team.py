@@ -4,11 +4,13 @@ import asyncio
 import os
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import orjson
 import pytest
 
 from services.intake.client import api, deciding
+from shared.domain import reference
 from tests.fixtures.command import Command
 from tests.fixtures.intake import PROPOSAL, REASONS, Intake, id_of
 
@@ -64,7 +66,8 @@ async def test_a_decision_is_shown_and_asked_for_before_it_is_done_and_takes_two
     approval = ("request", "decide", request_id, "decision/approval")
     shown = await command(*approval, "--dry-run")
     assert "  explanation: Ada asked for it every day." in shown.out.splitlines()
-    assert (await command(*approval, "--yes", "--json")).values == [{"request_id": request_id, "state": "in_progress"}]
+    [approved] = (await command(*approval, "--yes", "--json")).values
+    assert (approved["request_id"], approved["state"]) == (request_id, "in_progress")
     assert "answer_decided" in await intake.types()
 
 
@@ -165,7 +168,8 @@ async def test_a_refusal_an_api_that_is_away_and_a_page_that_is_none_are_told_ap
 ) -> None:
     monkeypatch.setattr(api, "PATIENCE_SECONDS", 0.1)
     path = await intake.submit()
-    assert f"access {id_of(path)}: in progress" in (await command("request", "show", id_of(path))).out
+    for named in (id_of(path), reference.of(UUID(id_of(path)))):
+        assert f"access {id_of(path)}: in progress" in (await command("request", "show", named)).out
     command.key("dsr_000000000000_" + "A" * 43)
     refused = await command("request", "list")
     assert (refused.status, "the API key is unknown, was revoked or has expired" in refused.err) == (1, True)

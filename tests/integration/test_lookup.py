@@ -97,6 +97,25 @@ async def test_after_the_key_is_destroyed_the_reference_alone_finds_it_and_the_h
     assert await intake.unit_of_work.pool.fetchval("SELECT array_agg(kind) FROM request_lookup") == ["reference"]
 
 
+async def test_a_path_of_the_api_takes_the_reference_for_whoever_may_see_the_request(
+    intake: Intake, database: str
+) -> None:
+    path = await intake.submit(subject=ADA)
+    short = reference.of(UUID(id_of(path)))
+    for said in (short, short.lower()):
+        assert (await intake.channel.get(f"/v1/requests/{said}")).json()["request_id"] == id_of(path)
+    stranger = await create(database, "channel", "stranger", intake.clock.now())
+    hidden = await intake.channel.get(f"/v1/requests/{short}", headers={"Authorization": f"Bearer {stranger}"})
+    unknown = await intake.channel.get("/v1/requests/CCP-7K2M-94QP")
+    mistyped = await intake.channel.get(f"/v1/requests/{short[:-1]}{'3' if short[-1] == '2' else '2'}")
+    assert {(each.status_code, each.json()["detail"]) for each in (hidden, unknown, mistyped)} == {
+        (404, "no such request for this key")
+    }
+    version = (await intake.officer.get(path)).headers["ETag"]
+    done = await intake.officer.post(f"/v1/requests/{short}/withdraw", headers={"If-Match": version})
+    assert (done.status_code, done.json()["reference"]) == (200, short)
+
+
 async def test_the_reference_stands_in_answers_letters_and_on_pages(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     path = await intake.submit(subject=ADA)

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -29,7 +30,7 @@ async def post(error: Exception) -> httpx.Response:
         return Caller("0" * 12, "channel", "portal", "portal-1", Grant())
 
     keys: Any = SimpleNamespace(caller=caller)
-    door = Door(Breaks(ValueError()), {"/v1/requests": Breaks(error)}, keys, IntakeSettings())
+    door = Door(Breaks(ValueError()), {"/v1/requests": Breaks(error)}, keys, IntakeSettings(), AsyncMock())
     transport = httpx.ASGITransport(door, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://intake") as client:
         return await client.post("/v1/requests", json={})

@@ -28,12 +28,11 @@ async def portal(client: DsrClient, sites: Sites, folder: Path) -> Section:
     section.say(
         f"asked     for a copy, reference {seen.reference}", f"read      {seen.answer}", f"picture   {seen.picture}"
     )
-    request_id = await client.find(seen.reference)
-    view = await client.read(request_id)
+    view = await client.read(seen.reference)
     found = [each["found"] for each in view["coverage"] if each["category"]]
     counts = [int("".join(filter(str.isdigit, row.split()[-1]))) for row in seen.rows]
     section.find(counts == found != [], f"it shows what was found where, as the API does: {sum(found):,} records")
-    actions = [entry["action"] for entry in await client.timeline(request_id)]
+    actions = [entry["action"] for entry in await client.timeline(seen.reference)]
     fetched = not check.check(seen.package).faults and "package.downloaded" in actions
     section.find(fetched, "the package that was fetched there is whole, and that it was fetched is on record")
     section.find(not seen.refused, "; ".join(["the browser has refused nothing", *seen.refused]))
@@ -62,7 +61,7 @@ async def _seen(client: DsrClient, sites: Sites, chromium: Chromium, folder: Pat
         page = await browser.new_page(viewport={"width": _WIDE, "height": _HIGH})
         page.on("console", lambda said: refused.append(said.text) if said.type == "error" else None)
         reference = await _asked(page, sites)
-        await client.follow(await client.find(reference), "closed")
+        await client.follow(reference, "closed")
         await page.reload()
         answer = f"{await page.inner_text('h1')}: {await page.inner_text('main h2 + p')}"
         rows = await page.locator("tbody tr").all_inner_texts()

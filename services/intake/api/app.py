@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from services.intake import lookup
 from services.intake.api import (
     assignment_conflicts,
     breaches,
@@ -173,7 +174,7 @@ def build(
     sites = [*portal.mounted(services, links), *console.mounted(services)]
     inside = Starlette(routes=[*probes, *documentation(api), *sites, Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
-    return Door(inside, submissions.direct(services), api_keys, settings)
+    return Door(inside, submissions.direct(services), api_keys, settings, partial(lookup.named, unit_of_work.pool))
 
 
 def documentation(api: Api) -> list[BaseRoute]:

@@ -5,9 +5,11 @@ which no name comes twice. A body is read only for who has a key. What is refuse
 """
 
 import asyncio
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.security.utils import get_authorization_scheme_param
@@ -26,6 +28,7 @@ from shared.storage.postgres import AWAY
 
 IN_PASSING = 16 * 1024
 """Bytes of a body that the event loop reads by itself: about a millisecond of work."""
+Named = Callable[[str], Awaitable[UUID | None]]
 PREFIX, BATCH, RESULT = "/v1/", "/v1/requests/batch", "/v1/tasks/result"
 CHECK = "/v1/suppression/check"
 _ONCE = frozenset(
@@ -41,18 +44,23 @@ _REFUSALS_AT_ONCE_SECONDS = 10.0
 _FORESEEN = (DsrError, RequestValidationError, ClientDisconnect, *AWAY)
 
 
+_BY_REFERENCE = re.compile(r"/v1/requests/((?i:ccp)-[^/]+)")
+
+
 class Door:
     """An ASGI application around that of the API; it leaves ``caller`` and ``headers`` in the state of the scope.
 
     ``direct``: what is posted to, by path, past all routing; it finds its ``body`` in the state too (decision 0017).
+    ``named``: finds the request of a reference, which a path may have in place of its id.
     """
 
     def __init__(
-        self, app: ASGIApp, direct: Mapping[str, ASGIApp], api_keys: ApiKeys, settings: IntakeSettings
+        self, app: ASGIApp, direct: Mapping[str, ASGIApp], api_keys: ApiKeys, settings: IntakeSettings, named: Named
     ) -> None:
         self._app = app
         self._direct = direct
         self._api_keys = api_keys
+        self._named = named
         self._settings = settings
         self._held = Quota(settings.held_bytes)
         self._under_way = Quota(settings.under_way)
@@ -78,9 +86,18 @@ class Door:
         scope.setdefault("state", {}).update(caller=caller, headers=headers)
         self._under_way.take(caller.channel, 1)
         try:
-            await self._pass_on(scope, headers, caller, receive, send)
+            await self._pass_on(await self._by_id(scope), headers, caller, receive, send)
         finally:
             self._under_way.give(caller.channel, 1)
+
+    async def _by_id(self, scope: Scope) -> Scope:
+        """Returns the call with the id of the request where its path names it by a reference."""
+        if (found := _BY_REFERENCE.match(scope["path"])) is None:
+            return scope
+        if (request_id := await self._named(found[1])) is None:
+            raise NotFound("no such request for this key")
+        path = f"/v1/requests/{request_id}{scope['path'][found.end() :]}"
+        return {**scope, "path": path, "raw_path": path.encode()}
 
     async def _pass_on(
         self, scope: Scope, headers: Mapping[bytes, str], caller: Caller, receive: Receive, send: Send

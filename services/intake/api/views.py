@@ -35,7 +35,7 @@ class Referenced(BaseModel):
 
     request_id: UUID
 
-    @computed_field(description="as it stands in letters and on pages")  # type: ignore[prop-decorator]
+    @computed_field(description="as it stands in letters and on pages; a path takes it in place of the id")  # type: ignore[prop-decorator]
     @property
     def reference(self) -> str:
         """Follows from the id."""

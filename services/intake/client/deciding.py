@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
-from uuid import UUID
 
 import orjson
 import typer
@@ -72,7 +71,7 @@ class Made:
     path: str
 
 
-async def decide(api: Api, request_id: UUID, name: str | None, said: Typed, how: How) -> None:
+async def decide(api: Api, request_id: str, name: str | None, said: Typed, how: How) -> None:
     """Shows what can be decided, or what the decision will do, and does it once somebody has said so.
 
     Raises:
@@ -129,7 +128,8 @@ def saying(made: Made) -> list[str]:
 
 def done(made: Made, answer: Mapping[str, Any], how: How) -> None:
     """Says what has come of it."""
-    said = pairs({name: value for name, value in answer.items() if name != "request_id" and value is not None})
+    known = {"request_id", "reference"}
+    said = pairs({name: value for name, value in answer.items() if name not in known and value is not None})
     tell(answer) if how.as_json else say(f"{made.decision.name}: done, {said}")
 
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from uuid import UUID
 
 import typer
 
@@ -51,7 +50,7 @@ class Screen:
             typer.echo(_CLEARED, nl=False)
 
 
-async def follow(api: Api, request_id: UUID, screen: Screen, within: float | None) -> Mapping[str, Any]:
+async def follow(api: Api, request_id: str, screen: Screen, within: float | None) -> Mapping[str, Any]:
     """Shows what happens until the request is closed; how it stands then, as the API says it.
 
     Raises:
@@ -73,7 +72,7 @@ async def follow(api: Api, request_id: UUID, screen: Screen, within: float | Non
     return view
 
 
-async def _look(api: Api, request_id: UUID, progress: Progress, screen: Screen) -> tuple[dict[str, Any], bool]:
+async def _look(api: Api, request_id: str, progress: Progress, screen: Screen) -> tuple[dict[str, Any], bool]:
     """How it stands, and whether anything has happened, which is shown."""
     path = f"/v1/requests/{request_id}"
     view = told_by(await api.get(path), RequestShown)  # before the timeline, which then has all that led to this state

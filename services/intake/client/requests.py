@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -15,10 +16,22 @@ from services.intake.client.api import Api, ApiAway, run, told_by
 from services.intake.client.following import Screen
 from services.intake.client.following import follow as follow_one
 from services.intake.client.output import AsJson, say, tell
+from shared.domain import reference
 from shared.domain.rights import Right
 
 request = typer.Typer(help="Requests of data subjects, through the API (DSR_API_URL, DSR_API_KEY).")
-RequestId = Annotated[UUID, typer.Argument(metavar="REQUEST_ID")]
+
+
+def _named(text: str) -> str:
+    """An id, or a reference as it is spelled; raises ``BadParameter``."""
+    with suppress(ValueError):
+        return str(UUID(text))
+    if named := reference.read(text):
+        return named
+    raise typer.BadParameter(f"write an id, or a reference as {reference.EXAMPLE}: compare each character")
+
+
+RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", parser=_named, help="Its id, or its reference.")]
 _PAGE = 500
 
 
@@ -58,7 +71,7 @@ def submit(
         else:
             say("\n".join(map(_accepted, requests)))
         for each in requests if follow else ():
-            await _follow(api, UUID(each["request_id"]), None, as_json=as_json)
+            await _follow(api, each["request_id"], None, as_json=as_json)
 
     run(work)
 
@@ -138,7 +151,7 @@ def decide(
     run(lambda api: deciding.decide(api, request_id, decision, deciding.typed(fields or ()), how))
 
 
-async def _follow(api: Api, request_id: UUID, within: float | None, *, as_json: bool) -> None:
+async def _follow(api: Api, request_id: str, within: float | None, *, as_json: bool) -> None:
     view = await follow_one(api, request_id, Screen(as_json=as_json), within)
     if not as_json:
         say(reading.shown(view))

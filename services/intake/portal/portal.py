@@ -50,7 +50,7 @@ class Works:
     sendings: Rate
 
     def count_sending(self, request: Request) -> None:
-        """Counts a request that is sent; raises ``TooManyCalls`` where too many come from one address."""
+        """Counts a request that is sent, or a reference that is given; raises ``TooManyCalls`` for too many."""
         self.sendings.take(self.asker(request))
 
     def asker(self, request: Request) -> str:

@@ -107,10 +107,11 @@ class Proving:
         """What is the reference of the request? Whatever it is, the next page is the same."""
         if not visit.sent:
             return visit.page("follow.html", page=_page())
-        named = reference.read(visit.form.get("reference"))
-        if named is None:
+        named = visit.form.get("reference")
+        if reference.read(named) is None:
             wrong = [FormError("reference", spoken(visit, say("portal_error.reference")))]
             return visit.page("follow.html", wrong, page=_page())
+        self.works.count_sending(visit.request)
         return self._sends(visit, named, 0)
 
     async def signed_in(self, visit: Visit) -> Response:
@@ -155,9 +156,7 @@ class Proving:
         return response
 
     async def _send(self, named: str, link_id: UUID, asker: str) -> None:
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
-            request_id = await lookup.named(connection, named)
-        if request_id:
+        if request_id := await lookup.named(self.works.services.unit_of_work.pool, named):
             await self.works.links.send(request_id, link_id, auth.portal(), asker)
 
     async def _let_in(self, visit: Visit, used: Used) -> Response:

@@ -35,7 +35,7 @@ class PortalSettings(Group, env_prefix="DSR_PORTAL_"):
         default=30.0,
         gt=0,
         le=1_000_000,
-        description="requests that one address may send in an hour, or at once",
+        description="requests that one address may send, and references that it may give, in an hour, or at once",
     )
 
     @model_validator(mode="after")
