@@ -9,8 +9,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from shared.domain.errors import DsrError, Misconfigured
-from shared.domain.identities import IdentityType
+from shared.domain.errors import DsrError
 from shared.downstreams.commands import AsJson
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Findings, lines_of, status
@@ -26,9 +25,6 @@ def conformance(
     file: Path,
     *,
     system: Annotated[list[str] | None, typer.Option(help="Only this one; may be given several times.")] = None,
-    subject: Annotated[
-        list[str] | None, typer.Option(help="Of a system that cannot be filled: its test subject, as email=….")
-    ] = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Only remove what earlier runs have left behind.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +39,7 @@ def conformance(
             names = asyncio.run(live.sweep(file, wiring))
             typer.echo(orjson.dumps({"swept": names}) if as_json else f"swept: {', '.join(names) or 'nothing'}")
             return
-        found = asyncio.run(_examine(file, wiring, system or (), _identities(subject or ())))
+        found = asyncio.run(_examine(file, wiring, system or ()))
     except DsrError as error:
         typer.echo(f"dsr: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from None
@@ -54,24 +50,15 @@ def conformance(
     raise typer.Exit(status(found.values()))
 
 
-async def _examine(
-    file: Path, wiring: Wiring, names: Sequence[str], subject: Mapping[str, str]
-) -> Mapping[str, Findings]:
+async def _examine(file: Path, wiring: Wiring, names: Sequence[str]) -> Mapping[str, Findings]:
     teams = [
         each.name
         for each in read(file, wiring.environment, "bus")
         if each.enabled and (each.name in names or not names)
     ]
     if not teams or not all(map(wiring.environment.get, _NEEDED)):
-        return await live.examine(file, wiring, names, subject)
+        return await live.examine(file, wiring, names)
     async with platform(teams, wiring.clock) as bus:
         token_key = bus.vault.keyring.claims
         wired = replace(wiring, publish=bus.publish, token_key=token_key, uploads=bus)
-        return await live.examine(file, wired, names, subject, bus.live)
-
-
-def _identities(stated: Sequence[str]) -> dict[str, str]:
-    pairs = dict(each.partition("=")[::2] for each in stated)
-    if unknown := pairs.keys() - set(IdentityType):
-        raise Misconfigured(f"--subject {min(unknown)}: write one of {', '.join(IdentityType)}, as email=…")
-    return pairs
+        return await live.examine(file, wired, names, bus.live)

@@ -50,10 +50,10 @@ class Store:
         """Writes the downstreams file."""
         self.file.write_text(TABLE + conformance)
 
-    async def examined(self, **subject: str) -> dict[str, Finding]:
+    async def examined(self) -> dict[str, Finding]:
         """What comes of it."""
         wiring = Wiring(self.environment, SystemClock(), send_nothing, b"")
-        return {**(await live.examine(self.file, wiring, subject=subject))["customers"]}
+        return {**(await live.examine(self.file, wiring))["customers"]}
 
     async def people(self) -> list[Any]:
         """Who is in the database."""
@@ -104,21 +104,6 @@ async def test_a_store_that_brings_back_what_was_erased_says_no(store: Store) ->
     found = await store.examined()
     assert found["erased"].word is Word.NO
     assert found["exported"].word is Word.YES
-
-
-async def test_a_given_test_subject_is_touched_only_if_every_hit_bears_the_mark(store: Store) -> None:
-    store.declare('mark = "TEST-"\n')
-    before = await store.people()
-    refused = await store.examined(email="boris@example.org")
-    assert {each.word for each in refused.values()} == {Word.UNKNOWN}
-    assert "nothing was done to anybody" in refused["erased"].reason
-    assert await store.people() == before
-    add = "INSERT INTO customer (account_id, name, email) VALUES ('T1', 'TEST-1 Quarzfels', 'one@example.net')"
-    await databases.fetch(store.store.dsn, add)
-    found = await store.examined(email="one@example.net")
-    assert [found[name].word for name in ("found", "exported", "restricted", "erased")] == [Word.YES] * 4
-    assert found["foreign hit refused"].word is Word.SKIPPED
-    assert await store.people() == before
 
 
 async def test_what_an_earlier_run_has_left_is_swept_by_its_prefix_alone(store: Store) -> None:

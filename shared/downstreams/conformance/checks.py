@@ -47,7 +47,7 @@ async def exported(trial: Trial) -> Finding:
     if not trial.can(Operation.EXPORT):
         return NOT_DECLARED
     person, held = await trial.seeded()
-    neighbour = None if trial.only else (await trial.seeded())[0]
+    neighbour, _ = await trial.seeded()
     receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED)
     whole = not trial.row_by_row or held in {None, receipt.found}
     unless(whole, f"it holds {held} rows of somebody, and exports {receipt.found}")
@@ -57,7 +57,7 @@ async def exported(trial: Trial) -> Finding:
     traced = [any(spelled(m.type, m.value) in theirs for m in record.matched) for record in receipt.records]
     unless(all(traced), "a row does not say by what it was found")
     told = repr([record.data for record in receipt.records])
-    shows_another = neighbour and (neighbour.email in told or neighbour.key in told)
+    shows_another = neighbour.email in told or neighbour.key in told
     unless(not shows_another, "it shows something of somebody else")
     return YES
 

@@ -38,7 +38,7 @@ async def stated(trial: Trial) -> Finding:
     if not bearing or not trial.can(Operation.RECTIFY, Operation.EXPORT):
         return NOT_DECLARED
     person, held = await trial.seeded()
-    neighbour = None if trial.only else (await trial.seeded())[0]
+    neighbour, _ = await trial.seeded()
     before = [record for record in await records(trial, person) if record.category in bearing]
     unless(
         before, f"it holds nothing of {', '.join(sorted(bearing))} about somebody: seed a record that bears statements"
@@ -60,7 +60,7 @@ async def stated(trial: Trial) -> Finding:
         "the record is other than it was, or the statement is beside another",
     )
     unless(len(after) == len(before), "there are other records than before")
-    theirs = await records(trial, neighbour) if neighbour else []
+    theirs = await records(trial, neighbour)
     unless(not any(_SAID in repr(record.data) for record in theirs), "it shows the statement to somebody else")
     unless(await has_kept(trial, person, held), "rows have gone with a statement")
     return YES

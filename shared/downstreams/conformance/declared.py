@@ -58,20 +58,13 @@ class Correction(_Declared):
 
 
 class Conformance(_Declared):
-    """How a system is examined by ``dsr conformance``.
+    """How a system is examined by ``dsr conformance``."""
 
-    Without ``seed`` it asks for a test subject (``--subject email=…``); then every hit must carry ``mark``, or nothing
-    is done.
-    """
-
-    seed: Way | None = Field(default=None, description="lets the system hold something about an invented person")
+    seed: Way = Field(description="lets the system hold something about an invented person")
     shared: Way | None = Field(
         default=None, description="lets it hold a row of two people: the other is {other_email} and so on"
     )
     sweep: Way | None = Field(default=None, description="removes all whose {key} begins so, when a run has ended")
-    mark: Annotated[str, StringConstraints(min_length=4, max_length=64)] | None = Field(
-        default=None, description="what every row of a test subject bears"
-    )
     rectify: Correction | None = Field(default=None, description="a field to correct, such as name, and its new value")
     empty: Correction | None = Field(
         default=None, description="a field that is empty in what was seeded, and a value for it"

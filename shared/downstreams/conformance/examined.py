@@ -92,9 +92,8 @@ def _is_final(result: Result | None) -> bool:
 class Trial:
     """What a check is given: the system, people to seed, what may be corrected, and how long it may take to be gone.
 
-    ``forbidden``: the same system, reached by whoever may change nothing there. ``only``: the one test subject of a
-    system that cannot be filled. ``row_by_row``: a copy has one record for each row that it holds. ``empty``: a field
-    that is empty in what is seeded, and its value.
+    ``forbidden``: the same system, reached by a user who may change nothing there. ``row_by_row``: a copy has one
+    record for each row that it holds. ``empty``: a field that is empty in what is seeded, and its value.
     """
 
     examined: Examined
@@ -102,7 +101,6 @@ class Trial:
     rows: int = 4
     change: Change | None = None
     forbidden: Downstream | None = None
-    only: Person | None = None
     row_by_row: bool = True
     patience: timedelta = timedelta(minutes=2)
     empty: Change | None = None
@@ -118,8 +116,6 @@ class Trial:
 
     async def seeded(self, person: Person | None = None) -> tuple[Person, int | None]:
         """Somebody about whom it holds something, and how many rows that are."""
-        if self.only:
-            return self.only, None
         person = person or self.people.another()
         return person, await self.examined.put(person, self.rows)
 

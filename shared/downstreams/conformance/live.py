@@ -1,7 +1,7 @@
 """Examines the systems of a downstreams file, live: on people whom they were given for it, and on nobody else."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,25 +9,17 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.errors import DsrError
-from shared.domain.identities import Identity, IdentityType, normalise
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation
 from shared.downstreams.bus.adapter import BusAdapter
 from shared.downstreams.conformance.checks import CHECKS, run
 from shared.downstreams.conformance.declared import Conformance
 from shared.downstreams.conformance.examined import Trial
-from shared.downstreams.conformance.findings import Finding, Findings, Unmet, Word, receipt_of
+from shared.downstreams.conformance.findings import Finding, Findings, Word
 from shared.downstreams.conformance.people import PREFIX, Person
 from shared.downstreams.conformance.seeding import Seeding
-from shared.downstreams.contract import Receipt, Task
+from shared.downstreams.contract import Task
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.registry import Downstreams, Wiring
-
-_OF_ONE = (
-    *("found", "exported", "rectified", "empty field filled", "statement beside"),
-    *("restricted", "suppressed", "gone on the second look"),
-)
-"""What can be found out on one test subject, who is erased last."""
 
 
 @dataclass
@@ -72,13 +64,11 @@ async def examine(
     path: Path,
     wiring: Wiring,
     names: Sequence[str] = (),
-    subject: Mapping[str, str] | None = None,
     on_the_bus: MakeLive | None = None,
 ) -> dict[str, Findings]:
     """What came of every check on every system that is in use, or on these.
 
-    ``subject``: of a system that cannot be filled, what its test subject is known by. ``on_the_bus``: how teams there
-    are reached, where a platform is around them.
+    ``on_the_bus``: how teams there are reached, where a platform is around them.
 
     Raises:
         Misconfigured: the file cannot be used, or there is no such system.
@@ -90,7 +80,7 @@ async def examine(
         found = {}
         for each in chosen:
             made = on_the_bus if isinstance(each.adapter, BusAdapter) else Live
-            found[each.name] = await _examine(path, each, wiring, subject or {}, made) if made else _ON_THE_BUS
+            found[each.name] = await _examine(path, each, wiring, made) if made else _ON_THE_BUS
         return found
     finally:
         await loaded.close()
@@ -108,14 +98,10 @@ async def sweep(path: Path, wiring: Wiring) -> list[str]:
     return swept
 
 
-async def _examine(
-    path: Path, system: Downstream, wiring: Wiring, subject: Mapping[str, str], made: MakeLive
-) -> Findings:
+async def _examine(path: Path, system: Downstream, wiring: Wiring, made: MakeLive) -> Findings:
     declared = system.conformance
     if declared is None:
         return _all(Word.SKIPPED, f"write [{system.name}.conformance] in {path.name}: how test subjects come into it")
-    if declared.seed is None:
-        return await _on_one(path, made(system), declared, subject)
     trial = await _trial(path, system, declared, wiring, made)
     try:
         return {name: await run(check, trial) for name, check in CHECKS.items()}
@@ -143,35 +129,6 @@ async def _leave_nothing(path: Path, trial: Trial, declared: Conformance, wiring
     elif trial.can(Operation.ERASE):
         for person in trial.people.made:
             await trial.ask(Operation.ERASE, person)
-
-
-async def _on_one(path: Path, live: Live, declared: Conformance, subject: Mapping[str, str]) -> Findings:
-    """What one test subject shows, if all that is found of them bears the mark; else nothing is done."""
-    if not subject or not declared.mark:
-        return _all(Word.UNKNOWN, f"{path.name} does not say how to fill it: give --subject, and mark in the file")
-    if not live.downstream.can(Operation.EXPORT):
-        return _all(Word.UNKNOWN, "it gives no copy, so nothing shows whether a test subject is one")
-    person = _given(subject)
-    trial = Trial(live, change=declared.change, empty=declared.added, only=person, patience=declared.within)
-    try:
-        receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED)
-    except (Unmet, DsrError) as error:
-        return _all(Word.UNKNOWN, f"nothing was done to the test subject: {error}")
-    if not _marked(receipt, declared.mark):
-        return _all(Word.UNKNOWN, f"a hit does not bear the mark {declared.mark!r}: nothing was done to anybody")
-    found = {name: await run(CHECKS[name], trial) for name in _OF_ONE}
-    found["erased"] = replace(found["gone on the second look"], seconds=None)
-    skipped = Finding(Word.SKIPPED, "it needs more people than one test subject")
-    return {name: found.get(name, skipped) for name in CHECKS}
-
-
-def _marked(receipt: Receipt, mark: str) -> bool:
-    return bool(receipt.records) and all(mark in repr((dict(r.data), r.matched)) for r in receipt.records)
-
-
-def _given(subject: Mapping[str, str]) -> Person:
-    kinds = {IdentityType(kind): value for kind, value in subject.items()}
-    return Person("", "", "", stated=tuple(Identity(kind, normalise(kind, value)) for kind, value in kinds.items()))
 
 
 def _way(path: Path, system: Downstream, what: str, wiring: Wiring) -> Seeding:

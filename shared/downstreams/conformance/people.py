@@ -16,16 +16,12 @@ _DRAMA = "+4420794600"
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody invented: by each type of identity one value, and a name that all of them share.
-
-    ``stated``: of a test subject that was given, what it is known by, instead.
-    """
+    """Somebody invented: by each type of identity one value, and a name that all of them share."""
 
     key: str
     email: str
     phone: str
     name: str = "Conformance Quarzfels"
-    stated: tuple[Identity, ...] = ()
 
     @property
     def values(self) -> dict[str, str]:
@@ -41,8 +37,6 @@ class Person:
 
     def identities(self, needs: Collection[IdentityType]) -> tuple[Identity, ...]:
         """What a system that needs these types is told."""
-        if self.stated:
-            return tuple(replace(each, level="L2") for each in self.stated if each.type in needs)
         known = (Identity(kind, self.values[kind.value], level="L2") for kind in IdentityType if kind in needs)
         dated = {IdentityType.PHONE, IdentityType.SIP_URI}
         return tuple(replace(each, valid_from=_SINCE) if each.type in dated else each for each in known)
