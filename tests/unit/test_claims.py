@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.domain.errors import BlastRadius
@@ -252,6 +252,8 @@ def _given(address: str, rows: Sequence[Held], register: dict[str, set[str]] | N
 def test_two_people_never_share_a_row_unless_the_register_says_that_they_are_one(
     rows: _Drawn, register: dict[str, set[str]] | None
 ) -> None:
+    for _, (address, accounts, *_) in rows:  # a row of two accounts and no address is told apart by declared parties
+        assume(address is not None or len(accounts) < 2)
     held = _held(rows)
     adas, bens = (_given(address, held, register) for address in ("ada@example.com", "ben@example.com"))
     one = any(len(addresses) > 1 for addresses in (register or {}).values())
