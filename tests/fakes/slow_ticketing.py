@@ -45,6 +45,8 @@ class Tracker:
         match request.url.path.split("/")[2:]:
             case ["privacy", route]:
                 return 200, {"data": self._privacy(route, body)}
+            case ["data", "status"]:
+                return 200, {"data": {"collection": [{"id": "8", "name": "resolved"}]}}
             case _:
                 return 404, {}
 
