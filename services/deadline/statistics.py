@@ -63,7 +63,7 @@ GROUP BY GROUPING SETS ((1, 2), (3), (calendar))
 
 ANSWERED = """
 SELECT "right", outcome, timeliness, CASE WHEN extended THEN 'yes' ELSE 'no' END AS extended, calendar, count(*) AS n
-FROM clock WHERE role = 'controller' AND responded_at > $1 AND outcome <> 'duplicate'
+FROM clock WHERE role = 'controller' AND responded_at > $1
 GROUP BY GROUPING SETS ((1, 2, 3, 4), (3, 5))
 """
 
@@ -74,7 +74,7 @@ SELECT role, CASE role WHEN 'controller' THEN "right" ELSE '' END AS "right", co
        WITHIN GROUP (ORDER BY extract(epoch FROM responded_at - received_at)::float8 / 86400) AS days
 FROM clock WHERE role IN ('controller', 'processor') AND responded_at > $1
              AND CASE role WHEN 'processor' THEN outcome = 'forwarded'
-                      ELSE outcome NOT IN ('withdrawn', 'forwarded', 'duplicate') END
+                      ELSE outcome NOT IN ('withdrawn', 'forwarded') END
 GROUP BY 1, 2
 """
 

@@ -16,7 +16,6 @@ from services.intake.letters import correspondence, delivery
 from services.intake.letters.correspondence import Opened
 from services.intake.letters.rendering import Letters
 from services.intake.metrics import REQUESTS
-from services.intake.repository import Requests
 from services.intake.request import status
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import State
@@ -59,7 +58,7 @@ class SubmissionContext:
 class PreparedRequest:
     """A request that is ready to be stored, with its sealed subject and what is sealed of its correspondence.
 
-    ``marks``: by what it is compared with other requests.
+    ``marks``: what is proved of the person.
     """
 
     received: Transition
@@ -154,13 +153,13 @@ class GroupCommit:
         """Stores a group with whatever else the unit of work does; gives the answer for each."""
         replays = await _claim_keys(tx, group)
         fresh = await self._suspended(tx, [each for each in group if each.key not in replays])
-        states = await _insert(tx, self._letters, fresh)
+        await _insert(tx, self._letters, fresh)
         tx.after_commit(partial(_count, [prepared.request for each in fresh for prepared in each.prepared]))
         stored = iter(fresh)
         return [
             replays[each.key]
             if each.key in replays
-            else [Accepted(r.request_id, states.get(r.request_id, r.state), r.due_on) for r in next(stored).requests]
+            else [Accepted(r.request_id, r.state, r.due_on) for r in next(stored).requests]
             for each in group
         ]
 
@@ -227,18 +226,18 @@ async def _claim_keys(tx: UnitOfWork, group: Sequence[Submitted]) -> dict[_Key |
     }
 
 
-async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submitted]) -> dict[UUID, State]:
-    """Stores what was submitted; returns where those stand that other requests of the same person have moved."""
+async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submitted]) -> None:
+    """Stores what was submitted."""
     context_of = {each.request.request_id: s.context for s in submissions for each in s.prepared}
     if not context_of:
-        return {}
+        return
     prepared = [each for submission in submissions for each in submission.prepared]
     records = [record for each in prepared for record in (each.subject_row, each.correspondence.record)]
     await tx.vault.insert_subjects(tx.connection, records)
     opened = [each.correspondence for each in prepared]
     await correspondence.open_all(tx, opened)
-    seen = await other_requests.look(tx, [(each.request, each.marks) for each in prepared])
-    received = [seen.applied_to(each.received) for each in prepared]
+    postponed = await other_requests.look(tx, [(each.request, each.marks.person) for each in prepared])
+    received = [other_requests.received(each.received, postponed) for each in prepared]
     new = [(after.request, each.marks) for after, each in zip(received, prepared, strict=True)]
     await repository.insert(tx.connection, new)
     await lookup.enter(tx, [(each.request.request_id, each.correspondence.said) for each in prepared])
@@ -259,10 +258,3 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submit
         for event in islice(published, len(after.published)):
             tx.publish(event)
         status.tell(tx, status.of(after.request))
-    if not seen.first:
-        return {}
-    requests = await Requests.locked(tx, letters, seen.first)
-    for request_id, first in seen.first.items():
-        await requests.apply(requests[request_id].repeat(*first, tx.now))
-    await requests.save()
-    return {request_id: requests[request_id].state for request_id in seen.first}

@@ -1,4 +1,4 @@
-"""Other requests of the same person: what comes before which (G1), and what repeats is linked.
+"""Other requests of the same person: what comes before which (G1), and what repeats another.
 
 Nothing slips through between two transactions: whoever looks holds the head of intake's evidence from then on, and a
 lock for each identity (``shared.storage.open_requests``), so of two requests that come at once, by whichever process or
@@ -8,12 +8,12 @@ now: no restart, repeat or manner of closing can lose it.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from services.intake.identity.same_person import Marks, Person, person
+from services.intake.identity.same_person import Person, person
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import State
 from shared.domain import precedence
@@ -29,11 +29,6 @@ _ERASING = frozenset({Right.ERASURE, Right.CONSENT_WITHDRAWAL})
 _AWAITED_BY_ERASURE = frozenset({Kind.COPY})
 _AWAITED_BY_ALL_ELSE = frozenset({Kind.ERASURE})
 
-# One statement for all that is submitted at once, by an index of open requests alone.
-_OPEN = """
-SELECT request_id, asks, proved_account, proved_email, state, received_at, due_on FROM request
-WHERE state <> 'closed' AND (proved_account IS NOT NULL OR proved_email IS NOT NULL) AND asks = ANY($1)
-"""
 _AWAITED = """
 SELECT DISTINCT w.request_id, w.other FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
 WHERE w.request_id = ANY($1) AND o.kind <> 'erased' AND NOT o.stopped ORDER BY w.other
@@ -58,90 +53,42 @@ WHERE request_id = $1
 """
 
 
-class First(NamedTuple):
-    """An open request, with which a duplicate of it is answered."""
+_REPEATED = """
+SELECT o.request_id, o.received_at FROM request r JOIN request o
+  ON (o.proved_account = r.proved_account
+      OR o.proved_email = r.proved_email AND (o.proved_account IS NULL OR r.proved_account IS NULL))
+WHERE r.request_id = $1 AND o.request_id <> r.request_id AND o.state <> 'closed' AND o."right" = r."right"
+  AND o.scope IS NOT DISTINCT FROM r.scope AND o.role = r.role AND o.tenant IS NOT DISTINCT FROM r.tenant
+ORDER BY o.received_at
+"""
+
+
+class SameAsked(NamedTuple):
+    """Another open request by which the same person asks for the same."""
 
     request_id: UUID
     received_at: datetime
-    due_on: date
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Of what is submitted: which requests wait for others, and which repeat an open one."""
-
-    postponed: Collection[UUID] = frozenset()
-    first: Mapping[UUID, First] = field(default_factory=dict)
-
-    def applied_to(self, received: Transition) -> Transition:
-        """How the request is received: what waits or repeats does not begin."""
-        request_id = received.request.request_id
-        if request_id in self.first:
-            return _without_beginning(received)
-        if request_id in self.postponed:
-            return _postponed(received)
-        return received
+async def repeated(connection: Connection, request_id: UUID) -> list[SameAsked]:
+    """The other open requests by which the same person asks for the same: a person decides what becomes of them."""
+    return [SameAsked(*row) for row in await connection.fetch(_REPEATED, request_id)]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRequest:
-    """An open request of somebody who has proved something, with which a new one is compared."""
-
-    person: Person
-    identified: bool
-    first: First
-
-
-def judge(new: Sequence[tuple[Request, Marks]], known: Sequence[tuple[bytes, OpenRequest]]) -> Mapping[UUID, First]:
-    """Which of those that are submitted repeat an open request, or one of these, and which; pure.
-
-    ``known``: open requests by all that they ask for. Who has proved enough repeats none that still waits for proof.
-    The earlier receipt governs, whenever it was entered: what was received before another repeats nothing of it, and
-    keeps its own date (Art. 12(3)).
-    """
-    asked: dict[bytes, list[OpenRequest]] = {}
-    for asks, other in known:
-        asked.setdefault(asks, []).append(other)
-    first: dict[UUID, First] = {}
-    for request, marks in sorted(new, key=lambda each: each[0].received_at):
-        if not marks.person.known:
-            continue
-        identified = request.state is not State.AWAITING_IDENTITY
-        others = asked.setdefault(marks.asks, [])
-        before = (
-            other.first
-            for other in others
-            if other.first.received_at <= request.received_at
-            and other.person.is_same(marks.person)
-            and (other.identified or not identified)
-        )
-        if repeated := min(before, key=lambda each: each.received_at, default=None):
-            first[request.request_id] = repeated
-        else:
-            this = First(request.request_id, request.received_at, request.due_on)
-            others.append(OpenRequest(marks.person, identified, this))
-    return first
-
-
-async def look(tx: UnitOfWork, new: Sequence[tuple[Request, Marks]]) -> Seen:
-    """What follows from the open requests of the same persons for those that are submitted, which others know now."""
+async def look(tx: UnitOfWork, new: Sequence[tuple[Request, Person]]) -> Collection[UUID]:
+    """Which of those that are submitted wait for open requests of the same persons; others know of them now."""
     await open_requests.enter(tx.connection, _together([request for request, _ in new]))
-    asked = [marks.asks for _, marks in new if marks.person.known]
-    if not asked:
-        return Seen()
+    known = [(request, person) for request, person in new if person.known]
+    if not known:
+        return ()
     await tx.hold_evidence()
-    known = []
-    rows = await tx.connection.fetch(_OPEN, asked)
-    for request_id, asks, account, email, state, received_at, due_on in rows:
-        this = First(request_id, received_at, due_on)
-        known.append((asks, OpenRequest(Person(account, email), state != State.AWAITING_IDENTITY, this)))
-    first = judge(new, known)
-    counting = {
-        request.request_id: (request, marks.person) for request, marks in new if request.request_id not in first
-    }
-    await _enter(tx.connection, counting.values())
-    beginning = [each for each in counting.values() if each[0].state is State.IN_PROGRESS and may_wait(each[0])]
-    return Seen(set(await _await(tx, beginning)), first)
+    await _enter(tx.connection, known)
+    return await _await(tx, [each for each in known if each[0].state is State.IN_PROGRESS and may_wait(each[0])])
+
+
+def received(transition: Transition, postponed: Collection[UUID]) -> Transition:
+    """How a request is received: what waits does not begin."""
+    return _postponed(transition) if transition.request.request_id in postponed else transition
 
 
 def _together(requests: Sequence[Request]) -> Iterator[tuple[UUID, Kind, precedence.Marks]]:

@@ -63,7 +63,7 @@ _NEW = (
     *("suspended", "postponed", "at_once", "anonymous", "packages_waived"),
 )
 """What a new request has besides; every other column has its default."""
-_MARKS = ("asks", "proved_account", "proved_email", "withdrawn_by")
+_MARKS = ("proved_account", "proved_email", "withdrawn_by")
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
 _new, _changing, _question = attrgetter(*_FIXED, *_NEW), attrgetter(*_CHANGING), attrgetter(*_QUESTION)
@@ -88,9 +88,9 @@ async def read_case(connection: Connection, case_id: UUID) -> list[Request]:
 
 
 async def insert(connection: Connection, requests: Iterable[tuple[Request, Marks]]) -> None:
-    """Stores new requests, with what they are compared with others by."""
+    """Stores new requests, with what is proved of who asks."""
     rows = [
-        (*_new(request), ",".join(request.zones), marks.asks, marks.person.account, marks.person.email, marks.stated)
+        (*_new(request), ",".join(request.zones), marks.person.account, marks.person.email, marks.stated)
         for request, marks in requests
     ]
     await connection.copy_records_to_table("request", records=rows, columns=(*_FIXED, *_NEW, "zones", *_MARKS))

@@ -41,14 +41,12 @@ CREATE TABLE request (
     suspended      boolean     NOT NULL DEFAULT false,  -- its work begins once its API key is released
     resumable      boolean     NOT NULL DEFAULT false,  -- closed, and a late answer reopens it
     resumed        boolean     NOT NULL DEFAULT false,  -- a late answer has: its due date follows from that
-    asks           bytea,                    -- keyed digest of all that it asks for
     proved_account bytea,                    -- keyed fingerprints of what is proved of who asks
     proved_email   bytea,
     postponed      boolean     NOT NULL DEFAULT false,  -- it waits for other requests of the same person
     at_once        boolean     NOT NULL DEFAULT false,  -- it must not wait for copies: the person, or one of ours, said so
     insisted       boolean     NOT NULL DEFAULT false,  -- it waits for nothing: one of ours has decided so
     begun          boolean     NOT NULL DEFAULT false,  -- its work had begun when it was found that it must wait
-    duplicate_of   uuid,                     -- the request with which it is answered
     tenant         text,
     instruction_id text,
     -- Where the subject lives (ISO 3166), if anybody has said it: the holidays of a request are somebody's also where nobody has.
@@ -113,8 +111,6 @@ CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX request_package ON request (responded_at) WHERE package_id IS NOT NULL;
 CREATE INDEX request_waiting ON request (state, "right")
     WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
-CREATE INDEX request_repeated ON request (asks)
-    WHERE state <> 'closed' AND (proved_account IS NOT NULL OR proved_email IS NOT NULL);
 CREATE INDEX request_postponed ON request (request_id) WHERE postponed AND state <> 'closed';
 CREATE INDEX request_suspended ON request (key_id) WHERE suspended;
 CREATE INDEX request_restricts_account ON request (proved_account)

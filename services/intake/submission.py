@@ -224,7 +224,7 @@ class Submissions:
             identities = tuple(replace(each, level=INSTRUCTED) for each in identities)
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
         stated_by = [keys.fingerprint(each) for each in identities] if submission.purposes else None
-        marks = same_person.Marks(person, same_person.asks(submission, identities, keys), stated_by)
+        marks = same_person.Marks(person, stated_by)
         opened = correspondence.begin(self._vault, self._letters, request, identities, now, case, follows)
         received = request.receive(proof)
         if opened.acknowledgement:

@@ -61,6 +61,13 @@ class UseCases(TellingUseCases):
         async with self.unit_of_work.pool.acquire() as connection:
             return (await other_requests.awaited_by(connection, [request.request_id])).get(request.request_id, [])
 
+    async def repeated(self, request: Request) -> list[other_requests.SameAsked]:
+        """The other open requests by which the same person asks for the same, where it is open."""
+        if request.state is State.CLOSED:
+            return []
+        async with self.unit_of_work.pool.acquire() as connection:
+            return await other_requests.repeated(connection, request.request_id)
+
     async def case_of(self, request: Request) -> list[Request]:
         """What came in the same message, itself included; nothing, where it came alone."""
         if request.case_id is None:

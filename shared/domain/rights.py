@@ -31,6 +31,5 @@ class Outcome(StrEnum):
     NO_DATA = "no_data"
     UNIDENTIFIED = "unidentified"
     WITHDRAWN = "withdrawn"
-    DUPLICATE = "duplicate"
     FORWARDED = "forwarded"
     ASSISTED = "assisted"  # Art. 28(3)(e): the instruction of a customer who decides about the data was carried out

@@ -174,7 +174,6 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("answer", lambda r: contested(r).answer(AT, AT, POLICY, identities=False)),
     ("complete", corrected),
     ("report", lambda r: told(r, Outcome.REFUSED, right=Right.RECTIFICATION, scope="accuracy_contested")),
-    ("repeat", lambda r: r.repeat(QUESTION, AT, date(2026, 4, 1), AT)),
     ("extend", lambda r: r.extend(date(2026, 5, 29), "VOLUME", {}, AT, "officer", tell_before=AT)),
     ("redate", lambda r: r.redate("policy_changed", r.arrival, date(2026, 4, 1), "v2")),
 ]

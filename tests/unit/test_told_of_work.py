@@ -27,7 +27,7 @@ ERASED = (
     report("ticketing", Operation.ERASE, outcome=TaskOutcome.ERASED, found=14, changed=14),
 )
 LATER = [right for right in Right if right is not Right.ERASURE]
-ANSWERED = [outcome for outcome in Outcome if outcome not in {Outcome.DUPLICATE, Outcome.FORWARDED, Outcome.ASSISTED}]
+ANSWERED = [outcome for outcome in Outcome if outcome not in {Outcome.FORWARDED, Outcome.ASSISTED}]
 
 
 @pytest.mark.parametrize(("right", "outcome"), [*product(LATER, ANSWERED)])

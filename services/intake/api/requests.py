@@ -26,7 +26,9 @@ async def read(request_id: UUID, caller: AnyCaller, services: UseServices, respo
     awaited = await services.use_cases.awaited(request)
     case = await services.use_cases.case_of(request)
     today, letters = services.unit_of_work.clock.now().date(), services.use_cases.letters
-    return view(request, today, letters, awaited, case, officer=caller.role == "privacy")
+    officer = caller.role == "privacy"
+    repeated = await services.use_cases.repeated(request) if officer else ()
+    return view(request, today, letters, awaited, case, repeated, officer=officer)
 
 
 @router.get("/statement", dependencies=PRIVACY_TEAM, responses=documented(Forbidden, Shredded))

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, RootModel, WithJsonSchema, computed_field
 
 from services.intake.letters.rendering import Letters
+from services.intake.other_requests import SameAsked
 from services.intake.request.aggregate import Request
 from services.intake.request.as_told import as_told
 from services.intake.request.coverage import Covered, coverage
@@ -110,6 +111,14 @@ class ForwardingView(BaseModel):
     controller_replied_at: Instant | None = Field(description="when the customer said how they go on")
 
 
+class RepeatedView(Referenced):
+    """Another open request by which the same person asks for the same."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    received_at: Instant
+
+
 class RequestView(Referenced):
     """Where a request stands, what each system did in counts, and the answer in plain words."""
 
@@ -143,7 +152,11 @@ class RequestView(Referenced):
     forwarding: ForwardingView | None = Field(
         default=None, description="of what a customer of ours decides about: whether they have it"
     )
-    duplicate_of: UUID | None = Field(description="the request of the same person with which it was answered")
+    repeated: list[RepeatedView] = Field(
+        default=[],
+        description="other open requests by which the same person asks for the same (privacy team): each is worked"
+        " unless the person withdraws it, or two persons refuse it",
+    )
     case: CaseView | None = Field(default=None, description="where it came in one message with others: all of them")
 
 
@@ -230,6 +243,7 @@ def view(
     letters: Letters,
     awaits: Sequence[UUID] = (),
     case: Sequence[Request] = (),
+    repeated: Sequence[SameAsked] = (),
     *,
     officer: bool,
 ) -> RequestView:
@@ -246,6 +260,7 @@ def view(
         "package": request.package_id is not None and request.package_fault is None and not request.package_is_gone,
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
         "awaits": awaits,
+        **({"repeated": repeated} if repeated else {}),
         **({"case": _case(request, case, officer=officer)} if case else {}),
         **({"waits_for": waited} if (waited := waits_for(request)) else {}),
         **({"forwarding": _forwarding(request)} if request.role == "processor" else {}),

@@ -123,7 +123,8 @@ class RequestPage:
         use_cases = self.works.services.use_cases
         awaited, case = await use_cases.awaited(request), await use_cases.case_of(request)
         today = self.works.services.unit_of_work.clock.now().date()
-        return views.view(request, today, use_cases.letters, awaited, case, officer=True)
+        repeated = await use_cases.repeated(request)
+        return views.view(request, today, use_cases.letters, awaited, case, repeated, officer=True)
 
 
 def _undelivered(letters: Iterable[ListedLetter]) -> Iterator[tuple[ListedLetter, Sequence[str]]]:

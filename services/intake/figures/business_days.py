@@ -14,7 +14,7 @@ from shared.domain.working_days import Calendar, calendar
 from shared.runtime.metrics import Mean
 from shared.storage.postgres import Connection
 
-_ANSWERED = "responded_at > $1 AND role = 'controller' AND outcome NOT IN ('withdrawn', 'forwarded', 'duplicate')"
+_ANSWERED = "responded_at > $1 AND role = 'controller' AND outcome NOT IN ('withdrawn', 'forwarded')"
 _DAYS = "(received_at AT TIME ZONE $2)::date, (responded_at AT TIME ZONE $2)::date"
 _BY_RIGHT = f"""
 SELECT "right", {_DAYS}, count(*) FROM request WHERE {_ANSWERED} GROUP BY 1, 2, 3

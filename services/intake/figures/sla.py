@@ -43,7 +43,7 @@ SELECT "right", count(*), count(*) FILTER (WHERE greatest(responded_at, CASE WHE
     SELECT min((due_on + 1)::timestamp AT TIME ZONE zone) FROM unnest(string_to_array(zones, ',')) AS zone))
 FROM request
 WHERE responded_at > $1 AND NOT unfinished AND role = 'controller'
-      AND outcome NOT IN ('withdrawn', 'forwarded', 'duplicate') GROUP BY 1
+      AND outcome NOT IN ('withdrawn', 'forwarded') GROUP BY 1
 """
 _OVERDUE = """
 SELECT "right", count(*) FROM request

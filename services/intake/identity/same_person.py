@@ -4,27 +4,18 @@ A number or a SIP address is a line, which people share, so it never tells. An a
 tells alone: the e-mail address beside it may be a family's.
 """
 
-import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Final
 
-import orjson
-from pydantic import JsonValue
-
-from services.intake.submission_schemas import Submission, scope_of
 from shared.domain import precedence
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import Level
-from shared.domain.operations import ShownRecord
 from shared.domain.proofs import proved
 from shared.storage.keyring import Keyring
 
 LEAST_LEVEL: Final[Level] = "L1"
 """Control of one contact point of record: an identifier alone (`L0`) is anybody's to state."""
-
-_value = attrgetter("value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +48,12 @@ NOBODY = Person()
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """By what a request is compared with others: who asks, and a keyed digest of all that they ask for.
+    """Who asks, as far as it is proved.
 
     ``stated``: of a withdrawal of consent keyed fingerprints of all that they state, which prove whose it was.
     """
 
     person: Person
-    asks: bytes
     stated: Sequence[bytes] | None = None
 
 
@@ -71,20 +61,3 @@ def person(identities: Iterable[Identity], keyring: Keyring) -> Person:
     """Who asks, by those of the identities of a request that are proved (``shared.domain.proofs``)."""
     known = {each.type: keyring.fingerprint(each) for each in proved(identities, LEAST_LEVEL)}
     return Person(known.get(IdentityType.ACCOUNT_ID), known.get(IdentityType.EMAIL))
-
-
-def asks(submission: Submission, identities: Iterable[Identity], keyring: Keyring) -> bytes:
-    """A keyed digest (HMAC-SHA256) of what is asked for: right, scope, changes, what goes with it, and about whom.
-
-    Whoever states a number more, or another period of one, asks for something else, and so does who states the same of
-    another record: nothing that they state is lost.
-    """
-    stated = [(each.type, each.value, each.valid_from, each.valid_to) for each in sorted(identities, key=_value)]
-    changes = [(c.field, c.current, c.asserted, _record(c.record)) for c in submission.changes]
-    said = (submission.role, submission.instruction_id, submission.packages_waived)
-    wanted = (submission.right, scope_of(submission), sorted(submission.purposes), *said, changes)
-    return hmac.digest(keyring.lookup, b"asks\0" + orjson.dumps((wanted, stated)), "sha256")
-
-
-def _record(named: ShownRecord | None) -> JsonValue:
-    return [named.category, dict(sorted(named.fields.items()))] if named else None

@@ -18,7 +18,7 @@ def as_told(request: R) -> R:
     if not request.anonymous:
         return request
     ended = request.state is State.CLOSED
-    outcome = request.outcome if request.outcome in {Outcome.WITHDRAWN, Outcome.DUPLICATE} else Outcome.FULFILLED
+    outcome = Outcome.WITHDRAWN if request.outcome is Outcome.WITHDRAWN else Outcome.FULFILLED
     nothing: dict[str, Any] = dict.fromkeys(("tasks", "question", "warning", "decided", "finished"))
     state = State.CLOSED if ended else State.IN_PROGRESS
     return replace(request, state=state, outcome=outcome if ended else None, owed=False, resumable=False, **nothing)

@@ -23,7 +23,6 @@ LetterKind = Literal[
     "recipient_reminder",
     "refusal",
     "partial",
-    "duplicate",
     "objection_weighed",
     "acknowledgement",
     "completion",

@@ -125,7 +125,6 @@ TRANSITIONS: Mapping[str, Rule] = {
     "waive":           rule(IDENTITY,         IDENTITY),
     "waive_packages":  rule(OPEN | CLOSED,    OPEN | CLOSED),
     "time_is_short":   rule(WORK,             PERSON),
-    "repeat":          rule(IDENTITY | WORK | PERSON, FINAL,             RequestClosed),
     "restricted":      rule(BEGUN,            PERSON),
     "weigh":           rule(PERSON,           FINAL,                     LiftDecided, RequestClosed),
     "renew":           rule(CLOSED,           CLOSED,                    RequestVerified, PartAnswered),

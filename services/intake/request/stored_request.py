@@ -37,7 +37,7 @@ class StoredRequest:
     ``begun`` or before; ``at_once``: an erasure must not wait for copies, ``insisted``: nor for anything else;
     ``packages_waived``: nor is a package of theirs kept for its days.
     ``opposed``: one of those is a restriction, which wants the data kept. ``ended_by``: the erasure with which what it
-    restricts has ended. ``duplicate_of``: the request with which it is answered. ``unchangeable``: a system could not
+    restricts has ended. ``unchangeable``: a system could not
     correct it at once, so its data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it
     had restricted is lifted. ``forwarded_at``: when a customer of ours got it; ``controller_replied_at``: when they
     said how they go on. ``tasks``: what the downstreams reported, in counts. ``tenant``: the customer of ours whose
@@ -79,7 +79,6 @@ class StoredRequest:
     packages_waived: bool = False
     opposed: bool = False
     anonymous: bool = False
-    duplicate_of: UUID | None = None
     unchangeable: bool = False
     forwarded_at: datetime | None = None
     controller_replied_at: datetime | None = None

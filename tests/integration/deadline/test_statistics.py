@@ -83,11 +83,9 @@ async def test_what_was_answered_is_counted_by_outcome_and_timeliness_for_thirty
     await answered(pool, 3, 29.9, "fulfilled")
     await answered(pool, 3, 30.1, "fulfilled")
     await answered(pool, 33, 1, "refused", "breach")
-    await answered(pool, 3, 1, "duplicate")
     await count(pool)
     assert value("dsr_requests_answered", **DONE) == 2
     assert value("dsr_requests_answered", **DONE | {"outcome": "refused", "timeliness": "breach"}) == 1
-    assert value("dsr_requests_answered", **DONE | {"outcome": "duplicate"}) is None
 
 
 async def test_time_to_respond_is_the_nearest_rank_without_withdrawn_ones(pool: asyncpg.Pool) -> None:

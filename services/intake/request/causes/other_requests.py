@@ -1,4 +1,4 @@
-"""What other requests of the same person do to a request: an erasure waits for them, a duplicate ends with the first.
+"""What other requests of the same person do to a request: an erasure waits for them.
 
 ``postponed``: an erasure that may begin, and does not yet, since what the same person asked to see is to be answered
 first; or any other request while an erasure of the same person is at work. It shows ``in_progress``, or
@@ -7,7 +7,7 @@ first; or any other request while an erasure of the same person is at work. It s
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Literal, Self
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from services.intake.request.letter_kinds import LetterOf
 from services.intake.request.lifecycle import State
-from services.intake.request.transition import MovingRequest, Transition, closed, lifted, retried, verified
+from services.intake.request.transition import MovingRequest, Transition, lifted, retried, verified
 from shared.domain import events, reference
 from shared.domain.errors import IllegalTransition
 from shared.domain.rights import Outcome, Right
@@ -25,7 +25,7 @@ Cause = Literal["answered", "waived", "decided"]
 
 
 class MovedByOtherRequests(MovingRequest):
-    """A request that waits for another of the same person, or repeats it."""
+    """A request that waits for another of the same person."""
 
     __slots__ = ()
 
@@ -93,7 +93,7 @@ class MovedByOtherRequests(MovingRequest):
         """The person wants their erasure to remove the packages, too, that were made for their earlier requests."""
         if self.right is not Right.ERASURE:
             raise IllegalTransition("only an erasure removes the packages of other requests")
-        if self.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED, Outcome.DUPLICATE} or self.packages_waived:
+        if self.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED} or self.packages_waived:
             raise IllegalTransition("it removes nothing, or was told to remove the packages before")
         return self.moved_in_place("waive_packages", packages_waived=True).noted("packages.waived")
 
@@ -105,15 +105,3 @@ class MovedByOtherRequests(MovingRequest):
     def time_is_short(self) -> Transition[Self]:
         """The due date is near, and what it waits for has not ended: a person must say how it goes on."""
         return self.moved("time_is_short", State.AWAITING_DECISION).noted("decision.needed", right=self.right)
-
-    def repeat(self, first: UUID, received_at: datetime, due_on: date, at: datetime) -> Transition[Self]:
-        """It asks for what an open request of the same person asks for, and is answered with that one.
-
-        ``received_at``, ``due_on``: those of the first.
-        """
-        linked = replace(self, duplicate_of=first, question=None)
-        named = reference.of(first)
-        letter: LetterOf = ("duplicate", {"first_received_on": received_at, "first": named, "first_due": due_on})
-        noted = linked.noted("request.linked_duplicate", first=str(first), received_at=self.received_at.isoformat())
-        ended = closed(linked, "repeat", Outcome.DUPLICATE, at)
-        return noted.then(replace(ended, letters=(letter,)))

@@ -57,8 +57,6 @@ def answer(request: StoredRequest) -> Told:
 
 def _to_subject(request: StoredRequest) -> Iterator[Sentence]:
     match request.outcome:
-        case Outcome.DUPLICATE:
-            yield say("answer.duplicate")
         case Outcome.FORWARDED:
             yield say("answer.not_ours")
             yield say("answer.passed_on")
