@@ -27,7 +27,6 @@ from shared.domain.events import (
     RequestClosed,
     RequestExtended,
     RequestForwarded,
-    RequestPostponed,
     RequestReceived,
     RequestRedated,
     RequestReopened,
@@ -61,7 +60,6 @@ class Deadlines:
         """Says which event is handled how."""
         service.on(RequestReceived, self.received)
         service.on(RequestVerified, self.verified)
-        service.on(RequestPostponed, self.postponed)
         service.on(QuestionSent, self.asked)
         service.on(QuestionAnswered, self.answered)
         service.on(RequestExtended, self.extended)
@@ -98,10 +96,6 @@ class Deadlines:
         if ours and self._fulfilments.plans[Operation.FLAG]:
             held = await repository.hold(tx.connection, _requests(ours))
             await repository.save(tx.connection, [transitions.verify(clock, tx.now, self._policy) for clock in held])
-
-    async def postponed(self, events: Sequence[RequestPostponed], tx: UnitOfWork) -> None:
-        """The request is triaged: it waits for other requests of the same person, and for nobody of ours."""
-        await repository.take(tx.connection, Step.TRIAGED, _requests(events))
 
     async def asked(self, events: Sequence[QuestionSent], tx: UnitOfWork) -> None:
         """A question opens a suspension; whether it stops the statutory clock, or why not, is put on record."""

@@ -4,7 +4,7 @@ It is asked again before it goes on with what had waited for proof, an answer or
 about is known better then than when it was submitted: by every address and account that was located.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from shared.app.service import Service
@@ -17,7 +17,6 @@ from shared.domain.rights import Right
 from shared.fulfilment.store import Waiting
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
-from shared.storage.open_requests import Other
 
 _BEFORE = frozenset({Kind.COPY, Kind.RESTRICTION})
 _LEAST: Level = "L1"
@@ -43,7 +42,7 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:
     others = await open_requests.others(tx.connection, marks, _BEFORE)
     held: set[UUID] = set()
     for each in waiting:
-        first = _counting(others.get(each.request_id, ()), each.details)
+        first = () if each.details.get("regardless") else others.get(each.request_id, ())
         if first:
             held.add(each.fulfilment_id)
             ids = tuple(other.request_id for other in first)
@@ -62,10 +61,3 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:
 def _theirs(known: Sequence[Identity]) -> list[Identity]:
     """What is proved of them, or located, and known to be nobody else's: a family's address tells nobody."""
     return [each for each in proved(marked(known, known), _LEAST) if not each.shared]
-
-
-def _counting(others: Sequence[Other], details: Mapping[str, object]) -> list[Other]:
-    """Those that it must wait for: the person may have waived the copies, and one of ours decided all."""
-    said = details.get("regardless_of")
-    waived = set(said) if isinstance(said, list) else set()
-    return [other for other in others if other.kind not in waived]

@@ -14,7 +14,6 @@ from services.intake.errors import IdempotencyKeyReused
 from services.intake.identity.same_person import Marks
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.correspondence import Opened
-from services.intake.letters.rendering import Letters
 from services.intake.metrics import REQUESTS
 from services.intake.request import status
 from services.intake.request.aggregate import Request, Transition
@@ -110,9 +109,8 @@ class _Waiting:
 class GroupCommit:
     """Commits what was submitted since the last commit began, in one transaction."""
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory, letters: Letters, erasures_per_hour: int) -> None:
+    def __init__(self, unit_of_work: UnitOfWorkFactory, erasures_per_hour: int) -> None:
         self._unit_of_work = unit_of_work
-        self._letters = letters
         self._erasures_per_hour = erasures_per_hour
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
@@ -153,7 +151,7 @@ class GroupCommit:
         """Stores a group with whatever else the unit of work does; gives the answer for each."""
         replays = await _claim_keys(tx, group)
         fresh = await self._suspended(tx, [each for each in group if each.key not in replays])
-        await _insert(tx, self._letters, fresh)
+        await _insert(tx, fresh)
         tx.after_commit(partial(_count, [prepared.request for each in fresh for prepared in each.prepared]))
         stored = iter(fresh)
         return [
@@ -226,7 +224,7 @@ async def _claim_keys(tx: UnitOfWork, group: Sequence[Submitted]) -> dict[_Key |
     }
 
 
-async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submitted]) -> None:
+async def _insert(tx: UnitOfWork, submissions: Sequence[Submitted]) -> None:
     """Stores what was submitted."""
     context_of = {each.request.request_id: s.context for s in submissions for each in s.prepared}
     if not context_of:
@@ -234,21 +232,15 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submit
     prepared = [each for submission in submissions for each in submission.prepared]
     records = [record for each in prepared for record in (each.subject_row, each.correspondence.record)]
     await tx.vault.insert_subjects(tx.connection, records)
-    opened = [each.correspondence for each in prepared]
-    await correspondence.open_all(tx, opened)
-    postponed = await other_requests.look(tx, [(each.request, each.marks.person) for each in prepared])
-    received = [other_requests.received(each.received, postponed) for each in prepared]
-    new = [(after.request, each.marks) for after, each in zip(received, prepared, strict=True)]
-    await repository.insert(tx.connection, new)
+    await correspondence.open_all(tx, [each.correspondence for each in prepared])
+    await other_requests.enter_new(tx, [(each.request, each.marks.person) for each in prepared])
+    await repository.insert(tx.connection, [(each.request, each.marks) for each in prepared])
     await lookup.enter(tx, [(each.request.request_id, each.correspondence.said) for each in prepared])
-    await delivery.acknowledge(tx, [(after.request, each) for after, each in zip(received, opened, strict=True)])
-    for after, each in zip(received, prepared, strict=True):
-        if after.request.postponed:
-            await correspondence.acknowledge_as_it_stands(tx, letters, after.request, each.correspondence)
-    said = [event for after in received for event in after.published]
+    await delivery.acknowledge(tx, [(each.request, each.correspondence) for each in prepared])
+    said = [event for each in prepared for event in each.received.published]
     await kept_of_person.search_too(tx, said)
     published = iter(await files_of_person.named(tx, said))
-    for after in received:
+    for after in (each.received for each in prepared):
         request_id = after.request.request_id
         context = context_of[request_id]
         tx.traces[request_id] = context.traceparent

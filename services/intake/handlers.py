@@ -128,9 +128,6 @@ class Handlers:
     async def warn(self, events: Sequence[Milestone], tx: UnitOfWork) -> None:
         """Show the milestone with the request, and ask who they are if the staff have asked nobody in time.
 
-        An erasure that waits for other requests of the same person is put before a person when it must be answered or
-        extended.
-
         Without a question nothing would follow. A request that is due before the target of asking would end has no such
         target: the warnings of its own limit take its place.
         """
@@ -140,9 +137,6 @@ class Handlers:
                 if request is None:
                     continue
                 request = await requests.apply(request.warn(_name(event)))
-                short = request.postponed and request.allows("time_is_short")
-                if short and self._must_be_answered_or_extended(event):
-                    request = await requests.apply(request.time_is_short())
                 late = not isinstance(event, TargetMissed) or event.target == ASKING
                 if late and request.question is None and request.state is State.AWAITING_IDENTITY:
                     await self._ask(requests, request, Question.IDENTITY)
@@ -162,14 +156,6 @@ class Handlers:
                 request = requests[event.request_id]
                 if transition := await recipients.silent(tx, request, event):
                     await requests.apply(transition)
-
-    def _must_be_answered_or_extended(self, event: Milestone) -> bool:
-        prompt = self._policy.prompt.days_before_due if self._policy.prompt else None
-        match event:
-            case DeadlineApproaching():
-                return prompt is not None and event.days_left <= prompt
-            case _:
-                return isinstance(event, DeadlineOverdue)
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
         words = self._letters.words(questions.asked(asked, request), self._letters.reader(request))

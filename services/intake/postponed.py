@@ -1,7 +1,7 @@
-"""Requests that wait for others of the same person begin once nothing is open that they wait for.
+"""Erasures that wait for copies or restrictions of the same person go on once none of those is open.
 
 However that ended: answered, withdrawn, refused, given up. What counts is what is open now, and no event: a copy is
-open while a part of it is owed, a restriction while it is in force, an erasure while anything of it is at work.
+open while a part of it is owed, a restriction while it is in force.
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ _MAY_BEGIN = """
 SELECT e.request_id FROM request e
 WHERE e.postponed AND e.state <> 'closed' AND NOT EXISTS (
     SELECT FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
-    WHERE w.request_id = e.request_id AND o.kind <> 'erased' AND NOT o.stopped)
+    WHERE w.request_id = e.request_id AND o.kind IN ('copy', 'restriction'))
 ORDER BY e.request_id LIMIT $1 FOR UPDATE OF e SKIP LOCKED
 """
 
@@ -31,12 +31,13 @@ async def run(running: Running) -> None:
 
 
 async def begin_what_may(unit_of_work: UnitOfWorkFactory, letters: Letters) -> None:
-    """Lets every request begin that waits for nothing any more."""
+    """Lets every erasure go on that waits for nothing any more."""
     more = True
     while more:
         async with unit_of_work.begin() as tx:
             free = [row[0] for row in await tx.connection.fetch(_MAY_BEGIN, _AT_A_TIME)]
             requests = await Requests.locked(tx, letters, free)
-            begun = [await requests.apply(requests[request_id].begin("answered")) for request_id in free]
+            for request_id in free:
+                await requests.apply(requests[request_id].begin("answered"))
             await requests.save()
-        more = len(free) == _AT_A_TIME and not all(request.postponed for request in begun)
+        more = len(free) == _AT_A_TIME

@@ -26,7 +26,7 @@ from services.intake.letters import asked, cases, correspondence, delivery, old_
 from services.intake.letters.delivery import Written
 from services.intake.letters.rendering import Letters
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
-from services.intake.request import concluded, other_restrictions, status
+from services.intake.request import other_restrictions, status
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import Told, until_delivered
 from services.intake.request.disclosed import DisclosedOfAll
@@ -50,7 +50,7 @@ _FIXED = (
     *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
     *("purposes", "consent_text", "case_id"),
 )
-_QUESTION, _REPORTS = column_types(OpenQuestion), ("tasks", "erased_meanwhile")
+_QUESTION, _REPORTS = column_types(OpenQuestion), ("tasks",)
 _CONVERTED = {"zones": "text", **dict.fromkeys(_REPORTS, "jsonb"), **_QUESTION}
 """Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
 _CHANGING = {
@@ -60,7 +60,7 @@ _CHANGING = {
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
 _NEW = (
     *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country", "language"),
-    *("suspended", "postponed", "at_once", "anonymous", "packages_waived"),
+    *("suspended", "anonymous", "packages_waived"),
 )
 """What a new request has besides; every other column has its default."""
 _MARKS = ("proved_account", "proved_email", "withdrawn_by")
@@ -140,11 +140,6 @@ class Requests:
             self.tx.connection, transition.request.key_id
         ):
             transition = key_suspension.pause(transition)
-        if other_requests.begins(transition):
-            before = self._held[transition.request.request_id]
-            transition = await other_requests.unless_awaited(self.tx, before, transition)
-        if self._held[transition.request.request_id].postponed and not transition.request.postponed:
-            transition = replace(transition, request=await self._with_what_was_erased(transition.request))
         others = await other_restrictions.told(self.tx.connection, transition)
         published = transition.published
         transition, tells = until_delivered(transition, readable=await asked.readable(self.tx, transition))
@@ -195,12 +190,6 @@ class Requests:
             erasures = [each.request_id for each in self._held.values() if each.right is Right.ERASURE]
             self._copied = await files_of_person.copies_available_since(self.tx, erasures)
         return self._letters.copies(self._copied.get(request.request_id))
-
-    async def _with_what_was_erased(self, request: Request) -> Request:
-        """The request, which waits no longer, with what the erasures for which it waited have erased (Art. 12(1))."""
-        others = await other_requests.erasures_awaited(self.tx.connection, request.request_id)
-        erased = await concluded.erased(self.tx.connection, await read_all(self.tx.connection, others))
-        return replace(request, erased_meanwhile=erased) if erased else request
 
     def tell(self, transition: Transition) -> None:
         """Puts into effect that a letter was delivered, or has come back: what had been waiting for it, and no more."""

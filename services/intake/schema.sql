@@ -43,10 +43,7 @@ CREATE TABLE request (
     resumed        boolean     NOT NULL DEFAULT false,  -- a late answer has: its due date follows from that
     proved_account bytea,                    -- keyed fingerprints of what is proved of who asks
     proved_email   bytea,
-    postponed      boolean     NOT NULL DEFAULT false,  -- it waits for other requests of the same person
-    at_once        boolean     NOT NULL DEFAULT false,  -- it must not wait for copies: the person, or one of ours, said so
-    insisted       boolean     NOT NULL DEFAULT false,  -- it waits for nothing: one of ours has decided so
-    begun          boolean     NOT NULL DEFAULT false,  -- its work had begun when it was found that it must wait
+    postponed      boolean     NOT NULL DEFAULT false,  -- an erasure that waits for other requests of the person
     tenant         text,
     instruction_id text,
     -- Where the subject lives (ISO 3166), if anybody has said it: the holidays of a request are somebody's also where nobody has.
@@ -65,8 +62,6 @@ CREATE TABLE request (
     -- When a customer of ours who decides about the data got the request, and when they replied.
     forwarded_at          timestamptz,
     controller_replied_at timestamptz,
-    -- What the same person's erasures, for which a request waited, had erased by then: reports in counts, as in tasks.
-    erased_meanwhile jsonb,
     -- Restrictions that oppose an erasure of the same person, and who has decided that it begins all the same.
     opposed        boolean     NOT NULL DEFAULT false,
     ended_by       uuid,
@@ -146,8 +141,8 @@ CREATE INDEX request_lookup_hash ON request_lookup (hash);
 
 -- For which other requests of the same person a request waits.
 CREATE TABLE awaits (
-    request_id uuid NOT NULL REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
-    other      uuid NOT NULL REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    request_id uuid NOT NULL REFERENCES request ON DELETE CASCADE,
+    other      uuid NOT NULL REFERENCES request ON DELETE CASCADE,
     PRIMARY KEY (request_id, other)
 );
 
@@ -314,7 +309,7 @@ CREATE TABLE closed_account (
 );
 CREATE INDEX closed_account_learned ON closed_account (learned_at);
 
-CREATE TABLE opposed_begin (
+CREATE TABLE wait_override (
     request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,  -- the erasure
     awaits     uuid[]      NOT NULL,         -- what it waited for then
     first      text        NOT NULL,         -- holders of two keys, who are two persons

@@ -68,7 +68,7 @@ class Submissions:
         self._waiting = Quota(settings.waiting)
         self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
         most = settings.erasures_per_hour or identity.key_suspension.erasures_per_hour
-        self._commits = GroupCommit(unit_of_work, letters, most)
+        self._commits = GroupCommit(unit_of_work, most)
 
     @classmethod
     def of(cls, running: Running, settings: IntakeSettings) -> Self:
@@ -205,7 +205,6 @@ class Submissions:
             language=submission.language or (languages.customers if tenant else languages.of(country)),
             role=submission.role,
             calc_version=self._calc_version,
-            at_once=submission.at_once,
             anonymous=not tenant and least < _KNOWN and any(i.level < _KNOWN for i in _searched(proved.identities)),
             tenant=tenant,
             instruction_id=submission.instruction_id,

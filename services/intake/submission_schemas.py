@@ -42,9 +42,6 @@ class Submission(Strict):
         default=None,
         description="of a withdrawal of consent, and only there: which version of the text they had consented to",
     )
-    at_once: bool = Field(
-        default=False, description="of an erasure, and only there: it must not wait for the answer to other requests"
-    )
     packages_waived: bool = Field(
         default=False,
         description="of an erasure, and only there: it removes packages of earlier requests before their days are over",
@@ -94,10 +91,9 @@ class Submission(Strict):
             raise Inconsistent(
                 "subject.email", "subject.email is needed where they have asked by e-mail: the answer goes there"
             )
-        if (self.at_once or self.packages_waived) and self.right is not Right.ERASURE:
+        if self.packages_waived and self.right is not Right.ERASURE:
             raise Inconsistent(
-                "at_once" if self.at_once else "packages_waived",
-                "at_once and packages_waived belong to an erasure: nothing else waits, or removes a package",
+                "packages_waived", "packages_waived belongs to an erasure: nothing else removes a package"
             )
         return self
 

@@ -10,7 +10,6 @@ from services.intake import (
     decision_schemas,
     forwarding,
     lookup,
-    opposed,
     other_requests,
     package_release,
     proposals,
@@ -18,6 +17,7 @@ from services.intake import (
     repository,
     schemas,
     taking_back,
+    wait_override,
 )
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision, visible
@@ -55,7 +55,7 @@ class UseCases(TellingUseCases):
             return await visible(connection, await repository.read(connection, request_id), caller)
 
     async def awaited(self, request: Request) -> list[UUID]:
-        """The open requests of the same person for which a request waits."""
+        """The open requests of the same person for which an erasure waits."""
         if not request.postponed or request.state is State.CLOSED:
             return []
         async with self.unit_of_work.pool.acquire() as connection:
@@ -167,11 +167,6 @@ class UseCases(TellingUseCases):
         return await balancing.approve(held.tx, held.request, held.caller)
 
     @decision
-    async def waive(self, held: Held) -> Transition:
-        """The person does not want their erasure to wait until their other requests are answered."""
-        return held.request.waive()
-
-    @decision
     async def waive_packages(self, held: Held) -> Transition:
         """The person wants their erasure to remove the packages of their earlier requests, whose days are not over."""
         return held.request.waive_packages()
@@ -185,7 +180,7 @@ class UseCases(TellingUseCases):
         """
         request = held.request
         if isinstance(decision, decision_schemas.Begin):
-            return await opposed.begin(held.tx, request, held.caller, self.letters)
+            return await wait_override.begin(held.tx, request, held.caller, self.letters)
         request.must_not_wait_for_weighing()
         if isinstance(decision, decision_schemas.Retry):
             request.must_have_begun()

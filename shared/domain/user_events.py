@@ -55,7 +55,6 @@ class RightRequested(Asked):
     consent_text: Reference | None = Field(
         default=None, description="of a withdrawal of consent: which version of the text they had consented to"
     )
-    at_once: bool = Field(default=False, description="of an erasure: it must not wait for the answer to other requests")
 
 
 class ObjectedToMarketing(Asked):

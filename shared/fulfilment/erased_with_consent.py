@@ -87,7 +87,7 @@ class _Looking:
             )
         found: dict[UUID, frozenset[str]] = {}
         for task in tasks:
-            why = {other.kind.value for other in others.get(task.request_id, ())} - _waived(task)
+            why = {other.kind.value for other in others.get(task.request_id, ())}
             hold = held.get(task.task_id) if held else None
             goes = ends(self.downstream, task.details)
             if hold and hold.covers(goes, self.unit_of_work.policy.category_of):
@@ -95,11 +95,6 @@ class _Looking:
             if why:
                 found[task.task_id] = frozenset(why)
         return found
-
-
-def _waived(task: Task) -> set[str]:
-    said = task.details.get("regardless_of")
-    return {str(each) for each in said} if isinstance(said, list) else set()
 
 
 def _instead(system: Downstream, task: Task, why: frozenset[str], stopped: Receipt) -> Result:

@@ -39,7 +39,9 @@ WHERE f.fulfilment_id = ANY($1) AND t.fulfilment_id = f.fulfilment_id
   AND t.state IN ('waiting', 'ready', 'leased', 'failed')
 """
 
-_INSIST = "UPDATE fulfilment SET details = details || $2 WHERE request_id = $1 AND state = 'blocked'"
+_REGARDLESS = """
+UPDATE fulfilment SET details = details || '{"regardless": true}' WHERE request_id = ANY($1) AND state = 'blocked'
+"""
 _RESTRICTED = """
 SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)
 WHERE f.request_id = ANY($1) AND f.operation = 'restrict' AND t.operation = 'restrict'
@@ -53,18 +55,12 @@ async def begin(
     """Open one task per downstream; what yields identities is asked first, and erased last."""
     new_fulfilments = [
         NewFulfilment(
-            *(e.request_id, e.subject, e.right, operation, e.due_on, regardless_of(e) | _told_to(operation, e)),
+            *(e.request_id, e.subject, e.right, operation, e.due_on, _told_to(operation, e)),
             tenant=e.tenant if isinstance(e, RequestVerified) else None,
         )
         for e in events
     ]
     await fulfilments.open_all(tx, new_fulfilments)
-
-
-def regardless_of(event: Event) -> dict[str, JsonValue]:
-    """What of it the same person's other requests come before, and was waived or decided, as a detail."""
-    said = getattr(event, "regardless_of", ())
-    return {"regardless_of": [*said]} if said else {}
 
 
 def _told_to(operation: Operation, event: Event) -> dict[str, JsonValue]:
@@ -79,9 +75,8 @@ def _told_to(operation: Operation, event: Event) -> dict[str, JsonValue]:
 
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
     """Go on with what is blocked: a person decided so, what came before has ended, or more is known of the subject."""
-    insisted = [(event.request_id, details) for event in events if (details := regardless_of(event))]
-    if insisted:
-        await tx.connection.executemany(_INSIST, insisted)
+    if regardless := [event.request_id for event in events if event.regardless]:
+        await tx.connection.execute(_REGARDLESS, regardless)
     await fulfilments.retry(tx, [event.request_id for event in events])
 
 

@@ -38,7 +38,6 @@ class UnitOfWork:
         self._messages: list[Message] = []
         self._entries: list[evidence.Entry] = []
         self._afterwards: dict[Callable[[], None], None] = {}
-        self._head: evidence.Head | None = None
 
     def publish(self, event: Event) -> None:
         """Publishes once this transaction has committed, at whose instant the event occurred."""
@@ -56,14 +55,6 @@ class UnitOfWork:
         """Adds to the evidence of the request; ``actor`` is the service unless a person or a key did it."""
         self._entries.append(evidence.Entry(request_id, actor or f"service:{self.service}", action, detail))
 
-    async def hold_evidence(self) -> None:
-        """Lets no other transaction of the service commit evidence before this one, and sees all that has.
-
-        Rows are locked before it and not after, or two transactions would wait for one another.
-        """
-        if self._head is None:
-            self._head = await evidence.hold(self.connection, self.service)
-
     def after_commit(self, do: Callable[[], None]) -> None:
         """Does it once this transaction has committed, and once however often it was asked for."""
         self._afterwards[do] = None
@@ -74,7 +65,7 @@ class UnitOfWork:
             await outbox.insert(self.connection, self._messages)
             self.after_commit(self._relay.wake)
         if self._entries:
-            await evidence.append(self.connection, self.service, self.now, self._entries, self._head)
+            await evidence.append(self.connection, self.service, self.now, self._entries)
         return list(self._afterwards)
 
 

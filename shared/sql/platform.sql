@@ -121,16 +121,16 @@ CREATE TABLE register.conflict (
 );
 CREATE UNIQUE INDEX ON register.conflict (identity, system, valid_from, coalesce(valid_to, 'infinity'::timestamptz));
 
--- Requests of which another one of the same person may have to know before it goes on, for as long as that matters: copies that
--- are awaited, restrictions that oppose an erasure, erasures that have begun. Of an erasure that is over they
--- tell whose earlier requests have left something. Who asks is known by keyed hashes alone.
+-- Requests of which an erasure of the same person must know before it goes on: copies that are awaited, and restrictions
+-- that oppose it. An erasure that has begun is entered by all that was located; once it is over it tells whose earlier
+-- requests have left something. Who asks is known by keyed hashes alone.
 CREATE TABLE vault.open_request (
     request_id uuid  NOT NULL,
     kind       text  NOT NULL CHECK (kind IN ('copy', 'restriction', 'erasure', 'erased')),
     type       text  NOT NULL,               -- of the identity that is hashed
     mark       bytea NOT NULL,
     -- An erasure that has begun and of which nothing is at work: what it has left waits for proof, an answer or a person.
-    -- Others of the same person do not wait for it; before it goes on, it asks for them again.
+    -- Before it goes on, it asks again what comes first.
     stopped    boolean NOT NULL DEFAULT false,
     PRIMARY KEY (request_id, mark)
 );

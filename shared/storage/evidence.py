@@ -52,7 +52,7 @@ def digest(prev_hash: bytes, chain: str, seq: int, at: datetime, entry_fields: t
     return hashlib.sha256(prev_hash + text.encode()).digest()
 
 
-async def hold(connection: Connection, chain: str) -> Head:
+async def _hold(connection: Connection, chain: str) -> Head:
     """Holds the end of a chain until the transaction ends: whoever else does waits, and then sees what it has done."""
     head = await connection.fetchrow(_HOLD_HEAD, chain)
     if head is None:
@@ -61,18 +61,14 @@ async def hold(connection: Connection, chain: str) -> Head:
     return (head[0], head[1]) if head else (0, GENESIS)
 
 
-async def append(
-    connection: Connection, chain: str, at: datetime, entries: Sequence[Entry], head: Head | None = None
-) -> None:
+async def append(connection: Connection, chain: str, at: datetime, entries: Sequence[Entry]) -> None:
     """Adds entries to the end of a chain, once in a transaction, and last, since it holds the chain until the end.
-
-    ``head``: the end of the chain, if it is held already.
 
     Raises:
         ValueError: an entry holds free text, which could never be taken away again: seal it, and refer to it.
     """
     details = [_coded(entry) for entry in entries]
-    seq, last = head or await hold(connection, chain)
+    seq, last = await _hold(connection, chain)
     rows = []
     for entry, detail in zip(entries, details, strict=True):
         seq += 1

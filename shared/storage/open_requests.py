@@ -1,8 +1,8 @@
 """Open requests of one person whose order matters to one another: an erasure, a copy that is awaited, a restriction.
 
 Services that know one another by events alone agree here on who comes first: whoever enters a request, or asks for
-others of the same person, holds a lock for each identity until the end of its transaction, so that of two that come at
-once the later one sees the earlier. Identities are keyed hashes (REQ-K2).
+others of the same person, holds a lock for each identity until the end of its transaction. So an erasure sees each copy
+and restriction that was accepted before it began. Identities are keyed hashes (REQ-K2).
 """
 
 from collections import defaultdict
@@ -48,8 +48,7 @@ async def others(
     if not of:
         return {}
     marks = {mark for each in of.values() for _, mark in each.rows}
-    if marks:
-        await connection.execute(_HOLD, [int.from_bytes(mark[:_KEY_BYTES], "big", signed=True) for mark in marks])
+    await _hold(connection, marks)
     marks |= {request_id.bytes for request_id in of}
     known: defaultdict[Other, list[tuple[str, bytes]]] = defaultdict(list)
     for request_id, kind, *mark in await connection.fetch(_OF_THESE, list(marks), list(kinds)):
@@ -70,6 +69,7 @@ async def enter(connection: Connection, entered: Iterable[tuple[UUID, Kind, Mark
     """Lets others know of these requests from now on; who is known by nothing is known to nobody."""
     rows = [(request_id, kind.value, *row) for request_id, kind, marks in entered for row in marks.rows]
     if rows:
+        await _hold(connection, {row[-1] for row in rows})
         await connection.execute(_ENTER, *map(list, zip(*rows, strict=True)))
 
 
@@ -88,6 +88,11 @@ async def end(connection: Connection, requests: Collection[UUID]) -> None:
     """Nobody needs to know of these any more."""
     if requests:
         await connection.execute(_END, list(requests))
+
+
+async def _hold(connection: Connection, marks: Collection[bytes]) -> None:
+    if marks:
+        await connection.execute(_HOLD, [int.from_bytes(mark[:_KEY_BYTES], "big", signed=True) for mark in marks])
 
 
 def _marks(rows: Iterable[tuple[str, bytes]]) -> Marks:

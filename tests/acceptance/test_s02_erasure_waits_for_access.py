@@ -1,50 +1,147 @@
-"""Scenario 2: one message asks for access and erasure; the erasure waits until the access is answered (G1, C9)."""
+"""Scenario 2: no erasure before the copy that the same person asked for, nor against a restriction (G1, Art. 18)."""
 
-import asyncio
-from itertools import permutations
+import json
+from functools import partial
 from typing import Any
 
 import pytest
+from uuid_utils.compat import uuid7
 
-from shared.domain.events import DeadlineApproaching
+from services.erasure import precedence
+from services.intake.letters.rendering import Letters
+from services.intake.postponed import begin_what_may
+from shared.domain import events
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
+from shared.downstreams.contract import Receipt
+from shared.fulfilment import handlers as fulfilling
 from shared.storage.keyring import Keyring
-from tests.acceptance.waiting import CITY, MIA, batch, begun, look
-from tests.fixtures.engine import SetClock
-from tests.fixtures.events import a
+from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.intake import PROOF, Intake, id_of, running
+
+MIA: dict[str, object] = {"email": "mia@example.org", "account_id": "C-7", "country": "DE"}
+OTHER_ADDRESS = "mia.h@example.org"
+CITY = {"changes": [{"field": "address.city", "asserted": "Potsdam"}]}
+COPIED, AWAY = (
+    TaskReport(task_id=uuid7(), system=system, operation=Operation.EXPORT, outcome=outcome, failure=failure)
+    for system, outcome, failure in (("crm", TaskOutcome.EXPORTED, None), ("cdr", None, "away"))
+)
+
+
+class Erasing:
+    """The erasure service over the database of intake, each of which hears what the other says."""
+
+    def __init__(self, intake: Intake, harness: Harness) -> None:
+        self.intake, self.harness = intake, harness
+        self._heard = {"intake": -1, "erasure": -1}
+
+    async def run(self) -> None:
+        """Lets both hear of each other, and every worker work, until nothing is left to be done."""
+        await begin_what_may(self.intake.unit_of_work, Letters())
+        while await self._deliver() or await self._work():
+            pass
+
+    async def erased(self, path: str) -> bool:
+        """Whether a system was asked to erase anything for that request."""
+        asked = [task for system in self.harness.systems.values() for task in system.asked]
+        return any(str(task.request_id) == id_of(path) and task.operation == Operation.ERASE for task in asked)
+
+    async def _work(self) -> int:
+        steps = (("crm", Operation.LOCATE), ("shop", Operation.ERASE), ("crm", Operation.ERASE))
+        return sum([await self.harness.worker(*step).work() for step in steps])
+
+    async def _deliver(self) -> int:
+        said = [
+            *await self._said("intake", self.intake.unit_of_work.pool),
+            *await self._said("erasure", self.harness.pool),
+        ]
+        fulfilments = self.harness.fulfilments
+        handlers: dict[type[events.Event], Any] = {
+            events.RequestVerified: partial(fulfilling.begin, Operation.ERASE, fulfilments),
+            events.RetryDecided: partial(fulfilling.retry, fulfilments),
+        }
+        for event in said:
+            if isinstance(event, events.FulfilmentPostponed):
+                await self.intake.consume(event)
+            elif (handle := handlers.get(type(event))) and getattr(event, "right", None) == Right.ERASURE:
+                async with self.harness.unit_of_work.begin() as tx:
+                    await handle([event], tx)
+        return len(said)
+
+    async def _said(self, name: str, pool: Any) -> list[events.Event]:
+        query = "SELECT position, value FROM outbox WHERE position > $1 AND topic <> 'dsr.status' ORDER BY position"
+        rows = await pool.fetch(query, self._heard[name])
+        self._heard[name] = max([self._heard[name], *(row["position"] for row in rows)])
+        return [events.EVENT_TYPES[json.loads(row["value"])["type"]].model_validate_json(row["value"]) for row in rows]
+
+
+@pytest.fixture
+async def erasing(intake: Intake, open_harness: OpenHarness) -> Erasing:
+    """A CRM that knows Mia by another address, too, and a store that hangs on it."""
+
+    def located(task: Any) -> Receipt:
+        mia = any(each.value == MIA["email"] for each in task.identities)
+        found = (Identity(IdentityType.EMAIL, OTHER_ADDRESS, source="crm"),) if mia else ()
+        return Receipt(task.task_id, TaskOutcome.LOCATED, 1, identities=found)
+
+    yields = frozenset({IdentityType.ACCOUNT_ID})
+    crm = ScriptedSystem("crm", yields=yields, answers={Operation.LOCATE: each(located)})
+    harness = await open_harness(crm, ScriptedSystem("shop"))
+    harness.fulfilments.postpone = precedence.postponed
+    return Erasing(intake, harness)
+
+
+async def message(intake: Intake, *rights: str, **said: object) -> list[str]:
+    """One message that asks for several rights."""
+    asked = {"rights": rights, "language": "en", "subject": MIA, **PROOF, **said}
+    answer = (await intake.channel.post("/v1/requests", json=asked)).raise_for_status()
+    return [f"/v1/requests/{each['request_id']}" for each in answer.json()["requests"]]
+
+
+async def said_of(intake: Intake, path: str) -> list[str]:
+    return [event["type"].split(".")[2] for event in await intake.published() if event["request_id"] == id_of(path)]
 
 
 @pytest.mark.parametrize("rights", [("access", "erasure"), ("erasure", "access"), ("portability", "erasure")])
+@pytest.mark.parametrize("proved", [True, False])
 async def test_erasure_begins_when_what_the_person_asked_to_see_is_answered(
-    intake: Intake, rights: tuple[str, str]
+    intake: Intake,
+    erasing: Erasing,
+    rights: tuple[str, str],
+    proved: bool,  # noqa: FBT001  # as the table says
 ) -> None:
-    of = dict(zip(rights, await batch(intake, *rights), strict=True))
+    of = dict(zip(rights, await message(intake, *rights, **({} if proved else {"assurance": None})), strict=True))
     erasure = of.pop("erasure")
-    (seen,) = of.values()
+    (copy,) = of.values()
+    if not proved:  # the copy of the same message still waits for proof
+        (await intake.channel.post(f"{erasure}/verify", json=PROOF)).raise_for_status()
+    for _ in range(2):
+        await erasing.run()
     shown = await intake.view(erasure)
-    assert await begun(intake, seen, erasure) == [True, False]
-    assert (shown["state"], shown["awaits"]) == ("in_progress", [id_of(seen)])
+    assert (shown["state"], shown["awaits"]) == ("in_progress", [id_of(copy)])
     assert "We answer that first" in shown["answer"]
+    assert "withdraw your request for a copy" in shown["answer"]
+    assert not await erasing.erased(erasure)
 
-    await look(intake)  # again and again: nothing has ended
-    assert await begun(intake, erasure) == [False]
-    await intake.complete(seen)
-    await look(intake)
-    await look(intake)
-    types = [event["type"] for event in await intake.published() if event["request_id"] == id_of(erasure)]
-    assert types == [f"dsr.request.{what}.v1" for what in ("received", "postponed", "verified")]
+    if not proved:
+        (await intake.channel.post(f"{copy}/verify", json=PROOF)).raise_for_status()
+    await intake.complete(copy)
+    await erasing.run()
+    assert await said_of(intake, erasure) == ["received", "verified", "retry_decided"]
     assert (await intake.view(erasure))["awaits"] == []
-    assert (await intake.details(erasure, "erasure.begun")) == [{"cause": "answered"}]
+    assert await intake.details(erasure, "erasure.begun") == [{"cause": "answered"}]
+    assert await erasing.erased(erasure)
 
 
 @pytest.mark.parametrize("ends", ["withdraw", "give_up", "fail"])
 async def test_it_waits_no_longer_however_that_ended_and_a_process_that_starts_anew_knows_it(
-    intake: Intake, database: str, clock: SetClock, keys: Keyring, ends: str
+    intake: Intake, erasing: Erasing, database: str, clock: SetClock, keys: Keyring, ends: str
 ) -> None:
-    access = await intake.submit(subject=MIA)
+    access = await intake.submit(subject={"email": OTHER_ADDRESS})
     erasure = await intake.submit(right="erasure", subject=MIA)
-    assert await begun(intake, erasure) == [False]
+    await erasing.run()
+    assert (await intake.view(erasure))["awaits"] == [id_of(access)], "by an address that only a search has shown"
     match ends:
         case "withdraw":
             (await intake.channel.post(f"{access}/withdraw")).raise_for_status()
@@ -54,41 +151,26 @@ async def test_it_waits_no_longer_however_that_ended_and_a_process_that_starts_a
         case "fail":
             await intake.complete(access, outcome=Outcome.PARTIALLY_FULFILLED)
     async with running(database, clock, keys) as another:
-        await look(another)
-    assert await begun(intake, erasure) == [True]
+        await begin_what_may(another.unit_of_work, Letters())
+    await erasing.run()
+    assert await erasing.erased(erasure)
 
 
-async def test_the_person_may_waive_it_at_once_or_later_and_a_person_of_ours_may_decide(intake: Intake) -> None:
-    await batch(intake, "access")
-    at_once = await intake.submit(right="erasure", subject=MIA, at_once=True)
-    later = await intake.submit(right="erasure", subject=MIA | {"name": "Mia Halm"})
-    decided = await intake.submit(right="erasure", subject=MIA | {"sip_uri": "sip:mia@pbx.example.org"})
-    assert await begun(intake, at_once, later, decided) == [True, False, False]
-    retried = await intake.officer.post(f"{decided}/decision", json={"decision": "retry"})
-    (await intake.channel.post(f"{later}/at-once")).raise_for_status()
-    (await intake.officer.post(f"{decided}/decision", json={"decision": "begin"})).raise_for_status()
-    assert retried.status_code == 409
-    assert await begun(intake, later, decided) == [True, True]
-    assert await intake.details(later, "erasure.begun") == [{"cause": "waived"}]
-    assert (await intake.channel.post(f"{later}/at-once")).status_code == 409  # it has begun
-
-
-async def test_seven_days_before_it_is_due_a_person_decides_and_an_answer_still_lets_it_begin(intake: Intake) -> None:
-    access, erasure = await batch(intake, "access", "erasure")
-    await intake.consume(a(DeadlineApproaching, about=id_of(erasure), right=Right.ERASURE, days_left=7))
-    shown = await intake.view(erasure)
-    assert (shown["state"], shown["awaits"]) == ("awaiting_decision", [id_of(access)])
-    await intake.complete(access)
-    await look(intake)
-    assert (await intake.view(erasure))["state"] == "in_progress"
-    assert await begun(intake, erasure) == [True]
-
-
-async def test_proof_that_comes_later_does_not_pass_by_the_rule(intake: Intake) -> None:
-    erasure = await intake.submit(right="erasure", subject=MIA, assurance=None)
-    access = await intake.submit(subject=MIA)
-    (await intake.channel.post(f"{erasure}/verify", json=PROOF)).raise_for_status()
-    assert await begun(intake, access, erasure) == [True, False]
+async def test_two_persons_may_let_it_begin_before_the_copy_and_one_alone_may_not(
+    intake: Intake, erasing: Erasing
+) -> None:
+    _, erasure = await message(intake, "access", "erasure")
+    begin = {"decision": "begin"}
+    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 409, "it does not wait yet"
+    await erasing.run()
+    assert (await intake.officer.post(f"{erasure}/decision", json={"decision": "retry"})).status_code == 409
+    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 200
+    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 409
+    await erasing.run()
+    assert not await erasing.erased(erasure)
+    (await intake.colleague.post(f"{erasure}/decision", json=begin)).raise_for_status()
+    await erasing.run()
+    assert await erasing.erased(erasure)
 
 
 @pytest.mark.parametrize(
@@ -99,70 +181,84 @@ async def test_proof_that_comes_later_does_not_pass_by_the_rule(intake: Intake) 
         {"email": "noa@example.org", "phones": [{"number": "+493023125001"}]},
     ],
 )
-async def test_nobody_waits_for_a_stranger(intake: Intake, other: dict[str, Any]) -> None:
+async def test_nobody_waits_for_a_stranger(intake: Intake, erasing: Erasing, other: dict[str, Any]) -> None:
     proof = {"assurance": None} if other.pop("unproved", False) else PROOF
     await intake.submit(subject=other, **proof)
     mine = MIA | {"phones": [{"number": "+493023125001"}]}
     erasure = await intake.submit(right="erasure", subject=mine)
-    assert await begun(intake, erasure) == [True]
+    await erasing.run()
+    assert await erasing.erased(erasure)
 
 
-async def test_in_any_order_of_requests_no_erasure_begins_while_an_earlier_access_is_open(intake: Intake) -> None:
-    for number, order in enumerate(permutations(("access", "portability", "erasure", "rectification"))):
-        who = {"account_id": f"P-{number}"}
-        said = {"rectification": CITY}
-        path = {right: await intake.submit(right=right, subject=who, **said.get(right, {})) for right in order}
-        waits = order.index("erasure") > min(order.index("access"), order.index("portability"))
-        assert await begun(intake, path["erasure"]) == [not waits]
-        for right in ("access", "portability"):  # what was asked while it waited is waited for as well
-            await look(intake)
-            assert await begun(intake, path["erasure"]) == [not waits]
-            await intake.complete(path[right])
-        await look(intake)
-        assert await begun(intake, path["erasure"]) == [True]
+async def test_a_part_of_a_copy_that_is_still_owed_is_waited_for(intake: Intake, erasing: Erasing) -> None:
+    access = await intake.submit(subject=MIA)
+    await intake.decide(access)
+    await intake.report(access, COPIED, AWAY)
+    erasure = await intake.submit(right="erasure", subject=MIA)
+    await erasing.run()
+    assert (await intake.view(erasure))["awaits"] == [id_of(access)]
+    await intake.complete(access, tasks=(AWAY.model_copy(update={"failure": None, "outcome": "exported"}),))
+    await erasing.run()
+    assert await erasing.erased(erasure)
 
 
-async def test_of_two_processes_at_once_none_lets_an_erasure_pass_an_access_that_was_accepted_before(
-    intake: Intake, database: str, clock: SetClock, keys: Keyring
+async def test_a_restriction_opposes_an_erasure_until_two_of_ours_have_found_out_which_holds(
+    intake: Intake, erasing: Erasing
 ) -> None:
-    async with running(database, clock, keys) as another:
-        for number in range(12):
-            who = {"account_id": f"T-{number}"}
-            await asyncio.gather(
-                intake.submit(subject=who),
-                another.submit(right="erasure", subject=who),
-                intake.submit(),
-                another.submit(),
-            )
-    rows = await intake.unit_of_work.pool.fetch(
-        "SELECT e.request_id, e.seq, r.\"right\", encode(r.proved_account, 'hex') AS account, r.postponed"
-        " FROM evidence.entry e JOIN request r USING (request_id)"
-        " WHERE e.action = 'request.received' AND r.proved_account IS NOT NULL ORDER BY e.seq"
-    )
-    assert len(rows) == 24
-    accesses: set[str] = set()
-    for row in rows:
-        if row["right"] == "access":
-            accesses.add(row["account"])
-        else:
-            assert row["postponed"] == (row["account"] in accesses)
+    restriction = await intake.submit(right="restriction", ground="needed_for_claims", subject=MIA)
+    await intake.complete(restriction, operation=Operation.RESTRICT)
+    erasure = await intake.submit(right="erasure", subject=MIA)
+    await erasing.run()
+    shown = await intake.view(erasure)
+    assert (shown["state"], shown["awaits"]) == ("awaiting_decision", [id_of(restriction)])
+    assert "which of the two you want" in shown["answer"]
+    assert "`begin`, which ends the restriction" in shown["waits_for"]
+    assert [letter["kind"] for letter in await intake.letters(erasure)] == ["erasure_opposed"]
+
+    begin = {"decision": "begin"}
+    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).json()["state"] == "awaiting_decision"
+    await erasing.run()
+    assert not await erasing.erased(erasure)
+    (await intake.colleague.post(f"{erasure}/decision", json=begin)).raise_for_status()
+    kinds = [event["type"].split(".")[2] for event in await intake.published()]
+    assert kinds.index("lift_decided") < kinds.index("retry_decided")
+    assert [letter["kind"] for letter in await intake.letters(restriction)] == ["completion", "lifting"]
+    ended = (await intake.view(restriction))["answer"]
+    assert ("restriction has ended" in ended, "is kept" in ended, id_of(erasure) in ended) == (True, False, True)
+    await erasing.run()
+    assert await erasing.erased(erasure)
+    await intake.complete(erasure, operation=Operation.ERASE, right=Right.ERASURE)
+    assert (await intake.officer.post(f"{restriction}/lift")).status_code == 409
 
 
-async def test_the_acknowledgement_of_an_erasure_that_waits_says_for_what_and_how_to_have_it_begin_at_once(
-    intake: Intake,
+@pytest.mark.parametrize("ends", ["lift", "given up", "withdraw"])
+async def test_it_goes_on_by_itself_once_the_restriction_is_no_more(
+    intake: Intake, erasing: Erasing, ends: str
 ) -> None:
-    access, erasure = await batch(intake, "access", "erasure")
-    other = await intake.submit(right="erasure")
-    said = {}
-    for path in (access, erasure, other):
-        (letter,) = (await intake.view(f"{path}/letters"))["letters"]
-        assert letter["kind"] == "acknowledgement"
-        said[path] = " ".join(letter["body"].split())
-    assert "We are working on your request" in said[access]
-    assert "We are working on your request" in said[other]
-    assert "We are working" not in said[erasure]
-    assert "We answer that first" in said[erasure]
-    assert "If you do not want to wait for it, tell us so in the same way" in said[erasure]
-    codes = {path: text.partition("this code: ")[2].split()[0] for path, text in said.items()}
-    read = await intake.channel.get(f"{erasure}/letters", headers={"Letter-Code": codes[erasure]})
-    assert read.status_code == 200
+    restriction = await intake.submit(right="restriction", ground="unlawful", subject=MIA)
+    erasure = await intake.submit(right="erasure", subject=MIA)
+    await erasing.run()
+    assert (await intake.view(erasure))["awaits"] == [id_of(restriction)]
+    if ends != "withdraw":
+        await intake.complete(restriction, operation=Operation.RESTRICT)
+        by, how = (intake.officer, "lift") if ends == "lift" else (intake.channel, "withdraw")
+        (await by.post(f"{restriction}/{how}")).raise_for_status()
+        assert [letter["kind"] for letter in await intake.letters(restriction)] == ["completion", "lifting"]
+        await intake.complete(restriction, operation=Operation.LIFT)
+    else:
+        (await intake.channel.post(f"{restriction}/withdraw")).raise_for_status()
+    await erasing.run()
+    assert await erasing.erased(erasure)
+
+
+@pytest.mark.parametrize(
+    ("right", "said"), [("access", {}), ("restriction", {"ground": "unlawful"}), ("rectification", CITY)]
+)
+async def test_what_comes_while_an_erasure_is_at_work_waits_for_nothing(
+    intake: Intake, erasing: Erasing, right: str, said: dict[str, Any]
+) -> None:
+    erasure = await intake.submit(right="erasure", subject=MIA)
+    await erasing.run()
+    assert await erasing.erased(erasure)
+    later = await intake.submit(right=right, subject=MIA, **said)
+    assert (await said_of(intake, later), (await intake.view(later))["awaits"]) == (["received", "verified"], [])

@@ -101,7 +101,7 @@ async def test_a_message_about_our_data_and_a_customers_becomes_two_requests_und
 
 
 async def test_a_message_with_several_rights_becomes_two_requests_of_each(intake: Intake) -> None:
-    said = message(role="both", rights=["access", "erasure"], at_once=True)
+    said = message(role="both", rights=["access", "erasure"], packages_waived=True)
     del said["right"]
     answer = await intake.channel.post("/v1/requests", json=said)
     assert answer.status_code == 201, answer.text
@@ -115,6 +115,6 @@ async def test_a_message_with_several_rights_becomes_two_requests_of_each(intake
 
 
 async def test_a_field_of_another_right_is_named_where_the_message_is_about_both(intake: Intake) -> None:
-    answer = await intake.channel.post("/v1/requests", json=message(role="both", at_once=True))
+    answer = await intake.channel.post("/v1/requests", json=message(role="both", packages_waived=True))
     assert answer.status_code == 422
-    assert "at_once" in answer.text
+    assert "packages_waived" in answer.text

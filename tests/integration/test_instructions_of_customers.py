@@ -136,7 +136,6 @@ async def calls_of(client: httpx.AsyncClient, path: str, code: str, headers: Map
         "package": await client.get(f"{path}/package", headers=headers),
         "certificate": await client.get(f"{path}/certificate", headers=headers),
         "verify": await client.post(f"{path}/verify", json=PROOF, headers={**headers, "If-Match": '"1"'}),
-        "at once": await client.post(f"{path}/at-once", headers={**headers, "If-Match": '"1"'}),
         "reply": await client.post(f"{path}/reply", json={"text": "Me."}, headers={**headers, "If-Match": '"1"'}),
         "withdraw": await client.post(f"{path}/withdraw", headers={**headers, "If-Match": '"1"'}),
     }

@@ -42,13 +42,6 @@ async def test_one_message_becomes_a_request_for_each_right_with_one_receipt_and
     assert (again.status_code, again.json()) == (200, case), "a repeat gives the first answer"
 
 
-async def test_its_erasure_waits_until_its_access_is_answered(intake: Intake) -> None:
-    access, erasure, objection = (await sent(intake)).json()["requests"]
-    assert [each["state"] for each in (access, objection)] == ["in_progress", "in_progress"]
-    waiting = await intake.view(f"/v1/requests/{erasure['request_id']}")
-    assert waiting["awaits"] == [access["request_id"]]
-
-
 async def test_what_it_withdraws_erases_nothing_before_its_copy_also_while_nobody_has_proved_who_asks(
     intake: Intake,
 ) -> None:

@@ -85,16 +85,16 @@ async def test_another_address_of_the_same_account_is_the_same_person_once_they_
     assert (await harness.states(request_id))["shop:erase"] == "ready"
 
 
-@pytest.mark.parametrize(
-    ("waived", "goes_on"), [((), "waiting"), (("copy",), "waiting"), (("copy", "restriction"), "ready")]
-)
-async def test_what_was_waived_or_decided_is_not_waited_for(
-    harness: Harness, waived: tuple[str, ...], goes_on: str
+@pytest.mark.parametrize(("regardless", "goes_on"), [(False, "waiting"), (True, "ready")])
+async def test_what_two_persons_decided_is_not_waited_for(
+    harness: Harness,
+    regardless: bool,  # noqa: FBT001  # as the table says
+    goes_on: str,
 ) -> None:
     await known(harness, Kind.COPY, ACCOUNT)
     await known(harness, Kind.RESTRICTION, ACCOUNT)
     request_id = await located(harness)
-    decided = a(RetryDecided, request_id=request_id, right=Right.ERASURE, regardless_of=waived)
+    decided = a(RetryDecided, request_id=request_id, right=Right.ERASURE, regardless=regardless)
     async with harness.unit_of_work.begin() as tx:
         await retry(harness.fulfilments, [decided], tx)
     assert (await harness.states(request_id))["shop:erase"] == goes_on
@@ -113,20 +113,11 @@ async def test_a_copy_that_is_asked_for_at_the_same_moment_is_seen_by_whoever_co
     [request_id] = await harness.open()
     marks = Marks.of(keys, [OTHER_ADDRESS])
     async with harness.pool.acquire() as asking, asking.transaction():
-        assert await open_requests.others(asking, {copy: marks}, [Kind.ERASURE]) == {}
         await open_requests.enter(asking, [(copy, Kind.COPY, marks)])
         erasing = asyncio.create_task(harness.worker("crm", Operation.LOCATE).work())
         await _until_it_waits(asking)
     await erasing
     assert (await harness.states(request_id))["shop:erase"] == "waiting"
-
-
-async def test_who_asks_after_the_erasure_has_begun_is_told_which_one(harness: Harness) -> None:
-    request_id = await located(harness)
-    marks = Marks.of(harness.unit_of_work.vault.keyring, [OTHER_ADDRESS])
-    async with harness.pool.acquire() as connection, connection.transaction():
-        found = await open_requests.others(connection, {uuid7(): marks}, [Kind.ERASURE])
-    assert [other.request_id for others in found.values() for other in others] == [request_id]
 
 
 async def stopped(harness: Harness) -> UUID:
@@ -139,28 +130,16 @@ async def stopped(harness: Harness) -> UUID:
     return request_id
 
 
-async def waited_for(harness: Harness) -> bool:
-    """Whether somebody of the same person who comes now has to wait for an erasure."""
-    marks = Marks.of(harness.unit_of_work.vault.keyring, [OTHER_ADDRESS])
-    async with harness.pool.acquire() as connection, connection.transaction():
-        return bool(await open_requests.others(connection, {uuid7(): marks}, [Kind.ERASURE]))
-
-
-async def test_nobody_waits_for_an_erasure_that_is_stopped_and_its_rest_waits_for_the_copy_that_came_meanwhile(
-    harness: Harness,
-) -> None:
+async def test_the_rest_of_an_erasure_that_was_stopped_waits_for_the_copy_that_came_meanwhile(harness: Harness) -> None:
     request_id = await stopped(harness)
-    assert not await waited_for(harness)
     copy = await known(harness, Kind.COPY, OTHER_ADDRESS)
     await harness.retry(request_id)
     assert (await harness.states(request_id))["crm:erase"] == "failed"
     assert (await harness.outbox())[-1] == "dsr.fulfilment.postponed.v1"
-    assert not await waited_for(harness)
     async with harness.pool.acquire() as connection:
         await open_requests.end(connection, [copy])
     await harness.retry(request_id)
     assert (await harness.states(request_id))["crm:erase"] == "ready"
-    assert await waited_for(harness)
 
 
 async def test_two_persons_who_confirm_a_limit_begin_no_rest_that_waits_for_a_copy(harness: Harness) -> None:
@@ -183,7 +162,6 @@ async def test_a_copy_that_is_asked_for_as_the_rest_goes_on_is_seen_by_whoever_c
     request_id, copy = await stopped(harness), uuid7()
     marks = Marks.of(harness.unit_of_work.vault.keyring, [OTHER_ADDRESS])
     async with harness.pool.acquire() as asking, asking.transaction():
-        assert await open_requests.others(asking, {copy: marks}, [Kind.ERASURE]) == {}
         await open_requests.enter(asking, [(copy, Kind.COPY, marks)])
         going_on = asyncio.create_task(harness.retry(request_id))
         await _until_it_waits(asking)

@@ -19,7 +19,6 @@ ADA = {"email": "ada@example.org", "account_id": "C7"}
 OF_RIGHT: dict[Right, dict[str, object]] = {
     Right.RESTRICTION: {"ground": "unlawful"},
     Right.OBJECTION: {"scope": "legitimate_interests"},
-    Right.ERASURE: {"at_once": True},
     Right.CONSENT_WITHDRAWAL: {"purposes": ["marketing"], "consent_text": "newsletter-4"},
 }
 CHANGE = {"field": "email", "asserted": "ada@example.com"}

@@ -99,13 +99,6 @@ def done_later(request: Request) -> Transition:
     return owed.complete(done, AT)
 
 
-def waived(request: Request) -> Transition:
-    """Whoever does not want to wait goes on at once."""
-    if not request.allows("yield_to"):
-        raise IllegalTransition
-    return replace(request, at_once=True).yield_to((QUESTION,), opposed=False)
-
-
 def searched_again(request: Request) -> Transition:
     """More is known by which it can be searched, of a request that waits for that."""
     if not (request.allows("retry") and request.unsearched):
@@ -157,12 +150,9 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("restrict_again", lambda r: replace(r, right=Right.RESTRICTION, lifted_at=AT).restrict_again()),
     ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
     ("yield_to", lambda r: r.yield_to((QUESTION,), opposed=True)),
-    ("yield_to", waived),
+    ("yield_to", lambda r: r.yield_to((QUESTION,), opposed=False)),
     ("begin", lambda r: replace(r, postponed=True).begin("answered")),
-    ("begin", lambda r: replace(r, postponed=True, begun=True).begin("decided")),
-    ("waive", lambda r: replace(r, right=Right.ERASURE).waive()),
     ("waive_packages", lambda r: r.waive_packages()),
-    ("time_is_short", lambda r: replace(r, postponed=True).time_is_short()),
     ("restricted", lambda r: r.restricted(a(FulfilmentCompleted, operation="restrict"))),
     (
         "weigh",

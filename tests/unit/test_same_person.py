@@ -2,19 +2,13 @@
 
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.intake.identity.same_person import LEAST_LEVEL, NOBODY, Person, person
-from services.intake.other_requests import may_wait
-from services.intake.request.lifecycle import State
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.rights import Right
 from shared.storage.keyring import Keyring
-from tests.fixtures.requests import a_request
 
 EMAIL, ACCOUNT = Identity(IdentityType.EMAIL, "a@b.example"), Identity(IdentityType.ACCOUNT_ID, "C-1")
 LINE = Identity(IdentityType.PHONE, "+493023125001")
@@ -24,22 +18,6 @@ PERSONS = [Person(account, email) for account, email in product((None, b"1", b"2
 @given(st.sampled_from(PERSONS), st.sampled_from(PERSONS))
 def test_all_services_know_the_same_person_by_the_same_rule(one: Person, other: Person) -> None:
     assert one.marks.is_same(other.marks) == one.is_same(other)
-
-
-@pytest.mark.parametrize(
-    ("said", "waits"),
-    [
-        ({"right": Right.ERASURE}, True),
-        ({"right": Right.ERASURE, "at_once": True}, False),
-        ({"right": Right.ACCESS}, True),
-        ({"right": Right.ACCESS, "insisted": True}, False),
-        ({"right": Right.ACCESS, "role": "processor"}, False),
-        ({"right": Right.OBJECTION, "scope": "direct_marketing"}, False),
-        ({"right": Right.OBJECTION, "scope": "legitimate_interests"}, False),
-    ],
-)
-def test_marketing_ends_at_once_and_who_must_not_wait_does_not(said: dict[str, Any], waits: bool) -> None:  # noqa: FBT001  # as the table says
-    assert may_wait(replace(a_request(State.IN_PROGRESS), **said)) == waits
 
 
 def test_a_line_and_what_is_not_proved_itself_tell_nobody(keys: Keyring) -> None:

@@ -34,9 +34,7 @@ def beyond(limit: str) -> Exceeded:
     [
         ({"suspended": True}, "The API key key has asked for more erasures"),
         ({"postponed": True, "state": State.IN_PROGRESS}, "open access and portability requests"),
-        ({"postponed": True, "begun": True, "opposed": True}, "which of the two"),
-        ({"postponed": True}, "due soon"),
-        ({"postponed": True, "right": Right.ACCESS, "state": State.IN_PROGRESS}, "An erasure of the same person"),
+        ({"postponed": True, "opposed": True}, "which of the two"),
         ({"role": "processor"}, "pass it on"),
         ({"state": State.AWAITING_IDENTITY}, "prove who they are"),
         ({"state": State.AWAITING_CLARIFICATION, "question": open_question()}, "answer our question"),

@@ -50,11 +50,11 @@ async def submit(client: DsrClient, parts: Sequence[Part]) -> Case:
     requests = [SubmittedRequest(part, each["request_id"]) for part, each in pairs]
     ids = {request.part.right: request.request_id for request in requests}
     await _move(client, ids[Right.ACCESS], "question", _QUESTION)
-    awaited = (await client.read(ids[Right.ERASURE]))["awaits"]
+    waiting = await client.follow(ids[Right.ERASURE], lambda view: bool(view["awaits"]))
     await client.follow(ids[Right.OBJECTION], "closed")
     plan = await client.follow(ids[Right.ERASURE], "made", "/plan")
     await _move(client, ids[Right.ACCESS], "reply", {"text": "All of them, please."})
-    return Case(accepted["case_number"], requests, plan, awaited)
+    return Case(accepted["case_number"], requests, plan, waiting["awaits"])
 
 
 async def _move(client: DsrClient, request_id: str, step: str, body: Mapping[str, Any]) -> None:

@@ -88,12 +88,6 @@ async def approve_weighing(basis: MadeFor, services: Rehearsable) -> Decided:
     return await services.use_cases.approve_weighing(basis)
 
 
-@router.post("/at-once", response_model=StateView)
-async def waive(basis: MadeFor, services: Rehearsable) -> Decided:
-    """State that the person does not want their erasure to wait until their other requests are answered."""
-    return await services.use_cases.waive(basis)
-
-
 @router.post("/packages-waiver", response_model=StateView)
 async def waive_packages(basis: MadeFor, services: Rehearsable) -> Decided:
     """State that the erasure is also to remove the packages made for earlier requests of the same person.

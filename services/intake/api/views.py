@@ -146,8 +146,7 @@ class RequestView(Referenced):
     package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
     waits_for: str | None = Field(default=None, description="what it waits for, while it waits")
     awaits: list[UUID] = Field(
-        description="other requests of the same person for which it waits: of an erasure, open copies, or restrictions"
-        " that oppose it; of any other, an erasure that is at work"
+        description="of an erasure: the same person's open copies for which it waits, or restrictions that oppose it"
     )
     forwarding: ForwardingView | None = Field(
         default=None, description="of what a customer of ours decides about: whether they have it"

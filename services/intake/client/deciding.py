@@ -19,7 +19,7 @@ from services.intake.client.output import pairs, plain, say, tell, told
 _TRIES = 3
 """How often somebody who is not asked decides anew for a request that changes in that moment."""
 _LOOKS, _PAUSE = 60, 0.5
-_PLANNED = frozenset({"begin", "at-once", "verify", "retry", "confirmation"})
+_PLANNED = frozenset({"begin", "verify", "retry", "confirmation"})
 """What has an erasure delete something: the systems are asked what that would be."""
 
 Fields = Annotated[

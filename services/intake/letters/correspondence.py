@@ -6,7 +6,7 @@ The record of that key has the id of the request. Its statement says how the sub
 import base64
 import hmac
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from uuid import UUID
@@ -41,15 +41,13 @@ _CODE_BYTES = 15
 class Opened:
     """The correspondence of a new request: the row of its key, and its first letter as it is sealed.
 
-    Of what came in one message only the first has one; it says of the others what is ``besides``. ``said``: by what
-    the requester says that they are known.
+    Of what came in one message only the first has one. ``said``: by what the requester says that they are known.
     """
 
     record: Row
     acknowledgement: Sealing | None
     sealed: Sequence[Row]
     said: Sequence[Identity]
-    besides: Fact = ""
 
 
 def code(keyring: Keyring, request_id: UUID) -> str:
@@ -87,16 +85,7 @@ def begin(
     besides = case.acknowledged(codes) if case else ""
     acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, besides), now)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
-    return Opened(record, acknowledgement, sealed, said, besides)
-
-
-async def acknowledge_as_it_stands(tx: UnitOfWork, letters: Letters, request: StoredRequest, opened: Opened) -> None:
-    """Writes the acknowledgement of a new request anew, in the words of how it stands now; if it has one."""
-    if (acknowledgement := opened.acknowledgement) is None:
-        return
-    written = write(letters, request, _acknowledgement(tx.vault.keyring, request, tx.now, opened.besides), tx.now)
-    await tx.vault.drop_one(tx.connection, acknowledgement.sealed_id)
-    await tx.vault.seal(tx.connection, [replace(written, sealed_id=acknowledgement.sealed_id)], tx.now)
+    return Opened(record, acknowledgement, sealed, said)
 
 
 async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:

@@ -1,13 +1,9 @@
 """What the services have done for a request so far, as the evidence has it, whether or not they have ended."""
 
-from collections.abc import Iterable
-
 import orjson
 
-from services.intake.request import deferrals
 from services.intake.request.stored_request import StoredRequest
-from services.intake.request.summed import summed
-from shared.domain.operations import ANSWERING, Operation, TaskReport
+from shared.domain.operations import ANSWERING, TaskReport
 from shared.storage.postgres import Connection
 
 _CONCLUDED = """
@@ -24,9 +20,3 @@ async def reports(connection: Connection, request: StoredRequest) -> tuple[TaskR
             report = TaskReport.model_validate({"outcome": None, **content})
             known[report.task_id] = report
     return tuple(known.values())
-
-
-async def erased(connection: Connection, erasures: Iterable[StoredRequest]) -> tuple[TaskReport, ...]:
-    """What these have erased of anything so far."""
-    done = [task for each in erasures for task in summed(await reports(connection, each))]
-    return tuple(task for task in done if task.operation == Operation.ERASE and deferrals.changed([task]))

@@ -6,8 +6,7 @@ work is in progress: what is clear goes on, and nothing closes before the answer
 about what could not be searched governs: what else is entered, released or tried again meanwhile leaves it open, and
 after its last notice the request is answered in part as soon as nothing else is missing. What waits for a
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
-What waits for other requests of the same person publishes ``RequestPostponed`` in the place of ``RequestVerified``,
-which follows when it begins; an erasure that has found whose data they are can still ``yield_to`` them.
+An erasure that has found whose data they are can ``yield_to`` other requests of the same person.
 ``ask_proof``: what is proved is being done, and of the rest it is asked who they are; ``verify`` then goes on with it.
 ``resume``: the suspended API key is released (``services.intake.key_suspension``).
 What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
@@ -32,7 +31,6 @@ from shared.domain.events import (
     RequestClosed,
     RequestExtended,
     RequestForwarded,
-    RequestPostponed,
     RequestReceived,
     RequestRedated,
     RequestReopened,
@@ -120,11 +118,9 @@ TRANSITIONS: Mapping[str, Rule] = {
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestForwarded, RequestClosed),
     "hear_controller": rule(FINAL,            FINAL,                     ControllerReplied),
     "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, LiftDecided, RequestClosed),
-    "yield_to":        rule(BEGUN,            MEANING | WORK | PERSON,   RequestPostponed, RetryDecided),
-    "begin":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
-    "waive":           rule(IDENTITY,         IDENTITY),
+    "yield_to":        rule(BEGUN,            MEANING | WORK | PERSON),
+    "begin":           rule(BEGUN,            MEANING | WORK,            RetryDecided),
     "waive_packages":  rule(OPEN | CLOSED,    OPEN | CLOSED),
-    "time_is_short":   rule(WORK,             PERSON),
     "restricted":      rule(BEGUN,            PERSON),
     "weigh":           rule(PERSON,           FINAL,                     LiftDecided, RequestClosed),
     "renew":           rule(CLOSED,           CLOSED,                    RequestVerified, PartAnswered),

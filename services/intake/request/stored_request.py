@@ -10,7 +10,6 @@ from services.intake.request import deferrals, restrictions
 from services.intake.request.lifecycle import TRANSITIONS, State
 from services.intake.request.open_question import OpenQuestion
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import Preceding
 from shared.domain.levels import Level
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.precedence import Kind
@@ -33,20 +32,17 @@ class StoredRequest:
     known what is done; ``owed``: what is missing then is still to be done. ``resumed``: a late answer has reopened it,
     and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
     ``package_gone``: the package that is no longer kept. ``suspended``: its work begins once its API key is released.
-    ``postponed``: it waits for other requests of the same person, found after its work had
-    ``begun`` or before; ``at_once``: an erasure must not wait for copies, ``insisted``: nor for anything else;
-    ``packages_waived``: nor is a package of theirs kept for its days.
-    ``opposed``: one of those is a restriction, which wants the data kept. ``ended_by``: the erasure with which what it
-    restricts has ended. ``unchangeable``: a system could not
-    correct it at once, so its data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it
+    ``postponed``: an erasure that waits for other requests of the person; ``opposed``: one of them is a restriction,
+    which wants the data kept. ``packages_waived``: it removes their packages before their days are over. ``ended_by``:
+    the erasure with which what it restricts has ended. ``unchangeable``: a system could not correct it at once, so its
+    data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it
     had restricted is lifted. ``forwarded_at``: when a customer of ours got it; ``controller_replied_at``: when they
     said how they go on. ``tasks``: what the downstreams reported, in counts. ``tenant``: the customer of ours whose
     instruction it is, by that customer's ``instruction_id``.
     ``case_id``: the first of those that came in one message.
     ``country``: where the subject lives (ISO 3166), if said; ``language``: what they read. ``anonymous``: it is done
-    though who has asked has not shown who they are. ``erased_meanwhile``: what the same person's erasures, for which it
-    waited, have erased by then. ``purposes``: to which consent is withdrawn; ``consent_text``: by which version of its
-    text it was given. ``version``: one more whenever it was written.
+    though who has asked has not shown who they are. ``purposes``: to which consent is withdrawn; ``consent_text``: by
+    which version of its text it was given. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -73,9 +69,6 @@ class StoredRequest:
     resumed: bool = False
     suspended: bool = False
     postponed: bool = False
-    at_once: bool = False
-    insisted: bool = False
-    begun: bool = False
     packages_waived: bool = False
     opposed: bool = False
     anonymous: bool = False
@@ -95,7 +88,6 @@ class StoredRequest:
     renewing: bool = False
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
-    erased_meanwhile: tuple[TaskReport, ...] | None = None
     question: OpenQuestion | None = None
     tenant: str | None = None
     instruction_id: str | None = None
@@ -182,11 +174,6 @@ class StoredRequest:
         if self.decided is not None and not self.owed:
             return deferrals.await_a_person(task for task in self.tasks or () if deferrals.is_kept(task))
         return self.goes_on or self.renewing or deferrals.await_a_person(self.tasks)
-
-    @property
-    def regardless_of(self) -> tuple[Preceding, ...]:
-        """What of an erasure that the same person's other requests come before was waived or decided."""
-        return ("copy", "restriction") if self.insisted else ("copy",) if self.at_once else ()
 
     @property
     def precedes(self) -> Kind | None:

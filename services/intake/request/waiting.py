@@ -8,7 +8,7 @@ from services.intake.request.stored_request import StoredRequest
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import RuleUnsigned
 from shared.domain.operations import TaskReport
-from shared.domain.rights import Outcome, Right
+from shared.domain.rights import Outcome
 
 _WITHHELD = (
     "Its package is withheld (`package_withheld`). Two persons look into it (GET …/package/inspection) and release it"
@@ -19,16 +19,14 @@ _KEY_SUSPENDED = (
     " releases the key (POST /v1/suspended-keys/{0}/release)."
 )
 _THEIRS = "A customer of ours decides about these data: pass it on to them, and say so (POST /v1/requests/ID/forward)."
-_COPIES_FIRST = "The same person's open access and portability requests (`awaits`) are answered first."
-_AT_WORK = "An erasure of the same person (`awaits`) is at work. This begins as soon as nothing of that is."
+_COPIES_FIRST = (
+    "The same person's open access and portability requests (`awaits`) are answered first. Answer those, or two persons"
+    " decide that this begins (POST …/decision, `begin`)."
+)
 _OPPOSED = (
     "The same person has had data restricted that this erasure would remove (`awaits`, Art. 18(1)(b), (c)), and was"
     " asked which of the two they want (letter `erasure_opposed`): they withdraw one of the requests. Or two persons"
     " decide `begin`, which ends the restriction, or refuse this request."
-)
-_TIME_IS_SHORT = (
-    "It waits for other requests of the same person (`awaits`) and is due soon: answer those, or decide that it begins"
-    " (POST …/decision, `begin`)."
 )
 _CONFLICT = (
     "Our records contradict one another about whose a number was, and when. Nothing is done about the time in question"
@@ -111,7 +109,7 @@ def waits_for(request: StoredRequest) -> str | None:
 def _by_others(request: StoredRequest) -> str | None:
     if request.suspended:
         return _KEY_SUSPENDED.format(request.key_id)
-    return _others(request) if request.postponed else None
+    return (_OPPOSED if request.opposed else _COPIES_FIRST) if request.postponed else None
 
 
 def _by_state(request: StoredRequest) -> str | None:
@@ -127,14 +125,6 @@ def _by_state(request: StoredRequest) -> str | None:
             return _decision(request)
         case _:
             return _REPORT if request.decided else None
-
-
-def _others(request: StoredRequest) -> str:
-    if request.right is not Right.ERASURE:
-        return _AT_WORK
-    if request.opposed:
-        return _OPPOSED
-    return _TIME_IS_SHORT if request.state is State.AWAITING_DECISION else _COPIES_FIRST
 
 
 def _decision(request: StoredRequest) -> str:

@@ -36,10 +36,6 @@ class RequestReceived(Event, topic=Topic.REQUESTS):
     due_on: date
 
 
-Preceding = Literal["copy", "restriction"]
-"""What comes before an erasure of the same person: a copy that is awaited, a restriction that opposes it."""
-
-
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 
@@ -50,7 +46,6 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
     ``country``: where they live, if said; ``language``: in which they are answered; ``zones``: in which their days are
     counted, the last of them where they are.
     ``tenant``: it is the instruction of this customer of ours, and concerns that customer's data alone.
-    ``regardless_of``: what of an erasure that the same person's other requests come before was waived or decided.
     ``purposes``: to which consent is withdrawn (Art. 7(3)).
     ``of_same_person``: of an access, the other requests of the same person, whose files are part of it.
     """
@@ -61,21 +56,10 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
     purposes: tuple[Word, ...] = ()
     tenant: Word | None = None
     due_on: date
-    regardless_of: tuple[Preceding, ...] = ()
     of_same_person: tuple[UUID, ...] = ()
     country: Country | None = None
     language: Language = "en"
     zones: tuple[Zone, ...] = ()
-
-
-class RequestPostponed(Event, topic=Topic.REQUESTS):
-    """A request could begin and does not yet: another one of the same person comes first.
-
-    ``dsr.request.verified.v1`` follows when it begins, or ``dsr.request.retry_decided.v1`` where it had.
-    """
-
-    type: Literal["dsr.request.postponed.v1"] = "dsr.request.postponed.v1"
-    subject: SubjectRef
 
 
 class RequestWithdrawn(Event, topic=Topic.REQUESTS):
@@ -94,12 +78,12 @@ class RequestExpired(Event, topic=Topic.REQUESTS):
 class RetryDecided(Event, topic=Topic.REQUESTS):
     """A person has looked at the failed tasks and wants them tried again, or what came before has ended.
 
-    ``regardless_of``: as of ``dsr.request.verified.v1``.
+    ``regardless``: of an erasure: two persons decided that it waits for no other request of the same person.
     """
 
     type: Literal["dsr.request.retry_decided.v1"] = "dsr.request.retry_decided.v1"
     subject: SubjectRef
-    regardless_of: tuple[Preceding, ...] = ()
+    regardless: bool = False
 
 
 class AnswerDecided(Event, topic=Topic.REQUESTS):

@@ -9,7 +9,6 @@ from services.intake.console.decisions.decision import Asked, Decision, Subject,
 from services.intake.console.roles import Power
 from services.intake.decision_schemas import Begin, EndedPart, ProposedAnswer, Retry
 from services.intake.request import deferrals
-from services.intake.request.lifecycle import State
 from services.intake.use_cases import UseCases
 from shared.domain.rights import Right
 from shared.domain.sentences import Term
@@ -141,31 +140,15 @@ DECISIONS: Sequence[Decision] = (
     ),
     Decision(
         name="begin",
-        title="Let it begin",
+        title="Erase without waiting for other requests",
         power=Power.HANDLE,
         when=lambda subject: subject.of_request.postponed,
         does=lambda subject: (
-            "It waits for the person's other requests no longer.",
-            *(
-                ("It ends what the person had restricted, so two persons must say so.",)
-                if subject.of_request.opposed
-                else ()
-            ),
+            "It ends what the person had restricted. Two persons must say so."
+            if subject.of_request.opposed
+            else "What is erased is in no copy that the person asked for. Two persons must say so.",
         ),
         do=deciding(UseCases.decide, Begin(decision="begin")),
-        irreversible=True,
-    ),
-    Decision(
-        name="at-once",
-        title="Enter that they do not want to wait",
-        power=Power.HANDLE,
-        when=lambda subject: (
-            subject.of_request.right is Right.ERASURE
-            and not subject.of_request.at_once
-            and (subject.of_request.postponed or subject.of_request.state is State.AWAITING_IDENTITY)
-        ),
-        does=saying("The erasure waits for no copy that they have asked for: what is erased is in no copy."),
-        do=deciding(UseCases.waive),
         irreversible=True,
     ),
     Decision(

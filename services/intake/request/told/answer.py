@@ -15,7 +15,7 @@ from services.intake.request.told.kept import of_kept, of_kept_for_the_rest
 from services.intake.request.told.package import instead_of_ready, of_package
 from services.intake.request.told.restriction import but_not, of_restriction, restricted
 from services.intake.request.told.search import not_searched
-from services.intake.request.told.work import erased_meanwhile, had_been_done
+from services.intake.request.told.work import had_been_done
 from shared.domain import corrections
 from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
@@ -141,7 +141,6 @@ def _beyond(request: StoredRequest) -> Iterator[Sentence]:
     tasks = request.tasks or ()
     if copied := {task.system for task in tasks if task.by_hand and task.outcome == TaskOutcome.EXPORTED}:
         yield say("answer.copied_by_hand", systems=named_systems(copied), count=len(copied))
-    yield from erased_meanwhile(request)
     for system, name, rows in sorted({each for task in tasks for each in _anonymised(task)}):
         yield say("answer.kind_anonymised", system=named_system(system), category=Term("category", name), count=rows)
     for system, rows in sorted({(t.system, t.unattributed) for t in tasks if t.unattributed}):
@@ -256,8 +255,6 @@ def _waiting(request: StoredRequest, today: date) -> Iterator[Sentence]:
 
 
 def _postponed(request: StoredRequest) -> Sentence:
-    if request.right is not Right.ERASURE:
-        return say("answer.erased_first")
     if request.opposed:
         return say("answer.opposed")
     return say("answer.rest_postponed" if deferrals.changed(request.tasks) else "answer.postponed")

@@ -1,4 +1,4 @@
-"""What the subject is told of work beside the answer: done before an early end, or on another request; pure."""
+"""What the subject is told of work that was done before an early end; pure."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ _BEFORE = {
 def had_been_done(request: StoredRequest) -> Told:
     """What was done of a request that was refused or withdrawn; empty while nobody has said it."""
     restriction = tuple(of_restriction(request))
-    return (*_had_been_done(request, restricted=bool(restriction)), *restriction, *erased_meanwhile(request))
+    return (*_had_been_done(request, restricted=bool(restriction)), *restriction)
 
 
 def _had_been_done(request: StoredRequest, *, restricted: bool) -> Iterator[Sentence]:
@@ -44,12 +44,6 @@ def _had_been_done(request: StoredRequest, *, restricted: bool) -> Iterator[Sent
     failed = {task.system for task in tasks if has_failed(task) and not task.outcome and request.right in _CHANGING}
     if failed:
         yield say("before.not_finished", systems=named_systems(failed))
-
-
-def erased_meanwhile(request: StoredRequest) -> Iterator[Sentence]:
-    """What was erased on another request of theirs while this one waited, as they were promised to be told."""
-    if tasks := sorted(request.erased_meanwhile or (), key=lambda task: task.system):
-        yield say("before.erased_meanwhile", where=Listed(tuple(map(_counted, tasks)), final=False))
 
 
 def _counted(task: TaskReport) -> Sentence:
