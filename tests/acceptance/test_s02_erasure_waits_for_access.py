@@ -18,7 +18,7 @@ from shared.downstreams.contract import Receipt
 from shared.fulfilment import handlers as fulfilling
 from shared.storage.keyring import Keyring
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock, each
-from tests.fixtures.intake import PROOF, Intake, id_of, running
+from tests.fixtures.intake import PROOF, Intake, id_of, reference_of, running
 
 MIA: dict[str, object] = {"email": "mia@example.org", "account_id": "C-7", "country": "DE"}
 OTHER_ADDRESS = "mia.h@example.org"
@@ -224,7 +224,7 @@ async def test_a_restriction_opposes_an_erasure_until_two_of_ours_have_found_out
     assert kinds.index("lift_decided") < kinds.index("retry_decided")
     assert [letter["kind"] for letter in await intake.letters(restriction)] == ["completion", "lifting"]
     ended = (await intake.view(restriction))["answer"]
-    assert ("restriction has ended" in ended, "is kept" in ended, id_of(erasure) in ended) == (True, False, True)
+    assert ("restriction has ended" in ended, "is kept" in ended, reference_of(erasure) in ended) == (True, False, True)
     await erasing.run()
     assert await erasing.erased(erasure)
     await intake.complete(erasure, operation=Operation.ERASE, right=Right.ERASURE)

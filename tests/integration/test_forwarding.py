@@ -4,7 +4,7 @@ from typing import Any
 
 from shared.domain.events import ControllerSilent
 from tests.fixtures.events import a
-from tests.fixtures.intake import PROOF, Intake, id_of
+from tests.fixtures.intake import PROOF, Intake, id_of, reference_of
 
 TO = {"controller": "Harbour Cranes Ltd"}
 
@@ -43,7 +43,7 @@ async def test_a_silent_customer_gets_a_letter_of_their_own_that_waits_to_be_sen
     await silent(intake, path)
     reminder = (await as_officer(intake, path))[-1]
     assert (reminder["kind"], reminder["to"]) == ("reminder_to_controller", ["Harbour Cranes Ltd"])
-    assert id_of(path) in reminder["body"]
+    assert reference_of(path) in reminder["body"]
     assert "ada@" not in reminder["body"]
     assert (await to_send(intake, path))[-1] == "reminder_to_controller"
     await silent(intake, path, "escalation", 15)
@@ -84,7 +84,7 @@ async def test_a_message_about_our_data_and_a_customers_becomes_two_requests_und
     assert [each["due_on"] for each in answer.json()["requests"]] == ["2026-04-01", "2026-03-04"]
     assert [(await intake.view(path))["role"] for path in (ours, theirs)] == ["controller", "processor"]
     (acknowledgement,) = (await intake.view(f"{ours}/letters"))["letters"]
-    said = f"access (reference {id_of(theirs)}"
+    said = f"access (reference {reference_of(theirs)}"
     assert said in (body := " ".join(acknowledgement["body"].split()))
     assert "about data that a customer of ours decides about: we pass it on to them" in body
     await intake.complete(ours)

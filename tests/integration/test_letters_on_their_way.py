@@ -5,7 +5,7 @@ from typing import Any
 from services.intake.letters.rendering import Letters
 from services.intake.mail.sending import Sender, count
 from shared.runtime.liveness import Heartbeats
-from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.intake import Intake, reference_of
 from tests.fixtures.letters_sent import asked, of, open_letters, send
 from tests.fixtures.mail_server import SENDER, MailServer
 from tests.fixtures.told import told
@@ -21,7 +21,7 @@ async def test_a_letter_is_text_and_html_and_names_nobody_outside_its_body(intak
     assert [part.get_content_type() for part in mail.walk()] == ["multipart/alternative", "text/plain", "text/html"]
     assert not [*mail.iter_attachments()]
     assert mail["Auto-Submitted"] == "auto-replied"
-    assert id_of(path) in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert reference_of(path) in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     assert "Code" not in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     others = {name: value for name, value in mail.items() if name not in {"To", "From"}}
     assert "ada" not in str(others).lower()

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.precedence import Kind, Marks
 from shared.storage import open_requests
-from tests.fixtures.intake import PROOF, Intake
+from tests.fixtures.intake import PROOF, Intake, reference_of
 
 SUBJECT = {"email": "ada@example.org", "country": "DE"}
 MESSAGE: dict[str, Any] = {
@@ -103,13 +103,13 @@ async def test_one_letter_acknowledges_all_of_it_and_each_answer_names_the_case(
     access, erasure, objection = (f"/v1/requests/{each['request_id']}" for each in case["requests"])
     [acknowledged] = (await intake.view(f"{access}/letters"))["letters"]
     for each in case["requests"]:
-        assert each["request_id"] in acknowledged["body"]
+        assert reference_of(each["request_id"]) in acknowledged["body"]
         assert each["letter_code"] in acknowledged["body"]
     for path in (erasure, objection):
         assert (await intake.view(f"{path}/letters"))["letters"] == []
     await intake.complete(access, package_id=None)
     [answer] = (await intake.view(f"{access}/letters"))["letters"][1:]
-    assert case["case_number"] in answer["body"]
+    assert reference_of(case["case_number"]) in answer["body"]
     assert "none has to wait for another" in answer["body"]
 
 
