@@ -6,7 +6,7 @@ proved too, since from then on a letter may say what was found. Who asked by pos
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -38,6 +38,10 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz, ($9::timestamptz AT TIM
 ON CONFLICT (address, written_on) WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'spared'
 DO NOTHING RETURNING true
 """
+_NOTED = (
+    *("letter_id", "request_id", "kind", "way", "state", "fault", "awaited", "written_at", "written_on"),
+    "next_try_at",
+)
 _READ = """
 SELECT letter_id, request_id, kind, way, state, fault, awaited, written_at, tries, sent_at FROM delivery
 """
@@ -183,26 +187,33 @@ async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) ->
 
 
 async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> list[Sealing]:
-    """The letters with where they go, those that are to be delivered being noted as such."""
+    """The letters with where they go; notes those that are to be delivered, all at once."""
     mailed = [each.request for each in written if each.request.channel == "email"]
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in mailed]) if mailed else {}
-    sealings = []
+    sealings, rows = list[Sealing](), list[tuple[object, ...]]()
+
+    def note(letter: Written, way: str, state: str, fault: str | None = None) -> None:
+        known = (letter.sealing.sealed_id, letter.sealing.subject_ref, letter.sealing.source)
+        rows.append((*known, way, state, fault, [*letter.tells] or None, tx.now, tx.now.astimezone(UTC).date(), tx.now))
+
     for each in written:
         sealing = each.sealing
         if sealing.source in BY_ADDRESS:
             [to] = orjson.loads(sealing.content)["to"]
             if address_in(to):
-                await _insert(tx, each, "email", "waiting")
+                note(each, "email", "waiting")
             elif sealing.source not in _FOLLOWED:
-                await _insert(tx, each, "post", "person", "address_unknown")
+                note(each, "post", "person", "address_unknown")
         elif each.request.channel == "post":
-            await _insert(tx, each, *await _by_post(tx, each.request))
+            note(each, *await _by_post(tx, each.request))
         elif each.request.channel == "email":
             to, fault = await _mailed_to(tx, each.request, known.get(each.request.subject_ref))
             content = {**orjson.loads(sealing.content), **({"to": [to]} if to else {})}
             sealing = replace(sealing, content=orjson.dumps(content))
-            await _insert(tx, each, "email", "person" if fault else "waiting", fault)
+            note(each, "email", "person" if fault else "waiting", fault)
         sealings.append(sealing)
+    if rows:
+        await tx.connection.copy_records_to_table("delivery", records=rows, columns=_NOTED)
     return sealings
 
 
