@@ -83,7 +83,7 @@ def test_what_lies_below_comes_after_what_it_lies_below() -> None:
         ('delete = "/users/{id}"', 'delete = "/users/{id}", batch = 5', "must name {ids}"),
         ('delete = "/users/{id}"', 'delete = "/users/{id}", job = "bulk"', "no job is called bulk"),
         ('read = { get = "/users/{id}" }', "lift = { steps = [{ put = '/x' }], seen = [{ path = 'y' }] }", "need read"),
-        ("status = 404", "contains = 'x'", "give a status"),
+        ("status = 404", "equals = 'x'", "give a status"),
         ("verify = { ask", "verify = { settle = '5 s', ask", "as 30s"),
     ],
 )  # fmt: skip

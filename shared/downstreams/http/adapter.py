@@ -276,7 +276,7 @@ class HttpAdapter:
             resource = self._declaration.resource[hit.resource]
             data = shown(self._system, resource, hit.record)
             source = f"{self._system}.{hit.resource}"
-            made = Record(resource.category, source, data, resource.portable, hit.matched, resource.not_provided)
+            made = Record(resource.category, source, data, resource.portable, hit.matched)
             await copy.add(task.task_id, made)
 
         found = await self._search.find(task, take=take)

@@ -70,7 +70,6 @@ class Resource(Declared):
     ``everybody``: how all of its records are listed, whoever they are of: each night those without the mark of
     ``suppress`` are compared with the list of those who get no marketing.
     ``by_hand``: what a person does where the interface cannot erase; they look again by ``verify`` when they have.
-    ``not_provided``: fields of a portable record that are not from the subject (Art. 20).
     ``fields``: class of each field, as in a dataset (A, B, C, M, T); ``explain``: what those that are shown mean, for
     whoever gets a copy. ``read``: one record by its id, which stands at ``read_record`` of the answer.
     """
@@ -89,7 +88,6 @@ class Resource(Declared):
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
     explain: Mapping[str, str] = {}
     portable: bool = True
-    not_provided: tuple[str, ...] = ()
     read: Request | None = None
     read_record: Path | None = None
     refuse_when: tuple[Refusal, ...] = ()

@@ -1,7 +1,7 @@
 """Paths into JSON answers, and the conditions that an answer is tested by; pure."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
@@ -62,36 +62,30 @@ class Answer(BaseModel):
 class Condition(BaseModel):
     """All of what is named here holds: the status, and what a path of the answer or of a record leads to.
 
-    ``equals``, ``is_in``, ``contains`` and ``absent`` say what of it; a path alone must lead to something.
+    ``equals``, ``is_in`` and ``absent`` say what of it; a path alone must lead to something.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     status: int | None = None
-    header: Annotated[str, StringConstraints(to_lower=True)] | None = None
     path: Path | None = None
     equals: JsonValue = None
     is_in: tuple[JsonValue, ...] | None = Field(default=None, alias="in")
-    contains: str | None = None
     absent: bool | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if self.status is None and self.header is None and self.path is None:
-            raise ValueError("give a status, a header or a path")
-        compared = self.model_fields_set & {"equals", "is_in", "contains", "absent"}
-        if compared and self.header is None and self.path is None:
-            raise ValueError(f"{', '.join(sorted(compared))} needs the path or the header whose value is meant")
-        if self.header is not None and self.path is not None:
-            raise ValueError("header and path are two conditions: write them as two, or leave one out")
+        if self.status is None and self.path is None:
+            raise ValueError("give a status or a path")
+        compared = self.model_fields_set & {"equals", "is_in", "absent"}
+        if compared and self.path is None:
+            raise ValueError(f"{', '.join(sorted(compared))} needs the path whose value is meant")
         return self
 
     def holds(self, answer: Answer) -> bool:
         """Whether the answer is so."""
         if self.status is not None and answer.status != self.status:
             return False
-        if self.header is not None:
-            return self._compares(answer.headers.get(self.header, ABSENT))
         return self.path is None or self._compares(at(answer.said, self.path))
 
     def holds_of(self, record: object) -> bool:
@@ -107,8 +101,6 @@ class Condition(BaseModel):
             return same(value, self.equals)
         if self.is_in is not None:
             return any(same(value, each) for each in self.is_in)
-        if self.contains is not None:
-            return isinstance(value, str | Sequence) and self.contains in value
         return True
 
 

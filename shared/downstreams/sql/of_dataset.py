@@ -246,7 +246,7 @@ class OfDataset(Generic[S]):
 
     @property
     def texts_not_searched(self) -> tuple[str, ...]:
-        """The columns with free text, in which mentions of people are not searched for."""
+        """Returns the columns with free text, in which mentions of people are not searched."""
         return self._held.dataset.texts
 
     async def _work(self, tasks: Sequence[Task], work: Work[S], *, reading: bool = False) -> list[Result]:

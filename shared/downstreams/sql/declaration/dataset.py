@@ -146,7 +146,7 @@ class Dataset(Declared):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The columns with free text: who is mentioned in one of somebody else's rows is not searched for."""
+        """Returns the columns with free text, in which mentions of people are not searched."""
         return tuple(
             f"{table}.{name}"
             for table, declared in self.tables.items()
