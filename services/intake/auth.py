@@ -211,8 +211,10 @@ async def revoke(dsn: str, key_id: str, now: datetime) -> bool:
 
 
 def _caller(row: asyncpg.Record) -> Caller:
-    key_id, _, role, channel, holder, level, rights, powers, *more = row
-    grant = Grant(level, frozenset(map(Right, rights)), frozenset(map(Power, powers)), *more)
+    key_id, _, role, channel, holder, level, rights, powers, per_minute, tenant = row
+    grant = Grant(
+        level, frozenset(map(Right, rights)), frozenset(map(Power, powers)), per_minute, tenant, role == "privacy"
+    )
     return Caller(key_id, role, channel, holder, grant)
 
 

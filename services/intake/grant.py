@@ -33,6 +33,7 @@ class Grant:
 
     ``tenant``: the customer of ours who has it, and for whose data alone it speaks; None: for ours. ``level``: the
     highest that it may state. ``per_minute``: requests that it may submit in a minute, in each process of intake.
+    ``by_hand``: it is the privacy team's, which states only proof that a person can observe.
     """
 
     level: Level = "L0"
@@ -40,6 +41,7 @@ class Grant:
     powers: frozenset[Power] = frozenset({Power.SUBMIT})
     per_minute: int | None = None
     tenant: str | None = None
+    by_hand: bool = False
 
     @classmethod
     def of(cls, level: Level, *powers: Power) -> "Grant":
@@ -70,13 +72,18 @@ class Grant:
         if instruction_id and not self.tenant:
             raise Forbidden("this key is no customer's, so it instructs nothing: leave instruction_id out")
 
+    def must_not_vouch(self, *said: object) -> None:
+        """Raises ``Forbidden`` for proof by hand that does not come by itself, where a second person could agree."""
+        if self.by_hand and any(said):
+            raise Forbidden("enter proof by hand with /verify, where a second person can agree: leave it out here")
+
     def must_state(self, level: Level) -> None:
         """Raises ``Forbidden`` for a level above the highest that the key may state."""
         if level > self.level:
             raise Forbidden(f"this key may not state {level}: it may state {self.level} at most")
 
 
-ANYTHING = Grant("L3", powers=frozenset(Power))
+ANYTHING = Grant("L3", powers=frozenset(Power), by_hand=True)
 """Of a key that is no channel's: its role says what it may."""
 
 

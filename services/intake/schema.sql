@@ -289,6 +289,15 @@ CREATE TABLE proof_taken_back (
     PRIMARY KEY (request_id, identity)
 );
 
+-- Proof that one person has entered by hand, and that counts once another enters the same.
+CREATE TABLE proof_by_hand (
+    request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
+    digest      bytea       NOT NULL,        -- keyed: what was entered, and of which identities
+    methods     text        NOT NULL,        -- words of the policy
+    holder      text        NOT NULL,
+    proposed_at timestamptz NOT NULL
+);
+
 -- Identities that were posted before the event which names them by this token; they are in the vault only.
 CREATE TABLE subject_token (
     token       uuid PRIMARY KEY,            -- the id of the request that its event asks for

@@ -248,6 +248,7 @@ class Submissions:
         grant.must(Power.SUBMIT)
         grant.must_handle(submission.right)
         grant.must_instruct(submission.instruction_id)
+        grant.must_not_vouch(submission.assurance, submission.proofs)
 
 
 def _searched(identities: Iterable[Identity]) -> Iterator[Identity]:

@@ -22,7 +22,7 @@ from services.intake import (
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision, visible
 from services.intake.errors import BadRequest, Forbidden
-from services.intake.identity import stopped
+from services.intake.identity import by_hand, stopped
 from services.intake.identity.proving import Proved
 from services.intake.letters import correspondence
 from services.intake.metrics import REQUESTS
@@ -100,9 +100,12 @@ class UseCases(TellingUseCases):
     async def verify(self, held: Held, said: schemas.Verification) -> Transition:
         """The requester has proved who they are: fulfilment begins, or goes on with what had waited for that.
 
+        Proof by hand of what hands out or erases data counts once a second person has entered the same.
+
         Raises:
             BadRequest: that much proof is not enough for anything of it.
             IllegalTransition: another person has proved a part of it before.
+            SamePerson: they have entered this proof by hand before.
         """
         tx, request = held.tx, held.request
         request.must_be_ours()
@@ -117,11 +120,15 @@ class UseCases(TellingUseCases):
         needed = request.lacks or self.identity.least(asks_for(request.right, request.scope, known.changes))
         if (most := highest(proved.identities)) < needed:
             raise BadRequest(f"{request.right} needs level {needed}; {most} is not enough")
+        detail: dict[str, JsonValue] = dict(said.assurance) if said.assurance else {}
+        detail["proofs"] = [*proved.evidence]
+        verified = request.verify(detail, tx.now, self.policy)
+        if not await by_hand.agreed(held, said, stated):
+            return request.noted("proof.proposed", **detail, holder=held.caller.holder)
         tx.after_commit(REQUESTS.labels(request.right, "identity_verified").inc)
         await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))
         await other_requests.prove(tx, request, proved.identities)
-        detail: dict[str, JsonValue] = dict(said.assurance) if said.assurance else {}
-        return request.verify({**detail, "proofs": [*proved.evidence]}, tx.now, self.policy)
+        return verified
 
     @decision
     async def lift_proof(self, held: Held, said: decision_schemas.ProofLifted) -> Transition:
@@ -268,6 +275,7 @@ class UseCases(TellingUseCases):
             BadRequest: it cannot have come then, or names identities that nobody has asked for.
         """
         tx, request = held.tx, held.request
+        held.caller.grant.must_not_vouch(reply.proofs)
         asked_at = request.question.asked_at if request.question else None
         received_at = self.instants.replied(reply.received_at, asked_at, tx.now)
         answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)

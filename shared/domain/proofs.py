@@ -65,7 +65,8 @@ class Method(BaseModel):
     """A way to prove who one is: to which ``level`` at most, and of which identities.
 
     ``of_record``: it proves control of what is on file, so it proves less while that is not on file for long.
-    ``together``: it proves by two contact points, so it proves as much as the register bears out.
+    ``together``: it proves by two contact points, so it proves as much as the register bears out. ``by_hand``: a person
+    can observe it, so the privacy team may enter it; a channel may state any method.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +75,7 @@ class Method(BaseModel):
     proves: frozenset[IdentityType]
     of_record: bool = False
     together: bool = False
+    by_hand: bool = False
 
 
 class ProofPolicy(BaseModel):

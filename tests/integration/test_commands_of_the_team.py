@@ -144,8 +144,7 @@ async def test_letters_by_post_are_listed_printed_and_marked_as_posted(
     command: Command, intake: Intake, tmp_path: Path
 ) -> None:
     who = {"email": "ada@example.org", "country": "DE"}
-    sent = await intake.officer.post("/v1/requests", json={**REQUEST, **PROOF, "subject": who, "channel": "post"})
-    path = f"/v1/requests/{sent.json()['request_id']}"
+    path = await intake.submit_shown("post", **{**REQUEST, **PROOF, "subject": who})
     address = ("lines=" + orjson.dumps(["Ada Quarzfels", "Musterstr. 1", "50667 Köln"]).decode(), "on_file_in=crm")
     assert (await command("request", "decide", id_of(path), "postal-address", *address, "--yes")).status == 0
     [letter] = (await command("letters", "list", "--json")).values

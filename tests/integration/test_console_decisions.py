@@ -25,9 +25,7 @@ async def restriction_lifted_by_mail(intake: Intake) -> str:
     """The path of a restriction that was lifted by a letter of which nothing came back yet."""
     subject = {"email": "ada@example.org", "country": "DE"}
     proof = {"identity": "email", "method": "email_link", "on_file_since": "2020-01-01T00:00:00Z"}
-    said = {"right": "restriction", "ground": "unlawful", "channel": "email", "subject": subject, "proofs": [proof]}
-    submitted = (await intake.officer.post("/v1/requests", json=said)).raise_for_status().json()
-    path = f"/v1/requests/{submitted['request_id']}"
+    path = await intake.submit_shown("email", right="restriction", ground="unlawful", subject=subject, proofs=[proof])
     await intake.complete(path, operation=Operation.RESTRICT)
     await intake.settle_letters("sent")
     (await intake.officer.post(f"{path}/lift")).raise_for_status()

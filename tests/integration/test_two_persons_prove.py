@@ -136,8 +136,9 @@ async def test_another_persons_proof_is_refused_with_a_clear_answer_and_changes_
     path = await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED])
     await blocked(intake, path, COPIED, UNPROVED)
     before = await intake.view(path)
-    for caller in (intake.channel, intake.officer):
-        refused = await caller.post(f"{path}/verify", json={"proofs": [SIGNED_IN]})
+    by_hand = {**SIGNED_IN, "method": "in_person"}
+    for caller, proof in ((intake.channel, SIGNED_IN), (intake.officer, by_hand)):
+        refused = await caller.post(f"{path}/verify", json={"proofs": [proof]})
         assert (refused.status_code, "is the same person's" in refused.text) == (409, True)
     assert (await levels(intake, path))["account_id"] == "L0"
     assert await intake.view(path) == before

@@ -56,7 +56,9 @@ async def test_what_was_fetched_and_fits_no_more_once_the_register_has_changed_i
 async def test_a_breach_is_closed_by_its_owner_who_has_not_handled_the_request(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
-    await intake.officer.get(f"{path}/package")
+    await intake.channel.get(f"{path}/package")
+    address = {"lines": ["Ada Quarzfels", "Musterstraße 1", "50667 Köln"], "on_file_in": "crm"}
+    (await intake.officer.post(f"{path}/postal-address", json=address)).raise_for_status()
     await register(intake.unit_of_work, (ADA, MARCH, MAY))
     await look(intake)
     [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]

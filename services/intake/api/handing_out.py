@@ -68,6 +68,7 @@ async def hand_out(
     Raises:
         Expired, Forbidden, NotFound, NotReady, RangeNotSatisfiable, Shredded, Withheld: it is not handed out.
     """
+    caller.must_be("channel")
     caller.grant.must(Power.FETCH)
     request = await services.use_cases.read(request_id, caller)
     if request.package_id is None:

@@ -37,6 +37,7 @@ class Report(StreamingResponse):
 )
 async def read_report(request_id: UUID, caller: AnyCaller, services: UseServices) -> Report:
     """The report of an access request as a page, out of its package: who reads it has fetched that, once in a day."""
+    caller.must_be("channel")
     caller.grant.must(Power.FETCH)
     request = await services.use_cases.read(request_id, caller)
     if request.package_id is None or request.right is not Right.ACCESS:

@@ -4,6 +4,7 @@ Who must be two persons is no matter of roles: the use cases ask for two holders
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -62,4 +63,4 @@ def powers(roles: Iterable[Role]) -> frozenset[Power]:
 def granted(roles: Iterable[Role]) -> Grant:
     """What the use cases let somebody with these roles do."""
     of_the_api = frozenset(each for power in powers(roles) for each in _OF_THE_API.get(power, frozenset()))
-    return Grant(ANYTHING.level, powers=of_the_api)
+    return replace(ANYTHING, powers=of_the_api)

@@ -34,6 +34,7 @@ DECIDED_BY: Mapping[What, str] = {
     "weighing": "approve-weighing",
     "package": "package-release",
     "proof": "proof-withdrawal",
+    "identity": "verify",
     "waiver": "recipient-waiver-approval",
 }
 STEPS: Mapping[str, str] = {

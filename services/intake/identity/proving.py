@@ -63,9 +63,9 @@ class Proving:
         """
         if assurance:
             grant.must_state(assurance.level)
-        found = [*self._in_short(stated, assurance, now)]
+        found = [*self._in_short(stated, assurance, grant, now)]
         for place, said in enumerate(proofs):
-            found.append(self._listed(stated, said, f"proofs.{place}", now))
+            found.append(self._listed(stated, said, f"proofs.{place}", grant, now))
             grant.must_state(found[-1].level)
         known = [_with(identity, found) for identity in stated]
         if two_contact_points((*before, *known)):
@@ -74,11 +74,13 @@ class Proving:
         said_of = dict.fromkeys((proof.type, proof.method, proof.level) for proof in found)
         return Proved(tuple(known), tuple({"type": t, "method": m, "level": level} for t, m, level in said_of))
 
-    def _in_short(self, stated: Sequence[Identity], assurance: Assurance | None, now: datetime) -> list[Proof]:
+    def _in_short(
+        self, stated: Sequence[Identity], assurance: Assurance | None, grant: Grant, now: datetime
+    ) -> list[Proof]:
         """All that is stated and that the method can prove; of several numbers nobody could tell which."""
         if assurance is None:
             return []
-        method = self._method(assurance.method, "assurance.method")
+        method = self._method(assurance.method, "assurance.method", grant)
         level = min(assurance.level, method.level)
         one_number = len({each.value for each in stated if each.type is IdentityType.PHONE}) == 1
         return [
@@ -87,8 +89,10 @@ class Proving:
             if each.type in method.proves and (each.type is not IdentityType.PHONE or one_number)
         ]
 
-    def _listed(self, stated: Sequence[Identity], said: IdentityProof, place: str, now: datetime) -> Proof:
-        method = self._method(said.method, f"{place}.method")
+    def _listed(
+        self, stated: Sequence[Identity], said: IdentityProof, place: str, grant: Grant, now: datetime
+    ) -> Proof:
+        method = self._method(said.method, f"{place}.method", grant)
         identity = named(stated, said.identity)
         if identity is None:
             raise BadRequest("no such identity is stated: name a field of subject that is filled", f"{place}.identity")
@@ -109,11 +113,13 @@ class Proving:
         level = less(method.level) if fresh else method.level
         return Proof(identity.type, identity.value, said.method, level, since, method.together)
 
-    def _method(self, name: str, field: str) -> Method:
-        """What stays in the evidence is no free text."""
-        if name not in self.policy.methods:
-            raise BadRequest(f"the method is one of {', '.join(sorted(self.policy.methods))}", field)
-        return self.policy.methods[name]
+    def _method(self, name: str, field: str, grant: Grant) -> Method:
+        """Returns a method of the policy that the caller may state: what stays in the evidence is no free text."""
+        known = {each: method for each, method in self.policy.methods.items() if method.by_hand or not grant.by_hand}
+        if name not in known:
+            whose = "a person enters one of these methods" if grant.by_hand else "the method is one of these"
+            raise BadRequest(f"{whose}: {', '.join(sorted(known))}", field)
+        return known[name]
 
 
 def _with(identity: Identity, proofs: Sequence[Proof]) -> Identity:

@@ -60,9 +60,10 @@ def extension_reasons(subject: Subject) -> Options:
 
 
 def methods(subject: Subject) -> Options:
-    """How somebody may have proved who they are, and how much that proves."""
+    """Returns how somebody may have proved who they are to a person, and how much that proves."""
     known = subject.works.services.use_cases.identity.methods.items()
-    return [(name, f"{name.replace('_', ' ')} ({method.level} at most)") for name, method in sorted(known)]
+    by_hand = [(name, method) for name, method in sorted(known) if method.by_hand]
+    return [(name, f"{name.replace('_', ' ')} ({method.level} at most)") for name, method in by_hand]
 
 
 def by_hand(subject: Subject) -> Options:

@@ -7,21 +7,10 @@ from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Subject, deciding, saying
 from services.intake.console.roles import Power
 from services.intake.decision_schemas import ProofLifted, ProofTakenBack
+from services.intake.identity.by_hand import BY_TWO
 from services.intake.request.lifecycle import State
-from services.intake.schemas import IdentityField, IdentityProof, Method, Strict, Verification
+from services.intake.schemas import Verification
 from services.intake.use_cases import UseCases
-
-
-class OneProof(Strict):
-    """That one of the identities is theirs, and how that was shown."""
-
-    identity: IdentityField
-    method: Method
-
-
-async def _verify_one(subject: Subject, version: int, said: OneProof) -> None:
-    proof = IdentityProof(identity=said.identity, method=said.method)
-    await subject.works.services.use_cases.verify(subject.basis(version), Verification(proofs=(proof,)))
 
 
 async def _doubted(subject: Subject) -> Sequence[tuple[str, str]]:
@@ -34,6 +23,12 @@ def _one_of_two(subject: Subject, said: ProofTakenBack) -> bool:
     """Whether a word about a proof is the first of the two that it takes."""
     before = [each for each in subject.file.pending if each.what == "proof"] if subject.file else []
     return subject.of_request.state is State.CLOSED and said.identity not in {each.which for each in before}
+
+
+async def _entered(subject: Subject) -> Sequence[tuple[str, str]]:
+    """Returns the proof that one person has entered by hand, which another must enter too."""
+    said = [each for each in subject.file.pending if each.what == "identity"] if subject.file else []
+    return [("Entered by one person so far", f"{each.holder}: {each.which.replace('_', ' ')}") for each in said]
 
 
 def _may_verify(subject: Subject) -> bool:
@@ -50,26 +45,16 @@ DECISIONS: Sequence[Decision] = (
         does=saying(
             "Everything that they have stated counts as proved, as far as the method proves it.",
             "Work begins, or goes on, if that is enough.",
+            "For a copy or an erasure a second person must enter the same before it counts.",
         ),
         body=Verification,
         asks=(
             Asked("assurance.level", "Level", "choose", options=lambda _: options.plain("L1", "L2", "L3")),
             Asked("assurance.method", "Method", "choose", options=options.methods),
         ),
+        reads=_entered,
         do=deciding(UseCases.verify),
-    ),
-    Decision(
-        name="verify-one",
-        title="Enter proof of one identity",
-        power=Power.HANDLE,
-        when=_may_verify,
-        does=saying("That one identity counts as proved.", "Work begins, or goes on, if that is enough."),
-        body=OneProof,
-        asks=(
-            Asked("identity", "Identity", hint="As email, account_id, or phones.0 for the first number"),
-            Asked("method", "Method", "choose", options=options.methods),
-        ),
-        do=_verify_one,
+        first_of_two=lambda subject, _: subject.of_request.right in BY_TWO and not subject.pending("identity"),
     ),
     Decision(
         name="proof-withdrawal",
