@@ -64,12 +64,14 @@ format: .venv/.stamp ## Format the code and apply the safe fixes
 	$(python) -m ruff format
 
 .PHONY: test
-test: lint ## Check the product: lint and its tests, on a real database and a real broker
-	$(python) -m pytest --numprocesses 3 --maxschedchunk 8 --ignore tests/deploy
+test: .venv/.stamp ## Check the product: lint and its tests, on a real database and a real broker
+	@$(python) -m deploy.local.fetch >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
+	@$(MAKE) --no-print-directory lint
+	$(python) -m pytest --numprocesses 3 --ignore tests/deploy
 
 .PHONY: test-deploy
 test-deploy: .venv/.stamp ## Check how it is deployed: the image, the manifests, the alerts, the demonstration
-	$(python) -m pytest --numprocesses 3 --maxschedchunk 8 tests/deploy
+	$(python) -m pytest --numprocesses 3 tests/deploy
 
 .PHONY: test-unit
 test-unit: .venv/.stamp ## Run the pure tests alone (seconds)

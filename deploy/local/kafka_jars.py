@@ -1,6 +1,5 @@
 """The jars of the broker, fetched once from Maven's repository; `kafka.sha256` lists what must come."""
 
-import contextlib
 import hashlib
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from deploy.local import certificates
 from deploy.local.certificates import DownloadFailedError
 from deploy.local.process import Child
 from deploy.local.progress import Progress, Step
+from deploy.local.venv import alone
 
 VERSION = "4.3.1"
 BROKER = f"org.apache.kafka:kafka_2.13:{VERSION}"
@@ -36,7 +36,11 @@ def fetch(cache: Path, progress: Progress, download: str = _DOWNLOAD) -> Path:
     Raises:
         JarsMissingError: They could not be had, or are not the expected ones.
     """
-    libs = cache / f"kafka-{VERSION}" / "libs"
+    with alone("kafka"):
+        return _fetched(cache / f"kafka-{VERSION}" / "libs", progress, download)
+
+
+def _fetched(libs: Path, progress: Progress, download: str) -> Path:
     if libs.is_dir():
         return libs
     libs.parent.mkdir(parents=True, exist_ok=True)
@@ -49,8 +53,7 @@ def fetch(cache: Path, progress: Progress, download: str = _DOWNLOAD) -> Path:
         fetched.mkdir()
         _run(download, workplace, fetched, step)
         _check(fetched)
-        with contextlib.suppress(OSError):  # somebody else was faster
-            fetched.rename(libs)
+        fetched.rename(libs)
     return libs
 
 
