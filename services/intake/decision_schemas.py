@@ -73,7 +73,7 @@ class Retry(Strict):
 
 
 class Begin(Strict):
-    """An erasure that waits for other requests of the same person does so no longer."""
+    """Begin an erasure that waits for copies or restrictions of the same person; two persons must decide it."""
 
     decision: Literal["begin"]
 

@@ -44,6 +44,9 @@ UNION ALL
 SELECT h.request_id, 'identity', h.methods, h.holder, h.proposed_at, r.due_on
 FROM proof_by_hand h JOIN request r USING (request_id) WHERE r.state <> 'closed' OR r.resumable
 UNION ALL
+SELECT w.request_id, 'begin', 'erasure', w.first, w.first_at, r.due_on
+FROM wait_override w JOIN request r USING (request_id) WHERE w.second IS NULL AND r.postponed
+UNION ALL
 SELECT p.request_id, 'package', p.fault, p.first, p.first_at, r.due_on
 FROM package_release p JOIN request r USING (request_id)
 WHERE p.second IS NULL AND p.package_id = r.package_id AND p.fault = r.package_fault
@@ -52,7 +55,7 @@ WHERE p.second IS NULL AND p.package_id = r.package_id AND p.fault = r.package_f
 _PENDING_OF = f"SELECT * FROM ({_PENDING}) AS p WHERE $1::uuid IS NULL OR request_id = $1"  # noqa: S608  # constants
 _HOLDERS = "SELECT key_id, holder FROM api_key WHERE key_id = ANY($1)"
 
-What = Literal["answer", "extension", "weighing", "waiver", "package", "proof", "identity"]
+What = Literal["answer", "extension", "weighing", "waiver", "package", "proof", "identity", "begin"]
 
 
 @dataclass(frozen=True, slots=True)

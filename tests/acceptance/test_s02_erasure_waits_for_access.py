@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 from services.erasure import precedence
 from services.intake.letters.rendering import Letters
 from services.intake.postponed import begin_what_may
+from services.intake.request_file import pending
 from shared.domain import events
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -168,6 +169,8 @@ async def test_two_persons_may_let_it_begin_before_the_copy_and_one_alone_may_no
     assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 409
     await erasing.run()
     assert not await erasing.erased(erasure)
+    async with intake.unit_of_work.pool.acquire() as connection:
+        assert [(each.what, each.holder) for each in await pending(connection)] == [("begin", "officer-1")]
     (await intake.colleague.post(f"{erasure}/decision", json=begin)).raise_for_status()
     await erasing.run()
     assert await erasing.erased(erasure)

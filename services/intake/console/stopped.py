@@ -36,6 +36,7 @@ DECIDED_BY: Mapping[What, str] = {
     "proof": "proof-withdrawal",
     "identity": "verify",
     "waiver": "recipient-waiver-approval",
+    "begin": "begin",
 }
 STEPS: Mapping[str, str] = {
     "approve": "how its risk is judged, and whether the persons are told",
