@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from services.intake.schemas import PROOFS_OF, Proofs, Strict
-from services.intake.subject_schemas import DataSubject
+from services.intake.subject_schemas import DataSubject, Email
 from shared.domain.moments import Moment
 from shared.domain.text import Text
 from shared.domain.time_limit_policy import Question
@@ -19,6 +19,17 @@ class QuestionAsked(Strict):
     condition_recorded: bool = Field(
         default=False, description="reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file"
     )
+    contact_on_file: Email | None = Field(
+        default=None,
+        description="of a question who they are: the e-mail address on file for the account that they name; a link goes"
+        " there, and the reader who confirms by it is the requester, at L1",
+    )
+
+    @model_validator(mode="after")
+    def _asks_who_they_are(self) -> Self:
+        if self.contact_on_file and self.question is not Question.IDENTITY:
+            raise ValueError("contact_on_file belongs to the question identity: leave it out")
+        return self
 
 
 class QuestionReply(Strict):

@@ -22,10 +22,12 @@ from services.intake import (
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision, visible
 from services.intake.errors import BadRequest, Forbidden
-from services.intake.identity import by_hand, stopped
+from services.intake.identity import by_hand, on_file, stopped
+from services.intake.identity.proof_links import ProofLinks
 from services.intake.identity.proving import Proved
 from services.intake.letters import correspondence
 from services.intake.metrics import REQUESTS
+from services.intake.portal.settings import PortalSettings
 from services.intake.request import concluded, deferrals
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import SENT_TO
@@ -33,6 +35,7 @@ from services.intake.request.causes.weighing import asks_for
 from services.intake.request.lifecycle import State
 from services.intake.telling import TellingUseCases
 from shared.domain.errors import IllegalTransition, Shredded
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.one_person import as_stated, proves_the_same_person
 from shared.domain.proofs import highest
 from shared.storage.subject_data import SubjectData, encode_identities
@@ -96,6 +99,21 @@ class UseCases(TellingUseCases):
                 raise Forbidden("after an erasure the letters are read with their code, or by the privacy team")
             return await correspondence.read(tx, request, caller, by_code=shown)
 
+    def _links(self) -> ProofLinks:
+        if not (url := PortalSettings().url):
+            raise BadRequest("there is no portal where a link is opened: verify by hand (/verify)", "contact_on_file")
+        return ProofLinks(self.unit_of_work, self.letters, self.identity.links, f"{url}/portal")
+
+    @decision
+    async def confirm_on_file(self, held: Held, contact: Identity) -> Transition:
+        """The contact on file of the account has confirmed the request: its answers go there from now on."""
+        proof = schemas.IdentityProof(identity="account_id", method=on_file.METHOD)
+        verified = await self._verify(held, schemas.Verification(proofs=(proof,)))
+        theirs = replace(contact, level=self.identity.methods[on_file.METHOD].level)
+        await correspondence.seal(held.tx, held.request, "identities", "requester", encode_identities([theirs]))
+        await lookup.enter(held.tx, [(held.request.request_id, [theirs])])
+        return verified
+
     @decision
     async def verify(self, held: Held, said: schemas.Verification) -> Transition:
         """The requester has proved who they are: fulfilment begins, or goes on with what had waited for that.
@@ -107,6 +125,9 @@ class UseCases(TellingUseCases):
             IllegalTransition: another person has proved a part of it before.
             SamePerson: they have entered this proof by hand before.
         """
+        return await self._verify(held, said)
+
+    async def _verify(self, held: Held, said: schemas.Verification) -> Transition:
         tx, request = held.tx, held.request
         request.must_be_ours()
         known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
@@ -263,8 +284,17 @@ class UseCases(TellingUseCases):
 
     @decision
     async def ask(self, held: Held, asked: question_schemas.QuestionAsked) -> Transition:
-        """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63)."""
+        """Sends a question to the requester: who they are, or what they mean (Art. 12(6), Recital 63).
+
+        Raises:
+            BadRequest: a contact on file is named, and the request names no account, or there is no portal.
+            IllegalTransition: a contact on file is named, and a part of the request is proved.
+            SamePerson: they have entered that contact on file before.
+        """
         recorded = asked.condition_recorded
+        if asked.contact_on_file and not await on_file.ask(held, self._links(), asked.contact_on_file):
+            proofs: list[JsonValue] = [{"type": IdentityType.ACCOUNT_ID, "method": on_file.METHOD}]
+            return held.request.noted("proof.proposed", proofs=proofs, holder=held.caller.holder)
         return await correspondence.ask(held.tx, held.request, asked.question, asked.text, recorded=recorded, own=True)
 
     @decision

@@ -25,13 +25,22 @@ async def agreed(held: Held, said: Verification, stated: Sequence[Identity]) -> 
     Raises:
         SamePerson: the same person has entered it before.
     """
+    about = "".join(f"\0{each.type}\0{each.value}" for each in stated)  # another reply would be another proof
+    return await entered_by_two(held, f"{said.model_dump_json()}{about}", _methods(said))
+
+
+async def entered_by_two(held: Held, entered: str, methods: str) -> bool:
+    """Returns whether what was entered counts now; ``methods``: what a second person reads of it.
+
+    Raises:
+        SamePerson: the same person has entered it before.
+    """
     tx, request, caller = held.tx, held.request, held.caller
     if caller.grant.by_hand and request.right in BY_TWO:
-        about = "".join(f"\0{each.type}\0{each.value}" for each in stated)  # another reply would be another proof
-        digest = hmac.digest(tx.vault.keyring.lookup, f"by hand\0{said.model_dump_json()}{about}".encode(), "sha256")
+        digest = hmac.digest(tx.vault.keyring.lookup, f"by hand\0{entered}".encode(), "sha256")
         before = await tx.connection.fetchrow(_PROPOSED, request.request_id)
         if before is None or before["digest"] != digest:
-            row = (request.request_id, digest, _methods(said), caller.holder, tx.now)
+            row = (request.request_id, digest, methods, caller.holder, tx.now)
             await tx.connection.execute(_PROPOSE, *row)
             return False
         if before["holder"] == caller.holder:

@@ -10,11 +10,13 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
 import orjson
 from pydantic import JsonValue
+from uuid_utils.compat import uuid7
 
 from services.intake import auth, repository
 from services.intake.auth import Caller
@@ -104,6 +106,10 @@ class ProofLinks:
             return
         if request.tenant is None and (address := await _address(tx, request)):
             await self._send(tx, request, link_id, (address, asker), typed=typed)
+
+    async def write_to(self, tx: UnitOfWork, request: Request, address: str) -> None:
+        """Writes the letter with a link to an address that staff have looked up."""
+        await self._send(tx, request, uuid7(), (address, None), typed=False)
 
     async def look(self, token: str) -> UUID | None:
         """The request that a link is for, for as long as it is good; looking uses up nothing."""
@@ -251,8 +257,9 @@ async def _address(tx: UnitOfWork, request: Request) -> str | None:
     """The e-mail address that the requester has given; of an erasure that is done, the one to which letters went."""
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
     if known is not None:
-        mine = (i.value for i in known.identities if i.source == "requester" and i.type is IdentityType.EMAIL)
-        given = [value for value in mine if _is_address(value)]
+        mine = [i for i in known.identities if i.source == "requester" and i.type is IdentityType.EMAIL]
+        best = sorted(mine, key=attrgetter("level"), reverse=True)  # what is proved comes first
+        given = [each.value for each in best if _is_address(each.value)]
     else:
         try:
             given = orjson.loads(await tx.vault.statement(tx.connection, request.request_id))["to"][-1:]

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake import auth, lookup
 from services.intake.errors import BadRequest, NotFound
-from services.intake.identity import proof_links
+from services.intake.identity import on_file, proof_links
 from services.intake.identity.proof_links import Used
 from services.intake.portal import draft as drafts
 from services.intake.portal import verifying
@@ -171,6 +171,11 @@ class Proving:
         use_cases = self.works.services.use_cases
         request = await verifying.read(self.works, used.request_id)
         together = await use_cases.case_of(request) or [request]
+        async with self.works.services.unit_of_work.begin() as tx:
+            contact = await on_file.of_link(tx, used)
+        if contact:
+            for each in together:
+                await verifying.confirm(self.works, each.request_id, contact)
         proof = IdentityProof(identity="email", method=use_cases.identity.links.method)
         who = signed_in_of(visit)
         vouched = await self._vouched(request, who) if who else []

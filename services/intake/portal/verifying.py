@@ -1,6 +1,6 @@
 """Asking for proof, and entering what somebody has shown in the portal as proof: the same decision as the API's."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from services.intake import auth, schemas
@@ -8,9 +8,10 @@ from services.intake.errors import BadRequest, PreconditionFailed
 from services.intake.portal.portal import Works
 from services.intake.request.aggregate import Request
 from services.intake.schemas import IdentityProof
-from services.intake.versions import Basis
+from services.intake.versions import Basis, Decided
 from services.intake.web.site import Visit
 from shared.domain.errors import IllegalTransition
+from shared.domain.identities import Identity
 
 _TRIES = 5
 """How often a proof is entered of a request that systems report of at the same moment."""
@@ -33,11 +34,20 @@ async def verify(works: Works, request_id: UUID, proofs: Sequence[IdentityProof]
     """
     if not proofs:
         return False
-    caller, said = auth.portal(request_id), schemas.Verification(proofs=tuple(proofs))
+    said = schemas.Verification(proofs=tuple(proofs))
+    return await _entered(works, request_id, lambda basis: works.services.use_cases.verify(basis, said))
+
+
+async def confirm(works: Works, request_id: UUID, contact: Identity) -> bool:
+    """Enters that the contact on file has confirmed a request; returns whether it was accepted."""
+    return await _entered(works, request_id, lambda basis: works.services.use_cases.confirm_on_file(basis, contact))
+
+
+async def _entered(works: Works, request_id: UUID, enter: Callable[[Basis], Awaitable[Decided]]) -> bool:
+    caller = auth.portal(request_id)
     for _ in range(_TRIES):
         try:
-            basis = Basis(request_id, (await read(works, request_id)).version, caller)
-            await works.services.use_cases.verify(basis, said)
+            await enter(Basis(request_id, (await read(works, request_id)).version, caller))
         except PreconditionFailed:  # a system has reported meanwhile, and what was shown is used up
             continue
         except (IllegalTransition, BadRequest):

@@ -67,6 +67,12 @@ DECISIONS: Sequence[Decision] = (
             ),
             Asked("text", "The question, in the language of the person", "area"),
             Asked(
+                "contact_on_file",
+                "Contact on file of the account",
+                hint="Of a question who they are: a link goes to this e-mail address too, and the reader who confirms"
+                " gets the answer. Of a copy or an erasure a second person must enter the same. May be left out",
+            ),
+            Asked(
                 "condition_recorded",
                 "On file",
                 "check",
