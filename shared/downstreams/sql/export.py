@@ -4,9 +4,12 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+from pydantic import JsonValue
 
 from shared.domain.errors import Refused
 from shared.domain.identities import IdentityType
@@ -19,7 +22,6 @@ from shared.downstreams.results import per_task
 from shared.downstreams.sql.changing import stated
 from shared.downstreams.sql.changing.stated import Stated
 from shared.downstreams.sql.declaration.columns import Column
-from shared.downstreams.sql.declaration.readable import readable
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.finding import examination
 from shared.downstreams.sql.finding.attribution import Row, each_row
@@ -156,7 +158,7 @@ class Sheet:
         layout = self._layouts.get(met)
         if layout is None:
             layout = self._layouts[met] = self._layout(mine, others)
-        data = {label: WITHHELD if c is None else readable(row[i], c, table) for i, label, c in layout.shown}
+        data = {label: WITHHELD if c is None else _readable(row[i], c, table) for i, label, c in layout.shown}
         hidden = layout.hidden
         secrets = {form for party in others for value in _identifying(table, row, party) for form in _forms(str(value))}
         if secrets:  # nor may it stand in some other field, such as a call id
@@ -283,3 +285,28 @@ def _identifying(table: Table, row: Row, party: str) -> list[Any]:
     nobody = {None, *table.parties[party].nobody}
     held = (row[name] for name, column in table.columns.items() if column.party == party and column.personal == "A")
     return [value for value in held if value not in nobody]
+
+
+def _readable(value: Any, column: Column, table: Table) -> JsonValue:
+    """A value as it is shown: times with their zone, codes in words."""
+    shown: JsonValue
+    if value is None or (type(value) is str and not column.codes):  # most values are, and need no look at the rest
+        return value
+    match value:
+        case datetime():
+            shown = (value if value.tzinfo else value.replace(tzinfo=table.timezone)).isoformat()
+        case date() | time():
+            shown = value.isoformat()
+        case timedelta():
+            shown = value.total_seconds()
+        case Decimal():
+            shown = float(value)
+        case str() | int():
+            shown = column.codes.get(str(value), value)
+        case float():
+            shown = value
+        case list():
+            shown = [_readable(item, column, table) for item in value]
+        case _:
+            shown = str(value)
+    return shown

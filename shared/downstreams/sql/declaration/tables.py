@@ -8,7 +8,6 @@ from pydantic import model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import Mistakes
-from shared.downstreams.sql.declaration import blanking, governing, keeping
 from shared.downstreams.sql.declaration.declared import RowSwitch, Switch
 from shared.downstreams.sql.declaration.declared_table import DeclaredTable
 
@@ -38,9 +37,9 @@ class Table(DeclaredTable):
             self._is_spelled,
             self._knows_whose_it_is,
             self._is_lifted,
-            partial(blanking.mistakes, self),
-            partial(governing.mistakes, self),
-            partial(keeping.mistakes, self),
+            partial(_blanking, self),
+            partial(_governing, self),
+            partial(_keeping, self),
             self._is_stated,
         )
         if mistakes := [says for rule in rules for says in rule()]:
@@ -107,3 +106,77 @@ class Table(DeclaredTable):
     def _is_stated(self) -> Iterator[str]:
         if self.stated and (self.paths or not self.searched):
             yield "stated is for a table whose own columns find people: leave it out, and let a person see to it"
+
+
+def _blanking(table: DeclaredTable) -> Iterator[str]:
+    """A sentence for each, of a table with ``erase = "blank"``."""
+    if table.erase != "blank":
+        return
+    yield from _loses_somebody(table)
+    if len(table.parties) == 1:
+        yield "erase = blank needs two parties or more, or none: then the row is kept without its person"
+    keys = [{near for near, _ in path[0].columns if near not in table.primary_key} for _, path in table.paths]
+    goes = table.blanked | table.derived
+    whole = {name for key in keys if not key & goes for name in key}  # a part of a key leads nowhere
+    if left := sorted(whole | (table.searched.keys() - goes)):
+        yield f"erase = blank leaves {left[0]}, by which its person is found: give it class A"
+
+
+def _loses_somebody(table: DeclaredTable) -> Iterator[str]:
+    """What the erasure of one party blanks may not be what the others of its row are found by."""
+    of_all = {*(test.column for test in table.where), *filter(None, [table.tenant])}
+    of_all |= {table.occurred.column} if table.occurred else set()
+    of_all |= {table.period.valid_from, table.period.valid_to} if table.period else set()
+    for party in table.parties:
+        searched = [column for column in table.searched.values() if column.party == party]
+        finds = {near for of, path in table.paths if of == party for near in path[0].on}
+        finds |= {name for column in searched for name in (column.domain, column.of) if name}
+        for name in sorted(of_all | finds):
+            other = table.columns[name].party if name in table.columns else None
+            if other not in {None, party}:
+                yield f"column {name} finds party {party}, and goes with party {other}: leave its party out"
+
+
+def _governing(table: DeclaredTable) -> Iterator[str]:
+    """What would let a kept row lose what says which state's law it is under, a sentence for each."""
+    says = table.jurisdiction
+    if says is None:
+        return
+    for name in says.near:
+        if name in table.columns and (party := table.columns[name].party) is not None:
+            yield f"jurisdiction names column {name}, which goes with party {party}: leave its party out"
+    if says.via and table.keeps and not any(path[: len(says.via)] == says.via for _, path in table.paths):
+        yield (
+            "keeps, and a jurisdiction in rows that may go before these: let the joins of jurisdiction be the beginning"
+            " of a via of this table, so that they stay, or name a column of its own"
+        )
+
+
+def _keeping(table: DeclaredTable) -> Iterator[str]:
+    """What of ``keeps`` and ``kept`` cannot be carried out, a sentence for each."""
+    if table.keeps:
+        yield from _undated(table)
+        if table.paths and table.parties:
+            yield "keeps is for rows of several people only where their own columns find them: leave out via"
+        if table.keeps.bill_of is not None and table.keeps.bill_of not in table.parties:
+            yield f"keeps.bill_of names {table.keeps.bill_of}, which is no party"
+    if table.kept and table.kept.column in table.switched_by(table.restriction):
+        yield "kept names the column of restriction, which a person may ask to lift: name another"
+
+
+def _undated(table: DeclaredTable) -> Iterator[str]:
+    """Why it cannot be told which rows a rule keeps still."""
+    dated = sorted({anchor.column for anchor in table.anchors.values()})
+    if len(dated) != 1:
+        named = f"anchors name {', '.join(dated)}" if dated else "there are no anchors"
+        yield f"keeps counts from one column, and {named}: name in anchors the one from which its rule counts"
+    elif table.occurred is None:
+        yield (
+            "keeps needs occurred, by which it is told which rows a rule keeps still: write"
+            f' occurred = {{ column = "{dated[0]}" }}, as anchors have it'
+        )
+    elif table.occurred.column != dated[0]:
+        yield (
+            f"keeps counts from one column: occurred names {table.occurred.column} and anchors name {dated[0]}; let"
+            " both name the one from which the rule counts"
+        )

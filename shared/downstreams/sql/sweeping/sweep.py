@@ -14,12 +14,14 @@ from typing import TypeVar
 import asyncpg
 
 from shared.domain.errors import Refused
+from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import DatasetOutdated, refuse_unmapped
+from shared.downstreams.sql.finding.attribution import each_row
+from shared.downstreams.sql.quoting import Condition
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 from shared.downstreams.sql.sweeping.anonymising import anonymise
-from shared.downstreams.sql.sweeping.rows import DueRows, Moment
-from shared.downstreams.sql.sweeping.sparing import spared_keys
+from shared.downstreams.sql.sweeping.rows import DueRows, Key, Moment
 from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
 
 T = TypeVar("T")
@@ -36,6 +38,8 @@ _WANTED, _WIDER, _NARROWER = 0.5, 4.0, 0.5
 """Of the time that a lock may be held, how much a window takes; how much larger or smaller the next one is at most."""
 _SHORTEST: Mapping[str, timedelta] = {"date": timedelta(days=1)}
 _SHORTEST_BY_DEFAULT = timedelta(seconds=1)
+_AT_A_TIME = 100
+"""Tasks whose rows are sought by one query."""
 _AT_LEAST_A_DAY = timedelta(days=1)
 """Of what is anonymised: the fewer people there are in a window, the more of it is rare."""
 
@@ -99,7 +103,7 @@ async def _swept(session: Session, spared: Spared, go_on: GoOn, rows: DueRows) -
 
 async def _sparing(session: Session, spared: Spared, rows: DueRows) -> tuple[DueRows, int]:
     """The same without the rows that stay, and how many these are."""
-    keys = await spared_keys(session, rows, spared.get(rows.table.table.category, ()))
+    keys = await _spared_keys(session, rows, spared.get(rows.table.table.category, ()))
     return rows.sparing(keys), len(keys)
 
 
@@ -168,3 +172,23 @@ def _instant(moment: date | datetime) -> datetime:
     if isinstance(moment, datetime):
         return moment.replace(tzinfo=None)
     return datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001  # a day, to subtract from
+
+
+async def _spared_keys(session: Session, rows: DueRows, spared: Sequence[Task]) -> set[Key]:
+    """The primary keys of the rows that are due and stay, since they are about a subject of these tasks."""
+    found: set[Key] = set()
+    for first in range(0, len(spared), _AT_A_TIME):
+        found |= await _theirs(session, rows, spared[first : first + _AT_A_TIME])
+    return found
+
+
+async def _theirs(session: Session, rows: DueRows, tasks: Sequence[Task]) -> set[Key]:
+    """The keys of the rows that are due and belong to the subjects of these tasks."""
+    table, keys = rows.table, rows.table.table.primary_key
+    found: set[Key] = set()
+    if asked := table.wanted(tasks):
+        condition = Condition([*asked.arrays])
+        also = f" AND {rows.window(condition, None, rows.before)}"
+        read = await session.connection.fetch(table.select(keys, also=also), *condition.arguments)
+        found.update(tuple(row)[: len(keys)] for row, owners in each_row(read, len(keys), table, asked) if owners)
+    return found
