@@ -40,25 +40,26 @@ def columns(tables: Sequence[Statements], change: Change, wrong: Collection[str]
     """The columns that may hold such a value as it is today, and are not corrected by it; pure.
 
     ``wrong``: the values that are to be replaced; with them any column may hold one. Without them the columns of the
-    kind of identity may, or else those that identify and of which nobody has said which field they are.
+    kind of identity may, those that are called like the field, or else those that identify and of which nobody has said
+    which field they are.
     """
     if change.record or (not wrong and any(declared(tables, change))):
         return
     bare = not any(column.rectifies for table in tables for column in table.table.columns.values())
     for table in tables:
-        if not any(column.rectifies == change.field for column in table.table.columns.values()):
-            yield from ((table, name) for name in _columns(table.table, change, wrong, bare=bare))
+        yield from ((table, name) for name in _columns(table.table, change, wrong, bare=bare))
 
 
 def _columns(table: Table, change: Change, wrong: Collection[str], *, bare: bool) -> Iterator[str]:
     identity = _HELD_AS.get(change.field)
     known = identity is not None and any(column.identity is identity for column in table.columns.values())
     if wrong:
-        yield from (name for name, _ in table.current_facts)
+        yield from (name for name, column in table.current_facts if column.rectifies != change.field)
         return
-    for name, column in table.tells_of_person:
-        unnamed = column.identity is None and (identity is None or (bare and not known))
-        if not column.rectifies and (unnamed or (identity is not None and column.identity is identity)):
+    for name, column in table.current_facts:
+        unnamed = column.identity is None and column.personal == "A" and (identity is None or (bare and not known))
+        called = name == change.field.rpartition(".")[2]
+        if not column.rectifies and (unnamed or called or (identity is not None and column.identity is identity)):
             yield name
 
 
