@@ -130,6 +130,13 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
         assert answer is not None
         assert answer.ok, name
         await look.look(page, name)
+    await page.goto(f"{site}/requests/{request}")
+    await press(page, "form[action$='#sheet'] button")
+    await look.look(page, "request-case-sheet")
+    await page.goto(f"{site}/")
+    await page.fill("#text", "nobody@example.org")
+    await press(page, "form[action$='/search'] button")
+    await look.look(page, "search-nothing")
     await page.goto(f"{site}/post/print")
     assert await page.evaluate("getComputedStyle(document.body).margin") == "0px", "the browser uses its style"
 

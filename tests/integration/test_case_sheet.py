@@ -99,8 +99,8 @@ async def test_it_is_opened_by_a_button_on_the_page_of_a_request(console: Opened
     await hanna.open(f"/console/requests/{id_of(path)}")
     assert NUMBER not in hanna.text
     assert "statement.read" not in await intake.actions(path)
-    await hanna.send()
-    for said in (NUMBER, "ada@example.org", "proved, L1, by email link", "+34600000001", "+34600000002"):
+    await hanna.send(f"/console/requests/{id_of(path)}#sheet")
+    for said in (NUMBER, "ada@example.org", "proved to L1: email link", "+34600000001", "+34600000002"):
         assert said in hanna.text, said
     [opened] = [each for each in await intake.evidence(path) if each["action"] == "statement.read"]
     assert opened["actor"] == "person:hanna"
