@@ -23,7 +23,8 @@ async def begun(intake: Intake) -> str:
 
 
 async def unknown(intake: Intake) -> str:
-    return await intake.submit(assurance=None)
+    subject = {"email": "ada@example.org", "account_id": "C-17", "country": "DE"}
+    return await intake.submit(assurance=None, subject=subject)
 
 
 async def theirs(intake: Intake) -> str:
@@ -71,7 +72,7 @@ async def answered(intake: Intake) -> str:
 
 
 DECISIONS: list[tuple[Prepare, str, dict[str, Any] | None]] = [
-    (unknown, "verify", PROOF),
+    (unknown, "verify", {"assurance": {"level": "L2", "method": "in_person"}}),
     (begun, "withdraw", None),
     (blocked, "decision", {"decision": "retry"}),
     (blocked, "decision", IN_PART),
