@@ -205,7 +205,7 @@ async def test_an_objection_by_an_address_that_nobody_has_proved_tells_the_priva
                 shown["answer"],
                 shown["tasks"],
                 shown["coverage"],
-                [(each["kind"], each["body"].replace(id_of(path), "")) for each in letters[1:]],
+                [(each["kind"], each["body"].replace(shown["reference"], "")) for each in letters[1:]],
                 [each["action"] for each in entries],
             )
         )
