@@ -1,6 +1,10 @@
 """What is declared of an HTTP system, by the example of Zendesk: a system that behaves as its documentation says."""
 
+import gc
+import json
 import re
+import tracemalloc
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -9,13 +13,17 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import Response
+from fastapi.responses import JSONResponse
 
-from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFound, SignInRefused
+from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, Refused, ResidueFound, SignInRefused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Limit, Operation, TaskOutcome
-from shared.downstreams.contract import Pending
+from shared.downstreams.contract import Pending, Receipt, Record
+from shared.downstreams.protocols import ExportableInParts
 from shared.downstreams.refusals import ErasureRefused
-from tests.contract.http_stands import ADA, declared, task, zendesk
+from tests.contract.http_stands import ADA, declared, hubspot, stripe, task, zendesk
+from tests.contract.one_resource import BEARER, DECLARATION, ME, OAUTH, Ask, once, people
+from tests.fakes.stripe_responder import REDACTED
 from tests.fixtures.downstream import receipt
 from tests.fixtures.engine import SetClock
 
@@ -245,3 +253,292 @@ async def test_what_no_declaration_says_is_for_a_person() -> None:
         desk.add_user(ADA)
         [result] = await engine.adapter.amend([task(Operation.RESTRICT)], engine.save_progress)
         assert isinstance(result, NotSupported)
+
+
+# A declared system's tokens are had when they are needed, and its pauses are kept.
+async def test_a_token_is_had_once_and_anew_when_it_is_refused(ask: Ask) -> None:
+    given: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/token":
+            assert request.content == b"grant_type=client_credentials&client_id=us&client_secret=secret"
+            given.append(f"t{len(given)}")
+            return httpx.Response(200, json={"access_token": given[-1], "expires_in": 3600})
+        fresh = request.headers["authorization"] == "Bearer t1"
+        return people(ME) if fresh else httpx.Response(401)
+
+    assert isinstance(await ask(handle, auth=OAUTH), Receipt)
+    assert given == ["t0", "t1"]
+
+
+@pytest.mark.parametrize(
+    ("lasts", "seconds", "anew"),
+    [(3600, 3_500, False), (3600, 3_590, True), ("3600", 3_500, False), (None, 280, True), (10**40, 200, False)],
+)
+async def test_a_token_is_had_anew_before_it_expires(
+    tmp_path: Path, lasts: object, seconds: float, *, anew: bool
+) -> None:
+    given: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/token":
+            assert request.headers["authorization"] == f"Bearer {given[-1]}"
+            return people(ME)
+        given.append(f"t{len(given)}")
+        return httpx.Response(200, content=json.dumps({"access_token": given[-1], "expires_in": lasts}))
+
+    (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=OAUTH, find="", more=""))
+    async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock()) as engine:
+        await once(engine, erase=False)
+        engine.clock.pass_by(seconds=seconds)
+        assert isinstance(await once(engine, erase=False), Receipt)
+    assert len(given) == 1 + anew
+
+
+async def test_a_token_that_is_never_taken_ends_with_what_to_check(ask: Ask) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        token = httpx.Response(200, json={"access_token": "t", "expires_in": 3600})
+        return token if request.url.path == "/api/token" else httpx.Response(401)
+
+    result = await ask(handle, auth=OAUTH)
+    assert isinstance(result, SignInRefused)
+    assert "CLIENT and CLIENT_SECRET" in str(result)
+    assert "secret" not in str(result).replace("CLIENT_SECRET", "")
+
+
+@pytest.mark.parametrize(
+    ("header", "after"),
+    [
+        ("7", timedelta(seconds=7)),
+        ("Mon, 02 Mar 2026 09:02:00 GMT", timedelta(minutes=2)),
+        ("99999999999999", timedelta(minutes=15)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", timedelta(minutes=15)),
+        ("0", timedelta(seconds=1)),
+        ("Mon, 02 Mar 2020 09:02:00 GMT", timedelta(seconds=1)),
+        ("soon", timedelta(minutes=1)),
+        ("-5", timedelta(minutes=1)),
+    ],
+)
+async def test_a_pause_is_kept_and_a_senseless_one_is_bounded(ask: Ask, header: str, after: timedelta) -> None:
+    result = await ask(lambda _: httpx.Response(429, headers={"retry-after": header}))
+    assert isinstance(result, Pending)
+    assert (result.retry_in, result.busy) == (after, True)
+
+
+# The declarations for HubSpot and Stripe, each against a system that behaves as its documentation says.
+async def test_a_contact_goes_by_id_alone_so_that_nobody_is_put_on_a_blocklist() -> None:
+    async with hubspot() as (engine, crm):
+        contact = crm.add_contact(ADA)
+        for _ in range(230):
+            crm.add_activity(contact)
+        [result] = await engine.erase(task())
+        assert receipt(result).by_category == {"contact": 1, "activity": 230}
+        assert (crm.contacts, crm.activities, crm.blocklist) == ({}, {}, [])
+        [nobody] = await engine.erase(task(email="ben@example.com"))
+        assert receipt(nobody).outcome is TaskOutcome.NO_MATCH
+        assert crm.blocklist == []
+
+
+async def test_a_contact_that_wants_no_marketing_shows_it() -> None:
+    async with hubspot() as (engine, crm):
+        contact = crm.add_contact(ADA)
+        [done] = await engine.adapter.amend([task(Operation.SUPPRESS)], engine.save_progress)
+        assert receipt(done).changed == 1
+        assert crm.contacts[contact]["properties"]["hs_email_optout"] == "true"
+
+
+async def test_a_redaction_is_begun_told_to_run_and_followed_to_its_end() -> None:
+    async with stripe() as (engine, payments):
+        customer = payments.add_customer(ADA)
+        charges = [payments.add_charge(customer) for _ in range(25)]
+        [result] = await engine.erase(task())
+        assert receipt(result).by_category == {"customer": 1, "payment": len(charges)}
+        assert payments.customers[customer]["email"] == REDACTED
+        assert {each["billing_details"]["email"] for each in payments.charges.values()} == {REDACTED}
+        assert max(len(job["objects"]) for job in payments.jobs.values()) <= 10
+
+
+async def test_a_customer_in_capitals_is_found_by_the_search() -> None:
+    async with stripe() as (engine, payments):
+        customer = payments.add_customer("Ada@Example.com")
+        engine.clock.pass_by(minutes=1)
+        assert receipt((await engine.erase(task()))[0]).found == 1
+        assert payments.customers[customer]["email"] == REDACTED
+
+
+async def test_new_states_of_a_job_and_another_job_in_the_way_are_waited_for() -> None:
+    async with stripe() as (engine, payments):
+        payments.states, payments.locked = ("created", "validated"), 1
+        payments.add_customer(ADA)
+        assert receipt((await engine.erase(task()))[0]).found == 1
+
+
+async def test_a_disputed_charge_stays_with_its_customer_as_long_as_that_is_so() -> None:
+    async with stripe() as (engine, payments):
+        customer = payments.add_customer(ADA)
+        payments.add_charge(customer, disputed=True)
+        erasing = replace(task(), at=engine.clock.now())
+        [planned] = await engine.adapter.plan([replace(erasing, operation=Operation.PLAN)], engine.save_progress)
+        assert receipt(planned).states == {"disputed": True}, "others keep by it as well"
+        [result] = await engine.erase(erasing)
+        kept = [(each.category, each.rule, each.count) for each in receipt(result).kept or ()]
+        assert kept == [("customer", "dispute", 1), ("payment", "dispute", 1)]
+        assert receipt(planned).kept == receipt(result).kept
+        assert not payments.jobs
+        assert payments.customers[customer]["email"] == ADA
+
+
+async def test_a_job_that_was_canceled_is_a_persons_and_a_retry_begins_another() -> None:
+    async with stripe() as (engine, payments):
+        payments.add_customer(ADA)
+        payments.end = "canceled"
+        erasing = task()
+        [result] = await engine.erase(erasing)
+        assert isinstance(result, Refused)
+        payments.end = "succeeded"
+        payments.keys.clear()
+        [again] = await engine.erase(erasing)
+        assert receipt(again).found == 1
+
+
+# A copy out of a declared system is handed over page by page: what it has of a person is never in memory at once.
+PAGES, RECORDS, BYTES = 30, 100, 10_000
+"""30 MB of notes in all."""
+NOTES = """
+[resource.note]
+category = "activity"
+of = "person"
+owner = { of = "person.id" }
+fields = { id = "T", of = "T", text = "C" }
+[[resource.note.find]]
+get = "/notes/{person.id}"
+records = "people"
+pages = { kind = "cursor", size = 100, next = "next", parameter = "at" }
+"""
+_MOST = 24 * 2**20
+
+
+async def test_many_records_of_one_person_are_read_in_flat_memory(tmp_path: Path) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/people"):
+            return people({"id": 7, "email": ADA})
+        page = int(request.url.params.get("at", 0))
+        notes = [{"id": page * RECORDS + n, "of": 7, "text": f"{page}" * (BYTES // 2)} for n in range(RECORDS)]
+        return people(*notes, next=str(page + 1) if page + 1 < PAGES else None)
+
+    (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=BEARER, find="", more="") + NOTES)
+    given: list[int] = []
+
+    async def hand_over(_: object, records: Sequence[Record]) -> None:
+        given.append(len(records))
+
+    async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock(), max_rows=10_000) as engine:
+        adapter = engine.adapter
+        assert isinstance(adapter, ExportableInParts)
+        gc.freeze()  # as a service does: else how much other tests have loaded decides when a page is collected
+        tracemalloc.start()
+        [told] = await adapter.export_in_parts([task(Operation.EXPORT)], engine.save_progress, hand_over)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        gc.unfreeze()
+    assert isinstance(told, Receipt)
+    assert (told.outcome, told.found, told.parts) == (TaskOutcome.EXPORTED, PAGES * RECORDS + 1, len(given))
+    assert sum(given) + len(told.records) == told.found
+    assert most < _MOST, f"{most / 2**20:.0f} MiB"
+
+
+# What vendors do to whoever erases there: each nastiness by itself, against the system that has it.
+async def test_an_index_that_is_behind_shows_the_dead_and_they_are_not_erased_again_and_again() -> None:
+    async with hubspot() as (engine, crm):
+        crm.add_contact(ADA)
+        crm.lag = timedelta(minutes=2)
+        [result] = await engine.erase(task())
+        assert isinstance(result, Receipt), result
+        assert (result.found, crm.contacts) == (1, {})
+
+
+async def test_who_is_one_of_two_merged_people_is_neither_erased_nor_called_unknown() -> None:
+    async with hubspot() as (engine, crm):
+        loser, winner = crm.add_contact(ADA), crm.add_contact("ben@example.com")
+        crm.merge(loser, winner)
+        [result] = await engine.erase(task())
+        assert isinstance(result, ForeignHit)
+        assert list(crm.contacts) == [winner]
+
+
+async def test_who_is_merged_while_they_are_erased_is_seen_by_the_second_search() -> None:
+    async with hubspot() as (engine, crm):
+        loser, winner, erasing = crm.add_contact(ADA), crm.add_contact("ben@example.com"), task()
+
+        async def merged(noted: object) -> None:
+            if loser in crm.contacts:
+                crm.merge(loser, winner)
+            await engine.save_progress(noted)  # type: ignore[arg-type]
+
+        [result] = await engine.adapter.erase([erasing], merged)
+        assert isinstance(result, ForeignHit), result
+        assert list(crm.contacts) == [winner]
+
+
+async def test_who_is_found_by_an_address_that_the_search_does_not_show_is_not_called_unknown() -> None:
+    async with zendesk() as (engine, desk):
+        desk.others[desk.add_user("ben@example.com")] = ADA
+        [result] = await engine.erase(task())
+        assert isinstance(result, ForeignHit)
+        assert len(desk.users) == 1
+
+
+async def test_busy_without_a_word_for_how_long_stops_all_calls_for_a_minute_and_nothing_is_lost() -> None:
+    async with hubspot() as (engine, crm):
+        contact, erasing = crm.add_contact(ADA), task()
+        for _ in range(3):
+            crm.add_activity(contact)
+
+        async def busy(noted: object) -> None:
+            crm.busy = [Response(status_code=429)]
+            await engine.save_progress(noted)  # type: ignore[arg-type]
+
+        [pending] = await engine.adapter.erase([erasing], busy)
+        assert isinstance(pending, Pending)
+        assert pending.retry_in == timedelta(minutes=1)
+        crm.busy = []
+        engine.clock.pass_by(seconds=60)
+        [result] = await engine.erase(erasing)
+        assert isinstance(result, Receipt)
+        assert (result.found, crm.contacts, crm.activities) == (4, {}, {})
+
+
+async def test_a_scope_that_is_missing_is_named_and_the_others_records_stay() -> None:
+    async with hubspot() as (engine, crm):
+        crm.add_contact(ADA)
+
+        async def scope(noted: object) -> None:
+            crm.busy = [JSONResponse({"category": "MISSING_SCOPES"}, 403)]
+            await engine.save_progress(noted)  # type: ignore[arg-type]
+
+        [result] = await engine.adapter.erase([task()], scope)
+        assert isinstance(result, SignInRefused)
+        assert "crm.objects.contacts.write" in str(result)
+        assert len(crm.contacts) == 1
+
+
+async def test_a_hundred_tickets_that_an_index_has_behind_are_each_looked_at_by_their_id() -> None:
+    async with zendesk() as (engine, desk):
+        user = desk.add_user(ADA)
+        for _ in range(101):
+            desk.add_ticket(user)
+        [result] = await engine.erase(task())
+        assert isinstance(result, Receipt)
+        assert sum(call.endswith("/tickets/show_many") for call in desk.calls) == 2
+
+
+async def test_a_redaction_that_nobody_began_twice_is_one_job_after_a_crash() -> None:
+    async with stripe() as (engine, payments):
+        payments.add_customer(ADA)
+        erasing = task()
+        [first] = await engine.once([erasing])
+        assert isinstance(first, Pending)
+        engine.progress.clear()  # it came down before the job was noted
+        [result] = await engine.erase(erasing)
+        assert isinstance(result, Receipt)
+        assert len(payments.jobs) == 1

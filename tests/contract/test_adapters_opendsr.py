@@ -3,26 +3,41 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from opentelemetry.sdk.trace import TracerProvider
+from pydantic import ValidationError
 
 from shared.domain.errors import (
+    AnswerMalformed,
     BlastRadius,
     ForeignHit,
+    Misconfigured,
     Refused,
     ResidueFound,
     SignInRefused,
     Unavailable,
 )
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.downstreams.contract import Pending, Receipt, Record, Result
-from shared.downstreams.opendsr.wire import subject_request_id
-from tests.contract.adapter_stands import Engine, OpenDsrStand, erasure_of, opendsr_stand
-from tests.fakes.opendsr_responder import DsrRequest, MailingSystem, Row, Taken
+from shared.downstreams.opendsr.settings import OpenDsrSettings
+from shared.downstreams.opendsr.signature import SignatureWrong
+from shared.downstreams.opendsr.wire import RequestType, request_body, subject_request_id
+from tests.contract.adapter_stands import NOON, Engine, OpenDsrStand, erasure_of, opendsr_stand
+from tests.fakes.opendsr_responder import DsrRequest, MailingSystem, Row, Taken, application
 from tests.fixtures.engine import SetClock
 
 ADA = "ada@example.com"
@@ -291,3 +306,212 @@ def test_the_id_of_a_step_is_a_uuid4_and_always_the_same() -> None:
     assert len(ids) == 4
     assert {each.version for each in ids} == {4}
     assert subject_request_id(task_id, "before", 0) in ids
+
+
+# What the table of an OpenDSR processor makes of identities, and what it may not say.
+def test_a_number_travels_as_an_extension_of_the_processors_domain() -> None:
+    table = {"url": "http://localhost/v2", "domain": "m.example", "extensions": {"phone": "phone_number"}}
+    identities = [Identity(IdentityType.EMAIL, ADA), Identity(IdentityType.PHONE, "+4930123456")]
+    body = request_body(
+        uuid4(), RequestType.ERASURE, identities, "2026-03-02T12:00:00Z", OpenDsrSettings.model_validate(table)
+    )
+    number = {"identity_type": "phone_number", "identity_value": "+4930123456", "identity_format": "raw"}
+    assert body["extensions"] == {"m.example": {"identities": [number]}}
+    assert body["subject_identities"] == [{"identity_type": "email", "identity_value": ADA, "identity_format": "raw"}]
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"format": "md5"}, 'md5 is broken and gives the identity away; write "raw" or "sha256"'),
+        ({"format": "sha1"}, 'sha1 is broken and gives the identity away; write "raw" or "sha256"'),
+        ({"identities": {"phone": "phone"}}, "OpenDSR has no phone; put it under extensions"),
+        ({"extensions": {"phone": "phone"}}, 'write domain = "dsr.example.com"'),
+        ({"url": "http://m.example/v2"}, "url must begin with https://"),
+        ({"url": "https://m.example/v2"}, "what is not signed is not believed"),
+    ],
+)
+def test_a_table_that_would_give_identities_away_or_nothing_to_search_by_is_refused(
+    table: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        OpenDsrSettings.model_validate({"url": "http://localhost/v2", **table})
+    assert says in str(caught.value)
+
+
+# Only what the processor's own certificate signed is believed.
+DOMAIN = "mailing.example"
+PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
+
+
+def certificate(folder: Path, key: PrivateKey, domain: str = DOMAIN) -> str:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, domain)])
+    made = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOON - timedelta(days=1))
+        .not_valid_after(NOON + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(domain)]), critical=False)
+        .sign(key, SHA256())
+    )
+    path = folder / "mailing.pem"
+    path.write_bytes(made.public_bytes(Encoding.PEM))
+    return str(path)
+
+
+def signer(key: PrivateKey) -> Callable[[bytes], bytes]:
+    match key:
+        case RSAPrivateKey():
+            return lambda body: key.sign(body, PKCS1v15(), SHA256())
+        case _:
+            return lambda body: key.sign(body, ECDSA(SHA256()))
+
+
+async def erased(path: str, sign: Callable[[bytes], bytes] | None, domain: str = DOMAIN, days: int = 0) -> Result:
+    """What an erasure comes to, so many days later, at a processor that signs so in this domain's name."""
+    system = MailingSystem([], SetClock(NOON + timedelta(days=days)))
+    transport = httpx.ASGITransport(application(system, sign=sign, domain=domain))
+    stand = opendsr_stand(system, {"certificate": path, "domain": DOMAIN}, transport)
+    stand.put(ADA, 2)
+    [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
+    assert stand.holds(ADA) == (0 if isinstance(result, Receipt) else 2)
+    return result
+
+
+@pytest.fixture(scope="module", params=["rsa", "ecdsa"])
+def key(request: pytest.FixtureRequest) -> PrivateKey:
+    return generate_rsa(65537, 2048) if request.param == "rsa" else generate_ec(SECP256R1())
+
+
+async def test_a_processor_that_signs_is_believed(tmp_path: Path, key: PrivateKey) -> None:
+    result = await erased(certificate(tmp_path, key), signer(key))
+    assert isinstance(result, Receipt)
+    assert result == Receipt(result.task_id, TaskOutcome.ERASED, found=2, changed=2)
+
+
+@pytest.mark.parametrize(
+    ("signature", "domain", "days", "says"),
+    [
+        ("another key's", DOMAIN, 0, "X-OpenDSR-Signature is not a signature of mailing.example"),
+        ("none", DOMAIN, 0, "X-OpenDSR-Signature is not a signature of mailing.example"),
+        ("its own", "other.example", 0, "X-OpenDSR-Processor-Domain does not say mailing.example"),
+        ("its own", DOMAIN, 2, "not valid today"),
+    ],
+)
+async def test_an_answer_that_its_certificate_does_not_vouch_for_is_not_believed_and_nothing_is_erased(
+    tmp_path: Path, key: PrivateKey, signature: str, domain: str, days: int, says: str
+) -> None:
+    signers = {"another key's": signer(generate_ec(SECP256R1())), "none": None, "its own": signer(key)}
+    result = await erased(certificate(tmp_path, key), signers[signature], domain, days)
+    assert isinstance(result, SignatureWrong)
+    assert says in str(result)
+
+
+@pytest.mark.parametrize("operation", ["export", "erase"])
+@pytest.mark.parametrize("signs", ["nothing", "another's", "other results"])
+async def test_results_that_the_processor_has_not_signed_are_refused_and_nothing_is_erased(
+    tmp_path: Path, key: PrivateKey, operation: str, signs: str
+) -> None:
+    """Everything else that it says is signed as it should be, so the results alone are to blame."""
+    own, foreign = signer(key), signer(generate_ec(SECP256R1()))
+
+    def sign(body: bytes) -> bytes:
+        if b'"subscription":[' not in body:
+            return own(body)
+        return {"nothing": b"", "another's": foreign(body), "other results": own(body.replace(b'"0"', b'"2"'))}[signs]
+
+    system = MailingSystem([], SetClock(NOON))
+    transport = httpx.ASGITransport(application(system, sign=sign))
+    stand = opendsr_stand(system, {"certificate": certificate(tmp_path, key), "domain": DOMAIN}, transport)
+    stand.put(ADA, 2)
+    work = {
+        "erase": Engine(stand).once,
+        "export": lambda tasks: stand.adapter.export(tasks, Engine(stand).save_progress),
+    }
+    [result] = await work[operation]([erasure_of(stand, ADA)])
+    assert isinstance(result, SignatureWrong)
+    assert stand.holds(ADA) == 2
+
+
+async def test_results_that_are_signed_go_into_the_package(tmp_path: Path, key: PrivateKey) -> None:
+    system = MailingSystem([], SetClock(NOON))
+    transport = httpx.ASGITransport(application(system, sign=signer(key)))
+    stand = opendsr_stand(system, {"certificate": certificate(tmp_path, key), "domain": DOMAIN}, transport)
+    stand.put(ADA, 2)
+    [result] = await stand.adapter.export([erasure_of(stand, ADA)], Engine(stand).save_progress)
+    assert isinstance(result, Receipt)
+    assert [record.category for record in result.records] == ["subscription"] * 2
+
+
+async def test_a_certificate_of_another_domain_is_a_mistake_in_the_file(tmp_path: Path, key: PrivateKey) -> None:
+    with pytest.raises(Misconfigured, match=r"not issued for mailing\.example"):
+        await erased(certificate(tmp_path, key, "other.example"), None)
+
+
+async def test_a_certificate_that_cannot_be_read_is_a_mistake_in_the_file(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"absent\.pem: not a readable PEM certificate"):
+        await erased(str(tmp_path / "absent.pem"), None)
+
+
+# What an OpenDSR processor gives as results of an access request: as many as it counted, of the subject alone.
+def giving(results: object, count: int = 1) -> OpenDsrStand:
+    """A processor that counts so many results of whatever it is asked for, and gives these."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/results"):
+            return httpx.Response(200, json=results)
+        return completed(request, results_count=count, results_url="http://localhost/v2/results")
+
+    return answering(handler)
+
+
+@pytest.mark.parametrize(
+    ("results", "count", "says"),
+    [
+        ({ADA: [{"list": "0"}]}, 1, "each a word of small letters"),
+        ({"../../x": [{"list": "0"}]}, 1, "each a word of small letters"),
+        ({"+4930123456": [{"list": "0"}]}, 1, "each a word of small letters"),
+        ({"a" * 42: [{"list": "0"}]}, 1, "each a word of small letters"),
+        ({"subscription": {"list": "0"}}, 1, "are not JSON objects by category"),
+        (["0"], 1, "are not JSON objects by category"),
+        ("none", 1, "are not JSON objects by category"),
+        ([{"list": "0"}], 2, "counts 2 results and gives 1"),
+        ({"subscription": [{"list": "0"}, {"list": "1"}]}, 1, "counts 1 results and gives 2"),
+    ],
+)
+@pytest.mark.parametrize("operation", ["export", "erase"])
+async def test_results_that_are_none_or_not_as_many_as_were_counted_are_not_believed(
+    results: object, count: int, says: str, operation: str
+) -> None:
+    stand = giving(results, count)
+    result = await copied(stand) if operation == "export" else (await Engine(stand).erase([erasure_of(stand, ADA)]))[0]
+    assert isinstance(result, AnswerMalformed)
+    assert says in str(result)
+    assert ADA not in str(result)
+
+
+BEN = "ben@example.com"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"email": BEN},
+        {"email": [ADA, BEN]},
+        {"contact": {"email": BEN}},
+        {"contacts": [{"email": ADA}, {"email": BEN}]},
+        {"email": {"work": ADA, "home": BEN}},
+        {"Email": BEN},
+        {"E-Mail": f" {BEN} "},
+        {"e_mail": BEN},
+    ],
+)
+async def test_somebody_elses_identity_is_seen_wherever_it_stands_in_a_result(data: dict[str, object]) -> None:
+    assert isinstance(await copied(giving([data])), ForeignHit)
+
+
+@pytest.mark.parametrize(
+    "data", [{"email": ADA}, {"EMAIL": [ADA.upper()]}, {"email": None}, {"sender": BEN}, {"email": ""}]
+)
+async def test_the_subjects_own_is_not_taken_for_somebody_elses(data: dict[str, object]) -> None:
+    assert isinstance(await copied(giving([data])), Receipt)

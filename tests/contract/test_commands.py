@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -283,3 +285,70 @@ def test_a_service_starts_without_what_belongs_to_the_others() -> None:
     loaded = "import sys, services.cli; print(*sorted({'asyncpg', 'aiokafka', 'fastapi', 'httpx'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+# Ctrl-C ends a command quietly with 130, from its first import on; the script finds the product wherever it lies.
+def product_in(folder: Path) -> Path:
+    """The folder of the command in a product that stands in that folder."""
+    bin_folder = folder / ".venv" / "bin"
+    bin_folder.mkdir(parents=True)
+    for package in ("shared", "services"):
+        (folder / package).symlink_to(ROOT / package)
+    (bin_folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (bin_folder / "dsr").write_text((ROOT / "services" / "dsr").read_text())
+    for program in bin_folder.iterdir():
+        program.chmod(0o755)
+    return bin_folder
+
+
+@pytest.mark.parametrize("module", ["sitecustomize", "typer", "httpx"])
+def test_ctrl_c_among_the_imports_ends_the_command_quietly_with_130(tmp_path: Path, module: str) -> None:
+    dsr = product_in(tmp_path) / "dsr"
+    pressed = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.sigtimedwait([], 10)\n"
+    (tmp_path / f"{module}.py").write_text(pressed)
+    path = {"PATH": "/usr/bin:/bin"}
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # as what a shell runs in the background does not
+    words: list[str | Path] = [dsr, "request", "list"]
+    done = subprocess.run(words, env=path, capture_output=True, text=True, check=False, preexec_fn=hears)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_an_interrupt_while_a_class_is_made_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+
+
+def test_the_script_finds_the_product_beside_its_environment_also_below_a_path_with_a_space(tmp_path: Path) -> None:
+    product = tmp_path / "a product"
+    bin_folder = product_in(product)
+    complete = {"_DSR_COMPLETE": "complete_bash", "COMP_WORDS": "dsr ev", "COMP_CWORD": "1", "PATH": "/usr/bin:/bin"}
+    for script in (bin_folder / "dsr", Path("a product/.venv/bin/dsr")):
+        done = subprocess.run([script], cwd=tmp_path, env=complete, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["evidence"]
+
+
+# What a check says of columns that are shown without a word of what they mean.
+def test_a_check_names_the_columns_of_a_store_that_nobody_explains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSR_STORE_DSN", "postgresql://store")
+    columns = {
+        "id": 'class = "T"',
+        "mail": 'class = "A", identity = "email", label = "email"',
+        "said": 'class = "C", explain = "what you have written"',
+        "seconds": 'class = "M"',
+        "peer": 'class = "B"',
+    }
+    declared = ", ".join(f"{name} = {{ {each} }}" for name, each in columns.items())
+    (tmp_path / "chats.toml").write_text(
+        f'name = "chats"\n[tables.chat]\ncategory = "chat"\nprimary_key = ["id"]\ncolumns = {{ {declared} }}\n'
+    )
+    file = tmp_path / "downstreams.toml"
+    file.write_text('[store]\nadapter = "sql"\ndsn_env = "DSR_STORE_DSN"\ndataset = "chats.toml"\nneeds = ["email"]\n')
+    done = CliRunner().invoke(cli.app, ["downstreams", "check", str(file), "--file-only", "--json"])
+    assert json.loads(done.stdout)["systems"]["store"]["unexplained"] == ["chat.seconds"]

@@ -1,9 +1,11 @@
 """Dashboards, rules, runbook and code name the same metrics, and Grafana can take the dashboards as they are."""
 
+import ast
 import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from prometheus_client import REGISTRY
 
 from deploy.local.paths import ROOT
 from shared.runtime.metrics import PEOPLE
+from shared.runtime.settings import TelemetrySettings
 from tests.fixtures.observation import (
     DASHBOARDS,
     GRAFANA,
@@ -108,3 +111,119 @@ def test_every_alert_is_tested_firing_and_not_firing() -> None:
 def test_every_metric_is_explained_in_the_document() -> None:
     document = (ROOT / "docs" / "metrics.md").read_text()
     assert set(re.findall(r"`(dsr_[a-z0-9_]+)`", document)) == METRICS
+
+
+# Who scrapes what: the privacy team the exact figures, with a token; everybody else what is for everybody.
+K8S = ROOT / "deploy" / "k8s"
+SECRET = {"name": "dsr-metrics", "key": "token"}
+
+
+@pytest.fixture(scope="module")
+def monitors() -> dict[str, Any]:
+    """The pod monitors by name."""
+    path = K8S / "components" / "observability" / "podmonitor.yaml"
+    return {each["metadata"]["name"]: each for each in yaml.safe_load_all(path.read_text())}
+
+
+def test_the_privacy_team_alone_scrapes_exact_figures_and_brings_the_token(monitors: dict[str, Any]) -> None:
+    (exact,) = monitors["dsr-privacy"]["spec"]["podMetricsEndpoints"]
+    (coarse,) = monitors["dsr"]["spec"]["podMetricsEndpoints"]
+    assert (exact["path"], exact["authorization"]) == ("/metrics/privacy", {"type": "Bearer", "credentials": SECRET})
+    assert (coarse["path"], "authorization" in coarse) == ("/metrics", False)
+
+
+def test_no_selector_takes_both_monitors(monitors: dict[str, Any]) -> None:
+    audiences = [each["metadata"]["labels"]["data-subject-requests/audience"] for each in monitors.values()]
+    assert sorted(audiences) == ["everybody", "privacy"]
+
+
+def test_job_and_pods_are_called_as_the_rules_know_them(monitors: dict[str, Any]) -> None:
+    assert {job for rule in rules() for job in re.findall(r'job="(\w+)"', rule["expr"])} == {"dsr"}
+    by_name = {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
+    for monitor in monitors.values():
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            assert {"targetLabel": "job", "replacement": "dsr"} in endpoint["relabelings"]
+            assert by_name in endpoint["relabelings"]
+    (scraped,) = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    assert (scraped["job_name"], scraped["metrics_path"]) == ("dsr", "/metrics/privacy")
+
+
+def test_every_service_is_given_that_token_where_there_is_one() -> None:
+    objects = yaml.safe_load_all((K8S / "base" / "service" / "service.yaml").read_text())
+    (pod,) = [each["spec"]["template"]["spec"] for each in objects if each["kind"] == "Deployment"]
+    (service,) = pod["containers"]
+    name = f"{TelemetrySettings.model_config['env_prefix']}PRIVACY_TOKEN"
+    assert {"name": name, "valueFrom": {"secretKeyRef": {**SECRET, "optional": True}}} in service["env"]
+
+
+# No metric is declared in vain: each is set or counted by the product, and each is asserted with a value by a test.
+DECLARED = [ROOT / "shared" / "runtime" / "metrics.py", *sorted(ROOT.glob("services/*/metrics.py"))]
+PRODUCT = [path for folder in ("services", "shared") for path in sorted((ROOT / folder).rglob("*.py"))]
+TESTS = [path for folder in ("unit", "integration") for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]
+_SUFFIXES = ("", "_count", "_sum")
+
+
+@cache
+def variables() -> dict[str, str]:
+    """The variable that holds each metric."""
+    found = {}
+    for node in (node for path in DECLARED for node in ast.parse(path.read_text()).body):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.value.args:
+            name, (target,) = node.value.args[0], node.targets
+            if isinstance(name, ast.Constant) and isinstance(target, ast.Name):
+                found[str(name.value)] = target.id
+    return found
+
+
+def used(tree: ast.Module) -> Iterator[str]:
+    """Which of those variables a module uses: `metrics.OPEN`, called or handed on, or `OPEN.labels` once imported."""
+    imported = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).endswith(".metrics")
+        for alias in node.names
+    }
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="metrics"), attr=name):
+                yield name
+            case ast.Attribute(value=ast.Name(id=name)) if name in imported:
+                yield name
+
+
+def asserted(tree: ast.Module) -> Iterator[str]:
+    """The strings in every test."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            yield from (
+                each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            )
+
+
+@cache
+def used_somewhere() -> set[str]:
+    return {name for path in PRODUCT if path not in DECLARED for name in used(ast.parse(path.read_text()))}
+
+
+@cache
+def asserted_somewhere() -> set[str]:
+    return {text for path in TESTS for text in asserted(ast.parse(path.read_text()))}
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_every_metric_has_a_source_in_the_product(metric: str) -> None:
+    assert variables()[metric] in used_somewhere()
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_every_metric_is_asserted_with_its_value_by_a_test_of_its_source(metric: str) -> None:
+    assert {metric + suffix for suffix in _SUFFIXES} & asserted_somewhere()
+
+
+def test_a_metric_without_a_source_would_be_found() -> None:
+    module = ast.parse(
+        "from shared.runtime import metrics\nfrom shared.runtime.metrics import A, B\n"
+        "A.labels('x')\nmetrics.C.set(1)\nf(metrics.D)"
+    )
+    assert set(used(module)) >= {"A", "C", "D"}
+    assert "B" not in set(used(module))

@@ -2,20 +2,26 @@
 
 import json
 import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel
 from starlette.applications import Starlette
 
+from deploy.local.paths import ROOT
 from docs import generate
 from services.intake.api import app
 from services.intake.submission_schemas import Submission
 from shared.domain.events import EVENT_TYPES
 from shared.domain.rights import Right
 from shared.domain.topics import TOPIC_ACCESS
+from shared.downstreams.bus.messages import TaskReply, TaskRequested
 from shared.messaging.admin import declared
 
 
@@ -138,3 +144,93 @@ def test_every_test_that_the_threat_model_names_is_there() -> None:
     written = "\n".join(path.read_text() for path in (generate.DOCS.parent / "tests").rglob("test_*.py"))
     assert len(named) > 20
     assert sorted(each for each in named if f"def {each}(" not in written) == []
+
+
+# docs/schemas: what an editor says of a file that connects a system is what the product says of it.
+SCHEMAS = ROOT / "docs" / "schemas"
+SHIPPED = [
+    ROOT / "shared" / "policy" / "downstreams.toml",
+    ROOT / "shared" / "policy" / "emitters.toml",
+    *(ROOT / "shared" / "policy" / "datasets").glob("*.toml"),
+    *(ROOT / "shared" / "policy" / "http").glob("*.toml"),
+]
+RIGHT = '[{name}]\nadapter = "bus"\nneeds = ["email"]\n'
+
+
+def schema_of(file: Path) -> Path:
+    """The schema that the first line of a file names for editors."""
+    return (file.parent / file.read_text().splitlines()[0].removeprefix("#:schema ")).resolve()
+
+
+def mistakes(content: dict[str, Any], schema: Path) -> list[str]:
+    return [error.message for error in Draft202012Validator(json.loads(schema.read_text())).iter_errors(content)]
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_that_ships_names_its_schema_and_is_as_that_says(file: Path) -> None:
+    schema = schema_of(file)
+    assert schema.parent == SCHEMAS
+    assert mistakes(tomllib.loads(file.read_text()), schema) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "right"),
+    [
+        ("downstreams", RIGHT.format(name="billing"), True),
+        ("downstreams", RIGHT.format(name="Billing"), False),
+        ("downstreams", RIGHT.format(name="billing") + "max_row = 1\n", False),
+        ("downstreams", RIGHT.format(name="billing").replace("email", "mail"), False),
+        ("downstreams", RIGHT.format(name="billing").replace('needs = ["email"]', ""), False),
+        ("dataset", 'name = "x"\ncolour = 1\n[tables]\n', False),
+        ("emitters", '[shop]\ntypes = ["user.requested"]\nrights = ["access"]\n', True),
+        ("emitters", '[shop]\ntypes = ["user.request"]\n', False),
+        ("emitters", '[shop]\ntypes = ["user.account_closed"]\nlevle = "L1"\n', False),
+        ("declaration", '[auth]\nkind = "bearer"\n', False),
+    ],
+)
+def test_a_schema_takes_what_the_product_takes_and_nothing_else(schema: str, text: str, right: bool) -> None:  # noqa: FBT001
+    assert (mistakes(tomllib.loads(text), SCHEMAS / f"{schema}.json") == []) is right
+
+
+# A golden message per type and version: what was once said on the bus can be read for ever, and means the same.
+GOLDEN = Path(__file__).parent / "golden"
+MESSAGES: dict[str, type[BaseModel]] = {
+    **EVENT_TYPES,
+    "dsr.task.requested.v1": TaskRequested,
+    "dsr.task.replied.v1": TaskReply,
+}
+FILES = sorted(GOLDEN.glob("*.json"))
+"""A type may have more than one: what stands after the ``+`` of a name says what is particular about it."""
+
+
+def content(name: str) -> dict[str, Any]:
+    return json.loads((GOLDEN / f"{name}.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_every_type_and_version_has_a_golden_message() -> None:
+    assert {file.stem.partition("+")[0] for file in FILES} == set(MESSAGES)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_is_read_and_nothing_of_it_is_lost_or_changed(file: Path) -> None:
+    message = MESSAGES[file.stem.partition("+")[0]].model_validate_json(file.read_bytes())
+    read = json.loads(message.model_dump_json())
+    assert _within(content(file.stem), read)
+
+
+def _within(said: object, read: object) -> bool:
+    """Whether all that was said is read; what a later version adds may stand beside it, at every depth."""
+    match said, read:
+        case dict(), dict():
+            return all(name in read and _within(value, read[name]) for name, value in said.items())
+        case list(), list():
+            return len(said) == len(read) and all(map(_within, said, read))
+        case _:
+            return said == read
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_it_says_something_in_every_field(name: str) -> None:
+    optional = {"failure", "outcome", "ground", "until", "package_id", "reason"}
+    assert all(value is not None for field, value in content(name).items() if field not in optional)
+    assert set(content(name)) <= set(MESSAGES[name].model_fields)

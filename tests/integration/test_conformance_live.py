@@ -1,22 +1,34 @@
 """`dsr conformance` on a SQL store that runs: what holds, what does not, and that nobody invented is left there."""
 
+import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
+from typer.testing import CliRunner, Result
 from uuid_utils.compat import uuid7
 
 from deploy.local import postgres_databases as databases
+from deploy.local.postgres_databases import as_role
+from services import cli
 from shared.domain.clock import SystemClock
+from shared.downstreams.check import check
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Finding, Word
 from shared.downstreams.conformance.people import PREFIX
 from shared.downstreams.registry import Wiring, send_nothing
+from shared.downstreams.sql.dialects import schema_for
 from shared.storage.postgres import connected
+from tests.fixtures.cdr import ask, with_tables
 from tests.fixtures.customer_store import CustomerStore, lay
+from tests.fixtures.policy import nothing_kept
+from tests.unit.test_registry import publish
 
 TABLE = """
 [customers]
@@ -123,3 +135,173 @@ async def test_neighbours_whose_addresses_contain_another_are_swept_too(store: S
     found = await store.examined()
     assert found["exported"].word is Word.YES
     assert await store.people() == before
+
+
+# A dataset is drafted from a real database, decided, and compared with it: ``dsr dataset draft`` and ``diff``.
+SCHEMA = """
+CREATE SCHEMA crm;
+CREATE TABLE customer (realm text, no bigint, email varchar(80) NOT NULL, name text, origin inet, data jsonb,
+    email_key text GENERATED ALWAYS AS (lower(email)) STORED, deleted_at timestamptz, PRIMARY KEY (realm, no));
+CREATE TABLE purchase (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, number bigint, realm text, total int,
+    FOREIGN KEY (realm, number) REFERENCES customer);
+CREATE TABLE event (id bigint, at date, purchase_id bigint REFERENCES purchase, PRIMARY KEY (id, at))
+    PARTITION BY RANGE (at);
+CREATE TABLE event_2026 PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+CREATE TABLE migration (id int PRIMARY KEY, applied date);
+CREATE TABLE crm.remark (id bigint PRIMARY KEY, event_id bigint, event_at date, body text,
+    FOREIGN KEY (event_id, event_at) REFERENCES event);
+CREATE VIEW customer_view AS SELECT email FROM customer;
+INSERT INTO customer VALUES ('x', 1, 'anna.meier@example.org', 'Anna Meier');
+"""
+
+
+async def dsr(*words: str | Path) -> Result:
+    """What the command says; it has an event loop of its own."""
+    return await asyncio.to_thread(CliRunner().invoke, cli.app, ["dataset", *map(str, words), "--dsn-env", "STORE"])
+
+
+async def run(dsn: str, statements: str) -> None:
+    """Run statements as the owner."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(statements)
+    await connection.close()
+
+
+async def differences(file: Path, status: int) -> list[tuple[Any, ...]]:
+    """What ``diff`` tells a program."""
+    told = await dsr("diff", file, "--json")
+    assert told.stdout, told.exception
+    assert told.exit_code == status
+    return [(each["kind"], each["table"], each["column"]) for each in json.loads(told.stdout)]
+
+
+async def test_a_database_is_drafted_decided_and_compared_and_no_row_is_shown(
+    empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE", empty_database)
+    await run(empty_database, SCHEMA)
+    drafted = (await dsr("draft", "--schema", "public", "--schema", "crm")).stdout
+    file = tmp_path / "shop.toml"
+    file.write_text(drafted)
+    assert "nna" not in drafted
+    for line in (
+        'primary_key = ["realm", "no"]',
+        'via = [{ table = "customer", on = { realm = "realm", number = "no" } }]',
+        'via = [{ table = "event", on = { event_id = "id", event_at = "at" } }]',
+        'via = [{ table = "purchase", on = { purchase_id = "id" } }]',
+        "# event is a partitioned table of 1 partitions, which are no tables of their own",
+        "# view customer_view (email) shows what is in other tables",
+        'email_key = { class = "A?", identity = "email", match = "lower", generated = true, type = "text" }',
+        'email = { class = "A?", identity = "email", match = "lower", type = "character varying" }',
+        'data = { class = "?", type = "jsonb" }',
+        'schema = "crm"',
+    ):
+        assert line in drafted
+    assert "event_2026" not in drafted
+    refused = await dsr("diff", file)
+    assert "is only guessed" in str(refused.exception)
+
+    table = re.compile(r"\n# no foreign key leads from migration.*?(?=\n# |\n\[tables\.purchase\])", re.DOTALL)
+    decided = table.sub("", drafted)
+    decided = re.sub(
+        "^name = .*$", "name = 'shop'\\nimpersonal = { migration = ['id'] }", decided, count=1, flags=re.MULTILINE
+    )
+    decided = decided.replace('category = "?"', 'category = "order"').replace('class = "?"', 'class = "M"')
+    file.write_text(re.sub(r'class = "(.)\?"', r'class = "\1"', decided))
+    assert await differences(file, 1) == [("column_new", "public.migration", "applied")]
+    file.write_text(file.read_text().replace("['id']", "['id', 'applied']"))
+    assert await differences(file, 0) == []
+    again = (await dsr("draft", "--schema", "public", "--schema", "crm", "--over", file)).stdout
+    assert "[tables.remark]" in again
+    assert '?"' not in again
+
+    await run(
+        empty_database,
+        "ALTER TABLE customer ADD nickname text, DROP name, ALTER origin TYPE text; DROP TABLE crm.remark;"
+        "CREATE TABLE other (id int); CREATE SCHEMA far;"
+        "CREATE TABLE far.gift (id int, purchase_id bigint REFERENCES purchase); CREATE TABLE far.unrelated (id int)",
+    )
+    assert await differences(file, 1) == [
+        ("table_gone", "crm.remark", None),
+        ("column_gone", "public.customer", "name"),
+        ("type_changed", "public.customer", "origin"),
+        ("column_new", "public.customer", "nickname"),
+        ("table_refers", "far.gift", None),
+        ("table_new", "public.other", None),
+    ]
+    said = (await dsr("diff", file)).stdout
+    assert "far.gift refers to purchase (gift_purchase_id_fkey) and is not declared: declare it, with via" in said
+    assert "public.customer column origin was inet and is text" in said
+    again = (await dsr("draft", "--over", file)).stdout
+    assert 'nickname = { class = "A?", type = "text" }  # guess, because its name has \'nickname\'' in again
+    assert 'name = { class = "M", type = "text" }  # gone from the database: take it out' in again
+
+
+# A check of a live store says everything in which it is not as declared, at once, and touches nothing.
+TABLE_OF_INSPECTION = '[shop]\nadapter = "sql"\ndsn_env = "STORE"\ndataset = "customers.toml"\nneeds = {needs}\n'
+
+
+async def faults(folder: Path, dsn: str, needs: str = '["account_id", "email", "phone"]') -> list[str]:
+    """What a check says is wrong."""
+    (folder / "downstreams.toml").write_text(TABLE_OF_INSPECTION.format(needs=needs))
+    wiring = Wiring({"STORE": dsn}, SystemClock(), publish, b"", policy=nothing_kept())
+    (shop,) = await check(folder / "downstreams.toml", wiring)
+    assert shop.looked, shop.faults
+    return [fault.says for fault in shop.faults]
+
+
+async def test_what_is_missing_unclassified_or_forbidden_in_a_store_is_told_at_once_with_the_mend(
+    customer_store: CustomerStore, tmp_path: Path
+) -> None:
+    assert await faults(tmp_path, customer_store.dsn) == []
+    await customer_store.run(
+        "ALTER TABLE customer ADD COLUMN nickname text, ADD COLUMN shoe_size int, DROP COLUMN born",
+        "DROP TABLE contact",
+        "CREATE ROLE dsr_shop LOGIN PASSWORD 'shop'",
+        "GRANT SELECT ON customer TO dsr_shop",
+        "GRANT DELETE ON number_assignment TO dsr_shop",
+        "GRANT SELECT (account_id, e164) ON number_assignment TO dsr_shop",
+    )
+    try:
+        told = await faults(tmp_path, as_role(customer_store.dsn, "dsr_shop", "shop"))
+    finally:
+        await customer_store.run("DROP OWNED BY dsr_shop", "DROP ROLE dsr_shop")
+    grant = "this role may not do what is declared: let the owner run GRANT"
+    assert told == [
+        "public.customer has no column born, which customer.columns declares: correct the dataset",
+        "public.customer has columns that the dataset does not classify: nickname, shoe_size; give each a class",
+        f'{grant} UPDATE ("email", "marketing", "name", "restricted", "street") ON "public"."customer" TO dsr_shop',
+        f'{grant} DELETE ON "public"."customer" TO dsr_shop',
+        f'{grant} SELECT ("valid_from", "valid_to") ON "public"."number_assignment" TO dsr_shop',
+        "public.contact is declared and does not exist: correct its name, or the namespace of the table",
+    ]
+
+
+async def test_the_grants_that_are_told_can_be_run_as_they_are(empty_database: str, tmp_path: Path) -> None:
+    role = f"dsr_{empty_database.rpartition('_')[2]}"
+    store = await with_tables(
+        empty_database,
+        f"""CREATE SCHEMA "the shop"; CREATE TABLE "the shop"."user" ("order" int PRIMARY KEY, "E-Mail" text);
+        CREATE ROLE {role} LOGIN PASSWORD 'x';""",
+    )
+    (tmp_path / "customers.toml").write_text(
+        """
+        name = "customers"
+        [tables.user]
+        schema = "the shop"
+        category = "account"
+        primary_key = ["order"]
+        columns = { order = { class = "T" }, E-Mail = { class = "A", identity = "email", rectifies = "email" } }
+        """
+    )
+    theirs = as_role(store, role, "x")
+    try:
+        async with connected(store) as owner:
+            await owner.execute(schema_for(theirs))
+            for _ in range(3):  # what is granted lets it see what else is missing
+                for said in await faults(tmp_path, theirs, '["email"]'):
+                    await owner.execute(said.partition("let the owner run ")[2])
+        assert await faults(tmp_path, theirs, '["email"]') == []
+    finally:
+        await ask(store, f"DROP OWNED BY {role}")
+        await ask(store, f"DROP ROLE {role}")

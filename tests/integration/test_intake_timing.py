@@ -1,16 +1,22 @@
 """What moves the time limit of a request: questions, their answers, extensions; and the letters that say so."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from deploy.local.postgres_databases import fetch
+from services.intake.__main__ import configure, service
 from services.intake.auth import create
-from shared.domain.events import DeadlineApproaching, DeadlineOverdue, TargetMissed
+from services.intake.handlers import Handlers
+from services.intake.redating import redate
+from shared.domain.events import DeadlineApproaching, DeadlineOverdue, Event, FulfilmentBlocked, TargetMissed
+from shared.domain.time_limit import calc_version
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
-from tests.fixtures.intake import PROOF, PROPOSAL, Intake, id_of
+from tests.fixtures.intake import LAST, PROOF, PROPOSAL, WORDS, Intake, id_of
+from tests.fixtures.requests import POLICY, promising
 from tests.fixtures.told import Count
 
 SECRET = PROPOSAL["explanation"]
@@ -220,3 +226,308 @@ async def test_a_surge_needs_one_on_record_and_what_was_counted_is_in_the_eviden
     assert taken.status_code == 200, taken.text
     [detail] = await intake.details(path, "extension.proposed")
     assert (detail["received"], detail["usually"]) == (1, 0.2)
+
+
+# A corrected receipt, a changed policy and a request that is not ours to answer, at the API and on the bus.
+FOUND = {"received_at": "2026-02-20T09:00:00+01:00", "reason": PROPOSAL["explanation"]}  # entered on 2 March
+THEIRS = {"role": "processor", "assurance": None}
+CUSTOMER = "Harbour Cranes Ltd"
+
+
+async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(intake: Intake) -> None:
+    path = await intake.submit()
+    await intake.unit_of_work.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
+    corrected = await intake.officer.post(f"{path}/receipt", json={**FOUND, "country": "FR"})
+    after = await intake.view(path)
+    assert (corrected.status_code, corrected.json()["due_on"], after["due_on"]) == (200, "2026-03-20", "2026-03-20")
+    assert (after["received_at"], after["warning"]) == ("2026-02-20T08:00:00+00:00", "due_in_3_days")
+    [entry] = await intake.details(path, "request.redated")
+    before, now = entry["before"], entry["after"]
+    known = "2026-04-01", "2026-03-02T09:00:00+00:00", "DE"
+    assert (before["due_on"], before["received_at"], before["calendar"]) == known
+    assert (now["due_on"], now["calendar"], now["calc_version"]) == ("2026-03-20", "FR", calc_version(POLICY))
+    assert PROPOSAL["explanation"] not in json.dumps(entry)
+    event = (await intake.published())[-1]
+    assert (await intake.types())[-1] == "redated"
+    assert (event["cause"], event["due_on"]) == ("receipt_corrected", "2026-03-20")
+    assert (event["zones"], event["calendar"]) == (["America/New_York", "Europe/Paris"], "FR")
+
+
+async def test_a_warning_goes_when_the_date_that_it_was_of_has_moved_away(intake: Intake) -> None:
+    path = await intake.submit(received_at="2026-02-02T09:00:00+01:00")
+    await intake.unit_of_work.pool.execute("UPDATE request SET warning = 'overdue_commitment'")
+    (await intake.officer.post(f"{path}/receipt", json=FOUND)).raise_for_status()
+    after = await intake.view(path)
+    assert (after["due_on"], after["warning"]) == ("2026-03-20", None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "words"),
+    [
+        ({"received_at": "2026-03-06T09:00:00+01:00"}, 400, "future"),
+        ({"received_at": "2026-03-04T09:00:00+01:00"}, 400, "entered here"),
+        ({"received_at": "2026-03-02T09:00:00+00:00"}, 400, "nothing would change"),
+        ({"received_at": "2026-03-02T09:00:00+00:00", "country": "DE"}, 400, "nothing would change"),
+        ({"reason": "  "}, 422, ""),
+        ({"received_at": "2026-02-20T09:00:00"}, 422, ""),
+    ],
+)
+async def test_a_correction_that_cannot_be_is_refused_and_nothing_moves(
+    intake: Intake, clock: SetClock, changed: dict[str, str], status: int, words: str
+) -> None:
+    path = await intake.submit()
+    clock.pass_by(days=3)
+    refused = await intake.officer.post(f"{path}/receipt", json={**FOUND, **changed})
+    assert (refused.status_code, words in refused.json()["detail"]) == (status, True)
+    assert (await intake.view(path))["due_on"] == "2026-04-01"
+    assert await intake.types() == ["received", "verified"]
+
+
+async def test_a_channel_corrects_nothing_and_what_is_answered_keeps_its_receipt(intake: Intake) -> None:
+    path = await intake.submit()
+    by_a_channel = await intake.channel.post(f"{path}/receipt", json=FOUND)
+    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+    too_late = await intake.officer.post(f"{path}/receipt", json=FOUND)
+    assert (by_a_channel.status_code, too_late.status_code) == (403, 409)
+
+
+@pytest.mark.parametrize(
+    ("received_at", "due_on", "in_time"),
+    [("2026-02-28T09:00:00+01:00", "2026-05-28", True), ("2026-01-20T09:00:00+01:00", "2026-04-19", False)],
+)
+async def test_an_extension_stays_within_what_the_law_allows_and_whether_it_was_told_in_time_is_on_record(
+    intake: Intake, received_at: str, due_on: str, *, in_time: bool
+) -> None:
+    path = await intake.submit()
+    await intake.extend(path)
+    corrected = await intake.officer.post(f"{path}/receipt", json={**FOUND, "received_at": received_at})
+    [entry] = await intake.details(path, "request.redated")
+    assert (corrected.json()["due_on"], entry["extension_told_in_time"]) == (due_on, in_time)
+
+
+async def test_a_changed_policy_redates_what_is_open_once_and_makes_no_promise_later(intake: Intake) -> None:
+    plain, answered, extended = [await intake.submit() for _ in range(3)]
+    (await intake.channel.post(f"{answered}/withdraw")).raise_for_status()
+    await intake.extend(extended)
+    said = len(await intake.published())
+    assert await redate(intake.unit_of_work, POLICY, batch=1) == 0
+    assert [await redate(intake.unit_of_work, promising(25), batch=1) for _ in range(2)] == [2, 0]
+    due = [(await intake.view(path))["due_on"] for path in (plain, answered, extended)]
+    assert due == ["2026-03-27", "2026-04-01", "2026-05-27"]
+    # back again: nobody gets less than promised
+    assert [await redate(intake.unit_of_work, POLICY) for _ in range(2)] == [2, 0]
+    assert (await intake.view(plain))["due_on"] == "2026-03-27"
+    events = (await intake.published())[said:]
+    assert [(event["type"], event["cause"]) for event in events] == [("dsr.request.redated.v1", "policy_changed")] * 4
+    assert {event["due_on"] for event in events} == {"2026-03-27", "2026-05-27"}
+
+
+async def test_what_was_stored_before_versions_were_kept_gets_one_with_the_first_run(intake: Intake) -> None:
+    await intake.submit()
+    await intake.unit_of_work.pool.execute("UPDATE request SET calc_version = ''")
+    assert [await redate(intake.unit_of_work, POLICY) for _ in range(2)] == [1, 0]
+    assert await intake.unit_of_work.pool.fetchval("SELECT calc_version FROM request") == calc_version(POLICY)
+
+
+async def test_what_a_customer_decides_about_waits_and_nothing_of_ours_begins(intake: Intake) -> None:
+    path = await intake.submit(**THEIRS)
+    waiting = await intake.view(path)
+    tried = [
+        await intake.channel.post(f"{path}/verify", json=PROOF),
+        await intake.officer.post(f"{path}/decision", json={"decision": "retry"}),
+        await intake.officer.post(f"{path}/extension", json=PROPOSAL),
+    ]
+    assert (waiting["state"], waiting["role"], waiting["due_on"]) == ("awaiting_decision", "processor", "2026-03-04")
+    assert "data that we process for a customer" in str(waiting["answer"])
+    assert [(one.status_code, "forward" in one.json()["detail"]) for one in tried] == [(409, True)] * 3
+    [received] = await intake.published()
+    assert (received["type"], received["role"]) == ("dsr.request.received.v1", "processor")
+
+
+@pytest.mark.parametrize("may_be_named", [True, False])
+async def test_forwarding_closes_the_request_and_the_subject_reads_who_answers(
+    intake: Intake, *, may_be_named: bool
+) -> None:
+    path = await intake.submit(**THEIRS)
+    body = {"controller": CUSTOMER, "may_be_named": may_be_named}
+    by_a_channel = await intake.channel.post(f"{path}/forward", json=body)
+    forwarded = await intake.officer.post(f"{path}/forward", json=body)
+    twice = await intake.officer.post(f"{path}/forward", json=body)
+    after = await intake.view(path)
+    (letter,) = await intake.letters(path)
+    assert (by_a_channel.status_code, forwarded.json()["state"], twice.status_code) == (403, "closed", 409)
+    assert (after["outcome"], "they will answer you" in str(after["answer"])) == ("forwarded", True)
+    assert (letter["kind"], CUSTOMER in letter["body"]) == ("forwarded", may_be_named)
+    assert "will answer you" in letter["body"]
+    closed = (await intake.published())[-1]
+    assert (closed["type"], closed["outcome"]) == ("dsr.request.closed.v1", "forwarded")
+    [entry] = await intake.details(path, "request.forwarded")
+    assert entry["named_to_subject"] is may_be_named
+    assert CUSTOMER not in json.dumps(entry)
+    acknowledged = ["request.received", "letter.written"]
+    actions = [*acknowledged, "letter.written", "request.forwarded", "request.closed"]
+    assert [action for action in await intake.actions(path) if action != "letters.read"] == actions
+
+
+async def test_what_turns_out_to_be_a_customer_s_is_forwarded_before_it_begins_and_not_after(intake: Intake) -> None:
+    waiting, begun = await intake.submit(assurance=None), await intake.submit()
+    body = {"controller": CUSTOMER}
+    answers = [(await intake.officer.post(f"{path}/forward", json=body)).status_code for path in (waiting, begun)]
+    assert answers == [200, 409]
+    after = await intake.view(waiting)
+    assert (after["role"], after["outcome"]) == ("processor", "forwarded")
+    assert (await intake.view(begun))["state"] == "in_progress"
+
+
+async def test_the_person_is_asked_which_company_they_dealt_with_and_then_it_is_forwarded(intake: Intake) -> None:
+    path = await intake.submit(**THEIRS)
+    asked = {"question": "clarification", "text": "Which company did you speak to?"}
+    waiting = await intake.officer.post(f"{path}/question", json=asked)
+    replied = await intake.channel.post(f"{path}/reply", json={"text": CUSTOMER})
+    forwarded = await intake.officer.post(f"{path}/forward", json={"controller": CUSTOMER})
+    states = [one.json()["state"] for one in (waiting, replied, forwarded)]
+    assert states == ["awaiting_clarification", "awaiting_decision", "closed"]
+
+
+# What intake does when nobody answers: reminders, the last notice, a closure that may be resumed.
+async def test_a_reminder_is_a_letter_with_the_question_and_nothing_else_changes(
+    intake: Intake, clock: SetClock
+) -> None:
+    path = await intake.submit(assurance=None)
+    question_id = await intake.ask(path, "identity")
+    clock.pass_by(days=7)
+    await intake.unanswered(path, question_id, "reminder", "identity")
+    (_, reminder) = await intake.letters(path)
+    assert (await intake.view(path))["state"] == "awaiting_identity"
+    assert reminder["kind"] == "question_reminder"
+    for words in (WORDS, "On 2 March 2026 we asked you", "Bundesbeauftragte", "judicial remedy"):
+        assert words in reminder["body"]
+    assert await intake.types() == ["received", "question_sent"]
+
+
+async def test_without_proof_of_identity_the_request_closes_as_unidentified_with_everything_the_law_wants_told(
+    intake: Intake,
+) -> None:
+    abandoned = Count("dsr_requests_total", right="access", event="identity_abandoned")
+    path = await intake.submit(assurance=None)
+    await intake.give_up(path, "identity")
+    shown = await intake.view(path)
+    actions = await intake.actions(path)
+    notice = (await intake.letters(path))[-1]
+    closed = (await intake.published())[-1]
+
+    assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "unidentified", True)
+    assert "answer it at any time" in shown["answer"]
+    assert notice["kind"] == "identity_last_notice"
+    for words in (WORDS, "You may resume it at any time", "Bundesbeauftragte", "complaint", "judicial remedy"):
+        assert words in notice["body"]
+    assert (closed["type"], closed["outcome"], closed["resumable"]) == ("dsr.request.closed.v1", "unidentified", True)
+    assert actions[-3:] == ["letter.written", "question.given_up", "request.closed"]
+    assert abandoned.added == 1
+
+
+async def test_what_was_clear_is_the_answer_where_the_rest_is_never_explained(intake: Intake, partly: str) -> None:
+    shown = await intake.view(partly)
+    assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "partially_fulfilled", True)
+    kinds = [letter["kind"] for letter in await intake.letters(partly)]
+    assert kinds[-2:] == ["clarification_last_notice", "partial"]
+    assert (await intake.published())[-1]["resumable"] is True
+
+
+async def test_a_decision_of_a_person_about_failed_work_stays_theirs_after_the_last_notice(
+    intake: Intake, clock: SetClock
+) -> None:
+    path = await intake.submit()
+    question_id = await intake.ask(path, "clarification")
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path)))
+    clock.at = LAST
+    await intake.unanswered(path, question_id, "last_notice", "clarification")
+    waiting = (await intake.view(path))["state"]
+    retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    await intake.complete(path)
+    shown = await intake.view(path)
+    assert (waiting, retried.json()["state"]) == ("awaiting_decision", "in_progress")
+    assert (shown["outcome"], shown["resumable"]) == ("partially_fulfilled", True)
+
+
+@pytest.mark.parametrize("notice", ["reminder", "last_notice"])
+async def test_a_notice_about_a_question_that_was_answered_meanwhile_does_nothing_and_is_named(
+    intake: Intake, notice: str
+) -> None:
+    path = await intake.submit(assurance=None)
+    question_id = await intake.ask(path, "identity")
+    await intake.channel.post(f"{path}/verify", json=PROOF)
+    await intake.unanswered(path, question_id, notice, "identity")
+    assert (await intake.actions(path))[-1] == "question.notice_late"
+    assert (await intake.view(path))["state"] == "in_progress"
+    assert [letter["kind"] for letter in await intake.letters(path)] == ["identity_question"]
+
+
+async def test_the_last_notice_is_written_once_however_often_it_is_heard(intake: Intake, clock: SetClock) -> None:
+    path = await intake.submit(assurance=None)
+    question_id = await intake.ask(path, "identity")
+    clock.at = LAST
+    await intake.unanswered(path, question_id, "last_notice", "identity", times=2)
+    await intake.unanswered(path, question_id, "reminder", "identity")
+    kinds = [letter["kind"] for letter in await intake.letters(path)]
+    assert kinds == ["identity_question", "identity_last_notice"]
+    assert (await intake.types()).count("closed") == 1
+    assert (await intake.actions(path)).count("question.notice_late") == 2
+
+
+async def test_whom_nobody_has_asked_in_time_is_asked_by_the_platform_and_nobody_twice(
+    intake: Intake, clock: SetClock
+) -> None:
+    silent, asked, known = [await intake.submit(assurance=proof) for proof in (None, None, PROOF["assurance"])]
+    await intake.ask(asked, "identity")
+    clock.pass_by(days=3)
+    events = [
+        a(TargetMissed, about=id_of(path), target=target)
+        for path in (silent, asked, known)
+        for target in ("triage", "question_sent")
+    ]
+    for _ in range(2):
+        await intake.consume(*events)
+    sent = [event for event in await intake.published() if event["type"] == "dsr.request.question_sent.v1"]
+    (letter,) = await intake.letters(silent)
+    assert [UUID(event["request_id"]) for event in sent] == [UUID(id_of(asked)), UUID(id_of(silent))]
+    assert (letter["kind"], "confirm your request" in letter["body"]) == ("identity_question", True)
+    assert sent[-1]["condition_recorded"] is False
+    await intake.unanswered(silent, sent[-1]["question_id"], "last_notice", "identity")
+    assert (await intake.view(silent))["outcome"] == "unidentified"
+
+
+@pytest.mark.parametrize("warning", [DeadlineApproaching, DeadlineOverdue])
+async def test_whose_limit_is_too_short_for_that_target_is_asked_once_when_its_warnings_come(
+    intake: Intake, clock: SetClock, warning: type[Event]
+) -> None:
+    silent, asked, known = [await intake.submit(assurance=proof) for proof in (None, None, PROOF["assurance"])]
+    await intake.ask(asked, "identity")
+    clock.pass_by(days=1)
+    for _ in range(2):
+        await intake.consume(*[a(warning, about=id_of(path)) for path in (silent, asked, known)])
+    assert [letter["kind"] for letter in await intake.letters(silent)] == ["identity_question"]
+    assert [
+        event["request_id"] for event in await intake.published() if event["type"].endswith("question_sent.v1")
+    ] == [id_of(asked), id_of(silent)]
+
+
+def test_intake_asks_at_last_whichever_way_it_hears_that_it_is_late() -> None:
+    configure()
+    heard = {
+        subscription.event
+        for subscriptions in service.subscriptions.values()
+        for subscription in subscriptions
+        if getattr(subscription.handler, "__func__", None) is Handlers.warn
+    }
+    assert heard == {TargetMissed, DeadlineApproaching, DeadlineOverdue}
+
+
+async def test_a_question_whose_words_were_not_kept_on_their_own_is_told_by_the_day_of_its_letter(
+    intake: Intake,
+) -> None:
+    path = await intake.submit(assurance=None)
+    question_id = await intake.ask(path, "identity")
+    await intake.unit_of_work.pool.execute("DELETE FROM vault.sealed WHERE sealed_id = $1", UUID(question_id))
+    await intake.unanswered(path, question_id, "reminder", "identity")
+    assert "(see our letter of 2 March 2026)" in (await intake.letters(path))[-1]["body"]

@@ -1,27 +1,41 @@
 """The servers on this machine: they come back after `kill -9`, and nothing outlives us."""
 
 import asyncio
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email.message import EmailMessage
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlencode
 
+import aiosmtplib
 import asyncpg
+import httpx
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy.local import postgres_databases
+from deploy.local import certificates, kafka_jars, postgres_databases, venv
+from deploy.local.authority import issue
+from deploy.local.certificates import DownloadFailedError
+from deploy.local.identity_provider import CLIENT, IdentityProvider
 from deploy.local.java import find_java
 from deploy.local.kafka import Kafka
-from deploy.local.paths import ROOT
+from deploy.local.mailbox import Mailbox
+from deploy.local.paths import CACHE, ROOT
 from deploy.local.platform import ExistingServers, Platform
+from deploy.local.ports import HOST
 from deploy.local.postgres import Postgres
 from deploy.local.postgres_binaries import Binaries, packaged
 from deploy.local.process import Child, ChildFailedError
+from deploy.local.progress import Progress
 from shared.storage.postgres import connected
 from tests.fixtures.live import eventually
 
@@ -226,3 +240,130 @@ def test_two_children_with_one_log_never_run_at_the_same_time(folder: Path) -> N
             second.start()
     with Child("third", command, log=folder / "log") as third:
         assert third.running
+
+
+# The broker's jars are taken whole and as expected, or not at all.
+CUT_SHORT = "import pathlib, sys; pathlib.Path(sys.argv[2], 'kafka_2.13-4.3.1.jar').write_bytes(b'PK half of it')"
+COMPLETE = "import shutil, sys; shutil.copytree({!r}, sys.argv[2], dirs_exist_ok=True)"
+WITHOUT_NETWORK = "raise SystemExit('no route to host')"
+
+
+def test_a_download_that_was_cut_short_does_not_count_and_the_next_one_does(tmp_path: Path) -> None:
+    with pytest.raises(kafka_jars.JarsMissingError, match=r"kafka_2\.13-4\.3\.1\.jar"):
+        kafka_jars.fetch(tmp_path, Progress(), CUT_SHORT)
+    assert list(tmp_path.rglob("*.jar")) == []
+    whole = kafka_jars.fetch(CACHE, Progress())
+    libs = kafka_jars.fetch(tmp_path, Progress(), COMPLETE.format(str(whole)))
+    assert (libs / "kafka_2.13-4.3.1.jar").stat().st_size > 1_000_000
+
+
+def test_what_went_wrong_is_told(tmp_path: Path) -> None:
+    with pytest.raises(kafka_jars.JarsMissingError, match="no route to host"):
+        kafka_jars.fetch(tmp_path, Progress(), WITHOUT_NETWORK)
+    assert list(tmp_path.rglob("*.jar")) == []
+
+
+# What `make up` runs beside the platform: the mailbox shows every letter, and a password keeps strangers out.
+LINK = "http://127.0.0.1:8080/portal/en/prove/a-b_c?d=1&e=2"
+
+
+async def test_a_letter_that_was_sent_is_read_with_its_link_by_who_knows_the_address(tmp_path: Path) -> None:
+    letter = EmailMessage()
+    letter["From"], letter["To"], letter["Subject"] = "privacy@example.org", "ada@example.org", "<Prüfung>"
+    letter.set_content(f"Open {LINK}.\n")
+    mailbox = Mailbox(tmp_path)
+    with mailbox.child:
+        port = int(mailbox.env["DSR_SMTP_PORT"])
+        await aiosmtplib.send(letter, hostname=mailbox.env["DSR_SMTP_HOST"], port=port, start_tls=False)
+        async with httpx.AsyncClient(trust_env=False) as browser:
+            listed = (await browser.get(mailbox.url)).text
+            shown = (await browser.get(f"{mailbox.url}0")).text
+            elsewhere = await browser.get(str(httpx.URL(mailbox.url).join("/")))
+    assert "&lt;Prüfung&gt;</a><br>to ada@example.org" in listed
+    address = LINK.replace("&", "&amp;")
+    assert f'Open <a href="{address}">{address}</a>.' in shown
+    assert elsewhere.status_code == 404
+
+
+@pytest.mark.parametrize(("password", "status"), [("right", 303), ("wrong", 403), ("", 403)])
+async def test_where_a_password_is_set_nobody_signs_in_without_it(password: str, status: int) -> None:
+    provider = IdentityProvider("http://here", "http://console", password="right")
+    asked = {
+        "client_id": CLIENT,
+        "redirect_uri": "http://console/console/signed-in",
+        "response_type": "code",
+        "code_challenge_method": "S256",
+        "scope": "openid",
+        **dict.fromkeys(("code_challenge", "state", "nonce"), "any"),
+    }
+    transport = httpx.ASGITransport(provider.application())
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as browser:
+        assert 'type="password"' in (await browser.get("/authorize", params=asked)).text
+        form = {"asked": urlencode(asked), "who": provider.people[0].account, "password": password}
+        assert (await browser.post("/authorize", data=form)).status_code == status
+
+
+# What fetches packages and jars trusts the certificates that SSL_CERT_FILE names, and says in a line what is wrong.
+LOCK = "made-up==1.0 --hash=sha256:" + "0" * 64 + "\n"
+
+
+@dataclass
+class Proxy:
+    """A server with a certificate of a company's own, and who has asked it for what."""
+
+    url: str
+    authority: Path
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    """It answers 404: to be asked is to be trusted."""
+    issued = issue(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.certificate, issued.key)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known.asked.append(self.headers["User-Agent"].partition("/")[0])
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        known = Proxy(f"https://127.0.0.1:{server.server_port}", issued.authority)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield known
+        server.shutdown()
+        thread.join()
+
+
+def test_jars_and_packages_are_asked_for_where_the_companys_own_certificate_stands_in_between(
+    proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in certificates.CHOSEN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(proxy.authority))
+    monkeypatch.setenv("UV_DEFAULT_INDEX", f"{proxy.url}/simple")
+    monkeypatch.setattr(venv, "LOCAL", tmp_path)
+    (tmp_path / "tool").mkdir()
+    (lock := tmp_path / "tool" / "requirements.lock").write_text(LOCK)
+    with pytest.raises(DownloadFailedError, match=r"^what tool needs could not be fetched: .*SSL_CERT_FILE") as failed:
+        venv.locked_venv("made-up", lock)
+    assert "\n" not in str(failed.value)
+    fetching = f"import requests; requests.get('{proxy.url}').raise_for_status()"
+    with pytest.raises(kafka_jars.JarsMissingError, match=r"^Apache Kafka .*404 .*SSL_CERT_FILE") as failed:
+        kafka_jars.fetch(tmp_path, Progress(), fetching)
+    assert "\n" not in str(failed.value)
+    assert {"uv", "python-requests"} <= set(proxy.asked)
+
+
+def test_without_a_choice_the_machines_own_certificates_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in certificates.CHOSEN:
+        monkeypatch.delenv(name, raising=False)
+    authorities = certificates.trusted()
+    assert authorities is None or "BEGIN CERTIFICATE" in authorities.read_text()
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    assert certificates.trusted() == authorities

@@ -2,22 +2,27 @@
 
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
 from deploy.local.roundup import Roundup
-from shared.domain.errors import BlastRadius, Refused, ResidueFound, Unavailable
+from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams import in_parts
 from shared.downstreams.contract import NotSearched, Receipt, Record
 from shared.downstreams.protocols import ExportableInParts
+from shared.downstreams.roundup.adapter import RoundupAdapter
+from shared.downstreams.sweepable import Counted, Due, Swept
+from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import email, name, phone, receipt, task
-from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing, worked
+from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing, route, worked
 
 FORBIDDEN = 403
 OK = 200
@@ -281,3 +286,138 @@ async def test_a_tracker_that_is_away_is_unavailable_and_keeps_its_records_when_
             await ticketing.one(search)
         tracker.start()
         assert (await ticketing.receipt(search)).found == 1
+
+
+# Warnings in a real Roundup: who is told of what, once, and when a ticket is resolved.
+async def test_a_ticket_is_resolved_when_its_request_is_answered_and_none_is_opened_for_that(
+    ticketing: Ticketing,
+) -> None:
+    request = uuid7()
+    overdue, resolved, repeated = (
+        task(Operation.ESCALATE, request=request, level=level, right="access", outcome="fulfilled")
+        for level in ("overdue_commitment", "resolved", "resolved")
+    )
+    never_warned = task(Operation.ESCALATE, level="resolved", outcome="fulfilled")
+    first, *_, last = map(receipt, await ticketing.run(overdue, resolved, repeated, never_warned))
+    assert ticketing.is_resolved(str(first.reference))
+    assert (last.outcome, last.reference) == (TaskOutcome.NO_MATCH, None)
+
+
+async def test_a_ticket_that_was_resolved_is_open_again_when_a_customer_says_nothing(ticketing: Ticketing) -> None:
+    request, levels = uuid7(), ("overdue_commitment", "resolved", "controller_silent", "resolved")
+    said: dict[str, Any] = {"request": request, "right": "access", "outcome": "forwarded", "escalate_to": ["counsel"]}
+    resolved, tickets = [], []
+    for level in levels:
+        tickets.append(str((await ticketing.receipt(task(Operation.ESCALATE, level=level, **said))).reference))
+        resolved.append(ticketing.is_resolved(tickets[-1]))
+    assert resolved == [False, True, False, True]
+    assert "controller_silent for counsel: the customer" in ticketing.comments(tickets[0])[2]
+
+
+@pytest.mark.parametrize(
+    ("level", "more", "told"),
+    [
+        ("target_triage", {"target_on": "2026-12-03"}, "for team lead: this was to be done"),
+        ("extend_or_answer", {}, "for team lead: extend the request"),
+    ],
+)
+async def test_a_comment_names_the_role_that_is_to_be_told(
+    ticketing: Ticketing, level: str, more: dict[str, Any], told: str
+) -> None:
+    told_to: dict[str, Any] = {"level": level, "right": "access", "escalate_to": ["team_lead"], **more}
+    warned = task(Operation.ESCALATE, due_on="2026-12-24", **told_to)
+    done = await ticketing.receipt(warned)
+    (comment,) = ticketing.comments(str(done.reference))
+    assert comment.startswith(f"{level} {told}")
+    assert str(warned.request_id) in comment
+    assert "2026-12-24" in comment
+
+
+PAGE = {"level": "daily_page", "lines": ["one: due on 2026-12-27", "and 7 more"], "escalate_to": ["dpo", "executive"]}
+DIGEST = {"level": "digest", "lines": ["access: 3 open", "all: 3 open"]}
+
+
+@pytest.mark.parametrize(
+    ("details", "title", "heading"),
+    [
+        (PAGE, " nearly due or overdue on 2026-12-24", "daily_page for dpo and executive: to be answered:"),
+        (DIGEST, " on 2026-12-24", None),
+    ],
+)
+async def test_daily_page_and_digest_are_one_ticket_each_with_their_lines(
+    ticketing: Ticketing, details: dict[str, Any], title: str, heading: str | None
+) -> None:
+    page = task(Operation.ESCALATE, due_on="2026-12-24", **details)
+    (ticket,) = {str((await ticketing.receipt(page)).reference) for _ in range(2)}
+    (comment,) = ticketing.comments(ticket)
+    assert ticketing.get("issue", ticket)["title"] == f"Data subject requests{title}"
+    said, *lines = comment.splitlines()
+    assert lines == details["lines"]
+    assert heading in {None, said}
+
+
+# Tickets that were resolved long ago go by night, with all that hangs on them and their history, for everybody.
+DUE = Due("issue", "resolved", "delete", date(2020, 3, 2), ZoneInfo("America/New_York"))
+OLD, YOUNG = "2020-03-02.04:59:59", "2020-03-02.05:00:00"
+"""The last second that is past, and the first that is kept, in UTC."""
+
+
+def swept(ticketing: Ticketing, line: Line | None = None) -> RoundupAdapter:
+    adapter = ticketing.over(line or Line(), resolved_on="resolved_on").adapter
+    assert isinstance(adapter, RoundupAdapter)
+    return adapter
+
+
+async def test_tickets_that_are_past_go_whole_and_no_other(ticketing: Ticketing) -> None:
+    gone, kept, held, opened = (Customer(ticketing) for _ in range(4))
+    for each, moment in ((gone, OLD), (kept, YOUNG), (held, OLD), (opened, OLD)):
+        ticketing.change("issue", each.ticket, status="4", resolved_on=moment)
+    ticketing.change("issue", opened.ticket, status="2")
+    ticketing.retire("issue", gone.ticket)
+    adapter = swept(ticketing)
+    spared = {"ticket": [task(Operation.ERASE, email(held.address))]}
+    [counted] = await adapter.count([DUE], spared)
+    assert isinstance(counted, Counted)
+    assert counted.due == 1
+    assert await adapter.sweep([DUE], spared, nothing) == [Swept(1, 1)]
+    assert ticketing.holds(gone.title, gone.text, gone.file) == []
+    for each in (kept, held, opened):
+        assert each.text in ticketing.comments(each.ticket)[0]
+    assert ticketing.get("user", gone.user)["address"] == gone.address, "who asked nothing is still a customer"
+    assert await adapter.sweep([DUE], spared, nothing) == [Swept(0, 1)]
+    assert await adapter.sweep([DUE], {}, nothing) == [Swept(1, 0)]
+
+
+async def test_a_ticket_that_is_opened_again_before_it_goes_stays(ticketing: Ticketing) -> None:
+    customer = Customer(ticketing)
+    ticketing.change("issue", customer.ticket, status="4", resolved_on=OLD)
+
+    def reopened(request: httpx.Request) -> None:
+        if route(request) == "expire":
+            ticketing.change("issue", customer.ticket, status="2")
+
+    assert await swept(ticketing, Line(reopened)).sweep([DUE], {}, nothing) == [Swept(0, 0)]
+    assert customer.text in ticketing.comments(customer.ticket)[0]
+
+
+async def test_when_a_ticket_was_resolved_is_noted_and_opening_it_again_takes_that_back(ticketing: Ticketing) -> None:
+    customer = Customer(ticketing)
+    ticketing.change("issue", customer.ticket, status="4")
+    resolved = ticketing.get("issue", customer.ticket)["resolved_on"]
+    ticketing.change("issue", customer.ticket, status="4", title="still resolved")
+    assert ticketing.get("issue", customer.ticket)["resolved_on"] == resolved
+    ticketing.change("issue", customer.ticket, status="2")
+    assert ticketing.get("issue", customer.ticket)["resolved_on"] is None
+    assert resolved
+
+
+async def test_a_tracker_that_cannot_remove_a_ticket_with_its_history_is_missed_and_not_half_done(
+    ticketing: Ticketing,
+) -> None:
+    customer = Customer(ticketing)
+    ticketing.change("issue", customer.ticket, status="4", resolved_on=OLD)
+    for lacking in (["past"], ["expire"]):
+        [result] = await swept(ticketing, Line(lacks=lacking)).sweep([DUE], {}, nothing)
+        assert isinstance(result, NotSupported)
+    assert customer.text in ticketing.comments(customer.ticket)[0]
+    assert ticketing.adapter.dated == (), "nothing ends in a tracker of which nobody says where that stands"  # type: ignore[attr-defined]

@@ -1,13 +1,38 @@
 """The schema of our own database: created once, refused where another version's is there."""
 
 import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
+import asyncpg
 import pytest
+import uvloop
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from uuid_utils.compat import uuid7
 
+from deploy.local.postgres_databases import as_role
+from shared.domain.assignments import AssignedNumber
+from shared.domain.conflicts import Conflict, Disagreement
 from shared.domain.errors import Misconfigured
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
+from shared.messaging import inbox
+from shared.messaging.admin import create_topics, declared
+from shared.storage import grants, suppression
+from shared.storage.keepalive import keep_alive
+from shared.storage.keyring import Keyring
 from shared.storage.migrate import migrate, wait_until_migrated
-from shared.storage.postgres import PostgresSettings, connect_pool, connected
+from shared.storage.postgres import AWAY, PostgresSettings, connect_pool, connected, may_stand_still, update_rows
+from shared.storage.register import announce, fill, note_conflicts, note_reading
+from shared.storage.suppression import Entry
+from tests.fixtures.engine import OpenHarness, SetClock
+from tests.fixtures.observation import panel_queries
 
 ANOTHER_VERSION = "UPDATE public.schema_file SET sha256 = '' WHERE name = 'erasure/schema'"
 
@@ -63,3 +88,233 @@ async def test_everything_that_intake_holds_about_a_request_goes_with_it(databas
     cascade, set_null = "c", "n"
     assert {table for table, on_delete in rows if on_delete != cascade} == {"breach"}
     assert dict(map(tuple, rows))["breach"] == set_null  # Art. 33(5): the register of breaches has a period of its own
+
+
+# Which topics there are, and for how long they keep what was sent.
+async def test_topics_are_made_once_with_the_retention_that_the_code_declares(kafka_bootstrap: str) -> None:
+    names = [f"test.admin.{uuid7().hex}.{part}" for part in "ab"]
+    await create_topics(kafka_bootstrap, names[:1])
+    await create_topics(kafka_bootstrap, names)
+    await create_topics(kafka_bootstrap, names)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    try:
+        assert set(names) <= set(await admin.list_topics())
+        [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, names[0])])
+        [(*_, entries)] = answer.resources
+    finally:
+        await admin.close()
+    assert {entry[0]: entry[1] for entry in entries}["retention.ms"] == str(7 * 24 * 3600 * 1000)
+
+
+def test_every_topic_of_the_platform_is_declared() -> None:
+    assert set(declared(["billing"])) == {
+        "dsr.requests",
+        *(f"dsr.completions.{service}" for service in ("erasure", "export", "amendment")),
+        "dsr.deadlines",
+        "dsr.status",
+        "user.events.selfcare",
+        "user.events.numbering",
+        *(f"dsr.dead-letters.{service}" for service in ("intake", "erasure", "export", "amendment", "deadline")),
+        "dsr.tasks.billing",
+        "dsr.tasks.billing.replies",
+    }
+
+
+# The helpers of the platform's own database.
+async def test_many_rows_are_updated_by_their_key_and_no_other_row_is_touched(empty_database: str) -> None:
+    async with connected(empty_database) as connection:
+        await connection.execute("CREATE TABLE thing (id uuid PRIMARY KEY, name text, size int)")
+        ids = [UUID(int=n) for n in range(3)]
+        await connection.executemany("INSERT INTO thing VALUES ($1, 'old', 0)", [(each,) for each in ids])
+        await update_rows(
+            connection, "thing", "id", {"name": "text", "size": "int"}, [(ids[0], "a", 1), (ids[2], None, 3)]
+        )
+        await update_rows(connection, "thing", "id", {"name": "text"}, [])
+        assert [tuple(row) for row in await connection.fetch("SELECT name, size FROM thing ORDER BY id")] == [
+            ("a", 1),
+            ("old", 0),
+            (None, 3),
+        ]
+
+
+async def test_the_kernel_asks_whether_the_database_s_machine_is_still_there(database: str) -> None:
+    pool = await connect_pool(PostgresSettings(dsn=database), ServiceName.ERASURE)
+    async with pool.acquire() as connection:
+        own: Any = connection
+        reached = own._transport.get_extra_info("socket")  # noqa: SLF001  # nobody else can tell
+        told = [reached.getsockopt(socket.IPPROTO_TCP, n) for n in (socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)]
+        assert (bool(reached.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)), told) == (True, [2, 5_000])
+    await pool.close()
+
+
+def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_an_outage_and_no_wrong_value(database: str) -> None:
+    """To such a connection uvloop gives a file descriptor of -1."""
+
+    async def lose() -> None:
+        async with connected(database) as connection:
+            own: Any = connection
+            own._transport.abort()  # noqa: SLF001  # as when its server is gone
+            with pytest.raises(AWAY):
+                keep_alive(connection)
+
+    uvloop.run(lose())
+
+
+async def test_a_connection_goes_back_to_the_pool_without_what_its_last_user_set_or_left_open(database: str) -> None:
+    pool = await connect_pool(PostgresSettings(dsn=database, pool_size=2), ServiceName.ERASURE, reserved=1)
+    usual = await pool.fetchval("SHOW idle_in_transaction_session_timeout")
+    with pytest.raises(ValueError, match="given up"):
+        async with pool.acquire() as connection, connection.transaction(), may_stand_still(connection):
+            raise ValueError("given up")
+    async with pool.acquire() as connection:
+        own: Any = connection
+        left = own.transaction()
+        await left.start()
+        left_by = await own.fetchval("SELECT pg_backend_pid()")
+    async with pool.acquire() as connection:
+        assert await connection.fetchval("SELECT pg_backend_pid()") == left_by
+        assert not connection.is_in_transaction()
+        assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == usual
+    await pool.close()
+
+
+# The inbox: what was heard once has no effect again.
+async def test_of_two_consumers_that_hear_the_same_event_at_once_one_handles_it(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await open_harness()
+    event = uuid7()
+    async with harness.pool.acquire() as one, harness.pool.acquire() as other:
+        first = one.transaction()
+        await first.start()
+        assert await inbox.fresh(one, [event], clock.now()) == {event}
+        waiting = asyncio.create_task(inbox.fresh(other, [event], clock.now()))
+        await first.commit()
+        assert await waiting == set()
+
+
+async def test_marks_are_forgotten_only_when_the_broker_can_no_longer_deliver_the_record(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await open_harness()
+    old, young = uuid7(), uuid7()
+    async with harness.pool.acquire() as connection:
+        await inbox.fresh(connection, [old], clock.now())
+        clock.pass_by(days=8)
+        await inbox.fresh(connection, [young], clock.now())
+        assert await inbox.forget(connection, clock.now() - inbox.KEEP) == 0
+        clock.at += inbox.KEEP - timedelta(days=7)
+        assert await inbox.forget(connection, clock.now() - inbox.KEEP) == 1
+        assert await inbox.fresh(connection, [old, young], clock.now()) == {old}
+
+
+async def test_marks_that_have_piled_up_are_forgotten_little_by_little(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await open_harness()
+    async with harness.pool.acquire() as connection:
+        await inbox.fresh(connection, [uuid7() for _ in range(5)], clock.now())
+        clock.at += inbox.KEEP + timedelta(seconds=1)
+        forgotten = [await inbox.forget(connection, clock.now() - inbox.KEEP, limit=3) for _ in range(3)]
+    assert forgotten == [3, 2, 0]
+
+
+# A service's database role may do what the service does, and neither touch another's schema nor change evidence.
+@pytest.fixture
+async def roles(empty_database: str) -> AsyncIterator[str]:
+    """A migrated database with the roles of erasure, deadline, scaler and dashboards; they are gone afterwards."""
+    names = [grants.role(ServiceName.ERASURE), grants.role(ServiceName.DEADLINE), grants.AUTOSCALER, grants.DASHBOARDS]
+    owner = await asyncpg.connect(empty_database)
+    password = secrets.token_hex(8)
+    for name in names:
+        await owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+    await migrate(empty_database)
+    try:
+        yield password
+    finally:
+        for name in names:
+            await owner.execute(f"DROP OWNED BY {name}")
+            await owner.execute(f"DROP ROLE {name}")
+        await owner.close()
+
+
+async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_tables(
+    empty_database: str, roles: str
+) -> None:
+    dsn = as_role(empty_database, "dsr_erasure", roles)
+    await wait_until_migrated(dsn)
+    async with connected(dsn) as connection:
+        await connection.execute(
+            "INSERT INTO erasure.outbox (topic, key, value, headers) VALUES ('t', '\\x00', '\\x00', '\\x00')"
+        )
+        assert await connection.execute("DELETE FROM erasure.outbox") == "DELETE 1"
+        await connection.execute("DELETE FROM vault.sealed WHERE false")
+        said = Conflict(b"", "crm", datetime(2026, 1, 1, tzinfo=UTC), None, Disagreement.NOT_IN_REGISTER)
+        assert await note_conflicts(connection, [(uuid7(), said)], said.valid_from)
+        entry = Entry(b"", uuid7(), Right.ERASURE, "email")
+        assert (await suppression.add(connection, [entry], said.valid_from)).total() == 1
+    async with connected(as_role(empty_database, "dsr_deadline", roles)) as connection:
+        assert await suppression.listed(connection, [b""]) == {b""}
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await suppression.add(connection, [entry], said.valid_from)
+
+
+async def test_deadline_alone_fills_the_register(empty_database: str, roles: str, keys: Keyring) -> None:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [AssignedNumber(Identity(IdentityType.PHONE, "+442079460000", since), "C1")]
+    async with connected(as_role(empty_database, "dsr_deadline", roles)) as connection:
+        assert (await fill(connection, keys, "crm", "crm", rows, since)).learned == 1
+        await announce(connection, since)
+        await note_reading(connection, "crm", since, None)
+    async with connected(as_role(empty_database, "dsr_erasure", roles)) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await fill(connection, keys, "crm", "crm", rows, since)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1 FROM intake.request",
+        "INSERT INTO export.inbox VALUES (gen_random_uuid(), now())",
+        "UPDATE evidence.entry SET actor = 'somebody else'",
+        "DELETE FROM evidence.entry",
+        "ALTER TABLE evidence.entry DISABLE TRIGGER append_only",
+        "CREATE TABLE erasure.mine (id int)",
+        "UPDATE register.assignment SET valid_to = now()",
+        "UPDATE register.conflict SET settled_at = now()",
+        "UPDATE register.suppression SET since = now()",
+        "DELETE FROM register.suppression",
+    ],
+)
+async def test_a_service_is_refused_what_is_not_its_own(empty_database: str, roles: str, statement: str) -> None:
+    async with connected(as_role(empty_database, "dsr_erasure", roles)) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+
+
+async def test_the_scaler_counts_tasks_and_sees_nothing_of_whom_they_are_about(empty_database: str, roles: str) -> None:
+    async with connected(as_role(empty_database, grants.AUTOSCALER, roles)) as connection:
+        count = "SELECT count(*) FROM erasure.task WHERE state = 'ready' AND due_on <= current_date + 2"
+        assert await connection.fetchval(count) == 0
+        for closed in ("SELECT progress FROM erasure.task", "SELECT 1 FROM vault.subject"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(closed)
+
+
+async def test_the_dashboards_read_what_their_panels_ask_and_nothing_else(empty_database: str, roles: str) -> None:
+    async with connected(as_role(empty_database, grants.DASHBOARDS, roles)) as connection:
+        panels = [each for each in panel_queries() if each.source == "postgres"]
+        assert panels
+        for panel in panels:
+            await connection.fetch(
+                panel.query.replace("${request_id:sqlstring}", "'0198c5a2-0000-7000-8000-000000000000'")
+            )
+        for closed in ("SELECT 1 FROM vault.subject", "SELECT 1 FROM intake.request", "DELETE FROM deadline.clock"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(closed)
+
+
+async def test_migrating_again_changes_nothing(empty_database: str, roles: str) -> None:
+    assert roles
+    assert await migrate(empty_database) == []

@@ -1,10 +1,16 @@
 """A customer's instruction goes to systems that tell that customer's data apart, and to a person for every other."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
 from services.amendment import registers, stacked
 from services.amendment.handlers import begin as amend
+from services.intake import auth
+from services.intake.grant import Grant, Power
 from shared.domain.events import FulfilmentBlocked, RequestVerified, TaskRecorded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -16,7 +22,9 @@ from shared.fulfilment import by_hand
 from shared.fulfilment.store import Completed, NewFulfilment
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
+from tests.fixtures.intake import FREELY, PROOF, Intake, id_of
 from tests.fixtures.packages import exporting, pack
+from tests.integration.test_api import is_problem
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 ACME = frozenset({"acme"})
@@ -177,3 +185,177 @@ async def test_what_a_system_gave_of_another_customer_makes_no_package(
     assert [row[0] for row in sentences] == (
         [] if fits else [f"nothing was handed out: {Fault.ANOTHER_TENANT.sentence}"]
     )
+
+
+# What a customer's key asks for is an instruction of that customer: on record, for its data and eyes alone.
+ONE = "/v1/requests"
+SUBJECT = {"email": "ada@example.org", "country": "DE"}
+ERASURE = {"right": "erasure", "subject": SUBJECT, "instruction_id": "INS-2026-7"}
+COPIED = TaskReport.model_validate(
+    {"task_id": "019c0000-0000-7000-8000-000000000001", "system": "cdr", "operation": "erase", "outcome": "erased"}
+    | {"found": 2, "changed": 2}
+)
+NOT_ASKED = COPIED.model_copy(update={"system": "crm", "outcome": None, "failure": "not_supported", "not_asked": True})
+
+
+async def key_of(intake: Intake, database: str, tenant: str | None, **bounds: Any) -> dict[str, str]:
+    """The header of a new channel of that customer."""
+    grant = Grant(**{"level": "L3", "powers": frozenset(Power), "tenant": tenant, **bounds})
+    key = await auth.create(database, "channel", tenant or "portal", intake.clock.now(), grant)
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.fixture
+async def acme(intake: Intake, database: str) -> Intake:
+    """Intake as the channel of a customer sees it."""
+    intake.channel.headers.update(await key_of(intake, database, "acme"))
+    return intake
+
+
+async def submit(acme: Intake, **changed: object) -> str:
+    answer = await acme.channel.post(ONE, json={**ERASURE, **changed})
+    assert answer.status_code == 201, answer.text
+    return f"{ONE}/{answer.json()['request_id']}"
+
+
+async def test_an_instruction_begins_at_once_and_stands_by_its_id_in_evidence_view_and_events(acme: Intake) -> None:
+    path = await submit(acme)
+    shown = await acme.view(path)
+    assert (shown["state"], shown["tenant"], shown["instruction_id"]) == ("in_progress", "acme", "INS-2026-7")
+    assert (shown["role"], "forwarding" in shown) == ("processor", False), "we process it, and carry it out ourselves"
+    [received] = await acme.details(path, "request.received")
+    assert (received["tenant"], received["instruction_id"]) == ("acme", "INS-2026-7")
+    assert [(each["type"], each["tenant"]) for each in await acme.published()] == [
+        ("dsr.request.received.v1", "acme"),
+        ("dsr.request.verified.v1", "acme"),
+    ]
+    row = await acme.unit_of_work.pool.fetchrow("SELECT proved_account, proved_email FROM request")
+    assert tuple(row or ()) == (None, None), "what a customer asks for repeats nothing, and waits for nothing, of ours"
+
+
+async def test_it_ends_as_assisted_and_its_letter_goes_to_the_customer_who_answers_the_person(acme: Intake) -> None:
+    path = await submit(acme)
+    by_hand = NOT_ASKED.model_copy(update={"outcome": "erased", "failure": None, "by_hand": True})
+    await acme.complete(path, operation="erase", tasks=(COPIED, by_hand))
+    shown = await acme.view(path)
+    assert (shown["outcome"], shown["state"]) == ("assisted", "closed")
+    assert (
+        "Not asked, since nothing tells our customers apart there, but looked through by hand: crm." in shown["answer"]
+    )
+    code = {"Letter-Code": (await acme.channel.post(ONE, json=ERASURE)).json()["letter_code"]}
+    assert (await acme.channel.get(f"{path}/letters", headers=code)).status_code == 403, "another request's code"
+    letters = (await acme.officer.get(f"{path}/letters")).json()["letters"]
+    assert [(letter["kind"], letter["to"]) for letter in letters] == [
+        ("acknowledgement", ["acme"]),
+        ("assisted", ["acme"]),
+    ]
+    assert "your instruction INS-2026-7" in letters[1]["body"]
+    assert "ada@example.org" not in str(letters)
+    certificate = (await acme.channel.get(f"{path}/certificate")).json()
+    assert "INS-2026-7" in str(certificate)
+
+
+async def test_nothing_found_is_assisted_too_and_says_so(acme: Intake) -> None:
+    path = await submit(acme)
+    await acme.complete(path, operation="erase", outcome="no_data", tasks=())
+    shown = await acme.view(path)
+    assert shown["outcome"] == "assisted"
+    assert shown["answer"].endswith("We found nothing of the person.")
+
+
+async def test_a_system_that_could_not_be_asked_waits_for_a_person_and_is_named(acme: Intake) -> None:
+    path = await submit(acme)
+    await acme.consume(a(FulfilmentBlocked, about=id_of(path), operation="erase", tasks=(COPIED, NOT_ASKED)))
+    shown = await acme.view(path)
+    assert shown["state"] == "awaiting_decision"
+    assert [(each["system"], each["result"]) for each in shown["coverage"]] == [("cdr", "erased"), ("crm", "not_asked")]
+    await acme.decide(path)
+    await acme.report(path, COPIED, NOT_ASKED, operation="erase")
+    shown = await acme.view(path)
+    assert (shown["outcome"], shown["state"]) == ("partially_fulfilled", "closed")
+    assert "Not asked, since nothing tells our customers apart there: crm." in shown["answer"]
+    assert [letter["kind"] for letter in await acme.letters(path)] == ["assisted"]
+
+
+async def test_a_customers_request_names_its_instruction_and_nobody_elses_does(acme: Intake, database: str) -> None:
+    unnamed = {name: value for name, value in ERASURE.items() if name != "instruction_id"}
+    assert is_problem(await acme.channel.post(ONE, json=unnamed), 403, "forbidden")
+    ours = await key_of(acme, database, None)
+    assert is_problem(await acme.channel.post(ONE, json={**ERASURE, **PROOF}, headers=ours), 403, "forbidden")
+    weighed = {"right": "objection", "scope": "legitimate_interests"}
+    for changed in ({"role": "processor"}, weighed):
+        assert (await acme.channel.post(ONE, json={**ERASURE, **changed})).status_code == 422
+    for reference in ("Ada Quarzfels", "ada@example.org", "x" * 65, ""):
+        answer = await acme.channel.post(ONE, json={**ERASURE, "instruction_id": reference})
+        assert answer.status_code == 422, reference
+
+
+async def test_a_customers_key_is_bounded_in_rights_and_rate_like_any_other(intake: Intake, database: str) -> None:
+    bounds = {"rights": frozenset({Right.ACCESS}), "per_minute": 1}
+    headers = await key_of(intake, database, "acme", **bounds)
+    assert is_problem(await intake.channel.post(ONE, json=ERASURE, headers=headers), 403, "forbidden")
+    access = {**ERASURE, "right": "access"}
+    answers = [await intake.channel.post(ONE, json=access, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 429]
+
+
+async def calls_of(client: httpx.AsyncClient, path: str, code: str, headers: Mapping[str, str]) -> dict[str, int]:
+    """What each way to see or to move a request answers to whoever has these headers."""
+    asked = {
+        "read": await client.get(path, headers=headers),
+        "timeline": await client.get(f"{path}/timeline", headers=headers),
+        "letters": await client.get(f"{path}/letters", headers=headers),
+        "letters by code": await client.get(f"{path}/letters", headers={**headers, "Letter-Code": code}),
+        "package": await client.get(f"{path}/package", headers=headers),
+        "certificate": await client.get(f"{path}/certificate", headers=headers),
+        "verify": await client.post(f"{path}/verify", json=PROOF, headers={**headers, "If-Match": '"1"'}),
+        "reply": await client.post(f"{path}/reply", json={"text": "Me."}, headers={**headers, "If-Match": '"1"'}),
+        "withdraw": await client.post(f"{path}/withdraw", headers={**headers, "If-Match": '"1"'}),
+    }
+    return {name: answer.status_code for name, answer in asked.items()}
+
+
+@pytest.mark.parametrize("owner", ["acme", "beta", None])
+async def test_a_key_of_one_customer_sees_and_moves_nothing_of_another_customer_nor_of_ours(
+    intake: Intake, database: str, owner: str | None
+) -> None:
+    keys = {tenant: await key_of(intake, database, tenant) for tenant in ("acme", "beta", None)}
+    same = {"Idempotency-Key": "one and the same"}
+    accepted = {
+        tenant: await intake.channel.post(
+            ONE,
+            json={"right": "erasure", "subject": SUBJECT, **({"instruction_id": "INS-7"} if tenant else PROOF)},
+            headers={**key, **same},
+        )
+        for tenant, key in keys.items()
+    }
+    assert [answer.status_code for answer in accepted.values()] == [201, 201, 201], "each idempotency key is its own"
+    told = accepted[owner].json()
+    path = f"{ONE}/{told['request_id']}"
+    for tenant, key in keys.items():
+        if tenant == owner:
+            continue
+        answers = await calls_of(intake.channel, path, told["letter_code"], key)
+        assert {name for name, status in answers.items() if status != 404} == set(), (tenant, answers)
+    assert (await intake.officer.get(path)).json()["state"] != "closed"
+    assert (await intake.channel.get(path, headers=keys[owner])).status_code == 200
+
+
+async def test_the_key_that_replaces_a_customers_is_that_customers(acme: Intake, database: str) -> None:
+    path = await submit(acme)
+    key_id = acme.channel.headers["Authorization"].split("_")[1]
+    other = await auth.replace(database, key_id, acme.clock.now())
+    acme.channel.headers["Authorization"] = f"Bearer {other}"
+    assert (await acme.view(path))["tenant"] == "acme"
+    assert (await acme.view(await submit(acme)))["tenant"] == "acme"
+
+
+async def test_a_key_whose_customer_was_changed_by_hand_loses_what_the_other_had_asked_for(
+    acme: Intake, database: str
+) -> None:
+    path = await submit(acme)
+    key_id = acme.channel.headers["Authorization"].split("_")[1]
+    ours = await auth.replace(database, key_id, acme.clock.now(), tenant=None)
+    headers = {"Authorization": f"Bearer {ours}"}
+    assert is_problem(await acme.channel.get(path, headers=headers), 404, "not_found")
+    assert FREELY.tenant is None

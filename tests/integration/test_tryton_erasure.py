@@ -1,17 +1,35 @@
 """Erasing a customer in a real Tryton: to the end, once, and nobody else."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
-from shared.domain.errors import BlastRadius, Refused, ResidueFound, Unavailable
+from deploy.demo.company import Phone
+from shared.domain.errors import (
+    BlastRadius,
+    ForeignHit,
+    GroundUnknown,
+    Refused,
+    ResidueFound,
+    SystemRefused,
+    Unavailable,
+)
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
-from shared.downstreams.contract import Receipt
+from shared.domain.release import ASSIGNED, Match
+from shared.downstreams.contract import Receipt, Record
+from shared.downstreams.sweepable import Counted, Due, Swept
+from shared.downstreams.tryton.adapter import TrytonAdapter
 from shared.downstreams.tryton.rpc import CrmRefused
-from tests.fixtures.downstream import email, phone, receipt, task
-from tests.fixtures.tryton import SYSTEM, Crm, OnTheWay, account, traces
+from tests.fixtures.analytics import nothing
+from tests.fixtures.downstream import email, name, phone, receipt, task
+from tests.fixtures.policy import signed_policy
+from tests.fixtures.tryton import SINCE, SYSTEM, Crm, OnTheWay, account, traces
 
 FOUND = {"account": 1, "contact": 2, "assignment": 1, "address": 1}
 
@@ -152,3 +170,469 @@ async def test_a_crm_that_is_away_is_unavailable_and_back_when_it_is(crm: Crm) -
     finally:
         crm.tryton.start()
     assert (await crm.receipt(erase)).outcome is TaskOutcome.ERASED
+
+
+# What a rule keeps of a customer in a real Tryton stays, reduced to that, and nothing else (Art. 17(1)(a), (3)).
+DECLARED = {"invoice_open": "invoice_open", "disputed": "disputed", "last_activity": "last_activity"}
+LEAP_DAY = date(2024, 2, 29)
+
+
+@pytest.fixture
+def grounds(crm: Crm) -> Crm:
+    """The CRM, whose fields say why a customer's data must stay; today is 2 March 2026."""
+    return crm.over(grounds=DECLARED)
+
+
+@pytest.mark.parametrize(
+    ("facts", "rule"),
+    [
+        ({"contract": "active"}, "active_contract"),
+        ({"contract": "ended", "contract_ended_on": date(2010, 1, 1), "invoice_open": "yes"}, "open_invoice"),
+        ({"contract": "none", "disputed": "yes"}, "dispute"),
+    ],
+)
+async def test_what_is_in_use_stays_without_what_nobody_needs(grounds: Crm, facts: dict[str, Any], rule: str) -> None:
+    second = "second@post.example"
+    customer = await grounds.add(**facts)
+    customer = await grounds.add(emails=(*customer.emails[:0], f"{rule}@post.example", second), **facts)
+    plan = receipt(await grounds.one(task(Operation.PLAN, email(customer.emails[0]))))
+    done = receipt(await grounds.one(task(Operation.ERASE, email(customer.emails[0]))))
+    assert (done.outcome, done.ground, done.until, done.found, done.changed) == (TaskOutcome.RETAINED, rule, None, 6, 1)
+    assert (plan.outcome, plan.remaining, plan.kept) == (TaskOutcome.PLANNED, done.remaining, done.kept)
+    state = signed_policy().rules[rule].lasts_while
+    assert plan.states == dict.fromkeys(grounds.adapter.tells, False) | {state: True}  # type: ignore[attr-defined]
+    [row] = await grounds.sql("SELECT name, restricted FROM party_party WHERE code = $1", customer.code)
+    assert (row["name"], row["restricted"]) == (customer.name, False)
+    assert await grounds.sql("SELECT id FROM party_contact_mechanism WHERE value_compact = $1", second) == []
+
+
+async def test_of_an_ended_relationship_name_and_address_stay_restricted_for_seven_years(grounds: Crm) -> None:
+    customer = await grounds.add(contract="ended", contract_ended_on=LEAP_DAY)
+    erase = task(Operation.ERASE, email(customer.emails[0]))
+    done = receipt(await grounds.one(erase))
+    assert (done.outcome, done.ground, done.until) == (TaskOutcome.RETAINED, "invoices_84m", date(2031, 2, 28))
+    assert {each.category: each.count for each in done.kept or ()} == {"account": 1, "address": 1}
+    assert (done.found, done.changed, done.remaining) == (5, 3, 2)
+    assert await grounds.seen_by_agent(customer) == (0, 0, 0)
+    dump = grounds.dump()
+    assert customer.emails[0].lower() not in dump
+    assert customer.phones[0].number not in dump
+    assert customer.street.lower() in dump
+    assert await grounds.one(grounds.again(erase)) == done, "a repeat gives the first receipt"
+
+
+async def test_once_the_seven_years_are_over_all_of_it_goes(grounds: Crm) -> None:
+    customer = await grounds.add(contract="ended", contract_ended_on=date(2019, 3, 1))
+    erase = task(Operation.ERASE, account(customer.code, SYSTEM), email(customer.emails[0]))
+    assert receipt(await grounds.one(erase)).outcome is TaskOutcome.ERASED
+    assert customer.name.lower() not in grounds.dump()
+    assert not await grounds.sql("SELECT id FROM party_party WHERE contract_ended_on = '2019-03-01'")
+
+
+@pytest.mark.parametrize(
+    "facts", [{"contract": None}, {"contract": "ended"}, {"contract": "active", "invoice_open": None}]
+)
+async def test_what_the_crm_does_not_tell_is_a_persons_matter_and_nothing_goes(
+    grounds: Crm, facts: dict[str, Any]
+) -> None:
+    customer = await grounds.add(**facts)
+    for operation in (Operation.PLAN, Operation.ERASE):
+        assert isinstance(await grounds.one(task(operation, email(customer.emails[0]))), GroundUnknown)
+    assert customer.emails[0].lower() in grounds.dump()
+
+
+async def test_a_field_that_the_crm_has_not_stops_every_erasure_there(crm: Crm) -> None:
+    customer = await crm.add()
+    wrong = crm.over(grounds={"contract": "kontrakt"})
+    with pytest.raises(SystemRefused, match="kontrakt"):
+        await wrong.one(task(Operation.PLAN, email(customer.emails[0])))
+    assert not crm.adapter.may_refuse  # type: ignore[attr-defined]
+    assert wrong.adapter.may_refuse  # type: ignore[attr-defined]
+
+
+async def test_what_these_fields_say_is_in_the_copy_that_the_person_gets(grounds: Crm) -> None:
+    customer = await grounds.add(contract="active", last_activity=date(2026, 2, 1))
+    shown = receipt(await grounds.one(task(Operation.EXPORT, email(customer.emails[0])))).records
+    [facts] = [record for record in shown if "contract" in record.data]
+    assert facts.data == {"contract": "active", "invoice_open": "no", "disputed": "no", "last_activity": "2026-02-01"}
+    assert not facts.portable
+    assert facts.matched
+
+
+async def test_where_nobody_declares_grounds_everything_goes(crm: Crm) -> None:
+    customer = await crm.add(contract="active")
+    erase = task(Operation.ERASE, email(customer.emails[0]))
+    done = await crm.one(erase)
+    assert isinstance(done, Receipt)
+    assert done.outcome is TaskOutcome.ERASED
+
+
+async def test_by_night_former_customers_and_contacts_kept_for_marketing_alone_go_and_nobody_else(grounds: Crm) -> None:
+    """Today is 2 March 2026; who has, or had, a number of ours is no contact for marketing alone."""
+    old, young = date(2019, 2, 28), date(2019, 3, 2)
+    ended = await grounds.add_many(2, contract="ended", contract_ended_on=old)
+    kept = [
+        await grounds.add(contract="ended", contract_ended_on=young),
+        await grounds.add(contract="ended", contract_ended_on=old, invoice_open="yes"),
+        await grounds.add(contract="ended", contract_ended_on=old, disputed=None),
+        await grounds.add(contract="active", last_activity=old),
+        await grounds.add(contract="none", last_activity=old),
+        await grounds.add(contract="none", last_activity=date(2024, 1, 1), phones=()),
+    ]
+    contact = await grounds.add(contract="none", last_activity=date(2023, 3, 1), phones=())
+    adapter = grounds.adapter
+    assert isinstance(adapter, TrytonAdapter)
+    first = date(2019, 3, 2)
+    zone = ZoneInfo("America/New_York")
+    dues = [
+        Due("party.party", "relationship_end", "delete", first, zone),
+        Due("party.party", "last_activity", "delete", date(2023, 3, 2), zone),
+    ]
+    spared = {"account": [task(Operation.ERASE, email(ended[1].emails[0]))]}
+    counted = await adapter.count(dues, spared)
+    assert [each.due for each in counted if isinstance(each, Counted)] == [2, 1], "what is not known is past, and stays"
+    assert await adapter.sweep(dues, spared, nothing) == [Swept(1, 1), Swept(1, 0)]
+    dump = grounds.dump()
+    assert [each.emails[0].lower() in dump for each in (*ended, contact)] == [False, True, False]
+    assert all(each.emails[0].lower() in dump for each in kept)
+    again = await adapter.count(dues, {})
+    assert [each.due for each in again if isinstance(each, Counted)] == [2, 0]
+
+
+# Locating and exporting a customer in a real Tryton: the subject, all of them, and nobody else.
+MOVED = datetime(2025, 3, 1, 9, 30, tzinfo=UTC)
+
+
+async def test_locate_tells_customer_number_addresses_and_numbers_with_their_periods(crm: Crm) -> None:
+    customer = await crm.add(
+        emails=("Lea.Locate@Post.Example", "lea@arbeit.example"),
+        phones=(Phone("+4915112345671", SINCE, MOVED), Phone("+4915112345672", MOVED)),
+    )
+    found = await crm.receipt(task(Operation.LOCATE, email("lea.locate@post.example")))
+    assert found.outcome is TaskOutcome.LOCATED
+    assert found.by_category == {"account": 1, "contact": 3, "assignment": 2, "address": 1}
+    assert set(found.identities) == {
+        Identity(IdentityType.ACCOUNT_ID, customer.code, source=SYSTEM),
+        Identity(IdentityType.EMAIL, "lea.locate@post.example", source=SYSTEM),
+        Identity(IdentityType.EMAIL, "lea@arbeit.example", source=SYSTEM),
+        Identity(IdentityType.PHONE, "+4915112345671", SINCE, MOVED, SYSTEM),
+        Identity(IdentityType.PHONE, "+4915112345672", MOVED, None, SYSTEM),
+    }
+
+
+async def test_a_proved_account_is_found_from_a_new_address(crm: Crm) -> None:
+    customer = await crm.add(emails=("lea.on.file@post.example",))
+    stated, new = account(customer.code), email("lea.new@post.example")
+    assert isinstance(await crm.one(task(Operation.LOCATE, stated, new)), ForeignHit), "anybody can state it"
+    shown = task(Operation.LOCATE, replace(stated, level="L1"), replace(new, level="L1"))
+    assert account(customer.code, SYSTEM) in (await crm.receipt(shown)).identities
+
+
+async def test_a_re_assigned_number_finds_its_holder_of_the_time_in_question(crm: Crm) -> None:
+    number = "+4915112345673"
+    former = await crm.add(phones=(Phone(number, SINCE, MOVED),))
+    later = await crm.add(phones=(Phone(number, MOVED + timedelta(days=45)),))
+    asked = (phone(number), phone(number, SINCE, SINCE + timedelta(days=9)))
+    results = await crm.run(*(task(Operation.LOCATE, each) for each in asked))
+    now, then = ({identity.value for identity in receipt(result).identities} for result in results)
+    assert later.code in now
+    assert former.code in then
+    assert former.code not in now
+
+
+async def test_an_address_that_another_customer_has_too_is_told_as_such_also_where_nobody_had_stated_it(
+    crm: Crm,
+) -> None:
+    both, own = "household@post.example", "lucia@post.example"
+    lucia = await crm.add(emails=(own, both), phones=(Phone("+4915112345681", SINCE, MOVED),))
+    await crm.add(emails=("Household@Post.Example",), phones=(Phone("+4915112345681", MOVED),))
+    for stated in (email(own), account(lucia.code), email(both)):
+        known = (stated, account(lucia.code)) if stated.value == both else (stated,)
+        found = await crm.receipt(task(Operation.LOCATE, *known))
+        assert {each.value for each in found.identities if each.shared} == {both}
+
+
+async def test_a_customer_who_was_deactivated_is_found(crm: Crm) -> None:
+    customer = await crm.add()
+    await crm.sql("UPDATE party_party SET active = false WHERE code = $1", customer.code)
+    await crm.sql("UPDATE party_contact_mechanism SET active = false WHERE value = $1", customer.emails[0])
+    found = await crm.receipt(task(Operation.LOCATE, email(customer.emails[0])))
+    assert found.outcome is TaskOutcome.LOCATED
+
+
+async def test_wildcards_in_an_address_find_nobody_else(crm: Crm) -> None:
+    await crm.add(emails=("max_muster@post.example", "maxxmuster@post.example"))
+    asked = ("%@post.example", "max%@post.example", "m_xxmuster@post.example")
+    results = await crm.run(*(task(Operation.LOCATE, email(value)) for value in asked))
+    assert [receipt(result).outcome for result in results] == [TaskOutcome.NO_MATCH] * 3
+
+
+async def test_an_export_hands_out_everything_in_words_that_can_be_read(crm: Crm) -> None:
+    customer = await crm.add(phones=(Phone("+4915112345674", SINCE, MOVED),))
+    export = await crm.receipt(task(Operation.EXPORT, account(customer.code)))
+    flags = {"active": True, "processing_restricted": False, "no_marketing": False}
+    period = {"assigned_from": "2024-02-01T12:00:00+00:00", "assigned_until": "2025-03-01T09:30:00+00:00"}
+    address = {"street": customer.street, "postal_code": "50667", "city": customer.city, "country": "DE"}
+    assert export.outcome is TaskOutcome.EXPORTED
+    matched = (Match(IdentityType.ACCOUNT_ID, customer.code), Match(IdentityType.EMAIL, customer.emails[0]))
+    [held] = [record.matched for record in export.records if record.category == "assignment"]
+    others = {record.matched for record in export.records if record.category != "assignment"}
+    assert others == {matched}, "a number of the past finds nobody now"
+    last = MOVED - timedelta(microseconds=1)
+    assert held == (*matched, *(Match(ASSIGNED, "+4915112345674", at) for at in (SINCE, last)))
+    assert tuple(replace(record, matched=()) for record in export.records) == (
+        Record("account", SYSTEM, {"customer_number": customer.code, "name": customer.name}),
+        Record("account", SYSTEM, flags, portable=False),
+        Record("contact", SYSTEM, {"kind": "email", "value": customer.emails[0], "in_use": True}),
+        Record("assignment", SYSTEM, {"number": "+4915112345674", "line": "personal", **period}, portable=False),
+        Record("address", SYSTEM, address),
+    )
+
+
+@pytest.mark.parametrize("searched", ["code", "value", "value_compact"])
+async def test_a_search_that_ignores_what_is_searched_for_is_believed_of_nobody(crm: Crm, searched: str) -> None:
+    customer, other = await crm.add_many(2)
+    number = other.phones[0].number
+    found = {"id": await crm.party(other), "code": other.code}
+    held = {"id": 1, "party": await crm.party(other), "type": "phone", "value": number, "value_compact": number}
+
+    async def ignores(params: Any) -> httpx.Response | None:
+        asked = isinstance(params[0], list) and bool(params[0]) and params[0][0][0] == searched
+        rows = [found if searched == "code" else held]
+        return httpx.Response(200, json={"id": 0, "result": rows}) if asked else None
+
+    model = "party.party" if searched == "code" else "party.contact_mechanism"
+    lying = crm.over(OnTheWay(f"model.{model}.search_read", ignores))
+    by = account(customer.code) if searched == "code" else phone(customer.phones[0].number, SINCE)
+    for operation in (Operation.LOCATE, Operation.EXPORT, Operation.ERASE):
+        with pytest.raises(ForeignHit):
+            await lying.one(task(operation, by))
+    assert await crm.party(other) is not None
+
+
+async def test_a_request_with_a_name_alone_is_refused(crm: Crm) -> None:
+    result = await crm.one(task(Operation.LOCATE, name("Ada Quarzfels")))
+    assert isinstance(result, Refused)
+
+
+async def test_a_wrong_login_is_refused(crm: Crm) -> None:
+    with pytest.raises(Refused):
+        await crm.over(login="nobody").one(task(Operation.LOCATE, email("a@post.example")))
+
+
+# Restricting, correcting and leaving alone a customer in a real Tryton.
+async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restriction_is_lifted(crm: Crm) -> None:
+    customer = await crm.add()
+    assert await crm.seen_by_agent(customer) == (1, 1, 1)
+    restrict = task(Operation.RESTRICT, email(customer.emails[0]), ground="accuracy")
+    done = await crm.one(restrict)
+    assert done == Receipt(restrict.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
+    assert await crm.seen_by_agent(customer) == (0, 0, 0)
+    assert await crm.one(restrict) == done
+    assert (await crm.receipt(task(Operation.RESTRICT, email(customer.emails[0]), repair=True))).changed == 0
+    await crm.one(task(Operation.LIFT, email(customer.emails[0])))
+    assert await crm.seen_by_agent(customer) == (1, 1, 1)
+    assert (await crm.receipt(task(Operation.RESTRICT, email(customer.emails[0]), repair=True))).changed == 1
+    assert (await crm.receipt(task(Operation.LIFT, repair=True, marked=True))).outcome is TaskOutcome.NO_MATCH
+    assert await crm.seen_by_agent(customer) == (0, 0, 0)
+
+
+async def test_whom_an_agent_had_hidden_before_stays_hidden_when_ours_is_lifted(crm: Crm) -> None:
+    agents, ours = await crm.add(), await crm.add()
+    ids = {customer: await crm.party(customer) for customer in (agents, ours)}
+    await crm.one(task(Operation.RESTRICT, email(agents.emails[0]), ground="accuracy"))  # as if an agent had
+    for customer, bore in ((agents, True), (ours, False)):
+        restrict = task(Operation.RESTRICT, email(customer.emails[0]), ground="accuracy")
+        await crm.one(restrict)
+        assert crm.notes[restrict.task_id]["flags"] == {str(ids[customer]): bore}
+        await crm.one(crm.again(restrict))  # a repeat sees what the first attempt has set
+        assert crm.notes[restrict.task_id]["flags"] == {str(ids[customer]): bore}
+    left = {"system": [str(ids[agents])]}
+    for customer in (agents, ours):
+        await crm.one(task(Operation.LIFT, email(customer.emails[0]), left=left))
+    assert await crm.seen_by_agent(agents) == (0, 0, 0)
+    assert await crm.seen_by_agent(ours) == (1, 1, 1)
+
+
+async def test_only_whoever_provisions_numbers_assigns_them_and_the_rest_see_those_of_customers_they_see(
+    crm: Crm,
+) -> None:
+    customer = await crm.add()
+    party, number = await crm.party(customer), customer.phones[0].number
+    async with crm.tryton.rpc(crm.tryton.agent) as agent:
+
+        async def seen() -> int:
+            return len(await agent.search("number.assignment", [["number", "=", number]], ["number"]))
+
+        for call in (("create", [{"party": party, "number": "+4915119999998"}]), ("write", [1], {"party": party})):
+            with pytest.raises((Refused, Unavailable)):
+                await agent.call(f"model.number.assignment.{call[0]}", *call[1:])
+        assert await seen() == 1
+        await crm.one(task(Operation.RESTRICT, email(customer.emails[0]), ground="accuracy"))
+        assert await seen() == 0
+    owners = await crm.sql("SELECT party FROM number_assignment WHERE number IN ('+4915119999998', $1)", number)
+    assert [row["party"] for row in owners] == [party]
+
+
+async def test_a_former_customer_can_be_restricted_too(crm: Crm) -> None:
+    customer = await crm.add()
+    await crm.sql("UPDATE party_party SET active = false WHERE code = $1", customer.code)
+    await crm.receipt(task(Operation.RESTRICT, email(customer.emails[0])))
+    assert await crm.seen_by_agent(customer) == (0, 0, 0)
+
+
+async def test_an_objection_stops_marketing_to_the_customer_alone(crm: Crm) -> None:
+    customer, other = await crm.add_many(2)
+    await crm.one(task(Operation.SUPPRESS, email(customer.emails[0])))
+    rows = await crm.sql(
+        "SELECT code, marketing_opt_out FROM party_party WHERE code = ANY($1)", [customer.code, other.code]
+    )
+    assert {row["code"]: row["marketing_opt_out"] for row in rows} == {customer.code: True, other.code: False}
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes"),
+    [
+        (Operation.RESTRICT, ()),
+        (Operation.SUPPRESS, ()),
+        (Operation.RECTIFY, [("name", None, "Ada Feldspat")]),
+    ],
+)
+async def test_a_write_that_the_crm_accepts_and_that_does_not_stick_is_found_out(
+    crm: Crm, operation: Operation, changes: Sequence[tuple[str, None, str]]
+) -> None:
+    async def says_yes(_: Any) -> httpx.Response:
+        return httpx.Response(200, json={"id": 0, "result": None})
+
+    customer = await crm.add()
+    lying = crm.over(OnTheWay("model.party.party.write", says_yes))
+    result = await lying.one(task(operation, email(customer.emails[0]), changes=changes))
+    assert isinstance(result, ResidueFound)
+
+
+async def test_open_requests_are_shown_with_the_customer_until_each_is_answered(crm: Crm) -> None:
+    customer, other = await crm.add_many(2)
+    first, second = (task(Operation.FLAG, email(customer.emails[0]), open=True) for _ in range(2))
+    answered, also_answered = (task(Operation.FLAG, request=each.request_id, open=False) for each in (first, second))
+
+    async def shown() -> dict[str, set[str]]:
+        codes = [customer.code, other.code]
+        rows = await crm.sql("SELECT code, open_requests FROM party_party WHERE code = ANY($1)", codes)
+        return {row["code"]: set((row["open_requests"] or "").split()) for row in rows}
+
+    opened = await crm.run(first, second, first)
+    both = await shown()
+    closed = await crm.receipt(answered)
+    one = await shown()
+    repeated = await crm.run(crm.again(answered), also_answered)
+    assert [receipt(each).outcome for each in opened] == [TaskOutcome.AMENDED] * 3
+    assert both == {customer.code: {str(first.request_id), str(second.request_id)}, other.code: set()}
+    assert closed == Receipt(answered.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
+    assert one == {customer.code: {str(second.request_id)}, other.code: set()}
+    assert repeated == [closed, replace(closed, task_id=also_answered.task_id)]
+    assert await shown() == {customer.code: set(), other.code: set()}
+
+
+async def test_a_request_that_opens_and_is_answered_in_one_batch_leaves_no_flag(crm: Crm) -> None:
+    customer = await crm.add()
+    opened = task(Operation.FLAG, email(customer.emails[0]), open=True)
+    answered = task(Operation.FLAG, request=opened.request_id, open=False)
+    await crm.run(opened, answered)
+    (row,) = await crm.sql("SELECT open_requests FROM party_party WHERE code = $1", customer.code)
+    assert not row["open_requests"]
+
+
+async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(crm: Crm) -> None:
+    customer = await crm.add()
+    new = f"new.{customer.emails[0].lower()}"
+    changes = (
+        ("name", customer.name, "Ada Feldspat"),
+        ("email", customer.emails[0], new),
+        ("phone", customer.phones[0].number, "+49 1511 2345675"),
+        ("address.street", customer.street, "Am Ufer 5"),
+        ("address.postal_code", None, "50668"),
+        ("address.city", customer.city, "Köln"),
+        ("shoe_size", None, "42"),
+    )
+    rectify = task(Operation.RECTIFY, email(customer.emails[0]), changes=changes)
+    done = await crm.one(rectify)
+    kinds, shown = {"account": 1, "contact": 2, "address": 3}, (1, 1, 1, 1, 1, 1, 0)
+    assert done == Receipt(rectify.task_id, TaskOutcome.AMENDED, found=6, changed=6, by_category=kinds, corrected=shown)
+    export = await crm.receipt(task(Operation.EXPORT, account(customer.code)))
+    held = [record.data for record in export.records]
+    assert {"customer_number": customer.code, "name": "Ada Feldspat"} in held
+    assert {"street": "Am Ufer 5", "postal_code": "50668", "city": "Köln", "country": "DE"} in held
+    assert {data["value"]: data["in_use"] for data in held if "value" in data} == {
+        customer.emails[0]: False,
+        new: True,
+        "+49 1511 2345675": True,
+    }
+    assert await crm.one(crm.again(rectify)) == done
+
+
+async def test_an_address_that_was_corrected_leads_on_as_a_former_one_and_proves_nothing(crm: Crm) -> None:
+    customer = await crm.add()
+    wrong, right = customer.emails[0].lower(), f"right.{customer.emails[0].lower()}"
+    await crm.receipt(task(Operation.RECTIFY, email(wrong), changes=[("email", wrong, right)]))
+    located = await crm.receipt(task(Operation.LOCATE, email(right)))
+    ends = {each.value: each.valid_to for each in located.identities if each.type is IdentityType.EMAIL}
+    assert ends.keys() == {wrong, right}
+    assert ends[right] is None
+    assert ends[wrong] is not None
+    assert (await crm.receipt(task(Operation.LOCATE, email(wrong)))).outcome is TaskOutcome.NO_MATCH
+    erased = await crm.receipt(task(Operation.ERASE, email(right)))
+    assert erased.by_category["contact"] == 3
+    assert wrong not in crm.dump()
+
+
+async def test_a_sip_address_alone_leads_to_the_customer(crm: Crm) -> None:
+    customer, other = await crm.add_many(2)
+    for one, user in ((customer, "sip:ada@pbx.example"), (other, "bob@pbx.example")):
+        party = await crm.sql("SELECT id FROM party_party WHERE code = $1", one.code)
+        async with crm.tryton.rpc(crm.tryton.agent) as rpc:
+            sip = {"party": party[0]["id"], "type": "sip", "value": user}
+            await rpc.call("model.party.contact_mechanism.create", [sip])
+    for one, user in ((customer, "sip:ada@pbx.example"), (other, "sip:bob@pbx.example")):
+        located = await crm.receipt(task(Operation.LOCATE, Identity(IdentityType.SIP_URI, user)))
+        assert {i.value for i in located.identities if i.type is IdentityType.ACCOUNT_ID} == {one.code}
+
+
+@pytest.mark.parametrize(
+    ("field", "current", "asserted"),
+    [
+        ("name", "Somebody Else", "Ada Feldspat"),
+        ("email", "not.hers@post.example", "ada@post.example"),
+        ("phone", None, "not a number"),
+        ("address.city", "Elsewhere", "Köln"),
+    ],
+)
+async def test_a_correction_that_does_not_fit_is_refused_and_changes_nothing(
+    crm: Crm, field: str, current: str | None, asserted: str
+) -> None:
+    customer = await crm.add()
+    before = await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code)
+    changes = (("address.postal_code", None, "1"), (field, current, asserted))
+    result = await crm.one(task(Operation.RECTIFY, email(customer.emails[0]), changes=changes))
+    assert isinstance(result, Refused)
+    assert customer.name not in str(result)
+    assert await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code) == before
+    assert customer.city.lower() in crm.dump()
+    assert "not a number" not in crm.tryton.child.log.read_text()
+
+
+async def test_a_customer_whom_nobody_knows_has_nothing_to_correct(crm: Crm) -> None:
+    nobodys = task(Operation.RECTIFY, email("nobody@post.example"), changes=[("name", None, "Ada")])
+    result = await crm.receipt(nobodys)
+    assert result.outcome is TaskOutcome.NO_MATCH
+
+
+async def test_a_corrected_contact_neither_creates_nor_moves_an_assignment(crm: Crm) -> None:
+    customer = await crm.add()
+    before, anothers = customer.phones[0].number, "+4915112345999"
+    correction = task(Operation.RECTIFY, email(customer.emails[0]), changes=[("phone", before, anothers)])
+    assert (await crm.receipt(correction)).outcome is TaskOutcome.AMENDED
+    assert isinstance(crm.adapter, TrytonAdapter)
+    listed = [each.number for each in await crm.adapter.assignments() if each.account_id == customer.code]
+    assert [(number.value, number.valid_from) for number in listed] == [(before, SINCE)]
+    located = await crm.receipt(task(Operation.LOCATE, email(customer.emails[0])))
+    assert [each.valid_from for each in located.identities if each.value == anothers] == [None]

@@ -1,18 +1,24 @@
 """What other services tell of their users becomes requests and records of ours, once, or is set aside by name."""
 
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.intake import expiry, orphans
 from services.intake.grant import Grant
+from services.intake.retention import retention
 from services.intake.settings import IntakeSettings
+from shared.domain.assignments import AssignedNumber, Assignment, Line
 from shared.domain.emitters import read_emitters
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.rights import Right
+from shared.storage.register import fill, register_for
 from tests.fixtures.intake import Intake
-from tests.fixtures.told import Count
+from tests.fixtures.told import Count, told
 from tests.fixtures.user_events import PROVED, Told, binary, emitting, structured
 
 ADA = {"email": "ada@example.org", "account_id": "C7"}
@@ -263,3 +269,253 @@ async def test_erasures_that_come_as_events_are_counted_with_those_of_the_key(in
     await fast.says("user.requested.erasure", tokens[2])
     waits = ["suspended-keys" in (await fast.view(token)).json().get("waits_for", "") for token in tokens]
     assert waits == [False, False, True]
+
+
+# What is told of numbers brings the register up to date; what contradicts it is a conflict, and changes nothing.
+NUMBER, OTHER = "+442079460000", "+442079460001"
+JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def assigned(account: str, since: datetime, until: datetime | None = None, number: str = NUMBER) -> AssignedNumber:
+    return AssignedNumber(Identity(IdentityType.PHONE, number, since, until), account)
+
+
+async def read(intake: Intake, *rows: AssignedNumber, at: datetime | None = None) -> None:
+    """A full reading of the register's source."""
+    keys, now = intake.unit_of_work.vault.keyring, at or intake.clock.now()
+    every = (*rows, assigned("C99", JANUARY, number="+442079460099"))
+    async with intake.unit_of_work.pool.acquire() as connection:
+        await fill(connection, keys, "crm", "crm", every, now)
+
+
+@pytest.fixture
+async def numbering(intake: Intake, database: str) -> Told:
+    return await emitting(intake, database, "numbering")
+
+
+async def says(numbering: Told, kind: str, account: str, **data: object) -> str:
+    token = await numbering.post(subject={"account_id": account, "phones": [{"number": NUMBER}]})
+    await numbering.says(kind, token, **data)
+    return token
+
+
+async def known(intake: Intake) -> list[tuple[str, datetime, datetime | None, Line]]:
+    """Whose the number was, by the register."""
+    keys, number = intake.unit_of_work.vault.keyring, Identity(IdentityType.PHONE, NUMBER)
+    async with intake.unit_of_work.pool.acquire() as connection:
+        register = await register_for(connection, keys, [number])
+    names = {keys.holder("crm", account): account for account in ("C1", "C2")}
+    rows: list[Assignment] = sorted(register.of(number), key=lambda each: each.valid_from)
+    return [(names[each.holder], each.valid_from, each.valid_to, each.line) for each in rows]
+
+
+async def conflicts(intake: Intake) -> list[tuple[str, str, str]]:
+    """Every conflict that waits for a person: who said so, what the register says instead, and about which token."""
+    found = (await intake.officer.get("/v1/assignment-conflicts")).raise_for_status().json()["conflicts"]
+    return [(each["system"], each["kind"], each["request_id"]) for each in found]
+
+
+async def test_a_number_is_assigned_released_and_assigned_to_the_next(intake: Intake, numbering: Told) -> None:
+    await read(intake)
+    await says(numbering, "number.assigned", "C1", since=JANUARY.isoformat(), line="shared")
+    await says(numbering, "number.released", "C1", until=FEBRUARY.isoformat())
+    await says(numbering, "number.assigned", "C2", since=FEBRUARY.isoformat(), line="personal")
+    assert await known(intake) == [("C1", JANUARY, FEBRUARY, Line.SHARED), ("C2", FEBRUARY, None, Line.PERSONAL)]
+    assert await conflicts(intake) == []
+    assert await intake.unit_of_work.pool.fetchval("SELECT unannounced FROM register.source")
+
+
+async def test_a_number_that_is_ported_in_is_assigned_and_one_that_is_ported_out_is_released(
+    intake: Intake, numbering: Told
+) -> None:
+    await read(intake)
+    await says(numbering, "number.ported", "C1", direction="in", at=JANUARY.isoformat())
+    assert await known(intake) == [("C1", JANUARY, None, Line.PERSONAL)]
+    await says(numbering, "number.ported", "C1", direction="out", at=FEBRUARY.isoformat())
+    assert await known(intake) == [("C1", JANUARY, FEBRUARY, Line.PERSONAL)]
+
+
+async def test_what_is_told_twice_changes_nothing(intake: Intake, numbering: Told) -> None:
+    await read(intake)
+    for _ in range(2):
+        await says(numbering, "number.assigned", "C1", since=JANUARY.isoformat(), line="personal")
+    for _ in range(2):
+        await says(numbering, "number.released", "C1", until=FEBRUARY.isoformat())
+    assert await known(intake) == [("C1", JANUARY, FEBRUARY, Line.PERSONAL)]
+    assert await conflicts(intake) == []
+
+
+async def test_a_number_that_the_register_gives_to_somebody_else_is_a_conflict_and_stays_theirs(
+    intake: Intake, numbering: Told
+) -> None:
+    await read(intake, assigned("C1", JANUARY))
+    token = await says(numbering, "number.assigned", "C2", since=FEBRUARY.isoformat(), line="personal")
+    ported = await says(numbering, "number.ported", "C2", direction="out", at=FEBRUARY.isoformat())
+    assert await known(intake) == [("C1", JANUARY, None, Line.PERSONAL)]
+    assert await conflicts(intake) == [
+        ("numbering", "another_holder", token),
+        ("numbering", "another_holder", ported),
+    ]
+    [conflict, _] = (await intake.officer.get("/v1/assignment-conflicts")).json()["conflicts"]
+    settled = await intake.officer.post(f"/v1/assignment-conflicts/{conflict['conflict_id']}/settle")
+    assert settled.status_code == 200, settled.text
+
+
+async def test_a_number_released_that_the_register_does_not_know_is_a_conflict(intake: Intake, numbering: Told) -> None:
+    await read(intake)
+    token = await says(numbering, "number.released", "C1", until=FEBRUARY.isoformat())
+    assert await conflicts(intake) == [("numbering", "not_in_register", token)]
+
+
+async def test_a_register_that_nobody_has_filled_is_not_begun_by_one_number(intake: Intake, numbering: Told) -> None:
+    await says(numbering, "number.assigned", "C1", since=JANUARY.isoformat(), line="personal")
+    assert [name for name, _ in await numbering.set_aside()] == ["register_unfilled"]
+    assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM register.source") == 0
+
+
+async def test_a_reading_that_began_before_a_number_was_told_of_does_not_end_it_and_the_next_does(
+    intake: Intake, numbering: Told
+) -> None:
+    await read(intake)
+    began = intake.clock.at + timedelta(minutes=1)
+    intake.clock.at += timedelta(minutes=2)
+    await says(numbering, "number.assigned", "C1", since=JANUARY.isoformat(), line="personal")
+    await read(intake, at=began)
+    assert await known(intake) == [("C1", JANUARY, None, Line.PERSONAL)]
+    intake.clock.at += timedelta(minutes=1)
+    await read(intake)  # the source does not know it
+    assert await known(intake) == [("C1", JANUARY, intake.clock.at, Line.PERSONAL)]
+
+
+async def test_who_is_not_authoritative_for_numbers_says_nothing_of_them(intake: Intake, database: str) -> None:
+    await read(intake)
+    selfcare = await emitting(intake, database)
+    await says(selfcare, "number.assigned", "C1", since=JANUARY.isoformat(), line="personal")
+    assert [name for name, _ in await selfcare.set_aside()] == ["not_declared"]
+    assert await known(intake) == []
+
+
+async def test_what_is_told_of_a_number_beside_the_first_partition_is_set_aside_since_nobody_knows_its_order(
+    intake: Intake, numbering: Told
+) -> None:
+    await read(intake)
+    token = await numbering.post(subject={"account_id": "C1", "phones": [{"number": NUMBER}]})
+    record = binary("numbering", "number.assigned", {"subject": token, "since": JANUARY.isoformat(), "line": "shared"})
+    await numbering.hears(replace(record, partition=1))
+    assert [name for name, _ in await numbering.set_aside()] == ["order_unknown"]
+    assert await known(intake) == []
+    await numbering.hears(record)
+    assert await known(intake) == [("C1", JANUARY, None, Line.SHARED)]
+
+
+# Closed accounts are on record until their period ends.
+async def test_a_closed_account_is_on_record_with_its_day_and_a_later_word_replaces_it(selfcare: Told) -> None:
+    for day in ("2026-02-01", "2026-02-03"):
+        token = await selfcare.post(subject={"account_id": "C7"})
+        await selfcare.says("user.account_closed", token, closed_at=f"{day}T00:00:00+01:00")
+    rows = await selfcare.intake.unit_of_work.pool.fetch("SELECT account, closed_at, emitter FROM closed_account")
+    keyring = selfcare.intake.unit_of_work.vault.keyring
+    [(account, closed_at, emitter)] = rows
+    assert account == keyring.fingerprint(Identity(IdentityType.ACCOUNT_ID, "C7"))
+    assert (closed_at.isoformat(), emitter) == ("2026-02-02T23:00:00+00:00", "selfcare")
+
+
+@pytest.mark.parametrize("subject", [ADA, {"email": "ada@example.org"}])
+async def test_an_event_whose_token_stands_for_other_identities_than_it_needs_is_set_aside(
+    selfcare: Told, subject: dict[str, object]
+) -> None:
+    token = await selfcare.post(subject=subject)
+    await selfcare.says("user.account_closed", token, closed_at="2026-02-01T00:00:00Z")
+    assert [name for name, _ in await selfcare.set_aside()] == ["subject_unfit"]
+
+
+async def test_what_was_posted_and_never_used_goes_with_its_days_and_what_was_told_with_its_months(
+    selfcare: Told,
+) -> None:
+    intake, periods = selfcare.intake, retention()
+    await selfcare.post(subject=ADA)
+    await selfcare.says(
+        "user.account_closed", await selfcare.post(subject={"account_id": "C7"}), closed_at="2026-02-01T00:00:00Z"
+    )
+
+    async def end() -> dict[str, int]:
+        ended = await expiry.end_all(intake.unit_of_work, periods, lambda: None)
+        async with intake.unit_of_work.pool.acquire() as connection:
+            assert set((await expiry.past(connection, periods, intake.clock.now())).values()) == {0}
+        return {tier: number for tier, number in ended.items() if number}
+
+    intake.clock.at += timedelta(days=periods.subject_days - 1)
+    assert await end() == {}
+    async with intake.unit_of_work.pool.acquire() as connection:
+        await orphans.count(connection, intake.clock.now(), timedelta(days=14), periods)
+    assert told("dsr_vault_orphans", what="no_request") == 0
+    intake.clock.at += timedelta(days=2)
+    assert await end() == {"subjects": 1}
+    intake.clock.at += timedelta(days=366)
+    assert await end() == {"accounts": 1}
+    assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM vault.subject") == 0
+
+
+# What no event of an emitter could use is refused when its identities are posted, and not set aside later.
+NUMBER_OF_POSTED = {"account_id": "C7", "phones": [{"number": "+442079460000"}]}
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "field"),
+    [
+        ({"subject": {"name": "Ada"}}, 422, "subject"),
+        ({"subject": {"email": "ada"}}, 422, "subject.email"),
+        ({"subject": ADA, "assurance": {"level": "L2", "method": "guess"}}, 400, "assurance.method"),
+        ({"subject": ADA, "right": "access"}, 422, "right"),
+        ({"subject": ADA, "changes": [CHANGE]}, 400, "changes"),
+    ],
+)
+async def test_identities_that_no_event_could_use_are_refused_when_they_are_posted(
+    intake: Intake, database: str, said: dict[str, object], status: int, field: str
+) -> None:
+    selfcare = await emitting(intake, database, rights=frozenset({Right.ACCESS, Right.ERASURE}))
+    answer = await selfcare.ask("/v1/subjects", said)
+    assert answer.status_code == status
+    assert [each["field"] for each in answer.json()["errors"]] == [field]
+
+
+async def test_identities_that_no_event_of_their_emitter_is_about_are_refused_when_they_are_posted(
+    intake: Intake, database: str
+) -> None:
+    numbering = await emitting(intake, database, "numbering")
+    assert (await numbering.ask("/v1/subjects", {"subject": NUMBER_OF_POSTED})).status_code == 201
+    refused = [await numbering.ask("/v1/subjects", {"subject": subject}) for subject in (ADA, {"account_id": "C7"})]
+    assert [answer.status_code for answer in refused] == [400, 400]
+    assert "number.assigned: post account_id, and nothing else" in refused[0].json()["detail"]
+    assert (await numbering.ask("/v1/subjects", {"subject": NUMBER_OF_POSTED, **PROVED})).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("bounds", "declared", "says"),
+    [
+        (Grant("L3", tenant="acme"), {}, "is not of the tenant of this emitter"),
+        (Grant("L3"), {"level": "L1"}, "may not state L2: it may state L1 at most"),
+        (
+            Grant("L3", rights=frozenset({Right.ACCESS})),
+            {"types": ("user.requested",), "rights": frozenset({Right.ERASURE})},
+            "this key may not ask for erasure",
+        ),
+    ],
+)
+async def test_what_the_emitters_events_could_not_state_or_ask_for_is_refused_when_it_is_posted(
+    intake: Intake, database: str, bounds: Grant, declared: dict[str, Any], says: str
+) -> None:
+    selfcare = await emitting(intake, database, bounds=bounds, **declared)
+    answer = await selfcare.ask("/v1/subjects", {"subject": ADA, **PROVED})
+    assert answer.status_code == 403
+    assert says in answer.json()["detail"]
+
+
+async def test_who_is_no_emitter_posts_identities_for_no_event(intake: Intake, database: str) -> None:
+    selfcare = await emitting(intake, database)
+    selfcare.intake.emitters.clear()
+    answer = await selfcare.ask("/v1/subjects", {"subject": ADA})
+    assert (answer.status_code, answer.json()["detail"].partition(":")[0]) == (
+        403,
+        "the holder of this key is no emitter",
+    )

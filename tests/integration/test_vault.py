@@ -2,9 +2,11 @@
 
 import base64
 import dataclasses
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -13,14 +15,28 @@ from cryptography.exceptions import InvalidTag
 from uuid_utils.compat import uuid7
 
 from deploy.demo.traces import Seeker
-from shared.domain.errors import Shredded, UnknownKey
+from services.intake import orphans
+from services.intake.orphans import GRACE, KINDS
+from services.intake.retention import retention
+from shared.domain.errors import Shredded, Unavailable, UnknownKey
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change
-from shared.storage import keyring, vault
+from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport
+from shared.domain.release import Match
+from shared.domain.rights import Right
+from shared.domain.topics import ServiceName
+from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.downstreams.protocols import HandOver
+from shared.fulfilment.parts import sealing
+from shared.fulfilment.store import NewFulfilment
+from shared.runtime.metrics import PEOPLE
+from shared.storage import chunks, keyring, vault
+from shared.storage.chunks import CHUNK, Chunked, ChunkWriter
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData, encode_identities
 from shared.storage.vault import Sealing, Vault
-from tests.fixtures.engine import Harness, OpenHarness, SetClock
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.packages import described, exporting, fetched, pack
 
 ADA = Identity(IdentityType.EMAIL, "ada@example.org")
 NUMBER = Identity(
@@ -148,3 +164,276 @@ async def test_what_was_sealed_for_one_subject_opens_for_no_other(open_harness: 
 async def _read_all(harness: Harness, connection: Connection, ref: UUID) -> None:
     await harness.unit_of_work.vault.subject_data(connection, [ref])
     await harness.unit_of_work.vault.open_kind(connection, ref, "records")
+
+
+# The sweep of the vault finds whatever is left there though nobody needs it, and nothing that somebody does.
+ERASED = {"outcome": TaskOutcome.ERASED, "found": 1, "changed": 1}
+LATER = GRACE + timedelta(seconds=1)
+
+
+async def swept(intake: Intake) -> dict[str, float]:
+    """What the sweep finds, by what it is."""
+    async with intake.unit_of_work.pool.acquire() as connection:
+        await orphans.count(connection, intake.clock.now(), timedelta(days=14), retention())
+    found = {what: PEOPLE.get_sample_value("dsr_vault_orphans", {"what": what}) for what in KINDS}
+    return {what: number for what, number in found.items() if number}
+
+
+async def seal(intake: Intake, path: str, kind: str, source: str = "crm") -> None:
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
+        await tx.vault.seal(tx.connection, [Sealing(subject, kind, source, b"[]")], tx.now)
+
+
+async def shred(intake: Intake, path: str) -> None:
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
+        await tx.vault.shred(tx.connection, [subject], tx.now)
+
+
+async def erased(intake: Intake, **report: object) -> str:
+    """An erasure that is closed, with what its only system reported."""
+    path = await intake.submit(right="erasure")
+    task = TaskReport.model_validate({"task_id": uuid7(), "system": "crm", "operation": Operation.ERASE, **report})
+    await intake.complete(path, operation=Operation.ERASE, tasks=(task,))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["records", "package", "identities"])
+async def test_what_a_withdrawn_request_had_collected_is_found_after_an_hour(intake: Intake, kind: str) -> None:
+    path = await intake.submit()
+    await seal(intake, path, kind)
+    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+    assert await swept(intake) == {}
+    intake.clock.at += LATER
+    assert await swept(intake) == {"collected": 1}
+
+
+async def test_pieces_of_an_answered_request_are_found_its_package_and_whom_systems_have_named_stay(
+    intake: Intake,
+) -> None:
+    answered, pieces = await intake.submit(), await intake.submit()
+    for kind in ("package", "identities", "letter"):
+        await seal(intake, answered, kind)
+    await seal(intake, pieces, "records")
+    for path in (answered, pieces):
+        await intake.complete(path)
+    intake.clock.at += LATER
+    assert await swept(intake) == {"collected": 1}
+
+
+async def test_what_an_open_request_has_collected_and_what_was_shredded_is_none(intake: Intake) -> None:
+    at_work, shredded = await intake.submit(), await intake.submit(right="erasure")
+    for path in (at_work, shredded):
+        await seal(intake, path, "records")
+    (await intake.channel.post(f"{shredded}/withdraw")).raise_for_status()
+    await shred(intake, shredded)
+    intake.clock.at += LATER
+    assert await swept(intake) == {}
+
+
+@pytest.mark.parametrize(
+    ("report", "needed"),
+    [
+        (ERASED, False),
+        ({"outcome": TaskOutcome.NO_MATCH}, False),
+        ({"outcome": TaskOutcome.RETAINED, "ground": "tax_law", "until": "2030-12-31"}, True),
+        ({"outcome": None, "failure": "residue_found"}, True),
+        ({"outcome": None}, True),
+        ({**ERASED, "not_searched": "nothing_to_search_by"}, True),
+    ],
+)
+async def test_the_key_of_an_erasure_that_is_done_is_found_unless_something_is_still_to_be_erased_by_it(
+    intake: Intake, report: dict[str, object], *, needed: bool
+) -> None:
+    path = await erased(intake, **report)
+    intake.clock.at += LATER
+    assert await swept(intake) == ({} if needed else {"key": 1})
+    await shred(intake, path)
+    assert await swept(intake) == {}
+
+
+async def test_the_key_of_what_may_be_resumed_is_needed(intake: Intake, unidentified: str) -> None:
+    await intake.unit_of_work.pool.execute("UPDATE request SET \"right\" = 'erasure'")
+    intake.clock.at += LATER
+    assert (await intake.view(unidentified))["outcome"] == "unidentified"
+    assert await swept(intake) == {}
+
+
+async def test_a_subject_of_whom_nobody_has_asked_anything_is_found(intake: Intake) -> None:
+    ref: UUID = uuid7()
+    async with intake.unit_of_work.begin() as tx:
+        await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(ref, SubjectData(), tx.now)])
+    assert await swept(intake) == {}
+    intake.clock.at += LATER
+    assert await swept(intake) == {"no_request": 1}
+    assert PEOPLE.get_sample_value("dsr_vault_orphans", {"what": "key"}) == 0
+    await intake.unit_of_work.pool.execute("DELETE FROM vault.subject WHERE subject_ref = $1", ref)
+    await intake.submit()
+    assert await swept(intake) == {}
+
+
+# A large piece lies in the vault chunk by chunk, and none of them can be moved, exchanged or left out unnoticed.
+CONTENT = bytes(range(256)) * (CHUNK // 256) * 2 + b"the end"
+
+
+async def written(harness: Harness, subject: UUID, content: bytes = CONTENT) -> Chunked:
+    async with harness.unit_of_work.begin() as tx:
+        piece = Sealing(subject, "package", "export", b"")
+        writer = ChunkWriter(lambda: nullcontext(tx.connection), tx.vault, piece, tx.now)
+        for start in range(0, len(content), 700_001):
+            await writer.write(content[start : start + 700_001])
+        return await writer.close(tx.connection)
+
+
+async def read(harness: Harness, piece: Chunked, first: int = 0, end: int | None = None) -> bytes:
+    vault, upto = harness.unit_of_work.vault, piece.size if end is None else end
+    return b"".join([each async for each in chunks.read(harness.pool, vault, piece, first, upto)])
+
+
+async def test_any_part_of_it_is_read_as_it_was_written_and_it_goes_with_the_piece(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    piece = await written(harness, await harness.subject())
+    assert await harness.pool.fetchval("SELECT count(*) FROM vault.chunk") == 3
+    async with harness.pool.acquire() as connection:
+        assert await chunks.find(connection, harness.unit_of_work.vault, piece.sealed_id) == piece
+    assert await read(harness, piece) == CONTENT
+    for first, end in (
+        (0, 1),
+        (CHUNK - 1, CHUNK + 1),
+        (CHUNK, 2 * CHUNK),
+        (2 * CHUNK + 3, piece.size),
+        (5, piece.size),
+    ):
+        assert await read(harness, piece, first, end) == CONTENT[first:end]
+    assert CONTENT[:64] not in await harness.pool.fetchval("SELECT content FROM vault.chunk WHERE position = 0")
+    async with harness.pool.acquire() as connection:
+        await harness.unit_of_work.vault.drop_one(connection, piece.sealed_id)
+    assert await harness.pool.fetchval("SELECT count(*) FROM vault.chunk") == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE vault.chunk SET position = 1 - position WHERE position < 2",
+        """UPDATE vault.chunk c SET content = o.content FROM vault.chunk o
+           WHERE c.sealed_id = $1 AND o.sealed_id = $2 AND c.position = o.position""",
+        "UPDATE vault.chunk SET content = set_byte(content, 40, 1 - get_byte(content, 40) % 2) WHERE position = 1",
+    ],
+    ids=["moved", "of another piece of the same subject", "changed"],
+)
+async def test_a_chunk_that_is_not_the_one_that_was_sealed_there_opens_as_nothing(
+    open_harness: OpenHarness, change: str
+) -> None:
+    harness = await open_harness()
+    subject = await harness.subject()
+    piece, other = await written(harness, subject), await written(harness, subject, bytes(len(CONTENT)))
+    if "position = 1 - position" in change:
+        await harness.pool.execute("ALTER TABLE vault.chunk DROP CONSTRAINT chunk_pkey")
+    await harness.pool.execute(change, *([piece.sealed_id, other.sealed_id] if "$1" in change else []))
+    with pytest.raises(InvalidTag):
+        await read(harness, piece)
+
+
+async def test_one_that_is_missing_and_a_key_that_is_gone_break_it_off(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    piece = await written(harness, subject := await harness.subject())
+    await harness.pool.execute("DELETE FROM vault.chunk WHERE position = 2")
+    with pytest.raises(Shredded):
+        await read(harness, piece)
+    async with harness.unit_of_work.begin() as tx:
+        await tx.vault.shred(tx.connection, [subject], tx.now)
+    with pytest.raises(Shredded):
+        await read(harness, piece, 0, 1)
+
+
+async def test_a_piece_that_says_to_be_another_is_none(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    subject = await harness.subject()
+    piece, other = await written(harness, subject), await written(harness, subject, b"shorter")
+    await harness.pool.execute(
+        "UPDATE vault.sealed s SET content = o.content FROM vault.sealed o WHERE s.sealed_id = $1 AND o.sealed_id = $2",
+        piece.sealed_id,
+        other.sealed_id,
+    )
+    async with harness.pool.acquire() as connection:
+        with pytest.raises(ValueError, match="exchanged"):
+            await chunks.find(connection, harness.unit_of_work.vault, piece.sealed_id)
+
+
+# A copy of very many records comes in parts: each lies in the vault at once, and counts if its call came to an end.
+@dataclass
+class InParts(ScriptedSystem):
+    """Hands over a part of what it is told for each call, and then answers, or breaks; the last call is repeated."""
+
+    calls: list[tuple[Sequence[str], Result | None]] = field(default_factory=list)
+    before: Callable[[], Awaitable[object]] | None = None
+
+    async def export_in_parts(
+        self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver
+    ) -> Sequence[Result]:
+        del save_progress
+        (task,) = tasks
+        values, failure = self.calls.pop(0) if len(self.calls) > 1 else self.calls[0]
+        if self.before:
+            await self.before()
+        for value in values:
+            await hand_over(task.task_id, [record(value)])
+        rest = record("the rest")
+        n = len(values) + 1
+        return [failure or Receipt(task.task_id, TaskOutcome.EXPORTED, found=n, records=(rest,), parts=len(values))]
+
+
+def record(value: str) -> Record:
+    return Record("calls", "cdrs", {"value": value}, matched=(Match("email", "ada@example.org"),))
+
+
+async def copying(open_harness: OpenHarness, *calls: tuple[Sequence[str], Result | None]) -> tuple[Harness, InParts]:
+    system = InParts("cdr", calls=list(calls))
+    harness = exporting(await open_harness(system, service=ServiceName.EXPORT))
+    await harness.open(NewFulfilment(uuid7(), await harness.subject(), Right.ACCESS, Operation.EXPORT, DUE))
+    return harness, system
+
+
+async def packaged(harness: Harness) -> list[str]:
+    await pack(harness)
+    package_id = await harness.pool.fetchval("SELECT sealed_id FROM vault.sealed WHERE kind = 'package'")
+    return [one["data"]["value"] for one in described(await fetched(harness, package_id))["records"]]
+
+
+async def test_parts_and_the_rest_are_one_package_and_nothing_of_them_stays(open_harness: OpenHarness) -> None:
+    harness, _ = await copying(open_harness, (["first", "second"], None))
+    await harness.worker("cdr", Operation.EXPORT).work()
+    assert await packaged(harness) == ["first", "second", "the rest"]
+    assert await harness.pool.fetchval("SELECT count(*) FROM vault.sealed WHERE kind = 'records'") == 0
+
+
+async def test_what_an_attempt_has_left_that_broke_off_does_not_count(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    away = Unavailable("it is away")
+    for again in (["second"], []):
+        harness, _ = await copying(open_harness, (["first"], away), (again, None))
+        await harness.worker("cdr", Operation.EXPORT).work()
+        assert await harness.pool.fetchval("SELECT count(*) FROM vault.sealed WHERE kind = 'records'") == 0
+        clock.pass_by(hours=1)
+        await harness.worker("cdr", Operation.EXPORT).work()
+        assert await packaged(harness) == [*again, "the rest"]
+        await harness.pool.execute("DELETE FROM vault.sealed")
+
+
+async def test_what_a_system_has_left_that_did_not_come_to_its_end_is_in_no_package(open_harness: OpenHarness) -> None:
+    harness, system = await copying(open_harness, (["first"], None))
+    subject = await harness.pool.fetchval("SELECT subject_ref FROM fulfilment")
+    async with harness.unit_of_work.begin() as tx:
+        left = [sealing(subject, "shop", [record("half of it")])]
+        await tx.vault.seal(tx.connection, left, tx.now)
+    await harness.worker(system.system, Operation.EXPORT).work()
+    assert await packaged(harness) == ["first", "the rest"]
+
+
+async def test_a_worker_whose_task_is_anothers_by_now_hands_nothing_over(open_harness: OpenHarness) -> None:
+    harness, system = await copying(open_harness, (["first"], None))
+    system.before = partial(harness.pool.execute, "UPDATE task SET attempt = attempt + 1")
+    await harness.worker("cdr", Operation.EXPORT).work()
+    assert await harness.pool.fetchval("SELECT count(*) FROM vault.sealed WHERE kind = 'records'") == 0

@@ -3,13 +3,22 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Register
+from shared.domain.assignments import AssignedNumber, Assignment, AssignmentInDoubt, Line, Register
+from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
+from shared.downstreams.sql.catalog import Relation
+from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.finding.attribution import attribute
+from shared.downstreams.sql.finding.search_keys import Coverage, SearchKey, wall_clock, wanted
+from shared.downstreams.sql.statements import Statements
+from shared.fulfilment.assignments import rows_of
 
 NUMBER = "+493023125077"
 ADA, BEN = "C1", "C2"
@@ -187,3 +196,117 @@ def test_every_moment_that_is_searched_is_vouched_for_to_this_person_and_to_nobo
         )
         assert searched == (asked and (theirs or (proved is not None and proved <= moment)))
         assert not (searched and any(code == BEN and covers(*span, moment) for code, span in rows))
+
+
+# A file of assignments: what it says, and the line that cannot be used, without what stands in it.
+HEADER = "number,account_id,valid_from,valid_to,line\n"
+JANUARY, MARCH = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)
+
+
+def test_a_file_says_whose_each_number_is(tmp_path: Path) -> None:
+    file = tmp_path / "numbers.csv"
+    file.write_text(
+        f"{HEADER}+442079460000,C1,2025-01-01T00:00:00Z,2025-03-01T01:00:00+01:00,personal\n"
+        "sip:Ada@PBX.example.org,C2,2025-01-01T00:00:00+00:00,,shared\n"
+    )
+    assert list(rows_of(file)) == [
+        AssignedNumber(Identity(IdentityType.PHONE, "+442079460000", JANUARY, MARCH), "C1"),
+        AssignedNumber(Identity(IdentityType.SIP_URI, "sip:Ada@pbx.example.org", JANUARY), "C2", Line.SHARED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("number;account\n", "the first line must be number,account_id,valid_from,valid_to,line"),
+        ("", "the first line must be"),
+        (f"{HEADER}4420794,C1,2025-01-01T00:00:00Z,,personal\n", "line 2: not a"),
+        (f"{HEADER}+442079460000,C1,2025-01-01,,personal\n", "line 2: a time, a line or a field"),
+        (f"{HEADER}+442079460000,C1,soon,,personal\n", "line 2: a time"),
+        (f"{HEADER}+442079460000,C1,2025-01-01T00:00:00Z,2024-01-01T00:00:00Z,personal\n", "line 2: a time"),
+        (f"{HEADER}+442079460000,C1,2025-01-01T00:00:00Z,,both\n", "line 2: a time"),
+        (f"{HEADER}+442079460000,C1\n", "line 2: a time"),
+        (f"{HEADER}+442079460000,,2025-01-01T00:00:00Z,,personal\n", "line 2: not an account id"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named_and_not_repeated(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "numbers.csv"
+    file.write_text(text)
+    with pytest.raises(Misconfigured) as caught:
+        list(rows_of(file))
+    assert says in str(caught.value)
+    assert "4420794" not in str(caught.value)
+
+
+# Whether a row's time lies in the period of a number, by the clock of the store.
+@pytest.mark.parametrize(
+    ("moment", "until", "since"),
+    [
+        # 25 October 2026: at 03:00 summer time clocks go back to 02:00, and calls of that hour cannot be told apart.
+        ("2026-10-24T23:59:00", "2026-10-25T01:59:00", "2026-10-25T01:59:00"),
+        ("2026-10-25T00:30:00", "2026-10-25T02:00:00", "2026-10-25T03:00:00"),
+        ("2026-10-25T01:30:00", "2026-10-25T02:00:00", "2026-10-25T03:00:00"),
+        ("2026-10-25T02:00:00", "2026-10-25T03:00:00", "2026-10-25T03:00:00"),
+        ("2026-03-29T01:00:00", "2026-03-29T03:00:00", "2026-03-29T03:00:00"),
+        ("2026-07-01T10:00:00", "2026-07-01T12:00:00", "2026-07-01T12:00:00"),
+    ],
+)
+def test_in_the_hour_that_autumn_repeats_a_call_that_may_be_anothers_is_nobodys(
+    moment: str, until: str, since: str
+) -> None:
+    utc, zone = datetime.fromisoformat(moment).replace(tzinfo=UTC), ZoneInfo("Europe/Madrid")
+    assert wall_clock(utc, zone, earliest=True).isoformat() == until
+    assert wall_clock(utc, zone, earliest=False).isoformat() == since
+
+
+def test_a_period_is_half_open_and_tells_all_none_and_some_apart() -> None:
+    january, march, may = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 3, 5))
+    key = SearchKey(IdentityType.PHONE, "+34688886392", january, march)
+    assert key.covers(january, january) is Coverage.INSIDE
+    assert key.covers(march, march) is Coverage.OUTSIDE
+    assert key.covers(march, may) is Coverage.OUTSIDE
+    assert key.covers(january, march) is Coverage.STRADDLES
+    assert key.covers(None, None) is Coverage.OUTSIDE
+    assert SearchKey(IdentityType.EMAIL, "a@example.org").covers(None, None) is Coverage.INSIDE
+
+
+# Whose rows are, where a number changed hands: the worked example of ``attribute``, row by row.
+REASSIGNED = "+34688886392"
+TABLE = Table.model_validate(
+    {
+        "category": "call",
+        "primary_key": ["at"],
+        "occurred": {"column": "at"},
+        "columns": {"at": {"class": "T"}, "number": {"class": "A", "identity": "phone"}},
+    }
+)
+
+
+def of_2025(text: str) -> datetime:
+    return datetime.fromisoformat(f"2026-{text}").replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "rows", "strays", "mixed"),
+    [
+        ("01-02", "01-09", {0: 7}, set(), set()),
+        ("01-05", "03-02", {}, {0, 1}, {0, 1}),
+        ("02-01", "02-20", {}, {0, 1}, set()),
+        ("03-05", "03-20", {1: 7}, set(), set()),
+    ],
+)
+@pytest.mark.parametrize("held_twice", [False, True])
+def test_rows_count_for_the_holder_of_their_time(
+    first: str, last: str, rows: dict[int, int], strays: set[int], mixed: set[int], *, held_twice: bool
+) -> None:
+    until, since = (
+        SearchKey(IdentityType.PHONE, REASSIGNED, None, of_2025("01-10"), table="call"),
+        SearchKey(IdentityType.PHONE, REASSIGNED, of_2025("03-01"), table="call"),
+    )
+    later = (
+        [SearchKey(IdentityType.PHONE, REASSIGNED, of_2025("11-01"), table="call")] if held_twice else []
+    )  # in which order makes no difference
+    statements = Statements("public", "call", TABLE, Relation({}, ()))
+    asked = wanted([[until, *later], [*later, since]], statements.slots)
+    found = attribute([(REASSIGNED, 7, of_2025(first), of_2025(last))], statements, asked)  # type: ignore[list-item]
+    assert (found.rows, found.strays, found.mixed) == (rows, strays, mixed)

@@ -1,19 +1,36 @@
 """The calls by which a batch is worked: whoever is to blame is found by halves, and nobody else pays for it."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from math import log2
+from typing import Any
 from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
-from shared.domain.errors import BlastRadius, Refused, SignInRefused, TableMissing, Unavailable
+from shared.domain.errors import (
+    AnswerMalformed,
+    AnswerUnreadable,
+    BlastRadius,
+    Refused,
+    SignInRefused,
+    TableMissing,
+    Unavailable,
+)
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.bus.messages import answered_by, command_id
+from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.bus.steps import MALFORMED_AT_MOST, Ask, Failed, Step, next_step
+from shared.downstreams.contract import Checkpoint, Pending, Receipt, Result, Task
+from shared.downstreams.results import where_held
+from shared.downstreams.roundup.amendment import FIELDS, corrected
+from shared.fulfilment import postponing
 from shared.fulfilment.calls import Calls
-from shared.fulfilment.queue import LeaseLost
+from shared.fulfilment.queue import Claim, LeaseLost
 from shared.runtime.metrics import CALL_SECONDS
-from tests.fixtures.downstream import task
+from tests.fixtures.downstream import email, task
 
 MANY = 300
 
@@ -140,3 +157,98 @@ async def test_a_lost_lease_ends_the_calls_and_nothing_of_them_counts() -> None:
     with pytest.raises(LeaseLost):
         await system.results(asked)
     assert [len(call) for call in system.calls] == [4, 2, 1, 1, 2]
+
+
+# A team whose replies cannot be read is not waited for without end: after a few that is the failure of its task.
+ERASE = task(Operation.ERASE)
+COMMAND = str(command_id(ERASE.task_id, Operation.ERASE))
+
+
+def after(times: int, asked: Task = ERASE) -> Step:
+    answered = replace(asked, progress={**asked.progress, "malformed": {"command": COMMAND, "times": times}})
+    return next_step(answered, BusSettings(), date(2026, 3, 5))
+
+
+def test_a_few_malformed_replies_are_the_failure_of_the_task_and_a_retry_asks_anew() -> None:
+    assert isinstance(after(MALFORMED_AT_MOST - 1), Ask)
+    failed = after(MALFORMED_AT_MOST)
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.failure, AnswerMalformed)
+    assert isinstance(after(MALFORMED_AT_MOST, replace(ERASE, progress=failed.noted)), Ask)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"[]", b'{"task_id": "ada@example.org", "command_id": 1}'])
+def test_what_names_no_task_counts_for_none(value: bytes | None) -> None:
+    assert answered_by(value) is None
+
+
+def test_what_is_malformed_otherwise_counts_for_the_command_that_it_names() -> None:
+    task_id, command = uuid7(), uuid7()
+    said = f'{{"task_id": "{task_id}", "command_id": "{command}", "found": "many"}}'
+    assert answered_by(said.encode()) == (task_id, command)
+
+
+# What is no matter of a system is said as that, and the rest goes on.
+KNOWN = email("ada@example.org")
+CITY = ("address.city", "Bonn", "Köln")
+NAME = ("name", "Ada", "Ada Quarzfels")
+
+
+async def test_a_correction_of_what_a_system_has_no_field_for_is_no_task_there() -> None:
+    asked: list[Task] = []
+
+    async def correct(tasks: Sequence[Task]) -> Sequence[Result]:
+        asked.extend(tasks)
+        return [Receipt(one.task_id, TaskOutcome.AMENDED, found=1, changed=1) for one in tasks]
+
+    tasks = [task(Operation.RECTIFY, KNOWN, changes=changes) for changes in ([CITY], [NAME, CITY])]
+    done = await where_held(tasks, FIELDS, correct)
+    assert [one.outcome for one in done if isinstance(one, Receipt)] == [TaskOutcome.NOT_HELD, TaskOutcome.AMENDED]
+    assert asked == tasks[1:]
+    assert corrected({"realname": "ADA"}, tasks[1].changes) == {"realname": "Ada Quarzfels"}
+
+
+# A task that waits says why, once; and an answer that can never be read is no outage.
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+IDS: Any = (uuid7(), uuid7(), 1, {}, None, date(2026, 4, 2), uuid7(), uuid7())
+SAID: Any = ("access", True, {}, None, 0, 0, {}, "export")
+CLAIM = Claim(*IDS, *SAID)
+
+
+def test_a_busy_system_is_on_record_with_its_time_and_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    waits = postponing.pending(CLAIM, "shop", Pending(CLAIM.task_id, timedelta(minutes=15), busy=True), NOW)
+    assert postponing.on_record(waits) == {"reason": "busy", "until": "2026-03-02T09:15:00+00:00"}
+    still = replace(waits, claim=replace(CLAIM, failure="busy", attempt=2))
+    assert postponing.on_record(still) is None
+    postponing.tell("shop", "export", [waits, waits, still])
+    [said] = caplog.messages
+    assert (
+        said
+        == "export in shop: 2 task(s) wait: shop says that it is busy, and is left alone until 2026-03-02 09:15:00 UTC"
+    )
+
+
+def test_work_that_a_system_has_in_hand_is_nothing_to_speak_of() -> None:
+    assert postponing.on_record(postponing.pending(CLAIM, "shop", Pending(CLAIM.task_id, timedelta(1)), NOW)) is None
+
+
+def test_a_system_that_is_away_says_so_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    waits = postponing.unavailable(CLAIM, Unavailable("shop could not be reached: ConnectError"), NOW)
+    postponing.tell("shop", "erase", [waits])
+    assert caplog.messages == ["erase in shop: 1 task(s) wait: shop could not be reached: ConnectError"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "attempt", "last", "malformed"),
+    [
+        (AnswerUnreadable("shop answered with something that is not JSON"), 12, "answer_unreadable", True),
+        (AnswerUnreadable("shop answered with something that is not JSON"), 11, "answer_unreadable", False),
+        (AnswerUnreadable("shop answered with something that is not JSON"), 50, "unavailable", False),
+        (Unavailable("shop could not be reached"), 50, "unavailable", False),
+    ],
+)
+def test_what_can_never_be_read_is_a_persons_matter(
+    *, failure: Unavailable, attempt: int, last: str, malformed: bool
+) -> None:
+    found = postponing.malformed(replace(CLAIM, attempt=attempt, failure=last), failure)
+    assert isinstance(found, AnswerMalformed) is malformed

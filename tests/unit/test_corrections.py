@@ -1,19 +1,23 @@
 """A correction that was made in no system is told, and nobody whom a system has is told that we hold nothing."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.intake.letters.old_contacts import corrects, old_points
 from services.intake.request.closing import closing_letter
 from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
 from shared.domain import corrections
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.results import of_corrections
 from shared.fulfilment.store import outcome_of
+from shared.storage.subject_data import SubjectData
 from tests.fixtures.downstream import email, task
 from tests.fixtures.requests import a_request
 from tests.fixtures.words import answer, done
@@ -146,3 +150,38 @@ def test_of_whom_something_was_restricted_meanwhile_nobody_reads_that_we_hold_no
     assert "We found what you asked us to change in none of our systems." in said
     alone = answer(replace(closed, tasks=reports[:1]))
     assert "hold no data about you there" in alone
+
+
+# Who is told that a contact point was corrected: the one in whose place another came, and nobody else.
+NOW = datetime(2026, 3, 5, 9, tzinfo=UTC)
+EMAIL = Identity(IdentityType.EMAIL, "ada@example.org", level="L2")
+FORMER = Identity(IdentityType.PHONE, "+4930111111", None, datetime(2025, 1, 1, tzinfo=UTC), level="L2")
+PHONE = Identity(IdentityType.PHONE, "+4930222222", datetime(2025, 1, 1, tzinfo=UTC), level="L2")
+CLAIMED = Identity(IdentityType.PHONE, "+4930444444")
+
+
+def told(*changes: Change) -> list[str]:
+    return old_points(SubjectData((EMAIL, FORMER, PHONE, CLAIMED), changes), NOW)
+
+
+def test_the_old_address_is_told_and_not_the_new_one() -> None:
+    assert told(Change(field="email", asserted="Ada@Example.net")) == ["ada@example.org"]
+    assert told(Change(field="email", current="old@example.org", asserted="ada@example.org")) == ["old@example.org"]
+    assert told(Change(field="email", asserted="ADA@example.org")) == []
+
+
+def test_a_number_that_was_the_subject_s_once_or_that_they_only_claim_is_not_told() -> None:
+    assert told(Change(field="phone", asserted="+49 30 333333")) == ["+4930222222"]
+
+
+def test_what_reaches_nobody_has_no_old_contact() -> None:
+    assert told(Change(field="name", asserted="Ada Lovelace"), Change(field="address.city", asserted="Bonn")) == []
+
+
+def test_nobody_is_told_of_what_was_not_corrected() -> None:
+    report = TaskReport(task_id=uuid7(), system="crm", operation="rectify", outcome="amended", changed=1)
+    closed = a_request(State.CLOSED, right=Right.RECTIFICATION, tasks=(report,))
+    assert corrects(closed)
+    assert not corrects(replace(closed, tasks=(report.model_copy(update={"changed": 0}),)))
+    assert not corrects(replace(closed, right=Right.ACCESS))
+    assert not corrects(replace(closed, tasks=None))

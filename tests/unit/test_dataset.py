@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -28,8 +29,12 @@ from shared.downstreams.sql.declaration.declared import (
 )
 from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.dialects import schema_for
+from shared.downstreams.sql.drafting.drift import drift
+from shared.downstreams.sql.drafting.shapes import Shapes, TableShape
 from shared.downstreams.sql.quoting import literal, quoted
 from shared.downstreams.sql.settings import SHIPPED, SqlSettings
+from tests.unit.test_dataset_draft import key, table
 
 GOOD = """
 name = "calls"
@@ -287,3 +292,113 @@ def test_what_a_column_means_is_told_of_a_kind_of_data_only_if_every_table_of_it
     assert load(tmp_path, GOOD + MORE % "when it rang").legend() == {
         "call": {"started": "when it began / when it rang"}
     }
+
+
+# In what a database has drifted from its dataset is told table by table, and what is still the same is not.
+COLUMNS = {
+    "id": {"class": "T", "type": "bigint"},
+    "email": {"class": "A", "identity": "email", "type": "text"},
+    "data": {"class": "T"},
+    "town": {"class": "M", "json": "data"},
+}
+DATASET = Dataset.model_validate(
+    {
+        "name": "shop",
+        "impersonal": {"migration": ["id"]},
+        "tables": {"customer": {"category": "account", "primary_key": ["id"], "columns": COLUMNS}},
+    }
+)
+CUSTOMER, MIGRATION = table("customer", "id:bigint email data:jsonb"), table("migration", "id:int")
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        ([CUSTOMER, MIGRATION], []),
+        ([table("customer", "id:bigint email data:jsonb born:date")], [("column_new", "public.customer", "born")]),
+        ([table("customer", "id:bigint data:jsonb")], [("column_gone", "public.customer", "email")]),
+        ([table("customer", "id:text email data:text")], [("type_changed", "public.customer", "id")]),
+        ([MIGRATION], [("table_gone", "public.customer", None)]),
+        ([CUSTOMER, table("order", "id:int")], [("table_new", "public.order", None)]),
+        ([CUSTOMER, table("order", "id:int", schema="far")], []),
+        ([CUSTOMER, table("customer_view", "id:int", kind="view")], []),
+        ([CUSTOMER, table("migration", "id:int by")], [("column_new", "public.migration", "by")]),
+        (
+            [CUSTOMER, table("order", "id:int who:int", key("who", "customer"), schema="far")],
+            [("table_refers", "far.order", None)],
+        ),
+        (
+            [CUSTOMER, table("migration", "id:int who:int", key("who", "customer"))],
+            [("table_refers", "public.migration", None)],
+        ),
+    ],
+)
+def test_each_difference_is_told_once_with_what_to_do(tables: list[TableShape], told: list[tuple[Any, ...]]) -> None:
+    found = drift(DATASET, Shapes("shop", {each.place: each for each in tables}), ["public"])
+    assert [(each.kind, each.table, each.column) for each in found] == told
+    assert all(each.says for each in found)
+
+
+def test_a_table_is_about_people_or_about_nobody_and_not_both() -> None:
+    declared = DATASET.model_dump(by_alias=True, exclude_unset=True)
+    with pytest.raises(ValueError, match="table customer is declared, and impersonal names it too"):
+        Dataset.model_validate({**declared, "impersonal": {"customer": ["id"]}})
+
+
+# What the owner of a SQL store runs is for the user of the connection string, and says nothing else of it.
+@pytest.mark.parametrize(
+    ("dsn", "role"),
+    [
+        ("postgresql://cdr_privacy:s3cret@db/cdr", '"cdr_privacy"'),
+        ("postgresql:///cdr?host=/run/postgresql&user=cdr_privacy", '"cdr_privacy"'),
+        ("postgresql://o%22%3B%20DROP%20TABLE%20x@db/cdr", '"o""; DROP TABLE x"'),
+    ],
+)
+def test_the_grants_are_for_the_user_whom_the_connection_string_names(dsn: str, role: str) -> None:
+    printed = schema_for(dsn)
+    assert f"ON dsr_platform.progress TO {role};\n" in printed
+    assert "s3cret" not in printed
+
+
+def test_a_connection_string_without_a_user_is_told_as_one() -> None:
+    with pytest.raises(Misconfigured, match="names no user; write postgresql://USER@HOST/DATABASE"):
+        schema_for("postgresql://db/cdr")
+
+
+# Paths from a table of a dataset to the person: one that leads to nobody is refused by name.
+JOINED = """
+name = "shop"
+[tables.customer]
+category = "account"
+primary_key = ["id"]
+columns = { id = { class = "T" }, email = { class = "A", identity = "email" } }
+[tables.order]
+category = "order"
+primary_key = ["id"]
+via = [{ table = "customer", on = { customer_id = "id" } }]
+columns = { id = { class = "T" }, customer_id = { class = "T" } }
+"""
+TO_ORDER = 'primary_key = ["id"]\nvia = [{ table = "order", on = { id = "customer_id" } }]'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('{ table = "customer"', '{ table = "client"', "via ends at client, which is not declared"),
+        ("{ customer_id =", "{ client =", "via names column client"),
+        ('"id" } }]', '{ is = "5" } } }]', "the join with customer names no column of it"),
+        (
+            'on = { customer_id = "id" }',
+            'on = { customer_id = "id" }, party = "buyer"',
+            "party buyer, which it has not",
+        ),
+        ("via = [{", 'where = [{ column = "id" }]\nvia = [{', "needs either in = "),
+        ("via = [{", 'erase = "blank"\nvia = [{', "leaves customer_id, by which its person is found"),
+        ('via = [{ table = "customer", on = { customer_id = "id" } }]\n', "", "table which does, as via = "),
+        ('primary_key = ["id"]', TO_ORDER, "via leads round in a circle"),
+    ],
+)
+def test_a_path_that_leads_to_nobody_is_refused_by_name(tmp_path: Path, before: str, after: str, says: str) -> None:
+    load(tmp_path, JOINED)
+    with pytest.raises(Misconfigured, match=says):
+        load(tmp_path, JOINED.replace(before, after, 1))

@@ -6,11 +6,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from shared.domain.errors import AnswerMalformed, GroundUnknown
 from shared.domain.policy import read_policy
 from shared.domain.proofs import proof_policy
 from shared.downstreams.http.declaration import Declaration, read_declaration
+from shared.downstreams.http.pages import first_page, next_page
+from shared.downstreams.http.paths import Answer, Condition, each_at
+from shared.downstreams.http.refusing import Refusal, refusal, states, told
+from shared.downstreams.http.requests import Pages
 from shared.downstreams.http.settings import SHIPPED
 from shared.downstreams.http.templates import in_body, in_path, names_in
+from shared.downstreams.refusals import ErasureRefused
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.settings import SHIPPED as DATASETS
 
@@ -119,3 +125,145 @@ def test_a_value_in_a_path_is_one_part_of_it() -> None:
 def test_every_field_that_a_shipped_declaration_shows_is_explained(name: str) -> None:
     resources = read_declaration(SHIPPED / f"{name}.toml").resource
     assert {each: of.shown for each, of in resources.items()} == {n: of.explain.keys() for n, of in resources.items()}
+
+
+# Where pages end is judged by the page as it came: nothing that a page does not say is taken for the end.
+COUNTED = {"kind": "page", "size": 2, "parameter": "page"}
+LINKED = {"kind": "header", "size": 2}
+NEXT = '<https://a.example/x?page=1>; rel="prev", <https://a.example/x?page=3&a=b,c>; title="n"; rel="last next"'
+
+
+@pytest.mark.parametrize(
+    ("declared", "said", "records", "headers", "following"),
+    [
+        (COUNTED, {}, [1, 2], {}, {"page": 2}),
+        (COUNTED, {}, [1], {}, {"page": 2}),  # the system may give less than it was asked for
+        (COUNTED, {}, [], {}, None),
+        ({**COUNTED, "end": "short"}, {}, [1], {}, None),
+        ({**COUNTED, "end": "short"}, {}, [1, 2], {}, {"page": 2}),
+        ({**COUNTED, "more": "more"}, {"more": False}, [1, 2], {}, None),
+        ({**COUNTED, "more": "more"}, {"more": True}, [1], {}, {"page": 2}),
+        ({**COUNTED, "kind": "offset"}, {}, [1], {}, {"page": 1}),
+        ({**COUNTED, "kind": "last_id"}, {}, [7, 9], {}, {"page": 9}),
+        (LINKED, {}, [1, 2], {"link": NEXT}, "https://a.example/x?page=3&a=b,c"),
+        (LINKED, {}, [], {"link": NEXT}, "https://a.example/x?page=3&a=b,c"),  # an empty page is not the last
+        (LINKED, {}, [1, 2], {"link": '<https://a.example/x?page=1>; rel="prev"'}, None),
+        (LINKED, {}, [1, 2], {"link": "nonsense; rel=next"}, None),
+        (LINKED, {}, [1, 2], {}, None),
+    ],
+)
+def test_the_next_page_is_asked_for_as_the_page_says(
+    declared: dict[str, Any], said: object, records: list[int], headers: dict[str, str], following: object
+) -> None:
+    pages = Pages.model_validate(declared)
+    found = next_page("saas", pages, Answer(status=200, said=said, headers=headers), records, first_page(pages))
+    assert (found and (found[1] or found[0])) == following
+
+
+def test_a_page_that_is_longer_than_pages_are_is_an_error() -> None:
+    pages = Pages.model_validate(COUNTED)
+    with pytest.raises(AnswerMalformed, match="size = 2"):
+        next_page("saas", pages, Answer(status=200), [1, 2, 3], first_page(pages))
+
+
+@pytest.mark.parametrize("more", [{"kind": "link", "next": "next"}, {"more": "more"}])
+def test_how_pages_end_is_said_once(more: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="leave it out"):
+        Pages.model_validate({**COUNTED, "end": "short", **more})
+
+
+@pytest.mark.parametrize(
+    ("condition", "record", "holds"),
+    [
+        ({"path": "a", "equals": 1}, {"a": True}, False),
+        ({"path": "a", "equals": False}, {"a": 0}, False),
+        ({"path": "a", "in": [1, 2]}, {"a": True}, False),
+        ({"path": "a", "in": [1, 2]}, {"a": [1]}, False),
+        ({"path": "a", "equals": "007"}, {"a": 7}, False),
+        ({"path": "a", "equals": None}, {}, False),
+        ({"path": "a", "equals": None}, {"a": None}, True),
+        ({"path": "a", "absent": True}, {"a": None}, True),
+    ],
+)
+def test_a_condition_takes_nothing_for_another_type(
+    condition: dict[str, Any], record: dict[str, Any], *, holds: bool
+) -> None:
+    assert Condition.model_validate(condition).holds_of(record) is holds
+
+
+def test_a_star_is_any_part_of_a_list_and_of_nothing_else() -> None:
+    assert each_at({"a": [{"id": 1}, {"id": 2}]}, "a.*.id") == [1, 2]
+    assert each_at({"a": ["x"]}, "a.*") == ["x"]
+    assert each_at({"a": {"0": {"id": 1}}}, "a.*.id") == []
+    assert each_at({"a": 1}, "a") == [1]
+
+
+# In which state of a record of an interface something must stay, and what a record says that says neither.
+ACTIVE: dict[str, Any] = {"path": "state", "in": ["active"], "reason": "active_contract"}
+BOTH = ACTIVE | {"over": ["ended"]}
+TICKET: dict[str, Any] = {"path": "state", "equals": "open", "reason": "open_ticket"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "record", "lasts"),
+    [
+        (ACTIVE, {"state": "active"}, True),
+        (ACTIVE, {"state": "paused"}, False),
+        (ACTIVE, {"state": None}, None),
+        (ACTIVE, {}, None),
+        (BOTH, {"state": "active"}, True),
+        (BOTH, {"state": "ended"}, False),
+        (BOTH, {"state": "paused"}, None),
+        (TICKET, {"state": None}, False),
+        (TICKET | {"over": ["done"]}, {"state": "odd"}, None),
+        ({"path": "ended_on", "absent": True, "reason": "active_contract"}, {}, True),
+        ({"path": "ended_on", "absent": True, "reason": "active_contract"}, {"ended_on": "2026-01-01"}, False),
+    ],
+)
+def test_a_record_says_that_a_state_lasts_that_it_does_not_or_neither(
+    declared: dict[str, Any], record: dict[str, Any], *, lasts: bool | None
+) -> None:
+    assert Refusal.model_validate(declared).lasts(record) is lasts
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"over": ["active"]}, "write each once"),
+        ({"in": None, "over": ["ended"]}, "write those that say so as in or equals"),
+        ({"path": None, "in": None, "status": 200}, "give the path of what a record says"),
+    ],
+)
+def test_what_cannot_be_compared_both_ways_is_refused(more: dict[str, Any], says: str) -> None:
+    declared = {key: value for key, value in (ACTIVE | more).items() if value is not None}
+    with pytest.raises(ValidationError, match=says):
+        Refusal.model_validate(declared)
+
+
+@pytest.mark.parametrize(
+    ("found", "told_of", "ruled", "unruled"),
+    [
+        ([], False, None, None),
+        (["ended"], False, None, None),
+        (["ended", "active"], True, None, ErasureRefused),
+        (["ended", None], None, GroundUnknown, GroundUnknown),
+        (["active", None], True, GroundUnknown, ErasureRefused),
+    ],
+)
+def test_what_lasts_by_the_policy_is_told_and_what_is_not_known_is_a_persons(
+    found: list[str | None], *, told_of: bool | None, ruled: type | None, unruled: type | None
+) -> None:
+    declared = [Refusal.model_validate(BOTH)]
+    said = told(("deal", {"state": each}, declared) for each in found)
+    assert states(declared, said) == {"contract_active": told_of}
+    assert type(refusal("crm", said, lambda kind, word: (kind, word) == ("deal", "contract_active"))) is (
+        ruled or type(None)
+    )
+    assert type(refusal("crm", said, lambda *_: False)) is (unruled or type(None))
+
+
+def test_a_reason_of_which_the_policy_knows_nothing_refuses_before_anything_goes_anywhere() -> None:
+    declared = [Refusal.model_validate(TICKET)]
+    said = told([("ticket", {"state": "open"}, declared)])
+    assert isinstance(refusal("desk", said, lambda *_: True), ErasureRefused)
+    assert states(declared, said) is None

@@ -1,14 +1,27 @@
 """One person, one spelling: the measured table of the telecom domain (REQ-N3) and what must be refused."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from random import Random
 
 import phonenumbers
 import pytest
 from phonenumbers import PhoneNumber
 
+from services.intake.subject_schemas import DataSubject
 from shared.domain import identities
-from shared.domain.identities import IdentityType, MalformedIdentity, normalise
+from shared.domain.assignments import Line, Register
+from shared.domain.contact_points import confirmed
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.operations import Change
+from shared.domain.spellings import spellings
 from shared.domain.text import forms, in_ascii
+from shared.downstreams.opendsr.settings import OpenDsrSettings
+from shared.downstreams.opendsr.wire import is_foreign
+from shared.downstreams.roundup.subjects import Person, has
+from shared.downstreams.tryton.party import spelled
+from tests.unit.test_assignments import ADA, BEN, account, at, phone, register
 
 SPELLINGS = [
     ("0034688886392", "ES", "+34688886392"),
@@ -178,3 +191,135 @@ def test_bad_input_is_refused_without_repeating_it(type_: IdentityType, raw: str
     with pytest.raises(MalformedIdentity) as refusal:
         normalise(type_, raw, region)
     assert not raw or raw not in str(refusal.value)
+
+
+# How else a switch may have written a number: only what can be read as nothing else.
+@pytest.mark.parametrize(
+    ("number", "region", "written"),
+    [
+        ("+34688886392", "ES", {"688886392"}),
+        ("+34688886392", "GB", set()),
+        ("+442079460000", "GB", {"02079460000"}),
+        ("+34688886392", "US", {"01134688886392"}),
+        ("+390612345678", "IT", {"0612345678"}),
+    ],
+)
+def test_a_number_is_written_abroad_and_at_home_as_it_is_dialled(number: str, region: str, written: set[str]) -> None:
+    digits = number[1:]
+    found = spellings(number, region)
+    assert found[0] == number
+    assert set(found) == {number, digits, f"00{digits}", f"000{digits}"} | written
+
+
+def test_what_would_be_somebody_elses_too_is_not_searched() -> None:
+    arkansas, norway = "+14792123456", "+4792123456"
+    assert "4792123456" not in spellings(arkansas, "US") + spellings(norway, "US")
+    assert "4792123456" in spellings(norway, "NO")
+
+
+# Text is compared in its composed form, whichever form a system has stored.
+COMPOSED, DECOMPOSED = "jos\u00e9@example.org", "JOSE\u0301@example.org"
+SUBJECT = Identity(IdentityType.EMAIL, COMPOSED)
+
+
+def test_what_is_submitted_is_composed() -> None:
+    said = DataSubject(email=DECOMPOSED, name="Jose\u0301")
+    assert [identity.value for identity in said.identities()] == [COMPOSED, "Jos\u00e9"]
+    assert Change(field="name", asserted="Jose\u0301").asserted == "Jos\u00e9"
+
+
+def test_a_number_that_is_said_again_is_one_identity_for_each_of_its_periods() -> None:
+    said = [("688 88 63 92", "2024-01-01"), ("688 88 63 92", "2025-01-01"), ("+34688886392", "2024-01-01")]
+    phones = [{"number": number, "region": "ES", "since": f"{since}T00:00:00Z"} for number, since in said * 10]
+    known = list(DataSubject.model_validate({"phones": phones}).identities())
+    assert [(each.value, each.valid_from and each.valid_from.year) for each in known] == [
+        ("+34688886392", 2024),
+        ("+34688886392", 2025),
+    ]
+
+
+@pytest.mark.parametrize("stored", [COMPOSED, DECOMPOSED])
+def test_what_a_system_has_stored_is_found_in_either_form(stored: str) -> None:
+    assert has(Person.read({"id": "1", "address": stored}), SUBJECT)
+    assert spelled(None, stored) == COMPOSED
+    settings = OpenDsrSettings(url="http://localhost")  # type: ignore[arg-type]  # pydantic reads it
+    assert not is_foreign({"email": stored}, [SUBJECT], settings)
+    assert is_foreign({"email": f"x{stored}"}, [SUBJECT], settings)
+
+
+# An address and a number prove more together only if both lead to one account of ours, as we see it ourselves.
+ON_FILE = timedelta(days=30)
+ADDRESS = Identity(IdentityType.EMAIL, "ada@example.org", level="L2", together=True)
+NUMBER = replace(phone(), level="L2", together=True)
+ACCOUNT = replace(account(ADA), level="L1")
+OF_RECORD = replace(ADDRESS, source="crm", level="L1", together=False)
+KNOWN = (ADDRESS, NUMBER, ACCOUNT, OF_RECORD)
+HERS = register((ADA, 0, None))
+
+
+def levels(identities: Sequence[Identity], register: Register = HERS, today: int = 100) -> list[str]:
+    return [each.level for each in confirmed(identities, register, ON_FILE, at(today))]
+
+
+def test_both_lead_to_one_account_which_is_as_well_proved_as_they_are() -> None:
+    assert levels(KNOWN) == ["L2", "L2", "L2", "L1"]
+
+
+NOT_CONFIRMED = ["L1", "L1", "L1", "L1"]
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        Register(),
+        register(),
+        register((BEN, 0, None)),
+        register((ADA, 0, 50)),
+        register((ADA, 80, None)),
+    ],
+    ids=["no register", "of nobody", "somebody else's", "given back", "not theirs for thirty days"],
+)
+def test_a_number_that_the_register_does_not_show_as_that_accounts_proves_nothing_more(register: Register) -> None:
+    assert levels(KNOWN, register) == NOT_CONFIRMED
+
+
+def test_a_line_that_others_use_too_proves_nothing_more() -> None:
+    lines = {key: [replace(each, line=Line.SHARED) for each in rows] for key, rows in (HERS.assignments or {}).items()}
+    assert levels(KNOWN, replace(HERS, assignments=lines)) == NOT_CONFIRMED
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        (ACCOUNT,),
+        (ACCOUNT, replace(OF_RECORD, value="other@example.org")),
+        (ACCOUNT, replace(OF_RECORD, valid_to=at(50))),
+        (ACCOUNT, replace(OF_RECORD, source="requester")),
+        (OF_RECORD,),
+        (replace(ACCOUNT, source="requester"), OF_RECORD),
+        (replace(ACCOUNT, level="L0"), OF_RECORD),
+        (ACCOUNT, OF_RECORD, replace(account(BEN), level="L1")),
+    ],
+    ids=[
+        "no address",
+        "another one",
+        "a former one",
+        "stated",
+        "no account",
+        "a stated one",
+        "unproved",
+        "two of them",
+    ],
+)
+def test_an_address_that_no_system_knows_as_that_one_accounts_proves_nothing_more(found: tuple[Identity, ...]) -> None:
+    assert levels((ADDRESS, NUMBER, *found))[:2] == ["L1", "L1"]
+
+
+def test_what_one_of_them_was_proved_by_being_wrong_leaves_the_other_as_one() -> None:
+    assert levels((ADDRESS, replace(NUMBER, level="L0"), ACCOUNT, OF_RECORD)) == ["L1", "L0", "L1", "L1"]
+
+
+def test_what_is_proved_alone_stays_as_it_is() -> None:
+    alone = (replace(ADDRESS, together=False), replace(NUMBER, level="L1", together=False))
+    assert levels(alone, Register()) == ["L2", "L1"]
+    assert levels((replace(ADDRESS, level="L0"),), Register()) == ["L0"]

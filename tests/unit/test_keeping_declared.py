@@ -1,12 +1,38 @@
 """What a table must say so that a rule can keep rows of it: what is missing is said with what to write."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from shared.domain.errors import Misconfigured, NotSupported
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.policy import OnErasure, read_policy
+from shared.downstreams.contract import Receipt
+from shared.downstreams.downstream import Downstream
+from shared.downstreams.roundup.adapter import RoundupAdapter
+from shared.downstreams.sql.catalog import Relation
+from shared.downstreams.sql.changing.unswitched import reach
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.declaration.tenancy import Tenancy
+from shared.downstreams.sql.finding.examination import covered
+from shared.downstreams.sql.keeping.by_policy import undeclared
+from shared.downstreams.sql.mariadb.unsupported import kept_by_policy
+from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.sql.statements import Statements
+from shared.downstreams.states import with_states
+from shared.downstreams.tryton.party import CATEGORIES as TRYTON
+from shared.fulfilment.withdrawn import by_hand
+from tests.fixtures.downstream import email, task
+from tests.fixtures.engine import ScriptedSystem
+from tests.fixtures.policy import doing, signed_policy
+from tests.unit.test_registry import load
 
 CONTRACT: dict[str, Any] = {
     "category": "contract",
@@ -42,3 +68,319 @@ def test_what_keeps_lacks_is_said_with_what_to_write(instead: dict[str, Any], sa
     with pytest.raises(ValidationError) as wrong:
         Table.model_validate(CONTRACT | instead)
     assert re.search(says, str(wrong.value))
+
+
+# What the policy does with a category on the day of an erasure is declared in the dataset, or refused by name.
+TRACKER = RoundupAdapter.categories
+
+TEXT = """
+name = "shop"
+[tables.visit]
+category = "analytics"
+primary_key = ["id"]
+anchors = { event_time = { column = "at" } }
+{more}
+[tables.visit.columns]
+id = { class = "T" }
+at = { class = "M" }
+email = { class = "A", identity = "email"{party} }
+"""
+ANONYMISE = 'anonymise = { blank = ["email"], redraw = ["id"], coarsen = { at = "month" } }'
+PARTIES = "parties = { a = {}, b = {} }"
+
+
+def dataset(tmp_path: Path, more: str = "") -> Dataset:
+    party = ', party = "a"' if "parties" in more else ""
+    text = TEXT.replace("{more}", more).replace("{party}", party)
+    if "kept =" in more:
+        text += 'k = { class = "T" }\n'
+    if party:
+        text += 'other = { class = "A", party = "b" }\n'
+        text = text.replace('blank = ["email"]', 'blank = ["email", "other"]')
+    (tmp_path / "shop.toml").write_text(text, encoding="utf-8")
+    return Dataset.load(str(tmp_path / "shop.toml"))
+
+
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "over").mkdir()
+    return tmp_path / "over"
+
+
+@pytest.mark.parametrize(
+    ("on_erasure", "ruled", "more", "says"),
+    [
+        ("delete", False, "", None),
+        ("keep", False, "", "no rule of its kept_by says on which ground and until when"),
+        ("keep", True, "", "declare anchors.event_time and keeps"),
+        ("restrict", True, "", "declare anchors.event_time and keeps"),
+        ("anonymise", False, "", "declare anonymise"),
+        ("anonymise", False, ANONYMISE, None),
+        ("anonymise", False, f'{ANONYMISE}\n{PARTIES}\nerase = "blank"', "several people are in a row"),
+    ],
+)
+def test_what_a_store_cannot_do_with_a_category_is_said_by_name_and_nothing_is_deleted_instead(
+    tmp_path: Path, on_erasure: str, more: str, says: str | None, *, ruled: bool
+) -> None:
+    found = list(undeclared(dataset(tmp_path, more), doing(folder(tmp_path), on_erasure, ruled=ruled)))
+    assert [says in each for each in found if says] == ([True] if says else [])
+    assert len(found) == (1 if says else 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"), [('a = ["at"], b = []', None), ('a = ["at"]', "b"), ('c = ["at"]', "a, b")]
+)
+def test_a_field_of_a_rule_that_no_column_declares_is_said_by_name_and_takes_nothing_from_a_row(
+    tmp_path: Path, said: str, missing: str | None
+) -> None:
+    kept = 'occurred = { column = "at" }\nkept = { column = "k", value = true }'
+    more = f"{kept}\nkeeps = {{ fields = {{ {said} }} }}"
+    policy = doing(folder(tmp_path), "restrict", ruled=True)
+    rule = policy.rules["visits"].model_copy(update={"fields": frozenset({"a", "b"})})
+    policy = policy.with_other(rules={**policy.rules, "visits": rule})
+    found = list(undeclared(dataset(tmp_path, more), policy))
+    assert [each.partition(" is, which")[0] for each in found] == (
+        [f"visit.keeps does not say where {missing}"] if missing else []
+    )
+
+
+@pytest.mark.parametrize(("on_erasure", "by_hand"), [("delete", False), ("keep", True), ("anonymise", True)])
+def test_on_mariadb_a_person_does_what_is_not_deleting(tmp_path: Path, on_erasure: str, *, by_hand: bool) -> None:
+    assert bool([*kept_by_policy(dataset(tmp_path), doing(folder(tmp_path), on_erasure))]) is by_hand
+
+
+def test_what_customers_alone_decide_about_is_not_ours_to_keep(tmp_path: Path) -> None:
+    text = TEXT.replace("{more}", 'tenant = "owner"').replace("{party}", "").replace('"analytics"', '"recording"')
+    (tmp_path / "pbx.toml").write_text(f'{text}owner = {{ class = "T" }}\n', encoding="utf-8")
+    assert not [*undeclared(Dataset.load(str(tmp_path / "pbx.toml")), read_policy())]
+
+
+@pytest.mark.parametrize(
+    ("on_erasure", "ruled", "alone", "with_rules"),
+    [
+        ("delete", False, False, False),
+        ("keep", True, True, True),
+        ("anonymise", False, True, True),
+        ("restrict", True, True, False),
+    ],
+)
+def test_a_system_that_can_only_delete_is_left_to_a_person_where_the_policy_says_something_else(
+    tmp_path: Path, on_erasure: str, *, ruled: bool, alone: bool, with_rules: bool
+) -> None:
+    policy = doing(folder(tmp_path), on_erasure, ruled=ruled)
+    deletes = ScriptedSystem("tracker")
+    deletes.__dict__["on_erasure"] = frozenset({OnErasure.DELETE})
+    for adapter, undone in ((deletes, alone), (ScriptedSystem("crm"), with_rules)):
+        system = Downstream("it", frozenset(), adapter=adapter, categories=frozenset({"analytics_event", "contact"}))
+        system = replace(system, undone=system.not_done_by(policy))
+        assert system.undone == ({"analytics_event"} if undone else set())
+        asked = [by_hand(system, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
+        assert [isinstance(each, NotSupported) for each in asked] == [undone, undone]
+        assert by_hand(system, Operation.EXPORT, None, {}) is None, "it is shown all the same"
+        assert by_hand(system, Operation.ERASE, "acme", {}) is None, "what a customer decides about is theirs"
+
+
+def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy_as_shipped() -> None:
+    for policy in (read_policy(), signed_policy()):
+        for categories in (TRYTON, TRACKER):
+            adapter = ScriptedSystem("it")
+            adapter.__dict__["on_erasure"] = frozenset({OnErasure.DELETE})
+            assert not Downstream("it", frozenset(), adapter=adapter, categories=frozenset(categories)).not_done_by(
+                policy
+            )
+
+
+@pytest.mark.parametrize(
+    ("crm", "untold"),
+    [(None, {"contract_active"}), (True, set()), (False, {"contract_active"})],
+)
+def test_what_is_kept_while_a_state_lasts_that_nobody_tells_is_left_to_a_person(
+    untold: set[str], *, crm: bool | None
+) -> None:
+    store, telling = ScriptedSystem("shop"), ScriptedSystem("crm")
+    store.__dict__["knows_no_states"] = True
+    telling.__dict__["tells"] = frozenset({"contract_active"})
+    systems = [Downstream("shop", frozenset(), adapter=store, categories=frozenset({"contact", "ticket"}))]
+    if crm is not None:
+        contact = frozenset({"contact"})
+        systems.append(Downstream("crm", frozenset(), adapter=telling, enabled=crm, categories=contact))
+    for policy in (read_policy(), signed_policy()):
+        shop, *others = with_states(systems, policy)
+        assert shop.untold == untold
+        assert not any(each.untold for each in others)
+        asked = [by_hand(shop, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
+        assert [isinstance(each, NotSupported) for each in asked] == [bool(untold)] * 2
+        assert shop.may_refuse, "it is asked before anything is erased anywhere"
+        assert shop.rests_on == {"contract_active"} - untold, "and after whoever tells"
+        assert by_hand(shop, Operation.EXPORT, None, {}) is None
+
+
+def test_what_has_to_be_declared_for_a_store_of_invoices_alone_is_named_state_by_state() -> None:
+    store = ScriptedSystem("shop")
+    store.__dict__["knows_no_states"] = True
+    shop = Downstream("shop", frozenset(), adapter=store, categories=frozenset({"invoice"}))
+    (shop,) = with_states([shop], read_policy())
+    assert [each.partition(" or take ")[2] for each in shop.to_declare] == [
+        "active_contract out of kept_by of categories.invoice",
+        "dispute out of kept_by of categories.invoice",
+        "open_invoice out of kept_by of categories.invoice",
+    ]
+    for state, reason in (("contract_active", "active_contract"), ("disputed", "dispute")):
+        declare = f'for {state} declare refuse_when with reason = "{reason}" on a table or resource of whichever system'
+        assert any(each.startswith(declare) for each in shop.to_declare)
+    [said] = shop.by_person
+    assert all(each in said for each in shop.to_declare)
+    assert said.endswith("; or a person does each erasure")
+    telling = ScriptedSystem("crm")
+    telling.__dict__["tells"] = frozenset({"contract_active", "disputed", "invoice_open"})
+    crm = Downstream("crm", frozenset(), adapter=telling, categories=frozenset({"contact"}))
+    assert [each.by_person for each in with_states([shop, crm], read_policy())] == [[], []]
+
+
+# In which tables a restriction is obeyed, where some bear its switch and others do not (Art. 18).
+def table(*, via: str = "", key: str = "id", **said: Any) -> Table:
+    """A table of a few columns; ``via``: the one to which its rows lead."""
+    columns = {
+        "id": {"class": "T"},
+        "owner": {"class": "T"},
+        "account": {"class": "A", "identity": "account_id"},
+        "email": {"class": "A", "identity": "email"},
+        "restricted": {"class": "T"},
+    }
+    used = {name: columns[name] for name in {"id", "owner", key, *said.pop("columns", ())}}
+    if via:
+        said["via"] = [{"table": via, "on": {"owner": "id"}}]
+    if said.pop("switch", False):
+        said["restriction"] = {"column": "restricted", "value": True}
+        used["restricted"] = columns["restricted"]
+    return Table.model_validate({"category": "any", "primary_key": [key], "columns": used, **said})
+
+
+CUSTOMER = table(key="account", switch=True)
+
+
+@pytest.mark.parametrize(
+    ("tables", "reached"),
+    [
+        ({"customer": CUSTOMER, "news": table(columns=["email"])}, {"customer"}),
+        ({"customer": CUSTOMER, "call": table(columns=["account"])}, {"customer", "call"}),
+        (
+            {"order": table(via="customer"), "item": table(via="order"), "customer": CUSTOMER},
+            {"customer", "order", "item"},
+        ),
+        ({"order": table(via="customer"), "item": table(via="order")}, set()),
+        ({"call": table(columns=["account"], switch=True), "customer": table(key="account")}, {"call"}),
+    ],
+    ids=[
+        "by an address",
+        "by the account",
+        "through others",
+        "no switch",
+        "not of one account",
+    ],
+)
+def test_a_restriction_reaches_what_bears_the_switch_and_what_leads_there(
+    tables: Mapping[str, Table], reached: set[str]
+) -> None:
+    assert reach(tables) == reached
+
+
+# A table that is filed by an account alone says so where it could not be searched, beside one that was.
+SHOP = """
+name = "shop"
+[tables.reader]
+category = "contact"
+primary_key = ["id"]
+columns = { id = { class = "T" }, email = { class = "A", identity = "email" } }
+[tables.bill]
+category = "invoice"
+primary_key = ["id"]
+columns = { id = { class = "T" }, owner = { class = "A", identity = "account_id" } }
+"""
+
+
+def test_what_was_not_searched_for_want_of_an_account_is_told_by_its_kind_of_data(tmp_path: Path) -> None:
+    (tmp_path / "shop.toml").write_text(SHOP, encoding="utf-8")
+    declared = Dataset.load(str(tmp_path / "shop.toml")).tables
+    types = Relation({"id": "integer", "email": "text", "owner": "text"}, frozenset())
+    tables = [Statements("public", name, table, types) for name, table in declared.items()]
+    account = Identity(IdentityType.ACCOUNT_ID, "C-19")
+    asked = [task(Operation.EXPORT, email("ada@example.org")), task(Operation.EXPORT, email("b@example.org"), account)]
+    found = [Receipt(each.task_id, TaskOutcome.NO_MATCH) for each in asked]
+    without, known = covered(tables, asked, found)
+    assert isinstance(without, Receipt)
+    assert isinstance(known, Receipt)
+    assert (without.not_searched, without.categories, without.by_account) == (
+        Unsearched.NO_ACCOUNT,
+        ("contact",),
+        ("invoice",),
+    )
+    assert (known.not_searched, known.categories, known.by_account) == (None, ("contact", "invoice"), None)
+
+
+# Whose a row is, is declared for every table and every value, or the file is refused with what to write.
+DATASET = """
+name = "calls"
+[tables.calls]
+category = "call"
+primary_key = ["id"]
+tenant = "served"
+columns = { id = { class = "T" }, served = { class = "T" }, src = { class = "A", identity = "phone" } }
+[tables.notes]
+category = "note"
+primary_key = ["id"]
+ours = true
+columns = { id = { class = "T" }, src = { class = "A", identity = "phone" } }
+"""
+TABLE = '[calls]\nadapter = "sql"\ndsn_env = "DSN"\ndataset = "calls.toml"\nneeds = ["phone"]\n'
+OURS, TENANTS = 'ours = ["sip.us"]\n', 'tenants = { acme = ["Sip.Acme", "pbx.acme"], beta = ["sip.beta"] }\n'
+DSN = {"DSN": "postgresql://us@127.0.0.1/calls"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "table", "says"),
+    [
+        (DATASET, "", r"\[calls\]: the dataset calls tells tenants apart: write ours = "),
+        (DATASET, TENANTS, "write ours = "),
+        (DATASET, OURS + TENANTS.replace("sip.beta", "SIP.us"), "sip.us is declared of two"),
+        (DATASET, OURS + 'tenants = { Acme = ["sip.acme"] }\n', "tenants"),
+        (DATASET, OURS + "tenants = { acme = [] }\n", "tenants"),
+        (DATASET.replace("ours = true\n", ""), OURS, "notes does not say whose its rows are: write tenant"),
+        (DATASET.replace('tenant = "served"\n', 'tenant = "served"\nours = true\n'), OURS, "its rows are not all ours"),
+        (DATASET.replace('tenant = "served"', 'tenant = "whose"'), OURS, "tenant names column whose"),
+        (DATASET.replace('tenant = "served"\n', ""), OURS, "no table of the dataset calls tells tenants apart"),
+    ],
+)
+def test_what_does_not_say_whose_each_row_is_is_refused_with_what_to_write(
+    tmp_path: Path, dataset: str, table: str, says: str
+) -> None:
+    (tmp_path / "calls.toml").write_text(dataset)
+    with pytest.raises(Misconfigured, match=says):
+        load(tmp_path, TABLE + table, DSN)
+
+
+def test_a_system_is_asked_for_the_customers_that_its_table_names_and_for_no_other(tmp_path: Path) -> None:
+    (tmp_path / "calls.toml").write_text(DATASET)
+    calls = load(tmp_path, TABLE + OURS + TENANTS, DSN).get("calls")
+    assert [calls.tells_apart(tenant) for tenant in (None, "acme", "beta", "gamma")] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("written", "owner"),
+    [
+        ("sip.us", ""),
+        ("SIP.US", ""),
+        ("sip.acme", "acme"),
+        ("pbx.acme", "acme"),
+        ("acme", "?acme"),
+        (None, "?"),
+        (7, "?7"),
+    ],
+)
+def test_a_row_is_whose_its_value_is_declared_to_be_in_any_case_and_else_nobodys(
+    tmp_path: Path, written: object, owner: str
+) -> None:
+    (tmp_path / "calls.toml").write_text(DATASET)
+    dataset = Dataset.load(str(tmp_path / "calls.toml"))
+    tenants = {"acme": ("Sip.Acme", "pbx.acme")}
+    settings = SqlSettings(dsn_env="DSN", dataset="calls.toml", ours=("sip.us",), tenants=tenants)
+    assert Tenancy.of(settings, dataset).owner(written) == owner

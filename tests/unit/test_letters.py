@@ -1,27 +1,34 @@
 """Letters: whole in each language, with the reason, the new date, where to complain, and the way to a court."""
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
 from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
 from services.intake.commands import letters as commands
 from services.intake.letters import questions
+from services.intake.letters.outlines import Outlines, as_list, outlines_of
 from services.intake.letters.previews import preview
 from services.intake.letters.rendering import Letters, Reader
 from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
 from services.intake.request.lifecycle import State
+from services.intake.request.reasons import read_reasons
 from shared.domain.errors import Misconfigured
-from shared.domain.operations import TaskOutcome, TaskReport
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import read_policy
-from shared.domain.sentences import Lines, article, say
+from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Lines, Term, article, named_system, named_systems, say
 from shared.domain.time_limit_policy import Question
+from shared.domain.time_limit_policy import read_policy as read_time_limits
 from shared.domain.wording import LANGUAGES, Language, read_languages, read_wordings
+from tests.fixtures.policy import changed
 from tests.fixtures.requests import AT, a_request
 from tests.fixtures.words import CUSTOMER, LETTERS, READER, words, written
 from tests.unit.letters.reviewed import file_of
@@ -274,3 +281,146 @@ def test_a_customer_is_reminded_in_the_language_of_our_customers_and_not_in_that
 def test_a_folder_without_letters_says_so(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot be used"):
         Letters(tmp_path)
+
+
+# The letter about a lift: that data are used again is said only where nothing else restricts them.
+AGAIN: dict[Language, str] = {
+    "en": "used again as they were before",
+    "de": "wieder so verwendet wie zuvor",
+    "fr": "utilisées de nouveau comme auparavant",
+    "es": "se utilizan de nuevo como antes",
+}
+OTHER = Lines((say("restriction.stays_for", reference="019c0002", received_on=AT),))
+
+
+@pytest.mark.parametrize("cause", ["decided", "given_up"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_data_that_stay_restricted_for_another_request_are_not_said_to_be_used_again(
+    language: Language, cause: str
+) -> None:
+    reader = replace(READER, language=language)
+    alone, beside = (
+        written("lifting", {"lifted_on": AT, "cause": cause, "others": others}, reader).body
+        for others in (Lines(), OTHER)
+    )
+    assert (AGAIN[language] in alone, AGAIN[language] in beside) == (True, False)
+    assert ("019c0002" in alone, "019c0002" in beside) == (False, True)
+
+
+# Words of letters: there for every reason, rule and kind of data, and the company's own where it has some.
+def test_every_reason_that_may_be_given_has_words_and_no_other_has() -> None:
+    reasons = read_reasons()
+    given: dict[str, Collection[str]] = {"extension": read_time_limits().extension.reasons}
+    given |= {"refuse": reasons.refuse, "answer_in_part": reasons.answer_in_part, "end_part": reasons.end_part}
+    known = {f"reason.{decision}.{code}" for decision, codes in given.items() for code in codes}
+    assert {key for key in read_wordings().keys if key.startswith("reason.")} == known
+
+
+def test_the_policy_says_which_words_stand_for_its_rules_and_kinds_of_data() -> None:
+    policy, keys = read_policy(), read_wordings().keys
+    held = {name for category in policy.categories.values() for name in category.held_as} | policy.categories.keys()
+    assert {f"category.{name}" for name in held} <= keys
+    assert {f"ground.{rule}" for rule in policy.rules} <= keys
+
+
+@pytest.mark.parametrize(
+    ("words", "term"),
+    [
+        ("telephone companies in the United States keep records of billed calls", Term("ground", "calls_us_18m")),
+        ("contracts and invoices are needed for tax purposes and to defend legal claims", Term("ground", "tax_law")),
+        ("telling you about our products and offers", Term("purpose", "marketing")),
+    ],
+)
+def test_what_the_company_words_by_itself_is_told_in_its_own_words_in_every_language(
+    tmp_path: Path, words: str, term: Term
+) -> None:
+    name = "categories.toml" if term.family == "purpose" else "retention.toml"
+    letters = Letters(policy=read_policy(changed(tmp_path, f'"{words}"', '"what our counsel says"', name)))
+    for language in LANGUAGES:
+        reader = replace(READER, language=language)
+        assert letters.words(term, reader) == "what our counsel says"
+        assert letters.words(Term("ground", "dispute"), reader) == LETTERS.words(Term("ground", "dispute"), reader)
+
+
+def test_a_period_of_backups_that_nobody_has_signed_is_told_as_not_decided() -> None:
+    erased = TaskReport(
+        task_id=uuid7(), system="crm", operation=Operation.ERASE, outcome=TaskOutcome.ERASED, found=1, changed=1
+    )
+    closed = a_request(State.CLOSED, right=Right.ERASURE, outcome=Outcome.FULFILLED, tasks=(erased,))
+    for letters, until in ((LETTERS, "by 9 April 2026"), (Letters(policy=read_policy()), "not decided yet")):
+        told = letters.words(letters.remains(closed, AT), READER)
+        assert (until in told, "April" in told) == (True, letters is LETTERS)
+
+
+def test_a_system_is_called_what_the_policy_calls_it_in_the_language_of_whoever_reads_of_it(tmp_path: Path) -> None:
+    named = '[systems.cdr]\nen = "call records"\nde = "Verbindungsdaten"\nfr = "appels"\nes = "llamadas"\n'
+    (tmp_path / "systems.toml").write_text(named, encoding="utf-8")
+    letters = Letters(policy=read_policy(tmp_path))
+    told = say("answer.nothing_in", systems=named_systems(["cdr", "legacy-crm"]))
+    assert letters.words(told, READER) == "We searched “call records” and legacy-crm, and hold no data about you there."
+    german = letters.words(told, replace(READER, language="de"))
+    assert "„Verbindungsdaten“ und legacy-crm" in german
+    assert "no marketing" in letters.words(named_system("marketing_objections"), READER), "our own list has a name"
+
+
+@pytest.mark.parametrize("text", ['[systems.cdr]\nen = "calls"\n', '[systems.cdr]\nen = ""\n'])
+def test_a_name_of_a_system_that_a_language_lacks_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "systems.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(Misconfigured, match=r"systems\.toml"):
+        read_policy(tmp_path)
+
+
+# Outlines of letters: whatever was rendered before, a letter says what its template says of its own fields.
+FRAME = "<p>{{ name }}</p>{% block body %}{% endblock %}{% if besides %}<p>{{ besides }}</p>{% endif %}"
+BODIES = {
+    "shown": "{{ other }}, {{ name }}",
+    "asked": "{% if not (name or other) %}none{% elif other and not name %}other{% else %}{{ name }}{% endif %}",
+    "compared": "{% if name == 'Ada' %}she{% else %}{{ name }}{% endif %}",
+    "either": "{{ 'she' if name == 'Ada' else other }}{{ 'some' if name else 'none' }}",
+    "changed": "{{ name|upper }} {{ 'of ' ~ other }}",
+    "in words": "{{ say('{name} and {other}') }}",
+    "counted": "{% if count == '1' %}one{% else %}{{ count }}{% endif %}",
+    "as lines": "{{ lines(rows) }}{% if rows %}!{% endif %}",
+    "one by one": "{% for row in rows %}{{ row }};{% endfor %}",
+    "of its own": "{{ lines([name, other]) }}",
+}
+SHOWN: Sequence[tuple[Mapping[str, str], Sequence[str]]] = [
+    ({"name": "Ada", "other": "<b>", "besides": "", "count": "1"}, ["a", "<i>"]),
+    ({"name": "", "other": "Grace & Co", "besides": "more", "count": "2"}, []),
+    ({"name": "Eve", "other": "", "besides": "{other}", "count": "1"}, ["b"]),
+    ({"name": "\ue000other\ue001", "other": "Ada", "besides": "", "count": "2"}, ["\ue000name\ue001"]),
+    ({"name": "Ada", "other": "Eve", "besides": "less", "count": "3"}, ["c", "d", "e"]),
+]
+
+
+def outlined(outlines: Outlines, environment: Environment, shown: Mapping[str, str], rows: Sequence[str]) -> str:
+    def render(words: Mapping[str, str], fields: Mapping[str, object]) -> str:
+        return environment.get_template("letter").render(fields, say=lambda pattern: pattern.format_map(words))
+
+    return outlines.fill((), shown, {"rows": rows}, {"count": int(shown["count"])} if "count" in shown else {}, render)
+
+
+def environment_of(body: str) -> Environment:
+    pages = {"frame": FRAME, "letter": f"{{% extends 'frame' %}}{{% block body %}}{body}{{% endblock %}}"}
+    environment = Environment(loader=DictLoader(pages), undefined=StrictUndefined, autoescape=True)
+    environment.globals["lines"] = as_list
+    return environment
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_letter_says_what_its_template_says(body: str) -> None:
+    environment = environment_of(body)
+    template = environment.get_template("letter")
+    outlines = outlines_of(template)
+    for shown, rows in [*SHOWN, *SHOWN]:
+        said = template.render(**shown, rows=rows, say=lambda pattern, shown=shown: pattern.format_map(shown))
+        assert outlined(outlines, environment, shown, rows) == said
+
+
+def test_what_is_not_given_is_an_error_also_where_it_was_given_before() -> None:
+    environment = environment_of(BODIES["shown"])
+    outlines = outlines_of(environment.get_template("letter"))
+    (shown, rows), without = SHOWN[0], {"name": "Ada", "besides": ""}
+    outlined(outlines, environment, shown, rows)
+    with pytest.raises(TemplateError):
+        outlined(outlines, environment, without, rows)

@@ -6,12 +6,17 @@ from dataclasses import replace
 from datetime import date
 from itertools import product
 from typing import Any
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import TRANSITIONS, Standing, State, first_state
+from services.intake.request.waiting import waits_for
+from shared.domain import reference
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import (
     FulfilmentBlocked,
@@ -282,3 +287,91 @@ def test_what_a_customer_decides_about_waits_for_a_person_and_is_never_worked_by
     assert theirs.state is State.AWAITING_DECISION
     with pytest.raises(IllegalTransition, match="forward"):
         theirs.retry()
+
+
+# What a request waits for is said for every kind of waiting, and nothing is said where it waits for nothing.
+UNDONE = TaskReport(task_id=uuid7(), system="crm", operation="export", outcome=None)
+
+
+def waiting(state: State = State.AWAITING_DECISION, **said: Any) -> str:
+    return waits_for(a_request(state, **said)) or ""
+
+
+def missing(**said: Any) -> tuple[TaskReport, ...]:
+    return (UNDONE.model_copy(update=said),)
+
+
+def beyond(limit: str) -> Exceeded:
+    return Exceeded(limit=Limit(limit), found=2, allowed=1)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"suspended": True}, "The API key key has asked for more erasures"),
+        ({"postponed": True, "state": State.IN_PROGRESS}, "open access and portability requests"),
+        ({"postponed": True, "opposed": True}, "which of the two"),
+        ({"role": "processor"}, "pass it on"),
+        ({"state": State.AWAITING_IDENTITY}, "prove who they are"),
+        ({"state": State.AWAITING_CLARIFICATION, "question": open_question()}, "answer our question"),
+        ({"tasks": missing(failure="not_supported")}, "In crm a person does it by hand"),
+        ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_people"))}, "enter it (POST …/task-result)"),
+        ({"tasks": missing(failure="foreign_hit")}, "do there by hand what is the requester's"),
+        ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_rows"))}, "request may touch: two persons"),
+        (
+            {"tasks": missing(failure="rule_unsigned", exceeded=beyond("unsigned_rows"))},
+            "until a rule of the policy is signed",
+        ),
+        ({"tasks": missing(failure="residue_found")}, "In crm it was not done"),
+        ({"tasks": missing(failure="several_people")}, "customer number"),
+        ({"tasks": missing(not_searched="number_in_conflict", outcome="not_searched")}, "contradict one another"),
+        ({"tasks": missing(not_searched="line_shared", outcome="not_searched")}, "by hand"),
+        ({"tasks": missing(failure="assignment_in_doubt")}, "several holders"),
+        ({"right": Right.OBJECTION, "scope": "legitimate_interests"}, "two persons weigh"),
+        ({"state": State.IN_PROGRESS, "decided": Outcome.REFUSED}, "it is answered is decided"),
+    ],
+)
+def test_what_a_request_waits_for_is_said_as_it_is(said: dict[str, Any], words: str) -> None:
+    assert words in waiting(**said)
+
+
+def test_whatever_waits_says_for_what_and_what_is_closed_waits_for_nothing() -> None:
+    waits = (State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.AWAITING_DECISION)
+    roles: tuple[Role, ...] = ("controller", "processor")
+    for state, right, role, suspended in product(waits, Right, roles, (False, True)):
+        request: Request = a_request(state, right=right, role=role, suspended=suspended)
+        assert waits_for(request)
+        assert waits_for(replace(request, state=State.CLOSED, outcome=Outcome.WITHDRAWN)) is None
+
+
+# The short reference of a request, and what a mistake in it does.
+ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+IDS = st.uuids(version=None)
+
+
+@given(IDS, st.integers(0, 7), st.sampled_from(ALPHABET))
+def test_one_wrong_character_is_no_reference(request_id: UUID, place: int, wrong: str) -> None:
+    known = reference.of(request_id)
+    bare = known.removeprefix("CCP-").replace("-", "")
+    typed = bare[:place] + wrong + bare[place + 1 :]
+    assert reference.read(typed) == (known if typed == bare else None)
+
+
+@given(IDS, st.integers(0, 7), st.integers(0, 7))
+def test_two_characters_that_changed_places_are_no_reference(request_id: UUID, one: int, other: int) -> None:
+    known = reference.of(request_id)
+    typed = list(known.removeprefix("CCP-").replace("-", ""))
+    same = typed[one] == typed[other]
+    typed[one], typed[other] = typed[other], typed[one]
+    assert reference.read("".join(typed)) == (known if same else None)
+
+
+def test_a_reference_is_read_however_it_is_written() -> None:
+    request_id = UUID("019c0000-0000-7000-8000-000000000001")
+    known = reference.of(request_id)
+    assert known == "CCP-854Y-AEC9", "it stands in letters that were sent"
+    for written in (known, "ccp 854y aec9", " 854Y-AEC9 ", "CCP854YAEC9", "CCP – 854Y – AEC9", str(request_id)):
+        assert reference.read(written) == known, written
+    for written in ("", "CCP", "CCP-854Y-AEC", "CCP-854Y-AEC99", "CCP-854Y-AEC0", "ada@example.org", "+15551234567"):
+        assert reference.read(written) is None, written
+    assert reference.read(reference.EXAMPLE) == reference.EXAMPLE

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.intake.identity.link_bounds import mailbox_of
+from services.intake.kept_of_person import as_proved
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.one_person import as_stated, proves_the_same_person
 from shared.domain.proofs import proved
+from shared.storage.keyring import Keyring
 
 KINDS = (IdentityType.EMAIL, IdentityType.ACCOUNT_ID, IdentityType.PHONE)
 OF = {who: tuple(Identity(kind, f"{kind}-of-{who}") for kind in KINDS) for who in ("ada", "eve")}
@@ -96,3 +100,43 @@ def test_an_account_that_a_row_only_names_joins_nobody() -> None:
     known = (*at_once(EMAIL), *(replace(each, claimed=True) for each in yielded(ACCOUNT)))
     assert not proves_the_same_person(known, at_once(ACCOUNT))
     assert proves_the_same_person((*at_once(EMAIL), *yielded(ACCOUNT)), at_once(ACCOUNT))
+
+
+# Which addresses are one mailbox; pure.
+WORDS = st.from_regex(r"[a-z0-9_-]{1,12}", fullmatch=True)
+
+
+@given(WORDS, st.lists(WORDS, max_size=3))
+def test_what_follows_a_plus_makes_no_other_mailbox(local: str, more: list[str]) -> None:
+    assert mailbox_of("+".join([local, *more]) + "@example.org") == f"{local}@example.org"
+
+
+@pytest.mark.parametrize(
+    ("address", "mailbox"),
+    [
+        ("a.d.a@gmail.com", "ada@gmail.com"),
+        ("a.d.a@example.org", "a.d.a@example.org"),
+        ("+ada@example.org", "+ada@example.org"),
+        ("ada@+.example", "ada@+.example"),
+    ],
+)
+def test_a_dot_makes_another_mailbox_where_it_does(address: str, mailbox: str) -> None:
+    assert mailbox_of(address) == mailbox
+
+
+# By what an earlier erasure has located somebody is as well proved as what they prove now, and no better; pure.
+STATED_EMAIL = Identity(IdentityType.EMAIL, "ada@example.org", level="L1")
+STATED_ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1", source="desk", level="L2")
+
+
+def test_what_was_located_then_is_proved_as_well_as_who_asks_now(keys: Keyring) -> None:
+    mark = keys.fingerprint(STATED_EMAIL)
+    then = (replace(STATED_EMAIL, level="L2"), STATED_ACCOUNT, replace(STATED_ACCOUNT, value="C2", level="L0"))
+    assert as_proved(keys, [STATED_EMAIL], mark, then) == [replace(STATED_ACCOUNT, level="L1")]
+    assert as_proved(keys, [replace(STATED_EMAIL, level="L3")], mark, then) == [STATED_ACCOUNT]
+
+
+def test_whoever_has_not_proved_the_same_is_found_by_nothing_of_it(keys: Keyring) -> None:
+    other = replace(STATED_EMAIL, value="eve@example.org")
+    assert as_proved(keys, [other], keys.fingerprint(STATED_EMAIL), [STATED_ACCOUNT]) == []
+    assert as_proved(keys, [replace(STATED_EMAIL, level="L0")], keys.fingerprint(STATED_EMAIL), [STATED_ACCOUNT]) == []

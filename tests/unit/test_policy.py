@@ -1,15 +1,32 @@
 """The policy of what is held is data: complete as shipped, refused with a reason where it cannot hold."""
 
+import json
 from datetime import date
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
+from typer.testing import CliRunner
 
+from services import cli
+from services.intake.portal.portal import countries
+from services.intake.subject_schemas import DataSubject
+from services.intake.timing_schemas import ArrivalCorrection
+from shared.domain.countries import COUNTRIES
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import SHIPPED, Conflict, OnErasure, SignOff, not_signed, parse_period, read_policy
+from shared.domain.policy import SHIPPED, Conflict, OnErasure, Policy, SignOff, not_signed, parse_period, read_policy
 from shared.domain.policy.explaining import explained, open_points
 from shared.domain.proofs import proof_policy
+from shared.domain.wording import LANGUAGES, Language
+from shared.downstreams.registry import Wiring
+from shared.downstreams.sql.catalog import Relation
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
+from shared.downstreams.sql.declaration.tables import Table
+from shared.downstreams.sql.finding.jurisdiction import Area, areas, under
+from shared.downstreams.sql.statements import Statements
 from tests.fixtures.policy import changed, signed_policy
+from tests.unit.test_registry import DEMO
 
 TODAY = date(2026, 10, 1)
 
@@ -285,3 +302,176 @@ def test_a_category_is_explained_by_what_a_system_calls_it() -> None:
         "Call records: 18 months minimum for regulatory compliance",
         "Call records: one month beyond the minimum, to delete them",
     ]
+
+
+# A signed period is written twice: in its rule or ceiling, and in the sign-off.
+SIGNED = 'by = "Counsel"\non = 2026-01-01\nexpires = "P1Y"\n'
+
+
+def saying(folder: Path, table: str, period: str, signed: str) -> Policy:
+    text = f'[{table}]\nperiod = "{period}"\n[{table}.sign_off]\n{signed}'
+    (folder / "retention.toml").write_text(text, encoding="utf-8")
+    return read_policy(folder)
+
+
+def test_a_period_that_its_sign_off_names_is_signed(tmp_path: Path) -> None:
+    policy = saying(tmp_path, "rules.consents_36m", "P30M", f'{SIGNED}period = "P30M"\n')
+    assert policy.rules["consents_36m"].signed(date(2026, 10, 1))
+
+
+@pytest.mark.parametrize("table", ["rules.consents_36m", "ceilings.calls_de_6m"])
+@pytest.mark.parametrize(
+    ("signed", "told"),
+    [
+        (SIGNED, 'write period = "P30M" there as well'),
+        (f'{SIGNED}period = "P36M"\n', "its sign-off is of P36M"),
+        (f'{SIGNED}period = "P30M"\n'.replace("Counsel", "  "), "by"),
+    ],
+)
+def test_a_sign_off_that_is_blank_or_does_not_name_the_period_is_refused(
+    tmp_path: Path, table: str, signed: str, told: str
+) -> None:
+    with pytest.raises(Misconfigured, match=told):
+        saying(tmp_path, table, "P30M", signed)
+
+
+def test_what_is_deleted_before_it_is_anonymised_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"is over before ceilings\.analytics_14m has"):
+        saying(tmp_path, "ceilings.analytics_26m", "P13M", f'{SIGNED}period = "P13M"\n')
+
+
+# Whoever edits the policy is told which declared system does not do it: nothing is asked of any, nothing is needed.
+CALLS = 'fields = ["caller_name", '
+CDR = """
+[cdr]
+adapter = "sql"
+dsn_env = "DSR_CDR_DSN"
+dataset = "kamailio"
+ours = ["us"]
+needs = ["phone", "sip_uri"]
+"""
+
+
+def check(over: Path, systems: Path, *more: str) -> tuple[int, str]:
+    """The status of ``dsr policy check``, and what it prints."""
+    words = ["policy", "check", "--over", str(over), "--systems", str(systems), *more]
+    done = CliRunner().invoke(cli.app, words)
+    return done.exit_code, done.stdout
+
+
+def test_a_field_that_no_dataset_has_is_named_where_the_policy_is_checked(tmp_path: Path) -> None:
+    over = changed(tmp_path, CALLS, 'fields = ["caller_nmae", ')
+    status, said = check(over, DEMO, "--json")
+    told = json.loads(said)
+    assert (status, told["usable"], list(told["systems"])) == (1, True, ["cdr"])
+    [slip] = told["systems"]["cdr"]
+    assert slip.startswith("acc_cdrs.keeps does not say where caller_nmae is, which calls_us_18m keeps")
+    assert f"cdr: {slip}" in check(over, DEMO)[1].splitlines()
+
+
+def test_a_category_that_a_dataset_does_not_say_how_to_anonymise_is_named(tmp_path: Path) -> None:
+    keeps = 'on_erasure = "restrict"\nkept_by = ["calls_us_18m", "dispute"]'
+    over = changed(tmp_path, keeps, 'on_erasure = "anonymise"\nkept_by = []', "categories.toml")
+    status, said = check(over, DEMO)
+    assert status == 1
+    assert "cdr: acc_cdrs holds call_record, which the policy anonymises: declare anonymise" in said
+
+
+def test_what_is_declared_for_the_policy_is_in_order_and_what_cannot_be_used_is_said_to_be_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "over").mkdir()
+    assert check(tmp_path / "over", DEMO, "--json")[0] == 0
+    (tmp_path / "mine.toml").write_text(CDR.replace("ours", "our"), encoding="utf-8")
+    status, said = check(tmp_path / "over", tmp_path / "mine.toml")
+    assert (status, "cdr: its table cannot be used, so nothing is known of it" in said) == (1, True)
+    monkeypatch.setenv("DSR_POLICY_OVERLAY", "/nowhere")
+    assert Wiring.of_command(read_policy()).policy.version == read_policy().version, "the one that is checked"
+
+
+def test_downstreams_check_says_it_by_the_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (over := tmp_path / "over").mkdir()
+    monkeypatch.setenv("DSR_POLICY_OVERLAY", str(changed(over, CALLS, 'fields = ["caller_nmae", ')))
+    (tmp_path / "mine.toml").write_text(CDR, encoding="utf-8")
+    done = CliRunner().invoke(cli.app, ["downstreams", "check", str(tmp_path / "mine.toml"), "--file-only"])
+    assert "does not say where caller_nmae is" in done.stdout
+    assert done.exit_code == 1
+
+
+# A country is one of ISO 3166: whoever writes another code is told what to write, and the portal offers just these.
+ADA = {"email": "ada@example.org"}
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("XX", "write its two letters in capitals (ISO 3166-1), as DE"),
+        ("ZZ", "as DE"),
+        ("AA", "as DE"),
+        ("EU", "as DE"),
+        ("de", "in capitals"),
+        ("Germany", "two letters"),
+        ("DE\n", "two letters"),
+        ("UK", "write GB"),
+        ("EL", "write GR"),
+    ],
+)
+def test_what_is_no_country_is_refused_and_told_what_to_write(code: str, told: str) -> None:
+    corrected = {"received_at": "2026-03-01T00:00:00Z", "reason": "It lay in the post room.", "country": code}
+    for model, said in ((DataSubject, {**ADA, "country": code}), (ArrivalCorrection, corrected)):
+        with pytest.raises(ValidationError) as refused:
+            TypeAdapter(model).validate_python(said)
+        (fault,) = refused.value.errors()
+        assert fault["loc"] == ("country",)
+        assert told in fault["msg"]
+        assert len(code) < len("Germany") or code not in fault["msg"], "nothing that was sent is quoted"
+
+
+def test_every_assigned_code_is_a_country_and_no_other_but_that_of_kosovo() -> None:
+    assert len(COUNTRIES - {"XK"}) == 249, "as ISO 3166-1 has it"
+    assert {"DE", "GB", "PN", "AQ", "XK", "BQ", "SS"} <= COUNTRIES
+    for code in COUNTRIES:
+        DataSubject.model_validate({**ADA, "country": code})
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_portal_offers_every_country_and_nothing_that_would_be_refused(language: Language) -> None:
+    assert {code for code, _ in countries(language)} == COUNTRIES
+
+
+# Under which country's law a row is, as its words say it; what nobody can tell is never the shorter keeping.
+CALLS_BY_COUNTRY = """
+name = "calls"
+[tables.call]
+category = "call_record"
+primary_key = ["id"]
+jurisdiction = { column = "country" }
+columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, country = { class = "T" } }
+"""
+
+
+def declared(tmp_path: Path) -> Table:
+    (tmp_path / "calls.toml").write_text(CALLS_BY_COUNTRY, encoding="utf-8")
+    return Dataset.load(str(tmp_path / "calls.toml")).tables["call"]
+
+
+@pytest.mark.parametrize(
+    ("said", "country"),
+    [
+        *(("DE", "DE"), (" de ", "DE"), ("Germany", "DE"), ("FX", "FR"), ("US", "US")),
+        *(("XX", None), ("EU", None), ("D", None), ("", None), (None, None)),
+    ],
+)
+def test_of_a_word_that_means_no_country_nobody_knows_whose_law_a_row_is_under(
+    said: str | None, country: str | None
+) -> None:
+    assert Jurisdiction(column="c", words={"GERMANY": "DE", "fx": "FR"}).of(said) == country
+
+
+def test_a_law_that_no_row_can_name_may_be_that_of_every_row(tmp_path: Path) -> None:
+    table = Statements("public", "call", declared(tmp_path), Relation({}, frozenset()))
+    assert areas(table, {"UK"}) == [Area("", frozenset({"UK"}))], "the country is GB, and no word means this one"
+    found = areas(table, {"UK", "DE"})
+    assert [sorted(each.may_be_of) for each in found] == [["DE", "UK"], ["UK"], ["DE", "UK"]]
+    assert [each.is_of for each in found] == ["DE", None, None], "and of no row it is shown"
+    assert under(table, "UK") == "false", "so no maximum of it ends anything"

@@ -1,7 +1,7 @@
 """The report of an access: all that Art. 15 asks to be told, tailored to what is held, in a page that stands alone."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -9,25 +9,33 @@ from uuid import UUID
 
 import orjson
 import pytest
+from pydantic import JsonValue
 
 from services.export import pieces
 from services.export.check import ITEMS, check
 from services.export.pieces import Piece
-from services.export.report.held import LISTED, Step
+from services.export.report.held import LISTED, Request, Step
+from services.export.report.page import render
 from services.export.report.texts import LANGUAGES, texts_of
 from services.export.report.translated import Translated
 from services.export.report_reader import read
+from services.export.survey import Category
 from services.intake.request.letter_kinds import KINDS
+from shared.domain.cells import Cells
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.domain.policy import read_policy
+from shared.domain.policy import parse_period, read_policy
+from shared.domain.release import LEFT
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES as WORDED
 from shared.domain.wording import Language
 from shared.downstreams.contract import Record
+from shared.downstreams.sql.declaration.columns import Column
+from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.tryton.grounds import DeclaredGrounds
 from shared.fulfilment.parts import sealing
-from tests.fixtures.packages import made_of, unpacked
-from tests.fixtures.policy import all_signed, changed
+from tests.fixtures.packages import REQUEST, made_of, unpacked
+from tests.fixtures.policy import all_signed, changed, signed_policy
 from tests.fixtures.reports import AT, LEGENDS, NEW, NOTE, OLD, call, page, report, said, task
 
 
@@ -240,3 +248,272 @@ async def test_each_field_that_hides_something_is_named_with_its_reason(whose: s
     told = said(await report(named, other, language=language), "A15.4")
     assert texts_of(language).answers[f"hidden_{whose}"] in told
     assert "network_number" in told
+
+
+# Words of the report: the same in every language, and there for everything that it may say.
+def test_every_language_says_everything_with_the_same_blanks() -> None:
+    assert LANGUAGES == ("de", "en", "es", "fr")
+    whole = {"purposes", "categories", "ceilings", "meanings", "values"}
+    english = texts_of("en").model_dump(exclude=whole)
+    for language in LANGUAGES:
+        other = texts_of(language).model_dump(exclude=whole)
+        assert {part: set(texts) for part, texts in other.items()} == {part: set(t) for part, t in english.items()}
+        for part, texts in english.items():
+            for name, text in texts.items():
+                assert other[part][name], (language, part, name)
+                assert sorted(re.findall(r"{\w+}", other[part][name])) == sorted(re.findall(r"{\w+}", text)), (
+                    language,
+                    name,
+                )
+
+
+def test_there_are_words_for_everything_that_the_policy_and_the_search_may_say() -> None:
+    policy, texts = signed_policy(), texts_of("en")
+    anchors = {each.anchor for each in policy.rules.values()} | {each.anchor for each in policy.ceilings.values()}
+    assert anchors - {None} <= set(texts.anchors)
+    assert {each.basis for one in policy.categories.values() for each in one.purposes.values()} <= set(texts.bases)
+    assert set(IdentityType) <= set(texts.types)
+    assert {DeclaredGrounds().contract, DeclaredGrounds().ended_on, "invoice_open", "disputed"} <= set(texts.fields)
+
+
+def test_what_the_datasets_that_we_ship_say_of_their_fields_and_the_codes_in_them_has_words_in_every_language() -> None:
+    datasets = [Dataset.load(name) for name in ("kamailio", "analytics")]
+    said = {meaning for each in datasets for fields in each.legend().values() for meaning in fields.values() if meaning}
+    codes = {(column.label or name): set(column.codes.values()) for each in datasets for name, column in _coded(each)}
+    english = texts_of("en")
+    for language in LANGUAGES:
+        texts = texts_of(language)
+        assert language == "en" or said <= texts.meanings.keys(), said - texts.meanings.keys()
+        assert {field: set(words) for field, words in texts.values.items()} == {
+            field: set(words) for field, words in english.values.items()
+        }
+        for field, words in codes.items():
+            assert words <= texts.values[field].keys(), (language, field)
+
+
+def _coded(dataset: Dataset) -> Iterator[tuple[str, Column]]:
+    for table in dataset.tables.values():
+        yield from ((name, column) for name, column in table.columns.items() if column.codes and column.shown)
+
+
+# What the report shows of a record: as people read it, in their zone and language; and what of periods is past.
+_CELLS = Cells(texts_of("de"), "de", "Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "shown"),
+    [
+        ("started", "2026-06-30T22:30:05+00:00", "01.07.2026, 00:30:05"),
+        ("started", "2026-06-30T22:30:05", "2026-06-30T22:30:05"),
+        ("started", "2026-02-30T22:30:05Z", "2026-02-30T22:30:05Z"),
+        ("ended_on", "2026-06-30", "30.06.2026"),
+        ("content", "on 2026-06-30 I wrote", "on 2026-06-30 I wrote"),
+        ("seconds", 312.0, "312"),
+        ("seconds", 0.5, "0,5"),
+        ("id", 1234567, "1234567"),
+        ("active", True, "ja"),
+        ("result", "nobody answered", "nicht angenommen"),
+        ("content", "answered", "answered"),
+        ("country", "FR", "Frankreich"),
+        ("country", "FRA", "FRA"),
+        ("messages", ["1", "2"], "1, 2"),
+        ("keyword", [], ""),
+        ("of", {"a": [1]}, '{"a":[1]}'),
+        ("none", None, ""),
+    ],
+)
+def test_a_value_is_shown_as_its_reader_writes_it_and_what_is_not_known_for_certain_as_it_stands(
+    column: str, value: JsonValue, shown: str
+) -> None:
+    assert _CELLS.shown(column, value) == shown
+
+
+async def test_times_are_those_of_the_zone_of_the_person_and_the_files_have_them_as_systems_gave_them() -> None:
+    files = unpacked(await made_of([call()], Right.ACCESS, AT, zone="America/New_York", language="es"))
+    told = files["report.html"].decode()
+    assert ("2 de marzo de 2026, 04:30" in told, "Nueva York" in told, "1 mar 2026, 17:30:00" in told) == (True,) * 3
+    assert NEW.encode() in files["data.jsonl"]
+    assert NEW.encode() in files["call_record.csv"]
+    assert "Empiece por él" in files["README.txt"].decode()
+
+
+async def test_a_system_is_called_as_people_know_it_with_the_key_that_the_files_have() -> None:
+    told = await page(call(), NOTE)
+    assert "call records (cdr)" in told
+    assert "customer database (crm)" in told
+
+
+async def test_what_should_have_gone_already_is_told_as_overdue_and_a_reason_that_is_over_as_over() -> None:
+    older, missed = "2024-06-01T10:00:00+00:00", Piece("cdr", "missed_call", "cdr", {"at": OLD}, {"call_start": OLD})
+    mixed, over = said(await report(call(older), call(NEW)), "A15.d"), said(await report(call(older), missed), "A15.d")
+    assert "The oldest of it was to be deleted on 2 January 2026, which is overdue; the newest is deleted on" in mixed
+    assert "For the oldest of it that time ended on 1 December 2025" in mixed
+    assert "The newest is kept until 1 September 2027." in mixed
+    assert "All of it was to be deleted by 2 January 2026, which is overdue." in over
+    assert "All of it was to be deleted by 16 April 2025, which is overdue." in over
+    assert "for this reason none of it would stay" in over
+
+
+async def test_what_says_no_day_counts_as_what_it_belongs_to_and_that_some_has_not_begun_is_said() -> None:
+    ticket = Piece("tickets", "ticket", "tickets", {"id": "1"}, {"resolved": "2026-01-10T10:00:00+00:00"})
+    message = Piece("tickets", "message", "tickets", {"id": "2", "author": "you"})
+    assert "It is deleted on 11 January 2029." in said(await report(ticket, message), "A15.d")
+    open_one = replace(ticket, data={"id": "3"}, anchors={})
+    told = said(await report(ticket, open_one, message), "A15.d")
+    assert "It is deleted on 11 January 2029. For some of it that time has not begun." in told
+    assert told.count("It is deleted on") == 1, "what is said of tickets is said of their messages"
+
+
+async def test_kinds_of_which_the_same_is_said_stand_in_one_line_and_each_is_told_of() -> None:
+    address = Piece("crm", "address", "crm", {"city": "Bonn"})
+    told = await report(NOTE, address)
+    for item in ("A15.a", "A15.d"):
+        assert {"account", "address", "request_file"} <= told.items[item].about
+    assert "account, address providing the telephone service" in said(told, "A15.a")
+
+
+async def test_what_we_entered_among_what_is_from_the_person_is_told_as_ours() -> None:
+    """Nothing that stands in a package says it: it is known of each record from the system that gave it."""
+    theirs, ours = Category(), Category()
+    theirs.add(NOTE)
+    ours.add(replace(NOTE, provided=False))
+    both = Category()
+    for each in (NOTE, replace(NOTE, provided=False)):
+        both.add(each)
+    request = Request(REQUEST, read_policy(), AT.date())
+    for held, words in ((ours, "not from you: we entered it ourselves"), (both, "partly entered by us (rows: 1)")):
+        told = read(render({"account": held}, request, [], AT).decode())
+        assert words in said(told, "A15.g")
+    assert read(render({"account": theirs}, request, [], AT).decode()).items["A15.g"].status == "not_applicable"
+
+
+async def test_what_an_erasure_has_left_is_told_as_kept_by_its_rule_alone_and_for_no_purpose_of_before() -> None:
+    left = replace(call(NEW), states={LEFT: True})
+    alone, mixed = await report(left), await report(left, call(NEW))
+    assert "You have asked us to erase it. What is left is kept for this reason alone: telephone companies" in said(
+        alone, "A15.d"
+    )
+    assert "deleted on" not in said(alone, "A15.d"), "no ceiling of what would go for everybody is told of it"
+    assert "providing the telephone service" not in said(alone, "A15.a")
+    assert "Part of it is left of what you have asked us to erase" in said(mixed, "A15.d")
+    assert "providing the telephone service" in said(mixed, "A15.a")
+    assert "Left of what you have asked us to erase (rows: 1)" in await page(left)
+
+
+async def test_an_entry_of_the_list_is_said_to_stay_while_there_is_marketing_and_not_until_erasure_is_asked_for() -> (
+    None
+):
+    listed = Step(AT, LISTED, {"contact_point": "ada@example.org", "right": "erasure"})
+    told = said(await report(call(), steps=[listed]), "A15.d")
+    assert "For as long as we send any advertising" in told
+    assert "No fixed period" not in told
+
+
+async def test_columns_that_nobody_explains_are_counted_and_the_item_is_answered_in_part() -> None:
+    told = await report(Piece("shop", "invoice", "shop", {"amount": 1, "id": 2}))
+    assert told.items["A15.X1"].status == "in_part"
+    assert "Of 1 of 2 columns nobody has written down yet what they mean" in said(told, "A15.X1")
+
+
+# What a report says of how long data are kept (Art. 15(1)(d)): days, laws, rules nobody has signed, and states.
+async def test_periods_come_with_the_days_that_follow_for_this_person_in_the_zone_of_the_controller() -> None:
+    told = said(await report(call(OLD), call(NEW)), "A15.d")
+    assert "18 months, counted from the beginning of the call" in told
+    assert "The oldest of it is kept until 15 July 2026, the newest until 1 September 2027." in told
+    assert "The oldest of it is deleted on 16 August 2026, the newest on 2 October 2027." in told
+
+
+async def test_a_law_of_a_country_is_told_to_whoever_lives_there_and_an_unsigned_rule_to_nobody() -> None:
+    policy = all_signed(read_policy())
+    in_germany, in_france = [await report(call(OLD), policy=policy, country=country) for country in ("DE", "FR")]
+    assert ("in Germany" in said(in_germany, "A15.d"), "in Germany" in said(in_france, "A15.d")) == (True, False)
+    unsigned = await report(call(OLD), policy=read_policy())
+    assert "in the United States" in said(in_germany, "A15.d")
+    assert "in the United States" not in said(unsigned, "A15.d")
+
+
+@pytest.mark.parametrize("signed", ["rules", "ceilings", ""])
+async def test_what_nobody_has_signed_is_told_as_not_decided_and_gives_no_day(signed: str) -> None:
+    whole = all_signed(read_policy())
+    policy = read_policy().with_other(**{signed: getattr(whole, signed)} if signed else {})
+    told = said(await report(call(OLD), country="DE", policy=policy), "A15.d")
+    assert ("is kept until 15 July 2026" in told) is (signed == "rules")
+    assert ("is deleted on 16 August 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
+    assert ("is not decided yet" in told) is (signed != "ceilings")
+    assert "No fixed period" not in told
+    german = said(await report(call(OLD), country="DE"), "A15.d")  # the demonstration's counsel has not signed that
+    assert ("18 months" in german, "in Germany" in german, "is not decided yet" in german) == (True, False, False)
+
+
+ACTIVE = "you have a contract with us"
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ([{"contract_active": True}], "Even if you ask us to erase it: you have a contract with us"),
+        ([{"contract_active": True}, {"contract_active": None}], "Even if you ask us to erase it: you have a contract"),
+        ([{"contract_active": False}, {}], ""),
+        ([{"contract_active": False}, {"contract_active": None}], "If what follows is so, it stays"),
+        ([{}], "If what follows is so, it stays"),
+    ],
+)
+async def test_a_state_that_keeps_is_told_as_a_fact_only_where_the_data_say_that_it_lasts(
+    states: list[dict[str, bool | None]], told: str
+) -> None:
+    rows = [replace(NOTE, states=each) for each in states]
+    told_of = said(await report(*rows), "A15.d")
+    assert (told in told_of, ACTIVE in told_of) == (True, bool(told))
+    of_invoices = said(await report(Piece("shop", "invoice", "shop", {"amount": 1}), *rows), "A15.d")
+    assert "If what follows is so, it stays even if you ask us to erase it, for as long as that lasts: an invoice" in (
+        of_invoices
+    )
+
+
+async def test_a_state_that_one_system_names_is_a_fact_about_what_another_holds() -> None:
+    settled = replace(NOTE, states={"invoice_open": False})
+    assert "settled" not in said(await report(Piece("shop", "invoice", "shop", {"amount": 1}), settled), "A15.d")
+
+
+OLD_CALL, NEW_CALL = (replace(each, states={LEFT: True}) for each in (call(OLD), call(NEW)))
+CUSTOMER = replace(NOTE, states={LEFT: True})
+
+
+async def test_what_an_erasure_left_since_it_leads_to_other_data_is_told_with_their_reason_and_last_day() -> None:
+    told = said(await report(CUSTOMER, OLD_CALL, NEW_CALL), "A15.d")
+    assert "leads to other data that we must keep, and goes with the last of them" in told
+    assert told.count("1 September 2027") == 2
+    assert "If what follows is so" not in told
+    of_another = said(await report(CUSTOMER, call(NEW)), "A15.d")
+    assert "kept for the reason that our answer to that request gives" in of_another
+    under_contract = replace(CUSTOMER, states={LEFT: True, "contract_active": True})
+    assert "for this reason alone: you have a contract with us" in said(await report(under_contract, OLD_CALL), "A15.d")
+
+
+async def test_of_what_is_left_in_part_no_condition_is_told_as_the_reason() -> None:
+    told = said(await report(NOTE, CUSTOMER, NEW_CALL), "A15.d")
+    assert "Part of it is left of what you have asked us to erase (rows: 1):" in told
+    assert "leads to other data that we must keep" in told
+
+
+async def test_where_two_rules_keep_neither_is_told_as_alone_and_neither_has_the_newest_day_of_the_other() -> None:
+    one = all_signed(read_policy())
+    calls, rule = one.categories["call_record"], one.rules["calls_us_18m"]
+    rules = {**one.rules, "calls_19m": rule.model_copy(update={"period": parse_period("P19M")})}
+    kept_by = {"kept_by": ("calls_us_18m", "calls_19m")}
+    two = one.with_other(rules=rules, categories={**one.categories, "call_record": calls.model_copy(update=kept_by)})
+    left = said(await report(OLD_CALL, NEW_CALL, policy=two), "A15.d")
+    assert ("alone" in left, left.count("unless another one that we name here")) == (False, 2)
+    assert "What this reason keeps is kept until 1 September 2027 at the latest." in left
+    assert "the newest until 1 September 2027" not in said(await report(call(OLD), call(NEW), policy=two), "A15.d")
+
+
+async def test_a_rule_by_the_law_of_a_country_is_told_as_a_condition_and_of_what_is_left_as_the_answer_told() -> None:
+    policy = all_signed(read_policy())
+    german = policy.rules["calls_us_18m"].model_copy(update={"jurisdiction": "DE"})
+    policy = policy.with_other(rules={**policy.rules, "calls_us_18m": german})
+    told = said(await report(call(OLD), policy=policy), "A15.d")
+    assert "Where the law of the following country applies (Germany): Even if you ask us to erase it:" in told
+    left = said(await report(OLD_CALL, policy=policy), "A15.d")
+    assert "kept for the reason that our answer to that request gives" in left
+    assert "for this reason alone" not in left

@@ -1,6 +1,10 @@
 """What the last letter says of a request is all that it has done since it was received."""
 
+import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from itertools import product
 from typing import Any
 
@@ -9,16 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
+from services.intake.request import deferrals
 from services.intake.request.aggregate import Request
+from services.intake.request.closing import later_letter
 from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
 from services.intake.request.summed import kept_from, summed
+from services.intake.request.told.kept import of_kept
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.holds import LEGAL_HOLD
+from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
+from shared.domain.sentences import Fact, Listed, Sentence, named_system
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, POLICY, a_request, open_question
-from tests.fixtures.words import answer, done, read
+from tests.fixtures.words import answer, closing_letter, done, read, written
 
 
 def erased(rows: int, **said: Any) -> TaskReport:
@@ -115,3 +124,151 @@ def test_no_system_stands_twice_for_one_thing() -> None:
             for rows, outcome in zip((first, second), outcomes, strict=True)
         ]
         assert len(summed(tasks)) == 1
+
+
+# What a letter says of an erasure follows from the receipts of all its looks, whatever went when.
+LOOKS = 3
+WORDS = {"call": "call", "invoice": "invoice", "ticket": "support ticket"}
+"""In one."""
+LAST = date(2028, 3, 30)
+# Of each row its category, and with which look it goes; with none of them: it stays.
+rows = st.lists(st.tuples(st.sampled_from(sorted(WORDS)), st.integers(0, LOOKS)), min_size=1, max_size=8)
+
+
+def look(left: list[tuple[str, int]], number: int) -> TaskReport:
+    """The receipt of one look at the rows that are left."""
+    gone, stay = (Counter(kind for kind, when in left if (when == number) is went) for went in (True, False))
+    kept = tuple(
+        Kept(category=kind, rule="calls_us_18m", count=count, first=LAST, last=LAST, period="P18M")
+        for kind, count in sorted(stay.items())
+    )
+    found = len(left)
+    outcome = TaskOutcome.RETAINED if kept else TaskOutcome.ERASED if found else TaskOutcome.NO_MATCH
+    return TaskReport(
+        task_id=uuid7(),
+        system="shop",
+        operation=Operation.ERASE,
+        outcome=outcome,
+        found=found,
+        changed=gone.total(),
+        remaining=stay.total(),
+        ground="calls_us_18m" if kept else None,
+        until=LAST if kept else None,
+        kept=kept or None,
+        by_category=Counter(kind for kind, _ in left),
+    )
+
+
+@given(rows)
+def test_what_has_gone_and_what_is_kept_is_counted_over_all_looks(every: list[tuple[str, int]]) -> None:
+    left, tasks = every, tuple[TaskReport, ...]()
+    for number in range(LOOKS):
+        report = look(left, number)
+        tasks = deferrals.updated(tasks, [report]) if number else (report,)
+        left = [row for row in left if row[1] != number]
+        if not left:
+            break
+    gone = Counter(kind for kind, _ in every) - Counter(kind for kind, _ in left)
+    request = a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED)
+    ((kind, fields),) = later_letter(replace(request, tasks=tasks))
+    body = " ".join(written(kind, fields).body.split())
+    assert f"shop: {gone.total()} of {len(every)} record" in body
+    listed = re.search(r"erased \(([^)]*)\)", body)
+    told = [each.rsplit(": ", 1) for each in listed[1].split(", ")] if listed else []
+    counted = {name.rstrip("s"): int(count) for name, count in told if count != "0"}
+    assert counted == {WORDS[name]: count for name, count in gone.items()}
+    kept = re.findall(r"(\d+) records? \(([\w ]+)\) (?:is|are) kept until 30 March 2028", body)
+    assert {name.rstrip("s"): int(count) for count, name in kept} == Counter(WORDS[name] for name, _ in left)
+    assert kind == ("partial" if left else "completion")
+
+
+# What stands beside an answer is told with it: what was erased on another request, and what was begun and stopped.
+def report(system: str, operation: Operation, **said: Any) -> TaskReport:
+    known = {"task_id": uuid7(), "system": system, "operation": operation, "outcome": TaskOutcome.NO_MATCH}
+    return TaskReport.model_validate(known | said)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.WITHDRAWN, Outcome.PARTIALLY_FULFILLED])
+@pytest.mark.parametrize(
+    ("reported", "said"), [(None, "3 of 5 records erased; the rest"), (True, "what it says of itself")]
+)
+def test_what_a_system_did_before_it_failed_is_told_in_counts_and_not_as_verified_where_only_it_says_so(
+    outcome: Outcome, reported: object, said: str
+) -> None:
+    left = report(
+        "billing", Operation.ERASE, outcome=None, failure="residue_found", found=5, changed=3, reported=reported
+    )
+    ended = a_request(State.CLOSED, outcome=outcome, tasks=(left,))
+    ((_, fields),) = closing_letter(ended)
+    assert said in str(fields["done"])
+    if outcome is Outcome.WITHDRAWN:
+        assert f"3 records{' (as it says of itself)' if reported else ''} in billing" in answer(ended)
+        assert "What was tried in billing was not finished." in answer(ended)
+    again = report("billing", Operation.ERASE, outcome=TaskOutcome.ERASED, found=2, changed=2)
+    assert ("what it says of itself" in done((*kept_from((left,), (again,)), again))) is bool(reported)
+    assert "5 of 5 records erased" in done((*kept_from((left,), (again,)), again))
+
+
+def test_what_was_finished_after_a_withdrawal_is_told_by_a_letter_and_once() -> None:
+    withdrawn = a_request(State.IN_PROGRESS).withdraw(AT).request
+    late = report("billing", Operation.ERASE, outcome=None, failure="withdrawn", found=4, changed=4, reported=True)
+    told = withdrawn.report(a(FulfilmentReported, tasks=(late,)), {}, AT)
+    ((kind, fields),) = read(told.letters)
+    assert (kind, "4 records (as it says of itself) in billing" in str(fields["answer"])) == ("withdrawal", True)
+    assert told.request.report(a(FulfilmentReported, tasks=(late,)), {}, AT).letters == ()
+
+
+# Of what is kept people read the name that the policy gives a system, and each reason beside what it is of.
+DAY, LATER = date(2030, 1, 31), date(2032, 1, 31)
+
+
+def kept(**said: object) -> dict[str, object]:
+    of = [Kept.model_validate({"category": "invoice", "rule": "tax", "count": 2, **said})]
+    return {"outcome": TaskOutcome.RETAINED, "kept": of}
+
+
+def systems(fact: Fact) -> Iterator[Fact]:
+    """Every fact by which a sentence, or one in it, names systems."""
+    if isinstance(fact, Sentence):
+        for name, each in fact.facts.items():
+            yield from (each.facts if isinstance(each, Listed) else [each]) if name.startswith("system") else ()
+            yield from systems(each)
+    elif isinstance(fact, Listed):
+        for each in fact.facts:
+            yield from systems(each)
+    elif isinstance(fact, tuple):
+        for each in fact:
+            yield from systems(each)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        kept(),
+        kept(first=DAY, last=DAY),
+        kept(first=DAY, last=LATER),
+        kept(period="P72M"),
+        kept(rule=LEGAL_HOLD, restricted=1),
+        {"outcome": TaskOutcome.RETAINED, "ground": LEGAL_HOLD},
+        {"outcome": TaskOutcome.RETAINED, "ground": "tax", "until": DAY, "found": 1},
+        {"outcome": TaskOutcome.RETAINED, "ground": "tax", "found": 1},
+        {"outcome": TaskOutcome.ERASED, "ground": "tax", "until": DAY},
+        {"outcome": TaskOutcome.ERASED, "ground": "tax"},
+    ],
+    ids=str,
+)
+def test_every_sentence_of_what_is_kept_names_its_system_as_the_policy_does(said: dict[str, object]) -> None:
+    report = TaskReport.model_validate({"task_id": uuid7(), "system": "cdr", "operation": "erase", **said})
+    told = [*of_kept(report)]
+    assert told, "something is told"
+    assert all([*systems(each)] == [named_system("cdr")] for each in told)
+
+
+def test_that_what_a_hold_keeps_is_restricted_is_told_beside_the_hold_and_not_beside_another_day() -> None:
+    held = Kept(category="account", rule=LEGAL_HOLD, count=1, restricted=1)
+    taxed = Kept(category="invoice", rule="tax", count=1, first=DAY, last=DAY, period="P72M")
+    said = {"outcome": TaskOutcome.RETAINED, "kept": [held, taxed]}
+    report = TaskReport.model_validate({"task_id": uuid7(), "system": "shop", "operation": "erase", **said})
+    assert [each.key for each in of_kept(report)] == [
+        *("answer.kind_kept", "answer.kept_restricted", "answer.kind_kept_until", "answer.kept_reduced"),
+    ]

@@ -1,13 +1,48 @@
 """What operators see: where something went wrong, and never about whom."""
 
+import ast
+import importlib
 import io
 import logging
+import pkgutil
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from pydantic import SecretStr
 
+import services
+import shared
+from shared.domain.errors import (
+    AnswerMalformed,
+    BlastRadius,
+    ColumnUnmapped,
+    DoneBefore,
+    ForeignHit,
+    Misconfigured,
+    Refused,
+    TableMissing,
+)
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
+from shared.downstreams.bounds import believable
+from shared.downstreams.bus.messages import MalformedReply, parse_reply
+from shared.downstreams.contract import Receipt
+from shared.downstreams.http.declaration import Resource
+from shared.downstreams.http.search import shown
+from shared.downstreams.settings import LimitedSettings
+from shared.fulfilment.failures import sentence_of, why_of
 from shared.runtime.liveness import Heartbeats
+from shared.runtime.settings import KafkaSettings
 from shared.runtime.telemetry import DiscreetFormatter, Tracing, traceparent, where
+from tests.fixtures.downstream import task
 
 PERSONAL = "ada.lovelace@example.org"
 
@@ -112,3 +147,304 @@ def test_what_is_no_traceparent_to_the_letter_goes_no_further(said: str, *, begi
 def test_a_traceparent_is_passed_on_where_nothing_is_recorded() -> None:
     with Tracing(TracerProvider().get_tracer("test")).serve("submit", TRACE[:-1] + "0") as passed_on:
         assert passed_on == TRACE[:-1] + "0"
+
+
+# What the settings say about the broker's users and encryption is what every client of it is given.
+def test_on_one_machine_nobody_asks_who_we_are() -> None:
+    assert KafkaSettings(bootstrap="127.0.0.1:9092").client() == {
+        "bootstrap_servers": "127.0.0.1:9092",
+        "security_protocol": "PLAINTEXT",
+    }
+
+
+def test_in_a_cluster_a_service_proves_its_password_over_a_checked_connection() -> None:
+    password = SecretStr("known to two")
+    given = KafkaSettings(
+        bootstrap="b:9093", security_protocol="SASL_SSL", username="dsr-erasure", password=password
+    ).client()
+    assert (given["sasl_mechanism"], given["sasl_plain_username"]) == ("SCRAM-SHA-512", "dsr-erasure")
+    assert given["sasl_plain_password"] == "known to two"
+    assert given["ssl_context"].verify_mode is ssl.CERT_REQUIRED
+    assert given["ssl_context"].check_hostname is True
+
+
+def test_a_user_without_a_password_is_said_before_anything_connects() -> None:
+    with pytest.raises(Misconfigured, match="DSR_KAFKA_PASSWORD"):
+        KafkaSettings(bootstrap="b:9093", security_protocol="SASL_SSL", username="dsr-erasure").client()
+
+
+def test_the_password_does_not_show_when_settings_are_printed() -> None:
+    settings = KafkaSettings(bootstrap="b:9093", password=SecretStr("known to two"))
+    assert "known to two" not in repr(settings)
+
+
+# The sentence of a failure: what its adapter says, unless somebody's data could be in it.
+GENERAL = "The system's search returned people who are not the subject; nothing was done to anybody."
+
+
+def test_a_failure_says_which_limit_has_stopped_it_and_how_much_was_found() -> None:
+    stopped = LimitedSettings(max_rows=1_000).excess(task(Operation.ERASE), rows=12_345_678)
+    assert stopped is not None
+    assert why_of(stopped) == {
+        "sentence": "12,345,678 are found, and max_rows = 1,000; nothing was done",
+        "exceeded": {"limit": "max_rows", "found": 12_345_678, "allowed": 1_000},
+    }
+
+
+def test_what_was_done_before_a_failure_is_told_in_counts_and_whether_anybody_has_verified_them() -> None:
+    left = Refused("two are left")
+    left.done_before = DoneBefore(found=5, changed=3, remaining=2, reported=True)
+    counts = {"found": 5, "changed": 3, "remaining": 2}
+    assert why_of(left) == {"sentence": "two are left", **counts, "reported": True}
+    left.done_before = DoneBefore(found=5, changed=3, remaining=2)
+    assert why_of(left) == {"sentence": "two are left", **counts}
+
+
+def test_a_limit_without_a_number_cannot_be_confirmed() -> None:
+    assert why_of(BlastRadius("too many")) == {"sentence": "too many"}
+
+
+@pytest.mark.parametrize(
+    "said", ["held by ada@example.org", "found +49 30 901820", "found 49309018200", "a\u202eb", ""]
+)
+def test_what_could_hold_somebodys_data_is_said_in_general(said: str) -> None:
+    assert sentence_of(ForeignHit(said)) == GENERAL
+
+
+def test_a_sentence_is_one_line_and_not_long() -> None:
+    assert sentence_of(TableMissing("no\n\ttable")) == "no table"
+    assert len(sentence_of(Refused("x" * 5_000))) == 300
+
+
+def test_what_could_not_be_searched_has_a_sentence_too() -> None:
+    assert all(reason.sentence for reason in Unsearched)
+
+
+def test_a_limit_that_was_confirmed_is_the_number_that_was_confirmed() -> None:
+    settings = LimitedSettings(max_rows=1_000)
+    confirmed = replace(task(Operation.ERASE), confirmed={Limit.MAX_ROWS: 1_500})
+    assert settings.excess(confirmed, rows=1_500) is None
+    more = settings.excess(confirmed, rows=1_501)
+    assert more is not None
+    assert more.exceeded == Exceeded(limit=Limit.MAX_ROWS, found=1_501, allowed=1_500)
+
+
+# The sentence of a failure goes on the bus: what stands in it is ours, and nothing that a system answered.
+OURS = {
+    "names from the downstreams file, its settings and the datasets": (
+        "self._system self.system self._name self._session.system self._store.system self._downstream.name"
+        " ', '.join(bare) system session.system task.system tracker.system step.system name"
+        " system.name self.system.name"
+        " dataset.name table.name tables table self._domain self._settings.format self._sign_in self._names type_"
+        " self.table.name due.table self.anchor.column self.due.anchor anchor.column due.anchor"
+    ),
+    "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
+        "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED"
+        " classname field flag kind task.operation method model to verb"
+        " type(error).__name__ type(key).__name__ type(other).__name__"
+    ),
+    "counts and limits": (
+        "count times erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
+        " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
+        " records rows remaining status"
+        " still_found tied len(held) most"
+    ),
+    "what is wrong, in sentences of ours": (
+        "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text) opposed _use(system, task)"
+        " ', and others '.join(why) not_signed(about, today) said"
+    ),
+    "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
+    "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
+    "a word that the downstreams file lists for the team, or of the policy": "reason each.state.reason word names",
+    "the sentence of a failure, looked at again": "sentence_of(result)",
+    "fields that the adapter knows, and what follows of the rest": (
+        "change.field ', '.join(held) ', '.join(sorted(held)) rest"
+    ),
+    "categories of the policy that a system declares to hold": "goes concerns categories left stays",
+    "names from the policy: rules, their anchors, and what a dataset calls a category": (
+        "each.name rule.anchor table.table.category ', '.join(sorted(rules)) ', '.join(rules) ', '.join(sorted(about))"
+        " ', '.join(unsigned) counts"
+    ),
+    "fields of rows that a team declares": "', '.join(held)",
+    "a ground, which is a word without four digits in a row (bounds.py)": "word",
+    "a name in the store's catalogue, a field's name, and a class of its errors": (
+        "column held min(absent) other.sqlstate ', '.join(names)"
+        " each.table.name schema dataset derived[0] key.name key.child key.parent child"
+        " ', '.join(silent) held engine kind.lower() named done before"
+        " ', '.join(sorted(tables)) ', '.join(sorted(found)) ', '.join(sorted(shown)) each.table"
+    ),
+    "what the declaration of an HTTP interface says of it": (
+        "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within"
+        " pages.max pages.next state.reason each.reason place pages.size refusal.reason"
+        " request.method request.path request.permission"
+        " ', '.join(left) ', '.join(unseen) ', '.join(sorted(held))"
+    ),
+}
+"""What may be put into the sentence of a failure, by what it is."""
+
+
+def test_a_failure_repeats_nothing_that_a_system_or_a_person_has_said() -> None:
+    known = {ast.unparse(ast.parse(each)) for text in OURS.values() for each in _expressions(text)}
+    said = set(_said())
+    assert said - known == set(), "look at what that is; if it is ours, say in OURS what it is"
+
+
+def test_a_field_without_a_name_could_be_somebody_and_is_not_repeated() -> None:
+    with pytest.raises(ColumnUnmapped) as refused:
+        shown(
+            "shop", cast("Resource", SimpleNamespace(fields={})), {"Ada Lovelace": 1, "+4930123456": 2, "shoeSize": 41}
+        )
+    assert str(refused.value).endswith("does not classify: one whose name is none, shoeSize")
+
+
+def _expressions(text: str) -> Iterator[str]:
+    """The expressions of a text; a blank separates them where both sides are whole."""
+    held = ""
+    for part in text.split(" "):
+        held = f"{held} {part}" if held else part
+        try:
+            ast.parse(held)
+        except SyntaxError:
+            continue
+        yield held
+        held = ""
+
+
+def _said() -> Iterator[str]:
+    """What is put into the text of any failure that waits for a person, in the function that makes it."""
+    for package in (shared, services):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    names = {each.__name__ for each in _kinds(Refused)}
+    for file in (file for root in ("shared", "services") for file in sorted(Path(root).rglob("*.py"))):
+        for function in ast.walk(ast.parse(file.read_text())):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                for call in ast.walk(function):
+                    if isinstance(call, ast.Call) and _name(call.func) in names:
+                        yield from _parts(call.args, _assigned(function))
+
+
+def _kinds(kind: type[Refused]) -> Iterator[type[Refused]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)
+
+
+def _name(called: ast.expr) -> str:
+    return called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
+
+
+def _assigned(function: ast.AST) -> dict[str, list[ast.expr]]:
+    """What each local name stands for."""
+    found: dict[str, list[ast.expr]] = {}
+    for each in ast.walk(function):
+        if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
+            found.setdefault(each.targets[0].id, []).append(each.value)
+    return found
+
+
+def _parts(arguments: list[ast.expr], assigned: dict[str, list[ast.expr]]) -> Iterator[str]:
+    """What is put into these texts, and into those that they are put together from."""
+    todo, seen = [*arguments], set[str]()
+    while todo:
+        for each in ast.walk(todo.pop()):
+            text = isinstance(each, ast.FormattedValue) and each.format_spec is None  # else it is a number
+            inner = each.value if isinstance(each, ast.FormattedValue) else each
+            values = assigned.get(inner.id, []) if isinstance(inner, ast.Name) else []
+            composed = any(isinstance(part, ast.JoinedStr) for value in values for part in ast.walk(value))
+            if isinstance(inner, ast.Name) and values and (composed or not text):
+                todo += [] if inner.id in seen else values
+                seen.add(inner.id)
+            elif text:
+                yield ast.unparse(inner)
+
+
+# What a receipt may say: the rest goes into no evidence and into nobody's search.
+ERASED = Receipt(UUID(int=1), TaskOutcome.ERASED, found=2, changed=2, by_category={"call_record": 2})
+REPLY = (
+    '{"type": "dsr.task.replied.v1", "command_id": "%s", "task_id": "%s", "operation": "erase", "outcome": "retained",'
+    ' "ground": "tax_law", "found": %s, "changed": %s, "remaining": %s, "until": "%s"}'
+)
+PHONE = IdentityType.PHONE
+BEYOND = [
+    {"found": -1},
+    {"found": 10**9 + 1},
+    {"changed": 2**64},
+    {"remaining": 1.5},
+    {"found": True},
+    {"by_category": {"call": 2**64}},
+    {"by_category": {"ada@example.com": 2}},
+    {"by_category": {"../../x": 2}},
+    {"by_category": {"a\0": 2}},
+    {"by_category": {"c" * 65: 2}},
+    {"by_category": {"": 2}},
+    {"by_category": {"Ada Lovelace": 2}},
+    {"ground": "because Ada said so"},
+    {"reference": "7\0"},
+    {"reference": "ada@example.com"},
+    {"reference": "9" * 201},
+    {"until": date(1899, 12, 31)},
+    {"until": date.max},
+    {"identities": (Identity(IdentityType.EMAIL, "a\0@example.com"),)},
+    {"identities": (Identity(PHONE, ""),)},
+    {"identities": (Identity(PHONE, "5" * 501),)},
+]
+
+
+@pytest.mark.parametrize("beyond", BEYOND, ids=str)
+def test_a_receipt_that_cannot_be_is_refused_and_quotes_nothing(beyond: dict[str, Any]) -> None:
+    result = believable(replace(ERASED, **beyond), "billing:erase")
+    assert isinstance(result, AnswerMalformed)
+    assert str(result).startswith("billing:erase answers with a")
+    assert "Ada" not in str(result)
+    assert "@" not in str(result)
+
+
+def test_up_to_the_bounds_it_is_believed() -> None:
+    most = replace(ERASED, found=10**9, changed=10**9, by_category={"c" * 64: 10**9}, until=date(2100, 12, 31))
+    for result in (ERASED, most, Refused("no")):
+        assert believable(result, "billing") is result
+
+
+AGES = [
+    (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC), datetime(1900, 1, 1, tzinfo=UTC), None),
+    (None, datetime(2100, 12, 31, tzinfo=UTC), None, datetime(2100, 12, 31, tzinfo=UTC)),
+    (datetime(1900, 1, 1, tzinfo=UTC), None, datetime(1900, 1, 1, tzinfo=UTC), None),
+    (None, None, None, None),
+]
+
+
+@pytest.mark.parametrize(("since", "until", "begins", "ends"), AGES)
+def test_a_period_of_another_age_is_one_without_that_end(
+    since: datetime | None, until: datetime | None, begins: datetime | None, ends: datetime | None
+) -> None:
+    located = replace(ERASED, identities=(Identity(PHONE, "+34688886392", since, until),))
+    result = believable(located, "crm")
+    assert isinstance(result, Receipt)
+    assert [(each.valid_from, each.valid_to) for each in result.identities] == [(begins, ends)]
+
+
+def reply(found: object = 3, changed: object = 1, remaining: object = 2, until: str = "2030-01-01") -> bytes:
+    return (REPLY % (UUID(int=2), UUID(int=1), found, changed, remaining, until)).encode()
+
+
+@pytest.mark.parametrize(
+    ("beyond", "field"),
+    [
+        (reply(found=2**64), "found"),
+        (reply(found=10**9 + 1), "found"),
+        (reply(changed="1e400"), "changed"),
+        (reply(remaining=10**400), "remaining"),
+        (reply(until="9999-12-31"), "until"),
+        (reply(until="2101-01-01"), "until"),
+        (reply(until="1899-12-31"), "until"),
+    ],
+)
+def test_a_reply_with_a_count_or_a_day_beyond_all_is_no_reply(beyond: bytes, field: str) -> None:
+    with pytest.raises(MalformedReply, match=field):
+        parse_reply(beyond)
+
+
+def test_a_reply_up_to_the_bounds_is_one() -> None:
+    assert parse_reply(reply(10**9, 10**9 - 1, 1, "2100-12-31")).until == date(2100, 12, 31)

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, timezone
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,7 +16,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.deadline.time_limit import main, mismatches
+from services.intake.errors import BadRequest
+from services.intake.instants import Instants
+from services.intake.request.extension import Extension, ExtensionFlaw, Received, flaws
+from shared.domain.errors import Misconfigured
 from shared.domain.rights import Right
+from shared.domain.suspension import NotCounted, Suspension, not_counted, paused_days, resumed_due, silence
 from shared.domain.time_limit import (
     Arrival,
     Limits,
@@ -30,7 +37,9 @@ from shared.domain.time_limit import (
     target,
     timeliness,
 )
-from shared.domain.time_limit_policy import TargetName, read_policy
+from shared.domain.time_limit_policy import TIME_LIMITS, Question, TargetName, read_policy
+from shared.domain.working_days import calendar
+from shared.runtime.settings import PolicySettings
 
 VECTORS = Path(__file__).parents[1] / "fixtures" / "deadline-vectors.json"
 POLICY = read_policy()
@@ -250,3 +259,259 @@ def test_the_command_says_in_one_line_that_nothing_is_wrong() -> None:
     command = [sys.executable, "-m", "services.deadline.time_limit", "--vectors", str(VECTORS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert (done.returncode, done.stdout) == (0, "18 examples, no mismatch\n")
+
+
+# The policy about time is data: complete as shipped, and refused with a reason when it cannot be used.
+SHIPPED = TIME_LIMITS.read_text()
+
+
+def test_every_country_of_the_shipped_policy_has_a_zone_and_a_calendar() -> None:
+    policy = read_policy()
+    for country, zone in policy.capital_zones.items():
+        assert ZoneInfo(zone).key == zone
+        assert calendar(policy.calendar_of(country)).known, country
+    assert calendar(policy.commitment.staff_calendar).known
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("days = 30  ", "days = 0  ", "commitment.days"),
+        ("approaching_days = [7, 3, 1]", "approaching_days = [1, 3, 7]", "from far to near"),
+        ('default_country = "DE"', 'default_country = "ZZ"', "default_country"),
+        ("reminder_days", "reminders", "reminder_days"),
+        ("triage = {", "triaged = {", "targets.triaged"),
+        ("triage = {", "acknowledgement = {", "targets.acknowledgement"),
+        ("flag_after_minutes = 15", "flag_after_minutes = -1", "flag_after_minutes"),
+        ("days_before_due = 7", "days_before_due = 6", "extend_or_answer needs a days_before_due"),
+        ('daily_page_to = ["dpo", "executive"]', "daily_page_to = []", "daily_page_to"),
+        ("hours = 48,", "hours = 48, days = 2,", "give exactly one of hours"),
+        ("version =", "version", "version"),
+        ('role = "processor"', 'role = "reseller"', "processor_forwarding.role"),
+    ],
+)
+def test_a_policy_that_cannot_be_used_says_what_to_change(tmp_path: Path, old: str, new: str, told: str) -> None:
+    path = tmp_path / "time_limits.toml"
+    assert old in SHIPPED
+    path.write_text(SHIPPED.replace(old, new, 1))
+    with pytest.raises(Misconfigured, match=told if told != "version" else path.name):
+        read_policy(path)
+
+
+def test_a_policy_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"none\.toml"):
+        read_policy(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("variables", "read"),
+    [
+        ({}, TIME_LIMITS),
+        ({"DSR_DEADLINE_POLICY": "old.toml"}, Path("old.toml")),
+        ({"DSR_POLICY_TIME_LIMITS": "new.toml"}, Path("new.toml")),
+        ({"DSR_DEADLINE_POLICY": "old.toml", "DSR_POLICY_TIME_LIMITS": "new.toml"}, Path("new.toml")),
+    ],
+)
+def test_one_variable_names_the_policy_of_every_service_and_its_old_name_is_still_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], read: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in variables.values():
+        (tmp_path / name).touch()
+    for name in ("DSR_DEADLINE_POLICY", "DSR_POLICY_TIME_LIMITS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert PolicySettings().time_limits == read
+
+
+# An extension is valid only in time, with an allowed reason told in words, and by two persons.
+LIMITS = limits(Arrival(datetime(2026, 3, 5, 9, tzinfo=UTC), ("Europe/Berlin", "America/New_York"), "DE-BE"), POLICY)
+VALID = Extension(
+    notice_sent_at=LIMITS.commit_due_instant - timedelta(seconds=1),
+    reason="VOLUME",
+    explanation="Eleven years of calls must be read and redacted.",
+    new_due=LIMITS.commit_due_extended,
+    proposed_by="officer-1",
+    approved_by="officer-2",
+)
+
+
+def test_an_extension_told_on_the_last_day_with_a_reason_and_two_persons_is_valid_once() -> None:
+    for approved_by in (None, VALID.approved_by):
+        assert flaws(replace(VALID, approved_by=approved_by), LIMITS, POLICY, already_extended=False) == ()
+    assert flaws(VALID, LIMITS, POLICY, already_extended=True) == (ExtensionFlaw.ALREADY_EXTENDED,)
+
+
+@pytest.mark.parametrize(
+    ("extension", "flaw"),
+    [
+        (replace(VALID, notice_sent_at=LIMITS.commit_due_instant), ExtensionFlaw.NOTICE_TOO_LATE),
+        (replace(VALID, new_due=LIMITS.commit_due_extended + timedelta(days=1)), ExtensionFlaw.DATE_TOO_LATE),
+        (replace(VALID, new_due=date(2026, 4, 4)), ExtensionFlaw.DATE_NOT_LATER),
+        (replace(VALID, explanation=" "), ExtensionFlaw.NO_EXPLANATION),
+        (replace(VALID, approved_by="officer-1"), ExtensionFlaw.SAME_PERSON),
+        *(
+            (replace(VALID, reason=reason), ExtensionFlaw.REASON_NOT_ALLOWED)
+            for reason in ("WORKLOAD", "STAFF_ABSENCE", "COMPANY_SIZE", "SYSTEM_DOWN", "")
+        ),
+    ],
+)
+def test_one_flaw_is_named_and_the_original_dates_stay(extension: Extension, flaw: ExtensionFlaw) -> None:
+    assert flaws(extension, LIMITS, POLICY, already_extended=False) == (flaw,)
+
+
+def test_what_takes_effect_at_once_is_never_extended() -> None:
+    judged = partial(flaws, VALID, LIMITS, POLICY, already_extended=False)
+    assert judged(of_marketing=True) == (ExtensionFlaw.DIRECT_MARKETING,)
+    assert judged(of_consent=True) == (ExtensionFlaw.CONSENT_WITHDRAWAL,)
+
+
+@pytest.mark.parametrize(
+    ("received", "flaw"),
+    [
+        (None, (ExtensionFlaw.NO_SURGE,)),
+        (Received(199, 100), (ExtensionFlaw.NO_SURGE,)),
+        (Received(500, 0), (ExtensionFlaw.NO_SURGE,)),  # nothing is known of what is usual
+        (Received(200, 100), ()),
+    ],
+)
+def test_a_surge_is_a_reason_only_where_the_record_shows_one(
+    received: Received | None, flaw: tuple[ExtensionFlaw, ...]
+) -> None:
+    surge = replace(VALID, reason="EXCEPTIONAL_SURGE")
+    assert flaws(surge, LIMITS, POLICY, already_extended=False, received=received) == flaw
+
+
+def test_every_flaw_is_told_at_once() -> None:
+    wrong = replace(VALID, reason="WORKLOAD", approved_by="officer-1")
+    both = (ExtensionFlaw.REASON_NOT_ALLOWED, ExtensionFlaw.SAME_PERSON)
+    assert flaws(wrong, LIMITS, POLICY, already_extended=False) == both
+
+
+# When a question stops the statutory clock, for how long, and what happens when nobody answers.
+ARRIVAL = Arrival(datetime(2026, 3, 5, 9, tzinfo=UTC), ("Europe/Berlin", "America/New_York"), "DE-BE")  # a Thursday
+DUE = limits(ARRIVAL, POLICY).commit_due
+
+
+def at(day: int) -> datetime:
+    return datetime(2026, 3, day, 12, tzinfo=UTC)
+
+
+def asked(
+    day: int, answered: int | None = None, question: Question = Question.IDENTITY, *, recorded: bool = True
+) -> Suspension:
+    return Suspension(question, at(day), None if answered is None else at(answered), recorded)
+
+
+@pytest.mark.parametrize(
+    ("suspension", "regime", "reason"),
+    [
+        (asked(6), "EU", None),
+        (asked(10, question=Question.CLARIFICATION), "UK", None),
+        (asked(10), "EU", None),  # the third working day, over a weekend
+        (asked(11), "EU", NotCounted.ASKED_TOO_LATE),
+        (asked(6, recorded=False), "EU", NotCounted.CONDITION_NOT_RECORDED),
+        (asked(6), "US", NotCounted.OUT_OF_SCOPE),
+    ],
+)
+def test_a_question_counts_when_asked_in_time_for_a_recorded_reason(
+    suspension: Suspension, regime: str, reason: NotCounted | None
+) -> None:
+    assert not_counted(suspension, ARRIVAL, regime, POLICY) is reason
+
+
+LATE = replace(asked(6), answered_at=datetime(2026, 3, 9, 3, tzinfo=UTC))  # still the 8th in New York
+
+
+@pytest.mark.parametrize(
+    ("questions", "days"),
+    [
+        ([], 0),
+        ([asked(6, 16)], 10),
+        ([asked(6, 6)], 0),
+        ([asked(6), asked(6, 16)], 10),  # one that is open has no end yet
+        ([asked(6, 16), asked(9, 20, Question.CLARIFICATION)], 14),  # two at once pause a day once
+        ([asked(6, 8), asked(10, 12)], 4),
+        ([LATE], 2),  # the zone that sees fewer days decides
+    ],
+)
+def test_paused_days_are_whole_local_days_between_question_and_answer(questions: list[Suspension], days: int) -> None:
+    assert paused_days(questions, ARRIVAL.zones) == days
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "due_on", "reminders", "last_notice"),
+    [
+        (at(6), DUE, [date(2026, 3, 13), date(2026, 3, 20)], date(2026, 4, 1)),  # due on Saturday after Good Friday
+        (at(6), date(2026, 6, 4), [date(2026, 3, 13), date(2026, 3, 20)], date(2026, 6, 2)),  # extended
+        (at(6), date(2026, 3, 7), [date(2026, 3, 13), date(2026, 3, 20)], date(2026, 4, 1)),  # a shorter limit of ours
+        (at(26), DUE, [], date(2026, 4, 1)),  # no reminder comes after it
+        (at(31), DUE, [], date(2026, 4, 1)),
+        (datetime(2026, 4, 1, 12, tzinfo=UTC), DUE, [], date(2026, 4, 8)),  # nobody is given up on in one day
+        (datetime(2026, 5, 1, 12, tzinfo=UTC), DUE, [], date(2026, 5, 8)),
+    ],
+)
+def test_silence_is_reminded_and_ends_with_a_notice_two_working_days_before_the_commitment(
+    asked_at: datetime, due_on: date, reminders: list[date], last_notice: date
+) -> None:
+    assert silence(asked_at, ARRIVAL, due_on, POLICY) == (reminders, last_notice)
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "answered_at", "resumed"),
+    [
+        (at(6), at(31), date(2026, 4, 29)),
+        # never more than a fresh commitment: one month, although thirty days were left
+        (ARRIVAL.received_at, datetime(2027, 2, 1, 12, tzinfo=UTC), date(2027, 3, 1)),
+        # where no time was left, the day on which the reply comes
+        (datetime(2026, 4, 20, 12, tzinfo=UTC), datetime(2026, 6, 1, 12, tzinfo=UTC), date(2026, 6, 1)),
+    ],
+)
+def test_a_late_answer_gets_the_time_that_was_left_when_the_question_was_sent(
+    asked_at: datetime, answered_at: datetime, resumed: date
+) -> None:
+    assert resumed_due(asked_at, answered_at, ARRIVAL.zones, DUE, POLICY) == resumed
+
+
+# What is believed of a stated time: a channel's clock may be wrong by a little, and nothing is years old.
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+INSTANTS = Instants(timedelta(minutes=5), timedelta(days=731))
+YEAR_ONE = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+LAST = datetime(9999, 12, 31, 23, 59, tzinfo=timezone(-timedelta(hours=14)))
+
+
+def test_what_arrived_within_two_years_is_believed_and_so_is_a_clock_that_is_a_little_fast() -> None:
+    assert INSTANTS.arrived(None, NOW) == NOW
+    for stated in (NOW, NOW + timedelta(minutes=5), NOW - timedelta(days=731)):
+        assert INSTANTS.arrived(stated, NOW) == stated
+
+
+@pytest.mark.parametrize(
+    "stated", [NOW + timedelta(minutes=5, seconds=1), NOW - timedelta(days=731, seconds=1), YEAR_ONE, LAST]
+)
+def test_what_lies_in_the_future_or_years_ago_is_refused_by_its_field(stated: datetime) -> None:
+    for refused in (
+        partial(INSTANTS.arrived, stated, NOW),
+        partial(INSTANTS.replied, stated, None, NOW),
+        partial(INSTANTS.replied, stated, NOW, NOW),
+        partial(INSTANTS.entered, stated, NOW, NOW),
+    ):
+        with pytest.raises(BadRequest) as refusal:
+            refused()
+        assert refusal.value.field == "received_at"
+
+
+def test_an_answer_never_comes_before_its_question() -> None:
+    asked_at = NOW - timedelta(days=3)
+    assert INSTANTS.replied(asked_at + timedelta(hours=1), asked_at, NOW) == asked_at + timedelta(hours=1)
+    assert INSTANTS.replied(asked_at - timedelta(minutes=5), asked_at, NOW) == asked_at
+    with pytest.raises(BadRequest, match="before the question"):
+        INSTANTS.replied(asked_at - timedelta(minutes=6), asked_at, NOW)
+
+
+def test_a_proof_to_come_is_refused_by_its_place() -> None:
+    assert INSTANTS.proved(None, NOW, "proofs.1.proved_at") == NOW
+    with pytest.raises(BadRequest) as refusal:
+        INSTANTS.proved(NOW + timedelta(days=1), NOW, "proofs.1.proved_at")
+    assert refusal.value.field == "proofs.1.proved_at"

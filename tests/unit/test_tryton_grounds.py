@@ -1,17 +1,21 @@
 """Which rule of the policy keeps a customer's data, by what the CRM tells of them."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.errors import GroundUnknown, RuleUnsigned
+from shared.domain.errors import ForeignHit, GroundUnknown, RuleUnsigned
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation
 from shared.domain.policy import parse_period, read_policy
 from shared.downstreams.tryton.grounds import DeclaredGrounds, Facts, Stays, stays
+from shared.downstreams.tryton.party import Contact, NumberAssignment, Party
+from shared.downstreams.tryton.proof import proven
+from shared.downstreams.tryton.rpc import reason_of
 from tests.fixtures.downstream import email, task
 from tests.fixtures.policy import changed, signed_policy
 
@@ -123,3 +127,140 @@ def test_a_state_or_a_day_that_the_crm_never_tells_is_not_known_and_nothing_goes
     other = policy.with_other(rules={**policy.rules, "active_contract": rule})
     for said in ({}, {"contract": "active"}):
         assert isinstance(stays(facts(**said), other, TODAY, ERASE, 5), GroundUnknown)
+
+
+# Who counts as the subject among the parties that a search in the CRM returned.
+ADA, BOB, NUMBER = "ada@post.example", "bob@post.example", "+4915112345671"
+Y20, Y22, Y24, Y26 = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2022, 2024, 2026))
+
+
+def party(number: int, *rows: Contact | NumberAssignment) -> Party:
+    anybody = Party(number, f"K{number}", "Somebody", active=True, restricted=False, marketing_opt_out=False)
+    contacts = tuple(row for row in rows if isinstance(row, Contact))
+    return replace(anybody, contacts=contacts, assignments=tuple(r for r in rows if isinstance(r, NumberAssignment)))
+
+
+def has_phone(number: str = NUMBER) -> Contact:
+    return Contact(2, "mobile", number, number, active=True)
+
+
+def held(since: datetime, until: datetime | None = None) -> NumberAssignment:
+    return NumberAssignment(3, NUMBER, since, until)
+
+
+def has_email(value: str) -> Contact:
+    return Contact(1, "email", value, value, active=True)
+
+
+def phone(since: datetime | None = None, until: datetime | None = None) -> Identity:
+    return Identity(IdentityType.PHONE, NUMBER, since, until)
+
+
+def code(value: str, source: str = "requester") -> Identity:
+    return Identity(IdentityType.ACCOUNT_ID, value, source=source)
+
+
+FOREIGN = "foreign"
+SHOWN = replace(code("K1"), level="L1")
+MAIL = Identity(IdentityType.EMAIL, ADA)
+FORMER = Identity(IdentityType.EMAIL, ADA, None, Y22, "selfcare")
+BOTH = [MAIL, phone()]
+HAS_ADA, HAS_BOB, HAS_NUMBER = has_email(ADA), has_email(BOB), has_phone()
+HAS_OTHER = has_phone(number="+4915112345699")
+TWO_WITH_ADA = [party(1, HAS_ADA), party(2, HAS_ADA)]
+ONE_THEN_OTHER = [party(1, held(Y20, Y22)), party(2, held(Y24))]
+CASES: dict[str, tuple[list[Identity], list[Party], list[int] | str]] = {
+    "nobody was found": ([MAIL], [], []),
+    "one party holds the address, in whatever case": ([MAIL], [party(1, has_email("ADA@Post.Example"))], [1]),
+    "the address counts although the number is another": (BOTH, [party(1, HAS_ADA, HAS_OTHER)], [1]),
+    "two parties hold the address": ([MAIL], TWO_WITH_ADA, FOREIGN),
+    "two hold the address, one the number too": (BOTH, [party(1, HAS_ADA), party(2, HAS_ADA, HAS_NUMBER)], [2]),
+    "one holds the address and another the number": (BOTH, [party(1, HAS_ADA), party(2, HAS_NUMBER)], FOREIGN),
+    "only the number agrees and the address differs": (BOTH, [party(1, HAS_BOB, HAS_NUMBER)], FOREIGN),
+    "only the number agrees and no address is known": (BOTH, [party(1, HAS_NUMBER)], [1]),
+    "the number is no longer assigned to the party": ([phone()], [party(1, held(Y20, Y22))], []),
+    "the number was assigned to the party at the time": (
+        [phone(Y20, Y24)],
+        [party(1, held(Y22, Y24)), party(2, held(Y24))],
+        [1],
+    ),
+    "a number that was given up is no longer theirs by being written down as a contact": (
+        [phone()],
+        [party(1, HAS_NUMBER, held(Y20, Y22))],
+        [],
+    ),
+    "a number of another carrier is a contact alone": ([phone(Y20)], [party(1, HAS_NUMBER)], [1]),
+    "a number that was theirs until a day is somebody else's contact since": (
+        [phone(Y20, Y22)],
+        [party(1, HAS_NUMBER)],
+        [],
+    ),
+    "an address that was theirs until a day is somebody else's since": ([FORMER], [party(1, HAS_ADA)], []),
+    "a former address contradicts nobody's account": (
+        [code("K1"), FORMER],
+        [party(1, HAS_BOB), party(2, HAS_ADA)],
+        [1],
+    ),
+    "a contact that was corrected to another's number agrees with nobody's address": (
+        [MAIL, phone(Y24)],
+        [party(1, HAS_ADA, held(Y24)), party(2, HAS_BOB, HAS_NUMBER)],
+        [1],
+    ),
+    "periods that only touch do not overlap": ([phone(Y24, Y26)], [party(1, held(Y22, Y24))], []),
+    "the former holder of a number is left out": ([phone(Y24)], ONE_THEN_OTHER, [2]),
+    "the customer number decides between two": ([code("K2"), MAIL], TWO_WITH_ADA, [2]),
+    "two customer numbers are two accounts of one person": ([code("K1"), code("K2")], [party(1), party(2)], [1, 2]),
+    "the requester gave somebody else's customer number": ([code("K1"), MAIL], [party(1, HAS_BOB)], FOREIGN),
+    "the requester's customer number and only another number": ([code("K1"), phone()], [party(1, HAS_OTHER)], FOREIGN),
+    "the requester's customer number, and the party has no address": ([code("K1"), MAIL], [party(1)], [1]),
+    "the customer number and the address of the same party": (
+        [code("K1"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
+        [1],
+    ),
+    "one of two customer numbers is contradicted": (
+        [code("K1"), code("K2"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
+        FOREIGN,
+    ),
+    "two hold the address and the number": (BOTH, [party(each, HAS_ADA, HAS_NUMBER) for each in (1, 2)], FOREIGN),
+    "two hold the number and none the address": (BOTH, [party(each, HAS_NUMBER) for each in (1, 2)], FOREIGN),
+    "the CRM itself gave the customer number": ([code("K1", "crm"), MAIL], [party(1, HAS_BOB)], [1]),
+    "a customer number that is proved decides, from whatever address they write": (
+        [SHOWN, MAIL],
+        [party(1, HAS_BOB)],
+        [1],
+    ),
+    "whoever holds that address is left alone": ([SHOWN, MAIL], [party(1, HAS_BOB), party(2, HAS_ADA)], [1]),
+    "a number that is stated besides is no part of what is proved": (
+        [SHOWN, code("K2"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
+        FOREIGN,
+    ),
+    "the customer number is unknown and the address another's": ([code("K9"), MAIL], [party(1, HAS_ADA)], FOREIGN),
+    "another system's account id means nothing here": ([code("K9", "ticketing"), MAIL], [party(1, HAS_ADA)], [1]),
+    "a party that shares nothing with the subject is dropped": ([MAIL], [party(1, HAS_BOB)], []),
+}
+
+
+@pytest.mark.parametrize(("identities", "hits", "expected"), CASES.values(), ids=CASES.keys())
+def test_who_is_the_subject(identities: list[Identity], hits: list[Party], expected: list[int] | str) -> None:
+    if expected == FOREIGN:
+        with pytest.raises(ForeignHit):
+            proven("crm", identities, hits)
+    else:
+        assert [found.id for found in proven("crm", identities, hits)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('You cannot erase party "Ada Quarz" while they have pending invoices with company "T".', "pending_invoices"),
+        ('You cannot erase party "Ada Quarz" while they have pending sales.', "pending_sales"),
+        ('Party "Ada Quarz" cannot be erased because they are still active.', "still_active"),
+        ('The phone number "Ada" for party "Quarz" is not valid.', "invalid_phone_number"),
+        ("Ada Quarz does not like it.", "not_allowed"),
+    ],
+)
+def test_a_refusal_of_the_crm_is_told_without_the_name_in_it(text: str, reason: str) -> None:
+    assert reason_of(text) == reason

@@ -5,13 +5,21 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from uuid_utils.compat import uuid7
 
+from deploy.demo.sections import planned
+from deploy.local import chromium, ports
+from deploy.local.chromium import Chromium
+from deploy.local.paths import ROOT
 from deploy.local.services import Services
 from deploy.up import environment, sample, start
 from deploy.up.lock import Lock
@@ -20,6 +28,7 @@ from services.intake.submission_schemas import Submission
 from shared.domain.errors import Misconfigured
 from shared.downstreams.check import check
 from shared.downstreams.registry import Wiring
+from tests.fixtures.policy import signed_policy
 
 HOLDING = """
 import sys
@@ -118,3 +127,111 @@ def test_the_sample_store_is_declared_without_a_fault() -> None:
     (checked,) = asyncio.run(check(sample.DOWNSTREAMS, Wiring.of_command(), live=False))
     assert not checked.faults
     assert not checked.by_person
+
+
+# Ports that are given out: to nobody twice, also not to another process of the same machine.
+_WIDTH = 200
+_THEIRS = "import json, sys; from deploy.local import ports; ports._LOWEST, ports._HIGHEST = map(int, sys.argv[1:]); "
+_TELL = "print(json.dumps(ports.free_ports(60)))"
+
+
+def test_a_port_that_was_given_out_is_given_to_no_other_process_before_a_server_listens_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lowest = 15_000 + secrets.randbelow(15_000)
+    monkeypatch.setattr(ports, "_LOWEST", lowest)
+    monkeypatch.setattr(ports, "_HIGHEST", lowest + _WIDTH)
+    ours = ports.free_ports(60)
+    command = [sys.executable, "-c", _THEIRS + _TELL, str(lowest), str(lowest + _WIDTH)]
+    theirs = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT).stdout)
+    assert len({*ours, *theirs}) == 120
+
+
+# The demo and the browser tests find Chromium however it came to the machine.
+def program(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    path.chmod(0o755)
+    return path
+
+
+def test_installed_chromium_wins_over_an_empty_unpacked_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = program(tmp_path / "bin" / "chromium")
+    monkeypatch.setenv("PATH", str(installed.parent))
+    monkeypatch.setattr(chromium, "UNPACKED", tmp_path / "unpacked")
+    (tmp_path / "unpacked").mkdir()
+
+    assert Chromium.found() == Chromium(installed, {})
+
+
+def test_empty_unpacked_folder_is_no_chromium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(chromium, "UNPACKED", tmp_path)
+
+    assert Chromium.found() is None
+
+
+def test_unpacked_chromium_needs_no_library_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked = program(tmp_path / "usr" / "lib" / "chromium" / "chromium")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(chromium, "UNPACKED", tmp_path)
+
+    found = Chromium.found()
+
+    assert found == Chromium(unpacked, {"LD_LIBRARY_PATH": str(unpacked.parent)})
+
+
+# The broker that all tests share has the services of one platform: those of another would join the same groups.
+TESTS = Path(__file__).parents[1]
+
+
+def test_no_services_but_those_that_all_share_stand_on_the_shared_broker() -> None:
+    places = [path for path in TESTS.rglob("*.py") if "bench" not in path.parts]
+    standing = [path for path in places if re.search(r"\bServers\([^)]*\bplatform\.kafka_", path.read_text())]
+    assert standing == [TESTS / "fixtures" / "live.py"]
+
+
+# What the demonstration says of a plan and of receipts: each reason once, and no difference unseen.
+KEPT = [
+    {"category": name, "rule": "invoices_84m", "count": 1, "first": "2033-06-30", "last": "2033-06-30"}
+    for name in ("customer", "address")
+]
+
+
+def view(**said: Any) -> dict[str, Any]:
+    task = {
+        "task_id": str(uuid7()),
+        "system": "crm",
+        "operation": "erase",
+        "outcome": "retained",
+        "found": 5,
+        "changed": 3,
+    }
+    found = {"by_category": {"customer": 1, "address": 1, "contact": 3}, "kept": KEPT}
+    return {"tasks": [{**task, **found, **said}, {**task, "operation": "locate", "outcome": "located"}]}
+
+
+def test_what_is_kept_for_one_reason_is_told_in_one_line_with_its_day_and_article() -> None:
+    policy = signed_policy()
+    first, second = planned.table(planned.of_receipts(view(), policy), policy)
+    assert first == "crm        3 deleted, 2 kept  (your account 5)"
+    assert second.strip().startswith("2 until 30 June 2033: contracts and invoices are needed")
+    assert second.endswith("(Art. 17(1)(a))")
+
+
+def test_where_nothing_was_found_it_says_so() -> None:
+    policy = signed_policy()
+    nothing = view(by_category={"customer": 0}, kept=None, outcome="no_match", found=0, changed=0)
+    assert [*planned.table(planned.of_receipts(nothing, policy), policy)] == ["crm        nothing found"]
+
+
+def test_a_row_more_another_day_or_another_rule_is_a_difference() -> None:
+    policy = signed_policy()
+
+    def facts(**said: Any) -> planned.Facts:
+        return planned.facts(planned.of_receipts(view(**said), policy))
+
+    assert facts() == facts()
+    assert facts() != facts(by_category={"customer": 1, "address": 1, "contact": 4})
+    for other in ({"last": date(2034, 6, 30)}, {"rule": "active_contract"}, {"count": 0}):
+        assert facts() != facts(kept=[{**KEPT[0], **other}, KEPT[1]]), other

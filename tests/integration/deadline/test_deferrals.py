@@ -1,20 +1,24 @@
 """Deferred erasures: what a system had to keep is released once its day is over and the request answered."""
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.deadline import statistics
+from services.deadline import notifications, statistics
 from services.deadline.deferrals import redate
-from services.deadline.sweep import deferrals
+from services.deadline.sweep import Sweep, deferrals, milestones
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Policy, parse_period
 from shared.domain.rights import Outcome, Right
+from shared.messaging import inbox
 from shared.runtime import disclosure, metrics
 from tests.fixtures.events import a
+from tests.fixtures.freezing import Freezing, until
 from tests.fixtures.policy import signed_policy
 from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness
 
@@ -220,3 +224,54 @@ async def test_deferred_erasures_are_counted_by_system_and_state_and_hidden_wher
     public = disclosure.everybody()
     assert public.get_sample_value("dsr_erasures_deferred", {"system": "billing", "state": "scheduled"}) == 5
     assert public.get_sample_value("dsr_erasures_deferred", {"system": "billing", "state": "late"}) is None
+
+
+# A deadline service that freezes while it says something: another says it, and what wakes says it no second time.
+def frozen(deadline: Harness) -> tuple[Freezing, Sweep]:
+    """Another process of the service, which freezes before its first commit, and its sweep."""
+    freezing = Freezing(deadline.unit_of_work)
+    awake = deadline.sweep()
+    return freezing, Sweep(freezing, POLICY, awake.settings, deadline.fulfilments, awake.heartbeats)
+
+
+async def test_what_a_frozen_sweep_had_in_hand_is_said_by_another_and_once(deadline: Harness) -> None:
+    request = await deadline.receives()
+    deadline.at(ARRIVED + timedelta(days=28))
+    freezing, sleeping = frozen(deadline)
+    async with freezing.asleep(sleeping.tick(milestones)):
+        assert await deadline.said() == {}
+        await until(partial(deadline.sweep().tick, milestones))
+    said = (await deadline.said())[request.request_id]
+    assert said
+    assert said == list(dict.fromkeys(said))
+    assert len(await deadline.tickets()) == 1
+    assert await deadline.sweeps() == 0
+
+
+@pytest.mark.parametrize("kind", notifications.DAILY)
+async def test_what_is_said_daily_is_said_by_another_where_its_writer_froze_and_once(
+    deadline: Harness, kind: str
+) -> None:
+    await deadline.receives()
+    deadline.at(ARRIVED + timedelta(days=29, hours=5))
+    freezing, sleeping = frozen(deadline)
+    async with freezing.asleep(sleeping.say_daily(kind)):
+        assert await deadline.tickets() == []
+        await until(partial(deadline.sweep().say_daily, kind))
+    assert await deadline.tickets() == [kind]
+    assert not await deadline.sweep().say_daily(kind)
+
+
+async def test_a_frozen_process_keeps_nobody_from_forgetting_what_was_heard(deadline: Harness) -> None:
+    old = deadline.now - 2 * inbox.KEEP
+    await deadline.pool.execute("INSERT INTO inbox VALUES ($1, $2)", uuid4(), old)
+
+    async def forget(by: Freezing | None = None) -> bool:
+        async with (by or deadline.unit_of_work).begin() as tx:
+            await inbox.forget(tx.connection, deadline.now - inbox.KEEP)
+        return True
+
+    freezing, _ = frozen(deadline)
+    async with freezing.asleep(forget(freezing)):
+        await forget()
+    assert await deadline.pool.fetchval("SELECT count(*) FROM inbox") == 0

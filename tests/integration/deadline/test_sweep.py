@@ -1,24 +1,43 @@
 """What each source of the sweep promises: a thing is said once, in batches, shared by instances, at its cost alone."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.deadline import repository
+from services.deadline import notifications, repository, statistics
 from services.deadline.sweep import Source, Swept, deferrals, milestones, questions, targets
-from shared.domain.events import QuestionSent, RequestReceived
+from shared.domain.events import (
+    FulfilmentCompleted,
+    LetterReturned,
+    PartAnswered,
+    QuestionSent,
+    RequestExtended,
+    RequestReceived,
+)
+from shared.domain.operations import Operation
+from shared.domain.rights import Outcome, Right
+from shared.domain.time_limit import calc_version
 from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.domain.topics import ServiceName
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.metrics import PEOPLE
 from shared.storage.postgres import AWAY
 from tests.fixtures.events import a
 from tests.fixtures.live import eventually
-from tests.integration.deadline.conftest import ARRIVED, Harness
+from tests.fixtures.told import told
+from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness
 from tests.integration.deadline.test_deferrals import erasure, kept
 
 # 300 rows like the one that is there, due sixty days later.
@@ -188,3 +207,454 @@ async def test_catching_up_beats_and_heeds_the_stop_signal(deadline: Harness) ->
     deadline.at(days=22)
     assert await deadline.runs(14, batch=1) == ["sweep"] * 14  # seven sources, twice
     assert len(await deadline.said()) == 2
+
+
+# The staff's targets: what is missed is said once, on the bus and to the role that is named.
+async def test_each_target_is_said_when_it_has_passed_and_its_role_with_it(deadline: Harness) -> None:
+    before = PEOPLE.get_sample_value("dsr_targets_missed_total", {"target": "review"}) or 0
+    event, heard = await deadline.receives(), []
+    for day in range(25):
+        await deadline.sweeps(targets, days=day)
+        heard.append(len((await deadline.said()).get(event.request_id, [])))
+    assert [heard.index(number) for number in range(1, 5)] == [5, 6, 11, 21]
+    assert await deadline.said() == {event.request_id: FOUR}
+    assert [(each["level"], each["escalate_to"]) for each in await deadline.details()] == [
+        ("target_triage", ["team_lead"]),
+        ("target_question_sent", ["team_lead"]),
+        ("target_collection", ["system_owner"]),
+        ("target_review", ["dpo"]),
+    ]
+    first = {"target": "triage", "target_on": "2026-03-09", "escalate_to": "team_lead"}
+    assert (await deadline.evidence("deadline.target_missed"))[0] == first
+    assert PEOPLE.get_sample_value("dsr_targets_missed_total", {"target": "review"}) == before + 1
+
+
+async def test_of_targets_that_were_missed_at_once_each_role_gets_the_latest(deadline: Harness) -> None:
+    await deadline.receives_many(5)
+    await deadline.sweeps(targets, days=22)
+    each = ["target_question_sent", "target_collection", "target_review"]
+    assert Counter(await deadline.tickets()) == Counter(each * 5)
+
+
+async def test_a_step_that_was_taken_meets_its_targets(deadline: Harness) -> None:
+    proven, in_question, nothing = await deadline.receives_many(3)
+    done = await deadline.receives()
+    await deadline.pool.execute("DELETE FROM clock WHERE request_id = $1", done.request_id)
+    await deadline.hears(a(FulfilmentCompleted, done))  # the end of the work is heard first: it came on another topic
+    await deadline.hears(done)
+    await deadline.verifies(proven, done)
+    await deadline.verifies(proven)
+    await deadline.asks(in_question, 0)
+    await deadline.sweeps(targets, days=22)
+    assert await deadline.said() == {
+        proven.request_id: ["collection", "review"],
+        in_question.request_id: ["collection", "review"],
+        done.request_id: ["review"],
+        nothing.request_id: FOUR,
+    }
+
+
+async def test_an_answered_request_misses_nothing_and_a_warning_that_nobody_has_seen_is_cancelled(
+    deadline: Harness,
+) -> None:
+    in_time, late = await deadline.receives_many(2)
+    await deadline.closes(in_time)
+    await deadline.sweeps(targets, days=5)
+    assert await deadline.tickets() == ["target_triage"]
+    await deadline.closes(late, days=5)
+    assert await deadline.sweeps(targets, days=22) == 0
+    assert await deadline.said() == {late.request_id: ["triage"]}
+    assert await deadline.tickets() == []
+
+
+async def test_what_was_said_stays_said_when_the_dates_are_computed_anew(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.sweeps(targets, days=11)
+    await deadline.pool.execute("UPDATE clock SET calc_version = 'rules-1/policy-before/holidays-1'")
+    await deadline.extends(event, date(2026, 6, 4))
+    assert await deadline.sweeps(targets) == 1  # looked at again, and nothing of it said again
+    assert await deadline.said() == {event.request_id: FOUR[:3]}
+    await deadline.sweeps(targets, days=22)
+    assert await deadline.said() == {event.request_id: FOUR}
+
+
+async def test_an_extended_request_is_not_to_be_extended_again(deadline: Harness) -> None:
+    await deadline.receives()
+    await deadline.pool.execute("UPDATE clock SET extended = true")
+    await deadline.sweeps(milestones, days=23)
+    assert await deadline.tickets() == []
+
+
+async def test_nothing_is_judged_beyond_what_was_heard(deadline: Harness) -> None:
+    event = await deadline.receives()
+    deadline.at(days=5)
+    never, behind, current = Heartbeats(), Heartbeats(), None
+    behind.consumed(loop_of(ServiceName.DEADLINE), time.monotonic() - timedelta(days=2).total_seconds())
+    looked_at = [await deadline.sweep(heartbeats=each).tick(targets) for each in (never, behind, current)]
+    assert looked_at == [0, 0, 1]
+    assert await deadline.said() == {event.request_id: ["triage"]}
+
+
+async def test_a_request_that_is_found_late_is_judged_once_its_steps_may_have_been_heard(deadline: Harness) -> None:
+    deadline.at(days=8)
+    event = await deadline.receives(occurred_at=deadline.now)
+    assert await deadline.sweeps(targets) == 0
+    assert await deadline.sweeps(targets, days=8, minutes=30) == 1
+    assert await deadline.said() == {event.request_id: FOUR[:2]}
+
+
+async def test_an_overdue_request_gets_no_ticket_for_a_target(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.sweeps(targets, days=50)
+    assert await deadline.said() == {event.request_id: FOUR}
+    assert await deadline.tickets() == []
+
+
+async def test_a_request_that_was_reopened_has_no_targets(deadline: Harness) -> None:
+    event = await deadline.receives()
+    question = await deadline.asks(event)
+    await deadline.closes(event, days=27)
+    deadline.at(days=40)
+    await deadline.reopens(event, question, deadline.now, date(2026, 5, 14))
+    assert await deadline.sweeps(targets, days=60) == 0
+
+
+# A clock starts, its milestones are said in their time, and an answer is judged by the dates that are stored.
+async def test_a_received_request_has_its_dates_computed_and_put_on_record(deadline: Harness) -> None:
+    row = await deadline.clock(await deadline.receives())
+    assert (row["due_on"], row["statutory_due_on"]) == (date(2026, 4, 4), date(2026, 4, 7))
+    assert row["next_milestone_at"] == datetime(2026, 3, 27, 23, tzinfo=UTC)
+    assert await deadline.evidence("deadline.computed") == [
+        {
+            "due_on": "2026-04-04",
+            "work_by": "2026-04-02",
+            "statutory_due_on": "2026-04-07",
+            "calc_version": row["calc_version"],
+        }
+    ]
+
+
+async def test_the_due_date_is_the_one_that_intake_has_said(deadline: Harness) -> None:
+    event = (await deadline.receives()).model_copy(update={"due_on": date(2026, 3, 31)})
+    await deadline.pool.execute("DELETE FROM clock")
+    await deadline.hears(event)
+    row = await deadline.clock(event)
+    assert (row["due_on"], row["due_at"]) == (date(2026, 3, 31), datetime(2026, 3, 31, 22, tzinfo=UTC))
+
+
+async def test_each_milestone_is_said_when_it_comes(deadline: Harness) -> None:
+    event, heard = await deadline.receives(), []
+    for day in range(36):
+        await deadline.sweeps(milestones, days=day)
+        heard.append(len((await deadline.said()).get(event.request_id, [])))
+    assert await deadline.said() == {event.request_id: FIVE}
+    assert [heard.index(number) for number in range(1, 6)] == [23, 27, 29, 31, 34]
+    warnings = ["extend_or_answer", "approaching_3d", "approaching_1d", "overdue_commitment", "overdue_statutory"]
+    assert await deadline.tickets() == warnings
+
+
+async def test_of_milestones_that_came_at_once_the_gravest_opens_a_ticket(deadline: Harness) -> None:
+    await deadline.receives_many(5)
+    await deadline.sweeps(days=50)
+    assert await deadline.tickets() == ["overdue_statutory"] * 5
+
+
+async def test_an_answer_stops_the_clock_and_cancels_a_warning_that_nobody_has_seen_yet(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.sweeps(days=28)
+    assert await deadline.tickets() == ["approaching_3d"]
+    await deadline.closes(event, days=28)
+    assert await deadline.sweeps(days=50) == 0
+    assert await deadline.tickets() == []
+    assert (await deadline.clock(event))["timeliness"] == "on_time"
+
+
+@pytest.mark.parametrize(("days", "timeliness"), [(30, "on_time"), (31, "late_commitment"), (34, "breach")])
+async def test_an_answer_is_judged_by_the_dates_that_were_stored(deadline: Harness, days: int, timeliness: str) -> None:
+    event = await deadline.receives()
+    await deadline.closes(event, days=days)
+    await deadline.closes(event, days=90)  # closed again later: the first answer counts
+    assert (await deadline.clock(event))["timeliness"] == timeliness
+    stopped = await deadline.evidence("deadline.stopped")
+    assert stopped == [{"timeliness": timeliness, "due_on": "2026-04-04"}]
+    missed = await deadline.evidence("deadline.missed")
+    assert missed == [{"timeliness": timeliness}] * (timeliness != "on_time")
+
+
+async def test_a_request_found_after_weeks_in_a_mailbox_is_warned_of_at_once(deadline: Harness) -> None:
+    deadline.at(days=31)
+    event = await deadline.receives(occurred_at=deadline.now)
+    await deadline.sweeps()
+    assert (await deadline.said())[event.request_id] == FIVE[:4]
+
+
+async def test_without_a_system_for_tickets_the_bus_is_told_all_the_same(deadline: Harness) -> None:
+    nowhere = Fulfilments({Operation.ESCALATE: (), Operation.FLAG: ()})
+    deadline = Harness(deadline.unit_of_work, nowhere, deadline.time)
+    event = await deadline.receives()
+    await deadline.sweeps(days=50)
+    assert await deadline.said() == {event.request_id: FIVE}
+
+
+@pytest.mark.parametrize(("days", "how"), [(3, "on_time"), (5, "late_commitment")])
+@pytest.mark.parametrize("role", ["controller", "processor"])
+async def test_what_was_forwarded_counts_as_the_processor_s_and_is_judged_as_such_whatever_it_was_taken_for(
+    deadline: Harness, role: str, days: int, how: str
+) -> None:
+    event = await deadline.receives(role=role)
+    await deadline.closes(event, days=days, outcome=Outcome.FORWARDED)
+    row = await deadline.clock(event)
+    assert (row["role"], row["timeliness"]) == ("processor", how)
+    (stopped,) = await deadline.evidence("deadline.stopped")
+    assert stopped["due_on"] == "2026-03-09"  # Thursday 5, two working days: Monday 9
+
+
+@pytest.mark.parametrize(("days", "in_time"), [(1, True), (5, True), (6, False)])
+async def test_whether_a_question_was_asked_in_time_is_kept_with_it(
+    deadline: Harness, days: int, in_time: object
+) -> None:
+    await deadline.asks(await deadline.receives(), days, condition_recorded=False)  # the third working day is a Tuesday
+    assert await deadline.pool.fetchval("SELECT in_time FROM question") is in_time
+
+
+# What is owed of a request that was answered in part keeps its due date, in figures, warnings and judgement.
+OWED: dict[str, Any] = {"outcome": Outcome.PARTIALLY_FULFILLED, "outstanding": ("cdr", "tickets")}
+
+
+async def figures(deadline: Harness) -> tuple[float | None, ...]:
+    """How many are open, and overdue by both clocks; how many lines of the daily alert are about a request."""
+    async with deadline.pool.acquire() as connection:
+        await statistics.count(connection, deadline.now, POLICY)
+    ages = [told("dsr_requests_open", right="access", age=age) or 0 for age in statistics.AGES]
+    late = [told("dsr_requests_overdue", right="access", clock=clock) for clock in ("commitment", "statutory")]
+    async with deadline.unit_of_work.begin() as tx:
+        digest = await notifications.digest(tx, deadline.now.date(), POLICY)
+        alert = await notifications.daily_alert(tx, deadline.now.date(), POLICY)
+    assert digest["lines"][-1].startswith(f"all: {sum(ages):.0f} open")
+    return (sum(ages), *late, len((alert or {"lines": []})["lines"]))
+
+
+async def test_a_part_that_is_owed_is_open_and_overdue_until_it_is_done(deadline: Harness) -> None:
+    request, other = await deadline.receives_many(2)
+    await deadline.closes(request, days=3, **OWED)
+    await deadline.closes(other, days=3)
+    deadline.at(days=4)
+    assert await figures(deadline) == (1, 0, 0, 0)
+    await deadline.sweeps(days=40)
+    assert (await deadline.said())[request.request_id] == [
+        *("approaching 7", "approaching 3", "approaching 1", "overdue commitment", "overdue statutory")
+    ]
+    assert other.request_id not in await deadline.said()
+    assert await figures(deadline) == (1, 1, 1, 1)
+
+    done = {"occurred_at": ARRIVED + timedelta(days=41)}
+    await deadline.hears(a(PartAnswered, request, outstanding=("cdr",), **done))
+    assert await figures(deadline) == (1, 1, 1, 1)
+    await deadline.hears(a(PartAnswered, request, outstanding=(), **done))
+    assert await figures(deadline) == (0, 0, 0, 0)
+    row = await deadline.clock(request)
+    assert (row["timeliness"], row["next_milestone_at"], row["outstanding"]) == ("breach", None, "")
+    assert (await deadline.evidence("deadline.part_answered"))[-1] == {"outstanding": [], "timeliness": "breach"}
+
+
+async def test_a_part_that_is_done_in_time_leaves_the_answer_in_time(deadline: Harness) -> None:
+    request = await deadline.receives()
+    await deadline.closes(request, days=3, **OWED)
+    await deadline.hears(a(PartAnswered, request, outstanding=(), occurred_at=ARRIVED + timedelta(days=9)))
+    assert (await deadline.clock(request))["timeliness"] == "on_time"
+    await deadline.sweeps(days=40)
+    assert await deadline.said() == {}
+
+
+async def test_a_package_that_is_made_anew_is_watched_as_the_first_was(deadline: Harness) -> None:
+    request = await deadline.receives()
+    await deadline.closes(request, days=3)
+    await deadline.hears(a(PartAnswered, request, outstanding=("cdr",), occurred_at=ARRIVED + timedelta(days=9)))
+    deadline.at(days=9)
+    assert await figures(deadline) == (1, 0, 0, 0)
+    await deadline.sweeps(days=40)
+    assert (await deadline.said())[request.request_id][-1] == "overdue statutory"
+    await deadline.hears(a(PartAnswered, request, outstanding=(), occurred_at=ARRIVED + timedelta(days=41)))
+    assert await figures(deadline) == (0, 0, 0, 0)
+    assert (await deadline.clock(request))["timeliness"] == "breach"
+
+
+# How a stored date moves, by an event alone, and that what it was stays on record.
+FOUND = ARRIVED - timedelta(days=20)  # 13 February: one month is the shorter of the two
+FIRST = (date(2026, 4, 4), date(2026, 4, 7))
+
+
+async def dates(deadline: Harness, request: RequestReceived) -> tuple[date, date]:
+    row = await deadline.clock(request)
+    return row["due_on"], row["statutory_due_on"]
+
+
+async def before(deadline: Harness) -> list[tuple[str, date]]:
+    return [tuple(row) for row in await deadline.pool.fetch("SELECT cause, due_on FROM clock_before")]
+
+
+async def test_an_answered_question_moves_the_statutory_limit_alone_and_what_it_was_stays(deadline: Harness) -> None:
+    event = await deadline.receives()
+    question = await deadline.asks(event)
+    assert await dates(deadline, event) == FIRST
+    await deadline.answers(question, ARRIVED + timedelta(days=11))
+    assert await dates(deadline, event) == (FIRST[0], date(2026, 4, 15))  # ten days from 5 April
+    assert await before(deadline) == [("question_answered", FIRST[0])]
+    sent = {"question": "identity", "not_counted": None}
+    assert await deadline.evidence("deadline.question_sent") == [sent]
+    assert await deadline.evidence("deadline.question_answered") == [{}]
+    (recomputed,) = await deadline.evidence("deadline.recomputed")
+    assert (recomputed["cause"], recomputed["before"]["statutory_due_on"]) == ("question_answered", "2026-04-07")
+
+
+@pytest.mark.parametrize(
+    ("after", "recorded", "reason"), [(6, True, "asked_too_late"), (1, False, "condition_not_recorded")]
+)
+async def test_a_question_that_does_not_count_moves_nothing_and_the_reason_is_on_record(
+    deadline: Harness, after: int, recorded: object, reason: str
+) -> None:
+    event = await deadline.receives()
+    question = await deadline.asks(event, after, condition_recorded=recorded)
+    await deadline.answers(question, ARRIVED + timedelta(days=20))
+    assert await dates(deadline, event) == FIRST
+    assert await before(deadline) == []
+    assert (await deadline.evidence("deadline.question_sent"))[0]["not_counted"] == reason
+
+
+async def test_while_a_question_is_open_only_the_commitment_can_be_overdue(deadline: Harness) -> None:
+    event = await deadline.receives()
+    question = await deadline.asks(event)
+    await deadline.sweeps(days=60)
+    assert (await deadline.said())[event.request_id][-1] == "overdue commitment"
+    await deadline.answers(question, deadline.now)
+    await deadline.sweeps(days=100)
+    assert (await deadline.said())[event.request_id][-2:] == ["overdue commitment", "overdue statutory"]
+
+
+async def test_an_answer_given_while_a_question_is_open_is_judged_with_the_days_of_the_question(
+    deadline: Harness,
+) -> None:
+    event = await deadline.receives()
+    await deadline.asks(event)
+    await deadline.closes(event, days=40)
+    assert (await deadline.clock(event))["timeliness"] == "late_commitment"
+
+
+async def test_an_extension_moves_both_clocks_and_the_warnings_start_anew(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.sweeps(days=28)
+    await deadline.extends(event, date(2026, 6, 4))
+    assert await dates(deadline, event) == (date(2026, 6, 4), date(2026, 6, 5))
+    await deadline.sweeps(at=datetime(2026, 6, 20, tzinfo=UTC))
+    assert (await deadline.said())[event.request_id] == [*FIVE[:2], *FIVE]
+    assert await deadline.evidence("deadline.extended") == [{"reason": "VOLUME"}]
+
+
+async def test_an_extension_of_which_nobody_knows_or_heard_too_late_moves_nothing(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.extends(event, date(2026, 6, 4))
+    await deadline.hears(a(LetterReturned, event, what="extension", question_id=None))
+    assert await dates(deadline, event) == FIRST
+    assert await before(deadline) == [("extension_returned", date(2026, 6, 4))]
+    await deadline.hears(a(RequestExtended, event, due_on=date(2026, 6, 4), told_at=ARRIVED + timedelta(days=40)))
+    assert await dates(deadline, event) == FIRST
+    assert await deadline.evidence("deadline.extension_too_late") == [{"reason": "VOLUME"}]
+    await deadline.extends(event, date(2026, 6, 4))
+    assert (await deadline.clock(event))["extended"]
+
+
+async def test_a_clock_that_has_stopped_moves_no_more(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.closes(event)
+    await deadline.extends(event, date(2026, 6, 4))
+    await deadline.redates(event, date(2026, 3, 13), received_at=FOUND)
+    assert await dates(deadline, event) == FIRST
+    assert await before(deadline) == []
+
+
+async def test_a_corrected_receipt_moves_every_date_and_what_they_were_stays(deadline: Harness) -> None:
+    event, day, zones = await deadline.receives(), date(2026, 3, 13), ("Europe/Paris", "America/New_York")
+    await deadline.redates(event, day, received_at=FOUND, zones=zones, calendar="FR")
+    now = await deadline.clock(event)
+    assert (now["due_on"], now["statutory_due_on"], now["work_by"]) == (day, day, day)
+    assert (now["received_at"], now["zones"], now["calendar"]) == (FOUND, ",".join(zones), "FR")
+    assert now["due_at"] == now["statutory_due_at"] == datetime(2026, 3, 13, 23, tzinfo=UTC)
+    assert await before(deadline) == [("receipt_corrected", FIRST[0])]
+    (entry,) = await deadline.evidence("deadline.recomputed")
+    assert entry["cause"] == "receipt_corrected"
+    assert entry["before"] == {
+        "received_at": ARRIVED.isoformat(),
+        "due_on": "2026-04-04",
+        "work_by": "2026-04-02",
+        "statutory_due_on": "2026-04-07",
+    }
+    assert entry["after"]["due_on"] == "2026-03-13"
+
+
+async def test_milestones_that_were_never_said_come_although_later_ones_of_the_old_dates_were(
+    deadline: Harness,
+) -> None:
+    event = await deadline.receives()
+    await deadline.sweeps(days=28)
+    assert (await deadline.said())[event.request_id] == FIVE[:2]
+    await deadline.redates(event, date(2026, 3, 13), received_at=FOUND)
+    await deadline.sweeps()
+    assert (await deadline.said())[event.request_id] == FIVE
+
+
+async def test_a_receipt_that_is_corrected_to_a_later_day_is_warned_of_anew(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.sweeps(days=25)
+    await deadline.redates(event, date(2026, 4, 20), received_at=datetime(2026, 3, 21, 9, tzinfo=UTC))
+    await deadline.sweeps()
+    assert (await deadline.said())[event.request_id] == FIVE[:1]
+    await deadline.sweeps(at=datetime(2026, 4, 14, 9, tzinfo=UTC))
+    assert (await deadline.said())[event.request_id] == [*FIVE[:1], *FIVE[:1]]
+
+
+async def test_a_changed_policy_moves_the_law_s_limit_and_keeps_the_day_that_was_promised(deadline: Harness) -> None:
+    event, promised = await deadline.receives(), date(2026, 4, 2)
+    await deadline.pool.execute(
+        "UPDATE clock SET statutory_due_on = '2026-04-09', calc_version = 'rules-0', due_on = '2026-04-02'"
+    )
+    for _ in range(2):  # the second finds nothing to move
+        await deadline.redates(event, promised, cause="policy_changed")
+        now = await deadline.clock(event)
+        assert (now["due_on"], now["statutory_due_on"]) == (promised, FIRST[1])
+        assert (now["work_by"], now["due_at"]) == (promised, datetime(2026, 4, 2, 22, tzinfo=UTC))
+        assert now["calc_version"] == calc_version(POLICY)
+        assert await before(deadline) == [("policy_changed", promised)]
+
+
+async def test_an_extended_clock_stays_extended_when_its_receipt_is_corrected(deadline: Harness) -> None:
+    event, day = await deadline.receives(), date(2026, 5, 13)
+    await deadline.extends(event, date(2026, 6, 4))
+    await deadline.redates(event, day, received_at=FOUND)
+    assert (await deadline.clock(event))["extended"]
+    assert await dates(deadline, event) == (day, day)
+
+
+async def test_the_tasks_of_the_clock_itself_move_with_it(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.verifies(event)
+    await deadline.sweeps(minutes=15)
+    await deadline.redates(event, date(2026, 3, 13), received_at=FOUND)
+    due_on = await deadline.pool.fetchval("SELECT due_on FROM task WHERE operation = $1", Operation.FLAG)
+    assert due_on == date(2026, 3, 13)
+
+
+@pytest.mark.parametrize(
+    ("said", "first", "due_at"),
+    [  # Friday 13, two working days: Tuesday 17
+        ({"role": "processor"}, date(2026, 3, 9), datetime(2026, 2, 17, 23, tzinfo=UTC)),
+        ({"right": Right.OBJECTION, "scope": "direct_marketing"}, date(2026, 3, 7), FOUND + timedelta(hours=48)),
+    ],
+)
+async def test_a_shorter_limit_of_our_own_counts_from_the_corrected_receipt(
+    deadline: Harness, said: dict[str, object], first: date, due_at: datetime
+) -> None:
+    event = await deadline.receives(**said)
+    row: asyncpg.Record = await deadline.clock(event)
+    assert (row["due_on"], row["role"], row["scope"]) == (first, event.role, event.scope)
+    await deadline.redates(event, (due_at - timedelta(hours=1)).date(), received_at=FOUND)
+    assert (await deadline.clock(event))["due_at"] == due_at
