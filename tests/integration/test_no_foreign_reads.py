@@ -64,6 +64,43 @@ async def test_a_channel_reads_nothing_of_another_on_any_route(intake: Intake, d
     assert (await intake.view(f"/v1/requests/{request}"))["state"] == "in_progress"
 
 
+CHANNELS_MAY = {
+    "POST /v1/requests",
+    "GET /v1/requests",
+    "POST /v1/requests/batch",
+    "POST /v1/subjects",
+    "GET /v1/requests/{request_id}",
+    "GET /v1/requests/{request_id}/timeline",
+    "GET /v1/requests/{request_id}/letters",
+    "POST /v1/requests/{request_id}/verify",
+    "POST /v1/requests/{request_id}/proof-withdrawal",
+    "POST /v1/requests/{request_id}/withdraw",
+    "POST /v1/requests/{request_id}/packages-waiver",
+    "POST /v1/requests/{request_id}/reply",
+    "GET /v1/requests/{request_id}/package",
+    "GET /v1/requests/{request_id}/report",
+    "GET /v1/requests/{request_id}/certificate",
+    "GET /v1/requests/{request_id}/recipients",
+    "POST /v1/suppression/check",
+}
+SYSTEMS_MAY = {"GET /v1/tasks/identities", "PUT /v1/tasks/result"}
+
+
+async def test_a_channel_does_nothing_that_the_privacy_team_does(intake: Intake) -> None:
+    """Its own request is named, so that only the role of its key refuses it."""
+    path = await intake.submit(right="erasure")
+    before, wrong = await intake.actions(path), dict[str, int]()
+    for route, operations in orjson.loads((ROOT / "docs" / "openapi.json").read_bytes())["paths"].items():
+        for method in operations:
+            if (operation := f"{method.upper()} {route}") not in CHANNELS_MAY | SYSTEMS_MAY:
+                body = None if method == "get" else b"{}"
+                answer = await intake.channel.request(method, filled(route, id_of(path)), content=body)
+                if (answer.status_code, answer.headers["content-type"]) != (403, "application/problem+json"):
+                    wrong[operation] = answer.status_code
+    assert wrong == {}
+    assert await intake.actions(path) == before
+
+
 def carried(answer: httpx.Response) -> dict[str, str]:
     """Of what every answer must carry, what this one does."""
     return {name: answer.headers[name] for name in CARRIED if name in answer.headers}

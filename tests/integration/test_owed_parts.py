@@ -379,19 +379,19 @@ async def test_a_withdrawn_erasure_says_what_had_been_done_also_by_whoever_was_a
     waiting: list[RequestVerified] = []
 
     async def withdraw_meanwhile(asked: Any, _save_progress: Checkpoint) -> list[Result]:
-        async with harness.unit_of_work.begin() as tx:
+        async with at_work.unit_of_work.begin() as tx:
             await fulfilling.cancel([a(events.RequestWithdrawn, about=waiting[0])], tx)
         return [Receipt(task.task_id, TaskOutcome.ERASED, found=5, changed=5) for task in asked]
 
     slow = ScriptedSystem("cdr", answers={Operation.ERASE: withdraw_meanwhile})
-    harness = await open_harness(ScriptedSystem("crm"), slow, ScriptedSystem("tickets"))
-    event = a(RequestVerified, right=Right.ERASURE, subject=await harness.subject(), due_on=DUE)
+    at_work = await open_harness(ScriptedSystem("crm"), slow, ScriptedSystem("tickets"))
+    event = a(RequestVerified, right=Right.ERASURE, subject=await at_work.subject(), due_on=DUE)
     waiting.append(event)
-    async with harness.unit_of_work.begin() as tx:
-        await fulfilling.begin(Operation.ERASE, harness.fulfilments, [event], tx)
+    async with at_work.unit_of_work.begin() as tx:
+        await fulfilling.begin(Operation.ERASE, at_work.fulfilments, [event], tx)
     for system in ("crm", "cdr"):
-        await harness.worker(system).work()
-    first, last = [{t["system"]: t["changed"] for t in told["tasks"]} for told in await said(harness)]
+        await at_work.worker(system).work()
+    first, last = [{t["system"]: t["changed"] for t in told["tasks"]} for told in await said(at_work)]
     assert first == {"crm": 2, "cdr": 0, "tickets": 0}
     assert last == {"crm": 2, "cdr": 5, "tickets": 0}
 
