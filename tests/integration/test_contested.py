@@ -132,7 +132,8 @@ async def test_the_letter_of_a_lift_names_what_else_restricts_the_same_person(in
     await restrict(intake, path)
     (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
     body = " ".join((await intake.letters(path))[-1]["body"].split())
-    assert f"Your data stay restricted for your request of 2 March 2026 (reference {id_of(other)})." in body
+    short = (await intake.view(other))["reference"]
+    assert f"Your data stay restricted for your request of 2 March 2026 (reference {short})." in body
     (await intake.officer.post(f"{other}/lift")).raise_for_status()
     assert "stay restricted" not in (await intake.letters(other))[-1]["body"]
 
