@@ -10,14 +10,15 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+import orjson
 from pydantic import JsonValue
 
 from services.export import due as waiting
-from services.export import package, release
+from services.export import package
 from services.export.answered import request_of
 from services.export.due import STEP, Due, gave
 from services.export.package import About, Part
@@ -26,6 +27,7 @@ from services.export.report.texts import texts_of
 from services.export.survey import Category, handed_out
 from shared.app.service import Running
 from shared.domain.errors import DsrError, KeyGone, Refused, Shredded
+from shared.domain.proofs import proof_policy
 from shared.domain.release import Fault, ReleaseBlocked
 from shared.domain.rights import Outcome, Right
 from shared.fulfilment import reports
@@ -41,10 +43,54 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import alive, backoff, retry_while_unavailable
 from shared.runtime.metrics import RELEASES
 from shared.runtime.settings import WorkSettings
-from shared.storage.chunks import Chunked, ChunkWriter
+from shared.storage.chunks import Begin, Chunked, ChunkWriter
 from shared.storage.postgres import AGAIN, AWAY, Connection
+from shared.storage.release import KIND, Manifest, ReleaseCheck, rows_of, sealed
 from shared.storage.release import KIND as FOUND_BY
 from shared.storage.vault import Sealing
+
+_SERVICE = "export"
+for _result in ("fits", "withheld"):
+    RELEASES.labels(_SERVICE, _result)  # shown as 0 until the first
+
+
+async def check(
+    unit_of_work: UnitOfWorkFactory, begin: Begin, due: Due, right: Right, parts: Sequence[Part], now: datetime
+) -> Mapping[str, Fault]:
+    """By system, why what it gave cannot be handed out; by what all else was found is sealed, part by part.
+
+    So it can be checked again whenever the package is fetched. ``begin``: a transaction of whoever makes the package.
+
+    Raises:
+        Shredded: the subject's key is gone.
+    """
+    faults: dict[str, Fault] = {}
+    vault, proofs = unit_of_work.vault, proof_policy(unit_of_work.policy.overlay)
+    found = ReleaseCheck(vault, proofs, due.subject_ref)
+    for part in parts:
+        if part.system in faults:
+            continue
+        matched = _matched(await part.open())
+        manifest = Manifest(now, right, rows_of(matched), due.package_id)
+        async with unit_of_work.pool.acquire() as connection:
+            fault = await found.fault(connection, manifest)
+        if fault:
+            faults[part.system] = fault
+            continue
+        content = sealed(now, right, matched, due.package_id)
+        async with begin() as connection:
+            await vault.seal(connection, [Sealing(due.subject_ref, KIND, due.source, content)], now)
+    if not parts:  # what is in no system, but on a list of our own: there is no row that could be somebody else's
+        nothing = sealed(now, right, [], due.package_id)
+        async with begin() as connection:
+            await vault.seal(connection, [Sealing(due.subject_ref, KIND, due.source, nothing)], now)
+    return faults
+
+
+def _matched(content: bytes) -> Sequence[tuple[str, Sequence[Sequence[str | None]]]]:
+    """By what each record was found; one that does not say stands here as well."""
+    return [(record[0], (record[4:] or [()])[0]) for record in orjson.loads(content)]
+
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +213,7 @@ class Maker:
     async def _pack(self, due: Due, collected: Collected, about: About) -> None:
         begin, vault = partial(self._ours, due), self._unit_of_work.vault
         parts = [Part(system, size, partial(self._open, place)) for place, system, size in collected.places]
-        faults = await release.check(self._unit_of_work, begin, due, about.right, parts, about.at)
+        faults = await check(self._unit_of_work, begin, due, about.right, parts, about.at)
         if faults:
             failures = {system: ReleaseBlocked(_WITHHELD + fault.sentence) for system, fault in faults.items()}
             await self._give_up(due, collected, failures, faults)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+import orjson
 from pydantic import JsonValue
 
 from services.intake import (
@@ -17,28 +18,78 @@ from services.intake import (
     repository,
     schemas,
     taking_back,
-    wait_override,
 )
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision, visible
-from services.intake.errors import BadRequest, Forbidden
+from services.intake.errors import BadRequest, Forbidden, SamePerson
 from services.intake.identity import by_hand, on_file, stopped
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.identity.proving import Proved
 from services.intake.letters import correspondence
+from services.intake.letters.rendering import Letters
 from services.intake.metrics import REQUESTS
 from services.intake.portal.settings import PortalSettings
-from services.intake.request import concluded, deferrals
+from services.intake.repository import Requests
+from services.intake.request import deferrals
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import SENT_TO
 from services.intake.request.causes.weighing import asks_for
 from services.intake.request.lifecycle import State
+from services.intake.request.stored_request import StoredRequest
 from services.intake.telling import TellingUseCases
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.one_person import as_stated, proves_the_same_person
+from shared.domain.operations import ANSWERING, TaskReport
 from shared.domain.proofs import highest
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData, encode_identities
+
+# What was said of some requests says nothing of others that have come since.
+_CONFIRM = """
+INSERT INTO wait_override (request_id, awaits, first, first_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (request_id, awaits) DO UPDATE SET second = $3, second_at = $4
+WHERE wait_override.first <> $3 RETURNING second IS NOT NULL
+"""
+
+
+async def begin(tx: UnitOfWork, request: Request, caller: Caller, letters: Letters) -> Transition:
+    """Lets it begin with the second person's word, and ends the restrictions that it waits for.
+
+    Raises:
+        IllegalTransition: it does not wait for another request.
+        SamePerson: they have said so before.
+    """
+    if not request.postponed:
+        raise IllegalTransition("this request does not wait for another")
+    awaits = (await other_requests.awaited_by(tx.connection, [request.request_id])).get(request.request_id, [])
+    by_two = await tx.connection.fetchval(_CONFIRM, request.request_id, sorted(awaits), caller.holder, tx.now)
+    if by_two is None:
+        raise SamePerson("You have decided this. A second person must agree: a copy or a restriction ends with it.")
+    if not by_two:
+        return request.noted("erasure.begin_proposed", awaits=[str(other) for other in sorted(awaits)])
+    others = await Requests.locked(tx, letters, awaits, caller.actor)
+    for other in others.all:
+        await others.apply(other.end_with_erasure(request.request_id, tx.now))
+    await others.save()
+    return request.begin("decided")
+
+
+_CONCLUDED = """
+SELECT detail FROM evidence.entry WHERE request_id = $1 AND action = 'task.concluded' ORDER BY at, chain, seq
+"""
+
+
+async def reports(connection: Connection, request: StoredRequest) -> tuple[TaskReport, ...]:
+    """The reports that the request has, and those of tasks that have done something since."""
+    known = {task.task_id: task for task in request.tasks or ()}
+    for (detail,) in await connection.fetch(_CONCLUDED, request.request_id):
+        content = orjson.loads(detail)
+        if (content.get("outcome") or content.get("changed")) and content["operation"] in ANSWERING:
+            report = TaskReport.model_validate({"outcome": None, **content})
+            known[report.task_id] = report
+    return tuple(known.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +232,7 @@ class UseCases(TellingUseCases):
     @decision
     async def withdraw(self, held: Held) -> Transition:
         """The subject no longer wants it, and is told what had been done already."""
-        done = await concluded.reports(held.tx.connection, held.request)
+        done = await reports(held.tx.connection, held.request)
         return replace(held.request, tasks=done or held.request.tasks).withdraw(held.tx.now)
 
     @decision
@@ -208,7 +259,7 @@ class UseCases(TellingUseCases):
         """
         request = held.request
         if isinstance(decision, decision_schemas.Begin):
-            return await wait_override.begin(held.tx, request, held.caller, self.letters)
+            return await begin(held.tx, request, held.caller, self.letters)
         request.must_not_wait_for_weighing()
         if isinstance(decision, decision_schemas.Retry):
             request.must_have_begun()

@@ -18,13 +18,12 @@ from shared.domain.conflicts import Conflict, conflicts_of
 from shared.domain.errors import KeyGone, NotSupported, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.levels import Level
-from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
+from shared.domain.operations import ANSWERING, Change, Operation, TaskOutcome, Unsearched
 from shared.domain.proofs import proof_policy
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
-from shared.fulfilment import at_once, holding, searching, stated
+from shared.fulfilment import at_once, holding, searching
 from shared.fulfilment import queue as tasks
-from shared.fulfilment.accounts import lacks_account, without_account
 from shared.fulfilment.by_stated import searched
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.conclusion import Conclusions
@@ -42,8 +41,74 @@ from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import alive, gather, retry_while_unavailable
 from shared.runtime.settings import WorkSettings
+from shared.storage.postgres import Connection
 from shared.storage.register import confirmed_by_register
 from shared.storage.subject_data import SubjectData
+
+# A person who has looked by hand has entered how much there is, and no account.
+_LOOKED = """
+SELECT fulfilment_id FROM task
+WHERE fulfilment_id = ANY($1) AND operation = 'locate' AND system = ANY($2) AND NOT observes AND state <> 'cancelled'
+GROUP BY fulfilment_id
+HAVING count(DISTINCT system) = $3
+   AND bool_and(state = 'done' AND receipt ->> 'outcome' IN ('located', 'no_match') AND NOT receipt ? 'by_hand')
+"""
+
+
+def lacks_account(result: Result) -> bool:
+    """Whether it, or a part of it, was not searched since no account is known."""
+    reason = result.reason if isinstance(result, NotSearched) else getattr(result, "not_searched", None)
+    return reason is Unsearched.NO_ACCOUNT
+
+
+async def without_account(
+    connection: Connection, system: Downstream, claims: Sequence[Claim], results: Mapping[UUID, Result]
+) -> Mapping[UUID, Result]:
+    """The results that say more now: nothing is there of whoever has no account in any system that would have told it.
+
+    Where one of those could not be searched itself, or nobody else finds such accounts, it stays unknown.
+    """
+    lacking = [claim for claim in claims if lacks_account(results[claim.task_id])]
+    finding = sorted(system.accounts_found_by)
+    rows = await connection.fetch(_LOOKED, [claim.fulfilment_id for claim in lacking], finding, len(finding))
+    looked = {row[0] for row in rows}
+    held: Sequence[str] = getattr(system.adapter, "categories", ())
+    return {c.task_id: _nothing(results[c.task_id], held) for c in lacking if c.fulfilment_id in looked}
+
+
+def _nothing(result: Result, categories: Sequence[str]) -> Result:
+    """That nothing is there, in these kinds of data, or in those of it that are filed by an account alone."""
+    if isinstance(result, NotSearched):
+        held = tuple(sorted(categories)) or None
+        return Receipt(result.task_id, TaskOutcome.NO_MATCH, categories=held, no_account=held)
+    if not isinstance(result, Receipt):
+        return result
+    unsearched = result.by_account or tuple(sorted({*categories} - {*(result.categories or categories)}))
+    return replace(result, not_searched=None, no_account=unsearched or None)
+
+
+def not_asked(
+    system: Downstream, operation: Operation, task_id: UUID, changes: Sequence[Change]
+) -> Receipt | NotSupported | None:
+    """What becomes of a correction with which a system has nothing to do, or which a person makes there; else None.
+
+    It is told before anything is searched for: nobody has to prove anything for what concerns other systems.
+    """
+    if operation is not Operation.RECTIFY or not changes:
+        return None
+    named = {change.record.category for change in changes if change.record}
+    if not named:
+        corrects = getattr(system.adapter, "corrects", True)
+        return None if corrects else Receipt(task_id, TaskOutcome.NOT_HELD)
+    if named & getattr(system.adapter, "stated", frozenset[str]()):
+        return None
+    if categories := ", ".join(sorted(named & system.categories)):
+        return NotSupported(
+            f"{system.name} holds {categories}, and keeps no statements beside it: see to it by hand that the subject's"
+            " statement stands with the record, and enter what was done"
+        )
+    return Receipt(task_id, TaskOutcome.NOT_HELD)
+
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +271,7 @@ class Worker:
             return NotSupported(f"{self._downstream.name} does not tell the data of our customers apart")
         if not claim.at_once and (beyond := by_hand(self._downstream, self._operation, subject.tenant, claim.details)):
             return beyond
-        if said := stated.not_asked(self._downstream, self._operation, claim.task_id, subject.changes):
+        if said := not_asked(self._downstream, self._operation, claim.task_id, subject.changes):
             return said
         try:
             found = searched(self._downstream, self._operation, claim, subject, register)

@@ -33,8 +33,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.downstreams.contract import Pending, Receipt, Record, Result
+from shared.downstreams.opendsr.processor import SignatureWrong
 from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.downstreams.opendsr.signature import SignatureWrong
 from shared.downstreams.opendsr.wire import RequestType, request_body, subject_request_id
 from tests.contract.adapter_stands import NOON, Engine, OpenDsrStand, erasure_of, opendsr_stand
 from tests.fakes.opendsr_responder import DsrRequest, MailingSystem, Row, Taken, application

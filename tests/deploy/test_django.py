@@ -9,8 +9,8 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.dialects import schema_for
 from shared.downstreams.sql.drafting import toml_text
+from shared.downstreams.sql.drafting.commands import drift
 from shared.downstreams.sql.drafting.draft import Decided, Draft
-from shared.downstreams.sql.drafting.drift import drift
 from shared.downstreams.sql.drafting.postgresql import shapes_of
 from shared.storage.postgres import connected
 from tests.fixtures import django

@@ -25,10 +25,17 @@ from shared.domain.topics import ServiceName
 from shared.messaging import inbox
 from shared.messaging.admin import create_topics, declared
 from shared.storage import grants, suppression
-from shared.storage.keepalive import keep_alive
 from shared.storage.keyring import Keyring
 from shared.storage.migrate import migrate, wait_until_migrated
-from shared.storage.postgres import AWAY, PostgresSettings, connect_pool, connected, may_stand_still, update_rows
+from shared.storage.postgres import (
+    AWAY,
+    PostgresSettings,
+    connect_pool,
+    connected,
+    keep_alive,
+    may_stand_still,
+    update_rows,
+)
 from shared.storage.register import announce, fill, note_conflicts, note_reading
 from shared.storage.suppression import Entry
 from tests.fixtures.engine import OpenHarness, SetClock

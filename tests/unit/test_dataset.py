@@ -30,7 +30,7 @@ from shared.downstreams.sql.declaration.declared import (
 from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.dialects import schema_for
-from shared.downstreams.sql.drafting.drift import drift
+from shared.downstreams.sql.drafting.commands import drift
 from shared.downstreams.sql.drafting.shapes import Shapes, TableShape
 from shared.downstreams.sql.quoting import literal, quoted
 from shared.downstreams.sql.settings import SHIPPED, SqlSettings

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.intake.mail import apart
-from services.intake.mail.incoming import MailKind, Ours, read
-from services.intake.mail.plain import plain
+from services.intake.mail.incoming import MailKind, Ours, plain, read
 from services.intake.mail.proposal import mail_policy, propose
 from services.intake.mail.tokens import token
 from services.intake.mail.wire import answer, answered, asked, question

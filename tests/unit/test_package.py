@@ -22,7 +22,7 @@ from shared.domain.sentences import Sentence
 from shared.domain.wording import Language, read_wordings
 from shared.downstreams.contract import Record
 from shared.downstreams.in_parts import HELD
-from shared.downstreams.roundup.copying import Copies
+from shared.downstreams.roundup.adapter import Copies
 from shared.downstreams.roundup.export import Holdings
 from tests.fixtures.packages import described, made_of, unpacked
 

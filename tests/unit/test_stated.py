@@ -15,7 +15,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.downstream import Downstream
-from shared.fulfilment.stated import not_asked
+from shared.fulfilment.worker import not_asked
 from tests.fixtures.packages import described, made_of, unpacked
 from tests.fixtures.reports import AT, LEGENDS, call
 

@@ -7,7 +7,6 @@ from typing import Literal
 from services.export.files import File
 from services.export.report.held import Request
 from services.export.report.incomplete import meanings
-from services.export.report.lines import Line, Table, together
 from services.export.report.periods import Periods
 from services.export.report.retention import Person
 from services.export.report.texts import Texts
@@ -15,6 +14,22 @@ from services.export.report.translated import Translated
 from services.export.report.wording import Wording
 from services.export.survey import Category
 from shared.domain.policy import ProvidedBy
+
+Line = tuple[str | None, Sequence[str]]
+"""Its cells, and the category that it is about, if it is about one; of several, with a blank between them."""
+Table = tuple[Sequence[str], Sequence[Line]]
+"""Headings, and lines."""
+
+
+def together(lines: Sequence[Line]) -> Sequence[Line]:
+    """The same lines, in which kinds of data of which the same is said stand in one."""
+    about: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for name, (kind, *said) in lines:
+        about.setdefault(tuple(said), []).append((name or "", kind))
+    return [
+        (" ".join(name for name, _ in kinds), [", ".join(kind for _, kind in kinds), *said])
+        for said, kinds in about.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)

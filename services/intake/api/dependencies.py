@@ -1,7 +1,8 @@
 """What routes are given: the services of the running intake, and who calls."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
@@ -22,7 +23,6 @@ from services.intake.errors import (
 from services.intake.holds import Holds
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.problems import documented
-from services.intake.rehearsal import rehearsing
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from services.intake.suppression_check import SuppressionList
@@ -31,8 +31,30 @@ from services.intake.versions import Basis
 from shared.domain.emitters import Emitter
 from shared.domain.errors import IllegalTransition
 from shared.domain.policy import Policy
-from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.telemetry import Tracing
+
+
+@dataclass(eq=False)
+class Rehearsing(UnitOfWorkFactory):
+    """Opens units of work that are rolled back: nothing is stored, published or recorded, and nothing is done after."""
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[UnitOfWork]:
+        """A transaction that ends as if it had never been, however its block ends."""
+        async with self.pool.acquire() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield UnitOfWork(connection, self)
+            finally:
+                await transaction.rollback()
+
+
+def rehearsing(real: UnitOfWorkFactory) -> Rehearsing:
+    """The same of which nothing is kept."""
+    return Rehearsing(real.pool, real.service, real.clock, real.vault, real.policy)
+
 
 _bearer = HTTPBearer(
     scheme_name="apiKey",

@@ -15,21 +15,60 @@ from uuid_utils.compat import uuid7
 from services.intake import repository
 from services.intake.auth import Caller
 from services.intake.breach import breaches
-from services.intake.breach.asking import Asker, asker_of
 from services.intake.breach.breaches import Breach
 from services.intake.breach.schemas import LetterWords, RiskAssessed
 from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady, SamePerson
+from services.intake.identity.same_person import NOBODY, Person, person
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letter, Letters, Reader
 from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import LetterField
+from services.intake.request.stored_request import StoredRequest
 from shared.domain import reference
 from shared.domain.errors import IllegalTransition
+from shared.domain.identities import IdentityType
+from shared.domain.levels import NOTHING
 from shared.domain.sentences import Listed, Term
 from shared.domain.wording import Language
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
+from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who has asked a request, as far as it is known.
+
+    ``case_id``: the first of the requests that came in the same message, or this one. ``addresses``: the e-mail
+    addresses that they gave, proved or not. ``proved``: something of them is; also where nothing is left to tell by.
+    """
+
+    case_id: UUID
+    person: Person
+    addresses: frozenset[str]
+    proved: bool
+
+    def is_same(self, other: "Asker") -> bool:
+        """Whether both are shown to be the same person, who need not be told twice."""
+        return self.case_id == other.case_id or self.person.is_same(other.person)
+
+    def is_of(self, other: "Asker") -> bool:
+        """Whether a letter to the one may be read by the other."""
+        return self.is_same(other) or not self.addresses.isdisjoint(other.addresses)
+
+
+def asker_of(request: StoredRequest, known: SubjectData | None, keyring: Keyring) -> Asker:
+    """Who has asked it; ``known``: None where that is gone."""
+    case_id = request.case_id or request.request_id
+    if known is None:
+        return Asker(case_id, NOBODY, frozenset(), proved=True)
+    stated = [each for each in known.identities if each.source == "requester"]
+    addresses = frozenset(each.value for each in stated if each.type is IdentityType.EMAIL)
+    proved = any(each.level > NOTHING for each in known.identities)
+    return Asker(case_id, person(stated, keyring), addresses, proved)
+
 
 _KIND = "breach_assessment"
 _PROPOSE = """

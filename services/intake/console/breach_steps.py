@@ -15,12 +15,39 @@ from services.intake.breach.schemas import (
     BreachRecord,
     RiskAssessed,
 )
-from services.intake.console import breach_facts, breach_words
+from services.intake.console import breach_facts
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Do, Options, Subject, at_once, saying
 from services.intake.console.roles import Power
 from services.intake.errors import NotReady
 from shared.domain.wording import LANGUAGES, Language
+
+NATURES: Final[Options] = (
+    ("confidentiality", "somebody saw data who must not"),
+    ("integrity", "data were changed"),
+    ("availability", "data were lost, or cannot be reached"),
+)
+WHOM: Final[Options] = (
+    ("authority", "the supervisory authority (Art. 33(1))"),
+    ("controller", "a customer who decides about the data (Art. 33(2))"),
+    ("persons", "persons whom no letter reaches (Art. 34)"),
+)
+PHASES: Final[Options] = (
+    ("complete", "everything is told"),
+    ("initial", "a first part; the rest follows"),
+    ("further", "a further part; the rest follows"),
+)
+EXEMPTIONS: Final[Options] = (
+    ("protected", "nobody can read the data (34(3)(a))"),
+    ("averted", "the high risk is no longer likely (34(3)(b))"),
+    ("disproportionate", "each by themselves would be disproportionate: told in public (34(3)(c))"),
+)
+CLOSED_AS: Final[Options] = (
+    ("authority_notified", "the authority was told"),
+    ("controller_notified", "the customer who decides was told"),
+    ("no_risk", "no risk to anybody's rights"),
+    ("no_breach", "nothing has happened"),
+)
 
 
 def _open(subject: Subject) -> bool:
@@ -36,7 +63,7 @@ def _categories(subject: Subject) -> Options:
 
 
 _RECORD: Final[Sequence[Asked]] = (
-    Asked("nature", "What happened to the data", "choices", options=lambda _: breach_words.NATURES),
+    Asked("nature", "What happened to the data", "choices", options=lambda _: NATURES),
     Asked("facts", "What has happened", "area", "From when to when, and how it was found; kept sealed"),
     Asked("effects", "What it has led to, and may still lead to", "area"),
     Asked("measures", "What is done against it", "area"),
@@ -197,10 +224,10 @@ STEPS: Final[Sequence[Decision]] = (
         ),
         body=BreachNotified,
         asks=(
-            Asked("whom", "Who was told", "choose", options=lambda _: breach_words.WHOM),
+            Asked("whom", "Who was told", "choose", options=lambda _: WHOM),
             Asked("to", "Their name, and the reference that they gave"),
             Asked("told_at", "When", "moment"),
-            Asked("phase", "How much of it", "choose", options=lambda _: breach_words.PHASES),
+            Asked("phase", "How much of it", "choose", options=lambda _: PHASES),
             Asked("what", "What they were told, and in which way", "area", "Kept sealed"),
             Asked(
                 "delay",
@@ -242,9 +269,7 @@ STEPS: Final[Sequence[Decision]] = (
                 "Unlikely to put anybody's rights at any risk: nobody is told",
             ),
             Asked("high_risk", "High risk (Art. 34)", "check", "A high risk to rights and freedoms is likely"),
-            Asked(
-                "exemption", "Why nobody is told though it is high", "choose", options=lambda _: breach_words.EXEMPTIONS
-            ),
+            Asked("exemption", "Why nobody is told though it is high", "choose", options=lambda _: EXEMPTIONS),
             Asked("reasons", "Why you think so", "area", "Kept sealed"),
             Asked("concerned", "Requests of those concerned", "lines", "One reference a line"),
             *(asked for language in LANGUAGES for asked in _language(language)),
@@ -281,7 +306,7 @@ STEPS: Final[Sequence[Decision]] = (
         reads=breach_facts.standing,
         body=BreachClosed,
         asks=(
-            Asked("decision", "What became of it", "choose", options=lambda _: breach_words.CLOSED_AS),
+            Asked("decision", "What became of it", "choose", options=lambda _: CLOSED_AS),
             Asked("explanation", "Why", "area", "Kept sealed"),
         ),
         do=_owned(record.close),

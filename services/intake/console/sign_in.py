@@ -6,12 +6,33 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake.address import address_of
-from services.intake.console import holders, on_record
+from services.intake.console import on_record
 from services.intake.console.console import Console, Works, person_of, signed_in
-from services.intake.console.id_token import NotSignedIn
+from services.intake.console.id_token import NotSignedIn, SignedIn
 from services.intake.console.provider import Question
 from services.intake.console.roles import WORDS, Power
 from services.intake.web.site import Visit
+from shared.messaging.unit_of_work import UnitOfWork
+
+_BIND = """
+INSERT INTO console_holder (holder, issuer, subject, bound_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+"""
+_BOUND = "SELECT EXISTS (SELECT FROM console_holder WHERE holder = $1 AND issuer = $2 AND subject = $3)"
+
+
+async def bind(tx: UnitOfWork, who: SignedIn) -> None:
+    """Binds the holder to the account that signs in, if neither is bound yet.
+
+    Raises:
+        NotSignedIn: the holder belongs to another account, or the account to another holder.
+    """
+    account = (who.holder, who.issuer, who.subject)
+    await tx.connection.execute(_BIND, *account, tx.now)
+    if not await tx.connection.fetchval(_BOUND, *account):
+        raise NotSignedIn(
+            f"{who.holder}: the name or the account is bound to another account or name, since one person must not be"
+            " two; sign in under the name of your first sign-in, or have an operator release it"
+        )
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -59,7 +80,7 @@ class SigningIn:
         forwarded, proxies = visit.request.headers.get("x-forwarded-for", ""), self.works.services.settings.proxies
         async with self.works.services.unit_of_work.begin() as tx:
             address = address_of(visit.request.scope, forwarded, proxies)
-            await holders.bind(tx, who)
+            await bind(tx, who)
             on_record.signed_in(tx, who.holder, who.roles, address)
         visit.session.principal = who.holder
         visit.session.data = {"name": who.name, "roles": [*who.roles]}

@@ -15,6 +15,7 @@ from email import message_from_bytes
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from html.parser import HTMLParser
 from itertools import islice
 from uuid import UUID
 
@@ -22,7 +23,43 @@ import flufl.bounce
 import puremagic
 
 from services.intake.mail import headers, tokens
-from services.intake.mail.plain import plain
+
+_UNREAD = frozenset({"head", "style", "script", "title", "template"})
+_BREAKS = frozenset({"br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "blockquote"})
+
+
+def plain(html: str) -> str:
+    """Its words, a line for each paragraph."""
+    reader = _Reader()
+    reader.feed(html)
+    reader.close()
+    lines = (" ".join(line.split()) for line in "".join(reader.read).splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.read: list[str] = []
+        self._unread = 0
+
+    def handle_starttag(self, tag: str, _attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _UNREAD:
+            self._unread += 1
+        elif tag == "body" or tag in _BREAKS:  # what begins a head need not say where it ends
+            self._unread = 0
+            self.read.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _UNREAD:
+            self._unread = max(0, self._unread - 1)
+        elif tag in _BREAKS:
+            self.read.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        if not self._unread:
+            self.read.append(" ".join(data.split("\n")))
+
 
 _ENVELOPE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")
 _SAME = ("From", "To", "Cc", "Date", "Subject", "Message-ID")

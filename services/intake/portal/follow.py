@@ -9,15 +9,16 @@ from uuid import UUID
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake import auth, packages, question_shown
+from services.intake import auth, packages
 from services.intake.api import handing_out, report, views
 from services.intake.errors import BadRequest, Forbidden, NotFound
-from services.intake.letters import correspondence
-from services.intake.letters.rendering import Reader
+from services.intake.letters import asked, correspondence
+from services.intake.letters.rendering import Letters, Reader
 from services.intake.portal import told
 from services.intake.portal.portal import NotProved, Portal, Works, at, language_of, spoken
 from services.intake.portal.shown import may_follow
 from services.intake.question_schemas import QuestionReply
+from services.intake.repository import Requests
 from services.intake.request.aggregate import Request
 from services.intake.request.kept_by_now import kept_by_now
 from services.intake.request.lifecycle import State
@@ -29,6 +30,21 @@ from shared.domain import reference
 from shared.domain.errors import Shredded
 from shared.domain.rights import Right
 from shared.domain.sentences import Fact, Term, say
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+
+
+async def note(unit_of_work: UnitOfWorkFactory, letters: Letters, request_id: UUID) -> None:
+    """Notes that their page shows the open question of a request now; once, and nothing where it was told before."""
+    async with unit_of_work.begin() as tx:
+        requests = await Requests.locked(tx, letters, [request_id])
+        request = requests.get(request_id)
+        if request is None or request.question is None or not request.question.untold:
+            return
+        requests.tell(request.shown(tx.now))
+        tx.log_evidence(request_id, "question.shown", {"question_id": str(request.question.question_id)})
+        await asked.known(tx, request_id, request.question.question_id)
+        await requests.save()
+
 
 _LONGEST = 4000
 _NONCE = 22
@@ -206,9 +222,7 @@ class Following:
         request = await self._mine(visit)
         if request.question is None or not request.question.untold:
             return request
-        await question_shown.note(
-            self.works.services.unit_of_work, self.works.services.use_cases.letters, request.request_id
-        )
+        await note(self.works.services.unit_of_work, self.works.services.use_cases.letters, request.request_id)
         return await self._mine(visit)
 
     async def _basis(self, visit: Visit, request: Request) -> Basis:

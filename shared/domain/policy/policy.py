@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,6 @@ from pydantic import Field
 
 from shared.domain.countries import UNION
 from shared.domain.holds import LEGAL_HOLD
-from shared.domain.policy.agreement import Disagreement, strange_words
 from shared.domain.policy.categories import Category, Data, OnErasure, Purpose, Words
 from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
 from shared.domain.policy.periods import Release, release
@@ -21,6 +20,27 @@ from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import AtCeiling, Ceiling, Jurisdiction, NoticeRow, Rule
 from shared.domain.policy.systems import Called
 from shared.domain.text import Word
+
+
+class Disagreement(NamedTuple):
+    """Two parts of the policy that cannot both hold: the table in which one stands, and what to write instead."""
+
+    place: tuple[str, ...]
+    says: str
+
+
+def strange_words(
+    states: Collection[str], anchors: Collection[str], rules: Mapping[str, Rule], ceilings: Mapping[str, Ceiling]
+) -> Iterator[Disagreement]:
+    """States and anchors of rules and ceilings that are a slip, since no system would ever tell them."""
+    lasting = [("rules", name, "lasts_while", each.lasts_while) for name, each in rules.items()]
+    begins = [("rules", name, "anchor", each.anchor) for name, each in rules.items()]
+    begins += [("ceilings", name, "anchor", each.anchor) for name, each in ceilings.items()]
+    for where, known, used in (("states", states, lasting), ("anchors", anchors, begins)):
+        for table, name, key, word in used:
+            if word is not None and word not in known:
+                said = f"no system tells {word}: write one of {', '.join(sorted(known))}, or declare {where}.{word}"
+                yield Disagreement((table, name, key), said)
 
 
 class Measure(Data):

@@ -1,6 +1,7 @@
 """Roundup as a downstream: locate, export, erase, amend, escalate; hundreds of tasks in as few calls as it allows."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,18 +19,46 @@ from shared.domain.policy import OnErasure, Other, Policy, read_policy
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
+from shared.downstreams.in_parts import InParts
 from shared.downstreams.protocols import HandOver
 from shared.downstreams.results import of_corrections, of_whom_found, per_task, where_held
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.answers import ROWS
-from shared.downstreams.roundup.copying import Copies, counted
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import CATEGORIES, Plan
+from shared.downstreams.roundup.export import Holdings
 from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.roundup.subjects import Candidates, Person, has, identities_of, searched, subjects
 from shared.downstreams.roundup.sweeping import Ending
 from shared.downstreams.roundup.tracker import Failure, Tracker
 from shared.downstreams.standing import Standing
+
+
+class Copies:
+    """What is ``shown`` of the tracker, by task; handed over while it is read, where somebody takes it."""
+
+    def __init__(self, shown: Mapping[UUID, Records], hand_over: HandOver | None) -> None:
+        self._whose: defaultdict[tuple[str, str], list[UUID]] = defaultdict(list)
+        for task_id, records in shown.items():
+            for classname, ids in records.items():
+                for one in ids:
+                    self._whose[classname, one].append(task_id)
+        self._copies = InParts(hand_over)
+
+    async def take(self, portion: Holdings) -> None:
+        """Takes what was read; what two people share is both's."""
+        for key, record in portion.items():
+            for task_id in self._whose[key]:
+                await self._copies.add(task_id, record)
+
+    def receipt(self, task_id: UUID, left_out: Records) -> Receipt:
+        """What was found of one, with what was not handed over yet; ``left_out``: what others wrote beside it."""
+        return self._copies.receipt(task_id, counted(left_out))
+
+
+def counted(records: Records) -> int | None:
+    """How many these are, if there are any."""
+    return sum(map(len, records.values())) or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What the other services report about a request, and what the policy says of its dates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Literal, Self
@@ -31,6 +31,23 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Term
 from shared.domain.time_limit import Arrival
 from shared.domain.time_limit_policy import Question
+
+
+class MovedByHold(MovingRequest):
+    """An erasure that was answered, and left what a legal hold covered."""
+
+    __slots__ = ()
+
+    def let_go_of_hold(self, systems: Collection[str]) -> Transition[Self]:
+        """A hold that covered it there is lifted: these systems are asked again, now.
+
+        What another hold or rule covers they keep still. Whoever has withdrawn wants nothing erased any more.
+        """
+        if self.outcome is Outcome.WITHDRAWN:
+            return Transition(self)
+        event = events.HoldLifted.about(self, systems=tuple(sorted(systems)))
+        return self.noted("hold.let_go", event, systems=[*sorted(systems)])
+
 
 Redating = Literal["receipt_corrected", "policy_changed"]
 

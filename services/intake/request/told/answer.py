@@ -1,6 +1,6 @@
 """What the subject is told, sentence by sentence; pure. The words are the catalogue's (``answer.…``)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -10,9 +10,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.summed import changed_by_category, summed
 from services.intake.request.told import instructed
-from services.intake.request.told.correction import uncorrected
 from services.intake.request.told.kept import of_kept, of_kept_for_the_rest
-from services.intake.request.told.package import instead_of_ready, of_package
 from services.intake.request.told.restriction import but_not, of_restriction, restricted
 from services.intake.request.told.search import not_searched
 from services.intake.request.told.work import had_been_done
@@ -20,6 +18,42 @@ from shared.domain import corrections
 from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Listed, Sentence, Term, Told, named_system, named_systems, say
+
+
+def instead_of_ready(request: StoredRequest) -> Sentence | None:
+    """What is to be said in the place of "ready to download"; None where it is."""
+    if request.package_id is None:
+        return say("answer.nothing_portable") if _is_nothing_portable(request) else None
+    if request.package_is_gone:
+        return say("package.gone")
+    return say("package.withheld") if request.package_fault else None
+
+
+def of_package(request: StoredRequest) -> Iterator[Sentence]:
+    """What is to be said of the copy that comes with a part of an answer; nothing where there is none."""
+    if instead := instead_of_ready(request):
+        yield instead
+    elif request.package_id:
+        yield say("package.ready")
+
+
+def _is_nothing_portable(request: StoredRequest) -> bool:
+    """Whether all that was found is what Art. 20(1) leaves out: not given by them, or kept for a rule alone."""
+    copied = [task.handed_out for task in request.tasks or () if task.handed_out is not None]
+    return bool(copied) and not any(sum(each.values()) for each in copied)
+
+
+def uncorrected(tasks: Sequence[TaskReport]) -> Iterator[Sentence]:
+    """Which, by their place in the request: what was to be corrected is told by nobody but the subject."""
+    places = corrections.missing(tasks)
+    asked = max((len(each.corrected or ()) for each in tasks if each.operation == Operation.RECTIFY), default=0)
+    stated = corrections.stated(tasks)
+    if places and len(places) == asked:
+        yield say("answer.stated_nowhere" if stated else "answer.corrected_nowhere")
+    elif places:
+        key = "answer.not_stated" if stated else "answer.not_corrected"
+        yield say(key, which=Listed(places), count=len(places))
+
 
 OUR_LIST = "marketing_objections"
 """The system that our own list of objections to marketing is called in the reports."""

@@ -8,10 +8,43 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.downstreams.sql.drafting import toml_text
-from shared.downstreams.sql.drafting.generic import generic_keys
-from shared.downstreams.sql.drafting.guesses import guess
+from shared.downstreams.sql.drafting.guesses import guess, is_text
 from shared.downstreams.sql.drafting.routes import Route, refers, routes
 from shared.downstreams.sql.drafting.shapes import ColumnShape, Place, Shapes, TableShape
+
+_CONTENT_TYPES = "django_content_type"
+
+
+def generic_keys(table: TableShape) -> Iterator[str]:
+    """A sentence for each: its columns, and the join that it needs."""
+    columns = {column.name: column for column in table.columns}
+    for key in table.keys:
+        if key.parent[1] == _CONTENT_TYPES:
+            own = key.columns[0].removesuffix("_type_id").removesuffix("_type") + "_id"
+            for id_ in (
+                "object_id",
+                "object_pk",
+                own,
+            ):
+                if id_ in columns and id_ not in key.columns:
+                    yield _sentence(key.columns[0], id_, _on(key.columns[0], id_))
+                    break
+    for name, column in columns.items():
+        id_ = name.removesuffix("type") + "id"
+        if name.endswith("_type") and is_text(column.type) and id_ in columns:
+            yield _sentence(name, id_, _on(name, id_))
+
+
+def _on(type_: str, id_: str) -> str:
+    return f'{id_} = "id", {type_} = {{ is = "WORD" }}'
+
+
+def _sentence(type_: str, id_: str, on: str) -> str:
+    return (
+        f"{type_} and {id_} point to rows of whichever table the row says (a generic key): of each that leads to a"
+        f' person write a path in via: [{{ table = "TABLE", on = {{ {on} }} }}]'
+    )
+
 
 _HEAD = """\
 A draft: names, types and keys of the database were read, and no row. What ends with a question mark is a guess, or not

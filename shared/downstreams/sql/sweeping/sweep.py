@@ -4,6 +4,8 @@ Nothing needs to be noted to go on after a crash: what is gone is no longer due.
 was quick, so that it holds its locks for about half of the time that it may; one that takes longer than that is halved.
 """
 
+# ruff: noqa: S608 - every name is quoted, and every value a parameter
+
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,13 +18,45 @@ import asyncpg
 from shared.domain.errors import Refused
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import DatasetOutdated, refuse_unmapped
+from shared.downstreams.sql.declaration.anonymisation import Anonymisation
 from shared.downstreams.sql.finding.attribution import each_row
-from shared.downstreams.sql.quoting import Condition
-from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.quoting import Condition, quoted
+from shared.downstreams.sql.statements import Call, Statements
 from shared.downstreams.sql.store import Session
-from shared.downstreams.sql.sweeping.anonymising import anonymise
+from shared.downstreams.sql.sweeping.anonymous import blank, cut, drawn
 from shared.downstreams.sql.sweeping.rows import DueRows, Key, Moment
 from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
+
+
+def anonymise(rows: DueRows, declared: Anonymisation, since: Moment, until: Moment) -> Call:
+    """Takes the people out of the rows of a time; who is alone in what is rare would be known by it: that goes too."""
+    table, condition = rows.table, Condition()
+    where = rows.window(condition, since, until)
+    values = {name: blank(table, name) for name in declared.blank}
+    values |= {name: drawn(table, name) for name in declared.redraw}
+    values |= {name: cut(table, name, unit) for name, unit in declared.coarsen.items()}
+    if not declared.rare:
+        return f"UPDATE {table.source} t SET {_assigned(values)} WHERE {where}", *condition.arguments
+    for name in declared.rare:
+        common = f"dsr_crowd.n >= {declared.people}"
+        values[name] = f"CASE WHEN {common} THEN t.{quoted(name)} ELSE {blank(table, name)} END"
+    told = [cut(table, name, unit) for name, unit in declared.coarsen.items()]
+    told += [f"t.{quoted(name)}" for name in (*declared.same, *declared.rare)]
+    keys = [quoted(name) for name in table.table.primary_key]
+    named = ", ".join(f"t.{key} AS dsr_k{n}" for n, key in enumerate(keys))
+    same = " AND ".join(f"t.{key} = dsr_due.dsr_k{n}" for n, key in enumerate(keys))
+    # For the planner alone: without it all partitions would be read.
+    within = f"{rows.moment} < $1::{rows.type} AND {rows.moment} >= $2::{rows.type}"
+    due = f"SELECT {named}, ROW({', '.join(told)})::text AS told, t.{quoted(declared.person or '')} AS who"
+    crowd = "SELECT told, count(DISTINCT who) AS n FROM dsr_due GROUP BY told"
+    found = f"WITH dsr_due AS MATERIALIZED ({due} FROM {table.source} t WHERE {where}), dsr_crowd AS ({crowd})"
+    joined = f"FROM dsr_due JOIN dsr_crowd USING (told) WHERE {same} AND {within}"
+    return f"{found} UPDATE {table.source} t SET {_assigned(values)} {joined}", *condition.arguments
+
+
+def _assigned(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{quoted(name)} = {value}" for name, value in values.items())
+
 
 T = TypeVar("T")
 
@@ -87,7 +121,7 @@ async def _counted(session: Session, spared: Spared, rows: DueRows) -> Counted:
         query, *arguments = rows.count()
         # With a limit, as of ``fetchval``, PostgreSQL does not share a query among its workers.
         [(due,)] = await session.connection.fetch(query, *arguments)
-        [(there,)] = await session.connection.fetch(f"SELECT count(*) FROM {rows.table.source}")  # noqa: S608  # quoted
+        [(there,)] = await session.connection.fetch(f"SELECT count(*) FROM {rows.table.source}")  # quoted
         unknown = await session.connection.fetchval(*asked) if (asked := rows.undetermined()) else 0
         return Counted(due, max(due, there), unknown)
 
