@@ -116,7 +116,6 @@ async def test_a_key_does_only_what_its_role_allows_and_sees_only_what_it_submit
         role: await create(database, role, "portal", intake.clock.now()) for role in ("channel", "downstream:billing")
     }
     other, system = ({"Authorization": f"Bearer {key}"} for key in keys.values())
-    assert is_problem(await intake.channel.post(f"{path}/decision", json={"decision": "retry"}), 403, "forbidden")
     assert is_problem(await intake.channel.post(ONE, json=GOOD, headers=system), 403, "forbidden")
     assert is_problem(await intake.channel.get(f"{path}/timeline", headers=other), 404, "not_found")
     assert is_problem(await intake.channel.get(UNKNOWN), 404, "not_found")

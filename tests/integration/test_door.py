@@ -264,13 +264,6 @@ async def test_a_key_id_with_another_secret_and_a_revoked_key_are_no_keys(intake
     assert await stored(intake) == 0
 
 
-async def test_a_channel_decides_nothing_that_the_privacy_team_decides(intake: Intake) -> None:
-    path = await intake.submit()
-    asked = {"question": "clarification", "text": "which?"}
-    for step, said in (("lift", {}), ("question", asked), ("forward", {"controller": "Somebody"})):
-        assert is_problem(await intake.channel.post(f"{path}/{step}", json=said), 403, "forbidden")
-
-
 async def test_a_long_body_that_comes_in_many_parts_is_read_as_one(intake: Intake) -> None:
     whole = orjson.dumps({"requests": [GOOD] * 200})
 

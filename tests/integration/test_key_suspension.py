@@ -89,7 +89,6 @@ async def test_an_hour_later_the_key_may_ask_for_as_many_again(intake: Intake) -
 async def test_one_approval_releases_the_whole_queue_of_the_key(intake: Intake) -> None:
     paths = await batch(intake, 4)
     path = f"/v1/suspended-keys/{key_of(intake)}/release"
-    assert is_problem(await intake.channel.post(path), 403, "forbidden")
     await release(intake)
     assert [await waits(intake, each) for each in paths] == [False] * 4
     assert await intake.types() == ["received"] * 4 + ["verified"] * 4
