@@ -1,15 +1,23 @@
 """Pods: nothing in them that should not be, all that they need, and an orderly end."""
 
+import copy
+import json
 import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from deploy.k8s.check import Object, named
+from deploy.k8s.check import CHECKOV, Object, checkov, faults, named, rendered
+from deploy.k8s.schemas import Schemas
 from deploy.local.paths import ROOT
 from shared.domain.topics import ServiceName
 from shared.runtime.settings import Settings
 from tests.fixtures.manifests import of, one, secret_names, settings_of, values
+from tests.fixtures.observation import DASHBOARDS, GRAFANA, RULES, rules
+from tests.fixtures.prometheus import find_prometheus
 
 CLOSING_SECONDS = 10
 """What closing the connections to the servers can take."""
@@ -147,3 +155,106 @@ def test_no_list_has_two_entries_that_a_server_side_apply_would_take_for_one(obj
     for service in of(objects, "Service"):
         found = [(port["port"], port.get("protocol", "TCP")) for port in service["spec"]["ports"]]
         assert len(set(found)) == len(found), named(service)
+
+
+# The manifests: rendered, and valid to the letter.
+def test_every_object_is_valid_to_the_letter(objects: list[Object], schemas: Schemas) -> None:
+    assert list(faults(objects, schemas)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("Deployment", "spec.template.spec.containers.0.securityContext"),
+        ("ScaledObject", "spec"),
+        ("Kafka", "spec.kafka"),
+        ("PrometheusRule", "spec.groups.0.rules.0"),
+    ],
+    ids=["Kubernetes", "Go modules", "Strimzi's jars", "cloudcoil"],
+)
+def test_a_misspelt_field_is_found_by_the_schemas_of_each_source(
+    production: list[Object], schemas: Schemas, kind: str, place: str
+) -> None:
+    misspelt = copy.deepcopy(of(production, kind)[0])
+    node: Any = misspelt
+    for step in place.split("."):
+        node = node[int(step) if step.isdigit() else step]
+    node["runAsNonRoott"] = True
+    assert any("runAsNonRoott" in fault for fault in faults([misspelt], schemas))
+
+
+def test_every_trigger_uses_only_keys_that_its_scaler_reads(production: list[Object], schemas: Schemas) -> None:
+    triggers = [trigger for scaled in of(production, "ScaledObject") for trigger in scaled["spec"]["triggers"]]
+    assert {trigger["type"] for trigger in triggers} == {"kafka", "postgresql"}
+    for trigger in triggers:
+        assert set(trigger["metadata"]) <= set(schemas.trigger_keys[trigger["type"]]), trigger["name"]
+
+
+# Every exception of the policy check has a reason and is still needed.
+EXCEPTIONS = yaml.safe_load(CHECKOV.read_text())["skip-check"]
+
+
+def test_without_the_exceptions_these_checks_and_no_others_fail(tmp_path: Path) -> None:
+    said = checkov(rendered(tmp_path), "--framework", "kubernetes", "--skip-download", "--output", "json")
+    failed = json.loads(said.stdout)["results"]["failed_checks"]
+    assert {each["check_id"] for each in failed} == set(EXCEPTIONS)
+
+
+@pytest.mark.parametrize("check", EXCEPTIONS)
+def test_an_exception_has_its_reason_above_it(check: str) -> None:
+    reason = re.search(rf"((?:^  # .+\n)+)  - {check}$", CHECKOV.read_text(), re.MULTILINE)
+    assert reason
+    assert len(reason[1]) > 80
+
+
+# What the cluster's Prometheus and Grafana are given is what the repository says of alerts and dashboards.
+LARGEST = 1024 * 1024
+"""Bytes that a ConfigMap can hold."""
+
+
+def test_the_cluster_gets_every_rule_as_prometheus_has_it(production: list[Object]) -> None:
+    groups = one(production, "PrometheusRule", "dsr")["spec"]["groups"]
+    assert [rule for group in groups for rule in group["rules"]] == rules()
+    names = [group["name"] for group in groups]
+    assert len(set(names)) == len(names) == sum(path.read_text().count("- name:") for path in RULES.glob("*.yml"))
+
+
+def test_the_cluster_gets_every_dashboard_where_grafana_s_sidecar_looks(production: list[Object]) -> None:
+    found = [each for each in of(production, "ConfigMap") if "grafana_dashboard" in each["metadata"].get("labels", {})]
+    given = {name: text for each in found for name, text in each["data"].items()}
+    assert given == {path.name: path.read_text() for path in DASHBOARDS.glob("*.json")}
+    provider = yaml.safe_load((GRAFANA / "provisioning" / "dashboards" / "dsr.yaml").read_text())["providers"][0]
+    for each in found:
+        assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert each["metadata"]["annotations"]["grafana_folder"] == provider["folder"]
+
+
+def test_every_config_map_is_small_enough(objects: list[Object]) -> None:
+    for each in of(objects, "ConfigMap"):
+        assert sum(len(text.encode()) for text in each["data"].values()) < LARGEST
+
+
+def test_prometheus_misses_every_service_by_the_name_of_its_pods_and_on_one_machine(production: list[Object]) -> None:
+    (alert,) = [rule for rule in rules() if rule.get("alert") == "DsrServiceDown"]
+    missed = {name: pods for pods, name in re.findall(r'instance=~"([^"]+)"}\), "instance", "(\w+)"', alert["expr"])}
+    assert missed.keys() == set(ServiceName)
+    deployed = {each["metadata"]["name"] for each in of(production, "Deployment")}
+    for name in ServiceName:
+        assert f"dsr-{name}" in deployed
+        for instance in (name.value, f"dsr-{name}-6c7d9f-2xk4q"):
+            assert [each for each, pods in missed.items() if re.fullmatch(pods, instance)] == [name]
+
+
+# The alert rules under promtool: each fires when it should, and not when it should not.
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "rules", *sorted(RULES.glob("*.yml"))],
+        ["check", "config", "--syntax-only", RULES.parent / "prometheus.yml"],
+        ["test", "rules", RULES.parent / "tests" / "alerts.yml"],
+    ],
+    ids=["every rule is read", "the committed configuration is read", "every alert fires when it should and only then"],
+)
+def test_prometheus_is_content(words: list[str | Path]) -> None:
+    ran = subprocess.run([find_prometheus() / "promtool", *words], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -1,19 +1,41 @@
 """Fan-out and fan-in: stages in the order of what systems need, one outcome however many conclude at once."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
+from uuid_utils.compat import uuid7
 
+from services.amendment import handlers as amendment
+from services.erasure import handlers as erasure
+from services.export import handlers as export
+from services.export.check import check
 from shared.domain.errors import Misconfigured, ResidueFound, Unavailable
+from shared.domain.events import LiftDecided, RequestClosed, RequestExpired, RequestVerified, RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
-from shared.domain.rights import Outcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.fulfilment.store import NewFulfilment
-from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, SetClock, each
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.proofs import proof_policy
+from shared.domain.release import Match
+from shared.domain.rights import Outcome, Right
+from shared.domain.topics import ServiceName
+from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.fulfilment import expired
+from shared.fulfilment import handlers as fulfilling
+from shared.fulfilment.store import Completed, NewFulfilment
+from shared.storage import consents, suppression
+from shared.storage.release import fault_of_package
+from shared.storage.suppression import CHANNELS, Entry
+from shared.storage.vault import Sealing
+from tests.fixtures.databases import tables_with
+from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
+from tests.fixtures.events import a
+from tests.fixtures.packages import described, exporting, fetched, pack, unpacked
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 NUMBER = Identity(PHONE, "+442079460000", source="crm")
@@ -271,3 +293,323 @@ async def test_the_same_task_is_never_in_two_hands(open_harness: OpenHarness) ->
     counts = await asyncio.gather(*(harness.worker("crm", batch=50).work() for _ in range(6)))
     assert sum(counts) == len(system.asked) == 200
     assert len({task.task_id for task in system.asked}) == 200
+
+
+# What erasure and amendment each add to the same machine of fulfilment.
+EMAIL_SERVICES = Identity(IdentityType.EMAIL, "ada@example.org")
+PHONE_SERVICES = Identity(IdentityType.PHONE, "+442079460000")
+NAME = Identity(IdentityType.NAME, "Ada")
+KEYS = "SELECT subject_ref FROM vault.subject WHERE wrapped_key IS NOT NULL"
+
+
+async def verified(harness: Harness, right: Right, *identities: Identity, scope: str | None = None) -> RequestVerified:
+    return a(RequestVerified, right=right, subject=await harness.subject(*identities), scope=scope, due_on=DUE)
+
+
+def done(event: RequestVerified, operation: Operation, outcome: TaskOutcome = TaskOutcome.AMENDED) -> Completed:
+    report = TaskReport(task_id=uuid7(), system="crm", operation=operation, outcome=outcome, found=1, changed=1)
+    return Completed(uuid7(), event.request_id, event.subject, event.right, operation, {}, (report,))
+
+
+async def rows(harness: Harness, statement: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await harness.pool.fetch(statement)]
+
+
+async def in_amendment(open_harness: OpenHarness) -> Harness:
+    return await open_harness(ScriptedSystem("crm"), service=ServiceName.AMENDMENT)
+
+
+async def close(harness: Harness, *events: RequestClosed) -> set[UUID]:
+    """Closes requests; whose key is still there of all subjects."""
+    async with harness.unit_of_work.begin() as tx:
+        await erasure.shred_key(events, tx)
+    return {ref for (ref,) in await rows(harness, KEYS)}
+
+
+async def test_a_closed_erasure_shreds_the_key_of_its_subject_and_of_nobody_else(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    event, other = await verified(harness, Right.ERASURE), await verified(harness, Right.ERASURE)
+    closed = a(RequestClosed, about=event, outcome=Outcome.FULFILLED)
+    assert await close(harness, closed, closed) == {other.subject}
+    assert await harness.actions(event.request_id) == ["key.shredded"]
+
+
+async def test_a_key_stays_while_the_request_may_be_resumed_and_goes_with_the_closure_for_good(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await open_harness()
+    event = await verified(harness, Right.ERASURE)
+    silent = a(RequestClosed, about=event, outcome=Outcome.PARTIALLY_FULFILLED, resumable=True)
+    assert await close(harness, silent) == {event.subject}
+    assert await harness.actions(event.request_id) == []
+    final = silent.model_copy(update={"outcome": Outcome.WITHDRAWN, "resumable": False})
+    assert await close(harness, silent, final) == set()
+    assert await harness.actions(event.request_id) == ["key.shredded"]
+
+
+async def test_an_erasure_that_was_forwarded_keeps_its_key_since_nothing_was_erased(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    event = await verified(harness, Right.ERASURE)
+    closed = a(RequestClosed, about=event, outcome=Outcome.FORWARDED)
+    assert await close(harness, closed) == {event.subject}
+
+
+async def test_a_withdrawn_amendment_drops_whom_systems_have_named_unless_it_is_in_force(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await in_amendment(open_harness)
+    open_still, in_force = await verified(harness, Right.RESTRICTION), await verified(harness, Right.RESTRICTION)
+    async with harness.unit_of_work.begin() as tx:
+        await amendment.begin(harness.fulfilments, [open_still, in_force], tx)
+        located = [Sealing(event.subject, "identities", "crm", b"[]") for event in (open_still, in_force)]
+        await tx.vault.seal(tx.connection, located, tx.now)
+        complete = "UPDATE fulfilment SET state = 'complete' WHERE request_id = $1"
+        await tx.connection.execute(complete, in_force.request_id)
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilling.cancel([a(RequestWithdrawn, about=event) for event in (open_still, in_force)], tx)
+    assert await rows(harness, "SELECT subject_ref FROM vault.sealed") == [(in_force.subject,)]
+
+
+async def test_an_objection_is_in_force_in_our_own_list_at_once_and_by_fingerprint_only(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await in_amendment(open_harness)
+    event = await verified(harness, Right.OBJECTION, EMAIL_SERVICES, PHONE_SERVICES, NAME, scope="direct_marketing")
+    again = await verified(harness, Right.OBJECTION, EMAIL_SERVICES)
+    async with harness.unit_of_work.begin() as tx:
+        await amendment.begin(harness.fulfilments, [event, again], tx)
+    fingerprint = harness.unit_of_work.vault.keyring.fingerprint
+    listed = {tuple(row) for row in await harness.pool.fetch("SELECT fingerprint, channel FROM register.suppression")}
+    assert listed == {(fingerprint(EMAIL_SERVICES), "email"), (fingerprint(PHONE_SERVICES), "phone")}
+    assert await harness.states(event.request_id) == {"crm:suppress": "ready"}
+    assert await rows(harness, "SELECT details->>'scope' FROM fulfilment WHERE details <> '{}'") == [
+        ("direct_marketing",)
+    ]
+
+
+async def test_a_restriction_stands_in_the_register_until_it_is_lifted(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await in_amendment(open_harness)
+    event = await verified(harness, Right.RESTRICTION, scope="accuracy_contested")
+    async with harness.unit_of_work.begin() as tx:
+        await amendment.begin(harness.fulfilments, [event], tx)
+        await amendment.finish(harness.fulfilments, [done(event, Operation.RESTRICT)], tx)
+    assert await rows(harness, "SELECT request_id, lifted_at FROM restriction") == [(event.request_id, None)]
+    clock.pass_by(days=10)
+    decided = a(LiftDecided, about=event, due_on=DUE)
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilling.begin(Operation.LIFT, harness.fulfilments, [decided], tx)
+        await amendment.finish(harness.fulfilments, [done(event, Operation.LIFT)], tx)
+    assert await rows(harness, "SELECT lifted_at FROM restriction") == [(clock.now(),)]
+    actions = await harness.actions(event.request_id)
+    assert [action for action in actions if action.startswith("restriction")] == [
+        "restriction.applied",
+        "restriction.lifted",
+    ]
+
+
+async def test_a_correction_is_told_in_which_zone_times_are_shown_also_where_it_restricts_first(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await in_amendment(open_harness)
+    event = await verified(harness, Right.RECTIFICATION, scope="accuracy_contested")
+    async with harness.unit_of_work.begin() as tx:
+        await amendment.begin(harness.fulfilments, [event], tx)
+        details = await tx.connection.fetchval("SELECT details FROM fulfilment")
+        await amendment.finish(harness.fulfilments, [replace(done(event, Operation.RESTRICT), details=details)], tx)
+    told = "SELECT operation, details ->> 'zone' FROM fulfilment ORDER BY operation"
+    assert await rows(harness, told) == [("rectify", event.zones[-1]), ("restrict", event.zones[-1])]
+
+
+async def test_nobody_but_the_service_itself_sees_the_tables_of_a_service_by_default(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await harness.pool.fetch("SELECT * FROM restriction")
+
+
+async def test_expired_request_leaves_no_row_but_its_evidence(open_harness: OpenHarness) -> None:
+    harness = await open_harness(ScriptedSystem("crm"))
+    event, other = await verified(harness, Right.ERASURE, EMAIL_SERVICES), await verified(harness, Right.ERASURE, NAME)
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilling.begin(Operation.ERASE, harness.fulfilments, [event, other], tx)
+    for row in (
+        "erasure.copying (request_id, subject_ref, since) VALUES ($1, gen_random_uuid(), now())",
+        "downstreams.finding (system, request_id, outcome, found, found_at) VALUES ('crm', $1, 'located', 1, now())",
+        "vault.hold_kept (task_id, hold_id, request_id, system) VALUES ($1, gen_random_uuid(), $1, 'crm')",
+    ):
+        await harness.pool.execute(f"INSERT INTO {row}", event.request_id)
+
+    async with harness.unit_of_work.begin() as tx:
+        await expired.delete([a(RequestExpired, about=event)], tx)
+
+    assert await tables_with(harness.pool, event.request_id) == set()
+    assert await rows(harness, "SELECT request_id FROM fulfilment") == [(other.request_id,)]
+    assert await harness.states(other.request_id)
+    assert await rows(harness, "SELECT count(*) FROM task") == [(1,)]
+
+
+# What export adds to the same machine: the package, its pieces, and what a withdrawal or a closure leaves of them.
+FOUND = (Match("email", EMAIL_SERVICES.value),)
+CONTACT = Record("contact", "party", {"name": "Ada"}, portable=True, matched=FOUND)
+
+
+def giving(*records: Record) -> ScriptedSystem:
+    """A system that has these of whomever it is asked for."""
+    given = each(lambda task: Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), records=records))
+    return ScriptedSystem("crm", answers={Operation.EXPORT: given})
+
+
+async def collected(harness: Harness, event: RequestVerified) -> None:
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilling.begin(Operation.EXPORT, harness.fulfilments, [event], tx)
+    await harness.worker("crm", Operation.EXPORT).work()
+
+
+SCORE = Record("score", "risk", {"score": 3}, matched=FOUND)
+TOLD = """
+SELECT value ->> 'package_id', value #>> '{tasks,0,handed_out}'
+FROM (SELECT convert_from(value, 'UTF8')::jsonb FROM outbox) o (value)
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "names", "handed_out"), [(Right.ACCESS, 2, None), (Right.PORTABILITY, 1, {"contact": 1})]
+)
+async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
+    open_harness: OpenHarness, right: Right, names: int, handed_out: dict[str, int] | None
+) -> None:
+    harness = exporting(await open_harness(giving(CONTACT, SCORE), service=ServiceName.EXPORT))
+    await collected(harness, await verified(harness, right, replace(EMAIL_SERVICES, level="L2")))
+    await pack(harness)
+    assert await rows(harness, "SELECT kind FROM vault.sealed ORDER BY kind") == [("package",), ("release",)]
+    [(told, said)] = await rows(harness, TOLD)
+    assert len(described(await fetched(harness, UUID(told)))["records"]) == names
+    assert (said and json.loads(said)) == handed_out
+    [(built,)] = await rows(harness, "SELECT detail FROM evidence.entry WHERE action = 'package.built'")
+    assert json.loads(built)["records"] == names
+    lacks = {key: json.loads(built).get(key) for key in ("unexplained", "undeclared")}
+    if right is Right.ACCESS:  # what makes the report one that is answered in part is on record
+        assert lacks == {"unexplained": ["score.score"], "undeclared": ["score"]}
+    else:
+        assert lacks == {"unexplained": None, "undeclared": None}
+
+
+async def test_a_portability_of_which_nothing_is_portable_has_no_package_and_says_so(open_harness: OpenHarness) -> None:
+    harness = exporting(await open_harness(giving(SCORE), service=ServiceName.EXPORT))
+    await collected(harness, await verified(harness, Right.PORTABILITY, replace(EMAIL_SERVICES, level="L2")))
+    await pack(harness)
+    [(told, said)] = await rows(harness, TOLD)
+    assert (told, said) == (None, "{}")
+
+
+async def test_an_access_has_their_other_requests_and_what_the_list_of_suppressed_has_of_what_is_proved_to_be_theirs(
+    open_harness: OpenHarness,
+) -> None:
+    harness = exporting(await open_harness(giving(CONTACT), service=ServiceName.EXPORT))
+    event = await verified(harness, Right.ACCESS, replace(EMAIL_SERVICES, level="L1"), PHONE_SERVICES)
+    async with harness.unit_of_work.begin() as tx:
+        tx.log_evidence(earlier := uuid7(), "request.received", {"right": "objection"})
+    async with harness.unit_of_work.begin() as tx:
+        fingerprint = tx.vault.keyring.fingerprint
+        listed = [
+            Entry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type])
+            for each in (EMAIL_SERVICES, PHONE_SERVICES)
+        ]
+        await suppression.add(tx.connection, listed, tx.now)
+    await collected(harness, event.model_copy(update={"of_same_person": (earlier,)}))
+    await pack(harness)
+    [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::json->>'package_id' FROM outbox")
+    lines = unpacked(await fetched(harness, UUID(told)))["request.jsonl"].splitlines()
+    found = [step for line in lines if (step := json.loads(line))["what"] == "suppression.listed"]
+    assert [(step["contact_point"], step["right"]) for step in found] == [(EMAIL_SERVICES.value, "objection")]
+    assert [step["right"] for step in map(json.loads, lines) if step.get("other_request") == str(earlier)] == [
+        "objection"
+    ]
+
+
+async def test_whoever_is_in_no_system_but_on_a_list_of_ours_is_not_told_that_there_are_no_data(
+    open_harness: OpenHarness,
+) -> None:
+    nobody = ScriptedSystem("crm", answers={Operation.EXPORT: each(lambda t: Receipt(t.task_id, TaskOutcome.NO_MATCH))})
+    harness = exporting(await open_harness(nobody, service=ServiceName.EXPORT))
+    event = await verified(harness, Right.ACCESS, replace(EMAIL_SERVICES, level="L1"), PHONE_SERVICES)
+    async with harness.unit_of_work.begin() as tx:
+        fingerprint = tx.vault.keyring.fingerprint
+        listed = [
+            Entry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type])
+            for each in (EMAIL_SERVICES, PHONE_SERVICES)
+        ]
+        await suppression.add(tx.connection, listed, tx.now)
+        await consents.withdraw(
+            tx.connection, [(fingerprint(each), "analytics") for each in (EMAIL_SERVICES, PHONE_SERVICES)], tx.now
+        )
+    await collected(harness, event)
+    await pack(harness)
+    [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::jsonb FROM outbox")
+    assert told["outcome"] == "fulfilled"
+    content = await fetched(harness, UUID(told["package_id"]))
+    checked = check(content)
+    assert (checked.faults, checked.items["A15.b"]) == ([], "answered")
+    lines = [json.loads(line) for line in unpacked(content)["request.jsonl"].splitlines()]
+    assert [(step["what"], step["contact_point"]) for step in lines if "contact_point" in step] == [
+        ("suppression.listed", EMAIL_SERVICES.value),
+        ("consent.withdrawn", EMAIL_SERVICES.value),
+    ], "the number is not proved to be theirs"
+    async with harness.unit_of_work.begin() as tx:
+        about = event.subject, UUID(told["package_id"])
+        fault = await fault_of_package(tx.connection, tx.vault, proof_policy(), *about)
+    assert fault is None, "there is nothing in it that could be somebody else's"
+
+
+async def test_an_export_that_found_nothing_says_so_and_makes_no_package(open_harness: OpenHarness) -> None:
+    harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
+    event = await verified(harness, Right.ACCESS)
+    async with harness.unit_of_work.begin() as tx:
+        await export.finish(harness.fulfilments, [done(event, Operation.EXPORT, TaskOutcome.NO_MATCH)], tx)
+    [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::jsonb FROM outbox")
+    assert (told["outcome"], told["package_id"]) == ("no_data", None)
+
+
+COLLECTED = (("records", "crm"), ("identities", "crm"), ("package", "export"))
+SAID = {("identities", "requester"), ("letter", "extension")}
+
+
+async def holding_everything(open_harness: OpenHarness) -> tuple[Harness, RequestVerified]:
+    """An access on its way, of whose subject the vault holds something of every kind."""
+    harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
+    event = await verified(harness, Right.ACCESS)
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilling.begin(Operation.EXPORT, harness.fulfilments, [event], tx)
+        sealings = [Sealing(event.subject, kind, source, b"[]") for kind, source in (*COLLECTED, *SAID)]
+        await tx.vault.seal(tx.connection, sealings, tx.now)
+    return harness, event
+
+
+async def sealed(harness: Harness) -> set[tuple[Any, ...]]:
+    return {*await rows(harness, "SELECT kind, source FROM vault.sealed")}
+
+
+async def test_a_withdrawn_export_drops_what_was_collected_and_keeps_what_was_said(open_harness: OpenHarness) -> None:
+    harness, event = await holding_everything(open_harness)
+    async with harness.unit_of_work.begin() as tx:
+        await export.cancel([a(RequestWithdrawn, about=event)], tx)
+    assert await sealed(harness) == SAID
+    assert await harness.states(event.request_id) == {"crm:export": "cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kept"),
+    [
+        (Outcome.PARTIALLY_FULFILLED, {("identities", "crm"), ("package", "export")}),
+        (Outcome.REFUSED, set()),
+    ],
+)
+async def test_an_export_that_a_person_closes_leaves_no_pieces_and_if_refused_nothing_of_what_was_collected(
+    open_harness: OpenHarness, outcome: Outcome, kept: set[tuple[str, str]]
+) -> None:
+    harness, event = await holding_everything(open_harness)
+    async with harness.unit_of_work.begin() as tx:
+        await export.close([a(RequestClosed, about=event, outcome=outcome)], tx)
+    assert await sealed(harness) == SAID | kept
+    assert await harness.fulfilment_state(event.request_id) == "cancelled"

@@ -3,25 +3,42 @@
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
+from deploy.local.kafka import Kafka
 from services import cli
 from shared.domain import topics
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import RequestVerified, type_of
 from shared.domain.records import Message
+from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.messaging import outbox
+from shared.messaging import dead_letters, outbox
 from shared.messaging.admin import config, create_topics, declared
+from shared.messaging.consumer import Consumer
+from shared.messaging.dispatcher import Dispatcher, Subscription
+from shared.messaging.outbox import Relay
 from shared.messaging.parked import replay
 from shared.messaging.producer import KafkaProducer, MessageRefused
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import KafkaSettings
+from shared.storage import lease
+from shared.storage.postgres import PostgresSettings, connect_pool
 from tests.fixtures.brokers import read_topic
-from tests.fixtures.engine import Harness, OpenHarness
+from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness
+from tests.fixtures.events import a
 from tests.fixtures.live import eventually
-from tests.fixtures.relaying import Ledger, ids_of, relaying
+from tests.fixtures.relaying import Ledger, ids_of, relaying, said
+from tests.fixtures.told import comes_to
 
 LARGE = 1_000
 
@@ -169,3 +186,271 @@ async def test_a_dead_letter_of_the_largest_record_is_not_too_large(
     )
     await producer.send([largest])
     await producer.stop()
+
+
+# Whose turn it is to relay: another follows whoever stands still, and what a sleeper does on waking has no effect.
+SOON = timedelta(seconds=0.5)
+
+
+async def all_sent(harness: Harness) -> None:
+    """Returns when nothing waits in the outbox."""
+    await eventually(partial(harness.pool.fetchval, "SELECT NOT EXISTS (SELECT FROM outbox)"))
+
+
+async def test_a_relay_that_sleeps_in_a_send_is_followed_and_what_it_does_on_waking_is_a_repeat(
+    open_harness: OpenHarness,
+) -> None:
+    asleep, awake = await open_harness(), await open_harness()
+    sleeper, follower, wakes = Ledger(), Ledger(), asyncio.Event()
+
+    async def sleep() -> None:
+        await wakes.wait()
+
+    sleeper.meanwhile = sleep
+    ids = await said(asleep, [uuid7() for _ in range(5)])
+    async with relaying(asleep, sleeper, SOON):
+        await sleeper.got_some.wait()
+        async with relaying(awake, follower, SOON):
+            ids += await said(awake, [uuid7() for _ in range(5)])
+            await all_sent(awake)
+            wakes.set()
+    assert ids_of(sleeper.taken) == ids[:5]
+    assert ids_of(follower.taken) == ids
+    assert await awake.outbox() == []
+
+
+async def test_who_loses_its_turn_between_send_and_delete_deletes_nothing(open_harness: OpenHarness) -> None:
+    harness, broker = await open_harness(), Ledger()
+
+    async def lose() -> None:
+        broker.meanwhile = None
+        async with harness.pool.acquire() as connection:
+            await lease.revoke(connection, outbox.RELAY)
+
+    broker.meanwhile = lose
+    ids = await said(harness, [uuid7() for _ in range(3)])
+    async with relaying(harness, broker):
+        await all_sent(harness)
+    assert ids_of(broker.taken) == ids * 2, "not deleted by the turn that was lost, so sent again by the next"
+
+
+async def test_a_turn_is_one_s_until_it_is_over_and_its_token_only_grows(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    async with harness.pool.acquire() as connection:
+        first = await lease.take(connection, "sweep", timedelta(minutes=1))
+        assert await lease.take(connection, "sweep", SOON) is None
+        assert await lease.take(connection, "another", SOON) is not None
+        assert first is not None
+        await first.release(connection)
+        second = await lease.take(connection, "sweep", SOON)
+        assert second is not None
+        await lease.revoke(connection, "sweep")
+        third = await lease.take(connection, "sweep", SOON)
+    assert third is not None
+    assert first.token < second.token < third.token
+
+
+async def test_sends_that_outlast_a_turn_become_smaller_until_they_do_not(open_harness: OpenHarness) -> None:
+    harness, broker, sent = await open_harness(), Ledger(), [0]
+
+    async def lose_unless_small() -> None:
+        size, sent[0] = len(broker.taken) - sent[0], len(broker.taken)
+        if size > 4:
+            async with harness.pool.acquire() as connection:
+                await lease.revoke(connection, outbox.RELAY)
+
+    broker.meanwhile = lose_unless_small
+    ids = await said(harness, [uuid7() for _ in range(16)])
+    async with relaying(harness, broker):
+        await all_sent(harness)
+    assert list(dict.fromkeys(ids_of(broker.taken))) == ids
+    assert len(broker.taken) < 100, "halves of halves, and not one by one for ever"
+
+
+class Wire:
+    """A way to the database that can fall silent, both ways, without ending: nobody is told."""
+
+    def __init__(self, dsn: str) -> None:
+        self._to = urlsplit(dsn)
+        self._silent = asyncio.Event()
+        self.dsn = ""
+
+    def fall_silent(self) -> None:
+        """What is connected by now stays so and hears nothing more; new connections are well."""
+        self._silent.set()
+        self._silent = asyncio.Event()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["Wire"]:
+        """Listens until the block ends."""
+        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        user, _, _ = self._to.netloc.rpartition("@")
+        self.dsn = self._to._replace(netloc=f"{user}@127.0.0.1:{port}" if user else f"127.0.0.1:{port}").geturl()
+        async with AsyncExitStack() as stack:
+            stack.callback(server.close)
+            yield self
+
+    async def _connect(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        silent = self._silent
+        far, onward = await asyncio.open_connection(self._to.hostname, self._to.port)
+        both = [asyncio.create_task(_carry(near, onward, silent)), asyncio.create_task(_carry(far, back, silent))]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        for writer in (onward, back):
+            writer.close()
+        await asyncio.wait(both)
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silent: asyncio.Event) -> None:
+    while content := await reader.read(65_536):
+        if not silent.is_set():
+            writer.write(content)
+
+
+async def test_a_relay_whose_connection_hears_nothing_more_goes_on_with_another(
+    open_harness: OpenHarness, database: str
+) -> None:
+    harness, broker = await open_harness(), Ledger()
+    async with Wire(database).open() as wire, AsyncExitStack() as stack:
+        pool = await connect_pool(PostgresSettings(dsn=wire.dsn), ServiceName.ERASURE)
+        stack.callback(pool.terminate)
+        own = harness.unit_of_work
+        far = Harness(UnitOfWorkFactory(pool, own.service, own.clock, own.vault), harness.fulfilments, [])
+        async with relaying(far, broker, SOON):
+            ids = await said(harness, [uuid7()])
+            await all_sent(harness)
+            wire.fall_silent()
+            ids += await said(harness, [uuid7()])
+            await all_sent(harness)
+    assert list(dict.fromkeys(ids_of(broker.taken))) == ids
+
+
+async def test_an_outage_of_the_broker_is_logged_once_and_so_is_its_end(
+    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness, broker = await open_harness(), Ledger()
+    broker.refuses = True
+    await said(harness, [uuid7()])
+    async with relaying(harness, broker):
+        for _ in range(3):
+            await broker.got_some.wait()
+            broker.got_some.clear()
+        broker.refuses = False
+        await all_sent(harness)
+    logged = [each.getMessage() for each in caplog.records if each.name == "shared.messaging.outbox"]
+    assert logged == ["outbox relay paused error=BusAway", "outbox relay resumed after=BusAway"]
+
+
+# A topic with too many dead letters is paused until an operator resumes it; what was set aside can be replayed.
+def record(topic: str) -> Message:
+    """An event on that topic."""
+    said = outbox.message(a(RequestVerified, right=Right.ERASURE, due_on=DUE), ServiceName.INTAKE, None)
+    return Message(topic, said.key, said.value, said.headers)
+
+
+class Notes:
+    """A handler that leaves a row of evidence for each event, and breaks on some until it is corrected."""
+
+    def __init__(self, *breaks_on: Message) -> None:
+        self.breaks_on = {RequestVerified.model_validate_json(each.value).event_id for each in breaks_on}
+
+    async def note(self, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+        """Notes them all, or breaks."""
+        for event in events:
+            tx.log_evidence(event.request_id, "noted", {})
+            if event.event_id in self.breaks_on:
+                raise IllegalTransition
+
+
+async def noted(harness: Harness, wanted: int) -> None:
+    """Returns when so many were noted."""
+    await eventually(partial(harness.pool.fetchval, "SELECT count(*) >= $1 FROM evidence.entry", wanted))
+
+
+@asynccontextmanager
+async def consuming(
+    harness: Harness, settings: KafkaSettings, topics: Sequence[str], notes: Notes
+) -> AsyncIterator[Heartbeats]:
+    """A service that hears those topics, with its relay."""
+    stopping, heartbeats = asyncio.Event(), Heartbeats()
+    subscriptions = {type_of(RequestVerified): [Subscription(RequestVerified, notes.note, None)]}
+    dispatcher = Dispatcher(subscriptions, harness.unit_of_work, TRACING, settings.dead_letters_a_day, heartbeats)
+    producer = KafkaProducer(settings)
+    service = harness.unit_of_work.service
+    relay = Relay(harness.pool, service, producer.send, harness.unit_of_work.relay_wakeup)
+    tasks = [
+        asyncio.create_task(Consumer(settings, f"group.{topics[0]}", topics).run(dispatcher, stopping, heartbeats)),
+        asyncio.create_task(relay.run(stopping, heartbeats)),
+    ]
+    try:
+        yield heartbeats
+    finally:
+        stopping.set()
+        await asyncio.gather(*tasks)
+        await producer.stop()
+
+
+def dsr(words: str) -> str:
+    """What a command prints."""
+    result = CliRunner().invoke(cli.app, words.split(), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+async def test_a_topic_is_paused_and_resumed_and_its_dead_letters_are_replayed_without_a_second_effect(
+    broker: Kafka, open_harness: OpenHarness, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSR_KAFKA_BOOTSTRAP", broker.bootstrap)
+    monkeypatch.setenv("DSR_POSTGRES_DSN", database)
+    poisoned, other = topics = ("test.paused.a", "test.paused.b")
+    harness = await open_harness()
+    settings = KafkaSettings(bootstrap=broker.bootstrap, dead_letters_a_day=2)
+    await create_topics(broker.bootstrap, topics, partitions=1)
+    await create_topics(broker.bootstrap, declared())
+    of_poisoned = {"service": f"group.{poisoned}", "topic": poisoned}
+    producer, letters = KafkaProducer(settings), [record(poisoned) for _ in range(3)]
+    await producer.send([record(poisoned), *letters, *(record(poisoned) for _ in range(4))])
+
+    async with consuming(harness, settings, topics, Notes(*letters)) as heartbeats:
+        assert await comes_to(1, "dsr_topic_paused", **of_poisoned)
+        await producer.send([record(other)])
+        await noted(harness, 2)
+        assert await comes_to(4, "dsr_consumer_lag", **of_poisoned)
+        assert heartbeats.stalled() == []
+    async with consuming(harness, settings, topics, Notes()):
+        assert await comes_to(1, "dsr_topic_paused", **of_poisoned)
+        assert f"erasure has paused {poisoned} since" in await asyncio.to_thread(dsr, "consumers paused")
+        resume = f"consumers resume erasure {poisoned}"
+        assert [await asyncio.to_thread(dsr, resume) for _ in range(2)] == [
+            f"erasure reads {poisoned} again\n",
+            f"erasure had not paused {poisoned}\n",
+        ]
+        await noted(harness, 6)
+        assert await comes_to(0, "dsr_topic_paused", **of_poisoned)
+
+        await read_topic(broker.bootstrap, "dsr.dead-letters.erasure", 3)
+        told = await asyncio.to_thread(dsr, "dead-letters list erasure --json")
+        listed = sorted((each["topic"], each["place"], each["reason"]) for each in map(json.loads, told.splitlines()))
+        assert listed == [(poisoned, f"0:{offset}", "illegal_transition") for offset in (1, 2, 3)]
+        assert [await asyncio.to_thread(dsr, "dead-letters replay erasure") for _ in range(2)] == ["3 sent again\n"] * 2
+        await producer.send([record(poisoned)])
+        await noted(harness, 10)
+    assert await harness.pool.fetchval("SELECT count(*) FROM evidence.entry") == 10
+    await producer.stop()
+
+
+async def test_a_topic_with_much_junk_is_resumed_once_for_all_of_it_and_paused_by_the_next(
+    open_harness: OpenHarness, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSR_POSTGRES_DSN", database)
+    harness = await open_harness()
+
+    async def set_aside(number: int) -> list[bool]:
+        async with harness.unit_of_work.begin() as tx:
+            return [await dead_letters.count(tx, "user.events.shop", 2) for _ in range(number)]
+
+    assert await set_aside(3) == [False, False, True]
+    await asyncio.to_thread(dsr, "consumers resume erasure user.events.shop --besides 20")
+    assert await set_aside(23) == [False] * 22 + [True]
+    await asyncio.to_thread(dsr, "consumers resume erasure user.events.shop")
+    assert await set_aside(3) == [False, False, True]

@@ -1,5 +1,8 @@
 """The portal: asked page by page, proved by a link or a code, and followed; the same for known and unknown."""
 
+import asyncio
+import base64
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,15 +13,25 @@ import pytest
 from starlette.responses import Response
 from starlette.routing import Mount
 
-from services.intake import lookup
+from services.export.pieces import Piece
+from services.intake import lookup, unpacking
 from services.intake.identity.proof_links import ProofLinks
+from services.intake.letters import delivered
+from services.intake.letters.rendering import Letters
 from services.intake.portal.settings import PortalSettings
+from services.intake.statistics import count
 from services.intake.web.guard import HEADERS
 from shared.domain import reference as references
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.release import Match, Row
+from shared.domain.rights import Right
+from shared.storage import chunks
+from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
+from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
-from tests.fixtures.told import Count
+from tests.fixtures.told import Count, told
+from tests.integration.test_portal_disowned import waiting
 
 EMAIL = "ada@example.org"
 EXPORTED = TaskReport.model_validate(
@@ -307,3 +320,414 @@ async def test_an_address_sends_so_many_requests_an_hour(intake: Intake, monkeyp
         with pytest.raises(AssertionError, match="Too many"):
             await asked(ada)
         assert ada.status == 429
+
+
+# How many letters with a link go out, and that nobody can use up what somebody else needs to prove who they are.
+OTHERS = """
+INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sent_at, code_until, expires_at, mailbox)
+SELECT gen_random_uuid(), request_id, uuid_send(gen_random_uuid()), code_hash, address, sent_at, code_until,
+       expires_at, mailbox FROM proof_link, generate_series(1, 29)
+"""
+"""As many letters to one mailbox as go there in an hour, but one."""
+STRANGER, ADA = "198.51.100.7", "203.0.113.9"
+
+
+async def again(door: Opened, reference: str, at: str) -> None:
+    await (await door.visitor(at).open("/portal/en/follow")).send(reference=reference)
+
+
+async def test_who_asks_with_anothers_address_uses_up_nothing_of_what_its_owner_needs(door: Opened) -> None:
+    strangers = [await asked(door.visitor(STRANGER)) for _ in range(6)]
+    assert len(await door.letters()) == 5, "so many first ones, by one who asks"
+    for reference in strangers * 2:
+        await again(door, reference, STRANGER)
+    assert len(await door.letters()) == 10, "and so many others"
+    ada = door.visitor(ADA)
+    reference = await asked(ada)
+    mine = (await door.letters())[10:]
+    assert len(mine) == 1
+    await (await ada.open(link_in(mine[0]))).send()
+    assert (ada.path, references.of(UUID(reference)) in ada.text) == ("/portal/en/request", True)
+
+
+async def test_addresses_of_one_mailbox_are_counted_as_one(door: Opened) -> None:
+    for number in range(6):
+        await asked(door.visitor(STRANGER), email=f"ada+{number}@example.org")
+    assert len(await door.letters()) == 5
+
+
+async def test_to_one_mailbox_go_so_many_whoever_asks_and_what_is_withheld_is_put_before_a_person(
+    door: Opened,
+) -> None:
+    await asked(door.visitor(STRANGER))
+    await door.intake.unit_of_work.pool.execute(OTHERS)
+    reference = await asked(door.visitor(ADA))
+    assert len(await door.letters()) == 1
+    assert await waiting(door) == [(reference, "withheld")]
+    async with door.intake.unit_of_work.pool.acquire() as connection:
+        await count(connection, door.intake.clock.now())
+    assert told("dsr_proofs_stopped", reason="withheld") == 1
+    door.intake.clock.at += timedelta(hours=1, seconds=1)
+    await again(door, reference, ADA)
+    assert len(await door.letters()) == 2, "after the wait that the page names"
+    assert await waiting(door) == []
+
+
+# Sending in the portal, as people do it: twice, from two windows, after a long time, and once more.
+SESSIONS = "SELECT count(*) FROM web_session"
+
+
+async def at_the_check(visitor: Visitor, **details: str) -> None:
+    """Answers every question but the last."""
+    await visitor.open("/portal/en/ask/right")
+    await visitor.send(right="access")
+    await visitor.send(whom="me")
+    await visitor.send(email="ada@example.org", country="DE")
+    await visitor.send(**details)
+    assert visitor.path == "/portal/en/ask/check", visitor.text
+
+
+async def test_the_button_sends_what_its_page_has_shown_and_nothing_else(door: Opened) -> None:
+    ada = door.visitor()
+    await at_the_check(ada)
+    window = Visitor(ada.client)
+    await window.open("/portal/en/ask/right")
+    await window.send(right="erasure")
+    await ada.send()
+    assert (ada.status, "changed since this page was shown" in ada.text) == (422, True)
+    assert await door.intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 0
+    assert "Erase my data" in ada.text
+    await ada.send()
+    assert ada.path == "/portal/en/sent"
+
+
+async def test_whoever_sends_twice_or_goes_back_sees_that_it_was_sent(door: Opened) -> None:
+    ada = door.visitor()
+    await at_the_check(ada)
+    again = Visitor(ada.client, ada.path, ada.status, ada.html)
+    await ada.send()
+    for other in (await again.send(), await again.open("/portal/en/ask/check")):
+        assert (other.path, "We have your request" in other.text) == ("/portal/en/sent", True)
+    assert await door.intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 1
+
+
+async def test_two_clicks_at_once_make_one_request_one_mail_and_its_code_is_good(door: Opened) -> None:
+    ada = door.visitor()
+    await at_the_check(ada)
+    again = Visitor(ada.client, ada.path, ada.status, ada.html)
+    await asyncio.gather(ada.send(), again.send())
+    assert await door.intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 1
+    (letter,) = await door.letters()
+    await (await ada.open("/portal/en/code")).send(code=code_in(letter))
+    assert ada.path == "/portal/en/request"
+
+
+@pytest.mark.parametrize("page", ["follow", "again"])
+async def test_two_clicks_for_another_link_send_one_and_its_code_is_good(door: Opened, page: str) -> None:
+    ada = door.visitor()
+    reference = await asked(ada)
+    await ada.open("/portal/en/follow" if page == "follow" else "/portal/en/code")
+    twin = Visitor(ada.client, ada.path, ada.status, ada.html)
+    to, said = ("", {"reference": reference}) if page == "follow" else ("/portal/en/code/again", {})
+    await asyncio.gather(*(each.send(to, **said) for each in (ada, twin)))
+    _, letter = await door.letters()
+    await (await ada.open("/portal/en/code")).send(code=code_in(letter))
+    assert ada.path == "/portal/en/request"
+
+
+@pytest.mark.parametrize("since", ["20240101", "2024-W10", "2024-W10-1", "2090-01-01"])
+async def test_a_day_that_cannot_be_sent_stands_at_its_field(door: Opened, since: str) -> None:
+    ada = door.visitor()
+    with pytest.raises(AssertionError):
+        await at_the_check(ada, number1="030 901820", since1=since)
+    assert (ada.status, 'href="#since1"' in ada.html) == (422, True)
+
+
+async def test_a_number_that_is_none_without_its_country_is_asked_for_again(door: Opened) -> None:
+    ada = door.visitor()
+    await at_the_check(ada, number1="030 901820")
+    await (await ada.open("/portal/en/ask/contact")).send(email="ada@example.org", country="")
+    assert (ada.path, ada.status) == ("/portal/en/ask/details", 422)
+    assert 'value="030 901820"' in ada.html
+    await ada.send(number1="+49 30 901820")
+    await ada.send()
+    assert ada.path == "/portal/en/sent"
+
+
+async def test_what_somebody_wrote_is_not_lost_by_taking_their_time(door: Opened) -> None:
+    ada, ben = door.visitor(), door.visitor()
+    await at_the_check(ada)
+    door.intake.clock.at += timedelta(hours=20)
+    await ada.send()
+    assert ada.path == "/portal/en/sent"
+    reference = await asked(ben)
+    await (await ben.open(link_in((await door.letters())[-1]))).send()
+    await door.intake.ask(f"/v1/requests/{reference}", "clarification")
+    await ben.open("/portal/en/request/answer")
+    door.intake.clock.at += timedelta(minutes=31)
+    await ben.send(text="The account in Berlin, <i>not</i> the other.")
+    assert (ben.status, "What you had written" in ben.text) == (403, True)
+    assert "The account in Berlin, <i>not</i> the other." in ben.text
+    assert 'href="/portal/en/follow"' in ben.html
+
+
+async def test_a_page_that_was_only_looked_at_is_in_no_table(door: Opened) -> None:
+    ada, pool = door.visitor(), door.intake.unit_of_work.pool
+    await ada.open("/portal/en/ask/right")
+    await ada.client.head("/portal/en/ask/contact")
+    assert await pool.fetchval(SESSIONS) == 0
+    await ada.send(right="access")
+    assert await pool.fetchval(SESSIONS) == 1
+
+
+async def test_another_request_leaves_the_one_that_was_proved_open_in_this_session(door: Opened) -> None:
+    ada = door.visitor()
+    first = await asked(ada)
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    second = await asked(ada, email="ben@example.org")
+    assert "See your request" not in ada.text, "it is not proved"
+    await ada.open("/portal/en/request")
+    assert [references.of(UUID(each)) in ada.text for each in (first, second)] == [True, False]
+
+
+async def test_a_stale_page_says_what_was_not_done(door: Opened) -> None:
+    ada = door.visitor()
+    reference = await asked(ada)
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    await ada.open("/portal/en/request/withdraw")
+    stale = Visitor(ada.client, ada.path, ada.status, ada.html)
+    assert (await ada.send(version="9" * 5000)).status == 400
+    await door.intake.complete(f"/v1/requests/{reference}", tasks=(EXPORTED,))
+    assert "could not be withdrawn any more" in (await stale.send()).text
+
+
+async def packed(door: Opened, ada: Visitor) -> str:
+    """The reference of a request of hers that is answered with a package, and that she follows."""
+    intake, reference = door.intake, await asked(ada)
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", UUID(reference))
+        row = Row("ticket", [Match("email", "ada@example.org")])
+        package_id = await seal_package(tx, subject, b"everything", row)
+    await intake.complete(f"/v1/requests/{reference}", operation=Operation.EXPORT, package_id=package_id)
+    return reference
+
+
+async def package_link(ada: Visitor) -> str:
+    """The link of a tab in which she opens the page of her request."""
+    await ada.open("/portal/en/request")
+    (link,) = re.findall(r'href="([^"]+/package\?link=[^"]+)"', ada.html)
+    return str(link)
+
+
+async def downloads(intake: Intake, reference: str) -> int:
+    return (await intake.officer.get(f"/v1/requests/{reference}/timeline")).text.count("package.downloaded")
+
+
+async def test_the_link_of_one_tab_ends_that_of_no_other_and_each_goes_on_with_its_own_download(door: Opened) -> None:
+    ada, intake = door.visitor(), door.intake
+    reference = await packed(door, ada)
+    first, second = await package_link(ada), await package_link(ada)
+    assert (await ada.client.get(first, headers={"Range": "bytes=0-3"})).content == b"ever", "it breaks off"
+    assert (await ada.client.get(second)).content == b"everything"
+    assert await downloads(intake, reference) == 2
+    assert (await ada.client.get(first, headers={"Range": "bytes=4-"})).content == b"ything"
+    for link, part in ((first, "bytes=4-"), (first, "bytes=0-"), (second, "bytes=3-")):
+        assert (await ada.client.get(link, headers={"Range": part})).status_code == 303
+    assert await downloads(intake, reference) == 2, "each is counted once"
+    other = await package_link(ada)
+    assert (await ada.client.get(f"{other}x")).status_code == 303
+    assert await downloads(intake, reference) == 2
+    assert (await ada.client.get(other)).content == b"everything"
+
+
+async def test_a_download_that_is_clicked_twice_or_continued_is_counted_once(door: Opened) -> None:
+    ada, intake = door.visitor(), door.intake
+    reference = await packed(door, ada)
+    link = ""
+    for counted in (1, 2):
+        link = await package_link(ada)
+        assert (await ada.client.get(link)).content == b"everything"
+        assert (await ada.client.get(link)).status_code == 303
+        assert "has begun already" in (await ada.open("/portal/en/request")).text
+        await ada.client.get(link, headers={"Range": "bytes=3-"})
+        assert await downloads(intake, reference) == counted
+    eve = await door.visitor().open("/portal/en/request")
+    assert (await eve.client.get(link)).status_code == 403
+
+
+# Following a request in the portal: what it shows, asks and sends, and the report that is read there.
+async def test_a_question_is_answered_and_a_request_withdrawn(door: Opened) -> None:
+    ada = door.visitor()
+    reference = await asked(ada)
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    await door.intake.ask(f"/v1/requests/{reference}", "clarification")
+    await ada.open("/portal/en/request")
+    assert "Which Quarzfels account is yours?" in ada.text
+    await ada.open("/portal/en/request/answer")
+    assert (await ada.send(text="")).status == 422
+    assert "We have your answer" in (await ada.send(text="The one in Berlin.")).text
+    await ada.open("/portal/en/request/withdraw")
+    assert "Your request is withdrawn" in (await ada.send()).text
+    assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["outcome"] == "withdrawn"
+
+
+async def test_what_has_changed_since_the_page_was_shown_is_looked_at_first(door: Opened) -> None:
+    ada = door.visitor()
+    reference = await asked(ada)
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    await ada.open("/portal/en/request/withdraw")
+    await door.intake.ask(f"/v1/requests/{reference}", "clarification")
+    assert "has changed meanwhile" in (await ada.send()).text
+    assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["outcome"] is None
+
+
+async def test_a_session_shows_the_request_that_was_proved_and_no_other(door: Opened) -> None:
+    ada, ben = door.visitor(), door.visitor()
+    mine = references.of(UUID(await asked(ada)))
+    theirs = references.of(UUID(await asked(ben, email="ben@example.org")))
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    for path in ("request", "request/letters", "request/withdraw"):
+        page = await ada.open(f"/portal/en/{path}")
+        assert theirs not in page.html, path
+        assert "ben@example.org" not in page.html, path
+        assert (await ben.open(f"/portal/en/{path}")).status == 403, path
+    assert mine in (await ada.open("/portal/en/request")).html
+
+
+async def test_whoever_asked_here_and_has_proved_their_address_is_written_to_when_there_is_something_to_read(
+    door: Opened,
+) -> None:
+    visitor = door.visitor()
+    path = f"/v1/requests/{await asked(visitor, language='de')}"
+    assert await door.letters("portal_news") == [], "the page has said it"
+    await visitor.open(link_in((await door.letters())[0]))
+    await visitor.send()
+    await door.intake.complete(path, tasks=(EXPORTED,))
+    [news] = await door.letters("portal_news")
+    assert (news["to"], news["language"]) == ([EMAIL], "de")
+    assert "/portal/de/follow" in news["html"]
+    assert "crm" not in news["html"]
+    waits = "SELECT state FROM delivery WHERE kind = 'portal_news'"
+    assert await door.intake.unit_of_work.pool.fetchval(waits) == "waiting"
+    await visitor.open("/portal/de/request/letters")
+    assert "etwas Neues" not in visitor.text
+    back = door.visitor()
+    await (await back.open("/portal/de/follow")).send(reference=path.rpartition("/")[2])
+    first, again = await door.letters()
+    assert "dieser Antrag von Ihnen ist" in first["subject"]
+    assert "diesen Antrag verfolgt" in again["subject"], "it is answered, and not to be confirmed any more"
+    await back.open(link_in(again))
+    assert ("Dann beginnen wir" in back.text, "wie es um diesen Antrag steht" in back.text) == (False, True)
+
+
+async def test_an_answer_of_which_nobody_could_know_is_not_given_until_they_can_and_is_a_persons_task(
+    door: Opened,
+) -> None:
+    ada, intake = door.visitor(), door.intake
+    path = f"/v1/requests/{await asked(ada)}"
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    await intake.complete(path, tasks=(EXPORTED,))
+    told = "SELECT responded_at FROM request"
+    assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now(), "it can be read"
+    news = await intake.unit_of_work.pool.fetchval("SELECT letter_id FROM delivery WHERE kind = 'portal_news'")
+    async with intake.unit_of_work.begin() as tx:
+        await delivered.stopped(tx, Letters(), news, "refused")
+    assert await intake.unit_of_work.pool.fetchval(told) is None
+    assert (await intake.types())[-2:] == ["closed", "letter_returned"]
+    tasks = (await door.officer.get("/v1/letters")).json()["letters"]
+    [task] = [each for each in tasks if each["state"] == "person"]
+    assert (task["kind"], task["fault"]) == ("portal_news", "refused")
+    (await door.officer.post(f"/v1/letters/{news}/delivery", json={"way": "email"})).raise_for_status()
+    intake.clock.at += timedelta(days=2)
+    async with intake.unit_of_work.begin() as tx:
+        await delivered.sent(tx, Letters(), news)
+    assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now()
+    assert (await intake.types())[-1] == "closed"
+
+
+async def test_the_report_is_read_here_as_it_was_made_and_that_counts_once_a_day(
+    door: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in (chunks, unpacking):
+        monkeypatch.setattr(each, "CHUNK", 4096)
+    ada, intake = door.visitor(), door.intake
+    reference = await asked(ada)
+    await (await ada.open(link_in((await door.letters())[0]))).send()
+    notes = [hashlib.sha256(bytes([each])).hexdigest() * 4 for each in range(99)]
+    pieces = [Piece("helpdesk", "ticket", f"ticket/{place}", {"note": note}) for place, note in enumerate(notes)]
+    package = await made_of(pieces, Right.ACCESS, intake.clock.now())
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", UUID(reference))
+        package_id = await seal_package(tx, subject, package, Row("ticket", [Match("email", EMAIL)]))
+    assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "it is still made"
+    path = f"/v1/requests/{reference}"
+    await intake.complete(path, operation=Operation.EXPORT, package_id=package_id)
+    assert "/portal/en/request/report" in (await ada.open("/portal/en/request")).html
+    for later, counted in ((timedelta(), 1), (timedelta(hours=23), 1), (timedelta(hours=2), 2)):
+        intake.clock.at += later
+        await (await ada.open("/portal/en/follow")).send(reference=reference)
+        await (await ada.open(link_in((await door.letters())[-1]))).send(answer="mine")
+        assert (await ada.client.get("/portal/en/request/report")).content == unpacked(package)["report.html"]
+        timeline = await intake.officer.get(f"{path}/timeline")
+        assert timeline.text.count("package.read") == counted
+    page = await ada.client.get("/portal/en/request/report")
+    assert page.headers["Cache-Control"] == "no-store"
+    (style,) = re.findall(r"<style>(.*?)</style>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert page.headers["Content-Security-Policy"].split("; ")[-1] == f"style-src 'sha256-{digest}'"
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+    for fetched in (5, 2):
+        await intake.unit_of_work.pool.execute("UPDATE request SET downloads = $1", fetched)
+        shown = await ada.open("/portal/en/request")
+        assert ("as often as it can be" in shown.text, "/request/report" in shown.html) == (fetched == 5, fetched == 2)
+    before = len(await door.letters("portal_news"))
+    await intake.officer.post(f"{path}/proof-withdrawal", json={"identity": "email"})
+    assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "somebody doubts whose it is"
+    assert len(await door.letters("portal_news")) == before + 1, "whoever asked hears that it is withheld"
+    downloads = "SELECT downloads FROM request WHERE request_id = $1"
+    assert await intake.unit_of_work.pool.fetchval(downloads, UUID(reference)) == 2, "as a download does"
+    assert (await door.visitor().client.get("/portal/en/request/report")).status_code == 403
+
+
+# A question counts as asked once it can be read: what cannot be known of stops no clock, and no link answers it.
+WORDS = "Which of the two offices have you written from?"
+DOUBTED = {"question": "identity", "text": WORDS, "condition_recorded": True}
+
+
+async def test_a_question_to_an_unproved_address_waits_and_the_link_shows_it_and_does_not_answer_it(
+    door: Opened,
+) -> None:
+    ada, intake = door.visitor(), door.intake
+    path = f"/v1/requests/{await asked(ada)}"
+    (await intake.officer.post(f"{path}/question", json=DOUBTED)).raise_for_status()
+    assert "question_sent" not in await intake.types(), "nobody can know of it"
+    assert "does not count as asked" in (await intake.officer.get(path)).json()["waits_for"]
+    assert await door.letters("portal_news") == []
+    intake.clock.pass_by(days=2)
+    (letter,) = await door.letters()
+    await (await ada.open(link_in(letter))).send()
+    assert (ada.path, WORDS in ada.text) == ("/portal/en/request", True)
+    types = await intake.types()
+    assert (types.count("question_sent"), "question_answered" in types, "verified" in types) == (1, False, True)
+    [sent] = [each for each in await intake.published() if "question_sent" in each["type"]]
+    assert sent["asked_at"].startswith(intake.clock.now().date().isoformat()), "and from then on"
+    assert (sent["question"], sent["condition_recorded"]) == ("clarification", False), "work goes on beside it"
+    await ada.open("/portal/en/request")
+    await (await ada.open("/portal/en/request/answer")).send(text="The one in Cologne.")
+    assert ada.path == "/portal/en/request"
+    types = await intake.types()
+    assert (types.count("question_sent"), types.count("question_answered")) == (1, 1)
+    assert WORDS not in (await ada.open("/portal/en/request")).text
+
+
+async def test_a_question_to_a_proved_address_is_asked_at_once_by_the_mail_that_says_so(door: Opened) -> None:
+    ada, intake = door.visitor(), door.intake
+    path = f"/v1/requests/{await asked(ada)}"
+    (letter,) = await door.letters()
+    await (await ada.open(link_in(letter))).send()
+    await intake.ask(path, "clarification")
+    assert (await intake.types()).count("question_sent") == 1
+    assert len(await door.letters("portal_news")) == 1
+    await ada.open("/portal/en/request")
+    assert (await intake.types()).count("question_sent") == 1, "once"

@@ -22,8 +22,7 @@ from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake
 from tests.fixtures.portal import URL, Opened, Visitor, link_in, opened
-from tests.integration.test_portal import asked
-from tests.integration.test_portal_sending import at_the_check
+from tests.integration.test_portal import asked, at_the_check
 
 KEY = OKPKey.generate_key("Ed25519", {"kid": "k1"})
 ISSUER = "https://my.example"

@@ -1,6 +1,6 @@
 """What a rule keeps of a call in face of an erasure: its fields, until its own day, restricted, and no more."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -11,13 +11,17 @@ import pytest
 from pydantic import JsonValue
 
 from deploy.demo.seed.cdr import CdrStore
-from shared.domain.errors import GroundUnknown, NotSupported, RuleUnsigned
-from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
+from shared.domain.errors import GroundUnknown, Misconfigured, NotSupported, RuleUnsigned
+from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period, read_policy
-from shared.downstreams.contract import Task
+from shared.downstreams.contract import Receipt, Task
+from shared.downstreams.refusals import ErasureRefused
+from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.settings import SHIPPED
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, number
-from tests.fixtures.downstream import receipt, task
+from shared.downstreams.sweepable import Swept
+from tests.fixtures.analytics import due, sweep
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, number, with_tables
+from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.policy import signed_policy
 
 RULE = "calls_us_18m"
@@ -261,3 +265,329 @@ async def test_calls_that_a_hold_covers_are_restricted_by_number_until_they_go(
     assert (shown, await days(cdr_store)) == ([(0,)], [*DAYS])
     await keeping.receipt(deferred(first, datetime(2028, 3, 31, 12, tzinfo=UTC)))
     assert await ask(cdr_store.admin, "SELECT count(*) FROM restricted_number") == [(0,)]
+
+
+# A state of a row by which something stays: where a row does not tell it, nothing goes and a person looks.
+SCHEMA = """
+CREATE TABLE contract (id int PRIMARY KEY, email text, ended date, status text, kept boolean);
+CREATE INDEX ON contract (email);
+INSERT INTO contract VALUES (1, 'active@x.org', '2019-01-01', 'active'), (2, 'none@x.org', '2019-01-01', NULL),
+    (3, 'paused@x.org', '2019-01-01', 'paused'), (4, 'closed@x.org', '2019-01-01', 'closed');
+"""
+STATE = 'refuse_when = [{ column = "status", in = ["active"], over = ["closed"], reason = "active_contract" }]'
+DATASET = """
+name = "ledger"
+[tables.contract]
+category = "ticket"
+primary_key = ["id"]
+anchors = { resolved = { column = "ended" } }
+{state}
+[tables.contract.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email" }
+ended = { class = "M" }
+status = { class = "M" }
+kept = { class = "T" }
+"""
+KEEPS = """
+anchors = { relationship_end = { column = "ended" } }
+occurred = { column = "ended" }
+kept = { column = "kept", value = true }
+keeps = { fields = { name = [], address = [], vat_number = [], amount = [], contract = ["status"] } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("over", "unknown"), [(', over = ["closed"]', ["none", "paused"]), ("", ["none"])], ids=["both named", "one named"]
+)
+async def test_a_row_that_does_not_say_whether_its_contract_is_active_is_a_persons(
+    empty_database: str, tmp_path: Path, over: str, unknown: list[str]
+) -> None:
+    await with_tables(empty_database, SCHEMA)
+    state = STATE.replace(', over = ["closed"]', over)
+    (tmp_path / "ledger.toml").write_text(DATASET.replace("{state}", state), encoding="utf-8")
+    at = datetime(2026, 11, 27, tzinfo=UTC)
+    async with engine(empty_database, tmp_path / "ledger.toml", {}) as ledger:
+        people = ["active", "none", "paused", "closed"]
+        asked = [replace(task(Operation.PLAN, email(f"{who}@x.org")), at=at) for who in people]
+        told = dict(zip(people, await ledger.run(*asked), strict=True))
+        assert isinstance(told["active"], ErasureRefused)
+        assert [who for who, result in told.items() if isinstance(result, GroundUnknown)] == unknown
+        assert await sweep(ledger, due("contract", "resolved", "2025-01-01")) == [
+            Swept(4 - 1 - len(unknown), 1 + len(unknown))
+        ]
+        assert len(await ask(empty_database, "SELECT id FROM contract")) == 1 + len(unknown)
+        done = await ledger.one(replace(task(Operation.ERASE, email("none@x.org")), at=at))
+        assert isinstance(done, GroundUnknown)
+        gone = await ledger.one(replace(task(Operation.ERASE, email("closed@x.org")), at=at))
+        assert isinstance(gone, Receipt)
+        assert gone.outcome is TaskOutcome.NO_MATCH
+
+
+NEWSLETTER = """
+[tables.newsletter]
+category = "marketing"
+primary_key = ["email"]
+columns = { email = { class = "A", identity = "email" } }
+"""
+
+
+@pytest.mark.parametrize("held", ["account", "contract"])
+async def test_a_contract_stays_while_its_own_row_says_that_it_is_active_and_the_rest_of_the_store_goes(
+    empty_database: str, tmp_path: Path, held: str
+) -> None:
+    letters = "CREATE TABLE newsletter (email text PRIMARY KEY); INSERT INTO newsletter SELECT email FROM contract;"
+    await with_tables(empty_database, SCHEMA + letters)
+    dataset = DATASET.replace('"ticket"', f'"{held}"').replace("{state}", STATE) + NEWSLETTER
+    if held == "contract":  # the policy keeps it for a period as well, once it has ended
+        resolved = 'anchors = { resolved = { column = "ended" } }'
+        dataset = dataset.replace(resolved, KEEPS)
+    (tmp_path / "ledger.toml").write_text(dataset, encoding="utf-8")
+    people = ["active", "none", "paused", "closed", "nobody"]
+
+    def asked(operation: Operation) -> list[Task]:
+        at = datetime(2026, 11, 27, tzinfo=UTC)
+        return [replace(task(operation, email(f"{who}@x.org")), at=at) for who in people]
+
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, read_policy().keeping_nothing()) as ledger:
+        refused = await ledger.run(*asked(Operation.PLAN))
+        assert isinstance(refused[0], ErasureRefused), "no rule of the policy keeps it"
+        assert refused[0].states == {"contract_active": True}, "what rests on it hears that all the same"
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, read_policy()) as ledger:
+        assert isinstance(await ledger.one(asked(Operation.PLAN)[0]), RuleUnsigned)
+        assert isinstance(await ledger.one(asked(Operation.ERASE)[0]), RuleUnsigned)
+        for operation in (Operation.PLAN, Operation.ERASE):
+            assert isinstance(
+                await ledger.one(replace(asked(operation)[0], confirmed={Limit.UNSIGNED_ROWS: 1})), ErasureRefused
+            )
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
+        assert not ledger.adapter.against_policy
+        planned = dict(zip(people, await ledger.run(*asked(Operation.PLAN)), strict=True))
+        done = dict(zip(people, await ledger.run(*asked(Operation.ERASE)), strict=True))
+    assert all(isinstance(each[who], GroundUnknown) for each in (planned, done) for who in ("none", "paused"))
+    plans = {who: receipt(planned[who]) for who in ("active", "closed", "nobody")}
+    assert {who: plan.states for who, plan in plans.items()} == {
+        who: {"contract_active": who == "active"} for who in plans
+    }
+    kept = (Kept(category=held, rule="active_contract", count=1),)
+    assert (plans["active"].found, plans["active"].remaining, plans["active"].kept) == (2, 1, kept)
+    told = receipt(done["active"])
+    assert (told.outcome, told.changed, told.kept) == (TaskOutcome.RETAINED, 1, kept)
+    assert receipt(done["closed"]).outcome is TaskOutcome.ERASED
+    assert await ask(empty_database, "SELECT id, status FROM contract ORDER BY id") == [
+        (1, "active"),
+        (2, None),
+        (3, "paused"),
+    ]
+    assert await ask(empty_database, "SELECT email FROM newsletter ORDER BY 1") == [("none@x.org",), ("paused@x.org",)]
+
+
+async def test_what_a_hold_covers_stays_also_while_its_row_says_that_the_contract_is_active_and_the_rest_goes(
+    empty_database: str, tmp_path: Path
+) -> None:
+    letters = "CREATE TABLE newsletter (email text PRIMARY KEY); INSERT INTO newsletter SELECT email FROM contract;"
+    await with_tables(empty_database, SCHEMA + letters)
+    dataset = DATASET.replace('"ticket"', '"account"').replace("{state}", STATE) + NEWSLETTER
+    (tmp_path / "ledger.toml").write_text(dataset, encoding="utf-8")
+    about = replace(
+        task(Operation.PLAN, email("active@x.org")),
+        at=datetime(2026, 11, 27, tzinfo=UTC),
+        held=frozenset({"account"}),
+    )
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
+        planned, done = [
+            receipt(await ledger.one(replace(about, operation=each))) for each in (Operation.PLAN, Operation.ERASE)
+        ]
+    kept = (Kept(category="account", rule="legal_hold", count=1),)
+    assert planned.kept == done.kept == kept, "in use: the contract needs it"
+    assert (planned.states, done.outcome, done.changed) == ({"contract_active": True}, TaskOutcome.RETAINED, 1)
+    assert ("active@x.org",) in await ask(empty_database, "SELECT email FROM contract")
+    assert ("active@x.org",) not in await ask(empty_database, "SELECT email FROM newsletter")
+
+
+async def test_two_persons_confirm_what_goes_of_all_tables_and_no_more(empty_database: str, tmp_path: Path) -> None:
+    bills = "CREATE TABLE bill (LIKE contract INCLUDING ALL); INSERT INTO bill SELECT * FROM contract;"
+    await with_tables(empty_database, SCHEMA + bills)
+    contract = DATASET.replace('"ticket"', '"contract"').replace("{state}", "")
+    contract = contract.replace('anchors = { resolved = { column = "ended" } }', KEEPS)
+    bill = contract.replace("tables.contract", "tables.bill").replace('"contract"', '"billing"')
+    (tmp_path / "ledger.toml").write_text(contract + bill.replace('name = "ledger"', ""), encoding="utf-8")
+    at = datetime(2026, 11, 27, tzinfo=UTC)
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, read_policy()) as ledger:
+        one = replace(task(Operation.ERASE, email("closed@x.org")), at=at, confirmed={Limit.UNSIGNED_ROWS: 1})
+        for asked in (replace(one, operation=Operation.PLAN), one):
+            refused = await ledger.one(asked)
+            assert isinstance(refused, RuleUnsigned)
+            assert refused.exceeded == Exceeded(limit=Limit.UNSIGNED_ROWS, found=2, allowed=1)
+            assert "2 rows (billing: 1, contract: 1) are what invoices_84m" in str(refused)
+        assert await ask(empty_database, "SELECT count(*) FROM contract JOIN bill USING (email)") == [(4,)]
+        done = await ledger.one(replace(one, confirmed={Limit.UNSIGNED_ROWS: 2}))
+        assert receipt(done).changed == 2
+
+
+CALLS = """
+name = "calls"
+[tables.call]
+category = "call_record"
+primary_key = ["id"]
+occurred = { column = "started" }
+anchors = { call_start = { column = "started" } }
+kept = { column = "kept", value = true }
+refuse_when = [{ column = "disputed", in = ["yes"], over = ["no"], reason = "dispute" }]
+columns.id = { class = "T" }
+columns.email = { class = "A", identity = "email" }
+columns.started = { class = "M" }
+columns.disputed = { class = "M" }
+columns.cell = { class = "M" }
+columns.kept = { class = "T" }
+[tables.call.keeps.fields]
+caller_name = []
+caller_address = []
+caller_number = []
+called_number = []
+call_date = ["started"]
+call_time = []
+call_length = []
+"""
+
+
+async def test_what_tells_that_a_dispute_is_over_stays_in_a_row_that_is_kept_so_that_it_goes_on_its_day(
+    empty_database: str, tmp_path: Path
+) -> None:
+    schema = """
+CREATE TABLE call (id int PRIMARY KEY, email text, started date, disputed text, cell text, kept boolean);
+CREATE INDEX ON call (email);
+INSERT INTO call VALUES (1, 'a@x.org', '2026-09-30', 'no', 'c', false), (2, 'b@x.org', '2024-09-30', 'yes', 'c', false);
+"""
+    await with_tables(empty_database, schema)
+    (tmp_path / "calls.toml").write_text(CALLS, encoding="utf-8")
+    first = [task(Operation.ERASE, email("a@x.org")), task(Operation.ERASE, email("b@x.org"))]
+    async with engine(empty_database, tmp_path / "calls.toml", {}, signed_policy()) as calls:
+        done = await calls.run(*(replace(each, at=datetime(2026, 11, 27, tzinfo=UTC)) for each in first))
+        assert [receipt(each).ground for each in done] == ["calls_us_18m", "dispute"]
+        assert await ask(empty_database, "SELECT disputed, cell, kept FROM call ORDER BY id") == [
+            ("no", None, True),
+            ("yes", "c", False),
+        ]
+        later = replace(task(Operation.ERASE, email("a@x.org")), at=datetime(2028, 4, 1, tzinfo=UTC))
+        assert receipt(await calls.one(later)).outcome is TaskOutcome.ERASED
+
+
+def test_a_word_that_says_both_is_refused(tmp_path: Path) -> None:
+    state = STATE.replace('["closed"]', '["active"]')
+    (tmp_path / "ledger.toml").write_text(DATASET.replace("{state}", state), encoding="utf-8")
+    with pytest.raises(Misconfigured, match="has the words that are not among those of in"):
+        Dataset.load(str(tmp_path / "ledger.toml"))
+
+
+# A state that a row declares holds that row: its siblings stay or go by their own periods.
+SCHEMA_OF_ROW = """
+CREATE TABLE invoice (id int PRIMARY KEY, email text, ended date, status text, disputed text, note text, kept boolean);
+CREATE INDEX ON invoice (email);
+INSERT INTO invoice SELECT n, 'pia@x.org', ended::date, status, disputed, 'n', false FROM (VALUES
+    (1, '2019-05-01', 'paid', 'no'), (2, '2026-05-01', 'paid', 'no'), (3, '2019-05-01', 'open', 'no'),
+    (4, '2019-05-01', 'paid', 'yes'), (5, '2019-05-01', 'open', 'yes')) AS i (n, ended, status, disputed);
+"""
+DATASET_OF_ROW = """
+name = "ledger"
+[tables.invoice]
+category = "billing"
+primary_key = ["id"]
+anchors = { relationship_end = { column = "ended" } }
+occurred = { column = "ended" }
+kept = { column = "kept", value = true }
+keeps = { fields = { name = [], address = [], vat_number = [], amount = [], contract = ["ended"] } }
+refuse_when = [
+    { column = "status", in = ["open"], over = ["paid"], reason = "open_invoice" },
+    { column = "disputed", in = ["yes"], over = ["no"], reason = "dispute" },
+]
+[tables.invoice.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email" }
+ended = { class = "M" }
+status = { class = "M" }
+disputed = { class = "M" }
+note = { class = "C" }
+kept = { class = "T" }
+"""
+CONTRACT = """
+[tables.contract]
+category = "contract"
+primary_key = ["id"]
+anchors = { relationship_end = { column = "ended" } }
+occurred = { column = "ended" }
+kept = { column = "kept", value = true }
+keeps = { fields = { name = [], address = [], vat_number = [], amount = [], contract = ["ended"] } }
+columns.id = { class = "T" }
+columns.email = { class = "A", identity = "email" }
+columns.ended = { class = "M" }
+columns.kept = { class = "T" }
+"""
+AT = datetime(2026, 11, 27, tzinfo=UTC)
+LAST = date(2033, 5, 1)
+
+
+def asked(operation: Operation, **said: object) -> Task:
+    return replace(task(operation, email("pia@x.org")), at=AT, **said)  # type: ignore[arg-type]
+
+
+def by_rule(kept: Sequence[Kept] | None) -> dict[tuple[str | None, str], tuple[int, date | None]]:
+    return {(each.category, each.rule): (each.count, each.last) for each in kept or ()}
+
+
+async def test_a_state_holds_the_rows_that_say_it_and_the_others_go_or_stay_by_their_own_period(
+    empty_database: str, tmp_path: Path
+) -> None:
+    await with_tables(empty_database, SCHEMA_OF_ROW)
+    (tmp_path / "ledger.toml").write_text(DATASET_OF_ROW, encoding="utf-8")
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
+        planned = await ledger.receipt(asked(Operation.PLAN))
+        done = await ledger.receipt(asked(Operation.ERASE))
+    kept = {
+        ("billing", "invoices_84m"): (1, date(2033, 5, 1)),
+        ("billing", "open_invoice"): (1, None),
+        ("billing", "dispute"): (2, None),
+    }
+    assert by_rule(planned.kept) == by_rule(done.kept) == kept
+    assert (done.found, done.changed, done.remaining) == (5, 1, 4)
+    assert await ask(empty_database, "SELECT id, note, kept FROM invoice ORDER BY id") == [
+        (2, None, True),
+        (3, "n", False),
+        (4, "n", False),
+        (5, "n", False),
+    ]
+
+
+@pytest.mark.parametrize(("lasts", "left"), [(True, {1, 2, 3, 4, 5}), (False, {2, 3, 4, 5}), (None, {1, 2, 3, 4, 5})])
+async def test_what_another_system_tells_holds_every_row_since_nobody_knows_which_it_concerns(
+    empty_database: str, tmp_path: Path, *, lasts: bool | None, left: set[int]
+) -> None:
+    await with_tables(empty_database, SCHEMA_OF_ROW)
+    (tmp_path / "ledger.toml").write_text(DATASET_OF_ROW, encoding="utf-8")
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
+        done = await ledger.one(asked(Operation.ERASE, states={"contract_active": lasts}))
+    assert isinstance(done, GroundUnknown) is (lasts is None)
+    assert {row for (row,) in await ask(empty_database, "SELECT id FROM invoice")} == left
+
+
+@pytest.mark.parametrize("own_category", [False, True])
+async def test_a_state_of_one_table_holds_what_the_policy_says_of_another(
+    empty_database: str, tmp_path: Path, *, own_category: bool
+) -> None:
+    contract = "CREATE TABLE contract (id int PRIMARY KEY, email text, ended date, kept boolean);"
+    contract += "CREATE INDEX ON contract (email); INSERT INTO contract VALUES (1, 'pia@x.org', '2015-01-01', false);"
+    await with_tables(empty_database, SCHEMA_OF_ROW + contract)
+    (tmp_path / "ledger.toml").write_text(DATASET_OF_ROW + CONTRACT, encoding="utf-8")
+    policy = signed_policy()
+    if own_category:
+        invoice = policy.categories["invoice"]
+        apart = {
+            "invoice": invoice.model_copy(update={"held_as": invoice.held_as - {"contract"}}),
+            "contract": invoice.model_copy(update={"held_as": frozenset(), "kept_by": ("active_contract",)}),
+        }
+        policy = policy.with_other(categories={**policy.categories, **apart})
+    async with engine(empty_database, tmp_path / "ledger.toml", {}, policy) as ledger:
+        done = await ledger.receipt(asked(Operation.ERASE))
+    told = {rule: each for (held, rule), each in by_rule(done.kept).items() if held == "contract"}
+    assert told == ({} if own_category else {"dispute": (1, None)})
+    assert (await ask(empty_database, "SELECT id FROM contract") == []) is own_category

@@ -1,5 +1,6 @@
 """What a rule keeps of rows that joins lead to: what leads there stays with it, reduced, and goes with the last."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -7,12 +8,14 @@ from random import Random
 
 import pytest
 
-from shared.domain.errors import Misconfigured, NotSupported, RuleUnsigned
-from shared.domain.operations import Limit, Operation, TaskOutcome
-from shared.domain.policy import Policy, parse_period
+from shared.domain.errors import ForeignHit, GroundUnknown, Misconfigured, NotSupported, RuleUnsigned
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import COUNTRY_UNKNOWN, Limit, Operation, TaskOutcome
+from shared.domain.policy import Policy, WhereUnknown, parse_period
+from shared.downstreams.contract import Task
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.storage.postgres import connected
-from tests.fixtures.cdr import SqlEngine, ask, engine
+from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.mobile import DATASET, PEOPLE, RULE, SHAPES, E, about, deferred, filled, held
 from tests.fixtures.policy import signed_policy
@@ -260,3 +263,226 @@ async def test_of_a_row_that_two_rules_keep_each_day_leaves_what_those_need_that
         assert isinstance(refused, RuleUnsigned)
         assert receipt(await mobile.one(replace(over, confirmed={Limit.UNSIGNED_ROWS: 2}))).changed == 4
         assert await ask(mobile_dsn, left) == [], "two persons have confirmed both"
+
+
+# A rule of one country keeps what is under its law, and what does not say under whose it is.
+def by_country() -> Policy:
+    """The signed policy in which a law of Germany keeps 24 months what everybody's rule keeps 18."""
+    policy = signed_policy()
+    calls, kind = policy.rules[RULE], policy.categories["call_record"]
+    german = {"jurisdiction": "DE", "period": parse_period("P24M"), "told_as": frozenset()}
+    rules = {**policy.rules, GERMAN: calls.model_copy(update=german)}
+    kept_by = {"call_record": kind.model_copy(update={"kept_by": (GERMAN, RULE)})}
+    return policy.with_other(rules=rules, categories={**policy.categories, **kept_by})
+
+
+GERMAN = "calls_de_24m"
+
+
+JURISDICTION = """
+[tables.usage.jurisdiction]
+column = "name"
+via = [{ table = "line", on = { line_id = "id" } }, { table = "customer", on = { realm = "realm", owner = "number" } }]
+words = { Allemagne = "DE" }
+"""
+
+
+async def test_a_rule_of_another_country_keeps_what_is_under_its_law_and_what_does_not_say_so(
+    mobile_dsn: str, tmp_path: Path
+) -> None:
+    dataset = DATASET.replace('via = [{ table = "line", on = { line_id = "id" } }]', LED)
+    (tmp_path / "mobile.toml").write_text(f"{dataset}{JURISDICTION}", encoding="utf-8")
+    says = {"anna": " allemagne", "boris": "fr", "chiara": "XX", "dora": None}
+    async with connected(mobile_dsn) as connection:
+        for n, (who, country) in enumerate(says.items(), 1):
+            await connection.execute(
+                "INSERT INTO customer VALUES ($1, 'r', $1, $2, $3, NULL, false)", n, f"{who}@example.org", country
+            )
+            await connection.execute("INSERT INTO line VALUES ($1, 'r', $1, 'home', false)", n)
+            rows = [(10 * n, n, date(2024, 12, 1)), (10 * n + 1, n, date(2026, 9, 30))]
+            await connection.executemany("INSERT INTO usage VALUES ($1, $2, $3, 60, '+49', 'c', false)", rows)
+    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, by_country()) as mobile:
+        tasks = {who: about(f"{who}@example.org") for who in says}
+        plans = [
+            receipt(each)
+            for each in await mobile.run(*(about(t.identities[0].value, Operation.PLAN) for t in tasks.values()))
+        ]
+        done = [receipt(each) for each in await mobile.run(*tasks.values())]
+        assert [each.kept for each in plans] == [each.kept for each in done]
+        kept = {
+            w: [(k.rule, k.count, k.last) for k in d.kept or () if k.category == "call_record"]
+            for w, d in zip(says, done, strict=True)
+        }
+        longer = [(GERMAN, 2, date(2028, 9, 30))]
+        assert kept == {"anna": longer, "boris": [(RULE, 1, date(2028, 3, 30))], "chiara": longer, "dora": longer}
+        grounds = [{each.ground for each in said.kept or ()} for said in done]
+        assert grounds == [{GERMAN}, {RULE}, {COUNTRY_UNKNOWN}, {COUNTRY_UNKNOWN}], "of whom no country is known"
+        assert (done[0].changed, done[0].reduced and done[0].reduced["call_record"]) == (0, 2), (
+            "nothing of hers has gone"
+        )
+        assert receipt(await mobile.one(about("anna@example.org"))).reduced == {}, "an earlier request has left it so"
+        assert [each.ground for each in done] == [GERMAN, RULE, COUNTRY_UNKNOWN, COUNTRY_UNKNOWN]
+        assert await ask(mobile_dsn, "SELECT id FROM usage ORDER BY 1") == [(n,) for n in (10, 11, 21, 30, 31, 40, 41)]
+        assert await ask(mobile_dsn, "SELECT name FROM customer ORDER BY id") == [(each,) for each in says.values()]
+        again = deferred(tasks["boris"], datetime(2028, 3, 31, 12, tzinfo=UTC))
+        assert receipt(await mobile.one(again)).outcome is TaskOutcome.ERASED, (
+            "it says still that no German rule is for it"
+        )
+
+
+async def test_where_the_policy_says_so_a_person_decides_about_what_does_not_say_its_country(
+    mobile_dsn: str, tmp_path: Path
+) -> None:
+    dataset = DATASET.replace('via = [{ table = "line", on = { line_id = "id" } }]', LED)
+    (tmp_path / "mobile.toml").write_text(f"{dataset}{JURISDICTION}", encoding="utf-8")
+    async with connected(mobile_dsn) as connection:
+        for n, (who, country) in enumerate({"anna": "Allemagne", "boris": "fr", "chiara": "XX"}.items(), 1):
+            await connection.execute(
+                "INSERT INTO customer VALUES ($1, 'r', $1, $2, $3, NULL, false)", n, f"{who}@example.org", country
+            )
+            await connection.execute("INSERT INTO line VALUES ($1, 'r', $1, 'home', false)", n)
+            await connection.execute("INSERT INTO usage VALUES ($1, $1, '2026-09-30', 60, '+49', 'c', false)", n)
+    policy = by_country()
+    asking = policy.rules[GERMAN].model_copy(update={"where_unknown": WhereUnknown.ASK})
+    policy = policy.with_other(rules={**policy.rules, GERMAN: asking})
+    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, policy) as mobile:
+        for operation in (Operation.PLAN, Operation.ERASE):
+            anna, boris, chiara = await mobile.run(
+                *(about(f"{who}@example.org", operation) for who in ("anna", "boris", "chiara"))
+            )
+            assert [receipt(each).ground for each in (anna, boris)] == [GERMAN, RULE]
+            assert isinstance(chiara, GroundUnknown)
+            assert "calls_de_24m keeps where the law of DE applies" in str(chiara)
+    assert (3,) in await ask(mobile_dsn, "SELECT id FROM usage WHERE seconds IS NOT NULL"), "nothing was done to it"
+
+
+LED = (
+    'via = [{ table = "line", on = { line_id = "id" } },'
+    ' { table = "customer", on = { realm = "realm", owner = "number" } }]'
+)
+
+
+def test_what_says_the_country_of_kept_rows_stays_with_them_or_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mobile.toml").write_text(f"{DATASET}{JURISDICTION}", encoding="utf-8")
+    with pytest.raises(Misconfigured, match="let the joins of jurisdiction be the beginning of a via"):
+        Dataset.load(str(tmp_path / "mobile.toml"))
+
+
+# What a rule keeps of rows that refer to their person by a foreign key, and not by a join of the dataset.
+SCHEMA = """
+CREATE TABLE customer (id int PRIMARY KEY, email text, name text, kept boolean);
+CREATE TABLE usage (id int PRIMARY KEY, customer int REFERENCES customer, started date, dialled text, cell text,
+    kept boolean);
+CREATE INDEX ON customer (email); CREATE INDEX ON usage (customer);
+INSERT INTO customer VALUES (1, 'anna@example.org', 'Anna'), (2, 'boris@example.org', 'Boris'),
+    (3, 'chiara@example.org', 'Chiara');
+INSERT INTO usage VALUES (1, 1, '2025-04-01', '+491', 'c'), (2, 1, '2024-12-01', '+492', 'c'),
+    (3, 2, '2024-12-01', '+493', 'c'), (4, 3, '2026-09-01', '+494', 'c');
+"""
+KEPT = 'kept = { column = "kept", value = true }\n'
+DATASET_RULES = f"""
+name = "calls"
+[tables.customer]
+category = "account"
+primary_key = ["id"]
+{KEPT}[tables.customer.columns]
+id = {{ class = "A", identity = "account_id", yields = true }}
+email = {{ class = "A", identity = "email" }}
+name = {{ class = "A" }}
+kept = {{ class = "T" }}
+[tables.usage]
+category = "call_record"
+primary_key = ["id"]
+occurred = {{ column = "started" }}
+anchors = {{ call_start = {{ column = "started" }} }}
+{KEPT}[tables.usage.keeps.fields]
+caller_name = []
+caller_address = []
+caller_number = []
+called_number = ["dialled"]
+call_date = ["started"]
+call_time = []
+call_length = []
+[tables.usage.columns]
+id = {{ class = "T" }}
+customer = {{ class = "A", identity = "account_id" }}
+started = {{ class = "M" }}
+dialled = {{ class = "B" }}
+cell = {{ class = "M" }}
+kept = {{ class = "T" }}
+"""
+
+
+@pytest.fixture
+async def dsn(empty_database: str) -> str:
+    """A database whose calls have the account of whoever made them, and refer to it."""
+    return await with_tables(empty_database, SCHEMA)
+
+
+@pytest.fixture
+async def calls(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
+    """Its adapter, where rules are signed."""
+    (tmp_path / "calls.toml").write_text(DATASET_RULES, encoding="utf-8")
+    async with engine(dsn, tmp_path / "calls.toml", {}, signed_policy()) as calls:
+        yield calls
+
+
+def of(who: str, account: str, operation: Operation = Operation.ERASE) -> Task:
+    """A task about a customer who was located."""
+    known = about(f"{who}@example.org", operation)
+    return replace(known, identities=(*known.identities, Identity(IdentityType.ACCOUNT_ID, account, source="store")))
+
+
+async def left(dsn: str) -> list[tuple[object, ...]]:
+    """What is left in both tables."""
+    return await ask(dsn, "SELECT 'c', id, name, kept FROM customer UNION SELECT 'u', id, cell, kept FROM usage")
+
+
+async def test_a_customer_stays_reduced_with_the_calls_that_a_rule_keeps_and_refer_to_them(
+    calls: SqlEngine, dsn: str
+) -> None:
+    assert not await calls.adapter.inspect()
+    first = of("anna", "1")
+    plan = await calls.receipt(of("anna", "1", Operation.PLAN))
+    done, other = [await calls.receipt(first), await calls.receipt(of("boris", "2"))]
+    assert (done.outcome, done.ground, done.changed, other.outcome) == (
+        *(TaskOutcome.RETAINED, RULE, 1),
+        TaskOutcome.ERASED,
+    )
+    assert (plan.found, plan.by_category, plan.kept) == (done.found, done.by_category, done.kept)
+    assert {(each.category, each.count, each.last) for each in done.kept or ()} == {
+        ("call_record", 1, date(2026, 10, 1)),
+        ("account", 1, date(2026, 10, 1)),
+    }
+    assert set(await left(dsn)) == {
+        ("c", 1, None, True),
+        ("u", 1, None, True),
+        ("c", 3, "Chiara", None),
+        ("u", 4, "c", None),
+    }
+    last = await calls.receipt(deferred(first, datetime(2026, 10, 2, 12, tzinfo=UTC)))
+    assert (last.outcome, set(await left(dsn))) == (TaskOutcome.ERASED, {("c", 3, "Chiara", None), ("u", 4, "c", None)})
+
+
+async def test_a_customer_stays_whole_with_the_calls_that_a_hold_covers(calls: SqlEngine, dsn: str) -> None:
+    before = await left(dsn)
+    done = await calls.receipt(replace(of("anna", "1"), held=frozenset({"call_record"})))
+    assert (done.outcome, done.changed, {each.category for each in done.kept or ()}) == (
+        *(TaskOutcome.RETAINED, 0),
+        {"call_record", "account"},
+    )
+    assert set(await left(dsn)) == set(before)
+
+
+async def test_a_customer_that_could_not_be_restricted_is_named_by_the_check_and_by_the_erasure(
+    calls: SqlEngine, dsn: str, tmp_path: Path
+) -> None:
+    (tmp_path / "open.toml").write_text(DATASET_RULES.replace(KEPT, "", 1), encoding="utf-8")
+    async with engine(dsn, tmp_path / "open.toml", {}, signed_policy()) as unrestricted:
+        [says] = await unrestricted.adapter.inspect()
+        assert "write kept = " in says
+        refused = await unrestricted.one(of("anna", "1"))
+    assert isinstance(refused, ForeignHit)
+    assert "since they are kept or somebody else's" in str(refused)
+    stranger = await calls.one(replace(of("boris", "2"), identities=of("boris", "9").identities))
+    assert isinstance(stranger, ForeignHit), "calls of an account that is not found to be theirs stop it still"

@@ -1,7 +1,8 @@
 """What stops waits for nobody: by what was stated it is done at once, and by what is located after that."""
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -10,15 +11,21 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.amendment import handlers
-from shared.domain.errors import BlastRadius, NotSupported, Unavailable
+from shared.domain.assignments import AssignedNumber
+from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, Refused, Unavailable
 from shared.domain.events import AnswerDecided, FulfilmentReported, LiftDecided, RequestVerified
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
+from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import COPY_FIRST, Pending, Receipt, Result, Task
+from shared.downstreams.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING, Pending, Receipt, Result, Task
 from shared.fulfilment import reports
 from shared.fulfilment.store import NewFulfilment
+from shared.fulfilment.suppression import suppress
+from shared.storage.register import fill
+from tests.fixtures.cdr import SqlEngine, engine
+from tests.fixtures.customer_store import CustomerStore
+from tests.fixtures.downstream import email, task
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 
@@ -295,3 +302,283 @@ async def test_an_answer_that_is_decided_meanwhile_tells_what_was_stopped_at_onc
         [(_, done)] = await reports.decided([decided], tx)
     assert done is not None
     assert [(r.system, r.outcome) for r in done.reports if r.outcome] == [("list", TaskOutcome.AMENDED)]
+
+
+# Marketing stops by a number that is stated, whosever it is: nothing is handed out or lost by that (Art. 21(3)).
+EMAIL_BY_NUMBER, PHONE, ACCOUNT_BY_NUMBER = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
+RITA = Identity(PHONE, "+4930222005")
+EVER, BEFORE = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
+KNOWN_BY_CLUB = Identity(PHONE, RITA.value, EVER, source="club")
+MARKETING: dict[str, Any] = {"scope": "direct_marketing"}
+WITHDRAWN: dict[str, Any] = {"purposes": ["marketing"], "marketing": True}
+
+
+async def stopped(
+    open_harness: OpenHarness,
+    *holders: str,
+    stated: tuple[Identity, ...] = (RITA,),
+    right: Right = Right.OBJECTION,
+    operation: Operation = SUPPRESS,
+    **details: Any,
+) -> tuple[Harness, list[ScriptedSystem]]:
+    """A request worked in a club that tells accounts and in a list of calls to make, and whom the register names."""
+    club = ScriptedSystem("club", frozenset({EMAIL_BY_NUMBER, PHONE}), frozenset({ACCOUNT_BY_NUMBER, PHONE}))
+    member = (Identity(ACCOUNT_BY_NUMBER, "M-5", source="club"), KNOWN_BY_CLUB)
+    club.answers[LOCATE] = each(lambda t: Receipt(t.task_id, TaskOutcome.LOCATED, 1, identities=member))
+    systems = [club, ScriptedSystem("dialler", frozenset({PHONE}))]
+    harness = await open_harness(*systems, service=ServiceName.AMENDMENT)
+    if holders:
+        rows = [AssignedNumber(replace(KNOWN_BY_CLUB, source="crm"), holder) for holder in holders]
+        async with harness.pool.acquire() as connection:
+            keys = harness.unit_of_work.vault.keyring
+            await fill(connection, keys, "crm", "crm", rows, harness.unit_of_work.clock.now())
+    new = NewFulfilment(uuid7(), await harness.subject(*stated), right, operation, DUE, details)
+    await harness.open(new)
+    for _ in range(2):
+        harness.unit_of_work.clock.pass_by(minutes=30)  # type: ignore[attr-defined]  # a clock of the test
+        for place in ((name, step) for step in (LOCATE, operation) for name in harness.systems):
+            if place in harness.fulfilments.steps:
+                await harness.worker(*place).work()
+    return harness, systems
+
+
+def told(system: ScriptedSystem, operation: Operation) -> list[set[str]]:
+    return [{each.value for each in task.identities} for task in system.asked if task.operation is operation]
+
+
+@pytest.mark.parametrize(
+    ("holders", "right", "details"),
+    [
+        ((), Right.OBJECTION, MARKETING),
+        (("C-9",), Right.CONSENT_WITHDRAWAL, WITHDRAWN),
+        (("C-8", "C-9"), Right.OBJECTION, MARKETING),
+    ],
+    ids=["empty", "another's", "in doubt"],
+)
+async def test_a_number_alone_stops_marketing_everywhere_and_leaves_nothing_to_a_person(
+    open_harness: OpenHarness, holders: tuple[str, ...], right: Right, details: dict[str, Any]
+) -> None:
+    harness, (club, dialler) = await stopped(open_harness, *holders, right=right, **details)
+    assert told(club, SUPPRESS) == told(dialler, SUPPRESS) == [{RITA.value}]
+    assert told(club, LOCATE) == [], "whose account it is is nobody's matter"
+    assert [each.request_id for each in harness.completed]
+    said = "SELECT count(*) FROM task WHERE failure IS NOT NULL OR operation = 'suppress' AND receipt ? 'not_searched'"
+    assert await harness.pool.fetchval(said) == 0
+
+
+async def test_a_number_that_a_system_tells_of_them_against_the_register_is_stopped_as_stated(
+    open_harness: OpenHarness,
+) -> None:
+    address = Identity(EMAIL_BY_NUMBER, "rita@example.org")
+    harness, (_, dialler) = await stopped(open_harness, "C-9", stated=(address, RITA), **MARKETING)
+    assert {RITA.value} in told(dialler, SUPPRESS)
+    assert [each.request_id for each in harness.completed]
+    assert await harness.pool.fetchval("SELECT count(*) FROM register.conflict") == 0
+
+
+async def test_what_a_system_alone_tells_is_stopped_as_the_register_says(open_harness: OpenHarness) -> None:
+    address = Identity(EMAIL_BY_NUMBER, "rita@example.org")
+    harness, (_, dialler) = await stopped(open_harness, "C-9", stated=(address,), **MARKETING)
+    assert told(dialler, SUPPRESS) == []
+    assert harness.completed == []
+
+
+async def test_a_number_that_was_theirs_stops_nothing_of_whoever_has_it_today(open_harness: OpenHarness) -> None:
+    former = replace(RITA, valid_from=EVER, valid_to=BEFORE)
+    harness, (_, dialler) = await stopped(open_harness, stated=(former,), **MARKETING)
+    assert told(dialler, SUPPRESS) == []
+    assert harness.completed == []
+
+
+@pytest.mark.parametrize(
+    ("right", "operation", "details"),
+    [
+        (Right.OBJECTION, RESTRICT, {"scope": "legitimate_interests"}),
+        (Right.ERASURE, Operation.ERASE, {}),
+    ],
+    ids=["weighed", "erasure"],
+)
+async def test_nothing_else_is_done_by_a_number_for_which_nobody_vouches(
+    open_harness: OpenHarness, right: Right, operation: Operation, details: dict[str, Any]
+) -> None:
+    _, systems = await stopped(open_harness, right=right, operation=operation, **details)
+    assert [task for system in systems for task in system.asked] == []
+
+
+async def test_what_goes_with_a_consent_is_not_erased_by_it(open_harness: OpenHarness) -> None:
+    club = ScriptedSystem(
+        "club", frozenset({PHONE}), frozenset({ACCOUNT_BY_NUMBER}), categories=frozenset({"newsletter"})
+    )
+    club.erases_by_category = True
+    harness = await open_harness(club, service=ServiceName.AMENDMENT)
+    details: dict[str, Any] = {**WITHDRAWN, "ends": ["newsletter"]}
+    subject = await harness.subject(RITA)
+    await harness.open(NewFulfilment(uuid7(), subject, Right.CONSENT_WITHDRAWAL, SUPPRESS, DUE, details))
+    for operation in (SUPPRESS, LOCATE, SUPPRESS):
+        harness.unit_of_work.clock.pass_by(minutes=30)  # type: ignore[attr-defined]  # a clock of the test
+        await harness.worker("club", operation).work()
+    assert told(club, SUPPRESS) == [{RITA.value}], "its use stops at once"
+    said = "SELECT receipt ->> 'not_searched' FROM task WHERE operation = 'suppress' AND NOT at_once"
+    assert await harness.pool.fetchval(said) == Unsearched.NUMBER_NOT_VOUCHED_FOR
+
+
+async def test_a_store_stops_it_by_a_number_of_which_nobody_says_since_when_it_was_theirs(customers: SqlEngine) -> None:
+    anna = Identity(PHONE, "+34688886392")
+    receipt = await customers.receipt(task(SUPPRESS, anna))
+    assert (receipt.changed, receipt.not_searched) == (1, None)
+
+
+# Whoever objects is searched by what they have stated: no row that bears another's address is touched for it.
+LOCATE_BY_ROWS, SUPPRESS_BY_ROWS = Operation.LOCATE, Operation.SUPPRESS
+EMAIL_BY_ROWS, PHONE_BY_ROWS, ACCOUNT_BY_ROWS = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
+KARL = Identity(EMAIL_BY_ROWS, "karl@example.org")
+LINE = Identity(PHONE_BY_ROWS, "+4930222003", source="club")
+MEMBER = Identity(ACCOUNT_BY_ROWS, "M-3", source="club")
+SECOND = Identity(EMAIL_BY_ROWS, "second@example.org", source="club")
+SEVERAL = BlastRadius("2 people", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
+
+
+PHONE_COLUMN = 'phone = { class = "A", identity = "phone"'
+
+
+@pytest.fixture
+async def household(customer_store: CustomerStore) -> AsyncIterator[SqlEngine]:
+    """A store in which two customers have one telephone number."""
+    text = customer_store.dataset.read_text().replace(PHONE_COLUMN, f"{PHONE_COLUMN}, yields = true")
+    customer_store.dataset.write_text(text)
+    await customer_store.run(f"UPDATE customer SET phone = '{LINE.value}' WHERE account_id IN ('C1', 'C3')")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        yield customers
+
+
+@pytest.mark.parametrize("told", [STOPS_MARKETING, BY_STATED])
+async def test_a_number_that_a_row_tells_leads_to_no_row_of_another_and_is_known_as_theirs_too(
+    household: SqlEngine, told: str
+) -> None:
+    assert household.adapter.tells_people_apart
+    asked = replace(task(LOCATE_BY_ROWS, email("anna.meier@example.org")), details={told: True})
+    found = (await household.receipt(asked)).identities
+    known = {each.value for each in found}
+    assert "C1" in known
+    assert not known & {"C3", "boris@example.org"}
+    assert {each.value for each in found if each.shared} == {LINE.value}
+    alone = replace(asked, details={})
+    assert isinstance(await household.one(alone), BlastRadius), "any other right is about all that is theirs"
+
+
+def society(*yielded: Identity) -> list[ScriptedSystem]:
+    """A club that tells accounts and numbers, a shop that files by all of that, and a list of addresses."""
+    club = ScriptedSystem(
+        "club", frozenset({EMAIL_BY_ROWS}), frozenset({ACCOUNT_BY_ROWS, EMAIL_BY_ROWS, PHONE_BY_ROWS})
+    )
+    club.answers[LOCATE_BY_ROWS] = each(lambda t: Receipt(t.task_id, TaskOutcome.LOCATED, 1, identities=yielded))
+    shop = ScriptedSystem("shop", frozenset({EMAIL_BY_ROWS, PHONE_BY_ROWS, ACCOUNT_BY_ROWS}))
+    return [club, shop, ScriptedSystem("mailing")]
+
+
+async def objection(
+    open_harness: OpenHarness, systems: Sequence[ScriptedSystem], *stated: Identity
+) -> tuple[Harness, NewFulfilment]:
+    harness = await open_harness(*systems, service=ServiceName.AMENDMENT)
+    scope = {"scope": "direct_marketing"}
+    new = NewFulfilment(uuid7(), await harness.subject(*stated), Right.OBJECTION, SUPPRESS_BY_ROWS, DUE, scope)
+    await harness.open(new)
+    return harness, new
+
+
+async def work_for(harness: Harness) -> None:
+    for operation in (LOCATE_BY_ROWS, SUPPRESS_BY_ROWS, SUPPRESS_BY_ROWS):
+        for name in harness.systems:
+            harness.unit_of_work.clock.pass_by(minutes=30)  # type: ignore[attr-defined]  # a clock of the test
+            if (name, operation) in harness.fulfilments.steps:
+                await harness.worker(name, operation).work()
+
+
+def last_told(system: ScriptedSystem) -> tuple[set[str], set[str]]:
+    """By what a system was last searched to stop marketing, and what it knew of them beside."""
+    told = [task for task in system.asked if task.operation is SUPPRESS_BY_ROWS][-1]
+    return {each.value for each in told.identities}, {each.value for each in told.beside}
+
+
+async def test_what_a_row_tells_beside_stops_marketing_where_it_is_sent_to_and_nowhere_by_whose_it_may_be(
+    open_harness: OpenHarness,
+) -> None:
+    systems = society(MEMBER, LINE, SECOND)
+    harness, new = await objection(open_harness, systems, KARL)
+    await work_for(harness)
+    assert await harness.outbox() == ["dsr.fulfilment.completed.v1"]
+    _, shop, mailing = systems
+    assert last_told(shop) == ({KARL.value, MEMBER.value}, {LINE.value, SECOND.value})
+    assert last_told(mailing) == ({KARL.value, SECOND.value}, set())
+    async with harness.unit_of_work.begin() as tx:
+        known = await tx.vault.subject_data(tx.connection, [new.subject_ref])
+        await suppress(tx, {new.request_id: known[new.subject_ref].identities}, new.right, located=True)
+        assert await tx.connection.fetchval("SELECT count(*) FROM register.suppression") == 3
+
+
+async def test_what_others_have_too_and_nobody_has_stated_is_stopped_by_a_person_and_not_listed(
+    open_harness: OpenHarness,
+) -> None:
+    systems = society(replace(KARL, source="club", shared=True), LINE)
+    systems[0].needs = frozenset({ACCOUNT_BY_ROWS})
+    harness, new = await objection(open_harness, systems, replace(MEMBER, source="requester", level="L2"))
+    await work_for(harness)
+    assert systems[2].asked == []
+    said = "SELECT receipt ->> 'not_searched' FROM task WHERE system = 'mailing'"
+    assert await harness.pool.fetchval(said + " AND NOT at_once") == Unsearched.HELD_BY_OTHERS
+    async with harness.unit_of_work.begin() as tx:
+        known = await tx.vault.subject_data(tx.connection, [new.subject_ref])
+        await suppress(tx, {new.request_id: known[new.subject_ref].identities}, new.right, located=True)
+        assert await tx.connection.fetchval("SELECT array_agg(channel) FROM register.suppression") == ["phone"]
+
+
+async def test_by_an_account_alone_they_are_found_elsewhere_by_the_address_that_a_system_tells_and_by_no_number(
+    open_harness: OpenHarness,
+) -> None:
+    systems = society(replace(KARL, source="club"), LINE)
+    systems[0].needs, systems[1].needs = frozenset({ACCOUNT_BY_ROWS}), frozenset({EMAIL_BY_ROWS, PHONE_BY_ROWS})
+    systems[1].yields = frozenset({ACCOUNT_BY_ROWS})
+    harness, _ = await objection(open_harness, systems, replace(MEMBER, source="requester", level="L2"))
+    await work_for(harness)
+    assert last_told(systems[1]) == ({KARL.value}, {LINE.value})
+
+
+@pytest.mark.parametrize("met", [SEVERAL, ForeignHit("others too")], ids=["people", "foreign"])
+async def test_where_an_account_leads_to_others_what_was_stated_is_stopped_and_the_rest_is_done_by_hand(
+    open_harness: OpenHarness, met: Refused
+) -> None:
+    def told(task: Task) -> Result:
+        if {each.type for each in task.identities} != {EMAIL_BY_ROWS}:
+            return met
+        outcome = TaskOutcome.LOCATED if task.operation is LOCATE_BY_ROWS else TaskOutcome.AMENDED
+        return Receipt(task.task_id, outcome, 1, 1)
+
+    systems = society(MEMBER)
+    systems[1].answers = {LOCATE_BY_ROWS: each(told), SUPPRESS_BY_ROWS: each(told)}
+    harness, new = await objection(open_harness, systems, KARL)
+    await harness.pool.execute("""UPDATE fulfilment SET confirmed = '{"shop": {"max_people": 9, "max_rows": 9}}'""")
+    await work_for(harness)
+    assert (await harness.states(new.request_id))["shop:locate"] == "done", "nobody waits for a person before that"
+    reports = {
+        row[0]: row[1:]
+        for row in await harness.pool.fetch(
+            "SELECT system, receipt ->> 'outcome', receipt ->> 'not_searched' FROM task"
+            " WHERE operation = 'suppress' AND NOT at_once"
+        )
+    }
+    assert reports["shop"] == ("amended", Unsearched.HELD_BY_OTHERS)
+    assert reports["mailing"] == ("amended", None)
+    assert {limit for task in systems[1].asked for limit in task.confirmed} == {"max_rows"}
+
+
+async def test_whoever_states_an_account_alone_that_others_stand_under_is_a_persons_matter(
+    open_harness: OpenHarness,
+) -> None:
+    systems = society()
+    systems[0].needs = frozenset({ACCOUNT_BY_ROWS})
+    systems[0].answers = {LOCATE_BY_ROWS: each(lambda _: SEVERAL), SUPPRESS_BY_ROWS: each(lambda _: SEVERAL)}
+    harness, new = await objection(open_harness, systems, replace(MEMBER, source="requester", level="L2"))
+    await work_for(harness)
+    assert (await harness.states(new.request_id))["club:locate"] == "done"
+    said = "SELECT receipt ->> 'not_searched' FROM task WHERE system = 'club' AND operation = 'suppress'"
+    assert await harness.pool.fetchval(said + " AND NOT at_once") == Unsearched.HELD_BY_OTHERS

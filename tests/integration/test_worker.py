@@ -3,29 +3,50 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from functools import partial
 from uuid import UUID
 
 import asyncpg
 import pytest
 from pydantic import JsonValue
+from uuid_utils.compat import uuid7
 
-from shared.domain.errors import TableMissing, Unavailable
+from services.amendment import handlers as amendment
+from services.deadline import notifications
+from services.deadline.clock import FLAG, Due
+from services.deadline.transitions import start
+from shared.domain.errors import Refused, TableMissing, Unavailable
+from shared.domain.events import RequestExtended, RequestReceived, RequestRedated, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.proofs import Action
+from shared.domain.rights import Right
+from shared.domain.stages import Step
+from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
+from shared.downstreams.downstream import Downstream
+from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import queue, reaper
 from shared.fulfilment import queue as tasks
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease
 from shared.fulfilment.reaper import Reaper
+from shared.fulfilment.store import Completed, hold
+from shared.fulfilment.worker import Worker
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import WorkSettings
-from shared.storage.postgres import PostgresSettings
-from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
+from shared.storage import keyring
+from shared.storage.postgres import PostgresSettings, connect_pool
+from shared.storage.subject_data import SubjectData
+from shared.storage.vault import Vault
+from tests.fixtures.databases import in_process
+from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness, ScriptedSystem, SetClock, each
+from tests.fixtures.events import a
 from tests.fixtures.live import eventually
 from tests.fixtures.worker_harness import CRM, claimed, cut_off, opened
 
@@ -571,3 +592,195 @@ async def test_a_look_takes_back_what_is_silent_unless_nobody_could_be_heard(
 
 async def _be_away(*_: object) -> None:
     raise asyncpg.ConnectionDoesNotExistError
+
+
+# Work follows its request: what is open moves to the new due date and is worked in the new order.
+WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+SOONER, LATER = DUE - timedelta(days=9), DUE + timedelta(days=61)
+
+
+def extended(request_id: UUID) -> RequestExtended:
+    return a(RequestExtended, about=request_id, right=Right.ERASURE, due_on=LATER)
+
+
+def redated(request_id: UUID) -> RequestRedated:
+    return a(RequestRedated, about=request_id, right=Right.ERASURE, due_on=SOONER)
+
+
+async def hear(harness: Harness, *events: RequestExtended | RequestRedated) -> None:
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilling.reschedule(events, tx)
+
+
+async def days(harness: Harness, request_id: UUID) -> dict[str, date]:
+    rows = await harness.pool.fetch(
+        "SELECT t.state, t.due_on FROM task t JOIN fulfilment f USING (fulfilment_id) WHERE f.request_id = $1"
+        " UNION ALL SELECT 'fulfilment', due_on FROM fulfilment WHERE request_id = $1",
+        request_id,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+@pytest.mark.parametrize("service", [ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT])
+async def test_what_has_become_due_sooner_is_worked_first_and_what_was_extended_last(
+    open_harness: OpenHarness, clock: SetClock, service: ServiceName
+) -> None:
+    harness = await open_harness(ScriptedSystem("crm"), service=service)
+    first, second, third = await opened(harness, 3)
+    await hear(harness, extended(first), redated(third))
+    claims = await claimed(harness, clock)
+    assert [(claim.request_id, claim.due_on) for claim in claims] == [(third, SOONER), (second, DUE), (first, LATER)]
+    assert await harness.actions(first) == ["fulfilment.opened", "fulfilment.rescheduled"]
+    assert await harness.actions(second) == ["fulfilment.opened"]
+
+
+async def test_the_last_of_several_new_dates_of_a_request_counts(open_harness: OpenHarness) -> None:
+    harness = await open_harness(ScriptedSystem("crm"))
+    [request] = await opened(harness)
+    await hear(harness, extended(request), redated(request))
+    assert await days(harness, request) == {"ready": SOONER, "fulfilment": SOONER}
+
+
+async def test_stages_to_come_move_too_and_what_is_done_keeps_its_date(open_harness: OpenHarness) -> None:
+    crm = ScriptedSystem("crm", yields=frozenset({IdentityType.PHONE}))
+    harness = await open_harness(crm, ScriptedSystem("cdr", needs=frozenset({IdentityType.PHONE})))
+    [request] = await opened(harness)
+    await harness.worker("crm", Operation.LOCATE).work()
+    await hear(harness, redated(request))
+    assert await days(harness, request) == {"done": DUE, "ready": SOONER, "waiting": SOONER, "fulfilment": SOONER}
+
+
+async def test_a_task_in_hand_moves_and_is_still_concluded_by_whoever_has_it(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await open_harness(ScriptedSystem("crm"))
+    [request] = await opened(harness)
+    [claim] = await claimed(harness, clock)
+    await hear(harness, redated(request))
+    assert await days(harness, request) == {"leased": SOONER, "fulfilment": SOONER}
+    conclusion = tasks.Conclusion(claim, tasks.TaskState.READY, None, "unavailable", clock.now())
+    async with harness.pool.acquire() as connection:
+        assert await tasks.conclude(connection, [conclusion], clock.now()) == {claim.task_id}
+    assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
+
+
+async def test_a_new_date_and_a_conclusion_of_one_request_do_not_wait_for_one_another(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await open_harness(ScriptedSystem("crm"))
+    [request] = await opened(harness)
+    [claim] = await claimed(harness, clock)
+    conclusion = tasks.Conclusion(claim, tasks.TaskState.FAILED, None, "refused", clock.now())
+    async with harness.unit_of_work.begin() as tx:
+        await hold(tx, {claim.fulfilment_id})
+        moving = asyncio.create_task(hear(harness, redated(request)))
+        await eventually(partial(tx.connection.fetchval, WAITS))
+        assert await tasks.conclude(tx.connection, [conclusion], clock.now()) == {claim.task_id}
+    await moving
+    assert await days(harness, request) == {"failed": SOONER, "fulfilment": SOONER}
+
+
+async def test_a_failed_task_is_tried_again_by_its_new_date(open_harness: OpenHarness, clock: SetClock) -> None:
+    crm = ScriptedSystem("crm")
+    crm.answers[Operation.ERASE] = each(lambda _: Refused("an invoice is unpaid"))
+    harness = await open_harness(crm)
+    [request] = await opened(harness)
+    await harness.worker("crm").work()
+    assert await harness.fulfilment_state(request) == "blocked"
+    await hear(harness, redated(request))
+    await harness.retry(request)
+    assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
+
+
+async def test_what_was_withdrawn_or_is_not_known_here_is_left_alone(open_harness: OpenHarness) -> None:
+    harness = await open_harness(ScriptedSystem("crm"))
+    [request] = await opened(harness)
+    await harness.withdraw(request)
+    await hear(harness, redated(request), redated(uuid7()))
+    assert await days(harness, request) == {"cancelled": DUE, "fulfilment": DUE}
+
+
+# A request that is due tomorrow and was submitted behind 10,000 others is worked next, in every service.
+OTHERS, BATCH, AT_ONCE = 10_000, 200, 500
+EXPORT = partial(fulfilling.begin, Operation.EXPORT)
+Begin = Callable[[Fulfilments, Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
+
+
+@dataclass
+class Store:
+    """A downstream that notes what it was asked, in order."""
+
+    asked: list[UUID] = field(default_factory=list)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def _do(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress
+        self.asked += [task.request_id for task in tasks]
+        return [Receipt(task.task_id, TaskOutcome.AMENDED, found=1, changed=1) for task in tasks]
+
+    erase = export = amend = flag = _do
+
+
+async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
+    """Nothing follows in this test."""
+
+
+async def flag(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+    """What the sweep of deadline does with requests that are still open after a while."""
+    policy = read_policy()
+    clocks = [start(a(RequestReceived, event), policy, None) for event in events]
+    await notifications.tell(fulfilments, tx, [(clock, Due(tx.now, FLAG, clock.due_on)) for clock in clocks])
+
+
+@pytest.mark.parametrize(
+    ("service", "begin", "right", "operation"),
+    [
+        (ServiceName.ERASURE, partial(fulfilling.begin, Operation.ERASE), Right.ERASURE, Operation.ERASE),
+        (ServiceName.EXPORT, EXPORT, Right.ACCESS, Operation.EXPORT),
+        (ServiceName.EXPORT, EXPORT, Right.PORTABILITY, Operation.EXPORT),
+        (ServiceName.AMENDMENT, amendment.begin, Right.RECTIFICATION, Operation.RECTIFY),
+        (ServiceName.AMENDMENT, amendment.begin, Right.RESTRICTION, Operation.RESTRICT),
+        (ServiceName.AMENDMENT, amendment.begin, Right.OBJECTION, Operation.SUPPRESS),
+        (ServiceName.DEADLINE, flag, Right.ACCESS, Operation.FLAG),
+    ],
+)
+async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
+    database: str,
+    clock: SetClock,
+    keys: keyring.Keyring,
+    service: ServiceName,
+    begin: Begin,
+    right: Right,
+    operation: Operation,
+) -> None:
+    store = Store()
+    async with await connect_pool(in_process(database), service) as pool:
+        harness = UnitOfWorkFactory(pool, service, clock, Vault(keys))
+        fulfilments = Fulfilments({operation: ((Step("store", operation),),)})
+        subject = uuid7()
+        known = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org"),))
+        today = clock.now().date()
+
+        def verified(due_on: date) -> RequestVerified:
+            return a(RequestVerified, right=right, subject=subject, due_on=due_on)
+
+        others = [verified(today + timedelta(days=28)) for _ in range(OTHERS)]
+        urgent = verified(today + timedelta(days=1))
+        async with harness.begin() as tx:
+            await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(subject, known, tx.now)])
+        for batch in (*(others[n : n + AT_ONCE] for n in range(0, OTHERS, AT_ONCE)), [urgent]):
+            async with harness.begin() as tx:
+                await begin(fulfilments, batch, tx)
+        settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})
+        declared = Downstream("store", frozenset(), adapter=store, needed=dict.fromkeys(Action, "L0"))
+        lease = Lease(3600)
+        async with pool.acquire() as connection:
+            await lease.renew(connection)
+        worker = Worker(
+            declared, operation, harness, fulfilments, dict.fromkeys(Operation, _nothing), settings, TRACING, lease
+        )
+        assert await worker.work() == BATCH
+    assert store.asked[0] == urgent.request_id
+    assert store.asked[1:] == [event.request_id for event in others[: BATCH - 1]]

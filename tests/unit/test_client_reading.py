@@ -1,9 +1,14 @@
 """What people read of a request, of its tasks and of a plan, from what the API says of them."""
 
+import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import typer
 from uuid_utils.compat import uuid7
@@ -11,10 +16,15 @@ from uuid_utils.compat import uuid7
 from services.intake.api import app
 from services.intake.api.breaches import BreachView
 from services.intake.client import breach, reading
+from services.intake.client.api import Api, ApiRefused
 from services.intake.client.deciding import typed
 from services.intake.client.decisions import Decision, DecisionUnclear, Typed, body, decisions, named
+from services.intake.client.output import plain
+from services.intake.client.progress import Progress, line
+from services.intake.client.requests import list_requests
 from services.intake.request.planned import PlannedSystem
 from shared.domain.operations import Operation, TaskReport
+from tests.fixtures.command import run
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 VIEW: dict[str, Any] = {
@@ -162,3 +172,262 @@ def test_a_decision_that_is_none_is_answered_with_the_nearest_or_with_all() -> N
         named(KNOWN, "withdrawn")
     with pytest.raises(DecisionUnclear, match="there are one"):
         named({"one": Decision("one", "one", "")}, "zzz")
+
+
+# What a command says of an answer that is none of this API.
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"errors": 7}', '{"type": "x", "title": "y", "errors": [1], "detail": ""}']
+)
+async def test_a_problem_that_is_none_of_ours_is_said_to_be_another_service(content: str) -> None:
+    def answered(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, content=content, headers={"Content-Type": "application/problem+json"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answered), base_url="https://dsr.example") as client:
+        with pytest.raises(ApiRefused, match="does not answer as this API does"):
+            await Api(client, 0).get("/v1/requests")
+
+
+STRANGE = ("", "{", "null", "[]", '"x"', "{}", '{"requests": [{}], "cursor": null}', '{"requests": [{"right": 1}]}')
+
+
+@pytest.mark.parametrize("content", STRANGE)
+def test_an_answer_that_is_good_and_says_nothing_that_is_asked_for_names_the_setting_to_correct(
+    content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answered(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=content, headers={"Content-Type": "application/json"})
+
+    monkeypatch.setenv("DSR_API_URL", "https://dsr.example")
+    monkeypatch.setenv("DSR_API_KEY", "dsr_k")
+    of = partial(httpx.AsyncClient, transport=httpx.MockTransport(answered))
+    monkeypatch.setattr(httpx, "AsyncClient", of)
+    with pytest.raises(ApiRefused, match=r"answers as this API does not .* set DSR_API_URL"):
+        list_requests()
+
+
+# Each command, over answers of which one thing at a time is of another shape: a clear sentence, and no traceback.
+ID = "019c0000-0000-7000-8000-000000000001"
+ROW = {"request_id": ID, "right": "erasure", "state": "closed", "outcome": None, "due_on": "2026-04-01"}
+TASK = {"system": "crm", "operation": "erase", "outcome": None, "failure": "refused", "found": 3, "changed": 0}
+TOLD_OF_IT = {"system": "crm", "operation": "erase", "outcome": "erased", "found": 1}
+ENTRY = {"at": "2026-03-02T09:00:00Z", "service": "erasure", "actor": "erasure"}
+BREACH = {
+    "breach_id": ID,
+    "notify_by": "2026-03-05T09:00:00Z",
+    "closed_at": None,
+    "told_at": None,
+    "decision": None,
+    "fault": None,
+    "owner": "officer-1",
+    "categories": ["account"],
+}
+ANSWERS: dict[str, Any] = {
+    "/v1/requests": {"requests": [ROW], "cursor": None},
+    f"/v1/requests/{ID}": {**ROW, "answer": "We have it.", "tasks": [TASK], "warning": None, "waits_for": None},
+    f"/v1/requests/{ID}/timeline": {
+        "entries": [
+            {**ENTRY, "action": "fulfilment.opened", "detail": {"operation": "erase", "stages": [["crm:erase"]]}},
+            {**ENTRY, "action": "task.concluded", "detail": TOLD_OF_IT},
+        ]
+    },
+    f"/v1/requests/{ID}/plan": {
+        "state": "made",
+        "systems": [
+            {"system": "crm", "deleted": 1, "anonymised": 0, "kept": 0, "waiting": 0}
+            | dict.fromkeys(("sentence", "refused", "not_searched"))
+        ],
+    },
+    f"/v1/requests/{ID}/decision": {"state": "in_progress"},
+    "/v1/letters": {
+        "letters": [
+            {"letter_id": ID, "request_id": ID, "written_at": "2026-03-02T09:00:00Z", "kind": "refusal", "way": "post"}
+            | {"state": "person", "fault": "returned", "tries": 2}
+        ]
+    },
+    f"/v1/letters/{ID}/posted": {"state": "sent"},
+    "/v1/breaches": {"breaches": [BREACH], "cursor": None},
+    f"/v1/breaches/{ID}": {
+        "breach": BREACH,
+        "record": {"measures": "told"},
+        "corrections": [],
+        "notices": [{"notice_id": ID, "waits": False}],
+        "assessment": {"assessment_id": ID},
+        "letters": [{"letter_id": ID, "request_id": ID, "state": None}],
+    },
+    f"/v1/breaches/{ID}/letter": {"subject": "About your data", "body": "Hello."},
+    f"/v1/breaches/{ID}/owner": {"owner": "officer-1"},
+    "/v1/suppression/check": {"answers": ["suppressed"]},
+}
+SCHEMAS = "#/components/schemas/"
+ANSWERS["/openapi.json"] = {
+    "paths": {
+        "/v1/requests/{request_id}/decision": {
+            "post": {
+                "description": "Decide.",
+                "requestBody": {"content": {"application/json": {"schema": {"$ref": f"{SCHEMAS}Decision"}}}},
+            }
+        },
+        "/v1/breaches/{breach_id}/owner": {"post": {"description": "See to it."}},
+    },
+    "components": {
+        "schemas": {
+            "Decision": {"discriminator": {"propertyName": "decision", "mapping": {"retry": f"{SCHEMAS}Retry"}}},
+            "Retry": {
+                "description": "Try again.",
+                "properties": {
+                    "decision": {"type": "string"},
+                    "systems": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]},
+                },
+                "required": ["decision"],
+            },
+        }
+    },
+}
+SUBMITTED = {**ROW, "letter_code": "abc"}
+COMMANDS = {
+    "request list": ("/v1/requests",),
+    f"request show {ID}": (f"/v1/requests/{ID}",),
+    f"request follow {ID} --within 0s": (f"/v1/requests/{ID}/timeline",),
+    "request submit FILE": ("/v1/requests",),
+    f"request decide {ID}": ("/openapi.json",),
+    f"request decide {ID} retry systems=crm --yes": (f"/v1/requests/{ID}/decision",),
+    f"request decide {ID} retry --dry-run": (f"/v1/requests/{ID}/plan",),
+    "letters list": ("/v1/letters",),
+    f"letters send --posted {ID}": (f"/v1/letters/{ID}/posted",),
+    "breach list": ("/v1/breaches",),
+    f"breach show {ID}": (f"/v1/breaches/{ID}",),
+    f"breach own {ID} --dry-run": ("/openapi.json",),
+    f"breach own {ID} --yes": (f"/v1/breaches/{ID}/owner",),
+    f"breach letter {ID}": (f"/v1/breaches/{ID}/letter",),
+    "suppression check FILE": ("/v1/suppression/check",),
+}
+"""Each command, and the answers that it reads and that are bent."""
+
+
+def bent(value: Any) -> Iterator[Any]:
+    """The value with one thing in it of another shape, or not there."""
+    yield "x" if isinstance(value, int) else 7
+    if isinstance(value, dict):
+        yield from ([], [7])
+        for name, each in value.items():
+            yield {one: other for one, other in value.items() if one != name}
+            for other in bent(each):
+                yield {**value, name: other}
+    elif isinstance(value, list):
+        yield {"x": 7}
+        for place, each in enumerate(value):
+            for other in bent(each):
+                yield [*value[:place], other, *value[place + 1 :]]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_an_answer_of_another_shape_is_named_in_one_sentence(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("{}" if "submit" in words else "ada@example.org")
+    typed = tuple(words.replace("FILE", str(file)).split())
+    good = dict(ANSWERS)
+    if "submit" in words:
+        good["/v1/requests"] = SUBMITTED
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        over = "after" in request.url.params
+        content = json.dumps({"letters": []} if over else good[request.url.path])
+        return httpx.Response(200, content=content, headers={"Content-Type": "application/json", "ETag": '"1"'})
+
+    monkeypatch.setenv("DSR_API_URL", "https://dsr.example")
+    monkeypatch.setenv("DSR_API_KEY", "dsr_k")
+    monkeypatch.setattr(httpx, "AsyncClient", partial(httpx.AsyncClient, transport=httpx.MockTransport(answered)))
+    first = run(typed)
+    assert first.status in {0, 1}, first.err
+    assert first.err == "", first.err
+    for path in COMMANDS[words]:
+        told = good[path]
+        for other in bent(told):
+            good[path] = other
+            ended = run(typed)
+            assert not _CODE.search(ended.err), (path, other, ended.err)
+            assert ended.status == 0 or not ended.err or _SAID.search(ended.err), (path, other, ended.err)
+        good[path] = told
+
+
+def test_a_file_that_holds_neither_a_request_nor_several_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSR_API_URL", "https://dsr.example")
+    monkeypatch.setenv("DSR_API_KEY", "dsr_k")
+    (tmp_path / "file").write_text("null")
+    ended = run(("request", "submit", str(tmp_path / "file")))
+    assert (ended.status, "a request is a JSON object" in ended.err) == (2, True)
+
+
+_CODE = re.compile(r"dsr: \w*(Error|Exception):|Traceback")
+"""An error as the code knows it, which tells nobody anything."""
+_SAID = re.compile(r"answers as this API does not .*set DSR_API_URL|it is of another version than this command")
+
+
+# Following shows what is new once, in its order, and how far the tasks of each system are.
+OPENED: dict[str, Any] = {"operation": "erase", "stages": [["crm:erase"], ["cdr:erase", "shop:erase"]]}
+DONE: dict[str, Any] = {
+    "system": "crm",
+    "operation": "erase",
+    "task_id": "1",
+    "outcome": "erased",
+    "found": 4,
+    "remaining": 0,
+}
+
+
+def entry(action: str, at: int = 0, service: str = "erasure", **detail: Any) -> dict[str, Any]:
+    stamp = f"2026-03-02T09:00:{at:02}+00:00"
+    return {"at": stamp, "service": service, "actor": service, "action": action, "detail": detail}
+
+
+def view(state: str = "in_progress", outcome: str | None = None) -> dict[str, Any]:
+    return {"state": state, "outcome": outcome, "due_on": "2026-04-02"}
+
+
+def test_what_was_seen_is_not_shown_again_and_what_comes_late_between_is() -> None:
+    progress = Progress()
+    first, late, last = entry("request.received", 1), entry("task.postponed", 2), entry("letter.written", 3)
+    assert [new["event"] for new in progress.news(view(), [first, last])] == ["entry", "entry", "state"]
+    assert [new["action"] for new in progress.news(view(), [first, late, last])] == ["task.postponed"]
+    assert list(progress.news(view(), [first, late, last])) == []
+    assert [new["event"] for new in progress.news(view(), [first, late, last, last])] == ["entry"], "the same twice"
+
+
+def test_tasks_are_those_that_were_opened_and_each_is_told_when_it_ends() -> None:
+    progress = Progress()
+    list(progress.news(view(), [entry("fulfilment.opened", **OPENED)]))
+    assert progress.summary == "erase 0 of 3: crm ·, cdr ·, shop ·"
+    *_, ended = progress.news(view(), [entry("fulfilment.opened", **OPENED), entry("task.concluded", 1, **DONE)])
+    assert ended == {"event": "task", "system": "crm", "operation": "erase", "ended": "erased"}
+    assert progress.summary == "erase 1 of 3: crm erased, cdr ·, shop ·"
+    again = entry("fulfilment.begun_anew", 2, operation="erase", stages=[["crm:erase"]])
+    list(progress.news(view(), [entry("fulfilment.opened", **OPENED), entry("task.concluded", 1, **DONE), again]))
+    assert progress.summary == "erase 0 of 3: crm ·, cdr ·, shop ·", "what is done anew is not done"
+
+
+def test_what_a_person_entered_ends_a_task() -> None:
+    progress = Progress()
+    by_hand = entry("task.recorded", 1, "intake", system="crm", operation="erase", found=0)
+    list(progress.news(view(), [entry("fulfilment.opened", **OPENED), by_hand]))
+    assert progress.summary == "erase 1 of 3: crm by_hand, cdr ·, shop ·"
+
+
+def test_a_person_reads_a_line_for_each_entry_and_for_each_new_state() -> None:
+    assert line({"event": "entry", **entry("fulfilment.opened", **OPENED)}) == (
+        "2026-03-02 09:00:00Z  erasure    fulfilment.opened       erase: crm, then cdr and shop"
+    )
+    assert line({"event": "entry", **entry("task.concluded", **dict(sorted(DONE.items())))}) == (
+        "2026-03-02 09:00:00Z  erasure    task.concluded          erase crm: outcome=erased found=4"
+    )
+    assert line({"event": "task", "system": "crm", "operation": "erase", "ended": None}) is None
+    closed = line({"event": "state", **view("closed", "partially_fulfilled")})
+    assert closed is not None
+    assert closed.strip() == "closed: partially fulfilled, due 2026-04-02"
+
+
+def test_nothing_that_a_terminal_obeys_is_printed() -> None:
+    assert plain("a\x1b[31mb\r\x9b2J\u202ec\td\n") == "a\ufffd[31mb\ufffd\ufffd2J\ufffdc\td\n"

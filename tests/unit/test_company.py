@@ -1,11 +1,24 @@
 """The demonstration company is believable, the same every time, and full of the traps that it promises."""
 
+import asyncio
+import fcntl
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
 from collections import defaultdict
+from datetime import date
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import phonenumbers
 import pytest
 from rich.console import Console
+from uuid_utils.compat import uuid7
 
 from deploy.demo.company import Company, Customer, Phone, Size, found
 from deploy.demo.company.calls import ANONYMOUS, SPELLINGS
@@ -13,7 +26,20 @@ from deploy.demo.company.cast import Part
 from deploy.demo.company.dates import AGEING, CALLS_FROM, CALLS_TO
 from deploy.demo.finding import Finding, Section
 from deploy.demo.report import Report
+from deploy.demo.sections import planned
+from deploy.local import chromium, ports
+from deploy.local.chromium import Chromium
+from deploy.local.paths import ROOT
+from deploy.local.services import Services
+from deploy.up import environment, sample, start
+from deploy.up.lock import Lock
+from deploy.up.supervisor import Supervisor
+from services.intake.submission_schemas import Submission
+from shared.domain.errors import Misconfigured
 from shared.domain.rights import Outcome, Right
+from shared.downstreams.check import check
+from shared.downstreams.registry import Wiring
+from tests.fixtures.policy import signed_policy
 
 SMALL = Size(customers=900, calls=12_000, tickets=1_200)
 
@@ -146,3 +172,211 @@ def test_whatever_of_the_demonstration_does_not_hold_is_counted_and_so_ends_it_w
     report = Report(Console(quiet=True))
     report.section(Section("a section", ["a line", Finding(holds=True, words="as it is"), Finding(holds, "or not")]))
     assert report.failed == (not holds)
+
+
+# `make up` and `make down` without servers: whom they take for their own, and what they write for scripts.
+HOLDING = """
+import sys
+from pathlib import Path
+from deploy.up.lock import Lock
+with Lock(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+KNOWN = {
+    "api": "http://127.0.0.1:8000",
+    "broker": "127.0.0.1:9092",
+    "database": "postgresql://dsr@127.0.0.1/dsr",
+    "keys": {"channel": "dsr_one", "privacy": "dsr_two"},
+    "settings": {"DSR_POSTGRES_DSN": "postgresql://dsr:it's@127.0.0.1/dsr"},
+}
+
+
+def test_an_id_that_was_given_to_another_process_since_is_never_taken_for_the_supervisors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def kill(pid: int, _signal: int) -> None:
+        raise AssertionError(f"{pid} is no process of ours")
+
+    (tmp_path / "up.pid").write_text(str(os.getpid()))
+    monkeypatch.setattr(os, "kill", kill)
+    environment.write(tmp_path, KNOWN)
+    start.down(tmp_path)
+    assert "Nothing of `make up` runs here" in capsys.readouterr().out
+    assert not (tmp_path / environment.FILE).exists()
+
+
+def test_who_holds_the_lock_is_known_until_they_are_gone(tmp_path: Path) -> None:
+    assert Lock(tmp_path).holder is None
+    lock = Lock(tmp_path)
+    command = [sys.executable, "-c", HOLDING, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holding:
+        assert holding.stdout is not None
+        holding.stdout.readline()
+        assert Lock(tmp_path).holder == holding.pid
+        with pytest.raises(BlockingIOError), lock.held():
+            pass
+        assert not lock.wait_until_free(1)
+        holding.kill()
+        assert lock.wait_until_free(10)
+    assert Lock(tmp_path).holder is None
+
+
+def test_a_demonstration_beside_it_is_named_where_nothing_of_ours_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(start, "_DEMONSTRATION", tmp_path / "demo.lock")
+    with (tmp_path / "demo.lock").open("a") as demonstration:
+        fcntl.flock(demonstration, fcntl.LOCK_EX)
+        start.down(tmp_path)
+    assert "A demonstration runs" in capsys.readouterr().out
+
+
+def test_keys_and_settings_are_for_this_user_alone_and_no_setting_of_the_platform_goes_into_a_shell(
+    tmp_path: Path,
+) -> None:
+    environment.write(tmp_path, KNOWN)
+    environment.write(tmp_path, KNOWN)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert modes == {"environment.json": 0o600, "environment.sh": 0o600, "dsr": 0o700}
+    assert json.loads((tmp_path / "environment.json").read_text()) == KNOWN
+    shell = subprocess.run(
+        ["/bin/sh", "-c", f". '{tmp_path}/environment.sh'; echo $API $CHANNEL_KEY; env"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={},
+    )
+    assert shell.stdout.startswith("http://127.0.0.1:8000 dsr_one\n")
+    assert "DSR_" not in (tmp_path / "environment.sh").read_text()
+    assert "export DSR_API_URL=http://127.0.0.1:8000\nexport DSR_API_KEY=dsr_two\n" in (tmp_path / "dsr").read_text()
+    assert "export DSR_POSTGRES_DSN='postgresql://dsr:it'\"'\"'s@127.0.0.1/dsr'" in (tmp_path / "dsr").read_text()
+
+
+def test_the_request_that_it_prints_and_those_of_the_pages_are_accepted() -> None:
+    pages = [Path(page).read_text() for page in ("README.md", "docs/plug-in.md")]
+    bodies = re.findall(r"-d '(\{.*?\})'", "\n".join([environment.curl("http://here", "key"), *pages]))
+    assert len(bodies) == 3
+    assert {Submission.model_validate_json(body).right for body in bodies} == {"access", "erasure"}
+
+
+def test_going_on_with_another_schema_ends_with_what_to_type_instead(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path, sample.DOWNSTREAMS, keep=True)
+    services = Mock(spec=Services)
+    services.prepare.side_effect = Misconfigured("the database has platform of another version")
+    with pytest.raises(Misconfigured, match=r"version .`make up` without KEEP=1 starts empty.$"):
+        supervisor.prepare(services)
+
+
+def test_the_sample_store_is_declared_without_a_fault() -> None:
+    (checked,) = asyncio.run(check(sample.DOWNSTREAMS, Wiring.of_command(), live=False))
+    assert not checked.faults
+    assert not checked.by_person
+
+
+# Ports that are given out: to nobody twice, also not to another process of the same machine.
+_WIDTH = 200
+_THEIRS = "import json, sys; from deploy.local import ports; ports._LOWEST, ports._HIGHEST = map(int, sys.argv[1:]); "
+_TELL = "print(json.dumps(ports.free_ports(60)))"
+
+
+def test_a_port_that_was_given_out_is_given_to_no_other_process_before_a_server_listens_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lowest = 15_000 + secrets.randbelow(15_000)
+    monkeypatch.setattr(ports, "_LOWEST", lowest)
+    monkeypatch.setattr(ports, "_HIGHEST", lowest + _WIDTH)
+    ours = ports.free_ports(60)
+    command = [sys.executable, "-c", _THEIRS + _TELL, str(lowest), str(lowest + _WIDTH)]
+    theirs = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT).stdout)
+    assert len({*ours, *theirs}) == 120
+
+
+# The demo and the browser tests find Chromium however it came to the machine.
+def program(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    path.chmod(0o755)
+    return path
+
+
+def test_installed_chromium_wins_over_an_empty_unpacked_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = program(tmp_path / "bin" / "chromium")
+    monkeypatch.setenv("PATH", str(installed.parent))
+    monkeypatch.setattr(chromium, "UNPACKED", tmp_path / "unpacked")
+    (tmp_path / "unpacked").mkdir()
+
+    assert Chromium.found() == Chromium(installed, {})
+
+
+def test_empty_unpacked_folder_is_no_chromium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(chromium, "UNPACKED", tmp_path)
+
+    assert Chromium.found() is None
+
+
+def test_unpacked_chromium_needs_no_library_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked = program(tmp_path / "usr" / "lib" / "chromium" / "chromium")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(chromium, "UNPACKED", tmp_path)
+
+    found = Chromium.found()
+
+    assert found == Chromium(unpacked, {"LD_LIBRARY_PATH": str(unpacked.parent)})
+
+
+# The broker that all tests share has the services of one platform: those of another would join the same groups.
+TESTS = Path(__file__).parents[1]
+
+
+def test_no_services_but_those_that_all_share_stand_on_the_shared_broker() -> None:
+    places = [path for path in TESTS.rglob("*.py") if "bench" not in path.parts]
+    standing = [path for path in places if re.search(r"\bServers\([^)]*\bplatform\.kafka_", path.read_text())]
+    assert standing == [TESTS / "fixtures" / "live.py"]
+
+
+# What the demonstration says of a plan and of receipts: each reason once, and no difference unseen.
+KEPT = [
+    {"category": name, "rule": "invoices_84m", "count": 1, "first": "2033-06-30", "last": "2033-06-30"}
+    for name in ("customer", "address")
+]
+
+
+def view(**said: Any) -> dict[str, Any]:
+    task = {
+        "task_id": str(uuid7()),
+        "system": "crm",
+        "operation": "erase",
+        "outcome": "retained",
+        "found": 5,
+        "changed": 3,
+    }
+    found = {"by_category": {"customer": 1, "address": 1, "contact": 3}, "kept": KEPT}
+    return {"tasks": [{**task, **found, **said}, {**task, "operation": "locate", "outcome": "located"}]}
+
+
+def test_what_is_kept_for_one_reason_is_told_in_one_line_with_its_day_and_article() -> None:
+    policy = signed_policy()
+    first, second = planned.table(planned.of_receipts(view(), policy), policy)
+    assert first == "crm        3 deleted, 2 kept  (your account 5)"
+    assert second.strip().startswith("2 until 30 June 2033: contracts and invoices are needed")
+    assert second.endswith("(Art. 17(1)(a))")
+
+
+def test_where_nothing_was_found_it_says_so() -> None:
+    policy = signed_policy()
+    nothing = view(by_category={"customer": 0}, kept=None, outcome="no_match", found=0, changed=0)
+    assert [*planned.table(planned.of_receipts(nothing, policy), policy)] == ["crm        nothing found"]
+
+
+def test_a_row_more_another_day_or_another_rule_is_a_difference() -> None:
+    policy = signed_policy()
+
+    def facts(**said: Any) -> planned.Facts:
+        return planned.facts(planned.of_receipts(view(**said), policy))
+
+    assert facts() == facts()
+    assert facts() != facts(by_category={"customer": 1, "address": 1, "contact": 4})
+    for other in ({"last": date(2034, 6, 30)}, {"rule": "active_contract"}, {"count": 0}):
+        assert facts() != facts(kept=[{**KEPT[0], **other}, KEPT[1]]), other

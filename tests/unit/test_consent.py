@@ -1,20 +1,31 @@
 """What a withdrawal of consent comes to follows from the policy alone."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
+from uuid_utils.compat import uuid7
 
+from services.intake.request.aggregate import Request
+from services.intake.request.disclosed import DisclosedOfAll, Done, Extent, done, extents, recipients
+from services.intake.request.lifecycle import State
 from services.intake.submission_schemas import Submission
 from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Withdrawal, read_policy, withdrawal
+from shared.domain.rights import Outcome, Right
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment.withdrawn import by_hand
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import changed, signed_policy
+from tests.fixtures.requests import AT, a_request
 
 MARKETING = frozenset({"marketing", "newsletter", "subscription"})
 NOTHING: frozenset[str] = frozenset()
@@ -101,3 +112,149 @@ def test_what_does_not_fit_is_refused_with_what_to_write(said: dict[str, object]
     asked = {"right": "consent_withdrawal", "subject": {"email": "ada@example.org"}, **said}
     with pytest.raises(ValidationError, match=told):
         Submission.model_validate(asked)
+
+
+# Who is told of what was done follows from what was done, of which data, and from the policy.
+POLICY = signed_policy()
+HELD = sorted({held for category in POLICY.categories.values() for held in category.held_as})
+MARKETING_DISCLOSED, CALLS = frozenset({"marketing"}), frozenset({"call_record"})
+
+
+def report(operation: str, changed: int = 2, **by_category: int) -> TaskReport:
+    known = {"task_id": uuid7(), "system": "crm", "operation": operation, "outcome": TaskOutcome.AMENDED}
+    return TaskReport.model_validate({**known, "found": 2, "changed": changed, "by_category": by_category})
+
+
+def stated(rows: int) -> TaskReport:
+    return report("rectify", changed=0, call=rows).model_copy(update={"stated": True, "corrected": (rows,)})
+
+
+def answered(right: Right, *tasks: TaskReport, outcome: Outcome = Outcome.FULFILLED, **said: Any) -> Request:
+    return a_request(State.CLOSED, right=right, outcome=outcome, tasks=tasks, **said)
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (answered(Right.ERASURE, report("erase", call=2)), Done("erased", frozenset({"call_record"}))),
+        (answered(Right.ERASURE, report("erase")), Done("erased", frozenset(POLICY.categories))),
+        (answered(Right.ERASURE, report("erase", changed=0, call=0)), None),
+        (answered(Right.ERASURE, report("erase", call=2), outcome=Outcome.WITHDRAWN), None),
+        (answered(Right.ERASURE, report("erase", call=2), tenant="acme", instruction_id="1"), None),
+        (answered(Right.ACCESS, report("export", call=2)), None),
+        (
+            answered(Right.RECTIFICATION, report("restrict", contact=1), report("rectify", contact=1)),
+            Done("corrected", frozenset({"account"})),
+        ),
+        (answered(Right.RECTIFICATION, stated(1)), Done("stated", frozenset({"call_record"}))),
+        (answered(Right.RECTIFICATION, stated(0)), None),
+        (answered(Right.RESTRICTION, report("restrict", call=1)), Done("restricted", frozenset({"call_record"}))),
+        (
+            answered(Right.RESTRICTION, report("restrict", call=1), lifted_at=AT),
+            Done("lifted", frozenset({"call_record"})),
+        ),
+        (answered(Right.OBJECTION, scope="direct_marketing"), Done("stopped", MARKETING_DISCLOSED)),
+        (answered(Right.CONSENT_WITHDRAWAL, purposes=("analytics",)), Done("stopped", frozenset({"analytics"}))),
+        (
+            answered(Right.OBJECTION, report("restrict", call=1), scope="legitimate_interests"),
+            Done("restricted", frozenset({"call_record"})),
+        ),
+    ],
+)
+def test_what_others_are_told_is_what_was_done_and_of_which_data(request_: Request, expected: Done | None) -> None:
+    assert done(request_, POLICY) == expected
+
+
+def test_what_others_are_told_is_looked_at_anew_once_a_request_is_another() -> None:
+    every, before = DisclosedOfAll(POLICY), answered(Right.ERASURE, report("erase", call=2))
+    after = replace(before, tasks=(*(before.tasks or ()), report("erase", contact=2)))
+    assert every.of(before).done is every.of(before).done  # looked at once
+    for request in (before, after, before):
+        told = every.of(request)
+        assert (told.done, told.extents) == (done(request, POLICY), extents(request, POLICY))
+    assert every.of(before).done != every.of(after).done
+
+
+def kept(category: str, count: int) -> dict[str, object]:
+    return {"category": category, "rule": "calls_us_18m", "count": count}
+
+
+@pytest.mark.parametrize(
+    ("changed", "found", "kept_rows", "told"),
+    [
+        (1, {"ticket": 1, "call": 1, "billing": 2}, {"call": 1, "billing": 2}, {"ticket"}),
+        (100, {"call": 102}, {"call": 2}, {"call_record"}),
+        (1, {"ticket": 1, "call": 3}, {}, set()),  # it failed before its end, and nobody knows which of them it was
+        (3, {"ticket": 1, "call": 3}, {}, {"call_record"}),
+        (4, {"ticket": 1, "call": 3}, {}, {"ticket", "call_record"}),
+        (2, {"note": 2}, {}, set(POLICY.categories)),  # of which category that is, the policy does not say
+    ],
+)
+def test_nobody_is_told_of_an_erasure_of_what_was_kept_or_only_found(
+    changed: int, found: dict[str, int], kept_rows: dict[str, int], told: set[str]
+) -> None:
+    left = [kept(*each) for each in kept_rows.items()]
+    task = TaskReport.model_validate({**report("erase", changed, **found).model_dump(), "kept": left})
+    said = done(answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED), POLICY)
+    assert said == Done("erased", frozenset(told))
+
+
+@given(st.dictionaries(st.sampled_from(HELD), st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
+def test_who_is_told_of_an_erasure_is_exactly_who_has_what_went(rows: dict[str, tuple[int, int]]) -> None:
+    went = {category for category, (gone, _) in rows.items() if gone}
+    found = {category: gone + left for category, (gone, left) in rows.items()}
+    left = [kept(category, each) for category, (_, each) in rows.items() if each]
+    task = report("erase", sum(gone for gone, _ in rows.values()), **found)
+    task = TaskReport.model_validate({**task.model_dump(), "kept": left})
+    said = done(answered(Right.ERASURE, task), POLICY)
+    assert (said.categories if said else frozenset()) == frozenset(map(POLICY.category_of, went))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(HELD),
+        st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["calls_us_18m", "legal_hold", "P18M"])),
+        min_size=1,
+    )
+)
+def test_a_recipient_reads_of_each_category_whether_all_a_part_or_none_of_it_went(
+    rows: dict[str, tuple[int, int, str]],
+) -> None:
+    left = [
+        {**kept(held, each), "rule": "calls_us_18m" if rule == "P18M" else rule}
+        | ({"period": rule, "first": "2026-01-01", "last": "2028-01-01"} if rule == "P18M" else {})
+        for held, (_, each, rule) in rows.items()
+        if each
+    ]
+    found = {held: gone + each for held, (gone, each, _) in rows.items()}
+    task = report("erase", sum(gone for gone, *_ in rows.values()), **found)
+    task = TaskReport.model_validate({**task.model_dump(), "kept": left})
+    request = answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED)
+    said = extents(request, POLICY)
+    for category in POLICY.categories:
+        mine = [each for held, each in rows.items() if POLICY.category_of(held) == category]
+        gone, kept_rows = any(each[0] for each in mine), any(each[1] for each in mine)
+        reduced = any(each[1] and each[2] == "P18M" for each in mine)
+        days = [each[2] == "P18M" for each in mine if each[1]]
+        last = date(2028, 1, 1) if days and all(days) else None
+        expected = Extent(gone, kept_rows, reduced, last) if gone or reduced else None
+        assert said.get(category) == expected, category
+    told = done(request, POLICY)
+    assert (told.categories if told else frozenset()) == said.keys()
+
+
+def test_whoever_has_what_a_hold_keeps_hears_that_it_is_restricted_and_of_what_is_only_kept_nothing() -> None:
+    for shown, told in ((1, {"marketing"}), (0, set()), (None, set())):
+        left = [{"category": "newsletter", "rule": "legal_hold", "count": 1, "restricted": shown}]
+        task = report("erase", changed=0, newsletter=1)
+        task = TaskReport.model_validate({**task.model_dump(), "kept": left})
+        request = answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED)
+        assert extents(request, POLICY).keys() == told
+        assert done(request, POLICY) == (Done("erased", MARKETING_DISCLOSED) if told else None)
+        assert all(each == Extent(gone=False, kept=True, held=True) for each in extents(request, POLICY).values())
+
+
+def test_only_whoever_has_such_data_is_told() -> None:
+    assert recipients(POLICY, MARKETING_DISCLOSED).keys() == {"mailer"}
+    assert recipients(POLICY, {"call_record", "account"}).keys() == {"carrier", "collector"}
+    assert recipients(POLICY, {"ticket"}) == {}

@@ -10,14 +10,18 @@ import pytest
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from shared.domain.errors import GroundUnknown, RuleUnsigned
+from shared.domain.errors import GroundUnknown, NotSupported, RuleUnsigned
 from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, WhereUnknown, read_policy
 from shared.downstreams import leaving
 from shared.downstreams.contract import Receipt, Task
+from shared.downstreams.downstream import Downstream
 from shared.downstreams.leaving import Speaking
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.lapsed import KEPT_ROWS, beside, lapsed
+from shared.fulfilment.queue import Claim
+from shared.fulfilment.staying import Staying, Told
+from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import all_signed, signed_policy
 
 SIGNED, UNSIGNED = signed_policy(), read_policy()
@@ -235,3 +239,67 @@ def test_what_other_rules_keep_goes_beside_what_waits_and_is_asked_for_again_on_
     assert why_of(waits)["again"] == "2075-05-01"
     gone = replace(receipt, kept=(other,))
     assert beside(waits, gone) is gone, "nothing is there any more that would wait"
+
+
+# What stays of a system that erases all it has or nothing, by what others tell: decided before it is asked.
+TODAY = date(2026, 11, 27)
+KEPT_STAYING = (Kept(category="contact", rule="active_contract", count=2),)
+ACTIVE_STAYING = {"contract_active": True}
+
+
+def claim(confirmed: int = 0) -> Claim:
+    """A task of which only what two persons have confirmed is looked at."""
+    ids: dict[str, Any] = dict.fromkeys(("task_id", "fulfilment_id", "request_id", "subject_ref"), uuid7())
+    rest: dict[str, Any] = {"progress": {}, "failure": None, "due_on": TODAY, "right": "erasure", "searches": True}
+    rest |= {"attempt": 1, "details": {}, "traceparent": None, "opened": 0, "stage": 0, "fulfils": "erase"}
+    return Claim(**ids, **rest, confirmed={"ledger": {Limit.UNSIGNED_ROWS: confirmed}})
+
+
+def staying(
+    *categories: str, asked: Claim, told: Told, operation: Operation = Operation.PLAN, policy: Policy | None = None
+) -> Staying:
+    system = Downstream("ledger", frozenset(), adapter=ScriptedSystem("ledger"), categories=frozenset(categories))
+    said: dict[UUID, Told] = {asked.fulfilment_id: told}
+    return Staying(system, operation, policy or signed_policy(), TODAY, {}, said)
+
+
+def planned(**by_category: int) -> Receipt:
+    found = sum(by_category.values())
+    return Receipt(uuid7(), TaskOutcome.PLANNED, found=found, by_category=by_category)
+
+
+def test_all_that_a_system_holds_stays_by_the_rule_while_another_says_so() -> None:
+    asked = claim()
+    said = staying("contact", asked=asked, told=Told(ACTIVE_STAYING)).planned(asked, planned(contact=2))
+    assert isinstance(said, Receipt)
+    assert (said.remaining, said.ground, said.kept) == (2, "active_contract", KEPT_STAYING)
+    told = Told(ACTIVE_STAYING, 2, {"contact": 2})
+    done = staying("contact", asked=asked, told=told, operation=Operation.ERASE).instead(asked)
+    assert isinstance(done, Receipt)
+    assert (done.outcome, done.found, done.kept) == (TaskOutcome.RETAINED, 2, KEPT_STAYING)
+
+
+def test_where_a_part_must_stay_a_person_erases_the_rest() -> None:
+    asked, told = claim(), Told(ACTIVE_STAYING, 3, {"contact": 2, "ticket": 1})
+    by_hand = staying("contact", "ticket", asked=asked, told=told, operation=Operation.ERASE).instead(asked)
+    assert isinstance(by_hand, NotSupported)
+    assert "holds contact, which must stay now" in str(by_hand)
+    same = staying("contact", "ticket", asked=asked, told=told).planned(asked, planned(contact=2, ticket=1))
+    assert isinstance(same, NotSupported)
+    assert same.found == {"contact": 2, "ticket": 1}
+
+
+@pytest.mark.parametrize(("confirmed", "asks"), [(0, True), (1, True), (2, False)])
+def test_a_rule_that_nobody_has_signed_keeps_nothing_before_two_persons_have_looked(
+    confirmed: int, *, asks: bool
+) -> None:
+    asked = claim(confirmed)
+    said = staying("contact", asked=asked, told=Told(ACTIVE_STAYING), policy=read_policy()).planned(
+        asked, planned(contact=2)
+    )
+    assert isinstance(said, RuleUnsigned) is asks
+    if isinstance(said, RuleUnsigned):
+        assert said.exceeded
+        assert (said.exceeded.found, said.exceeded.allowed) == (2, confirmed)
+        assert said.found == {"contact": 2}
+        assert [(each.category, each.count) for each in said.unsigned] == [("contact", 2)]

@@ -1,31 +1,46 @@
 """Who is restricted by what another right brings with it is told so, and of its end, whichever end that is."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from email import message_from_bytes
+from email.policy import SMTP
 from typing import Any
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
+from services.intake.console.undelivered import stands, why
+from services.intake.letters.print_page import Page, document
+from services.intake.mail.message import Outgoing, address_in, compose, return_path
+from services.intake.mail.settings import SmtpSettings
+from services.intake.mail.tokens import letters_in, token
 from services.intake.request.aggregate import Request, Transition
+from services.intake.request.causes.delivery import Told, lift_awaited, lift_begun, unknown, until_delivered
 from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
 from services.intake.request.waiting import waits_for
-from shared.domain.errors import IllegalTransition
+from shared.domain.errors import IllegalTransition, Misconfigured
 from shared.domain.events import (
     FulfilmentBlocked,
     FulfilmentCompleted,
     FulfilmentReported,
+    LetterReturned,
     LiftDecided,
     RequestClosed,
     RetryDecided,
     TaskRecorded,
 )
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right
+from shared.domain.time_limit_policy import Question
 from tests.fixtures.events import a
-from tests.fixtures.requests import AT, a_request
+from tests.fixtures.requests import AT, a_request, open_question
 from tests.fixtures.words import answer, read
 
 WORDS = {"reason": "It is accurate.", "article": "16", "explanation": "See the contract."}
@@ -222,3 +237,237 @@ def test_what_a_customer_has_instructed_us_to_correct_is_not_restricted_without_
     request = replace(a_request(State.IN_PROGRESS, right=Right.RECTIFICATION), tenant="acme", instruction_id="INS-1")
     blocked = request.block(a(FulfilmentBlocked, operation=Operation.RECTIFY, tasks=(FAILED,)))
     assert (blocked.published, blocked.request.restricts) == ((), False)
+
+
+# Letters that are delivered: what waits for that, by what they are known again, and where their address stands.
+SECRET = b"s" * 32
+
+
+def closing(channel: str, **said: object) -> tuple[Request, list[str], list[object]]:
+    request = a_request(State.IN_PROGRESS, channel=channel, **said)
+    transition, told = until_delivered(request.complete(a(FulfilmentCompleted), AT))
+    return transition.request, [type(each).__name__ for each in transition.published], [each["what"] for each in told]
+
+
+@pytest.mark.parametrize("channel", ["email", "post"])
+def test_an_answer_that_is_sent_ends_nothing_until_it_is_delivered(channel: str) -> None:
+    request, published, told = closing(channel)
+    assert (request.state, request.responded_at) == (State.CLOSED, None)
+    assert (published, told) == ([], ["answer"])
+    delivered = request.told([{"what": "answer"}], AT)
+    assert [type(each).__name__ for each in delivered.published] == ["RequestClosed"]
+    assert delivered.request.responded_at == AT
+    assert delivered.request.told([{"what": "answer"}], AT).published == ()
+
+
+def test_an_erasure_waits_for_a_copy_until_its_answer_is_delivered() -> None:
+    request, _, _ = closing("email", right=Right.ACCESS)
+    assert request.precedes is Kind.COPY
+    assert request.told([{"what": "answer"}], AT).request.precedes is None
+
+
+@pytest.mark.parametrize(("channel", "tells"), [("api", []), ("events", []), ("portal", ["answer"])])
+def test_an_answer_that_is_fetched_is_given_at_once(channel: str, tells: list[str]) -> None:
+    request, published, told = closing(channel)
+    assert request.responded_at == AT
+    assert (published, told) == (["RequestClosed"], tells)
+
+
+def test_an_answer_in_the_portal_that_nobody_could_know_of_is_given_once_the_mail_about_it_was_taken() -> None:
+    request, _, _ = closing("portal")
+    there: list[Told] = [{"what": "answer", "there": True}]
+    assert request.told(there, AT).published == (), "it was given when it could be read"
+    longer = a_request(State.IN_PROGRESS, channel="portal")
+    extending = longer.extend(longer.due_on + timedelta(days=9), "VOLUME", {}, AT, "key", tell_before=AT + timedelta(1))
+    transition, tells = until_delivered(extending)
+    assert ([each["what"] for each in tells], transition.request.told(tells, AT).published) == (["extension"], ())
+    back = request.untold(there).request
+    assert back.responded_at is None
+    delivered = back.told(unknown(there), AT)
+    assert [type(each).__name__ for each in delivered.published] == ["RequestClosed"]
+
+
+def test_an_extension_whose_letter_came_back_is_not_granted_unless_all_is_answered_by_now() -> None:
+    request = a_request(State.IN_PROGRESS, channel="post")
+    new_due, soon, late = request.due_on + timedelta(days=60), AT + timedelta(days=9), AT + timedelta(days=20)
+    transition, letter = until_delivered(request.extend(new_due, "VOLUME", {}, AT, "key", tell_before=late))
+    assert (transition.request.due_on, transition.published) == (request.due_on, ()), "nobody knows of it yet"
+    told = transition.request.told(letter, soon)
+    assert (told.request.due_on, len(told.published)) == (new_due, 1)
+    back = told.request.untold(letter)
+    assert back.request.due_on == request.due_on
+    [event] = back.published
+    assert isinstance(event, LetterReturned)
+    assert event.what == "extension"
+    too_late = back.request.told(letter, late)
+    assert (too_late.request.due_on, too_late.published) == (request.due_on, ())
+    assert a_request(State.CLOSED, channel="post", extended=True).untold(letter).published == ()
+
+
+def test_a_letter_that_came_back_takes_its_answer_back_once() -> None:
+    request, _, _ = closing("email")
+    delivered = request.told([{"what": "answer"}], AT).request
+    back = delivered.untold([{"what": "answer"}])
+    assert [type(each).__name__ for each in back.published] == ["LetterReturned"]
+    assert back.request.responded_at is None
+    assert back.request.untold([{"what": "answer"}]).published == ()
+
+
+def test_a_letter_about_a_question_that_is_over_asks_nothing() -> None:
+    request = a_request(State.AWAITING_IDENTITY, channel="email")
+    about: Told = {"what": "question", "question": "identity", "question_id": str(uuid7()), "condition_recorded": False}
+    assert request.told([about], AT).published == ()
+
+
+def test_who_somebody_is_can_be_asked_anew_once_the_letter_that_asked_is_given_up() -> None:
+    request = a_request(State.AWAITING_IDENTITY, channel="email", question=open_question())
+    assert request.question
+    told: Told = {"what": "question", "question_id": str(request.question.question_id)}
+    given_up = request.undeliverable([told], AT).request
+    assert given_up.question is None
+    assert given_up.ask(Question.IDENTITY, uuid7(), "Who?", AT, recorded=False).request.question
+    meant = a_request(State.AWAITING_CLARIFICATION, channel="email", question=open_question())
+    assert meant.question
+    about: Told = {"what": "question", "question_id": str(meant.question.question_id)}
+    assert meant.undeliverable([about], AT).request == meant, "what it waits for may be answered still"
+    assert request.undeliverable([{**told, "question_id": str(uuid7())}], AT).request == request
+
+
+def test_a_restriction_whose_lift_nobody_could_be_told_of_stays() -> None:
+    request = a_request(State.CLOSED, channel="email", right=Right.RESTRICTION, lift_told_at=AT, responded_at=AT)
+    given_up = request.undeliverable([{"what": "lift"}], AT)
+    assert given_up.published == ()
+    assert given_up.request.lift_told_at is None
+
+
+def test_what_a_letter_has_lifted_that_came_back_is_restricted_again_and_lifted_once_it_is_delivered() -> None:
+    lift: list[Told] = [{"what": "lift"}]
+    begun = lift_begun(lift)
+    known = {"channel": "email", "right": Right.RESTRICTION, "outcome": Outcome.FULFILLED}
+    request = a_request(State.CLOSED, **known, lift_told_at=AT, responded_at=AT)
+    with pytest.raises(IllegalTransition, match="still lifting"):
+        request.restrict_again()
+    assert request.told(begun, AT).published == (), "systems are at it"
+    lifted = replace(request, lifted_at=AT)
+    assert lifted.told(begun, AT).published == (), "systems have lifted it before"
+    assert lifted.undeliverable(begun, AT).request == lifted, "given up, it stays lifted"
+    again = lifted.restrict_again()
+    assert [type(each).__name__ for each in again.published] == ["RestrictionResumed"]
+    assert again.request.lifted_at is None
+    assert [type(each).__name__ for each in again.request.told(lift_awaited(begun), AT).published] == ["LiftDecided"]
+    assert again.request.undeliverable(lift_awaited(begun), AT).request.is_in_force
+    with pytest.raises(IllegalTransition, match="erasure"):
+        replace(lifted, ended_by=uuid7()).restrict_again()
+
+
+def test_in_the_portal_a_lift_is_begun_at_once_and_is_not_known_of_once_the_mail_about_it_is_refused() -> None:
+    known = {"channel": "portal", "right": Right.RESTRICTION, "outcome": Outcome.FULFILLED}
+    request = a_request(State.CLOSED, **known, responded_at=AT)
+    transition, tells = until_delivered(request.lift(AT))
+    assert ([type(each).__name__ for each in transition.published], tells) == (
+        ["LiftDecided"],
+        [{"what": "lift", "there": True}],
+    )
+    assert unknown(tells) == [{"what": "lift", "begun": True}]
+
+
+def test_what_waits_for_a_letter_is_said_of_each_that_is_not_delivered() -> None:
+    extension: Told = {"what": "extension", "due_on": "2026-06-01", "due_before": "2026-04-02"}
+    [said] = why("waiting", [extension])
+    assert "due on 2026-04-02" in said
+    assert [*why("sent", [extension])] == [*why("person", [{**extension, "there": True}])] == []
+    [stays], [lifted] = why("person", [{"what": "lift"}]), why("person", lift_begun([{"what": "lift"}]))
+    assert "stays" in stays
+    assert "Restrict it again" in lifted
+    assert "came back" not in stands("lifting", "waiting", None)
+    assert stands("portal_news", "person", "put_off").endswith("put off.")
+
+
+@given(st.uuids())
+def test_a_token_is_known_again_in_whatever_case_and_company(letter_id: UUID) -> None:
+    sealed = token(SECRET, letter_id)
+    assert list(letters_in(SECRET, f"Re: <bounces+{sealed.upper()}@example.org>, {sealed}")) == [letter_id]
+    assert list(letters_in(b"t" * 32, sealed)) == []
+    assert len(return_path(sealed, "b" * 20 + "@example.org").partition("@")[0]) <= 64
+
+
+@given(st.uuids(), st.integers(0, 15))
+def test_an_id_of_a_letter_alone_opens_nothing(letter_id: UUID, place: int) -> None:
+    sealed = token(SECRET, letter_id)
+    at = 27 + place
+    forged = sealed[:at] + ("b" if sealed[at] != "b" else "c") + sealed[at + 1 :]
+    assert list(letters_in(SECRET, forged)) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "address"),
+    [
+        ("ada@example.org", "ada@example.org"),
+        ("Carrier Ltd <privacy@carrier.example>", "privacy@carrier.example"),
+        ("Carrier Ltd, Street 1, privacy@carrier.example, +49 221 1", None),
+        ("+4922112345", None),
+        ("Ada Quarzfels", None),
+    ],
+)
+def test_a_letter_is_mailed_where_it_names_an_address_and_nothing_else(to: str, address: str | None) -> None:
+    assert address_in(to) == address
+
+
+def test_a_letter_says_in_which_language_it_is_and_that_no_machine_answers_it() -> None:
+    letter = Outgoing("l", "ada@example.org", "de", "Grüße", "<p>Grüße</p>", AT)
+    sent = compose(letter, "privacy@example.org", "Example")
+    mail = message_from_bytes(sent, policy=SMTP)
+    assert sent.isascii(), "it goes by every server as it is"
+    assert (mail["Content-Language"], mail["Auto-Submitted"]) == ("de", "auto-replied")
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+
+
+@pytest.mark.parametrize("long", [f"<{'DB9PR04MB8412F0C6' * 5}@eurprd04.prod.outlook.example>", "<1@mail.example>"])
+def test_a_letter_stands_in_the_thread_of_a_mail_whatever_that_is_called(long: str) -> None:
+    before = (long, "<ü@x>", "(((", "<2@example.org>")
+    letter = Outgoing("l", "ada@example.org", "de", "Grüße", "<p>Grüße</p>", AT, before)
+    sent = compose(letter, "privacy@example.org", "Example").partition(b"\r\n\r\n")[0].decode("ascii")
+    assert f"References: {long} <2@example.org>\r\n" in sent
+    assert "In-Reply-To: <2@example.org>\r\n" in sent
+
+
+def test_a_header_cannot_be_smuggled_into_a_letter() -> None:
+    letter = Outgoing("l", "ada@example.org\r\nBcc: eve@example.org", "en", "Hello", "<p>Hello</p>", AT)
+    with pytest.raises(ValueError, match=r"."):
+        compose(letter, "privacy@example.org", "Example")
+
+
+def test_the_address_stands_in_the_window_of_an_envelope() -> None:
+    html = "<html><body>\n<header><p>Example</p></header><main><p>Dear</p></main></body></html>"
+    page = document([Page(uuid7(), html, ["Ada", "Street 1", "50667 Köln"])], ("Example AG", "Way 2"))
+    lengths = {name: float(mm) for name, mm in re.findall(r"([a-z-]+):([\d.]+)mm", page.partition(".return")[0])}
+    margin = lengths["margin"]
+    window = (margin + lengths["left"], margin + lengths["top"], lengths["width"], lengths["height"])
+    assert [*window] == [20.0, 45.0, 85.0, 45.0], "DIN 5008, form B, in millimetres"
+    assert margin + lengths["padding-top"] >= 45 + 45, "no text stands in the window"
+    assert re.search(r"\.return\{height:17\.7mm", page)
+    assert re.search(r"\.to\{margin:0;height:27\.3mm;font-size:10pt;line-height:4\.55mm", page), (
+        "six lines of 8 pt or more"
+    )
+    assert "Example AG · Way 2" in page
+    assert "<main><p>Dear</p></main>" in page
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"DSR_SMTP_HOST": "mail.example.org"}, "DSR_SMTP_SENDER is not set"),
+        ({"DSR_SMTP_HOST": "mail.example.org", "DSR_SMTP_TLS": "none"}, "encrypted"),
+        ({"DSR_SMTP_BOUNCES": "reports-of-what-came-back@example.org"}, "at most 20 characters"),
+        ({"DSR_SMTP_USERNAME": "dsr"}, "belong together"),
+    ],
+)
+def test_letters_leave_this_machine_encrypted_and_from_somebody(
+    wrong: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "encrypted" in says:
+        monkeypatch.setenv("DSR_SMTP_SENDER", "privacy@example.org")
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match=says):
+        SmtpSettings()
