@@ -658,7 +658,6 @@ async def test_a_long_body_that_comes_in_many_parts_is_read_as_one(intake: Intak
 
 
 # The keys of channels over the API: what they may state and do, how fast, and until when (security review, S3).
-ONE_OF_KEYS = "/v1/requests"
 SUBJECT = {"email": "ada@example.org", "country": "DE"}
 ACCESS = {"right": "access", "subject": SUBJECT}
 PROVED = [{"identity": "email", "method": "email_link", "on_file_since": "2024-01-01T00:00:00Z"}]
@@ -685,7 +684,7 @@ async def test_more_than_a_key_may_state_or_ask_for_is_refused_and_stores_nothin
     intake: Intake, portal: httpx.AsyncClient, submission: dict[str, object]
 ) -> None:
     answers = [
-        await portal.post(ONE_OF_KEYS, json=submission),
+        await portal.post(ONE, json=submission),
         await portal.post(f"{ONE}/batch", json={"requests": [ACCESS, submission]}),
     ]
     assert all(is_problem(answer, 403, "forbidden") for answer in answers)
@@ -698,7 +697,7 @@ async def test_a_key_that_may_state_nothing_cannot_state_that_an_address_was_pro
 ) -> None:
     key = await auth.create(database, "channel", "portal", intake.clock.now())
     submission = {**ACCESS, "proofs": PROVED}
-    answer = await intake.channel.post(ONE_OF_KEYS, json=submission, headers={"Authorization": f"Bearer {key}"})
+    answer = await intake.channel.post(ONE, json=submission, headers={"Authorization": f"Bearer {key}"})
     assert is_problem(answer, 403, "forbidden")
 
 
@@ -719,7 +718,7 @@ async def test_who_submits_fetches_no_package_and_who_fetches_it_submits_nothing
     portal.headers["Authorization"] = f"Bearer {fetching}"
     assert (await portal.get(path)).json()["request_id"] == id_of(path)
     assert is_problem(await portal.get(f"{path}/package"), 409, "not_ready")
-    assert is_problem(await portal.post(ONE_OF_KEYS, json=ACCESS), 403, "forbidden")
+    assert is_problem(await portal.post(ONE, json=ACCESS), 403, "forbidden")
     assert is_problem(await portal.post(f"{path}/withdraw"), 403, "forbidden")
 
 
@@ -727,10 +726,10 @@ async def test_a_key_that_has_expired_is_no_key(intake: Intake, database: str) -
     now = intake.clock.now()
     key = await auth.create(database, "channel", "portal", now, Grant(), now + timedelta(days=1))
     headers = {"Authorization": f"Bearer {key}"}
-    assert (await intake.channel.post(ONE_OF_KEYS, json=ACCESS, headers=headers)).status_code == 201
+    assert (await intake.channel.post(ONE, json=ACCESS, headers=headers)).status_code == 201
     intake.clock.at = now + timedelta(days=1)
     other = await auth.create(database, "channel", "portal", now, Grant(), now + timedelta(days=1))
-    answer = await intake.channel.post(ONE_OF_KEYS, json=ACCESS, headers={"Authorization": f"Bearer {other}"})
+    answer = await intake.channel.post(ONE, json=ACCESS, headers={"Authorization": f"Bearer {other}"})
     assert is_problem(answer, 401, "unauthorised")
 
 
@@ -739,7 +738,7 @@ async def test_a_key_submits_no_more_in_a_minute_than_it_may(intake: Intake, dat
     intake.channel.headers["Authorization"] = f"Bearer {key}"
     batch = {"requests": [ACCESS] * 3}
     assert is_problem(await intake.channel.post(f"{ONE}/batch", json=batch), 413, "too_large")
-    answers = [await intake.channel.post(ONE_OF_KEYS, json=ACCESS) for _ in range(3)]
+    answers = [await intake.channel.post(ONE, json=ACCESS) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 429]
 
 

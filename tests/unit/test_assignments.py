@@ -498,7 +498,7 @@ HEAPS = [
     base64.urlsafe_b64encode(b"??>" + NUMBER_CONFLICTS.encode()),
     b"0x" + MAIL.encode().hex().encode(),
     NUMBER_CONFLICTS.encode().hex().upper().encode(),
-    quote(f"<{NUMBER}>").lower().encode(),
+    quote(f"<{NUMBER_CONFLICTS}>").lower().encode(),
 ]
 
 
