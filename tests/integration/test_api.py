@@ -450,7 +450,7 @@ async def test_a_key_that_is_used_too_often_waits_and_the_others_do_not(
         assert is_problem(answers[1], 429, "too_many_calls")
         assert REGISTRY.get_sample_value("dsr_calls_refused_total", {"problem": "too_many_calls"}) == before + 1
         assert int(answers[1].headers["Retry-After"]) > 1
-        assert (await intake.officer.post(ONE, content=body(), headers=once)).status_code == 201
+        assert (await intake.officer.post(ONE, content=body(assurance=None), headers=once)).status_code == 201
         assert await stored(intake) == 2
 
 
