@@ -31,7 +31,7 @@ SELECT what, count(DISTINCT subject_ref) FROM (
     WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND r.responded_at < $1
           AND (s.kind IN ('records', 'upload') AND NOT (r.owed OR r.renewing)
           OR r.outcome IN ('withdrawn', 'refused') AND (s.kind IN ('package', 'release')
-             OR s.kind = 'identities' AND s.source NOT IN ('requester', 'taken_back')
+             OR s.kind = 'identities' AND s.source NOT IN ('requester', 'taken_back', 'dropped')
                 AND r."right" NOT IN ('restriction', 'objection')))
     UNION ALL
     SELECT 'expired', s.subject_ref FROM vault.sealed s JOIN request r USING (subject_ref)

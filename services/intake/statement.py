@@ -22,7 +22,7 @@ from services.intake.request.aggregate import Request
 from shared.domain import reference
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import Level
+from shared.domain.levels import NOTHING, Level
 from shared.domain.operations import Change
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -107,6 +107,7 @@ async def read(unit_of_work: UnitOfWorkFactory, mail: MailUseCases, request_id: 
                 words.append(Words(kind="mail", subject=content.subject, text=content.text))
     stated = [each for each in known.identities if each.source == "requester"]
     found = [each for each in known.identities if each.source != "requester"]
+    shown = {each.value for each in stated if each.type is IdentityType.EMAIL and each.level > NOTHING}
     return Statement(
         request_id=request_id,
         reference=reference.of(request_id),
@@ -118,7 +119,7 @@ async def read(unit_of_work: UnitOfWorkFactory, mail: MailUseCases, request_id: 
         words=[*words, *replies],
         accounts=_found(each for each in found if each.type not in _CONTACTS),
         contacts=_found(each for each in found if each.type in _CONTACTS),
-        letters_go_to=letters_go_to,
+        letters_go_to=letters_go_to if not shown or shown & {*letters_go_to} else sorted(shown),
         postal_address=postal,
     )
 

@@ -39,12 +39,14 @@ from services.intake.request.stored_request import StoredRequest
 from services.intake.telling import TellingUseCases
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import NOTHING
 from shared.domain.one_person import as_stated, proves_the_same_person
 from shared.domain.operations import ANSWERING, TaskReport
 from shared.domain.proofs import highest
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData, encode_identities
+from shared.storage.vault import DROPPED
 
 # What was said of some requests says nothing of others that have come since.
 _CONFIRM = """
@@ -157,10 +159,14 @@ class UseCases(TellingUseCases):
 
     @decision
     async def confirm_on_file(self, held: Held, contact: Identity) -> Transition:
-        """The contact on file of the account has confirmed the request: its answers go there from now on."""
+        """Counts the request as the contact's on file: answers go there, the asker's unproved address is dropped."""
         proof = schemas.IdentityProof(identity="account_id", method=on_file.METHOD)
         verified = await self._verify(held, schemas.Verification(proofs=(proof,)))
         theirs = replace(contact, level=self.identity.methods[on_file.METHOD].level)
+        subject = held.request.subject_ref
+        known = (await held.tx.vault.subject_data(held.tx.connection, [subject]))[subject].identities
+        unproved = [i for i in known if i.source == "requester" and i.type is IdentityType.EMAIL and i.level == NOTHING]
+        await correspondence.seal(held.tx, held.request, "identities", DROPPED, encode_identities(unproved))
         await correspondence.seal(held.tx, held.request, "identities", "requester", encode_identities([theirs]))
         await lookup.enter(held.tx, [(held.request.request_id, [theirs])])
         return verified

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Shredded
+from shared.domain.identities import Identity
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData, decode, encode, less_proved, merged
@@ -22,7 +23,9 @@ _NONCE = 12
 
 TAKEN_BACK = "taken_back"
 """The source of identities whose proof was wrong, each with the level that is left of what was proved before."""
-_OF_REQUESTER = ["requester", TAKEN_BACK]
+DROPPED = "dropped"
+"""The source of identities that the requester stated and that count for nothing any more."""
+_OF_REQUESTER = ["requester", TAKEN_BACK, DROPPED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,7 @@ class Vault:
             if ref in known:
                 more = decode(_open(subjects_there[ref][0], content, ref.bytes)).identities
                 said = known[ref].identities
-                together = less_proved(said, more) if source == TAKEN_BACK else merged(said + more)
-                known[ref] = replace(known[ref], identities=together)
+                known[ref] = replace(known[ref], identities=_together(said, more, source))
         return known
 
     async def seal(self, connection: Connection, sealings: Sequence[Sealing], now: datetime) -> None:
@@ -274,6 +276,16 @@ def _row(key: AESGCM, sealing: Sealing, now: datetime) -> Row:
 def _seal(key: AESGCM, content: bytes, bound_to: bytes, nonce: bytes | None = None) -> bytes:
     nonce = nonce or os.urandom(_NONCE)
     return nonce + key.encrypt(nonce, content, bound_to)
+
+
+def _together(said: tuple[Identity, ...], more: tuple[Identity, ...], source: str) -> tuple[Identity, ...]:
+    """Returns what is known once a later piece is read."""
+    if source == TAKEN_BACK:
+        return less_proved(said, more)
+    if source == DROPPED:
+        gone = {(each.type, each.value, each.source) for each in more}
+        return tuple(each for each in said if (each.type, each.value, each.source) not in gone)
+    return merged(said + more)
 
 
 def _open(key: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:

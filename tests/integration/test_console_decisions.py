@@ -12,10 +12,9 @@ from tests.fixtures.console import OpenedConsole
 from tests.fixtures.events import a
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import PROPOSAL, REASONS, Intake, beyond, id_of
-from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
+from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened, waiting
 from tests.integration.test_objections import restricted
 from tests.integration.test_portal import EMAIL, EXPORTED, asked
-from tests.integration.test_portal_disowned import waiting
 
 
 async def decided(visitor: Visitor, path: str, decision: str, **form: str) -> Visitor:

@@ -32,7 +32,13 @@ async def test_the_contact_on_file_that_confirms_gets_the_answer_and_the_first_a
     assert NEW not in contacts["html"]
     await (await ada.open(link_in(contacts))).send(answer="mine")
     assert ada.path == "/portal/en/request"
-    assert (await levels(intake, path))["account_id"] == "L1"
+    assert {kind: level for kind, level in (await levels(intake, path)).items() if level > "L0"} == {
+        "account_id": "L1",
+        "email": "L1",
+    }
+    sheet = (await intake.officer.get(f"{path}/statement")).json()
+    assert NEW not in [each["value"] for each in sheet["identities"]], "the asker's address counts for nothing"
+    assert sheet["letters_go_to"] == ["ada@example.org"]
     assert "verified" in await intake.types()
     await (await eve.open(link_in(theirs))).send(answer="mine")
     assert eve.path != "/portal/en/request", "a later proof of another address does not count"

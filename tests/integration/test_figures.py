@@ -93,9 +93,11 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
             tasks = request.tasks and [each.model_dump(mode="json", exclude_none=True) for each in request.tasks]
             ended = "UPDATE request SET closed_at = $2, outcome = $3, tasks = $4 WHERE request_id = $1"
             await connection.execute(ended, request.request_id, request.closed_at, request.outcome, tasks)
-        for approved_at in (NOW - timedelta(days=2), NOW - timedelta(days=40), None):
+        for request, approved_at in zip(
+            requests, (NOW - timedelta(days=2), NOW - timedelta(days=40), None), strict=False
+        ):
             extension = "INSERT INTO extension VALUES ($1, 'VOLUME', $1, '2026-08-01', 'a', 'b', $2)"
-            await connection.execute(extension, uuid7(), approved_at)
+            await connection.execute(extension, request.request_id, approved_at)
         await intake_statistics.count(connection, NOW)
     assert told("dsr_extensions_approved", reason="VOLUME") == 1
     assert told("dsr_requests_worked", right="access") == 3

@@ -17,6 +17,7 @@ CARRIED = {name.lower(): value for name, value in HEADERS.items()} | {
     "cache-control": "no-store",
     "strict-transport-security": "max-age=31536000",
 }
+POLICY = "content-security-policy"
 COOKIE = re.compile(r"__Host-dsr-console=[\w-]{43}; HttpOnly; Path=/; SameSite=lax; Secure")
 MEMBERS = {Role.HANDLER: "hanna", Role.APPROVER: "anton", Role.AUDITOR: "ugo", Role.ADMIN: "ada-min"}
 
@@ -39,7 +40,9 @@ async def test_a_role_opens_the_pages_that_its_powers_are_for_and_no_other(conso
             allowed = power in ROLES[role]
             assert (answer.status_code == 403) is not allowed, f"{role} at {path}: {answer.status_code}"
             assert answer.status_code < 500, f"{role} at {path}: {answer.text}"
-            assert carried(answer) == CARRIED, path
+            own_style = {POLICY: answer.headers[POLICY]} if path == "/post/print" and allowed else {}
+            assert carried(answer) == CARRIED | own_style, path
+            assert not own_style or " style-src 'sha256-" in own_style[POLICY]
             if not allowed:
                 sent = await member.client.post("/console" + filled(path, request), data=said)
                 assert sent.status_code in {403, 405}, f"{role} sends a form to {path}: {sent.status_code}"

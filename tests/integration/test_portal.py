@@ -29,9 +29,8 @@ from shared.storage import chunks
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
 from tests.fixtures.packages import made_of, unpacked
-from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
+from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened, waiting
 from tests.fixtures.told import Count, told
-from tests.integration.test_portal_disowned import waiting
 
 EMAIL = "ada@example.org"
 EXPORTED = TaskReport.model_validate(

@@ -6,7 +6,7 @@ import pytest
 
 from services.intake.statistics import count
 from tests.fixtures.intake import Intake
-from tests.fixtures.portal import Opened, link_in, opened
+from tests.fixtures.portal import Opened, link_in, opened, waiting
 from tests.fixtures.told import told
 from tests.integration.test_portal import asked
 
@@ -15,11 +15,6 @@ from tests.integration.test_portal import asked
 async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
     async with opened(intake, monkeypatch) as door:
         yield door
-
-
-async def waiting(door: Opened) -> list[tuple[str, str]]:
-    found = (await door.intake.officer.get("/v1/proofs/stopped")).raise_for_status().json()["requests"]
-    return [(each["request_id"], each["why"]) for each in found]
 
 
 async def test_before_the_button_the_letter_and_the_page_say_what_was_asked_for(door: Opened) -> None:

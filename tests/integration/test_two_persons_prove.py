@@ -14,10 +14,9 @@ from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
 from tests.fixtures.console import OpenedConsole
 from tests.fixtures.intake import PROOF, Intake, id_of
-from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened
+from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened, waiting
 from tests.integration.test_console_decisions import decided
 from tests.integration.test_portal import EXPORTED, asked
-from tests.integration.test_portal_disowned import waiting
 from tests.integration.test_portal_sign_in import ISSUER, KEY, token
 from tests.integration.test_proof_in_part import LINKED, UNPROVED
 from tests.integration.test_unsearched import COPIED, blocked
