@@ -497,14 +497,17 @@ async def test_what_waits_for_its_commit_is_bounded_and_nothing_is_lost(
 
     monkeypatch.setattr(submission, "Quota", Noting)
     async with running(database, clock, keys) as intake, connected(database) as other:
-        third = httpx.AsyncClient(transport=intake.channel._transport, base_url="http://intake")  # noqa: SLF001
-        third.headers["Authorization"] = f"Bearer {await create(database, 'channel', 'portal', clock.now(), FREELY)}"
-        await asyncio.gather(*(client.get(UNKNOWN) for client in (intake.channel, intake.officer, third)))
+        transport = intake.channel._transport  # noqa: SLF001
+        second, third = (httpx.AsyncClient(transport=transport, base_url="http://intake") for _ in range(2))
+        for client, holder in ((second, "shop"), (third, "portal")):
+            key = await create(database, "channel", holder, clock.now(), FREELY)
+            client.headers["Authorization"] = f"Bearer {key}"
+        await asyncio.gather(*(client.get(UNKNOWN) for client in (intake.channel, second, third)))
         async with other.transaction():
             await other.execute("LOCK TABLE intake.request")
             waiting = [
                 asyncio.create_task(submit(intake.channel, "a")),
-                asyncio.create_task(submit(intake.officer, "b")),
+                asyncio.create_task(submit(second, "b")),
             ]
             await both.wait()
             refused = await submit(third, "c")
@@ -517,6 +520,7 @@ async def test_what_waits_for_its_commit_is_bounded_and_nothing_is_lost(
             201,
         ]
         assert await stored(intake) == 4000
+        await second.aclose()
         await third.aclose()
 
 
@@ -892,7 +896,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "no scope": ({"right": "objection"}, "scope", "direct_marketing or legitimate_interests"),
     "no changes": ({"right": "rectification"}, "changes", "needs at least one"),
     "no purpose": ({"right": "consent_withdrawal"}, "purposes", "needs at least one"),
-    "another right": ({"right": "access", "packages_waived": True}, "packages_waived", "belong to an erasure"),
+    "another right": ({"right": "access", "packages_waived": True}, "packages_waived", "belongs to an erasure"),
     "nowhere to answer": ({"right": "access", "channel": "email"}, "subject.email", "answer goes there"),
 }
 

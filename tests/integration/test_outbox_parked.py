@@ -344,7 +344,8 @@ async def test_an_outage_of_the_broker_is_logged_once_and_so_is_its_end(
 # A topic with too many dead letters is paused until an operator resumes it; what was set aside can be replayed.
 def record(topic: str) -> Message:
     """An event on that topic."""
-    said = outbox.message(a(RequestVerified, right=Right.ERASURE, due_on=DUE), ServiceName.INTAKE, None)
+    right = Right.ACCESS if topic.endswith(".b") else Right.ERASURE
+    said = outbox.message(a(RequestVerified, right=right, due_on=DUE), ServiceName.INTAKE, None)
     return Message(topic, said.key, said.value, said.headers)
 
 
@@ -403,6 +404,7 @@ async def test_a_topic_is_paused_and_resumed_and_its_dead_letters_are_replayed_w
     monkeypatch.setenv("DSR_KAFKA_BOOTSTRAP", broker.bootstrap)
     monkeypatch.setenv("DSR_POSTGRES_DSN", database)
     poisoned, other = topics = ("test.paused.a", "test.paused.b")
+    monkeypatch.setattr(RequestVerified, "topics", {Right.ERASURE: poisoned, Right.ACCESS: other})
     harness = await open_harness()
     settings = KafkaSettings(bootstrap=broker.bootstrap, dead_letters_a_day=2)
     await create_topics(broker.bootstrap, topics, partitions=1)

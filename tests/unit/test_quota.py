@@ -71,7 +71,7 @@ class Table:
         self.asked.append(len(key_ids))
         self.is_asked.set()
         await self.may_answer.wait()
-        granted = ("L1", ["access"], ["submit"], None)
+        granted = ("L1", ["access"], ["submit"], None, None)
         return [
             (key_id, _hash(secret), "channel", key_id, "portal", *granted)
             for key_id, secret in self._keys

@@ -1,0 +1,227 @@
+"""A service as a process: it works from the bus to the bus, tells how it is, and drains when it is told to stop."""
+
+import asyncio
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+from uuid_utils.compat import uuid7
+
+from deploy.demo.client import DsrClient
+from deploy.local.kafka import Kafka
+from deploy.local.paths import ROOT
+from deploy.local.ports import HOST, free_port
+from deploy.local.process import Child
+from deploy.local.services import Servers, Services
+from services.intake import auth
+from shared.domain import topics
+from shared.domain.clock import SystemClock
+from shared.domain.events import RequestClosed, RequestVerified
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation
+from shared.domain.records import Message
+from shared.domain.rights import Outcome, Right
+from shared.domain.topics import ServiceName
+from shared.downstreams.bus.messages import TaskReply, TaskRequested
+from shared.messaging import outbox
+from shared.messaging.producer import KafkaProducer
+from shared.runtime.settings import KafkaSettings
+from shared.storage import keyring
+from shared.storage.postgres import connected
+from shared.storage.subject_data import SubjectData
+from shared.storage.vault import Vault
+from tests.fixtures.brokers import read_topic
+from tests.fixtures.engine import DUE, SetClock
+from tests.fixtures.events import a
+from tests.fixtures.intake import FREELY
+from tests.fixtures.live import eventually
+from tests.fixtures.process import running
+from tests.fixtures.stores import Subject
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
+
+@dataclass
+class Erasure:
+    """The erasure service with one downstream, a team that is reached over the bus."""
+
+    child: Child
+    url: str
+    producer: KafkaProducer
+    bootstrap: str
+
+    async def task(self) -> TaskRequested:
+        """The last task that the team was sent."""
+        records = await read_topic(self.bootstrap, topics.tasks("billing"), 1)
+        return TaskRequested.model_validate_json(records[-1].value)
+
+    async def reply(self, value: bytes) -> None:
+        """What the team answers."""
+        await self.producer.send([Message(topics.replies("billing"), b"k", value)])
+
+
+@pytest.fixture
+async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator[Erasure]:
+    downstreams = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
+    async with running(ServiceName.ERASURE, database, broker, tmp_path, downstreams) as (child, port):
+        producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap))
+        yield Erasure(child, f"http://{HOST}:{port}", producer, broker.bootstrap)
+        await producer.stop()
+
+
+async def subject(dsn: str, tmp_path: Path, clock: SetClock) -> UUID:
+    ref, vault = uuid7(), Vault(keyring.load(tmp_path / "keyring.json"))
+    async with connected(dsn) as connection:
+        said = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org", level="L2"),))
+        await vault.insert_subjects(connection, [vault.new_subject(ref, said, clock.now())])
+    return ref
+
+
+def reply_to(task: TaskRequested, outcome: str, **counts: int) -> bytes:
+    """What the team answers to a task."""
+    answered = {"command_id": str(task.command_id), "task_id": str(task.task_id), "operation": task.operation}
+    reply = TaskReply.model_validate_json(json.dumps({**answered, "outcome": outcome, **counts}))
+    return reply.model_dump_json().encode()
+
+
+async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_at_its_end(
+    erasure: Erasure, database: str, tmp_path: Path, clock: SetClock
+) -> None:
+    ref, request = await subject(database, tmp_path, clock), uuid7()
+    verified = a(RequestVerified, about=request, right=Right.ERASURE, subject=ref, due_on=DUE)
+    said = outbox.message(verified, ServiceName.INTAKE, TRACE)
+    await erasure.producer.send([said, said])
+    task = await erasure.task()
+    assert (task.request_id, task.due_on) == (request, DUE)
+    await erasure.reply(b'{"type": "dsr.task.replied.v1", "name": "Ada Lovelace"}')
+    await erasure.reply(reply_to(task, "erased", found=3, changed=3))
+    commands = await read_topic(erasure.bootstrap, topics.tasks("billing"), 2)
+    look_again = TaskRequested.model_validate_json(commands[-1].value)
+    assert look_again.operation is Operation.LOCATE
+    await erasure.reply(reply_to(look_again, "no_match"))
+    [completed] = await read_topic(erasure.bootstrap, "dsr.completions.erasure", 1)
+    told = json.loads(completed.value)
+    assert (told["request_id"], told["outcome"]) == (str(request), "fulfilled")
+    assert [(t["system"], t["found"], t["changed"], t["remaining"]) for t in told["tasks"]] == [("billing", 3, 3, 0)]
+    assert completed.headers["traceparent"] == TRACE
+    [letter] = await read_topic(erasure.bootstrap, "dsr.dead-letters.erasure", 1)
+    assert letter.headers["dsr_reason"] == "malformed_reply"
+
+    closed = a(RequestClosed, about=request, right=Right.ERASURE, subject=ref, outcome=Outcome.FULFILLED)
+    await erasure.producer.send([outbox.message(closed, ServiceName.INTAKE, None)])
+    async with connected(database) as connection:
+        await eventually(partial(connection.fetchval, "SELECT shredded_at FROM vault.subject"))
+        actions = await connection.fetch("SELECT action FROM evidence.entry ORDER BY seq")
+    assert [row[0] for row in actions] == [
+        *("fulfilment.opened", "task.concluded", "suppression.added", "key.shredded")
+    ]
+    assert "Lovelace" not in erasure.child.log.read_text()
+    assert "example.org" not in erasure.child.log.read_text()
+
+
+async def test_it_tells_how_it_is_and_ends_in_order_when_told_to(erasure: Erasure) -> None:
+    async with httpx.AsyncClient(base_url=erasure.url) as http:
+        assert (await http.get("/healthz")).json() == {"loops_standing_still": []}
+        assert (await http.get("/readyz")).json() == {"database": True, "broker": True, "loops": True}
+        assert "dsr_outbox_relayed_total" in (await http.get("/metrics")).text
+    assert await asyncio.to_thread(erasure.child.stop) == 0
+    assert "Traceback" not in erasure.child.log.read_text()
+
+
+async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasure, broker: Kafka) -> None:
+    await asyncio.to_thread(broker.kill)
+    async with httpx.AsyncClient(base_url=erasure.url, timeout=40) as http:
+        ready = await http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"database": True, "broker": False, "loops": True})
+        assert (await http.get("/healthz")).status_code == 200
+        await asyncio.to_thread(broker.start)
+
+        async def is_ready() -> bool:
+            return (await http.get("/readyz")).status_code == 200
+
+        await eventually(is_ready)
+    assert erasure.child.running
+
+
+async def what_erasure_says(dsn: str, broker: Kafka, folder: Path, **change: str) -> str:
+    """What erasure says with these settings, with which it cannot start."""
+    services = Services(folder, Servers(dsn, broker.bootstrap), folder / "downstreams.toml")
+    keyring.create(services.keyring)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services", "run", "erasure"),
+        cwd=ROOT,
+        env={**os.environ, **services.env, "DSR_HTTP_PORT": str(free_port()), **change},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await process.communicate()
+    assert process.returncode == 1
+    return told.decode()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"DSR_HTTP_PORT": "http"}, "DSR_HTTP_PORT holds 'http': set it to a whole number from 1 up to 65535"),
+        ({"DSR_HTTP_HOST": "192.0.2.1"}, "where we cannot listen (Cannot assign requested address): set them to a"),
+        ({"DSR_TELEMETRY_LOG_LEVEL": "LOUD"}, "DSR_TELEMETRY_LOG_LEVEL holds 'LOUD': set it to DEBUG or INFO or"),
+        ({"DSR_VAULT_KEYRING": "/nowhere/keyring.json"}, "DSR_VAULT_KEYRING holds '/nowhere/keyring.json': set it to"),
+        (
+            {"DSR_POSTGRES_DSN": "postgresql://u:known-to-two@127.0.0.1:1/dsr"},
+            "no database for us at 127.0.0.1:1/dsr, where DSR_POSTGRES_DSN says (Connection",
+        ),
+        ({"DSR_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "no broker for us at 127.0.0.1:1 (Kafka"),
+        ({"DSR_WORK_DOWNSTREAMS": "/nowhere/downstreams.toml"}, "point DSR_WORK_DOWNSTREAMS at a file"),
+    ],
+)
+async def test_what_it_cannot_start_with_is_said_in_one_line(
+    database: str, broker: Kafka, tmp_path: Path, change: dict[str, str], said: str
+) -> None:
+    told = await what_erasure_says(database, broker, tmp_path, **change)
+    assert said in told
+    assert "Traceback" not in told
+    assert "known-to-two" not in told
+    assert told.count("\n") == 1
+
+
+async def test_database_without_the_schema_is_reported_with_the_command_that_creates_it(
+    empty_database: str, broker: Kafka, tmp_path: Path
+) -> None:
+    told = await what_erasure_says(empty_database, broker, tmp_path)
+    assert re.fullmatch(
+        r"dsr-erasure cannot start; the database at \S+, where .* lacks the schema: run `dsr migrate`\n", told
+    )
+
+
+async def test_a_port_on_which_somebody_listens_is_told_by_its_variable(
+    database: str, broker: Kafka, tmp_path: Path
+) -> None:
+    with socket.create_server((HOST, 0)) as somebody:
+        port = somebody.getsockname()[1]
+        told = await what_erasure_says(database, broker, tmp_path, DSR_HTTP_PORT=str(port))
+    place = f"DSR_HTTP_HOST and DSR_HTTP_PORT hold {HOST} and {port}"
+    assert told == (
+        f"dsr-erasure cannot start; {place}, where we cannot listen (Address already in use): set them to a free one\n"
+    )
+
+
+async def test_the_door_opens_without_a_broker_and_what_comes_in_waits(
+    database: str, broker: Kafka, tmp_path: Path
+) -> None:
+    away = {"DSR_KAFKA_BOOTSTRAP": f"{HOST}:1"}
+    async with running(ServiceName.INTAKE, database, broker, tmp_path, **away) as (child, port):
+        key = await auth.create(database, "channel", "portal", SystemClock().now(), FREELY)
+        async with DsrClient(f"http://{HOST}:{port}", key) as client:
+            request_id = await client.submit(Subject(1).submission())
+        async with connected(database) as connection:
+            waiting = await connection.fetch("SELECT convert_from(key, 'UTF8') FROM intake.outbox")
+    assert {row[0] for row in waiting} == {request_id}
+    assert f"no broker for us at {HOST}:1 (KafkaConnectionError): start it" in child.tail(100)
