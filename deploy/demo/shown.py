@@ -65,18 +65,18 @@ async def show(
         tonight = await night(client, estate, policy)
         subscribed = await marketing.newsletters(estate.analytics.admin)
         together = [part for part in founded.cast if part.message]
-        one = await case.submit(client, together)
+        one = await case.submit(client, channel, together)
         calls = await asyncio.to_thread(inspector.calls_of, one.of(Right.ERASURE).part.person)
         requests = [
             *one.requests,
             *[
-                SubmittedRequest(part, await client.submit(part.submission, traceparent=_hostile(part)))
+                SubmittedRequest(part, await channel.submit(part.submission, traceparent=_hostile(part)))
                 for part in founded.cast
                 if not part.message
             ],
         ]
         await Board(console, client, estate.dsn).watch(requests)
-        await collect(client, requests, folder, services.public_key)
+        await collect(channel, requests, folder, services.public_key)
         erasures = [request for request in requests if request.part.right is Right.ERASURE]
         first = one.of(Right.ERASURE)
         copy = next(request for request in requests if request.part.right is Right.ACCESS and request.part.neighbours)
@@ -91,7 +91,7 @@ async def show(
             after=[
                 letters(await written(client, erasures), first, folder / "letters", policy),
                 await asyncio.to_thread(report_of, copy),
-                await statement(client, estate.cdr.admin, copy),
+                await statement(channel, estate.cdr.admin, copy),
                 await portal(client, sites, folder),
                 await mail(client, services, sites),
                 await recipients(client, estate.dsn, first, mailed=sites.mail is not None),

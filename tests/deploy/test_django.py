@@ -79,6 +79,6 @@ async def test_a_subject_of_django_is_found_exported_and_erased_by_a_drafted_dat
         assert "boris" not in said
         erased = await store.receipt(task(Operation.ERASE, ANNA))
         assert erased.outcome is TaskOutcome.ERASED
-        assert {*await ask(empty_database, ROWS)} == BORIS | {("log", "anna: changed by boris")}
+        assert {*await ask(empty_database, ROWS)} == BORIS | {("log", "anna@example.org: changed by boris")}
         assert (await store.receipt(task(Operation.ERASE, ANNA))).outcome is TaskOutcome.NO_MATCH
         assert (await store.receipt(task(Operation.EXPORT, THEIRS))).records

@@ -36,7 +36,7 @@ class Case:
         return next(request for request in self.requests if request.part.right is right)
 
 
-async def submit(client: DsrClient, parts: Sequence[Part]) -> Case:
+async def submit(client: DsrClient, channel: DsrClient, parts: Sequence[Part]) -> Case:
     """Hand the message in, ask which calls are meant, read what the erasure would do, and let the person answer.
 
     An erasure waits for a copy that the same person asks for in the same message, so the plan comes before the act. It
@@ -44,7 +44,7 @@ async def submit(client: DsrClient, parts: Sequence[Part]) -> Case:
     """
     body = {name: value for part in parts for name, value in part.submission.items() if name != "right"}
     body["rights"] = [part.right for part in parts]
-    said = await client.post("/v1/requests", json=body, headers={"Idempotency-Key": str(uuid4())})
+    said = await channel.post("/v1/requests", json=body, headers={"Idempotency-Key": str(uuid4())})
     accepted = said.raise_for_status().json()
     pairs = zip(parts, accepted["requests"], strict=True)
     requests = [SubmittedRequest(part, each["request_id"]) for part, each in pairs]
