@@ -70,9 +70,10 @@ async def test_schema_of_another_version_is_refused_by_name(database: str) -> No
 async def test_waiting_ends_once_another_process_has_applied_the_schema(empty_database: str) -> None:
     waiting = asyncio.create_task(wait_until_migrated(empty_database))
 
-    await migrate(empty_database)
-
+    applied = await migrate(empty_database)
     await waiting
+
+    assert "platform" in applied
 
 
 async def test_every_service_has_an_inbox_and_an_outbox_in_its_own_schema(database: str) -> None:
