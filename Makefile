@@ -17,6 +17,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 trusting = authorities="$$($(PYTHON) deploy/local/certificates.py)"; test -z "$$authorities" || { \
     SSL_CERT_FILE="$$authorities"; export SSL_CERT_FILE; \
     $(python) -m pip config get global.cert >/dev/null 2>&1 || { PIP_CERT="$$authorities"; export PIP_CERT; }; }
+# How long a target took is kept where it succeeded, for docs/benchmarks.md.
+began := $(shell date +%s)
+keep_time = $(python) -m deploy.local.timings "make $@" $$(($$(date +%s) - $(began)))
 unfetched = { $(PYTHON) -c 'from deploy.local.certificates import ADVICE; print(f"-> packages could not be fetched: {ADVICE}")' >&2; exit 1; }
 
 .PHONY: help
@@ -68,10 +71,12 @@ test: .venv/.stamp ## Check the product: lint and its tests, on a real database 
 	@$(python) -m deploy.local.fetch >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
 	@$(MAKE) --no-print-directory lint
 	$(python) -m pytest --numprocesses 3 --ignore tests/deploy
+	@$(keep_time)
 
 .PHONY: test-deploy
 test-deploy: .venv/.stamp ## Check how it is deployed: the image, the manifests, the alerts, the demonstration
 	$(python) -m pytest --numprocesses 3 tests/deploy
+	@$(keep_time)
 
 .PHONY: test-unit
 test-unit: .venv/.stamp ## Run the pure tests alone (seconds)
@@ -90,8 +95,8 @@ down: .venv/.stamp ## End what `make up` has started
 	@$(python) -m deploy.up down
 
 .PHONY: bench
-bench: .venv/.stamp ## Measure the product beside its limits, into .local/bench/latest.json
-	@$(python) -m tests.bench
+bench: .venv/.stamp ## Measure the product next to its limits into docs/benchmarks.md (ROWS=… measures some; ACCEPT=1)
+	@$(python) -m tests.bench $(ROWS) $(if $(ACCEPT),--accept,)
 
 .PHONY: chaos
 chaos: .venv/.stamp ## Kill, freeze and cut off every part under load, and count what came of it (MINUTES=5 SEED=…)

@@ -20,6 +20,7 @@ from deploy.demo.proof import further
 from deploy.demo.report import Report
 from deploy.demo.shown import show
 from deploy.demo.sites import Sites
+from deploy.local import timings
 from deploy.local.certificates import DownloadFailedError
 from deploy.local.java import JavaMissingError
 from deploy.local.paths import LOCAL, ROOT
@@ -94,7 +95,10 @@ def _run(console: Console, *, leave: bool) -> int:
         for section in shown.sections(of_the_platform):
             report.section(section)
         report.further(further(services, estate, sites, shown.requests[0], stays=not leave))
-        report.verdict(time.monotonic() - began)
+        seconds = time.monotonic() - began
+        report.verdict(seconds)
+        if not report.failed:
+            timings.keep("make demo", seconds)
         if not leave:
             console.print("Everything stays up until Ctrl-C.")
             with suppress(KeyboardInterrupt):

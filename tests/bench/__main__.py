@@ -1,32 +1,36 @@
-"""``python -m tests.bench [NAME ...]``: measures the product beside its limits, into ``.local/bench/latest.json``."""
+"""``python -m tests.bench [NAME ...]``: measures the product next to its limits, and writes ``docs/benchmarks.md``."""
 
 import asyncio
+import os
+import platform as machine
 import shutil
-import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Annotated
 
 import asyncpg
+import psutil
 import typer
 
 from deploy.local import postgres_databases as databases
-from deploy.local.paths import LOCAL, ROOT
+from deploy.local import timings
+from deploy.local.paths import LOCAL
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.unprivileged import become_unprivileged
 from deploy.local.venv import alone
 from shared.storage.postgres import connected
 from tests.bench import (
+    baseline,
     closed_erasures,
     closed_erasures_estate,
     closed_erasures_http,
-    closed_erasures_http_declared,
     closed_erasures_two_parties,
     console_lists,
     constant_rate,
     deadline_sweep,
-    export_1m_rows,
+    export_rows,
     hostile_input,
     idle_latency,
     intake_durable,
@@ -36,86 +40,125 @@ from tests.bench import (
     one_subject,
     retention_sweep,
     same_time,
+    size,
 )
-from tests.bench.figures import Row, report, show
+from tests.bench.baseline import Baseline, Measured
+from tests.bench.figures import Row
 from tests.bench.ground import Ground, Void
+from tests.bench.page import PAGE, page
 
 BUSY = "Another bench runs in this folder: the two would measure each other."
 _COMMITS = 200
 Measure = Callable[[Ground], Awaitable[list[Row]]]
 
 FIGURES: dict[str, Measure] = {
-    "closed_erasures_per_s": closed_erasures.measure,
-    "closed_erasures_http_per_s": closed_erasures_http.measure,
-    "closed_erasures_http_declared_per_s": closed_erasures_http_declared.measure,
-    "closed_erasures_estate_per_s": closed_erasures_estate.measure,
-    "closed_erasures_two_parties_per_s": closed_erasures_two_parties.measure,
-    "idle_latency_p50_ms": idle_latency.measure,
-    "idle_latency_p99_ms": idle_latency.measure,
-    "one_subject_20000_calls": one_subject.measure,
-    "joined_erasures_per_s": joined_rows.measure,
-    "erasure_with_rules": kept_by_rule.measure,
-    "intake_durable_vs_bare": intake_durable.measure,
-    "single_submission_p99_ms": constant_rate.measure,
-    "hostile_input_others_p99_ms": hostile_input.measure,
-    "deadline_sweep_1m_open": deadline_sweep.measure,
-    "deadline_events_per_s": deadline_sweep.measure,
+    "closed_erasures": closed_erasures.measure,
+    "closed_erasures_two_parties": closed_erasures_two_parties.measure,
+    "closed_erasures_http": closed_erasures_http.measure,
+    "closed_erasures_estate": closed_erasures_estate.measure,
+    "idle_latency": idle_latency.measure,
+    "one_subject": one_subject.measure,
+    "joined_rows": joined_rows.measure,
+    "kept_by_rule": kept_by_rule.measure,
+    "intake_durable": intake_durable.measure,
+    "constant_rate": constant_rate.measure,
+    "hostile_input": hostile_input.measure,
+    "deadline_sweep": deadline_sweep.measure,
     "retention_sweep": retention_sweep.measure,
-    "memory_100k_backlog_vs_1k": memory_backlog.measure,
-    "export_1m_rows": export_1m_rows.measure,
-    "same_time_known_and_unknown_ms": same_time.measure,
-    "console_lists_100k_ms": console_lists.measure,
+    "memory_backlog": memory_backlog.measure,
+    "export_rows": export_rows.measure,
+    "same_time": same_time.measure,
+    "console_lists": console_lists.measure,
 }
 
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help="figures to measure; all of them if none is named")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="how often each arm is measured")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="how often each arm is measured")] = 3,
+    *,
+    accept: Annotated[bool, typer.Option("--accept", help="write the figures also where a ratio fell")] = False,
 ) -> None:
-    """Measures, prints the table, and ends with 1 if a figure is void."""
+    """Measures, and writes docs/benchmarks.md; ends with 1 and writes nothing if a figure is void or a ratio fell."""
     become_unprivileged()
     if unknown := set(names or ()) - FIGURES.keys():
         raise typer.BadParameter(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
-    directory = LOCAL / "bench"
     with alone("bench", busy=BUSY):
-        shutil.rmtree(directory / "run", ignore_errors=True)
-        # A server of its own: what an existing one also has to do would be measured with it.
-        platform = Platform(directory / "run" / "platform", existing=ExistingServers(postgres_dsn=None))
-        assert platform.postgres is not None
-        with platform.postgres:
-            ground = Ground(platform, directory / "run", repeats)
-            about = asyncio.run(_versions(ground))
-            rows, void = asyncio.run(_measure(ground, names or list(FIGURES), about))
-    show(rows)
-    typer.echo("measured with " + ", ".join(f"{name} {value}" for name, value in about.items()))
-    raise typer.Exit(1 if void else 0)
+        after, faults = _run(names, repeats, accept=accept)
+    if faults:
+        typer.echo("docs/benchmarks.md stays as it is: " + "; ".join(faults), err=True)
+        raise typer.Exit(1)
+    baseline.write(after)
+    PAGE.write_text(page(after))
+    typer.echo("wrote docs/benchmarks.md and docs/benchmarks.json")
 
 
-async def _measure(ground: Ground, names: list[str], about: Mapping[str, str]) -> tuple[list[Row], list[str]]:
+def _run(names: Sequence[str] | None, repeats: int, *, accept: bool) -> tuple[Baseline, list[str]]:
+    """Returns the new figures, and why they are not to be written."""
+    directory = LOCAL / "bench"
+    shutil.rmtree(directory / "run", ignore_errors=True)
+    # A server of its own: what an existing one also has to do would be measured with it.
+    platform = Platform(directory / "run" / "platform", existing=ExistingServers(postgres_dsn=None))
+    assert platform.postgres is not None
+    with platform.postgres:
+        ground = Ground(platform, directory / "run", repeats)
+        about = asyncio.run(_machine(ground))
+        rows, void = asyncio.run(_measure(ground, names or list(FIGURES)))
+        measured = [Measured(row, timings.revision(), about) for row in rows]
+        before = baseline.read()
+        after = before.updated(measured) if names else asyncio.run(_whole(ground, measured))
+    _keep(directory / "latest.json", Baseline(figures=tuple(measured)))
+    typer.echo(page(Baseline(figures=tuple(measured))).partition("## Limits")[0].partition("## Figures")[2])
+    fell = before.fallen(rows)
+    return after, [*void, *(() if accept else fell)]
+
+
+def _keep(file: Path, run: Baseline) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    baseline.write(run, file)
+
+
+async def _whole(ground: Ground, measured: Sequence[Measured]) -> Baseline:
+    async with ground.database() as dsn:
+        counts = await size.counts(dsn)
+    return Baseline(figures=tuple(measured), timings=timings.kept(), lines=size.lines(), counts=counts)
+
+
+async def _measure(ground: Ground, names: Sequence[str]) -> tuple[list[Row], list[str]]:
     rows: list[Row] = []
     void: list[str] = []
-    for measure in dict.fromkeys(FIGURES[name] for name in names):
-        typer.echo(f"-> {measure.__module__.rpartition('.')[2]}", err=True)
+    for name in dict.fromkeys(names):
+        typer.echo(f"-> {name}", err=True)
+        began = time.monotonic()
         try:
-            rows += await measure(ground)
+            rows += await FIGURES[name](ground)
         except (Void, TimeoutError) as reason:
-            void.append(str(reason))
+            void.append(f"{name} is void: {reason}")
             typer.echo(f"   void: {reason}", err=True)
-        report(rows, ground.directory.parent, about)
+        ground.say(f"{name} took {time.monotonic() - began:.0f} s")
     return rows, void
 
 
-async def _versions(ground: Ground) -> dict[str, str]:
+async def _machine(ground: Ground) -> str:
+    """Returns what the figures of a run depend on, in one line."""
     names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
     query = "SELECT name, current_setting(name) FROM unnest($1::text[]) name"
     settings = dict(map(tuple, await databases.fetch(ground.platform.postgres_dsn, query, names)))
-    commit = {"commit_ms": await _commit_ms(ground.platform.postgres_dsn)}
-    about = {"postgresql": settings.pop("server_version"), **settings, **commit, "asyncpg": asyncpg.__version__}
-    return {"commit": _revision(), **about}
+    version = settings.pop("server_version")
+    set_to = ", ".join(f"{name} {value}" for name, value in settings.items())
+    memory = psutil.virtual_memory().total / 2**30
+    load = os.getloadavg()[0]
+    commit = await _commit_ms(ground.platform.postgres_dsn)
+    told = (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, load {load:.1f} before the run, {machine.system()}",
+        f"Python {machine.python_version()}, asyncpg {asyncpg.__version__}",
+        f"PostgreSQL {version}: {set_to}",
+        f"a durable commit takes {commit:.2f} ms",
+    )
+    return "; ".join(told)
 
 
-async def _commit_ms(dsn: str) -> str:
-    """The median of a durable commit on this machine, in milliseconds: what every acknowledgement waits for."""
+async def _commit_ms(dsn: str) -> float:
+    """Returns the median of a durable commit on this machine: every acknowledgement waits for one."""
     seconds = []
     async with connected(dsn) as connection:
         await connection.execute("CREATE TABLE commit_probe (n int)")
@@ -124,13 +167,7 @@ async def _commit_ms(dsn: str) -> str:
             await connection.execute("INSERT INTO commit_probe VALUES ($1)", n)
             seconds.append(time.perf_counter() - started)
         await connection.execute("DROP TABLE commit_probe")
-    return f"{median(seconds) * 1000:.2f}"
-
-
-def _revision() -> str:
-    """The commit that is measured; with a + where files were changed since."""
-    described = ["git", "-c", f"safe.directory={ROOT}", "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    return median(seconds) * 1000
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ async def measure(ground: Ground) -> list[Row]:
         "the same adapters called for all of them at once, by what the CRM knows of them: no bus, no database of ours"
     )
     more = {f"calls_per_request_{system}": rounded(median(each)) for system, each in calls.items()}
-    name = "closed_erasures_estate_per_s"
+    name = "closed_erasures_estate"
     return [row(name, figures["ours"], figures["alone"], "requests/s", what, requests=REQUESTS, **more, **outcomes)]
 
 

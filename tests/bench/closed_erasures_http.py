@@ -1,68 +1,99 @@
-"""Erasure requests closed per second where CRM and ticketing are reached over HTTP and answer in five milliseconds."""
+"""Erasure requests closed per second where a SaaS is connected by declaration and answers in fifty milliseconds."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
+from typing import Any
 
 import httpx
 
 from deploy.local.ports import HOST
+from shared.downstreams.http.settings import DeclaredHttpSettings
 from tests.bench.closed_erasures import close_all
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
-from tests.fakes.slow_answers import SECONDS
-from tests.fixtures.stores import Stores
+from tests.fakes.slow_helpdesk import AT_A_TIME, DECLARATION, SECONDS
+from tests.fixtures.stores import Stores, Subject
 
-REQUESTS = 1_000
-AT_A_TIME = 16
-_PASSWORD = "FAKE_PASSWORD"
+REQUESTS = 500
+ABREAST = DeclaredHttpSettings.model_fields["parallel"].default
+"""Calls under way at a time: the default."""
+_TOKEN = "FAKE_PASSWORD"
 
 
 async def measure(ground: Ground) -> list[Row]:
-    """Ours on fresh fakes and a fresh store each time, beside what the waiting alone would take."""
-    calls: dict[str, list[float]] = {"crm": [], "ticketing": []}
-    limits: list[float] = []
+    """Ours on a fresh fake each time, beside a client that makes the fewest calls, as many abreast."""
+    calls: dict[str, list[float]] = {"ours": [], "fewest": []}
     async with ground.seeded(REQUESTS) as seeded:
 
         async def ours() -> float:
-            async with ground.copied(seeded) as copied, _fakes(ground) as urls:
-                async with ground.services(_declared(copied, urls), {_PASSWORD: "none"}) as running:
+            async with ground.copied(seeded) as copied, ground.program(*_FAKE) as port:
+                declared = _declared(copied, url := f"http://{HOST}:{port}")
+                async with ground.services(declared, {_TOKEN: "none"}) as running:
                     seconds = await close_all(running, range(REQUESTS))
-                must("calls left", await copied.count("calls"), 0)
-                for system, told in (await _told(urls)).items():
-                    must(f"left in {system}", told["left"], 0)
-                    calls[system].append(told["calls"] / REQUESTS)
-            limits.append(1 / max(each[-1] * SECONDS / AT_A_TIME for each in calls.values()))
+                calls["ours"].append(await _told(url))
             return REQUESTS / seconds
 
-        figures = await ground.interleaved({"ours": ours}, "requests/s")
-    what = f"the calls to the fake that is called more: {SECONDS * 1000:g} ms each, {AT_A_TIME} at a time, nothing else"
-    more = {f"calls_per_request_{system}": rounded(median(each)) for system, each in calls.items()}
-    return [row("closed_erasures_http_per_s", figures["ours"], limits, "requests/s", what, requests=REQUESTS, **more)]
+        async def fewest() -> float:
+            async with ground.program(*_FAKE) as port:
+                seconds = await _erase(url := f"http://{HOST}:{port}")
+                calls["fewest"].append(await _told(url))
+            return REQUESTS / seconds
+
+        figures = await ground.interleaved({"ours": ours, "fewest": fewest}, "requests/s")
+    what = f"the fewest calls that erase and look again, {ABREAST} abreast, {SECONDS * 1000:g} ms each, nothing else"
+    more = {f"calls_per_request_{arm}": rounded(median(each)) for arm, each in calls.items()}
+    return [
+        row("closed_erasures_http", figures["ours"], figures["fewest"], "requests/s", what, requests=REQUESTS, **more)
+    ]
 
 
-def _declared(copied: Stores, urls: dict[str, str]) -> Stores:
-    """Call records stay in PostgreSQL, customers and tickets are where the fakes are."""
-    calls = next(table for table in copied.downstreams.read_text().split("\n\n") if table.startswith("[calls]"))
-    common = f'url = "{{}}/"\npassword_env = "{_PASSWORD}"\n'
-    crm = f'[crm]\nadapter = "tryton"\nneeds = ["account_id"]\naccounts = "customers"\nconcurrency = {AT_A_TIME}\n'
-    ticketing = f'[ticketing]\nadapter = "roundup"\nneeds = ["email"]\nparallel = {AT_A_TIME}\n'
-    declared = [f"{calls}\n", crm, common.format(urls["crm"]), ticketing, common.format(urls["ticketing"])]
-    downstreams = copied.downstreams.with_name("http.toml")
-    downstreams.write_text("".join(declared))
+_FAKE = ("slow_helpdesk", "tests.fakes.slow_helpdesk", REQUESTS)
+
+
+def _declared(copied: Stores, url: str) -> Stores:
+    """Customers and call records stay in PostgreSQL, tickets are where the fake is."""
+    kept = [table for table in copied.downstreams.read_text().split("\n\n") if not table.startswith("[tickets]")]
+    folder = copied.downstreams.parent
+    (folder / "helpdesk.toml").write_text(DECLARATION)
+    desk = (
+        f'[tickets]\nadapter = "http"\nurl = "{url}"\ndeclaration = "{folder / "helpdesk.toml"}"\nneeds = ["email"]\n'
+    )
+    (downstreams := folder / "http_declared.toml").write_text("\n\n".join([*kept, desk]))
     return replace(copied, downstreams=downstreams)
 
 
-@asynccontextmanager
-async def _fakes(ground: Ground) -> AsyncIterator[dict[str, str]]:
-    async with (
-        ground.program("slow_crm", "tests.fakes.slow_crm", REQUESTS) as crm,
-        ground.program("slow_ticketing", "tests.fakes.slow_ticketing", REQUESTS) as ticketing,
-    ):
-        yield {"crm": f"http://{HOST}:{crm}", "ticketing": f"http://{HOST}:{ticketing}"}
-
-
-async def _told(urls: dict[str, str]) -> dict[str, dict[str, int]]:
+async def _told(url: str) -> float:
     async with httpx.AsyncClient() as client:
-        return {system: (await client.get(f"{url}/told")).json() for system, url in urls.items()}
+        told = (await client.get(f"{url}/told")).json()
+    must("left in the help desk", told["left"], 0)
+    return float(told["calls"] / REQUESTS)
+
+
+async def _erase(url: str) -> float:
+    """Seconds for one search and one list for each person, and two calls for each hundred ids."""
+    gate = asyncio.Semaphore(ABREAST)
+    async with httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_connections=ABREAST), timeout=60) as client:
+
+        async def ask(method: str, kind: str, **query: str) -> list[dict[str, Any]]:
+            async with gate:
+                answer = (await client.request(method, f"/{kind}", params=query)).raise_for_status()
+            return list(answer.json().get(kind, ()))
+
+        async def find(subject: Subject) -> tuple[list[int], list[int]]:
+            users = [each["id"] for each in await ask("GET", "users", email=subject.email)]
+            tickets = [each["id"] for user in users for each in await ask("GET", "tickets", user=str(user))]
+            return users, tickets
+
+        async def erase(kind: str, ids: Sequence[int]) -> None:
+            for method in ("DELETE", "GET"):
+                must("shown again", await ask(method, kind, ids=",".join(map(str, ids))), [])
+
+        started = time.monotonic()
+        found = await asyncio.gather(*(find(Subject(number)) for number in range(REQUESTS)))
+        for place, kind in ((1, "tickets"), (0, "users")):
+            ids = [number for each in found for number in each[place]]
+            await asyncio.gather(*(erase(kind, ids[n : n + AT_A_TIME]) for n in range(0, len(ids), AT_A_TIME)))
+        return time.monotonic() - started

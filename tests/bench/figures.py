@@ -1,89 +1,60 @@
-"""What a bench reports: our figure beside a limit measured in the same run."""
+"""What a bench reports: our figure next to a limit or a twin measured in the same run."""
 
-import json
-import os
-import platform as machine
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
+from typing import Any, Literal
 
 import psutil
-from rich.console import Console
-from rich.table import Table
+
+Unit = Literal["requests/s", "erasures/s", "rows/s", "ms", "s", "MiB"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: ``ours`` and ``limit`` are medians in ``unit``; ``spread`` is our minimum and maximum.
+    """One figure: ``ours`` and ``limit`` are medians in ``unit``, ``spread`` is our minimum and maximum.
 
-    ``more`` holds what else was measured beside it, under keys of its own.
+    ``ratio`` is 1 where ours is as good as the limit, and higher is better for every unit.
+    ``ratio_spread`` is its minimum and maximum over the repeats. ``more`` is what else was measured.
     """
 
     name: str
     ours: float
     limit: float
-    unit: str
-    ratio: float
+    unit: Unit
     what_limit_is: str
     spread: tuple[float, float]
-    more: Mapping[str, object] = field(default_factory=dict)
-
-    def content(self) -> dict[str, object]:
-        """The row as it is written down."""
-        own = {key: value for key, value in vars(self).items() if key != "more"}
-        return {**own, **self.more}
+    ratio: float
+    ratio_spread: tuple[float, float]
+    repeats: int
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
-def row(  # a row has that many columns
-    name: str,
-    ours: Sequence[float],
-    limit: Sequence[float],
-    unit: str,
-    what_limit_is: str,
-    spread: Sequence[float] = (),
-    /,
-    **more: object,
+def row(
+    name: str, ours: Sequence[float], limit: Sequence[float], unit: Unit, what_limit_is: str, /, **more: Any
 ) -> Row:
-    """A row from repeated measurements; the ratio is ours to the limit. ``spread``: of what, where not of ``ours``."""
-    mine, theirs = median(ours), median(limit)
-    ends = (rounded(min(spread or ours)), rounded(max(spread or ours)))
-    return Row(name, rounded(mine), rounded(theirs), unit, rounded(mine / theirs), what_limit_is, ends, more)
+    """Returns the row of repeated measurements. Each of ours is compared with the limit of the same turn."""
+    each = limit if len(limit) == len(ours) else [median(limit)] * len(ours)
+    ratios = [_ratio(unit, mine, theirs) for mine, theirs in zip(ours, each, strict=True)]
+    middle = _ratio(unit, median(ours), median(limit))
+    ends, ratio_ends = (_ends(values) for values in (ours, ratios))
+    figures = rounded(median(ours)), rounded(median(limit))
+    return Row(name, *figures, unit, what_limit_is, ends, rounded(middle), ratio_ends, len(ours), more)
 
 
 def rounded(value: float) -> float:
-    """Four digits that mean something."""
+    """Returns the value to four digits."""
     return float(f"{value:.4g}")
 
 
 def resident_mib(pid: int | None = None) -> float:
-    """Mebibytes of a process, or of this one, in memory."""
+    """Returns the mebibytes of a process, or of this one, in memory."""
     return float(psutil.Process(pid).memory_info().rss / 2**20)
 
 
-def report(rows: Sequence[Row], directory: Path, versions: Mapping[str, str]) -> None:
-    """Writes the rows to ``latest.json`` in that directory."""
-    directory.mkdir(parents=True, exist_ok=True)
-    about = {
-        "cores": os.cpu_count(),
-        "load_average": [round(load, 1) for load in os.getloadavg()],
-        "python": machine.python_version(),
-        "system": machine.platform(),
-        **versions,
-    }
-    content = {"rows": [each.content() for each in rows], "machine": about}
-    (directory / "latest.json").write_text(json.dumps(content, indent=1) + "\n")
+def _ratio(unit: Unit, ours: float, limit: float) -> float:
+    return ours / limit if unit.endswith("/s") else limit / ours
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Prints the rows as a table, and below it what was measured beside them."""
-    console = Console(width=160, highlight=False)
-    table = Table("figure", "ours", "min–max", "limit", "unit", "ratio", "what the limit is", show_lines=True)
-    for each in rows:
-        spread = f"{each.spread[0]:.4g}–{each.spread[1]:.4g}"
-        ours, limit, ratio = f"{each.ours:.4g}", f"{each.limit:.4g}", f"{each.ratio:.3g}"
-        table.add_row(each.name, ours, spread, limit, each.unit, ratio, each.what_limit_is)
-    console.print(table)
-    for each in rows:
-        beside = ", ".join(f"{key} {value}" for key, value in each.more.items())
-        console.print(f"{each.name}: {beside}" if beside else each.name)
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return rounded(min(values)), rounded(max(values))

@@ -52,7 +52,7 @@ async def measure(ground: Ground) -> list[Row]:
     what = "the same clients, with nobody else there"
     beside, alone = figures["beside hostile input"], figures["alone"]
     more = {"goal_ms": GOAL_MS, "clients": BYSTANDERS, "seconds_each": SECONDS, "hostile": ", ".join(HOSTILE)}
-    return [row("hostile_input_others_p99_ms", beside, alone, "ms", what, **more)]
+    return [row("hostile_input_others_p99", beside, alone, "ms", what, **more)]
 
 
 async def _p99(running: Stack, meanwhile: Callable[[], Awaitable[object]]) -> float:

@@ -1,5 +1,6 @@
 """How long one request takes from accepted to closed when there is nothing else to do: three SQL stores."""
 
+import secrets
 import time
 from statistics import median, quantiles
 
@@ -7,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from shared.messaging import admin
 from tests.bench.closed_erasures import verify
-from tests.bench.figures import Row, rounded, row
+from tests.bench.figures import Row, row
 from tests.bench.ground import Ground, must
 from tests.fixtures import stores
 from tests.fixtures.live import eventually
@@ -15,7 +16,9 @@ from tests.fixtures.stack import Stack
 from tests.fixtures.stores import Subject
 
 WARM_UP = 20
-REQUESTS = 200
+REQUESTS = 100
+"""In each turn."""
+PERCENTS = (50, 99)
 LOOK_EVERY = 0.002
 COMMITS = 7
 TRIPS = 2
@@ -26,36 +29,27 @@ _WHAT = (
 
 
 async def measure(ground: Ground) -> list[Row]:
-    """One request at a time, 200 of them; an onlooker reads the database until it sees the closure committed."""
-    total = WARM_UP + REQUESTS
+    """Measures one request at a time; an onlooker reads the database until it sees the closure committed."""
+    total = WARM_UP + ground.repeats * REQUESTS
+    seen: dict[int, list[float]] = {percent: [] for percent in PERCENTS}
+    floors: list[float] = []
     async with ground.seeded(total) as seeded, ground.services(seeded) as running:
-        seen = [await _close_one(running, number) for number in range(total)][WARM_UP:]
-        own = await running.pool.fetch(
-            "SELECT extract(epoch FROM closed_at - accepted_at)::float8 FROM intake.request ORDER BY accepted_at"
-        )
-        floor = COMMITS * await _commit_seconds(running) + TRIPS * await _trip_seconds(running)
+        for number in range(WARM_UP):
+            await _close_one(running, number)
+        for first in range(WARM_UP, total, REQUESTS):
+            floors.append((COMMITS * await _commit_seconds(running) + TRIPS * await _trip_seconds(running)) * 1000)
+            seconds = [await _close_one(running, number) for number in range(first, first + REQUESTS)]
+            for percent, each in seen.items():
+                each.append(quantiles(seconds, n=100, method="inclusive")[percent - 1] * 1000)
+            told = ", ".join(f"p{percent} {each[-1]:.1f} ms" for percent, each in seen.items())
+            ground.say(f"{told}, floor {floors[-1]:.1f} ms")
         await verify(running, total)
         must("rows left", await seeded.rows(), dict.fromkeys(stores.STORES, 0))
-    stamped = [seconds for (seconds,) in own][WARM_UP:]
-    ground.say(f"p50 {_percentile(seen, 50):.1f} ms, p99 {_percentile(seen, 99):.1f} ms, floor {floor * 1000:.1f} ms")
+    ours = f"from the answer 201 until the closure is seen, looking every {LOOK_EVERY * 1000:g} ms"
     return [
-        row(
-            f"idle_latency_p{percent}_ms",
-            [_percentile(seen, percent)],
-            [floor * 1000],
-            "ms",
-            _WHAT,
-            [seconds * 1000 for seconds in seen],
-            requests=REQUESTS,
-            by_own_timestamps=rounded(_percentile(stamped, percent)),
-            what_ours_is=f"from the answer 201 until the closure is seen, looking every {LOOK_EVERY * 1000:g} ms",
-        )
-        for percent in (50, 99)
+        row(f"idle_latency_p{percent}", each, floors, "ms", _WHAT, requests=REQUESTS, what_ours_is=ours)
+        for percent, each in seen.items()
     ]
-
-
-def _percentile(seconds: list[float], percent: int) -> float:
-    return quantiles(seconds, n=100, method="inclusive")[percent - 1] * 1000
 
 
 async def _close_one(running: Stack, number: int) -> float:
@@ -72,7 +66,7 @@ async def _commit_seconds(running: Stack) -> float:
     """The median of a durable commit of one small row."""
     seconds = []
     async with running.pool.acquire() as connection:
-        await connection.execute("CREATE TABLE commit_probe (n int)")
+        await connection.execute("CREATE TABLE IF NOT EXISTS commit_probe (n int)")
         for n in range(100):
             started = time.monotonic()
             await connection.execute("INSERT INTO commit_probe VALUES ($1)", n)
@@ -82,7 +76,7 @@ async def _commit_seconds(running: Stack) -> float:
 
 async def _trip_seconds(running: Stack) -> float:
     """The median from sending a record to another process's having it, the broker's acknowledgement included."""
-    topic = "bench-trip"
+    topic = f"bench-trip-{secrets.token_hex(4)}"
     await admin.create_topics(running.kafka.bootstrap, [topic], partitions=1)
     seconds = []
     producer = AIOKafkaProducer(bootstrap_servers=running.kafka.bootstrap, enable_idempotence=True, acks="all")

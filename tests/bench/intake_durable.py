@@ -68,7 +68,7 @@ async def measure(ground: Ground) -> list[Row]:
         "connections": CONNECTIONS,
         "seconds_each": SECONDS,
     }
-    return [row("intake_durable_vs_bare", figures["ours"], figures["bare reply"], "requests/s", what, **more)]
+    return [row("intake_durable", figures["ours"], figures["bare reply"], "requests/s", what, **more)]
 
 
 def _stop_all_but_intake(running: Stack) -> None:

@@ -1,16 +1,12 @@
 """Erasure of calls of which a rule keeps a half, reduced and restricted, beside the same erasure without rules.
 
-A kept row is written once more, and where in the store it lies decides what that costs. Calls lie in the order in which
-they happened, so a page holds those of people who are erased at other times, and what an earlier transaction has
-written anew leaves room there. Beside it stands the dearest case: pages of which every row belongs to the same batch,
-so that no change of a kept row finds room in its page, and each enters all indexes anew.
+A kept row is written once more. Calls lie in the order in which they happened, as in a company's records.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median
 from uuid import UUID, uuid4
 
 from pydantic import JsonValue
@@ -22,12 +18,12 @@ from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.sql.adapter import SqlAdapter
 from shared.downstreams.sql.settings import SqlSettings
 from shared.storage.postgres import connected
-from tests.bench.figures import Row, rounded, row
+from tests.bench.figures import Row, row
 from tests.bench.ground import Ground, must
 from tests.fixtures.policy import nothing_kept, signed_policy
 from tests.fixtures.stores import SINCE, Stores, Subject
 
-PEOPLE, CALLS_EACH, AT_A_TIME = 2_000, 50, 300
+PEOPLE, CALLS_EACH, AT_A_TIME = 1_000, 50, 300
 AT = datetime(2026, 11, 27, 12, tzinfo=UTC)
 _MINUTES = 60 * 24 * 60
 """In two months, over which the calls of each are spread."""
@@ -84,27 +80,14 @@ Call = tuple[str, str, datetime, int, str]
 
 
 async def measure(ground: Ground) -> list[Row]:
-    """Both arms in turn, each on a copy of its own; for rows in the order of time, and by batch."""
-    calls = _calls()
-    figures = await _figures(ground, sorted(calls, key=lambda call: call[2]))
-    by_batch = await _figures(ground, calls)
-    what = "the same erasure of the same copy, of which no rule keeps anything"
-    more = {"people": PEOPLE, "calls_of_each": 2 * CALLS_EACH, "share_of_rows_kept": 0.5, "floor": 0.8}
-    kept, nothing = (rounded(median(by_batch[arm])) for arm in ("kept", "nothing kept"))
-    beside = {"ours": kept, "limit": nothing, "ratio": rounded(kept / nothing)}
-    arms = figures["kept"], figures["nothing kept"]
-    return [row("erasure_with_rules", *arms, "requests/s", what, **more, whole_pages_of_one_batch=beside)]
-
-
-async def _figures(ground: Ground, calls: Sequence[Call]) -> dict[str, list[float]]:
-    """Requests a second of each arm, where the rows lie in that order."""
+    """Measures both arms in turn, each on a copy of its own."""
     async with ground.seeded(PEOPLE, calls_each=0) as seeded:
         dataset = seeded.downstreams.with_name("kept_calls.toml")
         dataset.write_text(_DATASET)
         async with connected(seeded.dsns["calls"]) as connection:
             await connection.execute(_SCHEMA)
             columns = ["caller", "callee", "started_at", "seconds", "device"]
-            await connection.copy_records_to_table("kept_call", records=calls, columns=columns)
+            await connection.copy_records_to_table("kept_call", records=_calls(), columns=columns)
             await connection.execute("VACUUM ANALYZE")
 
         async def arm(policy: Policy, kept: int) -> float:
@@ -115,16 +98,16 @@ async def _figures(ground: Ground, calls: Sequence[Call]) -> dict[str, list[floa
             "kept": lambda: arm(signed_policy(), PEOPLE * CALLS_EACH),  # each kept call is two people's
             "nothing kept": lambda: arm(nothing_kept(), 0),
         }
-        return await ground.interleaved(arms, "requests/s")
+        figures = await ground.interleaved(arms, "requests/s")
+    what = "the same erasure of the same copy, of which no rule keeps anything"
+    more = {"people": PEOPLE, "calls_of_each": 2 * CALLS_EACH, "share_of_rows_kept": 0.5}
+    return [row("kept_by_rule", figures["kept"], figures["nothing kept"], "requests/s", what, **more)]
 
 
 def _calls() -> list[Call]:
-    """Each of them calls fifty others and is called by fifty; every other call is older than the rule is long.
-
-    They stand in the order of their callers, who are erased in that order too, a block for each of the fifty.
-    """
+    """Each person calls fifty others and is called by fifty; every other call is older than the rule is long."""
     days = (AT - timedelta(days=900), AT - timedelta(days=200))
-    return [
+    calls = [
         (
             Subject(n).phone,
             Subject((n + 37 * t + 1) % PEOPLE).phone,
@@ -135,6 +118,7 @@ def _calls() -> list[Call]:
         for t in range(CALLS_EACH)
         for n in range(PEOPLE)
     ]
+    return sorted(calls, key=lambda call: call[2])
 
 
 async def _erase(copied: Stores, dataset: Path, policy: Policy, kept: int) -> float:

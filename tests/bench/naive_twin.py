@@ -1,4 +1,8 @@
-"""The naive twin of the product: the same rows in the same database, one transaction per step and no batching."""
+"""The naive twin of the product: the same observable work in straightforward code, without bus, batches or encryption.
+
+Each of its workers closes one request after the other: it erases and looks again in three stores.
+It also writes the letters that the product writes, and commits after each step.
+"""
 
 import asyncio
 import hashlib
@@ -8,16 +12,22 @@ from contextlib import AsyncExitStack
 from uuid import UUID, uuid4
 
 import asyncpg
+from jinja2 import Environment
 
 from tests.fixtures.stores import Stores, Subject
 
 WORKERS = 8
+RECIPIENTS = ("carrier", "collector")
+"""The recipients that the policy of the bench names: each is notified of an erasure."""
 
 _SCHEMA = """
-CREATE TABLE request (request_id uuid PRIMARY KEY, account_id text, state text NOT NULL, outcome text);
+CREATE TABLE request (
+    request_id uuid PRIMARY KEY, account_id text, email text, phone text, state text NOT NULL, outcome text
+);
 CREATE TABLE task (
     task_id uuid PRIMARY KEY, request_id uuid NOT NULL, system text NOT NULL, state text NOT NULL, changed int
 );
+CREATE TABLE letter (letter_id uuid PRIMARY KEY, request_id uuid NOT NULL, kind text NOT NULL, content text NOT NULL);
 CREATE TABLE evidence (seq bigserial PRIMARY KEY, request_id uuid NOT NULL, action text NOT NULL, hash bytea NOT NULL);
 """
 
@@ -27,10 +37,32 @@ _DELETE = {
     "tickets": "DELETE FROM ticket WHERE requester = $1",
 }
 _LEFT = {store: sql.replace("DELETE", "SELECT count(*)") for store, sql in _DELETE.items()}
+_LETTERS = Environment(autoescape=True, trim_blocks=True)
+_ACKNOWLEDGEMENT = _LETTERS.from_string("""\
+Your reference: {{ reference }}
+
+We have received your request to erase your personal data (Art. 17 GDPR). We answer it within one month.
+""")
+_ANSWER = _LETTERS.from_string("""\
+Your reference: {{ reference }}
+
+You asked us to erase your personal data (Art. 17 GDPR). We have done so:
+{% for system, changed in erased.items() %}
+- {{ system }}: {{ changed }} records were deleted, and none is left.
+{% endfor %}
+
+We have asked these recipients to erase what we disclosed to them (Art. 19 GDPR): {{ recipients | join(", ") }}.
+You may complain to a supervisory authority, and seek a judicial remedy.
+""")
+_NOTICE = _LETTERS.from_string("""\
+To {{ recipient }}. Our reference: {{ reference }}
+
+We have erased the personal data of {{ email }}, {{ phone }} (Art. 19 GDPR). Please erase what we disclosed to you.
+""")
 
 
 async def close_all(own_dsn: str, stores: Stores, subjects: int) -> float:
-    """Seconds in which the twin closes so many requests, on a fresh database of its own and copies of the stores."""
+    """Returns the seconds in which it closes so many requests, on a fresh database and copies of the stores."""
     left = iter([Subject(number) for number in range(subjects)])
     async with AsyncExitStack() as stack:
         own, *others = [await stack.enter_async_context(_pool(dsn)) for dsn in (own_dsn, *stores.dsns.values())]
@@ -43,29 +75,46 @@ async def close_all(own_dsn: str, stores: Stores, subjects: int) -> float:
 
         started = time.monotonic()
         await asyncio.gather(*(worker() for _ in range(WORKERS)))
-        return time.monotonic() - started
+        seconds = time.monotonic() - started
+        letters = await own.fetchval("SELECT count(*) FROM letter")
+    assert letters == subjects * (2 + len(RECIPIENTS)), letters
+    return seconds
 
 
 async def _close(own: asyncpg.Pool, stores: Mapping[str, asyncpg.Pool], subject: Subject) -> None:
-    """One request from its arrival to its closure, one statement after the other, as straightforward code does it."""
+    """Takes one request from its arrival to its closure, one statement after the other."""
     request_id = uuid4()
     identity = {"customers": subject.account_id, "calls": subject.phone, "tickets": subject.email}
-    await own.execute("INSERT INTO request VALUES ($1, $2, 'in_progress')", request_id, subject.account_id)
+    await own.execute(
+        "INSERT INTO request VALUES ($1, $2, $3, $4, 'in_progress')",
+        *(request_id, subject.account_id, subject.email, subject.phone),
+    )
     await _record(own, request_id, "request.received")
+    await _write(own, request_id, "acknowledgement", _ACKNOWLEDGEMENT.render(reference=request_id))
+    erased: dict[str, int] = {}
     for store, value in identity.items():
         task_id = uuid4()
         await own.execute("INSERT INTO task VALUES ($1, $2, $3, 'ready')", task_id, request_id, store)
         status = await stores[store].execute(_DELETE[store], value)
         left = await stores[store].fetchval(_LEFT[store], value)
         assert left == 0
-        changed = int(status.split()[-1])
-        await own.execute("UPDATE task SET state = 'done', changed = $2 WHERE task_id = $1", task_id, changed)
+        erased[store] = int(status.split()[-1])
+        await own.execute("UPDATE task SET state = 'done', changed = $2 WHERE task_id = $1", task_id, erased[store])
         await _record(own, request_id, "task.concluded")
+    for recipient in RECIPIENTS:
+        notice = _NOTICE.render(recipient=recipient, reference=request_id, email=subject.email, phone=subject.phone)
+        await _write(own, request_id, "notice", notice)
+    await _write(own, request_id, "answer", _ANSWER.render(reference=request_id, erased=erased, recipients=RECIPIENTS))
     await own.execute(
-        "UPDATE request SET state = 'closed', outcome = 'fulfilled', account_id = NULL WHERE request_id = $1",
+        "UPDATE request SET state = 'closed', outcome = 'fulfilled', account_id = NULL, email = NULL, phone = NULL"
+        " WHERE request_id = $1",
         request_id,
     )
     await _record(own, request_id, "request.closed")
+
+
+async def _write(own: asyncpg.Pool, request_id: UUID, kind: str, content: str) -> None:
+    await own.execute("INSERT INTO letter VALUES ($1, $2, $3, $4)", uuid4(), request_id, kind, content)
 
 
 async def _record(own: asyncpg.Pool, request_id: UUID, action: str) -> None:

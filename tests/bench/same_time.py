@@ -1,11 +1,11 @@
-"""How long the portal takes to answer who gives the reference of a request that exists, and of one that does not."""
+"""How long the portal takes to answer a reference of a request that exists, and of one that does not."""
 
 import asyncio
 import os
 import re
 import socket
 import time
-from statistics import quantiles
+from statistics import median, quantiles
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -30,7 +30,7 @@ from tests.fixtures.databases import in_process
 from tests.fixtures.engine import TRACING
 from tests.fixtures.serving import served
 
-REQUESTS = 300
+REQUESTS = 200
 _SETTLE_SECONDS = 0.02
 _FOLLOW = "/portal/en/follow"
 _PERCENT = (5, 25, 50, 75, 95)
@@ -54,9 +54,10 @@ async def measure(ground: Ground) -> list[Row]:
                 known, unknown = await _both(client, pool, key)
             letters = await pool.fetchval("SELECT count(*) FROM letter WHERE kind = 'proof_link'")
     must("letters with a link", letters, REQUESTS)
-    what = "the same form with a reference that nobody has, in turn"
+    faster, slower = sorted((median(known), median(unknown)))
+    what = "the faster of both, a known or an unknown reference, in turn; ours is the slower one"
     more = {f"p{p}_ms_known_and_unknown": [_at(known, p), _at(unknown, p)] for p in _PERCENT}
-    return [row("same_time_known_and_unknown_ms", known, unknown, "ms", what, requests=REQUESTS, **more)]
+    return [row("same_time_known_and_unknown", [slower], [faster], "ms", what, requests=REQUESTS, **more)]
 
 
 async def _both(client: httpx.AsyncClient, pool: asyncpg.Pool, key: str) -> tuple[list[float], list[float]]:

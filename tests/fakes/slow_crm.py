@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from tests.fakes.slow_answers import SlowApplication, serve
+from tests.fakes.slow_answers import SlowApplication
 from tests.fixtures.stores import Subject
 
 Row = dict[str, Any]
@@ -140,7 +140,3 @@ def application(subjects: int) -> SlowApplication:
     """The CRM with so many customers."""
     crm = Crm(subjects)
     return SlowApplication(crm.answer, crm.left)
-
-
-if __name__ == "__main__":
-    serve(application)

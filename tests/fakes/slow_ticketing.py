@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from tests.fakes.slow_answers import SlowApplication, serve
+from tests.fakes.slow_answers import SlowApplication
 from tests.fixtures.stores import TICKETS_EACH, Subject
 
 Item = dict[str, Any]
@@ -83,7 +83,3 @@ def application(subjects: int) -> SlowApplication:
     """The tracker with so many users."""
     tracker = Tracker(subjects)
     return SlowApplication(tracker.answer, tracker.left)
-
-
-if __name__ == "__main__":
-    serve(application)
