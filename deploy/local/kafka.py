@@ -19,6 +19,8 @@ from deploy.local.server import Server
 ADMIN = "admin"
 """The user of a guarded broker who may do everything."""
 
+_CHECKPOINT = "bootstrap.checkpoint"
+"""What a formatted folder begins with."""
 _TRACELESS = ("-XX:-UsePerfData", "-Djava.io.tmpdir=tmp")  # a killed Java would leave files in the system's folder
 
 
@@ -29,6 +31,8 @@ class Kafka(Server):
     """
 
     title = "the broker"
+    number = 1
+    """Of the node in its cluster."""
     memory: tuple[str, ...] = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
     def __init__(
@@ -37,7 +41,7 @@ class Kafka(Server):
         super().__init__(directory, progress)
         self._passwords = passwords or {}
         self.port, self.controller = free_ports(2)
-        self.cluster = base64.urlsafe_b64encode(b"\x01" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+        self.cluster = _identifier()
 
     @property
     def bootstrap(self) -> str:
@@ -54,7 +58,7 @@ class Kafka(Server):
         # Relative to the working directory: a class path ends at a colon, a properties file is Latin-1.
         class_path = f".{os.pathsep}{os.path.relpath(libs, self.directory)}/*"
         java = [str(find_java()), *self.memory, *_TRACELESS, "-cp", class_path]
-        self._format(java)
+        self._format(java, libs.with_name(_CHECKPOINT))
         return Child(
             "Kafka",
             [*java, "kafka.Kafka", "server.properties"],
@@ -72,17 +76,36 @@ class Kafka(Server):
         guard = {"admin": ADMIN, "password": self._passwords.get(ADMIN)}
         return properties.format(host=HOST, port=self.port, controller=self.controller, **guard)
 
-    def _format(self, java: list[str]) -> None:
-        formatted = self.directory / "formatted"
+    def _format(self, java: list[str], kept: Path) -> None:
+        """Formats the data folder, once; the tool writes the same for each broker without users, so that is kept."""
+        formatted, data = self.directory / "formatted", self.directory / "data"
         if formatted.is_file():
             return
+        if kept.is_file() and not self._passwords:
+            data.mkdir(exist_ok=True)
+            shutil.copy(kept, data)
+            names = {"node.id": self.number, "cluster.id": self.cluster, "directory.id": _identifier(), "version": 1}
+            (data / "meta.properties").write_text("".join(f"{name}={value}\n" for name, value in names.items()))
+        else:
+            self._run_format(java)
+            if not self._passwords:
+                partial = kept.with_name(f"{kept.name}.{self.cluster}")
+                shutil.copy(data / kept.name, partial)
+                partial.rename(kept)
+        formatted.touch()
+
+    def _run_format(self, java: list[str]) -> None:
         command = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
         command += ["-t", self.cluster, "-c", "server.properties"]
         for user, password in self._passwords.items():
             command += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
         with (self.directory / "kafka.log").open("ab") as log:
             subprocess.run(command, cwd=self.directory, stdout=log, stderr=log, check=True)
-        formatted.touch()
+
+
+def _identifier() -> str:
+    """A new one in the form that Kafka gives its clusters and folders; none begins with a dash."""
+    return base64.urlsafe_b64encode(b"\x01" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
 
 
 def _read(name: str) -> str:
