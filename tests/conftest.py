@@ -4,8 +4,8 @@ import gc
 import os
 import secrets
 import shutil
-from bisect import bisect
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -25,7 +25,7 @@ from shared.storage.migrate import migrate
 from tests.fixtures.memory import forget_runs, in_memory
 
 RUNS = LOCAL / "test"
-pytest_plugins = ["tests.fixtures.live", "tests.fixtures.roundup", "tests.fixtures.tryton"]
+pytest_plugins = ["tests.fixtures.brokers", "tests.fixtures.live", "tests.fixtures.roundup", "tests.fixtures.tryton"]
 
 configuration.set_hypothesis_home_dir(CACHE / "hypothesis")
 settings.register_profile("repository", database=DirectoryBasedExampleDatabase(CACHE / "hypothesis"), deadline=None)
@@ -47,38 +47,63 @@ def pytest_collection_finish() -> None:
 
 _LAST_LINES, _LINE = 12, 400
 """How much of a log a failure shows: lines, and characters of each."""
-_PARTS = ("test_e", "test_n", "test_s")
-"""Where the files of integration tests are parted."""
-_FIRST = (
-    *("chaos/", "e2e/", "integration/", "acceptance/"),
-    *(f"deploy/test_{name}.py" for name in ("outages", "demo", "image", "request_tracker", "team_in_java", "panels")),
-)
-"""What takes longest: none of it begins when all the rest has ended."""
+_TOGETHER: Mapping[str, Sequence[str]] = {
+    "acceptance": ("acceptance/",),
+    "end to end": ("e2e/",),
+    "chaos": ("chaos/",),
+    "broker": (
+        *(f"integration/test_{name}.py" for name in ("consumer", "dispatcher", "frozen", "leaving", "operations_page")),
+        *(f"integration/test_{name}.py" for name in ("outbox", "outbox_parked", "schema", "service")),
+        "contract/test_compose.py",
+    ),
+    "CRM and ticketing": (
+        *(f"integration/test_{name}.py" for name in ("adapters_of_real_systems", "late_writes", "nightly", "register")),
+        *(f"integration/test_{name}" for name in ("roundup", "tryton_erasure", "withdrawn_midway")),
+    ),
+}
+"""The tests that share a server or a platform run in one process, where the first that needs it starts it."""
+_SERVERS = {"kafka_bootstrap", "killable", "tryton", "roundup"}
+"""The fixtures of servers, which a file by itself would start once more."""
+_FIRST = ("platform", "evidence", "portal", "console", "retention_sweep")
+"""What takes long for its number of tests."""
+_DEPLOY = ("outages", "demo", "image", "request_tracker", "team_in_java", "panels")
+"""What takes longest of tests/deploy, in this order."""
+
+
+def _scope(nodeid: str) -> str:
+    """The tests that one process runs, one after the other: a file, or several that share servers."""
+    file = nodeid.removeprefix("tests/").partition("::")[0]
+    return next((name for name, files in _TOGETHER.items() if file.startswith(tuple(files))), file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first; else the order of the files stays."""
-    items.sort(key=lambda item: [not item.nodeid.startswith(f"tests/{first}") for first in _FIRST])
+    """What takes longest comes first: none of it begins when all the rest has ended."""
+    number = Counter(_scope(item.nodeid) for item in items)
+    named = [*_TOGETHER, *(f"deploy/test_{name}.py" for name in _DEPLOY)]
+    named += [f"integration/test_{name}.py" for name in _FIRST]
+
+    def place(item: pytest.Item) -> tuple[int, bool, int, str]:
+        scope = _scope(item.nodeid)
+        first = named.index(scope) if scope in named else len(named)
+        return first, not scope.startswith("integration/"), -number[scope], scope
+
+    items.sort(key=place)
+    for item in items:
+        if _SERVERS & set(getattr(item, "fixturenames", ())) and _scope(item.nodeid) not in _TOGETHER:
+            raise pytest.UsageError(f"{item.nodeid} needs a server: list its file in tests/conftest.py, _TOGETHER")
 
 
-class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untyped
-    """Where the tests run in several processes, one kind of tests stays in one: they share what they have started.
-
-    The largest kind is four, by the name of the file, so that no process is left alone with it.
-    """
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untyped
+    """Gives each process one file after the other, in the order of the tests."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder, _, test = nodeid.removeprefix("tests/").partition("/")
-        file = test.partition("::")[0]
-        if folder == "integration":
-            return f"{folder} {bisect(_PARTS, file.rpartition('/')[2])}"
-        return file if folder == "deploy" else folder
+        return _scope(nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByKind:
-    """Tells the plugin which tests belong together; those of tests/deploy share little but their file."""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """Tells the plugin which tests belong together."""
     config.option.loadscopereorder = False
-    return ByKind(config, log)
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -140,9 +165,10 @@ def platform(run_folder: Path, postgres_server: Postgres | None, postgres_dsn: s
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(platform: Platform) -> str:
-    """The broker that all tests share: a test names its topics and groups so that no other has them."""
-    return platform.kafka_bootstrap
+def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
+    """A broker for tests whose topics and groups have names of their own."""
+    existing = ExistingServers().kafka_bootstrap
+    return existing or str(request.getfixturevalue("killable").bootstrap)
 
 
 @pytest.fixture(scope="session")

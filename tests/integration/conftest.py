@@ -1,10 +1,9 @@
-"""What integration tests may ask for besides servers: the engine, intake or a SQL store of their own, a broker."""
+"""What integration tests may ask for besides servers: the engine, intake, a SQL store of their own."""
 
 import pytest
 
 from shared.runtime.liveness import Heartbeats
 from tests.fixtures.analytics import analytics_store, events
-from tests.fixtures.brokers import broker
 from tests.fixtures.cdr import calls, cdr_store, settings
 from tests.fixtures.command import command
 from tests.fixtures.console import console
@@ -18,7 +17,6 @@ from tests.fixtures.open_engine import clock, open_harness
 from tests.fixtures.recipients import disclosing
 
 __all__ = [
-    "broker",
     "clock",
     "command",
     "console",
