@@ -163,8 +163,9 @@ async def stand(server: Any, tmp_path: Path) -> AsyncIterator[Stand]:
                 yield SqlStand(customers.adapter, store)
 
 
-@pytest.mark.parametrize("check", ON_STANDS)
-async def test_a_real_system_does_what_it_says(request: pytest.FixtureRequest, stand: Stand, check: str) -> None:
+async def test_a_real_system_does_what_it_says(
+    request: pytest.FixtureRequest, stand: Stand, subtests: pytest.Subtests
+) -> None:
     name = request.node.callspec.params["server"]
     trial = Trial(
         OnStand(stand, name),
@@ -173,5 +174,7 @@ async def test_a_real_system_does_what_it_says(request: pytest.FixtureRequest, s
         empty=Change(field="street", asserted="Quarzweg 1") if name == "sql" else None,
         row_by_row=name == "sql",
     )
-    finding = await run(CHECKS[check], trial)
-    assert finding.word is NOT_YES[name].get(check, Word.YES), finding
+    for check in ON_STANDS:
+        finding = await run(CHECKS[check], trial)
+        with subtests.test(check):
+            assert finding.word is NOT_YES[name].get(check, Word.YES), finding

@@ -43,7 +43,8 @@ async def test_an_erased_customer_is_nowhere_in_a_dump_of_the_crm(crm: Crm) -> N
     erase = task(Operation.ERASE, email(customer.emails[0]), phone(customer.phones[0].number))
     done = await crm.one(erase)
     assert done == Receipt(erase.task_id, TaskOutcome.ERASED, found=5, changed=5, by_category=FOUND)
-    assert [trace for trace in traces(customer) if trace in crm.dump()] == []
+    after = crm.dump()
+    assert [trace for trace in traces(customer) if trace in after] == []
 
 
 async def test_an_erasure_that_died_after_the_wizard_ends_with_the_receipt_it_would_have_given(crm: Crm) -> None:
@@ -61,7 +62,8 @@ async def test_an_erasure_that_died_after_the_wizard_ends_with_the_receipt_it_wo
 
     done = await crm.one(crm.again(erase))
     assert done == Receipt(erase.task_id, TaskOutcome.ERASED, found=5, changed=5, by_category=FOUND)
-    assert [trace for trace in traces(customer) if trace in crm.dump()] == []
+    after = crm.dump()
+    assert [trace for trace in traces(customer) if trace in after] == []
 
 
 async def test_what_is_noted_holds_nothing_personal_and_lets_a_repeat_give_the_same_receipt(crm: Crm) -> None:
@@ -78,7 +80,8 @@ async def test_the_customer_number_decides_between_customers_who_share_an_addres
     erase = task(Operation.ERASE, email(one.emails[0]), account(one.code))
     assert (await crm.receipt(erase)).outcome is TaskOutcome.ERASED
     assert await crm.party(one) is None
-    assert [trace for trace in traces(other)[:-2] if trace not in crm.dump()] == []
+    dump = crm.dump()
+    assert [trace for trace in traces(other)[:-2] if trace not in dump] == []
 
 
 @pytest.mark.parametrize("given", ["kept", "merged"])
@@ -160,16 +163,26 @@ async def test_an_erasure_beyond_the_limit_touches_nothing(crm: Crm) -> None:
     assert done.outcome is TaskOutcome.ERASED
 
 
+class Cut(httpx.AsyncHTTPTransport):
+    """The way to the CRM, on which nothing gets through while it is cut."""
+
+    is_cut = True
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.is_cut:
+            raise httpx.ConnectError("refused", request=request)
+        return await super().handle_async_request(request)
+
+
 async def test_a_crm_that_is_away_is_unavailable_and_back_when_it_is(crm: Crm) -> None:
     customer = await crm.add()
     erase = task(Operation.ERASE, email(customer.emails[0]))
-    crm.tryton.kill()
-    try:
-        with pytest.raises(Unavailable):
-            await crm.one(erase)
-    finally:
-        crm.tryton.start()
-    assert (await crm.receipt(erase)).outcome is TaskOutcome.ERASED
+    transport = Cut()
+    reached = crm.over(transport)
+    with pytest.raises(Unavailable):
+        await reached.one(erase)
+    transport.is_cut = False
+    assert (await reached.receipt(erase)).outcome is TaskOutcome.ERASED
 
 
 # What a rule keeps of a customer in a real Tryton stays, reduced to that, and nothing else (Art. 17(1)(a), (3)).
@@ -238,7 +251,7 @@ async def test_what_the_crm_does_not_tell_is_a_persons_matter_and_nothing_goes(
     customer = await grounds.add(**facts)
     for operation in (Operation.PLAN, Operation.ERASE):
         assert isinstance(await grounds.one(task(operation, email(customer.emails[0]))), GroundUnknown)
-    assert customer.emails[0].lower() in grounds.dump()
+    assert await grounds.seen_by_agent(customer) == (1, 1, 1)
 
 
 async def test_a_field_that_the_crm_has_not_stops_every_erasure_there(crm: Crm) -> None:
@@ -616,7 +629,7 @@ async def test_a_correction_that_does_not_fit_is_refused_and_changes_nothing(
     assert isinstance(result, Refused)
     assert customer.name not in str(result)
     assert await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code) == before
-    assert customer.city.lower() in crm.dump()
+    assert await crm.sql("SELECT FROM party_address WHERE city = $1", customer.city)
     assert "not a number" not in crm.tryton.child.log.read_text()
 
 
