@@ -25,6 +25,7 @@ def main(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     drawn = random.SystemRandom().randrange(10**6) if seed is None else seed
+    typer.echo(f"seed {drawn}")  # before anything can end this
     directory = LOCAL / "chaos" / str(drawn)
     shutil.rmtree(directory, ignore_errors=True)
     result = asyncio.run(run(directory, drawn, minutes * 60, timed=not counts))

@@ -108,10 +108,10 @@ def _spread(values: Sequence[float]) -> str:
     return f"p50 {p50:.1f}  p90 {p90:.1f}  max {values[-1]:.1f}  min {values[0]:.1f}"
 
 
-async def run(directory: Path, seed: int, seconds: float, *, timed: bool, by_night: bool = True) -> Result:
+async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Result:
     """Strikes for so long; where it is ``timed`` there is calm before and after each round, to compare them.
 
-    ``by_night``: nights pass meanwhile. The turn of a sweep that was killed lasts five minutes.
+    Nights pass meanwhile. The turn of a sweep that was killed lasts five minutes.
     """
     draw = random.Random(seed)  # noqa: S311  # no secret
     people = int((seconds + _DRAIN_SECONDS) * PER_SECOND * BYSTANDER_EVERY / (BYSTANDER_EVERY - 1))
@@ -121,7 +121,7 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool, by_nig
         crowd = Crowd(there.channels, there.officers, people, shares, there.customer, there.emitter)
         watch, striker, enough = Watch(there, crowd), Striker(there), asyncio.Event()
         coming = asyncio.create_task(crowd.come(PER_SECOND, enough))
-        nights = [asyncio.create_task(Nights(there, crowd).pass_by(enough))] if by_night else []
+        nights = [asyncio.create_task(Nights(there, crowd).pass_by(enough))]
         loops = (watch.keep_looking(), striker.keep_up(), crowd.release_keys())
         for_ever = [asyncio.create_task(each) for each in loops]
         try:

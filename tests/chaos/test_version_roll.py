@@ -5,35 +5,35 @@ import itertools
 import secrets
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from deploy.local import postgres_databases as databases
 from deploy.local.process import Child
 from shared.domain.topics import ServiceName
 from tests.fixtures.live import eventually
-from tests.fixtures.stack import Stack, once_each, stack_alone
+from tests.fixtures.outage import gained
+from tests.fixtures.stack import Stack, once_each
 from tests.fixtures.stores import Subject
 
-SUBJECTS = 1_500
-CLIENTS = 6
+CLIENTS = 4
 AT_LEAST = 12
 """Requests that are closed by both versions side by side before the first of the old ones has to go."""
 RIGHTS = ("erasure", "erasure", "access", "objection")
 TIMEOUT_SECONDS = 90
-LINGER = "4"
 
 EXPAND = """
 SELECT format('ALTER TABLE %I.%I ADD COLUMN of_the_next_version text NOT NULL DEFAULT ''''', schemaname, tablename)
 FROM pg_tables WHERE schemaname = ANY($1) ORDER BY 1
 """
 """What a migration of the new version does to the old one at worst: every table has a column more."""
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 @dataclass
@@ -90,8 +90,8 @@ class Crowd:
     """People who submit, follow their request until it is closed, and come again as somebody else."""
 
     door: Door
+    numbers: Iterator[int]
     enough: asyncio.Event = field(default_factory=asyncio.Event)
-    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     closed: Counter[str] = field(default_factory=Counter)
     more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -99,14 +99,13 @@ class Crowd:
         """One after the other, until it is enough."""
         while not self.enough.is_set():
             number = next(self.numbers)
-            assert number < SUBJECTS
             right = RIGHTS[number % len(RIGHTS)]
             scope = {"scope": "direct_marketing"} if right == "objection" else {}
             submission = Subject(number).submission(right, **scope)
             key = {"Idempotency-Key": secrets.token_hex(8)}
             accepted = await self.door.ask("POST", "/v1/requests", json=submission, headers=key)
             request_id = accepted.raise_for_status().json()["request_id"]
-            view = await eventually(partial(self._closed_view, request_id), TIMEOUT_SECONDS, every=0.02)
+            view = await eventually(partial(self._closed_view, request_id), TIMEOUT_SECONDS)
             assert view["outcome"] == "fulfilled"
             async with self.more:
                 self.closed[right] += 1
@@ -124,9 +123,9 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(door: Door) -> AsyncIterator[Crowd]:
+async def crowd(door: Door, numbers: Iterator[int]) -> AsyncIterator[Crowd]:
     """People at the door, until the block ends and the last of them is answered."""
-    people = Crowd(door)
+    people = Crowd(door, numbers)
     async with asyncio.TaskGroup() as group:  # noqa: TID251  # the test ends with it
         for _ in range(CLIENTS):
             group.create_task(people.come_and_go())
@@ -155,34 +154,33 @@ async def roll(running: Stack, door: Door, people: Crowd, new: Sequence[tuple[Se
 
 
 async def test_a_roll_of_all_five_under_load_loses_nothing_doubles_nothing_and_answers_everybody(
-    run_folder: Path,
+    running: Stack, people: Iterator[int]
 ) -> None:
-    async with AsyncExitStack() as stacked:
-        alone = stack_alone(run_folder / "roll", SUBJECTS, env={"DSR_HTTP_LINGER_SECONDS": LINGER})
-        running = await stacked.enter_async_context(alone)
-        door = Door({"Authorization": running.client.headers["Authorization"]})
-        door.let_in(running.services.url)
-        new = [(name, *running.services.instance(name, "next")) for name in ServiceName]
-        for _, child, _ in new:
-            stacked.callback(child.stop)
-
-        async with crowd(door) as people:
-            await people.have_closed(AT_LEAST)
-            await expand(running.services.env["DSR_POSTGRES_DSN"])
+    before = await running.effects()
+    door = Door({"Authorization": running.client.headers["Authorization"]})
+    door.let_in(running.services.url)
+    new = [(name, *running.services.instance(name, "next")) for name in ServiceName]
+    try:
+        async with crowd(door, people) as callers:
+            await callers.have_closed(AT_LEAST)
+            await expand(running.dsn)
             for _, child, _ in new:
                 await asyncio.to_thread(child.spawn)
             for _, child, _ in new:
                 await asyncio.to_thread(child.wait_ready)
             door.let_in(next(url for name, _, url in new if name is ServiceName.INTAKE))
-            await people.have_closed(AT_LEAST)
-            ends = await roll(running, door, people, new)
-            await people.have_closed(AT_LEAST)
-
-        total, erased = people.closed.total(), people.closed["erasure"]
-        assert ends == [0] * len(ServiceName)
-        assert door.broken == []
-        assert set(door.answers) == {200, 201}
-        assert await running.effects() == once_each(total, erased)
-        assert await running.broken_chains() == []
+            await callers.have_closed(AT_LEAST)
+            ends = await roll(running, door, callers, new)
+            await callers.have_closed(AT_LEAST)
+    finally:
+        for _, child, _ in new:
+            await asyncio.to_thread(child.stop)
         for client in [*door.clients.values(), *door.retired]:
             await client.aclose()
+
+    total, erased = callers.closed.total(), callers.closed["erasure"]
+    assert ends == [0] * len(ServiceName)
+    assert door.broken == []
+    assert set(door.answers) == {200, 201}
+    assert gained(before, await running.effects()) == once_each(total, erased)
+    assert await running.broken_chains() == []
