@@ -1,5 +1,6 @@
 """Ports on 127.0.0.1, and ways to see that something answers there."""
 
+import atexit
 import secrets
 import socket
 from collections import deque
@@ -21,6 +22,12 @@ _HIGHEST = 32_000
 # number: a server listens seconds after its port was chosen. Given up by the end of this process at the latest.
 _KEPT = 256
 _kept: deque[socket.socket] = deque()
+
+
+@atexit.register
+def _give_up() -> None:
+    while _kept:
+        _kept.popleft().close()
 
 
 def free_ports(count: int) -> list[int]:

@@ -240,7 +240,7 @@ async def is_answered(port: int, status: int) -> bool:
 
 async def said(port: int, *parts: bytes | Callable[[], Awaitable[None]]) -> bytes:
     """All that the server says to these parts, until it closes."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection(HOST, port)
         try:
             for part in parts:
@@ -326,7 +326,7 @@ async def test_an_answer_that_nobody_takes_is_given_up() -> None:
         reader, writer = await asyncio.open_connection(HOST, port, limit=1024)
         writer.write(b"GET /untaken HTTP/1.1\r\nHost: intake\r\n\r\n")
         await writer.drain()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await GIVEN_UP.wait()  # the client takes nothing, which is what is tried
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await reader.readexactly(LARGE_CONNECTION)
@@ -339,7 +339,7 @@ async def test_an_answer_that_is_taken_slowly_is_given_to_its_end() -> None:
         reader, writer = await asyncio.open_connection(HOST, port, limit=2**16)
         writer.write(b"GET /large HTTP/1.1\r\nHost: intake\r\nConnection: close\r\n\r\n")
         taken = 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while part := await reader.read(4 * 2**20):
                 taken += len(part)
                 if taken < LARGE_CONNECTION:

@@ -61,7 +61,7 @@ async def hears(guarded: Guarded, user: str, group: str, topic: str) -> bool:
     )
     try:
         await consumer.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await consumer.getone()
     except (TopicAuthorizationFailedError, GroupAuthorizationFailedError):
         return False

@@ -97,7 +97,7 @@ async def consuming(
     task = asyncio.create_task(consumer.run(Wanting(handle), stopping, Heartbeats()))
     yield
     stopping.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await task
 
 
@@ -205,7 +205,7 @@ async def test_who_comes_back_by_its_name_does_not_wait_for_the_session_of_the_d
     await producer.send(messages(topic, range(10)))
     await killed_at_work(kafka_bootstrap, topic, "me")
     heir = Listener(10)
-    async with consuming(kafka_bootstrap, topic, topic, heir.handle, "me"), asyncio.timeout(20):
+    async with consuming(kafka_bootstrap, topic, topic, heir.handle, "me"), asyncio.timeout(60):
         await heir.done.wait()
     assert sorted(heir.values, key=int) == [str(n).encode() for n in range(10)]
 
@@ -216,10 +216,10 @@ async def test_who_leaves_in_order_leaves_its_part_to_others_at_once(
     monkeypatch.setattr("shared.messaging.consumer._SESSION_MS", 300_000)
     await producer.send(messages(topic, range(10)))
     first, other = Listener(10), Listener(1)
-    async with consuming(kafka_bootstrap, topic, topic, first.handle, "me"), asyncio.timeout(20):
+    async with consuming(kafka_bootstrap, topic, topic, first.handle, "me"), asyncio.timeout(60):
         await first.done.wait()
     await producer.send(messages(topic, range(10, 11)))
-    async with consuming(kafka_bootstrap, topic, topic, other.handle, "somebody else"), asyncio.timeout(20):
+    async with consuming(kafka_bootstrap, topic, topic, other.handle, "somebody else"), asyncio.timeout(60):
         await other.done.wait()
     assert other.values == [b"10"]
 
@@ -277,7 +277,7 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(kafka_bootstrap: st
     handler.emit = lambda record: said.put_nowait(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("shared.messaging.consumer").addHandler(handler)
     try:
-        async with consuming(kafka_bootstrap, missing, missing, Listener(1).handle), asyncio.timeout(20):
+        async with consuming(kafka_bootstrap, missing, missing, Listener(1).handle), asyncio.timeout(60):
             told = await said.get()
     finally:
         logging.getLogger("shared.messaging.consumer").removeHandler(handler)
@@ -297,7 +297,7 @@ async def test_who_has_a_name_hears_a_topic_that_is_made_later(
         await second.handle(records)
 
     await producer.send(messages(topic, range(1)))
-    async with consuming(kafka_bootstrap, topic, [topic, later], heard, "me"), asyncio.timeout(30):
+    async with consuming(kafka_bootstrap, topic, [topic, later], heard, "me"), asyncio.timeout(60):
         await first.done.wait()
         await create_topics(kafka_bootstrap, [later], partitions=2)
         await producer.send(messages(later, range(1, 2)))

@@ -143,7 +143,7 @@ async def test_a_value_that_the_database_refuses_is_the_records_fault_and_no_out
         for event in events:
             await tx.connection.execute("SELECT $1::int", str(event.request_id))
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await dispatcher(harness, (RequestVerified, insert)).handle([heard(verified())])
     assert len(await dead_letters(harness)) == 1
 
@@ -163,7 +163,7 @@ async def test_while_the_database_is_away_records_wait_and_none_is_set_aside(ope
                 await other.execute("SELECT pg_terminate_backend($1)", ended)
             tried.set()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await dispatcher(harness, (RequestVerified, begin)).handle([heard(verified()) for _ in range(3)])
     assert tried.is_set()
     assert attempts == [3, 3]
@@ -186,7 +186,7 @@ async def test_what_a_database_cannot_do_now_is_waited_for_and_makes_no_dead_let
             raising = f"DO $$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '{left.pop()}'; END $$"
             await tx.connection.execute(raising)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await dispatcher(harness, (RequestVerified, begin)).handle([heard(verified()) for _ in range(3)])
     assert (left, await noted(harness), await dead_letters(harness)) == ([], 3, [])
 

@@ -89,7 +89,7 @@ async def test_a_transaction_that_stands_still_frees_the_chain_of_evidence_and_n
     sleeper = asyncio.create_task(freeze())
     await frozen.wait()
     request = uuid7()
-    async with asyncio.timeout(20), harness.unit_of_work.begin() as tx:
+    async with asyncio.timeout(60), harness.unit_of_work.begin() as tx:
         tx.log_evidence(request, "noted", {})
     wakes.set()
     with pytest.raises(AWAY):
@@ -122,7 +122,7 @@ async def test_a_copy_that_waits_for_its_rows_is_ended_with_what_its_transaction
     sleeper = asyncio.create_task(freeze())
     await frozen.wait()
     other = asyncio.create_task(note())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not other.done():
             await end_frozen(harness.pool, 0.1)
     await other
@@ -138,7 +138,7 @@ async def test_who_verifies_the_evidence_and_freezes_keeps_nobody_from_writing_i
     verifier = evidence.ChainVerifier("erasure")
     async with harness.pool.acquire() as connection, connection.transaction():
         await verifier.step(connection)  # and no more is heard of it
-        async with asyncio.timeout(5), harness.unit_of_work.begin() as tx:
+        async with asyncio.timeout(60), harness.unit_of_work.begin() as tx:
             tx.log_evidence(uuid7(), "noted", {})
     async with harness.pool.acquire() as connection:
         while verifier.rounds < 2:

@@ -254,7 +254,7 @@ async def test_withdrawals_and_conclusions_at_once_never_wait_for_one_another_in
         while await harness.worker("crm", Operation.LOCATE, batch=5).work():
             pass
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await asyncio.gather(withdraw(requests[::2]), locate(), locate())
     loose = await harness.pool.fetchval(
         "SELECT count(*) FROM task JOIN fulfilment f USING (fulfilment_id)"

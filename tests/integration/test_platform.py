@@ -89,7 +89,7 @@ async def _produce(bootstrap: str, topic: str, value: bytes) -> None:
 
 async def _first_values(bootstrap: str, topic: str, count: int) -> list[bytes]:
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    async with consumer, asyncio.timeout(30):
+    async with consumer, asyncio.timeout(60):
         return [bytes((await consumer.getone()).value) for _ in range(count)]
 
 

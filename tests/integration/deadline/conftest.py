@@ -155,7 +155,7 @@ class Harness:
                 stopping.set()
 
         heartbeats.beat = beat  # type: ignore[method-assign]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.sweep(batch, heartbeats).run(stopping)
         return heard
 
