@@ -35,7 +35,7 @@ CREATE TRIGGER noted AFTER DELETE ON call REFERENCING OLD TABLE AS gone FOR EACH
 """
 _ATTEMPT = """
 SELECT attempt FROM erasure.task JOIN erasure.fulfilment USING (fulfilment_id)
-WHERE request_id::text = $1 AND system = 'calls' AND operation = 'erase'
+WHERE request_id::text = $1 AND system = 'calls' AND task.operation = 'erase'
 """
 
 
