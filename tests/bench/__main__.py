@@ -45,7 +45,7 @@ from tests.bench import (
 from tests.bench.baseline import Baseline, Measured
 from tests.bench.figures import Row
 from tests.bench.ground import Ground, Void
-from tests.bench.page import PAGE, page
+from tests.bench.page import page, publish
 
 BUSY = "Another bench runs in this folder: the two would measure each other."
 _COMMITS = 200
@@ -84,11 +84,9 @@ def main(
         raise typer.BadParameter(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
     with alone("bench", busy=BUSY):
         after, faults = _run(names, repeats, accept=accept)
-    if faults:
+    if not publish(after, faults):
         typer.echo("docs/benchmarks.md stays as it is: " + "; ".join(faults), err=True)
         raise typer.Exit(1)
-    baseline.write(after)
-    PAGE.write_text(page(after))
     typer.echo("wrote docs/benchmarks.md and docs/benchmarks.json")
 
 

@@ -1,4 +1,7 @@
-"""How long the lists of the console take with 30,000 requests, open and closed: each filter, and pages further on."""
+"""How long the lists of the console take with 30,000 requests, next to the same lists with 1,000.
+
+Each filter, pairs of filters and further pages, with most requests open and with most of them closed.
+"""
 
 import asyncio
 import os
@@ -29,8 +32,7 @@ from tests.bench.ground import Ground, must
 from tests.fixtures.databases import in_process
 from tests.fixtures.engine import TRACING
 
-REQUESTS = 30_000
-_ALLOWED_MS = 200.0
+REQUESTS, FEW = 30_000, 1_000
 _SHOWN = 12
 _URL = "https://console.example"
 _COMMON, _RARE = "crm", "archive"
@@ -90,21 +92,21 @@ _PAIRS = tuple(
 
 
 async def measure(ground: Ground) -> list[Row]:
-    """Every list, pair of filters, and page that follows; with most requests open, and with most of them closed."""
-    timed: dict[str, list[float]] = {}
-    for closed in (1, 9):
+    """Measures every list; ours is the slowest one."""
+    timed: dict[int, dict[str, list[float]]] = {FEW: {}, REQUESTS: {}}
+    for requests, closed in product(timed, (1, 9)):
         async with ground.database() as dsn:
-            for path, took in (await _all(ground, dsn, closed)).items():
-                timed[f"{path} {closed}0 % closed"] = took
-    slowest = sorted(timed, key=lambda each: median(timed[each]), reverse=True)
-    more = {each: rounded(median(timed[each])) for each in slowest[:_SHOWN]}
-    what, worst = "what every list may take", timed[slowest[0]]
-    name = "console_lists_30k"
-    return [row(name, worst, [_ALLOWED_MS], "ms", what, requests=REQUESTS, lists=len(timed), slowest=more)]
+            for path, took in (await _all(ground, dsn, requests, closed)).items():
+                timed[requests][f"{path} {closed}0 % closed"] = took
+    many, few = timed[REQUESTS], timed[FEW]
+    slowest = sorted(many, key=lambda each: median(many[each]), reverse=True)
+    shown = {each: rounded(median(many[each])) for each in slowest[:_SHOWN]}
+    what, arms = f"the same list where {FEW:,} requests are all there is", (many[slowest[0]], few[slowest[0]])
+    return [row("console_lists_30k", *arms, "ms", what, requests=REQUESTS, lists=len(many), slowest=shown)]
 
 
-async def _all(ground: Ground, dsn: str, closed: int) -> dict[str, list[float]]:
-    """How long each list takes in a new database, of whose requests so many tenths are closed."""
+async def _all(ground: Ground, dsn: str, requests: int, closed: int) -> dict[str, list[float]]:
+    """Returns how long each list takes in a new database with so many requests, so many tenths of them closed."""
     await migrate(dsn)
     path = ground.directory / "keyring.json"
     if not path.exists():
@@ -112,7 +114,7 @@ async def _all(ground: Ground, dsn: str, closed: int) -> dict[str, list[float]]:
     os.environ |= {"DSR_CONSOLE_ISSUER": "http://127.0.0.1:1", "DSR_CONSOLE_URL": _URL}
     os.environ |= {"DSR_CONSOLE_PAGES_A_SECOND": "1000000"}
     async with await connect_pool(in_process(dsn), ServiceName.INTAKE) as pool:
-        await pool.execute(_FILL, REQUESTS, _task(_RARE), _task(_COMMON), closed, timeout=300)
+        await pool.execute(_FILL, requests, _task(_RARE), _task(_COMMON), closed, timeout=300)
         await pool.execute("VACUUM ANALYZE request", timeout=300)
         factory = UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), Vault(keyring.load(path)))
         running = Running(Settings.__new__(Settings), factory, TRACING, Heartbeats(), asyncio.Event())
@@ -121,23 +123,23 @@ async def _all(ground: Ground, dsn: str, closed: int) -> dict[str, list[float]]:
         transport: Any = httpx.ASGITransport(app.build(running))
         cookies = {"__Host-dsr-console": session.token}
         async with httpx.AsyncClient(transport=transport, base_url=_URL, cookies=cookies) as client:
-            lists = [*_LISTS, *_PAIRS, *await _later(client)]
-            return {each: await _timed(client, each, ground.repeats) for each in lists}
+            lists = {**{each: each for each in (*_LISTS, *_PAIRS)}, **await _later(client)}
+            return {name: await _timed(client, each, ground.repeats) for name, each in lists.items()}
 
 
 def _task(system: str) -> list[dict[str, object]]:
     return [{"task_id": "019c0000-0000-7000-8000-000000000000", "system": system, "operation": "export", "found": 1}]
 
 
-async def _later(client: httpx.AsyncClient) -> list[str]:
-    """The pages that follow the first one of some lists, and one in the middle of all that is open."""
-    found = []
+async def _later(client: httpx.AsyncClient) -> dict[str, str]:
+    """Returns the second pages of some lists, and one in the middle of all that is open, by what they are."""
+    found = dict[str, str]()
     for each in ("/", "/?state=closed", f"/?system={_COMMON}"):
         page = (await client.get(BASE + each)).text
         (following,) = re.findall(r'href="/console/(\?[^"]*after=[^"]+)"', page)
-        found.append("/" + following.replace("&amp;", "&"))
-    last = found[0].partition("after=")[2].partition(".")
-    return [*found, f"/?after={int(last[0]) + 45}.{last[2]}"]
+        found[f"second page of {each}"] = "/" + following.replace("&amp;", "&")
+    last = found["second page of /"].partition("after=")[2].partition(".")
+    return {**found, "a page in the middle": f"/?after={int(last[0]) + 45}.{last[2]}"}
 
 
 async def _timed(client: httpx.AsyncClient, path: str, repeats: int) -> list[float]:

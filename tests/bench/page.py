@@ -1,11 +1,11 @@
 """The text of ``docs/benchmarks.md``, from the committed figures."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
-from deploy.local.paths import ROOT
-from tests.bench.baseline import Baseline, Measured
+from tests.bench.baseline import DATA, Baseline, Measured, write
 
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = DATA.with_suffix(".md")
 _HEAD = """\
 # Benchmarks
 
@@ -16,6 +16,14 @@ The command ends with 1 where a ratio fell a tenth below the lowest repeat in `d
 It then leaves both files as they are. `make bench ACCEPT=1` writes them all the same.
 `make bench ROWS=idle_latency` measures the named figures and replaces their rows alone."""
 _UNTIMED = "No command has noted its time yet."
+
+
+def publish(run: Baseline, faults: Sequence[str], data: Path = DATA) -> bool:
+    """Writes the figures and the page next to them; neither where the run has faults. Returns whether it wrote them."""
+    if not faults:
+        write(run, data)
+        data.with_suffix(PAGE.suffix).write_text(page(run))
+    return not faults
 
 
 def page(baseline: Baseline) -> str:

@@ -10,7 +10,7 @@ from deploy.local.timings import Timing
 from tests.bench import baseline, size
 from tests.bench.baseline import Baseline, Measured
 from tests.bench.figures import Row, Unit, row
-from tests.bench.page import PAGE, page
+from tests.bench.page import PAGE, page, publish
 
 
 def figure(
@@ -110,6 +110,18 @@ def test_the_page_shows_the_figure_the_limit_the_ratio_the_spread_the_commit_and
         "| all | 1,200 |",
     ):
         assert line in text.splitlines()
+
+
+def test_a_run_without_faults_writes_the_page_and_the_figures(tmp_path: Path) -> None:
+    run = Baseline(figures=measured(figure()))
+    assert publish(run, [], data := tmp_path / "benchmarks.json")
+    assert (baseline.read(data), data.with_suffix(".md").read_text()) == (run, page(run))
+
+
+def test_a_run_with_a_fault_leaves_both_as_they_are(tmp_path: Path) -> None:
+    (data := tmp_path / "benchmarks.json").write_text("before")
+    assert not publish(Baseline(figures=measured(figure())), ["closed_erasures is void"], data)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"benchmarks.json": "before"}
 
 
 def test_the_committed_page_is_written_from_the_committed_figures() -> None:
