@@ -43,7 +43,7 @@ async def measure(ground: Ground) -> list[Row]:
 
     async with ground.seeded(1) as seeded, ground.services(seeded) as running:
         key = running.client.headers["Authorization"].removeprefix("Bearer ")
-        async with ground.program("bare-declared", "tests.bench.bare_reply", "declared") as bare:
+        async with ground.program("bare", "tests.bench.bare_reply") as bare:
             arms: dict[str, Callable[[], Awaitable[float]]] = {
                 "ours": partial(at_rate, running.services.ports[ServiceName.INTAKE], key),
                 "bare reply": partial(at_rate, bare, key),

@@ -65,10 +65,10 @@ class Ground:
         return stack(self.platform, of, self.directory, env)
 
     @asynccontextmanager
-    async def program(self, name: str, module: str, argument: object) -> AsyncIterator[int]:
-        """The port of a program of ours that is called with port and argument, running until the block ends."""
+    async def program(self, name: str, module: str, *arguments: object) -> AsyncIterator[int]:
+        """The port of a program of ours that is called with port and arguments, running until the block ends."""
         port, log = free_port(), self.directory / f"{name}.log"
-        command = [sys.executable, "-m", module, str(port), str(argument)]
+        command = [sys.executable, "-m", module, str(port), *map(str, arguments)]
         child = Child(name, command, log=log, ready=accepts(port), cwd=ROOT)
         await asyncio.to_thread(child.start)
         try:

@@ -4,7 +4,6 @@ import asyncio
 import sys
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
 
 import orjson
 
@@ -52,11 +51,8 @@ async def measure(ground: Ground) -> list[Row]:
         with_all = await loads.on(intake)
         ground.say(f"with all five at work: {with_all:.0f} requests/s")
         await asyncio.to_thread(_stop_all_but_intake, running)
-        async with (
-            ground.program("bare-declared", "tests.bench.bare_reply", "declared") as declared,
-            ground.program("bare-unread", "tests.bench.bare_reply", "unread") as unread,
-        ):
-            ports = {"ours": intake, "bare reply": declared, "bare, body unread": unread}
+        async with ground.program("bare", "tests.bench.bare_reply") as bare:
+            ports = {"ours": intake, "bare reply": bare}
             arms = {arm: partial(loads.on, port) for arm, port in ports.items()}
             figures = await ground.interleaved(arms, "requests/s")
         stored = await running.pool.fetchval("SELECT count(*) FROM intake.request")
@@ -64,7 +60,6 @@ async def measure(ground: Ground) -> list[Row]:
     what = "a FastAPI route with the same body and answer as its declared models, no database; one process each"
     more = {
         "with_all_five_at_work": rounded(with_all),
-        "bare_with_the_body_unread": rounded(median(figures["bare, body unread"])),
         "connections": CONNECTIONS,
         "seconds_each": SECONDS,
     }

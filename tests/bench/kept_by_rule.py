@@ -23,7 +23,7 @@ from tests.bench.ground import Ground, must
 from tests.fixtures.policy import nothing_kept, signed_policy
 from tests.fixtures.stores import SINCE, Stores, Subject
 
-PEOPLE, CALLS_EACH, AT_A_TIME = 1_000, 50, 300
+PEOPLE, CALLS_EACH, AT_A_TIME = 1_200, 50, 300
 AT = datetime(2026, 11, 27, 12, tzinfo=UTC)
 _MINUTES = 60 * 24 * 60
 """In two months, over which the calls of each are spread."""

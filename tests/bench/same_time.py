@@ -46,7 +46,8 @@ async def measure(ground: Ground) -> list[Row]:
         key = await create(dsn, "channel", "bench", clock.now())
         listener = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        os.environ |= {"DSR_PORTAL_URL": url, "DSR_PORTAL_PAGES_A_SECOND": "1000000"}
+        unlimited = dict.fromkeys(("DSR_PORTAL_PAGES_A_SECOND", "DSR_PORTAL_SENDINGS_AN_HOUR"), "1000000")
+        os.environ |= {"DSR_PORTAL_URL": url, **unlimited}
         async with await connect_pool(in_process(dsn), ServiceName.INTAKE) as pool:
             factory = UnitOfWorkFactory(pool, ServiceName.INTAKE, clock, Vault(keyring.load(path)))
             running = Running(Settings.__new__(Settings), factory, TRACING, Heartbeats(), asyncio.Event())
