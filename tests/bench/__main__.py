@@ -24,7 +24,6 @@ from shared.storage.postgres import connected
 from tests.bench import (
     baseline,
     closed_erasures,
-    closed_erasures_estate,
     closed_erasures_http,
     closed_erasures_two_parties,
     console_lists,
@@ -55,7 +54,6 @@ FIGURES: dict[str, Measure] = {
     "closed_erasures": closed_erasures.measure,
     "closed_erasures_two_parties": closed_erasures_two_parties.measure,
     "closed_erasures_http": closed_erasures_http.measure,
-    "closed_erasures_estate": closed_erasures_estate.measure,
     "idle_latency": idle_latency.measure,
     "one_subject": one_subject.measure,
     "joined_rows": joined_rows.measure,
