@@ -26,7 +26,6 @@ from shared.app import http
 from shared.app.process_metrics import ProcessMetrics
 from shared.app.supervisor import misconfigured, supervise, watch
 from shared.domain import topics
-from shared.domain.clock import SystemClock
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.events import Event, RequestExpired, type_of
 from shared.domain.faults import of_variable
@@ -158,7 +157,7 @@ class Service:
             await self._reach_broker(producer)
             stack.push_async_callback(producer.stop)
             keys = of_variable("DSR_VAULT_KEYRING", partial(keyring.load, settings.vault.keyring))
-            vault, clock = Vault(keys), SystemClock()
+            vault, clock = Vault(keys), settings.clock.clock()
             policy = settings.policy.read_processing()
             downstreams = None
             if self.conclusions:

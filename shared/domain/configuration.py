@@ -104,4 +104,5 @@ def _meant(name: str, known: Iterable[str]) -> str:
 
 
 def _other_names(info: FieldInfo) -> tuple[object, ...]:
-    return tuple(getattr(info.validation_alias, "choices", ()))
+    alias = info.validation_alias
+    return (alias,) if isinstance(alias, str) else tuple(getattr(alias, "choices", ()))

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FilePath, SecretStr, model_validator
 
+from shared.domain.clock import AheadClock, Clock, SystemClock
 from shared.domain.configuration import Group, are_hosts, shown
 from shared.domain.errors import Misconfigured
 from shared.domain.faults import all_of, of_variable
@@ -229,6 +230,30 @@ class ProcessSettings(Group, env_prefix="DSR_PROCESS_"):
         return self
 
 
+class ClockSettings(Group, env_prefix="DSR_CLOCK_"):
+    """Which clock a service goes by; ``DSR_CLOCK_…``."""
+
+    file: FilePath | None = Field(
+        default=None,
+        description="for tests: a file with the seconds by which the clock is ahead; refused in production",
+    )
+    environment: Literal["production", "test"] = Field(
+        default="production",
+        validation_alias="DSR_ENVIRONMENT",
+        description="test allows what only tests may do",
+    )
+
+    @model_validator(mode="after")
+    def _is_a_test(self) -> Self:
+        if self.file and self.environment == "production":
+            raise ValueError("DSR_CLOCK_FILE moves due dates: unset it, or set DSR_ENVIRONMENT to test")
+        return self
+
+    def clock(self) -> Clock:
+        """The machine's clock, or the shifted one of a test."""
+        return AheadClock(self.file) if self.file else SystemClock()
+
+
 class Groups:
     """Groups of settings that are read together: one for each annotation of the class."""
 
@@ -249,3 +274,4 @@ class Settings(Groups):
     policy: PolicySettings
     telemetry: TelemetrySettings
     process: ProcessSettings
+    clock: ClockSettings

@@ -148,6 +148,7 @@ def test_what_is_complete_is_read(environment: pytest.MonkeyPatch) -> None:
         ("DSR_VAULT_KEYRING", "/nowhere.json", "DSR_VAULT_KEYRING holds '/nowhere.json': set it to the path of a file"),
         ("DSR_TELEMETRY_LOG_LEVEL", "LOUD", "holds 'LOUD': set it to DEBUG or INFO or WARNING or ERROR (the least"),
         ("DSR_TELEMETRY_SAMPLE_RATIO", "2", "DSR_TELEMETRY_SAMPLE_RATIO holds '2': set it to a number from 0 up to 1"),
+        ("DSR_CLOCK_FILE", __file__, "DSR_CLOCK_FILE moves due dates: unset it, or set DSR_ENVIRONMENT to test"),
         ("DSR_TELEMETRY_OTLP_ENDPOINT", "collector:4318", "DSR_TELEMETRY_OTLP_ENDPOINT holds 'collector:4318': set it"),
     ],
 )

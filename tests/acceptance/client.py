@@ -1,0 +1,179 @@
+"""The public doors as people and programs use them: the one place of the net that knows paths and names of fields."""
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from deploy.demo.client import DsrClient
+
+PROOF = {"level": "L2", "method": "signed_in_mfa"}
+LONG_AGO = "2020-01-01T00:00:00+00:00"
+CITY = "Potsdam"
+RIGHTS: Mapping[str, Mapping[str, Any]] = {
+    "access": {},
+    "portability": {},
+    "erasure": {},
+    "rectification": {"changes": [{"field": "address.city", "asserted": CITY}]},
+    "restriction": {"ground": "unlawful"},
+    "objection": {"scope": "direct_marketing"},
+    "consent_withdrawal": {"purposes": ["marketing"]},
+}
+"""The rights, and what a submission says of each beside its subject."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody invented, with an address, an account and a number that belong to nobody else in the run."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"Ada Quarzfels-{self.number}"
+
+    @property
+    def email(self) -> str:
+        return f"ada.{self.number}@quarzfels.example"
+
+    @property
+    def account_id(self) -> str:
+        return f"K-{self.number}"
+
+    @property
+    def phone(self) -> str:
+        return f"+4930{23_000_000 + self.number}"
+
+    def identities(self, *names: str) -> dict[str, Any]:
+        """What a submission states of them; all of it, or those named."""
+        stated = {
+            "email": self.email,
+            "account_id": self.account_id,
+            "phones": [{"number": self.phone, "since": LONG_AGO}],
+        }
+        return {name: stated[name] for name in names or stated}
+
+    def submission(self, right: str, *names: str, proved: bool = True, **more: Any) -> dict[str, Any]:
+        """Their request, from somebody who is signed in with a second factor and typed a code sent to the number."""
+        subject = self.identities(*names)
+        phone = [{"identity": "phones.0", "method": "sms_code", "on_file_since": LONG_AGO}]
+        proof: dict[str, Any] = {"assurance": PROOF, "proofs": phone if "phones" in subject else []} if proved else {}
+        return {"right": right, "subject": subject, **RIGHTS[right], **proof, **more}
+
+
+class Door(DsrClient):
+    """The HTTP API with one key."""
+
+    async def ask(self, submission: Mapping[str, Any]) -> "Case":
+        """Submits a request."""
+        return Case(self, await self.submit(submission))
+
+    async def refused(self, submission: Mapping[str, Any]) -> httpx.Response:
+        """The answer to a submission that is not taken."""
+        answer = await self.post("/v1/requests", json=submission)
+        assert answer.is_client_error, answer.text
+        return answer
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request as one client sees it."""
+
+    door: Door
+    request_id: str
+
+    def seen_by(self, door: Door) -> "Case":
+        """The same request, seen with another key."""
+        return Case(door, self.request_id)
+
+    async def view(self) -> dict[str, Any]:
+        """Where it stands."""
+        return await self.door.read(self.request_id)
+
+    async def until(self, reached: str | Callable[[dict[str, Any]], bool], within: float = 90) -> dict[str, Any]:
+        """Where it stands once it is in that state, or as the condition says."""
+        return await self.door.follow(self.request_id, reached, within=within)
+
+    async def closed(self, within: float = 90) -> dict[str, Any]:
+        """Where it stands once it is closed."""
+        return await self.until("closed", within)
+
+    async def act(self, action: str, **body: Any) -> dict[str, Any]:
+        """Takes one step with it; what is answered."""
+        answer = await self.door.decide(self.request_id, action, body)
+        assert answer.is_success, f"{action}: {answer.status_code} {answer.text}"
+        return dict(answer.json())
+
+    async def refused(self, action: str, **body: Any) -> str:
+        """The type of the problem with which a step is refused."""
+        answer = await self.door.decide(self.request_id, action, body)
+        assert answer.is_client_error, f"{action}: {answer.status_code} {answer.text}"
+        return str(answer.json()["type"].rpartition(":")[2])
+
+    async def letters(self) -> list[dict[str, Any]]:
+        """Its letters, in the order in which they were written."""
+        return list((await self.door.read(self.request_id, "/letters"))["letters"])
+
+    async def letter(self, kind: str, within: float = 60) -> str:
+        """The text of its letter of that kind, once it is written."""
+
+        def written(view: dict[str, Any]) -> bool:
+            return any(each["kind"] == kind for each in view["letters"])
+
+        found = await self.door.follow(self.request_id, written, "/letters", within=within)
+        return next(" ".join(each["body"].split()) for each in found["letters"] if each["kind"] == kind)
+
+    async def actions(self, awaited: str = "") -> list[str]:
+        """What its timeline says was done, once that is in it."""
+        found = await self.door.follow(
+            self.request_id, lambda view: not awaited or awaited in _actions(view), "/timeline", within=60
+        )
+        return _actions(found)
+
+    async def certificate(self) -> dict[str, Any]:
+        """Its signed certificate."""
+        return await self.door.read(self.request_id, "/certificate")
+
+    async def package(self) -> "Package":
+        """The package of a copy."""
+        return Package(await self.door.download(self.request_id, "package"))
+
+
+def _actions(timeline: Mapping[str, Any]) -> list[str]:
+    return [entry["action"] for entry in timeline["entries"]]
+
+
+class Package:
+    """What somebody downloads: a ZIP file with tables, all records as JSON, and a report to read."""
+
+    def __init__(self, content: bytes) -> None:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            self.files = {name: archive.read(name) for name in archive.namelist()}
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Each record with its system, category and data."""
+        return [json.loads(line) for line in self.files["data.jsonl"].splitlines()]
+
+    def of(self, system: str) -> list[dict[str, Any]]:
+        """The data of a system's records."""
+        return [each["data"] for each in self.records if each["system"] == system]
+
+    def table(self, category: str) -> list[dict[str, str]]:
+        """The rows of a category's table."""
+        return list(csv.DictReader(io.StringIO(self.files[f"{category}.csv"].decode())))
+
+    def mentions(self, *values: str) -> list[str]:
+        """Which of the values stand anywhere in it."""
+        everything = b"\n".join(self.files.values()).decode(errors="replace")
+        return [value for value in values if value in everything]
+
+
+def tasks(view: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each system did, by its name; the last of several."""
+    return {task["system"]: task for task in view["tasks"]}

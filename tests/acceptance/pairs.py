@@ -1,0 +1,70 @@
+"""Which right is asked in which kind of system under which condition, and what must be true of it afterwards."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from tests.acceptance.client import CITY, RIGHTS, Case, Person, tasks
+from tests.acceptance.platforms import Platform
+from tests.acceptance.systems import NOTHING, Held
+
+KINDS = ("shop", "archive", "helpdesk", "crm", "tickets", "billing")
+"""PostgreSQL, MariaDB, HTTP, Tryton, Roundup, and a team on the bus."""
+COPIES = ("access", "portability")
+CONDITIONS: dict[str, list["Pair"]] = {}
+"""The rows of each condition."""
+
+
+class Pair(NamedTuple):
+    """One row: a right, the system that holds the person, and the condition."""
+
+    right: str
+    kind: str
+    condition: str
+
+    def __str__(self) -> str:
+        return f"{self.right}-{self.kind}"
+
+
+def rows(condition: str, rights: Sequence[str] = tuple(RIGHTS), kinds: Sequence[str] = KINDS) -> list[Pair]:
+    """The rows of a condition: each right and each kind that it applies to, once or more; the kinds shift by condition.
+
+    So each pair of right and kind occurs under one condition or another, and not all three together.
+    """
+    shift = len(CONDITIONS)
+    longest = max(len(rights), len(kinds))
+    made = [Pair(rights[n % len(rights)], kinds[(n + shift) % len(kinds)], condition) for n in range(longest)]
+    CONDITIONS[condition] = made
+    return made
+
+
+def expected(pair: Pair, before: Held) -> Held:
+    """What the system shows of the person once the right was fulfilled there."""
+    match pair.right:
+        case "erasure":
+            return NOTHING
+        case "rectification" if before.city:
+            return replace(before, city=CITY)
+        case "restriction":
+            return replace(before, restricted=True)
+        case "objection" | "consent_withdrawal" if before.marketing is not None:
+            return replace(before, marketing=False)
+        case _:
+            return before
+
+
+async def fulfilled(platform: Platform, pair: Pair, person: Person, before: Held, case: Case) -> dict[str, Any]:
+    """Waits for the end of a request, and looks whether the system, the letter and the package say that it is done."""
+    view = await case.closed()
+    assert view["outcome"] == "fulfilled", view["answer"]
+    assert await platform.systems[pair.kind].held(person) == expected(pair, before)
+    assert tasks(view)[pair.kind]["found"] > 0
+    if pair.right in COPIES:
+        assert (await case.package()).of(pair.kind)
+    await platform.answered(case)
+    return view
+
+
+async def untouched(platform: Platform, pair: Pair, person: Person, before: Held) -> None:
+    """Looks whether the system shows of somebody what it did before."""
+    assert await platform.systems[pair.kind].held(person) == before

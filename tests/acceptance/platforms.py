@@ -1,0 +1,343 @@
+"""The three platforms on which scenarios run, each with a system of every kind, doors for people, and a mailbox."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from deploy.local import postgres_databases as databases
+from deploy.local.kafka import Kafka
+from deploy.local.ports import free_ports
+from deploy.local.roundup import Roundup
+from deploy.local.services import Servers, Services
+from deploy.local.tryton import Tryton
+from tests.acceptance.client import Case, Door, Person
+from tests.acceptance.scenario import FRAGILE, TIMED
+from tests.acceptance.systems import (
+    API,
+    DATASET,
+    INVOICES,
+    SHOP_TABLES,
+    TABLES,
+    Archive,
+    Crm,
+    Helpdesk,
+    Shop,
+    System,
+    Team,
+    Tickets,
+)
+from tests.fixtures.live import eventually
+from tests.fixtures.mail_server import MailServer, mail_server
+from tests.fixtures.mailbox_server import MailboxServer, mailbox_server
+from tests.fixtures.mariadb import MariaDb
+from tests.fixtures.proxy import Link, Toxic, proxies
+
+STOPS = (3, 8, 15, 22, 29, 32, 45, 62, 95, 400)
+"""The days after the start at which the clock of the third platform stops."""
+POLICY = Path(__file__).with_name("policy")
+_numbers = itertools.count(1)
+Server = TypeVar("Server", bound=Any)
+
+
+class Grounds:
+    """Servers that the platforms share, each started once, by the first that needs it."""
+
+    def __init__(self, folder: Path, postgres_dsn: str) -> None:
+        self.folder, self.postgres_dsn = folder, postgres_dsn
+        self._started: dict[str, asyncio.Task[Any]] = {}
+        self._servers: list[Any] = []
+
+    async def tryton(self) -> Tryton:
+        return await self._once("crm", lambda: Tryton(self.folder / "crm", self.postgres_dsn, database="net_crm"))
+
+    async def roundup(self) -> Roundup:
+        return await self._once("tickets", lambda: Roundup(self.folder / "tickets"))
+
+    async def mariadb(self) -> MariaDb:
+        return await self._once("mariadb", lambda: MariaDb(self.folder / "mariadb"))
+
+    async def _once(self, name: str, made: Callable[[], Server]) -> Server:
+        def started() -> Server:
+            server = made()
+            self._servers.append(server)
+            server.start()
+            return server
+
+        if name not in self._started:
+            self._started[name] = asyncio.create_task(asyncio.to_thread(started))
+        server: Server = await self._started[name]
+        return server
+
+    def stop(self) -> None:
+        """Stops what was started."""
+        for server in self._servers:
+            server.stop()
+
+
+@dataclass
+class Clock:
+    """The clock of the third platform: it moves to the next stop once all scenarios there wait for one."""
+
+    file: Path
+    playing: int = 0
+    day: int = 0
+    _waiting: list[tuple[int, "asyncio.Future[None]"]] = field(default_factory=list)
+
+    async def reaches(self, day: int) -> None:
+        """Waits until so many days have passed since the start; ``day`` is one of the stops."""
+        assert day in STOPS, f"the clock stops at {STOPS}"
+        if day <= self.day:
+            raise AssertionError(f"day {day} is over: it is day {self.day}")
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((day, future))
+        self.move()
+        await future
+
+    def move(self) -> None:
+        """Goes to the next stop if nobody has anything left to do before it."""
+        if not self._waiting or len(self._waiting) < self.playing:
+            return
+        self.day = min(day for day, _ in self._waiting)
+        new = self.file.with_suffix(".new")
+        new.write_text(str(self.day * 86_400))
+        new.replace(self.file)
+        here = [future for day, future in self._waiting if day == self.day]
+        self._waiting = [(day, future) for day, future in self._waiting if day != self.day]
+        for future in here:
+            future.set_result(None)
+
+
+@dataclass
+class Platform:
+    """One platform, running: ask with ``ask``, decide as ``officer`` and ``colleague``, look into its systems."""
+
+    services: Services
+    kafka: Kafka
+    shop: Shop
+    archive: Archive
+    helpdesk: Helpdesk
+    crm: Crm
+    tickets: Tickets
+    billing: Team
+    mail: MailServer
+    mailbox: MailboxServer
+    channel: Door
+    officer: Door
+    colleague: Door
+    clock: Clock
+    links: Mapping[str, Link]
+    _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def systems(self) -> dict[str, System]:
+        """The systems by their names."""
+        all_of: tuple[System, ...] = (self.shop, self.archive, self.helpdesk, self.crm, self.tickets, self.billing)
+        return {each.name: each for each in all_of}
+
+    def somebody(self) -> Person:
+        """Somebody whom no other scenario has."""
+        return Person(next(_numbers))
+
+    async def ask(self, person: Person, right: str, *names: str, **more: Any) -> Case:
+        """Submits a request of theirs, stating all of their identities or those named."""
+        return await self.channel.ask(person.submission(right, *names, **more))
+
+    async def mails(self, person: Person, number: int) -> list[EmailMessage]:
+        """The mails that somebody got, once there are so many; who asked by e-mail is answered so."""
+
+        async def come() -> list[EmailMessage]:
+            got = [each.mail for each in self.mail.taken if each.to == person.email]
+            return got if len(got) >= number else []
+
+        found: list[EmailMessage] = await eventually(come, within=60)
+        return found
+
+    async def answered(self, case: Case) -> str:
+        """The letter that follows the acknowledgement; an officer may read it, also after an erasure."""
+
+        async def written() -> str:
+            letters = await case.seen_by(self.officer).letters()
+            return str(letters[-1]["body"]) if letters and letters[-1]["kind"] != "acknowledgement" else ""
+
+        return " ".join(str(await eventually(written, within=60)).split())
+
+    @asynccontextmanager
+    async def playing(self) -> AsyncIterator[None]:
+        """Counts a scenario, so that the clock knows for whom it waits."""
+        self.clock.playing += 1
+        try:
+            yield
+        finally:
+            self.clock.playing -= 1
+            self.clock.move()
+
+    @asynccontextmanager
+    async def without(self, system: str) -> AsyncIterator[None]:
+        """The second platform without one of its systems, until the block ends; one scenario at a time."""
+        async with self._alone:
+            link = self.links.get(system)
+            await (link.suffer(Toxic.CUT) if link else self.billing.end())
+            try:
+                yield
+            finally:
+                if link:
+                    await link.suffer(Toxic.NONE)
+                else:
+                    self.billing.begin()
+
+    @asynccontextmanager
+    async def broken(self, part: str) -> AsyncIterator[None]:
+        """The second platform while its broker, or a service, is killed; it is started again when the block ends."""
+        async with self._alone:
+            killed = (
+                self.kafka
+                if part == "broker"
+                else next(child for name, child in self.services.children.items() if name == part)
+            )
+            await asyncio.to_thread(killed.kill)
+            try:
+                yield
+            finally:
+                await asyncio.to_thread(killed.start)
+
+
+@asynccontextmanager
+async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
+    """Starts a platform, and stops it."""
+    folder = grounds.folder / name
+    folder.mkdir(parents=True)
+    async with AsyncExitStack() as stack:
+        kafka = Kafka(folder / "kafka")
+        shop, archive, helpdesk, crm, tickets, _ = await asyncio.gather(
+            _shop(grounds, name),
+            _archive(grounds, name),
+            stack.enter_async_context(Helpdesk().serving()),
+            _crm(grounds),
+            _tickets(grounds),
+            asyncio.to_thread(kafka.start),
+        )
+        stack.push_async_callback(asyncio.to_thread, kafka.stop)
+        billing = Team(folder / "billing.sqlite")
+        links: Mapping[str, Link] = {}
+        if name == FRAGILE:
+            links = await _behind_proxies(stack, folder, shop, archive, helpdesk, crm, tickets)
+        systems: list[System] = [shop, archive, helpdesk, crm, tickets, billing]
+        dsn = await databases.create(grounds.postgres_dsn, f"net_{name}")
+        mail = await stack.enter_async_context(mail_server())
+        mailbox = await stack.enter_async_context(mailbox_server())
+        clock = Clock(folder / "clock")
+        clock.file.write_text("0")
+        settings = {variable: value for each in systems for variable, value in each.env.items()}
+        settings["DSR_DEADLINE_ASSIGNMENTS_SECONDS"] = "5"
+        if name == TIMED:
+            settings |= {"DSR_CLOCK_FILE": str(clock.file), "DSR_ENVIRONMENT": "test"}
+        services = Services(
+            folder, Servers(dsn, kafka.bootstrap), _declared(folder, systems), settings, ["billing"], policy=POLICY
+        )
+        services.open_mailbox(_mail_settings(mail, mailbox))
+        services.open_portal({"DSR_PORTAL_PAGES_A_SECOND": "1000", "DSR_PORTAL_SENDINGS_AN_HOUR": "10000"})
+        stack.push_async_callback(asyncio.to_thread, services.stop)
+        await asyncio.to_thread(services.start)
+        keys = [await asyncio.to_thread(services.key, role) for role in ("channel", "privacy", "privacy")]
+        channel, officer, colleague = [await stack.enter_async_context(Door(services.url, key)) for key in keys]
+        billing.begin(kafka.bootstrap, services.url, await asyncio.to_thread(services.key, "downstream:billing"))
+        stack.push_async_callback(billing.end)
+        yield Platform(
+            services=services,
+            kafka=kafka,
+            shop=shop,
+            archive=archive,
+            helpdesk=helpdesk,
+            crm=crm,
+            tickets=tickets,
+            billing=billing,
+            mail=mail,
+            mailbox=mailbox,
+            channel=channel,
+            officer=officer,
+            colleague=colleague,
+            clock=clock,
+            links=links,
+        )
+
+
+async def _shop(grounds: Grounds, name: str) -> Shop:
+    role = f"net_{name}"
+    script = TABLES.format(flag="boolean", on="true", off="false", moment="timestamptz")
+    script += SHOP_TABLES.format(role=role)
+    return Shop(*await databases.create_store(grounds.postgres_dsn, f"net_{name}_shop", role, script))
+
+
+async def _archive(grounds: Grounds, name: str) -> Archive:
+    server = await grounds.mariadb()
+    ours = await server.store(f"net_{name}", TABLES.format(flag="tinyint(1)", on="1", off="0", moment="datetime"))
+    return Archive(server, f"net_{name}", ours)
+
+
+async def _crm(grounds: Grounds) -> Crm:
+    tryton = await grounds.tryton()
+    return Crm(tryton, tryton.url)
+
+
+async def _tickets(grounds: Grounds) -> Tickets:
+    roundup = await grounds.roundup()
+    return Tickets(roundup, roundup.url)
+
+
+async def _behind_proxies(
+    stack: AsyncExitStack, folder: Path, shop: Shop, archive: Archive, helpdesk: Helpdesk, crm: Crm, tickets: Tickets
+) -> Mapping[str, Link]:
+    """Lets the services reach each system over a proxy, whose connections can be cut."""
+    named = {
+        "shop": shop.ours,
+        "archive": archive.ours,
+        "helpdesk": helpdesk.url,
+        "crm": crm.url,
+        "tickets": tickets.url,
+    }
+    ports = dict(zip(named, free_ports(len(named)), strict=True))
+    targets = {ports[system]: urlsplit(url).port or 0 for system, url in named.items()}
+    child, links = proxies(targets, folder / "proxies.log")
+    await asyncio.to_thread(child.start)
+    stack.push_async_callback(asyncio.to_thread, child.stop)
+    through = {system: url.replace(f":{urlsplit(url).port}", f":{ports[system]}", 1) for system, url in named.items()}
+    shop.ours, archive.ours, helpdesk.url = through["shop"], through["archive"], through["helpdesk"]
+    crm.url, tickets.url = through["crm"], through["tickets"]
+    return {system: links[port] for system, port in ports.items()}
+
+
+def _declared(folder: Path, systems: list[System]) -> Path:
+    """Writes the downstreams file, and what it names."""
+    (folder / "shop.toml").write_text(DATASET.format(name="shop") + INVOICES)
+    (folder / "archive.toml").write_text(DATASET.format(name="archive"))
+    (folder / "helpdesk-api.toml").write_text(API)
+    declared = folder / "downstreams.toml"
+    declared.write_text("".join(each.declaration for each in systems))
+    return declared
+
+
+def _mail_settings(mail: MailServer, mailbox: MailboxServer) -> dict[str, str]:
+    return dict(
+        _settings(
+            DSR_SMTP={"host": "127.0.0.1", "port": mail.port, "tls": "none", "sender": "privacy@company.example"},
+            DSR_IMAP={
+                "host": "127.0.0.1",
+                "port": mailbox.port,
+                "tls": "none",
+                "username": "support",
+                "password": "x",
+                "exchangers": "mx.company.example",
+            },
+        )
+    )
+
+
+def _settings(**groups: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for prefix, group in groups.items():
+        yield from ((f"{prefix}_{name.upper()}", str(value)) for name, value in group.items())

@@ -1,0 +1,503 @@
+"""The kinds of systems that hold people: what each holds of somebody, and what is there after a request."""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import asyncpg
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from deploy.demo.company import Customer, Phone
+from deploy.demo.seed.crm import seed
+from deploy.local.roundup import Roundup
+from deploy.local.tryton import Tryton
+from tests.acceptance.client import Person
+from tests.fakes.bus_responder import Billing, serve
+from tests.fixtures.mariadb import MariaDb
+from tests.fixtures.serving import served
+
+SINCE = datetime(2020, 1, 1, tzinfo=UTC)
+BERLIN = "Berlin"
+_ids = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a system has of somebody: rows, and what it shows of them; None: it has no such field."""
+
+    rows: int
+    city: str | None = None
+    restricted: bool | None = None
+    marketing: bool | None = None
+
+
+NOTHING = Held(0)
+
+
+class System(Protocol):
+    """One system that is connected: ``name`` in the downstreams file, its declaration there, and its variables."""
+
+    name: str
+    declaration: str
+
+    @property
+    def env(self) -> Mapping[str, str]: ...
+
+    async def hold(self, person: Person) -> None:
+        """Enters somebody, in Berlin, who gets marketing."""
+
+    async def held(self, person: Person) -> Held:
+        """What is there of somebody."""
+
+
+# SQL: PostgreSQL and MariaDB, the same dataset.
+
+DATASET = """
+name = "{name}"
+[tables.customer]
+category = "account"
+primary_key = ["account_id"]
+person = "account_id"
+restriction = {{ column = "restricted", value = true }}
+marketing = {{ column = "marketing", value = false }}
+refuse_when = [{{ column = "contract", in = ["active"], over = ["ended"], reason = "active_contract" }}]
+[tables.customer.columns]
+account_id = {{ class = "A", identity = "account_id", explain = "your customer number" }}
+name = {{ class = "M", rectifies = "name", explain = "your name" }}
+email = {{ class = "A", identity = "email", rectifies = "email", explain = "your e-mail address" }}
+city = {{ class = "M", rectifies = "address.city", explain = "where you live" }}
+contract = {{ class = "M", explain = "whether you have a contract" }}
+restricted = {{ class = "T" }}
+marketing = {{ class = "M", explain = "whether you get marketing" }}
+[tables.call_record]
+category = "call"
+primary_key = ["id"]
+erase = "blank"
+occurred = {{ column = "began", timezone = "UTC" }}
+[tables.call_record.parties.caller]
+nobody = [""]
+[tables.call_record.parties.callee]
+nobody = [""]
+[tables.call_record.columns]
+id = {{ class = "T" }}
+began = {{ class = "M", explain = "when the call began" }}
+caller = {{ class = "A", identity = "phone", party = "caller", blank = "", explain = "the number that called" }}
+callee = {{ class = "A", identity = "phone", party = "callee", blank = "", explain = "the number that was called" }}
+seconds = {{ class = "M", explain = "how long the call was" }}
+"""
+INVOICES = """
+[tables.invoice]
+category = "billing"
+primary_key = ["id"]
+anchors = { relationship_end = { column = "ended" } }
+occurred = { column = "ended" }
+restriction = { column = "restricted", value = true }
+kept = { column = "kept", value = true }
+keeps = { fields = { name = [], address = [], vat_number = [], amount = ["cents"], contract = ["ended"] } }
+[tables.invoice.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email", explain = "your e-mail address" }
+ended = { class = "M", explain = "when the contract ended" }
+cents = { class = "M", explain = "the amount, in cents" }
+note = { class = "C", explain = "what was noted" }
+kept = { class = "T" }
+restricted = { class = "T" }
+"""
+TABLES = """
+CREATE TABLE customer (
+    account_id varchar(40) PRIMARY KEY, name varchar(80) NOT NULL, email varchar(80) NOT NULL,
+    city varchar(80) NOT NULL,
+    contract varchar(8) NOT NULL, restricted {flag} NOT NULL DEFAULT {off}, marketing {flag} NOT NULL DEFAULT {on}
+);
+CREATE INDEX customer_email ON customer (email);
+CREATE TABLE call_record (
+    id int PRIMARY KEY, began {moment} NOT NULL, caller varchar(20) NOT NULL, callee varchar(20) NOT NULL,
+    seconds int NOT NULL
+);
+CREATE INDEX call_caller ON call_record (caller, began);
+CREATE INDEX call_callee ON call_record (callee, began)
+"""
+SHOP_TABLES = """;
+CREATE TABLE invoice (
+    id int PRIMARY KEY, email text, ended date, cents int, note text, kept boolean NOT NULL DEFAULT false,
+    restricted boolean NOT NULL DEFAULT false
+);
+CREATE INDEX invoice_email ON invoice (email);
+GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}
+"""
+SQL = """
+[{name}]
+adapter = "sql"
+needs = ["email", "account_id", "phone"]
+accounts = "customers"
+dsn_env = "{variable}"
+dataset = "{name}.toml"
+"""
+
+
+@dataclass
+class Shop:
+    """A PostgreSQL store: customers of a shop."""
+
+    dsn: str
+    ours: str
+    name: str = "shop"
+    declaration: str = SQL.format(name="shop", variable="SHOP_DSN")
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return {"SHOP_DSN": self.ours}
+
+    async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What the application's own user is answered."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return [tuple(row) for row in await connection.fetch(query, *values)]
+        finally:
+            await connection.close()
+
+    async def hold(self, person: Person, contract: str = "ended") -> None:
+        row = (person.account_id, person.name, person.email, BERLIN, contract)
+        await self.rows("INSERT INTO customer VALUES ($1, $2, $3, $4, $5)", *row)
+
+    async def hold_call(self, caller: str, callee: str, began: datetime) -> None:
+        row = (next(_ids), began, caller, callee, 60)
+        await self.rows("INSERT INTO call_record VALUES ($1, $2, $3, $4, $5)", *row)
+
+    async def calls(self, number: str) -> list[tuple[Any, ...]]:
+        """The calls in which a number stands: when each began, who called and who was called."""
+        query = "SELECT began, caller, callee FROM call_record WHERE $1 IN (caller, callee) ORDER BY began"
+        return await self.rows(query, number)
+
+    async def hold_invoice(self, person: Person, ended: date) -> None:
+        row = (next(_ids), person.email, ended, 4200, "paid late")
+        await self.rows("INSERT INTO invoice VALUES ($1, $2, $3, $4, $5)", *row)
+
+    async def held(self, person: Person) -> Held:
+        query = "SELECT city, restricted, marketing FROM customer WHERE account_id = $1 OR email = $2"
+        return _held(await self.rows(query, person.account_id, person.email))
+
+
+@dataclass
+class Archive:
+    """A MariaDB store, by the same dataset."""
+
+    server: MariaDb
+    database: str
+    ours: str
+    name: str = "archive"
+    declaration: str = SQL.format(name="archive", variable="ARCHIVE_DSN")
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return {"ARCHIVE_DSN": self.ours}
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the application's own user is answered."""
+        return [tuple(row) for row in await self.server.ask(self.database, query)]
+
+    async def hold(self, person: Person, contract: str = "ended") -> None:
+        row = f"'{person.account_id}', '{person.name}', '{person.email}', '{BERLIN}', '{contract}', 0, 1"
+        await self.server.run(f"INSERT INTO customer VALUES ({row})", database=self.database)
+
+    async def hold_call(self, caller: str, callee: str, began: datetime) -> None:
+        row = f"{next(_ids)}, '{began:%Y-%m-%d %H:%M:%S}', '{caller}', '{callee}', 60"
+        await self.server.run(f"INSERT INTO call_record VALUES ({row})", database=self.database)
+
+    async def calls(self, number: str) -> list[tuple[Any, ...]]:
+        """The calls in which a number stands: when each began, who called and who was called."""
+        where = f"'{number}' IN (caller, callee)"
+        return await self.rows(f"SELECT began, caller, callee FROM call_record WHERE {where} ORDER BY began")
+
+    async def held(self, person: Person) -> Held:
+        where = f"account_id = '{person.account_id}' OR email = '{person.email}'"
+        return _held(await self.rows(f"SELECT city, restricted, marketing FROM customer WHERE {where}"))
+
+
+def _held(rows: list[tuple[Any, ...]]) -> Held:
+    if not rows:
+        return NOTHING
+    city, restricted, marketing = rows[0]
+    return Held(len(rows), city, bool(restricted), bool(marketing))
+
+
+# HTTP: an API that is connected by a declaration alone.
+
+HELPDESK = """
+[helpdesk]
+adapter = "http"
+url = "${HELPDESK_URL}"
+declaration = "helpdesk-api.toml"
+needs = ["email"]
+"""
+API = """
+auth = { kind = "bearer", token_env = "HELPDESK_TOKEN" }
+check = { get = "/me" }
+[resource.contact]
+category = "contact"
+portable = true
+find = { get = "/contacts", query = { email = "{email}" }, by = ["email"], records = "contacts" }
+owner = { email = "email" }
+fields = { id = "T", email = "A", name = "A", city = "M", contract = "M", restricted = "T", marketing = "M" }
+explain = { email = "your e-mail address", name = "your name", city = "where you live", contract = "whether you have a contract", marketing = "whether you get marketing" }
+read = { get = "/contacts/{id}" }
+refuse_when = [{ path = "contract", in = ["active"], over = ["ended"], reason = "active_contract" }]
+erase = [{ delete = "/contacts/{id}", done = [{ status = 404 }] }]
+verify = { ask = [{ get = "/contacts/{id}", gone = [{ status = 404 }] }], search = true }
+restrict = { steps = [{ patch = "/contacts/{id}", body = { restricted = true } }], seen = [{ path = "restricted", equals = true }] }
+lift = { steps = [{ patch = "/contacts/{id}", body = { restricted = false } }], seen = [{ path = "restricted", equals = false }] }
+suppress = { steps = [{ patch = "/contacts/{id}", body = { marketing = false } }], seen = [{ path = "marketing", equals = false }] }
+[resource.contact.rectify."address.city"]
+path = "city"
+steps = [{ patch = "/contacts/{id}", body = { city = "{asserted}" } }]
+"""  # noqa: E501  # an inline table of TOML is one line
+
+
+@dataclass
+class Helpdesk:
+    """An HTTP API inside the test, with contacts; ``lies``: it says yes to a change and does nothing."""
+
+    url: str = ""
+    contacts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    name: str = "helpdesk"
+    declaration: str = HELPDESK
+    lies: set[str] = field(default_factory=set)
+    _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return {"HELPDESK_URL": self.url, "HELPDESK_TOKEN": "of-a-test"}
+
+    async def hold(self, person: Person, contract: str = "ended") -> None:
+        number = next(self._ids)
+        named = {"id": number, "email": person.email, "name": person.name, "city": BERLIN, "contract": contract}
+        self.contacts[number] = {**named, "restricted": False, "marketing": True}
+
+    async def held(self, person: Person) -> Held:
+        found = [each for each in self.contacts.values() if each["email"] == person.email]
+        return _held([(each["city"], each["restricted"], each["marketing"]) for each in found])
+
+    def application(self) -> Starlette:
+        """The API."""
+
+        async def me(_: Request) -> Response:
+            return JSONResponse({"ok": True})
+
+        async def search(request: Request) -> Response:
+            email = request.query_params["email"]
+            return JSONResponse({"contacts": [each for each in self.contacts.values() if each["email"] == email]})
+
+        async def one(request: Request) -> Response:
+            number = int(request.path_params["number"])
+            if number not in self.contacts:
+                return JSONResponse({"error": "no such contact"}, 404)
+            contact = self.contacts[number]
+            if request.method != "GET" and contact["email"] in self.lies:
+                return JSONResponse(contact)
+            if request.method == "DELETE":
+                del self.contacts[number]
+            elif request.method == "PATCH":
+                contact.update(await request.json())
+            return JSONResponse(contact)
+
+        routes = [Route("/me", me), Route("/contacts", search)]
+        return Starlette(routes=[*routes, Route("/contacts/{number:int}", one, methods=["GET", "PATCH", "DELETE"])])
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Helpdesk"]:
+        """The API, answering on a port of its own."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with served(self.application(), listener):
+            yield self
+
+
+# Tryton, Roundup: products with an adapter of their own.
+
+CRM = """
+[crm]
+adapter = "tryton"
+url = "${CRM_URL}"
+database = "${CRM_DATABASE}"
+password_env = "CRM_PASSWORD"
+needs = ["email", "phone", "account_id"]
+yields = ["email", "phone", "account_id"]
+accounts = "customers"
+assigns = true
+grounds = { contract = "contract", ended_on = "contract_ended_on", invoice_open = "invoice_open", disputed = "disputed", last_activity = "last_activity" }
+"""  # noqa: E501  # the same
+
+
+@dataclass
+class Crm:
+    """Tryton: a party of each customer."""
+
+    tryton: Tryton
+    url: str
+    name: str = "crm"
+    declaration: str = CRM
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        of = self.tryton
+        return {"CRM_URL": self.url, "CRM_DATABASE": of.database, "CRM_PASSWORD": of.password}
+
+    async def hold(self, person: Person, contract: Any = "none", **more: Any) -> None:
+        customer = Customer(
+            code=person.account_id,
+            name=person.name,
+            emails=(person.email,),
+            phones=(Phone(person.phone, SINCE),),
+            street="Kieselgasse 1",
+            postal_code="10115",
+            city=BERLIN,
+            country="DE",
+            language="de",
+            marketing_consent=True,
+            since=SINCE,
+            contract=contract,
+            **more,
+        )
+        await seed(self.tryton, [customer])
+
+    async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What the CRM's own database holds."""
+        connection = await asyncpg.connect(self.tryton.dsn)
+        try:
+            return [tuple(row) for row in await connection.fetch(query, *values)]
+        finally:
+            await connection.close()
+
+    async def held(self, person: Person) -> Held:
+        query = (
+            "SELECT a.city, p.restricted, NOT p.marketing_opt_out FROM party_party p"
+            " LEFT JOIN party_address a ON a.party = p.id"
+            " WHERE p.code = $1 OR EXISTS (SELECT FROM party_contact_mechanism m WHERE m.party = p.id AND m.value = $2)"
+        )
+        return _held(await self.rows(query, person.account_id, person.email))
+
+
+TICKETS = """
+[tickets]
+adapter = "roundup"
+url = "${TICKETS_URL}"
+password_env = "TICKETS_PASSWORD"
+staff_roles = ["User", "Privacy", "Admin"]
+resolved_on = "resolved_on"
+needs = ["email", "phone"]
+"""
+
+
+@dataclass
+class Tickets:
+    """Roundup: a requester, and a ticket of theirs."""
+
+    roundup: Roundup
+    url: str
+    name: str = "tickets"
+    declaration: str = TICKETS
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return {"TICKETS_URL": self.url, "TICKETS_PASSWORD": self.roundup.password}
+
+    async def call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        """One call of the tracker's REST API, as its users make it."""
+        headers = {"Origin": self.roundup.url.rstrip("/"), "X-Requested-With": "rest"}
+        auth = (self.roundup.user, self.roundup.password)
+        async with httpx.AsyncClient(base_url=f"{self.roundup.url}rest/data/", auth=auth, headers=headers) as client:
+            answer = await client.request(method, path, timeout=60, **more)
+        return dict(answer.raise_for_status().json()["data"])
+
+    async def create(self, classname: str, **values: object) -> str:
+        """A record; its id."""
+        return str((await self.call("POST", classname, json=values))["id"])
+
+    async def hold(self, person: Person) -> None:
+        named = {"username": f"c-{person.number}", "realname": person.name, "address": person.email}
+        user = await self.create("user", **named, phone=person.phone)
+        message = await self.create("msg", content="No sound since Monday.", author=user)
+        await self.create("issue", title="No sound", requester=user, messages=message)
+
+    async def held(self, person: Person) -> Held:
+        found = (await self.call("GET", "user", params={"address": person.email}))["collection"]
+        if not found:
+            return NOTHING
+        return Held(len(found), restricted=not await self.seen_by_agent("user", found[0]["id"]))
+
+    async def seen_by_agent(self, classname: str, identity: str) -> bool:
+        """Whether somebody who answers tickets may read a record."""
+        auth = (self.roundup.agent, self.roundup.agent_password)
+        async with httpx.AsyncClient(base_url=f"{self.roundup.url}rest/data/", auth=auth) as client:
+            return (await client.get(f"{classname}/{identity}")).is_success
+
+
+# The bus: a team that works its own store.
+
+BILLING = """
+[billing]
+adapter = "bus"
+needs = ["email"]
+categories = ["account"]
+operations = ["erase", "export", "rectify", "restrict", "suppress", "plan"]
+fields = { number = "T", email = "A", cents = "M" }
+explain = { email = "your e-mail address", cents = "the amount, in cents" }
+rectifies = ["email"]
+ask_again_s = 1
+grounds = ["tax_law"]
+"""
+
+
+@dataclass
+class Team:
+    """A team's own store of invoices; ``begin`` lets it hear its tasks, ``end`` lets it stop."""
+
+    store: Path
+    name: str = "billing"
+    declaration: str = BILLING
+    env: Mapping[str, str] = field(default_factory=dict)
+    _working: "asyncio.Task[None] | None" = None
+    _where: tuple[str, str, str] = ("", "", "")
+
+    def begin(self, bootstrap: str = "", intake: str = "", key: str = "") -> None:
+        """Starts hearing, where it did before if nothing is said."""
+        self._where = (bootstrap, intake, key) if bootstrap else self._where
+        self._working = asyncio.create_task(serve("billing", Billing(str(self.store)), *self._where))
+
+    async def end(self) -> None:
+        """Stops hearing."""
+        assert self._working
+        self._working.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._working
+
+    async def hold(self, person: Person, keep_until: str | None = None) -> None:
+        with self._opened() as db:
+            db.execute("INSERT INTO invoice (email, cents, keep_until) VALUES (?, 100, ?)", [person.email, keep_until])
+
+    async def held(self, person: Person) -> Held:
+        with self._opened() as db:
+            rows = db.execute("SELECT NULL, restricted, offers FROM invoice WHERE email = ?", [person.email]).fetchall()
+        return _held(rows)
+
+    def _opened(self) -> Any:
+        return Billing(str(self.store)).db
+
+
+@asynccontextmanager
+async def all_of(*systems: Any) -> AsyncIterator[None]:
+    """Enters those that must be entered."""
+    async with AsyncExitStack() as stack:
+        for each in systems:
+            await stack.enter_async_context(each)
+        yield
