@@ -1,1 +1,1 @@
-"""The acceptance scenarios of the law's side, each a file: what must come of it, at the seam where it is decided."""
+"""The product from outside: scenarios that start at public doors and look at public results."""

@@ -1,4 +1,4 @@
-"""What the scenarios may ask for: intake over a database of the test, and a store of call records."""
+"""Runs the scenarios of a session on their platforms."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -8,11 +8,6 @@ import pytest
 
 from tests.acceptance.platforms import Grounds, opened
 from tests.acceptance.scenario import Stage, selected
-from tests.fixtures.cdr import calls, cdr_store, settings
-from tests.fixtures.intake import intake
-from tests.fixtures.open_engine import clock, open_harness
-
-__all__ = ["calls", "cdr_store", "clock", "intake", "open_harness", "settings"]
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.storage.keyring import Keyring
-from tests.acceptance.telephony import Holder, telephony
 from tests.fixtures.cdr import ANNA, BORIS, LONG_AGO, SqlEngine, ask, call
 from tests.fixtures.engine import OpenHarness
 from tests.fixtures.intake import Intake
+from tests.integration.legal.telephony import Holder, telephony
 
 SAID = "I hung up after 20 seconds"
 

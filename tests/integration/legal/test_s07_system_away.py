@@ -11,9 +11,9 @@ from shared.domain.release import Match
 from shared.domain.time_limit import end_of
 from shared.downstreams.contract import Receipt, Record
 from shared.storage.keyring import Keyring
-from tests.acceptance.company import Company, opened
 from tests.fixtures.engine import Answer, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.intake import Intake
+from tests.integration.legal.company import Company, opened
 
 
 def gives(value: str) -> Answer:

@@ -7,11 +7,11 @@ import pytest
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.storage.keyring import Keyring
-from tests.acceptance.company import Company
-from tests.acceptance.telephony import Holder, telephony
 from tests.fixtures.cdr import ANNA, CHIARA, LONG_AGO, SqlEngine, call
 from tests.fixtures.engine import OpenHarness
 from tests.fixtures.intake import Intake
+from tests.integration.legal.company import Company
+from tests.integration.legal.telephony import Holder, telephony
 
 BEFORE, BETWEEN, AFTER = ["2025-12-24", "2026-01-09"], ["2026-01-10", "2026-02-14"], ["2026-03-01", "2026-04-01"]
 X = Holder("x@example.org", "C1", ANNA, LONG_AGO, datetime(2026, 1, 10, tzinfo=UTC))

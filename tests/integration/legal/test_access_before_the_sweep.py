@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.storage.keyring import Keyring
-from tests.acceptance.telephony import Holder, telephony
 from tests.fixtures.analytics import due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, LONG_AGO, SqlEngine, ask, call
 from tests.fixtures.engine import OpenHarness
 from tests.fixtures.intake import Intake, id_of
+from tests.integration.legal.telephony import Holder, telephony
 
 RECEIVED = datetime(2026, 5, 4, 22, tzinfo=UTC)
 SWEPT = datetime(2026, 5, 5, 1, tzinfo=UTC)

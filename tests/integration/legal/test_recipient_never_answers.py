@@ -9,11 +9,11 @@ from services.deadline.recipients import sweep
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.storage.keyring import Keyring
-from tests.acceptance.company import opened
 from tests.fixtures.engine import OpenHarness, ScriptedSystem
 from tests.fixtures.intake import Intake
 from tests.fixtures.mail_server import letters_taken
 from tests.fixtures.policy import signed_policy
+from tests.integration.legal.company import opened
 
 SAID = {"task_id": uuid7(), "system": "website", "operation": Operation.ERASE, "outcome": TaskOutcome.ERASED}
 GONE = TaskReport.model_validate({**SAID, "found": 2, "changed": 2, "by_category": {"newsletter": 2}})

@@ -7,10 +7,10 @@ import pytest
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.storage.keyring import Keyring
-from tests.acceptance.telephony import Holder, telephony
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, LONG_AGO, SqlEngine, ask, call, forms_of
 from tests.fixtures.engine import OpenHarness
 from tests.fixtures.intake import Intake
+from tests.integration.legal.telephony import Holder, telephony
 
 
 async def test_the_called_person_reads_withheld_and_no_file_topic_letter_or_log_has_the_number_in_any_form(

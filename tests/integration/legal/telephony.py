@@ -11,10 +11,10 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.storage.keyring import Keyring
 from shared.storage.register import fill
-from tests.acceptance.company import Company, opened
 from tests.fixtures.cdr import SqlEngine
 from tests.fixtures.engine import Answer, OpenHarness, ScriptedSystem, each
 from tests.fixtures.intake import Intake
+from tests.integration.legal.company import Company, opened
 
 _CRM = "crm"
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID

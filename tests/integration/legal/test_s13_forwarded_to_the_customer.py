@@ -12,9 +12,9 @@ import pytest
 from services.deadline import forwarding
 from services.deadline.sweep import milestones
 from shared.storage.keyring import Keyring
-from tests.acceptance.company import Company, opened
 from tests.fixtures.engine import OpenHarness, ScriptedSystem
 from tests.fixtures.intake import PROOF, Intake, id_of
+from tests.integration.legal.company import Company, opened
 
 CUSTOMER = "Harbour Cranes Ltd"
 
