@@ -75,6 +75,7 @@ test: .venv/.stamp ## Check the product: lint and its tests, on a real database 
 
 .PHONY: test-deploy
 test-deploy: .venv/.stamp ## Check how it is deployed: the image, the manifests, the alerts, the demonstration
+	@$(python) -m tests.deploy.fetch >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
 	$(python) -m pytest --numprocesses 3 tests/deploy
 	@$(keep_time)
 

@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import sys
+from contextlib import suppress
 
 from deploy.local.paths import LOCAL
 
@@ -42,7 +43,8 @@ def become_unprivileged(*more_capabilities: str) -> None:
     uid, gid = (owner.st_uid, owner.st_gid) if owner.st_uid else _nobody()
     if owner.st_uid != uid:
         for path in (LOCAL, *LOCAL.rglob("*")):
-            os.chown(path, uid, gid, follow_symlinks=False)
+            with suppress(FileNotFoundError):  # another command, started at the same time, may have removed it
+                os.chown(path, uid, gid, follow_symlinks=False)
     command = [sys.executable, *sys.orig_argv[1:]]
     if shutil.which("setpriv"):
         kept = ",".join(f"+{name}" for name in (*_KEPT, *more_capabilities))

@@ -13,7 +13,7 @@ import pytest
 from deploy.local import postgres_databases as databases
 from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
-from deploy.local.platform import Platform
+from deploy.local.platform import ExistingServers, Platform
 from deploy.local.ports import answers, free_port
 from deploy.local.services import Servers, Services
 from shared.domain.topics import ServiceName
@@ -40,8 +40,10 @@ def image(run_folder: Path) -> Image:
 
 
 @pytest.fixture(scope="module")
-def services(platform: Platform, broker: Kafka, image: Image) -> Iterator[Services]:
+def services(postgres_dsn: str, broker: Kafka, image: Image) -> Iterator[Services]:
     """All five services, each from the image, ready."""
+    existing = ExistingServers(postgres_dsn=postgres_dsn, kafka_bootstrap=broker.bootstrap)
+    platform = Platform(image.settings, existing=existing)
     dsn = databases.wait_for(databases.create(platform.postgres_dsn, "image"))
     seeded = databases.wait_for(stores.seed(platform, "image", 1, image.settings))
     services = Services(image.settings, Servers(dsn, broker.bootstrap), seeded.downstreams, seeded.env)

@@ -15,13 +15,13 @@ import httpx
 import pytest
 
 from deploy.demo.client import DsrClient
-from deploy.local import identity_provider
+from deploy.local import debian, identity_provider
 from deploy.local import postgres_databases as databases
 from deploy.local.authority import issue
 from deploy.local.kafka import Kafka
 from deploy.local.mail.box import Box, read, text_of
-from deploy.local.mail.servers import SELECTOR, MailServers, NeedsRootError, unpacked
-from deploy.local.platform import Platform
+from deploy.local.mail.servers import SELECTOR, MailServers, NeedsRootError
+from deploy.local.platform import ExistingServers, Platform
 from deploy.local.ports import HOST, free_port
 from deploy.local.services import Servers, Services
 from services.intake.letters.rendering import Letters
@@ -77,8 +77,10 @@ def servers(run_folder: Path) -> Iterator[MailServers]:
 
 
 @pytest.fixture(scope="module")
-def services(servers: MailServers, platform: Platform, broker: Kafka, run_folder: Path) -> Iterator[Services]:
+def services(servers: MailServers, postgres_dsn: str, broker: Kafka, run_folder: Path) -> Iterator[Services]:
     """All five, with a portal, over a system that finds people by their address."""
+    existing = ExistingServers(postgres_dsn=postgres_dsn, kafka_bootstrap=broker.bootstrap)
+    platform = Platform(run_folder, existing=existing)
     dsn = databases.wait_for(databases.create(platform.postgres_dsn, "mail"))
     seeded = databases.wait_for(stores.seed(platform, "mail", 3, run_folder / "mail-stores"))
     seeded.downstreams.write_text(DECLARATION.format("tickets", "email", "TICKETS"))
@@ -192,5 +194,5 @@ def signed(raw: bytes, servers: MailServers) -> bool:
     """Whether a mail's signature holds, by the key that the domain would publish."""
     key = b64encode((servers.directory / "conf" / "dkim.der").read_bytes()).decode()
     command = [sys.executable, "-c", VERIFY, f"v=DKIM1; k=rsa; p={key}"]
-    modules = {"PYTHONPATH": str(unpacked() / "usr/lib/python3/dist-packages")}
+    modules = {"PYTHONPATH": str(debian.MAIL_SERVERS.unpacked() / "usr/lib/python3/dist-packages")}
     return subprocess.run(command, input=raw, env=modules, capture_output=True, check=False).returncode == 0

@@ -31,7 +31,7 @@ STORE = "ada@example.com\ta telephone\nben@example.com\ta cable\nada@example.com
 
 
 async def test_a_copy_of_a_team_in_java_is_sealed_and_in_the_package(
-    run_folder: Path, postgres_dsn: str, template: str
+    run_folder: Path, postgres_dsn: str, template: str, broker: Kafka
 ) -> None:
     java = shutil.which("java") if shutil.which("javac") else None
     assert java, "install a JDK, 17 or later: the team is compiled as it starts"
@@ -42,11 +42,10 @@ async def test_a_copy_of_a_team_in_java_is_sealed_and_in_the_package(
     name = f"java_{secrets.token_hex(4)}"
     dsn = await databases.create(postgres_dsn, name, template)
     with ExitStack() as stack:
-        kafka = stack.enter_context(Kafka(folder / "kafka"))
-        services = Services(folder, Servers(dsn, kafka.bootstrap), folder / "downstreams.toml", bus_systems=["shop"])
+        services = Services(folder, Servers(dsn, broker.bootstrap), folder / "downstreams.toml", bus_systems=["shop"])
         services.prepare()
         classes = next(CACHE.glob("kafka-*/libs")) / "*"
-        told = (kafka.bootstrap, services.url, str(folder / "orders.tsv"))
+        told = (broker.bootstrap, services.url, str(folder / "orders.tsv"))
         team = Child(
             "shop",
             [java, "-cp", str(classes), str(ROOT / "tests" / "fakes" / "Team.java"), *told],

@@ -21,28 +21,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from deploy.local import debian
 from deploy.local.authority import issue
-from deploy.local.paths import CACHE
 from deploy.local.ports import HOST, accepts, free_ports
 from deploy.local.process import Child
 from deploy.local.progress import Progress
 from deploy.local.server import Server
 from deploy.local.unprivileged import AS_ROOT
 
-PACKAGES: Final = (
-    *("opensmtpd", "opensmtpd-filter-dkimsign", "dovecot-imapd", "dovecot-lmtpd", "dovecot-submissiond"),
-    "python3-dkim",  # whoever gets a letter checks its signature
-)
 SELECTOR: Final = "dsr"
 """Below which a domain would publish the key that letters are signed with."""
 _HERE = Path(__file__).parent
 _PORTS = ("exchanger", "relay", "lmtp", "imaps", "submission", "submissions")
 _APART = (*AS_ROOT, "unshare", "--mount", "sh")
 _BEGUN = "MAIL_SERVERS_BEGUN"
-
-
-def unpacked() -> Path:
-    """The folder of the packages' files; raises ``PackageMissingError``."""
-    return debian.unpacked(PACKAGES, CACHE / "mail-servers", with_dependencies=True)
 
 
 class NeedsRootError(RuntimeError):
@@ -98,7 +88,7 @@ class MailServers(Server):
             subprocess.run([*_APART, "-c", "mount -t tmpfs run /run"], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
             raise NeedsRootError(NeedsRootError.__doc__) from None
-        packages = unpacked()
+        packages = debian.MAIL_SERVERS.unpacked()
         shutil.rmtree(self.directory / "conf", ignore_errors=True)
         self._configure(self.directory / "conf")
         listening = [accepts(self.ports[each]) for each in _PORTS]
