@@ -60,14 +60,18 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
         *(f"integration/test_{name}.py" for name in ("adapters_of_real_systems", "late_writes", "nightly", "register")),
         *(f"integration/test_{name}" for name in ("roundup", "tryton_erasure", "withdrawn_midway")),
     ),
+    "demonstration": ("deploy/test_demo.py",),
+    "broker of the image": (*(f"deploy/test_{name}.py" for name in ("image", "mail_servers", "team_in_java")),),
+    "watched platform": (*(f"deploy/test_{name}.py" for name in ("panels", "user_event_examples")),),
+    "MariaDB": ("deploy/test_mariadb",),
 }
 """The tests that share a server or a platform run in one process, where the first that needs it starts it."""
 _SERVERS = {"kafka_bootstrap", "killable", "tryton", "roundup"}
 """The fixtures of servers, which a file by itself would start once more."""
 _FIRST = ("platform", "evidence", "portal", "console", "retention_sweep")
 """What takes long for its number of tests."""
-_DEPLOY = ("outages", "demo", "image", "request_tracker", "team_in_java", "panels")
-"""What takes longest of tests/deploy, in this order."""
+_DEPLOY = ("request_tracker", "console_in_a_browser", "sites_in_a_browser", "report_page", "k8s_pods")
+"""What takes longest of the other files of tests/deploy, in this order."""
 
 
 def _scope(nodeid: str) -> str:

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: strikes everything at random under load; status 1 if that does any harm."""
+"""``python -m tests.chaos``: strikes everything at random under load, then takes servers away; status 1 at any harm."""
 
 import asyncio
 import logging
@@ -11,6 +11,7 @@ import typer
 from deploy.local.paths import LOCAL
 from deploy.local.unprivileged import become_unprivileged
 from tests.chaos.run import run
+from tests.fixtures.outage import survive
 
 
 def main(
@@ -29,10 +30,11 @@ def main(
     directory = LOCAL / "chaos" / str(drawn)
     shutil.rmtree(directory, ignore_errors=True)
     result = asyncio.run(run(directory, drawn, minutes * 60, timed=not counts))
-    late = [] if counts else result.late()
-    typer.echo("\n".join([result.report(), *late]))
-    if late or any(result.tally.counts().values()):
-        typer.echo(f"What they left is in {directory}")
+    typer.echo(result.report())
+    wrong = [] if counts else result.late()
+    wrong += asyncio.run(survive([("broker", 5), ("database", 20), ("broker", 60)], directory / "outages"))
+    if wrong or any(result.tally.counts().values()):
+        typer.echo("\n".join([*wrong, f"What they left is in {directory}"]))
         raise typer.Exit(1)
     shutil.rmtree(directory)
 

@@ -5,12 +5,11 @@ import yaml
 
 from deploy.k8s.check import OVERLAYS, Object, kustomize, programs
 from deploy.k8s.schemas import K8S, Schemas, prepare
-from tests.fixtures.brokers import broker
 from tests.fixtures.intake import intake
 from tests.fixtures.mariadb_shop import server, shop, system
 from tests.fixtures.open_engine import clock
 
-__all__ = ["broker", "clock", "intake", "server", "shop", "system"]
+__all__ = ["clock", "intake", "server", "shop", "system"]
 
 
 def render(overlay: str) -> list[Object]:
