@@ -72,7 +72,7 @@ def checkov(manifests: Iterable[Path], *options: str) -> "subprocess.CompletedPr
     files = [option for path in manifests for option in ("-f", str(path))]
     home = RENDERED / "home"  # it leaves a file there
     home.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "HOME": str(home), "PYTHONWARNINGS": "ignore"}
+    environment = {**os.environ, "HOME": str(home), "PYTHONWARNINGS": "ignore", "PYTHONPYCACHEPREFIX": ""}
     command: list[str | Path] = [programs() / "python", programs() / "checkov", *files, *options]
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 

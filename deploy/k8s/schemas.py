@@ -111,7 +111,9 @@ def _from_strimzi(folder: Path) -> dict[str, Any]:
 
 
 def _from_prometheus(programs: Path) -> dict[str, Any]:
-    done = subprocess.run([programs / "python", "-c", _PROMETHEUS], check=True, capture_output=True, text=True)
+    own = {**os.environ, "PYTHONPYCACHEPREFIX": ""}
+    command: list[str | Path] = [programs / "python", "-c", _PROMETHEUS]
+    done = subprocess.run(command, env=own, check=True, capture_output=True, text=True)
     return {f"monitoring.coreos.com/v1/{kind}": strict(schema) for kind, schema in json.loads(done.stdout).items()}
 
 

@@ -17,6 +17,7 @@ from shared.downstreams.http.settings import DeclaredHttpSettings, path_of
 from shared.downstreams.registry import Wiring, send_nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
+from tests.fixtures.memory import in_memory
 from tests.fixtures.policy import signed_policy
 from tests.fixtures.request_tracker import RequestTracker
 
@@ -56,7 +57,8 @@ headers_env = {{ Authorization = "RT_AUTHORIZATION" }}
 
 @pytest.fixture(scope="module")
 def tracker(run_folder: Path) -> Iterator[RequestTracker]:
-    with RequestTracker(run_folder / "request-tracker", TICKETS) as started:
+    folder = run_folder / "request-tracker"
+    with in_memory(folder), RequestTracker(folder, TICKETS) as started:
         yield started
 
 

@@ -39,10 +39,14 @@ def install() -> Installation:
 
 
 def environment(uri: str, directory: Path) -> Mapping[str, str]:
-    """Tryton's settings. No default database is named: for that one it would open a new connection per request."""
+    """Tryton's settings. No default database is named: for that one it would open a new connection per request.
+
+    Bytecode is next to its programs, where the installation has put it.
+    """
     return {
         "TRYTOND_DATABASE__URI": uri,
         "TRYTOND_DATABASE__PATH": str(directory / "files"),
         "TRYTOND_SESSION__AUTHENTICATIONS": "password",
+        "PYTHONPYCACHEPREFIX": "",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
