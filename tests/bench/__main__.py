@@ -11,6 +11,7 @@ from statistics import median
 from typing import Annotated
 
 import asyncpg
+import httpx
 import psutil
 import typer
 
@@ -127,9 +128,9 @@ async def _measure(ground: Ground, names: Sequence[str]) -> tuple[list[Row], lis
         began = time.monotonic()
         try:
             rows += await FIGURES[name](ground)
-        except (Void, TimeoutError) as reason:
-            void.append(f"{name} is void: {reason}")
-            typer.echo(f"   void: {reason}", err=True)
+        except (Void, TimeoutError, httpx.HTTPError) as reason:
+            void.append(f"{name} is void: {reason!r}")
+            typer.echo(f"   void: {reason!r}", err=True)
         ground.say(f"{name} took {time.monotonic() - began:.0f} s")
     return rows, void
 

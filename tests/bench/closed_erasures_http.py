@@ -75,7 +75,8 @@ async def _told(url: str) -> float:
 async def _erase(url: str) -> float:
     """Seconds for one search and one list for each person, and two calls for each hundred ids."""
     gate = asyncio.Semaphore(ABREAST)
-    async with httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_connections=ABREAST), timeout=60) as client:
+    limits = httpx.Limits(max_connections=ABREAST, keepalive_expiry=1.0)  # well before the server closes it
+    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
 
         async def ask(method: str, kind: str, **query: str) -> list[dict[str, Any]]:
             async with gate:
