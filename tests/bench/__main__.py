@@ -82,15 +82,16 @@ def main(
     if unknown := set(names or ()) - FIGURES.keys():
         raise typer.BadParameter(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
     with alone("bench", busy=BUSY):
-        after, faults = _run(names, repeats, accept=accept)
-    if not publish(after, faults):
+        before = baseline.read()
+        after, void = _run(names, repeats, before)
+    if faults := publish(after, before, void, accept=accept):
         typer.echo("docs/benchmarks.md stays as it is: " + "; ".join(faults), err=True)
         raise typer.Exit(1)
     typer.echo("wrote docs/benchmarks.md and docs/benchmarks.json")
 
 
-def _run(names: Sequence[str] | None, repeats: int, *, accept: bool) -> tuple[Baseline, list[str]]:
-    """Returns the new figures, and why they are not to be written."""
+def _run(names: Sequence[str] | None, repeats: int, before: Baseline) -> tuple[Baseline, list[str]]:
+    """Returns the new figures, and those that are void."""
     directory = LOCAL / "bench"
     shutil.rmtree(directory / "run", ignore_errors=True)
     # A server of its own: what an existing one also has to do would be measured with it.
@@ -101,12 +102,10 @@ def _run(names: Sequence[str] | None, repeats: int, *, accept: bool) -> tuple[Ba
         about = asyncio.run(_machine(ground))
         rows, void = asyncio.run(_measure(ground, names or list(FIGURES)))
         measured = [Measured(row, timings.revision(), about) for row in rows]
-        before = baseline.read()
         after = before.updated(measured) if names else asyncio.run(_whole(ground, measured))
     _keep(directory / "latest.json", Baseline(figures=tuple(measured)))
     typer.echo(page(Baseline(figures=tuple(measured))).partition("## Limits")[0].partition("## Figures")[2])
-    fell = before.fallen(rows)
-    return after, [*void, *(() if accept else fell)]
+    return after, void
 
 
 def _keep(file: Path, run: Baseline) -> None:

@@ -18,12 +18,15 @@ It then leaves both files as they are. `make bench ACCEPT=1` writes them all the
 _UNTIMED = "No command has noted its time yet."
 
 
-def publish(run: Baseline, faults: Sequence[str], data: Path = DATA) -> bool:
-    """Writes the figures and the page next to them; neither where the run has faults. Returns whether it wrote them."""
+def publish(
+    run: Baseline, before: Baseline, void: Sequence[str], *, accept: bool = False, data: Path = DATA
+) -> list[str]:
+    """Writes the figures and the page, or returns why it wrote neither: what is void, and which ratios fell."""
+    faults = [*void, *(() if accept else before.fallen([each.row for each in run.figures]))]
     if not faults:
         write(run, data)
         data.with_suffix(PAGE.suffix).write_text(page(run))
-    return not faults
+    return faults
 
 
 def page(baseline: Baseline) -> str:

@@ -112,15 +112,23 @@ def test_the_page_shows_the_figure_the_limit_the_ratio_the_spread_the_commit_and
         assert line in text.splitlines()
 
 
-def test_a_run_without_faults_writes_the_page_and_the_figures(tmp_path: Path) -> None:
-    run = Baseline(figures=measured(figure()))
-    assert publish(run, [], data := tmp_path / "benchmarks.json")
+ONE = Baseline(figures=measured(figure(ours=[100], limit=[100])))
+WORSE = Baseline(figures=measured(figure(ours=[50], limit=[100])))
+
+
+@pytest.mark.parametrize(("run", "accept"), [(ONE, False), (WORSE, True)])
+def test_a_run_writes_the_page_and_the_figures(tmp_path: Path, run: Baseline, accept: bool) -> None:  # noqa: FBT001
+    data = tmp_path / "benchmarks.json"
+    assert publish(run, ONE, [], accept=accept, data=data) == []
     assert (baseline.read(data), data.with_suffix(".md").read_text()) == (run, page(run))
 
 
-def test_a_run_with_a_fault_leaves_both_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("run", "void"), [(ONE, ["one_subject is void"]), (WORSE, [])])
+def test_a_run_with_a_void_figure_or_a_fallen_ratio_writes_neither(
+    tmp_path: Path, run: Baseline, void: list[str]
+) -> None:
     (data := tmp_path / "benchmarks.json").write_text("before")
-    assert not publish(Baseline(figures=measured(figure())), ["closed_erasures is void"], data)
+    assert publish(run, ONE, void, data=data)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"benchmarks.json": "before"}
 
 
