@@ -1,1 +1,1 @@
-"""Figures of the product, each beside its limit."""
+"""Figures of the product, each next to its limit."""

@@ -92,7 +92,7 @@ def main(
 
 def _run(names: Sequence[str] | None, repeats: int, before: Baseline) -> tuple[Baseline, list[str]]:
     """Returns the new figures, and those that are void."""
-    directory = LOCAL / "bench"
+    directory, commit = LOCAL / "bench", timings.revision()
     shutil.rmtree(directory / "run", ignore_errors=True)
     # A server of its own: what an existing one also has to do would be measured with it.
     platform = Platform(directory / "run" / "platform", existing=ExistingServers(postgres_dsn=None))
@@ -101,8 +101,8 @@ def _run(names: Sequence[str] | None, repeats: int, before: Baseline) -> tuple[B
         ground = Ground(platform, directory / "run", repeats)
         about = asyncio.run(_machine(ground))
         rows, void = asyncio.run(_measure(ground, names or list(FIGURES)))
-        measured = [Measured(row, timings.revision(), about) for row in rows]
-        after = before.updated(measured) if names else asyncio.run(_whole(ground, measured))
+        measured = [Measured(row, commit, about) for row in rows]
+        after = before.updated(measured) if names else asyncio.run(_whole(ground, measured, before))
     _keep(directory / "latest.json", Baseline(figures=tuple(measured)))
     typer.echo(page(Baseline(figures=tuple(measured))).partition("## Limits")[0].partition("## Figures")[2])
     return after, void
@@ -113,10 +113,11 @@ def _keep(file: Path, run: Baseline) -> None:
     baseline.write(run, file)
 
 
-async def _whole(ground: Ground, measured: Sequence[Measured]) -> Baseline:
+async def _whole(ground: Ground, measured: Sequence[Measured], before: Baseline) -> Baseline:
     async with ground.database() as dsn:
         counts = await size.counts(dsn)
-    return Baseline(figures=tuple(measured), timings=timings.kept(), lines=size.lines(), counts=counts)
+    times = {**before.timings, **timings.kept()}
+    return Baseline(figures=tuple(measured), timings=times, lines=size.lines(), counts=counts)
 
 
 async def _measure(ground: Ground, names: Sequence[str]) -> tuple[list[Row], list[str]]:
@@ -144,13 +145,13 @@ async def _machine(ground: Ground) -> str:
     memory = psutil.virtual_memory().total / 2**30
     load = os.getloadavg()[0]
     commit = await _commit_ms(ground.platform.postgres_dsn)
-    told = (
+    facts = (
         f"{os.cpu_count()} cores, {memory:.0f} GiB, load {load:.1f} before the run, {machine.system()}",
         f"Python {machine.python_version()}, asyncpg {asyncpg.__version__}",
         f"PostgreSQL {version}: {set_to}",
         f"a durable commit takes {commit:.2f} ms",
     )
-    return "; ".join(told)
+    return "; ".join(facts)
 
 
 async def _commit_ms(dsn: str) -> float:

@@ -24,7 +24,7 @@ _TOKEN = "FAKE_PASSWORD"
 
 
 async def measure(ground: Ground) -> list[Row]:
-    """Ours on a fresh fake each time, beside a client that makes the fewest calls, as many abreast."""
+    """Ours on a fresh fake each time, next to a client that makes the fewest calls, as many abreast."""
     calls: dict[str, list[float]] = {"ours": [], "fewest": []}
     async with ground.seeded(REQUESTS) as seeded:
 

@@ -41,8 +41,8 @@ async def measure(ground: Ground) -> list[Row]:
             seconds = [await _close_one(running, number) for number in range(first, first + REQUESTS)]
             for percent, each in seen.items():
                 each.append(quantiles(seconds, n=100, method="inclusive")[percent - 1] * 1000)
-            told = ", ".join(f"p{percent} {each[-1]:.1f} ms" for percent, each in seen.items())
-            ground.say(f"{told}, floor {floors[-1]:.1f} ms")
+            shown = ", ".join(f"p{percent} {each[-1]:.1f} ms" for percent, each in seen.items())
+            ground.say(f"{shown}, floor {floors[-1]:.1f} ms")
         await verify(running, total)
         must("rows left", await seeded.rows(), dict.fromkeys(stores.STORES, 0))
     ours = f"from the answer 201 until the closure is seen, looking every {LOOK_EVERY * 1000:g} ms"

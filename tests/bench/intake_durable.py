@@ -1,4 +1,4 @@
-"""Requests accepted durably per second, beside a bare reply of the same framework, server and size."""
+"""Requests accepted durably per second, next to a bare reply of the same framework, server and size."""
 
 import asyncio
 import sys

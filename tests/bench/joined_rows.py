@@ -1,4 +1,4 @@
-"""Three hundred subjects whose orders and lines are reached through foreign keys, beside the plain statements."""
+"""Three hundred subjects whose orders and lines are reached through foreign keys, next to the plain statements."""
 
 import time
 from collections.abc import AsyncIterator, Mapping

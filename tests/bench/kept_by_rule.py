@@ -1,4 +1,4 @@
-"""Erasure of calls of which a rule keeps a half, reduced and restricted, beside the same erasure without rules.
+"""Erasure of calls of which a rule keeps a half, reduced and restricted, next to the same erasure without rules.
 
 A kept row is written once more. Calls lie in the order in which they happened, as in a company's records.
 """

@@ -1,4 +1,4 @@
-"""One subject with 20,000 calls: the whole erase task, counting, noting and verifying, beside the plain statement."""
+"""One subject with 20,000 calls: the whole erase task, counting, noting and verifying, next to the plain statement."""
 
 import time
 from collections.abc import AsyncIterator, Mapping

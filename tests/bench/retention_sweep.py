@@ -1,4 +1,4 @@
-"""The nightly sweep of a table, with its counting before and after, beside one statement that deletes the same rows."""
+"""The nightly sweep of a table, counting before and after, next to one statement that deletes the same rows."""
 
 import time
 from collections.abc import AsyncIterator
