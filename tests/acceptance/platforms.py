@@ -32,6 +32,7 @@ from tests.acceptance.systems import (
     Team,
     Tickets,
 )
+from tests.fixtures.confined import Confined, confined
 from tests.fixtures.live import eventually
 from tests.fixtures.mail_server import MailServer, mail_server
 from tests.fixtures.mailbox_server import MailboxServer, mailbox_server
@@ -80,6 +81,27 @@ class Grounds:
             server.stop()
 
 
+@dataclass(frozen=True)
+class Open:
+    """A broker that everybody may use."""
+
+    kafka: Kafka
+    env_of: Mapping[Any, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def bootstrap(self) -> str:
+        return self.kafka.bootstrap
+
+    def as_user(self, _user: str) -> dict[str, Any]:
+        return {"bootstrap_servers": self.bootstrap}
+
+    def start(self, services: Services) -> None:
+        services.start()
+
+
+Broker = Open | Confined
+
+
 @dataclass
 class Clock:
     """The clock of the third platform: it moves to the next stop once all scenarios there wait for one."""
@@ -118,7 +140,7 @@ class Platform:
     """One platform, running: ask with ``ask``, decide as ``officer`` and ``colleague``, look into its systems."""
 
     services: Services
-    kafka: Kafka
+    broker: Broker
     shop: Shop
     archive: Archive
     helpdesk: Helpdesk
@@ -139,6 +161,12 @@ class Platform:
         """The systems by their names."""
         all_of: tuple[System, ...] = (self.shop, self.archive, self.helpdesk, self.crm, self.tickets, self.billing)
         return {each.name: each for each in all_of}
+
+    @property
+    def kafka(self) -> Kafka:
+        """The broker's process, where everybody may use it."""
+        assert isinstance(self.broker, Open)
+        return self.broker.kafka
 
     def somebody(self) -> Person:
         """Somebody whom no other scenario has."""
@@ -213,22 +241,20 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
     folder = grounds.folder / name
     folder.mkdir(parents=True)
     async with AsyncExitStack() as stack:
-        kafka = Kafka(folder / "kafka")
-        shop, archive, helpdesk, crm, tickets, _ = await asyncio.gather(
+        dsn = await databases.create(grounds.postgres_dsn, f"net_{name}")
+        shop, archive, helpdesk, crm, tickets, broker = await asyncio.gather(
             _shop(grounds, name),
             _archive(grounds, name),
             stack.enter_async_context(Helpdesk().serving()),
             _crm(grounds),
             _tickets(grounds),
-            asyncio.to_thread(kafka.start),
+            _broker(stack, folder / "kafka", dsn, guarded=name == TIMED),
         )
-        stack.push_async_callback(asyncio.to_thread, kafka.stop)
         billing = Team(folder / "billing.sqlite")
         links: Mapping[str, Link] = {}
         if name == FRAGILE:
             links = await _behind_proxies(stack, folder, shop, archive, helpdesk, crm, tickets)
         systems: list[System] = [shop, archive, helpdesk, crm, tickets, billing]
-        dsn = await databases.create(grounds.postgres_dsn, f"net_{name}")
         mail = await stack.enter_async_context(mail_server())
         mailbox = await stack.enter_async_context(mailbox_server())
         clock = Clock(folder / "clock")
@@ -238,19 +264,26 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
         if name == TIMED:
             settings |= {"DSR_CLOCK_FILE": str(clock.file), "DSR_ENVIRONMENT": "test"}
         services = Services(
-            folder, Servers(dsn, kafka.bootstrap), _declared(folder, systems), settings, ["billing"], policy=POLICY
+            folder,
+            Servers(dsn, broker.bootstrap),
+            _declared(folder, systems),
+            settings,
+            ["billing"],
+            broker.env_of,
+            policy=POLICY,
         )
         services.open_mailbox(_mail_settings(mail, mailbox))
         services.open_portal({"DSR_PORTAL_PAGES_A_SECOND": "1000", "DSR_PORTAL_SENDINGS_AN_HOUR": "10000"})
         stack.push_async_callback(asyncio.to_thread, services.stop)
-        await asyncio.to_thread(services.start)
+        await asyncio.to_thread(broker.start, services)
         keys = [await asyncio.to_thread(services.key, role) for role in ("channel", "privacy", "privacy")]
         channel, officer, colleague = [await stack.enter_async_context(Door(services.url, key)) for key in keys]
-        billing.begin(kafka.bootstrap, services.url, await asyncio.to_thread(services.key, "downstream:billing"))
+        key = await asyncio.to_thread(services.key, "downstream:billing")
+        billing.begin(services.url, key, broker.as_user("dsr-team-billing"))
         stack.push_async_callback(billing.end)
         yield Platform(
             services=services,
-            kafka=kafka,
+            broker=broker,
             shop=shop,
             archive=archive,
             helpdesk=helpdesk,
@@ -265,6 +298,18 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
             clock=clock,
             links=links,
         )
+
+
+async def _broker(stack: AsyncExitStack, folder: Path, dsn: str, *, guarded: bool) -> Broker:
+    """Starts a broker that everybody may use, or one that asks all who they are."""
+    if guarded:
+        guard = confined(folder, dsn, "billing")
+        stack.push_async_callback(asyncio.to_thread, guard.__exit__, None, None, None)
+        return await asyncio.to_thread(guard.__enter__)
+    kafka = Kafka(folder)
+    stack.push_async_callback(asyncio.to_thread, kafka.stop)
+    await asyncio.to_thread(kafka.start)
+    return Open(kafka)
 
 
 async def _shop(grounds: Grounds, name: str) -> Shop:

@@ -467,12 +467,15 @@ class Team:
     declaration: str = BILLING
     env: Mapping[str, str] = field(default_factory=dict)
     _working: "asyncio.Task[None] | None" = None
-    _where: tuple[str, str, str] = ("", "", "")
+    _where: tuple[str, str, dict[str, Any]] = ("", "", {})
 
-    def begin(self, bootstrap: str = "", intake: str = "", key: str = "") -> None:
-        """Starts hearing, where it did before if nothing is said."""
-        self._where = (bootstrap, intake, key) if bootstrap else self._where
-        self._working = asyncio.create_task(serve("billing", Billing(str(self.store)), *self._where))
+    def begin(self, intake: str = "", key: str = "", broker: dict[str, Any] | None = None) -> None:
+        """Starts hearing, where it did before if nothing is said; ``broker``: the arguments of its clients."""
+        if broker:
+            self._where = (intake, key, broker)
+        intake, key, client = self._where
+        store = Billing(str(self.store))
+        self._working = asyncio.create_task(serve("billing", store, intake=intake, api_key=key, **client))
 
     async def end(self) -> None:
         """Stops hearing."""

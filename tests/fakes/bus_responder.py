@@ -160,18 +160,18 @@ def at_intake(client: httpx.AsyncClient) -> tuple[Fetch, Upload]:
     return fetch, upload
 
 
-async def serve(system: str, store: Billing, bootstrap: str, intake: str, api_key: str) -> None:
-    """Hear, work, reply, and only then commit the offset."""
+async def serve(system: str, store: Billing, intake: str, api_key: str, **broker: Any) -> None:
+    """Hear, work, reply, and only then commit the offset; ``broker``: the arguments of its clients."""
     authorization = {"Authorization": f"Bearer {api_key}"}
     topic = f"dsr.tasks.{system}"
     consumer = AIOKafkaConsumer(
         topic,
-        bootstrap_servers=bootstrap,
         group_id=f"team-{system}",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        **broker,
     )
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **broker)
     async with httpx.AsyncClient(base_url=intake, headers=authorization) as client, producer, consumer:
         fetch, upload = at_intake(client)
         async for record in consumer:
@@ -187,4 +187,5 @@ if __name__ == "__main__":
     for name in ("--store", "--bootstrap", "--intake"):
         parser.add_argument(name, required=True)
     said = parser.parse_args()
-    asyncio.run(serve(said.system, Billing(said.store), said.bootstrap, said.intake, os.environ["DSR_API_KEY"]))
+    store, key = Billing(said.store), os.environ["DSR_API_KEY"]
+    asyncio.run(serve(said.system, store, said.intake, key, bootstrap_servers=said.bootstrap))
