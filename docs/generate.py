@@ -20,6 +20,7 @@ from shared.domain.status import RequestStatus
 from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
 from shared.domain.user_events import TYPES, UserEvent
 from shared.downstreams.bus.messages import TaskReply, TaskRequested
+from shared.messaging.dead_letters import REPLAYED_FOR
 
 DOCS = Path(__file__).parent
 
@@ -52,11 +53,17 @@ def asyncapi() -> str:
         "channels": _channels(),
         "operations": _operations(),
         "components": {
-            "messages": {**{message.__name__: _message(message) for message in messages}, "DeadLetter": _DEAD_LETTER},
+            "messages": {
+                **{message.__name__: _message(message) for message in messages},
+                "RequestForgotten": _FORGOTTEN,
+                "StructuredUserEvent": _structured(),
+                "DeadLetter": _DEAD_LETTER,
+            },
             "schemas": {
                 **schemas["$defs"],
-                "EventHeaders": _headers(_EVENT),
-                "TaskHeaders": _headers({}),
+                "EventHeaders": _headers({**_CLOUD_EVENT, **_EVENT}),
+                "TaskHeaders": _headers(_CLOUD_EVENT),
+                "ReplyHeaders": _headers({}),
                 "UserEventHeaders": _USER_EVENT,
             },
         },
@@ -75,7 +82,7 @@ def _channels() -> dict[str, Any]:
         topic.name.lower(): {
             "address": topic.value,
             "description": description,
-            "messages": _references(event for event in EVENT_TYPES.values() if topic in event.topics.values()),
+            "messages": _references(e.__name__ for e in EVENT_TYPES.values() if topic in e.topics.values()),
         }
         for topic, description in _STREETS.items()
     }
@@ -87,13 +94,13 @@ def _channels() -> dict[str, Any]:
             "address": address("{system}"),
             "description": description,
             "parameters": {"system": {"description": "The system's name in the downstreams file"}},
-            "messages": _references([message]),
+            "messages": _references([message.__name__]),
         }
     channels["deadLetters"] = {
         "address": topics.dead_letters("{service}"),  # type: ignore[arg-type]
         "description": "Records that a service could not handle, as they came.",
         "parameters": {"service": {"description": "Who could not handle it", "enum": list(ServiceName)}},
-        "messages": {"DeadLetter": {"$ref": "#/components/messages/DeadLetter"}},
+        "messages": _references(["DeadLetter"]),
     }
     for channel in channels.values():
         channel["bindings"] = {"kafka": {"topicConfiguration": {"retention.ms": topics.RETENTION_MS}}}
@@ -101,14 +108,14 @@ def _channels() -> dict[str, Any]:
         "address": topics.user_events("{emitter}"),
         "description": _USER_EVENTS,
         "parameters": {"emitter": {"description": "The emitter's name in the file of emitters"}},
-        "messages": _references(dict.fromkeys(TYPES.values())),
+        "messages": _references([*(event.__name__ for event in dict.fromkeys(TYPES.values())), "StructuredUserEvent"]),
         "bindings": {"kafka": {"topicConfiguration": {"retention.ms": topics.RETENTION_MS}}},
     }
     compacted = {"cleanup.policy": ["compact"], "delete.retention.ms": topics.TOMBSTONE_MS}
     channels["status"] = {
         "address": topics.STATUS,
         "description": "Where each request stands: the latest record of a key is the whole of it.",
-        "messages": _references([RequestStatus]),
+        "messages": _references(["RequestStatus", "RequestForgotten"]),
         "bindings": {"kafka": {"topicConfiguration": compacted}},
     }
     return channels
@@ -131,17 +138,22 @@ def _operations() -> dict[str, Any]:
     return operations
 
 
-def _references(messages: Iterable[type[BaseModel]]) -> dict[str, Any]:
-    return {message.__name__: _reference("components/messages", message.__name__) for message in messages}
+def _references(messages: Iterable[str]) -> dict[str, Any]:
+    return {message: _reference("components/messages", message) for message in messages}
 
 
 def _reference(place: str, name: str) -> dict[str, str]:
     return {"$ref": f"#/{place}/{name}"}
 
 
+_KEYED = {"kafka": {"key": {"type": "string", "format": "uuid", "description": "The request id"}}}
+
+
 def _message(message: type[BaseModel]) -> dict[str, Any]:
     summary, _, description = inspect.cleandoc(message.__doc__ or "").partition("\n\n")
     headers = "EventHeaders" if issubclass(message, Event | RequestStatus) else "TaskHeaders"
+    if message is TaskReply:
+        headers = "ReplyHeaders"
     if issubclass(message, UserEvent):
         return {
             "name": " | ".join(kind for kind, event in TYPES.items() if event is message),
@@ -158,7 +170,7 @@ def _message(message: type[BaseModel]) -> dict[str, Any]:
         **({"description": description} if description else {}),
         "headers": {"$ref": f"#/components/schemas/{headers}"},
         "payload": {"$ref": f"#/components/schemas/{message.__name__}"},
-        "bindings": {"kafka": {"key": {"type": "string", "format": "uuid", "description": "The request id"}}},
+        "bindings": _KEYED,
     }
 
 
@@ -173,10 +185,16 @@ _CLOUD_EVENT: dict[str, Any] = {
 _EVENT = {"ce_right": {"type": "string", "description": "The right that the request is about"}}
 
 
-def _headers(more: Mapping[str, Any]) -> dict[str, Any]:
-    trace_context = {"traceparent": {"type": "string", "description": "W3C Trace Context"}}
-    required = {**_CLOUD_EVENT, **more}
-    return {"type": "object", "required": list(required), "properties": {**required, **trace_context}}
+def _headers(required: Mapping[str, Any]) -> dict[str, Any]:
+    optional = {
+        "traceparent": {"type": "string", "description": "W3C Trace Context"},
+        REPLAYED_FOR: {
+            "type": "string",
+            "enum": list(ServiceName),
+            "description": "Of a dead letter that is sent again: the service that set it aside; no other reads it",
+        },
+    }
+    return {"type": "object", "required": list(required), "properties": {**required, **optional}}
 
 
 _USER_EVENTS = (
@@ -195,6 +213,38 @@ _USER_EVENT: dict[str, Any] = {
         "content-type": {"type": "string", "examples": ["application/json", "application/cloudevents+json"]},
     },
 }
+_FORGOTTEN = {
+    "name": RequestStatus.model_fields["type"].default,
+    "title": "RequestForgotten",
+    "summary": "The records of the request have expired: a tombstone, without a value.",
+    "headers": _headers({name: schema for name, schema in _CLOUD_EVENT.items() if name != "content-type"}),
+    "payload": {"type": "null"},
+    "bindings": _KEYED,
+}
+
+
+def _structured() -> dict[str, Any]:
+    kinds = {event: [kind for kind, each in TYPES.items() if each is event] for event in dict.fromkeys(TYPES.values())}
+    attributes = {name.removeprefix("ce_"): schema for name, schema in _USER_EVENT["properties"].items()}
+    content_type = {"type": "string", "pattern": "^application/cloudevents\\+json"}
+    return {
+        "name": "user event in structured content mode",
+        "title": "StructuredUserEvent",
+        "summary": "Any of the other messages of the channel, whose headers are attributes of a JSON object.",
+        "contentType": "application/cloudevents+json",
+        "headers": {"type": "object", "required": ["content-type"], "properties": {"content-type": content_type}},
+        "payload": {
+            "type": "object",
+            "required": ["specversion", "id", "source", "type", "data"],
+            "properties": {name: schema for name, schema in attributes.items() if name != "content-type"},
+            "oneOf": [
+                {"properties": {"type": {"enum": names}, "data": {"$ref": f"#/components/schemas/{event.__name__}"}}}
+                for event, names in kinds.items()
+            ],
+        },
+    }
+
+
 _DEAD_LETTER = {
     "name": "dead letter",
     "title": "DeadLetter",
@@ -208,6 +258,7 @@ _DEAD_LETTER = {
             "dsr_topic": {"type": "string", "description": "Where it was heard"},
             "dsr_set_aside_at": {"type": "string", "format": "date-time", "description": "When it was set aside"},
         },
+        "additionalProperties": True,
     },
     "payload": {},
 }

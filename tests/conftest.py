@@ -25,7 +25,7 @@ from shared.storage.migrate import migrate
 from tests.fixtures.memory import forget_runs, in_memory
 
 RUNS = LOCAL / "test"
-pytest_plugins = ["tests.fixtures.brokers", "tests.fixtures.live", "tests.fixtures.roundup", "tests.fixtures.tryton"]
+pytest_plugins = [f"tests.fixtures.{name}" for name in ("wire", "brokers", "live", "roundup", "tryton")]
 
 configuration.set_hypothesis_home_dir(CACHE / "hypothesis")
 settings.register_profile("repository", database=DirectoryBasedExampleDatabase(CACHE / "hypothesis"), deadline=None)

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 from pydantic import JsonValue
 
+from shared.domain import topics
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
 from shared.domain.records import Message
@@ -19,6 +20,7 @@ from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.bus.upload import read_result
 from tests.fakes.bus_responder import Billing, answer
 from tests.fixtures.engine import SetClock
+from tests.fixtures.wire import check
 
 EVERYTHING = {
     "operations": ["erase", "export", "rectify", "restrict", "suppress", "plan"],
@@ -72,8 +74,10 @@ class BusStand:
         """Deliver each message to the team, and keep its reply."""
         for message in messages:
             self.published.append(message)
+            check(message)
             reply = await answer(message.value, self.store, self.identities, self.upload)
             if reply is not None:
+                check(Message(topics.replies("billing"), message.key, reply))
                 self.replies.append(reply)
 
     async def identities(self, token: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.contract import Result, Task
 from tests.contract.adapter_stands import Engine, erasure_of
 from tests.contract.bus_stand import EVERYTHING, BusStand
+from tests.fixtures.wire import check
 
 ADA = "ada@example.com"
 AGREED = BusSettings.model_validate(
@@ -21,6 +22,7 @@ class Silent(BusStand):
     """A team that hears and does not answer."""
 
     async def publish(self, messages: Sequence[Message]) -> None:
+        check(*messages)
         self.published.extend(messages)
 
     def answer(self, **said: JsonValue) -> None:

@@ -32,6 +32,7 @@ from tests.fixtures.guarded import guarded_broker
 from tests.fixtures.live import EVERY_RIGHT, Live, eventually
 from tests.fixtures.stores import Subject
 from tests.fixtures.user_events import PROVED, binary, structured
+from tests.fixtures.wire import JUNK
 
 LINES = ROOT / "docs" / "examples" / "send_user_event.py"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -160,8 +161,9 @@ async def test_a_repeat_an_unknown_type_and_junk_cost_nothing_but_themselves_and
 ) -> None:
     token = await selfcare.post({"account_id": live.somebody().account_id})
     record = structured("selfcare", "user.requested.access", {"subject": token}, "once")
-    await selfcare.send(record, record, binary("selfcare", "user.logged_in", {}))
-    junk = [binary("selfcare", "user.requested.access", {"subject": f"ada{n}@example.org"}) for n in range(150)]
+    await selfcare.send(record, record, binary("selfcare", "user.logged_in", {}, **JUNK))
+    mail = (f"ada{n}@example.org" for n in range(150))
+    junk = [binary("selfcare", "user.requested.access", {"subject": each}, **JUNK) for each in mail]
     await selfcare.send(*junk)
     last = await selfcare.post({"account_id": live.somebody().account_id})
     await selfcare.say("user.requested.access", last)

@@ -19,6 +19,7 @@ from shared.fulfilment.team_topics import make
 from shared.messaging.admin import declared
 from shared.messaging.producer import BusAway, KafkaProducer
 from tests.fixtures.guarded import Guarded, guarded_broker
+from tests.fixtures.wire import JUNK
 
 SYSTEM = "billing"
 """A team that erases its own store."""
@@ -37,7 +38,7 @@ def full(guarded: Guarded) -> Guarded:
     async def fill() -> None:
         admin = KafkaProducer(guarded.as_user(ADMIN))
         await admin.start()
-        await admin.send([Message(topic, b"key", b"value") for topic in declared([SYSTEM])])
+        await admin.send([Message(topic, b"key", b"value", JUNK) for topic in declared([SYSTEM])])
         await admin.stop()
 
     asyncio.run(fill())
@@ -77,7 +78,7 @@ async def test_a_service_says_what_is_its_own_to_say_and_nothing_else(
     writers: dict[str, ServiceName | None] = {topic: access.writer for topic, access in TOPIC_ACCESS.items()}
     writers |= {topics.STATUS: ServiceName.INTAKE, topics.user_events("selfcare"): None}
     for topic, writer in writers.items():
-        message = Message(topic, b"key", b"value")
+        message = Message(topic, b"key", b"value", JUNK)
         if name is writer:
             await producer.send([message])
         else:
@@ -129,5 +130,5 @@ async def test_topics_and_rights_of_a_team_are_made_where_they_are_missing_and_g
     assert await make(admin, teams, 1, 1) == ([], True)
     erasure = KafkaProducer(guarded.as_user("dsr-erasure"))
     await erasure.start()
-    await erasure.send([Message(topics.tasks("shop"), b"key", b"value")])
+    await erasure.send([Message(topics.tasks("shop"), b"key", b"value", JUNK)])
     await erasure.stop()

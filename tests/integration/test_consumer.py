@@ -42,6 +42,7 @@ from tests.fixtures.dispatching import (
 from tests.fixtures.engine import OpenHarness, SetClock
 from tests.fixtures.events import a
 from tests.fixtures.told import comes_to
+from tests.fixtures.wire import JUNK
 
 Handle = Callable[[Sequence[Message]], Awaitable[None]]
 
@@ -118,7 +119,7 @@ async def producer(kafka_bootstrap: str) -> AsyncIterator[KafkaProducer]:
 
 
 def messages(topic: str, numbers: range, key: Callable[[int], int] = lambda number: number % 7) -> list[Message]:
-    return [Message(topic, str(key(n)).encode(), str(n).encode(), {"ce_id": str(n)}) for n in numbers]
+    return [Message(topic, str(key(n)).encode(), str(n).encode(), {**JUNK, "ce_id": str(n)}) for n in numbers]
 
 
 async def test_records_come_in_batches_in_order_per_key_with_their_headers(

@@ -39,12 +39,13 @@ from tests.fixtures.events import a
 from tests.fixtures.live import eventually
 from tests.fixtures.relaying import Ledger, ids_of, relaying, said
 from tests.fixtures.told import comes_to
+from tests.fixtures.wire import JUNK
 
 LARGE = 1_000
 
 
 def event(key: int, number: int, size: int = 10) -> Message:
-    return Message("dsr.requests", str(key).encode(), b"x" * size, {"ce_id": f"{key}.{number}"})
+    return Message("dsr.requests", str(key).encode(), b"x" * size, {**JUNK, "ce_id": f"{key}.{number}"})
 
 
 async def publish(harness: Harness, *messages: Message) -> None:

@@ -6,10 +6,11 @@ import os
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from uuid import UUID
 
 import httpx
@@ -46,6 +47,7 @@ from tests.fixtures.intake import FREELY
 from tests.fixtures.live import eventually
 from tests.fixtures.process import running
 from tests.fixtures.stores import Subject
+from tests.fixtures.wire import JUNK
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
@@ -64,9 +66,9 @@ class Erasure:
         records = await read_topic(self.bootstrap, topics.tasks("billing"), 1)
         return TaskRequested.model_validate_json(records[-1].value)
 
-    async def reply(self, value: bytes) -> None:
+    async def reply(self, value: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         """What the team answers."""
-        await self.producer.send([Message(topics.replies("billing"), b"k", value)])
+        await self.producer.send([Message(topics.replies("billing"), str(uuid7()).encode(), value, {**headers})])
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_a
     await erasure.producer.send([said, said])
     task = await erasure.task()
     assert (task.request_id, task.due_on) == (request, DUE)
-    await erasure.reply(b'{"type": "dsr.task.replied.v1", "name": "Ada Lovelace"}')
+    await erasure.reply(b'{"type": "dsr.task.replied.v1", "name": "Ada Lovelace"}', JUNK)
     await erasure.reply(reply_to(task, "erased", found=3, changed=3))
     commands = await read_topic(erasure.bootstrap, topics.tasks("billing"), 2)
     look_again = TaskRequested.model_validate_json(commands[-1].value)

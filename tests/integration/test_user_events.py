@@ -20,6 +20,7 @@ from shared.storage.register import fill, register_for
 from tests.fixtures.intake import Intake
 from tests.fixtures.told import Count, told
 from tests.fixtures.user_events import PROVED, Told, binary, emitting, structured
+from tests.fixtures.wire import check
 
 ADA = {"email": "ada@example.org", "account_id": "C7"}
 OF_RIGHT: dict[Right, dict[str, object]] = {
@@ -95,6 +96,7 @@ async def test_both_content_modes_are_heard_and_a_repeat_of_either_is_absorbed(s
     records = [
         mode("selfcare", "user.requested.access", {"subject": token}, "7-of-today") for mode in (binary, structured)
     ]
+    check(*records)
     await selfcare.hears(records[0], records[0])
     await selfcare.hears(*records)  # the same id again, in the other mode: it is the same event
     assert (await selfcare.view(token)).status_code == 200

@@ -14,6 +14,7 @@ from tests.fixtures.hostile import Headers, batch, send_raw
 from tests.fixtures.live import EVERY_RIGHT, Live, eventually
 from tests.fixtures.stores import SINCE, Subject
 from tests.fixtures.user_events import binary
+from tests.fixtures.wire import JUNK
 
 CANARY, IN_A_HEADER = "canary@example.com", "header-canary@example.com"
 """What a stranger's records hold: the search must find them where such records end."""
@@ -48,6 +49,7 @@ async def test_nothing_that_names_a_subject_is_on_the_bus_in_a_log_or_readable_a
         ("ce_type", b"dsr.request.verified.v1"),
         ("ce_right", b"erasure"),
         ("who", IN_A_HEADER.encode()),
+        *((name, value.encode()) for name, value in JUNK.items()),
     ]
     await send_raw(platform.kafka_bootstrap, "dsr.requests", batch((CANARY.encode(), stranger)))
     await eventually(lambda: _holds(platform.kafka_bootstrap, dead, CANARY))
