@@ -22,7 +22,6 @@ from services import cli
 from shared.app.health_check import health
 from shared.domain.errors import Unavailable
 
-NAMED = re.compile(r"(?:^|(?<!-n)[`/ ])dsr ([a-z][a-z-]+)(?: ([a-z-]+))?", re.MULTILINE)
 VECTORS = ROOT / "tests" / "fixtures" / "deadline-vectors.json"
 SETTING = re.compile(r"(?:(DSR_\S+) )?(.*)")
 OF_A_SERVICE = ("POSTGRES_DSN", "KAFKA_BOOTSTRAP", "HTTP_PORT", "VAULT_KEYRING", "WORK_DOWNSTREAMS")
@@ -41,15 +40,6 @@ def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(cli.app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert f"Usage: dsr {command}" in re.sub(r"\s+", " ", result.output).replace("root", "dsr")
-
-
-def test_every_command_that_a_page_or_a_manifest_names_is_there() -> None:
-    known = set(words())
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/k8s/**/*.yaml")]
-    groups = {command.partition(" ")[0] for command in known if " " in command}
-    for page in pages:
-        for first, second in NAMED.findall(page.read_text()):
-            assert (f"{first} {second}" if first in groups else first) in known, f"{page.name}: dsr {first} {second}"
 
 
 @pytest.mark.parametrize(

@@ -91,26 +91,12 @@ def test_every_name_is_a_metric_and_every_metric_has_its_name_in_the_list() -> N
     assert {f"{f.name}_total" if f.type == "counter" else f.name for f in ours} == METRICS
 
 
-def test_every_alert_has_a_section_in_the_runbook_and_every_section_an_alert() -> None:
-    runbook = (ROOT / "docs" / "runbook.md").read_text()
-    sections = dict(re.findall(r"^### (Dsr\w+)$(.*?)(?=^##|\Z)", runbook, re.MULTILINE | re.DOTALL))
-    assert sections.keys() == ALERTS.keys()
-    for name, rule in ALERTS.items():
-        assert rule["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}"
-        assert "**Do**" in sections[name], f"{name}: say what to do"
-
-
 def test_every_alert_is_tested_firing_and_not_firing() -> None:
     seen: dict[str, set[bool]] = defaultdict(set)
     for case in alert_tests():
         for check in case["alert_rule_test"]:
             seen[check["alertname"]].add(bool(check["exp_alerts"]))
     assert seen == {name: {True, False} for name in ALERTS}
-
-
-def test_every_metric_is_explained_in_the_document() -> None:
-    document = (ROOT / "docs" / "metrics.md").read_text()
-    assert set(re.findall(r"`(dsr_[a-z0-9_]+)`", document)) == METRICS
 
 
 # Who scrapes what: the privacy team the exact figures, with a token; everybody else what is for everybody.
@@ -156,7 +142,7 @@ def test_every_service_is_given_that_token_where_there_is_one() -> None:
     assert {"name": name, "valueFrom": {"secretKeyRef": {**SECRET, "optional": True}}} in service["env"]
 
 
-# No metric is declared in vain: each is set or counted by the product, and each is asserted with a value by a test.
+# No metric is declared in vain: each is set or counted by the product, and a test names each.
 DECLARED = [ROOT / "shared" / "runtime" / "metrics.py", *sorted(ROOT.glob("services/*/metrics.py"))]
 PRODUCT = [path for folder in ("services", "shared") for path in sorted((ROOT / folder).rglob("*.py"))]
 TESTS = [path for folder in ("unit", "integration") for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]
@@ -216,7 +202,7 @@ def test_every_metric_has_a_source_in_the_product(metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
-def test_every_metric_is_asserted_with_its_value_by_a_test_of_its_source(metric: str) -> None:
+def test_every_metric_is_read_by_a_test(metric: str) -> None:
     assert {metric + suffix for suffix in _SUFFIXES} & asserted_somewhere()
 
 

@@ -1,6 +1,5 @@
-"""docs/operations.md: its commands are run on real servers, and what it names exists."""
+"""Runs the commands of the operations page on real servers."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,14 +22,13 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import keyring
 from shared.storage.postgres import connected
 from shared.storage.vault import Vault
+from tests.fixtures import pages
 from tests.fixtures.engine import Harness, OpenHarness
 from tests.fixtures.events import a
 from tests.fixtures.live import eventually
 from tests.fixtures.process import running
 
-PAGE = (ROOT / "docs" / "operations.md").read_text()
-BLOCKS = re.findall(r"^```sh run\n(.+?)^```", PAGE, re.MULTILINE | re.DOTALL)
-AUDITED, LOST, REREAD, ROTATED, MOVED = range(5)
+AUDITED, LOST, REREAD, ROTATED, MOVED = "audit", "lose", "consume-again", "rotate-keys", "move"
 
 
 class Shell:
@@ -55,15 +53,15 @@ class Shell:
             "RESTORED_TO": "2020-01-01T00:00:00+00:00",
         }
 
-    def runs(self, block: int) -> str:
+    def runs(self, block: str) -> str:
         """What a block of the page says; fails with all that was said if one of its commands fails."""
         done = self.tries(block)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def tries(self, block: int) -> "subprocess.CompletedProcess[str]":
+    def tries(self, block: str) -> "subprocess.CompletedProcess[str]":
         """The same, whatever came of it."""
-        script = f"set -eu\n{BLOCKS[block]}"
+        script = f"set -eu\n{pages.block('sh', block)}"
         return subprocess.run(
             ["/bin/sh", "-c", script],
             cwd=self.folder,
@@ -201,14 +199,3 @@ async def hear_all(broker: Kafka, service: ServiceName) -> int:
 
 def group(broker: Kafka, service: ServiceName, *topics: Topic) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(*topics, bootstrap_servers=broker.bootstrap, group_id=service, enable_auto_commit=False)
-
-
-def test_every_block_that_is_to_be_run_is_run_above() -> None:
-    assert len(BLOCKS) == MOVED + 1
-    for block, telling in {
-        AUDITED: "pg_dump",
-        LOST: "DROP DATABASE",
-        REREAD: "rewind",
-        ROTATED: "key rotate",
-    }.items():
-        assert telling in BLOCKS[block]

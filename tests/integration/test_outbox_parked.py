@@ -183,7 +183,7 @@ async def test_a_dead_letter_of_the_largest_record_is_not_too_large(
     harness = await open_harness()
     producer = KafkaProducer(KafkaSettings(bootstrap=kafka_bootstrap))
     largest = Message(
-        topics.dead_letters(harness.unit_of_work.service), b"k", b"x" * topics.MAX_BYTES, {"n": "largest"}
+        topics.dead_letters(harness.unit_of_work.service), b"k", b"x" * topics.MAX_BYTES, {**JUNK, "n": "largest"}
     )
     await producer.send([largest])
     await producer.stop()

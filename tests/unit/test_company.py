@@ -253,11 +253,9 @@ def test_keys_and_settings_are_for_this_user_alone_and_no_setting_of_the_platfor
     assert "export DSR_POSTGRES_DSN='postgresql://dsr:it'\"'\"'s@127.0.0.1/dsr'" in (tmp_path / "dsr").read_text()
 
 
-def test_the_request_that_it_prints_and_those_of_the_pages_are_accepted() -> None:
-    pages = [Path(page).read_text() for page in ("README.md", "docs/plug-in.md")]
-    bodies = re.findall(r"-d '(\{.*?\})'", "\n".join([environment.curl("http://here", "key"), *pages]))
-    assert len(bodies) == 3
-    assert {Submission.model_validate_json(body).right for body in bodies} == {"access", "erasure"}
+def test_the_request_that_it_prints_is_accepted() -> None:
+    [body] = re.findall(r"-d '(\{.*?\})'", environment.curl("http://here", "key"))
+    assert Submission.model_validate_json(body).right
 
 
 def test_going_on_with_another_schema_ends_with_what_to_type_instead(tmp_path: Path) -> None:

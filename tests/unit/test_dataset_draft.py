@@ -7,37 +7,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import BaseModel
 
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
-from shared.downstreams.sql.declaration.anonymisation import Anonymisation
-from shared.downstreams.sql.declaration.columns import Column
 from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.declaration.declared import (
-    Constant,
-    Join,
-    Keeping,
-    Occurred,
-    Party,
-    Period,
-    Refusal,
-    RowSwitch,
-    RowTest,
-    SideTable,
-    Switch,
-    Withheld,
-)
-from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
-from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.dialects import schema_for
 from shared.downstreams.sql.drafting.commands import drift
 from shared.downstreams.sql.drafting.draft import Decided, Draft
 from shared.downstreams.sql.drafting.guesses import guess
 from shared.downstreams.sql.drafting.shapes import ColumnShape, KeyShape, Shapes, TableShape
 from shared.downstreams.sql.quoting import literal, quoted
-from shared.downstreams.sql.settings import SHIPPED, SqlSettings
+from shared.downstreams.sql.settings import SHIPPED
 
 
 def table(name: str, columns: str, *keys: KeyShape, primary_key: str = "id", **more: Any) -> TableShape:
@@ -423,28 +404,6 @@ def test_what_a_dataset_names_cannot_break_out_of_its_place() -> None:
     assert literal("it's") == "'it''s'"
     assert literal("\\' OR true") == "E'\\\\'' OR true'"
     assert literal(None) == "NULL"
-
-
-def test_every_key_of_a_dataset_is_on_its_page() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "plug-in" / "sql.md").read_text(encoding="utf-8")
-    models: list[type[BaseModel]] = [
-        Dataset,
-        Table,
-        Column,
-        Party,
-        Withheld,
-        Occurred,
-        Period,
-        Switch,
-        RowSwitch,
-        SideTable,
-        Keeping,
-    ]
-    models += [Join, Constant, RowTest, Refusal, Anonymisation, Jurisdiction]
-    keys = {field.alias or name for m in models for name, field in m.model_fields.items()}
-    keys |= SqlSettings.model_fields.keys() - {"adapter"}
-    missing = [key for key in sorted(keys) if not re.search(rf"[`{{ ,\\n]{key}(`| =)", page)]
-    assert not missing
 
 
 MORE = """
