@@ -22,7 +22,7 @@ from tests.fixtures.outage import gained
 from tests.fixtures.stack import Stack, once_each
 from tests.fixtures.stores import Subject
 
-CLIENTS = 4
+CLIENTS = 3
 AT_LEAST = 12
 """Requests that are closed by both versions side by side before the first of the old ones has to go."""
 RIGHTS = ("erasure", "erasure", "access", "objection")
