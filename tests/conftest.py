@@ -49,7 +49,7 @@ _LAST_LINES, _LINE = 12, 400
 """How much of a log a failure shows: lines, and characters of each."""
 _TOGETHER: Mapping[str, Sequence[str]] = {
     "acceptance": ("acceptance/",),
-    "end to end": ("e2e/",),
+    "live": ("e2e/", *(f"integration/legal/test_{name}" for name in ("s14_log_heard_again", "s15_no_personal_data"))),
     "chaos": ("chaos/",),
     "broker": (
         *(f"integration/test_{name}.py" for name in ("consumer", "dispatcher", "frozen", "leaving", "operations_page")),
@@ -66,9 +66,9 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
     "MariaDB": ("deploy/test_mariadb",),
 }
 """The tests that share a server or a platform run in one process, where the first that needs it starts it."""
-_SERVERS = {"kafka_bootstrap", "killable", "tryton", "roundup"}
+_SERVERS = {"kafka_bootstrap", "killable", "live", "platform", "roundup", "tryton"}
 """The fixtures of servers, which a file by itself would start once more."""
-_FIRST = ("platform", "evidence", "portal", "console", "retention_sweep")
+_FIRST = ("platform", "evidence", "portal", "retention_sweep")
 """What takes long for its number of tests."""
 _DEPLOY = ("request_tracker", "console_in_a_browser", "sites_in_a_browser", "report_page", "k8s_pods")
 """What takes longest of the other files of tests/deploy, in this order."""
@@ -93,7 +93,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items.sort(key=place)
     for item in items:
-        if _SERVERS & set(getattr(item, "fixturenames", ())) and _scope(item.nodeid) not in _TOGETHER:
+        alone = _scope(item.nodeid) not in _TOGETHER and not item.nodeid.startswith("tests/deploy/")
+        if alone and _SERVERS & set(getattr(item, "fixturenames", ())):
             raise pytest.UsageError(f"{item.nodeid} needs a server: list its file in tests/conftest.py, _TOGETHER")
 
 

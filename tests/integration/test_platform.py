@@ -93,12 +93,12 @@ async def _first_values(bootstrap: str, topic: str, count: int) -> list[bytes]:
         return [bytes((await consumer.getone()).value) for _ in range(count)]
 
 
-async def test_postgres_lets_in_nobody_who_guesses_its_password(platform: Platform) -> None:
-    if platform.postgres is None:
+async def test_postgres_lets_in_nobody_who_guesses_its_password(postgres_server: Postgres | None) -> None:
+    if postgres_server is None:
         pytest.skip("a server that exists already is its owner's")
     with pytest.raises(asyncpg.InvalidPasswordError):
-        await _execute(postgres_databases.as_role(platform.postgres_dsn, "dsr", "a guess"), "SELECT 1")
-    assert await _execute(platform.postgres_dsn, "SELECT 1") == 1
+        await _execute(postgres_databases.as_role(postgres_server.dsn, "dsr", "a guess"), "SELECT 1")
+    assert await _execute(postgres_server.dsn, "SELECT 1") == 1
 
 
 async def test_postgres_has_its_data_after_kill_9(postgres: Postgres) -> None:
