@@ -21,6 +21,7 @@ from deploy.local.paths import LOCAL
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.unprivileged import become_unprivileged
 from deploy.local.venv import alone
+from shared.domain.errors import DsrError
 from shared.storage.postgres import connected
 from tests.bench import (
     baseline,
@@ -128,7 +129,7 @@ async def _measure(ground: Ground, names: Sequence[str]) -> tuple[list[Row], lis
         began = time.monotonic()
         try:
             rows += await FIGURES[name](ground)
-        except (Void, TimeoutError, httpx.HTTPError) as reason:
+        except (Void, TimeoutError, httpx.HTTPError, DsrError) as reason:
             void.append(f"{name} is void: {reason!r}")
             typer.echo(f"   void: {reason!r}", err=True)
         ground.say(f"{name} took {time.monotonic() - began:.0f} s")
