@@ -55,51 +55,53 @@ def is_problem(answer: httpx.Response, status: int, code: str) -> bool:
 EMPTY_PERIOD = {"number": "+442079460000", "since": "2025-06-01T00:00:00Z", "until": "2025-06-01T00:00:00Z"}
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"right": "oblivion", "subject": SOMEBODY}, "right"),
-        ({"right": "erasure", "subject": {}}, "subject"),
-        ({"right": "erasure", "subject": {"name": "Only A. Name"}}, "subject"),
-        ({"right": "erasure"}, "subject"),
-        ({"right": "erasure", "subject": SOMEBODY, "colour": "green"}, "colour"),
-        ({"right": "erasure", "subject": {"phones": [EMPTY_PERIOD]}}, "subject.phones.0"),
-        ({"right": "rectification", "subject": SOMEBODY}, "changes"),
-        ({"right": "restriction", "subject": SOMEBODY}, "ground"),
-        ({"right": "objection", "subject": SOMEBODY}, "scope"),
-        ({"right": "erasure", "subject": SOMEBODY, "received_at": "2026-01-01T00:00:00"}, "received_at"),
-        (b"{right: erasure", ""),
-        ({"requests": [GOOD] * 1001}, "requests"),
-        ({"requests": []}, "requests"),
-    ],
-)
+NOT_VALID: list[tuple[dict[str, object] | bytes, str]] = [
+    ({"right": "oblivion", "subject": SOMEBODY}, "right"),
+    ({"right": "erasure", "subject": {}}, "subject"),
+    ({"right": "erasure", "subject": {"name": "Only A. Name"}}, "subject"),
+    ({"right": "erasure"}, "subject"),
+    ({"right": "erasure", "subject": SOMEBODY, "colour": "green"}, "colour"),
+    ({"right": "erasure", "subject": {"phones": [EMPTY_PERIOD]}}, "subject.phones.0"),
+    ({"right": "rectification", "subject": SOMEBODY}, "changes"),
+    ({"right": "restriction", "subject": SOMEBODY}, "ground"),
+    ({"right": "objection", "subject": SOMEBODY}, "scope"),
+    ({"right": "erasure", "subject": SOMEBODY, "received_at": "2026-01-01T00:00:00"}, "received_at"),
+    (b"{right: erasure", ""),
+    ({"requests": [GOOD] * 1001}, "requests"),
+    ({"requests": []}, "requests"),
+]
+
+
 async def test_a_body_that_is_not_valid_is_refused_with_the_field_that_is_wrong(
-    intake: Intake, body: dict[str, object] | bytes, field: str
+    intake: Intake, subtests: pytest.Subtests
 ) -> None:
-    content = body if isinstance(body, bytes) else orjson.dumps(body)
-    answer = await intake.channel.post(MANY if b'"requests"' in content else ONE, content=content)
-    assert is_problem(answer, 422, "invalid")
-    assert [error["field"] for error in answer.json()["errors"]] == [field]
-    assert await stored(intake) == 0
+    for body, field in NOT_VALID:
+        with subtests.test(field):
+            content = body if isinstance(body, bytes) else orjson.dumps(body)
+            answer = await intake.channel.post(MANY if b'"requests"' in content else ONE, content=content)
+            assert is_problem(answer, 422, "invalid")
+            assert [error["field"] for error in answer.json()["errors"]] == [field]
+            assert await stored(intake) == 0
 
 
-@pytest.mark.parametrize(
-    "subject",
-    [
-        {"phones": [{"number": "911", "region": "US"}]},
-        {"phones": [{"number": "+49"}]},
-        {"phones": [{"number": "anonymous"}]},
-        {"phones": [{"number": "00034688886392", "region": "ES"}]},
-        {"email": "nobody-at-example"},
-    ],
-)
+MALFORMED: list[dict[str, object]] = [
+    {"phones": [{"number": "911", "region": "US"}]},
+    {"phones": [{"number": "+49"}]},
+    {"phones": [{"number": "anonymous"}]},
+    {"phones": [{"number": "00034688886392", "region": "ES"}]},
+    {"email": "nobody-at-example"},
+]
+
+
 async def test_a_malformed_identity_refuses_all_that_was_submitted_with_it(
-    intake: Intake, subject: dict[str, object]
+    intake: Intake, subtests: pytest.Subtests
 ) -> None:
-    bad = {**GOOD, "subject": subject}
-    for path, body in ((ONE, bad), (MANY, {"requests": [GOOD, bad]})):
-        assert is_problem(await intake.channel.post(path, json=body), 422, "malformed_identity")
-    assert await stored(intake) == 0
+    for subject in MALFORMED:
+        with subtests.test(str(subject)):
+            bad = {**GOOD, "subject": subject}
+            for path, body in ((ONE, bad), (MANY, {"requests": [GOOD, bad]})):
+                assert is_problem(await intake.channel.post(path, json=body), 422, "malformed_identity")
+            assert await stored(intake) == 0
 
 
 async def test_a_body_of_more_than_four_mebibytes_is_refused_whether_or_not_its_length_is_announced(
@@ -113,14 +115,12 @@ async def test_a_body_of_more_than_four_mebibytes_is_refused_whether_or_not_its_
     assert is_problem(await intake.channel.post(MANY, content=in_parts()), 413, "too_large")
 
 
-@pytest.mark.parametrize("authorization", [None, "Bearer nonsense", f"Bearer dsr_{'0' * 12}_{'x' * 43}", "Basic abc"])
-async def test_without_a_valid_key_nothing_is_told_and_nothing_is_stored(
-    intake: Intake, authorization: str | None
-) -> None:
+async def test_without_a_valid_key_nothing_is_told_and_nothing_is_stored(intake: Intake) -> None:
     del intake.channel.headers["Authorization"]
-    headers = {"Authorization": authorization} if authorization else {}
-    assert is_problem(await intake.channel.post(ONE, json=GOOD, headers=headers), 401, "unauthorised")
-    assert is_problem(await intake.channel.get(UNKNOWN, headers=headers), 401, "unauthorised")
+    for authorization in (None, "Bearer nonsense", f"Bearer dsr_{'0' * 12}_{'x' * 43}", "Basic abc"):
+        headers = {"Authorization": authorization} if authorization else {}
+        assert is_problem(await intake.channel.post(ONE, json=GOOD, headers=headers), 401, "unauthorised")
+        assert is_problem(await intake.channel.get(UNKNOWN, headers=headers), 401, "unauthorised")
     assert await stored(intake) == 0
 
 
@@ -419,12 +419,12 @@ class Unread:
         raise AssertionError("the body is read")
 
 
-@pytest.mark.parametrize("path", [ONE, MANY, f"{UNKNOWN}/verify", f"{UNKNOWN}/nothing"])
-async def test_nothing_of_a_body_is_read_for_who_has_no_key(intake: Intake, path: str) -> None:
+async def test_nothing_of_a_body_is_read_for_who_has_no_key(intake: Intake) -> None:
     headers = {**JSON, "Authorization": f"Bearer dsr_{'0' * 12}_{'x' * 43}", "If-Match": '"1"'}
-    answer = await intake.channel.post(path, content=Unread(), headers=headers)
-    assert is_problem(answer, 401, "unauthorised")
-    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    for path in (ONE, MANY, f"{UNKNOWN}/verify", f"{UNKNOWN}/nothing"):
+        answer = await intake.channel.post(path, content=Unread(), headers=headers)
+        assert is_problem(answer, 401, "unauthorised"), path
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 async def test_guessing_keys_is_slowed_down_and_who_has_one_goes_on_from_the_same_address(intake: Intake) -> None:
@@ -557,33 +557,32 @@ async def test_of_a_body_in_which_everything_is_wrong_a_little_is_told(intake: I
     assert max(len(each["field"]) for each in told) < 100
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "content", "status", "code"),
-    [
-        ("POST", f"{ONE}/", JSON, body(), 404, "http"),
-        ("GET", f"{UNKNOWN}/", {}, b"", 404, "http"),
-        ("POST", "/v1%2frequests", JSON, body(), 404, "not_found"),
-        ("GET", "/v1/requests/%2e%2e/docs", {}, b"", 404, "not_found"),
-        ("POST", "//v1/requests", JSON, body(), 404, "http"),
-        ("POST", ONE, {"Content-Type": "text/plain"}, body(), 415, "unsupported_type"),
-        ("POST", ONE, {"Content-Type": "application/json; charset=latin-1"}, body(), 415, "unsupported_type"),
-        ("POST", f"{UNKNOWN}/verify", {"Content-Type": "application/xml"}, b"<a/>", 415, "unsupported_type"),
-        ("POST", ONE, {**JSON, "Content-Encoding": "gzip"}, body(), 415, "unsupported_type"),
-        ("POST", ONE, JSON, body()[:-1] + b',"right":"access"}', 422, "invalid"),
-        ("POST", f"{UNKNOWN}/verify", JSON, b'{"assurance": {}, "assurance": {}}', 422, "invalid"),
-        ("POST", MANY, JSON, b'{"requests":[%s]}' % (body()[:-1] + b',"right":"access"}'), 422, "invalid"),
-        ("POST", ONE, JSON, b"[" * 200_000, 422, "invalid"),
-        ("POST", ONE, JSON, b'{"right": NaN}', 422, "invalid"),
-        ("POST", ONE, JSON, '{"right": "é"}'.encode("latin-1"), 422, "invalid"),
-    ],
-)
-async def test_what_is_not_as_it_should_be_is_refused_with_a_problem(
-    intake: Intake, method: str, path: str, headers: dict[str, str], content: bytes, status: int, code: str
-) -> None:
-    answer = await intake.channel.request(method, path, headers=headers, content=content)
-    assert is_problem(answer, status, code)
-    assert "location" not in answer.headers
-    assert await stored(intake) == 0
+NOT_AS_IT_SHOULD_BE = [
+    ("POST", f"{ONE}/", JSON, body(), 404, "http"),
+    ("GET", f"{UNKNOWN}/", {}, b"", 404, "http"),
+    ("POST", "/v1%2frequests", JSON, body(), 404, "not_found"),
+    ("GET", "/v1/requests/%2e%2e/docs", {}, b"", 404, "not_found"),
+    ("POST", "//v1/requests", JSON, body(), 404, "http"),
+    ("POST", ONE, {"Content-Type": "text/plain"}, body(), 415, "unsupported_type"),
+    ("POST", ONE, {"Content-Type": "application/json; charset=latin-1"}, body(), 415, "unsupported_type"),
+    ("POST", f"{UNKNOWN}/verify", {"Content-Type": "application/xml"}, b"<a/>", 415, "unsupported_type"),
+    ("POST", ONE, {**JSON, "Content-Encoding": "gzip"}, body(), 415, "unsupported_type"),
+    ("POST", ONE, JSON, body()[:-1] + b',"right":"access"}', 422, "invalid"),
+    ("POST", f"{UNKNOWN}/verify", JSON, b'{"assurance": {}, "assurance": {}}', 422, "invalid"),
+    ("POST", MANY, JSON, b'{"requests":[%s]}' % (body()[:-1] + b',"right":"access"}'), 422, "invalid"),
+    ("POST", ONE, JSON, b"[" * 200_000, 422, "invalid"),
+    ("POST", ONE, JSON, b'{"right": NaN}', 422, "invalid"),
+    ("POST", ONE, JSON, '{"right": "é"}'.encode("latin-1"), 422, "invalid"),
+]
+
+
+async def test_what_is_not_as_it_should_be_is_refused_with_a_problem(intake: Intake, subtests: pytest.Subtests) -> None:
+    for method, path, headers, content, status, code in NOT_AS_IT_SHOULD_BE:
+        with subtests.test(path):
+            answer = await intake.channel.request(method, path, headers=headers, content=content)
+            assert is_problem(answer, status, code)
+            assert "location" not in answer.headers
+            assert await stored(intake) == 0
 
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8", None])
@@ -595,17 +594,17 @@ async def test_json_may_say_so_or_say_nothing(intake: Intake, kind: str | None) 
     assert (await intake.channel.post(f"{path}/verify", content=proof, headers=headers)).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["Authorization", "Idempotency-Key", "Content-Type", "traceparent", "If-Match"])
-async def test_a_header_that_comes_twice_is_refused(intake: Intake, name: str) -> None:
+async def test_a_header_that_comes_twice_is_refused(intake: Intake) -> None:
     rest = {**intake.channel.headers, **JSON}
-    value = next((value for known, value in rest.items() if known.lower() == name.lower()), "x")
-    headers = [*((k, v) for k, v in rest.items() if k.lower() != name.lower()), (name, value), (name, value)]
     transport: Any = intake.channel._transport  # noqa: SLF001  # the client would join them
-    request = httpx.Request("POST", f"http://intake{ONE}", headers=headers, content=body())
-    answer = await transport.handle_async_request(request)
-    await answer.aread()
-    assert is_problem(answer, 400, "bad_request")
-    assert await stored(intake) == 0
+    for name in ("Authorization", "Idempotency-Key", "Content-Type", "traceparent", "If-Match"):
+        value = next((value for known, value in rest.items() if known.lower() == name.lower()), "x")
+        headers = [*((k, v) for k, v in rest.items() if k.lower() != name.lower()), (name, value), (name, value)]
+        request = httpx.Request("POST", f"http://intake{ONE}", headers=headers, content=body())
+        answer = await transport.handle_async_request(request)
+        await answer.aread()
+        assert is_problem(answer, 400, "bad_request"), name
+        assert await stored(intake) == 0
 
 
 async def test_a_method_that_a_path_does_not_have_is_told_with_those_that_it_has(intake: Intake) -> None:
@@ -901,19 +900,19 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-async def test_the_field_to_change_is_named_alone_and_in_a_batch(intake: Intake, wrong: str) -> None:
-    fields, field, message = WRONG[wrong]
-    body = {"subject": PHONE, **fields}
-    for path, sent, place in (
-        ("/v1/requests", body, ""),
-        ("/v1/requests/batch", {"requests": [body]}, "requests.0."),
-    ):
-        answer = await intake.channel.post(path, json=sent)
-        told, *_ = answer.json()["errors"]
-        assert answer.status_code == 422
-        assert told["field"] == place + field
-        assert message in told["message"]
+async def test_the_field_to_change_is_named_alone_and_in_a_batch(intake: Intake, subtests: pytest.Subtests) -> None:
+    for wrong, (fields, field, message) in WRONG.items():
+        body = {"subject": PHONE, **fields}
+        for path, sent, place in (
+            ("/v1/requests", body, ""),
+            ("/v1/requests/batch", {"requests": [body]}, "requests.0."),
+        ):
+            answer = await intake.channel.post(path, json=sent)
+            told, *_ = answer.json()["errors"]
+            with subtests.test(wrong, path=path):
+                assert answer.status_code == 422
+                assert told["field"] == place + field
+                assert message in told["message"]
 
 
 async def test_a_fault_that_several_rights_share_is_named_once(intake: Intake) -> None:

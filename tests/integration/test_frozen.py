@@ -259,10 +259,10 @@ async def process(
 async def standing_still(
     client: httpx.AsyncClient, *, until: AbstractSet[str] | None = None, at_least: AbstractSet[str] = frozenset()
 ) -> tuple[int, set[str]]:
-    """What the liveness probe says once it names these, and no other where ``until`` is given, or after a minute."""
+    """What the liveness probe says once it names these, and no other where ``until`` is given, or after two minutes."""
     told: tuple[int, set[str]] = (0, set())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not told[0] or not told[1] >= at_least or (until is not None and told[1] != until):
                 answer = await client.get("/healthz")
                 told = (answer.status_code, set(answer.json()["loops_standing_still"]))

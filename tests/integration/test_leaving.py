@@ -49,8 +49,8 @@ class Door:
 
 
 @pytest.fixture
-async def door(database: str, broker: Kafka, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Door]:
-    lingers = {"DSR_HTTP_LINGER_SECONDS": str(getattr(request, "param", 3)), "DSR_PROCESS_DRAIN_SECONDS": "3"}
+async def door(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator[Door]:
+    lingers = {"DSR_HTTP_LINGER_SECONDS": "10", "DSR_PROCESS_DRAIN_SECONDS": "3"}
     async with running(ServiceName.INTAKE, database, broker, tmp_path, **lingers) as (child, port):
         yield Door(child, port, await auth.create(database, "channel", "portal", SystemClock().now(), FREELY))
 
@@ -69,39 +69,32 @@ async def kept_waiting(client: httpx.AsyncClient, database: str) -> AsyncIterato
     await somebody.close()
 
 
-@pytest.mark.parametrize("door", [10], indirect=True)
-async def test_a_submission_that_was_under_way_is_answered_and_new_ones_are_taken_for_a_while(
-    door: Door, database: str
+async def test_who_is_inside_is_answered_and_the_process_ends_in_order(
+    door: Door, database: str, subtests: pytest.Subtests
 ) -> None:
+    reader, writer = await asyncio.open_connection(HOST, door.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: intake\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readuntil(b"}")
     async with door.client() as client:
         async with kept_waiting(client, database) as under_way:
             await door.leaving()
         answered = await under_way
         late = await client.post("/v1/requests", json=Subject(1).submission())
-        status = await door.left()
+        async with kept_waiting(client, database) as too_long:
+            status = await door.left()
+            given_up = await too_long
     ((there, waiting),) = await databases.fetch(
         database, "SELECT (SELECT count(*) FROM intake.request), (SELECT count(*) FROM intake.outbox)"
     )
-    assert [(a.status_code, a.headers.get("connection")) for a in (answered, late)] == [(201, "close"), (201, "close")]
-    assert (there, waiting, status) == (2, 0, 0)
-
-
-async def test_a_connection_on_which_nobody_speaks_is_closed_and_not_reset(door: Door) -> None:
-    reader, writer = await asyncio.open_connection(HOST, door.port)
-    writer.write(b"GET /healthz HTTP/1.1\r\nHost: intake\r\n\r\n")
-    head = await reader.readuntil(b"\r\n\r\n")
-    await reader.readuntil(b"}")
-    await door.leaving()
-    assert await reader.read() == b""
+    with subtests.test("what was under way is answered, and what comes soon after"):
+        answers = [(each.status_code, each.headers.get("connection")) for each in (answered, late)]
+        assert answers == [(201, "close"), (201, "close")]
+    with subtests.test("what takes too long is given up"):
+        assert (given_up.status_code, given_up.headers["connection"]) == (503, "close")
+        assert "given up after" in door.child.log.read_text()
+    with subtests.test("a connection on which nobody speaks is closed and not reset"):
+        assert await reader.read() == b""
+        assert b"connection: close" not in head
     writer.close()
-    assert b"connection: close" not in head
-    assert await door.left() == 0
-
-
-async def test_what_takes_too_long_is_given_up_and_the_process_ends_in_order(door: Door, database: str) -> None:
-    async with door.client() as client, kept_waiting(client, database) as under_way:
-        await door.leaving()
-        assert await door.left() == 0
-        given_up = await under_way
-    assert (given_up.status_code, given_up.headers["connection"]) == (503, "close")
-    assert "given up after" in door.child.log.read_text()
+    assert (there, waiting, status) == (2, 0, 0)

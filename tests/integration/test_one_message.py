@@ -69,26 +69,25 @@ async def test_what_came_alone_has_no_case(intake: Intake) -> None:
     assert "case" not in await intake.view(await intake.submit())
 
 
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"rights": ["access"]}, "rights names one alone: write right, with that name"),
-        ({"rights": ["access", "access"]}, "rights names access twice, and no other: write right in its place"),
-        ({"rights": ["access", "access", "erasure"]}, "rights names one of them twice; name each once"),
-        ({"right": "access"}, "right or rights"),
-        ({"rights": ["access", "erasure"]}, "scope belongs to objection"),
-        ({"rights": ["access", "rectification", "objection"]}, "changes belong to a rectification"),
-        ({"subject": {"name": "Ada"}}, "at least one of email"),
-        ({"unheard": 1}, "Extra inputs"),
-    ],
-)
-async def test_a_message_that_does_not_fit_is_refused_as_a_whole(
-    intake: Intake, wrong: dict[str, Any], says: str
-) -> None:
-    answer = await sent(intake, **wrong)
-    assert answer.status_code == 422
-    assert sum(says in each["message"] for each in answer.json()["errors"]) == 1, answer.text
-    assert await intake.types() == []
+DO_NOT_FIT: list[tuple[dict[str, Any], str]] = [
+    ({"rights": ["access"]}, "rights names one alone: write right, with that name"),
+    ({"rights": ["access", "access"]}, "rights names access twice, and no other: write right in its place"),
+    ({"rights": ["access", "access", "erasure"]}, "rights names one of them twice; name each once"),
+    ({"right": "access"}, "right or rights"),
+    ({"rights": ["access", "erasure"]}, "scope belongs to objection"),
+    ({"rights": ["access", "rectification", "objection"]}, "changes belong to a rectification"),
+    ({"subject": {"name": "Ada"}}, "at least one of email"),
+    ({"unheard": 1}, "Extra inputs"),
+]
+
+
+async def test_a_message_that_does_not_fit_is_refused_as_a_whole(intake: Intake, subtests: pytest.Subtests) -> None:
+    for wrong, says in DO_NOT_FIT:
+        with subtests.test(says):
+            answer = await sent(intake, **wrong)
+            assert answer.status_code == 422
+            assert sum(says in each["message"] for each in answer.json()["errors"]) == 1, answer.text
+            assert await intake.types() == []
 
 
 async def test_the_evidence_of_each_names_the_case(intake: Intake) -> None:

@@ -86,7 +86,6 @@ DECISIONS: list[tuple[Prepare, str, dict[str, Any] | None]] = [
     (begun, "extension", PROPOSAL),
     (proposed, "extension/approval", None),
 ]
-every_decision = pytest.mark.parametrize(("prepare", "step", "body"), DECISIONS)
 
 
 async def version_of(intake: Intake, path: str) -> dict[str, str]:
@@ -106,53 +105,58 @@ def status_and_problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].rpartition(":")[2]
 
 
-@every_decision
 async def test_the_same_decision_again_gives_the_first_answer_and_does_nothing(
-    intake: Intake, prepare: Prepare, step: str, body: dict[str, Any] | None
+    intake: Intake, subtests: pytest.Subtests
 ) -> None:
-    path = await prepare(intake)
-    version = await version_of(intake, path)
-    first = await intake.officer.post(f"{path}/{step}", json=body, headers=version)
-    after = await done(intake, path)
-    second = await intake.officer.post(f"{path}/{step}", json=body, headers=version)
-    assert (first.status_code, second.status_code) == (200, 200), first.text
-    assert (second.json(), second.headers["ETag"]) == (first.json(), first.headers["ETag"])
-    assert first.headers["ETag"] == after[0] != version["If-Match"]
-    assert await done(intake, path) == after
+    for prepare, step, body in DECISIONS:
+        with subtests.test(step, body=body):
+            path = await prepare(intake)
+            version = await version_of(intake, path)
+            first = await intake.officer.post(f"{path}/{step}", json=body, headers=version)
+            after = await done(intake, path)
+            second = await intake.officer.post(f"{path}/{step}", json=body, headers=version)
+            assert (first.status_code, second.status_code) == (200, 200), first.text
+            assert (second.json(), second.headers["ETag"]) == (first.json(), first.headers["ETag"])
+            assert first.headers["ETag"] == after[0] != version["If-Match"]
+            assert await done(intake, path) == after
 
 
-@every_decision
 async def test_a_decision_about_what_has_changed_since_is_refused_and_does_nothing(
-    intake: Intake, prepare: Prepare, step: str, body: dict[str, Any] | None
+    intake: Intake, subtests: pytest.Subtests
 ) -> None:
-    path = await prepare(intake)
-    version = await version_of(intake, path)
-    await intake.unit_of_work.pool.execute("UPDATE request SET version = version + 1")
-    before = await done(intake, path)
-    refused = await intake.officer.post(f"{path}/{step}", json=body, headers=version)
-    assert status_and_problem(refused) == (412, "precondition_failed")
-    assert "ETag" not in refused.headers
-    assert await done(intake, path) == before
+    for prepare, step, body in DECISIONS:
+        with subtests.test(step, body=body):
+            path = await prepare(intake)
+            version = await version_of(intake, path)
+            await intake.unit_of_work.pool.execute("UPDATE request SET version = version + 1")
+            before = await done(intake, path)
+            refused = await intake.officer.post(f"{path}/{step}", json=body, headers=version)
+            assert status_and_problem(refused) == (412, "precondition_failed")
+            assert "ETag" not in refused.headers
+            assert await done(intake, path) == before
 
 
-@every_decision
 async def test_a_decision_that_names_no_version_is_refused_and_does_nothing(
-    intake: Intake, prepare: Prepare, step: str, body: dict[str, Any] | None
+    intake: Intake, subtests: pytest.Subtests
 ) -> None:
-    path = await prepare(intake)
-    before = await done(intake, path)
-    intake.officer.event_hooks = {}
-    unnamed = await intake.officer.post(f"{path}/{step}", json=body)
-    whichever = await intake.officer.post(f"{path}/{step}", json=body, headers={"If-Match": "*"})
-    assert status_and_problem(unnamed) == status_and_problem(whichever) == (428, "precondition_required")
-    assert await done(intake, path) == before
+    for prepare, step, body in DECISIONS:
+        with subtests.test(step, body=body):
+            path = await prepare(intake)
+            before = await done(intake, path)
+            hooks, intake.officer.event_hooks = intake.officer.event_hooks, {}
+            unnamed = await intake.officer.post(f"{path}/{step}", json=body)
+            whichever = await intake.officer.post(f"{path}/{step}", json=body, headers={"If-Match": "*"})
+            intake.officer.event_hooks = hooks
+            assert status_and_problem(unnamed) == status_and_problem(whichever) == (428, "precondition_required")
+            assert await done(intake, path) == before
 
 
-@pytest.mark.parametrize("tag", ["", "1", 'W/"1"', '"1", "2"', '"01"', '"0"', '"x"', f'"{10**18}"'])
-async def test_what_is_no_version_of_ours_is_refused(intake: Intake, tag: str) -> None:
+async def test_what_is_no_version_of_ours_is_refused(intake: Intake, subtests: pytest.Subtests) -> None:
     path = await intake.submit()
-    refused = await intake.channel.post(f"{path}/withdraw", headers={"If-Match": tag})
-    assert status_and_problem(refused) == (400, "bad_request")
+    for tag in ("", "1", 'W/"1"', '"1", "2"', '"01"', '"0"', '"x"', f'"{10**18}"'):
+        refused = await intake.channel.post(f"{path}/withdraw", headers={"If-Match": tag})
+        with subtests.test(tag):
+            assert status_and_problem(refused) == (400, "bad_request")
 
 
 async def test_another_decision_on_the_same_version_is_refused_whoever_makes_it(intake: Intake) -> None:

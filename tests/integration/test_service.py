@@ -169,29 +169,31 @@ async def what_erasure_says(dsn: str, broker: Kafka, folder: Path, **change: str
     return told.decode()
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"DSR_HTTP_PORT": "http"}, "DSR_HTTP_PORT holds 'http': set it to a whole number from 1 up to 65535"),
-        ({"DSR_HTTP_HOST": "192.0.2.1"}, "where we cannot listen (Cannot assign requested address): set them to a"),
-        ({"DSR_TELEMETRY_LOG_LEVEL": "LOUD"}, "DSR_TELEMETRY_LOG_LEVEL holds 'LOUD': set it to DEBUG or INFO or"),
-        ({"DSR_VAULT_KEYRING": "/nowhere/keyring.json"}, "DSR_VAULT_KEYRING holds '/nowhere/keyring.json': set it to"),
-        (
-            {"DSR_POSTGRES_DSN": "postgresql://u:known-to-two@127.0.0.1:1/dsr"},
-            "no database for us at 127.0.0.1:1/dsr, where DSR_POSTGRES_DSN says (Connection",
-        ),
-        ({"DSR_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "no broker for us at 127.0.0.1:1 (Kafka"),
-        ({"DSR_WORK_DOWNSTREAMS": "/nowhere/downstreams.toml"}, "point DSR_WORK_DOWNSTREAMS at a file"),
-    ],
-)
+CANNOT_START: list[tuple[dict[str, str], str]] = [
+    ({"DSR_HTTP_PORT": "http"}, "DSR_HTTP_PORT holds 'http': set it to a whole number from 1 up to 65535"),
+    ({"DSR_HTTP_HOST": "192.0.2.1"}, "where we cannot listen (Cannot assign requested address): set them to a"),
+    ({"DSR_TELEMETRY_LOG_LEVEL": "LOUD"}, "DSR_TELEMETRY_LOG_LEVEL holds 'LOUD': set it to DEBUG or INFO or"),
+    ({"DSR_VAULT_KEYRING": "/nowhere/keyring.json"}, "DSR_VAULT_KEYRING holds '/nowhere/keyring.json': set it to"),
+    (
+        {"DSR_POSTGRES_DSN": "postgresql://u:known-to-two@127.0.0.1:1/dsr"},
+        "no database for us at 127.0.0.1:1/dsr, where DSR_POSTGRES_DSN says (Connection",
+    ),
+    ({"DSR_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "no broker for us at 127.0.0.1:1 (Kafka"),
+    ({"DSR_WORK_DOWNSTREAMS": "/nowhere/downstreams.toml"}, "point DSR_WORK_DOWNSTREAMS at a file"),
+]
+
+
 async def test_what_it_cannot_start_with_is_said_in_one_line(
-    database: str, broker: Kafka, tmp_path: Path, change: dict[str, str], said: str
+    database: str, broker: Kafka, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
-    told = await what_erasure_says(database, broker, tmp_path, **change)
-    assert said in told
-    assert "Traceback" not in told
-    assert "known-to-two" not in told
-    assert told.count("\n") == 1
+    for number, (change, said) in enumerate(CANNOT_START):
+        (folder := tmp_path / str(number)).mkdir()
+        told = await what_erasure_says(database, broker, folder, **change)
+        with subtests.test(said):
+            assert said in told
+            assert "Traceback" not in told
+            assert "known-to-two" not in told
+            assert told.count("\n") == 1
 
 
 async def test_database_without_the_schema_is_reported_with_the_command_that_creates_it(
