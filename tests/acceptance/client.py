@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +73,55 @@ class Door(DsrClient):
         """Submits a request."""
         return Case(self, await self.submit(submission))
 
-    async def refused(self, submission: Mapping[str, Any]) -> httpx.Response:
+    async def refused(self, submission: Mapping[str, Any], **headers: str) -> httpx.Response:
         """The answer to a submission that is not taken."""
-        answer = await self.post("/v1/requests", json=submission)
+        answer = await self.post("/v1/requests", json=submission, headers=headers)
         assert answer.is_client_error, answer.text
         return answer
+
+    async def ask_together(self, submissions: Sequence[Mapping[str, Any]]) -> "list[Case]":
+        """Submits several requests as one batch."""
+        answer = await self.post("/v1/requests/batch", json={"requests": submissions})
+        return self._cases(answer)
+
+    async def ask_at_once(self, submission: Mapping[str, Any]) -> "list[Case]":
+        """Submits one message that asks for several rights."""
+        return self._cases(await self.post("/v1/requests", json=submission))
+
+    async def token(self, statement: Mapping[str, Any]) -> str:
+        """Posts whom an event will be about; the token by which it names them."""
+        answer = await self.post("/v1/subjects", json=statement)
+        assert answer.is_success, answer.text
+        return str(answer.json()["subject"])
+
+    async def listed(self, path: str, name: str, **query: str) -> list[dict[str, Any]]:
+        """What a list of the API holds."""
+        answer = await self.get(f"/v1/{path}", params=query)
+        assert answer.is_success, answer.text
+        return list(answer.json()[name])
+
+    async def mail(self, mail_id: str) -> dict[str, Any]:
+        """A mail that came to the mailbox."""
+        return dict((await self.get(f"/v1/mail/{mail_id}")).raise_for_status().json())
+
+    async def confirm(self, mail_id: str, *requests: Mapping[str, Any]) -> "list[Case]":
+        """Makes requests of a mail."""
+        return self._cases(await self.post(f"/v1/mail/{mail_id}/confirm", json={"requests": requests}))
+
+    async def dismiss(self, mail_id: str, reason: str) -> None:
+        """Says that a mail is no request."""
+        (await self.post(f"/v1/mail/{mail_id}/dismiss", json={"reason": reason})).raise_for_status()
+
+    async def suppressed(self, *emails: str) -> list[str]:
+        """What is answered of each address of a mailing list."""
+        points = [{"type": "email", "value": each} for each in emails]
+        answer = await self.post("/v1/suppression/check", json={"contact_points": points})
+        assert answer.is_success, answer.text
+        return list(answer.json()["answers"])
+
+    def _cases(self, answer: httpx.Response) -> "list[Case]":
+        assert answer.is_success, answer.text
+        return [Case(self, each["request_id"]) for each in answer.json()["requests"]]
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,31 @@
 
 import asyncio
 import itertools
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
+
 from deploy.local import postgres_databases as databases
+from deploy.local.identity_provider import IdentityProvider, Member
 from deploy.local.kafka import Kafka
-from deploy.local.ports import free_ports
+from deploy.local.paths import ROOT
+from deploy.local.ports import HOST, free_ports
 from deploy.local.roundup import Roundup
 from deploy.local.services import Servers, Services
 from deploy.local.tryton import Tryton
 from tests.acceptance.client import Case, Door, Person
+from tests.acceptance.events import Emitter, emitter
 from tests.acceptance.scenario import FRAGILE, TIMED
 from tests.acceptance.systems import (
     API,
@@ -32,16 +42,26 @@ from tests.acceptance.systems import (
     Team,
     Tickets,
 )
+from tests.acceptance.visitor import Visitor
 from tests.fixtures.confined import Confined, confined
 from tests.fixtures.live import eventually
 from tests.fixtures.mail_server import MailServer, mail_server
 from tests.fixtures.mailbox_server import MailboxServer, mailbox_server
 from tests.fixtures.mariadb import MariaDb
 from tests.fixtures.proxy import Link, Toxic, proxies
+from tests.fixtures.serving import served
 
 STOPS = (3, 8, 15, 22, 29, 32, 45, 62, 95, 400)
 """The days after the start at which the clock of the third platform stops."""
 POLICY = Path(__file__).with_name("policy")
+MEMBERS = (
+    Member("hanna", "Hanna Handler", ("dsr-handler",)),
+    Member("anton", "Anton Approver", ("dsr-approver",)),
+    Member("berta", "Berta Approver", ("dsr-approver",)),
+    Member("ugo", "Ugo Auditor", ("dsr-auditor",)),
+    Member("nemo", "Nemo Nobody", ("something-else",)),
+)
+"""Who may sign in to the console, and with which role."""
 _numbers = itertools.count(1)
 Server = TypeVar("Server", bound=Any)
 
@@ -172,9 +192,60 @@ class Platform:
         """Somebody whom no other scenario has."""
         return Person(next(_numbers))
 
+    @asynccontextmanager
+    async def visitor(self) -> AsyncIterator[Visitor]:
+        """Somebody with a browser of their own."""
+        async with httpx.AsyncClient(base_url=self.services.url, timeout=60, trust_env=False) as client:
+            yield Visitor(client)
+
+    @asynccontextmanager
+    async def member(self, account: str) -> AsyncIterator[Visitor]:
+        """One of the privacy team who has signed in to the console."""
+        async with self.visitor() as visitor:
+            await visitor.sign_in(account)
+            assert visitor.status == httpx.codes.OK, visitor.text
+            yield visitor
+
     async def ask(self, person: Person, right: str, *names: str, **more: Any) -> Case:
         """Submits a request of theirs, stating all of their identities or those named."""
         return await self.channel.ask(person.submission(right, *names, **more))
+
+    @asynccontextmanager
+    async def door(self, role: str, holder: str | None = None, tenant: str | None = None) -> AsyncIterator[Door]:
+        """The API with a key of its own."""
+        key = await asyncio.to_thread(self.services.key, role, holder, tenant)
+        async with Door(self.services.url, key) as door:
+            yield door
+
+    @asynccontextmanager
+    async def emitter(self, name: str) -> AsyncIterator[Emitter]:
+        """A service that sends user events."""
+        async with self.door("channel", name) as door, emitter(name, door, self.kafka.bootstrap) as emitting:
+            yield emitting
+
+    async def dsr(self, *words: str, door: Door | None = None, said: str = "") -> tuple[int, str]:
+        """Runs a command of ``dsr`` with the key of that door and that input; its status and what it prints."""
+        key = (door or self.channel).headers["Authorization"].removeprefix("Bearer ")
+        env = {**os.environ, **self.services.env, "DSR_API_URL": self.services.url, "DSR_API_KEY": key}
+        command = [sys.executable, "-m", "services", *words]
+        run = partial(
+            subprocess.run, command, cwd=ROOT, env=env, input=said, capture_output=True, text=True, check=False
+        )
+        done = await asyncio.to_thread(run)
+        return done.returncode, done.stdout + done.stderr
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where each service answers for its health and its metrics."""
+        return {str(name): self.services.url_of(name) for name in self.services.ports}
+
+    async def metrics(self, service: str, path: str = "/metrics/privacy") -> dict[str, float]:
+        """The figures of a service, as the privacy team reads them."""
+        headers = {"Authorization": f"Bearer {self.services.metrics_token}"}
+        async with httpx.AsyncClient(timeout=60, headers=headers) as client:
+            text = (await client.get(f"{self.urls[service]}{path}")).raise_for_status().text
+        lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
 
     async def mails(self, person: Person, number: int) -> list[EmailMessage]:
         """The mails that somebody got, once there are so many; who asked by e-mail is answered so."""
@@ -260,7 +331,7 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
         clock = Clock(folder / "clock")
         clock.file.write_text("0")
         settings = {variable: value for each in systems for variable, value in each.env.items()}
-        settings["DSR_DEADLINE_ASSIGNMENTS_SECONDS"] = "5"
+        settings |= {"DSR_DEADLINE_ASSIGNMENTS_SECONDS": "5", "DSR_CONSOLE_PAGES_A_SECOND": "1000"}
         if name == TIMED:
             settings |= {"DSR_CLOCK_FILE": str(clock.file), "DSR_ENVIRONMENT": "test"}
         services = Services(
@@ -274,6 +345,7 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
         )
         services.open_mailbox(_mail_settings(mail, mailbox))
         services.open_portal({"DSR_PORTAL_PAGES_A_SECOND": "1000", "DSR_PORTAL_SENDINGS_AN_HOUR": "10000"})
+        services.open_console(await _provider(stack, services.url))
         stack.push_async_callback(asyncio.to_thread, services.stop)
         await asyncio.to_thread(broker.start, services)
         keys = [await asyncio.to_thread(services.key, role) for role in ("channel", "privacy", "privacy")]
@@ -310,6 +382,14 @@ async def _broker(stack: AsyncExitStack, folder: Path, dsn: str, *, guarded: boo
     stack.push_async_callback(asyncio.to_thread, kafka.stop)
     await asyncio.to_thread(kafka.start)
     return Open(kafka)
+
+
+async def _provider(stack: AsyncExitStack, console: str) -> str:
+    """Starts an identity provider that the console trusts; its issuer."""
+    listener = socket.create_server((HOST, 0))
+    issuer = f"http://{HOST}:{listener.getsockname()[1]}"
+    await stack.enter_async_context(served(IdentityProvider(issuer, console, people=MEMBERS).application(), listener))
+    return issuer
 
 
 async def _shop(grounds: Grounds, name: str) -> Shop:

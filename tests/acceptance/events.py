@@ -1,0 +1,80 @@
+"""The bus as other teams use it: user events that they send, and where requests stand as they read it."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition
+
+from tests.acceptance.client import Case, Door, Person
+
+STRUCTURED = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+
+
+@dataclass(frozen=True)
+class Emitter:
+    """A service of the company: it posts identities with its key, and its events name them by a token."""
+
+    name: str
+    door: Door
+    kafka: AIOKafkaProducer
+
+    async def say(self, kind: str, token: str, event_id: str = "", **data: Any) -> None:
+        """Sends one event about whom the token stands for."""
+        event = {"specversion": "1.0", "id": event_id or str(uuid4()), "source": f"/{self.name}", "type": kind}
+        await self.send(json.dumps({**event, "data": {"subject": token, **data}}).encode())
+
+    async def send(self, value: bytes) -> None:
+        """Sends one record, whatever it holds."""
+        await self.kafka.send_and_wait(f"user.events.{self.name}", value, headers=STRUCTURED)
+
+    async def asks(self, person: Person, right: str, **data: Any) -> Case:
+        """Asks for a right of somebody by an event; the request that comes of it."""
+        said = person.submission(right)
+        changes = {"changes": said.pop("changes")} if "changes" in said else {}
+        stated = {name: said.pop(name) for name in ("subject", "assurance", "proofs")}
+        token = await self.door.token({**stated, **changes})
+        await self.say(f"user.requested.{said.pop('right')}", token, **said, **data)
+        return Case(self.door, token)
+
+
+@asynccontextmanager
+async def emitter(name: str, door: Door, bootstrap: str) -> AsyncIterator[Emitter]:
+    """An emitter with that key, connected to the broker."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as kafka:
+        yield Emitter(name, door, kafka)
+
+
+async def statuses(bootstrap: str, request_id: str, state: str = "closed") -> list[Mapping[str, Any]]:
+    """What ``dsr.status`` says of a request, until it says that state."""
+    found: list[Mapping[str, Any]] = []
+    async with AIOKafkaConsumer("dsr.status", bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
+        async for record in consumer:
+            if record.key == request_id.encode():
+                found.append(json.loads(record.value))
+                if found[-1]["state"] == state:
+                    break
+    return found
+
+
+async def everything(bootstrap: str) -> dict[str, bytes]:
+    """All records of the platform's topics and of user events: names, keys, headers and values."""
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
+        topics = sorted(each for each in await consumer.topics() if each.startswith(("dsr.", "user.events.")))
+        places = [
+            TopicPartition(topic, part) for topic in topics for part in consumer.partitions_for_topic(topic) or ()
+        ]
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        ends = await consumer.end_offsets(places)
+        heaps = {topic: [topic.encode()] for topic in topics}
+        while any([await consumer.position(place) < ends[place] for place in places]):
+            for place, records in (await consumer.getmany(timeout_ms=500)).items():
+                for record in records:
+                    headers = b" ".join(name.encode() + b"=" + value for name, value in record.headers)
+                    heaps[place.topic] += [record.key or b"", record.value or b"", headers]
+    return {topic: b"\n".join(content) for topic, content in heaps.items()}
