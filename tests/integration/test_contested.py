@@ -68,61 +68,6 @@ async def test_every_system_restricts_before_any_corrects(open_harness: OpenHarn
     assert (await amendment.outbox()).count("dsr.fulfilment.completed.v1") == 3
 
 
-async def test_when_it_is_corrected_the_person_is_told_and_the_restriction_is_lifted(intake: Intake) -> None:
-    path, plain = await intake.submit(**CITY, contested=True), await intake.submit(**CITY)
-    await restrict(intake, path)
-    assert (await intake.view(path))["state"] == "in_progress"
-    for one in (path, plain):
-        await intake.complete(one, right=Right.RECTIFICATION, operation=Operation.RECTIFY)
-    (completion,) = await intake.letters(path)  # where the request ends, one letter says both
-    assert completion["kind"] == "completion"
-    assert "decided to lift that restriction" in completion["body"]
-    lifted = [event for event in await intake.published() if event["type"] == "dsr.request.lift_decided.v1"]
-    assert [f"/v1/requests/{event['request_id']}" for event in lifted] == [path]
-
-
-async def test_what_is_withdrawn_is_lifted_as_well_and_who_withdraws_it_is_told_so_before(intake: Intake) -> None:
-    path = await intake.submit(**CITY, contested=True)
-    await restrict(intake, path)
-    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
-    assert (await intake.types())[-3:] == ["withdrawn", "lift_decided", "closed"]
-    entries, letter = await intake.evidence(path), (await intake.letters(path))[-1]
-    written, decided, _ = entries[-3:]
-    assert (letter["kind"], written["detail"]["kind"]) == ("withdrawal", "withdrawal")
-    assert decided["detail"] == {"informed_at": written["at"]}
-    for said in ("1 of 1 record restricted", "decided to lift that restriction", "on another request of yours, stays"):
-        assert said in " ".join(letter["body"].split())
-
-
-async def test_what_may_have_been_restricted_when_it_is_withdrawn_is_told_to_be_lifted(intake: Intake) -> None:
-    path = await intake.submit(**CITY, contested=True)
-    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
-    assert (await intake.types())[-3:] == ["withdrawn", "lift_decided", "closed"]
-    assert "Where your data are restricted for it" in (await intake.letters(path))[-1]["body"]
-
-
-async def test_what_is_refused_is_lifted_and_the_letter_says_so_before_any_system_is_asked(intake: Intake) -> None:
-    path = await intake.submit(**CITY, contested=True)
-    await restrict(intake, path)
-    known = {"task_id": uuid7(), "system": "crm", "operation": "rectify", "outcome": None}
-    failed = TaskReport.model_validate(known | {"failure": "system_refused"})
-    said: dict[str, Any] = {"right": Right.RECTIFICATION, "operation": Operation.RECTIFY}
-    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(failed,), **said))
-    view = await intake.view(path)
-    assert [(task["system"], task["operation"]) for task in view["tasks"]] == [("crm", "restrict"), ("crm", "rectify")]
-    assert "your data is restricted (Art. 18(1)(a) GDPR)" in view["answer"]
-    await intake.decide(path, "refuse", reason="ACCURATE", article="16")
-    await intake.report(path, failed, **said)
-    letter, shown = (await intake.letters(path))[-1], await intake.view(path)
-    assert (letter["kind"], shown["outcome"]) == ("refusal", "refused")
-    for words in (letter["body"], shown["answer"]):
-        assert "decided to lift that restriction" in words
-        assert "Nothing was changed" not in words
-    assert (await intake.types())[-2:] == ["lift_decided", "closed"]
-    actions = await intake.actions(path)
-    assert actions.index("restriction.lift_decided") > actions.index("letter.written")
-
-
 async def test_the_letter_of_a_lift_names_what_else_restricts_the_same_person(intake: Intake) -> None:
     same = {"subject": {"email": "ada@example.org", "country": "DE"}}
     other = await intake.submit(right="restriction", ground="unlawful", **same)
@@ -186,20 +131,6 @@ async def test_it_is_restricted_once_and_lifted_when_it_is_corrected_after_all(i
     assert (await intake.view(path))["outcome"] == "fulfilled"
     assert [letter["kind"] for letter in await intake.letters(path)] == ["completion"]
     assert "decided on" in (await intake.letters(path))[-1]["body"]
-
-
-async def test_what_is_answered_in_part_stays_restricted_says_so_and_is_lifted_by_a_person(intake: Intake) -> None:
-    path = await stuck(intake, failure="refused")
-    await intake.decide(path, reason="SYSTEM_FAILED")
-    tasks = (corrected("crm", outcome=TaskOutcome.AMENDED, found=1, changed=1), corrected("switch", failure="refused"))
-    await intake.report(path, *tasks, right=Right.RECTIFICATION, operation=Operation.RECTIFY)
-    (letter,) = await intake.letters(path)
-    assert letter["kind"] == "partial"
-    words = " ".join(letter["body"].split())
-    assert "What is restricted for your request (Art. 18(1)(a) GDPR) stays restricted" in words
-    (await intake.officer.post(f"{path}/lift")).raise_for_status()
-    await intake.complete(path, right=Right.RECTIFICATION, operation=Operation.LIFT)
-    assert "stays restricted" not in (await intake.view(path))["answer"]
 
 
 async def test_what_must_be_restricted_by_hand_is_shown_beside_what_must_be_corrected_by_hand(intake: Intake) -> None:

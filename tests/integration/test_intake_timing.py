@@ -1,14 +1,13 @@
 """What moves the time limit of a request: questions, their answers, extensions; and the letters that say so."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from deploy.local.postgres_databases import fetch
 from services.intake.__main__ import configure, service
-from services.intake.auth import create
 from services.intake.handlers import Handlers
 from services.intake.redating import redate
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, Event, FulfilmentBlocked, TargetMissed
@@ -20,7 +19,6 @@ from tests.fixtures.requests import POLICY, promising
 from tests.fixtures.told import Count
 
 SECRET = PROPOSAL["explanation"]
-LATE = datetime(2026, 4, 1, 22, tzinfo=UTC)  # the commitment ended at the end of 1 April in Berlin
 
 
 async def test_two_persons_extend_a_request_and_the_subject_reads_why_and_until_when(intake: Intake) -> None:
@@ -86,38 +84,6 @@ async def test_an_extension_that_the_law_does_not_allow_is_refused_and_the_dates
     assert (await intake.view(path))["due_on"] == "2026-04-01"
 
 
-async def test_nobody_approves_what_they_proposed_by_whichever_key(intake: Intake, database: str) -> None:
-    path = await intake.submit()
-    await intake.officer.post(f"{path}/extension", json=PROPOSAL)
-    same = await intake.officer.post(f"{path}/extension/approval")
-    second = await create(database, "privacy", "officer-1", intake.clock.now())
-    intake.officer.headers["Authorization"] = f"Bearer {second}"
-    other_key = await intake.officer.post(f"{path}/extension/approval")
-    for refused in (same, other_key):
-        assert (refused.status_code, "same_person" in refused.json()["detail"]) == (409, True)
-    assert await intake.letters(path) == []
-
-
-async def test_an_approval_after_the_commitment_ended_is_refused(intake: Intake, clock: SetClock) -> None:
-    path = await intake.submit()
-    await intake.officer.post(f"{path}/extension", json=PROPOSAL)
-    clock.at = LATE
-    late = await intake.colleague.post(f"{path}/extension/approval")
-    assert (late.status_code, "notice_too_late" in late.json()["detail"]) == (409, True)
-    assert (await intake.view(path))["due_on"] == "2026-04-01"
-
-
-async def test_a_request_is_extended_once(intake: Intake) -> None:
-    path = await intake.submit()
-    await intake.extend(path)
-    again = [
-        await intake.officer.post(f"{path}/extension", json=PROPOSAL),
-        await intake.colleague.post(f"{path}/extension/approval"),
-    ]
-    assert [(one.status_code, "already_extended" in one.json()["detail"]) for one in again] == [(409, True)] * 2
-    assert len(await intake.letters(path)) == 1
-
-
 async def test_a_clarification_lets_the_work_go_on_and_the_request_closes_with_the_answer(intake: Intake) -> None:
     path = await intake.submit()
     asked = {"question": "clarification", "text": "Which of your numbers?", "condition_recorded": True}
@@ -135,26 +101,6 @@ async def test_a_clarification_lets_the_work_go_on_and_the_request_closes_with_t
     assert "Which of your numbers?" in letter["body"]
     assert closing["kind"] == "completion"
     assert await intake.types() == ["received", "verified", "question_sent", "question_answered", "closed"]
-
-
-async def test_a_clarification_that_is_answered_before_the_work_ends_closes_with_the_work(intake: Intake) -> None:
-    path = await intake.submit()
-    await intake.ask(path, "clarification")
-    replied = await intake.channel.post(f"{path}/reply", json={"text": "everything"})
-    await intake.complete(path)
-    assert replied.json()["state"] == "in_progress"
-    assert (await intake.view(path))["outcome"] == "fulfilled"
-
-
-@pytest.mark.parametrize(("minutes", "status"), [(5, 200), (6, 400)])
-async def test_a_reply_may_be_as_far_ahead_of_our_clock_as_a_request(
-    intake: Intake, clock: SetClock, minutes: int, status: int
-) -> None:
-    path = await intake.submit()
-    await intake.ask(path, "clarification")
-    received_at = (clock.now() + timedelta(minutes=minutes)).isoformat()
-    replied = await intake.channel.post(f"{path}/reply", json={"text": "everything", "received_at": received_at})
-    assert replied.status_code == status
 
 
 async def test_proof_of_identity_answers_the_question_about_it(intake: Intake) -> None:

@@ -138,49 +138,6 @@ def test_who_lives_nobody_knows_where_is_told_of_every_authority_and_of_none_by_
     assert not any(authority.name in body for authority in read_policy().authorities.values())
 
 
-QUESTION = ("Which {number} is yours?", "6 March 2026")
-LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any time", "in the same way")
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("extension", ("4 June 2026", "the amount is large.", "Nine {braces} of archives.")),
-        ("question_reminder", QUESTION),
-        ("identity_last_notice", (*LAST_NOTICE, "no action")),
-        ("clarification_last_notice", (*LAST_NOTICE, "we do not know what you mean by it")),
-        ("proof_question", ("begun with what you have shown to be yours", "we go on with the rest")),
-        ("proof_last_notice", (*LAST_NOTICE, "We answer the rest of your request")),
-        (
-            "refusal",
-            ("Nothing was changed in any", "the amount is large. The legal basis", "Article 12(4) of", "{braces}"),
-        ),
-        ("partial", ("is missing: the amount is large. The legal basis", "Article 12(4) of", "{braces}")),
-        ("forwarded", ("passed your request on to Harbour {Cranes} Ltd.", "have been informed and will answer you.")),
-        ("reopened", ("reached us on 20 April 2026", "by 4 June 2026")),
-        ("acknowledgement", ("working on your request", "019c0000", "NBSWY3DPEB3W64TMMQQQAAAA")),
-        ("completion", ("Your personal data was erased.", "- crm: 1 of 1 records erased.")),
-        ("no_data", ("Where we searched: - crm",)),
-        ("unidentified", ("- crm: 1 of 1", "If you tell us more", "name the reference")),
-        ("withdrawal", ("What had been done before that", "- crm: 1 of 1")),
-        ("lifting", ("On 7 March 2026 we decided", "before we do")),
-        ("package_withheld", ("told you that a copy is ready", "nobody can fetch it", "write to you")),
-        ("package_released", ("looked at it again", "until 19 March 2026")),
-        (
-            "reminder_to_controller",
-            ("To Harbour {Cranes} Ltd", "on 9 March 2026. We have heard nothing", "(access; reference 019c0000)"),
-        ),
-        ("notice_to_old_contact", ("no longer have this address or number", "tell us at once")),
-    ],
-)
-def test_a_letter_says_what_the_subject_needs_to_know_in_the_words_that_were_written(
-    kind: LetterKind, said: tuple[str, ...]
-) -> None:
-    body = body_of(kind)
-    for each in said:
-        assert each in body
-
-
 @pytest.mark.parametrize("kind", TO_SUBJECT)
 def test_what_a_customer_gets_of_an_instruction_speaks_of_a_person_and_of_no_complaint(kind: LetterKind) -> None:
     body = body_of(kind, CUSTOMER)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -229,13 +228,6 @@ async def test_each_target_is_said_when_it_has_passed_and_its_role_with_it(deadl
     assert PEOPLE.get_sample_value("dsr_targets_missed_total", {"target": "review"}) == before + 1
 
 
-async def test_of_targets_that_were_missed_at_once_each_role_gets_the_latest(deadline: Harness) -> None:
-    await deadline.receives_many(5)
-    await deadline.sweeps(targets, days=22)
-    each = ["target_question_sent", "target_collection", "target_review"]
-    assert Counter(await deadline.tickets()) == Counter(each * 5)
-
-
 async def test_a_step_that_was_taken_meets_its_targets(deadline: Harness) -> None:
     proven, in_question, nothing = await deadline.receives_many(3)
     done = await deadline.receives()
@@ -342,17 +334,6 @@ async def test_the_due_date_is_the_one_that_intake_has_said(deadline: Harness) -
     assert (row["due_on"], row["due_at"]) == (date(2026, 3, 31), datetime(2026, 3, 31, 22, tzinfo=UTC))
 
 
-async def test_each_milestone_is_said_when_it_comes(deadline: Harness) -> None:
-    event, heard = await deadline.receives(), []
-    for day in range(36):
-        await deadline.sweeps(milestones, days=day)
-        heard.append(len((await deadline.said()).get(event.request_id, [])))
-    assert await deadline.said() == {event.request_id: FIVE}
-    assert [heard.index(number) for number in range(1, 6)] == [23, 27, 29, 31, 34]
-    warnings = ["extend_or_answer", "approaching_3d", "approaching_1d", "overdue_commitment", "overdue_statutory"]
-    assert await deadline.tickets() == warnings
-
-
 async def test_of_milestones_that_came_at_once_the_gravest_opens_a_ticket(deadline: Harness) -> None:
     await deadline.receives_many(5)
     await deadline.sweeps(days=50)
@@ -379,13 +360,6 @@ async def test_an_answer_is_judged_by_the_dates_that_were_stored(deadline: Harne
     assert stopped == [{"timeliness": timeliness, "due_on": "2026-04-04"}]
     missed = await deadline.evidence("deadline.missed")
     assert missed == [{"timeliness": timeliness}] * (timeliness != "on_time")
-
-
-async def test_a_request_found_after_weeks_in_a_mailbox_is_warned_of_at_once(deadline: Harness) -> None:
-    deadline.at(days=31)
-    event = await deadline.receives(occurred_at=deadline.now)
-    await deadline.sweeps()
-    assert (await deadline.said())[event.request_id] == FIVE[:4]
 
 
 async def test_without_a_system_for_tickets_the_bus_is_told_all_the_same(deadline: Harness) -> None:
@@ -591,27 +565,6 @@ async def test_a_corrected_receipt_moves_every_date_and_what_they_were_stays(dea
     assert entry["after"]["due_on"] == "2026-03-13"
 
 
-async def test_milestones_that_were_never_said_come_although_later_ones_of_the_old_dates_were(
-    deadline: Harness,
-) -> None:
-    event = await deadline.receives()
-    await deadline.sweeps(days=28)
-    assert (await deadline.said())[event.request_id] == FIVE[:2]
-    await deadline.redates(event, date(2026, 3, 13), received_at=FOUND)
-    await deadline.sweeps()
-    assert (await deadline.said())[event.request_id] == FIVE
-
-
-async def test_a_receipt_that_is_corrected_to_a_later_day_is_warned_of_anew(deadline: Harness) -> None:
-    event = await deadline.receives()
-    await deadline.sweeps(days=25)
-    await deadline.redates(event, date(2026, 4, 20), received_at=datetime(2026, 3, 21, 9, tzinfo=UTC))
-    await deadline.sweeps()
-    assert (await deadline.said())[event.request_id] == FIVE[:1]
-    await deadline.sweeps(at=datetime(2026, 4, 14, 9, tzinfo=UTC))
-    assert (await deadline.said())[event.request_id] == [*FIVE[:1], *FIVE[:1]]
-
-
 async def test_a_changed_policy_moves_the_law_s_limit_and_keeps_the_day_that_was_promised(deadline: Harness) -> None:
     event, promised = await deadline.receives(), date(2026, 4, 2)
     await deadline.pool.execute(
@@ -691,18 +644,6 @@ async def test_two_reminders_and_the_last_notice_come_each_once_at_the_start_of_
         {"question": "identity", "notice": notice, "days_open": days}
         for notice, days in (("reminder", 7), ("reminder", 14), ("last_notice", 26))
     ]
-
-
-@pytest.mark.parametrize(
-    ("back_at", "expected"),
-    [(datetime(2026, 3, 25, tzinfo=UTC), "reminder 18"), (datetime(2026, 4, 20, tzinfo=UTC), "last_notice 44")],
-)
-async def test_after_downtime_only_the_latest_that_matters_is_said(
-    deadline: Harness, question_asked: Asked, back_at: datetime, expected: str
-) -> None:
-    await deadline.sweeps(questions, at=back_at)
-    await deadline.sweeps(questions)
-    assert await deadline.said() == {question_asked[0].request_id: [expected]}
 
 
 async def test_who_answers_in_time_hears_nothing_more(deadline: Harness, question_asked: Asked) -> None:
