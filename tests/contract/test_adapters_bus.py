@@ -58,9 +58,7 @@ async def asked(silent: Silent) -> Asked:
 
 
 @pytest.mark.parametrize("tenants", [True, False])
-async def test_a_team_is_told_whose_data_a_task_is_about_if_it_tells_our_customers_apart(
-    store: Billing, *, tenants: bool
-) -> None:
+async def test_team_that_separates_tenants_is_told_the_tenant_of_a_task(store: Billing, *, tenants: bool) -> None:
     stand = Silent(store, SetClock(), BusSettings(tenants=tenants))
     tasks = [replace(erasure_of(stand, ADA), tenant=tenant) for tenant in ("acme", None)]
     await Engine(stand).once(tasks)
@@ -135,9 +133,7 @@ async def test_a_team_that_finds_something_at_its_second_look_is_not_believed(as
 
 
 @pytest.mark.parametrize("left", [2, 3])
-async def test_what_a_team_must_keep_is_told_with_its_ground_and_its_day_and_more_than_that_is_residue(
-    asked: Asked, left: int
-) -> None:
+async def test_data_that_a_team_keeps_has_a_ground_and_a_day_and_more_is_residue(asked: Asked, left: int) -> None:
     counts: dict[str, Any] = {**KEPT, "ground": "tax_law"}
     await asked.told(outcome="retained", until="2033-01-01", **counts)
     result = await asked.told(outcome="located", found=left, remaining=left)
@@ -409,9 +405,7 @@ def other(row: dict[str, Any], value: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("what", "alter", "failure"), CRM, ids=[row[0] for row in CRM])
-async def test_a_crm_that_answers_nonsense_of_one_customer_is_refused_for_that_one(
-    what: str, alter: Alter, failure: type[Exception]
-) -> None:
+async def test_crm_nonsense_about_one_customer_fails_it(what: str, alter: Alter, failure: type[Exception]) -> None:
     results = await worked(crm(alter), Operation.LOCATE)
     assert type(results[VICTIM]) is failure, what
     others = [result for number, result in enumerate(results) if number != VICTIM]
@@ -424,9 +418,7 @@ async def test_a_crm_that_answers_nonsense_of_one_customer_is_refused_for_that_o
 @pytest.mark.parametrize(
     "said", [[], "no", 7, {"result": {}}, {"result": [[]]}, {"error": {}}, {"error": ["UserError", {}]}]
 )
-async def test_an_answer_of_the_crm_that_is_none_is_a_failure_of_each_task_and_nobody_is_said_to_be_unknown(
-    said: object,
-) -> None:
+async def test_malformed_crm_answer_fails_each_task_and_calls_no_customer_unknown(said: object) -> None:
     results = await worked(crm(lambda called, true: said if "search_read" in called else true), Operation.LOCATE)
     assert {type(result).__name__ for result in results} <= {"AnswerMalformed", "Unavailable"}
 

@@ -138,9 +138,7 @@ async def test_a_change_is_made_looked_at_again_and_counted(stand: BusStand, ope
 
 
 @pytest.mark.parametrize("operation", CHANGES)
-async def test_a_team_that_has_changed_nothing_at_its_second_look_is_not_believed(
-    silent: Silent, operation: Operation
-) -> None:
+async def test_team_that_changed_nothing_at_its_second_look_fails(silent: Silent, operation: Operation) -> None:
     asked = asked_for(silent, operation, *((NEW,) if operation is Operation.RECTIFY else ()))
     await asked.again()
     assert isinstance(await asked.told(outcome="amended", found=3, changed=3), Pending)
@@ -246,9 +244,7 @@ async def test_a_team_says_before_an_erasure_what_it_would_find_and_keep_and_cha
         ({"outcome": "planned", "found": 2, "remaining": 1, "ground": "whim"}, "on a ground that its grounds do not"),
     ],
 )
-async def test_a_team_that_would_refuse_or_is_not_believed_stops_the_erasure_beforehand(
-    silent: Silent, said: dict[str, Any], fails: str
-) -> None:
+async def test_team_that_would_refuse_stops_the_erasure(silent: Silent, said: dict[str, Any], fails: str) -> None:
     silent.settings = silent.settings.model_copy(update={"reasons": frozenset({"unpaid_invoice"})})
     silent.__post_init__()
     asked = asked_for(silent, Operation.PLAN)
@@ -266,9 +262,7 @@ async def test_a_team_that_would_refuse_or_is_not_believed_stops_the_erasure_bef
         ({"operations": ["erase", "plan"], "reasons": ["unpaid_invoice"]}, True, True),
     ],
 )
-def test_a_team_is_asked_before_an_erasure_where_it_says_that_it_can_and_may_refuse(
-    stand: BusStand, table: dict[str, Any], *, plans: bool, may_refuse: bool
-) -> None:
+def test_team_is_asked_before_erasure(stand: BusStand, table: dict[str, Any], *, plans: bool, may_refuse: bool) -> None:
     stand.settings = BusSettings.model_validate(table)
     stand.__post_init__()
     declared = Downstream("billing", frozenset(), adapter=stand.adapter)

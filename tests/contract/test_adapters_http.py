@@ -220,9 +220,7 @@ def followed(asked: httpx.Request, *, on: int) -> httpx.Response:
 
 
 @pytest.mark.parametrize(("on", "leads"), [(1, {"1"}), (3, {"1", "2", "3"}), (60, None)])
-async def test_what_records_tell_of_somebody_is_followed_to_its_end_or_left_to_a_person(
-    tmp_path: Path, on: int, leads: set[str] | None
-) -> None:
+async def test_yielded_identities_are_followed_or_need_review(tmp_path: Path, on: int, leads: set[str] | None) -> None:
     (tmp_path / "accounts.toml").write_text(ACCOUNTS, encoding="utf-8")
     transport = httpx.MockTransport(partial(followed, on=on))
     for most, failure in ((1_000, NotSupported), (2, BlastRadius)):
@@ -275,9 +273,7 @@ async def test_a_token_is_had_once_and_anew_when_it_is_refused(ask: Ask) -> None
     ("lasts", "seconds", "anew"),
     [(3600, 3_500, False), (3600, 3_590, True), ("3600", 3_500, False), (None, 280, True), (10**40, 200, False)],
 )
-async def test_a_token_is_had_anew_before_it_expires(
-    tmp_path: Path, lasts: object, seconds: float, *, anew: bool
-) -> None:
+async def test_token_is_renewed_before_it_expires(tmp_path: Path, lasts: object, seconds: float, *, anew: bool) -> None:
     given: list[str] = []
 
     def handle(request: httpx.Request) -> httpx.Response:

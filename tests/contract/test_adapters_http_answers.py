@@ -67,9 +67,7 @@ UNREADABLE = (
         (httpx.Response(200, json={"people": [{**ME, "email": ADA + " " * 5_000}]}), AnswerMalformed),
     ],
 )
-async def test_an_answer_that_was_not_declared_fails_by_name(
-    ask: Ask, said: httpx.Response, failure: type[Exception]
-) -> None:
+async def test_undeclared_answer_fails_by_name(ask: Ask, said: httpx.Response, failure: type[Exception]) -> None:
     result = await ask(lambda _: said, answer_depth=6, answer_bytes=4_096)
     assert isinstance(result, failure), result
     assert ADA not in str(result)
@@ -143,9 +141,7 @@ async def test_a_403_that_is_a_quota_is_waited_for_and_any_other_is_a_missing_ri
 
 
 @pytest.mark.parametrize("following", [{"next": "c1"}, {}], ids=["again", "unsaid"])
-async def test_pages_that_lead_round_or_do_not_say_whether_they_end_are_an_error(
-    ask: Ask, following: Mapping[str, str]
-) -> None:
+async def test_pages_that_loop_or_do_not_say_whether_they_end_fail(ask: Ask, following: Mapping[str, str]) -> None:
     pages = ', pages = { kind = "cursor", size = 1, next = "next", parameter = "cursor" }'
     assert isinstance(await ask(lambda _: people(ME, **following), find=pages), AnswerMalformed)
 

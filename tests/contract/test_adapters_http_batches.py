@@ -118,9 +118,7 @@ async def test_one_that_stays_keeps_nobody_else(engine: Declared, saas: Saas, pa
     assert saas.people.keys() == {"5", "7"}
 
 
-async def test_a_job_without_a_name_is_not_begun_by_halves(
-    engine: Declared, saas: Saas, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_job_without_a_name_is_not_begun(engine: Declared, saas: Saas, monkeypatch: pytest.MonkeyPatch) -> None:
     if not saas.jobs_only:
         return
     nameless = httpx.Response(202, json={"job": None})

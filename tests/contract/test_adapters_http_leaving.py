@@ -218,9 +218,7 @@ async def test_where_it_is_not_decided_what_stays_nothing_goes(
 
 
 @pytest.mark.parametrize(("confirmed", "asks"), [(0, True), (1, False)])
-async def test_what_a_rule_would_keep_that_nobody_has_signed_goes_once_two_persons_have_confirmed_as_many(
-    tmp_path: Path, confirmed: int, *, asks: bool
-) -> None:
+async def test_unsigned_rule_keeps_nothing_after_dual_approval(tmp_path: Path, confirmed: int, *, asks: bool) -> None:
     desk = desk_of()
     async with connected(tmp_path, desk, read_policy(), user="contact") as engine:
         allowed = {Limit.UNSIGNED_ROWS: confirmed}
@@ -275,9 +273,7 @@ async def test_a_record_that_does_not_show_its_restriction_is_no_restriction(tmp
     assert desk.left == ALL
 
 
-async def test_what_stays_of_an_account_whose_own_record_has_gone_does_not_stop_the_erasure_at_its_end(
-    tmp_path: Path,
-) -> None:
+async def test_records_kept_below_an_erased_account_do_not_stop_the_erasure(tmp_path: Path) -> None:
     desk = Desk({"user": {1: {"id": 1, "email": ADA, "number": "C-9"}}, "note": {3: {"id": 3, "number": "C-9"}}})
     by_email = 'find = { get = "/user", query = { email = "{email}" }, by = ["email"], records = "found" }\n'
     by_email += 'owner = { email = "email" }\nyields = { number = "account_id" }\nperson = "number"\n'
@@ -390,9 +386,7 @@ async def test_a_person_is_told_by_ids_what_to_do_and_what_is_below_comes_first(
     assert "says how" in str(told)
 
 
-async def test_what_has_gone_is_not_told_again_and_when_all_has_it_is_erased(
-    engine: Declared, tracker: Tracker
-) -> None:
+async def test_deleted_rest_is_not_reported_again_and_ends_as_erased(engine: Declared, tracker: Tracker) -> None:
     erasing = task()
     await engine.once([erasing])
     for kind, number in (("messages", "11"), ("tickets", "1"), ("tickets", "2")):
@@ -506,9 +500,7 @@ def known(address: str, account: str = "", *, claimed: bool = True) -> list[Iden
 
 @pytest.mark.parametrize("operation", DONE)
 @pytest.mark.parametrize("who", ["mallory@example.com", "eve@example.com"], ids=["in it", "elsewhere"])
-async def test_who_has_named_an_account_gets_none_of_its_records(
-    tmp_path: Path, operation: Operation, who: str
-) -> None:
+async def test_named_account_alone_yields_none_of_its_records(tmp_path: Path, operation: Operation, who: str) -> None:
     written: list[str] = []
     async with shop(tmp_path, written) as engine:
         result = await asked(engine, operation, known(who, "C-1"))

@@ -46,9 +46,7 @@ def test_who_bears_no_mark_is_told_from_every_page_and_a_busy_system_is_waited_f
 
 
 @pytest.mark.parametrize(("answer", "fails"), [({"people": 7}, AnswerMalformed), (None, Unavailable)])
-async def test_a_list_that_cannot_be_read_compares_nobody(
-    tmp_path: Path, answer: object, fails: type[Exception]
-) -> None:
+async def test_broken_marketing_list_compares_nobody(tmp_path: Path, answer: object, fails: type[Exception]) -> None:
     (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=BEARER, find="", more="") + LISTED)
 
     def handle(request: httpx.Request) -> httpx.Response:

@@ -203,9 +203,7 @@ async def test_a_processor_that_cannot_do_it_is_refused_before_it_hears_who(offe
         (422, Refused, "mailing answered 422 where 201 was expected"),
     ],
 )
-async def test_an_error_is_told_as_what_it_means_and_never_in_the_processors_words(
-    code: int, failure: type[Exception], says: str
-) -> None:
+async def test_error_is_reported_without_the_processors_words(code: int, failure: type[Exception], says: str) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("discovery"):
             return discovery()
@@ -331,9 +329,7 @@ def test_a_number_travels_as_an_extension_of_the_processors_domain() -> None:
         ({"url": "https://m.example/v2"}, "what is not signed is not believed"),
     ],
 )
-def test_a_table_that_would_give_identities_away_or_nothing_to_search_by_is_refused(
-    table: dict[str, object], says: str
-) -> None:
+def test_table_that_leaks_identities_or_has_nothing_to_search_by_fails(table: dict[str, object], says: str) -> None:
     with pytest.raises(ValidationError) as caught:
         OpenDsrSettings.model_validate({"url": "http://localhost/v2", **table})
     assert says in str(caught.value)
@@ -409,9 +405,7 @@ async def test_an_answer_that_its_certificate_does_not_vouch_for_is_not_believed
 
 @pytest.mark.parametrize("operation", ["export", "erase"])
 @pytest.mark.parametrize("signs", ["nothing", "another's", "other results"])
-async def test_results_that_the_processor_has_not_signed_are_refused_and_nothing_is_erased(
-    tmp_path: Path, key: PrivateKey, operation: str, signs: str
-) -> None:
+async def test_unsigned_results_erase_nothing(tmp_path: Path, key: PrivateKey, operation: str, signs: str) -> None:
     """Everything else that it says is signed as it should be, so the results alone are to blame."""
     own, foreign = signer(key), signer(generate_ec(SECP256R1()))
 
@@ -480,9 +474,7 @@ def giving(results: object, count: int = 1) -> OpenDsrStand:
     ],
 )
 @pytest.mark.parametrize("operation", ["export", "erase"])
-async def test_results_that_are_none_or_not_as_many_as_were_counted_are_not_believed(
-    results: object, count: int, says: str, operation: str
-) -> None:
+async def test_malformed_or_miscounted_results_fail(results: object, count: int, says: str, operation: str) -> None:
     stand = giving(results, count)
     result = await copied(stand) if operation == "export" else (await Engine(stand).erase([erasure_of(stand, ADA)]))[0]
     assert isinstance(result, AnswerMalformed)

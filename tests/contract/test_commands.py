@@ -188,9 +188,7 @@ def test_a_service_that_is_not_well_is_told_with_the_loops_that_stand_still(monk
         answering.join()
 
 
-def test_a_check_names_what_is_never_shown_and_texts_without_a_search_for_mentions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_names_fields_never_shown_and_unsearched_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSR_STORE_DSN", "postgresql://store")
     columns = (
         'columns = { id = { class = "T" }, who = { class = "A", identity = "email" },'
@@ -323,9 +321,7 @@ def test_the_script_finds_the_product_beside_its_environment_also_below_a_path_w
 
 
 # What a check says of columns that are shown without a word of what they mean.
-def test_a_check_names_the_columns_of_a_store_that_nobody_explains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_names_columns_without_explanation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSR_STORE_DSN", "postgresql://store")
     columns = {
         "id": 'class = "T"',

@@ -76,9 +76,7 @@ def test_the_api_document_shows_a_submission_for_each_right_and_what_a_replay_ge
         assert what in described
 
 
-def test_every_decision_names_the_version_that_it_is_made_for_and_is_answered_with_the_next(
-    api: dict[str, Any],
-) -> None:
+def test_each_decision_names_its_version_and_returns_the_next(api: dict[str, Any]) -> None:
     decisions = {path: each["post"] for path, each in api["paths"].items() if "{request_id}" in path and "post" in each}
     assert len(decisions) > 20
     for path, decision in decisions.items():

@@ -163,9 +163,7 @@ async def stand(server: Any, tmp_path: Path) -> AsyncIterator[Stand]:
                 yield SqlStand(customers.adapter, store)
 
 
-async def test_a_real_system_does_what_it_says(
-    request: pytest.FixtureRequest, stand: Stand, subtests: pytest.Subtests
-) -> None:
+async def test_real_system_conforms(request: pytest.FixtureRequest, stand: Stand, subtests: pytest.Subtests) -> None:
     name = request.node.callspec.params["server"]
     trial = Trial(
         OnStand(stand, name),

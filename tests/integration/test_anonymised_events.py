@@ -78,9 +78,7 @@ def fewest(before: Sequence[tuple[Any, ...]], after: Sequence[tuple[Any, ...]]) 
     return min(map(len, people.values()))
 
 
-async def test_an_erasure_finds_events_by_the_browser_or_the_account(
-    analytics_store: AnalyticsStore, events: SqlEngine
-) -> None:
+async def test_erasure_finds_events_by_browser_or_account(analytics_store: AnalyticsStore, events: SqlEngine) -> None:
     await analytics_store.seed(history())
     browser = Identity(IdentityType.CLIENT_ID, PEOPLE[0])
     account = Identity(IdentityType.ACCOUNT_ID, "C100001")
@@ -187,9 +185,7 @@ async def test_what_a_row_of_a_store_names_leads_to_nothing_in_the_same_store_an
         assert {name: rows for name, rows in copied.by_category.items() if rows} == {**theirs, "ticket": 1}
 
 
-async def test_two_persons_say_whose_they_are_or_the_account_is_proved_or_the_store_itself_says_so(
-    shop: SqlEngine,
-) -> None:
+async def test_two_approvers_or_a_proof_or_the_store_confirm_an_account(shop: SqlEngine) -> None:
     stranger = replace(task(Operation.EXPORT, email("eve@example.org")), system="store")
     claimed = replace(stranger, identities=(*stranger.identities, account("C-1", claimed=True)))
     certain = replace(stranger, identities=(account("C-1", claimed=False),))
@@ -204,9 +200,7 @@ async def test_two_persons_say_whose_they_are_or_the_account_is_proved_or_the_st
         assert {name: rows for name, rows in result.by_category.items() if rows} == found
 
 
-async def test_what_stays_shows_still_whose_account_it_is_so_that_the_rest_goes_as_planned(
-    shop: SqlEngine, dsn: str
-) -> None:
+async def test_kept_rows_still_show_their_account_for_the_later_erasure(shop: SqlEngine, dsn: str) -> None:
     known = (email("ada@example.org"), account("C-9", claimed=True))
     asked = replace(task(Operation.PLAN, *known), system="store", held=frozenset({"customer"}), at=AT)
     planned, done = [receipt(await shop.one(replace(asked, operation=o))) for o in (Operation.PLAN, Operation.ERASE)]

@@ -74,9 +74,7 @@ REFUSED: list[tuple[str, Answer, type[Exception], str]] = [
 
 
 @pytest.mark.parametrize(("what", "answer", "failure", "says"), REFUSED, ids=[row[0] for row in REFUSED])
-async def test_past_a_bound_stands_one_named_failure(
-    what: str, answer: Answer, failure: type[Exception], says: str
-) -> None:
+async def test_answer_past_a_bound_has_its_name(what: str, answer: Answer, failure: type[Exception], says: str) -> None:
     async with hostile_server(answer) as server:
         with pytest.raises(failure, match=says) as caught:
             await asked(server, HURRIED if failure is Unavailable else LIMITS)

@@ -52,9 +52,7 @@ async def test_a_refused_request_has_a_letter_with_reason_article_authority_and_
     assert (await intake.published())[-1]["outcome"] == "refused"
 
 
-async def test_a_partial_answer_has_its_package_and_names_what_is_missing_while_a_system_is_merely_away(
-    intake: Intake,
-) -> None:
+async def test_partial_answer_has_a_package_and_names_the_unavailable_system(intake: Intake) -> None:
     path = await intake.submit()
     await intake.decide(path, reason="SYSTEM_UNAVAILABLE")
     await intake.report(path, COPIED, AWAY, package_id=uuid7())
@@ -213,9 +211,7 @@ async def as_officer(intake: Intake, path: str) -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_silent_customer_gets_a_letter_of_their_own_that_waits_to_be_sent_and_their_word_ends_it(
-    intake: Intake,
-) -> None:
+async def test_silent_customer_gets_a_letter_and_its_reply_settles_it(intake: Intake) -> None:
     path = await intake.submit(role="processor")
     assert await forward(intake, path) == "closed"
     assert (await intake.types())[-2:] == ["forwarded", "closed"]
@@ -252,9 +248,7 @@ async def test_a_customer_cannot_reply_to_what_they_do_not_have(intake: Intake) 
     assert (answer.status_code, answer.json()["detail"]) == (409, "it was not passed on to a customer")
 
 
-async def test_a_message_about_our_data_and_a_customers_becomes_two_requests_under_one_case_number(
-    intake: Intake,
-) -> None:
+async def test_message_about_two_controllers_becomes_two_requests_of_one_case(intake: Intake) -> None:
     answer = await intake.channel.post("/v1/requests", json=message(role="both"))
     assert answer.status_code == 201
     ours, theirs = (f"/v1/requests/{each['request_id']}" for each in answer.json()["requests"])

@@ -72,9 +72,7 @@ NOT_VALID: list[tuple[dict[str, object] | bytes, str]] = [
 ]
 
 
-async def test_a_body_that_is_not_valid_is_refused_with_the_field_that_is_wrong(
-    intake: Intake, subtests: pytest.Subtests
-) -> None:
+async def test_invalid_body_names_the_wrong_field(intake: Intake, subtests: pytest.Subtests) -> None:
     for body, field in NOT_VALID:
         with subtests.test(field):
             content = body if isinstance(body, bytes) else orjson.dumps(body)
@@ -93,9 +91,7 @@ MALFORMED: list[dict[str, object]] = [
 ]
 
 
-async def test_a_malformed_identity_refuses_all_that_was_submitted_with_it(
-    intake: Intake, subtests: pytest.Subtests
-) -> None:
+async def test_malformed_identity_refuses_the_whole_submission(intake: Intake, subtests: pytest.Subtests) -> None:
     for subject in MALFORMED:
         with subtests.test(str(subject)):
             bad = {**GOOD, "subject": subject}
@@ -104,9 +100,7 @@ async def test_a_malformed_identity_refuses_all_that_was_submitted_with_it(
             assert await stored(intake) == 0
 
 
-async def test_a_body_of_more_than_four_mebibytes_is_refused_whether_or_not_its_length_is_announced(
-    intake: Intake,
-) -> None:
+async def test_body_over_4_mib_is_refused_with_or_without_a_length(intake: Intake) -> None:
     async def in_parts() -> AsyncIterator[bytes]:
         for start in range(0, len(LARGE), 65_536):
             yield LARGE[start : start + 65_536]
@@ -115,7 +109,7 @@ async def test_a_body_of_more_than_four_mebibytes_is_refused_whether_or_not_its_
     assert is_problem(await intake.channel.post(MANY, content=in_parts()), 413, "too_large")
 
 
-async def test_without_a_valid_key_nothing_is_told_and_nothing_is_stored(intake: Intake) -> None:
+async def test_missing_or_invalid_key_reveals_and_stores_nothing(intake: Intake) -> None:
     del intake.channel.headers["Authorization"]
     for authorization in (None, "Bearer nonsense", f"Bearer dsr_{'0' * 12}_{'x' * 43}", "Basic abc"):
         headers = {"Authorization": authorization} if authorization else {}
@@ -124,9 +118,7 @@ async def test_without_a_valid_key_nothing_is_told_and_nothing_is_stored(intake:
     assert await stored(intake) == 0
 
 
-async def test_a_key_does_only_what_its_role_allows_and_sees_only_what_it_submitted(
-    intake: Intake, database: str
-) -> None:
+async def test_key_is_limited_to_its_role_and_its_own_submissions(intake: Intake, database: str) -> None:
     path = await intake.submit()
     keys = {
         role: await create(database, role, "portal", intake.clock.now()) for role in ("channel", "downstream:billing")
@@ -142,9 +134,7 @@ async def test_a_key_does_only_what_its_role_allows_and_sees_only_what_it_submit
 @pytest.mark.parametrize(
     ("role", "status"), [("downstream:billing", 200), ("downstream:crm", 403), ("channel", 403), ("privacy", 403)]
 )
-async def test_a_claim_shows_whom_a_task_is_about_to_the_system_that_it_was_made_for_alone(
-    intake: Intake, database: str, role: str, status: int
-) -> None:
+async def test_task_token_shows_identities_to_its_system(intake: Intake, database: str, role: str, status: int) -> None:
     await intake.submit()
     [(request_id, subject)] = await intake.unit_of_work.pool.fetch("SELECT request_id, subject_ref FROM request")
     now, key = intake.clock.now(), intake.unit_of_work.vault.keyring.claims
@@ -386,9 +376,7 @@ async def test_where_all_connections_are_at_work_another_is_told_to_come_again_a
 
 
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"\x00"])
-async def test_what_is_no_http_is_refused_and_logged_by_nobody(
-    garbage: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_bytes_that_are_no_http_are_refused_unlogged(garbage: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as port:
         assert (await said(port, garbage)).startswith(b"HTTP/1.1 400 ")
         assert await served(port) == 200
@@ -695,9 +683,7 @@ async def test_more_than_a_key_may_state_or_ask_for_is_refused_and_stores_nothin
     assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 0
 
 
-async def test_a_key_that_may_state_nothing_cannot_state_that_an_address_was_proved(
-    intake: Intake, database: str
-) -> None:
+async def test_key_without_permission_states_no_proof_of_an_address(intake: Intake, database: str) -> None:
     key = await auth.create(database, "channel", "portal", intake.clock.now())
     submission = {**ACCESS, "proofs": PROVED}
     answer = await intake.channel.post(ONE, json=submission, headers={"Authorization": f"Bearer {key}"})
@@ -710,9 +696,7 @@ async def test_a_proof_that_comes_later_is_bounded_as_well(intake: Intake, porta
     assert (await intake.view(path))["state"] == "awaiting_identity"
 
 
-async def test_who_submits_fetches_no_package_and_who_fetches_it_submits_nothing(
-    intake: Intake, portal: httpx.AsyncClient, database: str
-) -> None:
+async def test_submitting_and_fetching_keys_differ(intake: Intake, portal: httpx.AsyncClient, database: str) -> None:
     path = await intake.submit(assurance=None)
     submitting = intake.channel.headers["Authorization"].split("_")[1]
     changed = {"powers": [Power.FETCH]}
@@ -831,9 +815,7 @@ async def test_half_a_surrogate_pair_is_no_text(intake: Intake, value: str) -> N
     assert await stored(intake) == 0
 
 
-async def test_an_answer_that_came_before_its_question_is_refused_and_one_by_a_slow_clock_is_not(
-    intake: Intake,
-) -> None:
+async def test_answer_before_its_question_is_refused_beyond_the_clock_tolerance(intake: Intake) -> None:
     path = await intake.submit()
     await intake.ask(path, "clarification")
     for received_at, status, code in (
@@ -859,9 +841,7 @@ async def test_how_somebody_proved_who_they_are_later_is_a_word_of_the_policy_to
     assert "signed_in_mfa" in answer.json()["detail"]
 
 
-async def test_a_replaced_key_sees_and_repeats_what_was_submitted_with_the_one_before(
-    intake: Intake, database: str
-) -> None:
+async def test_replacement_key_sees_and_repeats_submissions_of_the_old_key(intake: Intake, database: str) -> None:
     old_id = intake.channel.headers["Authorization"].split("_")[1]
     replacement = await auth.replace(database, old_id, intake.clock.now())
     assert await auth.replace(database, "0" * 12, intake.clock.now()) is None

@@ -72,9 +72,7 @@ def field_of(answer: httpx.Response) -> tuple[int, list[str]]:
     return answer.status_code, [each["field"] for each in answer.json()["errors"]]
 
 
-async def test_a_breach_found_elsewhere_is_documented_in_words_that_are_sealed_and_whose_reader_is_on_record(
-    intake: Intake,
-) -> None:
+async def test_breach_found_elsewhere_is_sealed_and_each_reader_recorded(intake: Intake) -> None:
     path = await entered(intake)
     late = {"found_at": (intake.clock.now() + timedelta(hours=1)).isoformat(), **RECORD}
     assert field_of(await intake.officer.post("/v1/breaches", json=late)) == (400, ["found_at"])
@@ -94,9 +92,7 @@ async def test_a_breach_found_elsewhere_is_documented_in_words_that_are_sealed_a
     assert len(words) == 2, "what was stated first stays"
 
 
-async def test_after_72_hours_a_notice_to_the_authority_says_why_it_is_late_and_the_clock_ends_with_it(
-    intake: Intake,
-) -> None:
+async def test_notice_to_the_authority_after_72_hours_gives_the_reason_for_delay(intake: Intake) -> None:
     path = await entered(intake)
     intake.clock.pass_by(hours=72, seconds=1)
     await look(intake)
@@ -135,9 +131,7 @@ async def test_a_breach_is_closed_once_everything_is_told_and_two_persons_have_j
     assert closing == CLOSING
 
 
-async def test_the_risk_of_a_breach_is_judged_by_nobody_who_has_handled_its_request(
-    intake: Intake, database: str
-) -> None:
+async def test_handler_of_the_request_does_not_assess_its_breach(intake: Intake, database: str) -> None:
     request = await intake.submit()
     await intake.decide(request, "refuse")  # both officers have
     path = f"/v1/breaches/{await opened_of(intake, request)}"
@@ -220,9 +214,7 @@ async def test_when_a_breach_was_found_is_corrected_by_its_owner_to_no_hour_at_w
     assert (len(rows), "Ada" in str(rows)) == (3, False)
 
 
-async def test_what_is_a_customers_alone_is_closed_in_time_by_the_notice_to_them_and_ours_is_not(
-    intake: Intake,
-) -> None:
+async def test_breach_of_customer_data_alone_is_closed_by_notifying_the_customer(intake: Intake) -> None:
     closing = {**CLOSING, "decision": "controller_notified"}
     theirs, ours = await entered(intake), await entered(intake)
     for path in (theirs, ours):
@@ -248,9 +240,7 @@ async def test_a_breach_of_which_nobody_was_told_in_time_is_closed_as_none_by_tw
 
 
 @pytest.mark.parametrize("decision", ["no_risk", "no_breach"])
-async def test_what_was_judged_a_high_risk_is_closed_as_none_only_if_two_persons_say_so(
-    intake: Intake, decision: str
-) -> None:
+async def test_high_risk_is_lowered_to_none_only_by_two_approvers(intake: Intake, decision: str) -> None:
     path = await entered(intake)
     closing = {"decision": decision, "explanation": "It was none after all."}
 
@@ -356,9 +346,7 @@ async def test_a_notice_that_only_its_date_makes_timely_counts_once_a_second_per
     assert await closings(intake) == [{"decision": "authority_notified", "in_time": True}]
 
 
-async def test_nobody_agrees_with_the_date_of_a_notice_who_has_handled_the_request(
-    intake: Intake, database: str
-) -> None:
+async def test_handler_of_the_request_does_not_approve_the_notice_date(intake: Intake, database: str) -> None:
     request = await intake.submit()
     await intake.decide(request, "refuse")  # both officers have
     path = f"/v1/breaches/{await opened_of(intake, request)}"
@@ -386,9 +374,7 @@ async def test_a_notice_to_a_customer_that_is_dated_back_closes_nothing_in_time_
     assert await closings(intake) == [{"decision": "controller_notified", "in_time": True}]
 
 
-async def test_a_notice_from_before_the_breach_was_on_record_takes_two_and_one_of_the_same_minute_does_not(
-    intake: Intake,
-) -> None:
+async def test_notice_dated_before_the_record_needs_dual_approval(intake: Intake) -> None:
     known = intake.clock.now()
     path = await entered(intake, found_at=(known - timedelta(hours=60)).isoformat())
     await noted(intake, path, phase="initial", told_at=(known - timedelta(hours=50)).isoformat())
@@ -398,9 +384,7 @@ async def test_a_notice_from_before_the_breach_was_on_record_takes_two_and_one_o
     assert datetime.fromisoformat(read["breach"]["told_at"]) == known - timedelta(seconds=59)
 
 
-async def test_a_notice_waits_for_a_second_person_once_an_earlier_hour_leaves_it_timely_by_its_date_alone(
-    intake: Intake,
-) -> None:
+async def test_earlier_discovery_that_leaves_a_notice_timely_needs_dual_approval(intake: Intake) -> None:
     path, known = await entered(intake), intake.clock.now()
     intake.clock.pass_by(hours=60)
     await noted(intake, path, told_at=(known + timedelta(hours=1)).isoformat())
@@ -419,9 +403,7 @@ async def test_a_notice_waits_for_a_second_person_once_an_earlier_hour_leaves_it
     "changed",
     [{"facts": "All passwords were public."}, {"people": 50_000}, {"effects": "Theft."}, {"categories": ["invoice"]}],
 )
-async def test_whoever_changes_what_has_happened_voids_what_two_have_agreed_about_it(
-    intake: Intake, changed: dict[str, object]
-) -> None:
+async def test_changed_description_voids_the_agreed_assessment(intake: Intake, changed: dict[str, object]) -> None:
     path = await entered(intake)
     approval = await proposed(intake, path, NO_RISK)
     assert (await intake.officer.post(approval)).status_code == 200
@@ -439,9 +421,7 @@ async def test_whoever_changes_what_has_happened_voids_what_two_have_agreed_abou
     assert (await intake.colleague.post(f"{path}/close", json=CLOSING)).status_code == 200
 
 
-async def test_nobody_agrees_with_an_assessment_of_what_was_stated_before_or_found_at_another_hour(
-    intake: Intake,
-) -> None:
+async def test_assessment_of_an_outdated_breach_is_not_approved(intake: Intake) -> None:
     path, known = await entered(intake), intake.clock.now()
     approval = await proposed(intake, path, NO_RISK)
     (await intake.colleague.put(f"{path}/record", json={**RECORD, "people": 41})).raise_for_status()
@@ -482,9 +462,7 @@ async def test_of_a_high_risk_each_person_hears_in_their_language_once_and_by_th
     assert [each["request_id"] for each in (await intake.officer.get(path)).json()["letters"]] == sorted(concerned)
 
 
-async def test_whoever_asked_in_the_portal_is_written_to_that_a_letter_about_a_breach_is_there(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_portal_requester_is_notified_of_a_breach_letter(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSR_PORTAL_URL", "https://privacy.example")
     request = await intake.submit()
     await intake.unit_of_work.pool.execute("UPDATE request SET channel = 'portal'")

@@ -121,9 +121,7 @@ async def test_nobody_hears_in_the_group_of_another(full: Guarded) -> None:
     assert not await hears(full, "dsr-export", "erasure", Topic.REQUESTS)
 
 
-async def test_topics_and_rights_of_a_team_are_made_where_they_are_missing_and_given_again_without_harm(
-    guarded: Guarded,
-) -> None:
+async def test_topics_and_rights_of_a_team_are_created_idempotently(guarded: Guarded) -> None:
     teams = {SYSTEM: {Operation.ERASE, Operation.EXPORT}, "shop": {Operation.ERASE}}
     admin = guarded.as_user(ADMIN)
     assert await make(admin, teams, 1, 1) == (["dsr.tasks.shop", "dsr.tasks.shop.replies"], True)

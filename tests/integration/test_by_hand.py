@@ -66,9 +66,7 @@ async def enter(harness: Harness, request: UUID, task: TaskReport, found: int = 
 
 
 @pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.RESTRICT, Operation.SUPPRESS, Operation.RECTIFY])
-async def test_what_a_system_has_no_way_to_do_waits_for_a_person_and_is_complete_only_by_what_they_enter(
-    open_harness: OpenHarness, operation: Operation
-) -> None:
+async def test_unsupported_operation_completes_by_manual_entry(open_harness: OpenHarness, operation: Operation) -> None:
     harness = await open_harness(ScriptedSystem("crm"), Team("billing"))
     request = await asked(harness, Right.ACCESS, operation)
     await harness.worker("crm", operation).work()
@@ -90,9 +88,7 @@ async def test_what_a_system_has_no_way_to_do_waits_for_a_person_and_is_complete
     assert (len(harness.completed), (await harness.actions(request))[-1]) == (1, "task.recorded_late")
 
 
-async def test_it_waits_from_the_beginning_where_no_other_system_is_asked_and_the_rest_is_located_first(
-    open_harness: OpenHarness,
-) -> None:
+async def test_manual_task_alone_waits_at_once_and_others_are_located_first(open_harness: OpenHarness) -> None:
     phones = ScriptedSystem("crm").needs
     crm = ScriptedSystem("crm", yields=phones)
     harness = await open_harness(crm, Team("billing"))
@@ -118,9 +114,7 @@ async def test_a_repair_of_the_night_asks_nobody_to_do_anything_by_hand(open_har
     assert await harness.states(UUID(int=9)) == {"crm:restrict": "ready"}
 
 
-async def test_what_is_filed_by_an_address_that_others_have_too_is_worked_by_a_person_alone(
-    open_harness: OpenHarness,
-) -> None:
+async def test_shared_address_makes_the_task_manual(open_harness: OpenHarness) -> None:
     crm = ScriptedSystem("crm", yields=frozenset({IdentityType.EMAIL}))
     billing = ScriptedSystem("billing")
     crm.answers[Operation.LOCATE] = located
@@ -199,9 +193,7 @@ async def test_without_it_the_request_is_fulfilled_in_part_at_most_and_names_the
     assert "in: billing." in shown["answer"]
 
 
-async def test_what_is_to_be_done_by_hand_keeps_nobody_from_being_asked_by_what_else_they_are_known(
-    intake: Intake,
-) -> None:
+async def test_manual_task_does_not_keep_intake_from_asking_for_identities(intake: Intake) -> None:
     path = await intake.submit()
     reason = {"outcome": "not_searched", "not_searched": "nothing_to_search_by"}
     unsearched = TaskReport.model_validate({"task_id": UUID(int=5), "system": "cdr", "operation": "export", **reason})
@@ -238,9 +230,7 @@ class Shredding(ScriptedSystem):
         return [NotSupported(said, ["shred Ticket,4711"]) for _ in tasks]
 
 
-async def test_what_a_person_is_told_stands_in_the_vault_alone_and_a_retry_shows_whether_they_have_done_it(
-    open_harness: OpenHarness,
-) -> None:
+async def test_manual_instructions_are_sealed_and_a_retry_shows_completion(open_harness: OpenHarness) -> None:
     crm = Shredding("crm")
     harness = await open_harness(crm)
     subject = await harness.subject()
@@ -385,9 +375,7 @@ async def test_only_the_system_of_the_limit_goes_on_and_what_else_failed_still_w
     assert (said["billing"].found, said["crm"].sentence) == (150, "no table")
 
 
-async def test_what_was_confirmed_holds_for_whatever_is_done_about_the_request_later_and_for_no_other(
-    open_harness: OpenHarness,
-) -> None:
+async def test_confirmation_holds_for_later_retries_of_its_request_alone(open_harness: OpenHarness) -> None:
     harness = await open_harness(billing := Holding("billing"))
     [request] = await harness.open()
     await harness.worker("billing").work()
@@ -480,9 +468,7 @@ async def test_nobody_confirms_what_they_have_not_seen(intake: Intake) -> None:
         ({"system": "billing"}, 422),
     ],
 )
-async def test_only_a_limit_that_has_stopped_a_task_can_be_confirmed(
-    intake: Intake, body: dict[str, str], status: int
-) -> None:
+async def test_only_an_exceeded_limit_can_be_confirmed(intake: Intake, body: dict[str, str], status: int) -> None:
     path = await stopped(intake)
     refused = await intake.officer.post(f"{path}/confirmation", json=body)
     assert refused.status_code == status
@@ -610,9 +596,7 @@ async def test_a_team_is_never_told_an_address_that_other_people_have_too(intake
         assert (answer.status_code, "ada@example.org" in answer.text) == (status, False)
 
 
-async def test_a_team_is_told_what_was_the_subjects_until_a_day_only_where_it_looks_at_periods(
-    intake: Intake, database: str
-) -> None:
+async def test_team_that_checks_periods_is_told_former_identities(intake: Intake, database: str) -> None:
     path = await intake.submit(subject={"account_id": "C-1"})
     former = (Identity(IdentityType.EMAIL, "victim@example.org", None, intake.clock.now(), "selfcare"),)
     async with intake.unit_of_work.begin() as tx:

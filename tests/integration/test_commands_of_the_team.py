@@ -43,9 +43,7 @@ async def test_a_request_is_submitted_once_listed_followed_and_read(command: Com
     assert f"access {request_id}: closed: fulfilled, due" in followed.out
 
 
-async def test_a_decision_is_shown_and_asked_for_before_it_is_done_and_takes_two_persons(
-    command: Command, intake: Intake, tmp_path: Path
-) -> None:
+async def test_decision_is_shown_and_needs_two_approvers(command: Command, intake: Intake, tmp_path: Path) -> None:
     path = await intake.submit()
     request_id = id_of(path)
     why = tmp_path / "why.txt"
@@ -71,9 +69,7 @@ async def test_a_decision_is_shown_and_asked_for_before_it_is_done_and_takes_two
     assert "answer_decided" in await intake.types()
 
 
-async def test_what_would_be_refused_is_refused_by_a_dry_run_and_before_anybody_is_asked(
-    command: Command, intake: Intake
-) -> None:
+async def test_dry_run_refuses_before_asking_for_confirmation(command: Command, intake: Intake) -> None:
     path = await intake.submit(assurance=None)
     ask = ("request", "decide", id_of(path), "question")
     before = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM evidence.entry")
@@ -103,9 +99,7 @@ async def test_an_approval_shows_what_it_approves_and_no_other_proposal(command:
     assert (none.status, "legitimate interests is weighed" in none.err) == (1, True)
 
 
-async def test_what_has_changed_since_it_was_shown_is_not_decided(
-    command: Command, intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_changed_decision_is_not_sent(command: Command, intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     path = await intake.submit()
     withdraw = ("request", "decide", id_of(path), "withdraw")
 
@@ -140,9 +134,7 @@ async def test_what_is_typed_wrong_is_told_before_anything_is_sent(command: Comm
     assert (await intake.view(path))["state"] == "in_progress"
 
 
-async def test_letters_by_post_are_listed_printed_and_marked_as_posted(
-    command: Command, intake: Intake, tmp_path: Path
-) -> None:
+async def test_postal_letters_are_listed_printed_and_marked(command: Command, intake: Intake, tmp_path: Path) -> None:
     who = {"email": "ada@example.org", "country": "DE"}
     path = await intake.submit_shown("post", **{**REQUEST, **PROOF, "subject": who})
     address = ("lines=" + orjson.dumps(["Ada Quarzfels", "Musterstr. 1", "50667 Köln"]).decode(), "on_file_in=crm")
@@ -162,9 +154,7 @@ async def test_letters_by_post_are_listed_printed_and_marked_as_posted(
     assert (await command("letters", "list", "--json")).values == []
 
 
-async def test_a_refusal_an_api_that_is_away_and_a_page_that_is_none_are_told_apart(
-    command: Command, intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_command_errors_are_distinct(command: Command, intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "PATIENCE_SECONDS", 0.1)
     path = await intake.submit()
     for named in (id_of(path), reference.of(UUID(id_of(path)))):
@@ -186,9 +176,7 @@ async def test_a_refusal_an_api_that_is_away_and_a_page_that_is_none_are_told_ap
     assert (away.status, "--idempotency-key" in away.err) == (4, True), away.err
 
 
-async def test_a_breach_is_entered_owned_told_assessed_by_two_and_closed(
-    command: Command, intake: Intake, tmp_path: Path
-) -> None:
+async def test_breach_goes_from_entry_to_closure(command: Command, intake: Intake, tmp_path: Path) -> None:
     said = tmp_path / "breach.json"
     words = {"facts": "A list was sent to Ada.", "effects": "None yet.", "measures": "It was called back."}
     said.write_text(orjson.dumps({**words, "people": 3, "records": 9}).decode())

@@ -175,9 +175,7 @@ async def differences(file: Path, status: int) -> list[tuple[Any, ...]]:
     return [(each["kind"], each["table"], each["column"]) for each in json.loads(told.stdout)]
 
 
-async def test_a_database_is_drafted_decided_and_compared_and_no_row_is_shown(
-    empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_database_becomes_a_dataset(empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORE", empty_database)
     await run(empty_database, SCHEMA)
     drafted = (await dsr("draft", "--schema", "public", "--schema", "crm")).stdout
@@ -250,9 +248,7 @@ async def faults(folder: Path, dsn: str, needs: str = '["account_id", "email", "
     return [fault.says for fault in shop.faults]
 
 
-async def test_what_is_missing_unclassified_or_forbidden_in_a_store_is_told_at_once_with_the_mend(
-    customer_store: CustomerStore, tmp_path: Path
-) -> None:
+async def test_check_names_missing_or_unclassified_columns(customer_store: CustomerStore, tmp_path: Path) -> None:
     assert await faults(tmp_path, customer_store.dsn) == []
     await customer_store.run(
         "ALTER TABLE customer ADD COLUMN nickname text, ADD COLUMN shoe_size int, DROP COLUMN born",

@@ -84,9 +84,7 @@ async def test_a_lift_whose_letter_came_back_is_a_persons_with_both_ways_explain
     assert "was to lift stays" in hanna.text
 
 
-async def test_who_agrees_with_an_extension_or_a_finding_or_a_waiver_reads_the_words_first(
-    console: OpenedConsole,
-) -> None:
+async def test_approver_of_extension_finding_or_waiver_reads_the_words_first(console: OpenedConsole) -> None:
     intake, anton = console.intake, await console.member("anton")
     path = await intake.submit()
     (await intake.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
@@ -224,9 +222,7 @@ async def test_what_has_changed_since_the_page_was_opened_is_looked_at_first(con
     assert (await intake.view(path))["state"] == "in_progress"
 
 
-async def test_what_was_written_is_kept_where_the_request_has_moved_or_the_session_has_ended(
-    console: OpenedConsole,
-) -> None:
+async def test_typed_text_survives_a_moved_request_or_an_expired_session(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     path = await intake.submit()
     page, words = f"/console/requests/{id_of(path)}/decide/question", "Which of the two contracts do you mean?"
@@ -275,9 +271,7 @@ async def disowned_after_the_answer(door: Opened, *, packed: bool = False) -> st
     return reference
 
 
-async def test_what_was_disowned_after_the_answer_is_lifted_by_one_person_on_its_page(
-    door: Opened, console: OpenedConsole
-) -> None:
+async def test_repudiation_after_the_answer_is_lifted_by_one_officer(door: Opened, console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     reference = await disowned_after_the_answer(door)
     page = f"/console/requests/{reference}"
@@ -297,9 +291,7 @@ async def test_what_was_disowned_after_the_answer_is_lifted_by_one_person_on_its
     assert (await hanna.open(f"{page}/decide/proof-lift")).status == 404
 
 
-async def test_what_was_disowned_after_the_answer_is_taken_back_by_two_who_find_it_among_the_approvals(
-    door: Opened, console: OpenedConsole
-) -> None:
+async def test_repudiation_after_the_answer_is_accepted_by_two_approvers(door: Opened, console: OpenedConsole) -> None:
     hanna, anton = await console.member("hanna"), await console.member("anton")
     reference = await disowned_after_the_answer(door)
     words = {"identity": "email", "note": "Ada called."}
@@ -318,9 +310,7 @@ async def test_what_was_disowned_after_the_answer_is_taken_back_by_two_who_find_
     assert reference not in (await anton.open("/console/approvals")).html
 
 
-async def test_who_says_that_it_was_theirs_after_all_ends_the_doubt_of_another_and_frees_the_package(
-    door: Opened, console: OpenedConsole
-) -> None:
+async def test_reconfirmed_proof_ends_the_repudiation_and_the_withholding(door: Opened, console: OpenedConsole) -> None:
     intake, hanna, officer = console.intake, await console.member("hanna"), await console.member("officer-1")
     reference = await disowned_after_the_answer(door, packed=True)
     await decided(hanna, reference, "proof-withdrawal", identity="email", note="")
@@ -334,9 +324,7 @@ async def test_who_says_that_it_was_theirs_after_all_ends_the_doubt_of_another_a
     assert reference not in (await officer.open("/console/approvals")).html
 
 
-async def test_where_links_and_codes_have_ended_before_any_proof_they_are_good_again(
-    door: Opened, console: OpenedConsole
-) -> None:
+async def test_exhausted_links_and_codes_are_reset_before_any_proof(door: Opened, console: OpenedConsole) -> None:
     hanna, ada = await console.member("hanna"), door.visitor()
     reference = await asked(ada)
     await ada.open("/portal/en/code")
@@ -353,9 +341,7 @@ async def test_where_links_and_codes_have_ended_before_any_proof_they_are_good_a
     assert link_in(newest)
 
 
-async def test_of_an_erasure_whose_key_is_gone_it_is_lifted_without_a_note(
-    door: Opened, console: OpenedConsole
-) -> None:
+async def test_repudiation_of_an_erased_request_is_lifted_unnoted(door: Opened, console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     reference = await disowned_after_the_answer(door)
     async with intake.unit_of_work.begin() as tx:

@@ -147,9 +147,7 @@ async def test_a_key_is_released_by_one_and_a_system_and_a_hold_by_two(console: 
     assert "No hold is in force" in admin.text
 
 
-async def test_what_the_owner_of_a_breach_has_proposed_waits_among_the_approvals_of_others(
-    console: OpenedConsole,
-) -> None:
+async def test_proposal_of_a_breach_owner_waits_among_approvals_of_others(console: OpenedConsole) -> None:
     intake, owner, anton, ugo = console.intake, *[await console.member(who) for who in ("officer-1", "anton", "ugo")]
     assert "Nothing is proposed of a breach" in (await anton.open("/console/approvals")).text
     found = {"found_at": (intake.clock.now() - timedelta(hours=9)).isoformat(), **RECORD}
@@ -204,9 +202,7 @@ def by_mail(number: int) -> dict[str, Any]:
     return {"right": "access", "channel": "email", "subject": {"email": f"ada{number}@example.org", "country": "DE"}}
 
 
-async def test_an_answer_to_a_letter_that_asks_for_something_else_becomes_a_request_of_its_own(
-    console: OpenedConsole,
-) -> None:
+async def test_reply_with_another_request_becomes_a_request_of_its_own(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     path = await intake.submit(right="erasure")
     letter_id = await intake.unit_of_work.pool.fetchval("SELECT letter_id FROM letter")
@@ -222,9 +218,7 @@ async def test_an_answer_to_a_letter_that_asks_for_something_else_becomes_a_requ
 
 
 # Every list of the console that is cut says so and goes on until its end.
-async def test_a_list_that_is_cut_goes_on_and_no_letter_hides_behind_others(
-    console: OpenedConsole, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_truncated_list_goes_on_with_all_letters(console: OpenedConsole, monkeypatch: pytest.MonkeyPatch) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     monkeypatch.setattr(outgoing, "ROWS", 2)
     for number in range(3):
@@ -294,9 +288,7 @@ async def walked(member: Visitor, path: str, page: str, following: str) -> int:
     return len(seen)
 
 
-async def test_every_list_that_is_cut_says_so_and_goes_on_until_its_end(
-    console: OpenedConsole, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_every_truncated_list_leads_to_its_end(console: OpenedConsole, monkeypatch: pytest.MonkeyPatch) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     paths = {path for path in console.site.powers if "{" not in path}
     assert paths - {*GOES_ON, *SAYS_SO, *SHORT, *FORMS} == set(), "a list that is new is looked at here"
@@ -335,9 +327,7 @@ async def step(visitor: Visitor, path: str, **form: str) -> Visitor:
     return await visitor.send(step="confirm", **form)
 
 
-async def test_a_breach_is_entered_documented_told_of_and_closed_by_persons_who_have_signed_in(
-    console: OpenedConsole,
-) -> None:
+async def test_breach_goes_from_entry_to_closure_in_the_console(console: OpenedConsole) -> None:
     intake, hanna, anton = console.intake, await console.member("hanna"), await console.member("anton")
     german = await intake.submit(language="de")
     record: dict[str, str] = {"facts": "Ada's list was public.", "effects": "Calls.", "measures": "It is gone."}
@@ -371,9 +361,7 @@ async def test_a_breach_is_entered_documented_told_of_and_closed_by_persons_who_
     assert (await ugo.open(path)).status == 403, "an auditor reads no words about people"
 
 
-async def test_the_clock_of_a_breach_is_told_in_full_hours_and_its_day_as_it_is_in_the_zone_of_the_controller(
-    console: OpenedConsole,
-) -> None:
+async def test_breach_clock_shows_full_hours_and_the_day_in_the_controllers_zone(console: OpenedConsole) -> None:
     intake = console.intake
     intake.clock.pass_by(hours=17)  # the next day there
     found = {"found_at": intake.clock.now().isoformat(), **RECORD}
@@ -411,9 +399,7 @@ async def test_an_auditor_takes_the_file_of_a_case_without_the_words_of_letters(
     assert (exported["holder"], exported["letters"]) == ("ugo", 0)
 
 
-async def test_promises_are_shown_as_plots_without_styles_or_scripts_above_their_folded_tables(
-    console: OpenedConsole,
-) -> None:
+async def test_commitments_are_plotted_without_inline_styles_or_scripts(console: OpenedConsole) -> None:
     intake = console.intake
     await intake.submit()
     done = await intake.submit(right="erasure")

@@ -31,9 +31,7 @@ def listed(visitor: Visitor) -> list[str]:
     return re.findall(r'href="/console/requests/([0-9a-f-]{36})"', visitor.html)
 
 
-async def test_the_queue_shows_what_is_due_first_by_page_and_filter(
-    console: OpenedConsole, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_queue_shows_earliest_due_first(console: OpenedConsole, monkeypatch: pytest.MonkeyPatch) -> None:
     intake, paths = console.intake, list[str]()
     for said in ({"assurance": None}, {"right": "erasure"}, {"assurance": None}):
         paths.append(await intake.submit(**said))
@@ -95,9 +93,7 @@ async def test_a_request_is_told_on_one_page_and_whoever_looks_is_on_record(cons
         assert (await hanna.open(f"/console/requests/{wrong}")).status == 404
 
 
-async def test_what_is_closed_is_open_and_overdue_until_its_answer_has_arrived(
-    console: OpenedConsole, server: MailServer
-) -> None:
+async def test_closed_request_is_open_until_its_answer_arrived(console: OpenedConsole, server: MailServer) -> None:
     intake = console.intake
     path = await intake.submit()
     await intake.unit_of_work.pool.execute("UPDATE request SET channel = 'email'")
@@ -107,9 +103,7 @@ async def test_what_is_closed_is_open_and_overdue_until_its_answer_has_arrived(
     assert listed(await visitor.open("/console/?due=overdue")) == []
 
 
-async def test_what_is_owed_of_an_answered_request_is_open_and_overdue_and_late_when_it_is_done(
-    console: OpenedConsole,
-) -> None:
+async def test_outstanding_part_of_an_answered_request_is_open_and_overdue(console: OpenedConsole) -> None:
     intake = console.intake
     path = await intake.submit()
     await intake.complete(path, operation=Operation.EXPORT, tasks=(GIVEN,))

@@ -67,9 +67,7 @@ async def test_a_code_that_is_exchanged_with_another_verifier_gives_no_token(con
     assert (await visitor.open(back)).status == 403
 
 
-async def test_with_the_provider_away_the_console_says_so_and_the_portal_works(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_console_reports_an_unavailable_provider(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSR_CONSOLE_ISSUER", "http://127.0.0.1:1")
     async with opened(intake, monkeypatch) as both:
         visitor = both.visitor()
@@ -139,9 +137,7 @@ async def test_the_database_holds_neither_the_cookie_nor_what_was_said(
     assert (read.data, read.principal, read.csrf) == ({"said": "Ada Quarzfels"}, "officer-1", session.csrf)
 
 
-async def test_a_session_ends_when_it_is_not_used_and_at_the_latest_after_its_longest(
-    sessions: Sessions, clock: SetClock
-) -> None:
+async def test_session_ends_when_idle_or_after_its_maximum(sessions: Sessions, clock: SetClock) -> None:
     session, used = await signed_in(sessions, clock), await signed_in(sessions, clock)
     for _ in range(20):
         clock.at += timedelta(minutes=25)
@@ -150,9 +146,7 @@ async def test_a_session_ends_when_it_is_not_used_and_at_the_latest_after_its_lo
     assert not (await sessions.read(used.token)).stored
 
 
-async def test_whoever_comes_back_with_the_cookie_of_a_session_that_has_expired_begins_another(
-    sessions: Sessions, clock: SetClock
-) -> None:
+async def test_cookie_of_an_expired_session_begins_another(sessions: Sessions, clock: SetClock) -> None:
     session = await signed_in(sessions, clock)
     clock.at += timedelta(minutes=31)
     late = await sessions.read(session.token)
@@ -162,9 +156,7 @@ async def test_whoever_comes_back_with_the_cookie_of_a_session_that_has_expired_
     assert (again.data, again.principal) == ({"to": "/breaches"}, None)
 
 
-async def test_who_signs_out_everywhere_is_signed_out_also_where_a_page_is_being_answered(
-    sessions: Sessions, clock: SetClock
-) -> None:
+async def test_sign_out_everywhere_reaches_a_page_being_answered(sessions: Sessions, clock: SetClock) -> None:
     one, other = await signed_in(sessions, clock), await signed_in(sessions, clock, "officer-2")
     answered = await sessions.read(one.token)
     answered.data["more"] = True

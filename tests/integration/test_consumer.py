@@ -122,9 +122,7 @@ def messages(topic: str, numbers: range, key: Callable[[int], int] = lambda numb
     return [Message(topic, str(key(n)).encode(), str(n).encode(), {**JUNK, "ce_id": str(n)}) for n in numbers]
 
 
-async def test_records_come_in_batches_in_order_per_key_with_their_headers(
-    kafka_bootstrap: str, topic: str, producer: KafkaProducer
-) -> None:
+async def test_records_are_consumed_in_order_per_key(kafka_bootstrap: str, topic: str, producer: KafkaProducer) -> None:
     await producer.send(messages(topic, range(2_000)))
     listener = Listener(2_000)
     async with consuming(kafka_bootstrap, topic, topic, listener.handle), asyncio.timeout(60):
@@ -138,9 +136,7 @@ async def test_records_come_in_batches_in_order_per_key_with_their_headers(
         assert numbers == list(range(key, 2_000, 7))
 
 
-async def test_the_lag_is_told_while_a_batch_is_stuck_and_ends_when_it_is_heard(
-    kafka_bootstrap: str, topic: str, producer: KafkaProducer
-) -> None:
+async def test_lag_is_reported_until_consumed(kafka_bootstrap: str, topic: str, producer: KafkaProducer) -> None:
     listener, stuck, go_on = Listener(8), asyncio.Event(), asyncio.Event()
 
     async def handle(records: Sequence[Message]) -> None:
@@ -158,9 +154,7 @@ async def test_the_lag_is_told_while_a_batch_is_stuck_and_ends_when_it_is_heard(
         assert await comes_to(0, "dsr_consumer_lag", service=topic, topic=topic)
 
 
-async def test_what_was_handled_is_not_heard_again_after_a_clean_stop(
-    kafka_bootstrap: str, topic: str, producer: KafkaProducer
-) -> None:
+async def test_handled_batch_is_not_consumed_again(kafka_bootstrap: str, topic: str, producer: KafkaProducer) -> None:
     await producer.send(messages(topic, range(10)))
     first, second = Listener(10), Listener(1)
     async with consuming(kafka_bootstrap, topic, topic, first.handle), asyncio.timeout(60):
@@ -188,9 +182,7 @@ async def killed_at_work(bootstrap: str, topic: str, instance: str | None = None
         await dying
 
 
-async def test_a_batch_that_was_not_finished_is_heard_again(
-    kafka_bootstrap: str, topic: str, producer: KafkaProducer
-) -> None:
+async def test_unfinished_batch_is_consumed_again(kafka_bootstrap: str, topic: str, producer: KafkaProducer) -> None:
     await producer.send(messages(topic, range(10)))
     await killed_at_work(kafka_bootstrap, topic)
     heir = Listener(10)
@@ -225,9 +217,7 @@ async def test_who_leaves_in_order_leaves_its_part_to_others_at_once(
     assert other.values == [b"10"]
 
 
-async def test_two_members_of_a_group_share_the_partitions_and_lose_nothing(
-    kafka_bootstrap: str, topic: str, producer: KafkaProducer
-) -> None:
+async def test_two_group_members_share_partitions(kafka_bootstrap: str, topic: str, producer: KafkaProducer) -> None:
     both = Listener(1_000)
     async with (
         consuming(kafka_bootstrap, topic, topic, both.handle),
@@ -252,9 +242,7 @@ async def test_a_record_without_key_value_or_header_value_is_heard_as_empty(kafk
     assert (empty.key, empty.value, empty.headers) == (b"k", b"", {})
 
 
-async def test_consuming_and_producing_go_on_when_a_killed_broker_is_back(
-    broker: Kafka, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_client_recovers_once_a_killed_broker_is_back(broker: Kafka, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "aiokafka")
     await create_topics(broker.bootstrap, declared())
     producer, listener = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap)), Listener(200)
@@ -330,9 +318,7 @@ async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_
     assert await noted(harness) == 2
 
 
-async def test_of_a_batch_the_one_record_whose_evidence_would_hold_what_somebody_typed_is_set_aside(
-    open_harness: OpenHarness, database: str
-) -> None:
+async def test_record_that_would_leak_into_evidence_is_parked_alone(open_harness: OpenHarness, database: str) -> None:
     harness, events = await open_harness(), [verified() for _ in range(5)]
 
     async def note(batch: Sequence[RequestVerified], tx: UnitOfWork) -> None:
@@ -360,9 +346,7 @@ async def test_dead_letters_of_another_day_do_not_count(open_harness: OpenHarnes
     assert await listener.paused_topics() == set()
 
 
-async def test_what_is_sent_again_is_heard_by_whom_it_is_for_alone_and_set_aside_no_second_time(
-    open_harness: OpenHarness,
-) -> None:
+async def test_replayed_record_reaches_its_service_alone_and_is_not_parked_again(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     listener = dispatcher(harness, (RequestVerified, Diary().begin), limit=1)
     good, bad = heard(verified()), spoiled(verified())

@@ -107,9 +107,7 @@ async def stuck(intake: Intake, **failed: Any) -> str:
 
 
 @pytest.mark.parametrize("failure", ["not_supported", "refused", "residue_found"])
-async def test_a_value_that_a_system_cannot_change_at_once_is_restricted_by_itself_and_the_person_reads_so(
-    intake: Intake, failure: str
-) -> None:
+async def test_value_that_a_system_cannot_change_at_once_is_restricted(intake: Intake, failure: str) -> None:
     path = await stuck(intake, failure=failure)
     assert (await intake.types())[-1] == "restriction_needed"
     view = await intake.view(path)
@@ -163,9 +161,7 @@ async def amending(open_harness: OpenHarness, *systems: ScriptedSystem) -> Harne
     return amendment
 
 
-async def test_the_restriction_comes_before_what_is_still_to_be_corrected_and_ends_with_the_lift(
-    open_harness: OpenHarness,
-) -> None:
+async def test_restriction_precedes_the_correction_and_ends_with_the_lift(open_harness: OpenHarness) -> None:
     crm, switch = ScriptedSystem("crm"), ScriptedSystem("switch")
     amendment = await amending(open_harness, crm, switch)
     said: dict[str, Any] = {"right": Right.RECTIFICATION, "subject": await amendment.subject()}
@@ -232,9 +228,7 @@ async def read(calls: SqlEngine, subject: Identity) -> Mapping[str, Any]:
     return record.data
 
 
-async def test_a_statement_stands_beside_the_record_for_whoever_has_made_it_and_changes_nothing_of_it(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_statement_stands_next_to_its_record_for_its_author_alone(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(CHIARA, BORIS, "2026-04-01")])
     row = "SELECT duration, caller, callee FROM acc_cdrs ORDER BY start_time"
     before = await ask(cdr_store.admin, row)
@@ -274,9 +268,7 @@ async def test_a_record_that_an_access_would_not_show_them_bears_no_statement(
     assert await ask(cdr_store.admin, HELD) == []
 
 
-async def test_a_statement_about_a_field_that_the_record_does_not_have_is_refused_with_those_that_it_has(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_statement_about_an_unknown_field_names_the_known_ones(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     refused = await calls.one(says(number(ANNA), "x", "nosuch"))
     assert isinstance(refused, SystemRefused)
@@ -294,9 +286,7 @@ async def test_a_number_that_is_withheld_from_them_names_no_record(cdr_store: Cd
     assert (await calls.receipt(asked)).corrected == (0,)
 
 
-async def test_a_statement_is_over_once_its_author_is_erased_though_the_other_partys_record_stays(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_statement_ends_with_the_erasure_of_its_author(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     await calls.receipt(says(number(ANNA), "A"))
     await calls.receipt(says(number(BORIS), "B"))
@@ -307,9 +297,7 @@ async def test_a_statement_is_over_once_its_author_is_erased_though_the_other_pa
     assert await ask(cdr_store.admin, HELD) == []
 
 
-async def test_a_statement_goes_with_its_record_when_that_is_past_its_ceiling_and_no_other_does(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_statement_is_deleted_with_its_record_at_the_ceiling(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(ANNA, BORIS, "2026-04-02")])
     for asked in (says(number(ANNA), "old"), says(number(ANNA), "new", started="2026-04-02T10:00:00+00:00")):
         await calls.receipt(asked)
@@ -317,9 +305,7 @@ async def test_a_statement_goes_with_its_record_when_that_is_past_its_ceiling_an
     assert await ask(cdr_store.admin, HELD) == [("seconds", "new")]
 
 
-async def test_a_record_of_theirs_in_a_table_that_keeps_no_statements_is_a_persons_task(
-    customer_store: CustomerStore,
-) -> None:
+async def test_record_in_a_table_without_statements_is_manual(customer_store: CustomerStore) -> None:
     """Two tables of one category, of which one alone bears statements."""
     text = customer_store.dataset.read_text(encoding="utf-8")
     both = text.replace('category = "number"', 'category = "contact"\nstated = true', 1)

@@ -102,9 +102,7 @@ async def blocked(harness: Harness) -> Mapping[UUID, Mapping[str, Mapping[str, o
 @pytest.mark.parametrize(
     "known", [(ADDRESS,), (CODE,), (OWN,), (ADDRESS, OWN)], ids=["e-mail", "code", "undated", "both"]
 )
-async def test_whatever_right_a_customer_asks_for_their_calls_are_found_by_what_the_register_knows(
-    open_harness: OpenHarness, known: tuple[Identity, ...]
-) -> None:
+async def test_each_right_searches_registered_numbers(open_harness: OpenHarness, known: tuple[Identity, ...]) -> None:
     calls = cdr()
     harness = await open_harness(crm(), calls)
     await harness.register(DATED)
@@ -189,9 +187,7 @@ def _lacks(task: Task) -> Unsearched | None:
     return None if any(each.type is CODE.type for each in task.identities) else Unsearched.NO_ACCOUNT
 
 
-async def test_what_must_not_be_lost_is_not_erased_before_everything_could_be_searched(
-    open_harness: OpenHarness,
-) -> None:
+async def test_nothing_is_erased_before_all_yielding_systems_were_searched(open_harness: OpenHarness) -> None:
     party = crm()
     harness = await open_harness(party, cdr())
     await harness.register(DATED)
@@ -202,9 +198,7 @@ async def test_what_must_not_be_lost_is_not_erased_before_everything_could_be_se
     assert (report["operation"], report["outcome"], report["failure"]) == ("erase", None, None)
 
 
-async def test_once_more_is_known_every_system_is_searched_again_and_what_was_done_stays_told(
-    open_harness: OpenHarness,
-) -> None:
+async def test_new_identities_search_every_system_again_and_keep_results(open_harness: OpenHarness) -> None:
     calls, tickets = cdr(), ScriptedSystem("tickets")
     harness = await open_harness(crm(), calls, tickets)
     await harness.register(DATED)

@@ -82,9 +82,7 @@ async def test_what_is_kept_still_has_a_plan_and_what_is_gone_has_none(intake: I
     assert (await intake.officer.get(f"{path}/plan")).status_code == 410
 
 
-async def test_whoever_asks_again_is_found_by_what_their_erasure_had_located_while_something_of_it_is_kept(
-    intake: Intake,
-) -> None:
+async def test_repeated_request_is_found_by_identities_of_an_erasure_that_keeps_data(intake: Intake) -> None:
     first = await partly_erased(intake)
     tx_of, vault = intake.unit_of_work.begin, intake.unit_of_work.vault
     refs = "SELECT subject_ref FROM request WHERE request_id = $1"
@@ -110,9 +108,7 @@ async def test_whoever_asks_again_is_found_by_what_their_erasure_had_located_whi
     assert await located(await intake.submit(subject=me, right="portability")) == [], "nothing is kept any more"
 
 
-async def test_the_reference_tells_the_days_of_what_is_kept_by_rule_and_no_contact_after_the_erasure(
-    intake: Intake,
-) -> None:
+async def test_reference_shows_the_days_of_kept_data_and_no_contact(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
     by_rule = Kept(category="call_record", rule="calls_us_18m", count=3, first=FIRST, last=LAST_DAY, period="P18M")
     cdr = kept("cdr", "calls_us_18m", LAST_DAY).model_copy(update={"kept": (by_rule,)})
@@ -182,9 +178,7 @@ async def test_when_a_hold_is_lifted_what_went_and_what_another_rule_keeps_is_to
     assert "shop: 6 of 9 records erased (calls: 2, customer data: 4)." in flat(second)
 
 
-async def test_what_one_of_us_is_to_look_into_stands_in_the_list_of_what_waits_for_a_person_until_it_is_done(
-    intake: Intake,
-) -> None:
+async def test_deferral_for_review_stays_listed_until_it_is_done(intake: Intake) -> None:
     """A row of an answered erasure says no day from which its period counts."""
     path = await intake.submit(right="erasure")
     undated = Kept(category="invoice", rule="invoices_84m", count=1, period="P84M")
@@ -217,9 +211,7 @@ async def letters(intake: Intake, path: str) -> list[dict[str, Any]]:
     return [each for each in found if each["kind"] != "recipient_notice"]
 
 
-async def test_a_deferred_erasure_that_failed_is_still_told_as_kept_and_tried_again_by_the_privacy_team(
-    intake: Intake,
-) -> None:
+async def test_failed_deferred_erasure_counts_as_kept_and_can_be_retried(intake: Intake) -> None:
     path = await partly_erased(intake)
     failed = report("billing", None, failure="residue_found")
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(failed,), deferred=True))
@@ -350,9 +342,7 @@ async def said(harness: Harness) -> list[Mapping[str, object]]:
     return [row[0] for row in rows]
 
 
-async def test_the_key_stays_while_a_system_keeps_data_and_goes_with_its_deferred_erasure(
-    open_harness: OpenHarness,
-) -> None:
+async def test_key_stays_until_the_deferred_erasure_of_kept_data(open_harness: OpenHarness) -> None:
     billing, crm = keeps("billing"), ScriptedSystem("crm")
     erasure = await Erasure.begin(await open_harness(billing, crm))
     await erasure.work()
@@ -372,9 +362,7 @@ async def test_the_key_stays_while_a_system_keeps_data_and_goes_with_its_deferre
     assert (await erasure.has_key(), await erasure.actions()) == (False, ["key.kept", "key.shredded"])
 
 
-async def test_a_deferred_erasure_knows_what_was_told_and_waits_where_the_sign_off_has_ended(
-    open_harness: OpenHarness,
-) -> None:
+async def test_deferred_erasure_keeps_promises_and_waits_for_a_sign_off(open_harness: OpenHarness) -> None:
     billing = ScriptedSystem("billing", needs=frozenset({IdentityType.EMAIL}))
 
     async def by_rule(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
@@ -402,9 +390,7 @@ async def test_a_deferred_erasure_knows_what_was_told_and_waits_where_the_sign_o
     assert await erasure.has_key()
 
 
-async def test_the_last_of_several_deferred_erasures_shreds_the_key_even_if_they_end_at_once(
-    open_harness: OpenHarness,
-) -> None:
+async def test_last_of_several_deferred_erasures_shreds_the_key(open_harness: OpenHarness) -> None:
     systems = [keeps(name) for name in ("a", "b", "c")]
     erasure = await Erasure.begin(await open_harness(*systems))
     await erasure.work()
@@ -452,9 +438,7 @@ search_nothing = each(lambda task: NotSearched(task.task_id, Unsearched.NOTHING_
 
 
 @pytest.mark.parametrize("undone", [refuse, search_nothing])
-async def test_an_erasure_that_was_not_done_keeps_the_key_beyond_the_closure_and_can_be_tried_again(
-    open_harness: OpenHarness, undone: Answer
-) -> None:
+async def test_failed_erasure_keeps_the_key_beyond_the_closure(open_harness: OpenHarness, undone: Answer) -> None:
     crm, billing = ScriptedSystem("crm"), ScriptedSystem("billing")
     crm.answers[Operation.ERASE] = undone
     erasure = await Erasure.begin(await open_harness(crm, billing))
@@ -485,18 +469,14 @@ async def test_who_withdraws_what_was_not_done_wants_nothing_tried_again(open_ha
 
 
 @pytest.mark.parametrize("withdrawn", [True, False])
-async def test_the_key_goes_at_once_where_nothing_is_kept_or_nothing_is_wanted(
-    open_harness: OpenHarness, *, withdrawn: bool
-) -> None:
+async def test_key_is_shredded_at_once_where_nothing_is_kept(open_harness: OpenHarness, *, withdrawn: bool) -> None:
     erasure = await Erasure.begin(await open_harness(keeps("billing") if withdrawn else ScriptedSystem("billing")))
     await erasure.work()
     await erasure.close(Outcome.WITHDRAWN if withdrawn else Outcome.FULFILLED)
     assert (await erasure.has_key(), await erasure.actions()) == (False, ["key.shredded"])
 
 
-async def test_who_may_still_resume_the_request_keeps_the_key_beyond_the_deferred_erasure(
-    open_harness: OpenHarness,
-) -> None:
+async def test_resumable_request_keeps_the_key_beyond_the_deferred_erasure(open_harness: OpenHarness) -> None:
     billing = keeps("billing")
     erasure = await Erasure.begin(await open_harness(billing))
     await erasure.work()

@@ -223,9 +223,7 @@ async def test_events_of_one_request_are_never_put_out_of_order(open_harness: Op
 TYPE = "dsr.request.verified.v1"
 
 
-async def test_a_record_that_cannot_be_read_is_told_with_its_place_and_reason_and_costs_no_other(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_unreadable_record_is_parked_alone(open_harness: OpenHarness, caplog: pytest.LogCaptureFixture) -> None:
     harness, diary = await open_harness(), Diary()
     dead = Count("dsr_events_heard_total", service="erasure", type="unreadable", result="dead_letter")
     records = [heard(verified()), unreadable(), heard(verified())]
@@ -329,9 +327,7 @@ BAD = {codec: ((packed(batch((b"bad", NOTHING)), codec),), f"a batch in the code
 
 
 @pytest.mark.parametrize("kind", BAD)
-async def test_a_record_that_cannot_be_read_is_stepped_over_with_its_place_and_why(
-    kafka_bootstrap: str, topic: str, kind: str
-) -> None:
+async def test_unreadable_record_is_skipped_with_place_and_reason(kafka_bootstrap: str, topic: str, kind: str) -> None:
     (bad, why), good = BAD[kind], batch((b"good", NOTHING))
     await send_raw(kafka_bootstrap, topic, good, *bad, good)
     records = await heard_again(kafka_bootstrap, topic, 3, record_bytes=500_000, unpacked_bytes=1024 * 1024)

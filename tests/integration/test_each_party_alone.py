@@ -106,9 +106,7 @@ async def fields(dsn: str, table: str) -> Mapping[int, tuple[str, ...]]:
     return {row[0]: row[1:] for row in await ask(dsn, f"SELECT id, {columns} FROM {table}")}
 
 
-async def test_what_tells_about_one_party_is_corrected_where_they_are_that_party_alone(
-    cdr_store: CdrStore, tmp_path: Path
-) -> None:
+async def test_field_of_one_party_is_corrected_for_that_party_alone(cdr_store: CdrStore, tmp_path: Path) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)])
     text, device = path_of("kamailio").read_text(encoding="utf-8"), 'user_agent = { class = "M"'
     assert device in text

@@ -100,9 +100,7 @@ async def test_a_changed_column_is_found(open_harness: OpenHarness, database: st
 
 
 @pytest.mark.parametrize(("statement", "broken_at"), OTHERWISE_CHANGED.values(), ids=OTHERWISE_CHANGED)
-async def test_whatever_is_missing_or_elsewhere_is_found(
-    open_harness: OpenHarness, database: str, statement: str, broken_at: int
-) -> None:
+async def test_gap_or_swap_is_found(open_harness: OpenHarness, database: str, statement: str, broken_at: int) -> None:
     harness = await open_harness()
     await written(harness)
     await tampered(harness, statement)
@@ -135,9 +133,7 @@ async def test_each_service_has_a_chain_of_its_own(open_harness: OpenHarness, da
     assert await erasure.pool.fetchval("SELECT count(*) FROM evidence.head") == 2
 
 
-async def test_the_command_reads_every_chain_and_ends_with_1_if_one_does_not_hold(
-    open_harness: OpenHarness, database: str
-) -> None:
+async def test_verify_command_exits_1_on_a_broken_chain(open_harness: OpenHarness, database: str) -> None:
     erasure, export = await open_harness(), await open_harness(service=ServiceName.EXPORT)
     await written(erasure, 2)
     await written(export, 2)
@@ -246,9 +242,7 @@ TYPED: list[JsonValue] = [
 
 
 @pytest.mark.parametrize("typed", TYPED, ids=str)
-async def test_what_somebody_has_typed_is_never_put_on_record_as_it_is(
-    open_harness: OpenHarness, typed: JsonValue
-) -> None:
+async def test_typed_text_never_enters_evidence(open_harness: OpenHarness, typed: JsonValue) -> None:
     harness = await open_harness()
     with pytest.raises(ValueError, match="would hold free text"):
         async with harness.unit_of_work.begin() as tx:
@@ -310,9 +304,7 @@ async def closed(intake: Intake, **said: Any) -> str:
     return path
 
 
-async def test_letters_and_identities_end_a_year_after_the_closure_and_the_register_later(
-    intake: Intake, database: str
-) -> None:
+async def test_letters_and_identities_expire_a_year_after_closure(intake: Intake, database: str) -> None:
     path, open_one = await closed(intake), await intake.submit()
     assert await end(intake) == {}
     intake.clock.at += YEAR
@@ -338,9 +330,7 @@ async def test_letters_and_identities_end_a_year_after_the_closure_and_the_regis
         {"right": "erasure", "tasks": (KEPT,)},
     ],
 )
-async def test_what_a_restriction_in_force_or_a_deferred_erasure_needs_is_kept(
-    intake: Intake, said: dict[str, Any]
-) -> None:
+async def test_data_of_active_restrictions_and_deferrals_is_kept(intake: Intake, said: dict[str, Any]) -> None:
     await closed(intake, **said)
     intake.clock.at += YEAR
     assert await end(intake) == {}
@@ -367,9 +357,7 @@ async def test_a_restriction_ends_a_year_after_it_was_lifted(intake: Intake) -> 
     assert await end(intake) == {"letters": 1, "identities": 1}
 
 
-async def test_letters_end_a_year_after_the_last_of_them_though_it_was_written_after_the_closure(
-    intake: Intake,
-) -> None:
+async def test_letters_expire_a_year_after_the_last_of_them(intake: Intake) -> None:
     await closed(intake)
     intake.clock.at += YEAR - timedelta(days=30)
     await intake.unit_of_work.pool.execute("UPDATE letter SET written_at = $1", intake.clock.at)
@@ -449,9 +437,7 @@ async def test_an_erasure_ends_what_was_left_under_another_address_that_was_loca
     assert earlier != strangers
 
 
-async def test_an_erasure_ends_what_earlier_requests_of_the_same_person_have_left_but_their_letters(
-    intake: Intake,
-) -> None:
+async def test_erasure_expires_earlier_requests_of_the_subject_except_letters(intake: Intake) -> None:
     ada = {"subject": {"email": "ada@example.org"}}
     earlier, others = await closed(intake, **ada), await closed(intake, subject={"email": "bob@example.org"})
     in_force = await closed(intake, right="restriction", ground="unlawful", **ada)
@@ -474,9 +460,7 @@ async def test_an_erasure_ends_what_earlier_requests_of_the_same_person_have_lef
 
 
 @pytest.mark.parametrize("waived_at", ["submission", "open", "closed"])
-async def test_a_package_within_its_days_goes_with_an_erasure_that_waives_them_and_nobody_elses_does(
-    intake: Intake, waived_at: str
-) -> None:
+async def test_erasure_that_waives_download_days_removes_own_packages_alone(intake: Intake, waived_at: str) -> None:
     ada, bob = {"subject": {"email": "ada@example.org"}}, {"subject": {"email": "bob@example.org"}}
     mine, others = await intake.submit(**ada), await intake.submit(**bob)
     for number, path in enumerate((mine, others), 2):

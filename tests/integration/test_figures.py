@@ -177,9 +177,7 @@ STEP = {"service": "erasure", "system": "crm", "operation": "erase"}
 told_of = partial(fixtures.told, service="erasure")
 
 
-async def test_the_outbox_is_told_with_the_age_of_its_first_message_and_what_is_parked(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_outbox_reports_its_oldest_message_and_parked_ones(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness()
     metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
     await metrics.look()
@@ -203,9 +201,7 @@ async def test_the_outbox_is_told_with_the_age_of_its_first_message_and_what_is_
     assert told_of("dsr_outbox_parked") == 3
 
 
-async def test_a_stranger_s_record_that_was_set_aside_counts_from_then_whatever_its_headers_say(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_record_of_another_producer_counts_from_parking(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness()
     for headers in ({}, {"ce_time": "yesterday"}):
         await harness.pool.execute("DELETE FROM outbox")
@@ -238,9 +234,7 @@ async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness:
     assert told_of("dsr_tasks_failed", **STEP) == 1
 
 
-async def test_retries_durations_and_rows_are_counted_as_tasks_conclude(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_concluded_tasks_count_retries_durations_and_rows(open_harness: OpenHarness, clock: SetClock) -> None:
     def figures() -> dict[str, float]:
         names = {
             "retries": ("dsr_task_retries_total", {}),

@@ -116,9 +116,7 @@ async def done(shop: SqlEngine, operation: Operation, said: Identity = SAID, con
     return await shop.one(replace(asked, operation=last.operation))
 
 
-async def test_every_right_reaches_what_one_store_holds_by_another_identity_of_the_person(
-    shop: SqlEngine, dsn: str
-) -> None:
+async def test_each_right_reaches_rows_by_another_identity_of_the_subject(shop: SqlEngine, dsn: str) -> None:
     assert {*FOUND} == ANSWERING - {Operation.RESTRICT}, "each right that is answered, but for the one below"
     for operation, theirs in FOUND.items():
         result = await done(shop, operation)
@@ -142,9 +140,7 @@ async def test_what_bears_no_switch_and_leads_to_none_is_not_called_restricted(s
 
 
 @pytest.mark.parametrize("operation", sorted(ANSWERING))
-async def test_for_no_right_an_account_leads_to_rows_of_another_address_or_an_address_to_two_customers(
-    shop: SqlEngine, dsn: str, operation: Operation
-) -> None:
+async def test_account_leads_to_no_rows_of_another_subject(shop: SqlEngine, dsn: str, operation: Operation) -> None:
     held = "SELECT to_jsonb(c) FROM customer c UNION ALL SELECT to_jsonb(l) FROM login l"
     before = await ask(dsn, held)
     named = await done(shop, operation, confirmed=0)

@@ -44,9 +44,7 @@ async def said_and_sent(dsn: str) -> list[str]:
     return [str(event.event_id) for event in events]
 
 
-async def test_a_relay_that_is_stopped_is_followed_by_the_one_that_stands_by_and_wakes_without_effect(
-    database: str, broker: Kafka, tmp_path: Path
-) -> None:
+async def test_standby_relay_replaces_a_stopped_one(database: str, broker: Kafka, tmp_path: Path) -> None:
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
         folder.mkdir()
@@ -74,9 +72,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("brief")
-async def test_a_transaction_that_stands_still_frees_the_chain_of_evidence_and_never_commits(
-    open_harness: OpenHarness,
-) -> None:
+async def test_stalled_transaction_releases_the_evidence_chain_uncommitted(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     frozen, wakes = asyncio.Event(), asyncio.Event()
 
@@ -98,9 +94,7 @@ async def test_a_transaction_that_stands_still_frees_the_chain_of_evidence_and_n
     assert [tuple(row) for row in rows] == [(1, request)]
 
 
-async def test_a_copy_that_waits_for_its_rows_is_ended_with_what_its_transaction_holds(
-    open_harness: OpenHarness,
-) -> None:
+async def test_copy_waiting_for_rows_is_ended_with_its_transaction(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     frozen, wakes = asyncio.Event(), asyncio.Event()
 
@@ -273,9 +267,7 @@ async def standing_still(
 
 
 @pytest.mark.parametrize("service", ServiceName)
-async def test_every_loop_of_a_service_has_a_pulse(
-    service: ServiceName, database: str, broker: Kafka, tmp_path: Path
-) -> None:
+async def test_every_loop_has_a_heartbeat(service: ServiceName, database: str, broker: Kafka, tmp_path: Path) -> None:
     expected = LOOPS[service] | EVERYWHERE
     never_in_time = {"DSR_PROCESS_STILL_SECONDS": "0.000001"}  # so that every loop is named
     async with process(service, database, broker, tmp_path, once="/metrics", **never_in_time) as client:

@@ -169,9 +169,7 @@ async def test_a_withdrawn_request_begins_nothing_more(open_harness: OpenHarness
     assert await harness.outbox() == []
 
 
-async def test_a_task_in_hand_when_the_request_is_withdrawn_is_not_followed_by_another(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_withdrawal_lets_the_task_in_hand_end_alone(open_harness: OpenHarness, clock: SetClock) -> None:
     party, calls = crm(), cdr()
     harness = await open_harness(party, calls)
     await harness.register(NUMBER)
@@ -192,9 +190,7 @@ async def test_a_task_in_hand_when_the_request_is_withdrawn_is_not_followed_by_a
 
 
 @pytest.mark.parametrize("notes", [True, False])
-async def test_a_task_in_hand_takes_no_further_step_once_its_request_is_withdrawn_and_the_others_go_on(
-    open_harness: OpenHarness, *, notes: bool
-) -> None:
+async def test_withdrawal_stops_the_next_step_of_its_tasks_alone(open_harness: OpenHarness, *, notes: bool) -> None:
     system = ScriptedSystem("crm")
     harness = await open_harness(system)
     requests = [await begun(harness) for _ in range(3)]
@@ -221,9 +217,7 @@ async def test_a_task_in_hand_takes_no_further_step_once_its_request_is_withdraw
     assert '"failure":"withdrawn"' in await harness.pool.fetchval(concluded, requests[1])
 
 
-async def test_a_task_that_was_done_although_the_request_was_withdrawn_completes_nothing(
-    open_harness: OpenHarness,
-) -> None:
+async def test_task_done_despite_a_withdrawal_completes_nothing(open_harness: OpenHarness) -> None:
     system = ScriptedSystem("crm")
     harness = await open_harness(system)
     request = await begun(harness)
@@ -239,9 +233,7 @@ async def test_a_task_that_was_done_although_the_request_was_withdrawn_completes
     assert await harness.actions(request) == ["fulfilment.opened", "fulfilment.cancelled", "task.concluded"]
 
 
-async def test_withdrawals_and_conclusions_at_once_never_wait_for_one_another_in_a_circle(
-    open_harness: OpenHarness,
-) -> None:
+async def test_concurrent_withdrawals_and_conclusions_never_deadlock(open_harness: OpenHarness) -> None:
     party, calls = crm(), cdr()
     harness = await open_harness(party, calls)
     requests = [await begun(harness) for _ in range(60)]
@@ -334,9 +326,7 @@ async def test_a_closed_erasure_shreds_the_key_of_its_subject_and_of_nobody_else
     assert await harness.actions(event.request_id) == ["key.shredded"]
 
 
-async def test_a_key_stays_while_the_request_may_be_resumed_and_goes_with_the_closure_for_good(
-    open_harness: OpenHarness,
-) -> None:
+async def test_key_of_a_resumable_request_goes_with_its_final_closure(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     event = await verified(harness, Right.ERASURE)
     silent = a(RequestClosed, about=event, outcome=Outcome.PARTIALLY_FULFILLED, resumable=True)
@@ -354,9 +344,7 @@ async def test_an_erasure_that_was_forwarded_keeps_its_key_since_nothing_was_era
     assert await close(harness, closed) == {event.subject}
 
 
-async def test_a_withdrawn_amendment_drops_whom_systems_have_named_unless_it_is_in_force(
-    open_harness: OpenHarness,
-) -> None:
+async def test_withdrawn_amendment_drops_yielded_identities_unless_in_force(open_harness: OpenHarness) -> None:
     harness = await in_amendment(open_harness)
     open_still, in_force = await verified(harness, Right.RESTRICTION), await verified(harness, Right.RESTRICTION)
     async with harness.unit_of_work.begin() as tx:
@@ -370,9 +358,7 @@ async def test_a_withdrawn_amendment_drops_whom_systems_have_named_unless_it_is_
     assert await rows(harness, "SELECT subject_ref FROM vault.sealed") == [(in_force.subject,)]
 
 
-async def test_an_objection_is_in_force_in_our_own_list_at_once_and_by_fingerprint_only(
-    open_harness: OpenHarness,
-) -> None:
+async def test_objection_is_listed_at_once_as_fingerprints(open_harness: OpenHarness) -> None:
     harness = await in_amendment(open_harness)
     event = await verified(harness, Right.OBJECTION, EMAIL_SERVICES, PHONE_SERVICES, NAME, scope="direct_marketing")
     again = await verified(harness, Right.OBJECTION, EMAIL_SERVICES)
@@ -387,9 +373,7 @@ async def test_an_objection_is_in_force_in_our_own_list_at_once_and_by_fingerpri
     ]
 
 
-async def test_a_restriction_stands_in_the_register_until_it_is_lifted(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_restriction_stays_registered_until_it_is_lifted(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await in_amendment(open_harness)
     event = await verified(harness, Right.RESTRICTION, scope="accuracy_contested")
     async with harness.unit_of_work.begin() as tx:
@@ -409,9 +393,7 @@ async def test_a_restriction_stands_in_the_register_until_it_is_lifted(
     ]
 
 
-async def test_a_correction_is_told_in_which_zone_times_are_shown_also_where_it_restricts_first(
-    open_harness: OpenHarness,
-) -> None:
+async def test_correction_states_the_zone_of_times_even_after_a_restriction(open_harness: OpenHarness) -> None:
     harness = await in_amendment(open_harness)
     event = await verified(harness, Right.RECTIFICATION, scope="accuracy_contested")
     async with harness.unit_of_work.begin() as tx:
@@ -503,9 +485,7 @@ async def test_a_portability_of_which_nothing_is_portable_has_no_package_and_say
     assert (told, said) == (None, "{}")
 
 
-async def test_an_access_has_their_other_requests_and_what_the_list_of_suppressed_has_of_what_is_proved_to_be_theirs(
-    open_harness: OpenHarness,
-) -> None:
+async def test_access_includes_other_requests_and_own_suppression_entries(open_harness: OpenHarness) -> None:
     harness = exporting(await open_harness(giving(CONTACT), service=ServiceName.EXPORT))
     event = await verified(harness, Right.ACCESS, replace(EMAIL_SERVICES, level="L1"), PHONE_SERVICES)
     async with harness.unit_of_work.begin() as tx:
@@ -528,9 +508,7 @@ async def test_an_access_has_their_other_requests_and_what_the_list_of_suppresse
     ]
 
 
-async def test_whoever_is_in_no_system_but_on_a_list_of_ours_is_not_told_that_there_are_no_data(
-    open_harness: OpenHarness,
-) -> None:
+async def test_subject_on_our_suppression_list_alone_is_not_told_no_data(open_harness: OpenHarness) -> None:
     nobody = ScriptedSystem("crm", answers={Operation.EXPORT: each(lambda t: Receipt(t.task_id, TaskOutcome.NO_MATCH))})
     harness = exporting(await open_harness(nobody, service=ServiceName.EXPORT))
     event = await verified(harness, Right.ACCESS, replace(EMAIL_SERVICES, level="L1"), PHONE_SERVICES)

@@ -4,9 +4,7 @@ from tests.fixtures.engine import SetClock
 from tests.fixtures.intake import LATER, PROOF, Intake
 
 
-async def test_proof_that_comes_late_reopens_the_request_with_the_time_that_was_left(
-    intake: Intake, clock: SetClock, unidentified: str
-) -> None:
+async def test_late_proof_reopens_with_the_remaining_time(intake: Intake, clock: SetClock, unidentified: str) -> None:
     await intake.unit_of_work.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
     clock.at = LATER
     verified = await intake.channel.post(f"{unidentified}/verify", json=PROOF)
@@ -44,9 +42,7 @@ async def test_proof_that_is_not_enough_reopens_nothing(intake: Intake, unidenti
     assert (await intake.view(unidentified))["outcome"] == "unidentified"
 
 
-async def test_an_explanation_that_comes_late_reopens_the_request_and_the_work_begins_again(
-    intake: Intake, clock: SetClock, partly: str
-) -> None:
+async def test_late_explanation_reopens_and_restarts_the_work(intake: Intake, clock: SetClock, partly: str) -> None:
     clock.at = LATER
     proof = await intake.channel.post(f"{partly}/verify", json=PROOF)
     replied = await intake.channel.post(

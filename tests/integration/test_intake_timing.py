@@ -70,9 +70,7 @@ async def test_what_people_wrote_about_people_stands_in_the_vault_alone(intake: 
         ({"new_due": "2026-04-01"}, "date_not_later"),
     ],
 )
-async def test_an_extension_that_the_law_does_not_allow_is_refused_and_the_dates_stay(
-    intake: Intake, changed: dict[str, str], flaw: str
-) -> None:
+async def test_unlawful_extension_leaves_the_dates(intake: Intake, changed: dict[str, str], flaw: str) -> None:
     path = await intake.submit()
     count = Count("dsr_extensions_refused_total", flaw=flaw)
     refused = await intake.officer.post(f"{path}/extension", json={**PROPOSAL, **changed})
@@ -281,9 +279,7 @@ async def test_what_a_customer_decides_about_waits_and_nothing_of_ours_begins(in
 
 
 @pytest.mark.parametrize("may_be_named", [True, False])
-async def test_forwarding_closes_the_request_and_the_subject_reads_who_answers(
-    intake: Intake, *, may_be_named: bool
-) -> None:
+async def test_forwarding_closes_the_request_and_names_who_answers(intake: Intake, *, may_be_named: bool) -> None:
     path = await intake.submit(**THEIRS)
     body = {"controller": CUSTOMER, "may_be_named": may_be_named}
     forwarded = await intake.officer.post(f"{path}/forward", json=body)
@@ -325,9 +321,7 @@ async def test_the_person_is_asked_which_company_they_dealt_with_and_then_it_is_
 
 
 # What intake does when nobody answers: reminders, the last notice, a closure that may be resumed.
-async def test_a_reminder_is_a_letter_with_the_question_and_nothing_else_changes(
-    intake: Intake, clock: SetClock
-) -> None:
+async def test_reminder_is_a_letter_that_changes_nothing(intake: Intake, clock: SetClock) -> None:
     path = await intake.submit(assurance=None)
     question_id = await intake.ask(path, "identity")
     clock.pass_by(days=7)
@@ -340,9 +334,7 @@ async def test_a_reminder_is_a_letter_with_the_question_and_nothing_else_changes
     assert await intake.types() == ["received", "question_sent"]
 
 
-async def test_without_proof_of_identity_the_request_closes_as_unidentified_with_everything_the_law_wants_told(
-    intake: Intake,
-) -> None:
+async def test_request_without_proof_closes_as_unidentified_with_a_full_notice(intake: Intake) -> None:
     abandoned = Count("dsr_requests_total", right="access", event="identity_abandoned")
     path = await intake.submit(assurance=None)
     await intake.give_up(path, "identity")
@@ -369,9 +361,7 @@ async def test_what_was_clear_is_the_answer_where_the_rest_is_never_explained(in
     assert (await intake.published())[-1]["resumable"] is True
 
 
-async def test_a_decision_of_a_person_about_failed_work_stays_theirs_after_the_last_notice(
-    intake: Intake, clock: SetClock
-) -> None:
+async def test_officer_decision_outlasts_the_last_notice(intake: Intake, clock: SetClock) -> None:
     path = await intake.submit()
     question_id = await intake.ask(path, "clarification")
     await intake.consume(a(FulfilmentBlocked, about=id_of(path)))
@@ -386,9 +376,7 @@ async def test_a_decision_of_a_person_about_failed_work_stays_theirs_after_the_l
 
 
 @pytest.mark.parametrize("notice", ["reminder", "last_notice"])
-async def test_a_notice_about_a_question_that_was_answered_meanwhile_does_nothing_and_is_named(
-    intake: Intake, notice: str
-) -> None:
+async def test_notice_about_an_answered_question_has_no_effect(intake: Intake, notice: str) -> None:
     path = await intake.submit(assurance=None)
     question_id = await intake.ask(path, "identity")
     await intake.channel.post(f"{path}/verify", json=PROOF)
@@ -410,9 +398,7 @@ async def test_the_last_notice_is_written_once_however_often_it_is_heard(intake:
     assert (await intake.actions(path)).count("question.notice_late") == 2
 
 
-async def test_whom_nobody_has_asked_in_time_is_asked_by_the_platform_and_nobody_twice(
-    intake: Intake, clock: SetClock
-) -> None:
+async def test_late_question_is_asked_once_by_the_platform(intake: Intake, clock: SetClock) -> None:
     silent, asked, known = [await intake.submit(assurance=proof) for proof in (None, None, PROOF["assurance"])]
     await intake.ask(asked, "identity")
     clock.pass_by(days=3)
@@ -433,9 +419,7 @@ async def test_whom_nobody_has_asked_in_time_is_asked_by_the_platform_and_nobody
 
 
 @pytest.mark.parametrize("warning", [DeadlineApproaching, DeadlineOverdue])
-async def test_whose_limit_is_too_short_for_that_target_is_asked_once_when_its_warnings_come(
-    intake: Intake, clock: SetClock, warning: type[Event]
-) -> None:
+async def test_short_limit_asks_once_with_its_warnings(intake: Intake, clock: SetClock, warning: type[Event]) -> None:
     silent, asked, known = [await intake.submit(assurance=proof) for proof in (None, None, PROOF["assurance"])]
     await intake.ask(asked, "identity")
     clock.pass_by(days=1)
@@ -458,9 +442,7 @@ def test_intake_asks_at_last_whichever_way_it_hears_that_it_is_late() -> None:
     assert heard == {TargetMissed, DeadlineApproaching, DeadlineOverdue}
 
 
-async def test_a_question_whose_words_were_not_kept_on_their_own_is_told_by_the_day_of_its_letter(
-    intake: Intake,
-) -> None:
+async def test_question_without_stored_words_is_cited_by_its_letter_date(intake: Intake) -> None:
     path = await intake.submit(assurance=None)
     question_id = await intake.ask(path, "identity")
     await intake.unit_of_work.pool.execute("DELETE FROM vault.sealed WHERE sealed_id = $1", UUID(question_id))

@@ -41,9 +41,7 @@ def lift_of(restriction: NewFulfilment) -> NewFulfilment:
     return replace(restriction, operation=Operation.LIFT)
 
 
-async def test_a_lift_outranks_every_attempt_of_its_restriction_also_where_the_clock_was_set_back(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_lift_outranks_each_attempt_despite_clock_skew(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem(CRM)
     crm.answers[Operation.RESTRICT] = each(lambda _: Unavailable("busy"))
     harness, restriction = await in_amendment(open_harness, crm)
@@ -77,9 +75,7 @@ async def test_what_begins_anew_outranks_every_attempt_before(open_harness: Open
     assert [task.attempt for task in crm.asked] == [1, 2, 1]
 
 
-async def test_what_a_worker_that_slept_has_restricted_again_after_the_lift_is_lifted_again_there_alone(
-    open_harness: OpenHarness,
-) -> None:
+async def test_restriction_set_by_a_late_worker_after_the_lift_is_lifted_again(open_harness: OpenHarness) -> None:
     asleep, woken = asyncio.Event(), asyncio.Event()
     crm, ticketing = ScriptedSystem(CRM), ScriptedSystem(TICKETING)
 
@@ -116,9 +112,7 @@ async def test_what_a_worker_that_slept_has_restricted_again_after_the_lift_is_l
     assert [tuple(row) for row in await harness.pool.fetch("SELECT lifted_at IS NULL FROM restriction")] == [(False,)]
 
 
-async def test_a_worker_that_slept_while_its_restriction_stays_in_force_has_nothing_to_take_back(
-    open_harness: OpenHarness,
-) -> None:
+async def test_late_worker_of_an_active_restriction_reverts_nothing(open_harness: OpenHarness) -> None:
     crm = ScriptedSystem(CRM)
 
     async def be_overtaken(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:

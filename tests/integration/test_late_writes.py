@@ -96,9 +96,7 @@ async def test_the_crm_gets_no_second_row_by_a_correction_that_was_on_its_way(cr
 
 
 @pytest.mark.parametrize("operation", [Operation.RESTRICT, Operation.RECTIFY])
-async def test_nothing_is_changed_in_the_crm_by_whoever_wakes_before_its_write_and_looks(
-    crm: Crm, operation: Operation
-) -> None:
+async def test_worker_that_wakes_before_its_write_changes_nothing(crm: Crm, operation: Operation) -> None:
     customer = await crm.add()
     changes = [("name", None, "Elm")] if operation is Operation.RECTIFY else []
     sleeper = task(operation, email(customer.emails[0]), changes=changes)

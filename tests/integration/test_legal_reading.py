@@ -23,9 +23,7 @@ async def store(cdr_store: CdrStore, calls: SqlEngine) -> CdrStore:
     return cdr_store
 
 
-async def test_with_a_reason_on_record_the_calls_are_read_and_other_restricted_people_stay_blank(
-    store: CdrStore,
-) -> None:
+async def test_recorded_reason_opens_the_calls_of_one_subject_alone(store: CdrStore) -> None:
     async with connected(store.legal) as legal:
         reading = await legal.fetchval(STATE, REASON, ANNA)
         rows = {tuple(row) for row in await legal.fetch(READ, reading)}
@@ -47,9 +45,7 @@ async def test_a_reading_that_is_rolled_back_has_left_its_reason_or_has_read_not
 
 
 @pytest.mark.parametrize(("reason", "whose", "said"), [("  ", ANNA, "reason:"), (REASON, "1001", "whose:")])
-async def test_a_reason_must_be_stated_and_whose_calls_are_read(
-    store: CdrStore, reason: str, whose: str, said: str
-) -> None:
+async def test_reason_and_subject_must_be_stated(store: CdrStore, reason: str, whose: str, said: str) -> None:
     async with connected(store.legal) as legal:
         with pytest.raises(asyncpg.InvalidParameterValueError, match=said):
             await legal.fetchval(STATE, reason, whose)

@@ -59,9 +59,7 @@ async def test_after_an_erasure_the_letters_are_read_by_the_privacy_team_and_by_
     assert read == [{"holder": "officer-1", "by_code": False}, {"holder": "portal", "by_code": True}]
 
 
-async def test_who_states_no_country_is_told_of_every_way_to_complain_and_of_no_authority_by_a_guess(
-    intake: Intake,
-) -> None:
+async def test_unknown_country_lists_all_authorities_without_a_guess(intake: Intake) -> None:
     path = await intake.submit(subject={"email": "ada@example.org"})
     guessed = [letter["body"] for letter in (await intake.view(f"{path}/letters"))["letters"]]
     known = {"received_at": "2026-03-02T09:00:00+00:00", "country": "DE", "reason": "It stood below the request."}
@@ -74,9 +72,7 @@ async def test_who_states_no_country_is_told_of_every_way_to_complain_and_of_no_
     ]
 
 
-async def test_who_lives_in_austria_and_asks_for_no_language_is_answered_in_german_and_the_officer_reads_english(
-    intake: Intake,
-) -> None:
+async def test_austrian_without_a_language_is_answered_in_german(intake: Intake) -> None:
     path = await intake.submit(subject={"email": "ada@example.org", "country": "AT"}, language=None)
     (letter,) = (await intake.view(f"{path}/letters"))["letters"]
     view, theirs = await intake.view(path), (await intake.officer.get(path)).json()
@@ -138,9 +134,7 @@ async def test_the_answer_is_available_at_the_moment_it_is_said_to_be(intake: In
     assert (await intake.actions(path))[2:4] == at_once
 
 
-async def test_a_thousand_letters_cost_no_more_statements_than_one(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_thousand_letters_need_no_more_statements(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     statements = []
     for number in (1, 1, 20):  # of the first, the driver learns the types
         paths = [(await submitted(intake))[0] for _ in range(number)]
@@ -201,9 +195,7 @@ STAYS = "to lift that restriction, and tell you so before we do"
 DONE = {"operation": Operation.RESTRICT, "right": "restriction"}
 
 
-async def test_the_clock_stops_when_the_next_server_takes_the_answer_and_runs_on_when_it_comes_back(
-    intake: Intake, server: MailServer
-) -> None:
+async def test_clock_stops_at_delivery_and_resumes_at_a_bounce(intake: Intake, server: MailServer) -> None:
     path = await asked(intake, **PROVED)
     assert await send(intake, server) == 1
     await intake.complete(path)
@@ -230,9 +222,7 @@ async def test_the_clock_stops_when_the_next_server_takes_the_answer_and_runs_on
     assert answer.mail["In-Reply-To"] == acknowledgement.mail["Message-ID"]
 
 
-async def test_a_restriction_is_lifted_only_once_the_letter_that_says_so_was_taken(
-    intake: Intake, server: MailServer
-) -> None:
+async def test_restriction_is_lifted_once_its_letter_was_accepted(intake: Intake, server: MailServer) -> None:
     path = await asked(intake, right="restriction", ground="unlawful", **PROVED)
     await intake.complete(path, operation=Operation.RESTRICT)
     await send(intake, server)
@@ -253,9 +243,7 @@ async def answer(intake: Intake, path: str) -> str:
     return said
 
 
-async def test_a_lift_whose_letter_comes_back_is_restricted_again_until_it_is_delivered(
-    intake: Intake, server: MailServer
-) -> None:
+async def test_bounced_lift_is_restricted_until_it_is_delivered(intake: Intake, server: MailServer) -> None:
     path = await asked(intake, right="restriction", ground="unlawful", **PROVED)
     await intake.complete(path, operation=Operation.RESTRICT)
     (await intake.officer.post(f"{path}/lift")).raise_for_status()
@@ -291,9 +279,7 @@ async def test_a_question_is_asked_when_its_letter_is_taken(intake: Intake, serv
     assert await column(intake, path, "asked_at") == intake.clock.now()
 
 
-async def test_an_extension_is_told_when_its_letter_is_taken_and_not_while_it_has_come_back(
-    intake: Intake, server: MailServer
-) -> None:
+async def test_extension_takes_effect_with_its_accepted_letter(intake: Intake, server: MailServer) -> None:
     path = await asked(intake, **PROVED)
     await intake.extend(path)
     told = "SELECT told_at FROM extension"
@@ -316,9 +302,7 @@ async def test_an_extension_is_told_when_its_letter_is_taken_and_not_while_it_ha
     assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now()
 
 
-async def test_a_refused_address_is_a_persons_task_and_the_answer_can_be_posted(
-    intake: Intake, server: MailServer
-) -> None:
+async def test_refused_address_needs_review_and_allows_post(intake: Intake, server: MailServer) -> None:
     taken, refused = Count("dsr_letters_sent_total", way="email"), Count("dsr_letters_stopped_total", reason="refused")
     path = await asked(intake, **PROVED)
     await send(intake, server)
@@ -354,9 +338,7 @@ async def test_the_words_of_an_answer_are_kept_until_it_is_delivered_or_given_up
     assert (await end_all(intake.unit_of_work, retention(), lambda: None))["letters"] == 1
 
 
-async def test_an_answer_that_nobody_can_deliver_is_given_up_by_a_person_and_lifts_nothing(
-    intake: Intake, server: MailServer
-) -> None:
+async def test_undeliverable_answer_is_given_up_and_lifts_nothing(intake: Intake, server: MailServer) -> None:
     path = await asked(intake, right="restriction", ground="unlawful", channel="post", **PROVED)
     await intake.consume(a(FulfilmentCompleted, about=id_of(path), **DONE))
     for task in await open_letters(intake):

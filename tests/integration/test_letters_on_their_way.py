@@ -105,9 +105,7 @@ async def test_a_letter_that_cannot_go_is_a_persons_task_and_keeps_no_other_from
     assert await send(intake, server) == 2
 
 
-async def test_a_letter_whose_250_was_lost_is_sent_under_the_same_message_id(
-    intake: Intake, server: MailServer
-) -> None:
+async def test_letter_without_its_250_is_resent_under_the_same_id(intake: Intake, server: MailServer) -> None:
     await asked(intake)
     server.breaks_off = True
     assert await send(intake, server) == 0

@@ -28,9 +28,7 @@ def lines(told: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [(record.levelname, record.getMessage()) for record in told.records]
 
 
-async def test_a_request_that_is_closed_is_told_once_by_right_and_outcome(
-    intake: Intake, told: pytest.LogCaptureFixture
-) -> None:
+async def test_closure_is_logged_once_by_right_and_outcome(intake: Intake, told: pytest.LogCaptureFixture) -> None:
     done, withdrawn = await intake.submit(), await intake.submit(right="portability")
     await intake.complete(done)
     await intake.complete(done)
@@ -56,9 +54,7 @@ async def test_a_task_that_waits_for_a_person_is_one_warning_with_request_system
     assert len(lines(told)) == 2
 
 
-async def test_what_a_deferred_erasure_could_not_search_is_told_at_once(
-    intake: Intake, told: pytest.LogCaptureFixture
-) -> None:
+async def test_unsearched_part_of_a_deferral_is_logged(intake: Intake, told: pytest.LogCaptureFixture) -> None:
     path = await intake.submit(right="erasure")
     kept, unsearched = (
         TaskReport.model_validate({"task_id": uuid7(), "system": "cdr", "operation": Operation.ERASE, **said})
@@ -73,9 +69,7 @@ async def test_what_a_deferred_erasure_could_not_search_is_told_at_once(
     assert lines(told)[1:] == [("WARNING", f"request {id_of(path)} waits for a person: erase in cdr: {UNSEARCHED}")]
 
 
-async def test_what_could_not_be_searched_is_told_when_a_person_must_decide_about_it(
-    intake: Intake, told: pytest.LogCaptureFixture
-) -> None:
+async def test_unsearched_part_is_logged_with_the_decision(intake: Intake, told: pytest.LogCaptureFixture) -> None:
     path = await intake.submit()
     reason = Unsearched.NOTHING_TO_SEARCH_BY
     unsearched = TaskReport(

@@ -73,9 +73,7 @@ async def waiting(intake: Intake, state: str = "proposed") -> list[dict[str, Any
     return found
 
 
-async def test_a_mail_is_proposed_with_the_day_on_which_our_exchanger_took_it_and_confirmed_as_a_request(
-    intake: Intake,
-) -> None:
+async def test_mail_is_proposed_with_its_arrival_day_and_confirmed_as_a_request(intake: Intake) -> None:
     before = Count("dsr_mail_read_total", kind="proposed")
     assert await take(intake, mail()) == "proposed"
     assert before.added == 1
@@ -263,9 +261,7 @@ async def test_a_mail_that_ends_the_process_twice_is_put_before_a_person_unparse
     assert b"poison" not in raw, "a page that shows it parses the head alone"
 
 
-async def test_a_mailbox_is_read_by_one_process_at_a_time_and_by_the_next_once_that_has_ended(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_mailbox_is_read_by_one_process_at_a_time(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     parse, reading, go_on = apart.read, asyncio.Event(), asyncio.Event()
 
     async def slow(raw: bytes, arrived_at: datetime, known: Ours) -> Incoming:

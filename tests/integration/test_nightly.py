@@ -79,18 +79,14 @@ async def test_each_night_every_system_is_asked_once_for_what_is_in_force_and_wh
     assert await harness.pool.fetchval("SELECT count(*) FROM fulfilment") == 2  # the last night's and the request's own
 
 
-async def test_nobody_is_looked_for_whose_identities_the_vault_no_longer_holds(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_subject_without_stored_identities_is_not_searched(open_harness: OpenHarness, clock: SetClock) -> None:
     harness, event = await in_force(open_harness, ScriptedSystem(CRM), Right.OBJECTION)
     async with harness.unit_of_work.begin() as tx:
         await tx.vault.shred(tx.connection, [event.subject], tx.now)
     assert await a_night(harness, clock, Operation.SUPPRESS) == [0]
 
 
-async def test_a_lift_calls_off_what_a_night_has_opened_and_no_later_night_opens_more(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_lift_cancels_repairs_and_ends_later_ones(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem(CRM)
     harness, event = await in_force(open_harness, crm, Right.RESTRICTION)
     assert await a_night(harness, clock) == []
@@ -110,9 +106,7 @@ async def test_a_lift_calls_off_what_a_night_has_opened_and_no_later_night_opens
     assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 0]
 
 
-async def test_what_was_lifted_untold_is_restricted_again_each_night_until_it_is_lifted_once_more(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_restriction_lifted_unannounced_is_set_again_nightly(open_harness: OpenHarness, clock: SetClock) -> None:
     harness, event = await in_force(open_harness, ScriptedSystem(CRM), Right.RESTRICTION)
     lift = partial(amendment.lift, harness.fulfilments, [a(LiftDecided, about=event, due_on=DUE)])
     async with harness.unit_of_work.begin() as tx:
@@ -128,9 +122,7 @@ async def test_what_was_lifted_untold_is_restricted_again_each_night_until_it_is
     assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 1]
 
 
-async def test_a_repair_that_a_system_refuses_stops_nobodys_request_and_is_tried_again_the_next_night(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_refused_repair_blocks_no_request_and_is_retried(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem(CRM)
     harness, event = await in_force(open_harness, crm, Right.RESTRICTION)
     said = await harness.outbox()
@@ -143,9 +135,7 @@ async def test_a_repair_that_a_system_refuses_stops_nobodys_request_and_is_tried
     assert len(crm.asked) == 3
 
 
-async def test_what_a_frozen_process_had_in_hand_of_a_night_is_looked_at_by_another_and_once(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_night_of_a_frozen_process_is_taken_over_once(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem(CRM)
     harness, event = await in_force(open_harness, crm, Right.RESTRICTION)
     clock.pass_by(days=1)
@@ -250,9 +240,7 @@ def figure(operation: Operation) -> float | None:
     return PEOPLE.get_sample_value("dsr_in_force_of_others", {"system": CRM, "operation": operation})
 
 
-async def test_each_night_every_system_is_counted_once_and_one_that_is_away_has_no_number_until_it_is_back(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_nightly_counts_omit_an_unavailable_system(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = Counted(CRM)
     harness, event = await in_force(open_harness, crm, Right.RESTRICTION)
     comparing = Strangers(harness.unit_of_work, [crm.declared, ScriptedSystem("other").declared], Heartbeats())
@@ -275,9 +263,7 @@ async def test_each_night_every_system_is_counted_once_and_one_that_is_away_has_
     assert crm.forgot == 2
 
 
-async def test_a_suppression_whose_identities_the_vault_no_longer_holds_is_asked_for_without_them(
-    open_harness: OpenHarness,
-) -> None:
+async def test_suppression_without_stored_identities_is_checked_without_them(open_harness: OpenHarness) -> None:
     crm = Counted(CRM)
     harness, event = await in_force(open_harness, crm, Right.OBJECTION)
     async with harness.unit_of_work.begin() as tx:
@@ -286,9 +272,7 @@ async def test_a_suppression_whose_identities_the_vault_no_longer_holds_is_asked
     assert [(each.request_id, each.identities) for each in crm.compared] == [(event.request_id, ())]
 
 
-async def test_a_system_that_breaks_costs_its_own_number(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_failing_system_loses_its_own_count(open_harness: OpenHarness, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Counted):
         async def shown(self, operation: Operation) -> int:
             raise ValueError(operation)
@@ -306,9 +290,7 @@ async def marketed(system: WorkedSystem) -> set[str]:
     return {each.value async for page in system.adapter.would_get_marketing() for known in page for each in known}
 
 
-async def test_a_sql_store_tells_whom_it_would_send_marketing_in_the_one_spelling(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_sql_store_lists_marketing_in_one_spelling(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run("UPDATE customer SET phone = '+34 688 886 392' WHERE account_id = 'C1'")
     known = await marketed(customers)
     assert known == {"C1", "C2", "C3", *("anna.meier@example.org", "a.meier@example.net", "boris@example.org")} | {

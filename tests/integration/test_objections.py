@@ -35,9 +35,7 @@ async def weigh(intake: Intake, path: str, finding: str) -> None:
     (await intake.colleague.post(f"{path}/balancing/approval")).raise_for_status()
 
 
-async def test_the_objection_is_not_answered_when_its_data_are_restricted_but_when_two_persons_have_weighed_it(
-    intake: Intake,
-) -> None:
+async def test_objection_is_answered_by_two_approvers_and_not_by_the_restriction(intake: Intake) -> None:
     path = await restricted(intake)
     shown = await intake.view(path)
     assert (shown["state"], shown["outcome"]) == ("awaiting_decision", None)
@@ -70,9 +68,7 @@ async def test_upheld_it_stays_restricted_and_erasure_is_offered(intake: Intake)
         ("consent", "Art. 7(3)"),
     ],
 )
-async def test_otherwise_the_person_is_told_why_and_where_to_complain_and_then_the_restriction_is_lifted(
-    intake: Intake, finding: str, words: str
-) -> None:
+async def test_overridden_objection_is_explained_and_then_lifted(intake: Intake, finding: str, words: str) -> None:
     path = await restricted(intake)
     await weigh(intake, path, finding)
     shown, letter = await intake.view(path), (await intake.letters(path))[-1]
@@ -148,9 +144,7 @@ def nothing(task: Task) -> Result:
 
 
 @pytest.mark.parametrize("how", ["completed", "answered in part"])
-async def test_whom_no_system_knows_is_on_our_own_list_and_is_told_so(
-    open_harness: OpenHarness, intake: Intake, how: str
-) -> None:
+async def test_unknown_objector_is_listed_and_told(open_harness: OpenHarness, intake: Intake, how: str) -> None:
     system = ScriptedSystem("crm", answers={Operation.SUPPRESS: each(nothing)})
     amendment = await open_harness(system, service=ServiceName.AMENDMENT)
     amendment.concludes = {Operation.SUPPRESS: partial(handlers.finish, amendment.fulfilments)}
@@ -180,9 +174,7 @@ async def test_whom_no_system_knows_is_on_our_own_list_and_is_told_so(
     )
 
 
-async def test_an_objection_by_an_address_that_nobody_has_proved_tells_the_privacy_team_alone_what_was_found(
-    intake: Intake,
-) -> None:
+async def test_objection_by_an_unproved_address_reports_findings_to_officers_alone(intake: Intake) -> None:
     found = {"outcome": TaskOutcome.AMENDED, "found": 5, "changed": 5}
     said: dict[str, Any] = {"right": "objection", "scope": "direct_marketing", "assurance": None, "proofs": []}
     told = []

@@ -26,9 +26,7 @@ async def sent(intake: Intake, **changed: object) -> httpx.Response:
     return await intake.channel.post("/v1/requests", json={**MESSAGE, **changed}, headers=headers)
 
 
-async def test_one_message_becomes_a_request_for_each_right_with_one_receipt_and_one_case_number(
-    intake: Intake,
-) -> None:
+async def test_message_becomes_one_request_per_right_with_one_case_number(intake: Intake) -> None:
     answer = await sent(intake)
     assert answer.status_code == 201, answer.text
     case = answer.json()
@@ -42,9 +40,7 @@ async def test_one_message_becomes_a_request_for_each_right_with_one_receipt_and
     assert (again.status_code, again.json()) == (200, case), "a repeat gives the first answer"
 
 
-async def test_what_it_withdraws_erases_nothing_before_its_copy_also_while_nobody_has_proved_who_asks(
-    intake: Intake,
-) -> None:
+async def test_withdrawn_consent_erases_nothing_before_its_copy(intake: Intake) -> None:
     said = {"rights": ["access", "consent_withdrawal"], "purposes": ["marketing"]}
     answer = await intake.channel.post(
         "/v1/requests", json={"subject": SUBJECT, **said, "assurance": None, "proofs": []}
@@ -81,7 +77,7 @@ DO_NOT_FIT: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_a_message_that_does_not_fit_is_refused_as_a_whole(intake: Intake, subtests: pytest.Subtests) -> None:
+async def test_invalid_message_is_refused_whole(intake: Intake, subtests: pytest.Subtests) -> None:
     for wrong, says in DO_NOT_FIT:
         with subtests.test(says):
             answer = await sent(intake, **wrong)

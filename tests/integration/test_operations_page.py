@@ -94,9 +94,7 @@ async def tables(dsn: str) -> dict[str, int]:
         return {row[0]: await connection.fetchval(f"SELECT count(*) FROM {row[0]}") for row in names}
 
 
-async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_with_the_rotated_keyring(
-    shell: Shell, database: str, harness: Harness
-) -> None:
+async def test_restore_drill_opens_old_subjects(shell: Shell, database: str, harness: Harness) -> None:
     old = await harness.subject()
     async with harness.unit_of_work.begin() as tx:
         for number in range(20):

@@ -47,9 +47,7 @@ async def test_nothing_is_said_of_what_was_rolled_back(open_harness: OpenHarness
 
 
 @pytest.mark.parametrize("fault", ["refuses", "forgets_to_answer"])
-async def test_what_the_broker_did_not_acknowledge_stays_and_is_said_again_under_the_same_id(
-    open_harness: OpenHarness, fault: str
-) -> None:
+async def test_unacknowledged_message_is_sent_again_unchanged(open_harness: OpenHarness, fault: str) -> None:
     harness, broker = await open_harness(), Ledger()
     setattr(broker, fault, True)
     ids = await said(harness, [uuid7() for _ in range(3)])
@@ -65,9 +63,7 @@ async def test_what_the_broker_did_not_acknowledge_stays_and_is_said_again_under
     assert await harness.outbox() == []
 
 
-async def test_only_one_relay_of_a_service_is_at_work_and_another_takes_over_when_it_ends(
-    open_harness: OpenHarness,
-) -> None:
+async def test_one_relay_works_and_another_takes_over(open_harness: OpenHarness) -> None:
     first, second = await open_harness(), await open_harness()
     led, spare = Ledger(), Ledger()
     async with relaying(first, led):
@@ -81,9 +77,7 @@ async def test_only_one_relay_of_a_service_is_at_work_and_another_takes_over_whe
     assert len(spare.taken) == 1
 
 
-async def test_a_relay_that_is_told_to_stop_does_not_wait_for_what_others_go_on_saying(
-    open_harness: OpenHarness,
-) -> None:
+async def test_stopping_relay_does_not_wait_for_new_messages(open_harness: OpenHarness) -> None:
     harness, broker = await open_harness(), Ledger()
 
     async def say_one_more() -> None:
@@ -111,9 +105,7 @@ async def test_messages_bigger_than_a_batch_are_not_lost(open_harness: OpenHarne
     assert [(record.headers["n"], len(record.value)) for record in records] == [(str(n), 700_000) for n in range(6)]
 
 
-async def test_nothing_is_lost_or_put_out_of_order_when_the_broker_is_killed(
-    open_harness: OpenHarness, broker: Kafka
-) -> None:
+async def test_killed_broker_loses_and_reorders_nothing(open_harness: OpenHarness, broker: Kafka) -> None:
     harness = await open_harness()
     topic = "dsr.requests"
     await create_topics(broker.bootstrap, [topic], partitions=4)

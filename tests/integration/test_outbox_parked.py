@@ -64,9 +64,7 @@ async def emptied(harness: Harness) -> None:
     await eventually(partial(harness.pool.fetchval, "SELECT NOT EXISTS (SELECT FROM outbox)"))
 
 
-async def test_what_is_refused_is_parked_with_what_is_behind_it_and_the_others_go_out_in_order(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_rejected_message_parks_its_key(open_harness: OpenHarness, caplog: pytest.LogCaptureFixture) -> None:
     harness, broker = await open_harness(), Ledger()
     broker.too_large = lambda message: len(message.value) >= LARGE
     said = [event(key, number) for number in range(20) for key in range(10)]
@@ -120,9 +118,7 @@ async def test_what_is_parked_is_shown_and_once_put_back_goes_out_at_its_place(
     assert [*dict.fromkeys(each for each in ids_of(broker.taken) if each.startswith("1."))] == ["1.1", "1.2", "1.3"]
 
 
-async def test_what_is_put_back_while_others_are_on_their_way_goes_before_what_was_behind_it(
-    open_harness: OpenHarness, database: str
-) -> None:
+async def test_unparked_message_precedes_later_ones_of_its_key(open_harness: OpenHarness, database: str) -> None:
     """Both are put back after the relay has read that the second one is behind: it must not be parked alone."""
     harness, broker = await open_harness(), Ledger()
     broker.too_large = lambda message: len(message.value) >= LARGE
@@ -141,9 +137,7 @@ async def test_what_is_put_back_while_others_are_on_their_way_goes_before_what_w
     assert await parked(harness) == []
 
 
-async def test_a_real_broker_takes_everything_but_what_is_above_its_limit(
-    open_harness: OpenHarness, kafka_bootstrap: str
-) -> None:
+async def test_broker_accepts_everything_below_its_limit(open_harness: OpenHarness, kafka_bootstrap: str) -> None:
     harness = await open_harness()
     topic = f"test.limit.{uuid7().hex}"
     await create_topics(kafka_bootstrap, [topic], partitions=1)
@@ -174,9 +168,7 @@ async def test_nothing_overtakes_a_message_of_its_partition_that_is_refused(kafk
     assert [record.headers["n"] for record in records] == ["2"]
 
 
-async def test_a_dead_letter_of_the_largest_record_is_not_too_large(
-    open_harness: OpenHarness, kafka_bootstrap: str
-) -> None:
+async def test_dead_letter_of_the_largest_record_fits(open_harness: OpenHarness, kafka_bootstrap: str) -> None:
     """It says more than the record did, so its topic takes more."""
     assert {config(name)["max.message.bytes"] for name in declared()} == {2**20, 2**21}
     await create_topics(kafka_bootstrap, declared())
@@ -198,9 +190,7 @@ async def all_sent(harness: Harness) -> None:
     await eventually(partial(harness.pool.fetchval, "SELECT NOT EXISTS (SELECT FROM outbox)"))
 
 
-async def test_a_relay_that_sleeps_in_a_send_is_followed_and_what_it_does_on_waking_is_a_repeat(
-    open_harness: OpenHarness,
-) -> None:
+async def test_relay_that_sleeps_in_a_send_repeats_at_most(open_harness: OpenHarness) -> None:
     asleep, awake = await open_harness(), await open_harness()
     sleeper, follower, wakes = Ledger(), Ledger(), asyncio.Event()
 
@@ -308,9 +298,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sil
             writer.write(content)
 
 
-async def test_a_relay_whose_connection_hears_nothing_more_goes_on_with_another(
-    open_harness: OpenHarness, database: str
-) -> None:
+async def test_relay_with_a_dead_connection_reconnects(open_harness: OpenHarness, database: str) -> None:
     harness, broker = await open_harness(), Ledger()
     async with Wire(database).open() as wire, AsyncExitStack() as stack:
         pool = await connect_pool(PostgresSettings(dsn=wire.dsn), ServiceName.ERASURE)
@@ -326,9 +314,7 @@ async def test_a_relay_whose_connection_hears_nothing_more_goes_on_with_another(
     assert list(dict.fromkeys(ids_of(broker.taken))) == ids
 
 
-async def test_an_outage_of_the_broker_is_logged_once_and_so_is_its_end(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_broker_outage_is_logged_once(open_harness: OpenHarness, caplog: pytest.LogCaptureFixture) -> None:
     harness, broker = await open_harness(), Ledger()
     broker.refuses = True
     await said(harness, [uuid7()])

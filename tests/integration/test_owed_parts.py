@@ -63,9 +63,7 @@ async def test_a_part_that_is_owed_in_a_retired_system_ends_by_what_a_person_ent
     assert "cdr: 4 of 4 records erased by hand." in letter["letters"][-1]["body"]
 
 
-async def test_two_persons_end_a_part_of_which_nobody_can_look_any_more_and_letter_and_answer_say_so(
-    intake: Intake,
-) -> None:
+async def test_two_approvers_end_a_part_of_a_destroyed_system(intake: Intake) -> None:
     path = await owed(intake)
     proposed = await intake.officer.post(f"{path}/decision", json={**END, "explanation": TOLD})
     alone = await intake.officer.post(f"{path}/decision/approval")
@@ -185,9 +183,7 @@ async def test_what_had_failed_says_that_its_system_is_gone_once_that_is_retired
         ({"outcome": TaskOutcome.NO_LONGER_HELD, "ground": "system_destroyed"}, PARTLY),
     ],
 )
-async def test_the_end_of_a_part_lets_what_waited_behind_it_go_on(
-    harness: Harness, said: dict[str, object], outcome: Outcome
-) -> None:
+async def test_end_of_a_part_frees_later_tasks(harness: Harness, said: dict[str, object], outcome: Outcome) -> None:
     new = await begun(harness)
     await harness.stand(cdr="retired")
     await harness.look_where_systems_stand()
@@ -286,9 +282,7 @@ async def pieces(harness: Harness) -> int:
     return int(await harness.pool.fetchval("SELECT count(*) FROM vault.sealed WHERE kind = 'records'"))
 
 
-async def test_a_partial_answer_has_a_package_of_what_there_is_and_a_later_one_of_the_rest(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_partial_answer_has_a_package_and_later_one_of_all(open_harness: OpenHarness, clock: SetClock) -> None:
     harness, cdr, event = await copying(open_harness, Unavailable("it is away"))
     async with harness.unit_of_work.begin() as tx:
         await export.answer(harness.fulfilments, [a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
@@ -348,9 +342,7 @@ async def test_a_refused_access_hands_out_nothing_and_is_collected_no_more(open_
     assert await harness.pool.fetchval("SELECT count(*) FROM vault.sealed WHERE kind <> 'identities'") == 0
 
 
-async def test_a_key_lives_while_an_answered_erasure_is_owed_somewhere_and_goes_with_its_end(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_key_lives_while_an_erasure_is_outstanding(open_harness: OpenHarness, clock: SetClock) -> None:
     away = ScriptedSystem("cdr", answers={Operation.ERASE: cannot(Unavailable("it is away"))})
     harness = await open_harness(ScriptedSystem("crm"), away)
     harness.concludes = {Operation.ERASE: erasure.finish}

@@ -78,9 +78,7 @@ async def given_up(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
         hanging.cancel()
 
 
-async def test_what_a_process_left_that_has_died_is_made_anew_by_another_and_counts_once(
-    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_package_of_a_dead_process_is_rebuilt(open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     harness, new = await copied(open_harness, *MANY)
     async with given_up(harness, monkeypatch) as lease:
         assert await left(harness) == {"records": 1, "package": 1, "release": 1}, "stored, and nobody's to read"
@@ -96,9 +94,7 @@ async def test_what_a_process_left_that_has_died_is_made_anew_by_another_and_cou
     assert len(described(await fetched(harness, package_id))["records"]) == len(MANY)
 
 
-async def test_who_wakes_up_after_another_has_taken_a_package_over_stores_nothing_of_it(
-    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_late_builder_stores_nothing(open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     harness, new = await copied(open_harness, *MANY)
     woken, build = asyncio.Event(), built.build
     lease = await harness.new_lease()
@@ -128,9 +124,7 @@ async def test_who_wakes_up_after_another_has_taken_a_package_over_stores_nothin
 
 
 @pytest.mark.parametrize("how", ["withdrawn", "closed"])
-async def test_a_package_that_nobody_waits_for_any_more_is_dropped_where_it_stands(
-    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
+async def test_unneeded_package_is_gone(open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     harness, new = await copied(open_harness, *MANY)
     about: dict[str, Any] = {"about": str(new.request_id), "right": new.right, "subject": new.subject_ref}
     build, began, goes_on = built.build, asyncio.Event(), asyncio.Event()
@@ -156,9 +150,7 @@ async def test_a_package_that_nobody_waits_for_any_more_is_dropped_where_it_stan
     assert await left(harness) == {}, "what was packed meanwhile is stored no more"
 
 
-async def test_what_changes_while_it_is_packed_is_packed_anew(
-    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_change_during_packing_rebuilds(open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     harness, new = await copied(open_harness, Record("calls", "cdrs", {"value": "then"}, matched=FOUND))
     build, times = built.build, iter(range(9))
 

@@ -136,9 +136,7 @@ async def test_what_no_state_keeps_goes(open_harness: OpenHarness, crm: Answer) 
     ],
     ids=["not known", "not searched", "a part stays"],
 )
-async def test_where_it_is_not_known_what_must_stay_or_it_cannot_be_left_nothing_goes_anywhere(
-    open_harness: OpenHarness, crm: Answer, failure: str
-) -> None:
+async def test_unknown_retention_erases_nothing(open_harness: OpenHarness, crm: Answer, failure: str) -> None:
     shop = ScriptedSystem("shop", categories=frozenset({"contact", "ticket"}))
     harness, request_id, _ = await erased_beside(open_harness, shop, crm)
     assert (await harness.states(request_id))["shop:plan"] == "failed"
@@ -146,9 +144,7 @@ async def test_where_it_is_not_known_what_must_stay_or_it_cannot_be_left_nothing
     assert not [task for system in harness.systems.values() for task in system.asked if task.operation is ERASE]
 
 
-async def test_a_store_is_told_which_states_last_and_asked_for_them_again_when_its_day_comes(
-    open_harness: OpenHarness,
-) -> None:
+async def test_store_is_told_active_states_and_asked_again_on_their_day(open_harness: OpenHarness) -> None:
     shop = ScriptedSystem("shop", categories=frozenset({"contact", "ticket"}))
     shop.__dict__["spares_by_category"] = True
     harness, request_id, _ = await erased_beside(open_harness, shop, telling("yes"))
@@ -172,9 +168,7 @@ def refusing(_: Task) -> Refused:
 
 
 @pytest.mark.parametrize("crm", [telling("yes"), each(refusing)], ids=["planned", "refused"])
-async def test_a_dry_run_hears_what_others_tell_before_it_says_what_stays(
-    open_harness: OpenHarness, crm: Answer
-) -> None:
+async def test_dry_run_consults_other_systems_first(open_harness: OpenHarness, crm: Answer) -> None:
     shop = ScriptedSystem("shop", categories=frozenset({"contact"}))
     teller = crm_of(plan=crm)
     teller.tells = frozenset({"contract_active"})
@@ -342,9 +336,7 @@ async def test_what_a_hold_covers_no_system_is_asked_to_erase(intake: Intake, ha
     assert not [task for system in harness.systems.values() for task in system.asked if task.operation == "erase"]
 
 
-async def test_of_what_was_located_where_a_hold_keeps_a_system_from_being_asked_it_is_known_how_much_it_is(
-    intake: Intake, harness: Harness
-) -> None:
+async def test_rows_of_a_system_on_hold_are_counted_where_located(intake: Intake, harness: Harness) -> None:
     await placed(intake, subject={"account_id": "C1"})
     reports = await erased(harness)
     assert (reports["crm"].found, reports["crm"].remaining, reports["crm"].changed) == (1, 1, 0), "it was located"
@@ -352,9 +344,7 @@ async def test_of_what_was_located_where_a_hold_keeps_a_system_from_being_asked_
     assert not is_held_unseen(reports["crm"])
 
 
-async def test_a_hold_is_seen_by_what_the_only_system_there_is_knows_besides(
-    intake: Intake, open_harness: OpenHarness
-) -> None:
+async def test_hold_matches_identities_of_the_only_system(intake: Intake, open_harness: OpenHarness) -> None:
     found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, 1, identities=(ACCOUNT,)))
     crm = ScriptedSystem("crm", yields=frozenset({IdentityType.ACCOUNT_ID}), answers={Operation.LOCATE: found})
     alone = await open_harness(crm)
@@ -378,9 +368,7 @@ async def test_a_hold_that_is_placed_midway_stops_what_is_left(intake: Intake, h
     assert outcomes == {"shop": "erased", "crm": "retained"}
 
 
-async def test_a_hold_that_is_placed_while_a_system_is_at_work_stops_its_next_step(
-    intake: Intake, harness: Harness, clock: SetClock
-) -> None:
+async def test_hold_placed_midway_stops_the_next_step(intake: Intake, harness: Harness, clock: SetClock) -> None:
     shop, gone = harness.systems["shop"], list[str]()
 
     async def step_by_step(asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
@@ -419,9 +407,7 @@ async def test_a_hold_of_other_categories_lets_a_system_erase(intake: Intake, op
     assert {r.system: r.outcome for r in harness.completed[0].reports} == {"crm": "erased", "cdr": "retained"}
 
 
-async def test_a_system_that_can_leave_what_is_covered_and_erase_the_rest_is_told_what_to_leave(
-    intake: Intake, open_harness: OpenHarness
-) -> None:
+async def test_system_that_can_split_erases_around_a_hold(intake: Intake, open_harness: OpenHarness) -> None:
     store = ScriptedSystem("cdr", categories=frozenset({"call_record", "contact"}))
     store.spares_by_category = True  # type: ignore[attr-defined]
     asked: list[frozenset[str]] = []
@@ -446,9 +432,7 @@ async def test_a_system_that_can_leave_what_is_covered_and_erase_the_rest_is_tol
     assert await paused_erasures.let_go_of_holds(intake.unit_of_work) == 1, "what was left is asked for again"
 
 
-async def test_once_two_persons_have_lifted_it_what_was_kept_is_asked_for_again(
-    intake: Intake, harness: Harness
-) -> None:
+async def test_lifted_hold_erases_what_it_kept(intake: Intake, harness: Harness) -> None:
     hold, path = await placed(intake), await intake.submit(right="erasure")
     subject = await harness.subject(EMAIL)
     reports = await erased(harness, UUID(id_of(path)), subject)
@@ -603,9 +587,7 @@ async def test_a_category_is_deleted_anonymised_kept_or_restricted_as_the_policy
         assert again.remaining == (1 if ruled else 0)
 
 
-async def test_what_the_dataset_does_not_say_how_to_do_is_not_done_and_nothing_is_deleted_instead(
-    empty_database: str, tmp_path: Path
-) -> None:
+async def test_undeclared_operation_is_not_replaced_by_deletion(empty_database: str, tmp_path: Path) -> None:
     policy = doing(tmp_path, "anonymise")
     start, end = DATASET.index("[tables.visit.anonymise]"), DATASET.index("[tables.visit.columns]")
     (tmp_path / "site.toml").write_text(DATASET[:start] + DATASET[end:], encoding="utf-8")

@@ -340,9 +340,7 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
         thread.join()
 
 
-def test_jars_and_packages_are_asked_for_where_the_companys_own_certificate_stands_in_between(
-    proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_downloads_trust_a_company_certificate(proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in certificates.CHOSEN:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(proxy.authority))

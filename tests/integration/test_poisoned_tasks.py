@@ -130,9 +130,7 @@ async def test_a_value_that_a_store_cannot_take_leaves_four_of_four_neighbours_c
     assert await harness.pool.fetchval("SELECT sum((receipt->'changed')::int) FROM task WHERE state = 'done'") == 4
 
 
-async def test_what_was_corrected_before_and_after_a_value_that_a_store_cannot_take_is_told_as_done(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_rejected_value_leaves_neighbours_corrected(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run(FOUR_MORE)
 
     def to(n: int, asserted: str) -> Task:

@@ -594,9 +594,7 @@ async def test_a_session_shows_the_request_that_was_proved_and_no_other(door: Op
     assert mine in (await ada.open("/portal/en/request")).html
 
 
-async def test_whoever_asked_here_and_has_proved_their_address_is_written_to_when_there_is_something_to_read(
-    door: Opened,
-) -> None:
+async def test_portal_requester_with_a_proved_address_is_notified_of_news(door: Opened) -> None:
     visitor = door.visitor()
     path = f"/v1/requests/{await asked(visitor, language='de')}"
     assert await door.letters("portal_news") == [], "the page has said it"
@@ -620,9 +618,7 @@ async def test_whoever_asked_here_and_has_proved_their_address_is_written_to_whe
     assert ("Dann beginnen wir" in back.text, "wie es um diesen Antrag steht" in back.text) == (False, True)
 
 
-async def test_an_answer_of_which_nobody_could_know_is_not_given_until_they_can_and_is_a_persons_task(
-    door: Opened,
-) -> None:
+async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) -> None:
     ada, intake = door.visitor(), door.intake
     path = f"/v1/requests/{await asked(ada)}"
     await (await ada.open(link_in((await door.letters())[0]))).send()
@@ -694,9 +690,7 @@ WORDS = "Which of the two offices have you written from?"
 DOUBTED = {"question": "identity", "text": WORDS, "condition_recorded": True}
 
 
-async def test_a_question_to_an_unproved_address_waits_and_the_link_shows_it_and_does_not_answer_it(
-    door: Opened,
-) -> None:
+async def test_question_to_an_unproved_address_waits_and_the_link_only_shows_it(door: Opened) -> None:
     ada, intake = door.visitor(), door.intake
     path = f"/v1/requests/{await asked(ada)}"
     (await intake.officer.post(f"{path}/question", json=DOUBTED)).raise_for_status()

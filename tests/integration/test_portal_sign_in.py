@@ -121,9 +121,7 @@ async def test_a_sign_in_is_good_once_and_proves_what_the_request_states(door: O
     }
 
 
-async def test_what_needs_a_second_factor_is_offered_while_a_person_looks_and_is_searched_once_it_was_shown(
-    door: Opened,
-) -> None:
+async def test_second_factor_is_offered_during_review_and_then_searched(door: Opened) -> None:
     clock, ada = door.intake.clock, door.visitor()
     await (await ada.open(f"/portal/en/signed-in?token={token(clock, email='ada@example.org')}")).send()
     reference = await asked(ada)
@@ -179,9 +177,7 @@ async def test_a_sign_in_shows_what_was_asked_and_counts_for_it_once_that_is_con
         assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["state"] == state
 
 
-async def test_whoever_signs_in_and_gives_another_address_proves_that_too_and_is_shut_out_by_nothing(
-    door: Opened,
-) -> None:
+async def test_sign_in_with_another_address_proves_both(door: Opened) -> None:
     clock, ada, again = door.intake.clock, door.visitor(), door.visitor()
     signed: dict[str, Any] = {"email": "ada@example.org", "amr": ["pwd", "otp"]}
     await (await ada.open(f"/portal/en/signed-in?token={token(clock, **signed)}")).send()

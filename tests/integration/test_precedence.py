@@ -55,9 +55,7 @@ async def located(harness: Harness) -> UUID:
 
 
 @pytest.mark.parametrize("kind", [Kind.COPY, Kind.RESTRICTION])
-async def test_what_is_filed_by_an_account_is_seen_by_the_only_system_there_is(
-    open_harness: OpenHarness, kind: Kind
-) -> None:
+async def test_account_index_is_seen_by_the_only_system(open_harness: OpenHarness, kind: Kind) -> None:
     found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, 1, identities=(ACCOUNT,)))
     account = frozenset({IdentityType.ACCOUNT_ID})
     alone = await open_harness(ScriptedSystem("crm", yields=account, answers={Operation.LOCATE: found}))
@@ -69,9 +67,7 @@ async def test_what_is_filed_by_an_account_is_seen_by_the_only_system_there_is(
 
 @pytest.mark.parametrize("proved", [(OTHER_ADDRESS,), (ACCOUNT,), (OTHER_ADDRESS, ACCOUNT)])
 @pytest.mark.parametrize("kind", [Kind.COPY, Kind.RESTRICTION])
-async def test_another_address_of_the_same_account_is_the_same_person_once_they_are_located(
-    harness: Harness, kind: Kind, proved: tuple[Identity, ...]
-) -> None:
+async def test_located_accounts_link_addresses(harness: Harness, kind: Kind, proved: tuple[Identity, ...]) -> None:
     other = await known(harness, kind, *proved)
     request_id = await located(harness)
     assert await harness.states(request_id) == {"crm:locate": "done", "shop:erase": "waiting", "crm:erase": "waiting"}
@@ -192,9 +188,7 @@ async def repeated(intake: Intake, path: str) -> list[str]:
     return [each["request_id"] for each in view.get("repeated", [])]
 
 
-async def test_a_repeat_is_worked_as_any_other_and_shown_to_people_while_both_are_open(
-    intake: Intake, clock: SetClock
-) -> None:
+async def test_repeated_request_is_worked_and_shown_as_a_repeat(intake: Intake, clock: SetClock) -> None:
     first = await intake.submit(subject=MIA)
     clock.pass_by(days=3)
     again = await intake.submit(subject=MIA)

@@ -48,17 +48,13 @@ async def test_what_is_proved_begins_at_once_and_it_is_on_record_by_what(intake:
 
 
 @pytest.mark.parametrize(("field", "state"), [("email", "awaiting_identity"), ("name", "in_progress")])
-async def test_whoever_would_be_reached_elsewhere_from_then_on_needs_more_proof(
-    intake: Intake, field: str, state: str
-) -> None:
+async def test_request_that_reaches_further_needs_more_proof(intake: Intake, field: str, state: str) -> None:
     changes = [{"field": field, "asserted": "mallory@example.org"}]
     path = await submitted(intake, right="rectification", changes=changes)
     assert (await intake.view(path))["state"] == state
 
 
-async def test_for_the_rest_the_proof_is_asked_for_and_the_question_says_what_would_help(
-    intake: Intake, asked: str
-) -> None:
+async def test_question_for_proof_names_what_would_suffice(intake: Intake, asked: str) -> None:
     shown = await intake.view(asked)
     (letter,) = await intake.letters(asked)
     assert (shown["state"], shown["outcome"]) == ("awaiting_identity", None)
@@ -94,9 +90,7 @@ async def test_words_are_no_proof(intake: Intake, asked: str) -> None:
     assert (replied.status_code, (await intake.view(asked))["state"]) == (409, "awaiting_identity")
 
 
-async def test_what_is_unproved_at_the_last_notice_is_left_out_and_named_and_may_be_resumed(
-    intake: Intake, asked: str, clock: SetClock
-) -> None:
+async def test_unproved_rest_at_the_last_notice_is_resumable(intake: Intake, asked: str, clock: SetClock) -> None:
     await give_up(intake, asked, clock)
     said = (await intake.published())[-1]
     assert (said["type"], said["outcome"], said["owed"]) == (
@@ -165,9 +159,7 @@ async def taken_back(intake: Intake, path: str, field: str = "email", by: str = 
     return int(answer.status_code)
 
 
-async def test_of_an_open_request_one_word_is_enough_and_what_was_proved_together_is_proved_less(
-    intake: Intake,
-) -> None:
+async def test_repudiation_of_an_open_request_counts_at_once(intake: Intake) -> None:
     path = await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED, CODED])
     assert await levels(intake, path) == {"email": "L2", "phone": "L2"}
     assert await taken_back(intake, path, "phones.0", by="channel") == 200
@@ -190,9 +182,7 @@ async def test_what_is_proved_once_more_after_that_counts_again(intake: Intake) 
     assert (await levels(intake, path))["email"] == "L1"
 
 
-async def test_of_an_answered_request_it_takes_two_and_its_package_is_withheld_from_the_first_word_on(
-    intake: Intake,
-) -> None:
+async def test_repudiation_of_an_answered_request_needs_two_and_withholds_at_once(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(EMAIL, "ada@example.org")])
     assert (await intake.channel.get(f"{path}/package")).status_code == 200
@@ -211,9 +201,7 @@ async def test_of_an_answered_request_it_takes_two_and_its_package_is_withheld_f
 
 
 @pytest.mark.parametrize("changed", [0, 3])
-async def test_what_was_changed_in_a_system_by_it_is_a_breach_with_nothing_to_withhold(
-    intake: Intake, changed: int
-) -> None:
+async def test_change_by_a_repudiated_proof_is_a_breach(intake: Intake, changed: int) -> None:
     path = await intake.submit(right="erasure")
     outcome = TaskOutcome.ERASED if changed else TaskOutcome.NO_MATCH
     task = GIVEN.model_copy(update={"operation": Operation.ERASE, "outcome": outcome, "changed": changed})

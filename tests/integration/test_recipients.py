@@ -21,9 +21,7 @@ from tests.fixtures.mail_server import letters_taken
 from tests.fixtures.recipients import ADA, CITY, WHY, erased, listed, notices, report, silent, waiting
 
 
-async def test_each_recipient_of_what_was_erased_gets_one_notice_that_says_who_and_what_and_the_person_reads_the_list(
-    disclosing: Intake,
-) -> None:
+async def test_each_recipient_of_erased_data_gets_one_notice_and_is_listed(disclosing: Intake) -> None:
     path = await erased(disclosing)
     to_carrier, to_mailer = sorted(await notices(disclosing, path), key=lambda each: each["to"][0])[::-1]
     assert to_mailer["to"] == ["Beispielpost GmbH (fictitious) <privacy@beispielpost.example>"]
@@ -49,9 +47,7 @@ async def test_each_recipient_of_what_was_erased_gets_one_notice_that_says_who_a
     assert "ada@" not in str(await disclosing.evidence(path))
 
 
-async def test_a_rectification_tells_what_is_right_now_and_an_objection_to_marketing_that_it_stops(
-    disclosing: Intake,
-) -> None:
+async def test_recipients_learn_corrections_and_objections_to_marketing(disclosing: Intake) -> None:
     path = await disclosing.submit(right="rectification", changes=[CITY])
     said: dict[str, Any] = {"right": Right.RECTIFICATION, "operation": Operation.RECTIFY}
     await disclosing.complete(path, **said, tasks=(report(Operation.RECTIFY, address=1),))
@@ -70,9 +66,7 @@ async def test_a_rectification_tells_what_is_right_now_and_an_objection_to_marke
 SO_FAR = {"outcome": Outcome.PARTIALLY_FULFILLED, "so_far": True}
 
 
-async def test_who_mails_for_us_is_told_that_marketing_stops_before_a_person_has_decided_about_the_rest(
-    disclosing: Intake,
-) -> None:
+async def test_mailer_is_told_of_a_marketing_stop_before_the_decision(disclosing: Intake) -> None:
     path = await disclosing.submit(right="objection", scope="direct_marketing", assurance=None, proofs=[])
     said: dict[str, Any] = {"right": Right.OBJECTION, "operation": Operation.SUPPRESS}
     early = (report(Operation.SUPPRESS, account=1), waiting(Operation.SUPPRESS))
@@ -105,9 +99,7 @@ async def test_of_a_restriction_who_has_the_data_is_told_as_soon_as_something_is
     assert (view["state"], [each["changed"] for each in view["tasks"]]) == ("closed", [1]), "what comes late is known"
 
 
-async def test_a_recipient_is_told_when_the_next_server_has_the_notice_and_not_if_that_comes_back(
-    disclosing: Intake,
-) -> None:
+async def test_recipient_counts_as_told_at_delivery_and_not_after_a_bounce(disclosing: Intake) -> None:
     path = await erased(disclosing)
     early = await disclosing.officer.post(f"{path}/recipients/reply", json={"recipient": "mailer", "reply": "done"})
     assert (early.status_code, await letters_taken(disclosing.unit_of_work)) == (409, 1)
@@ -130,9 +122,7 @@ async def test_a_recipient_is_told_when_the_next_server_has_the_notice_and_not_i
     assert (await listed(disclosing, path))["mailer"]["state"] == "told", "which no letter takes back"
 
 
-async def test_a_recipient_that_never_answers_is_reminded_and_put_before_people_and_the_person_can_see_it(
-    disclosing: Intake,
-) -> None:
+async def test_silent_recipient_is_reminded_escalated_and_visible(disclosing: Intake) -> None:
     path = await erased(disclosing)
     await letters_taken(disclosing.unit_of_work)
     for working_days in (10, 20):
@@ -239,9 +229,7 @@ async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_conce
 
 
 @pytest.mark.parametrize(("reduced", "told"), [(None, True), ({"call": 3}, True), ({}, False)])
-async def test_of_what_an_earlier_request_has_reduced_already_nobody_is_told_again(
-    disclosing: Intake, reduced: dict[str, int] | None, *, told: bool
-) -> None:
+async def test_reduced_rows_notify_nobody(disclosing: Intake, reduced: dict[str, int] | None, *, told: bool) -> None:
     kept = Kept(category="call", rule="calls_us_18m", count=3, period="P18M")
     nothing: dict[str, Any] = {"outcome": "retained", "changed": 0, "by_category": {"call": 3}, "kept": (kept,)}
     path = await erased(disclosing, report(Operation.ERASE, call=3).model_copy(update={**nothing, "reduced": reduced}))
@@ -254,9 +242,7 @@ async def test_of_what_an_earlier_request_has_reduced_already_nobody_is_told_aga
     [(1, "do nothing else with them until you hear from us"), (2, "the others we still keep, for a reason that the")],
     ids=["all of it", "a part"],
 )
-async def test_who_mails_for_us_is_told_that_what_a_hold_keeps_is_restricted_and_others_what_was_erased(
-    disclosing: Intake, rows: int, told: str
-) -> None:
+async def test_mailer_is_told_of_held_data_and_others_of_erased(disclosing: Intake, rows: int, told: str) -> None:
     kept = Kept(category="newsletter", rule="legal_hold", count=1, restricted=1)
     some = report(Operation.ERASE, newsletter=rows, call=3).model_copy(
         update={"outcome": TaskOutcome.RETAINED, "kept": (kept,), "changed": rows + 2}

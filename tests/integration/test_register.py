@@ -81,9 +81,7 @@ async def test_a_reading_that_was_overtaken_changes_nothing(open_harness: OpenHa
     assert await vouched(harness, number(None)) == [(MARCH, None)]
 
 
-async def test_accounts_of_another_system_do_not_take_the_place_of_those_that_are_known(
-    open_harness: OpenHarness,
-) -> None:
+async def test_accounts_of_another_namespace_do_not_replace_known_ones(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     await filled(harness, assigned(ADA, JANUARY))
     keys, read_at = harness.unit_of_work.vault.keyring, harness.unit_of_work.clock.now() + timedelta(seconds=1)
@@ -149,9 +147,7 @@ async def erase(harness: Harness, *stated: Identity) -> NewFulfilment:
     return new
 
 
-async def test_of_an_erasure_what_their_own_dates_leave_out_is_asked_about_before_it_can_be_found_no_more(
-    open_harness: OpenHarness,
-) -> None:
+async def test_erasure_asks_about_excluded_periods_beforehand(open_harness: OpenHarness) -> None:
     harness = await open_harness(crm(), ScriptedSystem("cdr", needs=frozenset({PHONE})))
     await filled(harness, assigned(ADA, JANUARY))
     new = await erase(harness, ADDRESS, number(JANUARY, MAY))
@@ -281,9 +277,7 @@ async def test_the_crm_names_every_number_with_its_period_and_customer(crm: Crm)
     assert listed == [AssignedNumber(Identity(PHONE, customer.phones[0].number, SINCE, None, SYSTEM), customer.code)]
 
 
-async def test_a_customer_who_is_erased_in_the_crm_stays_in_the_register_until_then(
-    open_harness: OpenHarness, crm: Crm
-) -> None:
+async def test_customer_erased_in_the_crm_stays_registered(open_harness: OpenHarness, crm: Crm) -> None:
     harness, customer = await open_harness(), await crm.add()
     assert isinstance(crm.adapter, TrytonAdapter)
     await filled(harness, *await crm.adapter.assignments())
@@ -363,9 +357,7 @@ async def test_of_several_processes_one_reads_and_none_again_before_it_is_time(o
     assert shown("dsr_assignments_read_timestamp_seconds") == harness.unit_of_work.clock.now().timestamp()
 
 
-async def test_a_reading_that_loses_more_than_is_believed_ends_nothing_until_the_source_is_whole_again(
-    open_harness: OpenHarness,
-) -> None:
+async def test_implausible_reading_ends_nothing_until_the_source_is_whole(open_harness: OpenHarness) -> None:
     source = Source("crm")
     harness, one = await opened(open_harness, source)
     await one.look()

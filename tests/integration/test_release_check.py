@@ -64,9 +64,7 @@ async def work(harness: Harness) -> None:
     ],
     ids=["the next holder's time", "another number", "another address", "untraced"],
 )
-async def test_what_a_system_gave_of_somebody_else_makes_no_package_and_waits_for_a_person(
-    open_harness: OpenHarness, match: Match | None, fault: Fault
-) -> None:
+async def test_foreign_rows_make_no_package(open_harness: OpenHarness, match: Match | None, fault: Fault) -> None:
     lying, honest = system("cdr", *((match,) if match else ())), system("tickets", Match(EMAIL, ADDRESS.value))
     harness = await open_harness(lying, honest, service=ServiceName.EXPORT)
     await register(harness.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None))

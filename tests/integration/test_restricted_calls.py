@@ -45,9 +45,7 @@ def every_call() -> Iterator[Written]:
         yield Written(caller, pai, dialled, reached, day)
 
 
-async def test_readers_see_of_whoever_is_restricted_what_an_erasure_would_leave_and_all_of_everybody_else(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_readers_see_of_a_restricted_caller_what_an_erasure_leaves(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await write(cdr_store, every_call())
     whole = [await rows(cdr_store.admin, table) for table in TABLES]
     assert [await rows(cdr_store.reader, table) for table in TABLES] == whole
@@ -61,9 +59,7 @@ async def test_readers_see_of_whoever_is_restricted_what_an_erasure_would_leave_
     assert [await rows(cdr_store.admin, table) for table in TABLES] == seen
 
 
-async def test_the_bill_of_whoever_spoke_with_somebody_restricted_stays_as_it_was(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_bill_of_the_other_party_stays_unchanged(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS, "2026-03-02"), call(BORIS, ANNA, "2026-03-03"), call(ANNA, CHIARA)])
     bill = "SELECT count(*), sum(duration) FROM acc_cdrs WHERE $1 IN (caller_e164, callee_e164)"
     before = await ask(cdr_store.reader, bill, BORIS)
@@ -80,9 +76,7 @@ async def test_a_call_in_which_everybody_is_restricted_is_not_shown(cdr_store: C
     assert await ask(cdr_store.reader, "SELECT src_user, dst_user FROM acc") == [("", CHIARA)]
 
 
-async def test_a_call_that_was_diverted_keeps_whoever_is_not_restricted_of_its_three(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_diverted_call_keeps_its_unrestricted_parties(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(CHIARA, ANNA)])
     await ask(cdr_store.admin, "UPDATE acc SET dst_ouser = $1", BORIS)
     await calls.receipt(RESTRICT)
@@ -100,9 +94,7 @@ def guesses() -> Iterator[str]:
     yield f"SELECT count(*) FROM public.acc_cdrs_default WHERE caller = '{ANNA}'"
 
 
-async def test_readers_find_nothing_of_whoever_is_restricted_whatever_they_guess(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_readers_find_no_restricted_caller_by_guessing(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)])
     await calls.receipt(RESTRICT)
     text = "SELECT count(*) FROM {0} t WHERE t::text LIKE $1"
@@ -206,9 +198,7 @@ async def harness(open_harness: OpenHarness, cdr_store: CdrStore, calls: SqlEngi
     return harness
 
 
-async def test_whoever_has_a_number_next_is_not_hidden_and_the_time_of_who_had_it_stays_hidden(
-    harness: Harness, cdr_store: CdrStore, clock: SetClock
-) -> None:
+async def test_next_holder_is_shown_the_former_hidden(harness: Harness, cdr_store: CdrStore, clock: SetClock) -> None:
     clock.pass_by(minutes=5)
     await read(harness, mine(at("2026-02-15")), theirs(at("2026-02-20")))
     assert await look(harness, clock, minutes=1) == 1  # the same day: what the register learns is looked at at once
@@ -230,27 +220,21 @@ async def test_a_number_that_has_passed_on_is_followed_also_where_no_call_of_the
     assert await seen(cdr_store) == [LATER]
 
 
-async def test_a_line_that_turns_out_to_be_shared_hides_nobody(
-    harness: Harness, cdr_store: CdrStore, clock: SetClock
-) -> None:
+async def test_shared_line_hides_nobody(harness: Harness, cdr_store: CdrStore, clock: SetClock) -> None:
     clock.pass_by(minutes=5)
     await read(harness, mine(line=Line.SHARED))
     assert await look(harness, clock, minutes=1) == 1
     assert await ask(cdr_store.admin, HELD) == []
 
 
-async def test_while_the_register_contradicts_itself_everything_stays_as_it_is(
-    harness: Harness, cdr_store: CdrStore, clock: SetClock
-) -> None:
+async def test_register_conflict_changes_no_view(harness: Harness, cdr_store: CdrStore, clock: SetClock) -> None:
     clock.pass_by(minutes=5)
     await read(harness, mine(at("2026-02-25")), theirs(at("2026-02-20")))
     assert await look(harness, clock, minutes=1) == 1
     assert await ask(cdr_store.admin, HELD) == [(ANNA, LONG_AGO, None)]
 
 
-async def test_a_number_that_the_register_does_not_know_stays_hidden(
-    harness: Harness, cdr_store: CdrStore, clock: SetClock
-) -> None:
+async def test_unknown_number_stays_hidden(harness: Harness, cdr_store: CdrStore, clock: SetClock) -> None:
     await harness.pool.execute("DELETE FROM register.assignment")
     await look(harness, clock, days=1)
     assert await ask(cdr_store.admin, HELD) == [(ANNA, LONG_AGO, None)]

@@ -52,9 +52,7 @@ async def test_a_new_ceiling_is_counted_on_record_and_acts_from_the_next_night_o
     assert (action, detail["due"], detail["gone"], detail["missed"]) == ("retention.swept", 4, 4, 0)
 
 
-async def test_nothing_goes_before_the_service_has_heard_of_the_restrictions_that_are_on_the_bus(
-    nights: Nights,
-) -> None:
+async def test_sweep_waits_for_restrictions_on_the_bus(nights: Nights) -> None:
     await nights.look()
     nights.heard = False
     assert (await nights.come())["calls_19m"] == "dry_run"
@@ -76,9 +74,7 @@ async def test_a_maximum_of_another_states_law_ends_nobodys_data_whose_country_i
     assert (await nights.come())["calls_19m"] == "swept"
 
 
-async def test_a_maximum_of_another_country_acts_where_rows_say_theirs_and_runs_dry_before_it_is_everybodys(
-    nights: Nights,
-) -> None:
+async def test_foreign_ceiling_acts_on_declared_rows_after_a_dry_run(nights: Nights) -> None:
     dated = nights.store.dated
     nights.store.dated = (replace(dated[0], tells_countries=True), *dated[1:])
     nights.let("calls_19m", jurisdiction="DE", legal_source="§ 10 TDDDG")
@@ -226,9 +222,7 @@ async def test_a_restriction_on_a_ground_of_the_policy_is_spared_until_it_is_lif
     assert {identity for task in nights.store.spared["call_record"] for identity in task.identities} == {people[1]}
 
 
-async def test_who_waits_for_a_copy_is_spared_with_all_that_any_system_tells_until_it_is_made_and_five_days_at_most(
-    nights: Nights,
-) -> None:
+async def test_pending_access_spares_all_yielded_identities_for_at_most_five_days(nights: Nights) -> None:
     """Also where nobody is located yet, since two people have what was said: somebody looks, and nights pass."""
 
     def told(task: Task) -> Result:

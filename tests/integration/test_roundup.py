@@ -38,9 +38,7 @@ def a_number() -> str:
     return f"+3461{int(uuid7().hex[-12:], 16) % 10**7:07d}"
 
 
-async def test_a_subject_is_found_by_any_spelling_of_address_and_number_and_yields_the_rest(
-    ticketing: Ticketing,
-) -> None:
+async def test_subject_is_found_by_any_spelling_and_yields_the_rest(ticketing: Ticketing) -> None:
     address, second, number = unique("Marta.Soler"), unique("marta"), a_number()
     written = f"00{number[1:3]} {number[3:6]} {number[6:]}"
     ticketing.person("Marta Soler", address.upper(), written, alternate_addresses=f"{unique('old')}\n{second.upper()}")
@@ -75,9 +73,7 @@ async def test_an_access_package_holds_account_tickets_messages_and_files(ticket
     assert "no data in Lisbon" in [record.data["content"] for record in messages]
 
 
-async def test_a_copy_of_many_files_goes_out_in_parts_while_it_is_read(
-    ticketing: Ticketing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_copy_of_many_files_is_streamed_in_parts(ticketing: Ticketing, monkeypatch: pytest.MonkeyPatch) -> None:
     address = unique("Pau.Vidal")
     user = ticketing.person("Pau Vidal", address, a_number())
     for n in range(2):
@@ -119,9 +115,7 @@ async def with_a_neighbours_words(ticketing: Ticketing, customer: Customer) -> t
 
 
 @pytest.mark.parametrize("lacks", [(), PRIVACY], ids=["by our routes", "by plain REST"])
-async def test_what_a_third_person_wrote_on_a_ticket_is_neither_handed_out_nor_overwritten_and_is_counted(
-    ticketing: Ticketing, lacks: tuple[str, ...]
-) -> None:
+async def test_text_of_third_parties_is_withheld_and_counted(ticketing: Ticketing, lacks: tuple[str, ...]) -> None:
     customer = Customer(ticketing)
     neighbour, (words, paper, own) = await with_a_neighbours_words(ticketing, customer)
     line = ticketing.over(Line(lacks=lacks))
@@ -143,9 +137,7 @@ async def test_what_a_third_person_wrote_on_a_ticket_is_neither_handed_out_nor_o
     assert attached
 
 
-async def test_without_a_declaration_of_who_is_staff_all_that_others_wrote_is_left_and_counted(
-    ticketing: Ticketing,
-) -> None:
+async def test_undeclared_staff_counts_as_third_parties(ticketing: Ticketing) -> None:
     customer = Customer(ticketing)
     unaware = ticketing.over(staff_roles=())
     done = await unaware.receipt(customer.erasure())
@@ -179,9 +171,7 @@ async def test_a_restricted_subject_is_hidden_from_ordinary_agents_until_it_is_l
     assert [ticketing.seen_by_agent(*part) for part in parts] == [FORBIDDEN] * 4
 
 
-async def test_whom_an_agent_had_hidden_before_stays_hidden_and_marketing_stays_off_when_ours_is_lifted(
-    ticketing: Ticketing,
-) -> None:
+async def test_flag_set_by_an_agent_outlasts_our_lift(ticketing: Ticketing) -> None:
     agents, ours = (unique(name) for name in ("agents", "ours"))
     users = {address: ticketing.person("Rita Quiet", address) for address in (agents, ours)}
     await ticketing.run(task(Operation.RESTRICT, email(agents), ground="accuracy"))  # as if an agent had
@@ -241,9 +231,7 @@ async def test_a_request_has_one_ticket_that_is_commented_on_once_for_each_task(
     assert [comment.partition(":")[0] for comment in ticketing.comments(ticket)] == ["approaching", "overdue"]
 
 
-async def test_a_change_by_somebody_else_in_between_is_not_overwritten_blindly_but_tried_again(
-    ticketing: Ticketing,
-) -> None:
+async def test_concurrent_change_is_retried_without_overwriting(ticketing: Ticketing) -> None:
     address = unique("busy")
     user = ticketing.person("Busy Body", address)
 
@@ -289,9 +277,7 @@ async def test_a_tracker_that_is_away_is_unavailable_and_keeps_its_records_when_
 
 
 # Warnings in a real Roundup: who is told of what, once, and when a ticket is resolved.
-async def test_a_ticket_is_resolved_when_its_request_is_answered_and_none_is_opened_for_that(
-    ticketing: Ticketing,
-) -> None:
+async def test_ticket_is_resolved_with_the_answer_and_none_opened_for_it(ticketing: Ticketing) -> None:
     request = uuid7()
     overdue, resolved, repeated = (
         task(Operation.ESCALATE, request=request, level=level, right="access", outcome="fulfilled")
@@ -321,9 +307,7 @@ async def test_a_ticket_that_was_resolved_is_open_again_when_a_customer_says_not
         ("extend_or_answer", {}, "for team lead: extend the request"),
     ],
 )
-async def test_a_comment_names_the_role_that_is_to_be_told(
-    ticketing: Ticketing, level: str, more: dict[str, Any], told: str
-) -> None:
+async def test_comment_names_the_role(ticketing: Ticketing, level: str, more: dict[str, Any], told: str) -> None:
     told_to: dict[str, Any] = {"level": level, "right": "access", "escalate_to": ["team_lead"], **more}
     warned = task(Operation.ESCALATE, due_on="2026-12-24", **told_to)
     done = await ticketing.receipt(warned)
@@ -411,9 +395,7 @@ async def test_when_a_ticket_was_resolved_is_noted_and_opening_it_again_takes_th
     assert resolved
 
 
-async def test_a_tracker_that_cannot_remove_a_ticket_with_its_history_is_missed_and_not_half_done(
-    ticketing: Ticketing,
-) -> None:
+async def test_ticket_whose_history_stays_is_reported_as_overdue(ticketing: Ticketing) -> None:
     customer = Customer(ticketing)
     ticketing.change("issue", customer.ticket, status="4", resolved_on=OLD)
     for lacking in (["past"], ["expire"]):

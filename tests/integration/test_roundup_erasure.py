@@ -46,9 +46,7 @@ async def test_what_an_agent_had_deleted_is_erased_too(ticketing: Ticketing) -> 
     assert ticketing.holds(*customer.values) == []
 
 
-async def test_a_saved_search_and_a_message_on_somebody_elses_ticket_are_erased_and_the_ticket_is_not(
-    ticketing: Ticketing,
-) -> None:
+async def test_saved_search_and_foreign_message_are_erased_without_the_ticket(ticketing: Ticketing) -> None:
     customer, other = Customer(ticketing), Customer(ticketing)
     message = ticketing.create("msg", content="I have the same trouble, says Ines' neighbour", author=customer.user)
     messages = [*ticketing.get("issue", other.ticket)["messages"], {"id": message}]
@@ -79,9 +77,7 @@ async def test_a_tracker_that_cannot_remove_its_history_is_told_as_residue(ticke
     ],
     ids=["still finds them", "keeps the ticket", "keeps the user", "keeps the history"],
 )
-async def test_a_tracker_that_says_yes_and_keeps_something_is_found_out(
-    ticketing: Ticketing, line: Callable[[], Lying], says: str
-) -> None:
+async def test_residue_in_the_tracker_is_found(ticketing: Ticketing, line: Callable[[], Lying], says: str) -> None:
     result = await ticketing.over(line()).one(Customer(ticketing).erasure())
     assert isinstance(result, ResidueFound)
     assert says in str(result)
@@ -98,9 +94,7 @@ async def test_a_longer_address_that_contains_the_subjects_is_left_alone(ticketi
     assert [str(ticketing.get("user", one)["realname"])[:5] for one in others] == ["Other"] * 3
 
 
-async def test_of_two_people_with_one_address_only_the_proven_one_is_erased_even_on_a_repeat(
-    ticketing: Ticketing,
-) -> None:
+async def test_shared_address_erases_the_proved_subject_alone(ticketing: Ticketing) -> None:
     shared = f"family.{uuid7().hex}@example.org"
     ana = ticketing.person("Ana Family", shared, "+34600111222")
     luis = ticketing.person("Luis Family", shared, "+34600111333")
@@ -170,9 +164,7 @@ class DiesAfter(Line):
 
 
 @pytest.mark.parametrize(("changes", "lacks"), [(0, ()), (1, ()), (2, ()), (3, ()), (0, NEWER), (1, NEWER), (3, NEWER)])
-async def test_a_repeat_after_a_crash_gives_the_receipt_that_the_first_attempt_would_have_given(
-    ticketing: Ticketing, changes: int, lacks: Collection[str]
-) -> None:
+async def test_repeat_after_a_crash_keeps_counts(ticketing: Ticketing, changes: int, lacks: Collection[str]) -> None:
     undisturbed, customer = Customer(ticketing), Customer(ticketing)
     expected = await ticketing.receipt(undisturbed.erasure())
     first = customer.erasure()
@@ -185,9 +177,7 @@ async def test_a_repeat_after_a_crash_gives_the_receipt_that_the_first_attempt_w
     assert ticketing.holds(*customer.values) == []
 
 
-async def test_a_batch_of_subjects_takes_as_many_calls_as_one_and_each_has_their_own_counts(
-    ticketing: Ticketing,
-) -> None:
+async def test_batch_needs_as_many_calls_as_one_subject(ticketing: Ticketing) -> None:
     customers, line = [Customer(ticketing) for _ in range(5)], Line()
     ticketing.ticket(customers[2].user, "Second", "more trouble")
     results = await ticketing.over(line).run(*(one.erasure() for one in customers))
@@ -206,9 +196,7 @@ async def test_a_tracker_without_the_route_is_overwritten_record_by_record(ticke
     assert ticketing.holds(*(value for one in customers for value in one.values)) == []
 
 
-async def test_a_ticket_that_passes_to_somebody_else_after_the_search_is_not_touched_and_stops_its_task_alone(
-    ticketing: Ticketing,
-) -> None:
+async def test_reassigned_ticket_is_not_touched_and_stops_its_task_alone(ticketing: Ticketing) -> None:
     customer, undisturbed = Customer(ticketing), Customer(ticketing)
     heir = ticketing.person("Rightful Heir", f"heir.of.{customer.address}")
 
@@ -239,9 +227,7 @@ async def test_what_the_tracker_refuses_stays_whole_and_stops_its_task_alone(tic
     assert ticketing.holds(*undisturbed.values) == []
 
 
-async def test_a_tracker_that_goes_away_in_between_is_tried_again_and_gives_the_same_counts(
-    ticketing: Ticketing,
-) -> None:
+async def test_tracker_outage_between_calls_keeps_the_counts(ticketing: Ticketing) -> None:
     customer = Customer(ticketing)
 
     def away(request: httpx.Request) -> None:

@@ -18,9 +18,7 @@ def records(company: Company) -> Iterator[Record]:
     return chain(people(company.customers), tickets(company.tickets))
 
 
-async def test_a_restored_tracker_has_all_of_a_customers_tickets_and_an_erasure_in_it_leaves_the_kept_copy_as_it_was(
-    run_folder: Path,
-) -> None:
+async def test_restored_tracker_has_all_tickets_and_an_erasure_keeps_the_copy(run_folder: Path) -> None:
     company = found(Size(customers=60, calls=0, tickets=120))
     asked = next(part.person for part in company.cast if part.person.emails and part.person.code)
     theirs = [ticket for ticket in company.tickets if ticket.requester_code == asked.code]

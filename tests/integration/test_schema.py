@@ -188,9 +188,7 @@ async def test_a_connection_goes_back_to_the_pool_without_what_its_last_user_set
 
 
 # The inbox: what was heard once has no effect again.
-async def test_of_two_consumers_that_hear_the_same_event_at_once_one_handles_it(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_concurrent_consumers_handle_an_event_once(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness()
     event = uuid7()
     async with harness.pool.acquire() as one, harness.pool.acquire() as other:
@@ -202,9 +200,7 @@ async def test_of_two_consumers_that_hear_the_same_event_at_once_one_handles_it(
         assert await waiting == set()
 
 
-async def test_marks_are_forgotten_only_when_the_broker_can_no_longer_deliver_the_record(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_marks_are_forgotten_after_the_brokers_retention(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness()
     old, young = uuid7(), uuid7()
     async with harness.pool.acquire() as connection:
@@ -217,9 +213,7 @@ async def test_marks_are_forgotten_only_when_the_broker_can_no_longer_deliver_th
         assert await inbox.fresh(connection, [old, young], clock.now()) == {old}
 
 
-async def test_marks_that_have_piled_up_are_forgotten_little_by_little(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_marks_are_pruned_in_batches(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness()
     async with harness.pool.acquire() as connection:
         await inbox.fresh(connection, [uuid7() for _ in range(5)], clock.now())
@@ -247,7 +241,7 @@ async def roles(database: str) -> AsyncIterator[str]:
         await owner.close()
 
 
-async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_tables(database: str, roles: str) -> None:
+async def test_service_sees_the_schema_and_changes_its_own_tables(database: str, roles: str) -> None:
     dsn = as_role(database, "dsr_erasure", roles)
     await wait_until_migrated(dsn)
     async with connected(dsn) as connection:

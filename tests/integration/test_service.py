@@ -95,9 +95,7 @@ def reply_to(task: TaskRequested, outcome: str, **counts: int) -> bytes:
     return reply.model_dump_json().encode()
 
 
-async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_at_its_end(
-    erasure: Erasure, database: str, tmp_path: Path, clock: SetClock
-) -> None:
+async def test_erasure_runs_over_the_bus(erasure: Erasure, database: str, tmp_path: Path, clock: SetClock) -> None:
     ref, request = await subject(database, tmp_path, clock), uuid7()
     verified = a(RequestVerified, about=request, right=Right.ERASURE, subject=ref, due_on=DUE)
     said = outbox.message(verified, ServiceName.INTAKE, TRACE)
@@ -196,18 +194,14 @@ async def test_what_it_cannot_start_with_is_said_in_one_line(
             assert told.count("\n") == 1
 
 
-async def test_database_without_the_schema_is_reported_with_the_command_that_creates_it(
-    empty_database: str, broker: Kafka, tmp_path: Path
-) -> None:
+async def test_missing_schema_names_its_command(empty_database: str, broker: Kafka, tmp_path: Path) -> None:
     told = await what_erasure_says(empty_database, broker, tmp_path)
     assert re.fullmatch(
         r"dsr-erasure cannot start; the database at \S+, where .* lacks the schema: run `dsr migrate`\n", told
     )
 
 
-async def test_a_port_on_which_somebody_listens_is_told_by_its_variable(
-    database: str, broker: Kafka, tmp_path: Path
-) -> None:
+async def test_used_port_is_named_by_its_variable(database: str, broker: Kafka, tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as somebody:
         port = somebody.getsockname()[1]
         told = await what_erasure_says(database, broker, tmp_path, DSR_HTTP_PORT=str(port))
@@ -217,9 +211,7 @@ async def test_a_port_on_which_somebody_listens_is_told_by_its_variable(
     )
 
 
-async def test_the_door_opens_without_a_broker_and_what_comes_in_waits(
-    database: str, broker: Kafka, tmp_path: Path
-) -> None:
+async def test_submissions_wait_without_a_broker(database: str, broker: Kafka, tmp_path: Path) -> None:
     away = {"DSR_KAFKA_BOOTSTRAP": f"{HOST}:1"}
     async with running(ServiceName.INTAKE, database, broker, tmp_path, **away) as (child, port):
         key = await auth.create(database, "channel", "portal", SystemClock().now(), FREELY)

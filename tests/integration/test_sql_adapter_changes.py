@@ -17,9 +17,7 @@ from tests.fixtures.downstream import email, phone, receipt, task
 EMAIL, ACCOUNT = email("anna.meier@example.org"), Identity(IdentityType.ACCOUNT_ID, "C1")
 
 
-async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_correction_changes_the_wrong_value_once(customer_store: CustomerStore, customers: SqlEngine) -> None:
     changes = (
         ("street", "Lindenallee 14", "Lindenallee 41"),
         ("email", "Anna.MEIER@Example.org", "anna@example.org"),
@@ -40,9 +38,7 @@ async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
     assert await customer_store.ask("SELECT street FROM customer WHERE account_id = 'C2'") == [("Molenweg 31",)]
 
 
-async def test_flags_are_set_for_the_subject_alone_and_taken_back(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_flags_of_one_subject_are_set_and_lifted(customer_store: CustomerStore, customers: SqlEngine) -> None:
     flags = "SELECT account_id, marketing, restricted FROM customer ORDER BY 1"
     suppressed = await customers.receipt(task(Operation.SUPPRESS, EMAIL))
     partly = await customers.one(task(Operation.RESTRICT, EMAIL))
@@ -56,17 +52,13 @@ async def test_flags_are_set_for_the_subject_alone_and_taken_back(
     assert await customer_store.ask(flags) == [("C1", False, False), ("C2", True, False), ("C3", True, False)]
 
 
-async def test_what_a_store_has_no_field_or_switch_for_is_not_held_and_nobody_is_searched_for(
-    calls: SqlEngine, customers: SqlEngine
-) -> None:
+async def test_undeclared_field_or_switch_holds_nothing_unsearched(calls: SqlEngine, customers: SqlEngine) -> None:
     address = task(Operation.RECTIFY, ACCOUNT, changes=[("address.city", None, "Bilbao")])
     assert (await customers.receipt(address)).outcome is TaskOutcome.NOT_HELD
     assert (await calls.receipt(task(Operation.SUPPRESS, phone(ANNA)))).outcome is TaskOutcome.NOT_HELD
 
 
-async def test_a_value_that_stands_where_nothing_can_correct_it_is_a_persons_matter_and_not_nobodys(
-    customer_store: CustomerStore,
-) -> None:
+async def test_value_without_a_correctable_field_is_manual(customer_store: CustomerStore) -> None:
     text = customer_store.dataset.read_text(encoding="utf-8")
     customer_store.dataset.write_text(text.replace(', rectifies = "email"', ""), encoding="utf-8")
     async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
@@ -164,9 +156,7 @@ async def test_what_one_table_corrects_and_another_one_holds_as_well_is_correcte
     assert await customer_store.ask(held) == [("anna@example.org",)]
 
 
-async def test_a_store_of_which_nobody_has_said_what_can_be_corrected_is_asked_and_a_person_corrects_what_it_holds(
-    customer_store: CustomerStore,
-) -> None:
+async def test_store_without_declared_corrections_is_corrected_by_hand(customer_store: CustomerStore) -> None:
     text = customer_store.dataset.read_text(encoding="utf-8")
     bare = re.sub(r', rectifies = "[a-z_.]+"', "", text)
     customer_store.dataset.write_text(bare, encoding="utf-8")
@@ -185,9 +175,7 @@ async def test_a_store_of_which_nobody_has_said_what_can_be_corrected_is_asked_a
     assert receipt(none).outcome is TaskOutcome.NO_MATCH
 
 
-async def test_rows_that_nothing_can_tell_to_be_restricted_are_a_persons_matter_and_none_are_nobodys(
-    customer_store: CustomerStore,
-) -> None:
+async def test_rows_that_cannot_show_a_restriction_are_manual(customer_store: CustomerStore) -> None:
     text = customer_store.dataset.read_text(encoding="utf-8")
     text = text.replace('restriction = { column = "restricted", value = true }\n', "")
     customer_store.dataset.write_text(text, encoding="utf-8")
@@ -200,9 +188,7 @@ async def test_rows_that_nothing_can_tell_to_be_restricted_are_a_persons_matter_
             assert receipt(nothing).outcome is TaskOutcome.NO_MATCH
 
 
-async def test_a_number_that_somebody_only_states_and_that_has_no_calls_is_not_restricted_by_a_guess(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_stated_number_without_calls_is_not_restricted(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     stated = await calls.receipt(task(Operation.RESTRICT, number(CHIARA, since=at("2026-01-01"))))
     put = "SELECT count(*) FROM restricted_number"
@@ -223,9 +209,7 @@ def repairing(first: Task, opened: int = 5_000) -> Task:
     return replace(later, request_id=first.request_id, details={"repair": True}, turn=(opened, 0))
 
 
-async def test_a_number_that_a_store_has_lost_is_put_back_and_one_that_somebody_else_put_there_is_left(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_lost_number_is_restored_and_a_foreign_one_kept(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     first = task(Operation.RESTRICT, number(ANNA), number(ANNA, since=at("2026-01-01")))
     await calls.run(first)
@@ -242,9 +226,7 @@ async def test_a_number_that_a_store_has_lost_is_put_back_and_one_that_somebody_
     assert await ask(cdr_store.admin, HELD) == [("+34600000000",), (ANNA,), (ANNA,)]
 
 
-async def test_who_was_erased_since_is_not_even_kept_as_restricted_by_a_repair(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_repair_restricts_no_erased_subject(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     first = task(Operation.RESTRICT, number(ANNA))
     await calls.run(first)
@@ -253,9 +235,7 @@ async def test_who_was_erased_since_is_not_even_kept_as_restricted_by_a_repair(
     assert await ask(cdr_store.admin, HELD) == []
 
 
-async def test_a_flag_that_a_store_has_lost_is_set_again_and_one_that_somebody_else_set_is_left(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_lost_flag_is_set_and_a_foreign_one_kept(customer_store: CustomerStore, customers: SqlEngine) -> None:
     flags = "SELECT account_id FROM customer WHERE restricted ORDER BY 1"
     first = task(Operation.RESTRICT, EMAIL_REPAIRS)
     await customers.run(first)
@@ -271,9 +251,7 @@ def marked(first: Task) -> Task:
     return replace(lift, details={"repair": True, "marked": True})
 
 
-async def test_a_restored_store_no_longer_hides_what_a_lifted_request_of_ours_had_put_there_and_nothing_else_changes(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_restored_store_drops_flags_of_lifted_requests_alone(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     lifted, other = (task(Operation.RESTRICT, number(each)) for each in (ANNA, BORIS))
     for each in (lifted, other):
@@ -292,9 +270,7 @@ async def test_a_flag_bears_no_mark_and_is_left_alone(customer_store: CustomerSt
     assert await customer_store.ask("SELECT account_id FROM customer WHERE restricted") == [("C1",)]
 
 
-async def test_a_switch_that_somebody_had_set_before_ours_stays_when_ours_is_lifted(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_foreign_switch_outlasts_our_lift(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
     await customer_store.run("UPDATE customer SET restricted = true WHERE account_id = 'C1'")
     restrictions = [task(Operation.RESTRICT, email(each)) for each in ("anna.meier@example.org", "a.meier@example.net")]

@@ -26,9 +26,7 @@ async def everything(store: CdrStore) -> str:
     return "\n".join([str(await ask(store.admin, f"SELECT t::text FROM {table} t")) for table in tables])
 
 
-async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_party_keeps_the_record(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_subject_leaves_all_tables_and_the_other_party_stays(cdr_store: CdrStore, calls: SqlEngine) -> None:
     spelt = [prefix + ANNA[1:] for prefix in ("+", "00", "", "000")]
     await cdr_store.seed(
         [call(spelling, BORIS) for spelling in spelt]
@@ -71,9 +69,7 @@ async def test_two_subjects_of_one_call_both_count_it_and_it_goes(cdr_store: Cdr
 
 
 @pytest.mark.parametrize("together", [False, True])
-async def test_a_number_that_changed_hands_is_erased_in_its_period_only(
-    cdr_store: CdrStore, calls: SqlEngine, *, together: bool
-) -> None:
+async def test_reassigned_number_goes_in_its_period(cdr_store: CdrStore, calls: SqlEngine, *, together: bool) -> None:
     days = ("2025-12-24", "2026-01-09", "2026-01-10", "2026-02-14", "2026-03-01", "2026-04-01")
     await cdr_store.seed([call(ANNA, CHIARA, day) for day in days] + [call(BORIS, CHIARA, "2026-04-01")])
     before, after = each(Operation.ERASE, number(ANNA, until=GIVEN_UP), number(ANNA, since=ASSIGNED_AGAIN))
@@ -84,9 +80,7 @@ async def test_a_number_that_changed_hands_is_erased_in_its_period_only(
     assert [day for (day,) in sorted(left)] == list(days[2:4] if together else days[2:])
 
 
-async def test_in_a_batch_a_call_between_the_next_holder_of_a_number_and_another_subject_loses_the_subject_alone(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_batch_call_with_a_next_holder_loses_the_subject_alone(cdr_store: CdrStore, calls: SqlEngine) -> None:
     hers, theirs = "2026-01-09", "2026-04-01"
     parties = [(ANNA, CHIARA, hers), (ANNA, BORIS, hers), (ANNA, CHIARA, theirs), (ANNA, BORIS, theirs)]
     await cdr_store.seed([call(*each) for each in [*parties, (BORIS, ANNA, theirs), (CHIARA, ANNA, theirs)]])
@@ -97,9 +91,7 @@ async def test_in_a_batch_a_call_between_the_next_holder_of_a_number_and_another
     assert left[1:] == [("", ANNA), (ANNA, ""), (ANNA, CHIARA), (CHIARA, ANNA)]
 
 
-async def test_a_batch_in_which_only_the_other_party_of_the_next_holders_call_is_a_subject_leaves_the_next_holder(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_batch_keeps_the_next_holder_of_a_number(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS, "2026-04-01"), call(BORIS, ANNA, "2026-04-01")])
     former, other = await calls.run(*each(Operation.ERASE, number(ANNA, until=GIVEN_UP), number(BORIS)))
     assert receipt(former).found == 0
@@ -107,9 +99,7 @@ async def test_a_batch_in_which_only_the_other_party_of_the_next_holders_call_is
     assert await ask(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs ORDER BY 1") == [("", ANNA), (ANNA, "")]
 
 
-async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_receipt(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_repeat_of_a_finished_task_has_the_same_receipt(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA), call(CHIARA, BORIS)])
     tasks = each(Operation.ERASE, number(ANNA), number(CHIARA))
     first = await calls.run(*tasks)
@@ -118,9 +108,7 @@ async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_rece
     assert again == first
 
 
-async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_next_counts_right(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_attempt_that_dies_uncommitted_changes_nothing(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)])
     subject = task(Operation.ERASE, number(ANNA))
     lost = "CREATE FUNCTION lose() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS {}"
@@ -136,9 +124,7 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
     assert (done.found, done.changed, done.remaining) == (4, 4, 0)
 
 
-async def test_what_was_withdrawn_before_the_first_commit_is_left_as_it_was(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_withdrawal_before_the_first_commit_changes_nothing(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
 
     async def withdrawn(_noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
@@ -150,9 +136,7 @@ async def test_what_was_withdrawn_before_the_first_commit_is_left_as_it_was(
 
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 10}])
-async def test_two_people_who_called_one_another_are_erased_at_the_same_time_and_both_counted(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_concurrent_erasures_of_both_parties_count_both(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)] * 200)
     results = await asyncio.gather(*map(calls.one, each(Operation.ERASE, number(ANNA), number(BORIS))))
     assert [receipt(result).by_category["call_record"] for result in results] == [400, 400]
@@ -169,9 +153,7 @@ async def test_an_erased_subject_is_not_even_kept_as_restricted(cdr_store: CdrSt
 
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 0.003}])
-async def test_a_time_budget_that_is_too_small_makes_smaller_steps_and_the_same_counts(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_small_time_budget_makes_smaller_steps(cdr_store: CdrStore, calls: SqlEngine) -> None:
     numbers = [f"+3469000{i:04d}" for i in range(6)]
     days = [f"2026-{month:02d}-{day:02d}" for month in (1, 2) for day in range(1, 28)]
     made = sorted((call(n, BORIS, day) for n in numbers for day in days), key=lambda c: c.start)
@@ -233,9 +215,7 @@ async def accounts(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
 
 
 @pytest.mark.parametrize("back", ["", "DEFERRABLE", None], ids=["a column emptied", "deferred", "no circle"])
-async def test_rows_go_in_the_order_of_their_foreign_keys_and_each_is_counted(
-    accounts: SqlEngine, dsn: str, back: str | None
-) -> None:
+async def test_rows_go_in_the_order_of_foreign_keys(accounts: SqlEngine, dsn: str, back: str | None) -> None:
     for statement in [FORTH, *([] if back is None else [BACK + back])]:
         await ask(dsn, statement)
     done = receipt((await accounts.run(*each(ERASE, ANNA_OF_REFERENCES, email("nobody@example.org"))))[0])
@@ -243,9 +223,7 @@ async def test_rows_go_in_the_order_of_their_foreign_keys_and_each_is_counted(
     assert [row[0] for row in await ask(dsn, LEFT)] == ["a2", "c12", "l2"]
 
 
-async def test_a_letter_of_somebody_else_that_hangs_on_the_subjects_account_is_not_deleted_with_it(
-    accounts: SqlEngine, dsn: str
-) -> None:
+async def test_letter_of_another_person_on_the_account_is_kept(accounts: SqlEngine, dsn: str) -> None:
     await ask(dsn, "UPDATE letter SET account_id = 1 WHERE id = 2")
     before = await ask(dsn, LEFT)
     refused = await accounts.one(task(ERASE, ANNA_OF_REFERENCES))
@@ -255,9 +233,7 @@ async def test_a_letter_of_somebody_else_that_hangs_on_the_subjects_account_is_n
 
 
 @pytest.mark.parametrize("action", ["CASCADE", "NO ACTION"])
-async def test_what_hangs_on_a_row_in_the_same_table_goes_only_if_it_is_the_subjects(
-    accounts: SqlEngine, dsn: str, action: str
-) -> None:
+async def test_child_row_in_the_same_table_goes_with_its_subject(accounts: SqlEngine, dsn: str, action: str) -> None:
     await ask(dsn, f"ALTER TABLE letter ADD FOREIGN KEY (answers) REFERENCES letter ON DELETE {action}")
     await ask(dsn, "INSERT INTO letter VALUES (3, NULL, 'anna@example.org', 1), (4, NULL, 'boris@example.org', 3)")
     before = await ask(dsn, LEFT)
@@ -273,9 +249,7 @@ async def test_what_hangs_on_a_row_in_the_same_table_goes_only_if_it_is_the_subj
     }
 
 
-async def test_what_the_database_empties_in_rows_of_others_is_counted_and_nothing_is_put_there_instead(
-    accounts: SqlEngine, dsn: str
-) -> None:
+async def test_columns_nulled_by_the_database_are_counted_and_left_null(accounts: SqlEngine, dsn: str) -> None:
     await ask(dsn, "ALTER TABLE letter DROP CONSTRAINT letter_account_id_fkey, ALTER account_id SET DEFAULT 2")
     foreign = "ALTER TABLE letter ADD CONSTRAINT of_account FOREIGN KEY (account_id) REFERENCES account ON DELETE SET "
     await ask(dsn, f"{foreign}DEFAULT")
@@ -321,9 +295,7 @@ async def test_the_check_names_what_would_be_refused_or_hidden_at_work(dsn: str,
     assert "public.contact from this role" not in said
 
 
-async def test_a_table_that_refers_to_a_declared_one_and_is_not_declared_is_named_before_anything_is_done(
-    accounts: SqlEngine, dsn: str
-) -> None:
+async def test_undeclared_referring_table_is_named_beforehand(accounts: SqlEngine, dsn: str) -> None:
     await ask(dsn, "CREATE TABLE rating (id int PRIMARY KEY, account_id int REFERENCES account ON DELETE SET NULL)")
     await ask(dsn, "CREATE TABLE visit (id int PRIMARY KEY, account_id int REFERENCES account ON DELETE CASCADE)")
     before = await ask(dsn, LEFT)

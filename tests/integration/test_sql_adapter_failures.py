@@ -65,24 +65,18 @@ async def test_a_store_that_is_not_as_declared_is_refused_before_anything_is_don
     assert await customer_store.ask(DUMP) == before
 
 
-async def test_marketing_to_an_address_stops_for_everybody_who_has_it(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_shared_address_stops_marketing_for_all(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run(TWO_OF_ONE_ADDRESS)
     stopped = await customers.receipt(task(SUPPRESS, EMAIL))
     assert (stopped.outcome, stopped.found, stopped.remaining) == (TaskOutcome.AMENDED, 2, 0)
 
 
-async def test_a_new_column_that_cannot_name_anybody_does_not_block_erasure(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_harmless_new_column_does_not_block_erasure(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run("ALTER TABLE contact ADD COLUMN urgent boolean")
     assert (await customers.receipt(task(ERASE, EMAIL))).outcome is TaskOutcome.ERASED
 
 
-async def test_a_column_whose_equality_is_loose_never_erases_a_neighbour(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_loose_equality_never_erases_a_neighbour(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run(
         "CREATE EXTENSION citext",
         "ALTER TABLE number_assignment ALTER COLUMN account_id TYPE citext",
@@ -96,9 +90,7 @@ async def test_a_column_whose_equality_is_loose_never_erases_a_neighbour(
 
 
 @pytest.mark.parametrize("settings", [{"max_rows": 2}])
-async def test_more_rows_than_one_request_may_touch_stop_that_request_alone(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_max_rows_stops_one_request_alone(customer_store: CustomerStore, customers: SqlEngine) -> None:
     refused, done = await customers.run(*each(ERASE, EMAIL, BORIS))
     assert isinstance(refused, BlastRadius)
     assert isinstance(await customers.one(task(ERASE, EMAIL)), BlastRadius)
@@ -107,9 +99,7 @@ async def test_more_rows_than_one_request_may_touch_stop_that_request_alone(
 
 
 @pytest.mark.parametrize("settings", [{"max_rows": 1, "max_people": 2}])
-async def test_a_change_of_more_rows_than_one_request_may_touch_stops_that_request_alone(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_max_rows_of_a_change_stops_one_request(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run(TWO_OF_ONE_ADDRESS)
     refused, done = await customers.run(*each(SUPPRESS, EMAIL, BORIS))
     assert isinstance(refused, BlastRadius)
@@ -118,9 +108,7 @@ async def test_a_change_of_more_rows_than_one_request_may_touch_stops_that_reque
     assert marketing == [(True,), (True,), (False,)]
 
 
-async def test_a_store_that_says_yes_and_keeps_the_row_is_found_out(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_kept_row_after_a_yes_is_found(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run(
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
         "CREATE TRIGGER keep BEFORE DELETE ON contact FOR EACH ROW EXECUTE FUNCTION keep()",
@@ -196,9 +184,7 @@ async def test_rows_that_keep_arriving_are_chased_a_few_times_and_then_told(
 
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 0.2}])
-async def test_a_row_that_somebody_holds_is_waited_for_briefly_and_then_tried_again_later(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_locked_row_is_awaited_briefly_and_retried(customer_store: CustomerStore, customers: SqlEngine) -> None:
     async with connected(customer_store.dsn) as other, other.transaction():
         await other.execute("UPDATE customer SET street = street WHERE account_id = 'C1'")
         with pytest.raises(Unavailable):
@@ -211,9 +197,7 @@ async def test_a_store_that_is_away_is_tried_again_later(customer_store: Custome
             await away.one(task(ERASE, EMAIL))
 
 
-async def test_an_identity_that_is_an_attack_is_a_value_like_any_other(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_injection_in_an_identity_is_a_value(customer_store: CustomerStore, customers: SqlEngine) -> None:
     attack = Identity(IdentityType.EMAIL, "x'); DELETE FROM customer; --@example.org")
     assert (await customers.receipt(task(ERASE, attack))).outcome is TaskOutcome.NO_MATCH
     assert await customer_store.ask("SELECT count(*) FROM customer") == [(3,)]
@@ -280,9 +264,7 @@ async def test_no_statement_reads_a_table_from_end_to_end(cdr_store: CdrStore, s
         await store.close()
 
 
-async def test_nobody_looks_through_all_that_was_blanked_for_what_is_to_be_deleted(
-    empty_database: str, tmp_path: Path
-) -> None:
+async def test_deletion_never_scans_blanked_rows(empty_database: str, tmp_path: Path) -> None:
     """Statistics learn late of what erasures leave behind; until then an index on it would seem the shortest way."""
     await with_tables(empty_database, LINES)
     (tmp_path / "lines.toml").write_text(LINES_DATASET)

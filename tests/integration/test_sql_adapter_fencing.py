@@ -65,9 +65,7 @@ async def outcome(store: SqlEngine, asked: Task) -> TaskOutcome:
     return (await store.receipt(asked)).outcome
 
 
-async def test_a_store_ends_the_session_of_a_worker_that_is_frozen_or_lost_before_its_heir_has_waited_for_five_seconds(
-    customer_store: CustomerStore,
-) -> None:
+async def test_store_ends_the_session_of_a_lost_worker_before_its_heir_waits_5_s(customer_store: CustomerStore) -> None:
     settings = SqlSettings(dsn_env="STORE", dataset=str(customer_store.dataset))
     store = SqlStore("store", settings, {"STORE": customer_store.dsn})
     async with store.session() as session:
@@ -80,9 +78,7 @@ async def test_a_store_ends_the_session_of_a_worker_that_is_frozen_or_lost_befor
 
 
 @pytest.mark.parametrize("heir", [True, False], ids=["its heir restricted", "it never came to the store"])
-async def test_a_worker_that_slept_sets_no_flag_again_that_was_lifted_meanwhile(
-    customer_store: CustomerStore, customers: SqlEngine, *, heir: bool
-) -> None:
+async def test_late_worker_sets_no_old_flag(customer_store: CustomerStore, customers: SqlEngine, *, heir: bool) -> None:
     await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
     sleeper, awake = asleep(EMAIL, operation=Operation.RESTRICT)
     if heir:
@@ -94,9 +90,7 @@ async def test_a_worker_that_slept_sets_no_flag_again_that_was_lifted_meanwhile(
     assert await customer_store.ask(FLAGS) == []
 
 
-async def test_a_worker_that_slept_puts_no_number_back_that_was_lifted_meanwhile(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_late_worker_puts_no_lifted_number_back(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     sleeper, awake = asleep(number(ANNA), operation=Operation.RESTRICT)
     assert await outcome(calls, awake) is TaskOutcome.AMENDED
@@ -106,9 +100,7 @@ async def test_a_worker_that_slept_puts_no_number_back_that_was_lifted_meanwhile
     assert await ask(cdr_store.admin, "SELECT number FROM restricted_number") == []
 
 
-async def test_a_worker_that_slept_corrects_nothing_that_its_heir_has_corrected_and_others_since(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_late_worker_corrects_nothing_again(customer_store: CustomerStore, customers: SqlEngine) -> None:
     sleeper, awake = asleep(EMAIL, operation=Operation.RECTIFY, changes=[Change(field="street", asserted="Elm 1")])
     assert await outcome(customers, awake) is TaskOutcome.AMENDED
     await customer_store.run("UPDATE customer SET street = 'Elm 2' WHERE account_id = 'C1'")
@@ -117,9 +109,7 @@ async def test_a_worker_that_slept_corrects_nothing_that_its_heir_has_corrected_
     assert await customer_store.ask("SELECT street FROM customer WHERE account_id = 'C1'") == [("Elm 2",)]
 
 
-async def test_a_worker_that_slept_erases_nothing_after_its_heir_and_the_others_of_its_batch_are_erased(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_late_worker_erases_nothing_after_its_heir(customer_store: CustomerStore, customers: SqlEngine) -> None:
     sleeper, awake = asleep(EMAIL, operation=Operation.ERASE)
     assert await outcome(customers, awake) is TaskOutcome.ERASED
     arrived = "INSERT INTO contact VALUES (9, 'anna.meier@example.org', 'New contract', now())"
@@ -130,9 +120,7 @@ async def test_a_worker_that_slept_erases_nothing_after_its_heir_and_the_others_
     assert await customer_store.ask("SELECT id FROM contact") == [(9,)]
 
 
-async def test_the_heir_counts_what_the_one_before_it_has_removed(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_heir_counts_rows_removed_before(customer_store: CustomerStore, customers: SqlEngine) -> None:
     sleeper, awake = asleep(EMAIL, operation=Operation.ERASE)
     (first,) = await customers.run(sleeper)
     await customer_store.run("INSERT INTO contact VALUES (9, 'anna.meier@example.org', 'One more', now())")
@@ -148,9 +136,7 @@ async def test_a_later_operation_of_the_same_request_counts_for_itself(customers
     assert await outcome(customers, deferred) is TaskOutcome.NO_MATCH
 
 
-async def test_a_store_that_is_killed_between_note_and_commit_and_gives_its_number_away_again_counts_right(
-    run_folder: Path, tmp_path: Path
-) -> None:
+async def test_killed_store_that_reuses_its_transaction_number_counts_right(run_folder: Path, tmp_path: Path) -> None:
     with Postgres(run_folder / "killed-store") as server:
         store = await lay(server.dsn, tmp_path)
         await store.run(*HELD_AT_ITS_END.strip().split(";\n", 1))
@@ -170,9 +156,7 @@ async def test_a_store_that_is_killed_between_note_and_commit_and_gives_its_numb
     assert receipt(done).by_category == {"account": 1, "contact": 2}
 
 
-async def test_a_store_that_was_restored_to_before_the_erasure_is_erased_again_and_counts_right(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_restored_store_is_erased_and_counted_again(customer_store: CustomerStore, customers: SqlEngine) -> None:
     backup = f"{customer_store.dsn.rpartition('/')[2]}_backup"
     server, name = customer_store.dsn, customer_store.dsn.rpartition("/")[2]
     maintenance = databases.named(server, "postgres")
@@ -195,9 +179,7 @@ async def test_a_store_that_was_restored_to_before_the_erasure_is_erased_again_a
         "REVOKE INSERT ON dsr_platform.progress FROM {role}",
     ],
 )
-async def test_a_store_that_is_not_prepared_is_refused_by_name_and_nothing_is_changed_in_it(
-    cdr_store: CdrStore, calls: SqlEngine, undone: str
-) -> None:
+async def test_unprepared_store_is_refused_unchanged(cdr_store: CdrStore, calls: SqlEngine, undone: str) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     await ask(cdr_store.admin, undone.format(role="cdr_privacy"))
     for operation in (Operation.ERASE, Operation.RESTRICT, Operation.LIFT):
@@ -211,9 +193,7 @@ async def test_a_store_that_is_not_prepared_is_refused_by_name_and_nothing_is_ch
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller = $1", ANNA) == [(1,)]
 
 
-async def test_what_the_command_prints_prepares_a_store_and_the_check_says_which_one_lacks_it(
-    customer_store: CustomerStore, tmp_path: Path
-) -> None:
+async def test_prepare_command_works_and_the_check_names_gaps(customer_store: CustomerStore, tmp_path: Path) -> None:
     file, environment = tmp_path / "downstreams.toml", {"STORE": customer_store.dsn, "AWAY": "postgresql://n@[::1]:1/n"}
     needs = 'needs = ["account_id", "email", "phone"]'
     table = f'[{{name}}]\nadapter = "sql"\n{needs}\ndataset = "customers.toml"\ndsn_env = "{{name_env}}"\n'
@@ -298,9 +278,7 @@ async def test_whoever_comes_back_to_a_store_that_was_restored_from_a_dump_does_
     assert await customer_store.ask(f"SELECT FROM customer WHERE account_id = 'C1' AND {UNDONE[operation]}") == []
 
 
-async def test_whose_first_attempt_never_reached_the_store_has_nothing_to_doubt(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_attempt_before_the_store_leaves_no_doubt(customer_store: CustomerStore, customers: SqlEngine) -> None:
     before, subject = dump(customer_store, []), about(Operation.ERASE)
     await restore(customer_store, before)
     assert await outcome_of(customers, customers.again(subject)) == (TaskOutcome.ERASED, 3, None)
@@ -345,9 +323,7 @@ async def test_who_decides_about_the_request_and_the_evidence_are_told_that_nobo
     assert (await harness.pool.fetchval(noted, request))["uncounted"] == "store_replaced"
 
 
-async def test_a_store_that_is_prepared_again_or_vacuumed_is_still_the_same(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_prepared_or_vacuumed_store_is_the_same(customer_store: CustomerStore, customers: SqlEngine) -> None:
     subject = about(Operation.ERASE)
     first = await customers.receipt(subject)
     await restore(customer_store, schema_for(customer_store.dsn))
@@ -355,9 +331,7 @@ async def test_a_store_that_is_prepared_again_or_vacuumed_is_still_the_same(
     assert await customers.receipt(customers.again(subject)) == first
 
 
-async def test_nothing_is_committed_in_a_store_whose_notes_are_replaced_under_the_hands_of_a_worker(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_replaced_notes_stop_the_commit(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
     subject = about(Operation.RESTRICT)
 
@@ -371,9 +345,7 @@ async def test_nothing_is_committed_in_a_store_whose_notes_are_replaced_under_th
     assert await outcome_of(customers, customers.again(subject)) == (TaskOutcome.AMENDED, 0, Uncounted.STORE_REPLACED)
 
 
-async def test_what_was_noted_of_a_request_is_forgotten_when_it_is_long_over(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_old_notes_are_forgotten(customer_store: CustomerStore, customers: SqlEngine) -> None:
     old, recent = about(Operation.RESTRICT), about(Operation.SUPPRESS)
     for each in (old, recent):
         await customers.run(each)

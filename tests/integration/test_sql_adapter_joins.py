@@ -57,9 +57,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_what_joins_lead_to_is_erased_with_the_subject_and_nothing_of_others(
-    shop: SqlEngine, shop_dsn: str, *, together: bool
-) -> None:
+async def test_joined_rows_are_erased_with_the_subject_alone(shop: SqlEngine, shop_dsn: str, *, together: bool) -> None:
     before = set(await ask(shop_dsn, ROWS))
     if together:
         done = [receipt(one) for one in await shop.run(*each(ERASE, ANNA, NOBODY))]
@@ -111,9 +109,7 @@ async def test_a_correction_reaches_a_row_by_its_joins_and_no_other(shop: SqlEng
     assert await ask(shop_dsn, "SELECT id FROM crm.address WHERE street = 'Rua 2'") == [(1,)]
 
 
-async def test_rows_that_no_longer_lead_anywhere_are_found_by_the_keys_they_have(
-    shop: SqlEngine, shop_dsn: str
-) -> None:
+async def test_orphaned_rows_are_found_by_their_keys(shop: SqlEngine, shop_dsn: str) -> None:
     """A row that refers to somebody who is gone, in a store that promises nothing of its references."""
     await ask(shop_dsn, "DELETE FROM note WHERE id = 1")
     await ask(
@@ -229,9 +225,7 @@ async def test_beyond_max_rows_nothing_is_done_until_as_much_is_confirmed_and_no
     assert await customer_store.ask(DUMP) != before
 
 
-async def test_two_people_are_erased_once_two_persons_have_confirmed_that_they_are_one(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_dual_approval_joins_two_subjects(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run(CORRECTABLE)
     asked = of(Operation.ERASE)
     assert exceeded(await customers.one(asked)) == Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)
@@ -240,9 +234,7 @@ async def test_two_people_are_erased_once_two_persons_have_confirmed_that_they_a
 
 
 @pytest.mark.parametrize("told_by", ["account", "name"])
-async def test_people_who_share_an_address_are_told_apart_by_what_their_rows_show_where_nobody_says_it(
-    customer_store: CustomerStore, told_by: str
-) -> None:
+async def test_shared_address_is_resolved_by_what_rows_show(customer_store: CustomerStore, told_by: str) -> None:
     text = customer_store.dataset.read_text().replace('person = "account_id"\n', "")
     if told_by == "name":
         text = text.replace(', identity = "account_id"', "")
@@ -256,9 +248,7 @@ async def test_people_who_share_an_address_are_told_apart_by_what_their_rows_sho
 
 
 @pytest.mark.parametrize("settings", [{"max_rows": 1}])
-async def test_a_copy_has_no_limit_and_what_is_too_much_to_hold_is_handed_over_while_it_is_read(
-    customers: SqlEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unlimited_copy_is_streamed(customers: SqlEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     parts: list[tuple[UUID, list[str]]] = []
 
     async def hand_over(task_id: UUID, records: Sequence[Record]) -> None:
@@ -389,9 +379,7 @@ class Shape:
         self._refers(link, "other", parent)
 
 
-async def test_what_is_erased_is_exactly_what_leads_to_the_subject_or_nothing(
-    empty_database: str, tmp_path: Path
-) -> None:
+async def test_exactly_the_rows_that_lead_to_the_subject_are_erased(empty_database: str, tmp_path: Path) -> None:
     async with connected(empty_database) as connection:
         await connection.execute(schema_for(empty_database))
     outcomes = []

@@ -38,9 +38,7 @@ from tests.fixtures.packages import made_of, unpacked
 EMAIL, ACCOUNT = email("anna.meier@example.org"), Identity(IdentityType.ACCOUNT_ID, "C1")
 
 
-async def test_an_address_in_any_case_leads_to_the_account_and_to_the_numbers_with_their_periods(
-    customers: SqlEngine,
-) -> None:
+async def test_address_in_any_case_yields_the_account_and_numbers_with_periods(customers: SqlEngine) -> None:
     located, unknown = await customers.run(
         task(Operation.LOCATE, EMAIL, phone(ANNA)),
         task(Operation.LOCATE, email("x@example.org")),
@@ -56,17 +54,13 @@ async def test_an_address_in_any_case_leads_to_the_account_and_to_the_numbers_wi
     assert receipt(unknown).outcome is TaskOutcome.NO_MATCH
 
 
-async def test_an_account_that_somebody_states_is_told_as_found_by_the_store_that_knows_it(
-    customers: SqlEngine,
-) -> None:
+async def test_stated_account_is_yielded_by_the_store_that_knows_it(customers: SqlEngine) -> None:
     stated = replace(ACCOUNT, source="requester")
     located = await customers.receipt(task(Operation.LOCATE, stated))
     assert replace(ACCOUNT, source="store", claimed=True) in located.identities
 
 
-async def test_an_address_that_was_corrected_since_finds_nobody_where_rows_have_no_time(
-    customers: SqlEngine, customer_store: CustomerStore
-) -> None:
+async def test_corrected_address_finds_nobody_today(customers: SqlEngine, customer_store: CustomerStore) -> None:
     former = Identity(IdentityType.EMAIL, "boris@example.org", None, at("2026-01-10"), "crm")
     assert (await customers.receipt(task(Operation.ERASE, former))).found == 0
     assert customers.adapter.heeds_periods
@@ -77,9 +71,7 @@ async def test_an_address_that_was_corrected_since_finds_nobody_where_rows_have_
         assert not plain.adapter.heeds_periods, "a person looks"
 
 
-async def test_a_period_without_a_zone_is_read_in_the_zone_that_is_declared_for_it(
-    customer_store: CustomerStore,
-) -> None:
+async def test_period_without_a_zone_has_the_declared_zone(customer_store: CustomerStore) -> None:
     naive = "timestamp USING {0} AT TIME ZONE 'UTC'"
     changes = (f"ALTER {name} TYPE {naive.format(name)}" for name in ("valid_from", "valid_to"))
     await customer_store.run(f"ALTER TABLE number_assignment {', '.join(changes)}")
@@ -97,18 +89,14 @@ async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(custom
     assert isinstance(result, BlastRadius)
 
 
-async def test_a_number_that_is_somebody_elses_now_finds_nobody_in_what_shows_the_present(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_reassigned_number_finds_nobody_today(customer_store: CustomerStore, customers: SqlEngine) -> None:
     given_up = number(ANNA, until=at("2026-01-10"))
     done = await customers.receipt(task(Operation.ERASE, given_up))
     assert done.by_category.get("account", 0) == 0
     assert await customer_store.ask("SELECT count(*) FROM customer") == [(3,)]
 
 
-async def test_a_number_that_changed_hands_shows_each_holder_their_own_calls_and_nobody_the_gap(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_reassigned_number_shows_each_holder_their_calls(cdr_store: CdrStore, calls: SqlEngine) -> None:
     days = ("2025-12-24", "2026-01-09", "2026-01-10", "2026-02-14", "2026-03-01", "2026-04-01")
     await cdr_store.seed([call(ANNA, CHIARA, day) for day in days])
     x, y = number(ANNA, until=at("2026-01-10")), number(ANNA, since=at("2026-03-01"))
@@ -117,9 +105,7 @@ async def test_a_number_that_changed_hands_shows_each_holder_their_own_calls_and
     assert [sorted(each) for each in shown] == [list(days[:2]), list(days[4:])]
 
 
-async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_given(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_withheld_number_is_not_shown_to_the_called_party(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS, pai=ANNA), call(CHIARA, BORIS), call(BORIS, ANNA)])
     await ask(cdr_store.admin, "UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
     of_nobody = "UPDATE acc SET method = 'x' || substr(src_pai, 2) WHERE src_pai IS NOT NULL"
@@ -144,9 +130,7 @@ async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_gi
 
 
 @pytest.mark.parametrize("privacy", ["id", "user", "HEADER", "id;critical", "session, none", "of-tomorrow"])
-async def test_no_form_of_a_number_that_was_withheld_is_anywhere_in_a_package(
-    cdr_store: CdrStore, calls: SqlEngine, privacy: str
-) -> None:
+async def test_withheld_number_is_nowhere_in_a_package(cdr_store: CdrStore, calls: SqlEngine, privacy: str) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     for form in forms_of(ANNA):
         said = {"callid": form.decode(), "privacy": privacy}
@@ -159,9 +143,7 @@ async def test_no_form_of_a_number_that_was_withheld_is_anywhere_in_a_package(
         assert b"withheld" in content
 
 
-async def test_a_diverted_call_has_three_people_and_erasing_one_leaves_the_others(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_diverted_call_keeps_the_other_two_parties(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(CHIARA, BORIS), call(CHIARA, ANNA)])
     await ask(cdr_store.admin, "UPDATE acc SET dst_ouser = $1 WHERE dst_user = $2", ANNA, BORIS)
     kept = "SELECT src_user, dst_ouser, dst_user FROM acc ORDER BY dst_user"
@@ -202,9 +184,7 @@ async def test_a_call_that_reached_whom_it_was_made_to_hides_nobody(cdr_store: C
             assert "withheld" not in [r.data.get("to") for r in records]
 
 
-async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_dialled_number_is_shown_without_the_other_device(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     caller, called = await calls.run(*each(Operation.EXPORT, number(ANNA), number(BORIS)))
     outgoing, incoming = (
@@ -253,9 +233,7 @@ async def test_a_store_is_searched_if_every_table_is_or_another_of_its_tables_le
 
 
 @pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE])
-async def test_every_category_that_was_searched_is_named_also_where_nothing_was_found(
-    cdr_store: CdrStore, calls: SqlEngine, operation: Operation
-) -> None:
+async def test_each_searched_category_is_named(cdr_store: CdrStore, calls: SqlEngine, operation: Operation) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     found, nothing = await calls.run(*each(operation, number(ANNA), number(CHIARA)))
     every = ("call_record", "call_signalling", "missed_call", "restriction")
@@ -313,9 +291,7 @@ async def test_a_number_is_found_in_every_spelling_that_a_dataset_declares_and_n
     assert undated.reason is Unsearched.NUMBER_WITHOUT_PERIOD
 
 
-async def test_an_address_is_found_with_blanks_around_it_and_in_any_case(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_address_is_found_with_blanks_in_any_case(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run(
         "CREATE EXTENSION citext",
         "ALTER TABLE contact ALTER COLUMN requester TYPE citext",
@@ -347,9 +323,7 @@ TYPED: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("kind", [*TYPED, "view"])
-async def test_a_table_of_two_identity_types_may_hold_one_of_any_type(
-    customer_store: CustomerStore, tmp_path: Path, kind: str
-) -> None:
+async def test_column_of_two_types_holds_either(customer_store: CustomerStore, tmp_path: Path, kind: str) -> None:
     """A view and what is compared in another way than byte by byte are looked at for others' rows first."""
     text = customer_store.dataset.read_text(encoding="utf-8")
     start, end = text.index("[tables.customer]"), text.index("[tables.number_assignment]")
@@ -373,9 +347,7 @@ async def test_a_table_of_two_identity_types_may_hold_one_of_any_type(
     assert [receipt(one).changed for one in done] == [2, 0]
 
 
-async def test_national_spellings_extensions_and_sip_users_are_found_where_the_switch_says_where_and_whose_they_are(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_numbers_are_found_in_national_and_sip_spellings(cdr_store: CdrStore, calls: SqlEngine) -> None:
     national = ["688886392", "0688886392", "12025550132", "2025550132", "03023125077", "0612345678"]
     await cdr_store.seed([call(spelled, BORIS) for spelled in [*national, "1001", "Anna"]])
     for spelled, region in zip(national, ("ES", "FR", "US", "US", "DE", "IT"), strict=True):
@@ -392,9 +364,7 @@ async def test_national_spellings_extensions_and_sip_users_are_found_where_the_s
     assert await ask(cdr_store.admin, "SELECT DISTINCT caller FROM acc_cdrs") == [("",)]
 
 
-async def test_a_call_that_shows_another_number_than_the_network_knows_is_not_of_whoever_has_the_number_shown(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_call_with_a_spoofed_number_is_not_of_its_holder(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(CHIARA, BORIS, pai=CHIARA), call(ANNA, BORIS, pai=ANNA)])
     await ask(cdr_store.admin, "UPDATE acc_cdrs SET caller = $1 WHERE pai IS NOT NULL", ANNA)
     await ask(cdr_store.admin, "UPDATE acc SET src_user = $1 WHERE src_pai IS NOT NULL", ANNA)
@@ -406,9 +376,7 @@ async def test_a_call_that_shows_another_number_than_the_network_knows_is_not_of
     assert await ask(cdr_store.admin, "SELECT caller, pai FROM acc_cdrs WHERE pai IS NOT NULL") == [(ANNA, CHIARA)]
 
 
-async def test_rows_with_numbers_that_may_be_anybodys_are_counted_with_whatever_is_said_of_a_number(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_ambiguous_numbers_are_counted_with_each_answer(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call("1001", BORIS), call("hotline", "112", missed=True)])
     await ask(cdr_store.admin, "UPDATE acc_cdrs SET caller_domain = ''")
     await ask(cdr_store.admin, "UPDATE missed_calls SET src_domain = ''")
@@ -425,18 +393,14 @@ async def test_where_every_number_is_somebodys_nothing_is_said_of_it(cdr_store: 
     assert receipt(await calls.one(task(ERASE, number(ANNA)))).unattributed is None
 
 
-async def test_what_turns_up_between_two_answers_is_counted_with_the_second(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_rows_added_between_two_answers_are_counted(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     assert (await calls.receipt(task(EXPORT, number(ANNA)))).unattributed is None
     await ask(cdr_store.admin, "INSERT INTO acc_cdrs (caller, callee) VALUES ('1001', $1)", BORIS)
     assert [(await calls.receipt(task(each, number(ANNA)))).unattributed for each in (EXPORT, ERASE)] == [1, 1]
 
 
-async def test_a_number_in_a_uri_or_with_an_extension_is_found_and_digits_that_fit_two_lines_are_nobodys(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_number_in_a_uri_or_with_an_extension_is_found(cdr_store: CdrStore, calls: SqlEngine) -> None:
     """As switches write them that say neither where one dials so nor, of some, in which domain."""
     await cdr_store.seed([])
     found = [f"{ANNA};ext=5", f"sip:{ANNA}@pbx", f"tel:{ANNA};phone-context=x", f"00{ANNA[1:]}"]
@@ -457,9 +421,7 @@ async def test_a_number_in_a_uri_or_with_an_extension_is_found_and_digits_that_f
     assert sorted(row[0] for row in left) == sorted([*lost, *lost[:-1]])
 
 
-async def test_the_calls_of_a_sip_user_that_the_register_vouches_for_are_found_by_user_and_domain(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_calls_of_a_registered_sip_user_are_found(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([])
     lena = Identity(IdentityType.SIP_URI, "sip:lena@pbx.example.com", at("2025-01-01"))
     cdr = "INSERT INTO acc_cdrs (start_time, caller, callee, caller_domain) VALUES ('2026-02-01', $1, $2, $3)"
@@ -612,9 +574,7 @@ async def events(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
         yield events
 
 
-async def test_a_part_of_a_document_is_searched_shown_corrected_and_blanked_where_it_exists(
-    events: SqlEngine, dsn: str
-) -> None:
+async def test_part_of_a_document_is_searched_shown_corrected_and_blanked(events: SqlEngine, dsn: str) -> None:
     (shown,) = (await events.receipt(task(Operation.EXPORT, ANNA_DOCUMENTS))).records
     assert shown.data == {"amount": 5, "email": "anna@example.org", "name": "Anna", "plan": "gold"}
     changes = [("name", "Anna", "Anne")]

@@ -51,9 +51,7 @@ async def customers(dsn: str, tmp_path: Path, request: pytest.FixtureRequest) ->
         yield customers
 
 
-async def test_a_restriction_is_put_in_force_and_lifted_and_what_was_there_before_is_there_again(
-    customers: SqlEngine, dsn: str
-) -> None:
+async def test_lifted_restriction_restores_the_former_state(customers: SqlEngine, dsn: str) -> None:
     before = (await ask(dsn, STATES), await ask(dsn, HELD))
     restrict = task(Operation.RESTRICT, ANNA)
     assert (await customers.receipt(restrict)).by_category == {"account": 1}

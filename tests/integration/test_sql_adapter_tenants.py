@@ -82,9 +82,7 @@ def entries(tenant: str | None) -> int:
 
 
 @ANYBODY
-async def test_a_task_finds_the_rows_of_its_tenant_alone(
-    shared_calls: CdrStore, calls: SqlEngine, tenant: str | None
-) -> None:
+async def test_task_finds_rows_of_its_tenant(shared_calls: CdrStore, calls: SqlEngine, tenant: str | None) -> None:
     located = await calls.receipt(of(tenant, Operation.LOCATE))
     shown = await calls.receipt(of(tenant, Operation.EXPORT))
     assert (located.found, shown.found, len(shown.records)) == (entries(tenant),) * 3
@@ -97,9 +95,7 @@ async def test_a_task_finds_the_rows_of_its_tenant_alone(
     assert ANNA not in str(after[tenant])
 
 
-async def test_tasks_of_several_tenants_in_one_call_each_find_their_own(
-    shared_calls: CdrStore, calls: SqlEngine
-) -> None:
+async def test_one_call_finds_rows_of_each_tenant(shared_calls: CdrStore, calls: SqlEngine) -> None:
     tasks = [of(tenant, Operation.ERASE) for tenant in ("beta", None, "acme", "beta")]
     done = [receipt(result) for result in await calls.run(*tasks)]
     assert [each.task_id for each in done] == [each.task_id for each in tasks]
@@ -122,9 +118,7 @@ async def test_the_rows_that_are_shown_pass_the_release_check_and_would_pass_for
     assert {first_fault(matched, replace(known, tenant=other)) for other in others} == {Fault.ANOTHER_TENANT}
 
 
-async def test_whatever_a_customer_states_no_row_but_its_own_is_shown_or_touched(
-    shared_calls: CdrStore, calls: SqlEngine
-) -> None:
+async def test_statement_of_a_tenant_reaches_its_own_rows_alone(shared_calls: CdrStore, calls: SqlEngine) -> None:
     drawn = random.Random(12)  # noqa: S311  # draws nothing secret
     numbers = [ANNA, BORIS, CHIARA]
 
@@ -145,17 +139,13 @@ async def test_whatever_a_customer_states_no_row_but_its_own_is_shown_or_touched
     assert {whose for whose in WHOSE if after[whose] == before[whose]} == {None, "nobody"}
 
 
-async def test_a_number_is_hidden_from_everybody_or_not_at_all_so_a_customers_restriction_is_a_persons(
-    shared_calls: CdrStore, calls: SqlEngine
-) -> None:
+async def test_number_restriction_of_one_tenant_is_manual(shared_calls: CdrStore, calls: SqlEngine) -> None:
     for operation in (Operation.RESTRICT, Operation.LIFT):
         assert isinstance(await calls.one(of("acme", operation)), NotSupported)
     assert await ask(shared_calls.admin, "SELECT * FROM restricted_number") == []
 
 
-async def test_a_customer_of_whom_nothing_is_declared_is_not_looked_for(
-    shared_calls: CdrStore, calls: SqlEngine
-) -> None:
+async def test_undeclared_tenant_is_not_searched(shared_calls: CdrStore, calls: SqlEngine) -> None:
     before = await rows_of(shared_calls)
     for operation in (Operation.LOCATE, Operation.EXPORT, Operation.ERASE):
         assert isinstance(await calls.one(of("gamma", operation)), NotSupported)
@@ -163,9 +153,7 @@ async def test_a_customer_of_whom_nothing_is_declared_is_not_looked_for(
 
 
 @pytest.mark.parametrize("tenant", ["acme", None])
-async def test_a_correction_and_a_switch_are_made_in_the_rows_of_the_tenant_alone(
-    customer_store: CustomerStore, tmp_path: Path, tenant: str | None
-) -> None:
+async def test_correction_keeps_to_a_tenant(customer_store: CustomerStore, tmp_path: Path, tenant: str | None) -> None:
     anna = "('A1', 'Anna Meier', 'anna.meier@example.org', 'A')"
     await customer_store.run(
         "DELETE FROM contact",  # where nothing tells who is restricted
@@ -241,9 +229,7 @@ def about(operation: Operation, *identities: Identity) -> Task:
     return replace(task(operation, *identities), at=AT, states=states)
 
 
-async def test_what_is_kept_by_a_day_is_copied_located_planned_and_erased(
-    ledger: SqlEngine, empty_database: str
-) -> None:
+async def test_dated_rows_are_copied_located_planned_and_erased(ledger: SqlEngine, empty_database: str) -> None:
     anna = email("anna@example.org")
     copy = await ledger.receipt(about(Operation.EXPORT, anna))
     assert (copy.outcome, len(copy.records)) == (TaskOutcome.EXPORTED, 6)

@@ -51,9 +51,7 @@ async def days(store: CdrStore) -> list[str]:
     return [row[0] for row in await ask(store.admin, "SELECT start_time::date::text FROM acc_cdrs ORDER BY start_time")]
 
 
-async def test_calls_past_their_day_go_and_the_rest_is_reduced_to_the_fields_of_the_rule(
-    cdr_store: CdrStore, keeping: SqlEngine
-) -> None:
+async def test_expired_calls_go_and_others_are_reduced(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS, day) for day in DAYS])
     done = await keeping.receipt(erasure(ANNA))
     assert (done.outcome, done.ground, done.until) == (TaskOutcome.RETAINED, RULE, date(2028, 3, 30))
@@ -74,9 +72,7 @@ async def test_calls_past_their_day_go_and_the_rest_is_reduced_to_the_fields_of_
     assert await keeping.adapter.shown(Operation.RESTRICT) == 0, "and nobody has asked for that"
 
 
-async def test_a_plan_says_what_an_erasure_would_keep_and_changes_nothing(
-    cdr_store: CdrStore, keeping: SqlEngine
-) -> None:
+async def test_plan_says_what_stays_and_changes_nothing(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
     planned = await keeping.receipt(replace(task(Operation.PLAN, number(ANNA, until=E)), at=E))
     assert await days(cdr_store) == [*DAYS]
@@ -85,9 +81,7 @@ async def test_a_plan_says_what_an_erasure_would_keep_and_changes_nothing(
     assert (planned.kept, planned.until, planned.ground) == (done.kept, done.until, done.ground)
 
 
-async def test_a_repeat_gives_the_same_receipt_and_each_call_goes_on_its_own_day(
-    cdr_store: CdrStore, keeping: SqlEngine
-) -> None:
+async def test_repeat_gives_the_same_receipt_and_calls_go_by_day(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
     first = erasure(ANNA)
     done = await keeping.receipt(first)
@@ -104,9 +98,7 @@ async def test_a_repeat_gives_the_same_receipt_and_each_call_goes_on_its_own_day
         assert await ask(cdr_store.admin, f"SELECT count(*) FROM {place}") == [(0,)]
 
 
-async def test_what_is_kept_for_anothers_bill_is_no_longer_found_by_who_was_erased(
-    cdr_store: CdrStore, keeping: SqlEngine
-) -> None:
+async def test_call_kept_for_another_bill_no_longer_finds_the_erased(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     await cdr_store.seed([call(BORIS, ANNA, DAYS[3]), call(ANNA, CHIARA, DAYS[3])])
     copy = task(Operation.EXPORT, number(ANNA))
     before = await keeping.receipt(copy)
@@ -121,9 +113,7 @@ async def test_what_is_kept_for_anothers_bill_is_no_longer_found_by_who_was_eras
     assert (await keeping.receipt(task(Operation.EXPORT, number(BORIS)))).by_category["call_record"] == 1
 
 
-async def test_a_kept_call_that_only_its_number_restricts_is_not_filled_again_by_a_correction(
-    cdr_store: CdrStore, tmp_path: Path
-) -> None:
+async def test_kept_call_restricted_by_number_is_not_refilled(cdr_store: CdrStore, tmp_path: Path) -> None:
     text = (SHIPPED / "kamailio.toml").read_text(encoding="utf-8")
     device = 'user_agent = { class = "M", '
     assert text.count(device) == 1
@@ -138,9 +128,7 @@ async def test_a_kept_call_that_only_its_number_restricts_is_not_filled_again_by
     assert await ask(cdr_store.admin, devices) == [(BORIS, ""), (ANNA, "x")]
 
 
-async def test_a_second_request_says_that_it_has_taken_nothing_of_what_an_earlier_one_has_left(
-    cdr_store: CdrStore, keeping: SqlEngine
-) -> None:
+async def test_second_request_counts_nothing_reduced_before(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     await cdr_store.seed([call(who, CHIARA, day) for who in (ANNA, BORIS) for day in DAYS[2:]])
     first = await keeping.receipt(erasure(ANNA))
     assert (first.changed, first.reduced) == (2, {"call_record": 2})
@@ -218,9 +206,7 @@ async def test_a_shorter_rule_holds_at_once_and_a_longer_one_never_for_who_was_t
     assert await days(cdr_store) == left
 
 
-async def test_a_batch_keeps_of_each_what_is_theirs_and_of_a_customer_nothing(
-    cdr_store: CdrStore, keeping: SqlEngine
-) -> None:
+async def test_batch_keeps_by_subject_and_nothing_of_a_tenant(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, "", DAYS[0]), call(BORIS, "", DAYS[3]), call(CHIARA, BORIS, DAYS[3])])
     results = [receipt(each) for each in await keeping.run(erasure(ANNA), erasure(BORIS), erasure(CHIARA))]
     kept = [each.kept[0].count if each.kept else 0 for each in results]
@@ -229,9 +215,7 @@ async def test_a_batch_keeps_of_each_what_is_theirs_and_of_a_customer_nothing(
 
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 0.05}])
-async def test_what_took_an_erasure_too_long_at_once_is_not_reduced_at_once_either(
-    cdr_store: CdrStore, keeping: SqlEngine
-) -> None:
+async def test_reduction_beyond_its_time_is_split_as_well(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     numbers = [f"+3469000{n:04d}" for n in range(8)]
     await cdr_store.seed([call(each, CHIARA, day) for each in numbers for day in (DAYS[0], DAYS[3])])
     await ask(
@@ -250,9 +234,7 @@ async def test_what_took_an_erasure_too_long_at_once_is_not_reduced_at_once_eith
     assert begun.count(len(numbers)) == 1, "their halves were within the time budget"
 
 
-async def test_calls_that_a_hold_covers_are_restricted_by_number_until_they_go(
-    cdr_store: CdrStore, keeping: SqlEngine
-) -> None:
+async def test_held_calls_are_restricted_by_number_until_deletion(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
     first = replace(erasure(ANNA), held=keeping.adapter.holds)
     done = await keeping.receipt(first)
@@ -300,9 +282,7 @@ keeps = { fields = { name = [], address = [], vat_number = [], amount = [], cont
 @pytest.mark.parametrize(
     ("over", "unknown"), [(', over = ["closed"]', ["none", "paused"]), ("", ["none"])], ids=["both named", "one named"]
 )
-async def test_a_row_that_does_not_say_whether_its_contract_is_active_is_a_persons(
-    empty_database: str, tmp_path: Path, over: str, unknown: list[str]
-) -> None:
+async def test_unknown_row_state_is_manual(empty_database: str, tmp_path: Path, over: str, unknown: list[str]) -> None:
     await with_tables(empty_database, SCHEMA)
     state = STATE.replace(', over = ["closed"]', over)
     (tmp_path / "ledger.toml").write_text(DATASET.replace("{state}", state), encoding="utf-8")
@@ -333,9 +313,7 @@ columns = { email = { class = "A", identity = "email" } }
 
 
 @pytest.mark.parametrize("held", ["account", "contract"])
-async def test_a_contract_stays_while_its_own_row_says_that_it_is_active_and_the_rest_of_the_store_goes(
-    empty_database: str, tmp_path: Path, held: str
-) -> None:
+async def test_active_contract_stays_and_the_rest_goes(empty_database: str, tmp_path: Path, held: str) -> None:
     letters = "CREATE TABLE newsletter (email text PRIMARY KEY); INSERT INTO newsletter SELECT email FROM contract;"
     await with_tables(empty_database, SCHEMA + letters)
     dataset = DATASET.replace('"ticket"', f'"{held}"').replace("{state}", STATE) + NEWSLETTER
@@ -382,9 +360,7 @@ async def test_a_contract_stays_while_its_own_row_says_that_it_is_active_and_the
     assert await ask(empty_database, "SELECT email FROM newsletter ORDER BY 1") == [("none@x.org",), ("paused@x.org",)]
 
 
-async def test_what_a_hold_covers_stays_also_while_its_row_says_that_the_contract_is_active_and_the_rest_goes(
-    empty_database: str, tmp_path: Path
-) -> None:
+async def test_hold_keeps_rows_of_an_active_contract_too(empty_database: str, tmp_path: Path) -> None:
     letters = "CREATE TABLE newsletter (email text PRIMARY KEY); INSERT INTO newsletter SELECT email FROM contract;"
     await with_tables(empty_database, SCHEMA + letters)
     dataset = DATASET.replace('"ticket"', '"account"').replace("{state}", STATE) + NEWSLETTER
@@ -451,9 +427,7 @@ call_length = []
 """
 
 
-async def test_what_tells_that_a_dispute_is_over_stays_in_a_row_that_is_kept_so_that_it_goes_on_its_day(
-    empty_database: str, tmp_path: Path
-) -> None:
+async def test_end_of_a_dispute_stays_readable_in_kept_rows(empty_database: str, tmp_path: Path) -> None:
     schema = """
 CREATE TABLE call (id int PRIMARY KEY, email text, started date, disputed text, cell text, kept boolean);
 CREATE INDEX ON call (email);
@@ -535,9 +509,7 @@ def by_rule(kept: Sequence[Kept] | None) -> dict[tuple[str | None, str], tuple[i
     return {(each.category, each.rule): (each.count, each.last) for each in kept or ()}
 
 
-async def test_a_state_holds_the_rows_that_say_it_and_the_others_go_or_stay_by_their_own_period(
-    empty_database: str, tmp_path: Path
-) -> None:
+async def test_state_keeps_its_own_rows_and_others_follow_their_period(empty_database: str, tmp_path: Path) -> None:
     await with_tables(empty_database, SCHEMA_OF_ROW)
     (tmp_path / "ledger.toml").write_text(DATASET_OF_ROW, encoding="utf-8")
     async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
@@ -571,9 +543,7 @@ async def test_what_another_system_tells_holds_every_row_since_nobody_knows_whic
 
 
 @pytest.mark.parametrize("own_category", [False, True])
-async def test_a_state_of_one_table_holds_what_the_policy_says_of_another(
-    empty_database: str, tmp_path: Path, *, own_category: bool
-) -> None:
+async def test_state_of_one_table_keeps_another(empty_database: str, tmp_path: Path, *, own_category: bool) -> None:
     contract = "CREATE TABLE contract (id int PRIMARY KEY, email text, ended date, kept boolean);"
     contract += "CREATE INDEX ON contract (email); INSERT INTO contract VALUES (1, 'pia@x.org', '2015-01-01', false);"
     await with_tables(empty_database, SCHEMA_OF_ROW + contract)

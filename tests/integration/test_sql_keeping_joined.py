@@ -21,9 +21,7 @@ from tests.fixtures.mobile import DATASET, PEOPLE, RULE, SHAPES, E, about, defer
 from tests.fixtures.policy import signed_policy
 
 
-async def test_what_a_plan_says_is_what_the_erasure_does_whatever_leads_to_what_is_kept(
-    mobile: SqlEngine, mobile_dsn: str
-) -> None:
+async def test_plan_equals_the_erasure_whatever_leads_to_kept_rows(mobile: SqlEngine, mobile_dsn: str) -> None:
     kept_at_all = 0
     for seed in range(SHAPES):
         random = Random(seed)  # noqa: S311  # shapes, no secrets
@@ -50,9 +48,7 @@ async def test_what_a_plan_says_is_what_the_erasure_does_whatever_leads_to_what_
     assert kept_at_all > 0
 
 
-async def test_a_column_that_may_not_be_empty_and_goes_from_what_is_kept_is_named_by_the_check(
-    mobile: SqlEngine, mobile_dsn: str
-) -> None:
+async def test_required_column_that_is_to_be_blanked_is_named_by_the_check(mobile: SqlEngine, mobile_dsn: str) -> None:
     assert not await mobile.adapter.inspect()
     await ask(mobile_dsn, "ALTER TABLE usage ALTER cell SET NOT NULL")
     assert [
@@ -88,9 +84,7 @@ async def test_what_leads_to_kept_rows_goes_with_the_last_of_them(mobile: SqlEng
     assert (last.outcome, last.kept, await held(mobile_dsn)) == (TaskOutcome.ERASED, None, {})
 
 
-async def test_a_row_that_an_erasure_has_left_is_not_filled_again_by_a_correction(
-    mobile_dsn: str, tmp_path: Path
-) -> None:
+async def test_row_left_by_an_erasure_is_not_refilled(mobile_dsn: str, tmp_path: Path) -> None:
     name = 'name = { class = "A" }'
     assert DATASET.count(name) == 1
     dataset = DATASET.replace(name, 'name = { class = "A", rectifies = "name" }')
@@ -117,9 +111,7 @@ async def test_a_row_that_an_erasure_has_left_is_not_filled_again_by_a_correctio
         assert await ask(mobile_dsn, names) == [(None,), ("Anna",)]
 
 
-async def test_what_says_no_beginning_is_told_without_a_day_and_the_rest_goes_on_its_own(
-    mobile: SqlEngine, mobile_dsn: str
-) -> None:
+async def test_category_without_a_beginning_has_no_day(mobile: SqlEngine, mobile_dsn: str) -> None:
     person = (
         "INSERT INTO customer VALUES (1, 'a', 1, 'anna@example.org', 'Anna', NULL, false);"
         "INSERT INTO line VALUES (1, 'a', 1, 'home', false);"
@@ -147,9 +139,7 @@ async def test_what_says_no_beginning_is_told_without_a_day_and_the_rest_goes_on
     assert (last.outcome, await held(mobile_dsn)) == (TaskOutcome.ERASED, {}), "a person has entered its day"
 
 
-async def test_what_a_hold_covers_stays_as_it_is_with_what_leads_to_it_and_the_rest_goes(
-    mobile: SqlEngine, mobile_dsn: str
-) -> None:
+async def test_held_rows_stay_with_their_links_and_the_rest_goes(mobile: SqlEngine, mobile_dsn: str) -> None:
     async with connected(mobile_dsn) as connection:
         await connection.execute(
             "INSERT INTO customer VALUES (1, 'a', 1, 'anna@example.org', 'Anna', NULL, false);"
@@ -175,9 +165,7 @@ async def test_what_a_hold_covers_stays_as_it_is_with_what_leads_to_it_and_the_r
     assert await held(mobile_dsn) == {}
 
 
-async def test_what_a_hold_keeps_is_restricted_and_counted_and_where_there_is_nothing_that_is_what_is_said(
-    mobile_dsn: str, tmp_path: Path
-) -> None:
+async def test_held_rows_are_restricted_and_counted(mobile_dsn: str, tmp_path: Path) -> None:
     """All that the store holds is covered: it is asked all the same, and nobody says that nobody has looked."""
     async with connected(mobile_dsn) as connection:
         await connection.execute(
@@ -220,9 +208,7 @@ def two_rules() -> Policy:
     return policy.with_other(rules=rules, categories={**policy.categories, **kept_by})
 
 
-async def test_of_a_row_that_two_rules_keep_each_day_leaves_what_those_need_that_still_run(
-    mobile_dsn: str, tmp_path: Path
-) -> None:
+async def test_row_kept_by_two_rules_loses_fields_day_by_day(mobile_dsn: str, tmp_path: Path) -> None:
     (tmp_path / "mobile.toml").write_text(DATASET, encoding="utf-8")
     async with connected(mobile_dsn) as connection:
         await connection.execute(
@@ -287,9 +273,7 @@ words = { Allemagne = "DE" }
 """
 
 
-async def test_a_rule_of_another_country_keeps_what_is_under_its_law_and_what_does_not_say_so(
-    mobile_dsn: str, tmp_path: Path
-) -> None:
+async def test_foreign_rule_keeps_rows_under_its_law_or_none_stated(mobile_dsn: str, tmp_path: Path) -> None:
     dataset = DATASET.replace('via = [{ table = "line", on = { line_id = "id" } }]', LED)
     (tmp_path / "mobile.toml").write_text(f"{dataset}{JURISDICTION}", encoding="utf-8")
     says = {"anna": " allemagne", "boris": "fr", "chiara": "XX", "dora": None}
@@ -330,9 +314,7 @@ async def test_a_rule_of_another_country_keeps_what_is_under_its_law_and_what_do
         )
 
 
-async def test_where_the_policy_says_so_a_person_decides_about_what_does_not_say_its_country(
-    mobile_dsn: str, tmp_path: Path
-) -> None:
+async def test_policy_may_leave_unknown_countries_to_review(mobile_dsn: str, tmp_path: Path) -> None:
     dataset = DATASET.replace('via = [{ table = "line", on = { line_id = "id" } }]', LED)
     (tmp_path / "mobile.toml").write_text(f"{dataset}{JURISDICTION}", encoding="utf-8")
     async with connected(mobile_dsn) as connection:
@@ -438,9 +420,7 @@ async def left(dsn: str) -> list[tuple[object, ...]]:
     return await ask(dsn, "SELECT 'c', id, name, kept FROM customer UNION SELECT 'u', id, cell, kept FROM usage")
 
 
-async def test_a_customer_stays_reduced_with_the_calls_that_a_rule_keeps_and_refer_to_them(
-    calls: SqlEngine, dsn: str
-) -> None:
+async def test_customer_stays_reduced_with_kept_calls(calls: SqlEngine, dsn: str) -> None:
     assert not await calls.adapter.inspect()
     first = of("anna", "1")
     plan = await calls.receipt(of("anna", "1", Operation.PLAN))
@@ -474,9 +454,7 @@ async def test_a_customer_stays_whole_with_the_calls_that_a_hold_covers(calls: S
     assert set(await left(dsn)) == set(before)
 
 
-async def test_a_customer_that_could_not_be_restricted_is_named_by_the_check_and_by_the_erasure(
-    calls: SqlEngine, dsn: str, tmp_path: Path
-) -> None:
+async def test_unrestrictable_customer_is_named_by_both_commands(calls: SqlEngine, dsn: str, tmp_path: Path) -> None:
     (tmp_path / "open.toml").write_text(DATASET_RULES.replace(KEPT, "", 1), encoding="utf-8")
     async with engine(dsn, tmp_path / "open.toml", {}, signed_policy()) as unrestricted:
         [says] = await unrestricted.adapter.inspect()

@@ -25,9 +25,7 @@ async def days(store: CdrStore, table: str = CALLS, column: str = "start_time") 
     return [row[0] for row in await ask(store.admin, f"SELECT {column}::date::text FROM {table} ORDER BY 1")]
 
 
-async def test_what_is_past_goes_and_what_is_kept_to_the_day_stays_in_every_table(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
+async def test_expired_rows_go_and_kept_ones_stay_in_all_tables(cdr_store: CdrStore, calls: SqlEngine) -> None:
     old = [call(ANNA, BORIS, day) for day in ("2024-11-02", "2024-12-01", "2025-01-09")]
     await cdr_store.seed([*old, call(BORIS, CHIARA, "2025-01-10"), call(ANNA, BORIS, "2026-01-10")])
     dues = [due(table, BEGINNING, "2025-01-10") for table in (CALLS, "acc", "missed_calls")]
@@ -70,9 +68,7 @@ async def test_what_we_process_for_a_customer_is_not_ours_to_end(cdr_store: CdrS
 
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 0.01, "timeout_seconds": 20}], ids=["windows are cut short"])
-async def test_a_sweep_that_is_stopped_has_done_what_it_told_and_goes_on_where_it_was(
-    cdr_store: CdrStore, calls: SqlEngine, settings: Mapping[str, Any]
-) -> None:
+async def test_stopped_sweep_resumes(cdr_store: CdrStore, calls: SqlEngine, settings: Mapping[str, Any]) -> None:
     del settings
     made = [call(ANNA, BORIS, f"2024-05-{day:02}") for day in range(1, 29)]
     await cdr_store.seed(made * 100)
@@ -91,9 +87,7 @@ async def test_a_sweep_that_is_stopped_has_done_what_it_told_and_goes_on_where_i
     assert await sweep(calls, one) == [Swept(left, 0)]
 
 
-async def test_rows_go_before_those_that_they_refer_to_and_what_is_still_referred_to_stays(
-    empty_database: str, tmp_path: Path
-) -> None:
+async def test_referring_rows_go_first_and_referenced_ones_stay(empty_database: str, tmp_path: Path) -> None:
     await with_tables(empty_database, ORDERS)
     (tmp_path / "orders.toml").write_text(ORDERS_DATASET)
     async with engine(empty_database, tmp_path / "orders.toml", {}) as orders:
@@ -126,9 +120,7 @@ columns = { id = { class = "T" }, purchase_id = { class = "T" }, added = { class
 """
 
 
-async def test_what_an_erasure_would_refuse_for_its_state_stays_and_goes_once_it_is_over(
-    empty_database: str, tmp_path: Path
-) -> None:
+async def test_row_in_a_protected_state_goes_after_it(empty_database: str, tmp_path: Path) -> None:
     await with_tables(empty_database, TICKETS)
     (tmp_path / "desk.toml").write_text(TICKETS_DATASET)
     async with engine(empty_database, tmp_path / "desk.toml", {}) as desk:
@@ -162,9 +154,7 @@ status = { class = "M" }
 """
 
 
-async def test_a_maximum_of_one_country_ends_what_is_known_to_be_under_its_law_and_counts_what_says_none(
-    empty_database: str, tmp_path: Path
-) -> None:
+async def test_ceiling_of_one_country_counts_rows_without_a_country(empty_database: str, tmp_path: Path) -> None:
     await with_tables(empty_database, BILLED)
     (tmp_path / "bills.toml").write_text(BILLED_DATASET)
     async with engine(empty_database, tmp_path / "bills.toml", {}) as bills:

@@ -65,9 +65,7 @@ async def lifted_in(harness: Harness, decided: LiftDecided) -> set[str]:
     return {step.partition(":")[0] for step in states if step.endswith(":lift")}
 
 
-async def test_a_flag_stays_while_another_restriction_covers_the_same_people_and_falls_with_the_last(
-    harness: Harness,
-) -> None:
+async def test_flag_stays_while_another_restriction_covers_the_subject(harness: Harness) -> None:
     first, second = [await restricted(harness, ADA, ACCOUNT) for _ in range(2)]
     await lift(harness, first)
     assert await lifted_in(harness, first) == {"calls"}
@@ -106,9 +104,7 @@ async def test_what_has_flags_alone_has_nothing_to_lift_and_says_so(harness: Har
     assert "dsr.fulfilment.completed.v1" in await harness.outbox()
 
 
-async def test_an_objection_to_marketing_suppresses_what_was_stated_at_once_and_what_is_located_later(
-    harness: Harness,
-) -> None:
+async def test_marketing_objection_suppresses_stated_and_later_located_identities(harness: Harness) -> None:
     event = a(RequestVerified, right=Right.OBJECTION, subject=await harness.subject(ADA), scope="direct_marketing")
     async with harness.unit_of_work.begin() as tx:
         await amendment.begin(harness.fulfilments, [event], tx)
@@ -167,9 +163,7 @@ async def test_a_flag_that_an_agent_had_set_before_ours_is_left_by_the_lift(amen
 
 
 @pytest.mark.parametrize("agents", [True, False])
-async def test_of_several_of_ours_the_first_tells_whether_the_flag_was_there_before(
-    amending: Harness, *, agents: bool
-) -> None:
+async def test_first_of_several_tells_the_former_flag(amending: Harness, *, agents: bool) -> None:
     first, second = await found(amending, p12=agents), await found(amending, p12=True)
     await lift(amending, first)
     for system in amending.systems:
@@ -190,9 +184,7 @@ LOCATE, RESTRICT, LIFT = Operation.LOCATE, Operation.RESTRICT, Operation.LIFT
 SEVERAL = Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)
 
 
-async def test_a_withdrawal_lifts_what_was_restricted_by_the_same_identities_and_waits_for_no_locating(
-    open_harness: OpenHarness,
-) -> None:
+async def test_withdrawal_lifts_by_the_same_identities_without_locating(open_harness: OpenHarness) -> None:
     """A shop holds the same address of two people: who else has it is known to nobody, before and after."""
     crm, postbox, shop = company(FOUND)
     several = each(lambda _: BlastRadius("2 are found", SEVERAL))
@@ -248,9 +240,7 @@ async def withdrawn(intake: Intake) -> str:
     return path
 
 
-async def test_a_lift_that_was_stopped_stands_in_the_list_of_what_waits_for_a_person_until_it_is_done(
-    intake: Intake,
-) -> None:
+async def test_stopped_lift_stays_listed_for_review_until_it_is_done(intake: Intake) -> None:
     path = await withdrawn(intake)
     assert await waiting(intake) == [id_of(path)]
     view = await intake.view(path)

@@ -60,9 +60,7 @@ async def found_by(harness: Harness, system: str) -> list[tuple[UUID, str, int]]
         return [(each.request_id, each.outcome, each.found) for each in await findings(connection, system)]
 
 
-async def test_a_new_system_is_asked_by_what_others_yield_and_nothing_is_changed_or_waited_for(
-    harness: Harness,
-) -> None:
+async def test_shadow_system_is_asked_by_yielded_identities_and_changes_nothing(harness: Harness) -> None:
     request = await begun(harness)
     await worked(harness, "crm", "cdr")
     [done] = harness.completed
@@ -143,9 +141,7 @@ async def test_what_needs_a_quarantined_system_waits_and_goes_on_by_itself_once_
     assert await harness.fulfilment_state(request) == "complete"
 
 
-async def test_a_long_quarantine_brings_requests_before_a_person_with_its_name_and_ends_that_again(
-    harness: Harness,
-) -> None:
+async def test_long_quarantine_escalates_requests_by_its_name_until_it_ends(harness: Harness) -> None:
     request = await begun(harness)
     await harness.stand(cdr="quarantined")
     await worked(harness, "crm", "cdr")
@@ -167,9 +163,7 @@ async def test_a_long_quarantine_brings_requests_before_a_person_with_its_name_a
     assert "fulfilment.resumed" in await harness.actions(request)
 
 
-async def test_what_failed_for_a_reason_of_its_own_still_waits_for_a_person_when_a_quarantine_ends(
-    harness: Harness,
-) -> None:
+async def test_task_failed_for_another_reason_waits_beyond_the_quarantine(harness: Harness) -> None:
     harness.systems["crm"].answers[Operation.ERASE] = each(lambda _: Refused("no"))
     await harness.stand(new="on", cdr="quarantined")
     request = await begun(harness)
@@ -296,9 +290,7 @@ async def look(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("failure", [waits_for, keeps_unsigned])
-async def test_what_waits_for_a_signature_goes_on_by_itself_and_what_waits_for_a_person_does_not(
-    open_harness: OpenHarness, failure: object
-) -> None:
+async def test_signature_resumes_tasks_and_manual_ones_wait(open_harness: OpenHarness, failure: object) -> None:
     excess = BlastRadius("7 are found", Exceeded(limit=Limit.MAX_ROWS, found=7, allowed=5))
     waits = failure(CALLS)  # type: ignore[operator]  # one of the two above
     harness, request_id = await stopped(open_harness, cdr=waits, billing=waits_for(INVOICES), crm=excess)
@@ -321,9 +313,7 @@ async def test_what_waits_for_a_signature_goes_on_by_itself_and_what_waits_for_a
     assert (await harness.actions(request_id)).count("fulfilment.resumed") == 2
 
 
-async def test_what_is_due_by_other_rules_is_taken_up_on_its_day_whatever_waits_beside_it(
-    open_harness: OpenHarness,
-) -> None:
+async def test_other_rules_are_due_on_their_day(open_harness: OpenHarness) -> None:
     tomorrow = date(2026, 3, 2)
     harness, request_id = await stopped(open_harness, cdr=waits_for(CALLS, again=tomorrow))
     harness.unit_of_work.policy = none_signed(harness.unit_of_work.policy)
@@ -449,9 +439,7 @@ async def test_a_reply_is_kept_with_its_task_and_hearing_it_twice_changes_nothin
     assert (progress["reply.erase"]["outcome"], progress["reply.erase"]["found"]) == ("erased", 2)
 
 
-async def test_a_reply_that_cannot_be_kept_is_set_aside_alone_and_never_told_in_the_log(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_unstorable_reply_is_parked_alone(open_harness: OpenHarness, caplog: pytest.LogCaptureFixture) -> None:
     harness, task_id = await asked(open_harness)
     bad = [
         Message(TOPIC, b"k", b"ada@example.org", {}),
@@ -466,9 +454,7 @@ async def test_a_reply_that_cannot_be_kept_is_set_aside_alone_and_never_told_in_
     assert (await harness.pool.fetchval("SELECT progress FROM task"))["reply.erase"]["found"] == 2
 
 
-async def test_malformed_replies_are_counted_with_the_task_and_command_that_they_name(
-    open_harness: OpenHarness,
-) -> None:
+async def test_malformed_replies_count_by_task_and_command(open_harness: OpenHarness) -> None:
     harness, task_id = await asked(open_harness)
     command = str(uuid7())
     wrong = [reply(task_id, found=3, changed=5, command_id=command)] * 2
@@ -495,9 +481,7 @@ async def test_a_reply_to_a_task_of_another_service_is_left_to_it(open_harness: 
     assert await harness.pool.fetchval("SELECT progress FROM task") == {}
 
 
-async def test_what_a_team_says_after_the_withdrawal_is_on_record_once_and_told_as_what_it_says(
-    open_harness: OpenHarness,
-) -> None:
+async def test_reply_after_the_withdrawal_is_recorded_once(open_harness: OpenHarness) -> None:
     harness, task_id = await asked(open_harness)
     request_id, command = await harness.pool.fetchval("SELECT request_id FROM fulfilment"), str(uuid7())
     await harness.pool.execute("UPDATE task SET progress = $1", {"asked": {"command": command, "times": 1}})

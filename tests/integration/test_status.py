@@ -177,9 +177,7 @@ FROM generate_series(1, 20000) AS n
 
 
 @pytest.mark.parametrize("state", [None, State.CLOSED])
-async def test_a_page_of_a_rare_system_reads_the_rows_that_it_shows_and_no_others(
-    intake: Intake, state: State | None
-) -> None:
+async def test_page_of_a_rare_system_reads_its_own_rows(intake: Intake, state: State | None) -> None:
     async with intake.unit_of_work.pool.acquire() as connection:
         await connection.execute(_FILL)
         await connection.execute("ANALYZE request")
@@ -263,9 +261,7 @@ async def test_after_the_key_is_destroyed_the_reference_alone_finds_it_and_the_h
     assert await intake.unit_of_work.pool.fetchval("SELECT array_agg(kind) FROM request_lookup") == ["reference"]
 
 
-async def test_a_path_of_the_api_takes_the_reference_for_whoever_may_see_the_request(
-    intake: Intake, database: str
-) -> None:
+async def test_path_takes_the_reference_from_permitted_readers(intake: Intake, database: str) -> None:
     path = await intake.submit(subject=ADA)
     short = reference.of(UUID(id_of(path)))
     for said in (short, short.lower()):
@@ -320,9 +316,7 @@ async def test_the_console_searches_by_a_form_and_goes_to_the_one_that_is_found(
     assert ugo.path == f"/console/requests/{id_of(path)}"
 
 
-async def test_a_reference_that_two_requests_share_names_neither_and_the_search_finds_both(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_shared_reference_is_ambiguous(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "of", lambda _request_id: reference.EXAMPLE)
     first, second = id_of(await intake.submit()), id_of(await intake.submit())
     async with intake.unit_of_work.begin() as tx:

@@ -65,9 +65,7 @@ def asked(harness: Harness, stop: Operation) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("stop", STOPS)
-async def test_a_system_that_is_away_delays_no_stop_where_what_was_stated_is_enough(
-    open_harness: OpenHarness, stop: Operation
-) -> None:
+async def test_unavailable_system_delays_no_marketing_stop(open_harness: OpenHarness, stop: Operation) -> None:
     harness, request_id = await opened(open_harness, stop, *company())
     every = [("crm", LOCATE), ("crm", stop), ("list", stop), ("shop", stop)]
     await work(harness, *every)
@@ -106,9 +104,7 @@ async def test_a_team_that_has_not_answered_yet_is_not_asked_for_the_same_again(
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"]
 
 
-async def test_what_is_located_is_stopped_too_where_it_was_searched_by_what_was_stated_before(
-    open_harness: OpenHarness,
-) -> None:
+async def test_located_identities_are_stopped_too(open_harness: OpenHarness) -> None:
     crm, postbox, shop = company(FOUND)
     shop.needs |= {IdentityType.EMAIL}
     shop.answers[RESTRICT] = each(
@@ -127,9 +123,7 @@ async def test_what_is_located_is_stopped_too_where_it_was_searched_by_what_was_
     assert await harness.states(request_id) == dict.fromkeys(await harness.states(request_id), "done")
 
 
-async def test_what_cannot_be_stopped_at_once_is_left_for_later_and_asked_of_a_person_once(
-    open_harness: OpenHarness,
-) -> None:
+async def test_failed_marketing_stop_is_retried_and_reviewed_once(open_harness: OpenHarness) -> None:
     many = BlastRadius("2 are found", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
     crm, postbox, shop = company(AWAY)
     crm.answers[RESTRICT] = each(lambda _: many)
@@ -187,9 +181,7 @@ async def test_once_others_are_done_nobody_is_stopped_at_once_any_more(open_harn
     assert await harness.states(request_id) == dict.fromkeys(await harness.states(request_id), "done")
 
 
-async def test_what_goes_with_a_withdrawn_consent_goes_only_once_everybody_is_located(
-    open_harness: OpenHarness,
-) -> None:
+async def test_consent_data_go_once_all_systems_were_located(open_harness: OpenHarness) -> None:
     crm, postbox, shop = company()
     crm.categories, postbox.categories = frozenset({"contact"}), frozenset({"subscription"})
     harness = await open_harness(crm, postbox, shop, service=ServiceName.AMENDMENT)
@@ -211,9 +203,7 @@ async def test_what_goes_with_a_withdrawn_consent_goes_only_once_everybody_is_lo
 
 
 @pytest.mark.parametrize("how", ["tells_holders_apart", "tells_people_apart"])
-async def test_whom_others_may_have_an_address_in_common_with_is_not_restricted_by_it_before_that_is_known(
-    open_harness: OpenHarness, how: str
-) -> None:
+async def test_possibly_shared_address_restricts_nobody_yet(open_harness: OpenHarness, how: str) -> None:
     crm, postbox, shop = company()
     crm.__dict__[how] = True
     harness, _ = await opened(open_harness, RESTRICT, crm, postbox, shop)
@@ -224,9 +214,7 @@ async def test_whom_others_may_have_an_address_in_common_with_is_not_restricted_
     assert asked(marketing, SUPPRESS) == {"crm": 1, "list": 1}
 
 
-async def test_of_two_that_may_know_several_with_an_address_neither_restricts_before_the_other_was_asked(
-    open_harness: OpenHarness,
-) -> None:
+async def test_two_systems_that_may_share_addresses_wait_for_each_other(open_harness: OpenHarness) -> None:
     crm, postbox, shop = company()
     for each_of in (crm, shop):
         each_of.__dict__["tells_people_apart"] = True
@@ -243,9 +231,7 @@ async def told_so_far(harness: Harness) -> list[dict[str, int]]:
     return [{report.system: report.changed for report in event.tasks if report.outcome} for event in told]
 
 
-async def test_what_was_stopped_at_once_is_told_also_of_a_request_that_waits_for_a_person_by_then(
-    open_harness: OpenHarness,
-) -> None:
+async def test_early_stop_is_reported_of_a_request_under_review(open_harness: OpenHarness) -> None:
     many = BlastRadius("2 are found", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
     crm, postbox, shop = company(each(lambda _: many))
     for each_of in (crm, postbox):
@@ -265,9 +251,7 @@ async def test_that_our_own_list_stops_is_told_before_any_system_was_asked(open_
     assert await told_so_far(harness) == [{"marketing_objections": 1}]
 
 
-async def test_what_was_restricted_at_once_is_lifted_with_the_rest_and_left_as_it_was_found(
-    open_harness: OpenHarness,
-) -> None:
+async def test_early_restriction_is_lifted_to_the_former_state(open_harness: OpenHarness) -> None:
     def flagged(task: Task) -> Receipt:
         return Receipt(task.task_id, TaskOutcome.AMENDED, 1)
 
@@ -366,9 +350,7 @@ async def test_a_number_alone_stops_marketing_everywhere_and_leaves_nothing_to_a
     assert await harness.pool.fetchval(said) == 0
 
 
-async def test_a_number_that_a_system_tells_of_them_against_the_register_is_stopped_as_stated(
-    open_harness: OpenHarness,
-) -> None:
+async def test_number_in_conflict_with_the_register_is_stopped_as_stated(open_harness: OpenHarness) -> None:
     address = Identity(EMAIL_BY_NUMBER, "rita@example.org")
     harness, (_, dialler) = await stopped(open_harness, "C-9", stated=(address, RITA), **MARKETING)
     assert {RITA.value} in told(dialler, SUPPRESS)
@@ -452,9 +434,7 @@ async def household(customer_store: CustomerStore) -> AsyncIterator[SqlEngine]:
 
 
 @pytest.mark.parametrize("told", [STOPS_MARKETING, BY_STATED])
-async def test_a_number_that_a_row_tells_leads_to_no_row_of_another_and_is_known_as_theirs_too(
-    household: SqlEngine, told: str
-) -> None:
+async def test_yielded_number_leads_to_no_foreign_row(household: SqlEngine, told: str) -> None:
     assert household.adapter.tells_people_apart
     asked = replace(task(LOCATE_BY_ROWS, email("anna.meier@example.org")), details={told: True})
     found = (await household.receipt(asked)).identities
@@ -500,9 +480,7 @@ def last_told(system: ScriptedSystem) -> tuple[set[str], set[str]]:
     return {each.value for each in told.identities}, {each.value for each in told.beside}
 
 
-async def test_what_a_row_tells_beside_stops_marketing_where_it_is_sent_to_and_nowhere_by_whose_it_may_be(
-    open_harness: OpenHarness,
-) -> None:
+async def test_yielded_identity_stops_marketing_only_where_it_is_sent(open_harness: OpenHarness) -> None:
     systems = society(MEMBER, LINE, SECOND)
     harness, new = await objection(open_harness, systems, KARL)
     await work_for(harness)
@@ -516,9 +494,7 @@ async def test_what_a_row_tells_beside_stops_marketing_where_it_is_sent_to_and_n
         assert await tx.connection.fetchval("SELECT count(*) FROM register.suppression") == 3
 
 
-async def test_what_others_have_too_and_nobody_has_stated_is_stopped_by_a_person_and_not_listed(
-    open_harness: OpenHarness,
-) -> None:
+async def test_shared_unstated_identity_is_stopped_by_hand(open_harness: OpenHarness) -> None:
     systems = society(replace(KARL, source="club", shared=True), LINE)
     systems[0].needs = frozenset({ACCOUNT_BY_ROWS})
     harness, new = await objection(open_harness, systems, replace(MEMBER, source="requester", level="L2"))
@@ -532,9 +508,7 @@ async def test_what_others_have_too_and_nobody_has_stated_is_stopped_by_a_person
         assert await tx.connection.fetchval("SELECT array_agg(channel) FROM register.suppression") == ["phone"]
 
 
-async def test_by_an_account_alone_they_are_found_elsewhere_by_the_address_that_a_system_tells_and_by_no_number(
-    open_harness: OpenHarness,
-) -> None:
+async def test_account_alone_finds_other_systems_by_yielded_address(open_harness: OpenHarness) -> None:
     systems = society(replace(KARL, source="club"), LINE)
     systems[0].needs, systems[1].needs = frozenset({ACCOUNT_BY_ROWS}), frozenset({EMAIL_BY_ROWS, PHONE_BY_ROWS})
     systems[1].yields = frozenset({ACCOUNT_BY_ROWS})
@@ -544,9 +518,7 @@ async def test_by_an_account_alone_they_are_found_elsewhere_by_the_address_that_
 
 
 @pytest.mark.parametrize("met", [SEVERAL, ForeignHit("others too")], ids=["people", "foreign"])
-async def test_where_an_account_leads_to_others_what_was_stated_is_stopped_and_the_rest_is_done_by_hand(
-    open_harness: OpenHarness, met: Refused
-) -> None:
+async def test_shared_account_stops_what_was_stated(open_harness: OpenHarness, met: Refused) -> None:
     def told(task: Task) -> Result:
         if {each.type for each in task.identities} != {EMAIL_BY_ROWS}:
             return met
@@ -571,9 +543,7 @@ async def test_where_an_account_leads_to_others_what_was_stated_is_stopped_and_t
     assert {limit for task in systems[1].asked for limit in task.confirmed} == {"max_rows"}
 
 
-async def test_whoever_states_an_account_alone_that_others_stand_under_is_a_persons_matter(
-    open_harness: OpenHarness,
-) -> None:
+async def test_shared_account_alone_needs_review(open_harness: OpenHarness) -> None:
     systems = society()
     systems[0].needs = frozenset({ACCOUNT_BY_ROWS})
     systems[0].answers = {LOCATE_BY_ROWS: each(lambda _: SEVERAL), SUPPRESS_BY_ROWS: each(lambda _: SEVERAL)}

@@ -99,9 +99,7 @@ async def test_a_mailing_list_of_ten_thousand_with_three_suppressed_is_answered_
     assert not [record for record in caplog.records if "example.org" in record.getMessage()]
 
 
-async def test_only_a_key_that_was_made_for_it_learns_who_gets_no_marketing_and_no_customers(
-    intake: Intake, database: str
-) -> None:
+async def test_suppression_key_reads_the_list_and_no_customers(intake: Intake, database: str) -> None:
     tenants = replace(CHECKS, tenant="acme")
     for grant, status in ((Grant.of("L3", Power.SUBMIT, Power.FETCH), 403), (tenants, 403), (CHECKS, 200)):
         await asking(intake, database, grant)
@@ -109,9 +107,7 @@ async def test_only_a_key_that_was_made_for_it_learns_who_gets_no_marketing_and_
     assert (await intake.officer.post(CHECK, json=question("ada@example.org"))).status_code == 403
 
 
-async def test_a_channel_that_asks_about_more_than_it_may_in_a_minute_is_told_to_slow_down_and_learns_nothing(
-    intake: Intake, database: str
-) -> None:
+async def test_suppression_checks_are_rate_limited(intake: Intake, database: str) -> None:
     await asking(intake, database, CHECKS)
     body = question(*["ada@example.org"] * MOST)
     answers = [await intake.channel.post(CHECK, json=body) for _ in range(3)]
@@ -189,9 +185,7 @@ async def test_who_is_listed_and_came_back_with_an_import_is_stopped_at_night_th
     assert await looked(harness, crm) == 0
 
 
-async def test_a_list_that_cannot_be_read_is_told_until_a_night_has_read_it(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_unreadable_list_is_reported_until_read(open_harness: OpenHarness, clock: SetClock) -> None:
     def missed() -> float | None:
         return REGISTRY.get_sample_value("dsr_marketing_not_compared", {"system": "crm"})
 
@@ -205,9 +199,7 @@ async def test_a_list_that_cannot_be_read_is_told_until_a_night_has_read_it(
     assert (await looked(harness, crm), missed()) == (1, 1)
 
 
-async def test_a_listed_number_stops_the_record_that_it_stands_in_where_no_number_is_searched_by(
-    open_harness: OpenHarness,
-) -> None:
+async def test_listed_number_stops_its_record_without_a_search_by_number(open_harness: OpenHarness) -> None:
     harness, crm = await mailing(open_harness, [replace(ADA, source="crm"), PHONE], needs=IdentityType.EMAIL)
     await suppressed(harness, PHONE)
     assert await looked(harness, crm) == 1
@@ -215,9 +207,7 @@ async def test_a_listed_number_stops_the_record_that_it_stands_in_where_no_numbe
     assert [each.value for task in crm.asked for each in task.identities] == [ADA.value]
 
 
-async def test_what_is_not_stopped_by_the_next_night_is_forgotten_and_found_again(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_unstopped_entry_is_forgotten_and_found_again(open_harness: OpenHarness, clock: SetClock) -> None:
     harness, crm = await mailing(open_harness, [replace(ADA, source="crm")])
     await suppressed(harness, ADA)
     for _ in range(2):
@@ -226,9 +216,7 @@ async def test_what_is_not_stopped_by_the_next_night_is_forgotten_and_found_agai
         clock.pass_by(days=1)
 
 
-async def test_whoever_was_given_a_listed_number_since_keeps_their_marketing(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_next_holder_keeps_marketing(open_harness: OpenHarness, clock: SetClock) -> None:
     harness, crm = await mailing(open_harness, [PHONE, ACCOUNT])
     await suppressed(harness, PHONE)
     clock.pass_by(days=2)
@@ -243,9 +231,7 @@ async def test_whoever_was_given_a_listed_number_since_keeps_their_marketing(
 
 # What goes with a withdrawn consent stays while a hold or a restriction of the same person keeps it.
 @pytest.mark.parametrize("opposed", ["held", "restricted"])
-async def test_what_a_hold_or_a_restriction_keeps_is_not_erased_with_a_consent_and_it_is_told_what_is_still_used(
-    open_harness: OpenHarness, opposed: str
-) -> None:
+async def test_held_data_outlast_a_consent(open_harness: OpenHarness, opposed: str) -> None:
     """Filed by the account, which the person has not stated and the CRM knows."""
     found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, 1, identities=(ACCOUNT,)))
     crm = ScriptedSystem("crm", yields=frozenset({IdentityType.ACCOUNT_ID}), answers={Operation.LOCATE: found})
@@ -275,9 +261,7 @@ async def test_what_a_hold_or_a_restriction_keeps_is_not_erased_with_a_consent_a
     assert (await harness.states(event.request_id))["site:suppress"] == "done"
 
 
-async def test_a_hold_that_comes_while_a_consents_data_are_erased_stops_the_next_step(
-    open_harness: OpenHarness,
-) -> None:
+async def test_hold_during_a_consent_erasure_stops_the_next_step(open_harness: OpenHarness) -> None:
     gone: list[str] = []
     site = ScriptedSystem("site", categories=frozenset({"analytics_event"}), erases_by_category=True)
     harness = await open_harness(site, service=ServiceName.AMENDMENT)

@@ -83,9 +83,7 @@ def file(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return path
 
 
-async def test_the_list_of_whom_a_new_system_has_something_is_printed_when_it_is_switched_on(
-    file: Path, database: str
-) -> None:
+async def test_enabling_a_system_lists_the_subjects_it_holds(file: Path, database: str) -> None:
     assert (await asyncio.to_thread(dsr, "list")).output == "no service has started yet\n"
     await start(database, crm="a")
     await asyncio.to_thread(file.write_text, BUS.format(name="crm") + BUS.format(name="billing"))

@@ -47,9 +47,7 @@ async def todo(harness: Harness) -> TaskReport:
     return task
 
 
-async def test_an_instruction_is_done_where_the_customer_is_told_apart_and_waits_for_a_person_elsewhere(
-    open_harness: OpenHarness,
-) -> None:
+async def test_instruction_is_done_where_tenants_are_separate(open_harness: OpenHarness) -> None:
     crm = ScriptedSystem("crm", yields=frozenset({PHONE}))
     cdr = ScriptedSystem("cdr", needs=frozenset({EMAIL, PHONE}), tenants=ACME)
     harness = await open_harness(crm, cdr)
@@ -70,9 +68,7 @@ async def test_an_instruction_is_done_where_the_customer_is_told_apart_and_waits
     assert {(report.system, report.not_asked) for report in completed.reports} == {("cdr", None), ("crm", True)}
 
 
-async def test_what_a_person_must_do_elsewhere_keeps_no_system_that_can_be_asked_waiting(
-    open_harness: OpenHarness,
-) -> None:
+async def test_manual_task_does_not_delay_other_systems(open_harness: OpenHarness) -> None:
     cdr = ScriptedSystem("cdr", yields=frozenset({PHONE}), tenants=ACME)  # erased after what waits for its numbers
     harness = await open_harness(cdr, ScriptedSystem("tickets", needs=frozenset({PHONE})))
     new = await instructed(harness)
@@ -86,9 +82,7 @@ async def test_what_a_person_must_do_elsewhere_keeps_no_system_that_can_be_asked
 
 
 @pytest.mark.parametrize("tenants", [frozenset(), ACME, None])
-async def test_another_customers_instruction_is_asked_only_where_any_customer_is_told_apart(
-    open_harness: OpenHarness, tenants: frozenset[str] | None
-) -> None:
+async def test_foreign_tenant_needs_tenant_columns(open_harness: OpenHarness, tenants: frozenset[str] | None) -> None:
     cdr = ScriptedSystem("cdr", tenants=tenants)
     harness = await open_harness(cdr)
     new = await instructed(harness, tenant="beta")
@@ -97,9 +91,7 @@ async def test_another_customers_instruction_is_asked_only_where_any_customer_is
     assert await harness.fulfilment_state(new.request_id) == ("complete" if tenants is None else "blocked")
 
 
-async def test_what_was_planned_as_ours_is_not_asked_of_a_system_that_cannot_tell_the_customer_apart(
-    open_harness: OpenHarness,
-) -> None:
+async def test_own_plan_is_not_run_where_tenants_are_mixed(open_harness: OpenHarness) -> None:
     crm = ScriptedSystem("crm")
     harness = await open_harness(crm)
     subject = await harness.subject(tenant="acme")
@@ -145,9 +137,7 @@ async def test_a_customers_instruction_touches_no_register_of_ours(open_harness:
         assert await harness.pool.fetchval(f"SELECT count(*) FROM {table}") == 0, table
 
 
-async def test_a_number_of_a_customers_user_is_theirs_as_the_register_says_and_an_unknown_one_as_the_customer_does(
-    open_harness: OpenHarness,
-) -> None:
+async def test_number_of_a_tenant_follows_the_register_then_the_tenant(open_harness: OpenHarness) -> None:
     known, unknown = "+442079460000", "+442079460999"
     cdr = ScriptedSystem("cdr", needs=frozenset({PHONE}), tenants=frozenset({"acme", "beta"}))
     harness = await open_harness(cdr)
@@ -166,9 +156,7 @@ async def test_a_number_of_a_customers_user_is_theirs_as_the_register_says_and_a
 
 @pytest.mark.parametrize("owner", ["acme", "beta", "", None])
 @pytest.mark.parametrize("tenant", ["acme", None])
-async def test_what_a_system_gave_of_another_customer_makes_no_package(
-    open_harness: OpenHarness, owner: str | None, tenant: str | None
-) -> None:
+async def test_foreign_tenant_gets_nothing(open_harness: OpenHarness, owner: str | None, tenant: str | None) -> None:
     def collect(task: Task) -> Result:
         record = Record("call", "cdr", {"seconds": 61}, matched=(Match(EMAIL, "ada@example.org", None, owner),))
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, remaining=1, records=(record,))
@@ -316,9 +304,7 @@ async def calls_of(client: httpx.AsyncClient, path: str, code: str, headers: Map
 
 
 @pytest.mark.parametrize("owner", ["acme", "beta", None])
-async def test_a_key_of_one_customer_sees_and_moves_nothing_of_another_customer_nor_of_ours(
-    intake: Intake, database: str, owner: str | None
-) -> None:
+async def test_tenant_key_sees_its_own_requests_alone(intake: Intake, database: str, owner: str | None) -> None:
     keys = {tenant: await key_of(intake, database, tenant) for tenant in ("acme", "beta", None)}
     same = {"Idempotency-Key": "one and the same"}
     accepted = {
@@ -350,9 +336,7 @@ async def test_the_key_that_replaces_a_customers_is_that_customers(acme: Intake,
     assert (await acme.view(await submit(acme)))["tenant"] == "acme"
 
 
-async def test_a_key_whose_customer_was_changed_by_hand_loses_what_the_other_had_asked_for(
-    acme: Intake, database: str
-) -> None:
+async def test_key_moved_to_another_tenant_loses_access(acme: Intake, database: str) -> None:
     path = await submit(acme)
     key_id = acme.channel.headers["Authorization"].split("_")[1]
     ours = await auth.replace(database, key_id, acme.clock.now(), tenant=None)

@@ -245,9 +245,7 @@ async def test_once_the_seven_years_are_over_all_of_it_goes(grounds: Crm) -> Non
 @pytest.mark.parametrize(
     "facts", [{"contract": None}, {"contract": "ended"}, {"contract": "active", "invoice_open": None}]
 )
-async def test_what_the_crm_does_not_tell_is_a_persons_matter_and_nothing_goes(
-    grounds: Crm, facts: dict[str, Any]
-) -> None:
+async def test_unknown_facts_in_the_crm_need_review_and_erase_nothing(grounds: Crm, facts: dict[str, Any]) -> None:
     customer = await grounds.add(**facts)
     for operation in (Operation.PLAN, Operation.ERASE):
         assert isinstance(await grounds.one(task(operation, email(customer.emails[0]))), GroundUnknown)
@@ -353,9 +351,7 @@ async def test_a_re_assigned_number_finds_its_holder_of_the_time_in_question(crm
     assert former.code not in now
 
 
-async def test_an_address_that_another_customer_has_too_is_told_as_such_also_where_nobody_had_stated_it(
-    crm: Crm,
-) -> None:
+async def test_shared_address_in_the_crm_is_reported_even_if_unstated(crm: Crm) -> None:
     both, own = "household@post.example", "lucia@post.example"
     lucia = await crm.add(emails=(own, both), phones=(Phone("+4915112345681", SINCE, MOVED),))
     await crm.add(emails=("Household@Post.Example",), phones=(Phone("+4915112345681", MOVED),))
@@ -467,9 +463,7 @@ async def test_whom_an_agent_had_hidden_before_stays_hidden_when_ours_is_lifted(
     assert await crm.seen_by_agent(ours) == (1, 1, 1)
 
 
-async def test_only_whoever_provisions_numbers_assigns_them_and_the_rest_see_those_of_customers_they_see(
-    crm: Crm,
-) -> None:
+async def test_number_assignments_are_limited_to_provisioning_and_visible_customers(crm: Crm) -> None:
     customer = await crm.add()
     party, number = await crm.party(customer), customer.phones[0].number
     async with crm.tryton.rpc(crm.tryton.agent) as agent:

@@ -107,9 +107,7 @@ async def test_whoever_has_signed_in_before_they_open_a_strangers_link_proves_no
     assert (await levels(door.intake, path))["account_id"] == "L0"
 
 
-async def test_a_stranger_is_not_let_in_by_an_account_of_their_own_once_somebody_else_has_proved_it(
-    door: Opened,
-) -> None:
+async def test_stranger_cannot_sign_in_after_another_person_proved_the_request(door: Opened) -> None:
     eve, ada = door.visitor(), door.visitor()
     path = f"/v1/requests/{await asked(eve, email=ADA, account=EVES)}"
     await presses(door, ada)

@@ -77,9 +77,7 @@ async def test_an_account_that_was_found_before_does_not_vouch_for_what_is_answe
     assert Identity(IdentityType.PHONE, "+442079460000") in known
 
 
-async def test_in_which_time_a_number_is_theirs_is_kept_as_said_and_a_proof_to_come_is_refused(
-    intake: Intake, asked: str
-) -> None:
+async def test_period_of_a_number_is_stored_and_a_future_proof_refused(intake: Intake, asked: str) -> None:
     later = {"number": "+442079460000", "since": "2099-01-01T00:00:00Z"}
     proofs = [{"identity": "phones.0", "method": "sms_code", "proved_at": "2099-01-01T00:00:00Z"}]
     taken = await intake.channel.post("/v1/requests", json={"right": "access", "subject": {"phones": [later]}})
@@ -104,9 +102,7 @@ async def give_up(intake: Intake, path: str, clock: SetClock) -> None:
     await intake.unanswered(path, question_id, "last_notice", "clarification")
 
 
-async def test_without_an_answer_it_is_answered_after_the_last_notice_with_what_was_found(
-    intake: Intake, asked: str, clock: SetClock
-) -> None:
+async def test_unanswered_question_ends_with_what_was_found(intake: Intake, asked: str, clock: SetClock) -> None:
     await give_up(intake, asked, clock)
     said = (await intake.published())[-1]
     assert (said["type"], said["outcome"], said["owed"]) == (
@@ -127,9 +123,7 @@ async def test_without_an_answer_it_is_answered_after_the_last_notice_with_what_
     assert "what you mean" not in notice["body"]
 
 
-async def test_a_stranger_of_whom_nothing_was_found_is_unidentified_and_may_say_more_at_any_time(
-    intake: Intake, clock: SetClock
-) -> None:
+async def test_unknown_stranger_is_unidentified_and_may_resume(intake: Intake, clock: SetClock) -> None:
     path = await intake.submit()
     nothing = report("crm", outcome=TaskOutcome.NO_MATCH)
     await blocked(intake, path, nothing, UNSEARCHED)
@@ -153,9 +147,7 @@ async def test_a_stranger_of_whom_nothing_was_found_is_unidentified_and_may_say_
 
 
 @pytest.mark.parametrize("found", [0, 4])
-async def test_what_was_found_until_it_is_said_what_is_done_decides(
-    intake: Intake, clock: SetClock, found: int
-) -> None:
+async def test_finding_counts_until_the_outcome_is_known(intake: Intake, clock: SetClock, found: int) -> None:
     path = await intake.submit()
     await blocked(intake, path, UNSEARCHED)
     await give_up(intake, path, clock)
@@ -164,9 +156,7 @@ async def test_what_was_found_until_it_is_said_what_is_done_decides(
     assert (await intake.view(path))["outcome"] == ("partially_fulfilled" if found else "unidentified")
 
 
-async def test_what_is_to_be_done_by_hand_is_decided_by_a_person_after_the_last_notice_too(
-    intake: Intake, clock: SetClock
-) -> None:
+async def test_manual_task_is_decided_by_an_officer_after_the_notice(intake: Intake, clock: SetClock) -> None:
     path = await intake.submit()
     await blocked(intake, path, COPIED, UNSEARCHED, report("billing", failure="not_supported"))
     await give_up(intake, path, clock)
@@ -193,9 +183,7 @@ async def test_a_question_that_a_person_has_asked_already_is_waited_for(intake: 
     assert (await intake.view(path))["state"] == "awaiting_clarification"
 
 
-async def test_a_person_need_not_wait_for_the_answer_and_the_subject_reads_what_was_not_searched(
-    intake: Intake, asked: str
-) -> None:
+async def test_officer_need_not_wait_and_the_answer_names_the_gap(intake: Intake, asked: str) -> None:
     await intake.decide(asked, reason="NOT_SEARCHABLE", article="11(2)")
     await intake.report(asked, UNSEARCHED)
     shown = await intake.view(asked)
@@ -222,9 +210,7 @@ async def test_identities_are_no_answer_to_another_question(intake: Intake) -> N
     assert (refused.status_code, (await intake.view(path))["state"]) == (400, "awaiting_clarification")
 
 
-async def test_an_erasure_that_failed_is_told_as_it_is_and_may_be_tried_again_after_it_was_closed(
-    intake: Intake,
-) -> None:
+async def test_failed_erasure_is_reported_and_can_be_retried_after_closure(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
     lost = report("crm", Operation.LOCATE, failure="residue_found")
     waiting = report("crm", Operation.ERASE), report("cdr", Operation.ERASE)
@@ -299,9 +285,7 @@ async def reports(harness: Harness, asked: NewFulfilment) -> dict[str, tuple[str
     return {row[0]: tuple(row)[1:] for row in rows}
 
 
-async def test_an_erasure_that_is_proved_a_little_begins_with_tickets_and_touches_no_call(
-    open_harness: OpenHarness,
-) -> None:
+async def test_low_proof_erases_tickets_and_touches_no_call(open_harness: OpenHarness) -> None:
     crm, cdr, tickets = systems()
     harness = await open_harness(crm, cdr, tickets)
     asked = await erase(harness, EMAIL)
@@ -361,9 +345,7 @@ async def test_two_contact_points_open_the_calls_only_where_the_register_shows_b
         assert (await reports(harness, asked))["cdr"] == ("not_searched", "not_proved", "L2")
 
 
-async def test_what_a_system_yields_is_known_as_well_as_that_by_which_it_was_searched(
-    open_harness: OpenHarness,
-) -> None:
+async def test_yielded_identity_has_the_proof_of_its_search(open_harness: OpenHarness) -> None:
     harness = await open_harness(*systems())
     asked = await erase(harness, EMAIL)
     for level in ("L1", "L2"):

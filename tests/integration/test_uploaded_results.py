@@ -103,9 +103,7 @@ async def test_a_copy_is_sealed_once_and_the_same_again_changes_nothing(intake: 
     assert len(orjson.loads((await kept.take([billing.command]))[billing.command])) == 2
 
 
-async def test_a_copy_may_come_packed_and_is_unpacked_no_further_than_it_may_be_long(
-    intake: Intake, database: str
-) -> None:
+async def test_packed_copy_is_unpacked_up_to_its_limit(intake: Intake, database: str) -> None:
     billing = await team(intake, await intake.submit(), database)
     bomb = gzip.compress(b" " * (17 * 2**20))
     assert (await billing.send(bomb, content_encoding="gzip")).status_code == 413
@@ -123,9 +121,7 @@ async def test_a_copy_may_come_packed_and_is_unpacked_no_further_than_it_may_be_
         (orjson.dumps({"command_id": str(uuid7()), "records": [{**ROW, ADA: 1}]}), "records.0.a field that is none"),
     ],
 )
-async def test_what_is_no_copy_is_refused_and_never_quoted(
-    intake: Intake, database: str, body: bytes, says: str
-) -> None:
+async def test_invalid_copy_is_refused_unquoted(intake: Intake, database: str, body: bytes, says: str) -> None:
     billing = await team(intake, await intake.submit(), database)
     answer = await billing.send(body)
     assert answer.status_code == 422
@@ -145,9 +141,7 @@ async def test_nobody_else_and_for_nothing_else_a_copy_is_taken(intake: Intake, 
     assert "result.uploaded" not in await intake.actions(path)
 
 
-async def test_of_a_rectification_a_team_is_told_the_new_values_of_its_own_fields_alone(
-    intake: Intake, database: str
-) -> None:
+async def test_team_gets_new_values_of_its_own_fields_alone(intake: Intake, database: str) -> None:
     wanted = [
         {"field": "email", "current": ADA, "asserted": "ada@quarzfels.example"},
         {"field": "name", "asserted": "Ada Quarzfels"},
@@ -160,9 +154,7 @@ async def test_of_a_rectification_a_team_is_told_the_new_values_of_its_own_field
     assert fetched["detail"]["fields"] == ["email"]
 
 
-async def test_a_copy_becomes_records_of_its_subject_and_its_place_goes_with_the_task(
-    open_harness: OpenHarness,
-) -> None:
+async def test_copy_becomes_records_and_its_place_is_removed(open_harness: OpenHarness) -> None:
     system = ScriptedSystem("billing")
     harness = await open_harness(system, service=ServiceName.EXPORT)
     vault, clock = harness.unit_of_work.vault, harness.unit_of_work.clock

@@ -37,9 +37,7 @@ async def selfcare(intake: Intake, database: str) -> Told:
 
 
 @pytest.mark.parametrize("right", Right)
-async def test_a_right_that_a_user_has_exercised_becomes_a_request_whose_id_is_the_token(
-    selfcare: Told, right: Right
-) -> None:
+async def test_exercised_right_becomes_a_request_named_by_its_token(selfcare: Told, right: Right) -> None:
     changes = {"changes": [CHANGE]} if right is Right.RECTIFICATION else {}
     token = await selfcare.post(subject=ADA, **PROVED, **changes)
     await selfcare.says(f"user.requested.{right}", token, **OF_RIGHT.get(right, {}))
@@ -72,9 +70,7 @@ async def test_an_objection_to_marketing_is_worked_as_an_objection(selfcare: Tol
 
 
 @pytest.mark.parametrize("purpose", ["marketing", "analytics"])
-async def test_consent_that_was_withdrawn_to_any_declared_purpose_is_worked_as_such(
-    selfcare: Told, purpose: str
-) -> None:
+async def test_withdrawn_consent_to_a_declared_purpose_is_worked(selfcare: Told, purpose: str) -> None:
     token = await selfcare.post(subject=ADA, **PROVED)
     await selfcare.says("user.consent_withdrawn", token, purpose=purpose, consent_text="cookies-4")
     request = (await selfcare.view(token)).json()
@@ -104,9 +100,7 @@ async def test_both_content_modes_are_heard_and_a_repeat_of_either_is_absorbed(s
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_another_event_under_an_id_that_was_used_is_set_aside_and_that_of_another_source_is_worked(
-    selfcare: Told, *, together: bool
-) -> None:
+async def test_reused_event_id_is_parked_and_another_source_is_worked(selfcare: Told, *, together: bool) -> None:
     tokens = [await selfcare.post(subject={"email": f"ada.{n}@example.org"}) for n in range(3)]
     first, second, third = (
         binary("selfcare", "user.requested.access", {"subject": token}, "42", ce_source=f"/selfcare/{source}")
@@ -118,9 +112,7 @@ async def test_another_event_under_an_id_that_was_used_is_set_aside_and_that_of_
     assert [name for name, _ in await selfcare.set_aside()] == ["event_id_reused"]
 
 
-async def test_the_same_event_id_from_another_emitter_is_another_event(
-    selfcare: Told, intake: Intake, database: str
-) -> None:
+async def test_event_id_is_unique_per_emitter(selfcare: Told, intake: Intake, database: str) -> None:
     shop = await emitting(intake, database, "shop")
     await selfcare.hears(
         binary("selfcare", "user.requested.access", {"subject": await selfcare.post(subject=ADA)}, "1")
@@ -160,9 +152,7 @@ MALFORMED: list[tuple[Any, str]] = [
 ]
 
 
-async def test_a_malformed_event_is_set_aside_with_field_and_reason_and_nothing_of_it_is_kept(
-    selfcare: Told, subtests: pytest.Subtests
-) -> None:
+async def test_malformed_event_is_parked_with_field_and_reason(selfcare: Told, subtests: pytest.Subtests) -> None:
     for number, (record, reason) in enumerate(MALFORMED, start=1):
         with subtests.test(reason):
             await selfcare.hears(record)
@@ -191,9 +181,7 @@ async def test_an_unknown_type_is_counted_and_left(selfcare: Told) -> None:
     assert counted.added == 1
 
 
-async def test_a_token_that_is_unknown_expired_used_or_of_another_is_set_aside_by_name(
-    selfcare: Told, intake: Intake, database: str
-) -> None:
+async def test_unusable_token_is_parked_by_reason(selfcare: Told, intake: Intake, database: str) -> None:
     stranger = await emitting(intake, database, "numbering")
     used, old = await selfcare.post(subject=ADA), await selfcare.post(subject=ADA)
     foreign = await stranger.post(subject={"account_id": "C7", "phones": [{"number": "+442079460000"}]})
@@ -208,9 +196,7 @@ async def test_a_token_that_is_unknown_expired_used_or_of_another_is_set_aside_b
     assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 1
 
 
-async def test_an_event_that_was_set_aside_takes_effect_when_it_is_heard_again_and_can(
-    selfcare: Told, intake: Intake
-) -> None:
+async def test_parked_event_takes_effect_when_replayed(selfcare: Told, intake: Intake) -> None:
     token = await selfcare.post(subject=ADA)
     record = binary("selfcare", "user.requested.access", {"subject": token})
     await intake.unit_of_work.pool.execute(
@@ -223,9 +209,7 @@ async def test_an_event_that_was_set_aside_takes_effect_when_it_is_heard_again_a
     assert (await selfcare.view(token)).status_code == 200
 
 
-async def test_an_emitter_says_and_states_no_more_than_the_file_and_its_key_allow(
-    intake: Intake, database: str
-) -> None:
+async def test_emitter_is_bound_by_its_file_and_key(intake: Intake, database: str) -> None:
     bounded = await emitting(intake, database, rights=frozenset({Right.ACCESS}), level="L1")
     intake.emitters |= read_emitters()  # what is posted was still allowed
     proved, stated = await bounded.post(subject=ADA, **PROVED), await bounded.post(subject=ADA)
@@ -251,9 +235,7 @@ async def test_a_key_of_another_tenant_than_the_emitters_is_refused(intake: Inta
     assert (await theirs.view(token)).json()["tenant"] == "acme"
 
 
-async def test_a_flood_beyond_what_a_key_may_submit_waits_and_nothing_of_it_is_lost_or_set_aside(
-    intake: Intake, database: str
-) -> None:
+async def test_flood_waits_and_nothing_is_lost(intake: Intake, database: str) -> None:
     slow = await emitting(intake, database, bounds=Grant("L2", per_minute=4))
     records = [
         binary("selfcare", "user.requested.access", {"subject": await slow.post(subject={"account_id": f"C{n}"})})
@@ -330,9 +312,7 @@ async def test_a_number_is_assigned_released_and_assigned_to_the_next(intake: In
     assert await intake.unit_of_work.pool.fetchval("SELECT unannounced FROM register.source")
 
 
-async def test_a_number_that_is_ported_in_is_assigned_and_one_that_is_ported_out_is_released(
-    intake: Intake, numbering: Told
-) -> None:
+async def test_ported_in_number_is_assigned_and_ported_out_released(intake: Intake, numbering: Told) -> None:
     await read(intake)
     await says(numbering, "number.ported", "C1", direction="in", at=JANUARY.isoformat())
     assert await known(intake) == [("C1", JANUARY, None, Line.PERSONAL)]
@@ -350,9 +330,7 @@ async def test_what_is_told_twice_changes_nothing(intake: Intake, numbering: Tol
     assert await conflicts(intake) == []
 
 
-async def test_a_number_that_the_register_gives_to_somebody_else_is_a_conflict_and_stays_theirs(
-    intake: Intake, numbering: Told
-) -> None:
+async def test_number_of_another_holder_is_a_conflict(intake: Intake, numbering: Told) -> None:
     await read(intake, assigned("C1", JANUARY))
     token = await says(numbering, "number.assigned", "C2", since=FEBRUARY.isoformat(), line="personal")
     ported = await says(numbering, "number.ported", "C2", direction="out", at=FEBRUARY.isoformat())
@@ -378,9 +356,7 @@ async def test_a_register_that_nobody_has_filled_is_not_begun_by_one_number(inta
     assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM register.source") == 0
 
 
-async def test_a_reading_that_began_before_a_number_was_told_of_does_not_end_it_and_the_next_does(
-    intake: Intake, numbering: Told
-) -> None:
+async def test_reading_begun_before_an_event_does_not_end_it(intake: Intake, numbering: Told) -> None:
     await read(intake)
     began = intake.clock.at + timedelta(minutes=1)
     intake.clock.at += timedelta(minutes=2)
@@ -400,9 +376,7 @@ async def test_who_is_not_authoritative_for_numbers_says_nothing_of_them(intake:
     assert await known(intake) == []
 
 
-async def test_what_is_told_of_a_number_beside_the_first_partition_is_set_aside_since_nobody_knows_its_order(
-    intake: Intake, numbering: Told
-) -> None:
+async def test_number_event_outside_partition_0_is_parked(intake: Intake, numbering: Told) -> None:
     await read(intake)
     token = await numbering.post(subject={"account_id": "C1", "phones": [{"number": NUMBER}]})
     record = binary("numbering", "number.assigned", {"subject": token, "since": JANUARY.isoformat(), "line": "shared"})
@@ -426,17 +400,13 @@ async def test_a_closed_account_is_on_record_with_its_day_and_a_later_word_repla
 
 
 @pytest.mark.parametrize("subject", [ADA, {"email": "ada@example.org"}])
-async def test_an_event_whose_token_stands_for_other_identities_than_it_needs_is_set_aside(
-    selfcare: Told, subject: dict[str, object]
-) -> None:
+async def test_event_with_unsuitable_identities_is_parked(selfcare: Told, subject: dict[str, object]) -> None:
     token = await selfcare.post(subject=subject)
     await selfcare.says("user.account_closed", token, closed_at="2026-02-01T00:00:00Z")
     assert [name for name, _ in await selfcare.set_aside()] == ["subject_unfit"]
 
 
-async def test_what_was_posted_and_never_used_goes_with_its_days_and_what_was_told_with_its_months(
-    selfcare: Told,
-) -> None:
+async def test_unused_tokens_expire_after_days_and_events_after_months(selfcare: Told) -> None:
     intake, periods = selfcare.intake, retention()
     await selfcare.post(subject=ADA)
     await selfcare.says(
@@ -484,9 +454,7 @@ async def test_identities_that_no_event_could_use_are_refused_when_they_are_post
     assert [each["field"] for each in answer.json()["errors"]] == [field]
 
 
-async def test_identities_that_no_event_of_their_emitter_is_about_are_refused_when_they_are_posted(
-    intake: Intake, database: str
-) -> None:
+async def test_identities_foreign_to_the_emitter_are_refused(intake: Intake, database: str) -> None:
     numbering = await emitting(intake, database, "numbering")
     assert (await numbering.ask("/v1/subjects", {"subject": NUMBER_OF_POSTED})).status_code == 201
     refused = [await numbering.ask("/v1/subjects", {"subject": subject}) for subject in (ADA, {"account_id": "C7"})]

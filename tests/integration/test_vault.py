@@ -209,9 +209,7 @@ async def test_what_a_withdrawn_request_had_collected_is_found_after_an_hour(int
     assert await swept(intake) == {"collected": 1}
 
 
-async def test_pieces_of_an_answered_request_are_found_its_package_and_whom_systems_have_named_stay(
-    intake: Intake,
-) -> None:
+async def test_pieces_of_an_answered_request_are_found_and_package_and_names_stay(intake: Intake) -> None:
     answered, pieces = await intake.submit(), await intake.submit()
     for kind in ("package", "identities", "letter"):
         await seal(intake, answered, kind)
@@ -322,9 +320,7 @@ async def test_any_part_of_it_is_read_as_it_was_written_and_it_goes_with_the_pie
     ],
     ids=["moved", "of another piece of the same subject", "changed"],
 )
-async def test_a_chunk_that_is_not_the_one_that_was_sealed_there_opens_as_nothing(
-    open_harness: OpenHarness, change: str
-) -> None:
+async def test_swapped_chunk_opens_as_nothing(open_harness: OpenHarness, change: str) -> None:
     harness = await open_harness()
     subject = await harness.subject()
     piece, other = await written(harness, subject), await written(harness, subject, bytes(len(CONTENT)))
@@ -408,9 +404,7 @@ async def test_parts_and_the_rest_are_one_package_and_nothing_of_them_stays(open
     assert await harness.pool.fetchval("SELECT count(*) FROM vault.sealed WHERE kind = 'records'") == 0
 
 
-async def test_what_an_attempt_has_left_that_broke_off_does_not_count(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_broken_attempt_does_not_count(open_harness: OpenHarness, clock: SetClock) -> None:
     away = Unavailable("it is away")
     for again in (["second"], []):
         harness, _ = await copying(open_harness, (["first"], away), (again, None))

@@ -32,9 +32,7 @@ BY_NOBODY: dict[str, Any] = {"assurance": None, "proofs": []}
 WITHDRAWN: dict[str, Any] = {"right": "consent_withdrawal", "purposes": ["marketing"], "consent_text": "newsletter-4"}
 
 
-async def test_the_identifier_suffices_it_is_due_in_48_hours_and_is_neither_extended_nor_refused(
-    intake: Intake,
-) -> None:
+async def test_withdrawal_of_consent_is_due_in_48_hours_and_never_extended(intake: Intake) -> None:
     path = await intake.submit(**WITHDRAWN, **BY_NOBODY)
     shown = await intake.view(path)
     assert (shown["state"], shown["due_on"]) == ("in_progress", "2026-03-04")
@@ -65,9 +63,7 @@ async def test_who_has_withdrawn_it_which_text_and_when_stays_as_keyed_hashes(in
 
 
 @pytest.mark.parametrize("found", [0, 5])
-async def test_whoever_has_shown_nothing_is_told_the_same_whether_they_are_a_customer_or_not(
-    intake: Intake, found: int
-) -> None:
+async def test_unproved_requester_cannot_tell_customers_apart(intake: Intake, found: int) -> None:
     path = await intake.submit(**WITHDRAWN, **BY_NOBODY, subject={"email": f"{found}@example.org"})
     outcome = TaskOutcome.AMENDED if found else TaskOutcome.NO_MATCH
     report = TaskReport(task_id=UUID(id_of(path)), system="crm", operation="suppress", outcome=outcome, found=found)
@@ -95,9 +91,7 @@ async def listed(harness: Harness) -> int:
     return int(await harness.pool.fetchval("SELECT count(*) FROM register.suppression"))
 
 
-async def test_consent_to_marketing_is_stopped_in_our_list_at_once_and_in_every_system(
-    open_harness: OpenHarness,
-) -> None:
+async def test_marketing_consent_is_suppressed_and_stopped_everywhere(open_harness: OpenHarness) -> None:
     crm = ScriptedSystem("crm")
     harness = await open_harness(crm, service=ServiceName.AMENDMENT)
     event = await verified(harness, "marketing")
@@ -109,9 +103,7 @@ async def test_consent_to_marketing_is_stopped_in_our_list_at_once_and_in_every_
     assert (await harness.actions(event.request_id))[0] == "suppression.added"
 
 
-async def test_what_goes_with_a_consent_waits_for_what_the_same_person_asked_to_see_and_is_only_stopped_meanwhile(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_consent_data_wait_for_a_pending_copy(open_harness: OpenHarness, clock: SetClock) -> None:
     site = ScriptedSystem("site", categories=frozenset({"newsletter"}), erases_by_category=True)
     harness = await open_harness(site, service=ServiceName.AMENDMENT)
     event, other, access = await verified(harness, "marketing"), uuid7(), uuid7()
@@ -135,9 +127,7 @@ async def test_what_goes_with_a_consent_waits_for_what_the_same_person_asked_to_
     assert await harness.states(event.request_id) == {"site:suppress": "done"}
 
 
-async def test_consent_to_something_else_concerns_the_systems_that_hold_it_and_lists_nobody(
-    open_harness: OpenHarness,
-) -> None:
+async def test_other_consent_concerns_its_systems_and_lists_nobody(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("crm"), ScriptedSystem("site"), service=ServiceName.AMENDMENT)
     harness.fulfilments.holds = {"crm": {"account"}, "site": {"analytics_event"}}
     event = await verified(harness, "analytics")
@@ -149,9 +139,7 @@ async def test_consent_to_something_else_concerns_the_systems_that_hold_it_and_l
     assert await listed(harness) == 0
 
 
-async def test_what_two_consents_keep_ends_with_the_second_though_it_is_withdrawn_by_another_request(
-    open_harness: OpenHarness, tmp_path: Path
-) -> None:
+async def test_data_of_two_consents_go_with_the_second(open_harness: OpenHarness, tmp_path: Path) -> None:
     more = 'purposes.marketing = { basis = "consent" }\npurposes.analytics = { basis = "consent" }'
     changed(tmp_path, 'purposes.marketing = { basis = "consent" }', more, "categories.toml")
     harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.AMENDMENT)
@@ -201,9 +189,7 @@ def withdrawing(*ends: str, marketing: bool) -> Task:
     return task(Operation.SUPPRESS, email("anna@example.org"), **details)
 
 
-async def test_marketing_data_are_gone_after_a_withdrawal_and_the_customer_is_still_there(
-    store: tuple[str, SqlEngine],
-) -> None:
+async def test_marketing_data_go_and_the_customer_stays(store: tuple[str, SqlEngine]) -> None:
     dsn, customers = store
     asked = withdrawing("newsletter", marketing=True)
     for each in (asked, customers.again(asked)):
@@ -240,9 +226,7 @@ async def test_what_is_to_be_erased_after_a_copy_is_marked_at_once_and_counted_w
     assert await ask(dsn, "SELECT email FROM newsletter") == [("boris@example.org",)]
 
 
-async def test_what_is_no_marketing_leaves_its_mark_alone_and_what_ends_nowhere_erases_nothing(
-    store: tuple[str, SqlEngine],
-) -> None:
+async def test_other_purpose_sets_its_mark_and_may_erase_nothing(store: tuple[str, SqlEngine]) -> None:
     dsn, customers = store
     assert (await customers.receipt(withdrawing("analytics_event", marketing=False))).outcome is TaskOutcome.NOT_HELD
     asked = withdrawing("newsletter", marketing=False)

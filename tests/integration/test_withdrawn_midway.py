@@ -49,9 +49,7 @@ async def test_of_customers_in_hand_no_further_one_is_erased_from_the_crm(crm: C
     assert {row["name"] for row in rows} == {customer.name for customer in customers[2:]}
 
 
-async def test_a_customer_whom_somebody_else_asks_for_too_is_erased_and_one_half_erased_is_erased_to_the_end(
-    crm: Crm,
-) -> None:
+async def test_customer_with_another_request_is_erased_and_half_erasure_completed(crm: Crm) -> None:
     shared, half = await crm.add_many(2)
     one, other = (task(Operation.ERASE, email(shared.emails[0])) for _ in range(2))
     begun = task(Operation.ERASE, email(half.emails[0]))
@@ -70,9 +68,7 @@ async def test_a_customer_whom_somebody_else_asks_for_too_is_erased_and_one_half
 
 
 @pytest.mark.parametrize(("operation", "told"), [(Operation.RECTIFY, 1), (Operation.RESTRICT, 0)])
-async def test_of_customers_in_hand_no_further_one_is_changed_in_the_crm(
-    crm: Crm, operation: Operation, told: int
-) -> None:
+async def test_withdrawal_stops_further_changes_in_the_crm(crm: Crm, operation: Operation, told: int) -> None:
     customers = await crm.add_many(3)
     changes = RENAMED if operation is Operation.RECTIFY else ()
     tasks = [task(operation, email(customer.emails[0]), changes=changes) for customer in customers]
@@ -113,9 +109,7 @@ class Withdrawing(Line):
     [((), 2), (("overwrite", "values"), 1)],
     ids=["hundreds in one call", "record by record"],
 )
-async def test_of_users_in_hand_no_further_record_is_overwritten_in_the_tracker(
-    ticketing: Ticketing, lacks: Sequence[str], left: int
-) -> None:
+async def test_withdrawal_stops_tracker_writes(ticketing: Ticketing, lacks: Sequence[str], left: int) -> None:
     customers = [Customer(ticketing) for _ in range(2)]
     tasks = [customer.erasure() for customer in customers]
     line = Withdrawing(ticketing, tasks[1:] if left == 2 else tasks, nth=1, lacks=lacks)

@@ -106,9 +106,7 @@ async def withheld(intake: Intake) -> str:
     return path
 
 
-async def test_whoever_was_told_that_a_copy_is_ready_hears_that_it_is_withheld_and_a_person_is_asked(
-    intake: Intake,
-) -> None:
+async def test_requester_of_a_ready_copy_is_told_of_its_withholding(intake: Intake) -> None:
     path = await withheld(intake)
     await look(intake)
     view = await intake.view(path)
@@ -175,9 +173,7 @@ async def test_how_many_packages_are_withheld_is_counted(intake: Intake) -> None
     assert PEOPLE.get_sample_value("dsr_packages_withheld") == 1
 
 
-async def test_a_package_that_fits_is_read_again_only_once_something_is_other_and_then_before_it_is_announced(
-    intake: Intake,
-) -> None:
+async def test_fitting_package_is_read_again_after_a_change_before_its_notice(intake: Intake) -> None:
     pool = intake.unit_of_work.pool
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])

@@ -74,9 +74,7 @@ async def test_a_task_carries_whose_it_is_what_is_known_and_by_when_it_is_due(op
     assert task.details["right"] == "erasure"
 
 
-async def test_an_unavailable_system_is_asked_again_after_a_pause_that_grows(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_unavailable_system_is_asked_with_growing_pauses(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem("crm")
 
     crm.answers[Operation.ERASE] = each(lambda _: Unavailable("no answer"))
@@ -110,9 +108,7 @@ async def test_a_refusal_fails_its_own_task_and_no_other(open_harness: OpenHarne
     assert sorted(await harness.outbox()) == ["dsr.fulfilment.blocked.v1", "dsr.fulfilment.completed.v1"]
 
 
-async def test_an_error_that_nobody_foresaw_fails_only_the_task_that_caused_it_and_tells_nothing(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_unforeseen_error_fails_one_task(open_harness: OpenHarness, caplog: pytest.LogCaptureFixture) -> None:
     crm = ScriptedSystem("crm")
     bad: set[UUID] = set()
 
@@ -136,9 +132,7 @@ async def test_an_error_that_nobody_foresaw_fails_only_the_task_that_caused_it_a
     assert "ada@example.org" not in caplog.text
 
 
-async def test_a_task_that_its_system_fails_on_is_tried_for_ever_and_its_neighbours_are_done(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_failing_task_is_retried_and_its_neighbours_are_done(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem("crm")
     bad: set[UUID] = set()
 
@@ -172,9 +166,7 @@ async def test_an_answer_for_too_few_tasks_is_an_answer_for_none(open_harness: O
     assert await harness.pool.fetchval("SELECT count(*) FROM task WHERE failure = 'unforeseen_error'") == 3
 
 
-async def test_pending_asks_again_later_and_a_reply_meanwhile_makes_it_due_at_once(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_pending_task_is_asked_later_or_at_its_reply(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem("crm")
 
     async def wait_for_the_team(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
@@ -197,9 +189,7 @@ async def test_pending_asks_again_later_and_a_reply_meanwhile_makes_it_due_at_on
     assert await worker.work() == 1
 
 
-async def test_a_reply_of_another_system_or_to_a_finished_task_is_no_ones(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_reply_of_another_system_has_no_effect(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     await opened(harness)
     task_id = await harness.pool.fetchval("SELECT task_id FROM task")
@@ -221,9 +211,7 @@ async def test_who_cannot_be_searched_for_is_not_asked_about(open_harness: OpenH
     assert (await harness.fulfilment_state(request), harness.completed) == ("blocked", [])
 
 
-async def test_a_subject_whose_key_was_shredded_fails_the_task_by_name(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_shredded_key_fails_the_task_by_name(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem("crm")
 
     async def shred_meanwhile(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
@@ -264,9 +252,7 @@ async def test_what_was_done_is_concluded_once_the_database_is_back(open_harness
     assert len(crm.asked) == 1
 
 
-async def test_tasks_of_which_an_outage_hid_whom_they_are_about_are_worked_all_the_same(
-    open_harness: OpenHarness,
-) -> None:
+async def test_tasks_with_unread_identities_in_an_outage_are_worked(open_harness: OpenHarness) -> None:
     crm = ScriptedSystem("crm")
     harness = await open_harness(crm)
     [request] = await opened(harness)
@@ -349,9 +335,7 @@ async def test_a_late_conclusion_of_a_worker_that_lost_its_lease_has_no_effect(o
     assert await harness.actions(request) == ["fulfilment.opened", "task.concluded"]
 
 
-async def test_a_late_conclusion_has_no_effect_either_while_the_heir_still_works(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_late_conclusion_before_the_heir_has_no_effect(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
     mine, theirs = await taken_over(harness, clock)
@@ -365,9 +349,7 @@ async def test_a_late_conclusion_has_no_effect_either_while_the_heir_still_works
 
 
 @pytest.mark.parametrize("taken", [True, False])
-async def test_a_lost_lease_stops_the_work_and_not_only_its_conclusion(
-    open_harness: OpenHarness, *, taken: bool
-) -> None:
+async def test_lost_lease_stops_the_work_too(open_harness: OpenHarness, *, taken: bool) -> None:
     begun, stopped = asyncio.Event(), asyncio.Event()
     crm = ScriptedSystem("crm")
 
@@ -428,9 +410,7 @@ async def test_what_was_claimed_by_a_lease_that_is_lost_by_now_is_not_begun(open
         await harness.lease.hold(lost, begin())
 
 
-async def test_a_thread_holds_the_lease_however_busy_the_loop_is_and_gives_it_back_at_the_end(
-    open_harness: OpenHarness, clock: SetClock, database: str
-) -> None:
+async def test_thread_renews_the_lease_under_load(open_harness: OpenHarness, clock: SetClock, database: str) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     await opened(harness)
     lease, ended = Lease(2), asyncio.Event()
@@ -457,9 +437,7 @@ async def test_a_thread_that_cannot_renew_ends_its_process(database: str) -> Non
         await lease.run(PostgresSettings(dsn=database), without_migrations, asyncio.Event(), Heartbeats())
 
 
-async def test_what_ends_its_process_twice_is_claimed_alone_and_then_after_pauses_and_others_are_worked(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_task_that_ends_its_process_twice_is_leased_alone(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     await opened(harness, 3)
     for _ in range(2):
@@ -622,9 +600,7 @@ async def days(harness: Harness, request_id: UUID) -> dict[str, date]:
 
 
 @pytest.mark.parametrize("service", [ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT])
-async def test_what_has_become_due_sooner_is_worked_first_and_what_was_extended_last(
-    open_harness: OpenHarness, clock: SetClock, service: ServiceName
-) -> None:
+async def test_sooner_due_is_worked_first(open_harness: OpenHarness, clock: SetClock, service: ServiceName) -> None:
     harness = await open_harness(ScriptedSystem("crm"), service=service)
     first, second, third = await opened(harness, 3)
     await hear(harness, extended(first), redated(third))
@@ -650,9 +626,7 @@ async def test_stages_to_come_move_too_and_what_is_done_keeps_its_date(open_harn
     assert await days(harness, request) == {"done": DUE, "ready": SOONER, "waiting": SOONER, "fulfilment": SOONER}
 
 
-async def test_a_task_in_hand_moves_and_is_still_concluded_by_whoever_has_it(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_task_in_hand_is_redated_and_concluded(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
     [claim] = await claimed(harness, clock)
@@ -664,9 +638,7 @@ async def test_a_task_in_hand_moves_and_is_still_concluded_by_whoever_has_it(
     assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
 
 
-async def test_a_new_date_and_a_conclusion_of_one_request_do_not_wait_for_one_another(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_new_date_and_conclusion_do_not_block(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
     [claim] = await claimed(harness, clock)

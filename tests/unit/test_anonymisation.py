@@ -157,9 +157,7 @@ def but(kept: Kept, **said: Any) -> Kept:
         (report(ground="tax_law", remaining=3, until=LAST), gone(), True),
     ],
 )
-def test_what_was_not_announced_of_what_is_kept_has_a_letter(
-    before: TaskReport, now: TaskReport, *, said_before: bool
-) -> None:
+def test_unannounced_kept_data_have_a_letter(before: TaskReport, now: TaskReport, *, said_before: bool) -> None:
     elsewhere = report(but(HOLD, category="invoice"), system="billing")
     assert announced([elsewhere, before], [elsewhere, now]) is said_before
 
@@ -178,9 +176,7 @@ reports = st.lists(rows, max_size=3, unique_by=lambda each: (each.category, each
 
 
 @given(before=reports, now=reports)
-def test_whatever_is_kept_without_a_letter_is_kept_as_was_told_and_no_longer(
-    before: TaskReport, now: TaskReport
-) -> None:
+def test_data_kept_without_a_letter_stay_as_announced(before: TaskReport, now: TaskReport) -> None:
     if not announced([before], [now]):
         return
     told = {(each.category, each.rule): each for each in before.kept or ()}

@@ -82,9 +82,7 @@ def periods(identities: Sequence[Identity]) -> list[tuple[datetime | None, datet
         ([phone(10, 15, source="crm")], ""),
     ],
 )
-def test_it_is_noticed_where_their_own_dates_leave_out_a_time_at_which_a_number_is_vouched_for_to_them(
-    stated: list[Identity], narrowed: str
-) -> None:
+def test_own_dates_that_exclude_a_registered_time_are_noticed(stated: list[Identity], narrowed: str) -> None:
     assert register((ADA, 10, 20)).narrowed([account(ADA), *stated]) is bool(narrowed)
 
 
@@ -260,9 +258,7 @@ def test_a_line_that_cannot_be_used_is_named_and_not_repeated(tmp_path: Path, te
         ("2026-07-01T10:00:00", "2026-07-01T12:00:00", "2026-07-01T12:00:00"),
     ],
 )
-def test_in_the_hour_that_autumn_repeats_a_call_that_may_be_anothers_is_nobodys(
-    moment: str, until: str, since: str
-) -> None:
+def test_call_in_the_repeated_autumn_hour_is_nobodys(moment: str, until: str, since: str) -> None:
     utc, zone = datetime.fromisoformat(moment).replace(tzinfo=UTC), ZoneInfo("Europe/Madrid")
     assert wall_clock(utc, zone, earliest=True).isoformat() == until
     assert wall_clock(utc, zone, earliest=False).isoformat() == since
@@ -505,9 +501,7 @@ HEAPS = [
 @pytest.mark.parametrize(
     ("heap", "who"), [*((heap, {"ada"}) for heap in HEAPS), (b"+493023000002 and grace@example.com", set())]
 )
-def test_a_person_and_nobody_else_is_found_raw_in_hex_url_encoded_and_in_base64_at_any_offset(
-    heap: bytes, who: set[str], tmp_path: Path
-) -> None:
+def test_subject_is_found_raw_in_hex_url_encoded_and_base64(heap: bytes, who: set[str], tmp_path: Path) -> None:
     (tmp_path / "heap").write_bytes(heap)
     ada = Seeker({"ada": [NUMBER_CONFLICTS, MAIL]}, encoded=True)
     ada.in_files(tmp_path)

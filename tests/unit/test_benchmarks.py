@@ -124,9 +124,7 @@ def test_a_run_writes_the_page_and_the_figures(tmp_path: Path, run: Baseline, ac
 
 
 @pytest.mark.parametrize(("run", "void"), [(ONE, ["one_subject is void"]), (WORSE, [])])
-def test_a_run_with_a_void_figure_or_a_fallen_ratio_writes_neither(
-    tmp_path: Path, run: Baseline, void: list[str]
-) -> None:
+def test_void_figure_or_fallen_ratio_writes_nothing(tmp_path: Path, run: Baseline, void: list[str]) -> None:
     (data := tmp_path / "benchmarks.json").write_text("before")
     assert publish(run, ONE, void, data=data)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"benchmarks.json": "before"}

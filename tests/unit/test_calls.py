@@ -247,8 +247,6 @@ def test_a_system_that_is_away_says_so_in_the_log(caplog: pytest.LogCaptureFixtu
         (Unavailable("shop could not be reached"), 50, "unavailable", False),
     ],
 )
-def test_what_can_never_be_read_is_a_persons_matter(
-    *, failure: Unavailable, attempt: int, last: str, malformed: bool
-) -> None:
+def test_unreadable_row_needs_review(*, failure: Unavailable, attempt: int, last: str, malformed: bool) -> None:
     found = postponing.malformed(replace(CLAIM, attempt=attempt, failure=last), failure)
     assert isinstance(found, AnswerMalformed) is malformed

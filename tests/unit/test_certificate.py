@@ -107,9 +107,7 @@ def test_who_signs_a_changed_record_and_forgets_what_belongs_to_it_is_found_out(
     assert any(said in problem for problem in problems)
 
 
-def test_who_holds_the_signing_key_and_forgets_nothing_is_not_found_out_which_is_the_limit_of_a_certificate(
-    good: dict[str, Any], keys: Keyring
-) -> None:
+def test_holder_of_the_signing_key_can_forge_consistently(good: dict[str, Any], keys: Keyring) -> None:
     entry = good["entries"][1]
     detail = {**orjson.loads(entry["detail"]), "found": 0}
     del detail["signature"]
@@ -138,9 +136,7 @@ def _rehashed(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "hash": hashed.hex()}
 
 
-def test_a_certificate_of_somebody_else_is_found_by_the_key_that_one_trusts(
-    good: dict[str, Any], tmp_path: Path
-) -> None:
+def test_certificate_of_another_key_is_found(good: dict[str, Any], tmp_path: Path) -> None:
     keyring.create(tmp_path / "stranger.json")
     stranger = keyring.load(tmp_path / "stranger.json")
     assert certificate.verify(good, public(stranger)) == ["it was signed with another key than the one that you trust"]
@@ -233,9 +229,7 @@ def test_a_missing_keyring_says_how_to_make_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"active": "k1", "keys": {"k1": "c2hvcnQ="}}'])
 @pytest.mark.parametrize("use", [keyring.load, keyring.rotate])
-def test_a_file_that_is_no_keyring_is_refused_without_telling_what_is_in_it_and_left_alone(
-    path: Path, content: str, use: Callable[[Path], object]
-) -> None:
+def test_invalid_keyring_is_refused_unquoted(path: Path, content: str, use: Callable[[Path], object]) -> None:
     path.write_text(content)
     with pytest.raises(Misconfigured, match="cannot be used") as refused:
         use(path)
@@ -285,9 +279,7 @@ def test_a_statement_is_read_back_as_it_was(said: SubjectData) -> None:
 
 
 @given(st.binary(max_size=200), st.binary(min_size=16, max_size=16), st.integers(0, 2**16))
-def test_a_sealed_piece_opens_only_whole_and_only_for_whom_it_was_sealed(
-    content: bytes, bound_to: bytes, place: int
-) -> None:
+def test_sealed_piece_opens_whole_for_its_subject_alone(content: bytes, bound_to: bytes, place: int) -> None:
     key = AESGCM(bytes(32))
     sealed = _seal(key, content, bound_to)
     assert _open(key, sealed, bound_to) == content

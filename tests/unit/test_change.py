@@ -111,9 +111,7 @@ def test_a_record_is_meant_that_shows_all_that_was_named(category: str, fields: 
         ("day", "28.02.2025", False),
     ],
 )
-def test_a_record_may_be_named_as_the_report_shows_it_in_the_zone_and_any_language_of_ours(
-    field: str, said: str, *, meant: bool
-) -> None:
+def test_record_is_named_in_the_zone_and_any_language_of_the_report(field: str, said: str, *, meant: bool) -> None:
     row: dict[str, Any] = {
         "started": "2026-03-02T10:00:00+00:00",
         "seconds": 0.5,

@@ -249,9 +249,7 @@ def _given(address: str, rows: Sequence[Held], register: dict[str, set[str]] | N
 
 
 @given(rows=_ROWS, register=_REGISTER)
-def test_two_people_never_share_a_row_unless_the_register_says_that_they_are_one(
-    rows: _Drawn, register: dict[str, set[str]] | None
-) -> None:
+def test_two_subjects_share_no_row_without_the_register(rows: _Drawn, register: dict[str, set[str]] | None) -> None:
     for _, (address, accounts, *_) in rows:  # a row of two accounts and no address is told apart by declared parties
         assume(address is not None or len(accounts) < 2)
     held = _held(rows)
@@ -269,9 +267,7 @@ _NAMED = st.tuples(
 
 
 @given(rows=st.lists(st.tuples(st.sampled_from(["desk", "calls"]), _NAMED), min_size=2, max_size=5))
-def test_without_a_register_a_row_without_their_address_is_theirs_by_the_record_of_its_account_alone(
-    rows: _Drawn,
-) -> None:
+def test_without_a_register_the_account_record_decides_about_rows_without_an_address(rows: _Drawn) -> None:
     held, address = _held(rows), "ada@example.com"
     for row in (held[n] for n in _given(address, held, None) or ()):
         shown = (each.shows(address) for each in held if each.system == row.system)

@@ -80,9 +80,7 @@ async def test_what_may_have_been_done_is_not_sent_again_unless_that_does_it_onc
     ],
     ids=["fields", "detail", "no route", "elsewhere", "another page"],
 )
-async def test_a_refusal_says_what_to_change_and_what_is_no_api_is_named(
-    answer: Callable[[], httpx.Response], said: str
-) -> None:
+async def test_refusal_names_the_remedy(answer: Callable[[], httpx.Response], said: str) -> None:
     given = answer()
     if given.status_code >= 400:
         given.headers["Content-Type"] = "application/problem+json"

@@ -147,9 +147,7 @@ def test_two_bodies_of_the_api_never_share_a_name_in_its_document() -> None:
         ("recipients/waiver/approval", {"recipient": "mailer"}, {"recipient": "mailer"}),
     ],
 )
-def test_what_is_typed_is_sent_as_text_where_the_api_takes_text_and_else_as_json(
-    name: str, typed: dict[str, str], sent: dict[str, Any] | None
-) -> None:
+def test_typed_values_are_sent_as_declared(name: str, typed: dict[str, str], sent: dict[str, Any] | None) -> None:
     assert body(named(KNOWN, name), Typed(typed)) == sent
 
 
@@ -191,9 +189,7 @@ STRANGE = ("", "{", "null", "[]", '"x"', "{}", '{"requests": [{}], "cursor": nul
 
 
 @pytest.mark.parametrize("content", STRANGE)
-def test_an_answer_that_is_good_and_says_nothing_that_is_asked_for_names_the_setting_to_correct(
-    content: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_incomplete_answer_names_the_setting_to_correct(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def answered(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=content, headers={"Content-Type": "application/json"})
 
@@ -321,9 +317,7 @@ def bent(value: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("words", COMMANDS)
-def test_an_answer_of_another_shape_is_named_in_one_sentence(
-    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_malformed_answer_is_named(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_text("{}" if "submit" in words else "ada@example.org")
     typed = tuple(words.replace("FILE", str(file)).split())
@@ -352,9 +346,7 @@ def test_an_answer_of_another_shape_is_named_in_one_sentence(
         good[path] = told
 
 
-def test_a_file_that_holds_neither_a_request_nor_several_is_not_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_without_requests_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSR_API_URL", "https://dsr.example")
     monkeypatch.setenv("DSR_API_KEY", "dsr_k")
     (tmp_path / "file").write_text("null")

@@ -184,9 +184,7 @@ def test_what_went_with_its_key_is_made_unreadable_and_never_called_anonymised()
 
 
 @pytest.mark.parametrize("outcome", [TaskOutcome.ERASED, TaskOutcome.NO_MATCH])
-def test_once_nothing_is_left_anywhere_no_system_is_named_as_one_in_which_something_was_not_done(
-    outcome: TaskOutcome,
-) -> None:
+def test_unfinished_systems_are_unnamed_once_nothing_is_left(outcome: TaskOutcome) -> None:
     """A hold was lifted: what it covered has gone since, or was never there."""
     gone = {"found": 5, "changed": 5} if outcome is TaskOutcome.ERASED else {}
     after = a_task("forum", outcome, ground="legal_hold", **gone)
@@ -283,9 +281,7 @@ def report(outcome: TaskOutcome, operation: Operation = Operation.ERASE) -> Task
         ([TaskOutcome.AMENDED, TaskOutcome.NOT_HELD], Outcome.FULFILLED),
     ],
 )
-def test_something_kept_makes_it_partial_and_nothing_anywhere_makes_it_no_data(
-    outcomes: list[TaskOutcome], expected: Outcome
-) -> None:
+def test_kept_data_make_it_partial_and_none_no_data(outcomes: list[TaskOutcome], expected: Outcome) -> None:
     assert outcome_of(map(report, outcomes)) is expected
 
 
@@ -372,9 +368,7 @@ DUTY = {
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("ground", get_args(Ground))
-def test_only_what_the_law_of_the_union_or_of_a_member_state_requires_is_told_as_a_duty(
-    ground: Ground, language: Language
-) -> None:
+def test_only_union_or_member_state_law_is_a_duty(ground: Ground, language: Language) -> None:
     rule = signed_policy().rules["calls_us_18m"].model_copy(update={"ground": ground, "jurisdiction": "DE"})
     letters = Letters(policy=signed_policy().model_copy(update={"rules": {"calls_us_18m": rule}}))
     retained = a_task("cdr", TaskOutcome.RETAINED, kept=(kept("call", "calls_us_18m", None, None),))
@@ -488,9 +482,7 @@ OLD, NEW = date(2026, 2, 28), date(2026, 8, 31)
         ("P12M", False, "the first after 28 August 2027, the last after 29 February 2028"),
     ],
 )
-def test_a_rule_that_became_shorter_shows_its_day_in_the_answer_and_a_longer_one_the_day_that_was_told(
-    now: str, said: str, *, signed: bool
-) -> None:
+def test_shortened_rule_shows_its_day_and_a_lengthened_one_the_promise(now: str, said: str, *, signed: bool) -> None:
     request = keeping(OLD, NEW, told=parse_period("P18M"))
     shown = view(request, AT.date(), Letters(policy=by(parse_period(now), signed=signed)), officer=True)
     assert said in shown.answer
@@ -501,9 +493,7 @@ DAYS = st.dates(date(2020, 1, 1), date(2026, 12, 31))
 
 
 @given(anchors=st.lists(DAYS, min_size=1, max_size=4), told=PERIODS, now=PERIODS)
-def test_no_day_is_later_than_was_told_and_none_earlier_than_the_rule_lets_it_go(
-    anchors: list[date], told: Period, now: Period
-) -> None:
+def test_no_day_is_later_than_promised(anchors: list[date], told: Period, now: Period) -> None:
     before = keeping(*anchors, told=told)
     [task], [old] = kept_by_now(before, by(now), AT.date()).tasks or (), before.tasks or ()
     [kept], [was] = task.kept or (), old.kept or ()

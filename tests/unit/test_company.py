@@ -232,9 +232,7 @@ def test_a_demonstration_beside_it_is_named_where_nothing_of_ours_runs(
     assert "A demonstration runs" in capsys.readouterr().out
 
 
-def test_keys_and_settings_are_for_this_user_alone_and_no_setting_of_the_platform_goes_into_a_shell(
-    tmp_path: Path,
-) -> None:
+def test_keys_and_settings_are_private_and_stay_out_of_a_shell(tmp_path: Path) -> None:
     environment.write(tmp_path, KNOWN)
     environment.write(tmp_path, KNOWN)
     modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
@@ -278,9 +276,7 @@ _THEIRS = "import json, sys; from deploy.local import ports; ports._LOWEST, port
 _TELL = "print(json.dumps(ports.free_ports(60)))"
 
 
-def test_a_port_that_was_given_out_is_given_to_no_other_process_before_a_server_listens_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_allocated_port_is_given_to_no_other_process_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     lowest = 15_000 + secrets.randbelow(15_000)
     monkeypatch.setattr(ports, "_LOWEST", lowest)
     monkeypatch.setattr(ports, "_HIGHEST", lowest + _WIDTH)

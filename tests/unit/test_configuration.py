@@ -81,9 +81,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_a_variable_that_is_misspelt_stops_the_start_and_the_old_name_of_one_does_not(
-    environment: pytest.MonkeyPatch,
-) -> None:
+def test_misspelt_variable_stops_the_start_and_an_alias_does_not(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("DSR_DEADLINE_POLICY", str(TIME_LIMITS))
     environment.setenv("DSR_CRM_URL", "http://127.0.0.1")
     DeadlineSettings()
@@ -200,9 +198,7 @@ def test_everything_that_is_wrong_is_said_at_once(environment: pytest.MonkeyPatc
     assert re.findall(r"DSR_\w+", str(refused.value)) == ["DSR_KAFKA_BOOTSTRAP", "DSR_HTTP_PORT", "DSR_WORK_BATCH"]
 
 
-def test_a_file_of_the_policy_that_is_not_there_is_said_by_the_variable_that_names_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_policy_file_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSR_POLICY_TIME_LIMITS", "/nowhere/limits.toml")
     with pytest.raises(
         Misconfigured, match=r"^DSR_POLICY_TIME_LIMITS holds '/nowhere/limits.toml': set it to the path"
@@ -232,9 +228,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("content", NO_FILES.values(), ids=NO_FILES.keys())
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS.keys())
-def test_whatever_stands_in_a_file_is_said_in_a_line_that_names_the_file(
-    tmp_path: Path, read: Callable[[Path], object], content: bytes
-) -> None:
+def test_broken_file_is_named_in_one_line(tmp_path: Path, read: Callable[[Path], object], content: bytes) -> None:
     file = tmp_path / "file.toml"
     file.write_bytes(content)
     with pytest.raises(Misconfigured) as refused:
@@ -261,9 +255,7 @@ def test_whatever_stands_in_a_file_is_said_in_a_line_that_names_the_file(
         ("hours = 48", "hours = -48", "greater than 0"),
     ],
 )
-def test_a_policy_from_which_no_date_could_be_counted_is_refused_at_the_start(
-    tmp_path: Path, old: str, new: str, said: str
-) -> None:
+def test_policy_without_computable_dates_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
     text = TIME_LIMITS.read_text()
     assert old in text
     (tmp_path / "limits.toml").write_text(text.replace(old, new))
@@ -327,9 +319,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Runner]:
 
 
 @pytest.mark.parametrize(("takes", "times", "share"), [(0.5, 10, 20), (0.0, 100, 1), (1.5, 10, 1), (1.5, 10, 0)])
-def test_after_a_run_that_took_long_the_pause_is_so_many_times_as_long_and_no_standstill(
-    runner: asyncio.Runner, takes: float, times: int, share: int
-) -> None:
+def test_long_run_lengthens_the_pause(runner: asyncio.Runner, takes: float, times: int, share: int) -> None:
     stopping, heartbeats, begun = asyncio.Event(), Heartbeats(limit_seconds=2), list[float]()
 
     async def do() -> None:
@@ -345,9 +335,7 @@ def test_after_a_run_that_took_long_the_pause_is_so_many_times_as_long_and_no_st
 
 
 @pytest.mark.parametrize(("took", "pause"), [(0.0, 0.0), (0.01, 0.0), (0.04, 0.06), (7.0, 0.1)])
-def test_work_gathers_the_longer_the_longer_a_small_batch_took_and_at_most_a_moment(
-    runner: asyncio.Runner, took: float, pause: float
-) -> None:
+def test_slow_small_batches_gather_for_a_moment(runner: asyncio.Runner, took: float, pause: float) -> None:
     runner.run(gather(took, asyncio.Event()))
     assert round(runner.get_loop().time(), 6) == pause
 
@@ -480,9 +468,7 @@ async def test_a_relay_that_hangs_before_it_has_gone_round_once_is_seen() -> Non
 @pytest.mark.parametrize(
     ("name", "read"), [("intake", "intake.handlers.Letters"), ("deadline", "deadline.__main__.Deadlines")]
 )
-def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
-    name: str, read: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unusable_policy_ends_the_service(name: str, read: str, monkeypatch: pytest.MonkeyPatch) -> None:
     main = importlib.import_module(f"services.{name}.__main__")
 
     def cannot_be_used(*_: object) -> None:
@@ -511,9 +497,7 @@ def test_a_setting_of_a_service_of_its_own_ends_it_with_one_line_too(
     assert str(ended.value.code).startswith(f"dsr-{name} cannot start; {variable} holds '-1': set it to {may_hold} (")
 
 
-def test_the_old_name_of_a_setting_is_read_with_a_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_old_name_of_a_setting_warns(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("DSR_DEADLINE_POLICY", "time_limits.toml")
     monkeypatch.setattr("shared.app.service.Settings", lambda: SimpleNamespace(telemetry=None))
     monkeypatch.setattr("shared.runtime.telemetry.start_logging", lambda _: None)

@@ -217,9 +217,7 @@ def test_who_is_told_of_an_erasure_is_exactly_who_has_what_went(rows: dict[str, 
         min_size=1,
     )
 )
-def test_a_recipient_reads_of_each_category_whether_all_a_part_or_none_of_it_went(
-    rows: dict[str, tuple[int, int, str]],
-) -> None:
+def test_recipient_learns_how_much_of_each_category_went(rows: dict[str, tuple[int, int, str]]) -> None:
     left = [
         {**kept(held, each), "rule": "calls_us_18m" if rule == "P18M" else rule}
         | ({"period": rule, "first": "2026-01-01", "last": "2028-01-01"} if rule == "P18M" else {})

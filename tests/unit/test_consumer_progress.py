@@ -49,9 +49,7 @@ def stalls_at(progress: Progress, polls: Iterable[Poll]) -> int | None:
         pytest.param([BEHIND] * 10 + [({OTHER: 9}, {OTHER: 9})] + [BEHIND] * 20, 27, id="was taken away in between"),
     ],
 )
-def test_a_partition_that_stays_behind_at_one_place_is_noticed_after_thirty_seconds(
-    polls: list[Poll], at: int | None
-) -> None:
+def test_partition_stuck_at_one_offset_is_noticed_after_30_s(polls: list[Poll], at: int | None) -> None:
     assert stalls_at(Progress(), polls) == at
 
 
@@ -249,9 +247,7 @@ class Scripted:
 
 @pytest.mark.parametrize("error", [RuntimeError(CLOSED), KafkaConnectionError(), ConnectionResetError()])
 @pytest.mark.parametrize("fails_at", ["start", "fetch_all_metadata", "partitions_for", "stop"])
-async def test_a_connection_that_is_gone_is_a_broker_that_is_away(
-    monkeypatch: pytest.MonkeyPatch, fails_at: str, error: Exception
-) -> None:
+async def test_lost_connection_is_an_outage(monkeypatch: pytest.MonkeyPatch, fails_at: str, error: Exception) -> None:
     broker = Scripted(fails_at, error)
     monkeypatch.setattr("shared.messaging.producer.AIOKafkaProducer", broker)
     producer = KafkaProducer(KafkaSettings(bootstrap="none:1"))

@@ -56,9 +56,7 @@ AMENDED: dict[str, Any] = {"outcome": "amended", "found": 1, "changed": 1}
         ),
     ],
 )
-def test_what_no_system_has_corrected_makes_an_answer_partial(
-    reports: list[TaskReport], missing: tuple[int, ...], outcome: Outcome
-) -> None:
+def test_uncorrected_part_makes_partial(reports: list[TaskReport], missing: tuple[int, ...], outcome: Outcome) -> None:
     assert corrections.missing(reports) == missing
     assert outcome_of(reports) is outcome
 
@@ -80,9 +78,7 @@ def test_what_no_system_has_corrected_makes_an_answer_partial(
         ),
     ],
 )
-def test_a_correction_that_was_made_nowhere_is_told_with_its_place_and_no_more_than_it_is(
-    reports: tuple[TaskReport, ...], told: str
-) -> None:
+def test_correction_made_nowhere_is_reported_with_its_place(reports: tuple[TaskReport, ...], told: str) -> None:
     request = replace(
         a_request(State.CLOSED, right=Right.RECTIFICATION), outcome=Outcome.PARTIALLY_FULFILLED, tasks=reports
     )
@@ -111,9 +107,7 @@ STATED: dict[str, Any] = {"outcome": "amended", "stated": True, "by_category": {
         (Outcome.PARTIALLY_FULFILLED, (0,), "What you stated stands beside no record"),
     ],
 )
-def test_of_a_statement_it_is_told_that_the_record_is_not_rewritten_and_where_none_was_found(
-    outcome: Outcome, corrected: tuple[int, ...], told: str
-) -> None:
+def test_statement_is_reported_as_no_correction(outcome: Outcome, corrected: tuple[int, ...], told: str) -> None:
     said = {**STATED, "outcome": "amended" if any(corrected) else "unchanged"}
     reports = (report("cdr", found=2, corrected=corrected, **said), report("crm", "not_held"))
     request = replace(a_request(State.CLOSED, right=Right.RECTIFICATION), outcome=outcome, tasks=reports)

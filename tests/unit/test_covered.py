@@ -160,9 +160,7 @@ def test_what_their_own_dates_leave_out_is_named_and_nothing_is_said_to_be_all()
     ],
     ids=["whole", "nothing", "late", "owed", "resumable", "unidentified"],
 )
-def test_whichever_way_it_was_answered_rows_that_may_be_anybodys_are_told_and_nothing_is_said_to_be_left(
-    operation: str, how: dict[str, Any]
-) -> None:
+def test_ambiguous_rows_are_reported_in_every_answer(operation: str, how: dict[str, Any]) -> None:
     right = Right.ERASURE if operation == "erase" else Right.ACCESS
     nothing = how["outcome"] in {Outcome.NO_DATA, Outcome.UNIDENTIFIED}
     outcome = "no_match" if nothing else {"erase": "erased", "export": "exported"}[operation]

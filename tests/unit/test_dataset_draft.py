@@ -251,9 +251,7 @@ _OWN_KEY = (
     ],
     ids=["its own key", "a name", "an address", "a table with the account", "a table with the address"],
 )
-def test_a_store_leads_on_unless_all_that_its_rows_tell_of_somebody_is_their_own_key(
-    tmp_path: Path, columns: str, beside: str, *, leads_on: bool
-) -> None:
+def test_store_leads_on_by_foreign_keys(tmp_path: Path, columns: str, beside: str, *, leads_on: bool) -> None:
     text = f'name = "shop"\n[tables.customer]\ncategory = "customer"\n{_OWN_KEY.format("customer")}{columns}\n'
     if beside:
         key = 'category = "order"\nprimary_key = ["id"]\n[tables.order.columns]\nid = { class = "T" }\n'
@@ -285,9 +283,7 @@ def test_a_store_leads_on_unless_all_that_its_rows_tell_of_somebody_is_their_own
         ('name = "calls"', "name = ", "not TOML"),
     ],
 )
-def test_a_dataset_that_cannot_be_right_is_refused_with_what_to_change(
-    tmp_path: Path, before: str, after: str, says: str
-) -> None:
+def test_invalid_dataset_names_its_remedy(tmp_path: Path, before: str, after: str, says: str) -> None:
     assert before in GOOD
     with pytest.raises(Misconfigured, match=says):
         load(tmp_path, GOOD.replace(before, after))
@@ -346,9 +342,7 @@ receiver = { class = "A", party = "receiver" }
         ),
     ],
 )
-def test_what_finds_one_party_of_a_row_must_not_go_with_another(
-    tmp_path: Path, good: str, before: str, after: str, says: str
-) -> None:
+def test_index_of_one_party_stays_alone(tmp_path: Path, good: str, before: str, after: str, says: str) -> None:
     load(tmp_path, good)
     assert before in good
     with pytest.raises(Misconfigured, match=says):

@@ -185,9 +185,7 @@ def test_how_pages_end_is_said_once(more: dict[str, str]) -> None:
         ({"path": "a", "absent": True}, {"a": None}, True),
     ],
 )
-def test_a_condition_takes_nothing_for_another_type(
-    condition: dict[str, Any], record: dict[str, Any], *, holds: bool
-) -> None:
+def test_condition_takes_no_other_type(condition: dict[str, Any], record: dict[str, Any], *, holds: bool) -> None:
     assert Condition.model_validate(condition).holds_of(record) is holds
 
 

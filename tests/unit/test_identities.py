@@ -142,9 +142,7 @@ def test_other_identities_have_one_spelling_too(type_: IdentityType, raw: str, e
 
 
 @pytest.mark.parametrize("padding", [";", " ", "-", ",", "x", "("])
-def test_what_is_longer_than_any_number_is_refused_before_anything_reads_it(
-    monkeypatch: pytest.MonkeyPatch, padding: str
-) -> None:
+def test_overlong_number_is_refused_unread(monkeypatch: pytest.MonkeyPatch, padding: str) -> None:
     def read(*_: object) -> None:
         raise AssertionError("somebody reads it")
 

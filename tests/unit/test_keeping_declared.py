@@ -133,9 +133,7 @@ def test_what_a_store_cannot_do_with_a_category_is_said_by_name_and_nothing_is_d
 @pytest.mark.parametrize(
     ("said", "missing"), [('a = ["at"], b = []', None), ('a = ["at"]', "b"), ('c = ["at"]', "a, b")]
 )
-def test_a_field_of_a_rule_that_no_column_declares_is_said_by_name_and_takes_nothing_from_a_row(
-    tmp_path: Path, said: str, missing: str | None
-) -> None:
+def test_undeclared_field_of_a_rule_is_named_and_takes_nothing(tmp_path: Path, said: str, missing: str | None) -> None:
     kept = 'occurred = { column = "at" }\nkept = { column = "k", value = true }'
     more = f"{kept}\nkeeps = {{ fields = {{ {said} }} }}"
     policy = doing(folder(tmp_path), "restrict", ruled=True)
@@ -197,9 +195,7 @@ def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy
     ("crm", "untold"),
     [(None, {"contract_active"}), (True, set()), (False, {"contract_active"})],
 )
-def test_what_is_kept_while_a_state_lasts_that_nobody_tells_is_left_to_a_person(
-    untold: set[str], *, crm: bool | None
-) -> None:
+def test_unknown_state_that_keeps_data_is_manual(untold: set[str], *, crm: bool | None) -> None:
     store, telling = ScriptedSystem("shop"), ScriptedSystem("crm")
     store.__dict__["knows_no_states"] = True
     telling.__dict__["tells"] = frozenset({"contract_active"})
@@ -282,9 +278,7 @@ CUSTOMER = table(key="account", switch=True)
         "not of one account",
     ],
 )
-def test_a_restriction_reaches_what_bears_the_switch_and_what_leads_there(
-    tables: Mapping[str, Table], reached: set[str]
-) -> None:
+def test_restriction_reaches_the_switch_and_what_leads_there(tables: Mapping[str, Table], reached: set[str]) -> None:
     assert reach(tables) == reached
 
 
@@ -354,9 +348,7 @@ DSN = {"DSN": "postgresql://us@127.0.0.1/calls"}
         (DATASET.replace('tenant = "served"\n', ""), OURS, "no table of the dataset calls tells tenants apart"),
     ],
 )
-def test_what_does_not_say_whose_each_row_is_is_refused_with_what_to_write(
-    tmp_path: Path, dataset: str, table: str, says: str
-) -> None:
+def test_row_without_an_owner_column_is_refused(tmp_path: Path, dataset: str, table: str, says: str) -> None:
     (tmp_path / "calls.toml").write_text(dataset)
     with pytest.raises(Misconfigured, match=says):
         load(tmp_path, TABLE + table, DSN)
@@ -380,9 +372,7 @@ def test_a_system_is_asked_for_the_customers_that_its_table_names_and_for_no_oth
         (7, "?7"),
     ],
 )
-def test_a_row_is_whose_its_value_is_declared_to_be_in_any_case_and_else_nobodys(
-    tmp_path: Path, written: object, owner: str
-) -> None:
+def test_row_belongs_to_its_declared_value_in_any_case(tmp_path: Path, written: object, owner: str) -> None:
     (tmp_path / "calls.toml").write_text(DATASET)
     dataset = Dataset.load(str(tmp_path / "calls.toml"))
     tenants = {"acme": ("Sip.Acme", "pbx.acme")}

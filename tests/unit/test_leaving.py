@@ -124,9 +124,7 @@ def test_what_a_rule_has_kept_that_nobody_has_signed_any_more_stays_until_somebo
 
 
 @pytest.mark.parametrize(("where_unknown", "asks"), [(WhereUnknown.ASK, True), (WhereUnknown.KEEP, False)])
-def test_where_nobody_knows_whose_law_it_is_under_the_rule_says_whether_a_person_is_asked(
-    where_unknown: WhereUnknown, *, asks: bool
-) -> None:
+def test_rule_decides_about_review_under_unknown_law(where_unknown: WhereUnknown, *, asks: bool) -> None:
     french = {"jurisdiction": "FR", "where_unknown": where_unknown}
     rule = SIGNED.rules["active_contract"].model_copy(update=french)
     policy = SIGNED.with_other(rules={**SIGNED.rules, "active_contract": rule})
@@ -147,9 +145,7 @@ def test_where_nobody_knows_whose_law_it_is_under_the_rule_says_whether_a_person
         ("contact", None, "contract_active", False),
     ],
 )
-def test_a_state_is_no_reason_against_the_rest_where_what_is_in_it_stays_by_that(
-    held: str, rule: str | None, state: str | None, *, keeps: bool
-) -> None:
+def test_state_is_no_reason_against_the_rest(held: str, rule: str | None, state: str | None, *, keeps: bool) -> None:
     assert leaving.keeps_by(SIGNED, held, rule, state) is keeps
 
 
@@ -212,9 +208,7 @@ BEFORE, AFTER = date(2028, 4, 2), date(2075, 4, 2)
         (AFTER, "crm", 0, None),
     ],
 )
-def test_what_was_kept_goes_by_itself_only_while_somebody_answers_for_its_rule(
-    today: date, system: str, confirmed: int, found: int | None
-) -> None:
+def test_kept_data_go_while_a_rule_has_an_owner(today: date, system: str, confirmed: int, found: int | None) -> None:
     said = lapsed(signed_policy(), today, system, KEPT, {Limit.UNSIGNED_ROWS: confirmed})
     assert (said and said.exceeded and said.exceeded.found) == found
     if said:
@@ -290,9 +284,7 @@ def test_where_a_part_must_stay_a_person_erases_the_rest() -> None:
 
 
 @pytest.mark.parametrize(("confirmed", "asks"), [(0, True), (1, True), (2, False)])
-def test_a_rule_that_nobody_has_signed_keeps_nothing_before_two_persons_have_looked(
-    confirmed: int, *, asks: bool
-) -> None:
+def test_unsigned_rule_keeps_nothing_before_dual_approval(confirmed: int, *, asks: bool) -> None:
     asked = claim(confirmed)
     said = staying("contact", asked=asked, told=Told(ACTIVE_STAYING), policy=read_policy()).planned(
         asked, planned(contact=2)

@@ -113,9 +113,7 @@ def test_there_is_no_reviewed_letter_of_a_kind_or_a_language_that_is_none() -> N
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("kind", TO_SUBJECT)
-def test_every_letter_names_the_authority_of_the_country_and_the_data_protection_officer(
-    kind: LetterKind, language: Language
-) -> None:
+def test_each_letter_names_authority_court_and_dpo(kind: LetterKind, language: Language) -> None:
     body = body_of(kind, replace(READER, language=language))
     court = {"en": "judicial remedy", "de": "gerichtlichen Rechtsbehelf", "fr": "recours", "es": "tutela judicial"}
     for said in ("Bundesbeauftragte", "https://www.bfdi.bund.de", court[language], "019c0000", "Data Protection Team"):
@@ -253,9 +251,7 @@ OTHER = Lines((say("restriction.stays_for", reference="019c0002", received_on=AT
 
 @pytest.mark.parametrize("cause", ["decided", "given_up"])
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_data_that_stay_restricted_for_another_request_are_not_said_to_be_used_again(
-    language: Language, cause: str
-) -> None:
+def test_data_under_another_restriction_are_not_called_free(language: Language, cause: str) -> None:
     reader = replace(READER, language=language)
     alone, beside = (
         written("lifting", {"lifted_on": AT, "cause": cause, "others": others}, reader).body
@@ -289,9 +285,7 @@ def test_the_policy_says_which_words_stand_for_its_rules_and_kinds_of_data() -> 
         ("telling you about our products and offers", Term("purpose", "marketing")),
     ],
 )
-def test_what_the_company_words_by_itself_is_told_in_its_own_words_in_every_language(
-    tmp_path: Path, words: str, term: Term
-) -> None:
+def test_company_wording_is_used_in_every_language(tmp_path: Path, words: str, term: Term) -> None:
     name = "categories.toml" if term.family == "purpose" else "retention.toml"
     letters = Letters(policy=read_policy(changed(tmp_path, f'"{words}"', '"what our counsel says"', name)))
     for language in LANGUAGES:
@@ -505,9 +499,7 @@ def test_a_word_that_nobody_has_put_into_words_is_shown_as_it_is() -> None:
         ("", "holds no words"),
     ],
 )
-def test_words_that_are_not_whole_are_refused_with_the_key_and_what_to_write(
-    tmp_path: Path, text: str, says: str
-) -> None:
+def test_incomplete_words_are_refused_with_the_key(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "words.toml").write_text(text)
     with pytest.raises(Misconfigured) as refused:
         read_wordings(tmp_path)

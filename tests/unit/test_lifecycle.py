@@ -268,9 +268,7 @@ def test_what_was_closed_for_want_of_an_answer_is_resumed_and_answered_once_more
         (Outcome.FULFILLED, None, State.IN_PROGRESS),
     ],
 )
-def test_only_proof_resumes_what_was_closed_without_it_and_only_words_what_lacked_words(
-    outcome: Outcome, proof: State | None, words: State | None
-) -> None:
+def test_resuming_needs_what_was_missing(outcome: Outcome, proof: State | None, words: State | None) -> None:
     given_up = a_request(State.CLOSED, question=open_question(QUESTION, last_notice_at=AT))
     closed = replace(given_up, outcome=outcome, resumable=True)
     steps = {

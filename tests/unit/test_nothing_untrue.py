@@ -151,9 +151,7 @@ def test_a_restriction_that_has_ended_is_told_as_what_was(lifted: dict[str, Any]
         (Right.PORTABILITY, {"by_hand": True}, "copied by hand"),
     ],
 )
-def test_a_copy_is_told_as_ready_where_there_is_one_with_the_records_that_are_in_it(
-    right: Right, copied: dict[str, Any], says: str
-) -> None:
+def test_ready_copy_is_announced_with_its_records(right: Right, copied: dict[str, Any], says: str) -> None:
     task = report("billing", Operation.EXPORT, "done").model_copy(update={"by_category": {"contact": 3}, **copied})
     made = not copied or bool(copied.get("handed_out"))
     said = {"outcome": Outcome.FULFILLED, "package_id": uuid7() if made else None}
@@ -428,9 +426,7 @@ def test_an_answer_goes_on_also_while_a_person_looks_at_something_else() -> None
 
 
 @pytest.mark.parametrize("missing", [BY_HAND, FAILED])
-def test_the_last_notice_promises_no_answer_before_something_else_is_done_and_that_brings_the_answer(
-    missing: TaskReport,
-) -> None:
+def test_last_notice_promises_no_answer_before_other_work_is_done(missing: TaskReport) -> None:
     waiting = blocked(asked(), COPIED, UNSEARCHED, missing)
     noticed = last_notice(waiting)
     (_, fields), *more = noticed.letters
@@ -459,9 +455,7 @@ def working(*tasks: TaskReport) -> Request:
         ((SEVERAL, FAILED), None),
     ],
 )
-def test_a_question_is_asked_where_an_answer_would_help(
-    tasks: tuple[TaskReport, ...], question: Question | None
-) -> None:
+def test_question_is_asked_where_it_helps(tasks: tuple[TaskReport, ...], question: Question | None) -> None:
     assert working().may_be_asked(tasks) is question
     assert working(*tasks).may_be_asked(tasks) is None  # once
 
@@ -485,9 +479,7 @@ def test_whoever_may_be_several_people_is_asked_for_the_customer_number_and_goes
     ],
 )
 @pytest.mark.parametrize("tenant", [None, "acme"])
-def test_numbers_are_asked_for_only_where_one_would_lead_further(
-    reasons: tuple[str, ...], tenant: str | None, *, by_number: bool
-) -> None:
+def test_numbers_are_asked_for_where_useful(reasons: tuple[str, ...], tenant: str | None, *, by_number: bool) -> None:
     tasks = tuple(UNSEARCHED.model_copy(update={"not_searched": each}) for each in reasons)
     asking = replace(asked(*tasks), tenant=tenant)
     said = words(questions.asked(Question.CLARIFICATION, asking))
@@ -496,9 +488,7 @@ def test_numbers_are_asked_for_only_where_one_would_lead_further(
 
 
 @pytest.mark.parametrize("level", ["L1", "L2", "L3"])
-def test_each_system_is_named_with_what_is_enough_for_it_and_a_call_from_a_number_is_enough_for_none(
-    level: str,
-) -> None:
+def test_question_names_sufficient_proof_per_system_and_never_caller_id(level: str) -> None:
     cdr = UNSEARCHED.model_copy(update={"not_searched": "not_proved", "level": "L2"})
     tasks = (cdr, cdr.model_copy(update={"system": "crm", "level": level}))
     said = words(questions.asked(Question.IDENTITY, asked(*tasks)))
@@ -528,9 +518,7 @@ def test_what_is_kept_since_the_rest_can_only_be_found_by_it_is_named_with_the_w
 
 
 @given(steps=st.lists(st.sampled_from(["block", "retry", "record", "notice"]), max_size=8))
-def test_in_whatever_order_it_comes_the_request_ends_with_an_answer_once_nothing_else_is_missing(
-    steps: list[str],
-) -> None:
+def test_every_order_of_events_ends_with_an_answer(steps: list[str]) -> None:
     request = asked(COPIED, UNSEARCHED, BY_HAND, right=Right.ERASURE)
     for step in (*steps, "record", "block", "notice"):
         request = _after(step, request)

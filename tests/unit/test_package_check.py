@@ -77,9 +77,7 @@ async def test_what_is_missing_or_untrue_is_found(name: str, old: str, new: str,
     assert any(each.startswith(fault) for each in faults), faults
 
 
-async def test_a_kind_of_data_that_the_policy_does_not_know_is_a_fault_and_no_item_is_both_answered_and_wrong(
-    tmp_path: Path,
-) -> None:
+async def test_unknown_category_is_a_fault_and_no_item_is_both_answered_and_wrong(tmp_path: Path) -> None:
     content = await made_of([Piece("shop", "horoscope", "shop", {"sign": "Leo"}), NOTE], Right.ACCESS, AT)
     checked = check(content)
     assert "A15.a is answered in part: no category of the policy has horoscope (held_as)" in checked.faults

@@ -56,9 +56,7 @@ def test_what_yields_is_located_first_and_erased_last(systems: list[Downstream],
 
 
 @pytest.mark.parametrize("operation", sorted({*Operation} - {Operation.ERASE, Operation.LOCATE, Operation.LIFT}))
-def test_for_any_other_operation_what_yields_is_located_first_and_then_all_go_side_by_side(
-    operation: Operation,
-) -> None:
+def test_yielding_systems_are_located_first_and_then_all_run_in_parallel(operation: Operation) -> None:
     assert stages([CDR, CRM], operation) == (
         (Step("crm", Operation.LOCATE),),
         (Step("cdr", operation), Step("crm", operation)),
@@ -77,9 +75,7 @@ systems = st.lists(st.tuples(kinds, kinds), max_size=7).map(
 
 
 @given(systems, st.sampled_from([Operation.ERASE, Operation.EXPORT]))
-def test_every_system_is_worked_exactly_once_and_located_before_that_or_not_at_all(
-    declared: list[Downstream], operation: Operation
-) -> None:
+def test_each_system_is_worked_once_after_locating(declared: list[Downstream], operation: Operation) -> None:
     planned = stages(declared, operation)
     steps = [step for stage in planned for step in stage]
     assert sorted(step.system for step in steps if step.operation is operation) == sorted(s.name for s in declared)
@@ -107,9 +103,7 @@ def test_for_every_right_what_any_system_yields_is_known_before_one_that_needs_i
 
 
 @pytest.mark.parametrize("operation", sorted(ANSWERING))
-def test_a_system_that_has_nothing_to_do_with_a_right_is_located_where_it_leads_to_one_that_has(
-    operation: Operation,
-) -> None:
+def test_unconcerned_system_is_located_if_it_leads_to_a_concerned_one(operation: Operation) -> None:
     far, near, apart = system("far", {PHONE}, {EMAIL}), system("near", {EMAIL}, {ACCOUNT}), system("apart", {EMAIL})
     planned = stages([BILLING], operation, [far, near, apart, BILLING])
     assert [[(step.system, step.operation) for step in stage] for stage in planned] == [
@@ -135,9 +129,7 @@ def test_where_what_a_system_yields_leads_to_nothing_it_is_located_for_an_erasur
 
 
 @given(systems)
-def test_what_others_are_found_through_is_erased_after_them_unless_they_need_one_another(
-    declared: list[Downstream],
-) -> None:
+def test_yielding_system_is_erased_last_unless_mutual(declared: list[Downstream]) -> None:
     planned = stages(declared, Operation.ERASE)
     times = Counter(step.system for stage in planned for step in stage if step.operation is Operation.LOCATE)
     place = {s.system: n for n, stage in enumerate(planned) for s in stage if s.operation is Operation.ERASE}
@@ -177,9 +169,7 @@ class Refusing:
 
 
 @given(systems, st.sets(st.integers(0, 6)))
-def test_nothing_is_erased_before_every_system_that_may_refuse_was_asked(
-    declared: list[Downstream], refusing: set[int]
-) -> None:
+def test_nothing_is_erased_before_all_vetoes_were_asked(declared: list[Downstream], refusing: set[int]) -> None:
     asked = [replace(each, adapter=Refusing()) if number in refusing else each for number, each in enumerate(declared)]
     planned = stages(asked, Operation.ERASE)
     verbs = [step.operation for stage in planned for step in stage]
@@ -191,9 +181,7 @@ def test_nothing_is_erased_before_every_system_that_may_refuse_was_asked(
 
 
 @pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE, Operation.RESTRICT, Operation.SUPPRESS])
-def test_whose_rows_may_show_that_an_account_is_another_person_s_is_located_first_whatever_it_yields(
-    operation: Operation,
-) -> None:
+def test_system_that_may_disprove_an_account_is_located_first(operation: Operation) -> None:
     weighs: Any = ScriptedSystem("any", weighs_claims=True)
     desk = system("desk", {EMAIL}, {ACCOUNT})
     shop = replace(system("shop", {EMAIL, ACCOUNT}), adapter=weighs)

@@ -328,9 +328,7 @@ def test_a_period_that_its_sign_off_names_is_signed(tmp_path: Path) -> None:
         (f'{SIGNED}period = "P30M"\n'.replace("Counsel", "  "), "by"),
     ],
 )
-def test_a_sign_off_that_is_blank_or_does_not_name_the_period_is_refused(
-    tmp_path: Path, table: str, signed: str, told: str
-) -> None:
+def test_blank_or_unspecific_sign_off_is_refused(tmp_path: Path, table: str, signed: str, told: str) -> None:
     with pytest.raises(Misconfigured, match=told):
         saying(tmp_path, table, "P30M", signed)
 
@@ -377,9 +375,7 @@ def test_a_category_that_a_dataset_does_not_say_how_to_anonymise_is_named(tmp_pa
     assert "cdr: acc_cdrs holds call_record, which the policy anonymises: declare anonymise" in said
 
 
-def test_what_is_declared_for_the_policy_is_in_order_and_what_cannot_be_used_is_said_to_be_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_declared_policy_is_valid_and_unknown_names_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "over").mkdir()
     assert check(tmp_path / "over", DEMO, "--json")[0] == 0
     (tmp_path / "mine.toml").write_text(CDR.replace("ours", "our"), encoding="utf-8")
@@ -462,9 +458,7 @@ def declared(tmp_path: Path) -> Table:
         *(("XX", None), ("EU", None), ("D", None), ("", None), (None, None)),
     ],
 )
-def test_of_a_word_that_means_no_country_nobody_knows_whose_law_a_row_is_under(
-    said: str | None, country: str | None
-) -> None:
+def test_unknown_country_word_leaves_the_law_open(said: str | None, country: str | None) -> None:
     assert Jurisdiction(column="c", words={"GERMANY": "DE", "fx": "FR"}).of(said) == country
 
 

@@ -270,9 +270,7 @@ def test_each_table_of_words_has_those_of_everything_that_it_is_asked_for() -> N
         (ASSESS, {"reasons": "So.", "concerned": "nobody"}, "write a reference as 019c0000-…"),
     ],
 )
-def test_what_is_wrong_with_a_field_is_said_in_words_of_ours(
-    decision: Decision, said: dict[str, str], told: str
-) -> None:
+def test_wrong_field_is_explained_in_our_words(decision: Decision, said: dict[str, str], told: str) -> None:
     wrong = form.read(decision, Form({name: [value] for name, value in said.items()}), ZoneInfo("UTC"))
     assert isinstance(wrong, list)
     assert told in wrong[0].text
@@ -342,9 +340,7 @@ def nested(kind: str, deep: int) -> bytes:
 
 
 @given(HEADERS, st.sampled_from(["multipart/mixed", "message/rfc822", "multipart/digest"]), st.integers(0, 12))
-def test_whatever_its_headers_and_parts_are_it_is_read_and_can_be_shown(
-    headers: list[tuple[str, str, int]], kind: str, deep: int
-) -> None:
+def test_any_headers_and_parts_can_be_read(headers: list[tuple[str, str, int]], kind: str, deep: int) -> None:
     said = "".join(f"{name}: {piece * times}\n" for name, piece, times in headers)
     found = read(said.encode("utf-8", "surrogatepass") + nested(kind, deep), ARRIVED, OURS)
     assert answered(answer(found)) == found
@@ -494,9 +490,7 @@ def test_a_file_is_what_its_first_bytes_say() -> None:
         ("", [], None),
     ],
 )
-def test_rights_and_language_are_proposed_by_the_words_of_the_policy(
-    text: str, rights: list[str], language: str | None
-) -> None:
+def test_rights_and_language_follow_the_policy_words(text: str, rights: list[str], language: str | None) -> None:
     proposal = propose(read(a_mail(text, "4711").as_bytes(), ARRIVED, OURS), mail_policy())
     assert [*proposal.rights] == [Right(each) for each in rights]
     assert proposal.language == language

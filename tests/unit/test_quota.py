@@ -314,9 +314,7 @@ _proofs = st.lists(
 
 
 @given(_proofs)
-def test_whatever_is_proved_what_was_not_named_stays_unproved_and_the_record_holds_no_value(
-    proofs: list[tuple[str, str, int]],
-) -> None:
+def test_unnamed_proof_stays_unproved_and_the_record_has_no_value(proofs: list[tuple[str, str, int]]) -> None:
     known = listed(*(said(name, method, ago(days)) for name, method, days in proofs))
     places = {"email": EMAIL, "account_id": ACCOUNT, "phones.0": PHONE, "phones.1": OTHER}
     named = {places[name].value for name, *_ in proofs}

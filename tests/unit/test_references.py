@@ -45,9 +45,7 @@ def key(ends: str, action: str = "a", *, deferrable: bool = False, nullable: boo
         ([key("ab", "r"), key("bc", nullable=True), key("ca", "r")], "cab", "", "bc"),
     ],
 )
-def test_what_refers_goes_before_what_it_refers_to(
-    keys: list[Reference], order: str, deferred: str, emptied: str
-) -> None:
+def test_referring_rows_go_first(keys: list[Reference], order: str, deferred: str, emptied: str) -> None:
     found = arranged(DATASET, tuple(keys))
     assert "".join(found.order) == order
     assert ["".join(k.name for k in some) for some in (found.deferred, found.emptied)] == [deferred, emptied]
@@ -100,9 +98,7 @@ def test_a_row_and_the_one_that_it_refers_to_are_of_one_person_where_both_are_fo
         (ConnectionRefusedError(), Unavailable, "away or busy"),
     ],
 )
-def test_who_is_not_let_in_is_told_to_a_person_and_an_outage_is_waited_for(
-    raised: Exception, told: type[DsrError], says: str
-) -> None:
+def test_refused_login_needs_review_and_outages_wait(raised: Exception, told: type[DsrError], says: str) -> None:
     with pytest.raises(told, match=says) as refused, translated("orders"):
         raise raised
     assert type(refused.value) is told
@@ -150,9 +146,7 @@ def dataset(tmp_path: Path, text: str) -> Dataset:
         ("blanks", set(), "anna@x"),
     ],
 )
-def test_what_is_compared_with_an_identity_is_the_same_bytes_whatever_the_collation(
-    tmp_path: Path, column: str, loose: set[str], compared: str
-) -> None:
+def test_compared_identity_has_the_same_bytes(tmp_path: Path, column: str, loose: set[str], compared: str) -> None:
     relation = Relation(dict.fromkeys(ROW, "text"), frozenset(loose))
     table = Searched("shop", "customer", dataset(tmp_path, TEXT).tables["customer"], relation)
     assert values.compared(table, column, ROW) == compared
@@ -172,9 +166,7 @@ def test_what_is_compared_with_an_identity_is_the_same_bytes_whatever_the_collat
         (('a"b',), "true", '$."a\\"b"'),
     ],
 )
-def test_a_part_of_a_document_is_told_from_one_that_is_null_and_from_one_that_is_not_there(
-    path: tuple[str, ...], text: str | None, place: str | None
-) -> None:
+def test_json_part_differs_from_null_and_missing(path: tuple[str, ...], text: str | None, place: str | None) -> None:
     document = '{"who": {"nick": "an"}, "list": ["a", "b"], "1": 2.5, "null": null, "a\\"b": true}'
     assert (values.part(document, path), values.place(document, path)) == (text, place)
 

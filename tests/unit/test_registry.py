@@ -81,9 +81,7 @@ async def test_systems_are_found_by_what_they_can_do_and_the_crm_is_asked_first_
     assert stages == [{"crm:locate"}, {"crm:plan"}, {"cdr:plan"}, erased, {"crm:erase"}]
 
 
-async def test_whose_interface_has_no_word_for_what_must_stay_is_left_to_a_person_unless_another_tells(
-    tmp_path: Path,
-) -> None:
+async def test_system_without_words_for_exemptions_is_manual_unless_others_tell(tmp_path: Path) -> None:
     held, needs = 'categories = ["customer"]\n', 'needs = ["email"]\n'
     shop = f'[shop]\nadapter = "http"\nurl = "http://127.0.0.1:9"\ndeclaration = "stripe"\n{needs}'
     crm = '[crm]\nadapter = "tryton"\nurl = "http://x"\ndatabase = "d"\npassword_env = "DSR_CRM_PASSWORD"\n' + needs
@@ -111,9 +109,7 @@ async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) ->
     await downstreams.close()
 
 
-async def test_what_a_system_has_no_way_to_do_is_planned_and_done_by_hand_unless_it_concerns_nothing_there(
-    tmp_path: Path,
-) -> None:
+async def test_unsupported_operation_is_manual_unless_it_concerns_nothing(tmp_path: Path) -> None:
     downstreams = load(tmp_path, MAILING + BILLING + 'not_held = ["suppress"]\n')
     by_hand = {operation: downstreams.by_hand(operation) for operation in Operation}
     everybody, nobody = {"mailing", "billing"}, set[str]()
@@ -128,9 +124,7 @@ async def test_what_a_system_has_no_way_to_do_is_planned_and_done_by_hand_unless
     assert planned == {"mailing"}
 
 
-def test_settings_that_are_not_given_have_their_defaults_and_an_address_can_come_from_the_environment(
-    tmp_path: Path,
-) -> None:
+def test_settings_have_defaults_and_addresses_come_from_the_environment(tmp_path: Path) -> None:
     text = MAILING.replace("http://localhost/v2", "${MAILING}") + BILLING
     mailing, billing = read(write(tmp_path, text), {"MAILING": "http://127.0.0.1:8400/v2"})
     assert isinstance(mailing.settings, OpenDsrSettings)
@@ -342,9 +336,7 @@ def test_a_system_whose_variables_are_not_set_is_checked_by_its_file_and_said_to
     ]
 
 
-def test_a_system_of_which_a_secret_is_not_set_is_never_asked_with_something_in_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unset_secret_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def inspect(_: HttpAdapter) -> Sequence[str]:
         return ["it was asked"]
 
@@ -404,9 +396,7 @@ def test_a_store_of_what_is_kept_while_a_state_lasts_that_nobody_tells_is_named_
 
 
 @pytest.mark.parametrize(("held", "named"), [("customer", None), ("contract", None), ("ticket", "active_contract")])
-def test_a_state_that_a_table_tells_and_no_rule_keeps_it_by_is_named_with_what_to_write(
-    tmp_path: Path, held: str, named: str | None
-) -> None:
+def test_state_told_by_a_table_and_no_rule_is_named(tmp_path: Path, held: str, named: str | None) -> None:
     dataset = (
         f'name = "orders"\n[tables.deal]\ncategory = "{held}"\nprimary_key = ["id"]\n'
         'refuse_when = [{ column = "state", in = ["on"], reason = "active_contract" }]\n'
@@ -456,9 +446,7 @@ def test_tables_that_show_no_restriction_are_told_before_the_first_request(
         ('yields = ["account_id"]\n', []),
     ],
 )
-def test_a_system_that_is_searched_by_accounts_of_which_nobody_tells_one_is_named(
-    tmp_path: Path, more: str, told: list[str]
-) -> None:
+def test_account_index_that_no_system_yields_is_named(tmp_path: Path, more: str, told: list[str]) -> None:
     dataset = (
         'name = "orders"\n[tables.deal]\ncategory = "ticket"\nprimary_key = ["id"]\n[tables.deal.columns]\n'
         'id = { class = "A", identity = "account_id" }\nemail = { class = "A", identity = "email" }\n'
@@ -483,9 +471,7 @@ def test_a_system_that_is_searched_by_accounts_of_which_nobody_tells_one_is_name
     ],
     ids=["named", "its key", "one person's", "a row is one", "told apart by address", "what happened", "a register"],
 )
-def test_a_store_that_can_never_tell_whose_an_account_is_is_named(
-    tmp_path: Path, key: str, person: str, more: str, told: list[str]
-) -> None:
+def test_store_that_cannot_own_is_named(tmp_path: Path, key: str, person: str, more: str, told: list[str]) -> None:
     dataset = (
         f'name = "orders"\n[tables.reader]\ncategory = "ticket"\nprimary_key = ["{key}"]\n{person}\n'
         '[tables.reader.columns]\nid = { class = "T" }\nmail = { class = "A", identity = "email" }\n'

@@ -91,9 +91,7 @@ HELD = ((day(10), day(20)),)
         ),
     ],
 )
-def test_a_row_fits_only_where_the_register_or_a_proof_shows_it_as_theirs(
-    row: list[Match], whose: Known, fault: Fault | None
-) -> None:
+def test_row_fits_by_register_or_proof(row: list[Match], whose: Known, fault: Fault | None) -> None:
     assert first_fault([row], whose) is fault
 
 
@@ -128,9 +126,7 @@ def assigned(since: int, until: int | None) -> list[Match]:
     ("others", "fault"),
     [((), None), (((day(0), day(10)),), None), (((day(15), day(16)),), Fault.ANOTHER_HOLDER)],
 )
-def test_a_number_that_the_register_gives_to_somebody_else_is_not_handed_out_as_theirs(
-    others: tuple[Span, ...], fault: Fault | None
-) -> None:
+def test_number_of_another_holder_is_not_handed_out(others: tuple[Span, ...], fault: Fault | None) -> None:
     assert first_fault([[Match(EMAIL, ADDRESS)], assigned(10, 20)], known(others=others)) is fault
     assert first_fault([assigned(10, None)], known(others=((day(99), day(200)),))) is Fault.ANOTHER_HOLDER
 

@@ -322,9 +322,7 @@ _CELLS = Cells(texts_of("de"), "de", "Europe/Berlin")
         ("none", None, ""),
     ],
 )
-def test_a_value_is_shown_as_its_reader_writes_it_and_what_is_not_known_for_certain_as_it_stands(
-    column: str, value: JsonValue, shown: str
-) -> None:
+def test_value_is_localised_and_uncertain_ones_shown_as_stored(column: str, value: JsonValue, shown: str) -> None:
     assert _CELLS.shown(column, value) == shown
 
 
@@ -458,9 +456,7 @@ ACTIVE = "you have a contract with us"
         ([{}], "If what follows is so, it stays"),
     ],
 )
-async def test_a_state_that_keeps_is_told_as_a_fact_only_where_the_data_say_that_it_lasts(
-    states: list[dict[str, bool | None]], told: str
-) -> None:
+async def test_keeping_state_is_a_fact_only_where_known(states: list[dict[str, bool | None]], told: str) -> None:
     rows = [replace(NOTE, states=each) for each in states]
     told_of = said(await report(*rows), "A15.d")
     assert (told in told_of, ACTIVE in told_of) == (True, bool(told))

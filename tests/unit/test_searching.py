@@ -75,9 +75,7 @@ def searched(
         (("call_record",), "objection", "restrict", "L2"),
     ],
 )
-def test_a_system_is_searched_by_what_is_proved_as_well_as_it_needs_and_by_nothing_less(
-    held: tuple[str, ...], right: str, fulfils: str, level: Level
-) -> None:
+def test_system_is_searched_by_enough_proof(held: tuple[str, ...], right: str, fulfils: str, level: Level) -> None:
     enough = searched(system(*held), at(level, ADDRESS), right=right, fulfils=fulfils)
     assert (enough.level, enough.lacks, enough.impossible) == (level, None, False)
     for less in LEVELS[: LEVELS.index(level)]:
@@ -234,9 +232,7 @@ def test_an_identity_is_as_well_proved_as_the_best_of_what_is_known_of_it() -> N
         (at("L0", USER), {PHONE}, Unsearched.NOT_PROVED),
     ],
 )
-def test_why_a_system_cannot_be_searched_names_what_is_lacking(
-    known: Identity, needs: set[IdentityType], why: Unsearched
-) -> None:
+def test_unsearched_system_names_what_is_lacking(known: Identity, needs: set[IdentityType], why: Unsearched) -> None:
     found = searched(system("call_record", needs=frozenset(needs)), known)
     assert (found.impossible, found.lacks) == (True, why)
 
@@ -271,9 +267,7 @@ def test_proof_is_asked_for_only_where_it_would_help(known: tuple[Identity, ...]
         ("restriction", Operation.RESTRICT, Unsearched.LINE_SHARED),
     ],
 )
-def test_a_line_that_others_use_is_named_and_left_alone(
-    right: str, operation: Operation, lacks: Unsearched | None
-) -> None:
+def test_shared_line_is_named_and_left_alone(right: str, operation: Operation, lacks: Unsearched | None) -> None:
     tickets = system("ticket", needs=frozenset({EMAIL, PHONE}))
     known = (at("L2", ADDRESS), ACCOUNT, LOCATED)
     found = searched(tickets, *known, right=right, operation=operation, fulfils=operation, register=LINE)
@@ -291,9 +285,7 @@ def test_a_line_that_others_use_is_named_and_left_alone(
     ],
     ids=["a contact on file", "assigned since the register was read", "stated"],
 )
-def test_a_contact_on_file_that_the_register_does_not_know_leaves_nothing_unsearched(
-    number: Identity, lacks: Unsearched | None
-) -> None:
+def test_unregistered_contact_on_file_leaves_nothing_unsearched(number: Identity, lacks: Unsearched | None) -> None:
     """As after a correction of their telephone number: it tells of no time in which it was theirs."""
     theirs = Register("crm", {b"+493023125001": [Assignment(b"", b"C7", SINCE)]}, NOBODYS.fingerprint, NOBODYS.holder)
     found = searched(
@@ -323,9 +315,7 @@ def filing(*, weighs: bool = True, **more: Any) -> Downstream:
 
 
 @pytest.mark.parametrize("operation", sorted({*OF_ONE_PERSON, Operation.SUPPRESS}))
-def test_an_account_that_is_only_claimed_is_told_to_nobody_who_does_not_weigh_whose_its_rows_are(
-    operation: Operation,
-) -> None:
+def test_claimed_account_reaches_only_systems_that_check_ownership(operation: Operation) -> None:
     known = (at("L2", ADDRESS), CLAIM)
     weighed = searched(filing(), *known, operation=operation)
     assert (CLAIM in weighed.identities, weighed.lacks) == (True, None)
@@ -346,18 +336,14 @@ def test_an_account_that_is_only_claimed_is_told_to_nobody_who_does_not_weigh_wh
         (replace(CLAIM, source="crm", claimed=False, value="A-6"), False),
     ],
 )
-def test_an_account_is_no_claim_where_it_is_proved_or_where_the_register_yields_it(
-    beside: Identity, *, counts: bool
-) -> None:
+def test_account_is_no_claim_if_proved_or_yielded_by_the_register(beside: Identity, *, counts: bool) -> None:
     known = decode(encode(SubjectData(merged((at("L2", ADDRESS), CLAIM, beside))))).identities
     told = searched(filing(weighs=False), *known).identities
     assert any(each.value == "A-5" and not each.claimed for each in told) is counts
 
 
 @pytest.mark.parametrize("assigns", [True, False])
-def test_what_a_system_yields_is_proved_as_that_by_which_it_was_found_and_its_accounts_are_claims_but_the_registers(
-    *, assigns: bool
-) -> None:
+def test_yielded_identity_has_the_proof_of_its_search_and_its_accounts_are_claims(*, assigns: bool) -> None:
     account = Identity(IdentityType.ACCOUNT_ID, "A-5", source="s", claimed=assigns)
     told = yielded(filing(assigns=assigns), [account, ADDRESS], "L2")
     assert [(each.level, each.claimed) for each in told] == [("L2", not assigns), ("L2", False)]

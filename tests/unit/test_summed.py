@@ -192,9 +192,7 @@ def report(system: str, operation: Operation, **said: Any) -> TaskReport:
 @pytest.mark.parametrize(
     ("reported", "said"), [(None, "3 of 5 records erased; the rest"), (True, "what it says of itself")]
 )
-def test_what_a_system_did_before_it_failed_is_told_in_counts_and_not_as_verified_where_only_it_says_so(
-    outcome: Outcome, reported: object, said: str
-) -> None:
+def test_work_before_a_failure_is_counted_as_unverified(outcome: Outcome, reported: object, said: str) -> None:
     left = report(
         "billing", Operation.ERASE, outcome=None, failure="residue_found", found=5, changed=3, reported=reported
     )

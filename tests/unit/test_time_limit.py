@@ -121,9 +121,7 @@ def test_every_arrival_date_of_eleven_years_counts_from_the_local_day_in_every_z
 @given(at=some_instant, zones=some_zones, calendar=some_calendar, paused=st.integers(0, 60))
 @example(datetime(2026, 3, 1, 22, 30, tzinfo=UTC), BERLIN_AND_NEW_YORK, "DE-BE", 0)
 @example(datetime(2026, 10, 25, 1, 30, tzinfo=UTC), ("Europe/Berlin",), "DE-BE", 0)
-def test_both_clocks_keep_their_order_for_any_receipt(
-    at: datetime, zones: tuple[str, ...], calendar: str | None, paused: int
-) -> None:
+def test_both_clocks_keep_order(at: datetime, zones: tuple[str, ...], calendar: str | None, paused: int) -> None:
     found = limits(Arrival(at, zones, calendar, paused), POLICY)
     assert_order(found)
     assert found.commit_due == commit_due(at, zones, POLICY)
@@ -204,9 +202,7 @@ def test_a_shorter_limit_of_our_own_holds_for_its_right_and_scope_alone_and_ends
 
 @pytest.mark.parametrize("right", Right)
 @pytest.mark.parametrize("scope", [None, "direct_marketing"])
-def test_a_request_for_the_processor_is_forwarded_within_two_working_days_whatever_it_asks(
-    right: Right, scope: str | None
-) -> None:
+def test_processor_request_is_forwarded_within_two_working_days(right: Right, scope: str | None) -> None:
     arrival = arrived("2026-04-02T10:00:00+02:00")  # Good Friday to Easter Monday do not count
     day, end = date(2026, 4, 8), datetime(2026, 4, 8, 22, tzinfo=UTC)
     assert target(POLICY.overrides["processor_forwarding"], arrival, POLICY) == Target(day, end, "team_lead")
@@ -392,9 +388,7 @@ def test_what_takes_effect_at_once_is_never_extended() -> None:
         (Received(200, 100), ()),
     ],
 )
-def test_a_surge_is_a_reason_only_where_the_record_shows_one(
-    received: Received | None, flaw: tuple[ExtensionFlaw, ...]
-) -> None:
+def test_surge_needs_one_on_record(received: Received | None, flaw: tuple[ExtensionFlaw, ...]) -> None:
     surge = replace(VALID, reason="EXCEPTIONAL_SURGE")
     assert flaws(surge, LIMITS, POLICY, already_extended=False, received=received) == flaw
 
@@ -431,9 +425,7 @@ def asked(
         (asked(6), "US", NotCounted.OUT_OF_SCOPE),
     ],
 )
-def test_a_question_counts_when_asked_in_time_for_a_recorded_reason(
-    suspension: Suspension, regime: str, reason: NotCounted | None
-) -> None:
+def test_timely_question_with_a_reason_counts(suspension: Suspension, regime: str, reason: NotCounted | None) -> None:
     assert not_counted(suspension, ARRIVAL, regime, POLICY) is reason
 
 
@@ -484,9 +476,7 @@ def test_silence_is_reminded_and_ends_with_a_notice_two_working_days_before_the_
         (datetime(2026, 4, 20, 12, tzinfo=UTC), datetime(2026, 6, 1, 12, tzinfo=UTC), date(2026, 6, 1)),
     ],
 )
-def test_a_late_answer_gets_the_time_that_was_left_when_the_question_was_sent(
-    asked_at: datetime, answered_at: datetime, resumed: date
-) -> None:
+def test_late_answer_gets_the_remaining_time(asked_at: datetime, answered_at: datetime, resumed: date) -> None:
     assert resumed_due(asked_at, answered_at, ARRIVAL.zones, DUE, POLICY) == resumed
 
 
@@ -605,9 +595,7 @@ def test_a_commitment_that_ends_with_the_law_is_said_before_it() -> None:
         (True, [None, "approaching_3d", "approaching_1d", "overdue_commitment", "overdue_statutory"]),
     ],
 )
-def test_people_are_brought_in_to_extend_or_answer_and_when_it_is_near_or_late(
-    levels: list[str | None], *, extended: bool
-) -> None:
+def test_officers_are_alerted_to_extend_near_or_late(levels: list[str | None], *, extended: bool) -> None:
     found = milestones_of(replace(CLOCK, extended=extended), POLICY)
     assert [each.level for each in found] == levels
     assert [each.escalate_to for each in found] == [() if extended else ("dpo",), *[()] * 4]

@@ -462,9 +462,7 @@ def test_the_address_stands_in_the_window_of_an_envelope() -> None:
         ({"DSR_SMTP_USERNAME": "dsr"}, "belong together"),
     ],
 )
-def test_letters_leave_this_machine_encrypted_and_from_somebody(
-    wrong: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_letters_leave_encrypted(wrong: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if "encrypted" in says:
         monkeypatch.setenv("DSR_SMTP_SENDER", "privacy@example.org")
     for name, value in wrong.items():

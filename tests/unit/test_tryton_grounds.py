@@ -54,9 +54,7 @@ def facts(**said: object) -> Facts:
         ({"contract": "ended", "contract_ended_on": day(TODAY), "invoice_open": "yes"}, "open_invoice", None),
     ],
 )
-def test_the_rule_that_keeps_follows_from_the_policy(
-    said: dict[str, object], rule: str | None, until: date | None
-) -> None:
+def test_rule_follows_from_the_policy(said: dict[str, object], rule: str | None, until: date | None) -> None:
     why = stays(facts(**said), signed_policy(), TODAY, ERASE, 5)
     if rule is None:
         assert why is None
@@ -330,9 +328,7 @@ def test_only_a_proven_hit_is_the_subject(people: list[Person], identities: list
     ],
     ids=["nameless", "unnamed", "no name on file", "named", "another's", "held by two", "by the number alone"],
 )
-def test_another_number_does_not_contradict_a_proved_address(
-    people: list[Person], name: str, proven: str | None
-) -> None:
+def test_other_number_does_not_contradict_proof(people: list[Person], name: str, proven: str | None) -> None:
     """Their number was corrected at their request, and the register of numbers does not know the new one."""
     identities = [replace(each, level="L1") for each in known(A, P)] + known(name=name)
     if proven is None:

@@ -119,9 +119,7 @@ def arrived(days_earlier: int) -> Arrival:
         (stored(date(2026, 3, 9), role="processor"), 1, date(2026, 3, 6)),
     ],
 )
-def test_a_corrected_receipt_gives_the_due_date_that_it_would_have_had(
-    on_file: Request, days_earlier: int, due_on: date
-) -> None:
+def test_corrected_receipt_gives_the_right_due_date(on_file: Request, days_earlier: int, due_on: date) -> None:
     assert redating.due_after(on_file, arrived(days_earlier), POLICY) == due_on
 
 
@@ -140,9 +138,7 @@ def test_nothing_moves_while_policy_and_holidays_are_the_same() -> None:
         (stored(date(2026, 6, 4), extended=True), promising(25), date(2026, 5, 30)),  # no later than the law allows
     ],
 )
-def test_a_changed_policy_moves_what_is_due_later_than_it_says_and_is_heeded_once(
-    on_file: Request, policy: TimeLimitPolicy, due_on: date
-) -> None:
+def test_changed_policy_moves_later_dates_once(on_file: Request, policy: TimeLimitPolicy, due_on: date) -> None:
     move = redating.by_policy(on_file, policy)
     assert move is not None
     assert (move.request.due_on, move.request.arrival) == (due_on, on_file.arrival)

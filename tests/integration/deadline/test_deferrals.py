@@ -171,9 +171,7 @@ async def test_a_system_that_always_names_a_day_that_is_over_is_asked_once_and_t
     assert await states(deadline) == {"billing": "held"}
 
 
-async def test_what_is_held_waits_for_a_person_and_for_the_answer(
-    deadline: Harness, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_paused_deferral_waits_for_review_and_answer(deadline: Harness, caplog: pytest.LogCaptureFixture) -> None:
     request = await deadline.receives(right=Right.ERASURE)
     await tells(deadline, request, kept(until=None))
     waits = f"request {request.request_id} waits for a person: erase in billing: held"
@@ -198,9 +196,7 @@ async def test_a_withdrawn_request_erases_nothing_later(deadline: Harness, *, he
     assert await states(deadline) == {}
 
 
-async def test_deferred_erasures_are_counted_by_system_and_state_and_hidden_where_they_are_few(
-    deadline: Harness,
-) -> None:
+async def test_deferred_erasures_are_counted_by_system_and_small_counts_hidden(deadline: Harness) -> None:
     today = ARRIVED.astimezone(ZONE).date()
     for days, number in {31: 5, 29: 1, -1: 2, -2: 3}.items():
         for _ in range(number):
@@ -249,9 +245,7 @@ async def test_what_a_frozen_sweep_had_in_hand_is_said_by_another_and_once(deadl
 
 
 @pytest.mark.parametrize("kind", notifications.DAILY)
-async def test_what_is_said_daily_is_said_by_another_where_its_writer_froze_and_once(
-    deadline: Harness, kind: str
-) -> None:
+async def test_frozen_writer_of_a_daily_message_is_replaced_once(deadline: Harness, kind: str) -> None:
     await deadline.receives()
     deadline.at(ARRIVED + timedelta(days=29, hours=5))
     freezing, sleeping = frozen(deadline)

@@ -22,9 +22,7 @@ async def passed_on(deadline: Harness) -> RequestReceived:
     return request
 
 
-async def test_a_silent_customer_is_reminded_on_the_fifth_and_tenth_working_day_and_then_it_is_escalated_each_once(
-    deadline: Harness,
-) -> None:
+async def test_silent_customer_is_reminded_on_working_days_5_and_10_then_escalated(deadline: Harness) -> None:
     request, counts = await passed_on(deadline), []
     for start in (FIFTH, TENTH, LAST):
         for now in (start - timedelta(microseconds=1), start, start + timedelta(hours=5)):

@@ -131,9 +131,7 @@ async def test_the_digest_counts_by_right_once_a_day_however_long_the_service_wa
     assert first != second
 
 
-async def test_the_digest_lists_once_of_whom_a_system_had_something_before_it_was_switched_on(
-    deadline: Harness,
-) -> None:
+async def test_digest_lists_once_whom_a_new_system_holds(deadline: Harness) -> None:
     had, had_not = uuid7(), uuid7()
     async with deadline.pool.acquire() as connection:
         await systems.register(connection, {"crm": "a"})
@@ -207,9 +205,7 @@ async def test_the_daily_alert_lists_the_longest_due_and_counts_the_others(deadl
         (repository.NUMBER_DUE, (["access"], ARRIVED, ARRIVED.date())),
     ],
 )
-async def test_what_is_said_daily_reads_what_is_open_and_not_what_was_answered(
-    deadline: Harness, query: str, values: tuple[Any, ...]
-) -> None:
+async def test_daily_messages_read_open_requests_alone(deadline: Harness, query: str, values: tuple[Any, ...]) -> None:
     await deadline.receives_many(100)
     await deadline.pool.execute("UPDATE clock SET responded_at = received_at")
     await deadline.receives()

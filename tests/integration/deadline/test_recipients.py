@@ -24,9 +24,7 @@ async def concerned(deadline: Harness, *, told: bool) -> RequestReceived:
     return request
 
 
-async def test_one_that_never_answers_is_reminded_on_the_tenth_and_twentieth_working_day_and_escalated_each_once(
-    deadline: Harness,
-) -> None:
+async def test_silent_recipient_is_reminded_on_working_days_10_and_20_then_escalated(deadline: Harness) -> None:
     request = await concerned(deadline, told=True)
     days = [
         datetime(2026, 3, 20, 4, tzinfo=UTC),
@@ -45,9 +43,7 @@ async def test_one_that_never_answers_is_reminded_on_the_tenth_and_twentieth_wor
     assert (ticket["level"], ticket["escalate_to"]) == ("recipient_silent", ["privacy_team"])
 
 
-async def test_one_whom_nobody_has_told_in_time_is_put_before_people_and_then_awaited_from_the_day_on_it_was(
-    deadline: Harness,
-) -> None:
+async def test_recipient_not_notified_in_time_is_escalated_and_awaited_from_then(deadline: Harness) -> None:
     request = await concerned(deadline, told=False)
     await deadline.sweeps(sweep, at=datetime(2026, 3, 13, 4, tzinfo=UTC))
     assert await deadline.said() == {request.request_id: ["untold 5"]}

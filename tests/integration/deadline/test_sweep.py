@@ -150,9 +150,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("brief")
 @every_source
-async def test_what_a_frozen_instance_has_in_hand_is_said_by_another_and_by_it_never(
-    deadline: Harness, case: Case
-) -> None:
+async def test_rows_of_a_frozen_instance_are_published_by_another_alone(deadline: Harness, case: Case) -> None:
     (request,) = await case.prepare(deadline, 1)
     deadline.at(LATE)
     frozen, wakes = asyncio.Event(), asyncio.Event()
@@ -246,9 +244,7 @@ async def test_a_step_that_was_taken_meets_its_targets(deadline: Harness) -> Non
     }
 
 
-async def test_an_answered_request_misses_nothing_and_a_warning_that_nobody_has_seen_is_cancelled(
-    deadline: Harness,
-) -> None:
+async def test_answered_request_misses_no_target_and_its_unseen_warning_is_cancelled(deadline: Harness) -> None:
     in_time, late = await deadline.receives_many(2)
     await deadline.closes(in_time)
     await deadline.sweeps(targets, days=5)
@@ -384,9 +380,7 @@ async def test_what_was_forwarded_counts_as_the_processor_s_and_is_judged_as_suc
 
 
 @pytest.mark.parametrize(("days", "in_time"), [(1, True), (5, True), (6, False)])
-async def test_whether_a_question_was_asked_in_time_is_kept_with_it(
-    deadline: Harness, days: int, in_time: object
-) -> None:
+async def test_question_keeps_whether_it_was_asked_in_time(deadline: Harness, days: int, in_time: object) -> None:
     await deadline.asks(await deadline.receives(), days, condition_recorded=False)  # the third working day is a Tuesday
     assert await deadline.pool.fetchval("SELECT in_time FROM question") is in_time
 
@@ -484,9 +478,7 @@ async def test_an_answered_question_moves_the_statutory_limit_alone_and_what_it_
 @pytest.mark.parametrize(
     ("after", "recorded", "reason"), [(6, True, "asked_too_late"), (1, False, "condition_not_recorded")]
 )
-async def test_a_question_that_does_not_count_moves_nothing_and_the_reason_is_on_record(
-    deadline: Harness, after: int, recorded: object, reason: str
-) -> None:
+async def test_uncounted_question_moves_no_date(deadline: Harness, after: int, recorded: object, reason: str) -> None:
     event = await deadline.receives()
     question = await deadline.asks(event, after, condition_recorded=recorded)
     await deadline.answers(question, ARRIVED + timedelta(days=20))
@@ -505,9 +497,7 @@ async def test_while_a_question_is_open_only_the_commitment_can_be_overdue(deadl
     assert (await deadline.said())[event.request_id][-2:] == ["overdue commitment", "overdue statutory"]
 
 
-async def test_an_answer_given_while_a_question_is_open_is_judged_with_the_days_of_the_question(
-    deadline: Harness,
-) -> None:
+async def test_answer_during_an_open_question_counts_the_days_of_the_question(deadline: Harness) -> None:
     event = await deadline.receives()
     await deadline.asks(event)
     await deadline.closes(event, days=40)
@@ -628,9 +618,7 @@ async def question_asked(deadline: Harness) -> tuple[RequestReceived, QuestionSe
 Asked = tuple[RequestReceived, QuestionSent]
 
 
-async def test_two_reminders_and_the_last_notice_come_each_once_at_the_start_of_their_day(
-    deadline: Harness, question_asked: Asked
-) -> None:
+async def test_two_reminders_and_the_last_notice_come_on_their_days(deadline: Harness, question_asked: Asked) -> None:
     request, _ = question_asked
     counts = []
     for start in (datetime(2026, 3, 13, 4, tzinfo=UTC), datetime(2026, 3, 20, 4, tzinfo=UTC), LAST):
@@ -654,9 +642,7 @@ async def test_who_answers_in_time_hears_nothing_more(deadline: Harness, questio
     assert await deadline.said() == {request.request_id: ["reminder 7"]}
 
 
-async def test_a_request_that_was_closed_or_withdrawn_is_not_asked_again(
-    deadline: Harness, question_asked: Asked
-) -> None:
+async def test_closed_or_withdrawn_request_gets_no_reminder(deadline: Harness, question_asked: Asked) -> None:
     late = await deadline.receives()
     await deadline.asks(late)
     await deadline.closes(question_asked[0], late, days=2, outcome=Outcome.UNIDENTIFIED)
@@ -665,9 +651,7 @@ async def test_a_request_that_was_closed_or_withdrawn_is_not_asked_again(
     assert await deadline.said() == {}
 
 
-async def test_dates_that_move_move_the_last_notice_and_repeat_no_reminder(
-    deadline: Harness, question_asked: Asked
-) -> None:
+async def test_moved_dates_move_the_last_notice_without_reminders(deadline: Harness, question_asked: Asked) -> None:
     request, _ = question_asked
     await deadline.sweeps(questions, at=datetime(2026, 3, 21, tzinfo=UTC))
     await deadline.extends(request, date(2026, 6, 4))
@@ -677,9 +661,7 @@ async def test_dates_that_move_move_the_last_notice_and_repeat_no_reminder(
     assert await deadline.said() == {request.request_id: ["reminder 14", "last_notice 88"]}
 
 
-async def test_what_was_said_at_last_is_not_said_again_when_the_dates_move_later(
-    deadline: Harness, question_asked: Asked
-) -> None:
+async def test_last_notice_is_not_repeated_when_dates_move_later(deadline: Harness, question_asked: Asked) -> None:
     request, _ = question_asked
     await deadline.sweeps(questions, at=LAST)
     await deadline.asks(request, question="clarification", asked_at=LAST + timedelta(hours=1))
@@ -687,9 +669,7 @@ async def test_what_was_said_at_last_is_not_said_again_when_the_dates_move_later
     assert await deadline.said() == {request.request_id: ["last_notice 26"]}
 
 
-async def test_a_reopened_request_runs_until_its_new_day_and_what_its_dates_were_stays(
-    deadline: Harness, question_asked: Asked
-) -> None:
+async def test_reopened_request_runs_to_its_new_day_and_keeps_history(deadline: Harness, question_asked: Asked) -> None:
     request, question = question_asked
     answered_at = datetime(2026, 4, 20, 12, tzinfo=UTC)
     await deadline.closes(request, responded_at=LAST, outcome=Outcome.UNIDENTIFIED)
@@ -726,9 +706,7 @@ async def test_the_law_is_never_said_to_end_before_the_commitment_of_a_reopened_
     assert (row["due_on"], row["statutory_due_on"]) == (date(2026, 5, 10), date(2026, 5, 10))
 
 
-async def test_a_question_whose_letter_came_back_was_never_asked_and_counts_when_it_is_asked_again(
-    deadline: Harness, question_asked: Asked
-) -> None:
+async def test_returned_question_counts_once_it_is_asked_again(deadline: Harness, question_asked: Asked) -> None:
     request, question = question_asked
     before = (await deadline.clock(request))["statutory_due_on"]
     await deadline.hears(a(LetterReturned, request, what="question", question_id=question.question_id))
