@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import httpx
 
-_LOOK_EVERY = 0.02
+_LOOK_AGAIN, _AT_MOST, _SLOWER = 0.02, 0.5, 1.5
+"""Seconds before the next look, at first and at most, and how much longer each is than the one before."""
 
 
 class DsrClient(httpx.AsyncClient):
@@ -37,13 +38,15 @@ class DsrClient(httpx.AsyncClient):
         """
         reached = until if callable(until) else lambda view: view["state"] == until
         view: dict[str, Any] = {}
+        pause = _LOOK_AGAIN
         try:
             async with asyncio.timeout(within):
                 while True:
                     view = await self.read(request_id, part)
                     if reached(view):
                         return view
-                    await asyncio.sleep(_LOOK_EVERY)  # the API has no push: following is asking again
+                    await asyncio.sleep(pause)  # the API has no push: following is asking again
+                    pause = min(pause * _SLOWER, _AT_MOST)
         except TimeoutError as error:
             raise TimeoutError(f"the request still stands at {view}") from error
 
