@@ -144,19 +144,22 @@ class Connection:
 
 async def opened(address: Address, seconds: float) -> Connection:
     """A new session; ``seconds``: how long one statement may take."""
-    raw = await asyncmy.connect(
-        host=address.host,
-        port=address.port,
-        user=address.user,
-        password=address.password,
-        database=address.database,
-        charset="utf8mb4",
-        autocommit=True,
-        client_flag=CLIENT.FOUND_ROWS,
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=seconds,
-        ssl=address.tls,
-    )
+    try:
+        raw = await asyncmy.connect(
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            password=address.password,
+            database=address.database,
+            charset="utf8mb4",
+            autocommit=True,
+            client_flag=CLIENT.FOUND_ROWS,
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=seconds,
+            ssl=address.tls,
+        )
+    except RuntimeError as error:  # so the driver calls a socket that was closed while it connected
+        raise ConnectionResetError(str(error)) from error
     connection = Connection(raw)
     variables = dict(_OF_BOTH)
     if "MariaDB" in raw.get_server_info():
