@@ -11,10 +11,13 @@ from typing import Any
 import httpx
 
 from deploy.demo.client import DsrClient
+from tests.fixtures.live import eventually
 
 PROOF = {"level": "L2", "method": "signed_in_mfa"}
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 CITY = "Potsdam"
+MORE_TIME = {"reason": "VOLUME", "explanation": "There are nine archives."}
+"""Why a request takes longer."""
 RIGHTS: Mapping[str, Mapping[str, Any]] = {
     "access": {},
     "portability": {},
@@ -61,9 +64,13 @@ class Person:
     def submission(self, right: str, *names: str, proved: bool = True, **more: Any) -> dict[str, Any]:
         """Their request, from somebody who is signed in with a second factor and typed a code sent to the number."""
         subject = self.identities(*names)
-        phone = [{"identity": "phones.0", "method": "sms_code", "on_file_since": LONG_AGO}]
-        proof: dict[str, Any] = {"assurance": PROOF, "proofs": phone if "phones" in subject else []} if proved else {}
+        proof = self.proof(*names) if proved else {}
         return {"right": right, "subject": subject, **RIGHTS[right], **proof, **more}
+
+    def proof(self, *names: str) -> dict[str, Any]:
+        """What shows that all of it is theirs, or what is named."""
+        phone = [{"identity": "phones.0", "method": "sms_code", "on_file_since": LONG_AGO}]
+        return {"assurance": PROOF, "proofs": phone if "phones" in self.identities(*names) else []}
 
 
 class Door(DsrClient):
@@ -178,6 +185,47 @@ class Case:
             self.request_id, lambda view: not awaited or awaited in _actions(view), "/timeline", within=60
         )
         return _actions(found)
+
+    async def verify(self, person: Person) -> None:
+        """Enters that they have proved who they are."""
+        await self.act("verify", **person.proof())
+
+    async def question(self, asked: str) -> None:
+        """Asks who they are (``identity``), or what they mean (``clarification``), so that the law stops the clock."""
+        await self.act("question", question=asked, text="Which lines are yours?", condition_recorded=True)
+
+    async def wrote(self, *kinds: str) -> None:
+        """Waits until these are its letters, in this order, and no others."""
+
+        async def written() -> bool:
+            return [step[1] for step in await self.steps() if step[0] == "letter.written"] == [*kinds]
+
+        try:
+            await eventually(written, within=60, every=0.2)
+        except TimeoutError as error:
+            raise AssertionError(f"{await self.steps()} instead of {kinds}") from error
+
+    async def did(self, action: str, *about: str, within: float = 60) -> None:
+        """Waits until that is in its timeline, once."""
+
+        async def found() -> int:
+            return [step[: len(about) + 1] for step in await self.steps()].count((action, *about))
+
+        assert await eventually(found, within, every=0.2) == 1
+
+    async def recipients(self) -> dict[str, dict[str, Any]]:
+        """How far recipients of the data have been told, by their names in the policy."""
+        found = (await self.door.read(self.request_id, "/recipients"))["recipients"]
+        return {each["recipient"]: each for each in found}
+
+    async def steps(self) -> list[tuple[str, ...]]:
+        """Its timeline: each action, with the system and operation, or the kind of letter, that it is about."""
+        entries = (await self.door.read(self.request_id, "/timeline"))["entries"]
+        named = ("system", "operation", "kind", "clock")
+        return [
+            (each["action"], *(str(each["detail"][name]) for name in named if name in each["detail"]))
+            for each in entries
+        ]
 
     async def certificate(self) -> dict[str, Any]:
         """Its signed certificate."""

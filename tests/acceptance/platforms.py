@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,10 @@ class Clock:
     day: int = 0
     _waiting: list[tuple[int, "asyncio.Future[None]"]] = field(default_factory=list)
 
+    def today(self) -> date:
+        """The day that the platform believes it is."""
+        return datetime.now(UTC).date() + timedelta(days=self.day)  # noqa: TID251  # a clock of its own
+
     async def reaches(self, day: int) -> None:
         """Waits until so many days have passed since the start; ``day`` is one of the stops."""
         assert day in STOPS, f"the clock stops at {STOPS}"
@@ -174,7 +179,6 @@ class Platform:
     colleague: Door
     clock: Clock
     links: Mapping[str, Link]
-    _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def systems(self) -> dict[str, System]:
@@ -278,32 +282,27 @@ class Platform:
 
     @asynccontextmanager
     async def without(self, system: str) -> AsyncIterator[None]:
-        """The second platform without one of its systems, until the block ends; one scenario at a time."""
-        async with self._alone:
-            link = self.links.get(system)
-            await (link.suffer(Toxic.CUT) if link else self.billing.end())
-            try:
-                yield
-            finally:
-                if link:
-                    await link.suffer(Toxic.NONE)
-                else:
-                    self.billing.begin()
+        """Takes one of the systems of the second platform away, until the block ends."""
+        link = self.links.get(system)
+        await (link.suffer(Toxic.CUT) if link else self.billing.end())
+        try:
+            yield
+        finally:
+            if link:
+                await link.suffer(Toxic.NONE)
+            else:
+                self.billing.begin()
 
     @asynccontextmanager
-    async def broken(self, part: str) -> AsyncIterator[None]:
-        """The second platform while its broker, or a service, is killed; it is started again when the block ends."""
-        async with self._alone:
-            killed = (
-                self.kafka
-                if part == "broker"
-                else next(child for name, child in self.services.children.items() if name == part)
-            )
-            await asyncio.to_thread(killed.kill)
-            try:
-                yield
-            finally:
-                await asyncio.to_thread(killed.start)
+    async def broken(self, *parts: str) -> AsyncIterator[None]:
+        """Kills the broker, or services, and starts them again when the block ends."""
+        services = {str(name): child for name, child in self.services.children.items()}
+        killed = [self.kafka if part == "broker" else services[part] for part in parts]
+        await asyncio.gather(*(asyncio.to_thread(each.kill) for each in killed))
+        try:
+            yield
+        finally:
+            await asyncio.gather(*(asyncio.to_thread(each.start) for each in killed))
 
 
 @asynccontextmanager
@@ -321,15 +320,15 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
             _tickets(grounds),
             _broker(stack, folder / "kafka", dsn, guarded=name == TIMED),
         )
-        billing = Team(folder / "billing.sqlite")
+        clock = Clock(folder / "clock")
+        clock.file.write_text("0")
+        billing = Team(folder / "billing.sqlite", lambda: clock.day)
         links: Mapping[str, Link] = {}
         if name == FRAGILE:
             links = await _behind_proxies(stack, folder, shop, archive, helpdesk, crm, tickets)
         systems: list[System] = [shop, archive, helpdesk, crm, tickets, billing]
         mail = await stack.enter_async_context(mail_server())
         mailbox = await stack.enter_async_context(mailbox_server())
-        clock = Clock(folder / "clock")
-        clock.file.write_text("0")
         settings = {variable: value for each in systems for variable, value in each.env.items()}
         settings |= {"DSR_DEADLINE_ASSIGNMENTS_SECONDS": "5", "DSR_CONSOLE_PAGES_A_SECOND": "1000"}
         if name == TIMED:

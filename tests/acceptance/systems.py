@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -463,6 +463,7 @@ class Team:
     """A team's own store of invoices; ``begin`` lets it hear its tasks, ``end`` lets it stop."""
 
     store: Path
+    days_ahead: Callable[[], int] = int
     name: str = "billing"
     declaration: str = BILLING
     env: Mapping[str, str] = field(default_factory=dict)
@@ -474,7 +475,7 @@ class Team:
         if broker:
             self._where = (intake, key, broker)
         intake, key, client = self._where
-        store = Billing(str(self.store))
+        store = Billing(str(self.store), self.days_ahead)
         self._working = asyncio.create_task(serve("billing", store, intake=intake, api_key=key, **client))
 
     async def end(self) -> None:

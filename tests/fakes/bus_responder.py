@@ -35,8 +35,9 @@ _SWITCHES = {"restrict": "restricted = 1", "lift": "restricted = 0", "suppress":
 class Billing:
     """The team's store, with a memory of what was answered: written together, so that a repeat changes nothing."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, ahead: Callable[[], int] = int) -> None:
         self.db = sqlite3.connect(path)
+        self.db.create_function("ahead", 0, lambda: f"+{ahead()} days")
         self.db.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -84,7 +85,7 @@ class Billing:
         """Delete the subject's invoices but those that must be kept."""
         found = len(self.rows(emails))
         for email in emails:
-            kept = "coalesce(keep_until < date('now'), true)"
+            kept = "coalesce(keep_until < date('now', ahead()), true)"
             self.db.execute(f"DELETE FROM invoice WHERE email = ? AND {kept}", [email])  # a constant
         left = self.rows(emails)
         counts = {"found": found, "changed": found - len(left), "remaining": len(left)}
@@ -94,7 +95,7 @@ class Billing:
 
     def plan(self, emails: Sequence[str]) -> Message:
         """What an erasure would find, and what of it must be kept; nothing is changed."""
-        found, left = len(self.rows(emails)), self.rows(emails, "keep_until >= date('now')")
+        found, left = len(self.rows(emails)), self.rows(emails, "keep_until >= date('now', ahead())")
         kept = {"remaining": len(left), "ground": "tax_law", "until": max(row[3] for row in left)} if left else {}
         return {"outcome": "planned", "found": found, "by_category": {"account": found}, **kept}
 

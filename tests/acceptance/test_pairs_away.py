@@ -1,0 +1,59 @@
+"""What happens while a system, the broker or a service is away: nothing is lost, and nothing is done twice."""
+
+from tests.acceptance.client import Case
+from tests.acceptance.pairs import Pair, fulfilled, rows, untouched
+from tests.acceptance.platforms import Platform
+from tests.acceptance.scenario import FRAGILE, scenario
+from tests.acceptance.systems import NOTHING
+from tests.fixtures.live import eventually
+
+ONCE = {"request.received", "package.built", "letter.written", "request.closed", "key.shredded"}
+
+
+async def once(platform: Platform, case: Case) -> None:
+    """Looks whether no step of a request was taken twice, and no letter written twice."""
+    steps = [step for step in await case.seen_by(platform.officer).steps() if step[0] in ONCE]
+    assert len(steps) == len(set(steps)), sorted(steps)
+
+
+@scenario(on=FRAGILE, rows=rows("system away"))
+async def test_system_away(platform: Platform, pair: Pair) -> None:
+    """The request stays open while others go on; once the system is back, all is done once."""
+    person, other = platform.somebody(), platform.somebody()
+    system = platform.systems[pair.kind]
+    await system.hold(person)
+    before = await system.held(person)
+    async with platform.without(pair.kind):
+        case = await platform.ask(person, pair.right)
+        withdrawn = await platform.ask(other, "access", proved=False)
+
+        async def waits() -> bool:
+            steps = {step[:2] for step in await case.steps()}
+            asked_on_the_bus = pair.kind == "billing" and ("task.concluded", "shop") in steps
+            return ("task.postponed", pair.kind) in steps or asked_on_the_bus
+
+        await eventually(waits, within=60)
+        await withdrawn.act("withdraw")
+        assert (await withdrawn.closed())["outcome"] == "withdrawn"
+        assert (await case.view())["state"] == "in_progress"
+        await untouched(platform, pair, person, before)
+    await fulfilled(platform, pair, person, before, case)
+    await once(platform, case)
+
+
+@scenario(on=FRAGILE)
+async def test_store_that_lost_a_table_fails_and_a_person_lets_it_be_tried_again(platform: Platform) -> None:
+    """What could not be searched is not "nothing found"."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    await platform.shop.rows("ALTER TABLE call_record RENAME TO elsewhere")
+    try:
+        case = await platform.ask(person, "erasure")
+        view = await case.until("awaiting_decision")
+        failures = {(task["system"], task["failure"]) for task in view["tasks"] if "failure" in task}
+        assert failures == {("shop", "table_missing")}
+    finally:
+        await platform.shop.rows("ALTER TABLE elsewhere RENAME TO call_record")
+    await case.seen_by(platform.officer).act("decision", decision="retry")
+    assert (await case.closed())["outcome"] == "fulfilled"
+    assert await platform.shop.held(person) == NOTHING
