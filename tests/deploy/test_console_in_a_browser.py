@@ -14,7 +14,7 @@ from tests.fixtures.intake import Intake, beyond, id_of
 from tests.fixtures.serving import served
 from tests.integration.test_breach_record import RECORD
 from tests.integration.test_mail_read import mail, take
-from tests.integration.test_withheld_packages import withheld
+from tests.integration.test_release_check import withheld
 
 WITHHELD = "SELECT request_id FROM request WHERE package_fault IS NOT NULL"
 TRACES = "https://traces.example/trace/{trace}"

@@ -30,7 +30,7 @@ from tests.fixtures.intake import PROPOSAL, id_of
 from tests.fixtures.portal import Visitor
 from tests.integration.test_breach_record import RECORD
 from tests.integration.test_mail_read import mail, take
-from tests.integration.test_withheld_packages import withheld
+from tests.integration.test_release_check import withheld
 
 
 async def confirmed(visitor: Visitor, path: str, **form: Any) -> Visitor:
