@@ -7,14 +7,13 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.events import ControllerSilent, FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.rights import Outcome, Right
+from shared.domain.rights import Right
 from shared.messaging.dispatcher import Unreadable
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, REASONS, Intake, id_of, reference_of
 
 EXPLANATION = REASONS["answer_in_part"]["explanation"]
 REFUSAL = {"decision": "refuse", **REASONS["refuse"]}
-IN_PART = {"decision": "answer_in_part", **REASONS["answer_in_part"]}
 PROBLEM = "urn:dsr:problem:"
 
 
@@ -149,20 +148,6 @@ async def test_the_missing_part_is_a_later_package_and_a_failed_one_may_be_tried
     package = await intake.unit_of_work.pool.fetchval("SELECT package_id FROM request")
     assert str(package) == str(later)
     assert (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).status_code == 409
-
-
-async def test_a_withdrawal_says_what_had_been_done(intake: Intake) -> None:
-    path = await intake.submit(right="erasure")
-    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
-    before = (await intake.view(path))["answer"]
-    stopped = report("cdr", operation=Operation.ERASE, failure="withdrawn")
-    await intake.report(path, ERASED, stopped, operation=Operation.ERASE)
-    shown = await intake.view(path)
-    assert before == "You withdrew your request; nothing more of what you asked for will be done."
-    assert shown["answer"] == (
-        f"{before} Before that, we had erased 3 records in crm. What was tried in cdr was not finished."
-    )
-    assert shown["outcome"] == Outcome.WITHDRAWN
 
 
 async def test_a_proposal_does_not_outlive_the_answer_that_it_was_about(intake: Intake, partly: str) -> None:

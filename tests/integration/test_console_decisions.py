@@ -5,13 +5,11 @@ from uuid import UUID
 
 import pytest
 
-from shared.domain.events import FulfilmentBlocked
 from shared.domain.operations import Operation
 from shared.domain.release import Match, Row
 from tests.fixtures.console import OpenedConsole
-from tests.fixtures.events import a
 from tests.fixtures.handed_out import seal_package
-from tests.fixtures.intake import PROPOSAL, REASONS, Intake, beyond, id_of
+from tests.fixtures.intake import PROPOSAL, REASONS, Intake, id_of
 from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened, waiting
 from tests.integration.test_objections import restricted
 from tests.integration.test_portal import EMAIL, EXPORTED, asked
@@ -132,18 +130,6 @@ async def test_one_person_with_a_key_and_a_sign_in_is_one_person(console: Opened
     assert (await intake.view(path))["due_on"] == PROPOSAL["new_due"]
     await berta.open(f"/console/requests/{id_of(path)}/decide/extension")
     assert berta.status == 404, "it is extended, so there is nothing to propose"
-
-
-async def test_what_two_keys_may_confirm_two_who_have_signed_in_may(console: OpenedConsole) -> None:
-    intake, anton, berta = console.intake, await console.member("anton"), await console.member("berta")
-    path = await intake.submit(right="erasure")
-    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(beyond(3_000),)))
-    beyond_it = {"system+limit": "billing max_rows"}
-    await decided(anton, path, "confirm", **beyond_it)
-    assert (await decided(anton, path, "confirm", **beyond_it)).status == 422
-    assert (await intake.view(path))["state"] == "awaiting_decision"
-    await decided(berta, path, "confirm", **beyond_it)
-    assert (await intake.view(path))["state"] == "in_progress"
 
 
 async def kept(intake: Intake) -> list[int]:

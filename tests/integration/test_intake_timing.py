@@ -321,17 +321,6 @@ async def test_the_person_is_asked_which_company_they_dealt_with_and_then_it_is_
 
 
 # What intake does when nobody answers: reminders, the last notice, a closure that may be resumed.
-async def test_reminder_is_a_letter_that_changes_nothing(intake: Intake, clock: SetClock) -> None:
-    path = await intake.submit(assurance=None)
-    question_id = await intake.ask(path, "identity")
-    clock.pass_by(days=7)
-    await intake.unanswered(path, question_id, "reminder", "identity")
-    (_, reminder) = await intake.letters(path)
-    assert (await intake.view(path))["state"] == "awaiting_identity"
-    assert reminder["kind"] == "question_reminder"
-    for words in (WORDS, "On 2 March 2026 we asked you", "Bundesbeauftragte", "judicial remedy"):
-        assert words in reminder["body"]
-    assert await intake.types() == ["received", "question_sent"]
 
 
 async def test_request_without_proof_closes_as_unidentified_with_a_full_notice(intake: Intake) -> None:
@@ -480,15 +469,6 @@ async def test_late_proof_reopens_with_the_remaining_time(intake: Intake, clock:
     assert (await intake.actions(unidentified)).count("request.closed") == 2
 
 
-async def test_proof_that_is_not_enough_reopens_nothing(intake: Intake, unidentified: str) -> None:
-    weak = await intake.channel.post(
-        f"{unidentified}/verify", json={"assurance": {"level": "L0", "method": "email_link"}}
-    )
-    reply = await intake.channel.post(f"{unidentified}/reply", json={"text": "It is me"})
-    assert (weak.status_code, reply.status_code) == (400, 409)
-    assert (await intake.view(unidentified))["outcome"] == "unidentified"
-
-
 async def test_late_explanation_reopens_and_restarts_the_work(intake: Intake, clock: SetClock, partly: str) -> None:
     clock.at = LATER
     proof = await intake.channel.post(f"{partly}/verify", json=PROOF)
@@ -501,23 +481,3 @@ async def test_late_explanation_reopens_and_restarts_the_work(intake: Intake, cl
     assert (reopened["due_on"], verified["due_on"]) == ("2026-05-18", "2026-05-18")
     await intake.complete(partly)
     assert (await intake.view(partly))["outcome"] == "fulfilled"
-
-
-async def test_an_explanation_that_comes_while_the_work_still_runs_makes_it_whole_again(intake: Intake) -> None:
-    path = await intake.submit()
-    await intake.give_up(path, "clarification")
-    replied = await intake.channel.post(f"{path}/reply", json={"text": "everything"})
-    await intake.complete(path)
-    assert replied.json()["state"] == "in_progress"
-    assert (await intake.view(path))["outcome"] == "fulfilled"
-    assert "reopened" not in await intake.types()
-
-
-async def test_who_no_longer_wants_it_withdraws_what_might_have_been_resumed(intake: Intake, unidentified: str) -> None:
-    withdrawn = await intake.channel.post(f"{unidentified}/withdraw")
-    late = await intake.channel.post(f"{unidentified}/verify", json=PROOF)
-    closed = (await intake.published())[-1]
-    shown = await intake.view(unidentified)
-    assert (withdrawn.status_code, late.status_code) == (200, 409)
-    assert (shown["outcome"], shown["resumable"]) == ("withdrawn", False)
-    assert (closed["outcome"], closed["resumable"]) == ("withdrawn", False)

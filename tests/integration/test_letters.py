@@ -62,19 +62,6 @@ async def test_after_an_erasure_the_letters_are_read_by_the_privacy_team_and_by_
     assert read == [{"holder": "officer-1", "by_code": False}, {"holder": "portal", "by_code": True}]
 
 
-async def test_unknown_country_lists_all_authorities_without_a_guess(intake: Intake) -> None:
-    path = await intake.submit(subject={"email": "ada@example.org"})
-    guessed = [letter["body"] for letter in (await intake.view(f"{path}/letters"))["letters"]]
-    known = {"received_at": "2026-03-02T09:00:00+00:00", "country": "DE", "reason": "It stood below the request."}
-    (await intake.officer.post(f"{path}/receipt", json=known)).raise_for_status()
-    await intake.complete(path)
-    body = (await intake.letters(path))[-1]["body"]
-    assert [("edpb.europa.eu" in each, "Bundesbeauftragte" in each) for each in (*guessed, body)] == [
-        (True, False),
-        (False, True),
-    ]
-
-
 async def test_austrian_without_a_language_is_answered_in_german(intake: Intake) -> None:
     path = await intake.submit(subject={"email": "ada@example.org", "country": "AT"}, language=None)
     (letter,) = (await intake.view(f"{path}/letters"))["letters"]

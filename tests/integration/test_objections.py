@@ -8,7 +8,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.amendment import handlers, registers
-from shared.domain.events import AnswerDecided, FulfilmentBlocked, FulfilmentCompleted, LiftDecided, RequestVerified
+from shared.domain.events import AnswerDecided, FulfilmentCompleted, LiftDecided, RequestVerified
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
@@ -109,14 +109,6 @@ async def test_an_objection_to_marketing_is_never_extended(intake: Intake) -> No
     assert (refused.status_code, "direct_marketing" in refused.json()["detail"]) == (409, True)
     other = await intake.submit(**LEGITIMATE)
     (await intake.officer.post(f"{other}/extension", json=PROPOSAL)).raise_for_status()
-
-
-async def test_while_a_system_has_not_restricted_its_data_it_can_be_tried_again(intake: Intake) -> None:
-    path = await intake.submit(**LEGITIMATE)
-    failed = RESTRICTED.model_copy(update={"outcome": None, "failure": "system_refused"})
-    await intake.consume(a(FulfilmentBlocked, about=id_of(path), right=Right.OBJECTION, tasks=(failed,)))
-    (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).raise_for_status()
-    assert (await intake.view(path))["state"] == "in_progress"
 
 
 async def test_amendment_restricts_for_it_and_lifts_and_fills_no_list_of_marketing(open_harness: OpenHarness) -> None:

@@ -85,11 +85,6 @@ async def test_with_the_proof_the_rest_goes_on(intake: Intake, asked: str) -> No
     ]
 
 
-async def test_words_are_no_proof(intake: Intake, asked: str) -> None:
-    replied = await intake.channel.post(f"{asked}/reply", json={"text": "It is me."})
-    assert (replied.status_code, (await intake.view(asked))["state"]) == (409, "awaiting_identity")
-
-
 async def test_unproved_rest_at_the_last_notice_is_resumable(intake: Intake, asked: str, clock: SetClock) -> None:
     await give_up(intake, asked, clock)
     said = (await intake.published())[-1]
@@ -109,17 +104,6 @@ async def test_unproved_rest_at_the_last_notice_is_resumable(intake: Intake, ask
     assert (await intake.types())[-2:] == ["reopened", "verified"]
 
 
-async def test_where_nothing_was_found_either_they_are_unidentified(intake: Intake, clock: SetClock) -> None:
-    path = await submitted(intake)
-    nothing = report("crm", outcome=TaskOutcome.NO_MATCH)
-    await blocked(intake, path, nothing, UNPROVED)
-    await give_up(intake, path, clock)
-    await intake.consume(a(FulfilmentReported, about=id_of(path), tasks=(nothing, UNPROVED)))
-    shown = await intake.view(path)
-    assert (shown["outcome"], shown["resumable"]) == ("unidentified", True)
-    assert "We searched crm" in shown["answer"]
-
-
 async def test_proof_is_asked_for_before_what_else_they_are_known_by_and_both_are_asked_once(intake: Intake) -> None:
     path = await submitted(intake)
     await blocked(intake, path, UNSEARCHED, UNPROVED)
@@ -130,15 +114,6 @@ async def test_proof_is_asked_for_before_what_else_they_are_known_by_and_both_ar
     asked_again = {"question": "identity", "text": "Can you sign in?"}
     (await intake.officer.post(f"{path}/question", json=asked_again)).raise_for_status()
     assert (await intake.view(path))["state"] == "awaiting_identity"
-
-
-async def test_what_is_done_by_hand_is_recorded_while_proof_is_awaited(intake: Intake) -> None:
-    path = await submitted(intake, right="erasure")
-    by_hand = TaskReport(**report("billing", Operation.ERASE).model_dump() | {"failure": "not_supported"})
-    await blocked(intake, path, by_hand, UNPROVED, operation=Operation.ERASE)
-    result = {"system": "billing", "found": 1, "changed": 1}
-    done = await intake.officer.post(f"{path}/task-result", json=result)
-    assert (done.status_code, done.json()["state"]) == (200, "awaiting_identity")
 
 
 # A proof that was wrong is taken back: nothing more is found by it, and what it has opened is withheld or a breach.

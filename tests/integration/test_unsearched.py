@@ -156,26 +156,6 @@ async def test_finding_counts_until_the_outcome_is_known(intake: Intake, clock: 
     assert (await intake.view(path))["outcome"] == ("partially_fulfilled" if found else "unidentified")
 
 
-async def test_manual_task_is_decided_by_an_officer_after_the_notice(intake: Intake, clock: SetClock) -> None:
-    path = await intake.submit()
-    await blocked(intake, path, COPIED, UNSEARCHED, report("billing", failure="not_supported"))
-    await give_up(intake, path, clock)
-    assert (await intake.view(path))["state"] == "awaiting_decision"
-
-
-async def test_nobody_is_asked_twice_without_a_person(intake: Intake, asked: str) -> None:
-    await intake.channel.post(f"{asked}/reply", json=MORE)
-    await blocked(intake, asked)
-    assert (await intake.view(asked))["state"] == "awaiting_decision"
-    assert len(await intake.letters(asked)) == 1
-
-
-async def test_where_more_than_an_answer_is_needed_a_person_decides(intake: Intake) -> None:
-    path = await intake.submit()
-    await blocked(intake, path, UNSEARCHED, report("crm", failure="residue_found"))
-    assert (await intake.view(path))["state"] == "awaiting_decision"
-
-
 async def test_a_question_that_a_person_has_asked_already_is_waited_for(intake: Intake) -> None:
     path = await intake.submit()
     await intake.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which contract?"})
@@ -195,12 +175,6 @@ async def test_officer_need_not_wait_and_the_answer_names_the_gap(intake: Intake
     assert (await intake.actions(asked))[-5:] == [
         *("decision.proposed", "question.answered", "decision.made", "letter.written", "request.closed")
     ]
-
-
-async def test_a_person_may_have_it_tried_again_at_once_and_the_question_stays_open(intake: Intake, asked: str) -> None:
-    decided = await intake.officer.post(f"{asked}/decision", json={"decision": "retry"})
-    assert decided.json()["state"] == "awaiting_clarification"
-    assert (await intake.types())[-2:] == ["question_sent", "retry_decided"]
 
 
 async def test_identities_are_no_answer_to_another_question(intake: Intake) -> None:

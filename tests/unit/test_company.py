@@ -22,8 +22,7 @@ from uuid_utils.compat import uuid7
 
 from deploy.demo.company import Company, Customer, Phone, Size, found
 from deploy.demo.company.calls import ANONYMOUS, SPELLINGS
-from deploy.demo.company.cast import Part
-from deploy.demo.company.dates import AGEING, CALLS_FROM, CALLS_TO
+from deploy.demo.company.dates import AGEING
 from deploy.demo.finding import Finding, Section
 from deploy.demo.report import Report
 from deploy.demo.sections import planned
@@ -47,10 +46,6 @@ SMALL = Size(customers=900, calls=12_000, tickets=1_200)
 @pytest.fixture(scope="module")
 def company() -> Company:
     return found(SMALL)
-
-
-def _part(company: Company, name: str) -> Part:
-    return next(part for part in company.cast if part.person.name == name)
 
 
 def _assigned(company: Company) -> dict[str, list[Phone]]:
@@ -94,27 +89,6 @@ def test_a_number_has_one_holder_at_a_time_and_rests_between_two(company: Compan
             assert after.valid_from - before.valid_to >= AGEING
 
 
-def test_calls_are_in_order_of_time_and_within_the_recorded_months(company: Company) -> None:
-    calls = list(company.calls)
-    assert all(one.start <= other.start for one, other in pairwise(calls))
-    assert calls[0].start >= CALLS_FROM
-    assert calls[-1].start < CALLS_TO
-    assert all(call.start <= (call.answered_at or call.start) < call.end for call in calls)
-
-
-def test_one_number_is_spelt_in_every_way_that_a_switch_has(company: Company) -> None:
-    giulia = _part(company, "Giulia Conti").person
-    seen = {call.callee for call in company.calls} | {call.caller for call in company.calls}
-    assert _numbers(giulia) <= seen
-
-
-def test_a_withheld_caller_is_known_to_the_switch_alone(company: Company) -> None:
-    withheld = [call for call in company.calls if call.withheld]
-    assert withheld
-    assert all(call.caller == ANONYMOUS and call.pai is not None for call in withheld)
-    assert all(call.caller != ANONYMOUS and call.pai is None for call in company.calls if not call.withheld)
-
-
 def test_customers_call_with_a_number_only_while_they_hold_it(company: Company) -> None:
     assigned = _assigned(company)
     for call in company.calls:
@@ -130,41 +104,6 @@ def test_every_right_is_asked_for_and_somebody_unknown_asks_too(company: Company
     assert _numbers(stranger).isdisjoint(
         {call.caller for call in company.calls} | {call.callee for call in company.calls}
     )
-
-
-def test_the_reassigned_number_has_calls_of_both_holders_and_of_nobody(company: Company) -> None:
-    part = _part(company, "Pieter de Vries")
-    before, after = part.person.phones[0], part.neighbours[0].phones[0]
-    assert before.number == after.number
-    assert before.valid_to is not None
-    spelt = {spelling + before.number[1:] for spelling in SPELLINGS}
-    starts = [call.start for call in company.calls if spelt & {call.caller, call.callee}]
-    assert any(before.held_at(start) for start in starts)
-    assert any(after.held_at(start) for start in starts)
-    nobodys = [start for start in starts if not before.held_at(start) and not after.held_at(start)]
-    assert before.valid_to in nobodys
-    assert len(nobodys) == 4
-
-
-def test_somebody_withheld_calls_the_one_who_asks_for_a_copy(company: Company) -> None:
-    joao, jonas = _part(company, "João Pereira").person, _part(company, "Jonas Albrecht").person
-    own = {phone.number for phone in joao.phones}
-    assert any(call.pai in own and call.callee in _numbers(jonas) for call in company.calls)
-
-
-def test_every_character_has_tickets_and_a_file_among_them(company: Company) -> None:
-    for person in (part.person for part in company.cast if part.person.code):
-        tickets = [ticket for ticket in company.tickets if ticket.requester_code == person.code]
-        assert len(tickets) >= 3
-        assert any(ticket.attachments for ticket in tickets)
-
-
-def test_people_write_about_themselves_in_their_tickets(company: Company) -> None:
-    names = {customer.code: customer.name for customer in company.customers}
-    for ticket in company.tickets:
-        text = " ".join(message.text for message in ticket.messages)
-        assert names[ticket.requester_code] in text
-        assert "{" not in text
 
 
 @pytest.mark.parametrize("holds", [True, False])
