@@ -76,6 +76,24 @@ class Person:
 class Door(DsrClient):
     """The HTTP API with one key."""
 
+    @property
+    def key(self) -> str:
+        """The key."""
+        return str(self.headers["Authorization"].removeprefix("Bearer "))
+
+    async def status_of(self, request_id: str, part: str = "") -> int:
+        """The status with which a request, or a part of it, is shown."""
+        return (await self.get(f"/v1/requests/{request_id}{part}")).status_code
+
+    async def is_shut(self, request_id: str) -> bool:
+        """Whether the key is not taken any more."""
+        return await self.status_of(request_id) == httpx.codes.UNAUTHORIZED
+
+    async def checked(self, *emails: str) -> httpx.Response:
+        """What is answered of these addresses in the list of those who get no marketing."""
+        points = [{"type": "email", "value": each} for each in emails]
+        return await self.post("/v1/suppression/check", json={"contact_points": points})
+
     async def ask(self, submission: Mapping[str, Any]) -> "Case":
         """Submits a request."""
         return Case(self, await self.submit(submission))

@@ -192,6 +192,10 @@ class Platform:
         assert isinstance(self.broker, Open)
         return self.broker.kafka
 
+    async def command(self, *words: str) -> str:
+        """What a command of ``dsr`` prints."""
+        return await asyncio.to_thread(self.services.command, *words)
+
     def somebody(self) -> Person:
         """Somebody whom no other scenario has."""
         return Person(next(_numbers))
