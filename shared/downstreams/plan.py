@@ -83,9 +83,11 @@ def _tells(system: Downstream) -> bool:
 
 
 def _in_turn(asked: Sequence[Downstream]) -> list[list[Downstream]]:
-    """Who tells a state by which others keep is asked before them."""
-    first = tellers(asked, asked)
-    return [first, [each for each in asked if each not in first]]
+    """Who tells a state by which others keep is asked before them, also before those that tell another state."""
+    turns = [list(asked)]
+    while (first := tellers(turns[0], turns[0])) and len(first) < len(turns[0]):
+        turns[:1] = [first, [each for each in turns[0] if each not in first]]
+    return turns
 
 
 def only(planned: Stages, systems: frozenset[str], operation: Operation, tellers: Collection[str] = ()) -> Stages:

@@ -180,6 +180,19 @@ def test_nothing_is_erased_before_all_vetoes_were_asked(declared: list[Downstrea
     assert Operation.PLAN not in verbs[first:]
 
 
+def test_who_tells_a_state_is_asked_before_who_keeps_by_it_and_tells_another() -> None:
+    class Telling(Refusing):
+        def __init__(self, state: str) -> None:
+            self.tells = frozenset({state})
+
+    crm = replace(CRM, adapter=Telling("disputed"))
+    shop = replace(SHOP, adapter=Telling("contract_active"), rests_on=frozenset({"disputed"}))
+    billing = replace(BILLING, adapter=Refusing(), rests_on=frozenset({"contract_active"}))
+    planned = stages([billing, shop, crm], Operation.ERASE)
+    asked = [[step.system for step in stage] for stage in planned if stage[0].operation is Operation.PLAN]
+    assert asked == [["crm"], ["shop"], ["billing"]]
+
+
 @pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE, Operation.RESTRICT, Operation.SUPPRESS])
 def test_system_that_may_disprove_an_account_is_located_first(operation: Operation) -> None:
     weighs: Any = ScriptedSystem("any", weighs_claims=True)
