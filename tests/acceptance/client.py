@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -32,9 +33,14 @@ RIGHTS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody invented, with an address, an account and a number that belong to nobody else in the run."""
+    """Somebody invented, with an account, an address and a number that belong to nobody else in the run.
+
+    Unless they have the ``address`` or the ``line`` of somebody else.
+    """
 
     number: int
+    address: str = ""
+    line: str = ""
 
     @property
     def name(self) -> str:
@@ -42,7 +48,7 @@ class Person:
 
     @property
     def email(self) -> str:
-        return f"ada.{self.number}@quarzfels.example"
+        return self.address or f"ada.{self.number}@quarzfels.example"
 
     @property
     def account_id(self) -> str:
@@ -50,7 +56,7 @@ class Person:
 
     @property
     def phone(self) -> str:
-        return f"+4930{23_000_000 + self.number}"
+        return self.line or f"+4930{23_000_000 + self.number}"
 
     def identities(self, *names: str) -> dict[str, Any]:
         """What a submission states of them; all of it, or those named."""
@@ -97,6 +103,23 @@ class Door(DsrClient):
     async def ask(self, submission: Mapping[str, Any]) -> "Case":
         """Submits a request."""
         return Case(self, await self.submit(submission))
+
+    async def place_hold(self, person: Person, *categories: str) -> str:
+        """Places a legal hold on somebody's data; its path."""
+        hold: dict[str, Any] = {
+            "case_number": f"LEG-{person.number}",
+            "reason": "LITIGATION",
+            "review_on": _in_days(90),
+        }
+        hold |= {"categories": categories, "subject": person.identities()}
+        answer = await self.post("/v1/holds", json=hold)
+        assert answer.is_success, answer.text
+        return f"/v1/holds/{answer.json()['hold_id']}"
+
+    async def lift_hold(self, path: str) -> bool:
+        """Says that a hold is over; whether it is, by now."""
+        answer = await self.post(f"{path}/lift")
+        return answer.is_success and answer.json()["lifted_at"] is not None
 
     async def refused(self, submission: Mapping[str, Any], **headers: str) -> httpx.Response:
         """The answer to a submission that is not taken."""
@@ -147,6 +170,10 @@ class Door(DsrClient):
     def _cases(self, answer: httpx.Response) -> "list[Case]":
         assert answer.is_success, answer.text
         return [Case(self, each["request_id"]) for each in answer.json()["requests"]]
+
+
+def _in_days(number: int) -> str:
+    return str((datetime.now(UTC) + timedelta(number)).date())  # noqa: TID251  # the platform's clock is the machine's
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,27 @@ class Pair(NamedTuple):
         return f"{self.right}-{self.kind}"
 
 
-def rows(condition: str, rights: Sequence[str] = tuple(RIGHTS), kinds: Sequence[str] = KINDS) -> list[Pair]:
+def rows(
+    condition: str, rights: Sequence[str] = tuple(RIGHTS), kinds: Sequence[str] = KINDS, start: int | None = None
+) -> list[Pair]:
     """The rows of a condition: each right and each kind that it applies to, once or more; the kinds shift by condition.
 
-    So each pair of right and kind occurs under one condition or another, and not all three together.
+    So each pair of right and kind occurs under one condition or another, and not all three together. ``start``: with
+    which kind the first right is asked, if not with the next.
     """
-    shift = len(CONDITIONS)
+    shift = len(CONDITIONS) if start is None else start
     longest = max(len(rights), len(kinds))
     made = [Pair(rights[n % len(rights)], kinds[(n + shift) % len(kinds)], condition) for n in range(longest)]
-    CONDITIONS[condition] = made
+    return _kept(condition, made)
+
+
+def named(condition: str, *pairs: tuple[str, str]) -> list[Pair]:
+    """The rows of a condition that applies to few rights in few kinds, each named."""
+    return _kept(condition, [Pair(right, kind, condition) for right, kind in pairs])
+
+
+def _kept(condition: str, made: list[Pair]) -> list[Pair]:
+    CONDITIONS.setdefault(condition, []).extend(made)
     return made
 
 

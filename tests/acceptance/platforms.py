@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -264,6 +265,17 @@ class Platform:
 
         found: list[EmailMessage] = await eventually(come, within=60)
         return found
+
+    async def register_read(self) -> None:
+        """Waits until the register of numbers was read from the CRM, with what stands there now."""
+        now = time.time()  # noqa: TID251  # the platform's clock is the machine's
+
+        async def read() -> bool:
+            figures = await self.metrics("deadline")
+            read_at = [at for name, at in figures.items() if name.startswith("dsr_assignments_read_timestamp_seconds{")]
+            return any(at > now for at in read_at)
+
+        await eventually(read, within=60)
 
     async def answered(self, case: Case) -> str:
         """The letter that follows the acknowledgement; an officer may read it, also after an erasure."""

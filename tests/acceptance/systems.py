@@ -145,8 +145,25 @@ dataset = "{name}.toml"
 """
 
 
+class Calls:
+    """The calls of a store: rows of two people."""
+
+    async def hold_call(self, caller: str, callee: str, began: datetime) -> None: ...
+
+    async def calls(self, number: str) -> list[tuple[Any, ...]]:
+        raise NotImplementedError
+
+    async def hold_shared(self, person: Person, other: Person) -> None:
+        """Enters a call from one to the other."""
+        await self.hold_call(person.phone, other.phone, SINCE)
+
+    async def shared(self, person: Person, other: Person) -> tuple[bool, bool]:
+        """Whether the one stands in the call of the two, and the other."""
+        return bool(await self.calls(person.phone)), bool(await self.calls(other.phone))
+
+
 @dataclass
-class Shop:
+class Shop(Calls):
     """A PostgreSQL store: customers of a shop."""
 
     dsn: str
@@ -183,13 +200,18 @@ class Shop:
         row = (next(_ids), person.email, ended, 4200, "paid late")
         await self.rows("INSERT INTO invoice VALUES ($1, $2, $3, $4, $5)", *row)
 
+    async def invoices(self, person: Person) -> list[tuple[Any, ...]]:
+        """Somebody's invoices: when the contract ended, the amount, what was noted, whether it is kept, restricted."""
+        query = "SELECT ended, cents, note, kept, restricted FROM invoice WHERE email = $1"
+        return await self.rows(query, person.email)
+
     async def held(self, person: Person) -> Held:
         query = "SELECT city, restricted, marketing FROM customer WHERE account_id = $1 OR email = $2"
         return _held(await self.rows(query, person.account_id, person.email))
 
 
 @dataclass
-class Archive:
+class Archive(Calls):
     """A MariaDB store, by the same dataset."""
 
     server: MariaDb
@@ -352,12 +374,19 @@ class Crm:
         of = self.tryton
         return {"CRM_URL": self.url, "CRM_DATABASE": of.database, "CRM_PASSWORD": of.password}
 
-    async def hold(self, person: Person, contract: Any = "none", **more: Any) -> None:
+    async def hold(
+        self,
+        person: Person,
+        contract: Any = "none",
+        since: datetime = SINCE,
+        until: datetime | None = None,
+        **more: Any,
+    ) -> None:
         customer = Customer(
             code=person.account_id,
             name=person.name,
             emails=(person.email,),
-            phones=(Phone(person.phone, SINCE),),
+            phones=(Phone(person.phone, since, until),),
             street="Kieselgasse 1",
             postal_code="10115",
             city=BERLIN,
@@ -406,6 +435,8 @@ class Tickets:
     url: str
     name: str = "tickets"
     declaration: str = TICKETS
+    written: dict[Person, str] = field(default_factory=dict)
+    """The message of each person on the ticket of another."""
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -429,8 +460,30 @@ class Tickets:
         message = await self.create("msg", content="No sound since Monday.", author=user)
         await self.create("issue", title="No sound", requester=user, messages=message)
 
+    async def hold_shared(self, person: Person, other: Person) -> None:
+        """Enters a ticket of the one, on which the other has written too."""
+        written = [await self._written(each) for each in (person, other)]
+        requester = (await self._users(person))[0]["id"]
+        await self.create("issue", title="The same here", requester=requester, messages=",".join(written))
+
+    async def shared(self, person: Person, other: Person) -> tuple[bool, bool]:
+        """Whether what the one has written is there, and what the other has."""
+        return await self._stands(person), await self._stands(other)
+
+    async def _stands(self, person: Person) -> bool:
+        found = await self.call("GET", f"msg/{self.written[person]}", params={"@verbose": 3})
+        return bool(found["attributes"]["content"] == _words(person))
+
+    async def _written(self, person: Person) -> str:
+        author = (await self._users(person))[0]["id"]
+        self.written[person] = await self.create("msg", content=_words(person), author=author)
+        return self.written[person]
+
+    async def _users(self, person: Person) -> list[dict[str, Any]]:
+        return list((await self.call("GET", "user", params={"address": person.email}))["collection"])
+
     async def held(self, person: Person) -> Held:
-        found = (await self.call("GET", "user", params={"address": person.email}))["collection"]
+        found = await self._users(person)
         if not found:
             return NOTHING
         return Held(len(found), restricted=not await self.seen_by_agent("user", found[0]["id"]))
@@ -440,6 +493,10 @@ class Tickets:
         auth = (self.roundup.agent, self.roundup.agent_password)
         async with httpx.AsyncClient(base_url=f"{self.roundup.url}rest/data/", auth=auth) as client:
             return (await client.get(f"{classname}/{identity}")).is_success
+
+
+def _words(person: Person) -> str:
+    return f"Nor do I hear anything, says {person.name}."
 
 
 # The bus: a team that works its own store.

@@ -1,16 +1,59 @@
 """Each right under each condition, each in a kind of system: what is answered, what is sent, and what is there then."""
 
-from tests.acceptance.client import RIGHTS, tasks
-from tests.acceptance.pairs import CONDITIONS, KINDS, Pair, fulfilled, rows, untouched
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.client import RIGHTS, Person, tasks
+from tests.acceptance.pairs import CONDITIONS, COPIES, KINDS, Pair, fulfilled, named, rows, untouched
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
-from tests.acceptance.systems import NOTHING
+from tests.acceptance.systems import NOTHING, Calls, System, Tickets
+from tests.fixtures.live import eventually
 
-NEED_PROOF = tuple(right for right in RIGHTS if right not in {"objection", "consent_withdrawal"})
-"""Who objects to marketing proves nothing (Art. 21(2)), so that no such request waits to be withdrawn."""
+NOT_ERASURE = tuple(right for right in RIGHTS if right != "erasure")
+REFUSED = (
+    ("access", "helpdesk"),
+    ("portability", "tickets"),
+    ("erasure", "billing"),
+    ("erasure", "crm"),
+    ("rectification", "shop"),
+    ("restriction", "archive"),
+)
+"""What waits for a decision before anything was changed: a copy or an erasure while the CRM is asked, others there."""
+GIVEN_UP, TAKEN_OVER = datetime(2022, 1, 10, tzinfo=UTC), datetime(2022, 3, 10, tzinfo=UTC)
+"""When a number was given up, and when it became somebody else's."""
+DAYS = [GIVEN_UP - timedelta(9), GIVEN_UP + timedelta(9), TAKEN_OVER + timedelta(9)]
+"""Days of calls: of the former holder, of nobody, of the present one."""
+CONTRACT_ENDED = date(2024, 3, 31)
+AT_ONCE = ("objection", "consent_withdrawal")
+NO_SUCH_RIGHT: Mapping[str, Sequence[str]] = {
+    "withdrawn": AT_ONCE,  # nobody proves anything for them, so none waits to be withdrawn (Art. 21(2), 7(3))
+    "second approval": AT_ONCE,  # nothing may stand in their way
+    "refused": AT_ONCE,  # they cannot be refused (Art. 21(3), 7(3))
+}
+"""The rights to which a condition does not apply, and why."""
+NO_SUCH_KIND: Mapping[str, Sequence[str]] = {
+    "several people in a row": ("helpdesk", "crm", "billing"),  # each of their rows is about one person
+    "number that changed hands": ("helpdesk", "tickets", "billing"),  # they file by an address
+    "kept by a rule": ("tickets",),  # no rule of the policy keeps tickets
+}
+"""The kinds to which a condition does not apply, and why."""
 
 
-@scenario(rows=rows("found"))
+def applying(condition: str) -> tuple[str, ...]:
+    return tuple(right for right in RIGHTS if right not in NO_SUCH_RIGHT[condition])
+
+
+def having(condition: str) -> tuple[str, ...]:
+    return tuple(kind for kind in KINDS if kind not in NO_SUCH_KIND[condition])
+
+
+@scenario(rows=[*rows("found", start=0), *named("found", ("consent_withdrawal", "billing"))])
 async def test_found(platform: Platform, pair: Pair) -> None:
     """What is found is worked, a neighbour keeps everything, and the person has a letter."""
     person, neighbour = platform.somebody(), platform.somebody()
@@ -22,7 +65,7 @@ async def test_found(platform: Platform, pair: Pair) -> None:
     assert await system.held(neighbour) == theirs
 
 
-@scenario(rows=rows("nothing found"))
+@scenario(rows=rows("nothing found", start=2))
 async def test_nothing_found(platform: Platform, pair: Pair) -> None:
     """Somebody unknown is told that nothing is held about them, once every system was searched."""
     person, neighbour = platform.somebody(), platform.somebody()
@@ -39,7 +82,7 @@ async def test_nothing_found(platform: Platform, pair: Pair) -> None:
     await platform.answered(case)
 
 
-@scenario(rows=rows("withdrawn", rights=NEED_PROOF))
+@scenario(rows=rows("withdrawn", rights=applying("withdrawn"), start=1))
 async def test_withdrawn(platform: Platform, pair: Pair) -> None:
     """A request that is withdrawn before its requester was identified touches nothing."""
     person = platform.somebody()
@@ -55,6 +98,232 @@ async def test_withdrawn(platform: Platform, pair: Pair) -> None:
     assert await case.refused("withdraw") == "illegal_transition"
 
 
+@scenario(rows=rows("several people in a row", kinds=having("several people in a row"), start=0))
+async def test_row_of_two_people_changes_for_the_one_who_asked(platform: Platform, pair: Pair) -> None:
+    """Of a call or a ticket of two people, what is the other's is neither changed nor handed out (Art. 15(4))."""
+    person, other = platform.somebody(), platform.somebody()
+    system = platform.systems[pair.kind]
+    assert isinstance(system, Calls | Tickets)
+    await system.hold(person)
+    await system.hold(other)
+    await system.hold_shared(person, other)
+    before, theirs = await system.held(person), await system.held(other)
+    case = await platform.ask(person, pair.right)
+    await fulfilled(platform, pair, person, before, case)
+    assert await system.shared(person, other) == (pair.right != "erasure", True)
+    assert await system.held(other) == theirs
+    if pair.right in COPIES:
+        assert (await case.package()).mentions(other.name, other.email, other.account_id) == []
+
+
+@scenario(rows=rows("number that changed hands", kinds=having("number that changed hands"), start=1))
+async def test_number_that_changed_hands_leads_to_calls_of_their_own_time(platform: Platform, pair: Pair) -> None:
+    """Who held a number before asks about the calls of their time alone (Art. 5(1)(d), (f))."""
+    former, caller = platform.somebody(), platform.somebody()
+    successor = replace(platform.somebody(), line=former.phone)
+    await platform.crm.hold(former, until=GIVEN_UP)
+    await platform.crm.hold(successor, since=TAKEN_OVER)
+    system = platform.systems[pair.kind]
+    if system is not platform.crm:
+        await system.hold(former)
+        await system.hold(successor)
+    store = platform.archive if pair.kind == "archive" else platform.shop
+    for day in DAYS:
+        await store.hold_call(caller.phone, former.phone, day)
+    before, theirs = await system.held(former), await system.held(successor)
+    await platform.register_read()
+    case = await platform.ask(former, pair.right, "email", "account_id")  # the CRM says which number, and when
+    await fulfilled(platform, pair, former, before, case)
+    assert await system.held(successor) == theirs
+    left = [callee for _, _, callee in await store.calls(caller.phone)]
+    assert left == ["" if pair.right == "erasure" else former.phone, former.phone, former.phone]
+    if pair.right in COPIES:
+        called = [each for each in (await case.package()).of(store.name) if "began" in each]
+        assert [each["began"][:10] for each in called] == [str(DAYS[0].date())]
+
+
+async def hold_kept(platform: Platform, kind: str, person: Person) -> None:
+    """Enters somebody of whom a rule keeps something: a contract, or an invoice for its seven years."""
+    match kind:
+        case "shop":
+            await platform.crm.hold(person, contract="ended", contract_ended_on=CONTRACT_ENDED)  # no bill is disputed
+            await platform.shop.hold(person)
+            await platform.shop.hold_invoice(person, CONTRACT_ENDED)
+        case "billing":
+            await platform.billing.hold(person, keep_until="2031-12-31")
+        case _:
+            system: Any = platform.systems[kind]
+            await system.hold(person, contract="active")
+
+
+CONTRACT = ("active_contract", None, "is kept because you have a contract with us")
+INVOICE = "until {} because contracts and invoices are needed for tax purposes"
+KEPT: Mapping[str, tuple[str, str | None, str]] = {
+    "shop": ("invoices_84m", "2031-03-31", INVOICE.format("31 March 2031")),
+    "archive": CONTRACT,
+    "helpdesk": CONTRACT,
+    "crm": CONTRACT,
+    "billing": ("invoices_84m", "2031-12-31", INVOICE.format("31 December 2031")),
+}
+"""By which rule it is kept in each kind, until when, and how the letter says it."""
+
+
+@scenario(rows=named("kept by a rule", *(("erasure", kind) for kind in KEPT)))
+async def test_kept_by_a_rule(platform: Platform, pair: Pair) -> None:
+    """What a rule keeps stays for that reason, and the letter says which and until when (Art. 17(3))."""
+    person, neighbour = platform.somebody(), platform.somebody()
+    system = platform.systems[pair.kind]
+    await hold_kept(platform, pair.kind, person)
+    await hold_kept(platform, pair.kind, neighbour)
+    before, theirs = await system.held(person), await system.held(neighbour)
+    case = await platform.ask(person, "erasure")
+    view = await case.closed()
+    task, (rule, until, words) = tasks(view)[pair.kind], KEPT[pair.kind]
+    assert (view["outcome"], task["outcome"]) == ("partially_fulfilled", "retained")
+    assert (task["ground"], task.get("until")) == (rule, until)
+    assert words in await case.seen_by(platform.officer).letter("partial")
+    if pair.kind == "shop":
+        assert await system.held(person) == NOTHING
+        assert await platform.shop.invoices(person) == [(CONTRACT_ENDED, 4200, None, True, False)]
+        assert await platform.shop.invoices(neighbour) == [(CONTRACT_ENDED, 4200, "paid late", False, False)]
+    else:
+        assert await system.held(person) == before
+    assert await system.held(neighbour) == theirs
+
+
+@scenario(rows=rows("kept by a rule", rights=NOT_ERASURE, kinds=tuple(KEPT), start=3))
+async def test_rule_that_keeps_is_no_obstacle_to_other_rights(platform: Platform, pair: Pair) -> None:
+    """A rule by which something is kept holds against an erasure, and against no other right."""
+    person, neighbour = platform.somebody(), platform.somebody()
+    system = platform.systems[pair.kind]
+    await hold_kept(platform, pair.kind, person)
+    await system.hold(neighbour)
+    before, theirs = await system.held(person), await system.held(neighbour)
+    await fulfilled(platform, pair, person, before, await platform.ask(person, pair.right))
+    assert await system.held(neighbour) == theirs
+
+
+@scenario(rows=rows("legal hold", rights=("erasure",), start=0))
+async def test_legal_hold_keeps_until_two_persons_lift_it(platform: Platform, pair: Pair) -> None:
+    """What a hold covers stays, the rest goes; once two persons have lifted it that goes too (Art. 17(3)(e))."""
+    person, neighbour = platform.somebody(), platform.somebody()
+    system = platform.systems[pair.kind]
+    rest = platform.helpdesk if pair.kind == "tickets" else platform.tickets
+    for each in (system, rest):
+        await each.hold(person)
+        await each.hold(neighbour)
+    theirs = await system.held(neighbour)
+    hold = await platform.officer.place_hold(person, "ticket" if pair.kind == "tickets" else "account", "invoice")
+    case = await platform.ask(person, "erasure")
+    view = await case.closed()
+    task = tasks(view)[pair.kind]
+    assert (view["outcome"], task["outcome"], task["ground"]) == ("partially_fulfilled", "retained", "legal_hold")
+    assert "establish, exercise or defend" in await case.seen_by(platform.officer).letter("partial")
+    assert ((await system.held(person)).rows, await rest.held(person)) == (1, NOTHING)
+    assert not await platform.officer.lift_hold(hold)
+    assert not await platform.officer.lift_hold(hold), "the same person twice"
+    assert await platform.colleague.lift_hold(hold)
+
+    async def gone() -> bool:
+        return await system.held(person) == NOTHING
+
+    await eventually(gone, within=60)
+    assert await system.held(neighbour) == theirs
+
+
+@scenario(rows=rows("legal hold", rights=NOT_ERASURE, start=5))
+async def test_legal_hold_is_no_obstacle_to_other_rights(platform: Platform, pair: Pair) -> None:
+    """A hold keeps data from being erased, and from nothing else that somebody may ask for."""
+    person, neighbour = platform.somebody(), platform.somebody()
+    system = platform.systems[pair.kind]
+    await system.hold(person)
+    await system.hold(neighbour)
+    before, theirs = await system.held(person), await system.held(neighbour)
+    await platform.officer.place_hold(person)
+    await fulfilled(platform, pair, person, before, await platform.ask(person, pair.right))
+    assert await system.held(neighbour) == theirs
+
+
+@scenario(rows=rows("second approval", rights=("access", "portability", "erasure"), start=1))
+async def test_proof_seen_by_one_officer_counts_once_a_colleague_has_seen_it(platform: Platform, pair: Pair) -> None:
+    """What hands out or erases data by proof that people enter takes two of them (Art. 5(1)(f), 12(6))."""
+    person, neighbour = platform.somebody(), platform.somebody()
+    system = platform.systems[pair.kind]
+    for each in dict.fromkeys((system.name, "crm")):  # the CRM knows by which address others have them
+        await platform.systems[each].hold(person)
+    await system.hold(neighbour)
+    before, theirs = await system.held(person), await system.held(neighbour)
+    await platform.register_read()
+    case = await platform.ask(person, pair.right, "account_id", proved=False)
+    await case.until("awaiting_identity")
+    officer, colleague = case.seen_by(platform.officer), case.seen_by(platform.colleague)
+    seen = {"proofs": [{"identity": "account_id", "method": "in_person"}]}
+    assert (await officer.act("verify", **seen))["state"] == "awaiting_identity"
+    assert await officer.refused("verify", **seen) == "same_person"
+    await untouched(platform, pair, person, before)
+    await colleague.act("verify", **seen)
+    await fulfilled(platform, pair, person, before, case)
+    assert await system.held(neighbour) == theirs
+
+
+@scenario(rows=named("second approval", ("erasure", "archive"), ("rectification", "helpdesk"), ("restriction", "shop")))
+async def test_more_than_one_account_is_changed_once_two_persons_have_confirmed(platform: Platform, pair: Pair) -> None:
+    """What looks like two people is changed once two persons have said that it is one."""
+    person, neighbour = platform.somebody(), platform.somebody()
+    system = platform.systems[pair.kind]
+    await system.hold(person)
+    await system.hold(replace(platform.somebody(), address=person.email))
+    await system.hold(neighbour)
+    before, theirs = await system.held(person), await system.held(neighbour)
+    case = await platform.ask(person, pair.right)
+    officer, colleague = case.seen_by(platform.officer), case.seen_by(platform.colleague)
+    view = await officer.until("awaiting_decision")
+    beyond = [(task["system"], task["exceeded"]) for task in view["tasks"] if task.get("exceeded")]
+    assert beyond == [(pair.kind, {"limit": "max_people", "found": 2, "allowed": 1})]
+    all_theirs = {"system": pair.kind, "limit": "max_people"}
+    assert (await officer.act("confirmation", **all_theirs))["state"] == "awaiting_decision"
+    assert await officer.refused("confirmation", **all_theirs) == "illegal_transition"
+    await untouched(platform, pair, person, before)
+    await colleague.act("confirmation", **all_theirs)
+    await fulfilled(platform, pair, person, before, case)
+    assert await system.held(neighbour) == theirs
+
+
+@scenario(rows=named("refused", *REFUSED))
+async def test_request_that_two_persons_refuse_touches_nothing(platform: Platform, pair: Pair) -> None:
+    """A refusal takes two persons; its letter has reason, authority and remedy (Art. 12(4), 12(5)(b))."""
+    person = platform.somebody()
+    relative = replace(platform.somebody(), address=person.email)
+    system = platform.systems[pair.kind]
+    shares: System = system if pair.kind in {"shop", "archive"} else platform.crm  # where an address is of two people
+    await shares.hold(relative)
+    for each in dict.fromkeys((shares.name, system.name)):
+        await platform.systems[each].hold(person)
+    before, theirs = await system.held(person), await shares.held(relative)
+    case = await platform.ask(person, pair.right, "email")
+    await case.until(lambda view: view["state"] in {"awaiting_decision", "awaiting_clarification"})
+    officer, colleague = case.seen_by(platform.officer), case.seen_by(platform.colleague)
+    why = {"reason": "MANIFESTLY_UNFOUNDED", "article": "12(5)(b)", "explanation": "It came ten times in a day."}
+    await officer.act("decision", decision="refuse", **why)
+    assert await officer.refused("decision/approval") == "same_person"
+    await colleague.act("decision/approval")
+    view = await case.closed()
+    assert (view["outcome"], view["package"]) == ("refused", False)
+    letter = await officer.letter("refusal")
+    said = ("manifestly unfounded", "Article 12(5)(b)", why["explanation"], "judicial remedy", "Data Protection Board")
+    assert [words for words in said if words not in letter] == []
+    await untouched(platform, pair, person, before)
+    assert await shares.held(relative) == theirs
+
+
 def test_every_pair_of_right_kind_and_condition_occurs() -> None:
-    made = [pair for each in CONDITIONS.values() for pair in each]
-    assert {(pair.right, pair.kind) for pair in made} == {(right, kind) for right in RIGHTS for kind in KINDS}
+    modules = [path.stem for path in Path(__file__).parent.glob("test_pairs*.py")]
+    for name in modules:
+        importlib.import_module(f"tests.acceptance.{name}")
+    made = {pair for each in CONDITIONS.values() for pair in each}
+    conditions = {pair.condition for pair in made}
+    of_law = {(right, condition) for condition, rights in NO_SUCH_RIGHT.items() for right in rights}
+    of_kind = {(kind, condition) for condition, kinds in NO_SUCH_KIND.items() for kind in kinds}
+    assert {(pair.right, pair.kind) for pair in made} == {*product(RIGHTS, KINDS)}
+    assert {(pair.right, pair.condition) for pair in made} == {*product(RIGHTS, conditions)} - of_law
+    assert {(pair.kind, pair.condition) for pair in made} == {*product(KINDS, conditions)} - of_kind
