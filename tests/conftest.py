@@ -49,7 +49,11 @@ _LAST_LINES, _LINE = 12, 400
 """How much of a log a failure shows: lines, and characters of each."""
 _TOGETHER: Mapping[str, Sequence[str]] = {
     "acceptance": ("acceptance/",),
-    "live": ("e2e/", *(f"integration/legal/test_{name}" for name in ("s14_log_heard_again", "s15_no_personal_data"))),
+    "live": (
+        "e2e/",
+        "integration/live/",
+        *(f"integration/legal/test_{name}" for name in ("s14_log_heard_again", "s15_no_personal_data")),
+    ),
     "chaos": ("chaos/",),
     "broker": (
         *(f"integration/test_{name}.py" for name in ("consumer", "dispatcher", "frozen", "leaving", "operations_page")),

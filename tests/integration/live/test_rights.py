@@ -31,18 +31,6 @@ async def test_an_erasure_is_closed_after_every_store_was_emptied_of_the_subject
     assert await live.stores.count("tickets", "requester = $1", neighbour.email) == 5
 
 
-async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(live: Live) -> None:
-    stranger = {
-        "account_id": "C9999999",
-        "email": "stranger@example.com",
-        "phones": [{"number": "+493099999999"}],
-    }
-    view = await live.closed(live.somebody().submission(subject=stranger))
-
-    assert view["outcome"] == "no_data"
-    assert "hold no data about you" in view["answer"]
-
-
 @pytest.mark.parametrize(
     ("right", "counts"),
     [("access", {"account": 1, "call": 50, "ticket": 5}), ("portability", {"account": 1, "call": 50})],
@@ -112,15 +100,6 @@ async def _gone(live: Live, subject: Subject) -> bool:
     return left + await live.stores.count("calls", "caller = $1", subject.phone) == 0
 
 
-async def test_a_rectification_changes_the_value_where_it_is_held(live: Live) -> None:
-    subject = live.somebody()
-    change = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
-    view = await live.closed(subject.submission("rectification", changes=[change]))
-
-    assert view["outcome"] == "fulfilled"
-    assert await live.stores.count("customers", "account_id = $1 AND city = 'Potsdam'", subject.account_id) == 1
-
-
 async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client, live.api(live.privacy) as officer:
@@ -138,14 +117,6 @@ async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
     assert told[0] < min(lifted)
     assert (view["outcome"], restricted) == ("fulfilled", 1)
     assert await live.stores.count("customers", "account_id = $1 AND restricted", subject.account_id) == 0
-
-
-async def test_an_objection_stops_marketing(live: Live) -> None:
-    subject = live.somebody()
-    view = await live.closed(subject.submission("objection", scope="direct_marketing"))
-
-    assert view["outcome"] == "fulfilled"
-    assert await live.stores.count("customers", "account_id = $1 AND NOT marketing", subject.account_id) == 1
 
 
 async def test_a_closed_request_has_a_certificate_that_holds_and_any_change_breaks(live: Live) -> None:

@@ -44,19 +44,6 @@ async def test_an_erasure_begins_with_what_is_proved_and_touches_no_call_until_t
     assert await live.stores.count("customers", "account_id = $1", subject.account_id) == 0
 
 
-async def test_a_request_that_is_withdrawn_before_it_began_touches_nothing(live: Live) -> None:
-    subject = live.somebody()
-    async with live.api() as client:
-        request_id = await client.submit(subject.submission(assurance=None))
-        withdrawn = await client.decide(request_id, "withdraw")
-        view = await client.follow(request_id, "closed")
-        twice = await client.decide(request_id, "withdraw")
-
-    assert (withdrawn.status_code, view["outcome"]) == (200, "withdrawn")
-    assert twice.status_code == 409
-    assert await live.stores.count("calls", "caller = $1", subject.phone) == 50
-
-
 async def test_a_store_that_lost_a_table_stops_the_request_until_a_person_decides(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client, live.api(live.privacy) as officer:
