@@ -9,6 +9,8 @@ import httpx
 
 _LOOK_AGAIN, _AT_MOST, _SLOWER = 0.02, 0.5, 1.5
 """Seconds before the next look, at first and at most, and how much longer each is than the one before."""
+_LIMITS = httpx.Limits(keepalive_expiry=2)
+"""A connection that waits as long as the server lets it, five seconds, may be closed while it is used again."""
 
 
 class DsrClient(httpx.AsyncClient):
@@ -16,7 +18,7 @@ class DsrClient(httpx.AsyncClient):
 
     def __init__(self, url: str, key: str, *, timeout: float = 60) -> None:
         headers = {"Authorization": f"Bearer {key}"}
-        super().__init__(base_url=url, headers=headers, timeout=timeout, trust_env=False)
+        super().__init__(base_url=url, headers=headers, timeout=timeout, trust_env=False, limits=_LIMITS)
 
     async def submit(self, submission: Mapping[str, Any], **headers: str) -> str:
         """Hand a request in, with further headers; its id."""

@@ -204,7 +204,8 @@ class Platform:
     @asynccontextmanager
     async def visitor(self) -> AsyncIterator[Visitor]:
         """Somebody with a browser of their own."""
-        async with httpx.AsyncClient(base_url=self.services.url, timeout=60, trust_env=False) as client:
+        limits = httpx.Limits(keepalive_expiry=2)  # the server closes what waits for five seconds
+        async with httpx.AsyncClient(base_url=self.services.url, timeout=60, trust_env=False, limits=limits) as client:
             yield Visitor(client)
 
     @asynccontextmanager

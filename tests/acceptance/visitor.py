@@ -2,13 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from email.message import EmailMessage
 from html import unescape
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
-
-LANGUAGES = ("en", "de", "fr", "es")
 
 
 @dataclass
@@ -57,8 +54,7 @@ class Visitor:
         assert self.status == httpx.codes.OK, self.text
         if form:
             await self.send(step="check", **form)
-            if self.status != httpx.codes.OK:
-                return self
+            assert self.status == httpx.codes.OK, self.text
         return await self.send(step="confirm", **form)
 
     async def ask(self, email: str, right: str = "access", language: str = "en", account: str = "") -> str:
@@ -78,21 +74,3 @@ class Visitor:
         self.path, self.status, self.content = answer.url.path, answer.status_code, answer.content
         self.html = "" if answer.headers.get("content-type", "").startswith("application/") else answer.text
         return self
-
-
-def text_of(mail: EmailMessage) -> str:
-    """The plain text of a mail."""
-    body = mail.get_body(("plain",))
-    return body.get_content() if body else ""
-
-
-def link_in(mail: EmailMessage) -> str:
-    """The path of the link with which a requester proves their address."""
-    link, *_ = re.findall(r"https?://[^/\s]+(/\S+/prove/[\w-]+)", text_of(mail))
-    return str(link)
-
-
-def code_in(mail: EmailMessage) -> str:
-    """The code of a mail, as a person types it."""
-    code, *_ = re.findall(r"\b(\d{4} \d{4})\b", text_of(mail))
-    return str(code)

@@ -1,0 +1,177 @@
+"""The doors: portal pages, mail, and the HTTP API; each leads to the same requests."""
+
+from uuid import uuid4
+
+from tests.acceptance.client import Case, Door, Person
+from tests.acceptance.mails import BOUNCE, code_in, link_in, mail, proof, proposed
+from tests.acceptance.platforms import Platform
+from tests.acceptance.scenario import scenario
+from tests.fixtures.live import eventually
+
+RECEIVED_IN = {
+    "en": "We have received your request",
+    "de": "Wir haben Ihren Antrag erhalten",
+    "fr": "Nous avons reçu votre demande",
+    "es": "Hemos recibido su solicitud",
+}
+
+
+# The portal, by its pages alone.
+
+
+@scenario()
+async def test_portal_request_proved_by_code_is_withdrawn(platform: Platform) -> None:
+    """A code of the mail proves a request in the browser that asked; then its page withdraws it."""
+    person = platform.somebody()
+    async with platform.visitor() as visitor, platform.visitor() as eve:
+        reference = await visitor.ask(person.email, right="portability")
+        code = await proof(platform, person, code_in)
+        await (await eve.open("/portal/en/follow")).send(reference=reference)
+        assert "is wrong" in (await eve.send(code=code)).text, "it is good in the browser that asked"
+        await (await visitor.open("/portal/en/code")).send(code=code)
+        assert (visitor.path, reference in visitor.text) == ("/portal/en/request", True)
+
+
+@scenario()
+async def test_portal_question_answered_and_request_withdrawn(platform: Platform) -> None:
+    """A question is read and answered by its page, and the request is withdrawn there before anything was changed."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    async with platform.visitor() as visitor:
+        reference = await visitor.ask(person.email)
+        await visitor.open(await proof(platform, person, link_in))
+        case = await found(platform, reference)
+        await case.act("question", question="identity", text="Since when is that mailbox yours?")
+        await visitor.send()
+        await visitor.open("/portal/en/request")
+        assert "Since when is that mailbox yours?" in visitor.text
+        await visitor.open("/portal/en/request/answer")
+        await visitor.send(text="Since last year.")
+        assert visitor.path == "/portal/en/request"
+        assert "question.answered" in await case.actions("question.answered")
+        await visitor.open("/portal/en/request/withdraw")
+        await visitor.send()
+        assert (await case.closed())["outcome"] in {"withdrawn", "fulfilled"}
+
+
+async def found(platform: Platform, reference: str) -> Case:
+    """The request with that reference, as an officer sees it."""
+    return Case(platform.officer, reference)
+
+
+# Mail.
+
+
+@scenario()
+async def test_mail_dismissed_by_an_officer_leaves_nothing(platform: Platform) -> None:
+    """A mail that is no request is dismissed, its text is gone, and nobody is written to."""
+    person = platform.somebody()
+    platform.mailbox.put(mail(person, "Buy now!", subject="Offer"))
+    mail_id = (await proposed(platform, person))["mail"]["mail_id"]
+    await platform.officer.dismiss(mail_id, "advertising")
+    assert (await platform.officer.get(f"/v1/mail/{mail_id}")).status_code == 410
+    assert not [each for each in platform.mail.taken if each.to == person.email]
+
+
+@scenario()
+async def test_reply_to_a_letter_is_filed_with_its_request(platform: Platform) -> None:
+    """An answer to a letter of ours finds its request; one with a forged reference waits as a new mail."""
+    person, stranger = platform.somebody(), platform.somebody()
+    case = await platform.officer.ask(person.submission("restriction", "email", proved=False, channel="email"))
+    [receipt, *_] = await platform.mails(person, 1)
+    named = receipt["Message-ID"]
+    platform.mailbox.put(mail(person, "Since last year.", more=f"In-Reply-To: {named}\n"))
+    local, _, domain = named.partition("@")
+    forged = f"{local[:-6]}aaaaaa@{domain}"
+    platform.mailbox.put(mail(stranger, "Mine, too.", more=f"In-Reply-To: {forged}\n"))
+    assert (await proposed(platform, person, "reply"))["mail"]["request_id"] == case.request_id
+    assert (await proposed(platform, stranger))["mail"]["request_id"] is None
+    assert "mail.answers" in await case.actions("mail.answers")
+
+
+@scenario()
+async def test_bounce_finds_its_letter(platform: Platform) -> None:
+    """A letter that comes back is put before the officers, with the request that it belongs to."""
+    person = platform.somebody()
+    case = await platform.officer.ask(person.submission("restriction", "email", proved=False, channel="email"))
+    await platform.mails(person, 1)
+    sender = next(each.sender for each in platform.mail.taken if each.to == person.email)
+    said = BOUNCE.format(to=sender, id=uuid4().hex, email=person.email)
+    platform.mailbox.put(said.replace("\n", "\r\n").encode())
+
+    async def returned() -> list[str]:
+        waiting = await platform.officer.listed("letters", "letters")
+        return [each["fault"] for each in waiting if each["request_id"] == case.request_id and each["fault"]]
+
+    assert await eventually(returned, within=60) == ["returned"]
+
+
+# The API.
+
+
+@scenario()
+async def test_submission_repeated_by_its_key_is_one_request(platform: Platform) -> None:
+    """A repeat with the same idempotency key gives the first answer; another body under that key is refused."""
+    said, key = platform.somebody().submission("restriction", proved=False), {"Idempotency-Key": uuid4().hex}
+    first, again = [await platform.channel.submit(said, **key) for _ in range(2)]
+    assert first == again
+    other = await platform.channel.refused(platform.somebody().submission("access"), **key)
+    assert other.status_code == 422
+    assert (await Case(platform.officer, first).actions()).count("request.received") == 1
+
+
+@scenario()
+async def test_batch_is_stored_whole_or_not_at_all(platform: Platform) -> None:
+    """A batch is stored in its order; where one of its requests is wrong, none is, and its place is named."""
+    people = [platform.somebody() for _ in range(3)]
+    said = [each.submission("restriction", "email", proved=False) for each in people]
+    cases = await platform.channel.ask_together(said)
+    assert [(await each.view())["right"] for each in cases] == ["restriction"] * 3
+    stranger = platform.somebody()
+    good = stranger.submission("access", "email", proved=False)
+    answer = await platform.channel.post("/v1/requests/batch", json={"requests": [good, {**good, "right": "nothing"}]})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].startswith("requests.1")
+    assert (await search(platform, stranger)) == []
+
+
+async def search(platform: Platform, person: Person) -> list[str]:
+    """The requests in which an officer finds somebody."""
+    answer = await platform.officer.post("/v1/requests/search", json={"text": person.email})
+    assert answer.is_success, answer.text
+    return [each["request_id"] for each in answer.json()["requests"]]
+
+
+@scenario()
+async def test_instruction_of_a_customer_waits_where_its_data_are_not_told_apart(platform: Platform) -> None:
+    """A customer's key asks about its data alone; no system that mixes customers is touched (Art. 28)."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    async with platform.door("channel", tenant="acme") as acme, platform.door("channel", tenant="bolt") as bolt:
+        case = await acme.ask(person.submission("erasure", instruction_id=uuid4().hex))
+        view = await case.until("awaiting_decision")
+        assert {task.get("failure") for task in view["tasks"]} == {"not_supported"}
+        assert (await platform.shop.held(person)).rows == 1
+        for stranger in (bolt, platform.channel):
+            assert (await stranger.get(f"/v1/requests/{case.request_id}")).status_code == 404
+        ours = await platform.ask(person, "restriction", proved=False)
+        assert (await acme.get(f"/v1/requests/{ours.request_id}")).status_code == 404
+        await case.act("withdraw")
+        assert (await case.closed())["outcome"] == "withdrawn"
+
+
+@scenario()
+async def test_wrong_key_or_role_gets_nothing(platform: Platform) -> None:
+    """Without a key nothing is answered; a channel decides nothing and sees no other's request; a team submits none."""
+    case = await platform.ask(platform.somebody(), "restriction", proved=False)
+    said = platform.somebody().submission("access")
+    nobody = Door(platform.services.url, "dsr_guessed_key")
+    async with nobody, platform.door("channel") as other, platform.door("downstream:billing") as team:
+        assert (await nobody.refused(said)).status_code == 401
+        assert (await nobody.get(f"/v1/requests/{case.request_id}")).status_code == 401
+        assert (await team.refused(said)).status_code == 403
+        assert (await other.get(f"/v1/requests/{case.request_id}")).status_code == 404
+        assert (await platform.channel.get("/v1/letters")).status_code == 403
+        refusal = {"decision": "refuse", "reason": "EXCESSIVE", "article": "12(5)(b)", "explanation": "Every day."}
+        assert await case.refused("decision", **refusal) == "forbidden"
+    assert (await case.view())["state"] == "awaiting_identity"

@@ -1,0 +1,244 @@
+"""An officer's day by hand: what the privacy team reads and decides on the pages of the console, by HTTP alone."""
+
+from datetime import datetime, timedelta
+
+import httpx
+
+from tests.acceptance.client import Case, Person
+from tests.acceptance.mails import mail, proposed
+from tests.acceptance.platforms import Platform
+from tests.acceptance.scenario import scenario
+from tests.acceptance.visitor import Visitor
+from tests.fixtures.live import eventually
+
+
+async def step(visitor: Visitor, path: str, **form: str) -> Visitor:
+    """Opens the page of a step, fills it in, and confirms what the page says that it will do."""
+    await visitor.open(path)
+    assert visitor.status == httpx.codes.OK, visitor.text
+    if form:
+        await visitor.send(step="check", **form)
+        assert visitor.status == httpx.codes.OK, visitor.text
+    return await visitor.send(step="confirm", **form)
+
+
+async def undecided(platform: Platform, person: Person) -> Case:
+    """A request that waits for a decision, since two accounts of the shop have the address of somebody."""
+    relative = platform.somebody()
+    for each in (person, relative):
+        await platform.shop.hold(each)
+    share = "UPDATE customer SET email = $1 WHERE account_id = $2"
+    await platform.shop.rows(share, person.email, relative.account_id)
+    case = await platform.ask(person, "restriction", "email")
+    await case.until("awaiting_decision")
+    return case
+
+
+@scenario()
+async def test_sign_in_needs_second_factor_and_role(platform: Platform) -> None:
+    """Without a second factor, or without a role, nobody sees a page; a handler does, until signing out everywhere."""
+    async with platform.visitor() as hanna, platform.visitor() as nemo, platform.member("hanna") as elsewhere:
+        await hanna.sign_in("hanna", once="yes")
+        assert (hanna.status, "second factor" in hanna.text) == (403, True)
+        await nemo.sign_in("nemo")
+        assert (nemo.status, "roles:" in nemo.text) == (403, True)
+        for visitor in (hanna, nemo):
+            assert (await visitor.open("/console/mail")).path == "/console/sign-in"
+        assert (await elsewhere.open("/console/")).status == httpx.codes.OK
+        assert (await elsewhere.open("/console/me")).status == httpx.codes.OK
+        await elsewhere.send("/console/sign-out", where="here")
+        assert (await elsewhere.open("/console/")).path == "/console/sign-in"
+
+
+@scenario()
+async def test_role_limits_what_is_read_and_decided(platform: Platform) -> None:
+    """An auditor sees states and takes the case file, and reads no letters; a handler approves nothing."""
+    case = await platform.ask(platform.somebody(), "access", proved=False)
+    page = f"/console/requests/{case.request_id}"
+    async with platform.member("ugo") as ugo, platform.member("hanna") as hanna:
+        assert (await ugo.open(page)).status == httpx.codes.OK
+        assert (await ugo.open(f"{page}/letters")).status == httpx.codes.FORBIDDEN
+        assert (await ugo.open(f"{page}/case-file")).content.startswith(b"PK")
+        assert (await hanna.open(f"{page}/case-file")).status == httpx.codes.FORBIDDEN
+        assert (await hanna.open(f"{page}/decide/approve")).status == httpx.codes.FORBIDDEN
+
+
+@scenario()
+async def test_search_and_worklist_find_a_request(platform: Platform) -> None:
+    """A request is found by an address; its page names nobody, its letters do, and each look is on record."""
+    person = platform.somebody()
+    case = await platform.ask(person, "access", proved=False)
+    async with platform.member("hanna") as hanna:
+        await hanna.open("/console/")
+        await hanna.send("/console/search", text=person.email)
+        assert f"/console/requests/{case.request_id}" in hanna.html
+        await hanna.open("/console/?waits=proof&right=access&state=awaiting_identity")
+        assert hanna.status == httpx.codes.OK
+        await hanna.open(f"/console/requests/{case.request_id}")
+        assert person.email not in hanna.text
+        await hanna.open(f"/console/requests/{case.request_id}/letters")
+        assert person.email in hanna.text
+    actions = await case.seen_by(platform.officer).actions("letters.read")
+    assert "request.viewed" in actions
+
+
+@scenario()
+async def test_identity_entered_by_two_officers_begins_a_copy(platform: Platform) -> None:
+    """Somebody who came in person is entered by one officer and by a second, and then a copy is made (Art. 12(6))."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    case = await platform.ask(person, "access", "account_id", proved=False)
+    proof = {"assurance.level": "L2", "assurance.method": "in_person"}
+    async with platform.member("hanna") as hanna, platform.member("anton") as anton:
+        await hanna.decide(case.request_id, "verify", **proof)
+        assert (await case.view())["state"] == "awaiting_identity", "one officer is not enough for a copy"
+        await hanna.open(f"/console/requests/{case.request_id}")
+        await anton.decide(case.request_id, "verify", **proof)
+    assert (await case.until(lambda view: view["state"] != "awaiting_identity"))["state"] != "closed"
+
+
+@scenario()
+async def test_mail_becomes_a_request_or_is_dismissed(platform: Platform) -> None:
+    """The mail page proposes what a mail says; an officer makes a request of one, and dismisses another."""
+    person, seller = platform.somebody(), platform.somebody()
+    platform.mailbox.put(mail(person, f"Ich bitte um Auskunft über meine Daten, Kundennummer {person.account_id}."))
+    platform.mailbox.put(mail(seller, "Buy now!", subject="Offer"))
+    asks, offer = [(await proposed(platform, each))["mail"]["mail_id"] for each in (person, seller)]
+    async with platform.member("hanna") as hanna:
+        await hanna.open(f"/console/mail/{asks}")
+        assert "Auskunft über meine Daten" in hanna.text
+        said = {"rights": "access", "subject.email": person.email, "subject.country": "DE", "language": "de"}
+        await step(hanna, f"/console/mail/{asks}/confirm", **said)
+        case = Case(platform.officer, hanna.path.rpartition("/")[2])
+        await step(hanna, f"/console/mail/{offer}/dismiss", reason="advertising")
+        assert (await hanna.open(f"/console/mail/{offer}")).status == httpx.codes.GONE
+    assert (await case.view())["received_at"].startswith("2026-03-02T08:00:00")
+    assert not [each for each in platform.mail.taken if each.to == seller.email]
+
+
+@scenario()
+async def test_question_goes_out_once_confirmed(platform: Platform) -> None:
+    """A question is checked, then sent as a letter; its answer is entered, and proves nothing."""
+    person = platform.somebody()
+    case = await platform.officer.ask(person.submission("access", "email", proved=False, channel="email"))
+    asked = {"question": "identity", "text": "Since when is that mailbox yours?"}
+    async with platform.member("hanna") as hanna:
+        await hanna.open(f"/console/requests/{case.request_id}/decide/question")
+        assert "Ask for no identity document" in hanna.text
+        await hanna.send(step="check", **asked)
+        assert "question.sent" not in await case.seen_by(platform.officer).actions(), "what is checked is not done"
+        await hanna.send(step="confirm", **asked)
+        mails = await platform.mails(person, 2)
+        assert [each for each in mails if asked["text"] in each.as_string()]
+        await hanna.decide(case.request_id, "reply", text="Since last year.")
+    assert (await case.view())["state"] == "awaiting_identity"
+
+
+@scenario()
+async def test_refusal_takes_a_second_person_who_reads_it(platform: Platform) -> None:
+    """Another officer reads and agrees to a refusal; the letter has reason, authority and remedy (Art. 12(4))."""
+    person = platform.somebody()
+    case = await undecided(platform, person)
+    why = {"reason+article": "EXCESSIVE 12(5)(b)", "explanation": "It comes every day."}
+    async with platform.member("anton") as anton, platform.member("berta") as berta:
+        await anton.decide(case.request_id, "refuse", **why)
+        await anton.open(f"/console/requests/{case.request_id}/decide/approve")
+        assert (anton.status, "Confirm: " in anton.text) == (422, False), "the same person does not agree"
+        await berta.open("/console/approvals")
+        assert f"/console/requests/{case.request_id}" in berta.html
+        await berta.open(f"/console/requests/{case.request_id}/decide/approve")
+        assert why["explanation"] in berta.text
+        await berta.send(step="confirm")
+    assert (await case.closed())["outcome"] == "refused"
+    letter = await platform.answered(case)
+    for said in (why["explanation"], "complain", "court"):
+        assert said in letter, letter
+    assert (await platform.shop.held(person)).restricted is False
+
+
+@scenario()
+async def test_command_decides_with_two_keys(platform: Platform) -> None:
+    """``dsr request decide`` shows a refusal before it is proposed; another officer's key approves it."""
+    case = await undecided(platform, platform.somebody())
+    decide = ("request", "decide", case.request_id)
+    refuse = (*decide, "refuse", "reason=EXCESSIVE", "article=12(5)(b)", "explanation=It comes every day.")
+    status, printed = await platform.dsr(*refuse, "--dry-run", door=platform.officer)
+    assert (status, "It comes every day." in printed) == (0, True), printed
+    assert "decision.proposed" not in await case.seen_by(platform.officer).actions()
+    assert (await platform.dsr(*refuse, "--yes", door=platform.officer))[0] == 0
+    assert (await platform.dsr(*decide, "decision/approval", "--yes", door=platform.officer))[0] == 1
+    assert (await platform.dsr(*decide, "decision/approval", "--yes", door=platform.colleague))[0] == 0
+    assert (await case.closed())["outcome"] == "refused"
+
+
+@scenario()
+async def test_extension_takes_a_second_person_and_is_told(platform: Platform) -> None:
+    """An extension holds once another officer agrees, and the person reads the new date and why (Art. 12(3))."""
+    case = await platform.ask(platform.somebody(), "access", proved=False)
+    before = (await case.view())["due_on"]
+    later = (datetime.fromisoformat(before) + timedelta(days=20)).date().isoformat()
+    said = {"reason": "REDACTION_THIRD_PARTY", "explanation": "The calls of others are taken out.", "new_due": later}
+    async with platform.member("anton") as anton, platform.member("berta") as berta:
+        await anton.decide(case.request_id, "extension", **said)
+        assert (anton.path, (await case.view())["due_on"]) == (f"/console/requests/{case.request_id}", before), (
+            anton.text
+        )
+        await berta.decide(case.request_id, "approve-extension")
+    assert (await case.view())["due_on"] == later
+    assert said["explanation"] in await case.seen_by(platform.officer).letter("extension")
+
+
+@scenario()
+async def test_letter_is_entered_and_its_answer_printed_and_posted(platform: Platform) -> None:
+    """What came on paper is entered by its day; the answer is printed, and is sent once an officer has posted it."""
+    person = platform.somebody()
+    came = {"came_by": "letter", "received_at": "2026-11-30 10:00", "channel": "post", "rights": "restriction"}
+    named = {"subject.name": person.name, "subject.account_id": person.account_id, "subject.country": "DE"}
+    async with platform.member("hanna") as hanna:
+        await step(hanna, "/console/new", **came, **named, ground="unlawful")
+        case = Case(platform.officer, hanna.path.rpartition("/")[2])
+        address = f"{person.name}\nKieselgasse {person.number}\n10115 Berlin"
+        await hanna.decide(case.request_id, "postal-address", lines=address, on_file_in="crm")
+
+        async def printable() -> bool:
+            return f"Kieselgasse {person.number}" in (await hanna.open("/console/post/print")).html
+
+        await eventually(printable, within=60)
+        letter_id = await posted_by(platform, case)
+        await step(hanna, f"/console/post/{letter_id}/posted")
+    assert await posted_by(platform, case) == ""
+    assert (await case.view())["received_at"].startswith("2026-11-30")
+
+
+async def posted_by(platform: Platform, case: Case) -> str:
+    """The letter of a request that waits to be posted; "" if none does."""
+    waiting = await platform.officer.listed("letters", "letters")
+    return next((each["letter_id"] for each in waiting if each["request_id"] == case.request_id), "")
+
+
+@scenario()
+async def test_breach_is_recorded_assessed_by_two_and_closed(platform: Platform) -> None:
+    """A breach is entered, two officers judge its risk, who was told is noted, and it closes (Art. 33, 34)."""
+    case = await platform.ask(platform.somebody(), "access", "email", language="de")
+    received = datetime.fromisoformat((await case.view())["received_at"])
+    found_at = f"{received - timedelta(hours=30):%Y-%m-%d %H:%M}"
+    facts = f"A list was public until {case.request_id[:8]}."
+    record = {"facts": facts, "effects": "Calls.", "measures": "It is gone.", "nature": "confidentiality"}
+    record |= {"people": "40", "records": "1200", "categories": "call_record"}
+    words = {"happened": "Eine Liste war öffentlich.", "consequences": "Anrufe.", "measures": "Sie ist fort."}
+    letter = {f"words.de.{name}": text for name, text in words.items()}
+    async with platform.member("hanna") as hanna, platform.member("anton") as anton:
+        await step(hanna, "/console/breaches/new", found_at=found_at, **record)
+        page = hanna.path
+        assert "of the 72 hours" in hanna.text
+        await step(hanna, f"{page}/own")
+        said = {"high_risk": "yes", "reasons": "Whom she calls is known.", "concerned": case.request_id}
+        await step(hanna, f"{page}/assess", **said, **letter)
+        assert (await hanna.open(f"{page}/approve")).status == httpx.codes.FORBIDDEN
+        await step(anton, f"{page}/approve")
+        told = {"whom": "authority", "to": "BlnBDI 521.12", "phase": "complete", "what": "By its form."}
+        await step(hanna, f"{page}/notice", told_at=found_at, **told)
+        await step(anton, f"{page}/approve-notice")  # its date alone makes it timely
+        await step(hanna, f"{page}/close", decision="authority_notified", explanation="All were told.")
+        assert "All were told." in hanna.text
+    assert words["happened"] in await case.seen_by(platform.officer).letter("breach_notice")
