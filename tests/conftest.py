@@ -22,6 +22,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.unprivileged import become_unprivileged
 from shared.storage import keyring
 from shared.storage.migrate import migrate
+from tests.fixtures import groups
 from tests.fixtures.memory import forget_runs, in_memory
 
 RUNS = LOCAL / "test"
@@ -113,6 +114,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     """Tells the plugin which tests belong together."""
     config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Ends what the tests of a scope share, after the last of them."""
+    yield
+    if nextitem is None or _scope(nextitem.nodeid) != _scope(item.nodeid):
+        groups.end()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,7 +10,7 @@ from tests.acceptance.platforms import Grounds, opened
 from tests.acceptance.scenario import Stage, selected
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage(request: pytest.FixtureRequest, run_folder: Path, postgres_dsn: str) -> Iterator[Stage]:
     """All scenarios of the session, running on their platforms."""
     grounds = Grounds(run_folder / "net", postgres_dsn)

@@ -96,10 +96,10 @@ class Stage:
             async with self._opened(name) as platform:
                 gate = asyncio.Semaphore(_AT_ONCE[name])
                 running = [asyncio.create_task(_play(each, platform, gate)) for each in mine]
-                await self._over.wait()
-                for task in running:
-                    task.cancel()
+                over = asyncio.create_task(self._over.wait())
+                over.add_done_callback(lambda _: [task.cancel() for task in running])
                 await asyncio.gather(*running, return_exceptions=True)
+                over.cancel()
         except Exception as error:  # each of its scenarios shows it
             for each in mine:
                 if not each.result.done():

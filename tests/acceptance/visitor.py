@@ -49,13 +49,19 @@ class Visitor:
         return await self.open(answer.headers["location"])
 
     async def decide(self, request_id: str, decision: str, **form: str) -> "Visitor":
-        """Opens the page of a decision in the console, fills it in, and confirms what it says that it will do."""
-        await self.open(f"/console/requests/{request_id}/decide/{decision}")
-        assert self.status == httpx.codes.OK, self.text
-        if form:
-            await self.send(step="check", **form)
+        """Opens the page of a decision in the console, fills it in, and confirms what it says that it will do.
+
+        It begins once more where the request has changed meanwhile, as when a letter of it was sent.
+        """
+        while True:
+            await self.open(f"/console/requests/{request_id}/decide/{decision}")
             assert self.status == httpx.codes.OK, self.text
-        return await self.send(step="confirm", **form)
+            for step in ("check", "confirm") if form else ("confirm",):
+                await self.send(step=step, **form)
+                if self.status != httpx.codes.OK:
+                    break
+            if "It has changed since you opened this page" not in self.text:
+                return self
 
     async def ask(self, email: str, right: str = "access", language: str = "en", account: str = "") -> str:
         """Asks in the portal, page by page; the reference that the last page shows."""

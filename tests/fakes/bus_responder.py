@@ -173,13 +173,19 @@ async def serve(system: str, store: Billing, intake: str, api_key: str, **broker
         **broker,
     )
     producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **broker)
-    async with httpx.AsyncClient(base_url=intake, headers=authorization) as client, producer, consumer:
-        fetch, upload = at_intake(client)
-        async for record in consumer:
-            reply = await answer(record.value, store, fetch, upload)
-            if reply is not None:
-                await producer.send_and_wait(f"{topic}.replies", reply, key=record.key)
-            await consumer.commit()
+    try:
+        await producer.start()
+        await consumer.start()
+        async with httpx.AsyncClient(base_url=intake, headers=authorization) as client:
+            fetch, upload = at_intake(client)
+            async for record in consumer:
+                reply = await answer(record.value, store, fetch, upload)
+                if reply is not None:
+                    await producer.send_and_wait(f"{topic}.replies", reply, key=record.key)
+                await consumer.commit()
+    finally:
+        await consumer.stop()
+        await producer.stop()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import NotSupported
-from shared.domain.operations import Operation
+from shared.domain.operations import Operation, Unsearched
 from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
 from tests.fixtures.downstream import email, task
 
@@ -77,3 +77,22 @@ async def test_whoever_wants_no_marketing_leaves_the_list_and_nobody_else_does(c
     assert (await customers.receipt(task(Operation.SUPPRESS, ANNA))).by_category == {"account": 1}
     assert await ask(dsn, "SELECT id FROM mailing ORDER BY id") == [(2,), (3,)]
     assert (await customers.receipt(task(Operation.SUPPRESS, ANNA))).found == 1
+
+
+async def test_stop_of_marketing_needs_nothing_by_which_other_tables_are_searched(dsn: str, tmp_path: Path) -> None:
+    await ask(dsn, "CREATE TABLE call (id int PRIMARY KEY, caller text, began timestamptz)")
+    calls = """
+[tables.call]
+category = "call"
+primary_key = ["id"]
+occurred = { column = "began" }
+columns.id = { class = "T" }
+columns.caller = { class = "A", identity = "phone" }
+columns.began = { class = "M" }
+"""
+    (tmp_path / "customers.toml").write_text(DATASET + calls, encoding="utf-8")
+    async with engine(dsn, tmp_path / "customers.toml", {}) as customers:
+        stopped = await customers.receipt(task(Operation.SUPPRESS, ANNA))
+        copied = await customers.receipt(task(Operation.EXPORT, ANNA))
+    assert (stopped.found, stopped.not_searched) == (1, None)
+    assert copied.not_searched is Unsearched.NOTHING_TO_SEARCH_BY

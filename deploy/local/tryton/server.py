@@ -67,7 +67,7 @@ class Tryton(Server):
             "Tryton",
             [
                 *(installation.python, "-m", "gunicorn", "--bind", f"{HOST}:{self._port}"),
-                *("--workers", _WORKERS, "--threads", _THREADS, "--timeout", 120),
+                *("--workers", _WORKERS, "--threads", _THREADS, "--timeout", 120, "--keep-alive", 75),
                 *("--no-control-socket", "--log-level", "warning", _APPLICATION),
             ],
             log=log,

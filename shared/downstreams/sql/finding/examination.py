@@ -10,7 +10,7 @@ from shared.domain.assignments import NUMBERS, lacking
 from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import COPY_FIRST, NotSearched, Receipt, Result, Task
+from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.finding import claimed, sharing
 from shared.downstreams.sql.finding.attribution import attribute, owners_of
@@ -64,25 +64,31 @@ async def with_unattributed(session: Session, tasks: Sequence[Task], results: Se
 def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
     """Why a table could not be searched by everything that is known of the subject, or None if all could.
 
-    A number without its period finds nobody where rows have times (REQ-N1, REQ-N2); where marketing stops that matters
-    of what tells who gets it. What a searched table yields reaches the other tables of the same store.
+    A number without its period finds nobody where rows have times (REQ-N1, REQ-N2). What a searched table yields
+    reaches the other tables of the same store. What stops marketing needs the tables that it changes, and no others.
     """
     known = {identity.type for identity in task.identities}
     numbers = [identity for identity in task.identities if identity.type in NUMBERS]
     dated = {(number.type, number.value) for number in numbers if number.valid_from is not None}
     undated = {number.type for number in numbers if (number.type, number.value) not in dated}
-    dates = [t.table for t in tables if t.table.occurred and (t.table.marketing or not _stops_alone(task))]
+    changed = _changed(task, tables)
+    dates = [each.table for each in changed if each.table.occurred]
     if any(undated.intersection(table.types) for table in dates):
         return Unsearched.NUMBER_WITHOUT_PERIOD
     searched = (table.table for table in tables if known.intersection(table.table.types))
     known |= {c.identity for table in searched for c in table.columns.values() if c.yields and c.identity is not None}
-    needed = [table.table.types for table in tables if table.table.types and not known.intersection(table.table.types)]
+    needed = [table.table.types for table in changed if table.table.types and not known.intersection(table.table.types)]
     return lacking(frozenset().union(*needed)) if needed else None
 
 
-def _stops_alone(task: Task) -> bool:
-    """Whether it stops marketing and erases nothing with it."""
-    return task.operation is Operation.SUPPRESS and (COPY_FIRST in task.details or not task.details.get("ends"))
+def _changed(task: Task, tables: Sequence[Statements]) -> Sequence[Statements]:
+    """The tables that a task may change, or all where joins lead to one of them: a stop of marketing changes few."""
+    if task.operation is not Operation.SUPPRESS:
+        return tables
+    named = task.details.get("ends")
+    ends = named if isinstance(named, list) else []
+    changed = [each for each in tables if each.table.marketing or each.table.category in ends]
+    return tables if any(each.table.via for each in changed) else changed
 
 
 async def refusals(session: Session, tasks: Sequence[Task], whole: Session | None = None) -> dict[UUID, Refused]:
