@@ -87,6 +87,11 @@ class Door(DsrClient):
         """The key."""
         return str(self.headers["Authorization"].removeprefix("Bearer "))
 
+    async def posted(self, content: bytes, path: str = "", **headers: str) -> int:
+        """The status with which a submission of these bytes is answered; ``path``: what follows the usual one."""
+        headers = {"Content-Type": "application/json", **headers}
+        return (await self.post(f"/v1/requests{path}", content=content, headers=headers)).status_code
+
     async def status_of(self, request_id: str, part: str = "") -> int:
         """The status with which a request, or a part of it, is shown."""
         return (await self.get(f"/v1/requests/{request_id}{part}")).status_code
@@ -120,6 +125,19 @@ class Door(DsrClient):
         """Says that a hold is over; whether it is, by now."""
         answer = await self.post(f"{path}/lift")
         return answer.is_success and answer.json()["lifted_at"] is not None
+
+    async def claimed(self, claim: str) -> int:
+        """The status with which the identities behind a team's claim are given."""
+        return (await self.get("/v1/tasks/identities", headers={"DSR-Claim": claim})).status_code
+
+    async def mail_with(self, subject: str) -> dict[str, Any]:
+        """The mail with that subject; empty while it has not come."""
+        listed = (await self.get("/v1/mail", params={"state": "proposed"})).raise_for_status().json()["mails"]
+        for each in listed:
+            found = dict((await self.get(f"/v1/mail/{each['mail_id']}")).raise_for_status().json())
+            if found["subject"] == subject:
+                return found
+        return {}
 
     async def refused(self, submission: Mapping[str, Any], **headers: str) -> httpx.Response:
         """The answer to a submission that is not taken."""

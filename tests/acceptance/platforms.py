@@ -27,6 +27,7 @@ from deploy.local.ports import HOST, free_ports
 from deploy.local.roundup import Roundup
 from deploy.local.services import Servers, Services
 from deploy.local.tryton import Tryton
+from tests.acceptance.bus import Bus
 from tests.acceptance.client import Case, Door, Person
 from tests.acceptance.events import Emitter, emitter
 from tests.acceptance.scenario import FRAGILE, TIMED
@@ -193,6 +194,11 @@ class Platform:
         assert isinstance(self.broker, Open)
         return self.broker.kafka
 
+    @property
+    def bus(self) -> Bus:
+        """What other teams and strangers read and write."""
+        return Bus(self.kafka.bootstrap)
+
     async def command(self, *words: str) -> str:
         """What a command of ``dsr`` prints."""
         return await asyncio.to_thread(self.services.command, *words)
@@ -256,6 +262,15 @@ class Platform:
             text = (await client.get(f"{self.urls[service]}{path}")).raise_for_status().text
         lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
+
+    async def ask_jointly(self, person: Person, *rights: str) -> list[Case]:
+        """Submits one message that asks for several rights; a case for each."""
+        return await self.channel.ask_at_once({**person.submission(rights[0]), "right": None, "rights": list(rights)})
+
+    async def mail_with(self, subject: str) -> dict[str, Any]:
+        """The mail in our mailbox with that subject, once it was read."""
+        found: dict[str, Any] = await eventually(lambda: self.officer.mail_with(subject), within=60)
+        return found
 
     async def mails(self, person: Person, number: int) -> list[EmailMessage]:
         """The mails that somebody got, once there are so many; who asked by e-mail is answered so."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
+import json
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -86,15 +87,19 @@ erase = "blank"
 occurred = {{ column = "began", timezone = "UTC" }}
 [tables.call_record.parties.caller]
 nobody = [""]
+withheld = {{ column = "privacy", shown = ["none"] }}
 [tables.call_record.parties.callee]
 nobody = [""]
 [tables.call_record.columns]
 id = {{ class = "T" }}
 began = {{ class = "M", explain = "when the call began" }}
-caller = {{ class = "A", identity = "phone", party = "caller", blank = "", explain = "the number that called" }}
-callee = {{ class = "A", identity = "phone", party = "callee", blank = "", explain = "the number that was called" }}
+caller = {{ class = "A", identity = "phone", party = "caller", others = "show", blank = "", explain = "the number that called" }}
+callee = {{ class = "A", identity = "phone", party = "callee", others = "show", blank = "", explain = "the number that was called" }}
 seconds = {{ class = "M", explain = "how long the call was" }}
-"""
+network = {{ class = "A", identity = "phone", party = "caller", blank = "", explain = "your number as the network knew it" }}
+privacy = {{ class = "M", party = "caller", blank = "none", explain = "whether you withheld your number" }}
+noted = {{ class = "M", explain = "what the switch noted" }}
+"""  # noqa: E501  # an inline table of TOML is one line
 INVOICES = """
 [tables.invoice]
 category = "billing"
@@ -122,7 +127,8 @@ CREATE TABLE customer (
 CREATE INDEX customer_email ON customer (email);
 CREATE TABLE call_record (
     id int PRIMARY KEY, began {moment} NOT NULL, caller varchar(20) NOT NULL, callee varchar(20) NOT NULL,
-    seconds int NOT NULL
+    seconds int NOT NULL, network varchar(20) NOT NULL DEFAULT '', privacy varchar(8) NOT NULL DEFAULT 'none',
+    noted varchar(80) NOT NULL DEFAULT ''
 );
 CREATE INDEX call_caller ON call_record (caller, began);
 CREATE INDEX call_callee ON call_record (callee, began)
@@ -133,6 +139,10 @@ CREATE TABLE invoice (
     restricted boolean NOT NULL DEFAULT false
 );
 CREATE INDEX invoice_email ON invoice (email);
+CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN RETURN CASE TG_OP WHEN ''UPDATE'' THEN OLD END; END';
+CREATE TRIGGER stuck BEFORE UPDATE OR DELETE ON customer FOR EACH ROW
+    WHEN (OLD.contract = 'stuck') EXECUTE FUNCTION undo();
 GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}
 """
 SQL = """
@@ -142,6 +152,7 @@ needs = ["email", "account_id", "phone"]
 accounts = "customers"
 dsn_env = "{variable}"
 dataset = "{name}.toml"
+max_rows = 60
 """
 
 
@@ -187,9 +198,18 @@ class Shop(Calls):
         row = (person.account_id, person.name, person.email, BERLIN, contract)
         await self.rows("INSERT INTO customer VALUES ($1, $2, $3, $4, $5)", *row)
 
-    async def hold_call(self, caller: str, callee: str, began: datetime) -> None:
-        row = (next(_ids), began, caller, callee, 60)
-        await self.rows("INSERT INTO call_record VALUES ($1, $2, $3, $4, $5)", *row)
+    async def hold_many(self, person: Person, number: int) -> None:
+        """So many rows of theirs, known by their address alone."""
+        rows = "SELECT $1 || '-' || n, $2, $3, $4, 'ended' FROM generate_series(1, $5) n"
+        names = "account_id, name, email, city, contract"
+        await self.rows(
+            f"INSERT INTO customer ({names}) {rows}", person.account_id, person.name, person.email, BERLIN, number
+        )
+
+    async def hold_call(self, caller: str, callee: str, began: datetime, withheld: str = "", noted: str = "") -> None:
+        """A call; ``withheld``: the number that the network knew of a caller who asked that it is not shown."""
+        row = (next(_ids), began, caller, callee, 60, withheld, "id" if withheld else "none", noted)
+        await self.rows("INSERT INTO call_record VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", *row)
 
     async def calls(self, number: str) -> list[tuple[Any, ...]]:
         """The calls in which a number stands: when each began, who called and who was called."""
@@ -234,7 +254,8 @@ class Archive(Calls):
 
     async def hold_call(self, caller: str, callee: str, began: datetime) -> None:
         row = f"{next(_ids)}, '{began:%Y-%m-%d %H:%M:%S}', '{caller}', '{callee}', 60"
-        await self.server.run(f"INSERT INTO call_record VALUES ({row})", database=self.database)
+        names = "id, began, caller, callee, seconds"
+        await self.server.run(f"INSERT INTO call_record ({names}) VALUES ({row})", database=self.database)
 
     async def calls(self, number: str) -> list[tuple[Any, ...]]:
         """The calls in which a number stands: when each began, who called and who was called."""
@@ -261,6 +282,7 @@ adapter = "http"
 url = "${HELPDESK_URL}"
 declaration = "helpdesk-api.toml"
 needs = ["email"]
+answer_seconds = 15
 """
 API = """
 auth = { kind = "bearer", token_env = "HELPDESK_TOKEN" }
@@ -285,15 +307,25 @@ steps = [{ patch = "/contacts/{id}", body = { city = "{asserted}" } }]
 """  # noqa: E501  # an inline table of TOML is one line
 
 
+def away() -> Response:
+    """The answer of a system that has failed; by one that says that it is busy, nobody would be asked about there."""
+    return JSONResponse({"error": "later"}, 500)
+
+
 @dataclass
 class Helpdesk:
-    """An HTTP API inside the test, with contacts; ``lies``: it says yes to a change and does nothing."""
+    """An HTTP API inside the test, with contacts.
+
+    ``lies``: the addresses of whom it says yes to a change and does nothing. ``says``: what it answers, whatever it is
+    asked, of whom has that address; everybody else is answered as ever.
+    """
 
     url: str = ""
     contacts: dict[int, dict[str, Any]] = field(default_factory=dict)
     name: str = "helpdesk"
     declaration: str = HELPDESK
     lies: set[str] = field(default_factory=set)
+    says: dict[str, Callable[[], Response]] = field(default_factory=dict)
     _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -317,6 +349,8 @@ class Helpdesk:
 
         async def search(request: Request) -> Response:
             email = request.query_params["email"]
+            if email in self.says:
+                return self.says[email]()
             return JSONResponse({"contacts": [each for each in self.contacts.values() if each["email"] == email]})
 
         async def one(request: Request) -> Response:
@@ -324,6 +358,8 @@ class Helpdesk:
             if number not in self.contacts:
                 return JSONResponse({"error": "no such contact"}, 404)
             contact = self.contacts[number]
+            if contact["email"] in self.says:
+                return self.says[contact["email"]]()
             if request.method != "GET" and contact["email"] in self.lies:
                 return JSONResponse(contact)
             if request.method == "DELETE":
@@ -380,13 +416,14 @@ class Crm:
         contract: Any = "none",
         since: datetime = SINCE,
         until: datetime | None = None,
+        phones: Sequence[Phone] | None = None,
         **more: Any,
     ) -> None:
         customer = Customer(
             code=person.account_id,
             name=person.name,
             emails=(person.email,),
-            phones=(Phone(person.phone, since, until),),
+            phones=(Phone(person.phone, since, until),) if phones is None else tuple(phones),
             street="Kieselgasse 1",
             postal_code="10115",
             city=BERLIN,
@@ -515,15 +552,36 @@ grounds = ["tax_law"]
 """
 
 
+Says = Callable[[Mapping[str, Any]], bytes | None]
+"""What a team replies to a task; None: it does it."""
+
+
+class Store(Billing):
+    """The team's store; ``says``: as the team's."""
+
+    def __init__(self, path: str, ahead: Callable[[], int], says: Mapping[str, Says]) -> None:
+        super().__init__(path, ahead)
+        self._says = says
+
+    def work(self, task: dict[str, Any], emails: Sequence[str], changes: Sequence[dict[str, Any]] = ()) -> bytes:
+        """Does it, or says what the test wants."""
+        said = [reply for each in emails if each in self._says and (reply := self._says[each](task)) is not None]
+        return said[0] if said else super().work(task, emails, changes)
+
+
 @dataclass
 class Team:
-    """A team's own store of invoices; ``begin`` lets it hear its tasks, ``end`` lets it stop."""
+    """A team's own store of invoices; ``begin`` lets it hear its tasks, ``end`` lets it stop.
+
+    ``says``: what it replies of whom has that address, instead of doing what it is asked.
+    """
 
     store: Path
     days_ahead: Callable[[], int] = int
     name: str = "billing"
     declaration: str = BILLING
     env: Mapping[str, str] = field(default_factory=dict)
+    says: dict[str, Says] = field(default_factory=dict)
     _working: "asyncio.Task[None] | None" = None
     _where: tuple[str, str, dict[str, Any]] = ("", "", {})
 
@@ -532,7 +590,7 @@ class Team:
         if broker:
             self._where = (intake, key, broker)
         intake, key, client = self._where
-        store = Billing(str(self.store), self.days_ahead)
+        store = Store(str(self.store), self.days_ahead, self.says)
         self._working = asyncio.create_task(serve("billing", store, intake=intake, api_key=key, **client))
 
     async def end(self) -> None:
@@ -541,6 +599,12 @@ class Team:
         self._working.cancel()
         with suppress(asyncio.CancelledError):
             await self._working
+
+    @staticmethod
+    def reply(task: Mapping[str, Any], **said: object) -> bytes:
+        """A reply to a task."""
+        same = {name: task[name] for name in ("command_id", "task_id", "operation")}
+        return json.dumps({"type": "dsr.task.replied.v1", **same, **said}).encode()
 
     async def hold(self, person: Person, keep_until: str | None = None) -> None:
         with self._opened() as db:

@@ -1,11 +1,151 @@
-"""Hostile input at each door, and what a key may not do."""
+"""Hostile input at each door, each beside another person's request, which goes on."""
 
-from tests.acceptance.client import Door
+import asyncio
+import gzip
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import httpx
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+
+from tests.acceptance.client import CITY, Case, Door, Person, tasks
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
+from tests.acceptance.systems import BERLIN, NOTHING
 from tests.fixtures.live import eventually
 
-NOBODY = {"right": "erasure", "subject": {"email": "hostile@example.org"}}
+MIB = 2**20
+CUT = 0
+"""The connection was closed without an answer."""
+Send = Callable[[Platform, Door], Awaitable[Sequence[int]]]
+VICTIM = {"right": "erasure", "subject": {"email": "hostile@example.org"}}
+
+
+@asynccontextmanager
+async def bystander(platform: Platform) -> AsyncIterator[None]:
+    """Somebody else, whose request runs to its end meanwhile, and whose data is erased."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    case = await platform.ask(person, "erasure", "email")
+    yield
+    assert (await case.closed())["outcome"] == "fulfilled"
+    assert await platform.helpdesk.held(person) == NOTHING
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        health = [await client.get(f"{platform.services.url_of(each)}/healthz") for each in platform.services.ports]
+    assert {answer.status_code for answer in health} == {200}
+
+
+# The HTTP API.
+
+
+class Hostile(NamedTuple):
+    """What is sent, and what it must be answered."""
+
+    what: str
+    send: Send
+    answers: set[int]
+
+
+def post(body: object, path: str = "", headers: Mapping[str, str] | None = None) -> Send:
+    """This body, with the key of the hostile client unless the headers give another."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    async def send(_: Platform, client: Door) -> Sequence[int]:
+        try:
+            return [await client.posted(content, path, **(headers or {}))]
+        except httpx.TransportError:
+            return [CUT]
+
+    return send
+
+
+def raw(content: bytes) -> Send:
+    """These bytes, over a connection of their own, to each of the services; nothing more is ever sent."""
+
+    async def send(platform: Platform, _: Door) -> Sequence[int]:
+        return await asyncio.gather(*(_said(port, content) for port in platform.services.ports.values()))
+
+    return send
+
+
+async def _said(port: int, content: bytes) -> int:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with suppress(ConnectionError):
+            writer.write(content)
+            await writer.drain()
+        line = await reader.readline()
+        writer.close()
+        return int(line.split()[1]) if line else CUT
+    except ConnectionError:
+        return CUT
+
+
+async def guess(_: Platform, client: Door) -> Sequence[int]:
+    """Unknown keys, one after the other."""
+    keys = [f"dsr_{secrets.token_hex(6)}_{'x' * 43}" for _ in range(50)]
+    return [await client.posted(b"{}", Authorization=f"Bearer {key}") for key in keys]
+
+
+async def silent(platform: Platform, client: Door) -> Sequence[int]:
+    """Connections that say nothing, while a request is submitted."""
+    port = next(iter(platform.services.ports.values()))
+    opened = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(300)]
+    answered = await client.posted(json.dumps(platform.somebody().submission("access")).encode())
+    for writer in opened:
+        writer.close()
+    return [answered]
+
+
+def numbers(number: str, requests: int) -> dict[str, Any]:
+    """A batch of requests with 50 numbers each."""
+    return {"requests": [{**VICTIM, "subject": {"phones": [{"number": number, "region": "ES"}] * 50}}] * requests}
+
+
+CORRECTION = {**VICTIM, "right": "rectification", "changes": [{"field": "address.city", "asserted": "B\0"}]}
+INPUT = [
+    Hostile("padded numbers", post(numbers("688886392" + ";" * 400, 25), "/batch"), {422}),
+    Hostile("numbers in many spellings", post(numbers("688 88 63 92 ext. 12", 20), "/batch"), {201}),
+    Hostile("more numbers than are looked at", post(numbers("+34688886392", 101), "/batch"), {413}),
+    Hostile("a NUL in a name", post({**VICTIM, "subject": {"email": "x@example.org", "name": "A\0"}}), {422}),
+    Hostile("a NUL in a correction", post(CORRECTION), {422}),
+    Hostile("half a surrogate pair", post(json.dumps(VICTIM).replace("hostile", "\\ud800").encode()), {422}),
+    Hostile("24 MiB without a key", post(b" " * (24 * MIB), headers={"Authorization": "x"}), {401, CUT}),
+    Hostile("5 MiB with a key", post(b" " * (5 * MIB), "/batch"), {413, CUT}),
+    Hostile("1 MiB of one submission", post(b" " * MIB), {413, CUT}),
+    Hostile("unknown keys", guess, {401, 429}),
+    Hostile("a request of the year 1", post({**VICTIM, "received_at": "0001-01-01T00:00:00+14:00"}), {422}),
+    Hostile("a request of the epoch", post({**VICTIM, "received_at": 0}), {422}),
+    Hostile("a name that comes twice", post(json.dumps(VICTIM).encode()[:-1] + b',"right":"access"}'), {422}),
+    Hostile("nesting without end", post(b"[" * MIB, "/batch"), {422}),
+    Hostile("a body that is all wrong", post({"requests": [{str(n): n for n in range(64)}] * 500}, "/batch"), {422}),
+    Hostile("a trailing slash", post(VICTIM, "/", headers={"Host": "evil.example"}), {404}),
+    Hostile("an escaped path", post(VICTIM, "%2f..%2fbatch"), {404}),
+    Hostile("no JSON", post(b"<a/>", headers={"Content-Type": "text/xml"}), {415}),
+    Hostile("a bomb", post(gzip.compress(b" " * MIB), headers={"Content-Encoding": "gzip"}), {415}),
+    Hostile("a traceparent of 2 MiB", post(VICTIM, headers={"traceparent": "0" * (2 * MIB)}), {431, CUT}),
+    Hostile("4 MiB of headers", raw(b"GET / HTTP/1.1\r\nX-A: " + b"a" * (4 * MIB)), {431, CUT}),
+    Hostile("a long address", raw(b"GET /" + b"a" * MIB + b" HTTP/1.1\r\n\r\n"), {431, CUT}),
+    Hostile("no HTTP", raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), {400}),
+    Hostile("a head that stops", raw(b"GET / HTTP/1.1\r\nX-A: b\r\n"), {408, CUT}),
+    Hostile("connections that say nothing", silent, {201}),
+]
+
+
+@scenario()
+async def test_hostile_input_gets_its_answer_and_others_go_on(platform: Platform) -> None:
+    """Each is answered with its error, at the same time, and nobody else waits for it."""
+    async with bystander(platform), platform.door("channel") as client:
+        answered = await asyncio.gather(*(row.send(platform, client) for row in INPUT))
+    wrong = {row.what: said for row, said in zip(INPUT, answered, strict=True) if not row.answers.issuperset(said)}
+    assert not wrong
+
+
+# Keys and what they may do.
 
 
 @scenario()
@@ -15,10 +155,10 @@ async def test_wrong_secret_and_revoked_key_open_nothing(platform: Platform) -> 
         case = await door.ask(platform.somebody().submission("access", proved=False))
         forged = door.key[:-4] + ("aaaa" if not door.key.endswith("aaaa") else "bbbb")
         async with Door(platform.services.url, forged) as thief:
-            assert (await thief.refused(NOBODY)).status_code == 401
+            assert (await thief.refused(VICTIM)).status_code == 401
         await platform.command("api-key", "revoke", door.key.split("_")[1])
         await eventually(lambda: door.is_shut(case.request_id), within=60)  # a key is believed for ten seconds
-        assert (await door.refused(NOBODY)).status_code == 401
+        assert (await door.refused(VICTIM)).status_code == 401
     view = await case.seen_by(platform.officer).view()
     assert view["state"] == "awaiting_identity"
 
@@ -36,3 +176,371 @@ async def test_channel_states_no_more_than_its_key_was_made_for(platform: Platfo
         assert await door.status_of(case.request_id, "/package") == 403
         assert (await door.checked(person.email)).status_code == 403
     assert (await case.seen_by(platform.officer).view())["right"] == "erasure"
+
+
+@scenario()
+async def test_channel_may_not_decide(platform: Platform) -> None:
+    """A channel's key that lifts, asks, decides, extends or forwards is refused, and nothing changes."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    case = await platform.ask(person, "restriction")
+    before = await case.closed()
+    assert await case.refused("lift") == "forbidden"
+    assert await case.refused("decision", decision="retry") == "forbidden"
+    assert await case.refused("forward", controller="x") == "forbidden"
+    assert await case.refused("question", question="clarification", text="What?") == "forbidden"
+    assert await case.view() == before
+    assert (await platform.shop.held(person)).restricted is True
+
+
+@scenario()
+async def test_channel_sees_no_request_of_another_channel(platform: Platform) -> None:
+    """What one channel submitted is not there for another: no view, no letters, no package, no step."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    case = await platform.ask(person, "access")
+    await case.closed()
+    async with platform.door("channel") as other:
+        answers = [await other.status_of(case.request_id, part) for part in ("", "/letters", "/timeline", "/package")]
+        assert answers == [404] * 4
+    assert (await case.package()).of("shop")
+
+
+@scenario()
+async def test_one_idempotency_key_of_two_channels_makes_two_requests(platform: Platform) -> None:
+    """A key that two channels chose alike is each one's own; the same channel gets its first answer again."""
+    first, second = platform.somebody(), platform.somebody()
+    name = secrets.token_hex(8)
+    async with platform.door("channel") as one, platform.door("channel") as other:
+        mine = await one.submit(first.submission("access"), **{"Idempotency-Key": name})
+        theirs = await other.submit(second.submission("access"), **{"Idempotency-Key": name})
+        assert mine != theirs
+        assert await one.submit(first.submission("access"), **{"Idempotency-Key": name}) == mine
+        another = json.dumps(second.submission("access")).encode()
+        assert await one.posted(another, **{"Idempotency-Key": name}) == 422
+        await Case(other, theirs).closed()
+        assert await other.status_of(mine) == 404
+
+
+@scenario()
+async def test_claim_of_another_system_is_worth_nothing(platform: Platform) -> None:
+    """What a team is sent names nobody, and its claim opens identities to that team alone, for that task."""
+    person = platform.somebody()
+    await platform.billing.hold(person)
+    case = await platform.ask(person, "erasure", "email")
+    await case.closed()
+    [task, *_] = await platform.bus.tasks_of(case.request_id, "billing")
+    assert person.email not in json.dumps(task)
+    async with platform.door("downstream:shop") as thief, platform.door("channel") as channel:
+        assert [await each.claimed(task["claim"]) for each in (thief, channel, platform.officer)] == [403, 403, 403]
+        assert await thief.claimed("x" * 200) in {400, 401, 403, 409, 410, 422}
+
+
+# Systems that answer what they should not.
+
+
+def drips() -> Response:
+    """A body that does not end."""
+
+    async def drops() -> AsyncIterator[bytes]:
+        yield b'{"contacts": ['
+        while True:
+            yield b" "
+            await asyncio.sleep(0.1)  # the answer is slow, that is what it shows
+
+    return StreamingResponse(drops(), media_type="application/json")
+
+
+def bomb() -> Response:
+    """A few kilobytes that unpack to 64 MiB of blanks."""
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    return Response(gzip.compress(b" " * (64 * MIB)), headers=headers)
+
+
+class Wrong(NamedTuple):
+    """What a system answers of one person, and for which failure a person of ours then looks; "": it is asked again."""
+
+    what: str
+    answer: Callable[[], Response]
+    failure: str
+
+
+WRONG = [
+    Wrong("a bomb", bomb, "answer_malformed"),
+    Wrong("a body that drips", drips, ""),
+    Wrong("a redirect", lambda: RedirectResponse("http://127.0.0.1:1/"), "refused"),
+    Wrong("no JSON", lambda: Response(b"<html>", media_type="application/json"), "answer_malformed"),
+    Wrong("other JSON", lambda: JSONResponse({"contacts": {"email": 7}}), "answer_malformed"),
+    Wrong("an error of ours", lambda: JSONResponse({"error": "no"}, 400), "refused"),
+]
+
+
+@scenario()
+async def test_wrong_answers_of_some_people_delay_those_alone(platform: Platform) -> None:
+    """A system that answers nonsense of somebody erases nobody by it, and everybody else's request goes on."""
+    people = {platform.somebody(): row for row in WRONG}
+    for person, row in people.items():
+        await platform.helpdesk.hold(person)
+        platform.helpdesk.says[person.email] = row.answer
+    async with bystander(platform):
+        cases = [await platform.ask(person, "erasure", "email") for person in people]
+        for case, row in zip(cases, WRONG, strict=True):
+            if row.failure:
+                view = await case.until("awaiting_decision")
+                assert (row.what, tasks(view)["helpdesk"]["failure"]) == (row.what, row.failure)
+    assert [(await platform.helpdesk.held(person)).rows for person in people] == [1] * len(people)
+    for person, row, case in zip(people, WRONG, cases, strict=True):
+        del platform.helpdesk.says[person.email]
+        if row.failure:
+            await case.seen_by(platform.officer).act("decision", decision="retry")
+    for case in cases:
+        task = tasks(await case.closed())["helpdesk"]
+        assert (task["outcome"], task["changed"]) == ("erased", 1)
+
+
+@scenario()
+async def test_search_that_ignores_its_filter_touches_nobody_else(platform: Platform) -> None:
+    """A system that finds somebody else's records hands none of them out and loses none (Art. 15(4))."""
+    person, other = platform.somebody(), platform.somebody()
+    await platform.helpdesk.hold(person)
+    await platform.helpdesk.hold(other)
+    theirs = await platform.helpdesk.held(other)
+    everybody = [each for each in platform.helpdesk.contacts.values() if each["email"] in {person.email, other.email}]
+    platform.helpdesk.says[person.email] = lambda: JSONResponse({"contacts": everybody})
+    copy, erasure = [await platform.ask(person, right, "email") for right in ("access", "erasure")]
+    view = await copy.until("awaiting_decision")
+    assert (tasks(view)["helpdesk"]["failure"], view["package"]) == ("foreign_hit", False)
+    await copy.act("withdraw")
+    view = await erasure.until("awaiting_decision")
+    assert tasks(view)["helpdesk"]["failure"] == "foreign_hit"
+    assert await platform.helpdesk.held(other) == theirs
+
+
+CHANGES = ("erasure", "rectification", "restriction", "objection")
+
+
+@scenario(rows=CHANGES[1:])  # what was to be erased may be shown for a day: an index lags behind
+async def test_yes_without_a_change_is_found_out_in_the_helpdesk(platform: Platform, right: str) -> None:
+    """A system that says yes and does nothing is looked at again: nobody is told that it was done."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    before = await platform.helpdesk.held(person)
+    platform.helpdesk.lies.add(person.email)
+    case = await platform.ask(person, right, "email")
+    view = await case.until(lambda view: bool(tasks(view).get("helpdesk", {}).get("failure")))
+    assert tasks(view)["helpdesk"]["failure"] == "residue_found"
+    assert (view["outcome"], await platform.helpdesk.held(person)) == (None, before)
+    platform.helpdesk.lies.discard(person.email)
+    await case.until("awaiting_decision")
+    await case.seen_by(platform.officer).act("decision", decision="retry")
+    assert (await case.closed())["outcome"] == "fulfilled"
+    assert await platform.helpdesk.held(person) != before
+
+
+@scenario(rows=CHANGES)
+async def test_change_that_a_trigger_undoes_is_found_out(platform: Platform, right: str) -> None:
+    """A store whose trigger undoes each change is looked at again: nobody is told that it was done."""
+    person = platform.somebody()
+    await platform.shop.hold(person, contract="stuck")
+    before = await platform.shop.held(person)
+    case = await platform.ask(person, right)
+    view = await case.until(lambda view: bool(tasks(view).get("shop", {}).get("failure")))
+    assert tasks(view)["shop"]["failure"] == "residue_found"
+    assert (view["outcome"], await platform.shop.held(person)) == (None, before)
+
+
+@scenario(rows=("access", "erasure", "restriction", "rectification"))
+async def test_more_rows_than_the_limit_wait_for_two_persons(platform: Platform, right: str) -> None:
+    """A request that would touch more rows than its limit touches none until two persons have confirmed it."""
+    person = platform.somebody()
+    await platform.shop.hold_many(person, 61)
+    case = await platform.ask(person, right, "email")
+    view = await case.until("awaiting_decision")
+    task = tasks(view)["shop"]
+    assert task["failure"] == "blast_radius"
+    assert (task["exceeded"]["limit"], task["exceeded"]["found"], task["exceeded"]["allowed"]) == ("max_rows", 61, 60)
+    rows = await platform.shop.rows("SELECT city, restricted FROM customer WHERE email = $1", person.email)
+    assert rows == [(BERLIN, False)] * 61
+    confirmed = {"system": "shop", "limit": "max_rows"}
+    await case.seen_by(platform.officer).act("confirmation", **confirmed)
+    assert await case.seen_by(platform.officer).refused("confirmation", **confirmed)
+    assert (await case.view())["state"] == "awaiting_decision"
+    await case.seen_by(platform.colleague).act("confirmation", **confirmed)
+    view = await case.closed()
+    assert (view["outcome"], tasks(view)["shop"]["found"]) == ("fulfilled", 61)
+    rows = await platform.shop.rows("SELECT city, restricted FROM customer WHERE email = $1", person.email)
+    of_right = {"access": [(BERLIN, False)], "rectification": [(CITY, False)], "restriction": [(BERLIN, True)]}
+    assert rows == of_right.get(right, []) * 61
+
+
+@scenario()
+async def test_call_between_two_people_keeps_what_is_the_others(platform: Platform) -> None:
+    """Two people erased in one batch leave the third person's side of a call, and nothing of their own (Art. 17)."""
+    first, second, other = (platform.somebody() for _ in range(3))
+    for each in (first, second):
+        await platform.crm.hold(each)
+    moment = datetime(2026, 4, 1, tzinfo=UTC)
+    for caller, callee in ((first, other), (second, first), (other, second)):
+        await platform.shop.hold_call(caller.phone, callee.phone, moment)
+    cases = [await platform.ask(each, "erasure") for each in (first, second)]
+    for case in cases:
+        assert (await case.closed())["outcome"] == "fulfilled"
+    assert [await platform.shop.calls(each.phone) for each in (first, second)] == [[], []]
+    calls = sorted(each[1:] for each in await platform.shop.calls(other.phone))
+    assert calls == [("", other.phone), (other.phone, "")]
+
+
+# The bus.
+
+
+@scenario()
+async def test_replies_that_do_not_add_up_count_for_nothing(platform: Platform) -> None:
+    """A team's reply that does not add up, or that is no reply, ends nothing: a person looks, and may ask again."""
+    person = platform.somebody()
+    await platform.billing.hold(person)
+    counts = {"outcome": "erased", "found": 3, "changed": 1, "remaining": 2}
+    platform.billing.says[person.email] = lambda task: platform.billing.reply(task, **counts)
+    async with bystander(platform):
+        case = await platform.ask(person, "erasure", "email")
+        view = await case.until("awaiting_decision")
+    assert tasks(view)["billing"]["failure"] == "answer_malformed"
+    assert (view["outcome"], (await platform.billing.held(person)).rows) == (None, 1)
+    del platform.billing.says[person.email]
+    await case.seen_by(platform.officer).act("decision", decision="retry")
+    assert (await case.closed())["outcome"] == "fulfilled"
+    assert await platform.billing.held(person) == NOTHING
+
+
+LIES = {
+    "erasure": {"outcome": "erased", "found": 1, "changed": 1, "remaining": 0},
+    "restriction": {"outcome": "amended", "found": 1, "changed": 1},
+    "objection": {"outcome": "amended", "found": 1, "changed": 1},
+}
+
+
+@scenario(rows=tuple(LIES))
+async def test_team_that_lies_is_found_out_by_its_second_look(platform: Platform, right: str) -> None:
+    """A team that says yes and does nothing finds the rows when it looks again, and nobody is told that it was done."""
+    person, team = platform.somebody(), platform.billing
+    await team.hold(person)
+    before = await team.held(person)
+    team.says[person.email] = lambda task: team.reply(task, **LIES[right]) if task["operation"] != "locate" else None
+    case = await platform.ask(person, right, "email")
+    view = await case.until(lambda view: bool(tasks(view).get("billing", {}).get("failure")))
+    assert tasks(view)["billing"]["failure"] == "residue_found"
+    assert (view["outcome"], await team.held(person)) == (None, before)
+
+
+@scenario()
+async def test_reply_to_another_systems_task_closes_nothing(platform: Platform) -> None:
+    """A team that replies to a task of another system, or writes junk, changes nothing of that request."""
+    person = platform.somebody()
+    await platform.billing.hold(person)
+    platform.billing.says[person.email] = lambda _: b'{"type": "dsr.task.replied.v1"'
+    await platform.helpdesk.hold(person)
+    platform.helpdesk.says[person.email] = lambda: JSONResponse({"error": "no"}, 400)
+    case = await platform.ask(person, "erasure", "email")
+    view = await case.until("awaiting_decision")
+    task = {"task_id": tasks(view)["helpdesk"]["task_id"], "command_id": case.request_id, "operation": "erase"}
+    counts = {"outcome": "erased", "found": 1, "changed": 1, "remaining": 0}
+    forged = platform.billing.reply(task, **counts)
+    await platform.bus.say("dsr.tasks.billing.replies", forged, b"\xff\x00junk", b"[" * 100_000, b"{}")
+    async with bystander(platform):
+        await platform.bus.heard()
+    view = await case.view()
+    assert (view["state"], tasks(view)["helpdesk"]["failure"]) == ("awaiting_decision", "refused")
+    assert (await platform.helpdesk.held(person)).rows == 1
+
+
+def said_of(person: Person) -> dict[str, Any]:
+    """What is posted of somebody who is proved."""
+    return {name: person.submission("access")[name] for name in ("subject", "assurance", "proofs")}
+
+
+@scenario()
+async def test_events_that_are_junk_or_anothers_ask_for_nothing(platform: Platform) -> None:
+    """Junk, an address in place of a token, a token of another service: no request; the next event is heard."""
+    first, second = platform.somebody(), platform.somebody()
+    async with platform.door("channel", holder="selfcare") as selfcare:
+        token = await selfcare.token(said_of(first))
+        async with bystander(platform):
+            await platform.bus.say("user.events.selfcare", b"\xff\xfe", b"{" * 100_000, b"")
+            await platform.bus.tell("selfcare", "user.requested.access", subject=first.email)
+            await platform.bus.tell("selfcare", "user.requested.everything", subject=token)
+            await platform.bus.tell("numbering", "user.requested.erasure", subject=token)
+            await platform.bus.heard()
+        assert await selfcare.status_of(token) == 404
+        good = await selfcare.token(said_of(second))
+        await platform.bus.tell("selfcare", "user.requested.access", subject=good)
+        await platform.bus.heard()
+        assert (await Case(selfcare, good).closed())["right"] == "access"
+        assert await platform.channel.status_of(good) == 404
+    assert first.email not in await platform.command("dead-letters", "list")
+
+
+# Mail.
+
+
+HEAD = "Received: from mx.{host} ([192.0.2.1]) by mx.company.example; Sat, 28 Feb 2026 23:59:00 +0100\r\n"
+MAIL = HEAD + "From: {sender}\r\nTo: privacy@company.example\r\nSubject: {subject}\r\nMessage-ID: <{id}@{host}>\r\n"
+
+
+def mail(sender: str, subject: str, body: bytes = b"Please tell me what you hold.", more: str = "") -> bytes:
+    """A mail to our mailbox."""
+    head = MAIL.format(host="mail.example", sender=sender, subject=subject, id=secrets.token_hex(8)) + more
+    return (head + "\r\n").encode() + body
+
+
+@scenario()
+async def test_hostile_mail_is_put_before_a_person_and_the_next_is_read(platform: Platform) -> None:
+    """Bombs, junk, loops and forged senders become no request and no letter; mail after them is read and worked."""
+    person, hostile = platform.somebody(), platform.somebody()
+    nested = b"".join(b"--%d\r\nContent-Type: multipart/mixed; boundary=%d\r\n\r\n" % (n, n + 1) for n in range(2000))
+    mails = [
+        mail(hostile.email, "bomb", nested, "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=0\r\n"),
+        mail(hostile.email, "junk", bytes(range(256)) * 40, "Content-Type: text/plain; charset=utf-7\r\n"),
+        mail(hostile.email, "loop", more="Auto-Submitted: auto-replied\r\nPrecedence: bulk\r\n"),
+        mail("privacy@company.example", f"ours {hostile.number}"),
+        mail(hostile.email, "heads", more="".join(f"X-{n}: {'a' * 900}\r\n" for n in range(2000))),
+        mail(f"{hostile.email}, {person.email}", "two\r\n\tBcc: x@y.example"),
+        b"\x00\xff" * 10_000,
+        b"",
+    ]
+    for each in mails:
+        platform.mailbox.put(each)
+    name = f"<script>alert({person.number})</script>"
+    platform.mailbox.put(mail(person.email, name))
+    async with bystander(platform):
+        found = await platform.mail_with(name)
+    assert (found["sender"], found["mail"]["state"]) == (person.email, "proposed")
+    [case] = await platform.officer.confirm(
+        found["mail"]["mail_id"], person.submission("access", "email", proved=False)
+    )
+    await case.until("awaiting_identity")
+    await platform.mails(person, 1)
+    assert not [each for each in platform.mail.taken if each.to == hostile.email]
+
+
+# The portal.
+
+
+@scenario()
+async def test_portal_refuses_forged_forms_cookies_and_paths(platform: Platform) -> None:
+    """Forms without the page's token, with a forged cookie, of any size, and paths that lead out are refused."""
+    base = platform.services.portal_url
+    async with bystander(platform), httpx.AsyncClient(trust_env=False, timeout=30) as browser:
+        page = f"{base}en/ask/right"
+        assert (await browser.post(page, data={"right": "erasure"})).status_code in {400, 403, 409, 410, 422}
+        assert (await browser.get(page)).status_code == 200
+        forged = {"cookie": f"dsr-portal={'A' * 43}", "origin": "https://evil.example"}
+        answer = await browser.post(page, data={"right": "erasure", "csrf": "A" * 43}, headers=forged)
+        assert answer.status_code in {400, 403, 409, 410, 422}
+        large = await browser.post(page, data={"right": "a" * (2 * MIB)})
+        assert large.status_code in {400, 413}
+        many = await browser.post(page, data={f"f{n}": "x" for n in range(5000)})
+        assert many.status_code in {400, 403, 409, 413}
+        for path in ("static/..%2f..%2fportal.py", "static/%2e%2e/templates/base.html", "xx/ask/right", "en/%00"):
+            assert (await browser.get(base + path)).status_code in {400, 404}, path
+        shown = await browser.get(f"{base}en/", params={"next": "//evil.example", "q": "<script>alert(1)</script>"})
+        assert "<script>alert" not in shown.text
+        assert "default-src" in shown.headers["content-security-policy"]
