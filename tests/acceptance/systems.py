@@ -525,6 +525,16 @@ class Tickets:
             return NOTHING
         return Held(len(found), restricted=not await self.seen_by_agent("user", found[0]["id"]))
 
+    async def about(self, request_id: str) -> list[str]:
+        """Lists the states of the tickets that warn people of a request."""
+        found = (await self.call("GET", "issue", params={"dsr_request": request_id}))["collection"]
+        issues = [await self.call("GET", f"issue/{each['id']}") for each in found]
+        states = [each["attributes"]["status"] for each in issues]
+        return ["open" if state is None else await self._name_of(state["id"]) for state in states]
+
+    async def _name_of(self, state: str) -> str:
+        return str((await self.call("GET", f"status/{state}"))["attributes"]["name"])
+
     async def seen_by_agent(self, classname: str, identity: str) -> bool:
         """Whether somebody who answers tickets may read a record."""
         auth = (self.roundup.agent, self.roundup.agent_password)

@@ -1,11 +1,18 @@
-"""The doors: portal pages, mail, and the HTTP API; each leads to the same requests."""
+"""The doors: portal pages, mail, user events, the HTTP API and the ``dsr`` command; each leads to the same requests."""
 
+import asyncio
+import json
+import os
+import sys
 from uuid import uuid4
 
-from tests.acceptance.client import Case, Door, Person
-from tests.acceptance.mails import BOUNCE, code_in, link_in, mail, proof, proposed
+from deploy.local.paths import ROOT
+from tests.acceptance.client import PROOF, RIGHTS, Case, Door, Person
+from tests.acceptance.events import statuses
+from tests.acceptance.mails import BOUNCE, code_in, link_in, mail, proof, proposed, text_of
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
+from tests.acceptance.systems import BERLIN, NOTHING
 from tests.fixtures.live import eventually
 
 RECEIVED_IN = {
@@ -14,9 +21,45 @@ RECEIVED_IN = {
     "fr": "Nous avons reçu votre demande",
     "es": "Hemos recibido su solicitud",
 }
+STRAY = "+493029999999"
+SEED = """
+import json, sqlite3, sys
+with sqlite3.connect(sys.argv[1], timeout=30) as store:
+    email = json.load(sys.stdin)["email"]
+    store.executemany("INSERT INTO invoice (email, cents) VALUES (?, 100)", [[email]] * 3)
+print(3)
+"""
 
 
 # The portal, by its pages alone.
+
+
+@scenario(rows=tuple(RECEIVED_IN))
+async def test_portal_request_proved_by_link(platform: Platform, language: str) -> None:
+    """In each language a request is asked by pages, proved by the link in the mail, read and downloaded."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    async with platform.visitor() as visitor, platform.visitor() as elsewhere:
+        reference = await visitor.ask(person.email, language=language)
+        link = await proof(platform, person, link_in)
+        assert f"/{language}/" in link
+        await elsewhere.open(link)
+        await elsewhere.open(link)  # a mail scanner looks too, and uses nothing up
+        await elsewhere.send()
+        assert (elsewhere.path, reference in elsewhere.text) == (f"/portal/{language}/request", True)
+        await elsewhere.open(f"/portal/{language}/request/letters")
+        assert RECEIVED_IN[language] in elsewhere.text
+
+        async def ready() -> bool:
+            return "/request/package?link=" in (await elsewhere.open(f"/portal/{language}/request")).html
+
+        await eventually(ready, within=90)
+        package = elsewhere.html.partition("/request/package?link=")[2].partition('"')[0]
+        await elsewhere.open(f"/portal/{language}/request/package?link={package}")
+        assert elsewhere.content.startswith(b"PK")
+        await elsewhere.open(f"/portal/{language}/request/report")
+        assert person.name in elsewhere.text
+        assert (await visitor.open(f"/portal/{language}/request")).status == 403, "only who proved it follows it"
 
 
 @scenario()
@@ -63,6 +106,35 @@ async def found(platform: Platform, reference: str) -> Case:
 
 
 @scenario()
+async def test_mail_confirmed_by_an_officer_is_a_request(platform: Platform) -> None:
+    """A mail is proposed with what it states; confirmed, it waits for proof, which the mail is none of."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    platform.mailbox.put(
+        mail(person, f"Ich bitte um Auskunft über meine Daten. Meine Kundennummer ist C-{4000 + person.number}.")
+    )
+    shown = await proposed(platform, person)
+    proposal = shown["proposal"]
+    assert (proposal["rights"], proposal["language"]) == (["access"], "de")
+    assert (proposal["email"], proposal["account_id"], shown["mail"]["by_mx"]) == (
+        person.email,
+        f"C-{4000 + person.number}",
+        True,
+    )
+    asked = {"right": "access", "language": "de", "subject": {"email": person.email, "country": "DE"}}
+    [case] = await platform.officer.confirm(shown["mail"]["mail_id"], asked)
+    assert (await case.view())["received_at"].startswith("2026-03-02T08:00:00"), "the day on which it came"
+    assert (await case.view())["state"] == "awaiting_identity"
+    [receipt, *_] = await platform.mails(person, 1)
+    assert RECEIVED_IN["de"] in text_of(receipt)
+    async with platform.visitor() as visitor:
+        await (await visitor.open(await proof(platform, person, link_in))).send()
+        assert visitor.path == "/portal/de/request"
+    assert (await case.closed())["outcome"] == "fulfilled"
+    assert (await platform.officer.get(f"/v1/mail/{shown['mail']['mail_id']}")).is_success, "it belongs to the request"
+
+
+@scenario()
 async def test_mail_dismissed_by_an_officer_leaves_nothing(platform: Platform) -> None:
     """A mail that is no request is dismissed, its text is gone, and nobody is written to."""
     person = platform.somebody()
@@ -106,6 +178,128 @@ async def test_bounce_finds_its_letter(platform: Platform) -> None:
     assert await eventually(returned, within=60) == ["returned"]
 
 
+# User events.
+
+
+@scenario(rows=tuple(RIGHTS))
+async def test_event_asks_for_a_right(platform: Platform, right: str) -> None:
+    """A user event becomes a request whose id is its token, and ``dsr.status`` says where it stands, without names."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    before = await platform.shop.held(person)
+    async with platform.emitter("selfcare") as selfcare:
+        case = await selfcare.asks(person, right)
+        said = await statuses(platform.kafka.bootstrap, case.request_id)
+        assert {each["right"] for each in said} == {right}
+        assert said[-1]["outcome"] == "fulfilled"
+        assert person.email not in json.dumps(said)
+        assert (await case.view())["right"] == right
+    if right not in {"access", "portability"}:
+        assert await platform.shop.held(person) != before
+
+
+@scenario()
+async def test_event_of_marketing_and_of_an_account_takes_effect(platform: Platform) -> None:
+    """An objection and a withdrawal become requests; a closed account is noted; each event is used once."""
+    objecting, withdrawing, leaving = (platform.somebody() for _ in range(3))
+    for each in (objecting, withdrawing):
+        await platform.shop.hold(each)
+    async with platform.emitter("selfcare") as selfcare:
+        stated = {
+            name: await selfcare.door.token({"subject": each.identities("email", "account_id"), "assurance": PROOF})
+            for name, each in (("objected", objecting), ("withdrew", withdrawing))
+        }
+        await selfcare.say("user.objected_to_marketing", stated["objected"])
+        await selfcare.say("user.consent_withdrawn", stated["withdrew"], purpose="marketing")
+        account = await selfcare.door.token({"subject": leaving.identities("account_id"), "assurance": PROOF})
+        await selfcare.say("user.account_closed", account, closed_at="2026-03-01T00:00:00+01:00")
+        await selfcare.say("user.account_closed", account, closed_at="2026-03-02T00:00:00+01:00")
+        rights = [
+            (await Case(selfcare.door, (await arrived(Case(selfcare.door, token))).request_id).closed())["right"]
+            for token in stated.values()
+        ]
+        assert rights == ["objection", "consent_withdrawal"]
+    for each in (objecting, withdrawing):
+        assert (await platform.shop.held(each)).marketing is False
+    assert "subject_used" in await set_aside(platform, "subject_used")
+
+
+@scenario()
+async def test_event_of_a_number_is_checked_against_the_register(platform: Platform) -> None:
+    """A number that the register does not know is released by nobody: it is put before the officers as a conflict."""
+    person = platform.somebody()
+    await platform.crm.hold(person)
+    subject = {"account_id": person.account_id, "phones": [{"number": STRAY}]}
+    async with platform.emitter("numbering") as numbering:
+
+        async def conflict() -> set[str]:
+            tokens.add(token := await numbering.door.token({"subject": subject}))  # the register may not be filled yet
+            await numbering.say("number.released", token, until="2026-02-01T00:00:00+00:00")
+            listed = await platform.officer.listed("assignment-conflicts", "conflicts")
+            return {each["kind"] for each in listed if each["request_id"] in tokens}
+
+        tokens: set[str] = set()
+        assert await eventually(conflict, within=60, every=1) == {"not_in_register"}
+
+
+@scenario()
+async def test_event_repeated_unknown_or_junk_costs_only_itself(platform: Platform) -> None:
+    """A repeat has no second effect, an unknown type is left, junk is set aside, and the next event is worked."""
+    person, other = platform.somebody(), platform.somebody()
+    async with platform.emitter("selfcare") as selfcare:
+        token = await selfcare.door.token({"subject": person.identities("email"), "assurance": PROOF})
+        for _ in range(2):
+            await selfcare.say("user.requested.access", token, "once-" + token)
+        await selfcare.say("user.logged_in", token)
+        junk = f"ada.{uuid4().hex}@stranger.example"
+        await selfcare.say("user.requested.access", junk)
+        await selfcare.send(b"{")
+        case = await selfcare.asks(other, "access")
+        assert (await arrived(case)).request_id == case.request_id
+        assert (await Case(selfcare.door, token).closed())["right"] == "access"
+        actions = await Case(platform.officer, token).actions()
+        assert actions.count("request.received") == 1
+    said = await set_aside(platform)
+    assert "malformed_event" in said
+    assert junk not in said
+
+
+@scenario()
+async def test_example_of_the_docs_asks_by_an_event(platform: Platform) -> None:
+    """The lines of the documentation, run as they stand, make a request that closes and whose status is read back."""
+    person = platform.somebody()
+    said = json.dumps({name: person.submission("access")[name] for name in ("subject", "assurance", "proofs")})
+    async with platform.emitter("selfcare") as selfcare:
+        key = selfcare.door.headers["Authorization"].removeprefix("Bearer ")
+        env = {**os.environ, "API": platform.services.url, "API_KEY": key, "KAFKA": platform.kafka.bootstrap}
+        command = (sys.executable, str(ROOT / "docs" / "examples" / "send_user_event.py"), said)
+        process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
+        printed, _ = await process.communicate()
+    told = await statuses(platform.kafka.bootstrap, printed.decode().strip())
+    assert (told[0]["state"], told[-1]["outcome"]) == ("in_progress", "no_data")
+
+
+async def arrived(case: Case) -> Case:
+    """The request that an event asks for, once it is there."""
+
+    async def known() -> bool:
+        return (await case.door.get(f"/v1/requests/{case.request_id}")).is_success
+
+    await eventually(known, within=60)
+    return case
+
+
+async def set_aside(platform: Platform, awaited: str = "") -> str:
+    """The list of what intake has set aside, once that stands in it."""
+
+    async def listed() -> str:
+        status, printed = await platform.dsr("dead-letters", "list", "intake")
+        assert status == 0, printed
+        return printed if awaited in printed else ""
+
+    return str(await eventually(listed, within=60, every=1))
+
+
 # The API.
 
 
@@ -143,6 +337,21 @@ async def search(platform: Platform, person: Person) -> list[str]:
 
 
 @scenario()
+async def test_message_with_several_rights_is_one_case(platform: Platform) -> None:
+    """One message asks for a copy and an erasure: one case number, and the copy comes before the erasure."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    said = person.submission("access")
+    del said["right"]
+    access, erasure = await platform.channel.ask_at_once({**said, "rights": ["access", "erasure"]})
+    views = [await each.closed() for each in (access, erasure)]
+    assert [(view["right"], view["outcome"]) for view in views] == [("access", "fulfilled"), ("erasure", "fulfilled")]
+    assert len({view["case"]["case_number"] for view in views}) == 1
+    assert [each["city"] for each in (await access.package()).of("shop") if "city" in each] == [BERLIN]
+    assert await platform.shop.held(person) == NOTHING
+
+
+@scenario()
 async def test_instruction_of_a_customer_waits_where_its_data_are_not_told_apart(platform: Platform) -> None:
     """A customer's key asks about its data alone; no system that mixes customers is touched (Art. 28)."""
     person = platform.somebody()
@@ -175,3 +384,41 @@ async def test_wrong_key_or_role_gets_nothing(platform: Platform) -> None:
         refusal = {"decision": "refuse", "reason": "EXCESSIVE", "article": "12(5)(b)", "explanation": "Every day."}
         assert await case.refused("decision", **refusal) == "forbidden"
     assert (await case.view())["state"] == "awaiting_identity"
+
+
+# The command.
+
+
+@scenario()
+async def test_command_submits_follows_lists_and_shows(platform: Platform) -> None:
+    """``dsr request`` submits a request once, follows it until it is closed, lists it and shows what was done."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    said = json.dumps(person.submission("access"))
+    submit = ("request", "submit", "--idempotency-key", uuid4().hex, "--json")
+    async with platform.door("channel") as door:
+        first, again = [await platform.dsr(*submit, door=door, said=said) for _ in range(2)]
+        assert first == again
+        request_id = json.loads(first[1])["request_id"]
+        status, printed = await platform.dsr("request", "follow", request_id, "--within", "90s", door=door)
+        assert (status, "closed: fulfilled" in printed) == (0, True), printed
+        listed = await platform.dsr("request", "list", "--json", door=door)
+        assert [json.loads(line)["request_id"] for line in listed[1].splitlines()] == [request_id]
+        status, printed = await platform.dsr("request", "show", request_id, door=door)
+        assert (status, "helpdesk" in printed, person.email in printed) == (0, True, False), printed
+
+
+@scenario()
+async def test_command_lists_systems_and_examines_a_team(platform: Platform) -> None:
+    """``dsr`` names each system, and runs every operation of a team on people whom it invents."""
+    status, printed = await platform.dsr("downstreams", "list", "--json")
+    assert (status, all(name in printed for name in platform.systems)) == (0, True), printed
+    seed = json.dumps([sys.executable, "-I", "-S", "-c", SEED, str(platform.billing.store)])
+    file = platform.services.directory / "examined.toml"
+    file.write_text(
+        f"{platform.billing.declaration}[billing.conformance]\nseed = {{ command = {seed} }}\nwithin_s = 60\n"
+    )
+    status, printed = await platform.dsr("conformance", str(file), "--system", "billing", "--json")
+    words = {check: each["word"] for check, each in json.loads(printed)["billing"].items()}
+    assert (status, "no" in words.values()) == (0, False), words
+    assert list(words.values()).count("yes") > 5

@@ -1,5 +1,6 @@
 """An officer's day by hand: what the privacy team reads and decides on the pages of the console, by HTTP alone."""
 
+import re
 from datetime import datetime, timedelta
 
 import httpx
@@ -8,6 +9,7 @@ from tests.acceptance.client import Case, Person
 from tests.acceptance.mails import mail, proposed
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
+from tests.acceptance.systems import NOTHING
 from tests.acceptance.visitor import Visitor
 from tests.fixtures.live import eventually
 
@@ -189,6 +191,32 @@ async def test_extension_takes_a_second_person_and_is_told(platform: Platform) -
 
 
 @scenario()
+async def test_hold_keeps_an_erasure_until_two_lift_it(platform: Platform) -> None:
+    """A legal hold keeps the data of an erasure until two officers lift it in the console (Art. 17(3)(e))."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    number = f"LEG-{person.number}"
+    review = (await (await platform.ask(platform.somebody(), "access", proved=False)).view())["due_on"]
+    placed = {"case_number": number, "reason": "LITIGATION", "review_on": review, "subject.email": person.email}
+    async with platform.member("hanna") as hanna, platform.member("anton") as anton, platform.member("berta") as berta:
+        await step(hanna, "/console/holds/place", **placed)
+        await hanna.open("/console/holds")
+        hold_id = re.findall(r"/console/holds/([0-9a-f-]{36})", hanna.html.partition(number)[2])[0]
+        case = await platform.ask(person, "erasure", "email", "account_id")
+        await case.until(lambda view: view["state"] in {"closed", "awaiting_decision"})
+        assert (await platform.shop.held(person)).rows == 1
+        await step(anton, f"/console/holds/{hold_id}/lift")
+        assert (await platform.shop.held(person)).rows == 1, "one officer lifts no hold"
+        await step(berta, f"/console/holds/{hold_id}/lift")
+        assert number not in (await berta.open("/console/holds")).text
+
+    async def erased() -> bool:
+        return await platform.shop.held(person) == NOTHING
+
+    await eventually(erased, within=90)
+
+
+@scenario()
 async def test_letter_is_entered_and_its_answer_printed_and_posted(platform: Platform) -> None:
     """What came on paper is entered by its day; the answer is printed, and is sent once an officer has posted it."""
     person = platform.somebody()
@@ -242,3 +270,15 @@ async def test_breach_is_recorded_assessed_by_two_and_closed(platform: Platform)
         await step(hanna, f"{page}/close", decision="authority_notified", explanation="All were told.")
         assert "All were told." in hanna.text
     assert words["happened"] in await case.seen_by(platform.officer).letter("breach_notice")
+
+
+@scenario()
+async def test_figures_of_the_time_limits_are_shown(platform: Platform) -> None:
+    """The page of the time limits shows how many requests were answered in time, as plots without scripts."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    await (await platform.ask(person, "access", "email")).closed()
+    async with platform.member("ugo") as ugo:
+        await ugo.open("/console/sla")
+        assert (ugo.status, ugo.html.count("<svg") > 0, "<script" in ugo.html) == (200, True, False)
+        assert person.email not in ugo.html

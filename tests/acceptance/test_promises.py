@@ -1,9 +1,155 @@
 """The promises of the README and of the design that no pair of right and system shows."""
 
+import asyncio
+import base64
+import json
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import httpx
 
+from deploy.demo.traces import Seeker
+from tests.acceptance.client import RIGHTS, Case, tasks
+from tests.acceptance.events import everything
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
+from tests.acceptance.systems import BERLIN, NOTHING
+from tests.fixtures.live import eventually
+
+PART_OF_EVERYBODY = "quarzfels"
+"""Stands in the name and in the address of each person of the net, and in nothing that the platform says by itself."""
+
+
+@scenario()
+async def test_nothing_that_names_a_person_is_on_the_bus_in_logs_metrics_or_at_rest(platform: Platform) -> None:
+    """No topic, log, metric or table names anybody of any scenario, plain, in base64, in hex or by URL (Art. 32)."""
+    people = [platform.somebody() for _ in RIGHTS]
+    cases = []
+    for person, right in zip(people, RIGHTS, strict=True):
+        await platform.shop.hold(person)
+        subject = {**person.submission(right)["subject"], "name": person.name}
+        cases.append(await platform.ask(person, right, subject=subject))
+    await platform.channel.refused({"right": "erasure", "subject": {"email": f"typo@@{PART_OF_EVERYBODY}.example"}})
+    for case in cases:
+        await case.closed()
+    async with platform.emitter("selfcare") as selfcare:
+        told = platform.somebody()
+        case = await selfcare.asks(told, "access")
+        await eventually(lambda: _known(case), within=60)
+        await case.closed()
+    signs = [each for person in (*people, told) for each in (person.phone, person.phone[1:], person.account_id)]
+    ids = [each.request_id for each in (*cases, case)]
+    seeker = Seeker({"people": [PART_OF_EVERYBODY, *signs], "requests": ids}, encoded=True)
+    await seeker.in_postgres(platform.services.env["DSR_POSTGRES_DSN"])
+    logs = [child.log for child in platform.services.children.values()]
+    await asyncio.to_thread(seeker.in_files, *logs)
+    for topic, content in (await everything(platform.kafka.bootstrap)).items():
+        await asyncio.to_thread(seeker.in_bytes, topic, content, b"\n")
+    for service in platform.urls:
+        seeker.in_bytes(f"metrics of {service}", "\n".join(await platform.metrics(service)).encode(), b"\n")
+    assert all(log.stat().st_size for log in logs)
+    assert not seeker.found.get("people"), seeker.found["people"]
+    assert seeker.found["requests"].keys() >= {"dsr.requests", "dsr.status", "user.events.selfcare", "intake.request"}
+
+
+async def _known(case: Case) -> bool:
+    return (await case.door.get(f"/v1/requests/{case.request_id}")).is_success
+
+
+@scenario()
+async def test_system_that_says_yes_and_does_nothing_is_not_done(platform: Platform) -> None:
+    """Done means verified: after a change the system is searched again, and what it still shows is a failure."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    platform.helpdesk.lies.add(person.email)
+    case = await platform.ask(person, "erasure", "email", "account_id")
+    waiting = await case.until("awaiting_decision")
+    task = tasks(waiting)["helpdesk"]
+    assert task["failure"], task
+    assert "fulfilled" not in str(waiting["outcome"])
+    assert (await platform.helpdesk.held(person)).rows == 1
+    platform.helpdesk.lies.discard(person.email)
+    await case.seen_by(platform.officer).act("decision", decision="retry")
+    view = await case.closed()
+    assert (view["outcome"], tasks(view)["helpdesk"]["remaining"]) == ("fulfilled", 0)
+    assert await platform.helpdesk.held(person) == NOTHING
+
+
+@scenario()
+async def test_certificate_verifies_offline_until_anything_in_it_is_changed(platform: Platform) -> None:
+    """A closed request has a certificate that ``dsr`` checks offline, and that no change survives."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    case = await platform.ask(person, "erasure", "email", "account_id")
+    await case.closed()
+    await case.seen_by(platform.officer).actions("request.closed")
+    certified = await case.certificate()
+    key = base64.b64encode(platform.services.public_key).decode()
+    assert {each["action"] for each in certified["entries"]} >= {"request.received", "task.concluded", "request.closed"}
+    assert person.email not in json.dumps(certified)
+
+    async def verified(changed: object, *more: str) -> bool:
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "certificate.json"
+            file.write_text(json.dumps(changed))
+            return (await platform.dsr("certificate", "verify", str(file), *more))[0] == 0
+
+    assert await verified(certified, "--key", key)
+    assert not await verified(certified, "--key", base64.b64encode(bytes(32)).decode())
+    last = certified["entries"][-1]
+    for changed in (
+        {**certified, "request": {**certified["request"], "outcome": "no_data"}},
+        {**certified, "entries": certified["entries"][:-1]},
+        {**certified, "entries": [*certified["entries"][:-1], {**last, "action": "request.received"}]},
+    ):
+        assert not await verified(changed)
+
+
+@scenario()
+async def test_key_is_destroyed_after_an_erasure(platform: Platform) -> None:
+    """After an erasure nobody is found by who they were; only who has the code of the letters reads them (Art. 17)."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    said = person.submission("erasure", "email", "account_id")
+    accepted = (await platform.channel.post("/v1/requests", json=said)).json()
+    case = Case(platform.channel, accepted["request_id"])
+    await case.closed()
+    assert "key.shredded" in await case.seen_by(platform.officer).actions("key.shredded")
+    found = await platform.officer.post("/v1/requests/search", json={"text": person.email})
+    assert found.json()["requests"] == []
+    path = f"/v1/requests/{case.request_id}/letters"
+    assert (await platform.channel.get(path)).status_code in {404, 410}
+    assert (await platform.channel.get(path, headers={"Letter-Code": "00000000"})).status_code in {404, 410}
+    opened = await platform.channel.get(path, headers={"Letter-Code": accepted["letter_code"]})
+    assert [each["kind"] for each in opened.json()["letters"]] == ["acknowledgement", "answer"]
+
+
+@scenario()
+async def test_mailing_list_is_checked_against_objections(platform: Platform) -> None:
+    """Who objected is taken out of a mailing list, however the address is written; nobody else is (Art. 21(3))."""
+    person, reader = platform.somebody(), platform.somebody()
+    await (await platform.ask(person, "objection", "email")).closed()
+    asked = (reader.email, person.email, f" {person.email.upper()}", "no address")
+    said = await platform.channel.suppressed(*asked)
+    assert said == ["not_suppressed", "suppressed", "suppressed", "unreadable"]
+    answer = await platform.officer.post("/v1/suppression/check", json={"contact_points": []})
+    assert answer.status_code == httpx.codes.FORBIDDEN
+
+
+@scenario()
+async def test_erasure_waits_for_the_copy_of_the_same_person(platform: Platform) -> None:
+    """A copy and an erasure asked together: the copy has everything, and then it is erased (Art. 15, 17)."""
+    person = platform.somebody()
+    for system in (platform.shop, platform.helpdesk, platform.billing):
+        await system.hold(person)
+    copy, erasure = await platform.channel.ask_together([person.submission(each) for each in ("access", "erasure")])
+    views = [await each.closed() for each in (copy, erasure)]
+    assert [view["outcome"] for view in views] == ["fulfilled", "fulfilled"]
+    package = await copy.package()
+    assert [len(package.of(name)) for name in ("shop", "helpdesk", "billing")] == [1, 1, 1]
+    for system in (platform.shop, platform.helpdesk, platform.billing):
+        assert await system.held(person) == NOTHING
 
 
 @scenario()
@@ -21,6 +167,52 @@ async def test_restriction_is_lifted_after_the_person_was_told(platform: Platfor
     letters = [each["kind"] for each in await officer.letters()]
     assert letters.count("lifting") == 1
     assert actions.index("restriction.lift_completed") > actions.index("letter.written")
+
+
+@scenario()
+async def test_package_is_fetched_by_who_asked_and_holds_each_call(platform: Platform) -> None:
+    """A package is for the channel that asked; another channel does not learn that it exists (Art. 15(3))."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    case = await platform.ask(person, "access")
+    await case.closed()
+    assert [each["city"] for each in (await case.package()).of("shop")] == [BERLIN]
+    async with platform.door("channel") as other:
+        assert (await other.get(f"/v1/requests/{case.request_id}/package")).status_code == httpx.codes.NOT_FOUND
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "package.zip"
+        file.write_bytes(await platform.channel.download(case.request_id, "package"))
+        status, printed = await platform.dsr("package", "check", str(file))
+    assert status == 0, printed
+
+
+@scenario()
+async def test_metrics_count_requests_and_say_nothing_of_anybody(platform: Platform) -> None:
+    """Each service counts what it does; exact figures are for the privacy team, and no label names anybody."""
+    person = platform.somebody()
+    before = await closed_count(platform)
+    await (await platform.ask(person, "portability")).closed()
+    assert await closed_count(platform) > before
+    for service, url in platform.urls.items():
+        exact = await platform.metrics(service)
+        assert exact
+        names = [name for name in exact if name.startswith("dsr_")]
+        assert not [name for name in names if re.search(r"[0-9a-f]{8}-[0-9a-f]{4}|@|\+\d{7,}", name)]
+        assert len(names) < 2_500
+        async with httpx.AsyncClient(timeout=60) as nobody:
+            assert (await nobody.get(f"{url}/metrics/privacy")).status_code == httpx.codes.UNAUTHORIZED
+    public = await platform.metrics("intake", "/metrics")
+    people = [value for name, value in public.items() if name.startswith("dsr_requests_total")]
+    assert people
+    assert all(value % 5 == 0 for value in people)
+
+
+async def closed_count(platform: Platform) -> float:
+    """How many requests for portability were counted so far."""
+    figures = await platform.metrics("intake")
+    return sum(
+        value for name, value in figures.items() if name.startswith("dsr_requests_total") and "portability" in name
+    )
 
 
 @scenario()
