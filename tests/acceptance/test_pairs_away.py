@@ -87,21 +87,3 @@ async def test_services_killed_in_the_middle_go_on_where_they_were(platform: Pla
     for case in cases:
         assert (await case.closed())["outcome"] == "fulfilled"
         await once(platform, case)
-
-
-@scenario(on=FRAGILE)
-async def test_store_that_lost_a_table_fails_and_a_person_lets_it_be_tried_again(platform: Platform) -> None:
-    """What could not be searched is not "nothing found"."""
-    person = platform.somebody()
-    await platform.shop.hold(person)
-    await platform.shop.rows("ALTER TABLE call_record RENAME TO elsewhere")
-    try:
-        case = await platform.ask(person, "erasure")
-        view = await case.until("awaiting_decision")
-        failures = {(task["system"], task["failure"]) for task in view["tasks"] if "failure" in task}
-        assert failures == {("shop", "table_missing")}
-    finally:
-        await platform.shop.rows("ALTER TABLE elsewhere RENAME TO call_record")
-    await case.seen_by(platform.officer).act("decision", decision="retry")
-    assert (await case.closed())["outcome"] == "fulfilled"
-    assert await platform.shop.held(person) == NOTHING
