@@ -53,4 +53,6 @@ def variables() -> Iterator[tuple[str, Any]]:
         for group in vars(module).values():
             if isinstance(group, type) and issubclass(group, BaseSettings) and group.__module__ == module.__name__:
                 for name, field in group.model_fields.items():
-                    yield f"{group.model_config['env_prefix']}{name.upper()}", field.default
+                    alias = field.validation_alias
+                    own = f"{group.model_config['env_prefix']}{name.upper()}"
+                    yield alias if isinstance(alias, str) else own, field.default
