@@ -263,10 +263,6 @@ class Platform:
         lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 
-    async def ask_jointly(self, person: Person, *rights: str) -> list[Case]:
-        """Submits one message that asks for several rights; a case for each."""
-        return await self.channel.ask_at_once({**person.submission(rights[0]), "right": None, "rights": list(rights)})
-
     async def mail_with(self, subject: str) -> dict[str, Any]:
         """The mail in our mailbox with that subject, once it was read."""
         found: dict[str, Any] = await eventually(lambda: self.officer.mail_with(subject), within=60)
@@ -324,17 +320,6 @@ class Platform:
                 await link.suffer(Toxic.NONE)
             else:
                 self.billing.begin()
-
-    @asynccontextmanager
-    async def broken(self, *parts: str) -> AsyncIterator[None]:
-        """Kills the broker, or services, and starts them again when the block ends."""
-        services = {str(name): child for name, child in self.services.children.items()}
-        killed = [self.kafka if part == "broker" else services[part] for part in parts]
-        await asyncio.gather(*(asyncio.to_thread(each.kill) for each in killed))
-        try:
-            yield
-        finally:
-            await asyncio.gather(*(asyncio.to_thread(each.start) for each in killed))
 
 
 @asynccontextmanager

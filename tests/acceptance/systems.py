@@ -198,14 +198,6 @@ class Shop(Calls):
         row = (person.account_id, person.name, person.email, BERLIN, contract)
         await self.rows("INSERT INTO customer VALUES ($1, $2, $3, $4, $5)", *row)
 
-    async def hold_many(self, person: Person, number: int) -> None:
-        """So many rows of theirs, known by their address alone."""
-        rows = "SELECT $1 || '-' || n, $2, $3, $4, 'ended' FROM generate_series(1, $5) n"
-        names = "account_id, name, email, city, contract"
-        await self.rows(
-            f"INSERT INTO customer ({names}) {rows}", person.account_id, person.name, person.email, BERLIN, number
-        )
-
     async def hold_call(self, caller: str, callee: str, began: datetime, withheld: str = "", noted: str = "") -> None:
         """A call; ``withheld``: the number that the network knew of a caller who asked that it is not shown."""
         row = (next(_ids), began, caller, callee, 60, withheld, "id" if withheld else "none", noted)

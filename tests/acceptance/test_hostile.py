@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import httpx
-from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from tests.acceptance.client import CITY, Case, Door, Person, tasks
+from tests.acceptance.client import Case, Door, tasks
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
-from tests.acceptance.systems import BERLIN, NOTHING
+from tests.acceptance.systems import NOTHING
 from tests.fixtures.live import eventually
 
 MIB = 2**20
@@ -30,7 +29,7 @@ async def bystander(platform: Platform) -> AsyncIterator[None]:
     """Somebody else, whose request runs to its end meanwhile, and whose data is erased."""
     person = platform.somebody()
     await platform.helpdesk.hold(person)
-    case = await platform.ask(person, "erasure", "email")
+    case = await platform.ask(person, "erasure")
     yield
     assert (await case.closed())["outcome"] == "fulfilled"
     assert await platform.helpdesk.held(person) == NOTHING
@@ -227,7 +226,7 @@ async def test_claim_of_another_system_is_worth_nothing(platform: Platform) -> N
     """What a team is sent names nobody, and its claim opens identities to that team alone, for that task."""
     person = platform.somebody()
     await platform.billing.hold(person)
-    case = await platform.ask(person, "erasure", "email")
+    case = await platform.ask(person, "erasure")
     await case.closed()
     [task, *_] = await platform.bus.tasks_of(case.request_id, "billing")
     assert person.email not in json.dumps(task)
@@ -236,97 +235,16 @@ async def test_claim_of_another_system_is_worth_nothing(platform: Platform) -> N
         assert await thief.claimed("x" * 200) in {400, 401, 403, 409, 410, 422}
 
 
-# Systems that answer what they should not.
-
-
-def drips() -> Response:
-    """A body that does not end."""
-
-    async def drops() -> AsyncIterator[bytes]:
-        yield b'{"contacts": ['
-        while True:
-            yield b" "
-            await asyncio.sleep(0.1)  # the answer is slow, that is what it shows
-
-    return StreamingResponse(drops(), media_type="application/json")
-
-
-def bomb() -> Response:
-    """A few kilobytes that unpack to 64 MiB of blanks."""
-    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
-    return Response(gzip.compress(b" " * (64 * MIB)), headers=headers)
-
-
-class Wrong(NamedTuple):
-    """What a system answers of one person, and for which failure a person of ours then looks; "": it is asked again."""
-
-    what: str
-    answer: Callable[[], Response]
-    failure: str
-
-
-WRONG = [
-    Wrong("a bomb", bomb, "answer_malformed"),
-    Wrong("a body that drips", drips, ""),
-    Wrong("a redirect", lambda: RedirectResponse("http://127.0.0.1:1/"), "refused"),
-    Wrong("no JSON", lambda: Response(b"<html>", media_type="application/json"), "answer_malformed"),
-    Wrong("other JSON", lambda: JSONResponse({"contacts": {"email": 7}}), "answer_malformed"),
-    Wrong("an error of ours", lambda: JSONResponse({"error": "no"}, 400), "refused"),
-]
-
-
-@scenario()
-async def test_wrong_answers_of_some_people_delay_those_alone(platform: Platform) -> None:
-    """A system that answers nonsense of somebody erases nobody by it, and everybody else's request goes on."""
-    people = {platform.somebody(): row for row in WRONG}
-    for person, row in people.items():
-        await platform.helpdesk.hold(person)
-        platform.helpdesk.says[person.email] = row.answer
-    async with bystander(platform):
-        cases = [await platform.ask(person, "erasure", "email") for person in people]
-        for case, row in zip(cases, WRONG, strict=True):
-            if row.failure:
-                view = await case.until("awaiting_decision")
-                assert (row.what, tasks(view)["helpdesk"]["failure"]) == (row.what, row.failure)
-    assert [(await platform.helpdesk.held(person)).rows for person in people] == [1] * len(people)
-    for person, row, case in zip(people, WRONG, cases, strict=True):
-        del platform.helpdesk.says[person.email]
-        if row.failure:
-            await case.seen_by(platform.officer).act("decision", decision="retry")
-    for case in cases:
-        task = tasks(await case.closed())["helpdesk"]
-        assert (task["outcome"], task["changed"]) == ("erased", 1)
-
-
-@scenario()
-async def test_search_that_ignores_its_filter_touches_nobody_else(platform: Platform) -> None:
-    """A system that finds somebody else's records hands none of them out and loses none (Art. 15(4))."""
-    person, other = platform.somebody(), platform.somebody()
-    await platform.helpdesk.hold(person)
-    await platform.helpdesk.hold(other)
-    theirs = await platform.helpdesk.held(other)
-    everybody = [each for each in platform.helpdesk.contacts.values() if each["email"] in {person.email, other.email}]
-    platform.helpdesk.says[person.email] = lambda: JSONResponse({"contacts": everybody})
-    copy, erasure = [await platform.ask(person, right, "email") for right in ("access", "erasure")]
-    view = await copy.until("awaiting_decision")
-    assert (tasks(view)["helpdesk"]["failure"], view["package"]) == ("foreign_hit", False)
-    await copy.act("withdraw")
-    view = await erasure.until("awaiting_decision")
-    assert tasks(view)["helpdesk"]["failure"] == "foreign_hit"
-    assert await platform.helpdesk.held(other) == theirs
-
-
-CHANGES = ("erasure", "rectification", "restriction", "objection")
-
-
-@scenario(rows=CHANGES[1:])  # what was to be erased may be shown for a day: an index lags behind
+@scenario(
+    rows=("rectification", "restriction", "objection")
+)  # what was to be erased may be shown for a day: an index lags behind
 async def test_yes_without_a_change_is_found_out_in_the_helpdesk(platform: Platform, right: str) -> None:
     """A system that says yes and does nothing is looked at again: nobody is told that it was done."""
     person = platform.somebody()
     await platform.helpdesk.hold(person)
     before = await platform.helpdesk.held(person)
     platform.helpdesk.lies.add(person.email)
-    case = await platform.ask(person, right, "email")
+    case = await platform.ask(person, right)
     view = await case.until(lambda view: bool(tasks(view).get("helpdesk", {}).get("failure")))
     assert tasks(view)["helpdesk"]["failure"] == "residue_found"
     assert (view["outcome"], await platform.helpdesk.held(person)) == (None, before)
@@ -335,42 +253,6 @@ async def test_yes_without_a_change_is_found_out_in_the_helpdesk(platform: Platf
     await case.seen_by(platform.officer).act("decision", decision="retry")
     assert (await case.closed())["outcome"] == "fulfilled"
     assert await platform.helpdesk.held(person) != before
-
-
-@scenario(rows=CHANGES)
-async def test_change_that_a_trigger_undoes_is_found_out(platform: Platform, right: str) -> None:
-    """A store whose trigger undoes each change is looked at again: nobody is told that it was done."""
-    person = platform.somebody()
-    await platform.shop.hold(person, contract="stuck")
-    before = await platform.shop.held(person)
-    case = await platform.ask(person, right)
-    view = await case.until(lambda view: bool(tasks(view).get("shop", {}).get("failure")))
-    assert tasks(view)["shop"]["failure"] == "residue_found"
-    assert (view["outcome"], await platform.shop.held(person)) == (None, before)
-
-
-@scenario(rows=("access", "erasure", "restriction", "rectification"))
-async def test_more_rows_than_the_limit_wait_for_two_persons(platform: Platform, right: str) -> None:
-    """A request that would touch more rows than its limit touches none until two persons have confirmed it."""
-    person = platform.somebody()
-    await platform.shop.hold_many(person, 61)
-    case = await platform.ask(person, right, "email")
-    view = await case.until("awaiting_decision")
-    task = tasks(view)["shop"]
-    assert task["failure"] == "blast_radius"
-    assert (task["exceeded"]["limit"], task["exceeded"]["found"], task["exceeded"]["allowed"]) == ("max_rows", 61, 60)
-    rows = await platform.shop.rows("SELECT city, restricted FROM customer WHERE email = $1", person.email)
-    assert rows == [(BERLIN, False)] * 61
-    confirmed = {"system": "shop", "limit": "max_rows"}
-    await case.seen_by(platform.officer).act("confirmation", **confirmed)
-    assert await case.seen_by(platform.officer).refused("confirmation", **confirmed)
-    assert (await case.view())["state"] == "awaiting_decision"
-    await case.seen_by(platform.colleague).act("confirmation", **confirmed)
-    view = await case.closed()
-    assert (view["outcome"], tasks(view)["shop"]["found"]) == ("fulfilled", 61)
-    rows = await platform.shop.rows("SELECT city, restricted FROM customer WHERE email = $1", person.email)
-    of_right = {"access": [(BERLIN, False)], "rectification": [(CITY, False)], "restriction": [(BERLIN, True)]}
-    assert rows == of_right.get(right, []) * 61
 
 
 @scenario()
@@ -393,89 +275,11 @@ async def test_call_between_two_people_keeps_what_is_the_others(platform: Platfo
 # The bus.
 
 
-@scenario()
-async def test_replies_that_do_not_add_up_count_for_nothing(platform: Platform) -> None:
-    """A team's reply that does not add up, or that is no reply, ends nothing: a person looks, and may ask again."""
-    person = platform.somebody()
-    await platform.billing.hold(person)
-    counts = {"outcome": "erased", "found": 3, "changed": 1, "remaining": 2}
-    platform.billing.says[person.email] = lambda task: platform.billing.reply(task, **counts)
-    async with bystander(platform):
-        case = await platform.ask(person, "erasure", "email")
-        view = await case.until("awaiting_decision")
-    assert tasks(view)["billing"]["failure"] == "answer_malformed"
-    assert (view["outcome"], (await platform.billing.held(person)).rows) == (None, 1)
-    del platform.billing.says[person.email]
-    await case.seen_by(platform.officer).act("decision", decision="retry")
-    assert (await case.closed())["outcome"] == "fulfilled"
-    assert await platform.billing.held(person) == NOTHING
-
-
 LIES = {
     "erasure": {"outcome": "erased", "found": 1, "changed": 1, "remaining": 0},
     "restriction": {"outcome": "amended", "found": 1, "changed": 1},
     "objection": {"outcome": "amended", "found": 1, "changed": 1},
 }
-
-
-@scenario(rows=tuple(LIES))
-async def test_team_that_lies_is_found_out_by_its_second_look(platform: Platform, right: str) -> None:
-    """A team that says yes and does nothing finds the rows when it looks again, and nobody is told that it was done."""
-    person, team = platform.somebody(), platform.billing
-    await team.hold(person)
-    before = await team.held(person)
-    team.says[person.email] = lambda task: team.reply(task, **LIES[right]) if task["operation"] != "locate" else None
-    case = await platform.ask(person, right, "email")
-    view = await case.until(lambda view: bool(tasks(view).get("billing", {}).get("failure")))
-    assert tasks(view)["billing"]["failure"] == "residue_found"
-    assert (view["outcome"], await team.held(person)) == (None, before)
-
-
-@scenario()
-async def test_reply_to_another_systems_task_closes_nothing(platform: Platform) -> None:
-    """A team that replies to a task of another system, or writes junk, changes nothing of that request."""
-    person = platform.somebody()
-    await platform.billing.hold(person)
-    platform.billing.says[person.email] = lambda _: b'{"type": "dsr.task.replied.v1"'
-    await platform.helpdesk.hold(person)
-    platform.helpdesk.says[person.email] = lambda: JSONResponse({"error": "no"}, 400)
-    case = await platform.ask(person, "erasure", "email")
-    view = await case.until("awaiting_decision")
-    task = {"task_id": tasks(view)["helpdesk"]["task_id"], "command_id": case.request_id, "operation": "erase"}
-    counts = {"outcome": "erased", "found": 1, "changed": 1, "remaining": 0}
-    forged = platform.billing.reply(task, **counts)
-    await platform.bus.say("dsr.tasks.billing.replies", forged, b"\xff\x00junk", b"[" * 100_000, b"{}")
-    async with bystander(platform):
-        await platform.bus.heard()
-    view = await case.view()
-    assert (view["state"], tasks(view)["helpdesk"]["failure"]) == ("awaiting_decision", "refused")
-    assert (await platform.helpdesk.held(person)).rows == 1
-
-
-def said_of(person: Person) -> dict[str, Any]:
-    """What is posted of somebody who is proved."""
-    return {name: person.submission("access")[name] for name in ("subject", "assurance", "proofs")}
-
-
-@scenario()
-async def test_events_that_are_junk_or_anothers_ask_for_nothing(platform: Platform) -> None:
-    """Junk, an address in place of a token, a token of another service: no request; the next event is heard."""
-    first, second = platform.somebody(), platform.somebody()
-    async with platform.door("channel", holder="selfcare") as selfcare:
-        token = await selfcare.token(said_of(first))
-        async with bystander(platform):
-            await platform.bus.say("user.events.selfcare", b"\xff\xfe", b"{" * 100_000, b"")
-            await platform.bus.tell("selfcare", "user.requested.access", subject=first.email)
-            await platform.bus.tell("selfcare", "user.requested.everything", subject=token)
-            await platform.bus.tell("numbering", "user.requested.erasure", subject=token)
-            await platform.bus.heard()
-        assert await selfcare.status_of(token) == 404
-        good = await selfcare.token(said_of(second))
-        await platform.bus.tell("selfcare", "user.requested.access", subject=good)
-        await platform.bus.heard()
-        assert (await Case(selfcare, good).closed())["right"] == "access"
-        assert await platform.channel.status_of(good) == 404
-    assert first.email not in await platform.command("dead-letters", "list")
 
 
 # Mail.

@@ -1,13 +1,13 @@
 """The legal scenarios of the requirements that need no other day than today, one or more each."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from deploy.demo.company import Phone
 from deploy.demo.traces import Seeker
-from tests.acceptance.client import RIGHTS, Case, tasks
+from tests.acceptance.client import RIGHTS, Case
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
-from tests.acceptance.systems import NOTHING, SINCE, away
+from tests.acceptance.systems import NOTHING, SINCE
 
 WHY = {"reason": "SYSTEM_UNAVAILABLE", "article": "12(4)", "explanation": "What is missing follows."}
 CALLED = "+493024000001"
@@ -18,47 +18,6 @@ UNTIL, SINCE_THEN = datetime(2026, 1, 10, tzinfo=UTC), datetime(2026, 3, 1, tzin
 def days(calls: list[dict[str, str]]) -> list[str]:
     """The days of calls, as a table of a package or the store has them."""
     return sorted(each["began"][:10] for each in calls)
-
-
-@scenario()
-async def test_erasure_waits_until_the_copy_is_answered(platform: Platform) -> None:
-    """One message asks for access and erasure (Art. 15, 17): nothing is erased before the person has their copy."""
-    person = platform.somebody()
-    await platform.helpdesk.hold(person)
-    await platform.shop.hold(person)
-    platform.helpdesk.says[person.email] = away
-    access, erasure = await platform.ask_jointly(person, "access", "erasure")
-    waiting = await erasure.until(lambda view: view["awaits"] == [access.request_id])
-    assert "We answer that first" in waiting["answer"]
-    assert (await platform.shop.held(person)).rows == 1
-    del platform.helpdesk.says[person.email]
-    assert (await access.closed())["outcome"] == "fulfilled"
-    assert (await erasure.closed())["outcome"] == "fulfilled"
-    assert [await platform.systems[each].held(person) for each in ("shop", "helpdesk")] == [NOTHING] * 2
-    assert "erasure.begun" in await erasure.seen_by(platform.officer).actions()
-    view, other = await access.view(), await erasure.view()
-    assert view["received_at"] == other["received_at"]
-    assert view["case"]["case_number"] == other["case"]["case_number"]
-
-
-@scenario()
-async def test_erasure_before_the_copy_takes_two_persons(platform: Platform) -> None:
-    """Two of ours may let an erasure begin before the copy of the same message; one alone may not."""
-    person = platform.somebody()
-    await platform.helpdesk.hold(person)
-    await platform.shop.hold(person)
-    platform.helpdesk.says[person.email] = away
-    access, erasure = await platform.ask_jointly(person, "access", "erasure")
-    await erasure.until(lambda view: view["awaits"] == [access.request_id])
-    officer, colleague = erasure.seen_by(platform.officer), erasure.seen_by(platform.colleague)
-    await officer.act("decision", decision="begin")
-    assert await officer.refused("decision", decision="begin")
-    assert (await platform.shop.held(person)).rows == 1
-    await colleague.act("decision", decision="begin")
-    await erasure.until(lambda view: "shop" in tasks(view) and tasks(view)["shop"]["outcome"] == "erased")
-    assert await platform.shop.held(person) == NOTHING
-    del platform.helpdesk.says[person.email]
-    assert (await erasure.closed())["outcome"] == "fulfilled"
 
 
 @scenario()
@@ -97,23 +56,6 @@ async def test_signed_in_person_is_asked_nothing(platform: Platform) -> None:
 
 
 @scenario()
-async def test_claimed_number_gives_nothing(platform: Platform) -> None:
-    """An unknown address that claims somebody's number is asked for proof, and gets nothing of theirs (Art. 11)."""
-    owner, stranger = platform.somebody(), platform.somebody()
-    await platform.crm.hold(owner)
-    await platform.shop.hold_call(owner.phone, CALLED, datetime(2026, 4, 1, tzinfo=UTC))
-    claim = {"email": stranger.email, "phones": [{"number": owner.phone}], "country": "DE"}
-    linked = [{"identity": "email", "method": "email_link"}]
-    case = await platform.channel.ask({"right": "access", "subject": claim, "proofs": linked})
-    view = await case.until("awaiting_identity")
-    assert (view["package"], view["outcome"]) == (False, None)
-    assert "a telephone number" in await case.letter("proof_question")
-    assert owner.phone not in str(view)
-    assert owner.phone not in str(await case.letters())
-    assert len(await platform.shop.calls(owner.phone)) == 1
-
-
-@scenario()
 async def test_number_that_changed_hands_gives_each_holder_their_own_calls(platform: Platform) -> None:
     """A number was one person's until 10 January and is another's from 1 March: calls between go to nobody."""
     former, holder = platform.somebody(), platform.somebody()
@@ -132,68 +74,6 @@ async def test_number_that_changed_hands_gives_each_holder_their_own_calls(platf
     await erasure.closed()
     left = [f"{began:%Y-%m-%d}" for began, caller, _ in await platform.shop.calls(number)]
     assert left == calls[2:]
-
-
-@scenario()
-async def test_withheld_number_is_in_no_copy(platform: Platform) -> None:
-    """A caller withheld their number and the network stored it: the called person's copy has it nowhere."""
-    called, hidden, open_caller = platform.somebody(), platform.somebody(), platform.somebody()
-    await platform.crm.hold(called)
-    moment = datetime(2026, 4, 1, tzinfo=UTC)
-    await platform.shop.hold_call("", called.phone, moment, withheld=hidden.phone, noted=f"from {hidden.phone[1:]}")
-    await platform.shop.hold_call(open_caller.phone, called.phone, moment + timedelta(days=1))
-    for right in ("access", "portability"):
-        case = await platform.ask(called, right)
-        await case.closed()
-        package = await case.package()
-        assert package.mentions(hidden.phone, hidden.phone[1:], f"0{hidden.phone[3:]}") == []
-        if right == "access":
-            shown = {each["began"][:10]: each["caller"] for each in package.table("call")}
-            assert shown == {"2026-04-01": "withheld", "2026-04-02": open_caller.phone}
-        assert hidden.phone[1:] not in str(await case.letters())
-
-
-@scenario()
-async def test_absent_system_is_named_in_the_answer_and_owed(platform: Platform) -> None:
-    """Two persons answer without a system that is away: the letter names it, and its part follows (Art. 12(3))."""
-    person = platform.somebody()
-    await platform.shop.hold(person)
-    await platform.helpdesk.hold(person)
-    platform.helpdesk.says[person.email] = away
-    case = await platform.ask(person, "access")
-    view = await case.until(lambda view: tasks(view).get("shop", {}).get("outcome") == "exported")
-    assert (view["state"], view["package"]) == ("in_progress", False)
-    await case.seen_by(platform.officer).act("decision", decision="answer_in_part", **WHY)
-    assert await case.seen_by(platform.officer).refused("decision/approval")
-    assert (await case.view())["outcome"] is None
-    await case.seen_by(platform.colleague).act("decision/approval")
-    view = await case.closed()
-    assert view["outcome"] == "partially_fulfilled"
-    assert "helpdesk" in await case.letter("partial")
-    package = await case.package()
-    assert (package.of("helpdesk"), len(package.of("shop"))) == ([], 1)
-    del platform.helpdesk.says[person.email]
-    assert "A part of it was done after" in await case.letter("completion")
-    assert [each["name"] for each in (await case.package()).of("helpdesk")] == [person.name]
-
-
-@scenario()
-async def test_invoice_is_kept_for_its_years_in_part_and_no_longer(platform: Platform) -> None:
-    """An erasure leaves what tax law wants of an invoice, until its own day, and names law and day (Art. 17(3)(b))."""
-    person = platform.somebody()
-    await platform.crm.hold(person)
-    [(today,)] = await platform.shop.rows("SELECT current_date")
-    await platform.shop.hold_invoice(person, date(today.year - 9, 1, 15))
-    await platform.shop.hold_invoice(person, date(today.year - 2, 1, 15))
-    case = await platform.ask(person, "erasure")
-    view = await case.closed()
-    assert view["outcome"] == "partially_fulfilled"
-    query = "SELECT ended, cents, note, kept, restricted FROM invoice WHERE email = $1"
-    assert await platform.shop.rows(query, person.email) == [(date(today.year - 2, 1, 15), 4200, "", True, True)]
-    task = tasks(view)["shop"]
-    assert (task["outcome"], task["ground"], task["remaining"]) == ("retained", "invoices_84m", 1)
-    assert date.fromisoformat(task["until"]).year == today.year + 5
-    assert str(today.year + 5) in await platform.answered(case)
 
 
 @scenario()
@@ -237,27 +117,6 @@ async def test_request_of_a_customers_data_is_forwarded_unopened(platform: Platf
     assert (view["outcome"], view["tasks"], view["package"]) == ("forwarded", [], False)
     assert (await platform.shop.held(person)).rows == 1
     assert "Harbour Cranes Ltd" not in await platform.answered(case), "unless the customer may be named"
-
-
-@scenario()
-async def test_log_heard_twice_more_changes_nothing(platform: Platform) -> None:
-    """The whole log of each right, sent twice more, writes no letter, no entry and touches no row (Art. 5(1)(f))."""
-    people = {right: platform.somebody() for right in RIGHTS}
-    cases = [await platform.ask(person, right) for right, person in people.items()]
-    for case in cases:
-        await case.closed()
-        await platform.answered(case)
-    officer = [case.seen_by(platform.officer) for case in cases]
-    await platform.bus.heard()
-    before = [(await case.view(), await case.letters(), await case.actions()) for case in officer]
-    await platform.shop.hold(people["erasure"])
-    log = await platform.bus.said_of(*(case.request_id for case in cases))
-    assert len(log) > 2 * len(cases)
-    for _ in range(2):
-        await platform.bus.say_again(log)
-    await platform.bus.heard()
-    assert [(await case.view(), await case.letters(), await case.actions()) for case in officer] == before
-    assert (await platform.shop.held(people["erasure"])).rows == 1, "a second deletion would have taken it"
 
 
 @scenario()

@@ -202,7 +202,7 @@ async def test_hold_keeps_an_erasure_until_two_lift_it(platform: Platform) -> No
         await step(hanna, "/console/holds/place", **placed)
         await hanna.open("/console/holds")
         hold_id = re.findall(r"/console/holds/([0-9a-f-]{36})", hanna.html.partition(number)[2])[0]
-        case = await platform.ask(person, "erasure", "email", "account_id")
+        case = await platform.ask(person, "erasure")
         await case.until(lambda view: view["state"] in {"closed", "awaiting_decision"})
         assert (await platform.shop.held(person)).rows == 1
         await step(anton, f"/console/holds/{hold_id}/lift")
@@ -277,7 +277,7 @@ async def test_figures_of_the_time_limits_are_shown(platform: Platform) -> None:
     """The page of the time limits shows how many requests were answered in time, as plots without scripts."""
     person = platform.somebody()
     await platform.helpdesk.hold(person)
-    await (await platform.ask(person, "access", "email")).closed()
+    await (await platform.ask(person, "access")).closed()
     async with platform.member("ugo") as ugo:
         await ugo.open("/console/sla")
         assert (ugo.status, ugo.html.count("<svg") > 0, "<script" in ugo.html) == (200, True, False)

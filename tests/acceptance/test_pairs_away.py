@@ -1,6 +1,6 @@
 """What happens while a system, the broker or a service is away: nothing is lost, and nothing is done twice."""
 
-from tests.acceptance.client import RIGHTS, Case
+from tests.acceptance.client import Case
 from tests.acceptance.pairs import Pair, fulfilled, rows, untouched
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import FRAGILE, scenario
@@ -58,32 +58,3 @@ async def test_store_that_lost_a_table_fails_and_a_person_lets_it_be_tried_again
     await case.seen_by(platform.officer).act("decision", decision="retry")
     assert (await case.closed())["outcome"] == "fulfilled"
     assert await platform.shop.held(person) == NOTHING
-
-
-@scenario(on=FRAGILE)
-async def test_broker_killed_while_requests_come_in_loses_and_repeats_nothing(platform: Platform) -> None:
-    """What is asked while no broker is there waits in the outbox, and is published once it is back."""
-    people = [platform.somebody() for _ in range(3)]
-    for person in people:
-        await platform.shop.hold(person)
-    async with platform.broken("broker"):
-        cases = [await platform.ask(person, "erasure") for person in people]
-    for person, case in zip(people, cases, strict=True):
-        assert (await case.closed())["outcome"] == "fulfilled"
-        assert await platform.shop.held(person) == NOTHING
-        await once(platform, case)
-
-
-@scenario(on=FRAGILE)
-async def test_services_killed_in_the_middle_go_on_where_they_were(platform: Platform) -> None:
-    """Four services that are killed at once go on with what they had in hand, and with what came meanwhile."""
-    before = [platform.somebody() for _ in RIGHTS]
-    meanwhile = [platform.somebody() for _ in RIGHTS]
-    for person in (*before, *meanwhile):
-        await platform.shop.hold(person)
-    cases = [await platform.ask(person, right) for person, right in zip(before, RIGHTS, strict=True)]
-    async with platform.broken("erasure", "export", "amendment", "deadline"):
-        cases += [await platform.ask(person, right) for person, right in zip(meanwhile, RIGHTS, strict=True)]
-    for case in cases:
-        assert (await case.closed())["outcome"] == "fulfilled"
-        await once(platform, case)

@@ -1,6 +1,5 @@
 """The promises of the README and of the design that no pair of right and system shows."""
 
-import asyncio
 import base64
 import json
 import re
@@ -9,71 +8,12 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from deploy.demo.traces import Seeker
-from tests.acceptance.client import RIGHTS, Case, tasks
-from tests.acceptance.events import everything
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
 from tests.acceptance.systems import BERLIN, NOTHING
-from tests.fixtures.live import eventually
 
 PART_OF_EVERYBODY = "quarzfels"
 """Stands in the name and in the address of each person of the net, and in nothing that the platform says by itself."""
-
-
-@scenario()
-async def test_nothing_that_names_a_person_is_on_the_bus_in_logs_metrics_or_at_rest(platform: Platform) -> None:
-    """No topic, log, metric or table names anybody of any scenario, plain, in base64, in hex or by URL (Art. 32)."""
-    people = [platform.somebody() for _ in RIGHTS]
-    cases = []
-    for person, right in zip(people, RIGHTS, strict=True):
-        await platform.shop.hold(person)
-        subject = {**person.submission(right)["subject"], "name": person.name}
-        cases.append(await platform.ask(person, right, subject=subject))
-    await platform.channel.refused({"right": "erasure", "subject": {"email": f"typo@@{PART_OF_EVERYBODY}.example"}})
-    for case in cases:
-        await case.closed()
-    async with platform.emitter("selfcare") as selfcare:
-        told = platform.somebody()
-        case = await selfcare.asks(told, "access")
-        await eventually(lambda: _known(case), within=60)
-        await case.closed()
-    signs = [each for person in (*people, told) for each in (person.phone, person.phone[1:], person.account_id)]
-    ids = [each.request_id for each in (*cases, case)]
-    seeker = Seeker({"people": [PART_OF_EVERYBODY, *signs], "requests": ids}, encoded=True)
-    await seeker.in_postgres(platform.services.env["DSR_POSTGRES_DSN"])
-    logs = [child.log for child in platform.services.children.values()]
-    await asyncio.to_thread(seeker.in_files, *logs)
-    for topic, content in (await everything(platform.kafka.bootstrap)).items():
-        await asyncio.to_thread(seeker.in_bytes, topic, content, b"\n")
-    for service in platform.urls:
-        seeker.in_bytes(f"metrics of {service}", "\n".join(await platform.metrics(service)).encode(), b"\n")
-    assert all(log.stat().st_size for log in logs)
-    assert not seeker.found.get("people"), seeker.found["people"]
-    assert seeker.found["requests"].keys() >= {"dsr.requests", "dsr.status", "user.events.selfcare", "intake.request"}
-
-
-async def _known(case: Case) -> bool:
-    return (await case.door.get(f"/v1/requests/{case.request_id}")).is_success
-
-
-@scenario()
-async def test_system_that_says_yes_and_does_nothing_is_not_done(platform: Platform) -> None:
-    """Done means verified: after a change the system is searched again, and what it still shows is a failure."""
-    person = platform.somebody()
-    await platform.helpdesk.hold(person)
-    platform.helpdesk.lies.add(person.email)
-    case = await platform.ask(person, "erasure", "email", "account_id")
-    waiting = await case.until("awaiting_decision")
-    task = tasks(waiting)["helpdesk"]
-    assert task["failure"], task
-    assert "fulfilled" not in str(waiting["outcome"])
-    assert (await platform.helpdesk.held(person)).rows == 1
-    platform.helpdesk.lies.discard(person.email)
-    await case.seen_by(platform.officer).act("decision", decision="retry")
-    view = await case.closed()
-    assert (view["outcome"], tasks(view)["helpdesk"]["remaining"]) == ("fulfilled", 0)
-    assert await platform.helpdesk.held(person) == NOTHING
 
 
 @scenario()
@@ -81,7 +21,7 @@ async def test_certificate_verifies_offline_until_anything_in_it_is_changed(plat
     """A closed request has a certificate that ``dsr`` checks offline, and that no change survives."""
     person = platform.somebody()
     await platform.helpdesk.hold(person)
-    case = await platform.ask(person, "erasure", "email", "account_id")
+    case = await platform.ask(person, "erasure")
     await case.closed()
     await case.seen_by(platform.officer).actions("request.closed")
     certified = await case.certificate()
@@ -104,37 +44,6 @@ async def test_certificate_verifies_offline_until_anything_in_it_is_changed(plat
         {**certified, "entries": [*certified["entries"][:-1], {**last, "action": "request.received"}]},
     ):
         assert not await verified(changed)
-
-
-@scenario()
-async def test_key_is_destroyed_after_an_erasure(platform: Platform) -> None:
-    """After an erasure nobody is found by who they were; only who has the code of the letters reads them (Art. 17)."""
-    person = platform.somebody()
-    await platform.helpdesk.hold(person)
-    said = person.submission("erasure", "email", "account_id")
-    accepted = (await platform.channel.post("/v1/requests", json=said)).json()
-    case = Case(platform.channel, accepted["request_id"])
-    await case.closed()
-    assert "key.shredded" in await case.seen_by(platform.officer).actions("key.shredded")
-    found = await platform.officer.post("/v1/requests/search", json={"text": person.email})
-    assert found.json()["requests"] == []
-    path = f"/v1/requests/{case.request_id}/letters"
-    assert (await platform.channel.get(path)).status_code in {404, 410}
-    assert (await platform.channel.get(path, headers={"Letter-Code": "00000000"})).status_code in {404, 410}
-    opened = await platform.channel.get(path, headers={"Letter-Code": accepted["letter_code"]})
-    assert [each["kind"] for each in opened.json()["letters"]] == ["acknowledgement", "answer"]
-
-
-@scenario()
-async def test_mailing_list_is_checked_against_objections(platform: Platform) -> None:
-    """Who objected is taken out of a mailing list, however the address is written; nobody else is (Art. 21(3))."""
-    person, reader = platform.somebody(), platform.somebody()
-    await (await platform.ask(person, "objection", "email")).closed()
-    asked = (reader.email, person.email, f" {person.email.upper()}", "no address")
-    said = await platform.channel.suppressed(*asked)
-    assert said == ["not_suppressed", "suppressed", "suppressed", "unreadable"]
-    answer = await platform.officer.post("/v1/suppression/check", json={"contact_points": []})
-    assert answer.status_code == httpx.codes.FORBIDDEN
 
 
 @scenario()

@@ -26,6 +26,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import KafkaSettings
 from tests.fixtures.events import a
 from tests.fixtures.hostile import batch
+from tests.fixtures.wire import JUNK
 
 ONE, OTHER = TopicPartition("topic", 0), TopicPartition("topic", 1)
 Offsets = Mapping[TopicPartition, int]
@@ -257,7 +258,7 @@ async def test_lost_connection_is_an_outage(monkeypatch: pytest.MonkeyPatch, fai
             await producer.start()
     if fails_at in {"start", "partitions_for"}:
         with pytest.raises(BusAway):
-            await producer.send([Message("dsr.requests", b"k", b"v")])
+            await producer.send([Message("dsr.requests", b"k", b"v", JUNK)])
         async with asyncio.timeout(60):
             await broker.stopped.wait()  # or its connections stay
     await producer.stop()

@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 from services.erasure import precedence
 from services.intake.letters.rendering import Letters
 from services.intake.postponed import begin_what_may
+from services.intake.request_file import pending
 from shared.domain import events
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -152,6 +153,25 @@ async def test_it_waits_no_longer_however_that_ended_and_a_process_that_starts_a
             await intake.complete(access, outcome=Outcome.PARTIALLY_FULFILLED)
     async with running(database, clock, keys) as another:
         await begin_what_may(another.unit_of_work, Letters())
+    await erasing.run()
+    assert await erasing.erased(erasure)
+
+
+async def test_two_persons_may_let_it_begin_before_the_copy_and_one_alone_may_not(
+    intake: Intake, erasing: Erasing
+) -> None:
+    _, erasure = await message(intake, "access", "erasure")
+    begin = {"decision": "begin"}
+    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 409, "it does not wait yet"
+    await erasing.run()
+    assert (await intake.officer.post(f"{erasure}/decision", json={"decision": "retry"})).status_code == 409
+    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 200
+    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 409
+    await erasing.run()
+    assert not await erasing.erased(erasure)
+    async with intake.unit_of_work.pool.acquire() as connection:
+        assert [(each.what, each.holder) for each in await pending(connection)] == [("begin", "officer-1")]
+    (await intake.colleague.post(f"{erasure}/decision", json=begin)).raise_for_status()
     await erasing.run()
     assert await erasing.erased(erasure)
 
