@@ -43,11 +43,6 @@ class Bus:
                     found += records
         return found
 
-    async def said_of(self, *request_ids: str) -> list[ConsumerRecord]:
-        """Every record about these requests by which a service is told something."""
-        keys = {each.encode() for each in request_ids}
-        return [record for record in await self.records(*await self._read_by_services()) if record.key in keys]
-
     async def tasks_of(self, request_id: str, system: str) -> list[dict[str, Any]]:
         """What a team was asked to do for a request."""
         records = await self.records(f"dsr.tasks.{system}")
@@ -78,7 +73,7 @@ class Bus:
                 read = [await admin.list_consumer_group_offsets(service) for service in SERVICES]
                 return all(at.offset >= ends[p] for each in read for p, at in each.items() if p in ends)
 
-            await eventually(reached, within=60)
+            await eventually(reached, within=120)
 
     async def whole(self) -> list[tuple[str, bytes]]:
         """Each topic with everything that stands in it: keys, values and headers."""

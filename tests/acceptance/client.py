@@ -209,11 +209,11 @@ class Case:
         """Where it stands."""
         return await self.door.read(self.request_id)
 
-    async def until(self, reached: str | Callable[[dict[str, Any]], bool], within: float = 90) -> dict[str, Any]:
+    async def until(self, reached: str | Callable[[dict[str, Any]], bool], within: float = 180) -> dict[str, Any]:
         """Where it stands once it is in that state, or as the condition says."""
         return await self.door.follow(self.request_id, reached, within=within)
 
-    async def closed(self, within: float = 90) -> dict[str, Any]:
+    async def closed(self, within: float = 180) -> dict[str, Any]:
         """Where it stands once it is closed."""
         return await self.until("closed", within)
 
@@ -233,7 +233,7 @@ class Case:
         """Its letters, in the order in which they were written."""
         return list((await self.door.read(self.request_id, "/letters"))["letters"])
 
-    async def letter(self, kind: str, within: float = 60) -> str:
+    async def letter(self, kind: str, within: float = 120) -> str:
         """The text of its letter of that kind, once it is written."""
 
         def written(view: dict[str, Any]) -> bool:
@@ -245,7 +245,7 @@ class Case:
     async def actions(self, awaited: str = "") -> list[str]:
         """What its timeline says was done, once that is in it."""
         found = await self.door.follow(
-            self.request_id, lambda view: not awaited or awaited in _actions(view), "/timeline", within=60
+            self.request_id, lambda view: not awaited or awaited in _actions(view), "/timeline", within=120
         )
         return _actions(found)
 
@@ -264,11 +264,11 @@ class Case:
             return [step[1] for step in await self.steps() if step[0] == "letter.written"] == [*kinds]
 
         try:
-            await eventually(written, within=60, every=0.2)
+            await eventually(written, within=120, every=0.2)
         except TimeoutError as error:
             raise AssertionError(f"{await self.steps()} instead of {kinds}") from error
 
-    async def did(self, action: str, *about: str, within: float = 60) -> None:
+    async def did(self, action: str, *about: str, within: float = 120) -> None:
         """Waits until that is in its timeline, once."""
 
         async def found() -> int:

@@ -14,7 +14,9 @@ SHARED, FRAGILE, TIMED = "shared", "fragile", "timed"
 """The platforms: one shared by all; one whose systems, broker and processes are taken away; one whose clock jumps."""
 _AT_ONCE: Mapping[str, int] = {SHARED: 10, FRAGILE: 1, TIMED: 1000}
 """How many scenarios run at a time: who takes something away is alone, and all that wait for a day begin at once."""
-_WITHIN = 240
+_OF_ANOTHER = "ignore::pytest.PytestUnraisableExceptionWarning"
+"""What is found unclosed while an item waits is of any scenario, since all run in another thread."""
+_WITHIN = 420
 
 
 def scenario(on: str = SHARED, rows: Sequence[object] = (), ids: Callable[[Any], str] = str) -> Callable[[Body], Any]:
@@ -31,6 +33,7 @@ def scenario(on: str = SHARED, rows: Sequence[object] = (), ids: Callable[[Any],
         test.__name__ = test.__qualname__ = getattr(body, "__name__", "scenario")
         test.__doc__, test.__module__ = body.__doc__, body.__module__
         test.scenario = (on, body)
+        test = pytest.mark.filterwarnings(_OF_ANOTHER)(test)
         return pytest.mark.parametrize("row", rows, ids=ids)(test) if rows else test
 
     return decorate

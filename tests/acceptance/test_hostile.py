@@ -156,7 +156,7 @@ async def test_wrong_secret_and_revoked_key_open_nothing(platform: Platform) -> 
         async with Door(platform.services.url, forged) as thief:
             assert (await thief.refused(VICTIM)).status_code == 401
         await platform.command("api-key", "revoke", door.key.split("_")[1])
-        await eventually(lambda: door.is_shut(case.request_id), within=60)  # a key is believed for ten seconds
+        await eventually(lambda: door.is_shut(case.request_id), within=120)  # a key is believed for ten seconds
         assert (await door.refused(VICTIM)).status_code == 401
     view = await case.seen_by(platform.officer).view()
     assert view["state"] == "awaiting_identity"
@@ -287,42 +287,6 @@ LIES = {
 
 HEAD = "Received: from mx.{host} ([192.0.2.1]) by mx.company.example; Sat, 28 Feb 2026 23:59:00 +0100\r\n"
 MAIL = HEAD + "From: {sender}\r\nTo: privacy@company.example\r\nSubject: {subject}\r\nMessage-ID: <{id}@{host}>\r\n"
-
-
-def mail(sender: str, subject: str, body: bytes = b"Please tell me what you hold.", more: str = "") -> bytes:
-    """A mail to our mailbox."""
-    head = MAIL.format(host="mail.example", sender=sender, subject=subject, id=secrets.token_hex(8)) + more
-    return (head + "\r\n").encode() + body
-
-
-@scenario()
-async def test_hostile_mail_is_put_before_a_person_and_the_next_is_read(platform: Platform) -> None:
-    """Bombs, junk, loops and forged senders become no request and no letter; mail after them is read and worked."""
-    person, hostile = platform.somebody(), platform.somebody()
-    nested = b"".join(b"--%d\r\nContent-Type: multipart/mixed; boundary=%d\r\n\r\n" % (n, n + 1) for n in range(2000))
-    mails = [
-        mail(hostile.email, "bomb", nested, "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=0\r\n"),
-        mail(hostile.email, "junk", bytes(range(256)) * 40, "Content-Type: text/plain; charset=utf-7\r\n"),
-        mail(hostile.email, "loop", more="Auto-Submitted: auto-replied\r\nPrecedence: bulk\r\n"),
-        mail("privacy@company.example", f"ours {hostile.number}"),
-        mail(hostile.email, "heads", more="".join(f"X-{n}: {'a' * 900}\r\n" for n in range(2000))),
-        mail(f"{hostile.email}, {person.email}", "two\r\n\tBcc: x@y.example"),
-        b"\x00\xff" * 10_000,
-        b"",
-    ]
-    for each in mails:
-        platform.mailbox.put(each)
-    name = f"<script>alert({person.number})</script>"
-    platform.mailbox.put(mail(person.email, name))
-    async with bystander(platform):
-        found = await platform.mail_with(name)
-    assert (found["sender"], found["mail"]["state"]) == (person.email, "proposed")
-    [case] = await platform.officer.confirm(
-        found["mail"]["mail_id"], person.submission("access", "email", proved=False)
-    )
-    await case.until("awaiting_identity")
-    await platform.mails(person, 1)
-    assert not [each for each in platform.mail.taken if each.to == hostile.email]
 
 
 # The portal.

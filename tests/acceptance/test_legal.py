@@ -3,8 +3,6 @@
 from datetime import UTC, date, datetime
 
 from deploy.demo.company import Phone
-from deploy.demo.traces import Seeker
-from tests.acceptance.client import RIGHTS, Case
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
 from tests.acceptance.systems import NOTHING, SINCE
@@ -117,26 +115,3 @@ async def test_request_of_a_customers_data_is_forwarded_unopened(platform: Platf
     assert (view["outcome"], view["tasks"], view["package"]) == ("forwarded", [], False)
     assert (await platform.shop.held(person)).rows == 1
     assert "Harbour Cranes Ltd" not in await platform.answered(case), "unless the customer may be named"
-
-
-@scenario()
-async def test_personal_data_are_on_no_topic_and_in_no_log(platform: Platform) -> None:
-    """Of people with a request of each right nothing is on the bus or in a log, in any form (Art. 5(1)(f))."""
-    values, requests = [], []
-    for right in RIGHTS:
-        person = platform.somebody()
-        await platform.shop.hold(person)
-        submission = person.submission(right)
-        submission["subject"]["name"] = person.name
-        values += [person.name, person.email, person.phone[1:], person.account_id]
-        case = Case(platform.channel, await platform.channel.submit(submission, traceparent=person.email))
-        await case.closed()
-        requests.append(case.request_id)
-    bad = platform.somebody()
-    await platform.channel.refused({"right": "erasure", "subject": {"email": f"{bad.email}@@"}})
-    seeker = Seeker({"somebody": [*values, bad.email], "request": requests}, encoded=True)
-    for topic, content in await platform.bus.whole():
-        seeker.in_bytes(topic, content, b"\n")
-    seeker.in_files(*(child.log for child in platform.services.children.values()))
-    assert "dsr.status" in seeker.found["request"]
-    assert seeker.found["somebody"] == {}

@@ -217,34 +217,6 @@ async def test_hold_keeps_an_erasure_until_two_lift_it(platform: Platform) -> No
 
 
 @scenario()
-async def test_letter_is_entered_and_its_answer_printed_and_posted(platform: Platform) -> None:
-    """What came on paper is entered by its day; the answer is printed, and is sent once an officer has posted it."""
-    person = platform.somebody()
-    came = {"came_by": "letter", "received_at": "2026-11-30 10:00", "channel": "post", "rights": "restriction"}
-    named = {"subject.name": person.name, "subject.account_id": person.account_id, "subject.country": "DE"}
-    async with platform.member("hanna") as hanna:
-        await step(hanna, "/console/new", **came, **named, ground="unlawful")
-        case = Case(platform.officer, hanna.path.rpartition("/")[2])
-        address = f"{person.name}\nKieselgasse {person.number}\n10115 Berlin"
-        await hanna.decide(case.request_id, "postal-address", lines=address, on_file_in="crm")
-
-        async def printable() -> bool:
-            return f"Kieselgasse {person.number}" in (await hanna.open("/console/post/print")).html
-
-        await eventually(printable, within=60)
-        letter_id = await posted_by(platform, case)
-        await step(hanna, f"/console/post/{letter_id}/posted")
-    assert await posted_by(platform, case) == ""
-    assert (await case.view())["received_at"].startswith("2026-11-30")
-
-
-async def posted_by(platform: Platform, case: Case) -> str:
-    """The letter of a request that waits to be posted; "" if none does."""
-    waiting = await platform.officer.listed("letters", "letters")
-    return next((each["letter_id"] for each in waiting if each["request_id"] == case.request_id), "")
-
-
-@scenario()
 async def test_breach_is_recorded_assessed_by_two_and_closed(platform: Platform) -> None:
     """A breach is entered, two officers judge its risk, who was told is noted, and it closes (Art. 33, 34)."""
     case = await platform.ask(platform.somebody(), "access", "email", language="de")

@@ -68,7 +68,7 @@ async def test_recipient_who_never_answers_is_reminded_twice_and_shown_as_overdu
     await platform.clock.reaches(32)
     assert (await case.recipients())["mailer"]["overdue"] is False
     await platform.clock.reaches(62)
-    await eventually(lambda: _overdue(case), within=60, every=0.5)
+    await eventually(lambda: _overdue(case), within=120, every=0.5)
     assert (await case.recipients())["mailer"]["reminders"] == 2
 
 
@@ -86,7 +86,7 @@ async def test_restriction_that_is_lifted_is_announced_first(platform: Platform)
     assert (await platform.shop.held(person)).restricted
     await platform.clock.reaches(8)
     await case.seen_by(platform.officer).act("lift")
-    await eventually(lambda: _free(platform, person), within=60, every=0.2)
+    await eventually(lambda: _free(platform, person), within=120, every=0.2)
     await case.did("letter.written", "lifting")
 
 
