@@ -272,23 +272,6 @@ async def test_call_between_two_people_keeps_what_is_the_others(platform: Platfo
     assert calls == [("", other.phone), (other.phone, "")]
 
 
-# The bus.
-
-
-LIES = {
-    "erasure": {"outcome": "erased", "found": 1, "changed": 1, "remaining": 0},
-    "restriction": {"outcome": "amended", "found": 1, "changed": 1},
-    "objection": {"outcome": "amended", "found": 1, "changed": 1},
-}
-
-
-# Mail.
-
-
-HEAD = "Received: from mx.{host} ([192.0.2.1]) by mx.company.example; Sat, 28 Feb 2026 23:59:00 +0100\r\n"
-MAIL = HEAD + "From: {sender}\r\nTo: privacy@company.example\r\nSubject: {subject}\r\nMessage-ID: <{id}@{host}>\r\n"
-
-
 # The portal.
 
 

@@ -236,7 +236,7 @@ async def test_an_emitter_is_refused_by_the_broker_on_the_topic_of_another_and_r
     producer = KafkaProducer(strangers.as_user("dsr-emitter-numbering"))
     await producer.start()
     event = {"subject": str(uuid7())}
-    await producer.send([binary("numbering", "number.assigned", {**event, "since": "2026-01-01T00:00:00+00:00"})])
+    await producer.send([binary("numbering", "number.assigned", {**event, **SAID["number.assigned"]})])
     with pytest.raises(BusAway) as refused:
         await producer.send([binary("selfcare", "user.requested.erasure", event)])
     assert type(refused.value.__cause__).__name__ == "TopicAuthorizationFailedError"
