@@ -8,6 +8,8 @@ from uuid import uuid4
 import httpx
 
 _LOOK_AGAIN, _AT_MOST, _SLOWER = 0.02, 0.5, 1.5
+_TRIES = 40
+"""How often a submission is sent again that the platform could not store."""
 """Seconds before the next look, at first and at most, and how much longer each is than the one before."""
 _LIMITS = httpx.Limits(keepalive_expiry=2)
 """A connection that waits as long as the server lets it, five seconds, may be closed while it is used again."""
@@ -24,6 +26,11 @@ class DsrClient(httpx.AsyncClient):
         """Hand a request in, with further headers; its id."""
         headers = {"Idempotency-Key": str(uuid4()), **headers}
         answer = await self.post("/v1/requests", json=submission, headers=headers)
+        for _ in range(_TRIES):  # it says that nothing was stored; the key makes a repeat harmless
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            await asyncio.sleep(_AT_MOST)
+            answer = await self.post("/v1/requests", json=submission, headers=headers)
         return str(_good(answer).json()["request_id"])
 
     async def read(self, request_id: str, part: str = "") -> dict[str, Any]:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -55,12 +54,6 @@ class Bus:
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all") as producer:
             for value in values:
                 await producer.send_and_wait(topic, value, headers=sent)
-
-    async def tell(self, emitter: str, kind: str, **data: object) -> None:
-        """Says as that service of ours what has happened to a user."""
-        said = {"ce_specversion": "1.0", "ce_id": uuid4().hex, "ce_source": f"/{emitter}", "ce_type": kind}
-        headers = {**said, "content-type": "application/json"}
-        await self.say(f"user.events.{emitter}", json.dumps(data).encode(), **headers)
 
     async def heard(self) -> None:
         """Waits until the services have heard all that has been said by now."""

@@ -22,13 +22,6 @@ RECEIVED_IN = {
     "es": "Hemos recibido su solicitud",
 }
 STRAY = "+493029999999"
-SEED = """
-import json, sqlite3, sys
-with sqlite3.connect(sys.argv[1], timeout=30) as store:
-    email = json.load(sys.stdin)["email"]
-    store.executemany("INSERT INTO invoice (email, cents) VALUES (?, 100)", [[email]] * 3)
-print(3)
-"""
 
 
 # The portal, by its pages alone.
@@ -314,19 +307,3 @@ async def test_wrong_key_or_role_gets_nothing(platform: Platform) -> None:
 
 
 # The command.
-
-
-@scenario()
-async def test_command_lists_systems_and_examines_a_team(platform: Platform) -> None:
-    """``dsr`` names each system, and runs every operation of a team on people whom it invents."""
-    status, printed = await platform.dsr("downstreams", "list", "--json")
-    assert (status, all(name in printed for name in platform.systems)) == (0, True), printed
-    seed = json.dumps([sys.executable, "-I", "-S", "-c", SEED, str(platform.billing.store)])
-    file = platform.services.directory / "examined.toml"
-    file.write_text(
-        f"{platform.billing.declaration}[billing.conformance]\nseed = {{ command = {seed} }}\nwithin_s = 60\n"
-    )
-    status, printed = await platform.dsr("conformance", str(file), "--system", "billing", "--json")
-    words = {check: each["word"] for check, each in json.loads(printed)["billing"].items()}
-    assert (status, "no" in words.values()) == (0, False), words
-    assert list(words.values()).count("yes") > 5

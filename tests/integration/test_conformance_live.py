@@ -253,22 +253,22 @@ async def test_check_names_missing_or_unclassified_columns(customer_store: Custo
     await customer_store.run(
         "ALTER TABLE customer ADD COLUMN nickname text, ADD COLUMN shoe_size int, DROP COLUMN born",
         "DROP TABLE contact",
-        "CREATE ROLE dsr_shop LOGIN PASSWORD 'shop'",
-        "GRANT SELECT ON customer TO dsr_shop",
-        "GRANT DELETE ON number_assignment TO dsr_shop",
-        "GRANT SELECT (account_id, e164) ON number_assignment TO dsr_shop",
+        "CREATE ROLE shop_reader LOGIN PASSWORD 'shop'",
+        "GRANT SELECT ON customer TO shop_reader",
+        "GRANT DELETE ON number_assignment TO shop_reader",
+        "GRANT SELECT (account_id, e164) ON number_assignment TO shop_reader",
     )
     try:
-        told = await faults(tmp_path, as_role(customer_store.dsn, "dsr_shop", "shop"))
+        told = await faults(tmp_path, as_role(customer_store.dsn, "shop_reader", "shop"))
     finally:
-        await customer_store.run("DROP OWNED BY dsr_shop", "DROP ROLE dsr_shop")
+        await customer_store.run("DROP OWNED BY shop_reader", "DROP ROLE shop_reader")
     grant = "this role may not do what is declared: let the owner run GRANT"
     assert told == [
         "public.customer has no column born, which customer.columns declares: correct the dataset",
         "public.customer has columns that the dataset does not classify: nickname, shoe_size; give each a class",
-        f'{grant} UPDATE ("email", "marketing", "name", "restricted", "street") ON "public"."customer" TO dsr_shop',
-        f'{grant} DELETE ON "public"."customer" TO dsr_shop',
-        f'{grant} SELECT ("valid_from", "valid_to") ON "public"."number_assignment" TO dsr_shop',
+        f'{grant} UPDATE ("email", "marketing", "name", "restricted", "street") ON "public"."customer" TO shop_reader',
+        f'{grant} DELETE ON "public"."customer" TO shop_reader',
+        f'{grant} SELECT ("valid_from", "valid_to") ON "public"."number_assignment" TO shop_reader',
         "public.contact is declared and does not exist: correct its name, or the namespace of the table",
     ]
 
