@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -156,13 +157,14 @@ max_rows = 60
 """
 
 
-class Calls:
+class Calls(ABC):
     """The calls of a store: rows of two people."""
 
+    @abstractmethod
     async def hold_call(self, caller: str, callee: str, began: datetime) -> None: ...
 
-    async def calls(self, number: str) -> list[tuple[Any, ...]]:
-        raise NotImplementedError
+    @abstractmethod
+    async def calls(self, number: str) -> list[tuple[Any, ...]]: ...
 
     async def hold_shared(self, person: Person, other: Person) -> None:
         """Enters a call from one to the other."""
