@@ -100,8 +100,9 @@ def _run(console: Console, *, leave: bool) -> int:
         if not report.failed:
             timings.keep("make demo", seconds)
         if not leave:
-            console.print("Everything stays up until Ctrl-C.")
             with suppress(KeyboardInterrupt):
+                sys.stdout.write("Everything stays up until Ctrl-C.\n")  # the console would repeat it when interrupted
+                sys.stdout.flush()
                 while True:  # a pause ends at any signal, and not every one asks us to stop
                     signal.pause()
             console.print("\nStopping …")
