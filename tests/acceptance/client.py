@@ -253,6 +253,12 @@ class Case:
         """Enters that they have proved who they are."""
         await self.act("verify", **person.proof())
 
+    async def answered_in_part(self, officer: Door, colleague: Door) -> None:
+        """Two officers answer it with what is done by now."""
+        why = {"reason": "SYSTEM_FAILED", "article": "12(4)", "explanation": "What is missing follows."}
+        await self.seen_by(officer).act("decision", decision="answer_in_part", **why)
+        await self.seen_by(colleague).act("decision/approval")
+
     async def question(self, asked: str) -> None:
         """Asks who they are (``identity``), or what they mean (``clarification``), so that the law stops the clock."""
         await self.act("question", question=asked, text="Which lines are yours?", condition_recorded=True)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -250,6 +251,28 @@ class Platform:
         done = await asyncio.to_thread(run)
         return done.returncode, done.stdout + done.stderr
 
+    async def restart(self, service: str) -> None:
+        """Ends a service and starts it, as a roll-out does; it reads its files again."""
+        child = next(each for each in self.services.children.values() if each.name == service)
+        await asyncio.to_thread(child.stop)
+        await asyncio.to_thread(child.start)
+
+    @asynccontextmanager
+    async def killed(self, *services: str) -> AsyncIterator[None]:
+        """Kills services without a word, and starts them when the block ends."""
+        children = [each for each in self.services.children.values() if each.name in services]
+        for child in children:
+            child.signal(signal.SIGKILL)
+        for child in children:
+            await asyncio.to_thread(child.wait)
+        try:
+            yield
+        finally:
+            for child in children:
+                await asyncio.to_thread(child.spawn)
+            for child in children:
+                await asyncio.to_thread(child.wait_ready)
+
     @property
     def urls(self) -> dict[str, str]:
         """Where each service answers for its health and its metrics."""
@@ -348,6 +371,7 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
         mailbox = await stack.enter_async_context(mailbox_server())
         settings = {variable: value for each in systems for variable, value in each.env.items()}
         settings |= {"DSR_DEADLINE_ASSIGNMENTS_SECONDS": "5", "DSR_CONSOLE_PAGES_A_SECOND": "1000"}
+        settings |= {"DSR_WORK_QUARANTINE_SECONDS": "2"}
         if name == TIMED:
             settings |= {"DSR_CLOCK_FILE": str(clock.file), "DSR_ENVIRONMENT": "test"}
         services = Services(

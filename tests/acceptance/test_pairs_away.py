@@ -1,6 +1,8 @@
 """What happens while a system, the broker or a service is away: nothing is lost, and nothing is done twice."""
 
-from tests.acceptance.client import Case
+import asyncio
+
+from tests.acceptance.client import RIGHTS, Case
 from tests.acceptance.pairs import Pair, fulfilled, rows, untouched
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import FRAGILE, scenario
@@ -58,3 +60,38 @@ async def test_store_that_lost_a_table_fails_and_a_person_lets_it_be_tried_again
     await case.seen_by(platform.officer).act("decision", decision="retry")
     assert (await case.closed())["outcome"] == "fulfilled"
     assert await platform.shop.held(person) == NOTHING
+
+
+@scenario(on=FRAGILE)
+async def test_services_killed_in_the_middle_go_on_where_they_were(platform: Platform) -> None:
+    """What they had begun is done once, and what came meanwhile as well."""
+    people = [platform.somebody() for _ in (*RIGHTS, *RIGHTS)]
+    for person in people:
+        await platform.shop.hold(person)
+    cases = [await platform.ask(person, right) for person, right in zip(people, RIGHTS, strict=False)]
+    async with platform.killed("erasure", "export", "amendment", "deadline"):
+        cases += [
+            await platform.ask(person, right) for person, right in zip(people[len(RIGHTS) :], RIGHTS, strict=True)
+        ]
+    for case in cases:
+        assert (await case.closed())["outcome"] == "fulfilled"
+        await once(platform, case)
+
+
+@scenario(on=FRAGILE)
+async def test_requests_that_come_while_the_broker_is_dead_are_answered_once(platform: Platform) -> None:
+    """What is submitted is kept in our database until the broker is back."""
+    people = [platform.somebody() for _ in (*RIGHTS, *RIGHTS)]
+    for person in people:
+        await platform.shop.hold(person)
+    cases = [await platform.ask(person, right) for person, right in zip(people, RIGHTS, strict=False)]
+    await asyncio.to_thread(platform.kafka.kill)
+    try:
+        cases += [
+            await platform.ask(person, right) for person, right in zip(people[len(RIGHTS) :], RIGHTS, strict=True)
+        ]
+    finally:
+        await asyncio.to_thread(platform.kafka.start)
+    for case in cases:
+        assert (await case.closed())["outcome"] == "fulfilled"
+        await once(platform, case)
