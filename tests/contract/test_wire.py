@@ -57,18 +57,18 @@ def test_a_record_as_the_document_says_is_taken(record: Message) -> None:
         (replace(GOOD, topic="dsr.dead-letters.billing"), "no such channel"),
         (replace(GOOD, topic=Topic.DEADLINES), "is a dsr.request.withdrawn.v1"),
         (telling(GOOD, ce_type="dsr.request.withdrawn.v2"), "is a dsr.request.withdrawn.v2"),
-        (replace(GOOD, key=b"ada"), "key: 'ada' is not a 'uuid'"),
+        (replace(GOOD, key=b"ada"), 'key: "ada" is not a "uuid"'),
         (replace(GOOD, value=b"{"), "its content is no JSON"),
         (replace(GOOD, value=b""), "is a dsr.request.withdrawn.v1"),
         (telling(GOOD, ce_time="2026-03-02T09:00:00"), "headers.ce_time"),
         (telling(GOOD, ce_source="/selfcare"), "headers.ce_source"),
         (telling(GOOD, subject="ada"), "headers: Additional properties"),
-        (replace(GOOD, headers={"ce_type": GOOD.headers["ce_type"]}), "headers: 'ce_specversion' is a required"),
+        (replace(GOOD, headers={"ce_type": GOOD.headers["ce_type"]}), 'headers: "ce_specversion" is a required'),
         (saying(GOOD, email="ada@example.org"), "payload: Additional properties"),
         (saying(GOOD, right="oblivion"), "payload.right"),
         (saying(GOOD, occurred_at="yesterday"), "payload.occurred_at"),
         (binary("selfcare", "user.requested.oblivion", TOKEN), "is a user.requested.oblivion"),
-        (binary("selfcare", "number.ported", TOKEN), "payload: 'direction' is a required property"),
+        (binary("selfcare", "number.ported", TOKEN), 'payload: "direction" is a required property'),
         (structured("selfcare", "number.ported", TOKEN), "payload: "),
     ],
 )
@@ -82,7 +82,7 @@ async def test_what_is_written_to_an_outbox_or_sent_is_checked(monkeypatch: pyte
     await outbox.insert(AsyncMock(), [GOOD, replace(GOOD, key=b"ada")])
     with pytest.raises(BusAway):
         await KafkaProducer(KafkaSettings(bootstrap="127.0.0.1:1")).send([replace(GOOD, key=b"bob")])
-    assert ["'ada'" in breaches[0], "'bob'" in breaches[1]] == [True, True]
+    assert ['"ada"' in breaches[0], '"bob"' in breaches[1]] == [True, True]
 
 
 # The form of an AsyncAPI 3.0 document, as far as it matters here: its official schema is in no package of Python.
