@@ -86,7 +86,8 @@ async def publish_so_far(tx: UnitOfWork, ids: Collection[UUID]) -> None:
     """
     rows = await tx.connection.fetch(_STOPPED_AT_ONCE, [*ids]) if ids else []
     for done in (await so_far(tx, [row[0] for row in rows])).values():
-        tx.publish(done.reported().model_copy(update={"so_far": True}))
+        if done.fulfilment_id in ids:  # by a report of another, what people have confirmed of it would be forgotten
+            tx.publish(done.reported().model_copy(update={"so_far": True}))
 
 
 async def so_far(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, Completed]:

@@ -273,7 +273,15 @@ async def test_proof_seen_by_one_officer_counts_once_a_colleague_has_seen_it(pla
     assert await system.held(neighbour) == theirs
 
 
-@scenario(rows=named("second approval", ("erasure", "archive"), ("rectification", "shop"), ("restriction", "shop")))
+@scenario(
+    rows=named(
+        "second approval",
+        ("erasure", "archive"),
+        ("rectification", "shop"),
+        ("rectification", "helpdesk"),
+        ("restriction", "shop"),
+    )
+)
 async def test_more_than_one_account_is_changed_once_two_persons_have_confirmed(platform: Platform, pair: Pair) -> None:
     """What looks like two people is changed once two persons have said that it is one."""
     person, neighbour = platform.somebody(), platform.somebody()
