@@ -217,6 +217,10 @@ class Case:
         """Where it stands once it is closed."""
         return await self.until("closed", within)
 
+    async def judged(self) -> dict[str, Any]:
+        """Where it stands once a person must look, or it is closed."""
+        return await self.until(lambda view: view["state"] in {"awaiting_decision", "closed"})
+
     async def act(self, action: str, **body: Any) -> dict[str, Any]:
         """Takes one step with it; what is answered."""
         answer = await self.door.decide(self.request_id, action, body)
@@ -338,3 +342,8 @@ class Package:
 def tasks(view: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What each system did, by its name; the last of several."""
     return {task["system"]: task for task in view["tasks"]}
+
+
+def failure(view: Mapping[str, Any], system: str) -> str:
+    """Why a system has not done what it was asked; empty where it has."""
+    return next((task["failure"] for task in view["tasks"] if task["system"] == system and task.get("failure")), "")

@@ -118,6 +118,17 @@ cents = { class = "M", explain = "the amount, in cents" }
 note = { class = "C", explain = "what was noted" }
 kept = { class = "T" }
 restricted = { class = "T" }
+[tables.delivery]
+category = "account"
+primary_key = ["id"]
+restriction = { column = "restricted", value = true }
+marketing = { column = "marketing", value = false }
+[tables.delivery.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email", explain = "your e-mail address" }
+city = { class = "M", rectifies = "address.city", explain = "where it was delivered" }
+restricted = { class = "T" }
+marketing = { class = "M", explain = "whether you get marketing" }
 """
 TABLES = """
 CREATE TABLE customer (
@@ -140,10 +151,15 @@ CREATE TABLE invoice (
     restricted boolean NOT NULL DEFAULT false
 );
 CREATE INDEX invoice_email ON invoice (email);
+CREATE TABLE delivery (
+    id int PRIMARY KEY, email text, city text, restricted boolean NOT NULL DEFAULT false,
+    marketing boolean NOT NULL DEFAULT true
+);
+CREATE INDEX delivery_email ON delivery (email);
 CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN RETURN CASE TG_OP WHEN ''UPDATE'' THEN OLD END; END';
 CREATE TRIGGER stuck BEFORE UPDATE OR DELETE ON customer FOR EACH ROW
-    WHEN (OLD.contract = 'stuck') EXECUTE FUNCTION undo();
+    WHEN (OLD.city = 'stuck') EXECUTE FUNCTION undo();
 GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}
 """
 SQL = """
@@ -196,8 +212,9 @@ class Shop(Calls):
         finally:
             await connection.close()
 
-    async def hold(self, person: Person, contract: str = "ended") -> None:
-        row = (person.account_id, person.name, person.email, BERLIN, contract)
+    async def hold(self, person: Person, contract: str = "ended", city: str = BERLIN) -> None:
+        """A customer; in the city ``stuck`` a trigger undoes every change."""
+        row = (person.account_id, person.name, person.email, city, contract)
         await self.rows("INSERT INTO customer VALUES ($1, $2, $3, $4, $5)", *row)
 
     async def hold_call(self, caller: str, callee: str, began: datetime, withheld: str = "", noted: str = "") -> None:
@@ -218,6 +235,15 @@ class Shop(Calls):
         """Somebody's invoices: when the contract ended, the amount, what was noted, whether it is kept, restricted."""
         query = "SELECT ended, cents, note, kept, restricted FROM invoice WHERE email = $1"
         return await self.rows(query, person.email)
+
+    async def hold_deliveries(self, person: Person, number: int) -> None:
+        ids = [next(_ids) for _ in range(number)]
+        await self.rows("INSERT INTO delivery SELECT n, $2, $3 FROM unnest($1::int[]) n", ids, person.email, BERLIN)
+
+    async def deliveries(self, person: Person) -> list[Held]:
+        """Somebody's deliveries: how many there are of each kind."""
+        query = "SELECT count(*), city, restricted, marketing FROM delivery WHERE email = $1 GROUP BY 2, 3, 4"
+        return [Held(*row) for row in await self.rows(query, person.email)]
 
     async def held(self, person: Person) -> Held:
         query = "SELECT city, restricted, marketing FROM customer WHERE account_id = $1 OR email = $2"

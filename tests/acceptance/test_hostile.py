@@ -6,15 +6,20 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import httpx
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from tests.acceptance.client import Case, Door, tasks
+from tests.acceptance.client import Case, Door, failure, tasks
+from tests.acceptance.mails import mail, proposed
+from tests.acceptance.pairs import Pair, expected
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
-from tests.acceptance.systems import NOTHING
+from tests.acceptance.systems import BERLIN, NOTHING, Held
+from tests.acceptance.test_doors import arrived, set_aside
 from tests.fixtures.live import eventually
 
 MIB = 2**20
@@ -22,6 +27,7 @@ CUT = 0
 """The connection was closed without an answer."""
 Send = Callable[[Platform, Door], Awaitable[Sequence[int]]]
 VICTIM = {"right": "erasure", "subject": {"email": "hostile@example.org"}}
+CHANGES = ("erasure", "rectification", "restriction", "objection")
 
 
 @asynccontextmanager
@@ -235,24 +241,129 @@ async def test_claim_of_another_system_is_worth_nothing(platform: Platform) -> N
         assert await thief.claimed("x" * 200) in {400, 401, 403, 409, 410, 422}
 
 
-@scenario(
-    rows=("rectification", "restriction", "objection")
-)  # what was to be erased may be shown for a day: an index lags behind
+# Systems that answer what they should not.
+
+
+def drips() -> Response:
+    """A body that does not end."""
+
+    async def drops() -> AsyncIterator[bytes]:
+        yield b'{"contacts": ['
+        while True:
+            yield b" "
+            await asyncio.sleep(0.1)  # the answer is slow, that is what it shows
+
+    return StreamingResponse(drops(), media_type="application/json")
+
+
+def bomb() -> Response:
+    """A few kilobytes that unpack to 24 MiB, which say that nobody is found."""
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    return Response(gzip.compress(b" " * (24 * MIB) + b'{"contacts": []}'), headers=headers)
+
+
+class Wrong(NamedTuple):
+    """What a system answers of one person, and for which failure a person of ours then looks; "": it is asked again."""
+
+    answer: Callable[[], Response]
+    failure: str
+
+
+WRONG = {
+    "a bomb": Wrong(bomb, "answer_malformed"),
+    "a body that drips": Wrong(drips, ""),
+    "a redirect": Wrong(lambda: RedirectResponse("http://127.0.0.1:1/"), "refused"),
+    "no JSON": Wrong(lambda: Response(b"<html>", media_type="application/json"), "answer_malformed"),
+    "other JSON": Wrong(lambda: JSONResponse({"contacts": {"email": 7}}), "answer_malformed"),
+    "an error of ours": Wrong(lambda: JSONResponse({"error": "no"}, 400), "refused"),
+}
+
+
+@scenario()
+async def test_wrong_answers_of_some_people_delay_those_alone(platform: Platform) -> None:
+    """A system that answers nonsense of somebody erases nobody by it, and everybody else's request goes on."""
+    people = {what: platform.somebody() for what in WRONG}
+    for what, person in people.items():
+        await platform.helpdesk.hold(person)
+        platform.helpdesk.says[person.email] = WRONG[what].answer
+    async with bystander(platform):
+        cases = {what: await platform.ask(person, "erasure") for what, person in people.items()}
+        judged = {what: cases[what] for what, wrong in WRONG.items() if wrong.failure}
+        failures = {what: failure(await case.judged(), "helpdesk") for what, case in judged.items()}
+    assert failures == {what: WRONG[what].failure for what in judged}
+    assert {(await platform.helpdesk.held(person)).rows for person in people.values()} == {1}
+    for person in people.values():
+        del platform.helpdesk.says[person.email]
+    for case in judged.values():
+        await case.seen_by(platform.officer).act("decision", decision="retry")
+    for case in cases.values():
+        task = tasks(await case.closed())["helpdesk"]
+        assert (task["outcome"], task["changed"]) == ("erased", 1)
+
+
+@scenario(rows=("access", "erasure"))
+async def test_search_that_ignores_its_filter_touches_nobody_else(platform: Platform, right: str) -> None:
+    """A system that finds somebody else's records hands none of them out and loses none (Art. 15(4))."""
+    person, other = platform.somebody(), platform.somebody()
+    for each in (person, other):
+        await platform.helpdesk.hold(each)
+    theirs = await platform.helpdesk.held(other)
+    both = [each for each in platform.helpdesk.contacts.values() if each["email"] in {person.email, other.email}]
+    platform.helpdesk.says[person.email] = lambda: JSONResponse({"contacts": both})
+    view = await (await platform.ask(person, right)).judged()
+    assert (failure(view, "helpdesk"), view["package"]) == ("foreign_hit", False)
+    assert await platform.helpdesk.held(other) == theirs
+
+
+@scenario(rows=CHANGES[1:])
 async def test_yes_without_a_change_is_found_out_in_the_helpdesk(platform: Platform, right: str) -> None:
     """A system that says yes and does nothing is looked at again: nobody is told that it was done."""
-    person = platform.somebody()
+    person = platform.somebody()  # what was to be erased may be shown for a day: an index lags behind
     await platform.helpdesk.hold(person)
     before = await platform.helpdesk.held(person)
     platform.helpdesk.lies.add(person.email)
     case = await platform.ask(person, right)
-    view = await case.until(lambda view: bool(tasks(view).get("helpdesk", {}).get("failure")))
-    assert tasks(view)["helpdesk"]["failure"] == "residue_found"
-    assert (view["outcome"], await platform.helpdesk.held(person)) == (None, before)
+    view = await case.judged()
+    assert (failure(view, "helpdesk"), view["outcome"]) == ("residue_found", None)
+    assert await platform.helpdesk.held(person) == before
     platform.helpdesk.lies.discard(person.email)
-    await case.until("awaiting_decision")
     await case.seen_by(platform.officer).act("decision", decision="retry")
     assert (await case.closed())["outcome"] == "fulfilled"
     assert await platform.helpdesk.held(person) != before
+
+
+@scenario(rows=CHANGES)
+async def test_change_that_a_trigger_undoes_is_found_out(platform: Platform, right: str) -> None:
+    """A store whose trigger undoes each change is looked at again: nobody is told that it was done."""
+    person = platform.somebody()
+    await platform.shop.hold(person, city="stuck")
+    before = await platform.shop.held(person)
+    view = await (await platform.ask(person, right)).judged()
+    assert (failure(view, "shop"), view["outcome"]) == ("residue_found", None)
+    assert await platform.shop.held(person) == before
+
+
+@scenario(rows=CHANGES)
+async def test_more_rows_than_the_limit_wait_for_two_persons(platform: Platform, right: str) -> None:
+    """A request that would touch more rows than its limit touches none until two persons have confirmed it."""
+    person, before = platform.somebody(), Held(61, BERLIN, restricted=False, marketing=True)
+    await platform.shop.hold_deliveries(person, before.rows)
+    case = await platform.ask(person, right)
+    officer, colleague = case.seen_by(platform.officer), case.seen_by(platform.colleague)
+    view = await officer.judged()
+    beyond = [task["exceeded"] for task in view["tasks"] if task.get("exceeded")]
+    assert beyond == [{"limit": "max_rows", "found": 61, "allowed": 60}]
+    await officer.act("confirmation", system="shop", limit="max_rows")
+    assert await officer.refused("confirmation", system="shop", limit="max_rows") == "illegal_transition"
+    assert await platform.shop.deliveries(person) == [before]
+    await colleague.act("confirmation", system="shop", limit="max_rows")
+    assert (await case.closed())["outcome"] == "fulfilled"
+    after = expected(Pair(right, "shop", ""), before)
+
+    async def reached() -> bool:  # what waited to be corrected was restricted meanwhile (Art. 18(1)(a))
+        return await platform.shop.deliveries(person) == ([after] if after.rows else [])
+
+    assert await eventually(reached, within=60)
 
 
 @scenario()
@@ -270,6 +381,113 @@ async def test_call_between_two_people_keeps_what_is_the_others(platform: Platfo
     assert [await platform.shop.calls(each.phone) for each in (first, second)] == [[], []]
     calls = sorted(each[1:] for each in await platform.shop.calls(other.phone))
     assert calls == [("", other.phone), (other.phone, "")]
+
+
+# The bus.
+
+
+@scenario()
+async def test_replies_that_do_not_add_up_count_for_nothing(platform: Platform) -> None:
+    """A team's reply whose counts do not add up ends nothing: a person looks, and may ask again."""
+    person, team = platform.somebody(), platform.billing
+    await team.hold(person)
+    counts = {"outcome": "erased", "found": 3, "changed": 1, "remaining": 2}
+    team.says[person.email] = lambda task: team.reply(task, **counts) if task["operation"] == "erase" else None
+    case = await platform.ask(person, "erasure")
+    async with bystander(platform):
+        view = await case.judged()
+    assert (failure(view, "billing"), view["outcome"]) == ("answer_malformed", None)
+    assert (await team.held(person)).rows == 1
+    del team.says[person.email]
+    await case.seen_by(platform.officer).act("decision", decision="retry")
+    assert (await case.closed())["outcome"] == "fulfilled"
+    assert await team.held(person) == NOTHING
+
+
+ASKED = {"plan", "locate"}
+"""What a team is asked before a change, and after it."""
+LIES = {
+    "erasure": {"outcome": "erased", "found": 1, "changed": 1},
+    "restriction": {"outcome": "amended", "found": 1, "changed": 1},
+    "objection": {"outcome": "amended", "found": 1, "changed": 1},
+}
+
+
+@scenario(rows=[*LIES])
+async def test_team_that_lies_is_found_out_by_its_second_look(platform: Platform, right: str) -> None:
+    """A team that says yes and does nothing finds the rows when it looks again, and nobody is told that it was done."""
+    person, team = platform.somebody(), platform.billing
+    await team.hold(person)
+    before = await team.held(person)
+    lie = LIES[right]
+    team.says[person.email] = lambda task: None if task["operation"] in ASKED else team.reply(task, **lie)
+    view = await (await platform.ask(person, right)).judged()
+    assert (failure(view, "billing"), view["outcome"]) == ("residue_found", None)
+    assert await team.held(person) == before
+
+
+@scenario()
+async def test_reply_to_another_systems_task_closes_nothing(platform: Platform) -> None:
+    """A team that replies to a task of another system, or writes junk, changes nothing of that request."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    platform.helpdesk.says[person.email] = lambda: JSONResponse({"error": "no"}, 400)
+    case = await platform.ask(person, "erasure")
+    before = await case.judged()
+    ids = {"task_id": tasks(before)["helpdesk"]["task_id"], "command_id": case.request_id, "operation": "erase"}
+    forged = platform.billing.reply(ids, outcome="erased", found=1, changed=1)
+    await platform.bus.say("dsr.tasks.billing.replies", forged, b"\xff\x00junk", b"[" * 100_000, b"{}")
+    async with bystander(platform):
+        await platform.bus.heard()
+    assert await case.view() == before
+    assert (await platform.helpdesk.held(person)).rows == 1
+
+
+@scenario()
+async def test_events_that_are_junk_or_anothers_ask_for_nothing(platform: Platform) -> None:
+    """Junk, an address in place of a token, what the sender may not say: no request; the next event is heard."""
+    person, other = platform.somebody(), platform.somebody()
+    said = {"subject": person.identities("account_id", "phones")}
+    async with platform.emitter("selfcare") as selfcare, platform.emitter("numbering") as numbering:
+        unknown, anothers, undeclared = [await each.door.token(said) for each in (selfcare, numbering, numbering)]
+        for junk in (b"\xff\xfe", b"{" * 100_000, b""):
+            await selfcare.send(junk)
+        await selfcare.say("user.requested.access", person.email)
+        await selfcare.say("user.requested.everything", unknown)
+        await selfcare.say("user.requested.access", anothers)
+        await numbering.say("user.requested.access", undeclared)
+        await (await arrived(await selfcare.asks(other, "access"))).closed()
+        assert person.email not in await set_aside(platform, "not_declared")
+        assert [await platform.officer.status_of(token) for token in (unknown, anothers, undeclared)] == [404] * 3
+
+
+# Mail.
+
+
+@scenario()
+async def test_hostile_mail_is_put_before_a_person_and_the_next_is_read(platform: Platform) -> None:
+    """Bombs, junk and loops become no request and no letter; the mail after them is read and worked."""
+    person, hostile = platform.somebody(), platform.somebody()
+    ours = replace(hostile, address="privacy@company.example")
+    nested = b"".join(b"--%d\r\nContent-Type: multipart/mixed; boundary=%d\r\n\r\n" % (n, n + 1) for n in range(2000))
+    plain = mail(hostile, "Please tell me what you hold.")
+    for each in (
+        plain.replace(b"text/plain; charset=utf-8", b"multipart/mixed; boundary=0") + nested,
+        plain.replace(b"utf-8", b"utf-7") + bytes(range(256)) * 40,
+        mail(hostile, "I am away.", more="Auto-Submitted: auto-replied\nPrecedence: bulk\n"),
+        mail(ours, "Please tell me what you hold."),
+        mail(hostile, "Hello", more="".join(f"X-{n}: {'a' * 900}\n" for n in range(2000))),
+        b"\x00\xff" * 10_000,
+        b"",
+        mail(person, "Please tell me what you hold.", subject=f"<script>alert({person.number})</script>"),
+    ):
+        platform.mailbox.put(each)
+    async with bystander(platform):
+        found = (await proposed(platform, person))["mail"]
+    [case] = await platform.officer.confirm(found["mail_id"], person.submission("access", "email", proved=False))
+    assert (await case.view())["right"] == "access"
+    await platform.mails(person, 1)
+    assert hostile.email not in [each.to for each in platform.mail.taken]
 
 
 # The portal.
