@@ -1,7 +1,7 @@
 """The bus as other teams and a stranger on it see it: what is written there, and what can be written to it."""
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +47,18 @@ class Bus:
         records = await self.records(f"dsr.tasks.{system}")
         tasks = [json.loads(each.value) for each in records if request_id.encode() in each.value]
         return [each for each in tasks if each["request_id"] == request_id]
+
+    async def said_of(self, *request_ids: str) -> list[ConsumerRecord]:
+        """Every record about these requests by which a service is told something."""
+        keys = {each.encode() for each in request_ids}
+        return [record for record in await self.records(*await self._read_by_services()) if record.key in keys]
+
+    async def say_again(self, records: Collection[ConsumerRecord]) -> None:
+        """Writes records as they are, each to where it stood."""
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all") as producer:
+            for each in records:
+                place = (each.topic, each.value, each.key, each.partition)
+                await producer.send_and_wait(*place, headers=list(each.headers))
 
     async def say(self, topic: str, *values: bytes, **headers: str) -> None:
         """Writes values to a topic."""

@@ -180,10 +180,23 @@ class Door(DsrClient):
 
     async def suppressed(self, *emails: str) -> list[str]:
         """What is answered of each address of a mailing list."""
-        points = [{"type": "email", "value": each} for each in emails]
-        answer = await self.post("/v1/suppression/check", json={"contact_points": points})
+        answer = await self.checked(*emails)
         assert answer.is_success, answer.text
         return list(answer.json()["answers"])
+
+    async def accepted(self, submission: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a submission."""
+        return dict((await self.post("/v1/requests", json=submission)).raise_for_status().json())
+
+    async def found(self, text: str) -> list[str]:
+        """The requests in which an officer finds an address, or something else of somebody."""
+        answer = (await self.post("/v1/requests/search", json={"text": text})).raise_for_status()
+        return [each["request_id"] for each in answer.json()["requests"]]
+
+    async def letters_with(self, code: str, request_id: str) -> list[str]:
+        """The kinds of letters that the code of the acknowledgement opens; none where they are not there for it."""
+        answer = await self.get(f"/v1/requests/{request_id}/letters", headers={"Letter-Code": code} if code else {})
+        return [each["kind"] for each in answer.json()["letters"]] if answer.is_success else []
 
     def _cases(self, answer: httpx.Response) -> "list[Case]":
         assert answer.is_success, answer.text

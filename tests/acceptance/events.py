@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.structs import TopicPartition
 
 from tests.acceptance.client import Case, Door, Person
 
@@ -59,22 +58,3 @@ async def statuses(bootstrap: str, request_id: str, state: str = "closed") -> li
                 if found[-1]["state"] == state:
                     break
     return found
-
-
-async def everything(bootstrap: str) -> dict[str, bytes]:
-    """All records of the platform's topics and of user events: names, keys, headers and values."""
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
-        topics = sorted(each for each in await consumer.topics() if each.startswith(("dsr.", "user.events.")))
-        places = [
-            TopicPartition(topic, part) for topic in topics for part in consumer.partitions_for_topic(topic) or ()
-        ]
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
-        ends = await consumer.end_offsets(places)
-        heaps = {topic: [topic.encode()] for topic in topics}
-        while any([await consumer.position(place) < ends[place] for place in places]):
-            for place, records in (await consumer.getmany(timeout_ms=500)).items():
-                for record in records:
-                    headers = b" ".join(name.encode() + b"=" + value for name, value in record.headers)
-                    heaps[place.topic] += [record.key or b"", record.value or b"", headers]
-    return {topic: b"\n".join(content) for topic, content in heaps.items()}

@@ -149,6 +149,14 @@ class Clock:
         self.move()
         await future
 
+    async def others_wait(self) -> None:
+        """Waits until all other scenarios wait for a stop."""
+
+        async def waiting() -> bool:
+            return len(self._waiting) >= self.playing - 1
+
+        await eventually(waiting, within=240)
+
     def move(self) -> None:
         """Goes to the next stop if nobody has anything left to do before it."""
         if not self._waiting or len(self._waiting) < self.playing:
@@ -226,6 +234,12 @@ class Platform:
     async def ask(self, person: Person, right: str, *names: str, **more: Any) -> Case:
         """Submits a request of theirs, stating all of their identities or those named."""
         return await self.channel.ask(person.submission(right, *names, **more))
+
+    async def ask_jointly(self, person: Person, *rights: str, **more: Any) -> list[Case]:
+        """Submits one message of theirs that asks for several rights."""
+        said = person.submission(rights[0], **more)
+        del said["right"]
+        return await self.channel.ask_at_once({**said, "rights": rights})
 
     @asynccontextmanager
     async def door(self, role: str, holder: str | None = None, tenant: str | None = None) -> AsyncIterator[Door]:
@@ -343,6 +357,18 @@ class Platform:
                 await link.suffer(Toxic.NONE)
             else:
                 self.billing.begin()
+
+    @asynccontextmanager
+    async def stopped(self, *names: str) -> AsyncIterator[None]:
+        """Stops these services until the block ends."""
+        children = [child for name, child in self.services.children.items() if name in names]
+        for child in children:
+            await asyncio.to_thread(child.stop)
+        try:
+            yield
+        finally:
+            for child in children:
+                await asyncio.to_thread(child.start)
 
 
 @asynccontextmanager

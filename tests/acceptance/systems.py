@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import asyncpg
 import httpx
+from aiokafka.errors import KafkaError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -621,7 +622,14 @@ class Team:
             self._where = (intake, key, broker)
         intake, key, client = self._where
         store = Store(str(self.store), self.days_ahead, self.says)
-        self._working = asyncio.create_task(serve("billing", store, intake=intake, api_key=key, **client))
+        self._working = asyncio.create_task(self._work(store, intake=intake, api_key=key, **client))
+
+    async def _work(self, store: Store, **where: Any) -> None:
+        """Works; where intake or the broker was away it begins again, as a team's process is started again."""
+        while True:
+            with suppress(httpx.HTTPError, KafkaError):
+                await serve("billing", store, **where)
+            await asyncio.sleep(0.5)  # there is nothing to wait for but their return
 
     async def end(self) -> None:
         """Stops hearing."""

@@ -7,9 +7,9 @@ import sys
 from uuid import uuid4
 
 from deploy.local.paths import ROOT
-from tests.acceptance.client import PROOF, RIGHTS, Case, Door, Person
+from tests.acceptance.client import PROOF, RIGHTS, Case, Door
 from tests.acceptance.events import statuses
-from tests.acceptance.mails import BOUNCE, code_in, link_in, mail, proof, proposed
+from tests.acceptance.mails import BOUNCE, code_in, link_in, mail, proof, proposed, text_of
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
 from tests.acceptance.systems import BERLIN, NOTHING
@@ -25,6 +25,24 @@ STRAY = "+493029999999"
 
 
 # The portal, by its pages alone.
+
+
+@scenario(rows=tuple(RECEIVED_IN))
+async def test_portal_request_proved_by_link(platform: Platform, language: str) -> None:
+    """In each language a request is asked by pages, proved by the link in the mail, and followed there alone."""
+    person = platform.somebody()
+    async with platform.visitor() as visitor, platform.visitor() as elsewhere:
+        reference = await visitor.ask(person.email, language=language)
+        link = await proof(platform, person, link_in)
+        assert f"/{language}/" in link
+        await elsewhere.open(link)
+        await elsewhere.open(link)  # a mail scanner looks too, and uses nothing up
+        await elsewhere.send()
+        page = f"/portal/{language}/request"
+        assert (elsewhere.path, reference in elsewhere.text) == (page, True)
+        await elsewhere.open(f"{page}/letters")
+        assert RECEIVED_IN[language] in elsewhere.text
+        assert (await visitor.open(page)).status == 403, "only who proved it follows it"
 
 
 @scenario()
@@ -74,6 +92,27 @@ async def found(platform: Platform, reference: str) -> Case:
 
 
 # Mail.
+
+
+@scenario()
+async def test_mail_confirmed_by_an_officer_is_a_request(platform: Platform) -> None:
+    """A mail is proposed with what it states; confirmed, it waits for proof, which the mail is none of."""
+    person = platform.somebody()
+    account = f"C-{4000 + person.number}"
+    platform.mailbox.put(mail(person, f"Ich bitte um Auskunft über meine Daten. Meine Kundennummer ist {account}."))
+    shown = await proposed(platform, person)
+    said = [shown["proposal"][name] for name in ("rights", "language", "email", "account_id")]
+    assert (said, shown["mail"]["by_mx"]) == ([["access"], "de", person.email, account], True)
+    asked = {"right": "access", "language": "de", "subject": {"email": person.email, "country": "DE"}}
+    [case] = await platform.officer.confirm(shown["mail"]["mail_id"], asked)
+    view = await case.view()
+    assert (view["received_at"][:16], view["state"]) == ("2026-03-02T08:00", "awaiting_identity")
+    [receipt, *_] = await platform.mails(person, 1)
+    assert RECEIVED_IN["de"] in text_of(receipt)
+    async with platform.visitor() as visitor:
+        await (await visitor.open(await proof(platform, person, link_in))).send()
+        assert visitor.path == "/portal/de/request"
+    await case.until("in_progress")
 
 
 @scenario()
@@ -185,6 +224,25 @@ async def test_event_of_a_number_is_checked_against_the_register(platform: Platf
 
 
 @scenario()
+async def test_event_repeated_unknown_or_junk_costs_only_itself(platform: Platform) -> None:
+    """A repeat has no second effect, an unknown type is left, junk is set aside, and the next event is worked."""
+    person, other = platform.somebody(), platform.somebody()
+    junk = f"ada.{uuid4().hex}@stranger.example"
+    async with platform.emitter("selfcare") as selfcare:
+        token = await selfcare.door.token({"subject": person.identities(), **person.proof()})
+        for _ in range(2):
+            await selfcare.say("user.requested.access", token, "once-" + token)
+        await selfcare.say("user.logged_in", token)
+        await selfcare.say("user.requested.access", junk)
+        await selfcare.send(b"{")
+        await arrived(await selfcare.asks(other, "access"))
+        assert (await Case(selfcare.door, token).closed())["right"] == "access"
+    assert (await Case(platform.officer, token).actions()).count("request.received") == 1
+    said = await set_aside(platform, "malformed_event")
+    assert junk not in said
+
+
+@scenario()
 async def test_example_of_the_docs_asks_by_an_event(platform: Platform) -> None:
     """The lines of the documentation, run as they stand, make a request that closes and whose status is read back."""
     person = platform.somebody()
@@ -246,14 +304,7 @@ async def test_batch_is_stored_whole_or_not_at_all(platform: Platform) -> None:
     answer = await platform.channel.post("/v1/requests/batch", json={"requests": [good, {**good, "right": "nothing"}]})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"].startswith("requests.1")
-    assert (await search(platform, stranger)) == []
-
-
-async def search(platform: Platform, person: Person) -> list[str]:
-    """The requests in which an officer finds somebody."""
-    answer = await platform.officer.post("/v1/requests/search", json={"text": person.email})
-    assert answer.is_success, answer.text
-    return [each["request_id"] for each in answer.json()["requests"]]
+    assert await platform.officer.found(stranger.email) == []
 
 
 @scenario()
@@ -261,9 +312,7 @@ async def test_message_with_several_rights_is_one_case(platform: Platform) -> No
     """One message asks for a copy and an erasure: one case number, and the copy comes before the erasure."""
     person = platform.somebody()
     await platform.shop.hold(person)
-    said = person.submission("access")
-    del said["right"]
-    access, erasure = await platform.channel.ask_at_once({**said, "rights": ["access", "erasure"]})
+    access, erasure = await platform.ask_jointly(person, "access", "erasure")
     views = [await each.closed() for each in (access, erasure)]
     assert [(view["right"], view["outcome"]) for view in views] == [("access", "fulfilled"), ("erasure", "fulfilled")]
     assert len({view["case"]["case_number"] for view in views}) == 1
@@ -307,3 +356,22 @@ async def test_wrong_key_or_role_gets_nothing(platform: Platform) -> None:
 
 
 # The command.
+
+
+@scenario()
+async def test_command_submits_follows_lists_and_shows(platform: Platform) -> None:
+    """``dsr request`` submits a request once, follows it until it is closed, lists it and shows what was done."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    said = json.dumps(person.submission("access"))
+    submit = ("request", "submit", "--idempotency-key", uuid4().hex, "--json")
+    async with platform.door("channel") as door:
+        printed = [(await platform.dsr(*submit, door=door, said=said))[1] for _ in range(2)]
+        request_id, again = [json.loads(each)["request_id"] for each in printed]
+        assert request_id == again
+        status, said = await platform.dsr("request", "follow", request_id, "--within", "90s", door=door)
+        assert (status, "closed: fulfilled" in said) == (0, True), said
+        listed = await platform.dsr("request", "list", "--json", door=door)
+        assert [json.loads(line)["request_id"] for line in listed[1].splitlines()] == [request_id]
+        status, said = await platform.dsr("request", "show", request_id, door=door)
+        assert (status, "helpdesk" in said, person.email in said) == (0, True, False), said

@@ -1,11 +1,14 @@
 """The legal scenarios of the requirements that need no other day than today, one or more each."""
 
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 
 from deploy.demo.company import Phone
+from tests.acceptance.client import LONG_AGO, MORE_TIME, RIGHTS, Case, Person, tasks
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
-from tests.acceptance.systems import NOTHING, SINCE
+from tests.acceptance.systems import NOTHING, SINCE, away
+from tests.fixtures.live import eventually
 
 WHY = {"reason": "SYSTEM_UNAVAILABLE", "article": "12(4)", "explanation": "What is missing follows."}
 CALLED = "+493024000001"
@@ -32,7 +35,9 @@ async def test_restriction_opposes_an_erasure_until_two_have_decided(platform: P
     assert "We need to know whether you" in await erasure.letter("erasure_opposed")
     held = await platform.shop.held(person)
     assert (held.rows, held.restricted) == (1, True)
-    await erasure.seen_by(platform.officer).act("decision", decision="begin")
+    officer = erasure.seen_by(platform.officer)
+    await officer.act("decision", decision="begin")
+    assert await officer.refused("decision", decision="begin"), "the same person twice"
     assert (await erasure.view())["state"] == "awaiting_decision"
     await erasure.seen_by(platform.colleague).act("decision", decision="begin")
     assert (await erasure.closed())["outcome"] == "fulfilled"
@@ -115,3 +120,182 @@ async def test_request_of_a_customers_data_is_forwarded_unopened(platform: Platf
     assert (view["outcome"], view["tasks"], view["package"]) == ("forwarded", [], False)
     assert (await platform.shop.held(person)).rows == 1
     assert "Harbour Cranes Ltd" not in await platform.answered(case), "unless the customer may be named"
+
+
+@scenario()
+async def test_erasure_waits_until_the_copy_is_answered(platform: Platform) -> None:
+    """One message asks for access and erasure (Art. 15, 17): nothing is erased before the person has their copy."""
+    person = platform.somebody()
+    access, erasure = await waiting_for_the_copy(platform, person)
+    assert "We answer that first" in (await erasure.view())["answer"]
+    assert (await platform.shop.held(person)).rows == 1
+    await access.verify(person)
+    assert (await access.closed())["outcome"] == "fulfilled"
+    assert len((await access.package()).of("shop")) == 1
+    assert (await erasure.closed())["outcome"] == "fulfilled"
+    assert await platform.shop.held(person) == NOTHING
+    assert "erasure.begun" in await erasure.seen_by(platform.officer).actions()
+
+
+async def waiting_for_the_copy(platform: Platform, person: Person) -> list[Case]:
+    """A copy and an erasure of one message, of which the erasure alone is proved, so that it waits for the copy."""
+    await platform.shop.hold(person)
+    access, erasure = await platform.ask_jointly(person, "access", "erasure", proved=False, language="en")
+    await erasure.verify(person)
+    await erasure.until(lambda view: view["awaits"] == [access.request_id])
+    return [access, erasure]
+
+
+@scenario()
+async def test_erasure_before_the_copy_takes_two_persons(platform: Platform) -> None:
+    """Two officers may let an erasure begin before the copy of the same message; one alone may not."""
+    person = platform.somebody()
+    _, erasure = await waiting_for_the_copy(platform, person)
+    officer, colleague = erasure.seen_by(platform.officer), erasure.seen_by(platform.colleague)
+    await officer.act("decision", decision="begin")
+    assert "erasure.begin_proposed" in await officer.actions()
+    assert await officer.refused("decision", decision="begin") == "same_person"
+    assert (await platform.shop.held(person)).rows == 1
+    await colleague.act("decision", decision="begin")
+    assert (await erasure.closed())["outcome"] == "fulfilled"
+    assert await platform.shop.held(person) == NOTHING
+
+
+@scenario()
+async def test_claimed_number_gives_nothing(platform: Platform) -> None:
+    """An unknown address that claims somebody's number is asked for proof, and gets nothing of theirs (Art. 11)."""
+    owner, stranger = platform.somebody(), platform.somebody()
+    await platform.crm.hold(owner)
+    await platform.shop.hold_call(owner.phone, CALLED, datetime(2026, 4, 1, tzinfo=UTC))
+    await platform.register_read()
+    claim = {"email": stranger.email, "phones": [{"number": owner.phone}], "country": "DE"}
+    linked = {"identity": "email", "method": "email_link", "on_file_since": LONG_AGO}
+    asked = {"right": "access", "language": "en", "subject": claim}
+    case = await platform.channel.ask({**asked, "proofs": [linked]})
+    view = await case.until("awaiting_identity")
+    assert (view["package"], view["outcome"]) == (False, None)
+    assert "For what archive and shop may hold about you we need more" in await case.letter("proof_question")
+    assert owner.phone not in str(view)
+    assert owner.phone not in str(await case.letters())
+    typed = {"identity": "phones.0", "method": "sms_code", "on_file_since": LONG_AGO}
+    case = await platform.channel.ask({**asked, "proofs": [linked, typed]})
+    view = await case.until("awaiting_decision")
+    assert (tasks(view)["shop"]["found"], view["package"]) == (0, False)
+    assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["foreign_hit"]
+
+
+@scenario()
+async def test_withheld_number_is_in_no_copy(platform: Platform) -> None:
+    """A caller withheld their number and the network stored it: the called person's copy has it nowhere."""
+    called, hidden, caller = platform.somebody(), platform.somebody(), platform.somebody()
+    await platform.crm.hold(called)
+    moment = datetime(2026, 4, 1, tzinfo=UTC)
+    await platform.shop.hold_call("", called.phone, moment, withheld=hidden.phone, noted=f"from {hidden.phone[1:]}")
+    await platform.shop.hold_call(caller.phone, called.phone, moment + timedelta(days=1))
+    for right in ("access", "portability"):
+        case = await platform.ask(called, right)
+        await case.closed()
+        package = await case.package()
+        assert package.mentions(hidden.phone, hidden.phone[1:], f"0{hidden.phone[3:]}") == []
+        assert hidden.phone[1:] not in str(await case.letters())
+        shown = {each["began"][:10]: each["caller"].lstrip("'") for each in package.table("call")}
+        assert shown == {"2026-04-01": "withheld", "2026-04-02": caller.phone}
+
+
+@scenario()
+async def test_absent_system_is_named_in_the_answer_and_owed(platform: Platform) -> None:
+    """Two persons answer without a system that is away: the letter names it, and its part follows (Art. 12(3))."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    await platform.helpdesk.hold(person)
+    platform.helpdesk.says[person.email] = away
+    case = await platform.ask(person, "access")
+    await case.did("task.concluded", "shop")
+    await case.did("task.postponed", "helpdesk")
+    view = await case.view()
+    assert (view["state"], view["package"]) == ("in_progress", False)
+    await case.seen_by(platform.officer).act("decision", decision="answer_in_part", **WHY)
+    assert await case.seen_by(platform.officer).refused("decision/approval") == "same_person"
+    assert (await case.view())["outcome"] is None
+    await case.seen_by(platform.colleague).act("decision/approval")
+    assert (await case.closed())["outcome"] == "partially_fulfilled"
+    assert "helpdesk" in await case.letter("partial")
+    package = await case.package()
+    assert (package.of("helpdesk"), len(package.of("shop"))) == ([], 1)
+    del platform.helpdesk.says[person.email]
+    assert "A part of it was done after" in await case.letter("completion")
+    assert [each["name"] for each in (await case.package()).of("helpdesk")] == [person.name]
+
+
+@scenario()
+async def test_invoice_is_kept_for_its_years_in_part_and_no_longer(platform: Platform) -> None:
+    """An erasure leaves what tax law wants of an invoice, until its own day, and names law and day (Art. 17(3)(b))."""
+    person = platform.somebody()
+    await platform.crm.hold(person)
+    year = platform.clock.today().year
+    for ended in (date(year - 9, 1, 15), date(year - 2, 1, 15)):
+        await platform.shop.hold_invoice(person, ended)
+    case = await platform.ask(person, "erasure")
+    view = await case.closed()
+    task = tasks(view)["shop"]
+    assert (view["outcome"], task["outcome"], task["ground"]) == ("partially_fulfilled", "retained", "invoices_84m")
+    assert (task["until"], task["remaining"]) == (f"{year + 5}-01-15", 1)
+    assert [row[:3] for row in await platform.shop.invoices(person)] == [(date(year - 2, 1, 15), 4200, None)]
+    assert f"15 January {year + 5}" in await platform.answered(case)
+
+
+@scenario()
+async def test_extension_is_by_two_months_by_two_persons_within_the_first(platform: Platform) -> None:
+    """An extension beyond three months, by one person alone, or after the month is refused (Art. 12(3))."""
+    case = (await platform.ask(platform.somebody(), "access", proved=False)).seen_by(platform.officer)
+    due = (await case.view())["due_on"]
+    latest, beyond = [str(date.fromisoformat(due) + timedelta(days=days)) for days in (58, 75)]
+    assert await case.refused("extension", **MORE_TIME, new_due=beyond) == "extension_refused"
+    await case.act("extension", **MORE_TIME, new_due=latest)
+    assert await case.refused("extension/approval") == "extension_refused", "the same person"
+    assert (await case.view())["due_on"] == due
+    await case.seen_by(platform.colleague).act("extension/approval")
+    assert (await case.view())["due_on"] == latest
+    came = f"{platform.clock.today() - timedelta(days=40)}T09:00:00Z"
+    late = (await platform.ask(platform.somebody(), "access", proved=False, received_at=came)).seen_by(platform.officer)
+    view = await late.until("awaiting_identity")
+    later = str(platform.clock.today() + timedelta(days=30))
+    assert await late.refused("extension", **MORE_TIME, new_due=later) == "extension_refused"
+    assert (await late.view())["due_on"] == view["due_on"]
+
+
+@scenario()
+async def test_log_heard_twice_more_changes_nothing(platform: Platform) -> None:
+    """The whole log of each right, sent twice more, writes no letter, no entry and touches no row (Art. 5(1)(f))."""
+    people = {right: platform.somebody() for right in RIGHTS}
+    cases = [(await platform.ask(person, right)).seen_by(platform.officer) for right, person in people.items()]
+    for case in cases:
+        await case.closed()
+        await platform.answered(case)
+    await platform.bus.heard()
+    before = await settled(platform, cases)
+    await platform.shop.hold(people["erasure"])
+    log = await platform.bus.said_of(*(case.request_id for case in cases))
+    assert len(log) > 2 * len(cases)
+    for _ in range(2):
+        await platform.bus.say_again(log)
+    await platform.bus.heard()
+    assert [await seen(case) for case in cases] == before
+    assert (await platform.shop.held(people["erasure"])).rows == 1, "a second deletion would have taken it"
+
+
+async def settled(platform: Platform, cases: Sequence[Case]) -> list[tuple[object, ...]]:
+    """Returns what is seen of these requests once it changes no more."""
+
+    async def same() -> list[tuple[object, ...]]:
+        before = [await seen(case) for case in cases]
+        await platform.bus.heard()
+        return before if [await seen(case) for case in cases] == before else []
+
+    return list(await eventually(same, within=120))
+
+
+async def seen(case: Case) -> tuple[object, ...]:
+    """What is seen of a request that is over, but for who has looked at it, and whether its letters have arrived."""
+    kinds = [each["kind"] for each in await case.letters()]
+    return await case.view(), kinds, [action for action in await case.actions() if action != "letters.read"]

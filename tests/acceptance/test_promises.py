@@ -1,5 +1,6 @@
 """The promises of the README and of the design that no pair of right and system shows."""
 
+import asyncio
 import base64
 import json
 import re
@@ -8,12 +9,69 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
+from deploy.demo.traces import Seeker
+from tests.acceptance.client import RIGHTS, Case
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
 from tests.acceptance.systems import BERLIN, NOTHING
 
-PART_OF_EVERYBODY = "quarzfels"
-"""Stands in the name and in the address of each person of the net, and in nothing that the platform says by itself."""
+
+@scenario()
+async def test_nothing_that_names_a_person_is_on_the_bus_in_logs_or_metrics(platform: Platform) -> None:
+    """No topic, log or metric names anybody, plain, escaped, in base64 or in hex (Art. 5(1)(f), 32)."""
+    values, requests = [], []
+    for right in RIGHTS:
+        person = platform.somebody()
+        await platform.shop.hold(person)
+        said = person.submission(right)
+        said["subject"]["name"] = person.name
+        values += [person.name, person.email, person.phone[1:]]
+        requests.append(await platform.channel.submit(said, traceparent=f"{person.email} {person.phone}"))
+    told = platform.somebody()
+    typo = f"typo{told.number}@@quarzfels.example"
+    await platform.channel.refused({"right": "erasure", "subject": {"email": typo}})
+    async with platform.emitter("selfcare") as selfcare:
+        requests.append((await selfcare.asks(told, "portability")).request_id)
+        await platform.bus.heard()
+    for each in requests:
+        await Case(platform.officer, each).closed()
+    seeker = Seeker({"people": [*values, told.email, told.phone[1:], typo], "requests": requests}, encoded=True)
+    logs = [child.log for child in platform.services.children.values()]
+    await asyncio.to_thread(seeker.in_files, *logs)
+    for topic, content in await platform.bus.whole():
+        await asyncio.to_thread(seeker.in_bytes, topic, content, b"\n")
+    for service in platform.urls:
+        seeker.in_bytes(f"metrics of {service}", "\n".join(await platform.metrics(service)).encode(), b"\n")
+    assert all(log.stat().st_size for log in logs)
+    assert not seeker.found.get("people"), seeker.found["people"]
+    assert seeker.found["requests"].keys() >= {"dsr.requests", "dsr.status", "user.events.selfcare"}
+
+
+@scenario()
+async def test_key_is_destroyed_after_an_erasure(platform: Platform) -> None:
+    """After an erasure nobody is found by who they were; only who has the code of the letters reads them (Art. 17)."""
+    person = platform.somebody()
+    await platform.helpdesk.hold(person)
+    accepted = await platform.channel.accepted(person.submission("erasure"))
+    case = Case(platform.channel, accepted["request_id"])
+    await case.closed()
+    assert "key.shredded" in await case.seen_by(platform.officer).actions("key.shredded")
+    assert await platform.officer.found(person.email) == []
+    for code in ("", "00000000"):
+        assert await platform.channel.letters_with(code, case.request_id) == []
+    opened = await platform.channel.letters_with(accepted["letter_code"], case.request_id)
+    assert opened == ["acknowledgement", "completion"]
+
+
+@scenario()
+async def test_mailing_list_is_checked_against_objections(platform: Platform) -> None:
+    """Who objected is taken out of a mailing list, however the address is written; nobody else is (Art. 21(3))."""
+    person, reader = platform.somebody(), platform.somebody()
+    await (await platform.ask(person, "objection")).closed()
+    asked = (reader.email, person.email, f" {person.email.upper()}", "no address")
+    said = await platform.channel.suppressed(*asked)
+    assert said == ["not_suppressed", "suppressed", "suppressed", "unreadable"]
+    assert (await platform.officer.checked(person.email)).status_code == httpx.codes.FORBIDDEN
 
 
 @scenario()
