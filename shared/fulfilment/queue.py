@@ -33,6 +33,7 @@ _STANDS = """coalesce((SELECT CASE hash WHEN $6 THEN state ELSE 'held' END FROM 
 _DUE = """
 SELECT EXISTS (SELECT FROM task WHERE system = $1 AND operation = $2 AND state = 'ready' AND not_before <= $3)
 """
+_NEXT = "SELECT min(not_before) FROM task WHERE system = $1 AND operation = $2 AND state = 'ready'"
 _CLAIM = f"""
 WITH due AS (
     SELECT task_id, due_on, reaped >= 2 AS alone FROM task
@@ -167,6 +168,12 @@ async def claim(
     rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, holder, fingerprint)
     leased = [Claim(*tuple(row)[1:]) for row in rows if row["state"] == TaskState.LEASED]
     return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
+
+
+async def next_due(connection: Connection, step: tuple[str, str]) -> datetime | None:
+    """When the next task of one (system, operation) may be worked; None while there is none."""
+    due: datetime | None = await connection.fetchval(_NEXT, *step)
+    return due
 
 
 async def register(connection: Connection, holder: UUID, lease: timedelta) -> None:

@@ -5,6 +5,7 @@ Whatever an adapter raises, the tasks it was called with have a result (``calls.
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -117,6 +118,7 @@ _UNSEARCHED_BY = frozenset({IdentityType.NAME})
 _OF_EVERYTHING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.PLAN})
 _SEARCHING = ANSWERING | {Operation.PLAN}
 _SHREDDED = "the subject's key was shredded before this task was worked"
+_IDLE_LOOKS = 8
 _PATIENCE = 2
 """Attempts that may end with an outage before a task is suspected to be what its system fails on."""
 
@@ -161,9 +163,12 @@ class Worker:
             began = now()
             worked = await self.work()
             if worked < self._settings.batch:  # whatever became ready meanwhile has woken us
+                pause = self._settings.poll_seconds
                 if worked:
                     await gather(now() - began, stopping)
-                await self._wakeup.wait(self._settings.poll_seconds)
+                else:
+                    pause = await retry_while_unavailable(self._pause, self._name, self._heartbeats)
+                await self._wakeup.wait(pause)
 
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
@@ -182,6 +187,14 @@ class Worker:
             write = partial(self._conclusions.write, claims, results, disputed, staying.held)
             await retry_while_unavailable(write, self._name, self._heartbeats)
         return len(claims)
+
+    async def _pause(self) -> float:
+        """Seconds until a task may be worked; eight looks' time while there is none: who opens one wakes us."""
+        async with self._unit_of_work.pool.acquire() as connection:
+            due = await tasks.next_due(connection, self._step)
+        poll = self._settings.poll_seconds
+        seconds = (due - self._unit_of_work.clock.now()).total_seconds() if due else math.inf
+        return min(max(seconds, poll), _IDLE_LOOKS * poll)
 
     async def _claim(self, holder: UUID) -> list[Claim]:
         async with self._unit_of_work.pool.acquire() as connection:

@@ -31,6 +31,8 @@ BEHIND = "behind"
 
 _BATCH = 2_000
 _POLL_SECONDS = 0.05
+_IDLE_SECONDS = 0.25
+"""How often to look for what other instances add: at work, and when nothing has come for a while."""
 _STANDBY_SECONDS = 0.5
 _CLOSE_SECONDS = 0.5
 _TURN = timedelta(seconds=3)
@@ -131,7 +133,7 @@ class Relay:
     ) -> None:
         now, seconds = asyncio.get_running_loop().time, self.lasts.total_seconds()
         end: int | None = None
-        renewed = now()
+        renewed, pause = now(), _POLL_SECONDS
         while True:
             heartbeats.beat("relay")
             if now() - renewed > seconds / 3:
@@ -152,7 +154,8 @@ class Relay:
             if len(rows) < limit:
                 if rows and end is None:
                     await gather(now() - began, stopping)
-                await self.wakeup.wait(_POLL_SECONDS)
+                pause = _POLL_SECONDS if rows else min(2 * pause, _IDLE_SECONDS)
+                await self.wakeup.wait(pause)
 
     async def _send(self, connection: Connection, turn: Turn, rows: Sequence[asyncpg.Record]) -> bool:
         """Sends these and deletes them; returns false if the broker refuses one for good, and half as many may go."""
