@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.fixtures.stack import Stack, stack_alone
 
-SUBJECTS = 2_000
+SUBJECTS = 600
 ENV = {"DSR_HTTP_LINGER_SECONDS": "4", "DSR_PROCESS_DRAIN_SECONDS": "5", "DSR_PROCESS_OUTBOX_SECONDS": "5"}
 
 

@@ -23,7 +23,7 @@ from tests.fixtures.stack import Stack, once_each
 from tests.fixtures.stores import Subject
 
 CLIENTS = 3
-AT_LEAST = 12
+AT_LEAST = 6
 """Requests that are closed by both versions side by side before the first of the old ones has to go."""
 RIGHTS = ("erasure", "erasure", "access", "objection")
 TIMEOUT_SECONDS = 90
@@ -77,8 +77,11 @@ class Door:
         """Asks for readiness until the answer is no; who asked there meanwhile gets their answer."""
         leaving = self.clients[url]
         async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as probe:
-            while (await probe.get("/readyz")).is_success:
-                pass
+
+            async def leaves() -> bool:
+                return not (await probe.get("/readyz")).is_success
+
+            await eventually(leaves, TIMEOUT_SECONDS)
         del self.clients[url]
         self.retired.append(leaving)
 
@@ -144,7 +147,7 @@ async def roll(running: Stack, door: Door, people: Crowd, new: Sequence[tuple[Se
     ends = []
     for name, _, _ in new:
         old = running.services.children[name]
-        await people.have_closed(5)
+        await people.have_closed(3)
         await asyncio.to_thread(old.signal, signal.SIGTERM)
         if name is ServiceName.INTAKE:
             await door.forget_when_leaving(running.services.url)
