@@ -11,7 +11,6 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 from starlette.types import Receive, Scope, Send
-from uuid_utils.compat import uuid7
 
 from deploy.local.ports import HOST, free_port
 from deploy.local.postgres_databases import fetch
@@ -20,9 +19,7 @@ from services.intake.auth import create
 from services.intake.grant import Grant, Power
 from services.intake.quota import Quota
 from shared.app import http
-from shared.domain.identities import IdentityType
 from shared.domain.rights import Right
-from shared.downstreams.bus.identity_token import IdentityToken, issue
 from shared.runtime.settings import HttpSettings
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import connected
@@ -129,31 +126,6 @@ async def test_key_is_limited_to_its_role_and_its_own_submissions(intake: Intake
     assert is_problem(await intake.channel.get(UNKNOWN), 404, "not_found")
     assert is_problem(await intake.channel.get(f"{ONE}/7"), 422, "invalid")
     assert is_problem(await intake.channel.delete(ONE), 405, "http")
-
-
-@pytest.mark.parametrize(
-    ("role", "status"), [("downstream:billing", 200), ("downstream:crm", 403), ("channel", 403), ("privacy", 403)]
-)
-async def test_task_token_shows_identities_to_its_system(intake: Intake, database: str, role: str, status: int) -> None:
-    await intake.submit()
-    [(request_id, subject)] = await intake.unit_of_work.pool.fetch("SELECT request_id, subject_ref FROM request")
-    now, key = intake.clock.now(), intake.unit_of_work.vault.keyring.claims
-    said = IdentityToken(
-        task_id=uuid7(),
-        request_id=request_id,
-        system="billing",
-        needs=frozenset({IdentityType.EMAIL}),
-        level="L0",
-        subject_ref=subject,
-        expires_at=now + timedelta(hours=1),
-    )
-    shown = {
-        "DSR-Claim": issue(said, key, now),
-        "Authorization": f"Bearer {await create(database, role, 'billing', now)}",
-    }
-    answer = await intake.channel.get("/v1/tasks/identities", headers=shown)
-    assert answer.status_code == status
-    assert ("ada@example.org" in answer.text) == (status == 200)
 
 
 async def test_a_replay_of_an_idempotency_key_gives_the_first_answer_and_stores_nothing(intake: Intake) -> None:
@@ -529,13 +501,6 @@ async def test_a_call_that_is_no_batch_is_held_to_less(intake: Intake) -> None:
         assert is_problem(await intake.channel.post(path, content=long, headers=JSON), 413, "too_large")
 
 
-async def test_more_telephone_numbers_than_are_looked_at_for_one_call_are_refused(intake: Intake) -> None:
-    many = {**GOOD, "subject": {"phones": [{"number": "030 901820", "region": "DE"}] * 50}}
-    answer = await intake.channel.post(MANY, json={"requests": [many] * 101})
-    assert is_problem(answer, 413, "too_large")
-    assert await stored(intake) == 0
-
-
 async def test_of_a_body_in_which_everything_is_wrong_a_little_is_told(intake: Intake) -> None:
     wrong = {"a" * 500: 1, "b": 2}
     answer = await intake.channel.post(MANY, json={"requests": [wrong] * 1000})
@@ -627,16 +592,6 @@ async def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(
         assert await guess(intake, "192.0.2.1, 192.0.2.9") == 401
 
 
-async def test_a_key_id_with_another_secret_and_a_revoked_key_are_no_keys(intake: Intake, database: str) -> None:
-    made = await create(database, "channel", "portal", intake.clock.now())
-    revoked = await create(database, "channel", "portal", intake.clock.now())
-    await auth.revoke(database, revoked.split("_")[1], intake.clock.now())
-    for key in (f"{made[:-43]}{'x' * 43}", revoked):
-        answer = await intake.channel.post(ONE, json=GOOD, headers={"Authorization": f"Bearer {key}"})
-        assert is_problem(answer, 401, "unauthorised")
-    assert await stored(intake) == 0
-
-
 async def test_a_long_body_that_comes_in_many_parts_is_read_as_one(intake: Intake) -> None:
     whole = orjson.dumps({"requests": [GOOD] * 200})
 
@@ -681,13 +636,6 @@ async def test_more_than_a_key_may_state_or_ask_for_is_refused_and_stores_nothin
     assert all(is_problem(answer, 403, "forbidden") for answer in answers)
     assert all("it may" in answer.json()["detail"] for answer in answers)
     assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 0
-
-
-async def test_key_without_permission_states_no_proof_of_an_address(intake: Intake, database: str) -> None:
-    key = await auth.create(database, "channel", "portal", intake.clock.now())
-    submission = {**ACCESS, "proofs": PROVED}
-    answer = await intake.channel.post(ONE, json=submission, headers={"Authorization": f"Bearer {key}"})
-    assert is_problem(answer, 403, "forbidden")
 
 
 async def test_a_proof_that_comes_later_is_bounded_as_well(intake: Intake, portal: httpx.AsyncClient) -> None:
@@ -805,14 +753,6 @@ async def test_by_what_a_number_was_proved_is_on_record_and_from_when_on_is_seal
     assert [each.proved_since for each in known.identities if each.value == "+34688886392"] == [
         datetime.fromisoformat(SINCE)
     ]
-
-
-@pytest.mark.parametrize("value", [r'"\ud800"', r'"\ude00\ud83d"'])
-async def test_half_a_surrogate_pair_is_no_text(intake: Intake, value: str) -> None:
-    body = '{"right": "access", "subject": {"email": "somebody@example.com", "name": NAME}}'.replace("NAME", value)
-    answer = await intake.channel.post(ONE, content=body.encode(), headers={"Content-Type": "application/json"})
-    assert is_problem(answer, 422, "invalid")
-    assert await stored(intake) == 0
 
 
 async def test_answer_before_its_question_is_refused_beyond_the_clock_tolerance(intake: Intake) -> None:

@@ -183,16 +183,6 @@ async def test_what_was_done_by_hand_is_entered_with_the_request_and_told_in_its
     assert shown["answer"].endswith("What billing holds was copied by hand, and you get it separately.")
 
 
-async def test_without_it_the_request_is_fulfilled_in_part_at_most_and_names_the_system(intake: Intake) -> None:
-    path = await intake.submit()
-    await blocked(intake, path, COPIED, waiting())
-    await intake.decide(path)
-    await intake.report(path, COPIED, waiting())
-    shown = await intake.view(path)
-    assert shown["outcome"] == "partially_fulfilled"
-    assert "in: billing." in shown["answer"]
-
-
 async def test_manual_task_does_not_keep_intake_from_asking_for_identities(intake: Intake) -> None:
     path = await intake.submit()
     reason = {"outcome": "not_searched", "not_searched": "nothing_to_search_by"}
@@ -201,20 +191,6 @@ async def test_manual_task_does_not_keep_intake_from_asking_for_identities(intak
     assert (await intake.view(path))["state"] == "awaiting_clarification"
     entered = await intake.officer.post(f"{path}/task-result", json={**DONE, "found": 0})
     assert (entered.status_code, entered.json()["state"]) == (200, "awaiting_clarification")
-
-
-async def test_a_lift_that_a_person_does_by_hand_is_shown_with_the_closed_request(intake: Intake) -> None:
-    path = await intake.submit(right="restriction", ground="unlawful")
-    restricted = TaskReport.model_validate({**COPIED.model_dump(), "operation": "restrict", "outcome": "amended"})
-    await intake.complete(path, operation="restrict", tasks=(restricted,))
-    await blocked(intake, path, waiting(Operation.LIFT), operation=Operation.LIFT)
-    shown = (await intake.officer.get(path)).json()
-    assert (shown["state"], [task["operation"] for task in shown["tasks"]]) == ("closed", ["restrict", "lift"])
-    entered = await intake.officer.post(f"{path}/task-result", json={**DONE, "changed": 4})
-    assert (entered.status_code, entered.json()["state"]) == (200, "closed")
-    done = TaskReport.model_validate((await intake.published())[-1]["task"])
-    await intake.complete(path, operation="lift", tasks=(done,))
-    assert [task.get("failure") for task in (await intake.view(path))["tasks"]] == [None, None]
 
 
 class Shredding(ScriptedSystem):
@@ -325,7 +301,7 @@ async def reports(harness: Harness) -> dict[str, TaskReport]:
     return {report.system: report for report in event.tasks}
 
 
-async def test_a_task_beyond_a_limit_says_so_and_runs_to_its_end_once_as_much_is_confirmed(
+async def test_task_beyond_a_limit_runs_on_approval(
     open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "shared")

@@ -40,29 +40,6 @@ async def restriction_lifted_by_mail(intake: Intake) -> str:
     return path
 
 
-async def test_one_proposes_to_refuse_and_another_agrees_after_reading_it(console: OpenedConsole) -> None:
-    intake, hanna, anton = console.intake, await console.member("hanna"), await console.member("anton")
-    path = await intake.submit()
-    words = {"reason+article": "EXCESSIVE 12(5)(b)", "explanation": "Ada asked for it every day."}
-    await hanna.open(f"/console/requests/{id_of(path)}/decide/refuse")
-    await hanna.send(step="check", **words)
-    assert "Confirm: Propose to refuse it" in hanna.text
-    assert "decision.proposed" not in await intake.actions(path), "nothing is done before it is confirmed"
-    await hanna.send(step="confirm", **words)
-    assert hanna.path == f"/console/requests/{id_of(path)}"
-    assert "hanna has proposed" in hanna.text
-    assert (await hanna.open(f"/console/requests/{id_of(path)}/decide/approve")).status == 403
-    await anton.open(f"/console/requests/{id_of(path)}/decide/approve")
-    assert "every day" in anton.text, "who agrees reads it first"
-    await anton.send(step="confirm")
-    [made] = await intake.details(path, "decision.made")
-    assert made["proposed_by"] == "person:hanna"
-    assert [each["actor"] for each in await intake.evidence(path) if each["action"] == "decision.made"] == [
-        "person:anton"
-    ]
-    assert "proposal.read" in await intake.actions(path)
-
-
 async def test_a_lift_whose_letter_came_back_is_a_persons_with_both_ways_explained(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     path = await restriction_lifted_by_mail(intake)
@@ -136,27 +113,6 @@ async def kept(intake: Intake) -> list[int]:
     """How much there is of all that a decision leaves."""
     tables = ("evidence.entry WHERE action <> 'statement.read'", "letter", "delivery", "vault.sealed", "outbox")
     return [await intake.unit_of_work.pool.fetchval(f"SELECT count(*) FROM {each}") for each in tables]
-
-
-async def test_a_question_says_to_ask_for_no_identity_document_and_goes_out_once_confirmed(
-    console: OpenedConsole,
-) -> None:
-    intake, hanna = console.intake, await console.member("hanna")
-    path = await intake.submit(assurance=None)
-    asked = {"question": "identity", "condition_recorded": "yes"}
-    await hanna.open(f"/console/requests/{id_of(path)}/decide/question")
-    assert "Ask for no identity document" in hanna.text
-    await hanna.send(step="check", **asked, text=" ")
-    assert hanna.status == 422
-    assert "Confirm: " not in hanna.text
-    assert 'href="#text"' in hanna.html
-    before = await kept(intake)
-    mended = {**asked, "text": "Which mailbox is yours?"}
-    await hanna.send(step="check", **mended)
-    assert "Confirm: Ask the person" in hanna.text
-    assert await kept(intake) == before, "what is checked is not done"
-    await hanna.send(step="confirm", **mended)
-    assert "question.sent" in await intake.actions(path)
 
 
 async def test_a_question_about_who_they_are_is_taken_back_asked_anew_and_answered(console: OpenedConsole) -> None:

@@ -108,17 +108,6 @@ async def test_repeated_request_is_found_by_identities_of_an_erasure_that_keeps_
     assert await located(await intake.submit(subject=me, right="portability")) == [], "nothing is kept any more"
 
 
-async def test_reference_shows_the_days_of_kept_data_and_no_contact(intake: Intake) -> None:
-    path = await intake.submit(right="erasure")
-    by_rule = Kept(category="call_record", rule="calls_us_18m", count=3, first=FIRST, last=LAST_DAY, period="P18M")
-    cdr = kept("cdr", "calls_us_18m", LAST_DAY).model_copy(update={"kept": (by_rule,)})
-    await intake.consume(completed(path, report("crm", TaskOutcome.ERASED, found=1, changed=1), cdr))
-    shown = await intake.view(path)
-    [told] = next(task["kept"] for task in shown["tasks"] if task["system"] == "cdr")
-    assert (told["rule"], told["first"], told["last"]) == ("calls_us_18m", "2026-10-01", "2028-03-30")
-    assert "example.com" not in str(shown)
-
-
 async def test_the_subject_reads_what_is_kept_until_when_and_why_and_later_that_it_is_erased(intake: Intake) -> None:
     path = await partly_erased(intake)
     assert (await intake.view(path))["answer"] == KEPT_ANSWER
@@ -152,30 +141,6 @@ async def test_what_is_kept_again_is_told_with_its_new_day(intake: Intake) -> No
     assert "Kept in billing because of: court order;" in answer
     assert "2027" not in answer
     assert "court order" in (await letters(intake, path))[-1]["body"], "another ground is told"
-
-
-async def test_when_a_hold_is_lifted_what_went_and_what_another_rule_keeps_is_told_by_letter(intake: Intake) -> None:
-    path = await intake.submit(right="erasure")
-    told = Kept(category="call", rule="legal_hold", count=5)
-    calls = kept("shop", "legal_hold", None).model_copy(
-        update={"kept": (told,), "found": 9, "changed": 4, "by_category": {"call": 5, "customer": 4}}
-    )
-    await intake.consume(completed(path, calls))
-    rule = Kept(category="call", rule="calls_us_18m", count=3, first=FIRST, last=LAST_DAY, period="P18M")
-    left = kept("shop", "calls_us_18m", LAST_DAY).model_copy(
-        update={"kept": (rule,), "found": 5, "changed": 2, "by_category": {"call": 5}}
-    )
-    await intake.consume(completed(path, left, deferred=True))
-    fewer = left.model_copy(
-        update={"task_id": uuid7(), "kept": (rule.model_copy(update={"count": 2}),), "found": 3, "changed": 1}
-    )
-    await intake.consume(completed(path, fewer, deferred=True))
-    [_, first, second] = await letters(intake, path)
-    assert "5 records (calls) are kept because the data are needed to establish" in flat(first)
-    assert (second["kind"], "legal claims" in flat(second)) == ("partial", False)
-    assert "3 records (calls) are kept" in flat(second)
-    assert "last after 30 March 2028" in flat(second)
-    assert "shop: 6 of 9 records erased (calls: 2, customer data: 4)." in flat(second)
 
 
 async def test_deferral_for_review_stays_listed_until_it_is_done(intake: Intake) -> None:
@@ -252,21 +217,6 @@ async def test_what_goes_on_by_itself_is_complete_or_blocked_anew_though_a_perso
     await intake.decide(again)
     await intake.report(again, failed)
     assert (await intake.view(again))["answer"].startswith("Nothing of what you asked for could be done in: cdr. We ")
-
-
-async def test_an_erasure_that_was_done_after_the_request_was_closed_without_it_is_told(intake: Intake) -> None:
-    path = await intake.submit(right="erasure")
-    undone = (report("crm", None, failure="residue_found"), report("billing", None))
-    await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=undone))
-    await intake.decide(path)
-    await intake.report(path, *undone)
-    assert "Nothing of what you asked for could be done in: billing and crm." in (await intake.view(path))["answer"]
-    done = [report(system, TaskOutcome.ERASED, found=1, changed=1) for system in ("crm", "billing")]
-    await intake.consume(completed(path, *done, deferred=True))
-    view = await intake.view(path)
-    assert (view["outcome"], view["answer"]) == ("partially_fulfilled", DONE_SINCE)
-    assert {task["system"]: task["outcome"] for task in view["tasks"]} == {"crm": "erased", "billing": "erased"}
-    assert (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).status_code == 409
 
 
 # Erasure of what had to be kept: on those systems alone, by the subject's key, which goes with the last of them.

@@ -100,17 +100,6 @@ async def test_two_workers_that_conclude_the_last_two_tasks_at_once_complete_it_
     assert await harness.pool.fetchval("SELECT count(*) FROM fulfilment WHERE state = 'complete'") == 10
 
 
-async def test_a_fulfilment_is_complete_with_its_last_task_and_tells_of_them_all(open_harness: OpenHarness) -> None:
-    names = ("a", "b", "c")
-    harness = await open_harness(*map(ScriptedSystem, names))
-    request = await begun(harness)
-    for name in names:
-        assert harness.completed == []
-        assert await harness.worker(name).work() == 1
-    [done] = harness.completed
-    assert (done.request_id, [report.system for report in done.reports]) == (request, [*names])
-
-
 async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_harness: OpenHarness) -> None:
     good, bad = ScriptedSystem("good"), ScriptedSystem("bad")
 
@@ -129,20 +118,6 @@ async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_har
     assert await harness.fulfilment_state(request) == "complete"
     assert len(good.asked) == 1
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1", "dsr.fulfilment.completed.v1"]
-
-
-async def test_a_retry_that_fails_again_blocks_again(open_harness: OpenHarness) -> None:
-    bad = ScriptedSystem("bad")
-
-    bad.answers[Operation.ERASE] = each(lambda _: ResidueFound("two rows"))
-    harness = await open_harness(bad)
-    request = await begun(harness)
-    for _ in range(2):
-        await harness.worker("bad").work()
-        await harness.retry(request)
-    await harness.worker("bad").work()
-    assert await harness.fulfilment_state(request) == "blocked"
-    assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"] * 3
 
 
 async def test_a_failure_in_an_early_stage_keeps_the_later_ones_from_beginning(open_harness: OpenHarness) -> None:
@@ -323,17 +298,6 @@ async def test_a_closed_erasure_shreds_the_key_of_its_subject_and_of_nobody_else
     event, other = await verified(harness, Right.ERASURE), await verified(harness, Right.ERASURE)
     closed = a(RequestClosed, about=event, outcome=Outcome.FULFILLED)
     assert await close(harness, closed, closed) == {other.subject}
-    assert await harness.actions(event.request_id) == ["key.shredded"]
-
-
-async def test_key_of_a_resumable_request_goes_with_its_final_closure(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
-    event = await verified(harness, Right.ERASURE)
-    silent = a(RequestClosed, about=event, outcome=Outcome.PARTIALLY_FULFILLED, resumable=True)
-    assert await close(harness, silent) == {event.subject}
-    assert await harness.actions(event.request_id) == []
-    final = silent.model_copy(update={"outcome": Outcome.WITHDRAWN, "resumable": False})
-    assert await close(harness, silent, final) == set()
     assert await harness.actions(event.request_id) == ["key.shredded"]
 
 
@@ -538,15 +502,6 @@ async def test_subject_on_our_suppression_list_alone_is_not_told_no_data(open_ha
         about = event.subject, UUID(told["package_id"])
         fault = await fault_of_package(tx.connection, tx.vault, proof_policy(), *about)
     assert fault is None, "there is nothing in it that could be somebody else's"
-
-
-async def test_an_export_that_found_nothing_says_so_and_makes_no_package(open_harness: OpenHarness) -> None:
-    harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
-    event = await verified(harness, Right.ACCESS)
-    async with harness.unit_of_work.begin() as tx:
-        await export.finish(harness.fulfilments, [done(event, Operation.EXPORT, TaskOutcome.NO_MATCH)], tx)
-    [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::jsonb FROM outbox")
-    assert (told["outcome"], told["package_id"]) == ("no_data", None)
 
 
 COLLECTED = (("records", "crm"), ("identities", "crm"), ("package", "export"))

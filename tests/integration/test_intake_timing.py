@@ -21,33 +21,6 @@ from tests.fixtures.told import Count
 SECRET = PROPOSAL["explanation"]
 
 
-async def test_two_persons_extend_a_request_and_the_subject_reads_why_and_until_when(intake: Intake) -> None:
-    path = await intake.submit()
-    proposed = await intake.officer.post(f"{path}/extension", json=PROPOSAL)
-    before = await intake.view(path)
-    approved = await intake.colleague.post(f"{path}/extension/approval")
-    after = await intake.view(path)
-    (letter,) = await intake.letters(path)
-
-    assert (proposed.status_code, before["due_on"]) == (200, "2026-04-01")
-    assert (approved.status_code, approved.json()["due_on"], after["due_on"]) == (200, "2026-05-29", "2026-05-29")
-    assert letter["kind"] == "extension"
-    for words in ("29 May 2026", SECRET, "other people", "Bundesbeauftragte", "complaint", "judicial remedy"):
-        assert words in letter["body"]
-    actions = [
-        "request.received",
-        "letter.written",
-        "extension.proposed",
-        "letter.written",
-        "extension.approved",
-        "letters.read",
-    ]
-    assert await intake.actions(path) == actions
-    event = (await intake.published())[-1]
-    assert (await intake.types())[-1] == "extended"
-    assert (event["due_on"], event["reason"]) == ("2026-05-29", "REDACTION_THIRD_PARTY")
-
-
 async def test_what_people_wrote_about_people_stands_in_the_vault_alone(intake: Intake, database: str) -> None:
     path = await intake.submit()
     await intake.extend(path)
@@ -61,22 +34,13 @@ async def test_what_people_wrote_about_people_stands_in_the_vault_alone(intake: 
     assert not [row for row in rows if "Quarzfels" in row or b"Quarzfels".hex() in row]
 
 
-@pytest.mark.parametrize(
-    ("changed", "flaw"),
-    [
-        ({"reason": "WORKLOAD"}, "reason_not_allowed"),
-        ({"explanation": "  "}, "no_explanation"),
-        ({"new_due": "2026-06-03"}, "date_too_late"),
-        ({"new_due": "2026-04-01"}, "date_not_later"),
-    ],
-)
-async def test_unlawful_extension_leaves_the_dates(intake: Intake, changed: dict[str, str], flaw: str) -> None:
+async def test_unlawful_extension_leaves_the_dates(intake: Intake) -> None:
     path = await intake.submit()
-    count = Count("dsr_extensions_refused_total", flaw=flaw)
-    refused = await intake.officer.post(f"{path}/extension", json={**PROPOSAL, **changed})
+    count = Count("dsr_extensions_refused_total", flaw="date_too_late")
+    refused = await intake.officer.post(f"{path}/extension", json={**PROPOSAL, "new_due": "2026-06-03"})
     nothing = await intake.colleague.post(f"{path}/extension/approval")
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:dsr:problem:extension_refused")
-    assert flaw in refused.json()["detail"]
+    assert "date_too_late" in refused.json()["detail"]
     assert nothing.status_code == 409
     assert count.added == 1
     assert (await intake.view(path))["due_on"] == "2026-04-01"
@@ -99,17 +63,6 @@ async def test_a_clarification_lets_the_work_go_on_and_the_request_closes_with_t
     assert "Which of your numbers?" in letter["body"]
     assert closing["kind"] == "completion"
     assert await intake.types() == ["received", "verified", "question_sent", "question_answered", "closed"]
-
-
-async def test_proof_of_identity_answers_the_question_about_it(intake: Intake) -> None:
-    path = await intake.submit(assurance=None)
-    early = await intake.channel.post(f"{path}/reply", json={"text": "It is me"})
-    await intake.ask(path, "identity")
-    waiting = await intake.view(path)
-    verified = await intake.channel.post(f"{path}/verify", json=PROOF)
-    states = [waiting["state"], verified.json()["state"]]
-    assert (early.status_code, states) == (409, ["awaiting_identity", "in_progress"])
-    assert await intake.types() == ["received", "question_sent", "question_answered", "verified"]
 
 
 async def test_requests_are_counted_as_they_are_accepted_identified_and_closed(intake: Intake, clock: SetClock) -> None:
@@ -218,20 +171,11 @@ async def test_a_correction_that_cannot_be_is_refused_and_nothing_moves(
     assert await intake.types() == ["received", "verified"]
 
 
-async def test_what_is_answered_keeps_its_receipt(intake: Intake) -> None:
-    path = await intake.submit()
-    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
-    too_late = await intake.officer.post(f"{path}/receipt", json=FOUND)
-    assert too_late.status_code == 409
-
-
 @pytest.mark.parametrize(
     ("received_at", "due_on", "in_time"),
     [("2026-02-28T09:00:00+01:00", "2026-05-28", True), ("2026-01-20T09:00:00+01:00", "2026-04-19", False)],
 )
-async def test_an_extension_stays_within_what_the_law_allows_and_whether_it_was_told_in_time_is_on_record(
-    intake: Intake, received_at: str, due_on: str, *, in_time: bool
-) -> None:
+async def test_extension_stays_within_the_law(intake: Intake, received_at: str, due_on: str, *, in_time: bool) -> None:
     path = await intake.submit()
     await intake.extend(path)
     corrected = await intake.officer.post(f"{path}/receipt", json={**FOUND, "received_at": received_at})
@@ -261,21 +205,6 @@ async def test_what_was_stored_before_versions_were_kept_gets_one_with_the_first
     await intake.unit_of_work.pool.execute("UPDATE request SET calc_version = ''")
     assert [await redate(intake.unit_of_work, POLICY) for _ in range(2)] == [1, 0]
     assert await intake.unit_of_work.pool.fetchval("SELECT calc_version FROM request") == calc_version(POLICY)
-
-
-async def test_what_a_customer_decides_about_waits_and_nothing_of_ours_begins(intake: Intake) -> None:
-    path = await intake.submit(**THEIRS)
-    waiting = await intake.view(path)
-    tried = [
-        await intake.channel.post(f"{path}/verify", json=PROOF),
-        await intake.officer.post(f"{path}/decision", json={"decision": "retry"}),
-        await intake.officer.post(f"{path}/extension", json=PROPOSAL),
-    ]
-    assert (waiting["state"], waiting["role"], waiting["due_on"]) == ("awaiting_decision", "processor", "2026-03-04")
-    assert "data that we process for a customer" in str(waiting["answer"])
-    assert [(one.status_code, "forward" in one.json()["detail"]) for one in tried] == [(409, True)] * 3
-    [received] = await intake.published()
-    assert (received["type"], received["role"]) == ("dsr.request.received.v1", "processor")
 
 
 @pytest.mark.parametrize("may_be_named", [True, False])
@@ -310,16 +239,6 @@ async def test_what_turns_out_to_be_a_customer_s_is_forwarded_before_it_begins_a
     assert (await intake.view(begun))["state"] == "in_progress"
 
 
-async def test_the_person_is_asked_which_company_they_dealt_with_and_then_it_is_forwarded(intake: Intake) -> None:
-    path = await intake.submit(**THEIRS)
-    asked = {"question": "clarification", "text": "Which company did you speak to?"}
-    waiting = await intake.officer.post(f"{path}/question", json=asked)
-    replied = await intake.channel.post(f"{path}/reply", json={"text": CUSTOMER})
-    forwarded = await intake.officer.post(f"{path}/forward", json={"controller": CUSTOMER})
-    states = [one.json()["state"] for one in (waiting, replied, forwarded)]
-    assert states == ["awaiting_clarification", "awaiting_decision", "closed"]
-
-
 # What intake does when nobody answers: reminders, the last notice, a closure that may be resumed.
 
 
@@ -340,14 +259,6 @@ async def test_request_without_proof_closes_as_unidentified_with_a_full_notice(i
     assert (closed["type"], closed["outcome"], closed["resumable"]) == ("dsr.request.closed.v1", "unidentified", True)
     assert actions[-3:] == ["letter.written", "question.given_up", "request.closed"]
     assert abandoned.added == 1
-
-
-async def test_what_was_clear_is_the_answer_where_the_rest_is_never_explained(intake: Intake, partly: str) -> None:
-    shown = await intake.view(partly)
-    assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "partially_fulfilled", True)
-    kinds = [letter["kind"] for letter in await intake.letters(partly)]
-    assert kinds[-2:] == ["clarification_last_notice", "partial"]
-    assert (await intake.published())[-1]["resumable"] is True
 
 
 async def test_officer_decision_outlasts_the_last_notice(intake: Intake, clock: SetClock) -> None:

@@ -50,12 +50,6 @@ async def waits(intake: Intake, path: str) -> bool:
     return "suspended-keys" in (await intake.view(path)).get("waits_for", "")
 
 
-async def test_as_many_as_the_policy_allows_begin_at_once(intake: Intake) -> None:
-    paths = await batch(intake, 3)
-    assert [await waits(intake, path) for path in paths] == [False] * 3
-    assert (await intake.officer.get("/v1/suspended-keys")).json() == {"keys": []}
-
-
 async def test_one_more_is_accepted_and_dated_and_waits_until_the_key_is_released(intake: Intake) -> None:
     paths = await batch(intake, 4)
     assert {(await intake.view(path))["due_on"] for path in paths} == {"2026-04-01"}

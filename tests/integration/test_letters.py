@@ -93,16 +93,7 @@ async def test_another_channel_reads_letters_by_their_code_alone(intake: Intake,
     assert (await intake.channel.get(path, headers=known | code)).status_code == 404
 
 
-async def test_a_repeated_submission_gets_the_same_code(intake: Intake) -> None:
-    body = {"right": "access", "subject": {"email": "ada@example.org"}, **PROOF}
-    key = {"Idempotency-Key": "once"}
-    first, again = [(await intake.channel.post("/v1/requests", json=body, headers=key)).json() for _ in range(2)]
-    assert first == again
-
-
-async def test_letters_that_wait_to_be_sent_are_listed_for_the_privacy_team_without_their_words(
-    intake: Intake,
-) -> None:
+async def test_waiting_letters_are_listed_for_the_privacy_team_without_words(intake: Intake) -> None:
     path, _ = await submitted(intake)
     await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED,))
     first, *rest = (await intake.officer.get("/v1/letters")).raise_for_status().json()["letters"]
@@ -156,28 +147,6 @@ async def test_a_withdrawal_says_what_had_been_done_already(intake: Intake) -> N
     letters = (await intake.channel.get(f"{path}/letters", headers=code)).json()["letters"]
     assert letters[-1]["kind"] == "withdrawal"
     assert "- crm: 2 of 2 records erased." in letters[-1]["body"]
-
-
-async def test_who_had_the_old_address_is_told_that_it_was_corrected(intake: Intake) -> None:
-    change = {"field": "email", "asserted": "ada@example.net"}
-    path = await intake.submit(right="rectification", changes=[change])
-    report = ERASED.model_copy(update={"operation": "rectify", "outcome": "amended"})
-    await intake.complete(path, operation=Operation.RECTIFY, tasks=(report,))
-    closing, notice = await intake.letters(path)
-    assert (closing["kind"], notice["kind"]) == ("completion", "notice_to_old_contact")
-    assert notice["to"] == ["ada@example.org"]
-    assert "ada@example.net" not in notice["body"]
-
-
-async def test_the_letter_of_a_lift_is_written_before_it_is_decided(intake: Intake) -> None:
-    path = await intake.submit(right="restriction", ground="unlawful")
-    await intake.complete(path, operation=Operation.RESTRICT)
-    (await intake.officer.post(f"{path}/lift")).raise_for_status()
-    written, decided = (await intake.evidence(path))[-2:]
-    assert (written["action"], written["detail"]["kind"]) == ("letter.written", "lifting")
-    assert decided["action"] == "restriction.lift_decided"
-    assert written["at"] == decided["detail"]["informed_at"]
-    assert (await intake.letters(path))[-1]["kind"] == "lifting"
 
 
 # Letters to whoever asked by e-mail: they are told once the next server has taken the letter, and not before.
@@ -442,9 +411,7 @@ async def test_a_server_that_offers_no_encryption_gets_no_letter(intake: Intake,
     assert server.taken == []
 
 
-async def test_a_letter_that_cannot_go_is_a_persons_task_and_keeps_no_other_from_going(
-    intake: Intake, server: MailServer
-) -> None:
+async def test_undeliverable_letter_is_manual_and_delays_no_other(intake: Intake, server: MailServer) -> None:
     for address in ("ä@example.org", "ada@müller.example", "ben@example.org", "eve@example.org", "kay@example.org"):
         await asked(intake, subject={"email": address, "country": "DE"})
     server.answers = ["250 OK", "", "452 later"]

@@ -10,12 +10,12 @@ from uuid_utils.compat import uuid7
 from services.amendment import handlers, registers
 from shared.domain.events import AnswerDecided, FulfilmentCompleted, LiftDecided, RequestVerified
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.rights import Outcome, Right
+from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Receipt, Result, Task
 from tests.fixtures.engine import OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
-from tests.fixtures.intake import PROPOSAL, Intake, id_of
+from tests.fixtures.intake import Intake, id_of
 
 LEGITIMATE = {"right": "objection", "scope": "legitimate_interests"}
 WHY = "The number was used to defraud others, as the files of 2026 show."
@@ -88,27 +88,10 @@ async def test_overridden_objection_is_explained_and_then_lifted(intake: Intake,
     assert WHY not in str(await intake.evidence(path))
 
 
-async def test_one_that_is_withdrawn_or_finds_nobody_restricts_nobody_any_longer(intake: Intake) -> None:
-    withdrawn, unknown = await restricted(intake), await intake.submit(**LEGITIMATE)
-    (await intake.channel.post(f"{withdrawn}/withdraw")).raise_for_status()
-    assert (await intake.types())[-3:] == ["withdrawn", "lift_decided", "closed"]
-    said = {"right": Right.OBJECTION, "operation": Operation.RESTRICT, "outcome": Outcome.NO_DATA}
-    await intake.consume(a(FulfilmentCompleted, about=id_of(unknown), **said))
-    assert (await intake.view(unknown))["outcome"] == "no_data"
-
-
 async def test_it_needs_the_proof_that_a_restriction_needs_and_one_to_marketing_none(intake: Intake) -> None:
     for scope, state in (("legitimate_interests", "awaiting_identity"), ("direct_marketing", "in_progress")):
         path = await intake.submit(right="objection", scope=scope, assurance=None)
         assert (await intake.view(path))["state"] == state
-
-
-async def test_an_objection_to_marketing_is_never_extended(intake: Intake) -> None:
-    marketing = await intake.submit(right="objection", scope="direct_marketing")
-    refused = await intake.officer.post(f"{marketing}/extension", json=PROPOSAL)
-    assert (refused.status_code, "direct_marketing" in refused.json()["detail"]) == (409, True)
-    other = await intake.submit(**LEGITIMATE)
-    (await intake.officer.post(f"{other}/extension", json=PROPOSAL)).raise_for_status()
 
 
 async def test_amendment_restricts_for_it_and_lifts_and_fills_no_list_of_marketing(open_harness: OpenHarness) -> None:

@@ -105,12 +105,22 @@ def status_and_problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].rpartition(":")[2]
 
 
-async def test_the_same_decision_again_gives_the_first_answer_and_does_nothing(
-    intake: Intake, subtests: pytest.Subtests
-) -> None:
+async def test_a_decision_is_made_once_for_the_version_that_it_names(intake: Intake, subtests: pytest.Subtests) -> None:
     for prepare, step, body in DECISIONS:
         with subtests.test(step, body=body):
             path = await prepare(intake)
+            stale = await version_of(intake, path)
+            await intake.unit_of_work.pool.execute("UPDATE request SET version = version + 1")
+            before = await done(intake, path)
+            hooks, intake.officer.event_hooks = intake.officer.event_hooks, {}
+            unnamed = await intake.officer.post(f"{path}/{step}", json=body)
+            intake.officer.event_hooks = hooks
+            whichever = await intake.officer.post(f"{path}/{step}", json=body, headers={"If-Match": "*"})
+            late = await intake.officer.post(f"{path}/{step}", json=body, headers=stale)
+            assert status_and_problem(unnamed) == status_and_problem(whichever) == (428, "precondition_required")
+            assert (status_and_problem(late), "ETag" in late.headers) == ((412, "precondition_failed"), False)
+            assert await done(intake, path) == before
+
             version = await version_of(intake, path)
             first = await intake.officer.post(f"{path}/{step}", json=body, headers=version)
             after = await done(intake, path)
@@ -119,36 +129,6 @@ async def test_the_same_decision_again_gives_the_first_answer_and_does_nothing(
             assert (second.json(), second.headers["ETag"]) == (first.json(), first.headers["ETag"])
             assert first.headers["ETag"] == after[0] != version["If-Match"]
             assert await done(intake, path) == after
-
-
-async def test_a_decision_about_what_has_changed_since_is_refused_and_does_nothing(
-    intake: Intake, subtests: pytest.Subtests
-) -> None:
-    for prepare, step, body in DECISIONS:
-        with subtests.test(step, body=body):
-            path = await prepare(intake)
-            version = await version_of(intake, path)
-            await intake.unit_of_work.pool.execute("UPDATE request SET version = version + 1")
-            before = await done(intake, path)
-            refused = await intake.officer.post(f"{path}/{step}", json=body, headers=version)
-            assert status_and_problem(refused) == (412, "precondition_failed")
-            assert "ETag" not in refused.headers
-            assert await done(intake, path) == before
-
-
-async def test_a_decision_that_names_no_version_is_refused_and_does_nothing(
-    intake: Intake, subtests: pytest.Subtests
-) -> None:
-    for prepare, step, body in DECISIONS:
-        with subtests.test(step, body=body):
-            path = await prepare(intake)
-            before = await done(intake, path)
-            hooks, intake.officer.event_hooks = intake.officer.event_hooks, {}
-            unnamed = await intake.officer.post(f"{path}/{step}", json=body)
-            whichever = await intake.officer.post(f"{path}/{step}", json=body, headers={"If-Match": "*"})
-            intake.officer.event_hooks = hooks
-            assert status_and_problem(unnamed) == status_and_problem(whichever) == (428, "precondition_required")
-            assert await done(intake, path) == before
 
 
 async def test_what_is_no_version_of_ours_is_refused(intake: Intake, subtests: pytest.Subtests) -> None:
@@ -202,9 +182,7 @@ async def test_who_may_not_decide_is_told_so_whatever_version_they_name(intake: 
     assert status_and_problem(unauthorised) == (401, "unauthorised")
 
 
-async def test_a_lift_that_reaches_two_processes_at_once_and_a_third_after_a_restart_is_done_once(
-    intake: Intake, database: str, clock: SetClock, keys: Keyring
-) -> None:
+async def test_concurrent_lifts_are_done_once(intake: Intake, database: str, clock: SetClock, keys: Keyring) -> None:
     path = await restricted(intake)
     headers = {**intake.officer.headers, **await version_of(intake, path)}
     async with running(database, clock, keys) as other:

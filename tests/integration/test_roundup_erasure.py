@@ -122,11 +122,6 @@ async def test_a_subject_with_more_records_than_allowed_is_not_touched(ticketing
     assert ticketing.get("user", customer.user)["realname"] == "[erased]"
 
 
-async def test_an_unknown_subject_is_no_match(ticketing: Ticketing) -> None:
-    done = await ticketing.receipt(task(Operation.ERASE, email("nobody@example.org")))
-    assert (done.outcome, done.found) == (TaskOutcome.NO_MATCH, 0)
-
-
 async def test_a_plan_counts_what_the_erasure_counts(ticketing: Ticketing) -> None:
     erasure = Customer(ticketing).erasure()
     plan = await ticketing.receipt(replace(task(Operation.PLAN), identities=erasure.identities))

@@ -22,7 +22,7 @@ from shared.fulfilment import by_hand
 from shared.fulfilment.store import Completed, NewFulfilment
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
-from tests.fixtures.intake import FREELY, PROOF, Intake, id_of
+from tests.fixtures.intake import FREELY, PROOF, Intake
 from tests.fixtures.packages import exporting, pack
 from tests.integration.test_api import is_problem
 
@@ -241,28 +241,6 @@ async def test_it_ends_as_assisted_and_its_letter_goes_to_the_customer_who_answe
     assert "ada@example.org" not in str(letters)
     certificate = (await acme.channel.get(f"{path}/certificate")).json()
     assert "INS-2026-7" in str(certificate)
-
-
-async def test_nothing_found_is_assisted_too_and_says_so(acme: Intake) -> None:
-    path = await submit(acme)
-    await acme.complete(path, operation="erase", outcome="no_data", tasks=())
-    shown = await acme.view(path)
-    assert shown["outcome"] == "assisted"
-    assert shown["answer"].endswith("We found nothing of the person.")
-
-
-async def test_a_system_that_could_not_be_asked_waits_for_a_person_and_is_named(acme: Intake) -> None:
-    path = await submit(acme)
-    await acme.consume(a(FulfilmentBlocked, about=id_of(path), operation="erase", tasks=(COPIED, NOT_ASKED)))
-    shown = await acme.view(path)
-    assert shown["state"] == "awaiting_decision"
-    assert [(each["system"], each["result"]) for each in shown["coverage"]] == [("cdr", "erased"), ("crm", "not_asked")]
-    await acme.decide(path)
-    await acme.report(path, COPIED, NOT_ASKED, operation="erase")
-    shown = await acme.view(path)
-    assert (shown["outcome"], shown["state"]) == ("partially_fulfilled", "closed")
-    assert "Not asked, since nothing tells our customers apart there: crm." in shown["answer"]
-    assert [letter["kind"] for letter in await acme.letters(path)] == ["assisted"]
 
 
 async def test_a_customers_request_names_its_instruction_and_nobody_elses_does(acme: Intake, database: str) -> None:

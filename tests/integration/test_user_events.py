@@ -23,27 +23,12 @@ from tests.fixtures.user_events import PROVED, Told, binary, emitting, structure
 from tests.fixtures.wire import check
 
 ADA = {"email": "ada@example.org", "account_id": "C7"}
-OF_RIGHT: dict[Right, dict[str, object]] = {
-    Right.RESTRICTION: {"ground": "unlawful"},
-    Right.OBJECTION: {"scope": "legitimate_interests"},
-    Right.CONSENT_WITHDRAWAL: {"purposes": ["marketing"], "consent_text": "newsletter-4"},
-}
 CHANGE = {"field": "email", "asserted": "ada@example.com"}
 
 
 @pytest.fixture
 async def selfcare(intake: Intake, database: str) -> Told:
     return await emitting(intake, database)
-
-
-@pytest.mark.parametrize("right", Right)
-async def test_exercised_right_becomes_a_request_named_by_its_token(selfcare: Told, right: Right) -> None:
-    changes = {"changes": [CHANGE]} if right is Right.RECTIFICATION else {}
-    token = await selfcare.post(subject=ADA, **PROVED, **changes)
-    await selfcare.says(f"user.requested.{right}", token, **OF_RIGHT.get(right, {}))
-    request = (await selfcare.view(token)).raise_for_status().json()
-    assert (request["request_id"], request["right"], request["state"]) == (token, right, "in_progress")
-    assert await selfcare.set_aside() == []
 
 
 async def test_what_is_asked_for_by_an_event_is_on_record_as_such(selfcare: Told) -> None:
@@ -60,13 +45,6 @@ async def test_what_is_asked_for_by_an_event_is_on_record_as_such(selfcare: Told
     assert (await selfcare.view(token)).json()["received_at"] == asked_at.isoformat()
     sealed = "SELECT count(*) FROM vault.subject v JOIN subject_token t USING (subject_ref)"
     assert await pool.fetchval(sealed) == 0, "what was posted went with its event; the request has its own"
-
-
-async def test_an_objection_to_marketing_is_worked_as_an_objection(selfcare: Told) -> None:
-    token = await selfcare.post(subject=ADA, **PROVED)
-    await selfcare.says("user.objected_to_marketing", token)
-    request = (await selfcare.view(token)).json()
-    assert (request["right"], request["scope"]) == ("objection", "direct_marketing")
 
 
 @pytest.mark.parametrize("purpose", ["marketing", "analytics"])
@@ -342,12 +320,6 @@ async def test_number_of_another_holder_is_a_conflict(intake: Intake, numbering:
     [conflict, _] = (await intake.officer.get("/v1/assignment-conflicts")).json()["conflicts"]
     settled = await intake.officer.post(f"/v1/assignment-conflicts/{conflict['conflict_id']}/settle")
     assert settled.status_code == 200, settled.text
-
-
-async def test_a_number_released_that_the_register_does_not_know_is_a_conflict(intake: Intake, numbering: Told) -> None:
-    await read(intake)
-    token = await says(numbering, "number.released", "C1", until=FEBRUARY.isoformat())
-    assert await conflicts(intake) == [("numbering", "not_in_register", token)]
 
 
 async def test_a_register_that_nobody_has_filled_is_not_begun_by_one_number(intake: Intake, numbering: Told) -> None:
