@@ -186,9 +186,7 @@ async def test_what_bears_no_mark_of_its_request_is_not_taken_away(stand: BusSta
         ({"operations": ["export"], "fields": {"email": "A"}}, {Operation.EXPORT}),
     ],
 )
-def test_what_a_table_does_not_declare_is_a_task_for_a_person(
-    store: Billing, settings: dict[str, Any], does: set[Operation]
-) -> None:
+def test_undeclared_operation_is_manual(store: Billing, settings: dict[str, Any], does: set[Operation]) -> None:
     adapter: Any = BusStand(store, SetClock(), BusSettings.model_validate(settings)).adapter
     system = Downstream("billing", frozenset(), adapter=adapter)
     assert {operation for operation in Operation if system.can(operation)} == does

@@ -1,26 +1,35 @@
-"""What a declared system says is believed as far as it was declared, and leads nowhere else."""
+"""What a declared system says is believed as far as it was declared, in batches, corrections and mailing lists."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from fastapi import Response
 
 from shared.domain.errors import (
     AnswerMalformed,
     ColumnUnmapped,
+    DoneBefore,
     ForeignHit,
+    Misconfigured,
+    NotSupported,
     Refused,
     ResidueFound,
     SignInRefused,
     Unavailable,
 )
-from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Pending, Receipt
-from tests.contract.http_stands import ADA, declared, task
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change, Operation, TaskOutcome
+from shared.downstreams.contract import Pending, Receipt, Result
+from shared.downstreams.http.declaration import read_declaration
+from tests.contract.http_stands import ADA, Declared, declared, hubspot, task
 from tests.contract.one_resource import BEARER, DECLARATION, ME, Ask, people
 from tests.fixtures.engine import SetClock
+from tests.fixtures.virtual_time import SkippingLoop
 
 UNREADABLE = (
     b"{",
@@ -195,3 +204,331 @@ async def test_what_the_search_goes_on_to_show_is_not_gone_though_its_id_says_so
         [result] = await engine.erase(task(), patience=100)
     assert isinstance(result, ResidueFound)
     assert calls.count("DELETE") == 1
+
+
+# Corrections and restrictions in a system behind HTTP, and what is a person's part of them.
+
+DECLARATION_AMENDED = """
+auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }
+check = { get = "/me" }
+[resource.person]
+category = "contact"
+find = { get = "/people", query = { email = "{email}" }, by = ["email"], records = "items" }
+owner = { email = "email" }
+read = { get = "/people/{id}" }
+[resource.person.restrict]
+steps = [{ patch = "/people/{id}", body = { restricted = true } }]
+seen = [{ path = "restricted", equals = true }]
+[resource.person.suppress]
+steps = [{ patch = "/people/{id}", body = { mail = false } }]
+seen = [{ path = "mail", equals = false }]
+[resource.person.rectify.name]
+path = "name"
+steps = [{ patch = "/people/{id}", body = { name = "{asserted}" } }]
+[resource.person.rectify.email]
+path = "email"
+steps = [{ patch = "/people/{id}", body = { email = "{asserted}" } }]
+[resource.order]
+category = "order"
+of = "person"
+find = { get = "/people/{person.id}/orders", records = "items" }
+owner = { person_id = "person.id" }
+"""
+Shop = tuple[Declared, dict[str, Any]]
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    """One person with two orders, and the system that has them."""
+    ada: dict[str, Any] = {"id": 7, "email": ADA, "name": "Eda", "note": "n"}
+    orders = [{"id": number, "person_id": 7, "to": ["EDITH"]} for number in (1, 2)]
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.method == "PATCH":
+            ada.update(httpx.Response(200, content=request.content).json())
+            return httpx.Response(200, json=ada)
+        if request.url.path.endswith("/orders"):
+            return httpx.Response(200, json={"items": orders})
+        if request.url.path.endswith("/people"):
+            return httpx.Response(200, json={"items": [ada] if request.url.params["email"] == ada["email"] else []})
+        return httpx.Response(200, json=ada)
+
+    (tmp_path / "shop.toml").write_text(DECLARATION_AMENDED)
+    async with declared(tmp_path / "shop.toml", httpx.MockTransport(handle), SetClock()) as engine:
+        yield engine, ada
+
+
+def change(field: str, asserted: str, current: str | None = None) -> Change:
+    return Change(field=field, asserted=asserted, current=current)
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome", "corrected", "now"),
+    [
+        ([change("name", "Ada"), change("note", "NN")], TaskOutcome.AMENDED, (1, 0), {"name": "Ada", "note": "n"}),
+        ([change("name", "Ada", "Wrong")], TaskOutcome.UNCHANGED, (0,), {"name": "Eda"}),
+        ([change("name", "Eda", "Wrong")], TaskOutcome.AMENDED, (1,), {"name": "Eda"}),
+    ],
+)
+async def test_each_correction_is_counted_and_whoever_is_found_is_not_called_unknown(
+    shop: Shop, changes: list[Change], outcome: TaskOutcome, corrected: tuple[int, ...], now: Mapping[str, str]
+) -> None:
+    engine, ada = shop
+    [done] = await engine.adapter.amend([task(Operation.RECTIFY, ADA, *changes)], engine.save_progress)
+    assert isinstance(done, Receipt), done
+    assert (done.outcome, done.corrected) == (outcome, corrected)
+    assert done.found > 0
+    assert now.items() <= ada.items()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says", "done"),
+    [
+        ([change("city", "Bilbao", "lisboa")], "in person what is to be corrected", None),
+        ([change("name", "Ada"), change("city", "Bilbao", "Lisboa")], "in person what is to be corrected", (2, 1, 1)),
+        ([change("city", "Bilbao")], "has no way to correct this", None),
+    ],
+    ids=["said", "beside what is corrected", "unsaid"],
+)
+async def test_what_a_record_holds_and_no_request_corrects_is_a_persons_part(
+    shop: Shop, changes: list[Change], says: str, done: tuple[int, int, int] | None
+) -> None:
+    engine, ada = shop
+    ada["home"] = {"city": "Lisboa"}
+    [left] = await engine.adapter.amend([task(Operation.RECTIFY, ADA, *changes)], engine.save_progress)
+    assert isinstance(left, NotSupported), left
+    assert says in str(left)
+    before = left.done_before and (left.done_before.found, left.done_before.changed, left.done_before.remaining)
+    assert before == done
+
+
+async def test_what_another_record_still_holds_of_the_old_value_is_a_persons_part(shop: Shop) -> None:
+    engine, ada = shop
+    ada["name"] = "Edith"
+    [left] = await engine.adapter.amend([task(Operation.RECTIFY, ADA, change("name", "Ada"))], engine.save_progress)
+    assert isinstance(left, NotSupported), left
+    assert "in order what is to be corrected" in str(left)
+    assert left.done_before == DoneBefore(found=3, changed=1, remaining=2)
+
+
+async def test_what_no_record_holds_is_told_as_looked_for(shop: Shop) -> None:
+    engine, _ = shop
+    asked = task(Operation.RECTIFY, ADA, change("city", "Bilbao", "Porto"))
+    [done] = await engine.adapter.amend([asked], engine.save_progress)
+    assert isinstance(done, Receipt)
+    assert (done.outcome, done.corrected) == (TaskOutcome.UNCHANGED, (0,))
+
+
+async def test_who_is_not_found_any_more_by_what_was_corrected_is_not_called_unknown_after_a_crash(shop: Shop) -> None:
+    engine, ada = shop
+    asked = task(Operation.RECTIFY, ADA, change("email", "ada@new.example"))
+    assert isinstance(await engine.once_amended(asked), Receipt)
+    assert ada["email"] == "ada@new.example"
+    assert isinstance(await engine.once_amended(asked), NotSupported)
+
+
+async def test_what_has_no_request_for_a_restriction_is_a_persons_part_beside_what_is_done(shop: Shop) -> None:
+    engine, ada = shop
+    [left] = await engine.adapter.amend([task(Operation.RESTRICT)], engine.save_progress)
+    assert isinstance(left, NotSupported), left
+    assert "restrict order:" in str(left)
+    assert ada["restricted"] is True
+    assert left.done_before is not None
+    assert (left.done_before.found, left.done_before.changed, left.done_before.remaining) == (3, 1, 2)
+
+
+async def test_marketing_goes_to_people_and_stops_with_the_one_who_gets_it(shop: Shop) -> None:
+    engine, ada = shop
+    [done] = await engine.adapter.amend([task(Operation.SUPPRESS)], engine.save_progress)
+    assert isinstance(done, Receipt)
+    assert (done.changed, ada["mail"]) == (1, False)
+
+
+# Many people in one call to a system behind HTTP.
+
+DECLARATION_BATCHED = """
+auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }
+check = { get = "/me" }
+[resource.person]
+category = "contact"
+find = { get = "/people", query = { email = "{email}" }, by = ["email"], records = "people" }
+owner = { email = "email" }
+fields = { id = "T", email = "A" }
+erase = [{ post = "/erasures", body = { ids = "{ids}" }, batch = 100STEP }]
+verify = { settle = "1s", within = "10s", ask = [
+    { get = "/people", query = { ids = "{ids}" }, batch = 100, shown = "people.*.id", gone = [LOOK] },
+] }
+[job.erasure]
+id = "job"
+status = { get = "/erasures/{job}" }
+state = "state"
+done = ["done"]
+failed = ["failed"]
+every = "1s"
+"""
+GONE = '{ path = "people", equals = [] }'
+PEOPLE = 16
+
+
+class Saas:
+    """People by id; ``locked``: who is refused; ``kept``: who stays though it says yes; ``page``: how many it shows."""
+
+    jobs_only = False
+
+    def __init__(self) -> None:
+        self.people = {str(n): f"p{n}@example.com" for n in range(PEOPLE)}
+        self.locked: set[str] = set()
+        self.kept: set[str] = set()
+        self.page = 100
+        self.jobs: list[list[str]] = []
+        self.calls: list[str] = []
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.calls.append(f"{request.method} {request.url.path.rpartition('/')[2]}")
+        asked = request.url.params
+        match request.method, request.url.path.split("/")[2:]:
+            case "POST", _:
+                return self.erase(httpx.Response(200, content=request.content).json()["ids"])
+            case _, ["erasures", number]:
+                return httpx.Response(200, json={"state": self.run(self.jobs[int(number)])})
+            case _ if "ids" in asked:
+                wanted = asked["ids"].split(",")
+                there = [{"id": n, "email": e} for n, e in self.people.items() if n in wanted]
+                return httpx.Response(200, json={"people": there[: self.page]})
+        found = [{"id": n, "email": e} for n, e in self.people.items() if e == asked["email"]]
+        return httpx.Response(200, json={"people": found})
+
+    def erase(self, ids: list[str]) -> httpx.Response:
+        if self.locked & {*ids} and not self.jobs_only:
+            return httpx.Response(422)
+        self.jobs.append(ids)
+        if not self.jobs_only:
+            self.run(ids)
+        return httpx.Response(202, json={"job": len(self.jobs) - 1})
+
+    def run(self, ids: list[str]) -> str:
+        if self.locked & {*ids}:
+            return "failed"
+        for each in {*ids} - self.kept:
+            self.people.pop(each, None)
+        return "done"
+
+
+@pytest.fixture
+def saas() -> Saas:
+    return Saas()
+
+
+@pytest.fixture(params=["", ', job = "erasure"'], ids=["at once", "by a job"])
+async def engine(saas: Saas, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Declared]:
+    saas.jobs_only = bool(request.param)
+    (tmp_path / "saas.toml").write_text(DECLARATION_BATCHED.replace("STEP", request.param).replace("LOOK", GONE))
+    async with declared(tmp_path / "saas.toml", httpx.MockTransport(saas.answer), SetClock()) as engine:
+        yield engine
+
+
+async def everybody(engine: Declared) -> list[Result]:
+    return await engine.erase(*(task(email=f"p{number}@example.com") for number in range(PEOPLE)))
+
+
+async def test_all_go_in_one_call_where_nobody_is_refused(engine: Declared, saas: Saas) -> None:
+    assert all(isinstance(each, Receipt) for each in await everybody(engine))
+    assert saas.people == {}
+    assert saas.calls.count("POST erasures") == 1
+    assert len(saas.calls) == PEOPLE + 2 + saas.jobs_only
+
+
+async def test_one_that_is_refused_fails_alone(engine: Declared, saas: Saas) -> None:
+    saas.locked = {"5"}
+    results = await everybody(engine)
+    assert [isinstance(each, Refused) for each in results] == [number == 5 for number in range(PEOPLE)]
+    assert saas.people == {"5": "p5@example.com"}
+
+
+@pytest.mark.parametrize("page", [100, 1], ids=["shows all", "shows one at a time"])
+async def test_one_that_stays_keeps_nobody_else(engine: Declared, saas: Saas, page: int) -> None:
+    saas.kept, saas.page = {"5", "7"}, page
+    results = await everybody(engine)
+    assert [isinstance(each, ResidueFound) for each in results] == [number in {5, 7} for number in range(PEOPLE)]
+    assert saas.people.keys() == {"5", "7"}
+
+
+async def test_job_without_a_name_is_not_begun(engine: Declared, saas: Saas, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not saas.jobs_only:
+        return
+    nameless = httpx.Response(202, json={"job": None})
+    monkeypatch.setattr(saas, "erase", lambda _: nameless)
+    tasks = [task(email=f"p{number}@example.com") for number in range(PEOPLE)]
+    assert all(isinstance(each, AnswerMalformed) for each in await engine.once(tasks))
+    assert saas.calls.count("POST erasures") == 1
+
+
+# Who gets marketing in a system behind HTTP is told from every page of its list.
+
+PAGES = '{ kind = "page", size = 2, parameter = "p", max = 3 }'
+LISTED = f"""everybody = {{ get = "/all", records = "people", pages = {PAGES} }}
+read = {{ get = "/people/{{id}}" }}
+suppress = {{ steps = [{{ delete = "/people/{{id}}/mail" }}], seen = [{{ path = "mail", equals = false }}] }}
+"""
+
+
+def test_who_bears_no_mark_is_told_from_every_page_and_a_busy_system_is_waited_for() -> None:
+    async def told() -> tuple[list[str], int]:
+        async with hubspot() as (engine, crm):
+            for n in range(150):
+                crm.add_contact(f"p{n}@example.com", hs_email_optout=str(n % 2 == 0).lower(), phone="+34600000001")
+            crm.add_contact("no address")
+            crm.busy = [Response(status_code=429, headers={"Retry-After": "7"})]
+            pages = []
+            async for page in engine.adapter.would_get_marketing():
+                engine.clock.pass_by(seconds=0 if page else 5)
+                pages.append(page)
+            points = [each for page in pages for person in page for each in person]
+            assert engine.adapter.not_compared == ()
+            assert Identity(IdentityType.PHONE, "+34600000001", source="saas") in points
+            return [each.value for each in points if each.type is IdentityType.EMAIL], sum(not page for page in pages)
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        mailed, waits = runner.run(told())
+        assert mailed == [f"p{n}@example.com" for n in range(1, 150, 2)]
+        assert waits > 0, "and meanwhile the loop is told that it goes on"
+        assert runner.get_loop().time() < 60
+
+
+@pytest.mark.parametrize(("answer", "fails"), [({"people": 7}, AnswerMalformed), (None, Unavailable)])
+async def test_broken_marketing_list_compares_nobody(tmp_path: Path, answer: object, fails: type[Exception]) -> None:
+    (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=BEARER, find="", more="") + LISTED)
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        assert request.url.path.endswith("/all")
+        return httpx.Response(200, json=answer) if answer else httpx.Response(500)
+
+    async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock()) as engine:
+        with pytest.raises(fails):
+            _ = [page async for page in engine.adapter.would_get_marketing()]
+
+
+async def test_who_shows_neither_is_taken_for_mailed(tmp_path: Path) -> None:
+    (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=BEARER, find="", more="") + LISTED)
+    people = [{"id": 1, "email": ADA}, {"id": 2, "email": "b@example.com", "mail": False}]
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"people": people if request.url.params["p"] == "1" else []})
+
+    async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock()) as engine:
+        pages = [page async for page in engine.adapter.would_get_marketing()]
+        assert [each.value for page in pages for person in page for each in person] == [ADA]
+
+
+def test_a_list_of_everybody_needs_what_tells_who_is_mailed(tmp_path: Path) -> None:
+    text = DECLARATION.format(auth=BEARER, find="", more="") + LISTED
+    (tmp_path / "saas.toml").write_text(text)
+    assert read_declaration(tmp_path / "saas.toml").resource["person"].everybody
+    (tmp_path / "saas.toml").write_text(
+        "\n".join(line for line in text.splitlines() if not line.startswith("suppress"))
+    )
+    with pytest.raises(Misconfigured, match="whose seen tells who is mailed"):
+        read_declaration(tmp_path / "saas.toml")
+    (tmp_path / "saas.toml").write_text(text.replace('"/all"', '"/all/{email}"'))
+    with pytest.raises(Misconfigured, match="known to nobody"):
+        read_declaration(tmp_path / "saas.toml")

@@ -535,9 +535,7 @@ BY_NUMBER = NAMED.replace('records = "found" }', 'records = "found", id = "numbe
     [(DECLARATION_CLAIMS, ()), (NAMED, ("call",)), (BY_NUMBER, ())],
     ids=["person", "named", "its id"],
 )
-async def test_a_record_confirms_its_account_where_it_is_declared_to_be_its_own_and_what_never_can_be_is_named(
-    tmp_path: Path, declaration: str, left: Sequence[str]
-) -> None:
+async def test_own_record_confirms_its_account(tmp_path: Path, declaration: str, left: Sequence[str]) -> None:
     async with shop(tmp_path, [], declaration) as engine:
         result = await asked(engine, Operation.EXPORT, known(ADA, "C-9"))
         assert isinstance(result, BlastRadius if left else Receipt), result

@@ -175,7 +175,7 @@ def test_a_file_that_ships_names_its_schema_and_is_as_that_says(file: Path) -> N
         ("declaration", '[auth]\nkind = "bearer"\n', False),
     ],
 )
-def test_a_schema_takes_what_the_product_takes_and_nothing_else(schema: str, text: str, right: bool) -> None:  # noqa: FBT001
+def test_schema_takes_what_the_product_takes(schema: str, text: str, right: bool) -> None:  # noqa: FBT001
     assert (mistakes(tomllib.loads(text), SCHEMAS / f"{schema}.json") == []) is right
 
 

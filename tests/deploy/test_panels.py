@@ -38,7 +38,7 @@ RIGHTLY_ZERO = {
     *("Database connections in use", "Loop lag"),
     *("Breaches", "Packages, by whether anybody fetched them", "Reasons of refusals"),
 }
-"""Panels that may show nothing but zero on a machine that is well; tests/contract/test_dashboards.py sees that
+"""Panels that may show nothing but zero on a machine that is well; tests/contract/test_compose.py sees that
 a test has each of their metrics show more."""
 
 

@@ -175,9 +175,7 @@ async def test_a_notice_to_a_customer_ends_no_clock_of_the_authority(intake: Int
     assert await closings(intake) == [{"decision": "authority_notified", "in_time": False}]
 
 
-async def test_when_a_breach_was_found_is_corrected_by_its_owner_to_no_hour_at_which_it_was_on_record_already(
-    intake: Intake,
-) -> None:
+async def test_owner_corrects_when_a_breach_was_found_but_not_past_its_entry(intake: Intake) -> None:
     known = intake.clock.now()
     path = await entered(intake, found_at=(known - timedelta(days=28)).isoformat())
 
@@ -292,9 +290,7 @@ async def noted(intake: Intake, path: str, **said: object) -> str:
 
 
 @pytest.mark.parametrize("decision", ["no_risk", "no_breach"])
-async def test_a_late_breach_is_closed_without_a_notice_only_if_two_say_that_there_is_no_risk_at_all(
-    intake: Intake, decision: str
-) -> None:
+async def test_late_breach_closes_unnotified_if_two_persons_see_no_risk(intake: Intake, decision: str) -> None:
     path = await entered(intake)
     intake.clock.pass_by(hours=73)
     assert (await intake.officer.post(await proposed(intake, path, NOT_HIGH))).status_code == 200

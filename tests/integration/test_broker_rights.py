@@ -72,9 +72,7 @@ async def hears(guarded: Guarded, user: str, group: str, topic: str) -> bool:
 
 
 @pytest.mark.parametrize(("producer", "name"), [(name, name) for name in ServiceName], indirect=["producer"])
-async def test_a_service_says_what_is_its_own_to_say_and_nothing_else(
-    producer: KafkaProducer, name: ServiceName
-) -> None:
+async def test_service_publishes_its_own_events_alone(producer: KafkaProducer, name: ServiceName) -> None:
     writers: dict[str, ServiceName | None] = {topic: access.writer for topic, access in TOPIC_ACCESS.items()}
     writers |= {topics.STATUS: ServiceName.INTAKE, topics.user_events("selfcare"): None}
     for topic, writer in writers.items():

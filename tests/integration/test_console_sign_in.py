@@ -1,15 +1,32 @@
-"""Who is let into the console, by what the identity provider says, and what else a browser comes back with."""
+"""Who is let into the console, and what each role sees of the queue, of a request and of its case sheet."""
 
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import orjson
 import pytest
 
+from services.intake.console import queue
+from services.intake.console.decisions import of_requests
 from services.intake.web.sessions import Session, Sessions
-from tests.fixtures.console import OpenedConsole
+from shared.domain.events import FulfilmentBlocked
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation
+from shared.storage.subject_data import encode_identities
+from shared.storage.vault import Sealing
+from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.engine import SetClock
-from tests.fixtures.intake import Intake, id_of
-from tests.fixtures.portal import opened
+from tests.fixtures.events import a
+from tests.fixtures.handed_out import GIVEN
+from tests.fixtures.intake import Intake, beyond, id_of
+from tests.fixtures.letters_sent import send
+from tests.fixtures.mail_server import MailServer
+from tests.fixtures.portal import Visitor, opened
+from tests.integration.test_mail_read import mail, take, waiting
 
 
 async def test_whoever_has_signed_in_comes_to_the_page_that_they_asked_for(console: OpenedConsole) -> None:
@@ -38,14 +55,6 @@ async def test_an_answer_is_good_once_and_for_the_browser_that_asked(console: Op
     back = await console.way_back(hanna, "hanna")
     assert (await hanna.open(back)).status == 200
     assert (await hanna.open(back)).status == 403
-
-
-async def test_who_has_no_second_factor_or_no_role_is_told_so_and_not_let_in(console: OpenedConsole) -> None:
-    for account, form, said in (("hanna", {"once": "yes"}, "second factor"), ("nemo", {}, "roles:")):
-        visitor = await console.sign_in(console.visitor(), account, **form)
-        assert visitor.status == 403
-        assert said in visitor.text
-        assert (await visitor.open("/console/")).path == "/console/sign-in"
 
 
 async def test_a_token_signed_by_another_key_lets_nobody_in(console: OpenedConsole) -> None:
@@ -86,9 +95,7 @@ async def test_a_session_ends_and_takes_its_roles_with_it(console: OpenedConsole
 
 
 @pytest.mark.parametrize("changed", [{"sub": "another"}, {"preferred_username": "anton"}])
-async def test_a_name_stays_bound_to_the_account_that_first_signed_in_with_it(
-    console: OpenedConsole, changed: dict[str, str]
-) -> None:
+async def test_name_stays_bound_to_its_first_account(console: OpenedConsole, changed: dict[str, str]) -> None:
     await console.member("hanna")
     console.provider.changed = changed
     eve = await console.sign_in(console.visitor(), "hanna")
@@ -125,9 +132,7 @@ async def signed_in(sessions: Sessions, clock: SetClock, principal: str = "offic
     return session
 
 
-async def test_the_database_holds_neither_the_cookie_nor_what_was_said(
-    intake: Intake, sessions: Sessions, clock: SetClock
-) -> None:
+async def test_database_holds_no_cookie_and_no_words(intake: Intake, sessions: Sessions, clock: SetClock) -> None:
     session = await signed_in(sessions, clock)
     (row,) = await intake.unit_of_work.pool.fetch("SELECT * FROM web_session")
     held = b"".join(value for value in row.values() if isinstance(value, bytes))
@@ -175,11 +180,258 @@ async def test_who_signs_in_goes_on_under_another_cookie(sessions: Sessions, clo
     assert (await sessions.read(session.token)).data == session.data
 
 
-async def test_a_cookie_of_one_site_opens_no_session_of_another(
-    intake: Intake, sessions: Sessions, clock: SetClock
-) -> None:
+async def test_cookie_opens_no_session_of_another_site(intake: Intake, sessions: Sessions, clock: SetClock) -> None:
     session = await signed_in(sessions, clock)
     portal = Sessions(intake.unit_of_work, "portal", timedelta(minutes=30), timedelta(hours=8))
     assert not (await portal.read(session.token)).stored
     assert not (await sessions.read("x" * 43)).stored
     assert not (await sessions.read("kurz")).stored
+
+
+# The queue and the story of a request, as each role sees them.
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture
+async def console(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenedConsole]:
+    async with opened_console(intake, monkeypatch, traces="https://traces.example/{trace}") as console:
+        yield console
+
+
+def listed(visitor: Visitor) -> list[str]:
+    return re.findall(r'href="/console/requests/([0-9a-f-]{36})"', visitor.html)
+
+
+async def test_queue_shows_earliest_due_first(console: OpenedConsole, monkeypatch: pytest.MonkeyPatch) -> None:
+    intake, paths = console.intake, list[str]()
+    for said in ({"assurance": None}, {"right": "erasure"}, {"assurance": None}):
+        paths.append(await intake.submit(**said))
+        intake.clock.at += timedelta(days=1)
+    hanna = await console.member("hanna")
+    first, erasure, last = map(id_of, paths)
+    await intake.consume(a(FulfilmentBlocked, about=erasure, tasks=(beyond(3_000),)))
+    await hanna.open("/console/")
+    assert listed(hanna) == [first, erasure, last]
+    assert "billing" in hanna.text, "what it waits for is said"
+    assert "POST" not in hanna.text
+    for query, found in (
+        ("waits=proof", [first, last]),
+        ("waits=person", [erasure]),
+        ("right=erasure", [erasure]),
+        ("state=awaiting_identity&right=erasure", []),
+        ("system=billing", [erasure]),
+        ("system=crm", []),
+        ("state=closed", []),
+        ("due=overdue", []),
+    ):
+        assert listed(await hanna.open(f"/console/?{query}")) == found, query
+    for query in ("waits=godot", "sort=name", "after=1", "due=tomorrow", "system=%00", "reference=ada"):
+        assert (await hanna.open(f"/console/?{query}")).status == 400, query
+    monkeypatch.setattr(queue, "ROWS", 2)
+    await hanna.open("/console/?right=")
+    (following,) = re.findall(r'href="/console/(\?[^"]*after=[^"]+)"', hanna.html)
+    assert listed(await hanna.open(f"/console/{following}")) == [last]
+    intake.clock.at += timedelta(days=60)
+    hanna = await console.member("hanna")
+    assert listed(await hanna.open("/console/?due=overdue")) == [first, erasure]
+    for path in paths:
+        (await intake.officer.post(f"{path}/withdraw")).raise_for_status()
+    assert listed(await hanna.open("/console/")) == []
+    assert len(listed(await hanna.open("/console/?state=closed"))) == 2
+    (following,) = re.findall(r'href="/console/(\?[^"]*after=[^"]+)"', hanna.html)
+    assert listed(await hanna.open(f"/console/{following.replace('&amp;', '&')}")) == [first]
+
+
+async def test_a_request_is_told_on_one_page_and_whoever_looks_is_on_record(console: OpenedConsole) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    intake.channel.headers["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
+    path = await intake.submit(right="erasure")
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(beyond(3_000),)))
+    await intake.decide(path, "refuse")
+    await hanna.open(f"/console/requests/{id_of(path)}")
+    for said in ("erasure", "billing", "3,000 are found", "request received", "decision made", "Acknowledgement"):
+        assert said.lower() in hanna.text.lower(), said
+    assert "example.org" not in hanna.text, "who has asked stands in the letters alone"
+    assert f'href="https://traces.example/{TRACE}"' in hanna.html
+    await hanna.open(f"/console/requests/{id_of(path)}/letters")
+    assert "ada@example.org" in hanna.text
+    looked = [each for each in await intake.evidence(path) if each["actor"] == "person:hanna"]
+    assert [each["action"] for each in looked] == ["request.viewed", "letters.read"]
+    ugo = await console.member("ugo")
+    assert (await ugo.open(f"/console/requests/{id_of(path)}")).status == 200
+    assert (await ugo.open(f"/console/requests/{id_of(path)}/letters")).status == 403
+    for wrong in ("nothing", "00000000-0000-0000-0000-000000000000"):
+        assert (await hanna.open(f"/console/requests/{wrong}")).status == 404
+
+
+async def test_closed_request_is_open_until_its_answer_arrived(console: OpenedConsole, server: MailServer) -> None:
+    intake = console.intake
+    path = await intake.submit()
+    await intake.unit_of_work.pool.execute("UPDATE request SET channel = 'email'")
+    await intake.complete(path, operation=Operation.EXPORT, tasks=(GIVEN,))
+    visitor = await _shown_as_overdue(console, path, "has not reached the person")
+    assert await send(intake, server)
+    assert listed(await visitor.open("/console/?due=overdue")) == []
+
+
+async def test_outstanding_part_of_an_answered_request_is_open_and_overdue(console: OpenedConsole) -> None:
+    intake = console.intake
+    path = await intake.submit()
+    await intake.complete(path, operation=Operation.EXPORT, tasks=(GIVEN,))
+    owed = GIVEN.model_dump(mode="json", exclude_none=True) | {"failure": "refused", "system": "billing"}
+    execute = intake.unit_of_work.pool.execute
+    await execute("UPDATE request SET outcome = 'partially_fulfilled', owed = true, tasks = $1", [owed])
+    visitor = await _shown_as_overdue(console, path, "of billing the rest is still owed")
+    owed.pop("failure")
+    now = intake.clock.now()
+    done = "UPDATE request SET tasks = $1, responded_at = $2, due_on = $3"
+    await execute(done, [owed], now, now.date() + timedelta(days=1))
+    intake.clock.pass_by(minutes=2)
+    assert "100 %" in (await visitor.open("/console/sla")).text, "done in time"
+    intake.clock.pass_by(days=4)
+    async with intake.unit_of_work.begin() as tx:
+        tx.log_evidence(UUID(id_of(path)), "part.completed", {}, "service:intake")
+    visitor = await console.member("ugo")
+    shown = (await visitor.open("/console/sla")).text
+    assert re.search(r"\b0 %", shown), "what was owed was done late"
+    assert listed(await visitor.open("/console/?due=overdue")) == []
+
+
+async def _shown_as_overdue(console: OpenedConsole, path: str, why: str) -> Visitor:
+    """What is closed and unfinished, sixty days later, on each page."""
+    console.intake.clock.pass_by(days=60)
+    visitor = await console.member("ugo")
+    for query in ("", "?due=overdue", "?right=access", "?state=closed"):
+        assert listed(await visitor.open(f"/console/{query}")) == [id_of(path)], query
+        assert why in visitor.text
+    assert "days late" in (await visitor.open("/console/?due=overdue")).text
+    assert listed(await visitor.open("/console/?state=in_progress")) == []
+    await visitor.open(f"/console/requests/{id_of(path)}")
+    assert why in visitor.text
+    assert "Was due" not in visitor.text
+    shown = (await visitor.open("/console/sla")).text
+    assert "Nothing is open" not in shown
+    assert "nothing is overdue" not in shown
+    assert re.search(r"\b0 %", shown)
+    return visitor
+
+
+# The case sheet shows what is decided about: sealed until it is opened, by those who decide, on record.
+
+NUMBER = "+34688886392"
+STATES: dict[str, Any] = {
+    "right": "rectification",
+    "changes": [{"field": "phone", "current": "+34600000001", "asserted": "+34600000002"}],
+    "subject": {"name": "Ada Quarzfels", "email": "ada@example.org", "phones": [{"number": NUMBER}], "country": "ES"},
+    "assurance": None,
+    "proofs": [{"identity": "email", "method": "email_link", "on_file_since": "2020-01-01T00:00:00Z"}],
+}
+
+
+async def found(intake: Intake, path: str) -> None:
+    """Two systems find the account, and one its contact on file."""
+    account = Identity(IdentityType.ACCOUNT_ID, "C-4711")
+    contact = Identity(IdentityType.EMAIL, "ada.office@example.org", source="crm")
+    async with intake.unit_of_work.begin() as tx:
+        row = await tx.connection.fetchrow("SELECT subject_ref FROM request WHERE request_id = $1", UUID(id_of(path)))
+        assert row is not None
+        sealings = [
+            Sealing(
+                row["subject_ref"],
+                "identities",
+                system,
+                encode_identities([Identity(account.type, account.value, source=system), *more]),
+            )
+            for system, more in (("crm", [contact]), ("desk", []))
+        ]
+        await tx.vault.seal(tx.connection, sealings, tx.now)
+
+
+async def test_it_shows_who_asks_how_that_was_proved_what_is_asked_and_who_was_found(intake: Intake) -> None:
+    path = await intake.submit(**STATES)
+    await found(intake, path)
+    await intake.ask(path, "identity")
+    (await intake.officer.post(f"{path}/reply", json={"text": "The one of my office."})).raise_for_status()
+    answer = await intake.officer.get(f"{path}/statement")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    shown = answer.json()
+    stated = {each["type"]: (each["value"], each["level"], each["proved_by"]) for each in shown["identities"]}
+    assert stated == {
+        "name": ("Ada Quarzfels", "L0", []),
+        "email": ("ada@example.org", "L1", ["email_link"]),
+        "phone": (NUMBER, "L0", []),
+    }
+    [change] = shown["corrections"]
+    assert (change["field"], change["current"], change["asserted"]) == ("phone", "+34600000001", "+34600000002")
+    assert [(each["value"], each["systems"]) for each in shown["accounts"]] == [("C-4711", ["crm", "desk"])]
+    assert [each["value"] for each in shown["contacts"]] == ["ada.office@example.org"]
+    assert shown["words"] == [{"kind": "reply", "subject": "", "text": "The one of my office."}]
+    assert shown["letters_go_to"] == ["Ada Quarzfels", "ada@example.org"]
+    opened = [each for each in await intake.evidence(path) if each["action"] == "statement.read"]
+    assert [(each["detail"], each["actor"][:4]) for each in opened] == [({"holder": "officer-1"}, "key:")]
+
+
+async def test_it_shows_the_mail_that_has_become_each_request_of_a_case(intake: Intake) -> None:
+    await take(intake, mail())
+    [listed] = await waiting(intake)
+    subject = {"email": "ada@mail.example", "country": "DE"}
+    asked = [{"right": right, "language": "de", "subject": subject} for right in ("access", "erasure")]
+    confirmed = await intake.officer.post(f"/v1/mail/{listed['mail_id']}/confirm", json={"requests": asked})
+    for each in confirmed.raise_for_status().json()["requests"]:
+        shown = (await intake.officer.get(f"/v1/requests/{each['request_id']}/statement")).json()
+        [words] = shown["words"]
+        assert (words["kind"], words["subject"]) == ("mail", "Datenschutz")
+        assert "Auskunft" in words["text"]
+
+
+async def test_a_channel_opens_none_and_after_the_key_is_destroyed_nobody_does(intake: Intake) -> None:
+    path = await intake.submit(**STATES)
+    assert (await intake.channel.get(f"{path}/statement")).status_code == 403
+    async with intake.unit_of_work.begin() as tx:
+        ref = await tx.connection.fetchval("SELECT subject_ref FROM request")
+        await tx.vault.shred(tx.connection, [ref], tx.now)
+    answer = await intake.officer.get(f"{path}/statement")
+    assert answer.status_code == 410
+    assert "key of this person is destroyed" in answer.json()["detail"]
+    assert "statement.read" not in await intake.actions(path)
+
+
+async def test_it_is_opened_by_a_button_on_the_page_of_a_request(console: OpenedConsole) -> None:
+    intake, hanna, ugo = console.intake, await console.member("hanna"), await console.member("ugo")
+    path = await intake.submit(**STATES)
+    await hanna.open(f"/console/requests/{id_of(path)}")
+    assert NUMBER not in hanna.text
+    assert "statement.read" not in await intake.actions(path)
+    await hanna.send(f"/console/requests/{id_of(path)}#sheet")
+    for said in (NUMBER, "ada@example.org", "proved to L1: email link", "+34600000001", "+34600000002"):
+        assert said in hanna.text, said
+    [opened] = [each for each in await intake.evidence(path) if each["action"] == "statement.read"]
+    assert opened["actor"] == "person:hanna"
+    await ugo.open(f"/console/requests/{id_of(path)}")
+    assert "Open the case sheet" not in ugo.text
+    assert "action=" in ugo.html or "<form" not in ugo.html
+
+
+async def test_it_stands_beside_every_decision_and_manual_task(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    always = tuple(replace(each, when=lambda _: True) for each in of_requests.DECISIONS)
+    monkeypatch.setattr(of_requests, "DECISIONS", always)
+    path = await intake.submit(**STATES)
+    async with opened_console(intake, monkeypatch) as console:
+        anton, admin = await console.member("anton"), await console.member("ada-min")
+        beside = set[str]()
+        for each in always:
+            await anton.open(f"/console/requests/{id_of(path)}/decide/{each.name}")
+            if "What this will do" in anton.text:
+                assert "+34600000002" in anton.text, each.name
+                beside.add(each.name)
+        assert {"refuse", "answer-in-part", "task-result", "verify", "withdraw", "confirm"} <= beside
+        unproposed = {"approve", "approve-weighing", "approve-extension"}
+        assert {each.name for each in always} - beside <= unproposed, "there is nothing to agree with"
+        opened = await intake.details(path, "statement.read")
+        assert opened == [{"holder": "anton"}] * len(beside)
+        await admin.open(f"/console/requests/{id_of(path)}/decide/confirm")
+        assert "What this will do" in admin.text
+        assert "ada@example.org" not in admin.text
+        assert "None of your roles may read" in admin.text

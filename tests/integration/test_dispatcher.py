@@ -57,9 +57,7 @@ async def test_what_was_handled_and_what_was_set_aside_is_counted_once_each(open
     assert (handled.added, dead.added) == (2, 1)
 
 
-async def test_an_event_counts_only_from_the_topic_of_the_service_that_works_its_right(
-    open_harness: OpenHarness,
-) -> None:
+async def test_event_counts_only_from_the_topic_of_its_rights_service(open_harness: OpenHarness) -> None:
     harness, diary = await open_harness(), Diary()
     record = heard(a(FulfilmentCompleted, right=Right.ERASURE))
     another = heard(a(FulfilmentCompleted, right=Right.ACCESS))
@@ -171,9 +169,7 @@ async def test_while_the_database_is_away_records_wait_and_none_is_set_aside(ope
     assert await dead_letters(harness) == []
 
 
-async def test_what_a_database_cannot_do_now_is_waited_for_and_makes_no_dead_letter_and_ends_no_loop(
-    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_busy_database_is_awaited(open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement cancelled, a full disk, no memory, a disk that fails, a lock, a standby, a session ended."""
     monkeypatch.setattr("shared.runtime.loops._BEAT_SECONDS", 0)
     harness, states = await open_harness(), ["57014", "53100", "53200", "58030", "55P03", "25006", "57P05"]
@@ -339,7 +335,7 @@ async def test_unreadable_record_is_skipped_with_place_and_reason(kafka_bootstra
 
 
 @pytest.mark.parametrize("gzip", [False, True])
-async def test_its_neighbours_in_the_same_batch_are_read(kafka_bootstrap: str, topic: str, gzip: bool) -> None:  # noqa: FBT001
+async def test_neighbours_in_its_batch_are_read(kafka_bootstrap: str, topic: str, gzip: bool) -> None:  # noqa: FBT001
     five: list[tuple[bytes, Headers]] = [(b"%d" % n * 200, NO_TEXT if n in (1, 3) else NOTHING) for n in range(5)]
     await send_raw(kafka_bootstrap, topic, batch(*five, gzip=gzip))
     records = await heard_again(kafka_bootstrap, topic, 5)

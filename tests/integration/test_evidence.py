@@ -284,7 +284,7 @@ KEPT = TaskReport.model_validate(
 
 
 async def end(intake: Intake) -> dict[str, int]:
-    """Ends what is past its period, and counts it by tier; of lookups see ``test_lookup``."""
+    """Ends what is past its period, and counts it by tier; of lookups see ``test_status``."""
     ended = await expiry.end_all(intake.unit_of_work, PERIODS, lambda: None)
     async with intake.unit_of_work.pool.acquire() as connection:
         assert await expiry.past(connection, PERIODS, intake.clock.now()) == dict.fromkeys(expiry.DUE, 0)

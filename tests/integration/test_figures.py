@@ -1,6 +1,7 @@
-"""When figures were last counted, by whom; and what intake counts."""
+"""When figures were last counted, by whom; what intake counts, and the lines that services log."""
 
 import asyncio
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,9 +18,9 @@ from services.intake.request.lifecycle import State
 from services.intake.settings import IntakeSettings
 from shared.app.process_metrics import ProcessMetrics
 from shared.app.service import Loop, Running
-from shared.domain.errors import Refused, Unavailable
-from shared.domain.events import RequestWithdrawn
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.errors import Refused, TableMissing, Unavailable
+from shared.domain.events import FulfilmentBlocked, RequestWithdrawn
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.records import Message
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import read_policy
@@ -304,3 +305,80 @@ async def test_a_process_that_is_busy_tells_how_late_it_came(open_harness: OpenH
     await measuring
     assert late is not None
     assert late >= 0.5
+
+
+# One line for each request that is closed and for each task that waits for a person, without personal data.
+
+GENERAL = "A table that the dataset declares does not exist: an empty search there would prove nothing."
+UNSEARCHED = "nothing_to_search_by: nothing that is known of the subject can be searched by there"
+
+
+@pytest.fixture
+def told_lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the product itself logs."""
+    caplog.set_level(logging.INFO, "services")
+    caplog.set_level(logging.INFO, "shared")
+    return caplog
+
+
+def lines(told_lines: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [(record.levelname, record.getMessage()) for record in told_lines.records]
+
+
+async def test_closure_is_logged_once(intake: Intake, told_lines: pytest.LogCaptureFixture) -> None:
+    done, withdrawn = await intake.submit(), await intake.submit(right="portability")
+    await intake.complete(done)
+    await intake.complete(done)
+    (await intake.channel.post(f"{withdrawn}/withdraw")).raise_for_status()
+    assert lines(told_lines) == [
+        ("INFO", f"request {id_of(done)} is closed: access, fulfilled"),
+        ("INFO", f"request {id_of(withdrawn)} is closed: portability, withdrawn"),
+    ]
+
+
+async def test_manual_task_is_one_warning(open_harness: OpenHarness, told_lines: pytest.LogCaptureFixture) -> None:
+    crm = ScriptedSystem("crm")
+    crm.answers[Operation.ERASE] = each(lambda _: TableMissing("no table of ada@example.org"))
+    harness = await open_harness(crm)
+    [request] = await harness.open()
+    await harness.worker("crm").work()
+    assert await harness.fulfilment_state(request) == "blocked"
+    assert lines(told_lines) == [
+        ("WARNING", f"request {request} waits for a person: erase in crm: table_missing: {GENERAL}")
+    ]
+    await harness.retry(request)
+    await harness.worker("crm").work()
+    assert len(lines(told_lines)) == 2
+
+
+async def test_unsearched_part_of_a_deferral_is_logged(intake: Intake, told_lines: pytest.LogCaptureFixture) -> None:
+    path = await intake.submit(right="erasure")
+    kept, unsearched = (
+        TaskReport.model_validate({"task_id": uuid7(), "system": "cdr", "operation": Operation.ERASE, **said})
+        for said in (
+            {"outcome": TaskOutcome.RETAINED, "until": "2026-09-30"},
+            {"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": Unsearched.NOTHING_TO_SEARCH_BY},
+        )
+    )
+    await intake.complete(path, operation=Operation.ERASE, tasks=(kept,))
+    deferred = {"operation": Operation.ERASE, "deferred": True, "tasks": (unsearched,)}
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), **deferred))
+    assert lines(told_lines)[1:] == [
+        ("WARNING", f"request {id_of(path)} waits for a person: erase in cdr: {UNSEARCHED}")
+    ]
+
+
+async def test_unsearched_part_is_logged_when_decided(intake: Intake, told_lines: pytest.LogCaptureFixture) -> None:
+    path = await intake.submit()
+    reason = Unsearched.NOTHING_TO_SEARCH_BY
+    unsearched = TaskReport(
+        task_id=uuid7(),
+        system="cdr",
+        operation=Operation.EXPORT,
+        outcome=TaskOutcome.NOT_SEARCHED,
+        not_searched=reason,
+    )
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(unsearched,)))
+    assert lines(told_lines) == []
+    (await intake.channel.post(f"{path}/reply", json={"text": "I have had no number."})).raise_for_status()
+    assert lines(told_lines) == [("WARNING", f"request {id_of(path)} waits for a person: export in cdr: {UNSEARCHED}")]

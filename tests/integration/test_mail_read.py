@@ -233,9 +233,7 @@ async def read_once(intake: Intake, mailbox: MailboxServer) -> int:
         await asyncio.to_thread(connection.close)
 
 
-async def test_a_mail_that_ends_the_process_twice_is_put_before_a_person_unparsed_and_the_next_is_read(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_mail_that_kills_its_reader_twice_is_manual(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     parse, tried = apart.read, list[bytes]()
 
     async def ends(raw: bytes, arrived_at: datetime, known: Ours) -> Incoming:
@@ -290,9 +288,7 @@ async def said(intake: Intake, listed: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-async def test_a_confirmed_mail_is_proved_by_the_link_in_its_thread_as_far_as_it_states_that_address(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_link_in_the_thread_proves_a_mail_by_address(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     await take(intake, mail())
     [listed] = await waiting(intake)
     subjects = ({"email": "ada@mail.example"}, {"email": "ada@mail.example"}, {"email": "eve@mail.example"})
@@ -336,9 +332,7 @@ async def test_a_report_that_a_letter_has_not_arrived_is_told_by_its_token_and_a
 
 
 @pytest.mark.parametrize("why", ["it has a sender", "its sender is unknown", "it comes late", "they have answered"])
-async def test_a_report_that_whoever_has_the_letter_may_have_written_is_a_persons_to_believe(
-    intake: Intake, why: str
-) -> None:
+async def test_bounce_that_the_recipient_may_have_forged_is_manual(intake: Intake, why: str) -> None:
     subject = {"email": "ada@example.org", "country": "DE"}
     asked = {"right": "access", "channel": "email", "subject": subject}
     (await intake.officer.post("/v1/requests", json=asked)).raise_for_status()
@@ -393,9 +387,7 @@ async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield door
 
 
-async def test_a_link_and_its_code_are_in_no_view_of_letters_and_in_no_file_of_a_case(
-    door: Opened, intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_link_and_code_are_in_no_view(door: Opened, intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = await asked(door.visitor())
     (letter,) = await door.letters()
     secrets = {link_in(letter).rpartition("/")[2], code_in(letter)}

@@ -57,9 +57,7 @@ async def a_night(harness: Harness, clock: SetClock, *operations: Operation) -> 
 
 
 @pytest.mark.parametrize("right", VERB)
-async def test_each_night_every_system_is_asked_once_for_what_is_in_force_and_what_was_missing_is_on_record(
-    open_harness: OpenHarness, clock: SetClock, right: Right
-) -> None:
+async def test_nightly_look_restores_what_is_missing(open_harness: OpenHarness, clock: SetClock, right: Right) -> None:
     crm, operation = ScriptedSystem(CRM), VERB[right]
     harness, event = await in_force(open_harness, crm, right)
     said, actions = await harness.outbox(), await harness.actions(event.request_id)

@@ -152,9 +152,7 @@ def test_a_second_start_finds_the_data_of_the_first(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("binaries", [None, packaged], ids=["the machine's own", "the package's"])
-def test_postgres_in_a_folder_closed_to_others_comes_back_and_knows_the_letters_of_other_languages(
-    folder: Path, binaries: Callable[[], Binaries | None] | None
-) -> None:
+def test_postgres_in_a_private_folder_comes_back(folder: Path, binaries: Callable[[], Binaries | None] | None) -> None:
     folder.chmod(0o700)
     with Postgres(folder / "postgres", binaries=binaries and binaries()) as server:
         server.kill()

@@ -83,7 +83,7 @@ async def test_located_accounts_link_addresses(harness: Harness, kind: Kind, pro
 
 
 @pytest.mark.parametrize(("regardless", "goes_on"), [(False, "waiting"), (True, "ready")])
-async def test_what_two_persons_decided_is_not_waited_for(
+async def test_dual_decision_is_not_postponed(
     harness: Harness,
     regardless: bool,  # noqa: FBT001  # as the table says
     goes_on: str,

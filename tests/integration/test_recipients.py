@@ -83,9 +83,7 @@ async def test_mailer_is_told_of_a_marketing_stop_before_the_decision(disclosing
     assert await disclosing.unit_of_work.pool.fetchval(noted) == "1"
 
 
-async def test_of_a_restriction_who_has_the_data_is_told_as_soon_as_something_is_restricted(
-    disclosing: Intake,
-) -> None:
+async def test_recipients_learn_of_a_restriction_once_something_is_restricted(disclosing: Intake) -> None:
     path = await disclosing.submit(right="restriction", ground="unlawful")
     said: dict[str, Any] = {"right": Right.RESTRICTION, "operation": Operation.RESTRICT}
     await disclosing.report(path, waiting(Operation.RESTRICT), **said, **SO_FAR)

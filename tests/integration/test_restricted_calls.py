@@ -209,7 +209,7 @@ async def test_next_holder_is_shown_the_former_hidden(harness: Harness, cdr_stor
     assert await ask(cdr_store.admin, HELD) == [(ANNA, LONG_AGO, at("2026-02-15"))]
 
 
-async def test_a_number_that_has_passed_on_is_followed_also_where_no_call_of_the_restricted_time_is_left(
+async def test_passed_on_number_is_followed_without_calls(
     harness: Harness, cdr_store: CdrStore, clock: SetClock
 ) -> None:
     for table in ("acc_cdrs WHERE start_time", "acc WHERE time"):

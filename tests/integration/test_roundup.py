@@ -1,8 +1,9 @@
 """What else the platform does in a real Roundup: find, hand out, amend, escalate, and say when it is away."""
 
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,6 +12,9 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
+from deploy.demo.company import Company, Size, found
+from deploy.demo.seed.tickets import Record as Loaded
+from deploy.demo.seed.tickets import people, tickets
 from deploy.local.roundup import Roundup
 from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
@@ -43,10 +47,10 @@ async def test_subject_is_found_by_any_spelling_and_yields_the_rest(ticketing: T
     written = f"00{number[1:3]} {number[3:6]} {number[6:]}"
     ticketing.person("Marta Soler", address.upper(), written, alternate_addresses=f"{unique('old')}\n{second.upper()}")
     tasks = [task(Operation.LOCATE, one) for one in (email(address), email(second), phone(number))]
-    for found in map(receipt, await ticketing.run(*tasks)):
-        assert (found.outcome, found.found) == (TaskOutcome.LOCATED, 1)
-        assert {IdentityType.EMAIL, IdentityType.NAME} <= {identity.type for identity in found.identities}
-        assert all(identity.source == "ticketing" for identity in found.identities)
+    for one in map(receipt, await ticketing.run(*tasks)):
+        assert (one.outcome, one.found) == (TaskOutcome.LOCATED, 1)
+        assert {IdentityType.EMAIL, IdentityType.NAME} <= {identity.type for identity in one.identities}
+        assert all(identity.source == "ticketing" for identity in one.identities)
 
 
 async def test_more_users_than_one_subject_may_be_stop_the_task(ticketing: Ticketing) -> None:
@@ -185,14 +189,6 @@ async def test_flag_set_by_an_agent_outlasts_our_lift(ticketing: Ticketing) -> N
         await ticketing.run(task(Operation.LIFT, email(address), left={"system": [users[agents]]}))
     assert [bool(ticketing.get("user", users[each])["restricted"]) for each in (agents, ours)] == [True, False]
     assert ticketing.get("user", users[ours])["marketing_opt_out"]
-
-
-async def test_an_objection_stops_marketing(ticketing: Ticketing) -> None:
-    address = unique("spam")
-    user = ticketing.person("No Spam", address)
-    done = await ticketing.receipt(task(Operation.SUPPRESS, email(address)))
-    assert done.outcome is TaskOutcome.AMENDED
-    assert ticketing.get("user", user)["marketing_opt_out"]
 
 
 @pytest.mark.parametrize(
@@ -403,3 +399,38 @@ async def test_ticket_whose_history_stays_is_reported_as_overdue(ticketing: Tick
         assert isinstance(result, NotSupported)
     assert customer.text in ticketing.comments(customer.ticket)[0]
     assert ticketing.adapter.dated == (), "nothing ends in a tracker of which nobody says where that stands"  # type: ignore[attr-defined]
+
+
+# The company's people and tickets arrive whole in a real tracker, and come back in a moment.
+
+
+def records(company: Company) -> Iterator[Loaded]:
+    """Everything that a tracker holds of the company."""
+    return chain(people(company.customers), tickets(company.tickets))
+
+
+async def test_restored_tracker_has_all_tickets_and_an_erasure_keeps_the_copy(run_folder: Path) -> None:
+    company = found(Size(customers=60, calls=0, tickets=120))
+    asked = next(part.person for part in company.cast if part.person.emails and part.person.code)
+    theirs = [ticket for ticket in company.tickets if ticket.requester_code == asked.code]
+    known, taken = (email(asked.emails[0]), name(asked.name)), list[int]()
+    Roundup(run_folder / "roundup-loaded").load(records(company), loaded=taken.append)
+    first, second = Roundup(run_folder / "roundup-first"), Roundup(run_folder / "roundup-second")
+    for tracker in (first, second):  # the second comes out of what was kept
+        tracker.load(records(company), keep=True)
+    async with worked(first) as erased, worked(second) as restored:
+        export = await restored.receipt(task(Operation.EXPORT, *known))
+        await erased.receipt(task(Operation.ERASE, *known))
+        assert erased.holds(asked.emails[0]) == []
+        assert restored.holds(asked.emails[0])
+    assert taken[-1] == len(company.customers) + len(company.tickets)
+    told = {
+        kind: [record.data for record in export.records if record.category == kind]
+        for kind in ("ticket", "message", "file")
+    }
+    texts = {message["content"] for message in told["message"]}
+    files = {(file["name"], b64decode(str(file["content_base64"]))) for file in told["file"]}
+    assert {ticket["title"] for ticket in told["ticket"]} == {ticket.title for ticket in theirs}
+    assert texts == {message.text for ticket in theirs for message in ticket.messages}
+    assert files == {(file.file_name, file.content) for ticket in theirs for file in ticket.attachments}
+    assert files

@@ -1,16 +1,18 @@
 """Changing people in SQL stores: corrections (Art. 16), flags (Art. 18, 21), and where there is no place for them."""
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import DoneBefore, NotSupported
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import Task
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, with_tables
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, phone, receipt, task
 
@@ -56,21 +58,6 @@ async def test_undeclared_field_or_switch_holds_nothing_unsearched(calls: SqlEng
     address = task(Operation.RECTIFY, ACCOUNT, changes=[("address.city", None, "Bilbao")])
     assert (await customers.receipt(address)).outcome is TaskOutcome.NOT_HELD
     assert (await calls.receipt(task(Operation.SUPPRESS, phone(ANNA)))).outcome is TaskOutcome.NOT_HELD
-
-
-async def test_value_without_a_correctable_field_is_manual(customer_store: CustomerStore) -> None:
-    text = customer_store.dataset.read_text(encoding="utf-8")
-    customer_store.dataset.write_text(text.replace(', rectifies = "email"', ""), encoding="utf-8")
-    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
-        wrong, right, none = await customers.run(
-            task(Operation.RECTIFY, EMAIL, changes=[("email", "anna.meier@example.org", "anna@example.org")]),
-            task(Operation.RECTIFY, EMAIL, changes=[("email", "old@example.org", "anna@example.org")]),
-            task(Operation.RECTIFY, email("x@example.org"), changes=[("email", "x@example.org", "y@example.org")]),
-        )
-    assert isinstance(wrong, NotSupported)
-    assert "contact.requester, customer.email holds what is to be corrected" in str(wrong)
-    assert (receipt(right).outcome, receipt(right).corrected) == (TaskOutcome.UNCHANGED, (0,)), "it stands nowhere"
-    assert receipt(none).outcome is TaskOutcome.NO_MATCH
 
 
 ADDRESSES = """
@@ -143,9 +130,7 @@ async def test_where_a_correction_finds_its_old_value_elsewhere_a_person_correct
     assert result.done_before == DoneBefore(found=2, changed=1, remaining=1)
 
 
-async def test_what_one_table_corrects_and_another_one_holds_as_well_is_corrected_there_and_left_to_a_person_here(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_correction_held_elsewhere_is_partly_manual(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run("UPDATE customer SET email = lower(email) WHERE account_id = 'C1'")
     wrong = [("email", "anna.meier@example.org", "anna@example.org")]
     left = await customers.one(task(Operation.RECTIFY, EMAIL, changes=wrong))
@@ -287,3 +272,92 @@ async def test_foreign_switch_outlasts_our_lift(customer_store: CustomerStore, c
         await customers.receipt(task(Operation.LIFT, *restriction.identities, left={"system": [*left]}))
     shown = await customer_store.ask("SELECT account_id FROM customer WHERE restricted")
     assert shown == [("C1",)]
+
+
+# What honours a restriction or an objection in a store: a word of an enumeration, or rows of another table.
+
+ANNAS_ADDRESS = email("anna@example.org")
+SCHEMA = """
+CREATE TYPE state AS ENUM ('active', 'restricted', 'suspended');
+CREATE TABLE customer (id int PRIMARY KEY, email text, state state NOT NULL DEFAULT 'active');
+CREATE TABLE mailing (id int PRIMARY KEY, customer_id int NOT NULL REFERENCES customer, list text NOT NULL);
+CREATE TABLE held (customer_id int NOT NULL, cause text NOT NULL, request uuid);
+INSERT INTO customer VALUES (1, 'anna@example.org'), (2, 'boris@example.org');
+INSERT INTO mailing VALUES (1, 1, 'news'), (2, 1, 'bills'), (3, 2, 'news');
+INSERT INTO held VALUES (2, 'art18', NULL);
+"""
+WORD = 'restriction = { column = "state", value = "restricted", otherwise = "active" }'
+ROWS = (
+    'restriction = { table = "held", on = { customer_id = "id" }, values = { cause = "art18" }, request = "request" }'
+)
+DATASET = """
+name = "customers"
+[tables.customer]
+category = "account"
+primary_key = ["id"]
+marketing = { table = "mailing", on = { customer_id = "id" }, values = { list = "news" }, present = false }
+columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, state = { class = "T" } }
+"""
+STATES, CAUSES = "SELECT id, state::text FROM customer ORDER BY id", "SELECT customer_id, cause FROM held ORDER BY 1"
+
+
+@pytest.fixture
+async def dsn(empty_database: str) -> str:
+    """The database of some customers."""
+    return await with_tables(empty_database, SCHEMA)
+
+
+@pytest.fixture(params=[WORD, ROWS], ids=["word", "rows"])
+async def switching(dsn: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[SqlEngine]:
+    """Its adapter."""
+    written = DATASET.replace("marketing =", f"{request.param}\nmarketing =")
+    (tmp_path / "customers.toml").write_text(written, encoding="utf-8")
+    async with engine(dsn, tmp_path / "customers.toml", {}) as switching:
+        yield switching
+
+
+async def test_lifted_restriction_restores_the_former_state(switching: SqlEngine, dsn: str) -> None:
+    before = (await ask(dsn, STATES), await ask(dsn, CAUSES))
+    restrict = task(Operation.RESTRICT, ANNAS_ADDRESS)
+    assert (await switching.receipt(restrict)).by_category == {"account": 1}
+    assert (await switching.receipt(replace(restrict, task_id=task(Operation.RESTRICT).task_id))).changed == 1
+    assert await switching.adapter.shown(Operation.RESTRICT) == len(await switching.adapter.shown_of([restrict])) + (
+        len(before[1]) if before[0] == await ask(dsn, STATES) else 0
+    )
+    assert (await ask(dsn, STATES), await ask(dsn, CAUSES)) != before
+    lift = replace(restrict, task_id=task(Operation.LIFT).task_id, operation=Operation.LIFT, attempt=2)
+    assert (await switching.receipt(lift)).changed == 1
+    assert (await ask(dsn, STATES), await ask(dsn, CAUSES)) == before
+
+
+@pytest.mark.parametrize("switching", [WORD], indirect=True)
+async def test_a_word_that_nobody_could_put_back_is_left_to_a_person(switching: SqlEngine, dsn: str) -> None:
+    await ask(dsn, "UPDATE customer SET state = 'suspended' WHERE id = 1")
+    before = await ask(dsn, STATES)
+    assert isinstance(await switching.one(task(Operation.RESTRICT, ANNAS_ADDRESS)), NotSupported)
+    assert await ask(dsn, STATES) == before
+
+
+async def test_whoever_wants_no_marketing_leaves_the_list_and_nobody_else_does(switching: SqlEngine, dsn: str) -> None:
+    assert (await switching.receipt(task(Operation.SUPPRESS, ANNAS_ADDRESS))).by_category == {"account": 1}
+    assert await ask(dsn, "SELECT id FROM mailing ORDER BY id") == [(2,), (3,)]
+    assert (await switching.receipt(task(Operation.SUPPRESS, ANNAS_ADDRESS))).found == 1
+
+
+async def test_stop_of_marketing_needs_nothing_by_which_other_tables_are_searched(dsn: str, tmp_path: Path) -> None:
+    await ask(dsn, "CREATE TABLE call (id int PRIMARY KEY, caller text, began timestamptz)")
+    calls = """
+[tables.call]
+category = "call"
+primary_key = ["id"]
+occurred = { column = "began" }
+columns.id = { class = "T" }
+columns.caller = { class = "A", identity = "phone" }
+columns.began = { class = "M" }
+"""
+    (tmp_path / "customers.toml").write_text(DATASET + calls, encoding="utf-8")
+    async with engine(dsn, tmp_path / "customers.toml", {}) as switching:
+        stopped = await switching.receipt(task(Operation.SUPPRESS, ANNAS_ADDRESS))
+        copied = await switching.receipt(task(Operation.EXPORT, ANNAS_ADDRESS))
+    assert (stopped.found, stopped.not_searched) == (1, None)
+    assert copied.not_searched is Unsearched.NOTHING_TO_SEARCH_BY

@@ -104,9 +104,7 @@ async def test_one_call_finds_rows_of_each_tenant(shared_calls: CdrStore, calls:
 
 
 @ANYBODY
-async def test_the_rows_that_are_shown_pass_the_release_check_and_would_pass_for_no_other_tenant(
-    shared_calls: CdrStore, calls: SqlEngine, tenant: str | None
-) -> None:
+async def test_release_check_keeps_to_the_tenant(shared_calls: CdrStore, calls: SqlEngine, tenant: str | None) -> None:
     del shared_calls
     shown = await calls.receipt(of(tenant, Operation.EXPORT))
     stated = [number(ANNA)]

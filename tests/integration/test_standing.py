@@ -178,9 +178,7 @@ async def test_task_failed_for_another_reason_waits_beyond_the_quarantine(harnes
     assert (states["cdr:erase"], states["new:erase"]) == ("done", "failed")
 
 
-async def test_a_process_that_has_read_another_definition_than_the_accepted_one_works_nothing(
-    harness: Harness,
-) -> None:
+async def test_process_with_an_unaccepted_definition_works_nothing(harness: Harness) -> None:
     await begun(harness)
     await harness.worker("crm", Operation.LOCATE).work()
     harness.systems["cdr"].fingerprint = "d2"

@@ -228,9 +228,7 @@ async def test_a_request_is_found_by_whatever_its_requester_states_and_no_other_
     assert await search(intake, SAID[2]) == [mine]
 
 
-async def test_a_search_is_on_record_without_its_terms_and_stands_in_no_log(
-    intake: Intake, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_search_is_on_record_without_its_terms(intake: Intake, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     mine = await intake.submit(subject=ADA)
     for said in SAID:

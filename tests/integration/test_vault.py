@@ -241,9 +241,7 @@ async def test_what_an_open_request_has_collected_and_what_was_shredded_is_none(
         ({**ERASED, "not_searched": "nothing_to_search_by"}, True),
     ],
 )
-async def test_the_key_of_an_erasure_that_is_done_is_found_unless_something_is_still_to_be_erased_by_it(
-    intake: Intake, report: dict[str, object], *, needed: bool
-) -> None:
+async def test_key_of_a_finished_erasure_is_found(intake: Intake, report: dict[str, object], *, needed: bool) -> None:
     path = await erased(intake, **report)
     intake.clock.at += LATER
     assert await swept(intake) == ({} if needed else {"key": 1})

@@ -392,9 +392,7 @@ _rows = st.lists(st.tuples(st.sampled_from([ADA, BEN]), _period).map(lambda r: (
 
 
 @given(rows=_rows, said=st.lists(st.tuples(st.sampled_from(["crm", "cdr"]), _period), max_size=3))
-def test_what_is_vouched_for_is_the_same_whatever_systems_say_and_each_time_beyond_it_is_a_conflict(
-    rows: list[Row], said: list[tuple[str, tuple[int, int | None]]]
-) -> None:
+def test_systems_change_nothing_vouched_for(rows: list[Row], said: list[tuple[str, tuple[int, int | None]]]) -> None:
     known = read_at(READ, *rows)
     stated = [phone(since, until, source) for source, (since, until) in said]
     conflicts = {(c.system, c.valid_from, c.valid_to) for c in conflicts_of(known, [account(ADA), *stated], EDGE)}

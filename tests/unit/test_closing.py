@@ -319,9 +319,7 @@ def kept(category: str, rule: str, first: date | None, last: date | None, count:
         ),
     ],
 )
-def test_what_is_kept_is_told_by_category_with_its_days_its_ground_and_the_article_and_no_foreign_law_as_an_obligation(
-    by_rule: Kept, said: str, article: str
-) -> None:
+def test_kept_data_are_told_by_category_with_days_ground_and_article(by_rule: Kept, said: str, article: str) -> None:
     retained = a_task("cdr", TaskOutcome.RETAINED, found=222, changed=120, ground=by_rule.rule, kept=(by_rule,))
     closed = a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(ERASED, retained))
     ((kind, fields),) = closing.closing_letter(closed)

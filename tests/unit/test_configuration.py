@@ -150,9 +150,7 @@ def test_what_is_complete_is_read(environment: pytest.MonkeyPatch) -> None:
         ("DSR_TELEMETRY_OTLP_ENDPOINT", "collector:4318", "DSR_TELEMETRY_OTLP_ENDPOINT holds 'collector:4318': set it"),
     ],
 )
-def test_what_cannot_be_used_is_said_with_its_variable_what_it_holds_and_what_it_may_hold(
-    environment: pytest.MonkeyPatch, variable: str, value: str, said: str
-) -> None:
+def test_unusable_value_names_its_remedy(environment: pytest.MonkeyPatch, variable: str, value: str, said: str) -> None:
     environment.setenv(variable, value)
     with pytest.raises(Misconfigured) as refused:
         Settings()

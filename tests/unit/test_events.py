@@ -123,7 +123,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     ],
     ids=["whole", "none", "empty", "upper", "line", "longer", "an address", "2.2 MB"],
 )
-def test_a_traceparent_that_is_none_is_not_passed_on(traceparent: str | None, sent: bool) -> None:  # noqa: FBT001
+def test_malformed_traceparent_is_not_passed_on(traceparent: str | None, sent: bool) -> None:  # noqa: FBT001
     headers = message(a(RequestWithdrawn), ServiceName.INTAKE, traceparent).headers
     assert headers.get("traceparent") == (traceparent if sent else None)
 

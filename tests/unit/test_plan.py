@@ -87,7 +87,7 @@ def test_each_system_is_worked_once_after_locating(declared: list[Downstream], o
 
 
 @given(systems, st.sets(st.integers(0, 6)), st.sampled_from(sorted(ANSWERING)))
-def test_for_every_right_what_any_system_yields_is_known_before_one_that_needs_it_is_worked_itself_included(
+def test_yielded_identities_are_known_first(
     declared: list[Downstream], knowing: set[int], operation: Operation
 ) -> None:
     doing = [each for number, each in enumerate(declared) if number not in knowing]

@@ -1,7 +1,7 @@
 """The policy of what is held is data: complete as shipped, refused with a reason where it cannot hold."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -17,14 +17,19 @@ from shared.domain.errors import Misconfigured
 from shared.domain.policy import SHIPPED, Conflict, OnErasure, Policy, SignOff, not_signed, parse_period, read_policy
 from shared.domain.policy.explaining import explained, open_points
 from shared.domain.proofs import proof_policy
+from shared.domain.toml_file import read_toml
 from shared.domain.wording import LANGUAGES, Language
 from shared.downstreams.registry import Wiring
+from shared.downstreams.roundup.erasure import CATEGORIES as OF_ROUNDUP
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
 from shared.downstreams.sql.declaration.tables import Table
 from shared.downstreams.sql.finding.jurisdiction import Area, areas, under
 from shared.downstreams.sql.statements import Statements
+from shared.downstreams.tryton.export import records
+from shared.downstreams.tryton.party import CATEGORIES as OF_TRYTON
+from shared.downstreams.tryton.party import Address, Contact, NumberAssignment, Party
 from tests.fixtures.policy import changed, signed_policy
 from tests.unit.test_registry import DEMO
 
@@ -118,9 +123,7 @@ def test_a_shorter_maximum_by_law_is_a_conflict_and_overrides_nothing() -> None:
         ("invoices_de", "GB", False),
     ],
 )
-def test_only_a_rule_of_the_union_is_a_legal_obligation(
-    tmp_path: Path, rule: str, country: str | None, *, says_so: bool
-) -> None:
+def test_only_union_law_is_an_obligation(tmp_path: Path, rule: str, country: str | None, *, says_so: bool) -> None:
     (tmp_path / "categories.toml").write_text(
         '[categories.invoice]\nkept_by = ["open_invoice", "invoices_84m", "invoices_de"]\n'
     )
@@ -469,3 +472,31 @@ def test_a_law_that_no_row_can_name_may_be_that_of_every_row(tmp_path: Path) -> 
     assert [sorted(each.may_be_of) for each in found] == [["DE", "UK"], ["UK"], ["DE", "UK"]]
     assert [each.is_of for each in found] == ["DE", None, None], "and of no row it is shown"
     assert under(table, "UK") == "false", "so no maximum of it ends anything"
+
+
+# What systems call what they hold is known to the policy of proofs, else the strictest proof is needed for it.
+
+POLICY = proof_policy()
+SHIPPED_CALLED = Path(__file__).parents[2] / "shared" / "policy"
+EVERYTHING = Party(
+    *(1, "C1", "Ada", True, False, False, None),
+    contacts=(Contact(1, "email", "ada@example.org", "ada@example.org", active=True),),
+    assignments=(NumberAssignment(1, "+442079460000", datetime(2025, 1, 1, tzinfo=UTC)),),
+    addresses=(Address(1, active=True, street="Street 1", lines={"city": "London"}),),
+    identifiers=(("eu_vat", "GB1"),),
+)
+
+
+def test_the_crm_hands_out_and_counts_no_kind_of_row_that_it_has_not_declared() -> None:
+    assert {record.category for record in records(EVERYTHING, "crm")} == set(OF_TRYTON)
+    assert {category for category, count in EVERYTHING.counts().items() if count} == set(OF_TRYTON)
+
+
+@pytest.mark.parametrize("held", [OF_TRYTON, tuple(OF_ROUNDUP.values())], ids=["tryton", "roundup"])
+def test_the_policy_knows_what_each_kind_of_system_holds(held: tuple[str, ...]) -> None:
+    assert POLICY.unknown(held) == []
+
+
+@pytest.mark.parametrize("path", sorted((SHIPPED_CALLED / "datasets").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_policy_knows_what_shipped_datasets_hold(path: Path) -> None:
+    assert POLICY.unknown([table.category for table in read_toml(path, Dataset).tables.values()]) == []

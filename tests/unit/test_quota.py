@@ -211,7 +211,7 @@ def levels(known: Proved) -> dict[str, str]:
     return {identity.value: identity.level for identity in known.identities if identity.level != "L0"}
 
 
-def test_what_is_proved_of_one_identity_proves_nothing_of_another() -> None:  # C4
+def test_proof_of_one_identity_proves_no_other() -> None:  # C4
     assert levels(listed(said(*LINKED))) == {EMAIL.value: "L1"}
     assert levels(listed(said("phones.1", "sms_code"))) == {OTHER.value: "L1"}
 
@@ -331,9 +331,7 @@ def test_unnamed_proof_stays_unproved_and_the_record_has_no_value(proofs: list[t
         ([LINKED, CODED], ACCOUNT, {ACCOUNT.value: "L0"}),
     ],
 )
-def test_what_was_proved_together_with_what_is_taken_back_proves_less_alone(
-    proofs: list[tuple[str, str]], wrong: Identity, left: dict[str, str]
-) -> None:
+def test_repudiation_weakens_joint_proof(proofs: list[tuple[str, str]], wrong: Identity, left: dict[str, str]) -> None:
     known = listed(*(said(*each) for each in proofs)).identities
     same = next(each for each in known if each.value == wrong.value)
     assert {each.value: each.level for each in without_proof_of(known, same)} == left

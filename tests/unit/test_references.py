@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import asyncmy
 import asyncpg
 import pytest
 
@@ -15,7 +16,7 @@ from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.finding import searching as finding
 from shared.downstreams.sql.finding.claimed import said_by
 from shared.downstreams.sql.finding.searching import Searched
-from shared.downstreams.sql.mariadb import values
+from shared.downstreams.sql.mariadb import connection, values
 from shared.downstreams.sql.mariadb.connection import Address
 from shared.downstreams.sql.mariadb.judging import told_of
 from shared.downstreams.sql.mariadb.rows import Found
@@ -70,9 +71,7 @@ def test_a_circle_that_nothing_opens_is_refused_with_what_to_change() -> None:
     ],
     ids=["the same", "taken along", "let go", "another kind", "no identity", "of nobody"],
 )
-def test_a_row_and_the_one_that_it_refers_to_are_of_one_person_where_both_are_found_by_that(
-    child: str | None, parent: str | None, action: str, *, same: bool
-) -> None:
+def test_referred_rows_are_of_one_person(child: str | None, parent: str | None, action: str, *, same: bool) -> None:
     def table(name: str, found_by: str | None) -> dict[str, object]:
         held = {"class": "A"} | ({"identity": found_by} if found_by else {})
         columns = {"id": {"class": "T"}, name: held, "mail": {"class": "A", "identity": "email"}}
@@ -249,3 +248,15 @@ def test_a_row_says_whom_it_is_about_as_what_leads_to_it_does_in_both_kinds_of_s
     assert [{*each} for each in told_of(thread, wrote)] == [{mail, account} | beside - {Said(IdentityType.NAME, "Ben")}]
     assert said_by(thread, ["ben@example.com", "A-5"], [None]) == [(mail, account)]
     assert said_by(requester, ["ben@example.com", "A-5"], [None, "callee"]) == [(mail, account), ()]
+
+
+# A MariaDB that goes away while a connection to it is made.
+
+
+async def test_socket_that_closes_while_connecting_counts_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def closed(**_: object) -> None:
+        raise RuntimeError("Transport does not expose socket instance")
+
+    monkeypatch.setattr(asyncmy, "connect", closed)
+    with pytest.raises(OSError, match="does not expose socket"):
+        await connection.opened(connection.Address("127.0.0.1", 1, "u", "d", password="p"), 1)

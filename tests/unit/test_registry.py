@@ -374,9 +374,7 @@ def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
 
 
 @pytest.mark.parametrize("told", [False, True])
-def test_a_store_of_what_is_kept_while_a_state_lasts_that_nobody_tells_is_named_with_what_to_declare(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told: bool
-) -> None:
+def test_untold_state_of_kept_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told: bool) -> None:
     state = 'refuse_when = [{ column = "contract", in = ["yes"], reason = "active_contract" }]' if told else ""
     dataset = (
         f'name = "orders"\n[tables.customer]\ncategory = "customer"\nprimary_key = ["id"]\n{state}\n'

@@ -459,9 +459,7 @@ _who = st.sampled_from(PEOPLE)
     messages=st.lists(st.tuples(_who, st.frozensets(st.integers(1, 3), max_size=2)), max_size=4),
     uploaders=st.lists(_who, min_size=3, max_size=3),
 )
-def test_what_is_on_a_ticket_is_its_requesters_or_a_third_persons_and_never_both(
-    messages: list[tuple[str, frozenset[int]]], uploaders: list[str]
-) -> None:
+def test_ticket_text_has_one_owner(messages: list[tuple[str, frozenset[int]]], uploaders: list[str]) -> None:
     plain = PlainTracker(messages, uploaders)
 
     async def both() -> tuple[directory.Records, directory.Records]:

@@ -368,9 +368,7 @@ async def test_without_a_system_for_tickets_the_bus_is_told_all_the_same(deadlin
 
 @pytest.mark.parametrize(("days", "how"), [(3, "on_time"), (5, "late_commitment")])
 @pytest.mark.parametrize("role", ["controller", "processor"])
-async def test_what_was_forwarded_counts_as_the_processor_s_and_is_judged_as_such_whatever_it_was_taken_for(
-    deadline: Harness, role: str, days: int, how: str
-) -> None:
+async def test_forwarded_request_is_judged_as_a_processors(deadline: Harness, role: str, days: int, how: str) -> None:
     event = await deadline.receives(role=role)
     await deadline.closes(event, days=days, outcome=Outcome.FORWARDED)
     row = await deadline.clock(event)
