@@ -89,7 +89,7 @@ async def test_a_letter_is_entered_by_the_day_on_which_it_came_and_its_answer_is
     assert await intake.unit_of_work.pool.fetchval("SELECT state FROM delivery") == "sent"
 
 
-async def test_a_key_is_released_by_one_and_a_system_and_a_hold_by_two(console: OpenedConsole) -> None:
+async def test_a_key_is_released_by_one_and_a_system_by_two(console: OpenedConsole) -> None:
     intake = console.intake
     hanna, anton, admin = [await console.member(who) for who in ("hanna", "anton", "ada-min")]
     path = await intake.submit(right="erasure")
@@ -112,15 +112,6 @@ async def test_a_key_is_released_by_one_and_a_system_and_a_hold_by_two(console: 
     assert await pool.fetchval("SELECT state FROM downstreams.system WHERE name = 'crm'") == "on"
     assert (await anton.open("/console/systems/cdr/release")).status == 404, "what was changed is checked first"
     assert (await intake.officer.post("/v1/systems/cdr/release")).status_code == 409
-
-    hold = {"case_number": "LEG-2026-014", "reason": "LITIGATION", "review_on": "2026-05-01"}
-    await confirmed(hanna, "/console/holds/place", **hold, **{"subject.email": "ada@example.org"})
-    assert "LEG-2026-014" in hanna.text
-    hold_id = await pool.fetchval("SELECT hold_id FROM vault.legal_hold")
-    await confirmed(anton, f"/console/holds/{hold_id}/lift")
-    assert (await confirmed(anton, f"/console/holds/{hold_id}/lift")).status == 422
-    await confirmed(admin, f"/console/holds/{hold_id}/lift")
-    assert "No hold is in force" in admin.text
 
 
 async def test_proposal_of_a_breach_owner_waits_among_approvals_of_others(console: OpenedConsole) -> None:
@@ -191,27 +182,6 @@ async def test_reply_with_another_request_becomes_a_request_of_its_own(console: 
     await confirmed(hanna, f"{hanna.path}/confirm", **said)
     assert "request" in hanna.path
     assert id_of(path) not in hanna.path
-
-
-# Every list of the console that is cut says so and goes on until its end.
-async def test_truncated_list_goes_on_with_all_letters(console: OpenedConsole, monkeypatch: pytest.MonkeyPatch) -> None:
-    intake, hanna = console.intake, await console.member("hanna")
-    monkeypatch.setattr(outgoing, "ROWS", 2)
-    for number in range(3):
-        (await intake.officer.post("/v1/requests", json=by_mail(number))).raise_for_status()
-    posted = (await intake.officer.post("/v1/requests", json={**by_mail(9), "channel": "post"})).raise_for_status()
-    await confirmed(
-        hanna,
-        f"/console/requests/{posted.json()['request_id']}/decide/postal-address",
-        lines="Ada Quarzfels\nMusterstraße 1\n50667 Köln",
-        on_file_in="crm",
-    )
-    page = (await hanna.open("/console/post")).html
-    assert "Print all that are to be posted" in page
-    [following] = re.findall(r'href="(/console/post\?waiting-email=[0-9a-f-]+)"', page)
-    shown = {*re.findall(r"/console/requests/([0-9a-f-]+)", (await hanna.open(following)).html)}
-    assert len(shown) == 2, "the third by e-mail, and the one on paper"
-    assert (await hanna.open("/console/post?waiting-email=x")).status == 404
 
 
 MANY = """

@@ -125,14 +125,6 @@ async def test_writers_at_once_make_one_chain(open_harness: OpenHarness, databas
     assert await evidence.verify(database) == {"erasure": None}
 
 
-async def test_each_service_has_a_chain_of_its_own(open_harness: OpenHarness, database: str) -> None:
-    erasure, export = await open_harness(), await open_harness(service=ServiceName.EXPORT)
-    await written(erasure, 1)
-    await written(export, 1)
-    assert not any((await evidence.verify(database)).values())
-    assert await erasure.pool.fetchval("SELECT count(*) FROM evidence.head") == 2
-
-
 async def test_verify_command_exits_1_on_a_broken_chain(open_harness: OpenHarness, database: str) -> None:
     erasure, export = await open_harness(), await open_harness(service=ServiceName.EXPORT)
     await written(erasure, 2)

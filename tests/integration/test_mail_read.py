@@ -109,6 +109,8 @@ async def test_mail_is_proposed_with_its_arrival_day_and_confirmed_as_a_request(
         [taken] = server.taken
     assert (taken.to, taken.mail["In-Reply-To"]) == ("ada@mail.example", "<1@mail.example>")
     assert (await intake.officer.get(path)).json()["subject"] == "Datenschutz", "it lies with the correspondence"
+    looks = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM evidence.entry WHERE action = 'mail.read'")
+    assert looks == 2, "each look is on record"
 
 
 async def test_a_mail_is_one_however_often_and_at_which_address_it_is_read(intake: Intake) -> None:

@@ -122,15 +122,19 @@ async def test_five_wrong_codes_of_a_request_end_its_codes_and_are_on_record(doo
     failed = Count("dsr_requests_total", right="access", event="identity_failed")
     for _ in range(5):
         await ada.send(code=wrong)
-    assert failed.added == 1
+    assert (failed.added, await waiting(door)) == (1, [(reference, "wrong_codes")])
+    async with door.intake.unit_of_work.pool.acquire() as connection:
+        await count(connection, door.intake.clock.now())
+    assert told("dsr_proofs_stopped", reason="wrong_codes") == 1
     assert "Please write to us" in (await ada.open("/portal/en/code")).text
     again = door.visitor()
     await (await again.open("/portal/en/follow")).send(reference=reference)
     newest = (await door.letters())[-1]
+    assert "<strong>" not in newest["html"], "no letter tells a code that is not good"
     assert "is wrong" in (await again.send(code=code_in(letter))).text, "no code is good any more"
     assert (await door.intake.officer.get(f"/v1/requests/{reference}/timeline")).text.count("proof.stopped") == 1
     await (await again.open(link_in(newest))).send()
-    assert again.path == "/portal/en/request", "a link cannot be guessed"
+    assert (again.path, await waiting(door)) == ("/portal/en/request", []), "a link cannot be guessed"
 
 
 async def test_a_code_is_good_in_the_browser_that_asked_and_for_its_minutes(door: Opened) -> None:

@@ -16,7 +16,6 @@ from uuid_utils.compat import uuid7
 
 from services.intake.errors import BadRequest
 from services.intake.portal.sign_in import SignInTokens
-from services.intake.statistics import count
 from shared.domain import reference as references
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
@@ -28,7 +27,6 @@ from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, Intake, id_of
 from tests.fixtures.portal import URL, Opened, Visitor, code_in, link_in, opened, waiting
-from tests.fixtures.told import told
 from tests.integration.test_console_decisions import decided
 from tests.integration.test_portal import EXPORTED, asked, at_the_check
 from tests.integration.test_proof_in_part import LINKED, UNPROVED
@@ -265,28 +263,6 @@ async def test_what_nobody_has_asked_for_stays_undone_and_no_more_is_sent_for_it
     assert await waiting(door) == [(reference, "disowned")]
     assert (await door.intake.channel.get("/v1/proofs/stopped")).status_code == 403
     assert await door.intake.types() == ["received"]
-
-
-async def test_five_wrong_codes_are_put_before_a_person_and_no_letter_tells_a_code_that_is_not_good(
-    door: Opened,
-) -> None:
-    ada = door.visitor()
-    reference = await asked(ada)
-    await ada.open("/portal/en/code")
-    assert await waiting(door) == []
-    for _ in range(5):
-        await ada.send(code="0000 0000")
-    assert await waiting(door) == [(reference, "wrong_codes")]
-    async with door.intake.unit_of_work.pool.acquire() as connection:
-        await count(connection, door.intake.clock.now())
-    assert [told("dsr_proofs_stopped", reason=why) for why in ("disowned", "wrong_codes")] == [0, 1]
-    await (await door.visitor().open("/portal/en/follow")).send(reference=reference)
-    newest = (await door.letters())[-1]
-    assert "<strong>" not in newest["html"], "no code is good any more"
-    again = door.visitor()
-    await (await again.open(link_in(newest))).send(answer="mine")
-    assert again.path == "/portal/en/request"
-    assert await waiting(door) == []
 
 
 # Staff ask the contact on file of an account whether a request is theirs; the answer goes to whoever confirms.

@@ -1,9 +1,7 @@
 """A customer's instruction goes to systems that tell that customer's data apart, and to a person for every other."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -263,46 +261,6 @@ async def test_a_customers_key_is_bounded_in_rights_and_rate_like_any_other(inta
     access = {**ERASURE, "right": "access"}
     answers = [await intake.channel.post(ONE, json=access, headers=headers) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 429]
-
-
-async def calls_of(client: httpx.AsyncClient, path: str, code: str, headers: Mapping[str, str]) -> dict[str, int]:
-    """What each way to see or to move a request answers to whoever has these headers."""
-    asked = {
-        "read": await client.get(path, headers=headers),
-        "timeline": await client.get(f"{path}/timeline", headers=headers),
-        "letters": await client.get(f"{path}/letters", headers=headers),
-        "letters by code": await client.get(f"{path}/letters", headers={**headers, "Letter-Code": code}),
-        "package": await client.get(f"{path}/package", headers=headers),
-        "certificate": await client.get(f"{path}/certificate", headers=headers),
-        "verify": await client.post(f"{path}/verify", json=PROOF, headers={**headers, "If-Match": '"1"'}),
-        "reply": await client.post(f"{path}/reply", json={"text": "Me."}, headers={**headers, "If-Match": '"1"'}),
-        "withdraw": await client.post(f"{path}/withdraw", headers={**headers, "If-Match": '"1"'}),
-    }
-    return {name: answer.status_code for name, answer in asked.items()}
-
-
-@pytest.mark.parametrize("owner", ["acme", "beta", None])
-async def test_tenant_key_sees_its_own_requests_alone(intake: Intake, database: str, owner: str | None) -> None:
-    keys = {tenant: await key_of(intake, database, tenant) for tenant in ("acme", "beta", None)}
-    same = {"Idempotency-Key": "one and the same"}
-    accepted = {
-        tenant: await intake.channel.post(
-            ONE,
-            json={"right": "erasure", "subject": SUBJECT, **({"instruction_id": "INS-7"} if tenant else PROOF)},
-            headers={**key, **same},
-        )
-        for tenant, key in keys.items()
-    }
-    assert [answer.status_code for answer in accepted.values()] == [201, 201, 201], "each idempotency key is its own"
-    told = accepted[owner].json()
-    path = f"{ONE}/{told['request_id']}"
-    for tenant, key in keys.items():
-        if tenant == owner:
-            continue
-        answers = await calls_of(intake.channel, path, told["letter_code"], key)
-        assert {name for name, status in answers.items() if status != 404} == set(), (tenant, answers)
-    assert (await intake.officer.get(path)).json()["state"] != "closed"
-    assert (await intake.channel.get(path, headers=keys[owner])).status_code == 200
 
 
 async def test_the_key_that_replaces_a_customers_is_that_customers(acme: Intake, database: str) -> None:

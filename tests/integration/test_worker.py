@@ -92,22 +92,6 @@ async def test_unavailable_system_is_asked_with_growing_pauses(open_harness: Ope
     assert [task.attempt for task in crm.asked] == [1, 2, 3]
 
 
-async def test_a_refusal_fails_its_own_task_and_no_other(open_harness: OpenHarness) -> None:
-    crm = ScriptedSystem("crm")
-
-    async def refuse_the_first(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        return [TableMissing("acc_cdrs"), *(Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked[1:])]
-
-    crm.answers[Operation.ERASE] = refuse_the_first
-    harness = await open_harness(crm)
-    first, second = await opened(harness, 2)
-    await harness.worker("crm").work()
-    assert await harness.states(first) == {"crm:erase": "failed"}
-    assert await harness.states(second) == {"crm:erase": "done"}
-    assert await harness.fulfilment_state(first) == "blocked"
-    assert sorted(await harness.outbox()) == ["dsr.fulfilment.blocked.v1", "dsr.fulfilment.completed.v1"]
-
-
 async def test_unforeseen_error_fails_one_task(open_harness: OpenHarness, caplog: pytest.LogCaptureFixture) -> None:
     crm = ScriptedSystem("crm")
     bad: set[UUID] = set()
@@ -130,27 +114,6 @@ async def test_unforeseen_error_fails_one_task(open_harness: OpenHarness, caplog
     assert "KeyError at" in caplog.text
     assert "break_on_some" in caplog.text
     assert "ada@example.org" not in caplog.text
-
-
-async def test_failing_task_is_retried_and_its_neighbours_are_done(open_harness: OpenHarness, clock: SetClock) -> None:
-    crm = ScriptedSystem("crm")
-    bad: set[UUID] = set()
-
-    async def fail_on_some(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        if bad.intersection(task.request_id for task in asked):
-            raise Unavailable("the CRM failed")
-        return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
-
-    crm.answers[Operation.ERASE] = fail_on_some
-    harness = await open_harness(crm)
-    requests = await opened(harness, 20)
-    bad.add(requests[0])
-    worker = harness.worker("crm", backoff_seconds=1)
-    for _ in range(40):
-        await worker.work()
-        clock.pass_by(seconds=8)
-    states = [(await harness.states(request))["crm:erase"] for request in requests]
-    assert states == ["ready", *["done"] * 19]
 
 
 async def test_an_answer_for_too_few_tasks_is_an_answer_for_none(open_harness: OpenHarness) -> None:
@@ -198,17 +161,6 @@ async def test_reply_of_another_system_has_no_effect(open_harness: OpenHarness, 
         await harness.worker("crm").work()
         assert await tasks.store_reply(connection, "crm", task_id, {"found": 1}, clock.now()) is None
     assert await harness.pool.fetchval("SELECT progress FROM task") == {}
-
-
-async def test_who_cannot_be_searched_for_is_not_asked_about(open_harness: OpenHarness) -> None:
-    cdr = ScriptedSystem("cdr", needs=frozenset({IdentityType.PHONE}))
-    harness = await open_harness(cdr)
-    [request] = await opened(harness)
-    await harness.worker("cdr").work()
-    assert cdr.asked == []
-    receipt = await harness.pool.fetchval("SELECT receipt FROM task")
-    assert (receipt["outcome"], receipt["not_searched"]) == (TaskOutcome.NOT_SEARCHED, "nothing_to_search_by")
-    assert (await harness.fulfilment_state(request), harness.completed) == ("blocked", [])
 
 
 async def test_shredded_key_fails_the_task_by_name(open_harness: OpenHarness, clock: SetClock) -> None:

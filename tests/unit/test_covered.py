@@ -70,21 +70,25 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
     assert all(each.searched_by == tuple(task.searched_by or ()) for each in coverage([task]) if each.found)
 
 
+NO_MATCH, DONE = {"outcome": "no_match"}, {"operation": "erase", "outcome": "erased", "found": 2, "changed": 2}
+WHEREVER = "Your personal data was erased wherever it can be told that it is yours."
+
+
 @pytest.mark.parametrize(
     ("right", "outcome", "tasks", "told"),
     [
         (
             Right.ACCESS,
             Outcome.NO_DATA,
-            (report("crm", outcome="no_match"), report("cdr", outcome="no_match"), report("wiki", outcome="not_held")),
+            (report("crm", **NO_MATCH), report("cdr", **NO_MATCH), report("wiki", outcome="not_held")),
             "We searched cdr and crm, and hold no data about you there.",
         ),
         (
             Right.ACCESS,
             Outcome.NO_DATA,
             (
-                report("crm", outcome="no_match", searched_by=("email",)),
-                report("cdr", outcome="no_match", searched_by=("account_id", "phone")),
+                report("crm", **NO_MATCH, searched_by=("email",)),
+                report("cdr", **NO_MATCH, searched_by=("account_id", "phone")),
             ),
             (
                 "We searched cdr by your customer number and your telephone number, and hold no data about you there."
@@ -103,37 +107,27 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
         (
             Right.ERASURE,
             Outcome.FULFILLED,
-            (report("cdr", operation="erase", outcome="erased", found=2, changed=2, unattributed=1200),),
+            (report("cdr", **DONE, unattributed=1200),),
             (
-                "Your personal data was erased wherever it can be told that it is yours."
-                " In cdr there are 1,200 records with numbers of which we cannot tell whose they are;"
+                f"{WHEREVER} In cdr there are 1,200 records with numbers of which we cannot tell whose they are;"
                 " they may be yours."
             ),
         ),
         (
             Right.ERASURE,
             Outcome.FULFILLED,
-            (report("tickets", operation="erase", outcome="erased", found=2, changed=2, written_by_others=1),),
+            (report("tickets", **DONE, written_by_others=1),),
             (
-                "Your personal data was erased wherever it can be told that it is yours."
-                " In tickets, beside yours, there is 1 message or file of other people;"
+                f"{WHEREVER} In tickets, beside yours, there is 1 message or file of other people;"
                 " they are left to them, also where they speak of you."
             ),
         ),
         (
             Right.ERASURE,
             Outcome.FULFILLED,
-            (report("cdr", operation="erase", outcome="erased", found=2, changed=2),),
+            (report("cdr", **DONE),),
             "Your personal data was erased, and we have checked that nothing is left in the systems listed.",
         ),
-    ],
-    ids=[
-        "nothing found",
-        "nothing found by each",
-        "no such field",
-        "numbers that may be anybody's",
-        "a third person's words",
-        "erased",
     ],
 )
 def test_no_answer_says_more_than_what_was_searched(

@@ -22,20 +22,6 @@ async def passed_on(deadline: Harness) -> RequestReceived:
     return request
 
 
-async def test_silent_customer_is_reminded_on_working_days_5_and_10_then_escalated(deadline: Harness) -> None:
-    request, counts = await passed_on(deadline), []
-    for start in (FIFTH, TENTH, LAST):
-        for now in (start - timedelta(microseconds=1), start, start + timedelta(hours=5)):
-            await deadline.sweeps(sweep, at=now)
-            counts.append(len((await deadline.said()).get(request.request_id, [])))
-    await deadline.sweeps(sweep, at=LAST + timedelta(days=100))
-    assert counts == [0, 1, 1, 1, 2, 2, 2, 3, 3]
-    assert await deadline.said() == {request.request_id: ALL}
-    (ticket,) = await deadline.details()
-    assert (ticket["level"], ticket["escalate_to"]) == ("controller_silent", ["counsel", "privacy_team"])
-    assert [each["working_days"] for each in await deadline.evidence("deadline.controller_silent")] == [5, 10, 15]
-
-
 async def test_a_holiday_where_the_subject_is_is_no_working_day(deadline: Harness) -> None:
     request = await deadline.receives(role="processor")
     before_easter = datetime(2026, 4, 1, 12, tzinfo=UTC)  # then Good Friday and Easter Monday

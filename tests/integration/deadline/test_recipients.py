@@ -24,25 +24,6 @@ async def concerned(deadline: Harness, *, told: bool) -> RequestReceived:
     return request
 
 
-async def test_silent_recipient_is_reminded_on_working_days_10_and_20_then_escalated(deadline: Harness) -> None:
-    request = await concerned(deadline, told=True)
-    days = [
-        datetime(2026, 3, 20, 4, tzinfo=UTC),
-        datetime(2026, 4, 7, 4, tzinfo=UTC),
-        datetime(2026, 4, 21, 4, tzinfo=UTC),
-    ]
-    counts = []
-    for start in days:
-        for now in (start - timedelta(microseconds=1), start, start + timedelta(hours=5)):
-            await deadline.sweeps(sweep, at=now)
-            counts.append(len((await deadline.said()).get(request.request_id, [])))
-    await deadline.sweeps(sweep, at=MUCH_LATER)
-    assert counts == [0, 1, 1, 1, 2, 2, 2, 3, 3]
-    assert await deadline.said() == {request.request_id: ["reminder 10", "reminder 20", "escalation 30"]}
-    (ticket,) = await deadline.details()
-    assert (ticket["level"], ticket["escalate_to"]) == ("recipient_silent", ["privacy_team"])
-
-
 async def test_recipient_not_notified_in_time_is_escalated_and_awaited_from_then(deadline: Harness) -> None:
     request = await concerned(deadline, told=False)
     await deadline.sweeps(sweep, at=datetime(2026, 3, 13, 4, tzinfo=UTC))
