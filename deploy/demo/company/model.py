@@ -122,7 +122,7 @@ class Ticket:
 class Size:
     """How much of everything there is."""
 
-    customers: int = 2_400
-    calls: int = 300_000
-    tickets: int = 5_000
-    visits: int = 20_000
+    customers: int = 1_200
+    calls: int = 120_000
+    tickets: int = 2_000
+    visits: int = 8_000
