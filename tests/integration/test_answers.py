@@ -41,31 +41,25 @@ async def test_what_a_person_wrote_lies_sealed_and_is_neither_in_the_evidence_no
     assert EXPLANATION not in str([await intake.evidence(path), await intake.published()])
 
 
-@pytest.mark.parametrize(
-    ("changed", "field"),
-    [
+async def test_a_reason_that_is_none_is_refused(intake: Intake) -> None:
+    path = await intake.submit()
+    for changed, field in (
         ({"reason": "LEGAL_CLAIMS", "article": "17(3)(e)"}, "reason"),  # of an erasure, and this is none
         ({"reason": "WE_WOULD_RATHER_NOT"}, "reason"),
         ({"article": "15(4)"}, "article"),
-    ],
-)
-async def test_a_reason_that_is_none_is_refused(intake: Intake, changed: dict[str, str], field: str) -> None:
-    path = await intake.submit()
-    refused = await intake.officer.post(f"{path}/decision", json={**REFUSAL, **changed})
-    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, field)
+    ):
+        refused = await intake.officer.post(f"{path}/decision", json={**REFUSAL, **changed})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, field)
     unexplained = await intake.officer.post(f"{path}/decision", json={**REFUSAL, "explanation": " "})
     assert unexplained.status_code == 422
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [{"right": "erasure"}, {"right": "objection", "scope": "direct_marketing"}, {"assurance": None}],
-    ids=["being erased", "objection to marketing", "unidentified"],
-)
-async def test_some_requests_cannot_be_refused(intake: Intake, asked: dict[str, Any]) -> None:
-    path = await intake.submit(**asked)
-    refused = await intake.officer.post(f"{path}/decision", json=REFUSAL)
-    assert refused.json()["type"] == f"{PROBLEM}illegal_transition"
+async def test_some_requests_cannot_be_refused(intake: Intake) -> None:
+    erasure, marketing = {"right": "erasure"}, {"right": "objection", "scope": "direct_marketing"}
+    for asked in (erasure, marketing, {"assurance": None}):
+        path = await intake.submit(**asked)
+        refused = await intake.officer.post(f"{path}/decision", json=REFUSAL)
+        assert refused.json()["type"] == f"{PROBLEM}illegal_transition"
 
 
 async def test_an_erasure_that_was_begun_is_not_refused_and_says_what_was_done(intake: Intake) -> None:

@@ -107,14 +107,16 @@ async def test_gap_or_swap_is_found(open_harness: OpenHarness, database: str, st
     assert await evidence.verify(database) == {"erasure": broken_at}
 
 
-@pytest.mark.parametrize(
-    "statement", ["UPDATE evidence.entry SET action = 'x'", "DELETE FROM evidence.entry", "TRUNCATE evidence.entry"]
-)
-async def test_the_database_refuses_to_change_what_is_on_record(open_harness: OpenHarness, statement: str) -> None:
+async def test_the_database_refuses_to_change_what_is_on_record(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     await written(harness, 1)
-    with pytest.raises(asyncpg.RaiseError, match="append-only"):
-        await harness.pool.execute(statement)
+    for statement in (
+        "UPDATE evidence.entry SET action = 'x'",
+        "DELETE FROM evidence.entry",
+        "TRUNCATE evidence.entry",
+    ):
+        with pytest.raises(asyncpg.RaiseError, match="append-only"):
+            await harness.pool.execute(statement)
     assert len(await chain(harness)) == 2
 
 
@@ -222,23 +224,16 @@ async def test_a_chain_that_was_restored_holds_after_a_whole_round(open_harness:
     assert not steps[-1][1]
 
 
-TYPED: list[JsonValue] = [
-    "Ada Lovelace",
-    "ada@example.com",
-    "+4930123456",
-    "Straße",
-    "sip:ada@x",
-    {"Ada L": 1},
-    ["a b"],
-]
+ADA = ("Ada Lovelace", "ada@example.com", "+4930123456", "Straße", "sip:ada@x")
+TYPED: list[JsonValue] = [*ADA, {"Ada L": 1}, ["a b"]]
 
 
-@pytest.mark.parametrize("typed", TYPED, ids=str)
-async def test_typed_text_never_enters_evidence(open_harness: OpenHarness, typed: JsonValue) -> None:
+async def test_typed_text_never_enters_evidence(open_harness: OpenHarness) -> None:
     harness = await open_harness()
-    with pytest.raises(ValueError, match="would hold free text"):
-        async with harness.unit_of_work.begin() as tx:
-            tx.log_evidence(uuid7(), "decision.made", {"note": typed})
+    for typed in TYPED:
+        with pytest.raises(ValueError, match="would hold free text"):
+            async with harness.unit_of_work.begin() as tx:
+                tx.log_evidence(uuid7(), "decision.made", {"note": typed})
     assert not await chain(harness)
 
 

@@ -73,28 +73,16 @@ async def overdue() -> float | None:
     return PEOPLE.get_sample_value("dsr_vault_orphans", {"what": "expired"})
 
 
-@pytest.mark.parametrize(
-    ("subject", "said", "told"),
-    [
-        ({"email": "ada@example.org"}, {}, True),
-        ({"email": "ada@example.org"}, {"packages_waived": True}, False),
-        ({"email": "bob@example.org"}, {}, False),
-    ],
-    ids=["theirs", "waived", "another's"],
-)
-async def test_the_letter_about_an_erasure_says_until_when_an_earlier_copy_stays(
-    intake: Intake,
-    subject: dict[str, Any],
-    said: dict[str, Any],
-    told: bool,  # noqa: FBT001 - a parameter of the test
-) -> None:
+async def test_the_letter_about_an_erasure_says_until_when_an_earlier_copy_stays(intake: Intake) -> None:
     access = await answered(intake)
     intake.clock.pass_by(days=3)
-    erasure = await intake.submit(right="erasure", subject=subject, **said)
-    await intake.complete(erasure, operation=Operation.ERASE)
-    letters = (await intake.officer.get(f"{erasure}/letters")).raise_for_status().json()["letters"]
-    body = " ".join(letters[-1]["body"].split())
-    assert ("stays available to you until 16 March 2026 at the latest; then we delete it" in body) is told
+    ada, bob = {"email": "ada@example.org"}, {"email": "bob@example.org"}
+    for subject, said, told in ((ada, {"packages_waived": True}, False), (bob, {}, False), (ada, {}, True)):
+        erasure = await intake.submit(right="erasure", subject=subject, **said)
+        await intake.complete(erasure, operation=Operation.ERASE)
+        letters = (await intake.officer.get(f"{erasure}/letters")).raise_for_status().json()["letters"]
+        body = " ".join(letters[-1]["body"].split())
+        assert ("stays available to you until 16 March 2026 at the latest; then we delete it" in body) is told
     intake.clock.pass_by(days=10)
     assert (await intake.channel.get(f"{access}/package")).status_code == 200
     intake.clock.pass_by(days=1, hours=1)
@@ -476,20 +464,15 @@ async def test_packed_copy_is_unpacked_up_to_its_limit(intake: Intake, database:
     assert (await billing.put(ROW, content_encoding="gzip")).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
+async def test_invalid_copy_is_refused_unquoted(intake: Intake, database: str) -> None:
+    billing = await team(intake, await intake.submit(), database)
+    for body, says in (
         (b"[" * 100_000 + b"]" * 100_000, "not JSON in UTF-8, or nested too deep"),
         (b'{"records": [], "records": []}', "a name comes twice in an object"),
         (orjson.dumps({"command_id": str(uuid7()), "records": [{**ROW, ADA: 1}]}), "records.0.a field that is none"),
-    ],
-)
-async def test_invalid_copy_is_refused_unquoted(intake: Intake, database: str, body: bytes, says: str) -> None:
-    billing = await team(intake, await intake.submit(), database)
-    answer = await billing.send(body)
-    assert answer.status_code == 422
-    assert says in answer.text
-    assert ADA not in answer.text
+    ):
+        answer = await billing.send(body)
+        assert (answer.status_code, says in answer.text, ADA in answer.text) == (422, True, False)
 
 
 async def test_nobody_else_and_for_nothing_else_a_copy_is_taken(intake: Intake, database: str) -> None:

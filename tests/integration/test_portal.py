@@ -416,12 +416,12 @@ async def test_two_clicks_for_another_link_send_one_and_its_code_is_good(door: O
     assert ada.path == "/portal/en/request"
 
 
-@pytest.mark.parametrize("since", ["20240101", "2024-W10", "2024-W10-1", "2090-01-01"])
-async def test_a_day_that_cannot_be_sent_stands_at_its_field(door: Opened, since: str) -> None:
-    ada = door.visitor()
-    with pytest.raises(AssertionError):
-        await at_the_check(ada, number1="030 901820", since1=since)
-    assert (ada.status, 'href="#since1"' in ada.html) == (422, True)
+async def test_a_day_that_cannot_be_sent_stands_at_its_field(door: Opened) -> None:
+    for since in ("20240101", "2024-W10", "2024-W10-1", "2090-01-01"):
+        ada = door.visitor()
+        with pytest.raises(AssertionError):
+            await at_the_check(ada, number1="030 901820", since1=since)
+        assert (ada.status, 'href="#since1"' in ada.html) == (422, True)
 
 
 async def test_a_number_that_is_none_without_its_country_is_asked_for_again(door: Opened) -> None:

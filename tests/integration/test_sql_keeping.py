@@ -51,9 +51,14 @@ async def days(store: CdrStore) -> list[str]:
     return [row[0] for row in await ask(store.admin, "SELECT start_time::date::text FROM acc_cdrs ORDER BY start_time")]
 
 
-async def test_expired_calls_go_and_others_are_reduced(cdr_store: CdrStore, keeping: SqlEngine) -> None:
+async def test_expired_calls_go_and_others_are_reduced_as_planned(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS, day) for day in DAYS])
+    before = await ask(cdr_store.admin, "SELECT caller, callid FROM acc_cdrs")
+    planned = await keeping.receipt(replace(task(Operation.PLAN, number(ANNA, until=E)), at=E))
+    assert await ask(cdr_store.admin, "SELECT caller, callid FROM acc_cdrs") == before, "a plan changes nothing"
     done = await keeping.receipt(erasure(ANNA))
+    assert (planned.outcome, planned.found) == (TaskOutcome.PLANNED, done.found)
+    assert (planned.kept, planned.until, planned.ground) == (done.kept, done.until, done.ground)
     assert (done.outcome, done.ground, done.until) == (TaskOutcome.RETAINED, RULE, date(2028, 3, 30))
     assert (done.by_category["call_record"], done.remaining, done.found - done.changed) == (4, 2, 2)
     first, last = date(2026, 10, 1), date(2028, 3, 30)
@@ -70,15 +75,6 @@ async def test_expired_calls_go_and_others_are_reduced(cdr_store: CdrStore, keep
     shown = await ask(cdr_store.admin, "SELECT DISTINCT caller, callee FROM readable.acc_cdrs")
     assert shown == [("", BORIS)], "what is kept is restricted on the read path"
     assert await keeping.adapter.shown(Operation.RESTRICT) == 0, "and nobody has asked for that"
-
-
-async def test_plan_says_what_stays_and_changes_nothing(cdr_store: CdrStore, keeping: SqlEngine) -> None:
-    await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
-    planned = await keeping.receipt(replace(task(Operation.PLAN, number(ANNA, until=E)), at=E))
-    assert await days(cdr_store) == [*DAYS]
-    done = await keeping.receipt(erasure(ANNA))
-    assert (planned.outcome, planned.found) == (TaskOutcome.PLANNED, done.found)
-    assert (planned.kept, planned.until, planned.ground) == (done.kept, done.until, done.ground)
 
 
 async def test_repeat_gives_the_same_receipt_and_calls_go_by_day(cdr_store: CdrStore, keeping: SqlEngine) -> None:

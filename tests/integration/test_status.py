@@ -109,15 +109,13 @@ async def test_a_list_is_narrowed_by_state_right_and_due_day_and_a_page_stays_wh
     ] == ids[2:]
 
 
-@pytest.mark.parametrize(
-    "query",
-    [{"cursor": "1.0"}, {"limit": 501}, {"limit": 0}, {"state": "lost"}, {"due_before": "1775000000"}, {"cursor": "2"}],
-)
-async def test_a_list_that_cannot_be_asked_for_is_refused_with_the_field(intake: Intake, query: dict[str, Any]) -> None:
-    answer = await intake.channel.get("/v1/requests", params=query)
-    assert answer.status_code == 422
-    [fault] = answer.json()["errors"]
-    assert fault["field"].endswith(next(iter(query)))
+async def test_a_list_that_cannot_be_asked_for_is_refused_with_the_field(intake: Intake) -> None:
+    texts: list[dict[str, Any]] = [{"cursor": "1.0"}, {"cursor": "2"}, {"state": "lost"}, {"due_before": "1775000000"}]
+    for query in [*texts, {"limit": 501}, {"limit": 0}]:
+        answer = await intake.channel.get("/v1/requests", params=query)
+        assert answer.status_code == 422
+        [fault] = answer.json()["errors"]
+        assert fault["field"].endswith(next(iter(query)))
 
 
 async def test_a_key_of_a_tenant_lists_what_was_submitted_for_that_tenant_alone(intake: Intake, database: str) -> None:

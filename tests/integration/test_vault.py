@@ -199,54 +199,36 @@ async def erased(intake: Intake, **report: object) -> str:
     return path
 
 
-@pytest.mark.parametrize("kind", ["records", "package", "identities"])
-async def test_what_a_withdrawn_request_had_collected_is_found_after_an_hour(intake: Intake, kind: str) -> None:
-    path = await intake.submit()
-    await seal(intake, path, kind)
-    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
-    assert await swept(intake) == {}
-    intake.clock.at += LATER
-    assert await swept(intake) == {"collected": 1}
-
-
-async def test_pieces_of_an_answered_request_are_found_and_package_and_names_stay(intake: Intake) -> None:
-    answered, pieces = await intake.submit(), await intake.submit()
+async def test_what_ended_requests_had_collected_is_found_after_an_hour(intake: Intake) -> None:
+    withdrawn = {kind: await intake.submit() for kind in ("records", "package", "identities")}
+    answered, pieces, at_work = [await intake.submit() for _ in range(3)]
+    shredded = await intake.submit(right="erasure")
+    for kind, path in withdrawn.items():
+        await seal(intake, path, kind)
     for kind in ("package", "identities", "letter"):
         await seal(intake, answered, kind)
-    await seal(intake, pieces, "records")
+    for path in (pieces, at_work, shredded):
+        await seal(intake, path, "records")
+    for path in (*withdrawn.values(), shredded):
+        (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
     for path in (answered, pieces):
         await intake.complete(path)
-    intake.clock.at += LATER
-    assert await swept(intake) == {"collected": 1}
-
-
-async def test_what_an_open_request_has_collected_and_what_was_shredded_is_none(intake: Intake) -> None:
-    at_work, shredded = await intake.submit(), await intake.submit(right="erasure")
-    for path in (at_work, shredded):
-        await seal(intake, path, "records")
-    (await intake.channel.post(f"{shredded}/withdraw")).raise_for_status()
     await shred(intake, shredded)
-    intake.clock.at += LATER
     assert await swept(intake) == {}
+    intake.clock.at += LATER
+    assert await swept(intake) == {"collected": 4}, "what is handed out, at work, or gone is none"
 
 
-@pytest.mark.parametrize(
-    ("report", "needed"),
-    [
-        (ERASED, False),
-        ({"outcome": TaskOutcome.NO_MATCH}, False),
-        ({"outcome": TaskOutcome.RETAINED, "ground": "tax_law", "until": "2030-12-31"}, True),
-        ({"outcome": None, "failure": "residue_found"}, True),
-        ({"outcome": None}, True),
-        ({**ERASED, "not_searched": "nothing_to_search_by"}, True),
-    ],
-)
-async def test_key_of_a_finished_erasure_is_found(intake: Intake, report: dict[str, object], *, needed: bool) -> None:
-    path = await erased(intake, **report)
-    intake.clock.at += LATER
-    assert await swept(intake) == ({} if needed else {"key": 1})
-    await shred(intake, path)
-    assert await swept(intake) == {}
+async def test_key_of_a_finished_erasure_is_found(intake: Intake) -> None:
+    kept = {"outcome": TaskOutcome.RETAINED, "ground": "tax_law", "until": "2030-12-31"}
+    needed = (kept, {"outcome": None, "failure": "residue_found"}, {"outcome": None})
+    for report in (ERASED, {"outcome": TaskOutcome.NO_MATCH}, *needed, {**ERASED, "not_searched": "not_proved"}):
+        path = await erased(intake, **report)
+        intake.clock.at += LATER
+        finished = report.get("outcome") in {"erased", "no_match"} and "not_searched" not in report
+        assert (await swept(intake)).get("key", 0) == finished, report
+        await shred(intake, path)
+        assert "key" not in await swept(intake)
 
 
 async def test_the_key_of_what_may_be_resumed_is_needed(intake: Intake, unidentified: str) -> None:

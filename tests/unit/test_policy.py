@@ -163,93 +163,69 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "told"),
+    ("old", "new", "told"),
     [
+        ('period = "P18M"\nanchor', 'period = "P3Y"\nanchor', "rules.calls_us_18m.period: is P36M, longer"),
         (
-            "retention.toml",
-            'period = "P18M"\nanchor',
-            'period = "P3Y"\nanchor',
-            "rules.calls_us_18m.period: is P36M, longer",
-        ),
-        (
-            "retention.toml",
             'legal_source = "47 CFR 42.6"\nground = "17(1)(a)"',
             'legal_source = "47 CFR 42.6"\nground = "17(3)(b)"',
             "no obligation by Union",
         ),
-        ("retention.toml", 'period = "P19M"\nanchor', 'period = "P17M"\nanchor', "a ceiling of our own is no shorter"),
-        ("retention.toml", 'anchor = "resolved"', 'anchors = "resolved"', "write anchor"),
+        ('period = "P19M"\nanchor', 'period = "P17M"\nanchor', "a ceiling of our own is no shorter"),
+        ('anchor = "resolved"', 'anchors = "resolved"', "write anchor"),
+        ('period = "P35D"', 'period = "35 days"', "is no period: write one in years, months and days"),
         (
-            "retention.toml",
-            'period = "P35D"',
-            'period = "35 days"',
-            "is no period: write one in years, months and days",
-        ),
-        (
-            "retention.toml",
             'rules = ["calls_us_18m"]',
             'rules = ["calls_18m"]',
             "notice.call_records.rules: calls_18m is none of the rules",
         ),
         (
-            "retention.toml",
             'lasts_while = "contract_active"',
             'lasts_while = "contract_actve"',
             "no system tells contract_actve: write one of contract_active, disputed, held, invoice_open, or declare",
         ),
         (
-            "retention.toml",
             'anchor = "relationship_end"\nfields',
             'anchor = "relationship_ended"\nfields',
             "no system tells relationship_ended: write one of backed_up, call_start",
         ),
         (
-            "retention.toml",
             'lasts_while = "contract_active"',
             'lasts_while = "contract_active"\nperiod = "P1Y"',
             "rules.active_contract: give exactly one of period, lasts_while",
         ),
         (
-            "categories.toml",
             'kept_by = ["calls_us_18m", "dispute"]',
             'kept_by = ["calls_18m"]',
             "categories.call_record.kept_by: calls_18m is no rule",
         ),
         (
-            "categories.toml",
             'kept_by = ["calls_us_18m", "dispute"]',
             'kept_by = ["calls_us_18m", "calls_us_18m"]',
             "kept_by names calls_us_18m twice",
         ),
         (
-            "categories.toml",
             'kept_by = ["calls_us_18m", "dispute"]',
             'kept_by = ["calls_us_18m", "legal_hold"]',
             "legal_hold keeps whatever a hold names: leave it out here",
         ),
-        ("categories.toml", 'held_as = ["missed_call"]', 'held_as = ["call"]', "counts as call_record as well"),
+        ('held_as = ["missed_call"]', 'held_as = ["call"]', "counts as call_record as well"),
         (
-            "categories.toml",
             'purposes.marketing = { basis = "consent" }',
             'purposes.marketing = { basis = "wish" }',
             "categories.marketing.purposes.marketing.basis",
         ),
+        ('jurisdiction = "DE"', 'jurisdiction = "UK"', "ceilings.calls_de_6m.jurisdiction: UK is no country: write GB"),
         (
-            "retention.toml",
-            'jurisdiction = "DE"',
-            'jurisdiction = "UK"',
-            "ceilings.calls_de_6m.jurisdiction: UK is no country: write GB",
-        ),
-        (
-            "retention.toml",
             'jurisdiction = "EU"',
             'jurisdiction = "XX"',
             "rules.consents_36m.jurisdiction: XX is no country: write its two letters",
         ),
-        ("parties.toml", 'zone = "America/New_York"', 'zone = "America/Nowhere"', "is no time zone"),
+        ('zone = "America/New_York"', 'zone = "America/Nowhere"', "is no time zone"),
     ],
 )
-def test_what_cannot_hold_is_refused_and_says_where(tmp_path: Path, name: str, old: str, new: str, told: str) -> None:
+def test_what_cannot_hold_is_refused_and_says_where(tmp_path: Path, old: str, new: str, told: str) -> None:
+    [name] = [each.name for each in SHIPPED.glob("*.toml") if old in each.read_text(encoding="utf-8")]
     with pytest.raises(Misconfigured, match=str(tmp_path)) as wrong:
         read_policy(changed(tmp_path, old, new, name))
     assert told in str(wrong.value)

@@ -401,16 +401,18 @@ async def figures(deadline: Harness) -> tuple[float | None, ...]:
 
 
 async def test_a_part_that_is_owed_is_open_and_overdue_until_it_is_done(deadline: Harness) -> None:
-    request, other = await deadline.receives_many(2)
-    await deadline.closes(request, days=3, **OWED)
+    request, other, in_time = await deadline.receives_many(3)
+    await deadline.closes(request, in_time, days=3, **OWED)
     await deadline.closes(other, days=3)
+    await deadline.hears(a(PartAnswered, in_time, outstanding=(), occurred_at=ARRIVED + timedelta(days=4)))
     deadline.at(days=4)
     assert await figures(deadline) == (1, 0, 0, 0)
     await deadline.sweeps(days=40)
     assert (await deadline.said())[request.request_id] == [
         *("approaching 7", "approaching 3", "approaching 1", "overdue commitment", "overdue statutory")
     ]
-    assert other.request_id not in await deadline.said()
+    assert list(await deadline.said()) == [request.request_id]
+    assert (await deadline.clock(in_time))["timeliness"] == "on_time"
     assert await figures(deadline) == (1, 1, 1, 1)
 
     done = {"occurred_at": ARRIVED + timedelta(days=41)}
@@ -421,15 +423,6 @@ async def test_a_part_that_is_owed_is_open_and_overdue_until_it_is_done(deadline
     row = await deadline.clock(request)
     assert (row["timeliness"], row["next_milestone_at"], row["outstanding"]) == ("breach", None, "")
     assert (await deadline.evidence("deadline.part_answered"))[-1] == {"outstanding": [], "timeliness": "breach"}
-
-
-async def test_a_part_that_is_done_in_time_leaves_the_answer_in_time(deadline: Harness) -> None:
-    request = await deadline.receives()
-    await deadline.closes(request, days=3, **OWED)
-    await deadline.hears(a(PartAnswered, request, outstanding=(), occurred_at=ARRIVED + timedelta(days=9)))
-    assert (await deadline.clock(request))["timeliness"] == "on_time"
-    await deadline.sweeps(days=40)
-    assert await deadline.said() == {}
 
 
 async def test_a_package_that_is_made_anew_is_watched_as_the_first_was(deadline: Harness) -> None:
