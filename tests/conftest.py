@@ -57,12 +57,12 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
     ),
     "chaos": ("chaos/",),
     "broker": (
-        *(f"integration/test_{name}.py" for name in ("consumer", "dispatcher", "frozen", "leaving", "operations_page")),
-        *(f"integration/test_{name}.py" for name in ("outbox", "outbox_parked", "schema", "service")),
+        *(f"integration/test_{name}.py" for name in ("consumer", "dispatcher", "frozen", "operations_page")),
+        *(f"integration/test_{name}.py" for name in ("outbox_parked", "schema", "service")),
         "contract/test_compose.py",
     ),
     "CRM and ticketing": (
-        *(f"integration/test_{name}.py" for name in ("adapters_of_real_systems", "late_writes", "nightly", "register")),
+        *(f"integration/test_{name}.py" for name in ("adapters_of_real_systems", "nightly", "register")),
         *(f"integration/test_{name}" for name in ("roundup", "tryton_erasure", "withdrawn_midway")),
     ),
     "demonstration": ("deploy/test_demo.py",),
