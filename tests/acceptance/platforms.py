@@ -159,6 +159,7 @@ class Clock:
 
     def move(self) -> None:
         """Goes to the next stop if nobody has anything left to do before it."""
+        self._waiting = [(day, future) for day, future in self._waiting if not future.cancelled()]
         if not self._waiting or len(self._waiting) < self.playing:
             return
         self.day = min(day for day, _ in self._waiting)

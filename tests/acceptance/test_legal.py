@@ -299,3 +299,15 @@ async def seen(case: Case) -> tuple[object, ...]:
     """What is seen of a request that is over, but for who has looked at it, and whether its letters have arrived."""
     kinds = [each["kind"] for each in await case.letters()]
     return await case.view(), kinds, [action for action in await case.actions() if action != "letters.read"]
+
+
+@scenario()
+async def test_copy_has_what_was_deleted_after_it_was_asked_for(platform: Platform) -> None:
+    """What a nightly deletion takes after the access was asked for is in its package (Art. 15)."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    case = await platform.ask(person, "access")
+    await case.did("task.concluded", "shop")
+    await platform.shop.rows("DELETE FROM customer WHERE account_id = $1", person.account_id)
+    await case.closed()
+    assert [each["name"] for each in (await case.package()).of("shop")] == [person.name]

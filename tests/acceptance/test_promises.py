@@ -13,7 +13,7 @@ from deploy.demo.traces import Seeker
 from tests.acceptance.client import RIGHTS, Case
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
-from tests.acceptance.systems import BERLIN, NOTHING
+from tests.acceptance.systems import BERLIN, NOTHING, SINCE
 
 
 @scenario()
@@ -21,11 +21,13 @@ async def test_nothing_that_names_a_person_is_on_the_bus_in_logs_or_metrics(plat
     """No topic, log or metric names anybody, plain, escaped, in base64 or in hex (Art. 5(1)(f), 32)."""
     values, requests = [], []
     for right in RIGHTS:
-        person = platform.somebody()
+        person, caller = platform.somebody(), platform.somebody()
         await platform.shop.hold(person)
+        if right == "access":
+            await platform.shop.hold_call("", person.phone, SINCE, withheld=caller.phone)
         said = person.submission(right)
         said["subject"]["name"] = person.name
-        values += [person.name, person.email, person.phone[1:]]
+        values += [person.name, person.email, person.phone[1:], caller.phone[1:]]
         requests.append(await platform.channel.submit(said, traceparent=f"{person.email} {person.phone}"))
     told = platform.somebody()
     typo = f"typo{told.number}@@quarzfels.example"

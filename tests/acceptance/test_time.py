@@ -5,9 +5,70 @@ from datetime import date, timedelta
 from tests.acceptance.client import MORE_TIME, Case, Person
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import TIMED, scenario
+from tests.acceptance.systems import NOTHING
 from tests.fixtures.live import eventually
 
 UNHEARD = ("acknowledgement", "identity_question", "identity_last_notice")
+WEIGHED = {"scope": "legitimate_interests"}
+"""An objection that people weigh (Art. 21(1)), so that it is open for as long as a scenario wants."""
+
+
+async def opposed(platform: Platform, **more: str) -> Case:
+    """An objection that waits for people."""
+    person = platform.somebody()
+    await platform.shop.hold(person)
+    return await platform.ask(person, "objection", **WEIGHED, **more)
+
+
+async def ticketed(platform: Platform, case: Case, state: str) -> None:
+    """Waits until the one ticket about a request is in that state."""
+
+    async def look() -> list[str]:
+        states = await platform.tickets.about(case.request_id)
+        return states if state in states else []
+
+    assert await eventually(look, within=120, every=0.5) == [state]
+
+
+@scenario(on=TIMED)
+async def test_overdue_request_is_warned_of_once_with_one_ticket_until_its_answer(platform: Platform) -> None:
+    """A request that nobody answered is shown as overdue, with one ticket, which its answer resolves (Art. 12(3))."""
+    case = await opposed(platform)
+    await platform.clock.reaches(45)
+    await case.until(lambda view: view["warning"] == "overdue_statutory")
+    await case.did("deadline.overdue", "statutory")
+    await ticketed(platform, case, "open")
+    await case.seen_by(platform.officer).act("balancing", finding="upheld", explanation="Nothing outweighs it.")
+    await case.seen_by(platform.colleague).act("balancing/approval")
+    await case.closed()
+    await ticketed(platform, case, "resolved")
+
+
+@scenario(on=TIMED)
+async def test_extension_after_the_month_is_refused_and_the_dates_stand(platform: Platform) -> None:
+    """A requester who hears of it after the month gets no extension (Art. 12(3))."""
+    case = (await opposed(platform)).seen_by(platform.officer)
+    due = (await case.view())["due_on"]
+    new = (date.fromisoformat(due) + timedelta(days=58)).isoformat()
+    await platform.clock.reaches(22)
+    await case.act("extension", **MORE_TIME, new_due=new)
+    await platform.clock.reaches(45)
+    assert await case.seen_by(platform.colleague).refused("extension/approval") == "extension_refused"
+    assert await case.refused("extension", **MORE_TIME, new_due=new) == "extension_refused"
+    assert (await case.view())["due_on"] == due
+    assert "extension" not in [step[1] for step in await case.steps() if step[0] == "letter.written"]
+
+
+@scenario(on=TIMED)
+async def test_request_found_late_keeps_the_day_on_which_it_came(platform: Platform) -> None:
+    """The month runs from the receipt, not from when people find the message (Art. 12(3))."""
+    came = platform.clock.today() - timedelta(days=20)
+    case = await opposed(platform, received_at=f"{came}T09:00:00Z")
+    in_time = await opposed(platform)
+    assert (await case.view())["due_on"] <= (came + timedelta(days=34)).isoformat()
+    await platform.clock.reaches(22)
+    await case.until(lambda view: str(view["warning"]).startswith("overdue"))
+    assert not str((await in_time.view())["warning"]).startswith("overdue")
 
 
 @scenario(on=TIMED)
@@ -92,3 +153,55 @@ async def test_restriction_that_is_lifted_is_announced_first(platform: Platform)
 
 async def _free(platform: Platform, person: Person) -> bool:
     return (await platform.shop.held(person)).restricted is False
+
+
+@scenario(on=TIMED)
+async def test_what_a_team_kept_is_erased_on_its_day_once(platform: Platform) -> None:
+    """What a law keeps is named with its day, and goes on that day without being asked for again (Art. 17(3)(b))."""
+    person, other = platform.somebody(), platform.somebody()
+    until = platform.clock.today() + timedelta(days=10)
+    await platform.billing.hold(person, until.isoformat())
+    await platform.billing.hold(other, (until + timedelta(days=300)).isoformat())
+    case, later = [await platform.ask(each, "erasure") for each in (person, other)]
+    for each in (case, later):
+        assert (await each.closed())["outcome"] == "partially_fulfilled"
+    await platform.clock.reaches(8)
+    assert (await platform.billing.held(person)).rows == 1
+    await platform.clock.reaches(15)
+    await case.did("erasure.deferred_completed")
+    assert await platform.billing.held(person) == NOTHING
+    assert "has been erased" in (await case.view())["answer"]
+    await platform.clock.reaches(95)
+    await case.did("erasure.due")
+    assert (await platform.billing.held(other)).rows == 1
+
+
+@scenario(on=TIMED)
+async def test_services_started_after_the_clock_jumped_do_what_came_due_once(platform: Platform) -> None:
+    """Services that were down on a due day do its work once they run again."""
+    person = platform.somebody()
+    until = platform.clock.today() + timedelta(days=50)
+    await platform.billing.hold(person, until.isoformat())
+    case = await platform.ask(person, "erasure")
+    assert (await case.closed())["outcome"] == "partially_fulfilled"
+    await platform.clock.reaches(45)
+    await platform.clock.others_wait()  # for none of them the services may be away
+    async with platform.stopped("deadline", "erasure"):
+        await platform.clock.reaches(62)
+    await case.did("erasure.deferred_completed")
+    await case.did("erasure.due")
+    assert await platform.billing.held(person) == NOTHING
+
+
+@scenario(on=TIMED)
+async def test_customer_who_never_replies_is_reminded_twice_and_then_people_look(platform: Platform) -> None:
+    """What a customer decides about is passed on, and never decided for them (Art. 28(3)(e))."""
+    case = (await platform.ask(platform.somebody(), "access", role="processor")).seen_by(platform.officer)
+    await case.act("forward", controller="Harbour Cranes Ltd")
+    letters = [step[1] for step in await case.steps() if step[0] == "letter.written"]
+    for day, reminders in ((8, 1), (15, 2)):
+        await platform.clock.reaches(day)
+        await case.wrote(*letters, *["reminder_to_controller"] * reminders)
+    await platform.clock.reaches(22)
+    await ticketed(platform, case, "open")
+    assert (await case.view())["outcome"] == "forwarded"
