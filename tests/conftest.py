@@ -53,7 +53,7 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
     "live": (
         "e2e/",
         "integration/live/",
-        *(f"integration/legal/test_{name}" for name in ("s14_log_heard_again", "s15_no_personal_data")),
+        "integration/legal/test_s15_no_personal_data",
     ),
     "chaos": ("chaos/",),
     "broker": (

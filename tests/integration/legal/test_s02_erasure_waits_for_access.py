@@ -10,7 +10,6 @@ from uuid_utils.compat import uuid7
 from services.erasure import precedence
 from services.intake.letters.rendering import Letters
 from services.intake.postponed import begin_what_may
-from services.intake.request_file import pending
 from shared.domain import events
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -19,7 +18,7 @@ from shared.downstreams.contract import Receipt
 from shared.fulfilment import handlers as fulfilling
 from shared.storage.keyring import Keyring
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock, each
-from tests.fixtures.intake import PROOF, Intake, id_of, reference_of, running
+from tests.fixtures.intake import PROOF, Intake, id_of, running
 
 MIA: dict[str, object] = {"email": "mia@example.org", "account_id": "C-7", "country": "DE"}
 OTHER_ADDRESS = "mia.h@example.org"
@@ -157,25 +156,6 @@ async def test_it_waits_no_longer_however_that_ended_and_a_process_that_starts_a
     assert await erasing.erased(erasure)
 
 
-async def test_two_persons_may_let_it_begin_before_the_copy_and_one_alone_may_not(
-    intake: Intake, erasing: Erasing
-) -> None:
-    _, erasure = await message(intake, "access", "erasure")
-    begin = {"decision": "begin"}
-    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 409, "it does not wait yet"
-    await erasing.run()
-    assert (await intake.officer.post(f"{erasure}/decision", json={"decision": "retry"})).status_code == 409
-    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 200
-    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 409
-    await erasing.run()
-    assert not await erasing.erased(erasure)
-    async with intake.unit_of_work.pool.acquire() as connection:
-        assert [(each.what, each.holder) for each in await pending(connection)] == [("begin", "officer-1")]
-    (await intake.colleague.post(f"{erasure}/decision", json=begin)).raise_for_status()
-    await erasing.run()
-    assert await erasing.erased(erasure)
-
-
 @pytest.mark.parametrize(
     "other",
     [
@@ -203,35 +183,6 @@ async def test_a_part_of_a_copy_that_is_still_owed_is_waited_for(intake: Intake,
     await intake.complete(access, tasks=(AWAY.model_copy(update={"failure": None, "outcome": "exported"}),))
     await erasing.run()
     assert await erasing.erased(erasure)
-
-
-async def test_a_restriction_opposes_an_erasure_until_two_of_ours_have_found_out_which_holds(
-    intake: Intake, erasing: Erasing
-) -> None:
-    restriction = await intake.submit(right="restriction", ground="needed_for_claims", subject=MIA)
-    await intake.complete(restriction, operation=Operation.RESTRICT)
-    erasure = await intake.submit(right="erasure", subject=MIA)
-    await erasing.run()
-    shown = await intake.view(erasure)
-    assert (shown["state"], shown["awaits"]) == ("awaiting_decision", [id_of(restriction)])
-    assert "which of the two you want" in shown["answer"]
-    assert "`begin`, which ends the restriction" in shown["waits_for"]
-    assert [letter["kind"] for letter in await intake.letters(erasure)] == ["erasure_opposed"]
-
-    begin = {"decision": "begin"}
-    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).json()["state"] == "awaiting_decision"
-    await erasing.run()
-    assert not await erasing.erased(erasure)
-    (await intake.colleague.post(f"{erasure}/decision", json=begin)).raise_for_status()
-    kinds = [event["type"].split(".")[2] for event in await intake.published()]
-    assert kinds.index("lift_decided") < kinds.index("retry_decided")
-    assert [letter["kind"] for letter in await intake.letters(restriction)] == ["completion", "lifting"]
-    ended = (await intake.view(restriction))["answer"]
-    assert ("restriction has ended" in ended, "is kept" in ended, reference_of(erasure) in ended) == (True, False, True)
-    await erasing.run()
-    assert await erasing.erased(erasure)
-    await intake.complete(erasure, operation=Operation.ERASE, right=Right.ERASURE)
-    assert (await intake.officer.post(f"{restriction}/lift")).status_code == 409
 
 
 @pytest.mark.parametrize("ends", ["lift", "given up", "withdraw"])

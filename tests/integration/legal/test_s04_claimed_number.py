@@ -4,44 +4,17 @@ from datetime import UTC, datetime
 
 from uuid_utils.compat import uuid7
 
-from shared.domain.events import FulfilmentReported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import Level
-from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment.store import NewFulfilment
-from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock
-from tests.fixtures.events import a
-from tests.fixtures.intake import LAST, Intake, id_of
-from tests.integration.test_proof_in_part import LINKED
-from tests.integration.test_unsearched import blocked, report
+from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem
 
 NUMBER = "+442079460000"
 CLAIM = {"email": "mallory@example.org", "phones": [{"number": NUMBER}], "country": "DE"}
 BEGAN = datetime(2026, 1, 10, tzinfo=UTC)
 EARLIER = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-async def test_an_unknown_address_gets_nothing_by_a_number_that_it_claims_and_is_told_what_would_help(
-    intake: Intake, clock: SetClock
-) -> None:
-    path = await intake.submit(subject=CLAIM, assurance=None, proofs=[LINKED])
-    reports: tuple[TaskReport, ...] = (
-        report("crm", outcome=TaskOutcome.NO_MATCH),
-        report("cdr", outcome=TaskOutcome.NOT_SEARCHED, not_searched=Unsearched.NOT_PROVED, level="L2"),
-    )
-    await blocked(intake, path, *reports)
-    assert (await intake.view(path))["state"] == "awaiting_identity"
-    question_id = str((await intake.published())[-1]["question_id"])
-    clock.at = LAST
-    await intake.unanswered(path, question_id, "last_notice", "identity")
-    await intake.consume(a(FulfilmentReported, about=id_of(path), tasks=reports))
-    shown = await intake.view(path)
-    letters = await intake.letters(path)
-    assert (shown["outcome"], shown["resumable"], shown["package"]) == ("unidentified", True, False)
-    assert [letter["kind"] for letter in letters] == ["proof_question", "proof_last_notice", "unidentified"]
-    assert "a telephone number and the time in which it was yours" in letters[-1]["body"].replace("\n", " ")
-    assert NUMBER not in str(shown)
 
 
 async def exported(harness: Harness, level: Level) -> list[Identity]:

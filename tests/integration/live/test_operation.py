@@ -10,7 +10,7 @@ import httpx
 from deploy.local.platform import Platform
 from shared.domain.topics import ServiceName
 from tests.fakes.collector import collecting
-from tests.fixtures.live import TIMEOUT_SECONDS, Live, eventually
+from tests.fixtures.live import TIMEOUT_SECONDS, eventually
 from tests.fixtures.stack import seeded_stack, stack_alone
 from tests.fixtures.stores import Subject
 
@@ -51,16 +51,6 @@ async def test_readiness_goes_with_the_database_or_behind_the_door_the_broker_an
             assert await _all([*urls.values()], "/readyz", 200)
         await running.submit(range(1, 2))
         await running.all_closed(2)
-
-
-async def test_every_service_tells_prometheus_what_it_does(live: Live) -> None:
-    async with httpx.AsyncClient() as client:
-        told = {name: (await client.get(f"{live.services.url_of(name)}/metrics")).text for name in ServiceName}
-
-    assert "dsr_requests_total" in told[ServiceName.INTAKE]
-    for name in (ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT, ServiceName.DEADLINE):
-        assert "dsr_task_call_seconds" in told[name]
-    assert all("dsr_outbox_relayed_total" in metrics for metrics in told.values())
 
 
 async def _all(urls: list[str], path: str, status: int) -> bool:

@@ -1,20 +1,15 @@
 """What other services tell of their users, over a real broker, and where it stands as other services read it."""
 
 import asyncio
-import json
-import os
-import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
 from uuid_utils.compat import uuid7
 
 from deploy.demo.client import DsrClient
-from deploy.local.paths import ROOT
 from shared.domain import topics
 from shared.domain.assignments import AssignedNumber
 from shared.domain.identities import Identity, IdentityType
@@ -30,11 +25,9 @@ from shared.storage.postgres import connected
 from shared.storage.register import fill
 from tests.fixtures.guarded import guarded_broker
 from tests.fixtures.live import EVERY_RIGHT, Live, eventually
-from tests.fixtures.stores import Subject
 from tests.fixtures.user_events import PROVED, binary, structured
 from tests.fixtures.wire import JUNK
 
-LINES = ROOT / "docs" / "examples" / "send_user_event.py"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 NUMBER = "+442079460123"
 SAID: dict[str, dict[str, object]] = {
@@ -186,44 +179,6 @@ async def test_a_repeat_an_unknown_type_and_junk_cost_nothing_but_themselves_and
     async with connected(live.dsn) as connection:
         count = "SELECT count(*) FROM evidence.entry WHERE request_id = $1::uuid AND action = 'request.received'"
         assert await connection.fetchval(count, token) == 1
-
-
-def statement(subject: Subject) -> dict[str, object]:
-    """What is posted of somebody who is proved."""
-    return {name: subject.submission("access")[name] for name in ("subject", "assurance", "proofs")}
-
-
-async def statuses(live: Live, request_id: str, state: str) -> list[dict[str, Any]]:
-    """What is told of a request, until it is in that state."""
-    found = list[dict[str, Any]]()
-    where = {"bootstrap_servers": live.services.env["DSR_KAFKA_BOOTSTRAP"], "auto_offset_reset": "earliest"}
-    async with AIOKafkaConsumer(topics.STATUS, **where) as consumer, asyncio.timeout(60):
-        async for record in consumer:
-            if record.key == request_id.encode():
-                found.append(json.loads(record.value))
-                if found[-1]["state"] == state:
-                    break
-    return found
-
-
-async def test_an_event_of_the_twenty_lines_becomes_a_request_closes_and_its_status_is_read_back(
-    live: Live, selfcare: Emitter
-) -> None:
-    subject = live.somebody()
-    env = {"API": live.services.url, "API_KEY": selfcare.key, "KAFKA": live.services.env["DSR_KAFKA_BOOTSTRAP"]}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(LINES),
-        json.dumps(statement(subject)),
-        env={**os.environ, **env},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    printed, _ = await process.communicate()
-    assert process.returncode == 0
-    told = await statuses(live, printed.decode().strip(), "closed")
-    assert (told[0]["state"], told[-1]["outcome"]) == ("in_progress", "fulfilled")
-    assert {each["right"] for each in told} == {"access"}
-    assert subject.email not in json.dumps(told)
 
 
 @pytest.fixture(scope="module")
