@@ -1,12 +1,10 @@
 """What only a team that is reached over the bus can do to us, and what it must never be told."""
 
 import json
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import httpx
@@ -67,15 +65,6 @@ async def test_team_that_separates_tenants_is_told_the_tenant_of_a_task(store: B
     assert [TaskRequested.model_validate_json(message.value).tenant for message in stand.published] == (
         ["acme", None] if tenants else [None, None]
     )
-
-
-async def test_nothing_on_the_bus_says_who_the_subject_is(stand: BusStand) -> None:
-    stand.put(ADA, 1)
-    await Engine(stand).erase([erasure_of(stand, ADA)])
-    assert [message.topic for message in stand.published] == ["dsr.tasks.billing"] * 2
-    everything = repr(stand.published).encode()
-    for spelling in (ADA, quote(ADA), b64encode(ADA.encode()).decode().rstrip("=")):
-        assert spelling.encode() not in everything
 
 
 async def test_a_task_names_its_request_its_due_day_and_its_limit(stand: BusStand) -> None:

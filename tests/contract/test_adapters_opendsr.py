@@ -160,12 +160,6 @@ async def test_access_gives_what_the_processor_holds_and_its_own_words_only_to_t
     assert stand.holds(ADA) == 1
 
 
-async def test_access_to_an_unknown_subject_is_no_match() -> None:
-    result = await copied(stand_of(MailingSystem([], SetClock())), "ben@example.com")
-    assert isinstance(result, Receipt)
-    assert result == Receipt(result.task_id, TaskOutcome.NO_MATCH)
-
-
 def discovery(formats: tuple[str, ...] = ("raw",), types: tuple[str, ...] = ("access", "erasure")) -> httpx.Response:
     identities = [{"identity_type": "email", "identity_format": format_} for format_ in formats]
     return httpx.Response(200, json={"supported_identities": identities, "supported_subject_request_types": types})

@@ -103,28 +103,6 @@ async def test_body_over_4_mib_is_refused_with_or_without_a_length(intake: Intak
     assert is_problem(await intake.channel.post(MANY, content=in_parts()), 413, "too_large")
 
 
-async def test_missing_or_invalid_key_reveals_and_stores_nothing(intake: Intake) -> None:
-    del intake.channel.headers["Authorization"]
-    for authorization in (None, "Bearer nonsense", f"Bearer dsr_{'0' * 12}_{'x' * 43}", "Basic abc"):
-        headers = {"Authorization": authorization} if authorization else {}
-        assert is_problem(await intake.channel.post(ONE, json=GOOD, headers=headers), 401, "unauthorised")
-        assert is_problem(await intake.channel.get(UNKNOWN, headers=headers), 401, "unauthorised")
-    assert await stored(intake) == 0
-
-
-async def test_key_is_limited_to_its_role_and_its_own_submissions(intake: Intake, database: str) -> None:
-    path = await intake.submit()
-    keys = {
-        role: await create(database, role, "portal", intake.clock.now()) for role in ("channel", "downstream:billing")
-    }
-    other, system = ({"Authorization": f"Bearer {key}"} for key in keys.values())
-    assert is_problem(await intake.channel.post(ONE, json=GOOD, headers=system), 403, "forbidden")
-    assert is_problem(await intake.channel.get(f"{path}/timeline", headers=other), 404, "not_found")
-    assert is_problem(await intake.channel.get(UNKNOWN), 404, "not_found")
-    assert is_problem(await intake.channel.get(f"{ONE}/7"), 422, "invalid")
-    assert is_problem(await intake.channel.delete(ONE), 405, "http")
-
-
 async def test_a_replay_of_an_idempotency_key_gives_the_first_answer_and_stores_nothing(intake: Intake) -> None:
     headers = {"Idempotency-Key": "replay-1"}
     first = await intake.channel.post(ONE, json=GOOD, headers=headers)

@@ -1,6 +1,5 @@
 """Where a system has no way to do what is asked, a person does it and enters what was done; nothing else ends it."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -301,29 +300,6 @@ async def reports(harness: Harness) -> dict[str, TaskReport]:
     return {report.system: report for report in event.tasks}
 
 
-async def test_task_beyond_a_limit_runs_on_approval(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING, "shared")
-    harness = await open_harness(billing := Holding("billing"))
-    [request] = await harness.open()
-    await harness.worker("billing").work()
-    said = "150 are found, and max_rows = 100; nothing was done"
-    assert caplog.messages == [f"request {request} waits for a person: erase in billing: blast_radius: {said}"]
-    told = (await reports(harness))["billing"]
-    assert (told.failure, told.sentence) == ("blast_radius", said)
-    assert told.exceeded is not None
-    assert told.exceeded.model_dump(exclude_none=True) == {"limit": "max_rows", "found": 150, "allowed": 100}
-
-    await confirm(harness, request, 150)
-    await harness.worker("billing").work()
-    assert [task.confirmed for task in billing.asked] == [{}, {"max_rows": 150}]
-    [done] = harness.completed
-    assert done.reports[0].found == 150
-    assert done.reports[0].sentence is None
-    assert "limit.raised" in await harness.actions(request)
-
-
 async def test_more_than_was_confirmed_waits_again_with_the_number_of_now(open_harness: OpenHarness) -> None:
     harness = await open_harness(billing := Holding("billing"))
     [request] = await harness.open()
@@ -541,16 +517,6 @@ async def test_a_team_is_told_a_number_for_which_nobody_vouches_to_stop_marketin
     token = await claim(intake, path, {IdentityType.PHONE}, operation=operation)
     answer = await intake.channel.get(FETCH, headers={"Authorization": f"Bearer {key}", "DSR-Claim": token})
     assert [each["value"] for each in answer.json()["identities"]] == told
-
-
-async def test_another_systems_key_opens_nothing_and_leaves_no_record(intake: Intake, database: str) -> None:
-    path = await intake.submit(subject=SUBJECT)
-    token = await claim(intake, path, {IdentityType.EMAIL})
-    for role in ("downstream:shop", "channel", "privacy"):
-        key = await create(database, role, role, intake.clock.now())
-        answer = await intake.channel.get(FETCH, headers={"Authorization": f"Bearer {key}", "DSR-Claim": token})
-        assert answer.status_code == 403
-    assert "identities.fetched" not in await intake.actions(path)
 
 
 async def test_a_team_is_never_told_an_address_that_other_people_have_too(intake: Intake, database: str) -> None:

@@ -59,33 +59,31 @@ async def test_upheld_it_stays_restricted_and_erasure_is_offered(intake: Intake)
     assert "lift_decided" not in await intake.types()
 
 
-@pytest.mark.parametrize(
-    ("finding", "words"),
-    [
+async def test_overridden_objection_is_explained_and_then_lifted(intake: Intake) -> None:
+    for finding, words in (
         ("overridden", "compelling legitimate grounds"),
         ("contract", "does not apply"),
         ("legal_obligation", "A law of the European Union or of a Member State obliges us"),
         ("consent", "Art. 7(3)"),
-    ],
-)
-async def test_overridden_objection_is_explained_and_then_lifted(intake: Intake, finding: str, words: str) -> None:
-    path = await restricted(intake)
-    await weigh(intake, path, finding)
-    shown, letter = await intake.view(path), (await intake.letters(path))[-1]
-    assert (shown["outcome"], letter["kind"]) == ("refused", "objection_weighed")
-    for said in (
-        words,
-        WHY,
-        "we decided to lift the restriction that it had brought, and tell you so before we do",
-        "on another request of yours, stays in force",
-        "complaint",
-        "judicial remedy",
     ):
-        assert said in " ".join(letter["body"].split())
-    assert (await intake.types())[-2:] == ["lift_decided", "closed"]
-    (weighed,) = await intake.details(path, "objection.weighed")
-    assert weighed["finding"] == finding
-    assert WHY not in str(await intake.evidence(path))
+        path = await restricted(intake)
+        await weigh(intake, path, finding)
+        shown, letter = await intake.view(path), (await intake.letters(path))[-1]
+        assert (shown["outcome"], letter["kind"]) == ("refused", "objection_weighed")
+        lifting = "we decided to lift the restriction that it had brought, and tell you so before we do"
+        for said in (
+            words,
+            WHY,
+            lifting,
+            "on another request of yours, stays in force",
+            "complaint",
+            "judicial remedy",
+        ):
+            assert said in " ".join(letter["body"].split())
+        assert (await intake.types())[-2:] == ["lift_decided", "closed"]
+        (weighed,) = await intake.details(path, "objection.weighed")
+        assert weighed["finding"] == finding
+        assert WHY not in str(await intake.evidence(path))
 
 
 async def test_it_needs_the_proof_that_a_restriction_needs_and_one_to_marketing_none(intake: Intake) -> None:

@@ -282,28 +282,6 @@ async def pieces(harness: Harness) -> int:
     return int(await harness.pool.fetchval("SELECT count(*) FROM vault.sealed WHERE kind = 'records'"))
 
 
-async def test_partial_answer_has_a_package_and_later_one_of_all(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness, cdr, event = await copying(open_harness, Unavailable("it is away"))
-    async with harness.unit_of_work.begin() as tx:
-        await export.answer(harness.fulfilments, [a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
-    [told] = await said(harness)
-    now = await package(harness, event, told)
-    assert told["type"] == "dsr.fulfilment.reported.v1"
-    assert {task["system"]: task["outcome"] for task in told["tasks"]} == {"crm": "exported", "cdr": None}
-    assert ([piece["data"]["value"] for piece in now["records"]], now["missing"]) == (["Ada", "Quarzfels"], ["cdr"])
-
-    closed = a(RequestClosed, about=event, outcome=PARTLY, outstanding=("cdr",), goes_on=True)
-    async with harness.unit_of_work.begin() as tx:
-        await export.close([closed], tx)
-    assert await harness.states(event.request_id) == {"crm:export": "done", "cdr:export": "ready"}
-    cdr.answers = {Operation.EXPORT: has("+442079460000")}
-    clock.pass_by(hours=1)
-    await harness.worker("cdr", Operation.EXPORT).work()
-    later = await package(harness, event, (await said(harness))[-1])
-    assert ({piece["system"] for piece in later["records"]}, "missing" in later) == ({"crm", "cdr"}, False)
-    assert await pieces(harness) == 0
-
-
 async def test_a_partial_package_leaves_out_what_is_not_shown_to_be_the_subjects(open_harness: OpenHarness) -> None:
     theirs = ScriptedSystem("tickets", answers={Operation.EXPORT: has("Eve", of="eve@example.org")})
     harness, _, event = await copying(open_harness, Unavailable("it is away"), theirs)

@@ -81,33 +81,26 @@ town = { class = "A", rectifies = "town" }
 """
 
 
-@pytest.mark.parametrize(
-    ("change", "held"),
-    [
-        (("address.city", "berlin ", "Bilbao"), "address.city, address.town"),
-        (("address.city", None, "Bilbao"), "address.city, address.receiver"),
-        (("address.country", "DE", "FR"), "address.country"),
-        (("address.country", None, "FR"), "address.city, address.country, address.receiver"),
-        (("address.street", "Lindenallee 14", "x"), "customer.street"),
-        (("address.city", "Lisboa", "Bilbao"), None),
-    ],
-    ids=["said", "unsaid", "of another class", "of that name", "under another name", "not there"],
-)
-async def test_what_is_held_under_no_declared_field_is_a_persons_matter(
-    customer_store: CustomerStore, change: tuple[str, str | None, str], held: str | None
-) -> None:
+async def test_what_is_held_under_no_declared_field_is_a_persons_matter(customer_store: CustomerStore) -> None:
     await customer_store.run(*filter(str.strip, ADDRESSES.split(";")))
     customer_store.dataset.write_text(customer_store.dataset.read_text(encoding="utf-8") + ADDRESS, encoding="utf-8")
+    nobody = Identity(IdentityType.ACCOUNT_ID, "C99")
     async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
-        result = await customers.one(task(Operation.RECTIFY, ACCOUNT, changes=[change]))
-        nobody = Identity(IdentityType.ACCOUNT_ID, "C99")
-        unknown = await customers.receipt(task(Operation.RECTIFY, nobody, changes=[change]))
-    assert unknown.outcome is TaskOutcome.NO_MATCH
-    if held:
-        assert isinstance(result, NotSupported), result
-        assert str(result).startswith(f"{held} holds what is to be corrected")
-    else:
-        assert (receipt(result).outcome, receipt(result).found) == (TaskOutcome.UNCHANGED, 4)
+        for change, held in (
+            (("address.city", "berlin ", "Bilbao"), "address.city, address.town"),
+            (("address.city", None, "Bilbao"), "address.city, address.receiver"),
+            (("address.country", "DE", "FR"), "address.country"),
+            (("address.country", None, "FR"), "address.city, address.country, address.receiver"),
+            (("address.street", "Lindenallee 14", "x"), "customer.street"),
+        ):
+            result = await customers.one(task(Operation.RECTIFY, ACCOUNT, changes=[change]))
+            assert isinstance(result, NotSupported), result
+            assert str(result).startswith(f"{held} holds what is to be corrected")
+            unknown = await customers.receipt(task(Operation.RECTIFY, nobody, changes=[change]))
+            assert unknown.outcome is TaskOutcome.NO_MATCH
+        changes = [("address.city", "Lisboa", "Bilbao")]
+        result = await customers.one(task(Operation.RECTIFY, ACCOUNT, changes=changes))
+    assert (receipt(result).outcome, receipt(result).found) == (TaskOutcome.UNCHANGED, 4)
 
 
 @pytest.mark.parametrize(

@@ -128,19 +128,6 @@ async def test_nobody_is_asked_for_what_only_sets_right_what_is_in_force(harness
     assert not any(step.startswith("new") for step in await harness.states(subject))
 
 
-async def test_what_needs_a_quarantined_system_waits_and_goes_on_by_itself_once_it_is_on(harness: Harness) -> None:
-    request = await begun(harness)
-    await harness.stand(cdr="quarantined")
-    await harness.pool.execute("UPDATE downstreams.system SET since = now()")
-    await worked(harness, "crm", "cdr")
-    await harness.look_where_systems_stand()
-    assert harness.systems["cdr"].asked == []
-    assert (await harness.states(request))["cdr:erase"] == "ready"
-    await harness.stand(cdr="on")
-    await worked(harness, "cdr", "crm")
-    assert await harness.fulfilment_state(request) == "complete"
-
-
 async def test_long_quarantine_escalates_requests_by_its_name_until_it_ends(harness: Harness) -> None:
     request = await begun(harness)
     await harness.stand(cdr="quarantined")
@@ -176,15 +163,6 @@ async def test_task_failed_for_another_reason_waits_beyond_the_quarantine(harnes
     assert await harness.fulfilment_state(request) == "blocked"
     states = await harness.states(request)
     assert (states["cdr:erase"], states["new:erase"]) == ("done", "failed")
-
-
-async def test_process_with_an_unaccepted_definition_works_nothing(harness: Harness) -> None:
-    await begun(harness)
-    await harness.worker("crm", Operation.LOCATE).work()
-    harness.systems["cdr"].fingerprint = "d2"
-    assert await harness.worker("cdr").work() == 0
-    harness.systems["cdr"].fingerprint = "d1"
-    assert await harness.worker("cdr").work() == 1
 
 
 async def test_a_retired_system_leaves_its_open_tasks_to_a_person_by_its_name(harness: Harness) -> None:

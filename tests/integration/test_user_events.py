@@ -47,15 +47,6 @@ async def test_what_is_asked_for_by_an_event_is_on_record_as_such(selfcare: Told
     assert await pool.fetchval(sealed) == 0, "what was posted went with its event; the request has its own"
 
 
-@pytest.mark.parametrize("purpose", ["marketing", "analytics"])
-async def test_withdrawn_consent_to_a_declared_purpose_is_worked(selfcare: Told, purpose: str) -> None:
-    token = await selfcare.post(subject=ADA, **PROVED)
-    await selfcare.says("user.consent_withdrawn", token, purpose=purpose, consent_text="cookies-4")
-    request = (await selfcare.view(token)).json()
-    assert (request["right"], request["purposes"]) == ("consent_withdrawal", [purpose])
-    assert request["consent_text"] == "cookies-4"
-
-
 async def test_consent_to_what_nothing_is_processed_for_by_consent_is_set_aside_by_name(selfcare: Told) -> None:
     token = await selfcare.post(subject=ADA, **PROVED)
     await selfcare.says("user.consent_withdrawn", token, purpose="profiling")
