@@ -242,7 +242,7 @@ class Shop(Calls):
         await self.rows("INSERT INTO delivery SELECT n, $2, $3 FROM unnest($1::int[]) n", ids, person.email, BERLIN)
 
     async def deliveries(self, person: Person) -> list[Held]:
-        """Somebody's deliveries: how many there are of each kind."""
+        """Counts the deliveries of a person, of each kind."""
         query = "SELECT count(*), city, restricted, marketing FROM delivery WHERE email = $1 GROUP BY 2, 3, 4"
         return [Held(*row) for row in await self.rows(query, person.email)]
 

@@ -257,13 +257,13 @@ def drips() -> Response:
 
 
 def bomb() -> Response:
-    """A few kilobytes that unpack to 24 MiB, which say that nobody is found."""
+    """A few kilobytes that unpack to 24 MiB and say that nothing is found."""
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     return Response(gzip.compress(b" " * (24 * MIB) + b'{"contacts": []}'), headers=headers)
 
 
 class Wrong(NamedTuple):
-    """What a system answers of one person, and for which failure a person of ours then looks; "": it is asked again."""
+    """An answer about one person, and the failure for which an officer then looks; "": it is asked again."""
 
     answer: Callable[[], Response]
     failure: str
@@ -275,13 +275,13 @@ WRONG = {
     "a redirect": Wrong(lambda: RedirectResponse("http://127.0.0.1:1/"), "refused"),
     "no JSON": Wrong(lambda: Response(b"<html>", media_type="application/json"), "answer_malformed"),
     "other JSON": Wrong(lambda: JSONResponse({"contacts": {"email": 7}}), "answer_malformed"),
-    "an error of ours": Wrong(lambda: JSONResponse({"error": "no"}, 400), "refused"),
+    "an error of the caller": Wrong(lambda: JSONResponse({"error": "no"}, 400), "refused"),
 }
 
 
 @scenario()
 async def test_wrong_answers_of_some_people_delay_those_alone(platform: Platform) -> None:
-    """A system that answers nonsense of somebody erases nobody by it, and everybody else's request goes on."""
+    """A system that answers nonsense of somebody erases nothing by it, and everybody else's request goes on."""
     people = {what: platform.somebody() for what in WRONG}
     for what, person in people.items():
         await platform.helpdesk.hold(person)
@@ -302,7 +302,7 @@ async def test_wrong_answers_of_some_people_delay_those_alone(platform: Platform
 
 
 @scenario(rows=("access", "erasure"))
-async def test_search_that_ignores_its_filter_touches_nobody_else(platform: Platform, right: str) -> None:
+async def test_search_that_ignores_its_filter_touches_no_others(platform: Platform, right: str) -> None:
     """A system that finds somebody else's records hands none of them out and loses none (Art. 15(4))."""
     person, other = platform.somebody(), platform.somebody()
     for each in (person, other):
@@ -317,7 +317,7 @@ async def test_search_that_ignores_its_filter_touches_nobody_else(platform: Plat
 
 @scenario(rows=CHANGES[1:])
 async def test_yes_without_a_change_is_found_out_in_the_helpdesk(platform: Platform, right: str) -> None:
-    """A system that says yes and does nothing is looked at again: nobody is told that it was done."""
+    """A system that says yes and does nothing is looked at again, and the request stays open."""
     person = platform.somebody()  # what was to be erased may be shown for a day: an index lags behind
     await platform.helpdesk.hold(person)
     before = await platform.helpdesk.held(person)
@@ -334,7 +334,7 @@ async def test_yes_without_a_change_is_found_out_in_the_helpdesk(platform: Platf
 
 @scenario(rows=CHANGES)
 async def test_change_that_a_trigger_undoes_is_found_out(platform: Platform, right: str) -> None:
-    """A store whose trigger undoes each change is looked at again: nobody is told that it was done."""
+    """A store whose trigger undoes each change is looked at again, and the request stays open."""
     person = platform.somebody()
     await platform.shop.hold(person, city="stuck")
     before = await platform.shop.held(person)
@@ -344,8 +344,8 @@ async def test_change_that_a_trigger_undoes_is_found_out(platform: Platform, rig
 
 
 @scenario(rows=CHANGES)
-async def test_more_rows_than_the_limit_wait_for_two_persons(platform: Platform, right: str) -> None:
-    """A request that would touch more rows than its limit touches none until two persons have confirmed it."""
+async def test_more_rows_than_the_limit_wait_for_two_officers(platform: Platform, right: str) -> None:
+    """A request that would touch more rows than its limit touches none until two officers have confirmed it."""
     person, before = platform.somebody(), Held(61, BERLIN, restricted=False, marketing=True)
     await platform.shop.hold_deliveries(person, before.rows)
     case = await platform.ask(person, right)
@@ -405,7 +405,7 @@ async def test_replies_that_do_not_add_up_count_for_nothing(platform: Platform) 
 
 
 ASKED = {"plan", "locate"}
-"""What a team is asked before a change, and after it."""
+"""Operations of a team before a change, and after it."""
 LIES = {
     "erasure": {"outcome": "erased", "found": 1, "changed": 1},
     "restriction": {"outcome": "amended", "found": 1, "changed": 1},
@@ -415,7 +415,7 @@ LIES = {
 
 @scenario(rows=[*LIES])
 async def test_team_that_lies_is_found_out_by_its_second_look(platform: Platform, right: str) -> None:
-    """A team that says yes and does nothing finds the rows when it looks again, and nobody is told that it was done."""
+    """A team that says yes and does nothing finds the rows when it looks again, and the request stays open."""
     person, team = platform.somebody(), platform.billing
     await team.hold(person)
     before = await team.held(person)
@@ -445,7 +445,7 @@ async def test_reply_to_another_systems_task_closes_nothing(platform: Platform) 
 
 @scenario()
 async def test_events_that_are_junk_or_anothers_ask_for_nothing(platform: Platform) -> None:
-    """Junk, an address in place of a token, what the sender may not say: no request; the next event is heard."""
+    """Junk, an address in place of a token, what the sender may not say: no request; the next event is read."""
     person, other = platform.somebody(), platform.somebody()
     said = {"subject": person.identities("account_id", "phones")}
     async with platform.emitter("selfcare") as selfcare, platform.emitter("numbering") as numbering:

@@ -292,7 +292,7 @@ async def test_more_than_one_account_is_changed_once_two_persons_have_confirmed(
     before, theirs = await system.held(person), await system.held(neighbour)
     case = await platform.ask(person, pair.right)
     officer, colleague = case.seen_by(platform.officer), case.seen_by(platform.colleague)
-    view = await officer.until("awaiting_decision")
+    view = await officer.judged()
     beyond = [(task["system"], task["exceeded"]) for task in view["tasks"] if task.get("exceeded")]
     assert beyond == [(pair.kind, {"limit": "max_people", "found": 2, "allowed": 1})]
     all_theirs = {"system": pair.kind, "limit": "max_people"}
