@@ -166,11 +166,7 @@ async def serve(system: str, store: Billing, intake: str, api_key: str, **broker
     authorization = {"Authorization": f"Bearer {api_key}"}
     topic = f"dsr.tasks.{system}"
     consumer = AIOKafkaConsumer(
-        topic,
-        group_id=f"team-{system}",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        **broker,
+        topic, group_id=f"team-{system}", enable_auto_commit=False, auto_offset_reset="earliest", **broker
     )
     producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **broker)
     try:

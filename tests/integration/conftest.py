@@ -16,17 +16,7 @@ from tests.fixtures.nights import nights
 from tests.fixtures.open_engine import clock, open_harness
 from tests.fixtures.recipients import disclosing
 
-__all__ = [
-    "clock",
-    "command",
-    "console",
-    "disclosing",
-    "intake",
-    "open_harness",
-    "partly",
-    "server",
-    "unidentified",
-]
+__all__ = ["clock", "command", "console", "disclosing", "intake", "open_harness", "partly", "server", "unidentified"]
 __all__ += ["analytics_store", "calls", "cdr_store", "customer_store", "customers", "events", "settings"]
 __all__ += ["mobile", "mobile_dsn", "nights", "shop", "shop_dsn"]
 

@@ -440,10 +440,7 @@ async def test_what_waits_for_its_commit_is_bounded_and_nothing_is_lost(
         await asyncio.gather(*(client.get(UNKNOWN) for client in (intake.channel, second, third)))
         async with other.transaction():
             await other.execute("LOCK TABLE intake.request")
-            waiting = [
-                asyncio.create_task(submit(intake.channel, "a")),
-                asyncio.create_task(submit(second, "b")),
-            ]
+            waiting = [asyncio.create_task(submit(intake.channel, "a")), asyncio.create_task(submit(second, "b"))]
             await both.wait()
             refused = await submit(third, "c")
             assert is_problem(refused, 503, "overloaded")

@@ -85,7 +85,7 @@ async def test_breach_found_elsewhere_is_sealed_and_each_reader_recorded(intake:
     assert (read["record"]["facts"], read["record"]["people"]) == (RECORD["facts"], 41)
     rows = await intake.unit_of_work.pool.fetch("SELECT action, detail FROM evidence.entry ORDER BY seq")
     assert [row["action"] for row in rows] == [
-        *("breach.entered", "breach.recorded", "breach.owned", "breach.recorded", "breach.read"),
+        *("breach.entered", "breach.recorded", "breach.owned", "breach.recorded", "breach.read")
     ]
     assert "Ada" not in str(rows)
     words = await intake.unit_of_work.pool.fetch("SELECT content FROM vault.sealed WHERE kind = 'breach_record'")
@@ -446,10 +446,7 @@ async def test_of_a_high_risk_each_person_hears_in_their_language_once_and_by_th
     assert (await intake.officer.post(approval)).status_code == 404, "what one has read is not what holds"
     assert (await intake.officer.post(anew)).json() == {"letters": 2}
     [letter] = await intake.letters(german)
-    assert (letter["kind"], letter["subject"]) == (
-        "breach_notice",
-        "Wichtig: Verletzung der Sicherheit Ihrer Daten",
-    )
+    assert (letter["kind"], letter["subject"]) == ("breach_notice", "Wichtig: Verletzung der Sicherheit Ihrer Daten")
     assert "Ihre Anrufliste war öffentlich." in letter["body"]
     again = await proposed(intake, path, {**both, "concerned": concerned})
     assert (await intake.officer.post(again)).json() == {"letters": 0}, "nobody is told twice"

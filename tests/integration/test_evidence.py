@@ -311,11 +311,7 @@ async def test_letters_and_identities_expire_a_year_after_closure(intake: Intake
 
 
 @pytest.mark.parametrize(
-    "said",
-    [
-        {"right": "restriction", "ground": "unlawful"},
-        {"right": "erasure", "tasks": (KEPT,)},
-    ],
+    "said", [{"right": "restriction", "ground": "unlawful"}, {"right": "erasure", "tasks": (KEPT,)}]
 )
 async def test_data_of_active_restrictions_and_deferrals_is_kept(intake: Intake, said: dict[str, Any]) -> None:
     await closed(intake, **said)

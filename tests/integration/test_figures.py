@@ -372,11 +372,7 @@ async def test_unsearched_part_is_logged_when_decided(intake: Intake, told_lines
     path = await intake.submit()
     reason = Unsearched.NOTHING_TO_SEARCH_BY
     unsearched = TaskReport(
-        task_id=uuid7(),
-        system="cdr",
-        operation=Operation.EXPORT,
-        outcome=TaskOutcome.NOT_SEARCHED,
-        not_searched=reason,
+        task_id=uuid7(), system="cdr", operation=Operation.EXPORT, outcome=TaskOutcome.NOT_SEARCHED, not_searched=reason
     )
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(unsearched,)))
     assert lines(told_lines) == []

@@ -533,10 +533,7 @@ async def test_a_withdrawn_export_drops_what_was_collected_and_keeps_what_was_sa
 
 @pytest.mark.parametrize(
     ("outcome", "kept"),
-    [
-        (Outcome.PARTIALLY_FULFILLED, {("identities", "crm"), ("package", "export")}),
-        (Outcome.REFUSED, set()),
-    ],
+    [(Outcome.PARTIALLY_FULFILLED, {("identities", "crm"), ("package", "export")}), (Outcome.REFUSED, set())],
 )
 async def test_an_export_that_a_person_closes_leaves_no_pieces_and_if_refused_nothing_of_what_was_collected(
     open_harness: OpenHarness, outcome: Outcome, kept: set[tuple[str, str]]

@@ -553,13 +553,7 @@ BORISS = ("2026-09-15", "boris@example.org", "/help", "rare", False)
     ],
 )
 async def test_a_category_is_deleted_anonymised_kept_or_restricted_as_the_policy_says(
-    empty_database: str,
-    tmp_path: Path,
-    does: str,
-    outcome: TaskOutcome,
-    left: list[tuple[object, ...]],
-    *,
-    ruled: bool,
+    empty_database: str, tmp_path: Path, does: str, outcome: TaskOutcome, left: list[tuple[object, ...]], *, ruled: bool
 ) -> None:
     if does == "anonymise":
         left = [*left, ("2026-09-01", None, "/help", None, False)]

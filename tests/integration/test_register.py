@@ -80,9 +80,7 @@ async def test_a_reading_corrects_learns_and_ends_forgets_nobody_and_names_nobod
         assert value.encode().hex() not in dump
 
 
-async def test_neither_nothing_nor_another_source_or_namespace_replaces_what_is_known(
-    open_harness: OpenHarness,
-) -> None:
+async def test_nothing_another_source_or_namespace_replaces_nothing(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     await filled(harness, assigned(ADA, JANUARY))
     with pytest.raises(Misconfigured, match="as it was"):
@@ -423,11 +421,7 @@ async def test_a_person_settles_a_conflict_once_and_by_name(intake: Intake) -> N
     assert (await intake.officer.get(CONFLICTS)).json() == {"conflicts": []}
     [entry] = [each for each in await intake.evidence(path) if each["action"] == "assignment.settled"]
     assert entry["actor"].startswith("key:")
-    assert entry["detail"] == {
-        "conflict_id": conflict["conflict_id"],
-        "system": "billing",
-        "kind": "another_holder",
-    }
+    assert entry["detail"] == {"conflict_id": conflict["conflict_id"], "system": "billing", "kind": "another_holder"}
 
 
 async def test_conflicts_that_wait_for_a_person_are_counted(intake: Intake) -> None:

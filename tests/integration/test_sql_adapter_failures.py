@@ -114,9 +114,7 @@ CREATE TRIGGER undo BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION undo
 """
 
 
-async def test_a_store_that_says_yes_and_lifts_nothing_is_found_out(
-    customer_store: CustomerStore, customers: SqlEngine
-) -> None:
+async def test_yes_without_a_lift_is_found_out(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run("UPDATE customer SET restricted = true")
     async with connected(customer_store.dsn) as owner:
         await owner.execute(UNDOES.format(event="UPDATE", table="customer", instead="old"))
@@ -124,8 +122,7 @@ async def test_a_store_that_says_yes_and_lifts_nothing_is_found_out(
 
 
 @pytest.mark.parametrize(
-    ("operation", "event", "instead"),
-    [(RESTRICT, "INSERT", "NULL"), (Operation.LIFT, "DELETE", "NULL")],
+    ("operation", "event", "instead"), [(RESTRICT, "INSERT", "NULL"), (Operation.LIFT, "DELETE", "NULL")]
 )
 async def test_a_store_that_says_yes_and_keeps_no_restriction_or_every_one_is_found_out(
     cdr_store: CdrStore, calls: SqlEngine, operation: Operation, event: str, instead: str

@@ -201,12 +201,7 @@ def exceeded(result: object) -> Exceeded:
 @pytest.mark.parametrize("settings", [{"max_rows": 1, "max_people": 2}])
 @pytest.mark.parametrize(
     ("operation", "found"),
-    [
-        (Operation.ERASE, 4),
-        (Operation.RECTIFY, 2),
-        (Operation.RESTRICT, 2),
-        (Operation.SUPPRESS, 2),
-    ],
+    [(Operation.ERASE, 4), (Operation.RECTIFY, 2), (Operation.RESTRICT, 2), (Operation.SUPPRESS, 2)],
 )
 async def test_beyond_max_rows_nothing_is_done_until_as_much_is_confirmed_and_no_more_than_that(
     customer_store: CustomerStore, customers: SqlEngine, operation: Operation, found: int

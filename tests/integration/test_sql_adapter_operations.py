@@ -40,8 +40,7 @@ EMAIL, ACCOUNT = email("anna.meier@example.org"), Identity(IdentityType.ACCOUNT_
 
 async def test_address_in_any_case_yields_the_account_and_numbers_with_periods(customers: SqlEngine) -> None:
     located, unknown = await customers.run(
-        task(Operation.LOCATE, EMAIL, phone(ANNA)),
-        task(Operation.LOCATE, email("x@example.org")),
+        task(Operation.LOCATE, EMAIL, phone(ANNA)), task(Operation.LOCATE, email("x@example.org"))
     )
     found = {(i.type, i.value, i.valid_from, i.valid_to, i.source) for i in receipt(located).identities}
     since = at("2024-02-05").replace(hour=8, minute=30)

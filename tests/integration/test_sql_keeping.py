@@ -362,9 +362,7 @@ async def test_hold_keeps_rows_of_an_active_contract_too(empty_database: str, tm
     dataset = DATASET.replace('"ticket"', '"account"').replace("{state}", STATE) + NEWSLETTER
     (tmp_path / "ledger.toml").write_text(dataset, encoding="utf-8")
     about = replace(
-        task(Operation.PLAN, email("active@x.org")),
-        at=datetime(2026, 11, 27, tzinfo=UTC),
-        held=frozenset({"account"}),
+        task(Operation.PLAN, email("active@x.org")), at=datetime(2026, 11, 27, tzinfo=UTC), held=frozenset({"account"})
     )
     async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
         planned, done = [

@@ -362,10 +362,7 @@ async def withdrawn_meanwhile(open_harness: OpenHarness, operation: Operation, a
 
 @pytest.mark.parametrize(
     ("operation", "given"),
-    [
-        (Operation.LOCATE, {"identities": (NUMBER_SIGNED,)}),
-        (Operation.EXPORT, {"records": (RECORD,)}),
-    ],
+    [(Operation.LOCATE, {"identities": (NUMBER_SIGNED,)}), (Operation.EXPORT, {"records": (RECORD,)})],
 )
 async def test_what_a_task_brings_after_the_withdrawal_is_not_kept_but_its_receipt_is(
     open_harness: OpenHarness, operation: Operation, given: dict[str, tuple[object, ...]]

@@ -158,10 +158,7 @@ async def test_an_address_that_two_customers_have_is_stopped_and_no_person_must_
     assert {each.value for each in harness.systems["shop"].asked[0].identities} == {"C1", "C2"}
     subject = await harness.subject(EMAIL)
     with_ends: dict[str, Any] = {"marketing": True, "ends": ["subscription"], "concerns": []}
-    for right, stop, details in (
-        (Right.RESTRICTION, RESTRICT, {}),
-        (Right.CONSENT_WITHDRAWAL, SUPPRESS, with_ends),
-    ):
+    for right, stop, details in ((Right.RESTRICTION, RESTRICT, {}), (Right.CONSENT_WITHDRAWAL, SUPPRESS, with_ends)):
         new = NewFulfilment(uuid7(), subject, right, stop, DUE, details)
         await harness.open(new)
         await work(harness, *every)
@@ -385,10 +382,7 @@ async def test_a_number_that_was_theirs_stops_nothing_of_whoever_has_it_today(op
 
 @pytest.mark.parametrize(
     ("right", "operation", "details"),
-    [
-        (Right.OBJECTION, RESTRICT, {"scope": "legitimate_interests"}),
-        (Right.ERASURE, Operation.ERASE, {}),
-    ],
+    [(Right.OBJECTION, RESTRICT, {"scope": "legitimate_interests"}), (Right.ERASURE, Operation.ERASE, {})],
     ids=["weighed", "erasure"],
 )
 async def test_nothing_else_is_done_by_a_number_for_which_nobody_vouches(

@@ -490,11 +490,7 @@ async def test_a_former_customer_can_be_restricted_too(crm: Crm) -> None:
 
 @pytest.mark.parametrize(
     ("operation", "changes"),
-    [
-        (Operation.RESTRICT, ()),
-        (Operation.SUPPRESS, ()),
-        (Operation.RECTIFY, [("name", None, "Ada Feldspat")]),
-    ],
+    [(Operation.RESTRICT, ()), (Operation.SUPPRESS, ()), (Operation.RECTIFY, [("name", None, "Ada Feldspat")])],
 )
 async def test_a_write_that_the_crm_accepts_and_that_does_not_stick_is_found_out(
     crm: Crm, operation: Operation, changes: Sequence[tuple[str, None, str]]

@@ -109,9 +109,7 @@ class Withdrawing(Line):
 
 
 @pytest.mark.parametrize(
-    ("lacks", "left"),
-    [((), 2), (("overwrite", "values"), 1)],
-    ids=["hundreds in one call", "record by record"],
+    ("lacks", "left"), [((), 2), (("overwrite", "values"), 1)], ids=["hundreds in one call", "record by record"]
 )
 async def test_withdrawal_stops_tracker_writes(ticketing: Ticketing, lacks: Sequence[str], left: int) -> None:
     customers = [Customer(ticketing) for _ in range(2)]

@@ -303,12 +303,7 @@ def day(number: int) -> datetime:
 def known(
     theirs: tuple[Span, ...] = (), others: tuple[Span, ...] = (), said: tuple[Identity, ...] = (), at: int = 100
 ) -> Known:
-    identities = (
-        Identity(BY_EMAIL, ADDRESS),
-        Identity(BY_PHONE, NUMBER),
-        Identity(IdentityType.NAME, "Ada"),
-        *said,
-    )
+    identities = (Identity(BY_EMAIL, ADDRESS), Identity(BY_PHONE, NUMBER), Identity(IdentityType.NAME, "Ada"), *said)
     return Known(
         at=day(at),
         values=values_of(identities),
@@ -354,10 +349,7 @@ HELD = ((day(10), day(20)),)
             id="beyond what they asked for",
         ),
         pytest.param(
-            call(30),
-            known(said=(Identity(BY_PHONE, NUMBER, proved_since=day(30)),)),
-            None,
-            id="proved from then on",
+            call(30), known(said=(Identity(BY_PHONE, NUMBER, proved_since=day(30)),)), None, id="proved from then on"
         ),
         pytest.param(
             call(29),
@@ -405,8 +397,7 @@ def assigned(since: int, until: int | None) -> list[Match]:
 
 
 @pytest.mark.parametrize(
-    ("others", "fault"),
-    [((), None), (((day(0), day(10)),), None), (((day(15), day(16)),), Fault.ANOTHER_HOLDER)],
+    ("others", "fault"), [((), None), (((day(0), day(10)),), None), (((day(15), day(16)),), Fault.ANOTHER_HOLDER)]
 )
 def test_number_of_another_holder_is_not_handed_out(others: tuple[Span, ...], fault: Fault | None) -> None:
     assert first_fault([[Match(BY_EMAIL, ADDRESS)], assigned(10, 20)], known(others=others)) is fault

@@ -202,8 +202,7 @@ RESUMABLE = replace(RUNNING, state=State.CLOSED, closed_at=AT, resumable=True)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "done"),
-    [(Outcome.UNIDENTIFIED, "have done nothing"), (PARTIAL, "what was clear in your request.")],
+    ("outcome", "done"), [(Outcome.UNIDENTIFIED, "have done nothing"), (PARTIAL, "what was clear in your request.")]
 )
 def test_who_may_resume_reads_what_was_done_and_that_the_question_is_still_open(outcome: Outcome, done: str) -> None:
     told = answer(replace(RESUMABLE, outcome=outcome))

@@ -156,8 +156,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.mark.parametrize(
-    "error",
-    [asyncio.CancelledError(), KafkaConnectionError(), OSError(), UnknownMemberIdError(), RuntimeError(CLOSED)],
+    "error", [asyncio.CancelledError(), KafkaConnectionError(), OSError(), UnknownMemberIdError(), RuntimeError(CLOSED)]
 )
 @pytest.mark.parametrize("fails_at", ["start", "getmany", "stop"])
 @pytest.mark.parametrize("counts_a_cancellation", [False, True])
@@ -398,10 +397,7 @@ def test_a_burst_of_requests_that_begin_and_end_together_is_two_calls() -> None:
 
 def test_where_several_handlers_wait_for_an_event_all_of_them_hear_it_in_the_order_of_the_main() -> None:
     first, second = handler(), handler()
-    subscriptions = [
-        Subscription(RequestWithdrawn, first, None),
-        Subscription(RequestWithdrawn, second, Right.ERASURE),
-    ]
+    subscriptions = [Subscription(RequestWithdrawn, first, None), Subscription(RequestWithdrawn, second, Right.ERASURE)]
     wanted = _wanted({"withdrawn": subscriptions})
     assert wanted[b"withdrawn", b"erasure"] == (RequestWithdrawn, (first, second))
     assert wanted[b"withdrawn", b"access"] == (RequestWithdrawn, (first,))

@@ -275,13 +275,7 @@ NOT_CONFIRMED = ["L1", "L1", "L1", "L1"]
 
 @pytest.mark.parametrize(
     "register",
-    [
-        Register(),
-        register(),
-        register((BEN, 0, None)),
-        register((ADA, 0, 50)),
-        register((ADA, 80, None)),
-    ],
+    [Register(), register(), register((BEN, 0, None)), register((ADA, 0, 50)), register((ADA, 80, None))],
     ids=["no register", "of nobody", "somebody else's", "given back", "not theirs for thirty days"],
 )
 def test_a_number_that_the_register_does_not_show_as_that_accounts_proves_nothing_more(register: Register) -> None:

@@ -191,10 +191,7 @@ def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy
             )
 
 
-@pytest.mark.parametrize(
-    ("crm", "untold"),
-    [(None, {"contract_active"}), (True, set()), (False, {"contract_active"})],
-)
+@pytest.mark.parametrize(("crm", "untold"), [(None, {"contract_active"}), (True, set()), (False, {"contract_active"})])
 def test_unknown_state_that_keeps_data_is_manual(untold: set[str], *, crm: bool | None) -> None:
     store, telling = ScriptedSystem("shop"), ScriptedSystem("crm")
     store.__dict__["knows_no_states"] = True
@@ -270,13 +267,7 @@ CUSTOMER = table(key="account", switch=True)
         ({"order": table(via="customer"), "item": table(via="order")}, set()),
         ({"call": table(columns=["account"], switch=True), "customer": table(key="account")}, {"call"}),
     ],
-    ids=[
-        "by an address",
-        "by the account",
-        "through others",
-        "no switch",
-        "not of one account",
-    ],
+    ids=["by an address", "by the account", "through others", "no switch", "not of one account"],
 )
 def test_restriction_reaches_the_switch_and_what_leads_there(tables: Mapping[str, Table], reached: set[str]) -> None:
     assert reach(tables) == reached

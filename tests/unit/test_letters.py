@@ -454,10 +454,7 @@ def test_a_list_ends_as_the_language_ends_it(language: Language, said: str) -> N
         ("16", ["16", "16", "16", "16"]),
         ("18(1)", ["18(1)", "18 Abs. 1", "18, paragraphe 1,", "18, apartado 1,"]),
         ("17(b)", ["17(b)", "17 lit. b", "17, point b),", "17, letra b),"]),
-        (
-            "12(5)(b)",
-            ["12(5)(b)", "12 Abs. 5 lit. b", "12, paragraphe 5, point b),", "12, apartado 5, letra b),"],
-        ),
+        ("12(5)(b)", ["12(5)(b)", "12 Abs. 5 lit. b", "12, paragraphe 5, point b),", "12, apartado 5, letra b),"]),
     ],
 )
 def test_an_article_is_cited_as_each_language_cites_it(cited: str, said: list[str]) -> None:

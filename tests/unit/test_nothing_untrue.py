@@ -269,11 +269,7 @@ def searched(identities: Sequence[Identity], number: str, moment: int) -> bool:
     return any((s is None or s <= at(moment)) and (u is None or at(moment) < u) for s, u in periods)
 
 
-@given(
-    world=_world,
-    requests=st.lists(_request, min_size=1, max_size=3).flatmap(st.permutations),
-    filled=st.booleans(),
-)
+@given(world=_world, requests=st.lists(_request, min_size=1, max_size=3).flatmap(st.permutations), filled=st.booleans())
 def test_only_rows_of_assignments_that_the_register_vouches_for_are_touched_or_shown(
     *, world: list[Held], requests: list[tuple[str, Level, list[Said], list[tuple[str, str, Level]]]], filled: bool
 ) -> None:

@@ -172,10 +172,7 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
             f'{MAILING}token_env = "DSR_TOKEN"',
             "[mailing]: token_env names DSR_TOKEN, which is not set; export DSR_TOKEN",
         ),
-        (
-            MAILING.replace("http://localhost/v2", "${URL}"),
-            "[mailing]: url takes its value from URL, which is not set",
-        ),
+        (MAILING.replace("http://localhost/v2", "${URL}"), "[mailing]: url takes its value from URL, which is not set"),
         (
             MAILING.replace("http://localhost/v2", "${SECRET}"),
             "[mailing]: url holds '${SECRET}': write a value (base URL",
@@ -409,10 +406,7 @@ def test_state_told_by_a_table_and_no_rule_is_named(tmp_path: Path, held: str, n
 
 @pytest.mark.parametrize(
     ("switch", "by_hand", "unrestricted"),
-    [
-        ("", ["restrict", "lift"], []),
-        ('restriction = { column = "stopped", value = true }', [], ("letter",)),
-    ],
+    [("", ["restrict", "lift"], []), ('restriction = { column = "stopped", value = true }', [], ("letter",))],
 )
 def test_tables_that_show_no_restriction_are_told_before_the_first_request(
     tmp_path: Path, switch: str, by_hand: Sequence[str], unrestricted: Sequence[str]
@@ -427,10 +421,7 @@ def test_tables_that_show_no_restriction_are_told_before_the_first_request(
     )
     table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["email"]')
     found = report(checked(tmp_path, table, dataset))
-    assert [found["systems"]["shop"].get(key, []) for key in ("by_hand", "unrestricted")] == [
-        by_hand,
-        unrestricted,
-    ]
+    assert [found["systems"]["shop"].get(key, []) for key in ("by_hand", "unrestricted")] == [by_hand, unrestricted]
     if unrestricted:
         assert "a person restricts in what shows no restriction: letter" in words_of(found)[0]
 

@@ -398,9 +398,7 @@ async def test_what_an_erasure_has_left_is_told_as_kept_by_its_rule_alone_and_fo
     assert "Left of what you have asked us to erase (rows: 1)" in await page(left)
 
 
-async def test_an_entry_of_the_list_is_said_to_stay_while_there_is_marketing_and_not_until_erasure_is_asked_for() -> (
-    None
-):
+async def test_entry_of_the_list_stays_while_there_is_marketing() -> None:
     listed = Step(AT, LISTED, {"contact_point": "ada@example.org", "right": "erasure"})
     told = said(await report(call(), steps=[listed]), "A15.d")
     assert "For as long as we send any advertising" in told

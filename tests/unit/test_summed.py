@@ -274,7 +274,7 @@ def test_that_what_a_hold_keeps_is_restricted_is_told_beside_the_hold_and_not_be
     said = {"outcome": TaskOutcome.RETAINED, "kept": [held, taxed]}
     report = TaskReport.model_validate({"task_id": uuid7(), "system": "shop", "operation": "erase", **said})
     assert [each.key for each in of_kept(report)] == [
-        *("answer.kind_kept", "answer.kept_restricted", "answer.kind_kept_until", "answer.kept_reduced"),
+        *("answer.kind_kept", "answer.kept_restricted", "answer.kind_kept_until", "answer.kept_reduced")
     ]
 
 
@@ -357,11 +357,7 @@ STATED: dict[str, Any] = {"outcome": "amended", "stated": True, "by_category": {
     ("outcome", "corrected", "told"),
     [
         (Outcome.FULFILLED, (2,), "Your statement now stands beside it"),
-        (
-            Outcome.PARTIALLY_FULFILLED,
-            (2, 0),
-            "Of your statements, in your order, number 2 stands beside no record",
-        ),
+        (Outcome.PARTIALLY_FULFILLED, (2, 0), "Of your statements, in your order, number 2 stands beside no record"),
         (Outcome.PARTIALLY_FULFILLED, (0,), "What you stated stands beside no record"),
     ],
 )
