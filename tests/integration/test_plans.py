@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.erasure import planning, retained
+from services.erasure import planning
 from services.intake import holds, paused_erasures
 from services.intake.request.told.kept import is_held_unseen
 from shared.domain.errors import BlastRadius, Refused, Unavailable
-from shared.domain.events import ErasurePlanned, HoldLifted, PlanAsked
+from shared.domain.events import ErasurePlanned, PlanAsked
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Right
@@ -424,33 +424,6 @@ async def test_system_that_can_split_erases_around_a_hold(intake: Intake, open_h
     await intake.complete(path, **said, tasks=[*reports])
     await lift(intake, hold)
     assert await paused_erasures.let_go_of_holds(intake.unit_of_work) == 1, "what was left is asked for again"
-
-
-async def test_lifted_hold_erases_what_it_kept(intake: Intake, harness: Harness) -> None:
-    hold, path = await placed(intake), await intake.submit(right="erasure")
-    subject = await harness.subject(EMAIL)
-    reports = await erased(harness, UUID(id_of(path)), subject)
-    said = {"right": "erasure", "operation": "erase", "outcome": "partially_fulfilled"}
-    await intake.complete(path, **said, tasks=[*reports.values()])
-    assert (await intake.view(path))["outcome"] == "partially_fulfilled"
-
-    assert not await paused_erasures.let_go_of_holds(intake.unit_of_work)
-    assert (await intake.officer.post(f"{hold}/lift")).json()["lifted_at"] is None
-    assert not await paused_erasures.let_go_of_holds(intake.unit_of_work)
-    alone = await intake.officer.post(f"{hold}/lift")
-    assert is_problem(alone, 409, "same_person"), alone.text
-    assert (await intake.colleague.post(f"{hold}/lift")).json()["lifted_by"] == ["officer-1", "officer-2"]
-
-    assert await paused_erasures.let_go_of_holds(intake.unit_of_work) == 1
-    assert not await paused_erasures.let_go_of_holds(intake.unit_of_work), "said once"
-    lifted = HoldLifted.model_validate((await intake.published())[-1])
-    assert lifted.systems == ("crm", "shop")
-    async with harness.unit_of_work.begin() as tx:
-        await retained.release(harness.fulfilments, [lifted.model_copy(update={"subject": subject})], tx)
-    for system in ("shop", "crm"):
-        await harness.worker(system).work()
-    assert harness.completed[-1].deferred
-    assert {report.outcome for report in harness.completed[-1].reports} == {"erased"}
 
 
 async def test_a_hold_names_a_case_a_reason_of_the_policy_and_a_review_within_six_months(intake: Intake) -> None:

@@ -233,30 +233,16 @@ def program(path: Path) -> Path:
     return path
 
 
-def test_installed_chromium_wins_over_an_empty_unpacked_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chromium_is_found_installed_or_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chromium, "UNPACKED", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Chromium.found() is None, "an empty folder is none"
     installed = program(tmp_path / "bin" / "chromium")
     monkeypatch.setenv("PATH", str(installed.parent))
-    monkeypatch.setattr(chromium, "UNPACKED", tmp_path / "unpacked")
-    (tmp_path / "unpacked").mkdir()
-
     assert Chromium.found() == Chromium(installed, {})
-
-
-def test_empty_unpacked_folder_is_no_chromium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(chromium, "UNPACKED", tmp_path)
-
-    assert Chromium.found() is None
-
-
-def test_unpacked_chromium_needs_no_library_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unpacked = program(tmp_path / "usr" / "lib" / "chromium" / "chromium")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(chromium, "UNPACKED", tmp_path)
-
-    found = Chromium.found()
-
-    assert found == Chromium(unpacked, {"LD_LIBRARY_PATH": str(unpacked.parent)})
+    assert Chromium.found() == Chromium(unpacked, {"LD_LIBRARY_PATH": str(unpacked.parent)})
 
 
 # The broker that all tests share has the services of one platform: those of another would join the same groups.
