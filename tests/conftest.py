@@ -51,7 +51,6 @@ _LAST_LINES, _LINE = 12, 400
 _TOGETHER: Mapping[str, Sequence[str]] = {
     "acceptance": ("acceptance/",),
     "live": (
-        "e2e/",
         "integration/live/",
         "integration/legal/test_s15_no_personal_data",
     ),

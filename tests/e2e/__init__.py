@@ -1,1 +1,0 @@
-"""Requests from intake to closure, through all five services."""
