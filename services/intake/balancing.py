@@ -27,8 +27,8 @@ class Balancing(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     finding: Finding = Field(
-        description="`overridden`: compelling grounds that we can show override it, or legal claims do; the last three:"
-        " it does not apply, since the data are not processed for legitimate interests"
+        description="`overridden`: compelling grounds that we can show override it; `legal_claims`: these do; the last"
+        " three: it does not apply, since the data are not processed for legitimate interests"
     )
     explanation: Annotated[Text, Field(description="the person reads it, unless the objection is upheld")]
 

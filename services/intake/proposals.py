@@ -16,9 +16,11 @@ from services.intake.request.aggregate import Request, Transition
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.reasons import Proposed, Reasons
 from shared.domain.errors import Shredded
-from shared.domain.sentences import Term, article
+from shared.domain.sentences import Term, article, say
 from shared.messaging.unit_of_work import UnitOfWork
 
+_OWED = frozenset({"12(3)", "12(4)"})
+"""Articles that ask us to say what is missing and why, and allow nothing to be left out."""
 _READ = """
 SELECT decision, system, reason, article, explanation, proposed_by, proposed_at FROM proposal WHERE request_id = $1
 """
@@ -101,7 +103,13 @@ async def words(tx: UnitOfWork, request: Request) -> dict[str, LetterField]:
     explanation = await tx.vault.open_one(tx.connection, found["explanation"]) or b""
     # A reason that has left the policy meanwhile is still the one that two persons gave.
     reason = Term(f"reason.{found['decision']}", found["reason"])
-    return {"reason": reason, "article": article(found["article"]), "explanation": explanation.decode()}
+    by = article(found["article"])
+    law = say("letter.law", article=by)
+    if found["article"] in _OWED:
+        law = say("letter.owed")
+        if request.due_on >= tx.now.date():
+            law = say("letter.owed_by", day=request.due_on)
+    return {"reason": reason, "article": by, "law": law, "explanation": explanation.decode()}
 
 
 async def forget(tx: UnitOfWork, request: Request) -> None:

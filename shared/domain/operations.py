@@ -249,8 +249,9 @@ class TaskReport(BaseModel):
     of our customers apart, and a customer has asked. ``reported``: its counts are what the system says, and nobody has
     verified them; with a failure, they are what was done before that. ``kept``: what is kept by which rule, with
     ``ground`` the first of them and ``until`` the last day of all, ``reduced``: of how many of these something was
-    taken now. ``anonymised``: categories whose changed records stay, and tell of nobody any more. ``corrected``: of
-    each correction, in the order in which they were asked for, how many records show it now; ``stated``: as a statement
+    taken now. ``anonymised``: categories whose changed records stay, and tell of nobody any more. ``ended``: those
+    whose changed records were erased with the consent that kept them. ``corrected``: of each correction, in the order
+    in which they were asked for, how many records show it now; ``stated``: as a statement
     beside them, none of which was rewritten. ``states``: which of the states last that it tells, by which others may
     have to keep something. ``unsigned``: of what a dry run has found and nothing would go of, what rules speak of that
     nobody has signed. ``handed_out``: by category how many of what was found are in a package that holds what is
@@ -272,6 +273,7 @@ class TaskReport(BaseModel):
     reduced: Mapping[Word, int] | None = None
     unsigned: tuple[Kept, ...] | None = None
     anonymised: tuple[Word, ...] | None = None
+    ended: tuple[Word, ...] | None = None
     states: Mapping[Word, bool | None] | None = None
     failure: Word | None = None
     sentence: str | None = None

@@ -153,7 +153,8 @@ class Receipt:
     ``written_by_others``: by third persons, beside theirs; ``narrowed``: their own dates leave out what is theirs;
     ``kept``: what is kept by rules of the policy; ``reduced``: of how many of these something was taken now, by
     category; ``categories``: all searched, ``searched_by``: by what; ``states``: which last of those that it tells;
-    ``anonymised``: categories whose changed records stay and tell of nobody. ``identities`` and ``records`` go to the
+    ``anonymised``: categories whose changed records stay and tell of nobody; ``ended``: those erased with a consent.
+    ``identities`` and ``records`` go to the
     vault; ``parts``: in how many parts records were handed over before, where there were too many to hold them all.
     ``by_account``: kinds of data that were not searched for want of an account; ``no_account``: of which nothing is
     there, since none was found.
@@ -173,6 +174,7 @@ class Receipt:
     no_account: tuple[str, ...] | None = None
     states: States | None = None
     anonymised: tuple[str, ...] | None = None
+    ended: tuple[str, ...] | None = None
     reference: str | None = None
     not_searched: Unsearched | None = None
     level: Level | None = None

@@ -38,6 +38,9 @@ async def test_what_a_person_wrote_lies_sealed_and_is_neither_in_the_evidence_no
     assert (read.json()["explanation"], read.json()["reason"]) == (EXPLANATION, "SYSTEM_FAILED")
     assert (await intake.actions(path))[-1] == "proposal.read"
     await intake.report(path, COPIED, AWAY)
+    letter = (await intake.letters(path))[-1]["body"]
+    assert "We have no ground to leave this out, and owe it to you by" in letter
+    assert "The legal basis" not in letter
     assert EXPLANATION not in str([await intake.evidence(path), await intake.published()])
 
 

@@ -28,8 +28,8 @@ from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.policy import none_signed
 
-CLAIMS = "because the data are needed to establish, exercise or defend legal claims"
-TAX = "because contracts and invoices are needed for tax purposes and to defend legal claims"
+CLAIMS = "because the data are needed to establish, exercise or defend legal claims (Art. 17(3)(e) GDPR)"
+TAX = "because contracts and invoices are needed for tax purposes and to defend legal claims (Art. 17(1)(a) GDPR)"
 KEPT_ANSWER = (
     f"Your request was fulfilled in part. Kept in archive {CLAIMS}; once that no longer applies, it is"
     f" erased, unless another rule keeps it for longer: then we write to you."

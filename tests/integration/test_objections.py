@@ -62,6 +62,7 @@ async def test_upheld_it_stays_restricted_and_erasure_is_offered(intake: Intake)
 async def test_overridden_objection_is_explained_and_then_lifted(intake: Intake) -> None:
     for finding, words in (
         ("overridden", "compelling legitimate grounds"),
+        ("legal_claims", "We need the data to establish, exercise or defend legal claims"),
         ("contract", "does not apply"),
         ("legal_obligation", "A law of the European Union or of a Member State obliges us"),
         ("consent", "Art. 7(3)"),

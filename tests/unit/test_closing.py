@@ -178,8 +178,42 @@ def test_what_went_with_its_key_is_made_unreadable_and_never_called_anonymised()
     assert "is made permanently unreadable" in body
     months = retention().correspondence_months
     assert f"Our letters about it, to you and to others, are kept for {months} months, encrypted" in body
+    record = "The record of your request (what was asked, decided and done, and when) is kept for"
+    assert f"{record} {retention().register_months} months" in body
+    listed = "we keep the e-mail addresses and telephone numbers that we know to be yours as unreadable check values"
+    assert listed in body
+    untouched = replace(
+        closed, outcome=PARTIAL, tasks=(a_task("crm", RETAINED, ground="legal_hold").model_copy(update={"found": 1}),)
+    )
+    failed = replace(closed, tasks=(ERASED, a_task("cdr", None, failure="unavailable")))
+    empty = replace(closed, outcome=Outcome.NO_DATA, tasks=(a_task("crm", NO_MATCH),))
+    for request, says in ((untouched, True), (failed, False), (empty, False)):
+        assert (listed in LETTERS.words(LETTERS.remains(request, AT), Reader("en", "UTC", None))) is says
     assert "anonymi" not in body
     assert LETTERS.remains(replace(closed, right=Right.ACCESS), AT) == ()
+
+
+def test_what_goes_with_a_consent_is_called_erased_and_the_rest_kept_from_marketing() -> None:
+    for rows, says, before in (
+        ({"subscription": 1}, "1 of 1 record erased (subscriptions: 1).", "we had erased 1 record in crm"),
+        (
+            {"subscription": 1, "contact": 2},
+            "3 of 3 records erased or kept from marketing (contact data: 2, subscriptions: 1 erased).",
+            "we had changed 3 records in crm",
+        ),
+        (
+            {"contact": 2},
+            "2 of 2 records kept from marketing (contact data: 2).",
+            "we had kept from marketing 2 records",
+        ),
+    ):
+        ended = ("subscription",) if "subscription" in rows else None
+        count = sum(rows.values())
+        task = a_task("crm", TaskOutcome.AMENDED, found=count, changed=count)
+        task = task.model_copy(update={"operation": Operation.SUPPRESS, "by_category": rows, "ended": ended})
+        closed = a_request(State.CLOSED, right=Right.CONSENT_WITHDRAWAL, outcome=Outcome.FULFILLED, tasks=(task,))
+        assert says in body_of(closed)
+        assert before in body_of(replace(closed, outcome=Outcome.WITHDRAWN))
 
 
 @pytest.mark.parametrize("outcome", [TaskOutcome.ERASED, TaskOutcome.NO_MATCH])
@@ -304,7 +338,7 @@ def kept(category: str, rule: str, first: date | None, last: date | None, count:
         ),
         (
             kept("invoice", "invoices_84m", date(2030, 1, 31), date(2030, 1, 31), count=1),
-            "1 record (invoices) is kept until 31 January 2030 because contracts and invoices are needed",
+            "for tax purposes and to defend legal claims (Art. 17(1)(a) GDPR); it is to be erased after that day",
             NECESSARY,
         ),
         (
@@ -322,7 +356,7 @@ def test_kept_data_are_told_by_category_with_days_ground_and_article(by_rule: Ke
     assert article in body
     assert "obligation" not in body
     assert "Copies in our backups are overwritten by 9 April 2026" in body
-    assert "unreadable" not in body  # what is kept is still found by the subject's key
+    assert "permanently unreadable" not in body  # what is kept is still found by the subject's key
 
 
 def test_what_a_period_keeps_is_told_to_be_reduced_and_what_a_hold_keeps_is_not() -> None:

@@ -25,6 +25,7 @@ from shared.domain.operations import COUNTRY_UNKNOWN
 from shared.domain.policy import Policy, says_as_shipped
 from shared.domain.rights import Right
 from shared.domain.sentences import Fact, Lines, Sentence, Term, Told, article, say
+from shared.domain.suppression_policy import suppression_policy
 from shared.domain.wording import LANGUAGES, WORDINGS, Language, Wordings, read_languages, read_wordings
 from shared.runtime.settings import PolicySettings
 
@@ -77,7 +78,8 @@ class Letters:
     ) -> None:
         self._settings = settings or IntakeSettings()
         self.policy = policy or PolicySettings().read_processing()
-        self._kept_months = retention().correspondence_months
+        self._kept_months, self._record_months = retention().correspondence_months, retention().register_months
+        self._lists_erased = suppression_policy(PolicySettings().overlay).erasure
         self._templates = _templates(folder)
         wordings = read_wordings()
         self._wordings = wordings.with_terms(dict(_terms(self.policy, wordings)))
@@ -152,7 +154,7 @@ class Letters:
         return known
 
     def remains(self, request: StoredRequest, now: datetime, disclosed: Disclosed | None = None) -> Told:
-        """What remains, after an erasure, of what was erased: how long in backups, and what becomes of its key.
+        """What remains, after an erasure, of what was erased: how long in backups, what becomes of its key, our list.
 
         Also of what was emptied of rows that stay. ``disclosed``: what others are told of the request, if that is
         known already.
@@ -160,15 +162,20 @@ class Letters:
         if request.tenant or request.right is not Right.ERASURE:
             return ()
         known = disclosed if disclosed and disclosed.policy is self.policy else Disclosed(request, self.policy)
+        lists = self._lists_erased and deferrals.found(request.tasks) and not deferrals.undone(request.tasks)
+        listed = (say("letter.listed"),) if lists else ()
         emptied = any(each.reduced for each in known.extents.values())
         if not emptied and not deferrals.rows_changed(request.tasks):
-            return ()
+            return listed
         forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))
-        unreadable = (say("letter.unreadable", months=self._kept_months),) if forgotten else ()
+        unreadable: Told = ()
+        if forgotten:
+            record = say("letter.record", months=self._record_months)
+            unreadable = (say("letter.unreadable", months=self._kept_months), record)
         told = self._told_of_backups
         if told is None or told[0] != now:  # it is the same instant for a batch
             told = self._told_of_backups = (now, self._backups(now))
-        return (*told[1], *unreadable)
+        return (*told[1], *unreadable, *listed)
 
     def _backups(self, now: datetime) -> Told:
         """Until when copies are in backups, where a period is signed for them; else that none is decided."""
@@ -218,8 +225,8 @@ def _templates(folder: Path) -> Mapping[LetterKind, Template]:
 def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[Language, str]]]:
     """How rules, purposes, kinds of data and systems of a policy are read: as what they stand for, if not in our words.
 
-    What the company has worded by itself is read in its words, whatever the language. A rule has why the law allows it
-    besides, by which article.
+    What the company has worded by itself is read in its words, whatever the language. A rule has its article with it,
+    and by itself why the law allows it.
     """
 
     def said(fact: Fact) -> Mapping[Language, str]:
@@ -227,10 +234,13 @@ def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[La
 
     by = say("kept_by.country_unknown", article=article("17(3)"))
     yield f"law.{COUNTRY_UNKNOWN}", said(by)
+    unknown = Term("ground", COUNTRY_UNKNOWN)
+    yield f"ground.{COUNTRY_UNKNOWN}", said(say("kept_by.ground", ground=unknown, article=article("17(3)")))
     for name, rule in policy.rules.items():
         known = f"ground.{name}" in wordings.keys and says_as_shipped(policy, "rules", name)
         for word in (name, *rule.told_as):
-            yield f"ground.{word}", said(Term("ground", name) if known else rule.words)
+            ground = Term("ground", name) if known else rule.words
+            yield f"ground.{word}", said(say("kept_by.ground", ground=ground, article=article(rule.ground)))
             by = say(_KEPT_BY.get(rule.ground, "kept_by.exception"), article=article(rule.ground))
             yield f"law.{word}", said(by)
     for name, purpose in policy.purposes.items():

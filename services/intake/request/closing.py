@@ -139,18 +139,23 @@ def _what(task: TaskReport, whose: str) -> Sentence:
         return say(f"work.stated{whose}", count=task.found)
     counts = _of_each(task)
     did = Term("did", "erase_or_anonymise") if task.anonymised else did
+    ended = frozenset(task.ended or ())
+    all_ended = bool(counts) and counts.keys() <= ended
+    if ended:
+        did = Term("did", "erase" if all_ended else "erase_or_suppress")
     how: Term | Sentence = say("work.by_hand", how=did) if task.by_hand else did
     if counts:
-        kinds = (_of_kind(task, name, n) for name, n in sorted(counts.items()))
+        kinds = (_of_kind(task, name, n, ended=name in ended and not all_ended) for name, n in sorted(counts.items()))
         how = say("work.of_kinds", how=how, kinds=Listed(tuple(kinds), final=False))
     changed = _copied(task) if task.outcome == TaskOutcome.EXPORTED else task.changed
     key = "work.counted_as_reported" if task.reported else "work.counted"
     return say(key, changed=changed, found=task.found, how=how)
 
 
-def _of_kind(task: TaskReport, name: str, count: int) -> Sentence:
-    anonymised = count and name in (task.anonymised or ())
-    return say("work.kind_anonymised" if anonymised else "work.kind", category=Term("category", name), found=count)
+def _of_kind(task: TaskReport, name: str, count: int, *, ended: bool) -> Sentence:
+    anonymised = name in (task.anonymised or ())
+    key = "work.kind_anonymised" if anonymised else "work.kind_erased" if ended else "work.kind"
+    return say(key, category=Term("category", name), found=count)
 
 
 def _copied(task: TaskReport) -> int:
@@ -158,13 +163,13 @@ def _copied(task: TaskReport) -> int:
 
 
 def _of_each(task: TaskReport) -> Mapping[str, int]:
-    """How many of each category a copy has, or were changed; empty where that is not known."""
+    """How many of each category a copy has, or were changed, without zeros; empty where that is not known."""
     if not task.by_category:
         return {}
     copied = task.by_category if task.handed_out is None else task.handed_out
     rows = copied if task.outcome == TaskOutcome.EXPORTED else changed_by_category(task)
     known = task.outcome == TaskOutcome.EXPORTED or sum(rows.values()) == task.changed
-    return dict.fromkeys((*(task.categories or ()), *task.by_category), 0) | dict(rows) if known else {}
+    return {name: count for name, count in rows.items() if count} if known else {}
 
 
 def _nothing_done(task: TaskReport, did: Term, whose: str) -> Sentence:

@@ -70,7 +70,7 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
     corrected = latest.corrected
     for task in done:
         corrected = corrections.together(task.corrected, corrected)
-    both = {name: _both(name, (*done, latest)) for name in ("searched_by", "categories", "anonymised")}
+    both = {name: _both(name, (*done, latest)) for name in ("searched_by", "categories", "anonymised", "ended")}
     looked = latest.outcome if latest.outcome not in _NOTHING_NOW else done[-1].outcome
     counts = {"outcome": looked, "found": found, "changed": changed if erased else min(changed, found)}
     uncounted = latest.uncounted or next((task.uncounted for task in done if task.uncounted), None)

@@ -51,7 +51,7 @@ with sqlite3.connect(sys.argv[1], timeout=30) as store:
     store.executemany("INSERT INTO invoice (email, cents) VALUES (?, 100)", [[email]] * 3)
 print(3)
 """
-TAX = "because contracts and invoices are needed for tax purposes and to defend legal claims"
+TAX = "because contracts and invoices are needed for tax purposes and to defend legal claims (Art. 17(1)(a) GDPR)"
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import get_args
 
 from services.intake import balancing
 from services.intake.console.decisions import options
@@ -9,6 +10,7 @@ from services.intake.console.decisions.decision import Asked, Decision, Subject,
 from services.intake.console.roles import Power
 from services.intake.decision_schemas import Begin, EndedPart, ProposedAnswer, Retry
 from services.intake.request import deferrals
+from services.intake.request.causes.weighing import Finding
 from services.intake.use_cases import UseCases
 from shared.domain.rights import Right
 from shared.domain.sentences import Term
@@ -111,7 +113,7 @@ DECISIONS: Sequence[Decision] = (
                 "finding",
                 "Finding",
                 "choose",
-                options=lambda _: options.plain("upheld", "overridden", "contract", "legal_obligation", "consent"),
+                options=lambda _: options.plain(*get_args(Finding)),
             ),
             Asked("explanation", "Why", "area", "The person reads it, unless the objection is upheld."),
         ),

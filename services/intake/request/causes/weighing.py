@@ -22,9 +22,10 @@ from shared.domain.proofs import Action, action_of
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import say
 
-Finding = Literal["upheld", "overridden", "contract", "legal_obligation", "consent"]
-"""What the weighing finds: the objection is upheld; compelling grounds of ours override it; or it does not apply, since
-we process the data for a contract, for a legal obligation or by consent (Art. 21(1), 6(1))."""
+Finding = Literal["upheld", "overridden", "legal_claims", "contract", "legal_obligation", "consent"]
+"""What the weighing finds: the objection is upheld; compelling grounds of ours override it; we need the data for legal
+claims; or it does not apply, since we process the data for a contract, for a legal obligation or by consent
+(Art. 21(1), 6(1))."""
 
 
 class MovedByWeighing(MovingRequest):

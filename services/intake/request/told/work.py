@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from services.intake.request.deferrals import has_failed
 from services.intake.request.stored_request import StoredRequest
-from services.intake.request.summed import summed
+from services.intake.request.summed import changed_by_category, summed
 from services.intake.request.told.restriction import of_restriction
 from shared.domain.operations import ANSWERING, TaskReport
 from shared.domain.operations import Operation as Op
@@ -35,7 +35,7 @@ def _had_been_done(request: StoredRequest, *, restricted: bool) -> Iterator[Sent
     did: dict[str, list[Sentence]] = {}
     for task in tasks:
         if task.changed or task.uncounted:
-            did.setdefault(_BEFORE.get(Op(task.operation), "before.changed"), []).append(_counted(task))
+            did.setdefault(_how(task), []).append(_counted(task))
     yield from (say(how, where=Listed(tuple(where), final=False)) for how, where in sorted(did.items()))
     if not (did or restricted):
         yield say("before.unchanged")
@@ -44,6 +44,12 @@ def _had_been_done(request: StoredRequest, *, restricted: bool) -> Iterator[Sent
     failed = {task.system for task in tasks if has_failed(task) and not task.outcome and request.right in _CHANGING}
     if failed:
         yield say("before.not_finished", systems=named_systems(failed))
+
+
+def _how(task: TaskReport) -> str:
+    if task.ended:
+        return "before.erased" if changed_by_category(task).keys() <= {*task.ended} else "before.changed"
+    return _BEFORE.get(Op(task.operation), "before.changed")
 
 
 def _counted(task: TaskReport) -> Sentence:

@@ -37,9 +37,10 @@ async def stop(
                 done[task.task_id] = _with_marked(done[task.task_id], result)
         elif left and not waits:
             left = [replace(task, operation=Operation.ERASE) for task in left]
+            went = tuple(sorted({each.table.category for each in ending.tables}))
             erased = begun.told(left, await Erasure(ending, save_progress, begun, session).run(left))
             for task, result in zip(left, erased, strict=True):
-                done[task.task_id] = _together(done[task.task_id], result)
+                done[task.task_id] = _together(done[task.task_id], result, went)
         results |= done
     return [results[task.task_id] for task in tasks]
 
@@ -73,11 +74,11 @@ def _alike(tasks: Sequence[Task]) -> Mapping[tuple[frozenset[str], bool, bool], 
     return alike
 
 
-def _together(marked: Result, erased: Result) -> Result:
+def _together(marked: Result, erased: Result, went: tuple[str, ...]) -> Result:
     """One receipt of both: the store adds up what it notes of a task, so what was erased last counts all of it."""
     if not isinstance(erased, Receipt) or not isinstance(marked, Receipt):
         return erased
     found = erased.outcome is TaskOutcome.ERASED
     if not found:
         return erased if marked.outcome is TaskOutcome.NOT_HELD else marked
-    return replace(erased, outcome=TaskOutcome.AMENDED)
+    return replace(erased, outcome=TaskOutcome.AMENDED, ended=went)
