@@ -22,6 +22,14 @@ RECEIVED_IN = {
     "es": "Hemos recibido su solicitud",
 }
 STRAY = "+493029999999"
+SEED = """
+import json, sqlite3, sys
+with sqlite3.connect(sys.argv[1], timeout=30) as store:
+    email = json.load(sys.stdin)["email"]
+    store.executemany("INSERT INTO invoice (email, cents) VALUES (?, 100)", [[email]] * 3)
+print(3)
+"""
+"""How a team seeds an invented person for its examination."""
 
 
 # The portal, by its pages alone.
@@ -375,3 +383,19 @@ async def test_command_submits_follows_lists_and_shows(platform: Platform) -> No
         assert [json.loads(line)["request_id"] for line in listed[1].splitlines()] == [request_id]
         status, said = await platform.dsr("request", "show", request_id, door=door)
         assert (status, "helpdesk" in said, person.email in said) == (0, True, False), said
+
+
+@scenario()
+async def test_command_lists_systems_and_examines_a_team(platform: Platform) -> None:
+    """``dsr`` names each system, and runs every operation of a team on people whom it invents, and who are gone."""
+    status, printed = await platform.dsr("downstreams", "list", "--json")
+    assert (status, [name for name in platform.systems if name not in printed]) == (0, []), printed
+    seed = json.dumps([sys.executable, "-I", "-S", "-c", SEED, str(platform.billing.store)])
+    file = platform.services.directory / "examined.toml"
+    file.write_text(
+        f"{platform.billing.declaration}[billing.conformance]\nseed = {{ command = {seed} }}\nwithin_s = 60\n"
+    )
+    status, printed = await platform.dsr("conformance", str(file), "--system", "billing", "--json")
+    found = {check: each["word"] for check, each in json.loads(printed)["billing"].items()}
+    assert (status, {*found.values()} - {"yes", "skipped", "not declared"}) == (0, set()), printed
+    assert [*found.values()].count("yes") > 5

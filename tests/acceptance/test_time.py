@@ -167,8 +167,10 @@ async def test_what_a_team_kept_is_erased_on_its_day_once(platform: Platform) ->
         assert (await each.closed())["outcome"] == "partially_fulfilled"
     await platform.clock.reaches(8)
     assert (await platform.billing.held(person)).rows == 1
+    assert "key.shredded" not in await case.actions()
     await platform.clock.reaches(15)
     await case.did("erasure.deferred_completed")
+    await case.did("key.shredded")
     assert await platform.billing.held(person) == NOTHING
     assert "has been erased" in (await case.view())["answer"]
     await platform.clock.reaches(95)
