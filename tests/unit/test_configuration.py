@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from pydantic import BaseModel
@@ -500,5 +500,7 @@ def test_old_name_of_a_setting_warns(monkeypatch: pytest.MonkeyPatch, caplog: py
     monkeypatch.setattr("shared.app.service.Settings", lambda: SimpleNamespace(telemetry=None))
     monkeypatch.setattr("shared.runtime.telemetry.start_logging", lambda _: None)
     monkeypatch.setattr("uvloop.run", lambda loops: loops.close())
+    for setting in ("gc", "sys.setswitchinterval"):  # which all tests after this would run by
+        monkeypatch.setattr(f"shared.app.service.{setting}", Mock())
     Service("erasure").run()
     assert "DSR_DEADLINE_POLICY is the old name of DSR_POLICY_TIME_LIMITS" in caplog.text
