@@ -62,7 +62,7 @@ def beyond(task: Task, rows: Iterable[Row]) -> BlastRadius | None:
     why += ["rest on an account that nothing there shows to be theirs"] if unnamed else []
     return BlastRadius(
         f"rows of an account {', and others '.join(why)}: they may be of {people:,} people, and no more than"
-        f" {allowed:,} may be meant; nothing was done. Do by hand what is theirs, or let two persons confirm that all"
+        f" {allowed:,} may be meant; nothing was done. Find out whose they are, or let two persons confirm that all"
         " these rows are meant",
         Exceeded(limit=Limit.MAX_PEOPLE, found=people, allowed=allowed),
     )

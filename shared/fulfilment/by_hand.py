@@ -15,8 +15,7 @@ _PLACE = "SELECT fulfilment_id FROM task WHERE task_id = ANY($1)"
 _ENTER = """
 UPDATE task SET state = 'done', receipt = $2::jsonb, failure = NULL, why = NULL
 WHERE task_id = $1 AND (state IN ('waiting', 'failed') AND failure IN ('not_supported', 'system_retired')
-    OR state = 'failed' AND (operation = 'lift' OR failure = 'foreign_hit'
-        OR failure = 'blast_radius' AND why -> 'exceeded' ->> 'limit' = 'max_people')
+    OR state = 'failed' AND operation = 'lift'
     OR state IN ('waiting', 'ready', 'failed') AND $2::jsonb ->> 'outcome' = 'no_longer_held'
     OR state = 'done' AND receipt ->> 'outcome' = 'not_searched' AND receipt ->> 'not_searched' = ANY($3))
 RETURNING fulfilment_id

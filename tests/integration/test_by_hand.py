@@ -239,33 +239,31 @@ async def test_an_officer_reads_what_is_to_be_done_and_that_is_on_record(intake:
     assert (await intake.actions(path))[-1] == "manual_steps.read"
 
 
+@pytest.mark.parametrize("operation", [Operation.ERASE, Operation.EXPORT])
 @pytest.mark.parametrize(
-    ("refusal", "ends"),
+    "refusal",
     [
-        (BlastRadius("2 people", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)), True),
-        (ForeignHit("rows of others"), True),
-        (BlastRadius("9 rows", Exceeded(limit=Limit.MAX_ROWS, found=9, allowed=1)), False),
+        BlastRadius("2 people", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)),
+        BlastRadius("9 rows", Exceeded(limit=Limit.MAX_ROWS, found=9, allowed=1)),
+        ForeignHit("rows of others"),
     ],
 )
-async def test_of_rows_of_several_people_a_person_does_by_hand_what_is_theirs(
-    open_harness: OpenHarness, intake: Intake, refusal: Refused, *, ends: bool
+async def test_one_person_ends_nothing_that_a_limit_has_stopped(
+    open_harness: OpenHarness, intake: Intake, refusal: Refused, operation: Operation
 ) -> None:
+    right = Right.ERASURE if operation is Operation.ERASE else Right.ACCESS
     billing = ScriptedSystem("billing")
-
-    async def refuse(tasks: Sequence[Task], _save: Checkpoint) -> Sequence[Result]:
-        return [refusal for _ in tasks]
-
-    billing.answers[Operation.EXPORT] = refuse
+    billing.answers[operation] = each(lambda _: refusal)
     harness = await open_harness(billing)
-    request = await asked(harness, Right.ACCESS, Operation.EXPORT)
-    await harness.worker("billing", Operation.EXPORT).work()
+    request = await asked(harness, right, operation)
+    await harness.worker("billing", operation).work()
     task = await todo(harness)
-    await enter(harness, request, task, found=1)
-    assert bool(harness.completed) is ends
-    path = await intake.submit()
-    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(task,)))
-    done = {"system": "billing", "found": 1, "changed": 0}
-    assert (await intake.officer.post(f"{path}/task-result", json=done)).status_code == (200 if ends else 409)
+    await enter(harness, request, task, found=5)
+    assert harness.completed == []
+    path = await intake.submit(right=right)
+    await blocked(intake, path, task, operation=operation)
+    entered = await intake.officer.post(f"{path}/task-result", json={"system": "billing", "found": 5, "changed": 5})
+    assert (entered.status_code, "two persons confirm it" in entered.text) == (409, True)
 
 
 # Beyond a limit a task waits for two persons; with the second one's word it goes on, up to what they have seen.

@@ -313,8 +313,8 @@ def beyond(limit: str) -> Exceeded:
         ({"state": State.AWAITING_IDENTITY}, "prove who they are"),
         ({"state": State.AWAITING_CLARIFICATION, "question": open_question()}, "answer our question"),
         ({"tasks": missing(failure="not_supported")}, "In crm a person does it by hand"),
-        ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_people"))}, "enter it (POST …/task-result)"),
-        ({"tasks": missing(failure="foreign_hit")}, "do there by hand what is the requester's"),
+        ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_people"))}, "find out whose they are"),
+        ({"tasks": missing(failure="foreign_hit")}, "or answer in part"),
         ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_rows"))}, "request may touch: two persons"),
         (
             {"tasks": missing(failure="rule_unsigned", exceeded=beyond("unsigned_rows"))},

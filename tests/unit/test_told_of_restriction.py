@@ -35,7 +35,7 @@ from shared.domain.events import (
     RetryDecided,
     TaskRecorded,
 )
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
 from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
@@ -152,6 +152,9 @@ def test_a_lift_is_told_as_done_once_systems_have_reported_it_and_what_is_not_li
     assert (waits_for(blocked) or "").startswith("In cdr what was restricted is not lifted")
     again = blocked.retry()
     assert (again.request.state, [*map(type, again.published)]) == (State.CLOSED, [RetryDecided])
+    beyond = stopped.model_copy(update={"exceeded": Exceeded(limit=Limit.MAX_ROWS, found=222, allowed=100)})
+    with pytest.raises(IllegalTransition, match="two persons confirm it"):
+        replace(blocked, tasks=(beyond,)).record("cdr", found=222, changed=222)
     by_hand = blocked.record("cdr", found=222, changed=222)
     assert ([*map(type, by_hand.published)], waits_for(by_hand.request)) == ([TaskRecorded], None)
     at_last = (report("cdr", Operation.LIFT, found=222, changed=222), done)

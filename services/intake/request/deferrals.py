@@ -81,8 +81,8 @@ def lift_undone(task: TaskReport) -> bool:
 
 
 def may_be_done_by_hand(task: TaskReport) -> bool:
-    """Whether a person may enter what they did: also where rows of several people are found, and some are theirs."""
-    return waits_for_hands(task) or lift_undone(task) or finds_others(task)
+    """Whether one person may enter what they did; what a limit, or rows of others, have stopped takes two."""
+    return waits_for_hands(task) or (lift_undone(task) and not task.exceeded)
 
 
 def finds_others(task: TaskReport) -> bool:

@@ -49,9 +49,8 @@ _TO_BE_WEIGHED = "The data are restricted: two persons weigh the objection (POST
 _LIMIT = "In {0} more was found than one request may touch: two persons confirm it (POST …/confirmation)."
 _OTHERS = (
     "In {0} rows were found that are of several people, or of which nothing shows that they are the requester's"
-    " (`tasks`): find out whose they are, do there by hand what is the requester's, and enter it (POST …/task-result)."
-    " Only where `exceeded` says how many, and all of it is the requester's, two persons confirm it instead (POST"
-    " …/confirmation)."
+    " (`tasks`): find out whose they are, and have it tried again or answer in part (POST …/decision). Only where"
+    " `exceeded` says how many, and all of it is the requester's, two persons confirm it instead (POST …/confirmation)."
 )
 _UNSIGNED = (
     "In {0} nothing is erased until a rule of the policy is signed by which something there may have to stay (`tasks`):"

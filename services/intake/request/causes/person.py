@@ -139,8 +139,8 @@ class MovedByPerson(MovingRequest):
         todo = next((t for t in self.tasks or () if t.system == system and deferrals.may_be_done_by_hand(t)), None)
         if todo is None:
             raise IllegalTransition(
-                f"nothing in {system} waits to be done by hand: that is what it cannot do or has not lifted, and what"
-                " is theirs where rows of several people were found; more rows than a limit two persons confirm"
+                f"nothing in {system} waits to be done by hand: that is what it cannot do or has not lifted. What a"
+                " limit has stopped, or rows of others: two persons confirm it (POST …/confirmation) or answer in part"
             )
         if todo.operation not in {Operation.LOCATE, Operation.EXPORT} and changed < found:
             left = f"{found - changed} of {found} are left in {system}"
