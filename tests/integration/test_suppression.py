@@ -363,6 +363,17 @@ async def test_unproved_requester_cannot_tell_customers_apart(intake: Intake, fo
     assert "crm" not in letter["body"]
 
 
+async def test_withdrawal_of_a_consent_that_no_data_rest_on_is_entered_and_says_so(intake: Intake) -> None:
+    path = await intake.submit(right="consent_withdrawal", purposes=["analytics"])
+    said = {"right": Right.CONSENT_WITHDRAWAL, "operation": Operation.SUPPRESS, "tasks": ()}
+    await intake.consume(a(FulfilmentCompleted, about=id_of(path), outcome=Outcome.NO_DATA, **said))
+    shown, letter = await intake.view(path), (await intake.letters(path))[-1]
+    assert (shown["outcome"], letter["kind"]) == ("fulfilled", "completion")
+    assert shown["answer"].startswith("If you had consented: we use no data of yours for that")
+    assert "your withdrawal: entered" in letter["body"]
+    assert not [untrue for untrue in ("found no data", "in no system", "erased") if untrue in letter["body"]]
+
+
 async def verified(harness: Harness, *purposes: str) -> RequestVerified:
     harness.concludes = dict.fromkeys(Operation, partial(handlers.finish, harness.fulfilments))
     said: dict[str, Any] = {"right": Right.CONSENT_WITHDRAWAL, "purposes": purposes, "due_on": date(2026, 3, 4)}

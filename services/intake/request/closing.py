@@ -26,11 +26,11 @@ _KINDS: Mapping[str, LetterKind] = {
 }
 """By the outcome of the request; where a transition writes the letter itself, its outcome is not here."""
 
-_ANONYMOUS: Mapping[Right, Term | Sentence] = {
+_ENTERED: Mapping[Right, Term | Sentence] = {
     Right.OBJECTION: named_system(OUR_LIST),
     Right.CONSENT_WITHDRAWAL: say("work.your_withdrawal"),
 }
-"""What is told as done to whoever has not shown who they are."""
+"""What is told as done where no system is named: they have not shown who they are, or none was asked."""
 
 _OF_PERSON = "_of_person"
 """What ends the keys of words to a customer of ours, about the person of their instruction."""
@@ -45,10 +45,9 @@ def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | No
     """
     kind = _KINDS.get(as_told(request).outcome or "")
     if request.anonymous:
-        entered = say("work.line", system=_ANONYMOUS[request.right], what=say("work.entered"))
         told: dict[str, LetterField] = {
             "answer": answer(request),
-            "done": Lines((entered,)),
+            "done": _entered(request.right),
             "cause": "kept",
             "laws": Listed(()),
         }
@@ -101,7 +100,13 @@ def _cause(request: StoredRequest) -> str:
 
 
 def _done(request: StoredRequest) -> Lines:
+    if request.had_nothing_to_end and request.outcome is Outcome.FULFILLED:
+        return _entered(request.right)
     return done(request.tasks, instructed=bool(request.tenant))
+
+
+def _entered(right: Right) -> Lines:
+    return Lines((say("work.line", system=_ENTERED[right], what=say("work.entered")),))
 
 
 def done(tasks: Iterable[TaskReport] | None, *, instructed: bool = False) -> Lines:

@@ -11,7 +11,7 @@ from services.intake.request.lifecycle import TRANSITIONS, State
 from services.intake.request.open_question import OpenQuestion
 from shared.domain.errors import IllegalTransition
 from shared.domain.levels import Level
-from shared.domain.operations import Operation, TaskReport
+from shared.domain.operations import ANSWERING, Operation, TaskReport
 from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit import Arrival
@@ -236,10 +236,18 @@ class StoredRequest:
         asked = self.question is not None and self.question.question_id == question_id
         return asked and not self.given_up and self.allows("give_up")
 
+    @property
+    def had_nothing_to_end(self) -> bool:
+        """Whether they withdraw a consent for which no system holds anything, so that none was asked."""
+        asked = any(task.operation in ANSWERING for task in self.tasks or ())
+        return self.right is Right.CONSENT_WITHDRAWAL and not asked
+
     def amount_to(self, work: Outcome) -> Outcome:
         """What finished work amounts to: a part where a question stays open; with what was done before, not nothing."""
         if self.given_up:
             return Outcome.PARTIALLY_FULFILLED
+        if self.had_nothing_to_end:
+            return Outcome.FULFILLED
         done_before = work is Outcome.NO_DATA and deferrals.changed(restrictions.corrections(self.right, self.tasks))
         return Outcome.FULFILLED if done_before else work
 

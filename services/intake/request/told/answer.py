@@ -231,7 +231,7 @@ def _stopped(request: StoredRequest) -> Iterator[Sentence]:
         yield say("answer.listed_anonymously" if objection else "answer.consent_ended_anonymously")
         yield say("answer.nothing_more")
         return
-    yield say(_DONE[request.right])
+    yield say("answer.no_data_by_consent" if request.had_nothing_to_end else _DONE[request.right])
     if any(task.system == OUR_LIST for task in request.tasks or ()):
         yield say("answer.listed")
 
