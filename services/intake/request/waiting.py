@@ -74,8 +74,8 @@ _LOOKED_INTO = (
 )
 _NOT_LIFTED = (
     "In {0} what was restricted is not lifted: the privacy team reads why (`tasks`), and has it tried again (POST"
-    " …/decision, `retry`), confirms a limit with a second person (POST …/confirmation), or lifts by hand and enters it"
-    " (POST …/task-result)."
+    " …/decision, `retry`), confirms a limit with a second person (POST …/confirmation), or, where no limit stopped it,"
+    " lifts by hand and enters it (POST …/task-result)."
 )
 _ANSWERED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED})
 _DECISION = "The privacy team decides how it goes on (POST …/decision)."
