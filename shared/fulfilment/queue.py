@@ -33,7 +33,9 @@ _STANDS = """coalesce((SELECT CASE hash WHEN $6 THEN state ELSE 'held' END FROM 
 _DUE = """
 SELECT EXISTS (SELECT FROM task WHERE system = $1 AND operation = $2 AND state = 'ready' AND not_before <= $3)
 """
-_NEXT = "SELECT min(not_before) FROM task WHERE system = $1 AND operation = $2 AND state = 'ready'"
+_NEXT = """
+SELECT min(greatest(not_before, $3)) FROM task WHERE system = $1 AND operation = $2 AND state = 'ready'
+"""
 _CLAIM = f"""
 WITH due AS (
     SELECT task_id, due_on, reaped >= 2 AS alone FROM task
@@ -170,9 +172,9 @@ async def claim(
     return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
 
 
-async def next_due(connection: Connection, step: tuple[str, str]) -> datetime | None:
-    """When the next task of one (system, operation) may be worked; None while there is none."""
-    due: datetime | None = await connection.fetchval(_NEXT, *step)
+async def next_due(connection: Connection, step: tuple[str, str], now: datetime) -> datetime | None:
+    """When the next task of one (system, operation) may be worked, ``now`` if at once; None while there is none."""
+    due: datetime | None = await connection.fetchval(_NEXT, *step, now)
     return due
 
 

@@ -190,10 +190,10 @@ class Worker:
 
     async def _pause(self) -> float:
         """Seconds until a task may be worked; eight looks' time while there is none: who opens one wakes us."""
+        now, poll = self._unit_of_work.clock.now(), self._settings.poll_seconds
         async with self._unit_of_work.pool.acquire() as connection:
-            due = await tasks.next_due(connection, self._step)
-        poll = self._settings.poll_seconds
-        seconds = (due - self._unit_of_work.clock.now()).total_seconds() if due else math.inf
+            due = await tasks.next_due(connection, self._step, now)
+        seconds = (due - now).total_seconds() if due else math.inf
         return min(max(seconds, poll), _IDLE_LOOKS * poll)
 
     async def _claim(self, holder: UUID) -> list[Claim]:

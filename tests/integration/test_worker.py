@@ -287,6 +287,18 @@ async def test_a_late_conclusion_of_a_worker_that_lost_its_lease_has_no_effect(o
     assert await harness.actions(request) == ["fulfilment.opened", "task.concluded"]
 
 
+async def test_worker_sleeps_until_its_next_task_is_due(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness = await open_harness(ScriptedSystem("crm"))
+    await opened(harness)
+    now = clock.now()
+    async with harness.pool.acquire() as connection:
+        for moment, due in (("-infinity", now), (str(now + timedelta(hours=1)), now + timedelta(hours=1))):
+            await connection.execute(f"UPDATE task SET not_before = '{moment}'")
+            assert await tasks.next_due(connection, CRM, now) == due
+        await connection.execute("UPDATE task SET state = 'done'")
+        assert await tasks.next_due(connection, CRM, now) is None
+
+
 async def test_late_conclusion_before_the_heir_has_no_effect(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
