@@ -175,7 +175,7 @@ class UseCases(TellingUseCases):
     async def verify(self, held: Held, said: schemas.Verification) -> Transition:
         """The requester has proved who they are: fulfilment begins, or goes on with what had waited for that.
 
-        Proof by hand of what hands out or erases data counts once a second person has entered the same.
+        Proof by hand of what hands out, erases or corrects data counts once a second person has entered the same.
 
         Raises:
             BadRequest: that much proof is not enough for anything of it.

@@ -253,7 +253,7 @@ async def test_legal_hold_is_no_obstacle_to_other_rights(platform: Platform, pai
 
 @scenario(rows=rows("second approval", rights=("access", "portability", "erasure"), start=1))
 async def test_proof_seen_by_one_officer_counts_once_a_colleague_has_seen_it(platform: Platform, pair: Pair) -> None:
-    """What hands out or erases data by proof that people enter takes two of them (Art. 5(1)(f), 12(6))."""
+    """What hands out, erases or corrects data by proof that people enter takes two of them (Art. 5(1)(f), 12(6))."""
     person, neighbour = platform.somebody(), platform.somebody()
     system = platform.systems[pair.kind]
     for each in dict.fromkeys((system.name, "crm")):  # the CRM knows by which address others have them

@@ -498,9 +498,12 @@ async def test_a_person_states_no_proof_with_a_request_or_an_answer(intake: Inta
     assert (await intake.officer.post(f"{path}/reply", json=reply)).status_code == 403
 
 
-@pytest.mark.parametrize("right", ["access", "portability", "erasure"])
-async def test_what_hands_out_or_erases_data_takes_a_second_person(intake: Intake, right: str) -> None:
-    path = await unproved(intake, right)
+CORRECTED = {"changes": [{"field": "email", "asserted": "mallory@example.org"}]}
+
+
+@pytest.mark.parametrize("right", ["access", "portability", "erasure", "rectification"])
+async def test_what_hands_out_erases_or_corrects_data_takes_a_second_person(intake: Intake, right: str) -> None:
+    path = await unproved(intake, right, **(CORRECTED if right == "rectification" else {}))
     assert await verified(intake, path, "officer") == (200, "awaiting_identity")
     assert await verified(intake, path, "officer") == (409, "awaiting_identity")
     other = {"assurance": {"level": "L2", "method": "post"}}
@@ -510,7 +513,7 @@ async def test_what_hands_out_or_erases_data_takes_a_second_person(intake: Intak
     assert [each["holder"] for each in proposed] == ["officer-1", "officer-2"]
 
 
-async def test_what_only_corrects_or_restricts_takes_one_person_and_a_channel_needs_none(intake: Intake) -> None:
+async def test_what_only_restricts_takes_one_person_and_a_channel_needs_none(intake: Intake) -> None:
     path = await unproved(intake, "restriction", ground="unlawful")
     assert await verified(intake, path, "officer") == (200, "in_progress")
     assert await verified(intake, await unproved(intake), "channel", **PROOF) == (200, "in_progress")

@@ -36,7 +36,7 @@ async def verify(body: Verification, basis: MadeFor, services: Rehearsable) -> D
     What is proved in one call is one person's by your word. The first accepted proof determines who asks: a later call
     counts only if it proves some of that again, or a system has filed it under the person it has found. Any other proof
     is refused (409), since the request may state what is somebody else's. The privacy team enters only methods that a
-    person can observe; for a copy or an erasure a second person must enter the same before it counts.
+    person can observe; for a copy, an erasure or a correction a second person must enter the same before it counts.
     """
     return await services.use_cases.verify(basis, body)
 

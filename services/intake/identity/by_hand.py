@@ -1,4 +1,4 @@
-"""Proof that people enter by hand: what hands out or erases data takes two persons who enter the same."""
+"""Proof that people enter by hand: what hands out, erases or corrects data takes two persons who enter the same."""
 
 import hmac
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from services.intake.schemas import Verification
 from shared.domain.identities import Identity
 from shared.domain.rights import Right
 
-BY_TWO = frozenset({Right.ACCESS, Right.PORTABILITY, Right.ERASURE})
-"""The rights whose requests open data to the requester, or destroy them."""
+BY_TWO = frozenset({Right.ACCESS, Right.PORTABILITY, Right.ERASURE, Right.RECTIFICATION})
+"""The rights whose requests open data, destroy them, or change the address by which their subject is proved."""
 _PROPOSED = "SELECT digest, holder FROM proof_by_hand WHERE request_id = $1"
 _PROPOSE = """
 INSERT INTO proof_by_hand (request_id, digest, methods, holder, proposed_at) VALUES ($1, $2, $3, $4, $5)

@@ -45,7 +45,7 @@ DECISIONS: Sequence[Decision] = (
         does=saying(
             "Everything that they have stated counts as proved, as far as the method proves it.",
             "Work begins, or goes on, if that is enough.",
-            "For a copy or an erasure a second person must enter the same before it counts.",
+            "For a copy, an erasure or a correction a second person must enter the same before it counts.",
         ),
         body=Verification,
         asks=(

@@ -70,7 +70,8 @@ DECISIONS: Sequence[Decision] = (
                 "contact_on_file",
                 "Contact on file of the account",
                 hint="Of a question who they are: a link goes to this e-mail address too, and the reader who confirms"
-                " gets the answer. Of a copy or an erasure a second person must enter the same. May be left out",
+                " gets the answer. Of a copy, an erasure or a correction"
+                " a second person must enter the same. May be left out",
             ),
             Asked(
                 "condition_recorded",
