@@ -12,7 +12,7 @@ from services.intake.auth import Caller
 from services.intake.errors import BadRequest
 from services.intake.grant import Power
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
-from services.intake.schemas import Strict
+from services.intake.schemas import Strict, place_of
 from services.intake.subject_schemas import DataSubject
 from services.intake.submission import Submissions
 from services.intake.submission_schemas import Submission
@@ -53,7 +53,7 @@ class Entered(Strict):
             return Submission.model_validate(said)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(str(each) for each in first["loc"] if each not in {"changes", 0})
+            place = ".".join(str(each) for each in place_of(first) if each not in {"changes", 0})
             raise BadRequest(f"{right}: {str(first['msg']).removeprefix('Value error, ')}", place or "rights") from None
 
 

@@ -3,7 +3,7 @@
 What was sent is never quoted back.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from math import ceil
 from typing import Any
 
@@ -17,7 +17,7 @@ from starlette.status import HTTP_401_UNAUTHORIZED
 
 from services.intake import errors
 from services.intake.metrics import REFUSED
-from services.intake.schemas import Inconsistent
+from services.intake.schemas import place_of
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
 from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
@@ -125,17 +125,11 @@ def documented(*kinds: type[DsrError]) -> dict[int | str, dict[str, Any]]:
 
 
 def _response(status: int, code: str, title: str, detail: str, faults: Sequence[Any] = (), **headers: str) -> Response:
-    says = [(_field(_place(each)), each["msg"].removeprefix("Value error, ")) for each in faults[:_MOST_FAULTS]]
+    says = [(_field(place_of(each)), each["msg"].removeprefix("Value error, ")) for each in faults[:_MOST_FAULTS]]
     wrong = [{"field": field, "message": message} for field, message in says]
     REFUSED.labels(code).inc()
     body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail, "errors": wrong}
     return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
-
-
-def _place(fault: Mapping[str, Any]) -> Sequence[object]:
-    """Where in the body it is; of fields that do not go with each other, which one is to be changed."""
-    error = fault.get("ctx", {}).get("error")
-    return (*fault["loc"], error.field) if isinstance(error, Inconsistent) else fault["loc"]
 
 
 def _field(place: Sequence[object]) -> str:

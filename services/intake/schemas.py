@@ -1,6 +1,7 @@
 """What bodies of the API are made of: every value is checked and normalised, and nothing undeclared is accepted."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +38,12 @@ class Inconsistent(ValueError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+def place_of(fault: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where in the body it is; of fields that do not go with each other, which one is to be changed."""
+    error = fault.get("ctx", {}).get("error")
+    return (*fault["loc"], error.field) if isinstance(error, Inconsistent) else fault["loc"]
 
 
 class Strict(BaseModel):

@@ -17,7 +17,7 @@ from services.intake.auth import Caller
 from services.intake.errors import SubjectExpired, SubjectOfAnother, SubjectUnknown, SubjectUsed
 from services.intake.schemas import PROOFS_OF, Assurance, Proofs, Strict
 from services.intake.subject_schemas import DataSubject
-from shared.domain.corrections import Changes
+from services.intake.submission_schemas import Changes
 from shared.messaging.unit_of_work import UnitOfWork
 
 

@@ -1,20 +1,55 @@
 """A request as it is submitted, alone or with others."""
 
+import re
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from services.intake.schemas import PROOFS_OF, Assurance, Inconsistent, Proofs, Strict
 from services.intake.subject_schemas import DataSubject
-from shared.domain.corrections import Changes
+from shared.domain.identities import LONGEST_NAME, IdentityType, MalformedIdentity, normalise
 from shared.domain.moments import Moment
+from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
-from shared.domain.text import Word
+from shared.domain.text import ONE_LINE, Word
 from shared.domain.user_events import Reference
 from shared.domain.wording import Language
 
 Ground = Literal["accuracy_contested", "unlawful", "needed_for_claims", "objection_pending"]
 Scope = Literal["direct_marketing", "legitimate_interests"]
+
+
+def _writable(change: Change) -> Change:
+    """Checks what will stand in the systems: what is an identity too is brought to its one spelling, as theirs is."""
+    if change.record:
+        return change
+    if change.field in {*IdentityType}:
+        try:
+            asserted = normalise(IdentityType(change.field), change.asserted)
+        except MalformedIdentity as error:
+            raise Inconsistent("asserted", str(error)) from None
+        return change.model_copy(update={"asserted": asserted})
+    if len(change.asserted) > LONGEST_NAME or not re.fullmatch(ONE_LINE, change.asserted):
+        raise Inconsistent("asserted", f"write one line of at most {LONGEST_NAME} characters")
+    return change
+
+
+def _go_together(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    fields = [change.field for change in changes if change.record is None]
+    if fields and len(fields) < len(changes):
+        raise ValueError(
+            "some changes name a record and some do not: ask for each kind by its own request, since they need other"
+            " proof"
+        )
+    if len({*fields}) < len(fields):
+        raise ValueError("changes names one field twice: ask for another value of it by a request of its own")
+    return changes
+
+
+Changes = Annotated[
+    tuple[Annotated[Change, AfterValidator(_writable)], ...], Field(max_length=50), AfterValidator(_go_together)
+]
+"""What a rectification asks for: corrections, or statements beside records."""
 
 
 class Submission(Strict):

@@ -1,12 +1,9 @@
-"""Which corrections (Art. 16) may be asked together, and which were made nowhere, as systems report it; pure."""
+"""Which corrections (Art. 16) were made nowhere, as systems report it; pure."""
 
 from collections.abc import Iterable
 from itertools import zip_longest
-from typing import Annotated
 
-from pydantic import AfterValidator, Field
-
-from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 
 
 def missing(reports: Iterable[TaskReport] | None) -> tuple[int, ...]:
@@ -32,16 +29,3 @@ def together(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tupl
     if one is None or other is None:
         return one or other
     return tuple(max(pair) for pair in zip_longest(one, other, fillvalue=0))
-
-
-def _of_one_kind(changes: tuple[Change, ...]) -> tuple[Change, ...]:
-    if len({change.record is None for change in changes}) > 1:
-        raise ValueError(
-            "some changes name a record and some do not: ask for each kind by its own request, since they need other"
-            " proof"
-        )
-    return changes
-
-
-Changes = Annotated[tuple[Change, ...], Field(max_length=50), AfterValidator(_of_one_kind)]
-"""What a rectification asks for: corrections, or statements beside records."""

@@ -687,6 +687,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"assurance": {"level": "L2", "method": "ada_byron"}}, "assurance.method"),
     ({"right": "rectification", "changes": [{**CITY, "asserted": "Ber\x00lin"}]}, "changes.0.asserted"),
     ({"right": "rectification", "changes": [{**CITY, "current": "a" * 2001}]}, "changes.0.current"),
+    *(
+        ({"right": "rectification", "changes": [{"field": field, "asserted": said}]}, "changes.0.asserted")
+        for field, said in (
+            ("email", "x@example.org\nBcc: y@example.org"),
+            ("email", "ada@new,example"),
+            ("phone", "12"),
+            ("name", "a" * 201),
+            ("address.city", "Ber\nlin"),
+            ("address.city", "a" * 201),
+        )
+    ),
+    ({"right": "rectification", "changes": [CITY, {**CITY, "asserted": "Potsdam"}]}, "changes"),
 ]
 
 

@@ -176,6 +176,9 @@ async def test_a_form_without_the_token_of_its_session_does_nothing(door: Opened
 
 
 WRONG: tuple[tuple[str, dict[str, str], str], ...] = (
+    ("detail", {"field": "email", "asserted": "ada@new,example"}, "Write an e-mail address"),
+    ("detail", {"field": "phone", "asserted": "12"}, "with the code of its country"),
+    ("detail", {"field": "name", "asserted": "a" * 201}, "Write the name in one line"),
     ("contact", {"email": "nobody"}, "Write an e-mail address"),
     ("contact", {"email": ""}, "Write your e-mail address"),
     ("contact", {"email": EMAIL, "country": "XX"}, "Choose one"),
@@ -188,6 +191,8 @@ WRONG: tuple[tuple[str, dict[str, str], str], ...] = (
 
 async def test_what_is_wrong_stands_at_its_field_and_in_the_summary(door: Opened) -> None:
     ada = door.visitor()
+    await ada.open("/portal/en/ask/right")
+    await ada.send(right="rectification")
     for page, fields, error in WRONG:
         await ada.open(f"/portal/en/ask/{page}")
         await ada.send(**fields)

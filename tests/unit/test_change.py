@@ -12,8 +12,11 @@ from uuid_utils.compat import uuid7
 from services.export.attached import FOLDER, NAMED, apart
 from services.export.check import check
 from services.export.pieces import Piece
+from services.intake.entered import Entered
+from services.intake.errors import BadRequest
 from services.intake.letters.old_contacts import old_points
-from shared.domain.corrections import Changes
+from services.intake.subject_schemas import DataSubject
+from services.intake.submission_schemas import Changes
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome
@@ -67,6 +70,20 @@ def test_statements_and_corrections_are_asked_for_by_requests_of_their_own() -> 
     with pytest.raises(ValidationError, match="its own request"):
         TypeAdapter(Changes).validate_python((corrected, stated))
     assert len(TypeAdapter(Changes).validate_python((stated, stated))) == 2
+
+
+def test_identity_is_asserted_in_its_one_spelling() -> None:
+    said = ({"field": "email", "asserted": "Ada@Example.org"}, {"field": "phone", "asserted": "+49 30 901820"})
+    assert [each.asserted for each in TypeAdapter(Changes).validate_python(said)] == ["ada@example.org", "+4930901820"]
+
+
+def test_entered_value_that_no_system_can_hold_is_named_by_its_field() -> None:
+    subject = DataSubject(email="ada@example.org")
+    bad = "x@example.org\nBcc: y@example.org"
+    entered = Entered(rights=(Right.RECTIFICATION,), subject=subject, field="email", asserted=bad)
+    with pytest.raises(BadRequest, match="not an e-mail address") as refused:
+        entered.requests()
+    assert refused.value.field == "asserted"
 
 
 def test_whoever_states_something_of_a_record_must_be_as_sure_as_whoever_is_shown_it() -> None:

@@ -8,11 +8,11 @@ from typing import Any, Final, Literal, Self
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from services.intake.schemas import IdentityProof
 from services.intake.subject_schemas import DataSubject
-from services.intake.submission_schemas import Submission
+from services.intake.submission_schemas import Changes, Submission
 from services.intake.web.forms import Form
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.rights import Right
@@ -29,6 +29,7 @@ Fault = tuple[str, Sentence]
 """A field, and what is wrong with it."""
 _DETAILED = {Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION, Right.CONSENT_WITHDRAWAL}
 _SHORT, _LONG = 64, 2000
+_UNWRITABLE = {"name": "portal_error.name", "email": "portal_error.email", "phone": "portal_error.number"}
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -150,9 +151,20 @@ def read_correction(form: Form) -> tuple[dict[str, Any], list[Fault]]:
         faults.append(("field", say("portal_error.choose")))
     if not form.get("asserted"):
         faults.append(("asserted", say("portal_error.asserted")))
-    faults += [(name, say("portal_error.long")) for name in ("current", "asserted") if len(form.get(name)) > _LONG]
+    if len(form.get("current")) > _LONG:
+        faults.append(("current", say("portal_error.long")))
     change = {"field": form.get("field"), "current": form.get("current") or None, "asserted": form.get("asserted")}
+    if not faults and not _writable(change):
+        faults.append(("asserted", say(_UNWRITABLE.get(form.get("field"), "portal_error.long"))))
     return {"changes": [change], "contested": form.get("contested") == "yes"}, faults
+
+
+def _writable(change: Mapping[str, Any]) -> bool:
+    try:
+        TypeAdapter(Changes).validate_python([change])
+    except ValidationError:
+        return False
+    return True
 
 
 def read_contact(form: Form, countries: frozenset[str]) -> tuple[dict[str, str], list[Fault]]:
