@@ -186,7 +186,10 @@ class Change(BaseModel):
         str,
         StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=LINES),
         AfterValidator(nfc),
-    ]
+    ] = Field(
+        description="what is right: an e-mail address, a number with + and country code, a name, or another value in"
+        " one line of at most 200 characters"
+    )
     record: ShownRecord | None = Field(
         default=None,
         description="of which record it is said, where what is recorded is not rewritten, as the facts of a call: then"
