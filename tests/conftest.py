@@ -70,6 +70,8 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
     "MariaDB": ("deploy/test_mariadb",),
 }
 """The tests that share a server or a platform run in one process, where the first that needs it starts it."""
+_PLATFORMS = ("acceptance", "live", "chaos")
+"""What starts whole platforms: one process runs all of it, since two platforms side by side wait for each other."""
 _SERVERS = {"kafka_bootstrap", "killable", "live", "platform", "roundup", "tryton"}
 """The fixtures of servers, which a file by itself would start once more."""
 _FIRST = ("platform", "evidence", "portal", "retention_sweep")
@@ -106,7 +108,8 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untype
     """Gives each process one file after the other, in the order of the tests."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return _scope(nodeid)
+        scope = _scope(nodeid)
+        return "platforms" if scope in _PLATFORMS else scope
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:

@@ -107,5 +107,5 @@ async def confirm(tx: UnitOfWork, request: Request, caller: Caller) -> Transitio
     given = (request.package_id, request.package_fault, request.request_id, caller.holder, tx.now)
     by_two = await tx.connection.fetchval(_CONFIRM, *given)
     if by_two is None:
-        raise IllegalTransition("you have confirmed this: it takes two persons, so somebody else must confirm it too")
+        raise IllegalTransition("you have confirmed this: it takes two persons, so a second one must confirm it too")
     return request.release(caller.holder, by_two=by_two)

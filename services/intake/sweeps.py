@@ -69,7 +69,7 @@ async def confirm(tx: UnitOfWork, sweep_id: UUID, holder: str, actor: str) -> Sw
     if sweep.state != "stopped" or len(sweep.confirmed_by) >= _PERSONS:
         raise IllegalTransition("this sweep waits for nobody: only one that is stopped does")
     if holder in sweep.confirmed_by:
-        raise SamePerson("you have confirmed it: it takes two persons, so somebody else must confirm it too")
+        raise SamePerson("you have confirmed it: it takes two persons, so a second one must confirm it too")
     await tx.connection.execute(_CONFIRM, sweep_id, holder)
     detail: dict[str, JsonValue] = {"system": sweep.system, "ceiling": sweep.ceiling, "by": holder}
     detail |= {"due": sweep.due, "of_rows": sweep.of_rows}

@@ -393,7 +393,7 @@ async def test_command_lists_systems_and_examines_a_team(platform: Platform) -> 
     seed = json.dumps([sys.executable, "-I", "-S", "-c", SEED, str(platform.billing.store)])
     file = platform.services.directory / "examined.toml"
     file.write_text(
-        f"{platform.billing.declaration}[billing.conformance]\nseed = {{ command = {seed} }}\nwithin_s = 60\n"
+        f"{platform.billing.declaration}[billing.conformance]\nseed = {{ command = {seed} }}\nwithin_s = 150\n"
     )
     status, printed = await platform.dsr("conformance", str(file), "--system", "billing", "--json")
     found = {check: each["word"] for check, each in json.loads(printed)["billing"].items()}

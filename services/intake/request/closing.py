@@ -30,7 +30,7 @@ _ENTERED: Mapping[Right, Term | Sentence] = {
     Right.OBJECTION: named_system(OUR_LIST),
     Right.CONSENT_WITHDRAWAL: say("work.your_withdrawal"),
 }
-"""What is told as done where no system is named: they have not shown who they are, or none was asked."""
+"""Says what is done where no system is named: they have not shown who they are, or none was asked."""
 
 _OF_PERSON = "_of_person"
 """What ends the keys of words to a customer of ours, about the person of their instruction."""

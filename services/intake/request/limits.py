@@ -34,7 +34,7 @@ def confirm(tasks: Sequence[TaskReport] | None, system: str, limit: Limit, holde
     if not stopped or not (beyond := stopped[0].exceeded):
         raise IllegalTransition(f"no task of {system} waits because of {limit}: exceeded says which task does")
     if beyond.confirmed_by == holder:
-        raise IllegalTransition("you have confirmed this: it takes two persons, so somebody else must confirm it too")
+        raise IllegalTransition("you have confirmed this: it takes two persons, so a second one must confirm it too")
     by_two = beyond.confirmed_by is not None
     after = None if by_two else beyond.model_copy(update={"confirmed_by": holder})
     reports = (task.model_copy(update={"exceeded": after}) if task in stopped else task for task in known)
