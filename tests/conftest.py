@@ -70,8 +70,8 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
     "MariaDB": ("deploy/test_mariadb",),
 }
 """The tests that share a server or a platform run in one process, where the first that needs it starts it."""
-_PLATFORMS = ("acceptance", "live", "chaos")
-"""What starts whole platforms: one process runs all of it, since two platforms side by side wait for each other."""
+_PLATFORMS = ("acceptance", "chaos")
+"""What needs the whole machine: one process runs both, since side by side each waits for the other."""
 _SERVERS = {"kafka_bootstrap", "killable", "live", "platform", "roundup", "tryton"}
 """The fixtures of servers, which a file by itself would start once more."""
 _FIRST = ("platform", "evidence", "portal", "retention_sweep")

@@ -31,7 +31,7 @@ from deploy.local.tryton import Tryton
 from tests.acceptance.bus import Bus
 from tests.acceptance.client import Case, Door, Person
 from tests.acceptance.events import Emitter, emitter
-from tests.acceptance.scenario import FRAGILE, TIMED
+from tests.acceptance.scenario import FRAGILE, SHARED, TIMED
 from tests.acceptance.systems import (
     API,
     DATASET,
@@ -397,8 +397,9 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
         mail = await stack.enter_async_context(mail_server())
         mailbox = await stack.enter_async_context(mailbox_server())
         settings = {variable: value for each in systems for variable, value in each.env.items()}
-        settings |= {"DSR_DEADLINE_ASSIGNMENTS_SECONDS": "5", "DSR_CONSOLE_PAGES_A_SECOND": "1000"}
-        settings |= {"DSR_WORK_QUARANTINE_SECONDS": "2"}
+        settings |= {"DSR_WORK_QUARANTINE_SECONDS": "2", "DSR_CONSOLE_PAGES_A_SECOND": "1000"}
+        if name == SHARED:
+            settings |= {"DSR_DEADLINE_ASSIGNMENTS_SECONDS": "5"}
         if name == TIMED:
             settings |= {"DSR_CLOCK_FILE": str(clock.file), "DSR_ENVIRONMENT": "test"}
         services = Services(

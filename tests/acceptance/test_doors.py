@@ -11,7 +11,7 @@ from tests.acceptance.client import PROOF, RIGHTS, Case, Door
 from tests.acceptance.events import statuses
 from tests.acceptance.mails import BOUNCE, code_in, link_in, mail, proof, proposed, text_of
 from tests.acceptance.platforms import Platform
-from tests.acceptance.scenario import scenario
+from tests.acceptance.scenario import FRAGILE, scenario
 from tests.acceptance.systems import BERLIN, NOTHING
 from tests.fixtures.live import eventually
 
@@ -385,7 +385,7 @@ async def test_command_submits_follows_lists_and_shows(platform: Platform) -> No
         assert (status, "helpdesk" in said, person.email in said) == (0, True, False), said
 
 
-@scenario()
+@scenario(on=FRAGILE)
 async def test_command_lists_systems_and_examines_a_team(platform: Platform) -> None:
     """``dsr`` names each system, and runs every operation of a team on people whom it invents, and who are gone."""
     status, printed = await platform.dsr("downstreams", "list", "--json")
