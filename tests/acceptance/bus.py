@@ -78,7 +78,7 @@ class Bus:
                 read = [await admin.list_consumer_group_offsets(service) for service in SERVICES]
                 return all(at.offset >= ends[p] for each in read for p, at in each.items() if p in ends)
 
-            await eventually(reached, within=120)
+            await eventually(reached, within=240)
 
     async def whole(self) -> list[tuple[str, bytes]]:
         """Each topic with everything that stands in it: keys, values and headers."""

@@ -250,7 +250,7 @@ class Case:
         """Its letters, in the order in which they were written."""
         return list((await self.door.read(self.request_id, "/letters"))["letters"])
 
-    async def letter(self, kind: str, within: float = 120) -> str:
+    async def letter(self, kind: str, within: float = 240) -> str:
         """The text of its letter of that kind, once it is written."""
 
         def written(view: dict[str, Any]) -> bool:
@@ -262,7 +262,7 @@ class Case:
     async def actions(self, awaited: str = "") -> list[str]:
         """What its timeline says was done, once that is in it."""
         found = await self.door.follow(
-            self.request_id, lambda view: not awaited or awaited in _actions(view), "/timeline", within=120
+            self.request_id, lambda view: not awaited or awaited in _actions(view), "/timeline", within=240
         )
         return _actions(found)
 
@@ -287,11 +287,11 @@ class Case:
             return [step[1] for step in await self.steps() if step[0] == "letter.written"] == [*kinds]
 
         try:
-            await eventually(written, within=120, every=0.2)
+            await eventually(written, within=240, every=0.2)
         except TimeoutError as error:
             raise AssertionError(f"{await self.steps()} instead of {kinds}") from error
 
-    async def did(self, action: str, *about: str, within: float = 120) -> None:
+    async def did(self, action: str, *about: str, within: float = 240) -> None:
         """Waits until that is in its timeline, once."""
 
         async def found() -> int:

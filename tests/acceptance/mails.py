@@ -66,7 +66,7 @@ async def proposed(platform: Platform, person: Person, state: str = "proposed") 
                 return shown
         return {}
 
-    return dict(await eventually(read, within=120))
+    return dict(await eventually(read, within=240))
 
 
 async def proof(platform: Platform, person: Person, part: Callable[[EmailMessage], str]) -> str:
@@ -76,7 +76,7 @@ async def proof(platform: Platform, person: Person, part: Callable[[EmailMessage
         got = [each.mail for each in platform.mail.taken if each.to == person.email]
         return next((part(mail) for mail in got if "/prove/" in text_of(mail)), "")
 
-    return str(await eventually(come, within=120))
+    return str(await eventually(come, within=240))
 
 
 def text_of(mail: EmailMessage) -> str:

@@ -76,7 +76,7 @@ async def fulfilled(platform: Platform, pair: Pair, person: Person, before: Held
         return await platform.systems[pair.kind].held(person) == expected(pair, before)
 
     # What waited to be corrected was restricted meanwhile (Art. 18(1)(a)), which ends after the answer.
-    assert await (eventually(reached, within=60) if pair.right == "rectification" else reached())
+    assert await (eventually(reached, within=180) if pair.right == "rectification" else reached())
     assert (tasks(view)[pair.kind]["found"] > 0) is held
     if pair.right in COPIES:
         assert (await case.package()).of(pair.kind)

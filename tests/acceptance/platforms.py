@@ -303,7 +303,7 @@ class Platform:
 
     async def mail_with(self, subject: str) -> dict[str, Any]:
         """The mail in our mailbox with that subject, once it was read."""
-        found: dict[str, Any] = await eventually(lambda: self.officer.mail_with(subject), within=120)
+        found: dict[str, Any] = await eventually(lambda: self.officer.mail_with(subject), within=240)
         return found
 
     async def mails(self, person: Person, number: int) -> list[EmailMessage]:
@@ -313,7 +313,7 @@ class Platform:
             got = [each.mail for each in self.mail.taken if each.to == person.email]
             return got if len(got) >= number else []
 
-        found: list[EmailMessage] = await eventually(come, within=120)
+        found: list[EmailMessage] = await eventually(come, within=240)
         return found
 
     async def register_read(self) -> None:
@@ -325,7 +325,7 @@ class Platform:
             read_at = [at for name, at in figures.items() if name.startswith("dsr_assignments_read_timestamp_seconds{")]
             return any(at > now for at in read_at)
 
-        await eventually(read, within=120)
+        await eventually(read, within=240)
 
     async def answered(self, case: Case) -> str:
         """The letter that follows the acknowledgement; an officer may read it, also after an erasure."""
@@ -334,7 +334,7 @@ class Platform:
             letters = await case.seen_by(self.officer).letters()
             return str(letters[-1]["body"]) if letters and letters[-1]["kind"] != "acknowledgement" else ""
 
-        return " ".join(str(await eventually(written, within=120)).split())
+        return " ".join(str(await eventually(written, within=240)).split())
 
     @asynccontextmanager
     async def playing(self) -> AsyncIterator[None]:

@@ -12,7 +12,7 @@ import pytest
 Body = Callable[..., Coroutine[Any, Any, None]]
 SHARED, FRAGILE, TIMED = "shared", "fragile", "timed"
 """The platforms: one shared by all; one whose systems, broker and processes are taken away; one whose clock jumps."""
-_AT_ONCE: Mapping[str, int] = {SHARED: 10, FRAGILE: 1, TIMED: 1000}
+_AT_ONCE: Mapping[str, int] = {SHARED: 6, FRAGILE: 1, TIMED: 1000}
 """How many scenarios run at a time: who takes something away is alone, and all that wait for a day begin at once."""
 _OF_ANOTHER = "ignore::pytest.PytestUnraisableExceptionWarning"
 """What is found unclosed while an item waits is of any scenario, since all run in another thread."""

@@ -90,7 +90,7 @@ async def test_portal_question_answered_and_request_withdrawn(platform: Platform
                 await visitor.send()
             return bool((await case.view())["state"] == "closed")
 
-        await eventually(withdrawn, within=120)
+        await eventually(withdrawn, within=240)
         assert (await case.view())["outcome"] in {"withdrawn", "fulfilled"}
 
 
@@ -164,7 +164,7 @@ async def test_bounce_finds_its_letter(platform: Platform) -> None:
         waiting = await platform.officer.listed("letters", "letters")
         return [each["fault"] for each in waiting if each["request_id"] == case.request_id and each["fault"]]
 
-    assert await eventually(returned, within=120) == ["returned"]
+    assert await eventually(returned, within=240) == ["returned"]
 
 
 # User events.
@@ -228,7 +228,7 @@ async def test_event_of_a_number_is_checked_against_the_register(platform: Platf
             return {each["kind"] for each in listed if each["request_id"] in tokens}
 
         tokens: set[str] = set()
-        assert await eventually(conflict, within=120, every=1) == {"not_in_register"}
+        assert await eventually(conflict, within=240, every=1) == {"not_in_register"}
 
 
 @scenario()
@@ -271,7 +271,7 @@ async def arrived(case: Case) -> Case:
     async def known() -> bool:
         return (await case.door.get(f"/v1/requests/{case.request_id}")).is_success
 
-    await eventually(known, within=120)
+    await eventually(known, within=240)
     return case
 
 
@@ -283,7 +283,7 @@ async def set_aside(platform: Platform, awaited: str = "") -> str:
         assert status == 0, printed
         return printed if awaited in printed else ""
 
-    return str(await eventually(listed, within=120, every=1))
+    return str(await eventually(listed, within=240, every=1))
 
 
 # The API.

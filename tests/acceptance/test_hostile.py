@@ -162,7 +162,7 @@ async def test_wrong_secret_and_revoked_key_open_nothing(platform: Platform) -> 
         async with Door(platform.services.url, forged) as thief:
             assert (await thief.refused(VICTIM)).status_code == 401
         await platform.command("api-key", "revoke", door.key.split("_")[1])
-        await eventually(lambda: door.is_shut(case.request_id), within=120)  # a key is believed for ten seconds
+        await eventually(lambda: door.is_shut(case.request_id), within=240)  # a key is believed for ten seconds
         assert (await door.refused(VICTIM)).status_code == 401
     view = await case.seen_by(platform.officer).view()
     assert view["state"] == "awaiting_identity"
@@ -363,7 +363,7 @@ async def test_more_rows_than_the_limit_wait_for_two_officers(platform: Platform
     async def reached() -> bool:  # what waited to be corrected was restricted meanwhile (Art. 18(1)(a))
         return await platform.shop.deliveries(person) == ([after] if after.rows else [])
 
-    assert await eventually(reached, within=60)
+    assert await eventually(reached, within=180)
 
 
 @scenario()

@@ -292,7 +292,7 @@ async def settled(platform: Platform, cases: Sequence[Case]) -> list[tuple[objec
         await platform.bus.heard()
         return before if [await seen(case) for case in cases] == before else []
 
-    return list(await eventually(same, within=120))
+    return list(await eventually(same, within=240))
 
 
 async def seen(case: Case) -> tuple[object, ...]:

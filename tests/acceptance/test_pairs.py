@@ -234,7 +234,7 @@ async def test_legal_hold_keeps_until_two_persons_lift_it(platform: Platform, pa
     async def gone() -> bool:
         return await system.held(person) == NOTHING
 
-    await eventually(gone, within=120)
+    await eventually(gone, within=240)
     assert await system.held(neighbour) == theirs
 
 

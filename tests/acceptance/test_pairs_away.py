@@ -35,7 +35,7 @@ async def test_system_away(platform: Platform, pair: Pair) -> None:
             asked_on_the_bus = pair.kind == "billing" and ("task.concluded", "shop") in steps
             return ("task.postponed", pair.kind) in steps or asked_on_the_bus
 
-        await eventually(waits, within=120)
+        await eventually(waits, within=240)
         await withdrawn.act("withdraw")
         assert (await withdrawn.closed())["outcome"] == "withdrawn"
         assert (await case.view())["state"] == "in_progress"

@@ -71,7 +71,7 @@ async def test_store_with_a_changed_dataset_is_asked_nothing_until_an_operator_h
         async def gone() -> bool:
             return await platform.shop.held(person) == NOTHING
 
-        await eventually(gone, within=60)
+        await eventually(gone, within=180)
     await platform.restart("erasure")
     await platform.command("downstreams", "on", "shop")
 
@@ -102,7 +102,7 @@ async def test_new_system_is_only_asked_until_it_is_on_and_retired_when_it_goes(
                 "annex  observe" in (said := await platform.command("downstreams", "list")) and "of 1 request" in said
             )
 
-        await eventually(found, within=60)
+        await eventually(found, within=180)
         assert f"{case.request_id}  located 1" in await platform.command("downstreams", "on", "annex")
         view = await (await platform.ask(other, "erasure")).closed()
         assert "annex" in {task["system"] for task in view["tasks"]}

@@ -27,7 +27,7 @@ async def ticketed(platform: Platform, case: Case, state: str) -> None:
         states = await platform.tickets.about(case.request_id)
         return states if state in states else []
 
-    assert await eventually(look, within=120, every=0.5) == [state]
+    assert await eventually(look, within=240, every=0.5) == [state]
 
 
 @scenario(on=TIMED)
@@ -129,7 +129,7 @@ async def test_recipient_who_never_answers_is_reminded_twice_and_shown_as_overdu
     await platform.clock.reaches(32)
     assert (await case.recipients())["mailer"]["overdue"] is False
     await platform.clock.reaches(62)
-    await eventually(lambda: _overdue(case), within=120, every=0.5)
+    await eventually(lambda: _overdue(case), within=240, every=0.5)
     assert (await case.recipients())["mailer"]["reminders"] == 2
 
 
@@ -147,7 +147,7 @@ async def test_restriction_that_is_lifted_is_announced_first(platform: Platform)
     assert (await platform.shop.held(person)).restricted
     await platform.clock.reaches(8)
     await case.seen_by(platform.officer).act("lift")
-    await eventually(lambda: _free(platform, person), within=120, every=0.2)
+    await eventually(lambda: _free(platform, person), within=240, every=0.2)
     await case.did("letter.written", "lifting")
 
 
