@@ -134,7 +134,10 @@ class Door(DsrClient):
         """The mail with that subject; empty while it has not come."""
         listed = (await self.get("/v1/mail", params={"state": "proposed"})).raise_for_status().json()["mails"]
         for each in listed:
-            found = dict((await self.get(f"/v1/mail/{each['mail_id']}")).raise_for_status().json())
+            read = await self.get(f"/v1/mail/{each['mail_id']}")
+            if read.status_code == httpx.codes.GONE:  # another scenario has dismissed its own
+                continue
+            found = dict(read.raise_for_status().json())
             if found["subject"] == subject:
                 return found
         return {}

@@ -1,5 +1,6 @@
 """What every system must do of what it can (``tests/contract/test_adapters.py``), on the real ones that we run."""
 
+import asyncio
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -24,6 +25,7 @@ from shared.downstreams.conformance.people import People
 from shared.downstreams.protocols import Erasable
 from tests.contract.adapter_stands import OnStand, Stand
 from tests.contract.test_adapters import ON_STANDS
+from tests.fixtures import groups
 from tests.fixtures.cdr import engine
 from tests.fixtures.customer_store import CustomerStore, lay
 from tests.fixtures.roundup import Ticketing
@@ -141,6 +143,9 @@ def server(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 async def stand(server: Any, tmp_path: Path) -> AsyncIterator[Stand]:
+    if isinstance(server, Tryton | Roundup):  # tests before may have ended it
+        await asyncio.to_thread(server.start)
+        groups.at_end(server.stop)
     async with AsyncExitStack() as stack:
         later: Callable[..., Any] = stack.push_async_callback
         match server:
