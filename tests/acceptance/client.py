@@ -134,11 +134,8 @@ class Door(DsrClient):
         """The mail with that subject; empty while it has not come."""
         listed = (await self.get("/v1/mail", params={"state": "proposed"})).raise_for_status().json()["mails"]
         for each in listed:
-            read = await self.get(f"/v1/mail/{each['mail_id']}")
-            if read.status_code == httpx.codes.GONE:  # another scenario has dismissed its own
-                continue
-            found = dict(read.raise_for_status().json())
-            if found["subject"] == subject:
+            found = await self.mail(each["mail_id"])
+            if found.get("subject") == subject:
                 return found
         return {}
 
@@ -170,8 +167,9 @@ class Door(DsrClient):
         return list(answer.json()[name])
 
     async def mail(self, mail_id: str) -> dict[str, Any]:
-        """A mail that came to the mailbox."""
-        return dict((await self.get(f"/v1/mail/{mail_id}")).raise_for_status().json())
+        """A mail that came to the mailbox; empty once it is gone, since other scenarios dismiss theirs."""
+        answer = await self.get(f"/v1/mail/{mail_id}")
+        return {} if answer.status_code == httpx.codes.GONE else dict(answer.raise_for_status().json())
 
     async def confirm(self, mail_id: str, *requests: Mapping[str, Any]) -> "list[Case]":
         """Makes requests of a mail."""
