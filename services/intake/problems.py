@@ -3,6 +3,7 @@
 What was sent is never quoted back.
 """
 
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from math import ceil
 from typing import Any
@@ -24,6 +25,7 @@ from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, Tok
 from shared.downstreams.bus.upload import MalformedResult
 from shared.storage.postgres import AWAY
 
+_logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[DsrError], int] = {
     errors.BadRequest: 400,
@@ -102,6 +104,7 @@ async def respond(_request: Request, error: Exception) -> Response:
         case ClientDisconnect():
             return Response(status_code=400)  # nobody is there to read it
         case _ if isinstance(error, AWAY):
+            _logger.warning("database away: %s", type(error).__name__)
             title = "The platform cannot store anything now."
             return _response(503, "unavailable", title, "nothing was stored; try again", **{"Retry-After": "2"})
         case _:

@@ -222,18 +222,29 @@ async def save_progress(
 
 
 async def store_reply(
-    connection: Connection, system: str, task_id: UUID, progress: Mapping[str, JsonValue], now: datetime
+    connection: Connection,
+    system: str,
+    task_id: UUID,
+    progress: Mapping[str, JsonValue],
+    now: datetime,
+    erased: int = 0,
 ) -> tuple[str, str] | None:
-    """Adds what a team's own system answered to its task and makes it due at once; returns its (system, operation)."""
+    """Adds what a team's own system answered to its task and makes it due at once; returns its (system, operation).
+
+    ``erased``: the rows that an erasure found, which count though the task has failed or was asked again meanwhile.
+    """
     row = await connection.fetchrow(
-        "UPDATE task SET progress = progress || $3, not_before = $4"
-        " WHERE task_id = $1 AND system = $2 AND state IN ('ready', 'leased') RETURNING system, operation",
+        "UPDATE task SET progress = progress || $3 || CASE WHEN $5 > 0 THEN jsonb_build_object('found',"
+        " greatest($5, (progress ->> 'found')::int)) ELSE '{}' END, not_before = $4"
+        " WHERE task_id = $1 AND system = $2 AND state IN ('ready', 'leased', 'failed')"
+        " RETURNING system, operation, state",
         task_id,
         system,
         dict(progress),
         now,
+        erased,
     )
-    return (row[0], row[1]) if row else None
+    return (row[0], row[1]) if row and row[2] != "failed" else None
 
 
 async def is_ours(connection: Connection, task_id: UUID) -> bool:

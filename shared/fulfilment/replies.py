@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from shared.domain import topics
 from shared.domain.errors import DoneBefore, Withdrawn
+from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.downstreams.bus.messages import MalformedReply, TaskReply, answered_by, parse_reply, progress_from_reply
 from shared.fulfilment import queue as tasks
@@ -101,7 +102,8 @@ class Replies(BatchDispatcher):
                     raise
                 continue
             task_id, progress = progress_from_reply(reply)
-            step = await tasks.store_reply(tx.connection, system, task_id, progress, tx.now)
+            erased = reply.changed + reply.remaining if reply.changed and reply.operation == Operation.ERASE else 0
+            step = await tasks.store_reply(tx.connection, system, task_id, progress, tx.now, erased)
             if step:
                 self._fulfilments.wake(tx, step)
             else:

@@ -152,6 +152,22 @@ async def test_pending_task_is_asked_later_or_at_its_reply(open_harness: OpenHar
     assert await worker.work() == 1
 
 
+async def test_reply_to_a_failed_task_counts_at_its_retry(open_harness: OpenHarness, clock: SetClock) -> None:
+    async def refuse(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
+        return [Refused("no") for _ in asked]
+
+    crm = ScriptedSystem("crm", answers={Operation.ERASE: refuse})
+    harness = await open_harness(crm)
+    await opened(harness)
+    await harness.worker("crm").work()
+    task_id, state = await harness.pool.fetchrow("SELECT task_id, state FROM task")
+    assert state == "failed"
+    async with harness.pool.acquire() as connection:
+        for erased in (3, 0, 2):
+            assert await tasks.store_reply(connection, "crm", task_id, {}, clock.now(), erased) is None
+    assert (await harness.pool.fetchval("SELECT progress FROM task"))["found"] == 3
+
+
 async def test_reply_of_another_system_has_no_effect(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     await opened(harness)
