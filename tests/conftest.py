@@ -120,10 +120,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
-    """Ends what the tests of a scope share, after the last of them."""
+    """Ends what the tests of a scope share, after the last of them; what one of them left open fails that one."""
     yield
     if nextitem is None or _scope(nextitem.nodeid) != _scope(item.nodeid):
         groups.end()
+        gc.collect()
 
 
 @pytest.hookimpl(wrapper=True)
