@@ -160,7 +160,7 @@ async def test_reply_to_a_failed_task_counts_at_its_retry(open_harness: OpenHarn
     harness = await open_harness(crm)
     await opened(harness)
     await harness.worker("crm").work()
-    task_id, state = await harness.pool.fetchrow("SELECT task_id, state FROM task")
+    [(task_id, state)] = await harness.pool.fetch("SELECT task_id, state FROM task")
     assert state == "failed"
     async with harness.pool.acquire() as connection:
         for erased in (3, 0, 2):

@@ -1,19 +1,20 @@
 """Letters: whole in each language, with the reason, the new date, where to complain, and the way to a court."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import orjson
 import pytest
-from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
 from services.intake.commands import letters as commands
 from services.intake.letters import questions
-from services.intake.letters.outlines import Outlines, as_list, outlines_of
 from services.intake.letters.previews import preview
 from services.intake.letters.rendering import Letters, Reader
 from services.intake.request.aggregate import Request
@@ -25,7 +26,20 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.policy import read_policy
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Listed, Sentence, Term, article, listed, named_system, named_systems, say
+from shared.domain.sentences import (
+    Fact,
+    Lines,
+    Listed,
+    Sentence,
+    Term,
+    article,
+    dump,
+    listed,
+    load,
+    named_system,
+    named_systems,
+    say,
+)
 from shared.domain.time_limit_policy import Question
 from shared.domain.time_limit_policy import read_policy as read_time_limits
 from shared.domain.wording import LANGUAGES, Language, read_languages, read_wordings
@@ -323,60 +337,23 @@ def test_a_name_of_a_system_that_a_language_lacks_is_refused(tmp_path: Path, tex
         read_policy(tmp_path)
 
 
-# Outlines of letters: whatever was rendered before, a letter says what its template says of its own fields.
-FRAME = "<p>{{ name }}</p>{% block body %}{% endblock %}{% if besides %}<p>{{ besides }}</p>{% endif %}"
-BODIES = {
-    "shown": "{{ other }}, {{ name }}",
-    "asked": "{% if not (name or other) %}none{% elif other and not name %}other{% else %}{{ name }}{% endif %}",
-    "compared": "{% if name == 'Ada' %}she{% else %}{{ name }}{% endif %}",
-    "either": "{{ 'she' if name == 'Ada' else other }}{{ 'some' if name else 'none' }}",
-    "changed": "{{ name|upper }} {{ 'of ' ~ other }}",
-    "in words": "{{ say('{name} and {other}') }}",
-    "counted": "{% if count == '1' %}one{% else %}{{ count }}{% endif %}",
-    "as lines": "{{ lines(rows) }}{% if rows %}!{% endif %}",
-    "one by one": "{% for row in rows %}{{ row }};{% endfor %}",
-    "of its own": "{{ lines([name, other]) }}",
-}
-SHOWN: Sequence[tuple[Mapping[str, str], Sequence[str]]] = [
-    ({"name": "Ada", "other": "<b>", "besides": "", "count": "1"}, ["a", "<i>"]),
-    ({"name": "", "other": "Grace & Co", "besides": "more", "count": "2"}, []),
-    ({"name": "Eve", "other": "", "besides": "{other}", "count": "1"}, ["b"]),
-    ({"name": "\ue000other\ue001", "other": "Ada", "besides": "", "count": "2"}, ["\ue000name\ue001"]),
-    ({"name": "Ada", "other": "Eve", "besides": "less", "count": "3"}, ["c", "d", "e"]),
-]
+# What a letter needs is kept as JSON until it is rendered.
+WORDS, DAYS = st.text(max_size=9), st.dates() | st.datetimes(timezones=st.just(UTC))
+FACTS = st.recursive(
+    WORDS | st.integers(-(2**31), 2**31) | DAYS | st.builds(Term, WORDS, WORDS),
+    lambda facts: (
+        st.builds(Sentence, WORDS, st.dictionaries(WORDS, facts, max_size=3))
+        | st.builds(Listed, st.lists(facts, max_size=3).map(tuple), st.booleans())
+        | st.lists(st.builds(Sentence, WORDS, st.dictionaries(WORDS, facts, max_size=2)), max_size=3).map(tuple)
+        | st.builds(Lines, st.lists(st.builds(Sentence, WORDS, st.just({})), max_size=3).map(tuple))
+    ),
+    max_leaves=9,
+)
 
 
-def outlined(outlines: Outlines, environment: Environment, shown: Mapping[str, str], rows: Sequence[str]) -> str:
-    def render(words: Mapping[str, str], fields: Mapping[str, object]) -> str:
-        return environment.get_template("letter").render(fields, say=lambda pattern: pattern.format_map(words))
-
-    return outlines.fill((), shown, {"rows": rows}, {"count": int(shown["count"])} if "count" in shown else {}, render)
-
-
-def environment_of(body: str) -> Environment:
-    pages = {"frame": FRAME, "letter": f"{{% extends 'frame' %}}{{% block body %}}{body}{{% endblock %}}"}
-    environment = Environment(loader=DictLoader(pages), undefined=StrictUndefined, autoescape=True)
-    environment.globals["lines"] = as_list
-    return environment
-
-
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_a_letter_says_what_its_template_says(body: str) -> None:
-    environment = environment_of(body)
-    template = environment.get_template("letter")
-    outlines = outlines_of(template)
-    for shown, rows in [*SHOWN, *SHOWN]:
-        said = template.render(**shown, rows=rows, say=lambda pattern, shown=shown: pattern.format_map(shown))
-        assert outlined(outlines, environment, shown, rows) == said
-
-
-def test_what_is_not_given_is_an_error_also_where_it_was_given_before() -> None:
-    environment = environment_of(BODIES["shown"])
-    outlines = outlines_of(environment.get_template("letter"))
-    (shown, rows), without = SHOWN[0], {"name": "Ada", "besides": ""}
-    outlined(outlines, environment, shown, rows)
-    with pytest.raises(TemplateError):
-        outlined(outlines, environment, without, rows)
+@given(FACTS)
+def test_facts_are_the_same_after_json(fact: Fact) -> None:
+    assert load(orjson.loads(dump(fact))) == fact
 
 
 # Sentences in words: every key in every language, with the same facts, and each of them used.

@@ -1,6 +1,7 @@
 """Letters to the subject and what proves them, under a key of their own: an erasure leaves it, its expiry ends it.
 
-The record of that key has the id of the request. Its statement says how the subject is reached.
+The record of that key has the id of the request. Its statement says how the subject is reached. A decision keeps what
+its letter needs (``write``); the letter is rendered when it is first sent, printed or read, and kept as it was then.
 """
 
 import base64
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -19,14 +21,14 @@ from services.intake.auth import Caller
 from services.intake.letters.cases import Case
 from services.intake.letters.masked import masked
 from services.intake.letters.plain_text import text_of
-from services.intake.letters.rendering import Letters
+from services.intake.letters.rendering import Letters, Reader
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.letter_kinds import TO_OTHERS, LetterOf
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.told.answer import standing
 from shared.domain import reference
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.sentences import Fact, say
+from shared.domain.sentences import Fact, dump, load, say
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.keyring import Keyring
@@ -108,15 +110,35 @@ def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> st
 
 
 def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:
-    """Writes a letter, to be kept. With ``to`` among the fields it goes there, else to the requester."""
+    """Writes what a letter needs, to be kept. With ``to`` among the fields it goes there, else to the requester."""
     kind, fields = letter_of
     known = {"received_on": request.received_at, "reference": reference.of(request.request_id), **fields}
     if request.tenant:
         known = {"instruction": request.instruction_id or "", **known}
-    letter = letters.write(kind, letters.reader(request, kind), known, now)
     to = {"to": [fields["to"]]} if "to" in fields else {}
-    content: dict[str, object] = {"language": letter.language, "subject": letter.subject, "html": letter.html, **to}
-    return Sealing(request.request_id, "letter", kind, orjson.dumps(content))
+    content = {"kind": kind, "reader": letters.reader(request, kind), "fields": known, "written_on": now, **to}
+    return Sealing(request.request_id, "letter", kind, dump(content))
+
+
+async def rendered(
+    tx: UnitOfWork, letters: Letters, request_id: UUID, letter_id: UUID, content: bytes
+) -> dict[str, Any]:
+    """A letter with ``language``, ``subject``, ``html`` and, where it goes elsewhere, ``to``; rendered once, then kept.
+
+    Raises:
+        KeyError: a field of its words is not given.
+        TemplateError: one of its template is not given.
+    """
+    known: dict[str, Any] = orjson.loads(content)
+    if "html" in known:
+        return known
+    fields = {name: load(each) for name, each in known["fields"].items()}
+    written_on = datetime.fromisoformat(known["written_on"]["instant"])
+    letter = letters.write(known["kind"], Reader(**known["reader"]), fields, written_on)
+    to = {"to": known["to"]} if "to" in known else {}
+    done = {"language": letter.language, "subject": letter.subject, "html": letter.html, **to}
+    await tx.vault.replace(tx.connection, Sealing(request_id, "letter", "", orjson.dumps(done), letter_id))
+    return done
 
 
 def named(letter: Sealing) -> dict[str, JsonValue]:
@@ -167,7 +189,9 @@ async def words_of(tx: UnitOfWork, letters: Letters, request: StoredRequest) -> 
     return sealed.decode() if sealed else letters.words(see_letter, letters.reader(request))
 
 
-async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool) -> list[dict[str, object]]:
+async def read(
+    tx: UnitOfWork, letters: Letters, request: StoredRequest, caller: Caller, *, by_code: bool
+) -> list[dict[str, object]]:
     """Every letter of a request, the oldest first, and to whom it goes; who has read them is on record.
 
     What went to a customer of ours is for the privacy team alone: the subject may not be told who that is. What proves
@@ -186,14 +210,15 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     words = {letter_id: content for letter_id, _, content in opened}
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
     shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_OTHERS]
-    contents = [_as_read(orjson.loads(words[row["letter_id"]]), caller) for row in shown]
+    ids = [row["letter_id"] for row in shown]
+    contents = [_as_read(await rendered(tx, letters, request_id, each, words[each]), caller) for each in ids]
     return [
         {"to": usual["to"], **row, **each, **_unaddressed(row["kind"], erased=erased)}
         for row, each in zip(shown, contents, strict=True)
     ]
 
 
-def _as_read(letter: dict[str, str], caller: Caller) -> dict[str, str]:
+def _as_read(letter: dict[str, Any], caller: Caller) -> dict[str, str]:
     html = masked(letter["html"]) if caller.role == "privacy" else letter["html"]
     return {**letter, "html": html, "body": text_of(html)}
 

@@ -10,7 +10,7 @@ from services.intake import repository
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision
 from services.intake.errors import NotFound
-from services.intake.letters import delivered, delivery
+from services.intake.letters import correspondence, delivered, delivery
 from services.intake.letters import schemas as letter_schemas
 from services.intake.letters.delivery import Delivery
 from services.intake.letters.print_page import Page
@@ -118,7 +118,8 @@ class DeliveringUseCases(TimingUseCases):
         return resumed
 
     async def _page(self, tx: UnitOfWork, letter_id: UUID, request_id: UUID, caller: Caller) -> Page:
-        content = orjson.loads(await tx.vault.open_one(tx.connection, letter_id) or b"{}")
+        sealed = await tx.vault.open_one(tx.connection, letter_id) or b"{}"
+        content = await correspondence.rendered(tx, self.letters, request_id, letter_id, sealed)
         [(_, _, address), *_] = await tx.vault.open_kind(tx.connection, request_id, _POSTAL)
         detail = {"letter_id": str(letter_id), "holder": caller.holder}
         tx.log_evidence(request_id, "letter.printed", detail, caller.actor)

@@ -4,15 +4,15 @@ It is HTML; its plain text is derived from that (``letter_text``). What is said 
 (``shared/policy/letters``), and so are sender, data protection officer and authorities (``shared/policy/processing``).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
+from markupsafe import Markup, escape
 
-from services.intake.letters.outlines import Outlines, as_list, outlines_of
 from services.intake.letters.plain_text import text_of
 from services.intake.request import deferrals
 from services.intake.request.disclosed import Disclosed
@@ -85,7 +85,6 @@ class Letters:
         self._wordings = wordings.with_terms(dict(_terms(self.policy, wordings)))
         self._languages = read_languages()
         self._known_contacts: dict[Reader, Mapping[str, str]] = {}
-        self._outlines: dict[LetterKind, Outlines] = {}
         self._told_of_backups: tuple[datetime, Told] | None = None
 
     def reader(self, request: StoredRequest, kind: LetterKind | None = None) -> Reader:
@@ -113,29 +112,21 @@ class Letters:
         facts = {name: field for name, field in known.items() if not isinstance(field, Lines)}
         lines = {name: wording.lines(field) for name, field in known.items() if isinstance(field, Lines)}
         shown = {name: wording.text(fact) for name, fact in facts.items()}
-        numbers = {name: fact for name, fact in facts.items() if isinstance(fact, int)}
         own, begun = f"{kind}.instructed_subject", f"{kind}.begun_subject"
         has_own = reader.instructed and own in wording
         says_begun = bool(known["begun"]) and begun in wording
         subject = wording.words(own if has_own else begun if says_begun else f"{kind}.subject", shown, facts)
-
-        def render(words: Mapping[str, str], fields: Mapping[str, object]) -> str:
-            return self._templates[kind].render(
-                **fields,
-                say=lambda key: wording.words(key, words, facts),
-                language=reader.language,
-                sender=self.policy.controller,
-                instructed=reader.instructed,
-                about_instruction=not has_own and kind != "assisted",
-                to_controller=kind in TO_OTHERS,
-                **self._contacts(reader),
-            )
-
-        if (outlines := self._outlines.get(kind)) is None:
-            outlines = self._outlines[kind] = outlines_of(self._templates[kind])
-        same = (reader.language, reader.country, reader.instructed)
-        of_all = {**shown, "subject": subject, "written_on": wording.day(at)}
-        return Letter(reader.language, subject, outlines.fill(same, of_all, lines, numbers, render))
+        html = self._templates[kind].render(
+            {**shown, **lines, "subject": subject, "written_on": wording.day(at)},
+            say=lambda key: wording.words(key, shown, facts),
+            language=reader.language,
+            sender=self.policy.controller,
+            instructed=reader.instructed,
+            about_instruction=not has_own and kind != "assisted",
+            to_controller=kind in TO_OTHERS,
+            **self._contacts(reader),
+        )
+        return Letter(reader.language, subject, html)
 
     def _contacts(self, reader: Reader) -> Mapping[str, str]:
         """To whom somebody may turn, in words."""
@@ -197,6 +188,12 @@ class Letters:
         """Where a copy can be fetched that is made available now, until when and how often."""
         until = now + timedelta(days=self._settings.package_days)
         return say("package.fetch", until=until, times=self._settings.package_downloads)
+
+
+def as_list(lines: Iterable[str]) -> Markup:
+    """Lines as a list of HTML; nothing, where there are none."""
+    items = "".join([f"<li>{escape(line)}</li>" for line in lines])
+    return Markup(f"<ul>{items}</ul>" if items else "")  # noqa: S704  # each line is escaped
 
 
 @cache

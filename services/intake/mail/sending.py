@@ -17,7 +17,7 @@ from uuid import UUID
 import aiosmtplib
 import orjson
 
-from services.intake.letters import delivered, delivery
+from services.intake.letters import correspondence, delivered, delivery
 from services.intake.letters.delivered import Fault
 from services.intake.letters.rendering import Letters
 from services.intake.mail import tokens
@@ -135,11 +135,14 @@ class Sender:
 
     async def _read(self, tx: UnitOfWork, claimed: Claimed) -> Outgoing:
         usual = orjson.loads(await tx.vault.statement(tx.connection, claimed.request_id))
-        content = orjson.loads(await tx.vault.open_one(tx.connection, claimed.letter_id) or b"{}")
+        sealed = await tx.vault.open_one(tx.connection, claimed.letter_id)
+        if sealed is None:
+            raise _UnusableError("address_unknown")
+        content = await correspondence.rendered(tx, self._letters, claimed.request_id, claimed.letter_id, sealed)
         # An acknowledgement goes where they have written from, and says nothing; any other letter says where it goes.
         said = content.get("to") or (usual["to"][-1:] if claimed.kind == "acknowledgement" else ())
         address = address_in(said[0]) if said else None
-        if address is None or "html" not in content:
+        if address is None:
             raise _UnusableError("address_unknown")
         to = in_ascii(address)
         if not to.isascii():
@@ -152,8 +155,7 @@ class Sender:
             ours = [message_id(tokens.token(self._secret, row[0]), sender) for row in rows]
             before = [*filter(None, [usual.get("follows")]), *ours]
         token = tokens.token(self._secret, claimed.letter_id)
-        languages = ", ".join(filter(None, (content["language"], content.get("also"))))
-        return Outgoing(token, to, languages, content["subject"], content["html"], claimed.written_at, before)
+        return Outgoing(token, to, content["language"], content["subject"], content["html"], claimed.written_at, before)
 
     async def _connect(self) -> aiosmtplib.SMTP:
         settings = self._settings
