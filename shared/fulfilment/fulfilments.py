@@ -123,6 +123,8 @@ class Fulfilments:
             looks = new.operation is Operation.PLAN
             if repair or looks:
                 stages = self._workable(stages, tenant)
+            if not new.searches:  # nothing is left to search for anybody by
+                stages = _without(Operation.LOCATE, stages)
             if not stages and (repair or looks or new.operation in NOTIFICATIONS):
                 continue
             if not stages:
@@ -284,3 +286,9 @@ class Fulfilments:
         for _, _, system, operation, *_ in rows:
             self.wake(tx, (str(system), str(operation)))
         return rows
+
+
+def _without(operation: Operation, stages: Stages) -> Stages:
+    """These stages without the steps of an operation."""
+    left = (tuple(step for step in stage if step.operation is not operation) for stage in stages)
+    return tuple(stage for stage in left if stage)

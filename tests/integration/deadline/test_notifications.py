@@ -9,11 +9,12 @@ from services.deadline import notifications, repository
 from services.deadline.sweep import SOURCES
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
+from shared.domain.stages import Step
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.store import Completed
 from shared.storage import systems
 from shared.storage.systems import Finding
-from tests.integration.deadline.conftest import ARRIVED, Harness
+from tests.integration.deadline.conftest import ARRIVED, PLANS, Harness
 
 
 async def claim(deadline: Harness, system: str, operation: Operation) -> tasks.Claim:
@@ -64,6 +65,17 @@ async def test_a_flag_is_set_once_it_is_known_who_asks_and_taken_away_with_the_a
     await deadline.closes(*requests)
     assert await deadline.details(Operation.FLAG) == [{"open": False}]  # the other one was never begun
     assert claimed.request_id in {request.request_id for request in requests}
+
+
+async def test_a_flag_is_taken_away_by_the_request_alone(deadline: Harness) -> None:
+    """Where the system yields identities as well: after the answer nothing is left to search for anybody by."""
+    deadline.fulfilments.plans = {**PLANS, Operation.FLAG: ((Step("crm", Operation.LOCATE),), *PLANS[Operation.FLAG])}
+    request = await deadline.receives()
+    await deadline.verifies(request)
+    await deadline.sweeps(minutes=15)
+    await claim(deadline, "crm", Operation.LOCATE)
+    await deadline.closes(request)
+    assert await deadline.details(Operation.FLAG) == [{"open": False}]
 
 
 async def test_nobody_who_talks_to_our_own_customers_is_told_of_a_customers_instruction(deadline: Harness) -> None:
