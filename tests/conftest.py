@@ -50,14 +50,10 @@ _LAST_LINES, _LINE = 12, 400
 """How much of a log a failure shows: lines, and characters of each."""
 _TOGETHER: Mapping[str, Sequence[str]] = {
     "acceptance": ("acceptance/",),
-    "live": (
-        "integration/live/",
-        "integration/legal/test_s15_no_personal_data",
-    ),
     "chaos": ("chaos/",),
     "broker": (
         *(f"integration/test_{name}.py" for name in ("consumer", "dispatcher", "frozen", "operations_page")),
-        *(f"integration/test_{name}.py" for name in ("outbox_parked", "schema", "service")),
+        *(f"integration/test_{name}.py" for name in ("outbox_parked", "schema", "service", "up")),
         "contract/test_compose.py",
     ),
     "CRM and ticketing": (
@@ -66,7 +62,7 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
     ),
     "demonstration": ("deploy/test_demo.py",),
     "broker of the image": (*(f"deploy/test_{name}.py" for name in ("image", "mail_servers", "team_in_java")),),
-    "watched platform": (*(f"deploy/test_{name}.py" for name in ("panels", "user_event_examples")),),
+    "watched platform": (*(f"deploy/test_{name}.py" for name in ("at_rest", "panels", "user_event_examples")),),
     "MariaDB": ("deploy/test_mariadb",),
 }
 """The tests that share a server or a platform run in one process, where the first that needs it starts it."""

@@ -16,5 +16,7 @@ def stage(request: pytest.FixtureRequest, run_folder: Path, postgres_dsn: str) -
     grounds = Grounds(run_folder / "net", postgres_dsn)
     stage = Stage(selected(request.session.items), partial(opened, grounds))
     yield stage
-    stage.close()
-    grounds.stop()
+    try:
+        stage.close()
+    finally:
+        grounds.stop()

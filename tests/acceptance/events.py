@@ -10,8 +10,10 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from tests.acceptance.client import Case, Door, Person
+from tests.fixtures.wire import JUNK
 
 STRUCTURED = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+_JUNK = [(name, said.encode()) for name, said in JUNK.items()]
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,17 @@ class Emitter:
     door: Door
     kafka: AIOKafkaProducer
 
-    async def say(self, kind: str, token: str, event_id: str = "", **data: Any) -> None:
-        """Sends one event about whom the token stands for."""
+    async def say(self, kind: str, token: str, event_id: str = "", *, junk: bool = False, **data: Any) -> None:
+        """Sends one event about whom the token stands for; ``junk``: one that the contract does not know."""
         event = {"specversion": "1.0", "id": event_id or str(uuid4()), "source": f"/{self.name}", "type": kind}
-        await self.send(json.dumps({**event, "data": {"subject": token, **data}}).encode())
+        await self._send(json.dumps({**event, "data": {"subject": token, **data}}).encode(), _JUNK if junk else [])
 
     async def send(self, value: bytes) -> None:
-        """Sends one record, whatever it holds."""
-        await self.kafka.send_and_wait(f"user.events.{self.name}", value, headers=STRUCTURED)
+        """Sends one record of junk."""
+        await self._send(value, _JUNK)
+
+    async def _send(self, value: bytes, more: list[tuple[str, bytes]]) -> None:
+        await self.kafka.send_and_wait(f"user.events.{self.name}", value, headers=STRUCTURED + more)
 
     async def asks(self, person: Person, right: str, **data: Any) -> Case:
         """Asks for a right of somebody by an event; the request that comes of it."""

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ import httpx
 
 from deploy.local import postgres_databases as databases
 from deploy.local.identity_provider import IdentityProvider, Member
-from deploy.local.kafka import Kafka
+from deploy.local.kafka import ADMIN, Kafka
 from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, free_ports
 from deploy.local.roundup import Roundup
@@ -47,6 +48,7 @@ from tests.acceptance.systems import (
     Tickets,
 )
 from tests.acceptance.visitor import Visitor
+from tests.fakes.collector import Collector, collecting
 from tests.fixtures.confined import Confined, confined
 from tests.fixtures.live import eventually
 from tests.fixtures.mail_server import MailServer, mail_server
@@ -54,10 +56,12 @@ from tests.fixtures.mailbox_server import MailboxServer, mailbox_server
 from tests.fixtures.mariadb import MariaDb
 from tests.fixtures.proxy import Link, Toxic, proxies
 from tests.fixtures.serving import served
+from tests.fixtures.wire import checked
 
 STOPS = (3, 8, 15, 22, 29, 32, 45, 62, 95, 400)
 """The days after the start at which the clock of the third platform stops."""
 POLICY = Path(__file__).with_name("policy")
+TIME_LIMITS = ROOT / "shared" / "policy" / "time_limits.toml"
 MEMBERS = (
     Member("hanna", "Hanna Handler", ("dsr-handler",)),
     Member("anton", "Anton Approver", ("dsr-approver",)),
@@ -191,6 +195,7 @@ class Platform:
     colleague: Door
     clock: Clock
     links: Mapping[str, Link]
+    collector: Collector
 
     @property
     def systems(self) -> dict[str, System]:
@@ -387,6 +392,7 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
             _tickets(grounds),
             _broker(stack, folder / "kafka", dsn, guarded=name == TIMED),
         )
+        stack.push_async_callback(checked, broker.as_user(ADMIN))
         clock = Clock(folder / "clock")
         clock.file.write_text("0")
         billing = Team(folder / "billing.sqlite", lambda: clock.day)
@@ -398,8 +404,13 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
         mailbox = await stack.enter_async_context(mailbox_server())
         settings = {variable: value for each in systems for variable, value in each.env.items()}
         settings |= {"DSR_WORK_QUARANTINE_SECONDS": "2", "DSR_CONSOLE_PAGES_A_SECOND": "1000"}
+        settings |= {"DSR_POSTGRES_IDLE_SECONDS": "30"}  # where much is under way a process may stand still for seconds
+        collector = stack.enter_context(collecting())
+        settings |= {"DSR_TELEMETRY_OTLP_ENDPOINT": collector.url, "DSR_TELEMETRY_SAMPLE_RATIO": "0"}
         if name == SHARED:
             settings |= {"DSR_DEADLINE_ASSIGNMENTS_SECONDS": "5"}
+        if name == FRAGILE:
+            settings |= {"DSR_POLICY_TIME_LIMITS": str(shutil.copy(TIME_LIMITS, folder))}
         if name == TIMED:
             settings |= {"DSR_CLOCK_FILE": str(clock.file), "DSR_ENVIRONMENT": "test"}
         services = Services(
@@ -437,6 +448,7 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
             colleague=colleague,
             clock=clock,
             links=links,
+            collector=collector,
         )
 
 

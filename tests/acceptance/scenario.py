@@ -68,6 +68,7 @@ class Stage:
     def __init__(self, waiting: Sequence[Waiting], opened: Callable[[str], Any]) -> None:
         self._waiting = {each.name: each for each in waiting}
         self._opened = opened
+        self._faults: list[Exception] = []
         self._over = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="scenarios")
@@ -78,9 +79,11 @@ class Stage:
         self._waiting[name].result.result()
 
     def close(self) -> None:
-        """Ends the platforms, and what is still running on them."""
+        """Ends the platforms, and what is still running on them; raises what was wrong at their end."""
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
+        for fault in self._faults:
+            raise fault
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -91,7 +94,8 @@ class Stage:
 
     async def _all(self) -> None:
         names = dict.fromkeys(each.platform for each in self._waiting.values())
-        await asyncio.gather(*(self._on(name) for name in names))
+        ended = await asyncio.gather(*(self._on(name) for name in names), return_exceptions=True)
+        self._faults += [each for each in ended if isinstance(each, Exception)]
 
     async def _on(self, name: str) -> None:
         mine = [each for each in self._waiting.values() if each.platform == name]
@@ -103,12 +107,11 @@ class Stage:
                 over.add_done_callback(lambda _: [task.cancel() for task in running])
                 await asyncio.gather(*running, return_exceptions=True)
                 over.cancel()
-        except Exception as error:  # each of its scenarios shows it
+        except Exception as error:  # each of its scenarios that has not ended shows it
             for each in mine:
                 if not each.result.done():
                     each.result.set_exception(error)
-            if not mine:
-                raise
+            raise
 
 
 async def _play(waiting: Waiting, platform: Any, gate: asyncio.Semaphore) -> None:

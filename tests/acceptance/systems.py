@@ -473,6 +473,11 @@ class Crm:
         )
         return _held(await self.rows(query, person.account_id, person.email))
 
+    async def flags(self, person: Person) -> list[str]:
+        """The open requests that the contact of somebody shows."""
+        [(shown,)] = await self.rows("SELECT open_requests FROM party_party WHERE code = $1", person.account_id)
+        return (shown or "").split()
+
 
 TICKETS = """
 [tickets]

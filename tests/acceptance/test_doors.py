@@ -240,8 +240,8 @@ async def test_event_repeated_unknown_or_junk_costs_only_itself(platform: Platfo
         token = await selfcare.door.token({"subject": person.identities(), **person.proof()})
         for _ in range(2):
             await selfcare.say("user.requested.access", token, "once-" + token)
-        await selfcare.say("user.logged_in", token)
-        await selfcare.say("user.requested.access", junk)
+        await selfcare.say("user.logged_in", token, junk=True)
+        await selfcare.say("user.requested.access", junk, junk=True)
         await selfcare.send(b"{")
         await arrived(await selfcare.asks(other, "access"))
         assert (await Case(selfcare.door, token).closed())["right"] == "access"

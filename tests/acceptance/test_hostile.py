@@ -21,6 +21,7 @@ from tests.acceptance.scenario import scenario
 from tests.acceptance.systems import BERLIN, NOTHING, Held
 from tests.acceptance.test_doors import arrived, set_aside
 from tests.fixtures.live import eventually
+from tests.fixtures.wire import JUNK
 
 MIB = 2**20
 CUT = 0
@@ -367,6 +368,16 @@ async def test_more_rows_than_the_limit_wait_for_two_officers(platform: Platform
 
 
 @scenario()
+async def test_copy_has_no_limit_of_rows(platform: Platform) -> None:
+    """A copy has every row, also of somebody of whom an erasure would touch more rows than it may (Art. 15)."""
+    person = platform.somebody()
+    await platform.shop.hold_deliveries(person, 61)
+    case = await platform.ask(person, "access")
+    assert tasks(await case.closed())["shop"]["found"] == 61
+    assert len((await case.package()).of("shop")) == 61
+
+
+@scenario()
 async def test_call_between_two_people_keeps_what_is_the_others(platform: Platform) -> None:
     """Two people erased in one batch leave the third person's side of a call, and nothing of their own (Art. 17)."""
     first, second, other = (platform.somebody() for _ in range(3))
@@ -436,7 +447,7 @@ async def test_reply_to_another_systems_task_closes_nothing(platform: Platform) 
     before = await case.judged()
     ids = {"task_id": tasks(before)["helpdesk"]["task_id"], "command_id": case.request_id, "operation": "erase"}
     forged = platform.billing.reply(ids, outcome="erased", found=1, changed=1)
-    await platform.bus.say("dsr.tasks.billing.replies", forged, b"\xff\x00junk", b"[" * 100_000, b"{}")
+    await platform.bus.say("dsr.tasks.billing.replies", forged, b"\xff\x00junk", b"[" * 100_000, b"{}", **JUNK)
     async with bystander(platform):
         await platform.bus.heard()
     assert await case.view() == before
@@ -452,8 +463,8 @@ async def test_events_that_are_junk_or_anothers_ask_for_nothing(platform: Platfo
         unknown, anothers, undeclared = [await each.door.token(said) for each in (selfcare, numbering, numbering)]
         for junk in (b"\xff\xfe", b"{" * 100_000, b""):
             await selfcare.send(junk)
-        await selfcare.say("user.requested.access", person.email)
-        await selfcare.say("user.requested.everything", unknown)
+        await selfcare.say("user.requested.access", person.email, junk=True)
+        await selfcare.say("user.requested.everything", unknown, junk=True)
         await selfcare.say("user.requested.access", anothers)
         await numbering.say("user.requested.access", undeclared)
         await (await arrived(await selfcare.asks(other, "access"))).closed()

@@ -11,6 +11,7 @@ from tests.acceptance.systems import NOTHING, SINCE, away
 from tests.fixtures.live import eventually
 
 WHY = {"reason": "SYSTEM_UNAVAILABLE", "article": "12(4)", "explanation": "What is missing follows."}
+LINKED = {"identity": "email", "method": "email_link", "on_file_since": LONG_AGO}
 CALLED = "+493024000001"
 """A number that is nobody's."""
 UNTIL, SINCE_THEN = datetime(2026, 1, 10, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
@@ -169,19 +170,40 @@ async def test_claimed_number_gives_nothing(platform: Platform) -> None:
     await platform.shop.hold_call(owner.phone, CALLED, datetime(2026, 4, 1, tzinfo=UTC))
     await platform.register_read()
     claim = {"email": stranger.email, "phones": [{"number": owner.phone}], "country": "DE"}
-    linked = {"identity": "email", "method": "email_link", "on_file_since": LONG_AGO}
     asked = {"right": "access", "language": "en", "subject": claim}
-    case = await platform.channel.ask({**asked, "proofs": [linked]})
+    case = await platform.channel.ask({**asked, "proofs": [LINKED]})
     view = await case.until("awaiting_identity")
     assert (view["package"], view["outcome"]) == (False, None)
     assert "For what archive and shop may hold about you we need more" in await case.letter("proof_question")
     assert owner.phone not in str(view)
     assert owner.phone not in str(await case.letters())
     typed = {"identity": "phones.0", "method": "sms_code", "on_file_since": LONG_AGO}
-    case = await platform.channel.ask({**asked, "proofs": [linked, typed]})
+    case = await platform.channel.ask({**asked, "proofs": [LINKED, typed]})
     view = await case.until("awaiting_decision")
     assert (tasks(view)["shop"]["found"], view["package"]) == (0, False)
     assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["foreign_hit"]
+
+
+@scenario()
+async def test_customer_number_alone_is_asked_for_more_and_then_found(platform: Platform) -> None:
+    """What a customer number finds nothing by is asked for, then its proof, and then the copy has it (Art. 12(6))."""
+    person = platform.somebody()
+    for system in (platform.shop, platform.helpdesk):
+        await system.hold(person)
+    case = await platform.ask(person, "access", "account_id")
+    view = await case.until("awaiting_clarification")
+    lacking = {name: task["not_searched"] for name, task in tasks(view).items() if "not_searched" in task}
+    assert (lacking["shop"], lacking["helpdesk"]) == ("nothing_to_search_by", "no_identifier")
+    signed_in = {"identity": "account_id", "method": "signed_in_mfa"}  # once more: all of it is one person's
+    proofs = [signed_in, LINKED, *person.proof()["proofs"]]
+    await case.act("reply", text="These are mine.", subject=person.identities(), proofs=proofs)
+    view = await case.until("awaiting_identity")
+    assert {each["level"] for each in view["tasks"] if each.get("not_searched") == "not_proved"} == {"L2"}
+    await case.verify(person)
+    assert (await case.closed())["outcome"] == "fulfilled"
+    assert await case.refused("verify", **person.proof()) == "illegal_transition"
+    package = await case.package()
+    assert [len(package.of(name)) for name in ("shop", "helpdesk")] == [1, 1]
 
 
 @scenario()

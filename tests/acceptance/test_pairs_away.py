@@ -7,7 +7,7 @@ from tests.acceptance.pairs import Pair, fulfilled, rows, untouched
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import FRAGILE, scenario
 from tests.acceptance.systems import NOTHING
-from tests.fixtures.live import eventually
+from tests.fixtures.live import answering, eventually
 
 ONCE = {"request.received", "package.built", "letter.written", "request.closed", "key.shredded"}
 
@@ -80,7 +80,7 @@ async def test_services_killed_in_the_middle_go_on_where_they_were(platform: Pla
 
 @scenario(on=FRAGILE)
 async def test_requests_that_come_while_the_broker_is_dead_are_answered_once(platform: Platform) -> None:
-    """What is submitted is kept in our database until the broker is back."""
+    """What is submitted is kept in our database until the broker is back; who needs it is alive and not ready."""
     people = [platform.somebody() for _ in (*RIGHTS, *RIGHTS)]
     for person in people:
         await platform.shop.hold(person)
@@ -90,8 +90,12 @@ async def test_requests_that_come_while_the_broker_is_dead_are_answered_once(pla
         cases += [
             await platform.ask(person, right) for person, right in zip(people[len(RIGHTS) :], RIGHTS, strict=True)
         ]
+        await answering([f"{url}/readyz" for name, url in platform.urls.items() if name != "intake"], 503)
+        await answering([f"{url}/healthz" for url in platform.urls.values()], 200)
+        await answering([f"{platform.urls['intake']}/readyz"], 200)
     finally:
         await asyncio.to_thread(platform.kafka.start)
+    await answering([f"{url}/readyz" for url in platform.urls.values()], 200)
     for case in cases:
         assert (await case.closed())["outcome"] == "fulfilled"
         await once(platform, case)

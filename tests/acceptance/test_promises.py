@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 import re
+import secrets
+from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,8 +14,9 @@ import httpx
 from deploy.demo.traces import Seeker
 from tests.acceptance.client import Case
 from tests.acceptance.platforms import Platform
-from tests.acceptance.scenario import scenario
+from tests.acceptance.scenario import FRAGILE, scenario
 from tests.acceptance.systems import BERLIN, NOTHING, SINCE
+from tests.acceptance.test_systems import declared
 
 
 @scenario()
@@ -155,6 +158,15 @@ async def test_package_is_fetched_by_who_asked_and_holds_each_call(platform: Pla
     assert status == 0, printed
 
 
+LABELS = {
+    *("service", "topic", "type", "result", "system", "operation", "le", "kind", "state"),
+    *("right", "event", "outcome", "timeliness", "age", "days", "clock", "channel", "quantile"),
+    *("extended", "reason", "flaw", "question", "in_time", "regime", "target", "loop", "problem", "what"),
+    *("review", "answer", "category", "action", "way", "decision", "article", "lodged_with", "found_by"),
+}
+"""Each has few values, known beforehand."""
+
+
 @scenario()
 async def test_metrics_count_requests_and_say_nothing_of_anybody(platform: Platform) -> None:
     """Each service counts what it does; exact figures are for the privacy team, and no label names anybody."""
@@ -168,10 +180,14 @@ async def test_metrics_count_requests_and_say_nothing_of_anybody(platform: Platf
         names = [name for name in exact if name.startswith("dsr_")]
         assert not [name for name in names if re.search(r"[0-9a-f]{8}-[0-9a-f]{4}|@|\+\d{7,}", name)]
         assert len(names) < 2_500
+        assert set(re.findall(r'[{,]([a-z_]+)="', "".join(names))) <= LABELS
         async with httpx.AsyncClient(timeout=60) as nobody:
-            assert (await nobody.get(f"{url}/metrics/privacy")).status_code == httpx.codes.UNAUTHORIZED
+            for headers in ({}, {"Authorization": "Bearer guessed"}):
+                answer = await nobody.get(f"{url}/metrics/privacy", headers=headers)
+                assert answer.status_code == httpx.codes.UNAUTHORIZED
     public = await platform.metrics("intake", "/metrics")
-    people = [value for name, value in public.items() if name.startswith("dsr_requests_total")]
+    counts = {name: value for name, value in public.items() if name.startswith(("dsr_request", "dsr_processor"))}
+    people = [value for name, value in counts.items() if not re.search(r"quantile|_sum|_created", name)]
     assert people
     assert all(value % 5 == 0 for value in people)
 
@@ -192,3 +208,33 @@ async def test_each_service_is_alive_and_ready(platform: Platform) -> None:
             assert [(await client.get(url + path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]
     status, printed = await platform.dsr("evidence", "verify")
     assert status == 0, printed
+
+
+@scenario()
+async def test_trace_runs_from_the_http_request_over_the_bus_to_each_system(platform: Platform) -> None:
+    """A request that its caller traces has one trace, from intake to each system that is asked."""
+    person, trace_id = platform.somebody(), secrets.token_hex(16)
+    await platform.shop.hold(person)
+    traced = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
+    case = Case(platform.channel, await platform.channel.submit(person.submission("erasure"), **traced))
+    await case.closed()
+    wanted = {
+        *(("dsr-intake", "submit"), ("dsr-intake", "handle"), ("dsr-deadline", "handle"), ("dsr-erasure", "handle")),
+        *(("dsr-erasure", f"erase {name}") for name in platform.systems),
+    }
+    assert wanted <= await asyncio.to_thread(platform.collector.wait_for, wanted, trace_id, 240)
+
+
+@scenario(on=FRAGILE)
+async def test_changed_policy_redates_what_is_open_once(platform: Platform) -> None:
+    """After a change of the time limits ``dsr redate`` moves what is open, and the clock hears of it."""
+    case = await platform.ask(platform.somebody(), "access", proved=False)
+    before = date.fromisoformat((await case.until("awaiting_identity"))["due_on"])
+    await case.did("deadline.computed")
+    limits = (platform.services.directory / "time_limits.toml").read_text()
+    async with declared(platform, "time_limits.toml", limits.replace("days = 30 ", "days = 20 ")):
+        printed = [await platform.command("redate") for _ in range(2)]
+    assert (printed[0] == printed[1], printed[1]) == (False, "open requests redated: 0\n")
+    assert date.fromisoformat((await case.view())["due_on"]) == before - timedelta(days=10)
+    await case.did("deadline.recomputed")
+    await case.act("withdraw")

@@ -1,6 +1,7 @@
 """What comes with time: warnings, notices, reminders and ends, each on its day and once, however the clock jumps."""
 
 from datetime import date, timedelta
+from functools import partial
 
 from tests.acceptance.client import MORE_TIME, Case, Person
 from tests.acceptance.platforms import Platform
@@ -42,6 +43,28 @@ async def test_overdue_request_is_warned_of_once_with_one_ticket_until_its_answe
     await case.seen_by(platform.colleague).act("balancing/approval")
     await case.closed()
     await ticketed(platform, case, "resolved")
+
+
+@scenario(on=TIMED)
+async def test_open_request_is_flagged_in_the_crm_until_its_answer(platform: Platform) -> None:
+    """Who serves somebody sees that a request of theirs is open; a target that was missed is shown with the request."""
+    person, neighbour = platform.somebody(), platform.somebody()
+    for each in (person, neighbour):
+        await platform.crm.hold(each)
+    case = await platform.ask(person, "objection", **WEIGHED)
+    silent = await platform.ask(platform.somebody(), "access", proved=False)
+    await platform.clock.reaches(8)
+
+    async def flagged(*requests: str) -> bool:
+        return await platform.crm.flags(person) == [*requests]
+
+    await eventually(partial(flagged, case.request_id), within=240)
+    assert await platform.crm.flags(neighbour) == []
+    await silent.until(lambda view: view["warning"] == "target_question_sent")
+    await case.seen_by(platform.officer).act("balancing", finding="upheld", explanation="Nothing outweighs it.")
+    await case.seen_by(platform.colleague).act("balancing/approval")
+    await case.closed()
+    await eventually(flagged, within=240)
 
 
 @scenario(on=TIMED)

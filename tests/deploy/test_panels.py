@@ -1,19 +1,25 @@
-"""The dashboards on a real Prometheus: every panel's query has an answer while the services are under load."""
+"""The dashboards: every panel's query has an answer under load, and every link leads somewhere."""
 
 import asyncio
 import itertools
+import json
 import math
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from deploy.local import postgres_databases as databases
 from shared.domain.clock import SystemClock
-from tests.fixtures.live import EVERY_RIGHT, Live
-from tests.fixtures.observation import PanelQuery, panel_queries
+from tests.fixtures.live import EVERY_RIGHT, Live, eventually
+from tests.fixtures.observation import DASHBOARDS, PanelQuery, panel_queries
 from tests.fixtures.prometheus import Prometheus
 from tests.fixtures.trouble import in_trouble, seen
 
@@ -107,3 +113,41 @@ async def test_no_alert_of_a_healthy_machine_fires(live: Live, prometheus: Prome
         prometheus.query, 'ALERTS{alertstate="firing",alertname!~"DsrTaskFailed|DsrDeadLetter|DsrOverdue"}'
     )
     assert firing == []
+
+
+async def test_the_timeline_of_one_request_is_read_out_of_the_evidence(live: Live) -> None:
+    request_id = (await live.closed(live.somebody().submission("access")))["request_id"]
+    queries = [each for each in panel_queries() if each.source == "postgres"]
+    assert queries
+    for each in queries:
+        assert await found(live.dsn, each.query, request_id), each.panel
+
+
+async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and_its_trace(live: Live) -> None:
+    page = json.loads((DASHBOARDS / "one-request.json").read_text())
+    (trace_query,) = [each["query"] for each in page["templating"]["list"] if each["name"] == "trace_id"]
+    trace_id = secrets.token_hex(16)
+    traced = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
+    async with live.api() as client, live.api(live.privacy) as officer:
+        answer = await client.post("/v1/requests", json=live.somebody().submission("access"), headers=traced)
+        request_id = answer.json()["request_id"]
+        await client.follow(request_id, "closed")
+        ((known,),) = await found(live.dsn, trace_query, request_id)
+        filled = {"request_id": request_id, "trace_id": known, "intake": live.services.url, "tracing": "http://tracing"}
+        filled["traces"] = "a-tempo"
+        links = {link["title"]: Template(link["url"]).substitute(filled) for link in page["links"]}
+        ours = [await officer.get(url) for url in links.values() if url.startswith(live.services.url)]
+
+    assert known == trace_id
+    assert [answer.status_code for answer in ours] == [200, 200, 200]
+    assert links["Trace (tracing UI)"] == f"http://tracing/trace/{trace_id}"
+    panes = json.loads(parse_qs(urlsplit(links["Trace (Tempo)"]).query)["panes"][0])
+    assert panes["dsr"]["queries"][0]["query"] == trace_id
+    assert panes["dsr"]["datasource"] == "a-tempo"
+    boards = {f"/d/{json.loads(path.read_text())['uid']}" for path in DASHBOARDS.glob("*.json")}
+    assert {url for url in links.values() if url.startswith("/d/")} <= boards
+
+
+async def found(dsn: str, query: str, request_id: str) -> Any:
+    """The rows, once there are some: a request may be closed before the deadline service has heard of it."""
+    return await eventually(lambda: databases.fetch(dsn, query.replace("${request_id:sqlstring}", f"'{request_id}'")))

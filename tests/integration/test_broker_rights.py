@@ -85,6 +85,14 @@ async def test_service_publishes_its_own_events_alone(producer: KafkaProducer, n
             assert isinstance(refused.value.__cause__, KafkaError)
 
 
+@pytest.mark.parametrize("producer", ["emitter-numbering"], indirect=True)
+async def test_an_emitter_says_what_is_its_own_and_nothing_else(producer: KafkaProducer) -> None:
+    await producer.send([Message(topics.user_events("numbering"), b"", b"value", JUNK)])
+    with pytest.raises(BusAway) as refused:
+        await producer.send([Message(topics.user_events("selfcare"), b"", b"value", JUNK)])
+    assert isinstance(refused.value.__cause__, TopicAuthorizationFailedError)
+
+
 @pytest.mark.parametrize("service", ServiceName)
 async def test_a_service_hears_what_is_its_own_to_hear_and_nothing_else(full: Guarded, service: ServiceName) -> None:
     user = f"dsr-{service}"

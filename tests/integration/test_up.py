@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,21 +95,14 @@ class Shell:
         return json.loads((self.up / environment.FILE).read_text())  # type: ignore[no-any-return]
 
 
-@pytest.fixture(scope="module")
-def bus(run_folder: Path) -> Iterator[str]:
-    """A broker of its own: on that of all tests, the services of `live` would take half of what this platform sends."""
-    with Kafka(run_folder / "up" / "kafka") as kafka:
-        yield kafka.bootstrap
-
-
 @pytest.fixture
-async def shell(tmp_path: Path, database: str, empty_database: str, bus: str) -> AsyncIterator[Shell]:
+async def shell(tmp_path: Path, database: str, empty_database: str, broker: Kafka) -> AsyncIterator[Shell]:
     """Beside a store with two customers; whatever came of it, nothing is left running."""
     async with connected(empty_database) as connection:
         await connection.execute(SCHEMA)
     variables = {
         "DSR_POSTGRES_DSN": database,
-        "DSR_KAFKA_BOOTSTRAP": bus,
+        "DSR_KAFKA_BOOTSTRAP": broker.bootstrap,
         "DSR_ORDERS_DSN": as_role(empty_database, "dsr_orders", "orders"),
         "ORDERS_OWNER_DSN": empty_database,
     }
