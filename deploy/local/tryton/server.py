@@ -67,7 +67,8 @@ class Tryton(Server):
             "Tryton",
             [
                 *(installation.python, "-m", "gunicorn", "--bind", f"{HOST}:{self._port}"),
-                *("--workers", _WORKERS, "--threads", _THREADS, "--timeout", 120, "--keep-alive", 75),
+                *("--config", Path(__file__).with_name("cheap_passwords.py"), "--workers", _WORKERS),
+                *("--threads", _THREADS, "--timeout", 120, "--keep-alive", 75),
                 *("--no-control-socket", "--log-level", "warning", _APPLICATION),
             ],
             log=log,
