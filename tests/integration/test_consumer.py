@@ -13,12 +13,11 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from uuid_utils.compat import uuid7
 
-from deploy.local.kafka import Kafka
 from shared.domain.events import RequestVerified, RetentionEnded
 from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.messaging.admin import create_topics, declared
+from shared.messaging.admin import create_topics
 from shared.messaging.consumer import Consumer
 from shared.messaging.dead_letters import REPLAYED_FOR, paused_since, resume
 from shared.messaging.producer import KafkaProducer
@@ -240,24 +239,6 @@ async def test_a_record_without_key_value_or_header_value_is_heard_as_empty(kafk
     keyless, empty = [record for batch in listener.batches for record in batch]
     assert (keyless.key, keyless.headers) == (b"", {"ce_type": "", "odd": "\N{REPLACEMENT CHARACTER}"})
     assert (empty.key, empty.value, empty.headers) == (b"k", b"", {})
-
-
-async def test_client_recovers_once_a_killed_broker_is_back(broker: Kafka, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL, "aiokafka")
-    await create_topics(broker.bootstrap, declared())
-    producer, listener = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap)), Listener(200)
-    async with consuming(broker.bootstrap, "intake", "dsr.requests", listener.handle):
-        await producer.send(messages("dsr.requests", range(100)))
-        await asyncio.to_thread(broker.kill)
-        assert not await producer.reachable()
-        await asyncio.to_thread(broker.start)
-        async with asyncio.timeout(60):
-            while not await producer.reachable():
-                pass
-            await producer.send(messages("dsr.requests", range(100, 200)))
-            await listener.done.wait()
-    await producer.stop()
-    assert {int(value) for value in listener.values} == set(range(200))
 
 
 async def test_a_topic_that_is_not_there_is_named_in_the_log(kafka_bootstrap: str) -> None:

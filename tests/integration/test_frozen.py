@@ -1,20 +1,22 @@
 """A process that freezes holds up nobody: another says what is to be said, and what it held is free again."""
 
 import asyncio
+import contextlib
 import os
+import re
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
+from deploy.local import postgres_databases as databases
 from deploy.local.kafka import Kafka
-from deploy.local.ports import HOST
+from deploy.local.services import Servers, Services
 from shared.domain.events import RequestWithdrawn
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
@@ -25,13 +27,8 @@ from tests.fixtures.brokers import read_topic
 from tests.fixtures.engine import OpenHarness
 from tests.fixtures.events import a
 from tests.fixtures.live import eventually
-from tests.fixtures.process import running
 
-DOWNSTREAMS = """
-[billing]
-adapter = "bus"
-needs = ["email"]
-"""
+Seen = TypeVar("Seen")
 
 
 async def said_and_sent(dsn: str) -> list[str]:
@@ -42,27 +39,6 @@ async def said_and_sent(dsn: str) -> list[str]:
         await outbox.insert(connection, [outbox.message(event, ServiceName.ERASURE, None) for event in events])
         await eventually(partial(connection.fetchval, "SELECT NOT EXISTS (SELECT FROM outbox)"))
     return [str(event.event_id) for event in events]
-
-
-async def test_standby_relay_replaces_a_stopped_one(database: str, broker: Kafka, tmp_path: Path) -> None:
-    folders = [tmp_path / "first", tmp_path / "second"]
-    for folder in folders:
-        folder.mkdir()
-    async with (
-        running(ServiceName.ERASURE, database, broker, folders[0], DOWNSTREAMS) as (first, port),
-        running(ServiceName.ERASURE, database, broker, folders[1], DOWNSTREAMS),
-    ):
-        ids = await said_and_sent(database)
-        os.kill(first.pid, signal.SIGSTOP)
-        try:
-            ids += await said_and_sent(database)
-        finally:
-            os.kill(first.pid, signal.SIGCONT)
-        async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=30) as client:
-            assert (await client.get("/healthz")).status_code == 200
-        ids += await said_and_sent(database)
-    records = await read_topic(broker.bootstrap, "dsr.requests", len(ids))
-    assert {record.headers["ce_id"] for record in records} == {*ids}
 
 
 @pytest.fixture
@@ -159,7 +135,7 @@ async def test_who_computes_long_within_a_transaction_may_stand_still(open_harne
 
 
 # Every loop of a service sends heartbeats, and one that stands still fails the liveness probe of a real process.
-DOWNSTREAMS_OF_LIVENESS = """
+DOWNSTREAMS = """
 [crm]
 adapter = "sql"
 needs = ["email"]
@@ -235,43 +211,59 @@ LOOPS: Mapping[ServiceName, set[str]] = {
 """Whatever goes round in each service; the health server itself answers, or does not."""
 
 
-@asynccontextmanager
-async def process(
-    service: ServiceName, dsn: str, broker: Kafka, folder: Path, **env: str
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A service as a process, and a client of its probes."""
+@pytest.fixture(scope="module")
+def services(
+    postgres_dsn: str, template: str, broker: Kafka, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Services]:
+    """Starts all services as processes, whose loops may stand still for five seconds."""
+    folder = tmp_path_factory.mktemp("services")
+    dsn = databases.wait_for(databases.create(postgres_dsn, "frozen", template))
     (folder / "crm.toml").write_text(DATASET)
-    stores = {"CRM_DSN": dsn, "TICKETING_PASSWORD": "secret"}
-    downstreams = DOWNSTREAMS_OF_LIVENESS.format(dataset=folder / "crm.toml")
-    async with (
-        running(service, dsn, broker, folder, downstreams, **stores, **env) as (_, port),
-        httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=30) as client,
-    ):
-        yield client
+    (downstreams := folder / "downstreams.toml").write_text(DOWNSTREAMS.format(dataset=folder / "crm.toml"))
+    env = {"CRM_DSN": dsn, "TICKETING_PASSWORD": "secret", "DSR_PROCESS_STILL_SECONDS": "5"}
+    env["DSR_POSTGRES_POOL_SIZE"] = "20"  # who waits for a lock keeps no connection from another loop
+    with Services(folder, Servers(dsn, broker.bootstrap), downstreams, env, ["billing"]) as services:
+        yield services
+    databases.wait_for(databases.drop(postgres_dsn, "frozen"))
 
 
-async def standing_still(
-    client: httpx.AsyncClient, *, until: AbstractSet[str] | None = None, at_least: AbstractSet[str] = frozenset()
-) -> tuple[int, set[str]]:
-    """What the liveness probe says once it names these, and no other where ``until`` is given, or after two minutes."""
-    told: tuple[int, set[str]] = (0, set())
-    try:
+def probes(services: Services, service: ServiceName) -> httpx.AsyncClient:
+    """Opens a client of the probes and metrics of a service."""
+    return httpx.AsyncClient(base_url=services.url_of(service), timeout=30)
+
+
+async def last_seen(look: Callable[[], Awaitable[Seen]], wanted: Callable[[Seen], bool]) -> Seen:
+    """Returns what is seen once it is as wanted, or after two minutes."""
+    seen = await look()
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(120):
-            while not told[0] or not told[1] >= at_least or (until is not None and told[1] != until):
-                answer = await client.get("/healthz")
-                told = (answer.status_code, set(answer.json()["loops_standing_still"]))
-                await asyncio.sleep(0.05)  # a probe is asked again and again: that is what it is for
-    except TimeoutError:
-        pass
-    return told
+            while not wanted(seen):
+                await asyncio.sleep(0.2)  # a probe is asked again and again: that is what it is for
+                seen = await look()
+    return seen
 
 
-@pytest.mark.parametrize("service", ServiceName)
-async def test_every_loop_has_a_heartbeat(service: ServiceName, database: str, broker: Kafka, tmp_path: Path) -> None:
-    expected = LOOPS[service] | EVERYWHERE
-    never_in_time = {"DSR_PROCESS_STILL_SECONDS": "0.000001"}  # so that every loop is named
-    async with process(service, database, broker, tmp_path, once="/metrics", **never_in_time) as client:
-        assert await standing_still(client, until=expected) == (503, expected)
+async def test_every_loop_has_a_heartbeat(services: Services, subtests: pytest.Subtests) -> None:
+    for service in ServiceName:
+        async with probes(services, service) as client:
+
+            async def beating() -> set[str]:
+                said = (await client.get("/metrics")).text
+                return {*re.findall(r'^dsr_loop_still_seconds{loop="(.*?)"', said, re.MULTILINE)}
+
+            expected = LOOPS[service] | EVERYWHERE
+            with subtests.test(service):
+                assert await last_seen(beating, expected.__eq__) == expected
+
+
+async def standing_still(client: httpx.AsyncClient, at_least: AbstractSet[str] = frozenset()) -> tuple[int, set[str]]:
+    """Returns what the liveness probe says once it names these; without any, once it names none."""
+
+    async def told() -> tuple[int, set[str]]:
+        answer = await client.get("/healthz")
+        return answer.status_code, set(answer.json()["loops_standing_still"])
+
+    return await last_seen(told, lambda each: each[1] >= at_least if at_least else not each[1])
 
 
 @pytest.mark.parametrize(
@@ -279,21 +271,37 @@ async def test_every_loop_has_a_heartbeat(service: ServiceName, database: str, b
     [
         (ServiceName.DEADLINE, "deadline.clock", {"sweep", "statistics"}),
         (ServiceName.ERASURE, "erasure.outbox", {"machine"}),
-        (
-            ServiceName.ERASURE,
-            "erasure.task",
-            {"crm:erase", "billing:erase", "ticketing:erase", "machine", "reaper", "standings"},
-        ),
+        (ServiceName.ERASURE, "erasure.task", {"crm:erase", "billing:erase", "ticketing:erase", "reaper", "standings"}),
     ],
 )
 async def test_a_loop_that_stands_still_fails_the_liveness_probe_until_it_goes_round_again(
-    service: ServiceName, table: str, still: set[str], database: str, broker: Kafka, tmp_path: Path
+    services: Services, service: ServiceName, table: str, still: set[str]
 ) -> None:
-    async with process(service, database, broker, tmp_path, DSR_PROCESS_STILL_SECONDS="5") as client:
-        assert await standing_still(client, until=set()) == (200, set())
-        async with connected(database) as somebody, somebody.transaction():
+    async with probes(services, service) as client:
+        assert await standing_still(client) == (200, set())
+        async with connected(services.env["DSR_POSTGRES_DSN"]) as somebody, somebody.transaction():
             await somebody.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-            status, named = await standing_still(client, at_least=still)
-            assert (status, named & still) == (503, still), "others may wait for a connection that these hold"
+            status, named = await standing_still(client, still)
+            assert (status, named & still) == (503, still)
             assert (await client.get("/readyz")).status_code == 503
-        assert await standing_still(client, until=set()) == (200, set())
+        assert await standing_still(client) == (200, set())
+
+
+async def test_standby_relay_replaces_a_stopped_one(services: Services, broker: Kafka) -> None:
+    dsn, first = services.env["DSR_POSTGRES_DSN"], services.children[ServiceName.ERASURE]
+    second, _ = services.instance(ServiceName.ERASURE, "standby")
+    await asyncio.to_thread(second.start)
+    try:
+        ids = await said_and_sent(dsn)
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            ids += await said_and_sent(dsn)
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+        async with probes(services, ServiceName.ERASURE) as client:
+            assert await standing_still(client) == (200, set())
+        ids += await said_and_sent(dsn)
+    finally:
+        await asyncio.to_thread(second.stop)
+    records = await read_topic(broker.bootstrap, "dsr.requests", len(ids))
+    assert {record.headers["ce_id"] for record in records} == {*ids}

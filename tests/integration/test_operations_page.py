@@ -1,9 +1,12 @@
 """Runs the commands of the operations page on real servers."""
 
+import asyncio
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -94,7 +97,19 @@ async def tables(dsn: str) -> dict[str, int]:
         return {row[0]: await connection.fetchval(f"SELECT count(*) FROM {row[0]}") for row in names}
 
 
-async def test_restore_drill_opens_old_subjects(shell: Shell, database: str, harness: Harness) -> None:
+BILLING = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
+NOT_HEARD = [("ce_type", b"dsr.of.no.one.v1")]
+
+
+async def is_shredded(dsn: str, subject: UUID) -> bool:
+    rows = await fetch(dsn, "SELECT wrapped_key IS NULL FROM vault.subject WHERE subject_ref = $1", subject)
+    return bool(rows[0][0])
+
+
+async def test_restore_drill_brings_back_what_backup_and_bus_hold(
+    shell: Shell, database: str, harness: Harness, broker: Kafka, tmp_path: Path
+) -> None:
+    await admin.create_topics(broker.bootstrap, admin.declared())
     old = await harness.subject()
     async with harness.unit_of_work.begin() as tx:
         for number in range(20):
@@ -104,15 +119,24 @@ async def test_restore_drill_opens_old_subjects(shell: Shell, database: str, har
     mine = harness.unit_of_work
     harness.unit_of_work = UnitOfWorkFactory(mine.pool, mine.service, mine.clock, vault)
     new = await harness.subject()
-    assert "holds: erasure" in shell.runs(AUDITED)
-    before = await tables(database)
-    assert before["evidence.entry"] == 20
-
     async with harness.unit_of_work.begin() as tx:
         known = await tx.vault.subject_data(tx.connection, [old, new])
-    said = shell.runs(LOST)
-    assert said.splitlines()[-1] == "holds: erasure"
+    assert "holds: erasure" in shell.runs(AUDITED)  # and with it the backup
+    before = await tables(database)
 
+    closed = a(RequestClosed, request_id=uuid7(), subject=old, right=Right.ERASURE, outcome=Outcome.FULFILLED)
+    said = outbox.message(closed, ServiceName.INTAKE, None)
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+        for topic in Topic:
+            for _ in range(3):
+                await producer.send_and_wait(topic, b"{}", partition=1, headers=NOT_HEARD)
+        headers = [(name, value.encode()) for name, value in said.headers.items()]
+        await producer.send_and_wait(said.topic, said.value, key=said.key, headers=headers)
+    records = {service: await hear_all(broker, service) for service in ServiceName}
+    assert min(records.values()) >= 3
+    assert shell.runs(MOVED).splitlines() == ["0", *(f"{service}: 0" for service in ServiceName)]
+
+    assert shell.runs(LOST).splitlines()[-1] == "holds: erasure"
     assert await tables(database) == before
     async with connected(database) as connection:
         sealed = await connection.fetch("SELECT subject_ref, kek_id FROM vault.subject")
@@ -120,80 +144,33 @@ async def test_restore_drill_opens_old_subjects(shell: Shell, database: str, har
         assert await vault.subject_data(connection, [old, new]) == known
         with pytest.raises(asyncpg.RaiseError, match="append-only"):
             await connection.execute("DELETE FROM evidence.entry")
+
+    again = shell.runs(REREAD).splitlines()
+    assert again[len(ServiceName) :] == [f"{service}: {count}" for service, count in records.items()]
+    assert not any(" in 0 partitions" in line for line in again)
+    (folder := tmp_path / "erasure").mkdir()
+    async with running(ServiceName.ERASURE, database, broker, folder, BILLING):
+        await eventually(partial(is_shredded, database, old))
+        refused = await asyncio.to_thread(shell.tries, REREAD)
+    assert (refused.returncode, await is_shredded(database, new)) == (1, False)
+    assert "erasure is running" in refused.stderr
+
+    async with connected(database) as connection:
         await connection.execute("SET session_replication_role = replica")
         await connection.execute("DELETE FROM evidence.entry WHERE seq = 20")
     broken = shell.tries(AUDITED)
     assert broken.returncode == 1
-    assert "does not hold: erasure, from entry 20 on" in broken.stdout
-
-
-BILLING = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
-
-
-async def test_who_was_erased_after_the_backup_is_shredded_again_once_the_bus_was_heard_again(
-    shell: Shell, database: str, harness: Harness, broker: Kafka, tmp_path: Path
-) -> None:
-    await admin.create_topics(broker.bootstrap, admin.declared())
-    subject = await harness.subject()
-    request_id = uuid7()
-    shell.runs(AUDITED)  # and with it the backup
-    closed = a(RequestClosed, request_id=request_id, subject=subject, right=Right.ERASURE, outcome=Outcome.FULFILLED)
-    said = outbox.message(closed, ServiceName.INTAKE, None)
-    headers = [(name, value.encode()) for name, value in said.headers.items()]
-    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
-        await producer.send_and_wait(said.topic, said.value, key=said.key, headers=headers)
-
-    async def shredded() -> bool:
-        rows = await fetch(database, "SELECT wrapped_key IS NULL FROM vault.subject WHERE subject_ref = $1", subject)
-        return bool(rows[0][0])
-
-    (folder := tmp_path / "erasure").mkdir()
-    async with running(ServiceName.ERASURE, database, broker, folder, BILLING):
-        await eventually(shredded)
-    shell.runs(LOST)
-    assert not await shredded()
-    shell.runs(REREAD)
-    async with running(ServiceName.ERASURE, database, broker, folder, BILLING):
-        await eventually(shredded)
-
-
-async def test_every_service_hears_again_what_came_after_the_backup(shell: Shell, broker: Kafka) -> None:
-    await admin.create_topics(broker.bootstrap, admin.declared())
-    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
-        for topic in Topic:
-            for _ in range(3):
-                await producer.send_and_wait(topic, b"{}", partition=1)
-    records = {service: await hear_all(broker, service) for service in ServiceName}
-    assert shell.runs(MOVED).splitlines() == ["0", *(f"{service}: 0" for service in ServiceName)]
-    said = shell.runs(REREAD).splitlines()
-    assert said[len(ServiceName) :] == [f"{service}: {count}" for service, count in records.items()]
-    assert min(records.values()) >= 3
-    assert not any(" in 0 partitions" in line for line in said)
-
-
-async def test_a_service_that_runs_is_not_set_back_under_its_feet(shell: Shell, broker: Kafka) -> None:
-    await admin.create_topics(broker.bootstrap, admin.declared())
-    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
-        await producer.send_and_wait(Topic.REQUESTS, b"{}", partition=2)
-    async with group(broker, ServiceName.ERASURE, Topic.REQUESTS) as running:
-        while not running.assignment():
-            await running.getmany(timeout_ms=100)
-        await running.commit({TopicPartition(Topic.REQUESTS, 2): 1})
-        refused = shell.tries(REREAD)
-    assert refused.returncode == 1
-    assert "erasure is running" in refused.stderr
+    assert "does not hold: erasure, from entry 21 on" in broken.stdout
 
 
 async def hear_all(broker: Kafka, service: ServiceName) -> int:
     """Commits the end of everything that a service hears; returns how many records there are."""
     heard = [topic for topic, access in TOPIC_ACCESS.items() if service in access.readers]
     places = [TopicPartition(topic, number) for topic in heard for number in range(PARTITIONS)]
-    async with group(broker, service) as consumer:
+    async with AIOKafkaConsumer(
+        bootstrap_servers=broker.bootstrap, group_id=service, enable_auto_commit=False
+    ) as consumer:
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         await consumer.commit(ends)
     return sum(ends.values())
-
-
-def group(broker: Kafka, service: ServiceName, *topics: Topic) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(*topics, bootstrap_servers=broker.bootstrap, group_id=service, enable_auto_commit=False)

@@ -3,11 +3,10 @@
 import asyncio
 import json
 import os
-import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -75,17 +74,34 @@ class Erasure:
         await self.producer.send([Message(topics.replies("billing"), str(uuid7()).encode(), value, {**headers})])
 
 
+@pytest.fixture(scope="module")
+def dsn(postgres_dsn: str, template: str) -> Iterator[str]:
+    """Creates a database for the service that the tests share."""
+    yield databases.wait_for(databases.create(postgres_dsn, "service", template))
+    databases.wait_for(databases.drop(postgres_dsn, "service"))
+
+
+@pytest.fixture(scope="module")
+def services(dsn: str, broker: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    folder = tmp_path_factory.mktemp("erasure")
+    (downstreams := folder / "downstreams.toml").write_text('[billing]\nadapter = "bus"\nneeds = ["email"]\n')
+    services = Services(folder, Servers(dsn, broker.bootstrap), downstreams, bus_systems=["billing"])
+    services.prepare()
+    yield services
+    services.stop()
+
+
 @pytest.fixture
-async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator[Erasure]:
-    downstreams = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
-    async with running(ServiceName.ERASURE, database, broker, tmp_path, downstreams) as (child, port):
-        producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap))
-        yield Erasure(child, f"http://{HOST}:{port}", producer, broker.bootstrap)
-        await producer.stop()
+async def erasure(services: Services, broker: Kafka) -> AsyncIterator[Erasure]:
+    child = services.children[ServiceName.ERASURE]
+    await asyncio.to_thread(child.start)
+    producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap))
+    yield Erasure(child, services.url_of(ServiceName.ERASURE), producer, broker.bootstrap)
+    await producer.stop()
 
 
-async def subject(dsn: str, tmp_path: Path, clock: SetClock) -> UUID:
-    ref, vault = uuid7(), Vault(keyring.load(tmp_path / "keyring.json"))
+async def subject(dsn: str, keys: Path, clock: SetClock) -> UUID:
+    ref, vault = uuid7(), Vault(keyring.load(keys))
     async with connected(dsn) as connection:
         said = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org", level="L2"),))
         await vault.insert_subjects(connection, [vault.new_subject(ref, said, clock.now())])
@@ -99,8 +115,8 @@ def reply_to(task: TaskRequested, outcome: str, **counts: int) -> bytes:
     return reply.model_dump_json().encode()
 
 
-async def test_erasure_runs_over_the_bus(erasure: Erasure, database: str, tmp_path: Path, clock: SetClock) -> None:
-    ref, request = await subject(database, tmp_path, clock), uuid7()
+async def test_erasure_runs_over_the_bus(erasure: Erasure, services: Services, dsn: str, clock: SetClock) -> None:
+    ref, request = await subject(dsn, services.keyring, clock), uuid7()
     verified = a(RequestVerified, about=request, right=Right.ERASURE, subject=ref, due_on=DUE)
     said = outbox.message(verified, ServiceName.INTAKE, TRACE)
     await erasure.producer.send([said, said])
@@ -122,7 +138,7 @@ async def test_erasure_runs_over_the_bus(erasure: Erasure, database: str, tmp_pa
 
     closed = a(RequestClosed, about=request, right=Right.ERASURE, subject=ref, outcome=Outcome.FULFILLED)
     await erasure.producer.send([outbox.message(closed, ServiceName.INTAKE, None)])
-    async with connected(database) as connection:
+    async with connected(dsn) as connection:
         await eventually(partial(connection.fetchval, "SELECT shredded_at FROM vault.subject"))
         actions = await connection.fetch("SELECT action FROM evidence.entry ORDER BY seq")
     assert [row[0] for row in actions] == [
@@ -132,18 +148,12 @@ async def test_erasure_runs_over_the_bus(erasure: Erasure, database: str, tmp_pa
     assert "example.org" not in erasure.child.log.read_text()
 
 
-async def test_it_tells_how_it_is_and_ends_in_order_when_told_to(erasure: Erasure) -> None:
-    async with httpx.AsyncClient(base_url=erasure.url) as http:
+async def test_it_is_alive_but_not_ready_without_a_broker_and_ends_in_order(erasure: Erasure, broker: Kafka) -> None:
+    async with httpx.AsyncClient(base_url=erasure.url, timeout=40) as http:
         assert (await http.get("/healthz")).json() == {"loops_standing_still": []}
         assert (await http.get("/readyz")).json() == {"database": True, "broker": True, "loops": True}
         assert "dsr_outbox_relayed_total" in (await http.get("/metrics")).text
-    assert await asyncio.to_thread(erasure.child.stop) == 0
-    assert "Traceback" not in erasure.child.log.read_text()
-
-
-async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasure, broker: Kafka) -> None:
-    await asyncio.to_thread(broker.kill)
-    async with httpx.AsyncClient(base_url=erasure.url, timeout=40) as http:
+        await asyncio.to_thread(broker.kill)
         ready = await http.get("/readyz")
         assert (ready.status_code, ready.json()) == (503, {"database": True, "broker": False, "loops": True})
         assert (await http.get("/healthz")).status_code == 200
@@ -153,22 +163,39 @@ async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasu
             return (await http.get("/readyz")).status_code == 200
 
         await eventually(is_ready)
-    assert erasure.child.running
+    assert await asyncio.to_thread(erasure.child.stop) == 0
+    assert "Traceback" not in erasure.child.log.read_text()
 
 
-async def what_erasure_says(dsn: str, broker: Kafka, folder: Path, **change: str) -> str:
-    """What erasure says with these settings, with which it cannot start."""
+EACH = """
+import json, os, sys
+import services.erasure.sweeping, shared.app.service  # takes long, so once for all
+from services.cli import main
+
+changes, sys.argv[1:] = json.loads(sys.argv[1]), ["run", "erasure"]
+for number, change in enumerate(changes):
+    if not os.fork():
+        os.dup2(os.open(str(number), os.O_WRONLY | os.O_CREAT), 2)
+        os.environ.update(change)
+        main()
+print([os.waitstatus_to_exitcode(os.wait()[1]) for _ in changes])
+"""
+
+
+async def what_erasure_says(dsn: str, broker: Kafka, folder: Path, changes: Sequence[Mapping[str, str]]) -> list[str]:
+    """Starts erasure with each of these settings, with which it cannot; returns what it says."""
     services = Services(folder, Servers(dsn, broker.bootstrap), folder / "downstreams.toml")
     keyring.create(services.keyring)
+    each = [{"DSR_HTTP_PORT": str(free_port()), **change} for change in changes]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services", "run", "erasure"),
-        cwd=ROOT,
-        env={**os.environ, **services.env, "DSR_HTTP_PORT": str(free_port()), **change},
-        stderr=asyncio.subprocess.PIPE,
+        *(sys.executable, "-c", EACH, json.dumps(each)),
+        cwd=folder,
+        env={**os.environ, **services.env, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
     )
-    _, told = await process.communicate()
-    assert process.returncode == 1
-    return told.decode()
+    told, _ = await process.communicate()
+    assert told.decode().splitlines()[-1] == str([1] * len(each))
+    return [(folder / str(number)).read_text() for number in range(len(each))]
 
 
 CANNOT_START: list[tuple[dict[str, str], str]] = [
@@ -186,33 +213,24 @@ CANNOT_START: list[tuple[dict[str, str], str]] = [
 
 
 async def test_what_it_cannot_start_with_is_said_in_one_line(
-    database: str, broker: Kafka, tmp_path: Path, subtests: pytest.Subtests
+    database: str, empty_database: str, broker: Kafka, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
-    for number, (change, said) in enumerate(CANNOT_START):
-        (folder := tmp_path / str(number)).mkdir()
-        told = await what_erasure_says(database, broker, folder, **change)
+    with socket.create_server((HOST, 0)) as somebody:
+        port = str(somebody.getsockname()[1])
+        used = f"; DSR_HTTP_HOST and DSR_HTTP_PORT hold {HOST} and {port}, where we cannot listen (Address already in"
+        rows = [
+            *CANNOT_START,
+            ({"DSR_HTTP_PORT": port}, f"{used} use): set them to a free one\n"),
+            ({"DSR_POSTGRES_DSN": empty_database}, "lacks the schema: run `dsr migrate`\n"),
+        ]
+        all_told = await what_erasure_says(database, broker, tmp_path, [change for change, _ in rows])
+    for told, (_, said) in zip(all_told, rows, strict=True):
         with subtests.test(said):
+            assert told.startswith("dsr-erasure cannot start; ")
             assert said in told
             assert "Traceback" not in told
             assert "known-to-two" not in told
             assert told.count("\n") == 1
-
-
-async def test_missing_schema_names_its_command(empty_database: str, broker: Kafka, tmp_path: Path) -> None:
-    told = await what_erasure_says(empty_database, broker, tmp_path)
-    assert re.fullmatch(
-        r"dsr-erasure cannot start; the database at \S+, where .* lacks the schema: run `dsr migrate`\n", told
-    )
-
-
-async def test_used_port_is_named_by_its_variable(database: str, broker: Kafka, tmp_path: Path) -> None:
-    with socket.create_server((HOST, 0)) as somebody:
-        port = somebody.getsockname()[1]
-        told = await what_erasure_says(database, broker, tmp_path, DSR_HTTP_PORT=str(port))
-    place = f"DSR_HTTP_HOST and DSR_HTTP_PORT hold {HOST} and {port}"
-    assert told == (
-        f"dsr-erasure cannot start; {place}, where we cannot listen (Address already in use): set them to a free one\n"
-    )
 
 
 async def test_submissions_wait_without_a_broker(database: str, broker: Kafka, tmp_path: Path) -> None:
