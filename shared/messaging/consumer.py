@@ -158,7 +158,7 @@ class Consumer:
             group_instance_id=self.instance and f"{self.instance}-{crc32(' '.join(topics).encode()):08x}",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=250,
+            fetch_max_wait_ms=1_000,
             max_partition_fetch_bytes=4 * 1024 * 1024,
             session_timeout_ms=_SESSION_MS,
             heartbeat_interval_ms=1_000,

@@ -1,6 +1,7 @@
 """Pages from templates: everything that stands in one is escaped, and a name that nobody gave is an error."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,7 @@ class Pages:
     """The templates of a site, which stand on those that all share."""
 
     def __init__(self, *folders: Path) -> None:
-        self._environment = Environment(
-            loader=FileSystemLoader([*folders, TEMPLATES]),
-            undefined=StrictUndefined,
-            autoescape=True,
-            auto_reload=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = _environment(folders)
 
     @property
     def names(self) -> Sequence[str]:
@@ -36,3 +30,15 @@ class Pages:
             TemplateError: a name that stands in it is not given.
         """
         return HTMLResponse(self._environment.get_template(template).render(facts), status)
+
+
+@cache
+def _environment(folders: tuple[Path, ...]) -> Environment:
+    return Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
+        undefined=StrictUndefined,
+        autoescape=True,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
