@@ -19,8 +19,6 @@ import asyncpg
 import httpx
 import psutil
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.local import certificates, kafka_jars, postgres_databases, venv
 from deploy.local.authority import issue
@@ -70,27 +68,9 @@ def postgres(folder: Path) -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture
-def kafka(folder: Path) -> Iterator[Kafka]:
-    """A broker of the test alone."""
-    with Kafka(folder / "kafka") as broker:
-        yield broker
-
-
 async def _execute(dsn: str, statement: str) -> object:
     async with connected(dsn) as connection:
         return await connection.fetchval(statement)
-
-
-async def _produce(bootstrap: str, topic: str, value: bytes) -> None:
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True) as producer:
-        await producer.send_and_wait(topic, value)
-
-
-async def _first_values(bootstrap: str, topic: str, count: int) -> list[bytes]:
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    async with consumer, asyncio.timeout(60):
-        return [bytes((await consumer.getone()).value) for _ in range(count)]
 
 
 async def test_postgres_lets_in_nobody_who_guesses_its_password(postgres_server: Postgres | None) -> None:
@@ -128,20 +108,6 @@ async def test_postgres_comes_back_although_a_connection_was_busy_when_it_was_ki
 async def _until_active(dsn: str) -> None:
     active = "SELECT true FROM pg_stat_activity WHERE query ~ '^SELECT count' LIMIT 1"
     await eventually(partial(_execute, dsn, active))
-
-
-async def test_kafka_has_its_records_after_kill_9(kafka: Kafka) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic("kept", num_partitions=1, replication_factor=1)])
-    await admin.close()
-    await _produce(kafka.bootstrap, "kept", b"before")
-
-    await asyncio.to_thread(kafka.kill)
-    await asyncio.to_thread(kafka.start)
-    await _produce(kafka.bootstrap, "kept", b"after")
-
-    assert await _first_values(kafka.bootstrap, "kept", 2) == [b"before", b"after"]
 
 
 def test_a_second_start_finds_the_data_of_the_first(folder: Path) -> None:

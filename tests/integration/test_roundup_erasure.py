@@ -1,7 +1,7 @@
 """Erasure in a real Roundup: what is gone is gone from its whole database and all its files."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -158,18 +158,25 @@ class DiesAfter(Line):
         return answer
 
 
-@pytest.mark.parametrize(("changes", "lacks"), [(0, ()), (1, ()), (2, ()), (3, ()), (0, NEWER), (1, NEWER), (3, NEWER)])
-async def test_repeat_after_a_crash_keeps_counts(ticketing: Ticketing, changes: int, lacks: Collection[str]) -> None:
-    undisturbed, customer = Customer(ticketing), Customer(ticketing)
-    expected = await ticketing.receipt(undisturbed.erasure())
-    first = customer.erasure()
-    with pytest.raises(Interrupted):
-        await ticketing.over(DiesAfter(changes, lacks)).run(first)
-    second = ticketing.again(first)
-    done = await ticketing.receipt(second)
-    assert (done.outcome, done.by_category) == (expected.outcome, expected.by_category)
-    assert await ticketing.one(ticketing.again(second)) == done
-    assert ticketing.holds(*customer.values) == []
+CRASHES: Sequence[tuple[int, Collection[str]]] = (
+    *((changes, ()) for changes in range(4)),
+    *((changes, NEWER) for changes in (0, 1, 3)),
+)
+
+
+async def test_repeat_after_a_crash_keeps_counts(ticketing: Ticketing, subtests: pytest.Subtests) -> None:
+    expected = await ticketing.receipt(Customer(ticketing).erasure())
+    customers = [Customer(ticketing) for _ in CRASHES]
+    for customer, (changes, lacks) in zip(customers, CRASHES, strict=True):
+        with subtests.test(changes=changes, lacks=lacks):
+            first = customer.erasure()
+            with pytest.raises(Interrupted):
+                await ticketing.over(DiesAfter(changes, lacks)).run(first)
+            second = ticketing.again(first)
+            done = await ticketing.receipt(second)
+            assert (done.outcome, done.by_category) == (expected.outcome, expected.by_category)
+            assert await ticketing.one(ticketing.again(second)) == done
+    assert ticketing.holds(*(value for customer in customers for value in customer.values)) == []
 
 
 async def test_batch_needs_as_many_calls_as_one_subject(ticketing: Ticketing) -> None:
