@@ -249,11 +249,6 @@ def test_a_customer_is_reminded_in_the_language_of_our_customers_and_not_in_that
     assert LETTERS.reader(asking(country="DE", language="de"), "reminder_to_controller").language == "en"
 
 
-def test_a_folder_without_letters_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match="cannot be used"):
-        Letters(tmp_path)
-
-
 # The letter about a lift: that data are used again is said only where nothing else restricts them.
 AGAIN: dict[Language, str] = {
     "en": "used again as they were before",

@@ -8,19 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.intake.letters.plain_text import text_of
 from services.intake.request import deferrals
 from services.intake.request.disclosed import Disclosed
-from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterKind
+from services.intake.request.letter_kinds import TO_OTHERS, LetterField, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from services.intake.retention import retention
 from services.intake.settings import IntakeSettings
-from shared.domain.errors import Fault, Misconfigured
 from shared.domain.operations import COUNTRY_UNKNOWN
 from shared.domain.policy import Policy, says_as_shipped
 from shared.domain.rights import Right
@@ -71,16 +69,13 @@ class Letter:
 
 
 class Letters:
-    """The templates of a folder, and the words for them."""
+    """The templates, and the words for them."""
 
-    def __init__(
-        self, folder: Path = TEMPLATES, settings: IntakeSettings | None = None, policy: Policy | None = None
-    ) -> None:
-        self._settings = settings or IntakeSettings()
+    def __init__(self, policy: Policy | None = None) -> None:
+        self._settings = IntakeSettings()
         self.policy = policy or PolicySettings().read_processing()
         self._kept_months, self._record_months = retention().correspondence_months, retention().register_months
         self._lists_erased = suppression_policy(PolicySettings().overlay).erasure
-        self._templates = _templates(folder)
         wordings = read_wordings()
         self._wordings = wordings.with_terms(dict(_terms(self.policy, wordings)))
         self._languages = read_languages()
@@ -116,15 +111,19 @@ class Letters:
         has_own = reader.instructed and own in wording
         says_begun = bool(known["begun"]) and begun in wording
         subject = wording.words(own if has_own else begun if says_begun else f"{kind}.subject", shown, facts)
-        html = self._templates[kind].render(
-            {**shown, **lines, "subject": subject, "written_on": wording.day(at)},
-            say=lambda key: wording.words(key, shown, facts),
-            language=reader.language,
-            sender=self.policy.controller,
-            instructed=reader.instructed,
-            about_instruction=not has_own and kind != "assisted",
-            to_controller=kind in TO_OTHERS,
-            **self._contacts(reader),
+        html = (
+            _templates()
+            .get_template(f"{kind}.html")
+            .render(
+                {**shown, **lines, "subject": subject, "written_on": wording.day(at)},
+                say=lambda key: wording.words(key, shown, facts),
+                language=reader.language,
+                sender=self.policy.controller,
+                instructed=reader.instructed,
+                about_instruction=not has_own and kind != "assisted",
+                to_controller=kind in TO_OTHERS,
+                **self._contacts(reader),
+            )
         )
         return Letter(reader.language, subject, html)
 
@@ -197,15 +196,9 @@ def as_list(lines: Iterable[str]) -> Markup:
 
 
 @cache
-def _templates(folder: Path) -> Mapping[LetterKind, Template]:
-    """The template of every kind, compiled once.
-
-    Raises:
-        Misconfigured: one is missing, or is no template.
-    """
-    files = FileSystemLoader(folder)
+def _templates() -> Environment:
     environment = Environment(
-        loader=files,
+        loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         autoescape=True,
         auto_reload=False,
@@ -213,10 +206,7 @@ def _templates(folder: Path) -> Mapping[LetterKind, Template]:
         lstrip_blocks=True,
     )
     environment.globals["lines"] = as_list
-    try:
-        return {kind: environment.get_template(f"{kind}.html") for kind in KINDS}
-    except TemplateError as error:
-        raise Misconfigured(Fault(f"cannot be used: {type(error).__name__}: {error}", str(folder))) from None
+    return environment
 
 
 def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[Language, str]]]:
