@@ -252,7 +252,7 @@ async def test_every_loop_has_a_heartbeat(services: Services, subtests: pytest.S
                 return {*re.findall(r'^dsr_loop_still_seconds{loop="(.*?)"', said, re.MULTILINE)}
 
             expected = LOOPS[service] | EVERYWHERE
-            with subtests.test(service):
+            with subtests.test(service.value):
                 assert await last_seen(beating, expected.__eq__) == expected
 
 

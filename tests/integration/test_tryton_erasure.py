@@ -356,7 +356,7 @@ async def test_a_search_that_ignores_what_is_searched_for_is_believed_of_nobody(
         lying = crm.over(OnTheWay(f"model.{model}.search_read", ignores))
         by = account(customer.code) if searched == "code" else phone(customer.phones[0].number, SINCE)
         for operation in (Operation.LOCATE, Operation.EXPORT, Operation.ERASE):
-            with subtests.test(searched, operation=operation), pytest.raises(ForeignHit):
+            with subtests.test(searched, operation=operation.value), pytest.raises(ForeignHit):
                 await lying.one(task(operation, by))
     assert await crm.party(other) is not None
 
@@ -434,7 +434,7 @@ async def test_what_the_crm_accepts_and_does_not_do_is_found_out(crm: Crm, subte
         (Operation.RECTIFY, "party.write"),
         (Operation.ERASE, "contact_mechanism.delete"),
     ):
-        with subtests.test(operation):
+        with subtests.test(operation.value):
             lying = crm.over(OnTheWay(f"model.party.{method}", says_yes))
             changes = renamed if operation is Operation.RECTIFY else ()
             result = await lying.one(task(operation, email(customer.emails[0]), changes=changes))
