@@ -1,22 +1,26 @@
 """The API as its users see it: submit a request, read it, follow it, download what came of it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
-_LOOK_AGAIN, _AT_MOST, _SLOWER = 0.02, 0.5, 1.5
+_LOOK_AGAIN, _SLOWER = 0.02, 1.5
+"""Seconds before the next look, at first, and how much longer each is than the one before."""
 _TRIES = 40
-"""How often a submission is sent again that the platform could not store."""
-"""Seconds before the next look, at first and at most, and how much longer each is than the one before."""
+"""How often something is sent again while the platform cannot store it."""
 _LIMITS = httpx.Limits(keepalive_expiry=2)
 """A connection that waits as long as the server lets it, five seconds, may be closed while it is used again."""
 
 
 class DsrClient(httpx.AsyncClient):
     """Intake's API with one key; every method raises ``httpx.HTTPStatusError``, with the answer, when it is refused."""
+
+    pause = 0.5
+    """Seconds before the next look at most."""
 
     def __init__(self, url: str, key: str, *, timeout: float = 60) -> None:
         headers = {"Authorization": f"Bearer {key}"}
@@ -25,17 +29,12 @@ class DsrClient(httpx.AsyncClient):
     async def submit(self, submission: Mapping[str, Any], **headers: str) -> str:
         """Hand a request in, with further headers; its id."""
         headers = {"Idempotency-Key": str(uuid4()), **headers}
-        answer = await self.post("/v1/requests", json=submission, headers=headers)
-        for _ in range(_TRIES):  # it says that nothing was stored; the key makes a repeat harmless
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
-            await asyncio.sleep(_AT_MOST)
-            answer = await self.post("/v1/requests", json=submission, headers=headers)
+        answer = await self._patiently(partial(self.post, "/v1/requests", json=submission, headers=headers))
         return str(_good(answer).json()["request_id"])
 
     async def read(self, request_id: str, part: str = "") -> dict[str, Any]:
         """Where it stands, or a part of it: ``/timeline``, ``/letters``."""
-        return dict(_good(await self.get(f"/v1/requests/{request_id}{part}")).json())
+        return dict(_good(await self._patiently(partial(self.get, f"/v1/requests/{request_id}{part}"))).json())
 
     async def follow(
         self, request_id: str, until: str | Callable[[dict[str, Any]], bool], part: str = "", *, within: float = 240
@@ -55,16 +54,26 @@ class DsrClient(httpx.AsyncClient):
                     if reached(view):
                         return view
                     await asyncio.sleep(pause)  # the API has no push: following is asking again
-                    pause = min(pause * _SLOWER, _AT_MOST)
+                    pause = min(pause * _SLOWER, self.pause)
         except TimeoutError as error:
             raise TimeoutError(f"the request still stands at {view}") from error
+
+    async def _patiently(self, ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+        """The answer, after a few repeats while the platform cannot store anything: it then says that nothing was."""
+        answer = await ask()
+        for _ in range(_TRIES):
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            await asyncio.sleep(self.pause)
+            answer = await ask()
+        return answer
 
     async def decide(self, request_id: str, what: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
         """Decide about a request as it stands: ``withdraw``, ``lift``, …; what is answered, a refusal included."""
         path = f"/v1/requests/{request_id}"
         while True:
-            version = _good(await self.get(path)).headers["ETag"]
-            answer = await self.post(f"{path}/{what}", json=body, headers={"If-Match": version})
+            match = {"If-Match": _good(await self._patiently(partial(self.get, path))).headers["ETag"]}
+            answer = await self._patiently(partial(self.post, f"{path}/{what}", json=body, headers=match))
             if answer.status_code != httpx.codes.PRECONDITION_FAILED:  # it has changed since it was read
                 return answer
 

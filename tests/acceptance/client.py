@@ -82,6 +82,8 @@ class Person:
 class Door(DsrClient):
     """The HTTP API with one key."""
 
+    pause = 1.0  # many wait side by side, and must not starve what they wait for
+
     @property
     def key(self) -> str:
         """The key."""
