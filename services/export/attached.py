@@ -2,9 +2,7 @@
 
 import hashlib
 import re
-import unicodedata
 from base64 import b64decode
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from pydantic import JsonValue
@@ -14,8 +12,6 @@ ENCODED: Final = "content_base64"
 """The field in which a system gives the content of a file."""
 NAMED: Final = "content_file"
 """The field of a record in a package that names the file with that content."""
-_LONGEST: Final = 80
-_STRANGE: Final = re.compile(r"[^\w.-]+")
 _OPENED: Final = re.compile(
     "pdf|txt|csv|log|md|json|xml|ics|vcf|eml|png|jpe?g|gif|bmp|tiff?|webp|heic|wav|mp3|m4a|ogg|opus|flac|mp4|mov|webm"
     "|docx?|odt|rtf|xlsx?|ods|pptx?|odp|zip|gz"
@@ -33,8 +29,8 @@ class Attached(NamedTuple):
 def apart(data: dict[str, JsonValue]) -> tuple[dict[str, JsonValue], Attached | None]:
     """The fields of a record, its file named in the place of its content; and the file, if it has one.
 
-    The name is made of what the content is and of what the record calls it, so it is the same each time. What is no
-    Base64 is no file, and stays.
+    The content gives its name, and the record the ending: the name is the same each time, and has no person's name in
+    it. What is no Base64 is no file, and stays.
     """
     encoded = data.get(ENCODED)
     if not isinstance(encoded, str):
@@ -43,18 +39,13 @@ def apart(data: dict[str, JsonValue]) -> tuple[dict[str, JsonValue], Attached | 
         content = b64decode(encoded, validate=True)
     except ValueError:
         return data, None
-    name = f"{FOLDER}{hashlib.sha256(content).hexdigest()[:12]}-{_safe(data)}"
+    name = f"{FOLDER}file-{hashlib.sha256(content).hexdigest()[:12]}.{_ending(data.get('name'))}"
     return {NAMED if key == ENCODED else key: name if key == ENCODED else data[key] for key in data}, Attached(
         name, content
     )
 
 
-def _safe(data: Mapping[str, JsonValue]) -> str:
-    """A name without folders, signs that mean something to a computer, and endings by which something would be run."""
-    said = data.get("name")
-    plain = unicodedata.normalize("NFC", said if isinstance(said, str) else "").replace("\\", "/").rsplit("/", 1)[-1]
-    stem, dot, ending = _STRANGE.sub("_", plain).strip("._-").rpartition(".")
-    stem, ending = (stem, ending.lower()) if dot else (ending, "")
-    kept = ending if _OPENED.fullmatch(ending) else "bin"
-    called = stem if kept == ending or not ending else f"{stem}_{ending}"
-    return f"{called.replace('.', '_')[:_LONGEST].strip('._-') or 'file'}.{kept}"
+def _ending(name: JsonValue) -> str:
+    """Returns the ending of a name if a computer only shows or plays such files."""
+    ending = name.rpartition(".")[2].lower() if isinstance(name, str) else ""
+    return ending if _OPENED.fullmatch(ending) else "bin"
