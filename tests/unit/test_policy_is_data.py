@@ -57,7 +57,8 @@ def shown(policy: Policy) -> dict[str, Any]:
     table = Dataset.load("kamailio").tables["acc_cdrs"]
     types = dict.fromkeys(table.columns, "text") | {"start_time": "timestamp without time zone"}
     statements = Statements("public", "acc_cdrs", table, Relation(types, frozenset()))
-    held = dict.fromkeys(table.columns, "") | {"caller": "+34688886392", "privacy": "id", "src_ip": "198.18.0.7"}
+    number = {"caller": "0034688886392", "caller_e164": "+34688886392"}
+    held = dict.fromkeys(table.columns, "") | number | {"privacy": "id", "src_ip": "198.18.0.7"}
     row = _Row([*held.values(), *[None] * 9], held)
     return dict(Sheet("cdr", statements, policy.redacts("call")).record(cast("Row", row), {"callee"}).data)
 

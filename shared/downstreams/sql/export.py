@@ -147,6 +147,8 @@ class Sheet:
         self._portable = any(portable for _, portable in shown)
         places = {name: position for position, (name, _) in enumerate(self._columns)}
         self._key = [places[name] for name in self._table.primary_key]
+        numbers = [(name, c.of) for name, c in self._columns if c.identity is IdentityType.PHONE]
+        self._e164 = {dialled: places[name] for name, dialled in numbers if dialled}
         anchors = self._table.anchors.items()
         self._anchored = {name: (places[each.column], each.timezone) for name, each in anchors}
         self._not_provided = tuple(label for label, portable in shown if not portable)
@@ -158,7 +160,10 @@ class Sheet:
         layout = self._layouts.get(met)
         if layout is None:
             layout = self._layouts[met] = self._layout(mine, others)
-        data = {label: WITHHELD if c is None else _readable(row[i], c, table) for i, label, c in layout.shown}
+        data = {
+            label: WITHHELD if c is None else _readable(row[e164] or row[i], c, table)
+            for e164, i, label, c in layout.shown
+        }
         hidden = layout.hidden
         secrets = {form for party in others for value in _identifying(table, row, party) for form in _forms(str(value))}
         if secrets:  # nor may it stand in some other field, such as a call id
@@ -224,7 +229,7 @@ class Sheet:
                 continue
             if own or column.others == "show" or Other.OTHERS not in self._redacts:
                 withheld = None if own else others.get(column.party or "")
-                layout.shown.append((position, label, None if withheld else column))
+                layout.shown.append((self._e164.get(name, position), position, label, None if withheld else column))
                 if withheld:
                     layout.hidden[label] = withheld
             else:
@@ -234,9 +239,12 @@ class Sheet:
 
 @dataclass(slots=True)
 class _Layout:
-    """Position, label and column of what is shown; no column where it is withheld. ``hidden``: why, by label."""
+    """Position of its E.164 form, position, label and column of what is shown; no column where it is withheld.
 
-    shown: list[tuple[int, str, Column | None]] = field(default_factory=list)
+    ``hidden``: why, by label.
+    """
+
+    shown: list[tuple[int, int, str, Column | None]] = field(default_factory=list)
     hidden: dict[str, str] = field(default_factory=dict)
 
 
