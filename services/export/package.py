@@ -15,7 +15,7 @@ from services.export import pieces, portability, survey, tables, vcard
 from services.export.archive import Archive
 from services.export.files import CONTACTS, DATA, DESCRIPTION, SCHEMA, STEPS, Write
 from services.export.pieces import Piece
-from services.export.readme import readme
+from services.export.readme import README, readme
 from services.export.report import page
 from services.export.report.held import LISTS, Request
 from services.export.report.texts import texts_of
@@ -73,7 +73,7 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
         carded = [part for part, categories in zip(parts, met, strict=True) if vcard.any_of(categories)]
         await _carry(archive, known, about, carded)
     about_files = readme(known, about.right, about.at, about.request, [each.name for each in archive.files])
-    await archive.add("README.txt", about_files.encode())
+    await archive.add(README, about_files.encode())
     await archive.add(DESCRIPTION, _description(archive, known, about))
     await archive.close()
     return known

@@ -15,7 +15,21 @@ from shared.domain.release import REPORT
 from shared.domain.rights import Right
 
 _FIRST: Final = {REPORT: "report", STEPS: "steps"}
-_LAST: Final = {SCHEMA: "schema", CONTACTS: "contacts", DATA: "data", DESCRIPTION: "description"}
+README: Final = "README.txt"
+_LAST: Final = {SCHEMA: "schema", CONTACTS: "contacts", DATA: "data", DESCRIPTION: "description", README: "readme"}
+
+
+def explained(known: Mapping[str, Category], request: Request, files: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yields what is in each of these files; files of a folder have one line."""
+    texts, language = texts_of(request.language), spoken(request.language)
+    told, say = Translated(request.policy, texts, language), Wording(language, request.zone)
+    yield from ((name, texts.readme[words]) for name, words in _FIRST.items() if name in files)
+    for name, category in sorted(known.items()):
+        held = {"kind": told.kind(name), "systems": ", ".join(map(told.filed, category.systems))}
+        yield f"{name}.csv", texts.readme["kind"].format(rows=say.number(category.rows), **held)
+    if any(name.startswith(FOLDER) for name in files):
+        yield FOLDER, texts.readme["attached"]
+    yield from ((name, texts.readme[words]) for name, words in _LAST.items() if name in files)
 
 
 def readme(known: Mapping[str, Category], right: Right, at: datetime, request: Request, files: Collection[str]) -> str:
@@ -29,15 +43,10 @@ def _lines(
     texts, language = texts_of(request.language), spoken(request.language)
     says, told, say = texts.readme, Translated(request.policy, texts, language), Wording(language, request.zone)
     yield from (says[right].format(moment=say.moment(at)), "")
-    if missing := ", ".join(map(told.system, sorted(request.missing()))):
+    if missing := ", ".join(map(told.filed, sorted(request.missing()))):
         yield from (says["incomplete"].format(systems=missing), "")
-    yield from (says[words] for name, words in _FIRST.items() if name in files)
-    for name, category in sorted(known.items()):
-        held = {"kind": told.kind(name), "systems": ", ".join(map(told.system, category.systems))}
-        yield says["kind"].format(file=f"{name}.csv", rows=say.number(category.rows), **held)
-    if any(name.startswith(FOLDER) for name in files):
-        yield says["attached"]
-    yield from (says[words] for name, words in _LAST.items() if name in {*files, DESCRIPTION})
+    for name, words in explained(known, request, {*files, DESCRIPTION}):
+        yield texts.page["pair"].format(what=name, value=words)
     yield from ("", says["mark"])
     if right is Right.PORTABILITY:
         yield from ("", says["transmission"])

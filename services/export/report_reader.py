@@ -45,34 +45,31 @@ class _Reader(HTMLParser):
         super().__init__()
         self.report = Report()
         self._item: Answer | None = None
-        self._category = ""
         self._inside: str | None = None
-        self._text = self._term = ""
+        self._text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = {name: value or "" for name, value in attrs}
         if tag == "section":
-            self._item, self._category = None, has.get("data-category", "")
+            self._item = None
             if "data-item" in has:
                 self._item = self.report.items[has["data-item"]] = Answer(has.get("data-status", ""))
-            if self._category:
-                self.report.rows[self._category] = int(has["data-rows"])
-                self.report.withheld[self._category] = int(has["data-withheld"])
-                self.report.undeclared += [self._category] if has.get("data-declared") == "no" else []
+            if category := has.get("data-category"):
+                self.report.rows[category] = int(has["data-rows"])
+                self.report.withheld[category] = int(has["data-withheld"])
+                self.report.undeclared += [category] if has.get("data-declared") == "no" else []
         elif tag == "tr" and self._item and "data-about" in has:
             self._item.about.update(has["data-about"].split())
-        elif tag in {"p", "td", "dt", "dd"}:
+        elif tag == "tr" and has.get("data-explained") == "no":
+            self.report.unexplained.setdefault(has["data-of"], []).append(has["data-field"])
+        elif tag in {"p", "td"}:
             self._inside, self._text = tag, ""
-            if tag == "dd" and has.get("data-explained") == "no":
-                self.report.unexplained.setdefault(self._category, []).append(self._term)
 
     def handle_endtag(self, tag: str) -> None:
         if tag != self._inside:
             return
         said = " ".join(self._text.split())
-        if tag == "dt":
-            self._term = said
-        if self._item and said and tag in {"p", "td"}:
+        if self._item and said:
             self._item.says.append(said)
         self._inside = None
 

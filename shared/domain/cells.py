@@ -17,6 +17,7 @@ from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from shared.domain.release import WITHHELD
 from shared.domain.toml_file import read_toml
 from shared.domain.wording import LANGUAGES, LOCALES, Language
 
@@ -29,7 +30,7 @@ _ENCODED: Final = "content_base64"
 
 
 class Words(BaseModel):
-    """What stands for values in one language: ``page`` for yes and no, ``values`` for codes, by field.
+    """What stands for values in one language: ``page`` for yes, no and “withheld”, ``values`` for codes, by field.
 
     ``fields``: what a field of that name means, where nobody says of a system what it means there.
     """
@@ -66,6 +67,8 @@ class Cells:
     def _text(self, column: str, text: str) -> str:
         if column == _ENCODED:
             return self._words.page["encoded"]
+        if text == WITHHELD:
+            return self._words.page["untold"]
         if (words := self._words.values.get(column, {}).get(text)) is not None:
             return words
         if column == "country" and _COUNTRY.fullmatch(text):

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from pydantic import JsonValue
 
+from deploy.local.paths import ROOT
 from services.export import pieces
 from services.export.check import ITEMS, check
 from services.export.pieces import Piece
@@ -30,8 +31,11 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES as WORDED
 from shared.domain.wording import Language
 from shared.downstreams.contract import Record
+from shared.downstreams.http.declaration import read_declaration
+from shared.downstreams.http.settings import SHIPPED
 from shared.downstreams.sql.declaration.columns import Column
 from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.downstreams.sql.settings import SHIPPED as DATASETS
 from shared.downstreams.tryton.grounds import DeclaredGrounds
 from shared.fulfilment.parts import sealing
 from tests.fixtures.packages import REQUEST, made_of, unpacked
@@ -58,7 +62,7 @@ async def test_purposes_recipients_and_transfers_are_those_of_what_is_held_and_o
     assert ("Example Carrier Inc." in said(account, "A15.c"), "Recouvrement" in said(account, "A15.c")) == (False, True)
     assert "standard contractual clauses" in said(calls, "A15.2")
     assert (calls.items["A15.2"].answered, account.items["A15.2"].answered) == (True, True)
-    assert "None of those who have received your data" in said(account, "A15.2")
+    assert "None of those who may have received your data" in said(account, "A15.2")
     assert "We ourselves are established in this country: United States." in said(account, "A15.2")
     assert (calls.items["A15.g"].answered, account.items["A15.g"].answered) == (True, False)
 
@@ -127,7 +131,12 @@ async def test_the_request_itself_is_in_it_with_its_dates_letters_and_counts_and
     known = [Identity(IdentityType.PHONE, "+34688886392", source="crm")]
     files = unpacked(await made_of([call()], Right.ACCESS, AT, steps=steps, identities=known))
     html, lines = files["report.html"].decode(), files["request.jsonl"].decode()
-    for word in ("letter: We have received your request", "decision: answer in part", "telephone number", "crm"):
+    for word in (
+        "letter: We have received your request",
+        "decision: answer in part",
+        "telephone number",
+        "customer database",
+    ):
         assert word in html
     assert '"kind":"acknowledgement"' in lines
     assert "emma" not in html + lines
@@ -140,6 +149,7 @@ async def test_no_code_of_a_request_stands_in_the_report_without_its_words(langu
         "outcome": [*TaskOutcome, *Outcome],
         "right": Right,
         "kind": KINDS,
+        "channel": ("api", "email", "post"),
     }
     purposes = read_policy().purposes
     listed = [("purpose", each) for each in purposes] + [(name, str(each)) for name, of in codes.items() for each in of]
@@ -158,7 +168,7 @@ async def test_what_we_hold_by_ourselves_is_told_of_as_all_else_is_and_the_entry
     for name in ("A15.a", "A15.b", "A15.d"):
         assert {"request_file", "suppression", "call_record"} <= told.items[name].about
     assert "3 years after their closure" in said(told, "A15.d")
-    assert "3 rows in 3 kinds of data" in said(told, "A15.0")
+    assert "3 entries in 3 kinds of data" in said(told, "A15.0")
     assert "on the list of those that get no marketing" in files["report.html"].decode()
     assert '"contact_point":"ada@example.org"' in files["request.jsonl"].decode()
     assert "suppression" not in (await report(call())).items["A15.a"].about
@@ -232,8 +242,8 @@ async def test_a_field_of_another_kind_of_data_is_not_explained_by_one_of_the_sa
 async def test_a_field_that_is_our_own_estimate_is_not_told_as_from_the_person() -> None:
     estimated = replace(NOTE, data={**NOTE.data, "score": 7, "grade": None}, ours=("score", "grade"))
     told = said(await report(estimated), "A15.g")
-    assert "from you; not from you, but entered, observed or worked out by us: score" in told
-    assert "grade" not in told
+    assert "from you; not from you, but entered, observed or worked out by us: Score" in told
+    assert "Grade" not in told
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -247,7 +257,7 @@ async def test_each_field_that_hides_something_is_named_with_its_reason(whose: s
     assert "hidden" not in orjson.loads(other.line)
     told = said(await report(named, other, language=language), "A15.4")
     assert texts_of(language).answers[f"hidden_{whose}"] in told
-    assert "network_number" in told
+    assert texts_of(language).label(None, "network_number") in told
 
 
 # Words of the report: the same in every language, and there for everything that it may say.
@@ -276,14 +286,22 @@ def test_there_are_words_for_everything_that_the_policy_and_the_search_may_say()
     assert {DeclaredGrounds().contract, DeclaredGrounds().ended_on, "invoice_open", "disputed"} <= set(texts.fields)
 
 
-def test_what_the_datasets_that_we_ship_say_of_their_fields_and_the_codes_in_them_has_words_in_every_language() -> None:
-    datasets = [Dataset.load(name) for name in ("kamailio", "analytics")]
-    said = {meaning for each in datasets for fields in each.legend().values() for meaning in fields.values() if meaning}
+def test_every_column_and_code_that_we_ship_has_words_in_every_language() -> None:
+    datasets = [Dataset.load(str(path)) for path in (*DATASETS.glob("*.toml"), ROOT / "deploy" / "up" / "shop.toml")]
+    resources = [each for path in SHIPPED.glob("*.toml") for each in read_declaration(path).resource.values()]
+    legends = [fields for each in datasets for fields in each.legend().values()] + [each.explain for each in resources]
+    said = {meaning for fields in legends for meaning in fields.values() if meaning}
     codes = {(column.label or name): set(column.codes.values()) for each in datasets for name, column in _coded(each)}
+    tracker = (ROOT / "deploy/downstreams/roundup/tracker/initial_data.py").read_text(encoding="utf-8")
+    for names, field in re.findall(r"in (?:enumerate)?\(*(\".*?)\).*\n +db\.(\w+)\.create", tracker):
+        codes[field] = set(re.findall(r"\w+", names))
     english = texts_of("en")
+    shown = {name for fields in legends for name in fields} | english.fields.keys()
     for language in LANGUAGES:
         texts = texts_of(language)
         assert language == "en" or said <= texts.meanings.keys(), said - texts.meanings.keys()
+        headings = texts.model_copy(update={"fields": {}, "columns": dict.fromkeys(texts.columns, "*")})
+        assert {name for name in shown if headings.label(None, name) != "*"} == set(), language
         assert {field: set(words) for field, words in texts.values.items()} == {
             field: set(words) for field, words in english.values.items()
         }
@@ -335,10 +353,37 @@ async def test_times_are_those_of_the_zone_of_the_person_and_the_files_have_them
     assert "Empiece por él" in files["README.txt"].decode()
 
 
-async def test_a_system_is_called_as_people_know_it_with_the_key_that_the_files_have() -> None:
-    told = await page(call(), NOTE)
-    assert "call records (cdr)" in told
-    assert "customer database (crm)" in told
+async def test_system_is_named_in_words_and_the_readme_adds_the_key_of_the_files() -> None:
+    files = unpacked(await made_of([call(), NOTE], Right.ACCESS, AT))
+    assert "From: call records." in files["report.html"].decode()
+    assert b"customer database (crm)" in files["README.txt"]
+
+
+async def test_accounts_of_several_systems_are_one_table_without_blank_cells() -> None:
+    said: list[dict[str, JsonValue]] = [{"customer_number": "7", "name": "Ada"}, {"active": True, "phone": None}]
+    crm = [replace(NOTE, data=data) for data in said]
+    desk = Piece("ticketing", "account", "ticketing", {"username": "ada", "realname": "Ada"})
+    html = await page(*crm, desk, language="de")
+    section = html.partition('data-category="account"')[2].partition("</section>")[0]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr><td.*", section)]
+    assert rows == [
+        ["Kundennummer", "7", "Kundendatenbank"],
+        ["Name", "Ada", "Kundendatenbank, Supportanfragen"],
+        ["In Gebrauch", "ja", "Kundendatenbank"],
+        ["Benutzername", "ada", "Supportanfragen"],
+    ]
+    second = replace(NOTE, data={"customer_number": "8"})
+    assert "customer database (2)" in await page(*crm, second)
+
+
+async def test_codes_and_hashes_are_in_the_appendix_and_the_address_of_the_controller_at_the_top() -> None:
+    html, appendix, details = (await page(call(to="withheld"), language="de")).partition('<section id="appendix">')
+    visible = re.sub(r"<[^>]+>", " ", html.partition("</style>")[2])
+    assert not re.search(r"A15|[0-9a-f]{64}|withheld|network_number", visible)
+    assert "30 N Gould St, #62961, Sheridan, Wyoming 82801" in visible.partition("Inhalt")[0]
+    assert "nicht mitgeteilt" in visible
+    assert (bool(appendix), "A15.d" in details, "call_record.csv" in details) == (True,) * 3
+    assert re.search(r"[0-9a-f]{64}", details)
 
 
 async def test_what_should_have_gone_already_is_told_as_overdue_and_a_reason_that_is_over_as_over() -> None:
@@ -408,7 +453,9 @@ async def test_entry_of_the_list_stays_while_there_is_marketing() -> None:
 async def test_columns_that_nobody_explains_are_counted_and_the_item_is_answered_in_part() -> None:
     told = await report(Piece("shop", "invoice", "shop", {"amount": 1, "id": 2}))
     assert told.items["A15.X1"].status == "in_part"
-    assert "Of 1 of 2 columns nobody has written down yet what they mean" in said(told, "A15.X1")
+    assert "Of 1 of 2 columns nobody has written down yet what they mean; they are marked in the appendix" in said(
+        told, "A15.X1"
+    )
 
 
 # What a report says of how long data are kept (Art. 15(1)(d)): days, laws, rules nobody has signed, and states.

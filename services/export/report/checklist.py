@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from services.export.files import File
+from services.export.files import DESCRIPTION
+from services.export.readme import README, explained
 from services.export.report.held import Request
 from services.export.report.incomplete import meanings
 from services.export.report.periods import Periods
@@ -14,6 +15,7 @@ from services.export.report.translated import Translated
 from services.export.report.wording import Wording
 from services.export.survey import Category
 from shared.domain.policy import ProvidedBy
+from shared.domain.release import REPORT
 
 Line = tuple[str | None, Sequence[str]]
 """Its cells, and the category that it is about, if it is about one; of several, with a blank between them."""
@@ -47,9 +49,9 @@ class Item:
 
 
 def checklist(
-    known: Mapping[str, Category], request: Request, files: Sequence[File], texts: Texts, say: Wording, told: Translated
+    known: Mapping[str, Category], request: Request, files: Sequence[str], texts: Texts, say: Wording, told: Translated
 ) -> Iterator[Item]:
-    """All items, in the order of the article, tailored to what is held. ``files``: those of the copy."""
+    """All items, in the order of the article, tailored to what is held. ``files``: the names of those of the copy."""
     return _Checklist(known, request, files, texts, say, told).items()
 
 
@@ -67,7 +69,7 @@ class _Checklist:
         self,
         known: Mapping[str, Category],
         request: Request,
-        files: Sequence[File],
+        files: Sequence[str],
         texts: Texts,
         say: Wording,
         told: Translated,
@@ -80,7 +82,8 @@ class _Checklist:
         self._told_to = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
         self._undeclared = [name for name in self._known if not request.policy.category(name)]
         self._person = Person.of(request.country, known.values())
-        self._files, self._texts, self._say, self._told = files, texts, say, told
+        self._texts, self._say, self._told = texts, say, told
+        self._files = list(explained(known, request, [REPORT, *files, DESCRIPTION, README]))
 
     def items(self) -> Iterator[Item]:
         rows = sum(each.rows for each in self._known.values())
@@ -117,6 +120,10 @@ class _Checklist:
 
     def _answer(self, key: str, /, **values: object) -> str:
         return self._say.filled(self._texts.answers[key], **values)
+
+    def _label(self, category: str, field: str) -> str:
+        said = self._request.meaning(self._known[category].systems, category, field)
+        return self._texts.label(said, field)
 
     def _headings(self, *names: str) -> Sequence[str]:
         return [self._texts.page[name] for name in names]
@@ -198,9 +205,10 @@ class _Checklist:
         for name, held in self._known.items():
             kind = self._told.kind(name)
             if name in self._undeclared:
-                lines.append((name, [kind, self._texts.page["undeclared"], ""]))
-            else:
-                lines += [(name, [kind, *each]) for each in periods.of(name, held.found)]
+                lines.append((name, [kind, self._texts.page["undeclared"], self._answer("no_day")]))
+                continue
+            for how_long, days in periods.of(name, held.found):
+                lines.append((name, [kind, how_long, days or self._answer("no_day")]))
         return self._by_policy("A15.d", table=(self._headings("category", "period", "released"), together(lines)))
 
     def _complaint(self) -> Item:
@@ -225,17 +233,18 @@ class _Checklist:
         for name, held in self._known.items():
             where = self._texts.page["undeclared"]
             if source := sources.get(name):
-                where = self._source(source, held.found)
+                where = self._source(name, source, held.found)
             lines.append((name, [self._told.kind(name), where, self._named(held.systems)]))
         return self._by_policy("A15.g", table=(self._headings("category", "source", "system"), together(lines)))
 
-    def _source(self, source: ProvidedBy, held: Category) -> str:
+    def _source(self, name: str, source: ProvidedBy, held: Category) -> str:
         """Where rows are from; what stands among the person's own and is not from them is counted, or named."""
         if source is not ProvidedBy.PERSON:
             return self._texts.sources[source]
         from_us = "added" if held.added == held.rows else "added_some"
         told = self._answer(from_us, count=held.added) if held.added else self._texts.sources[source]
-        return self._answer("but_fields", told=told, fields=", ".join(sorted(held.ours))) if held.ours else told
+        fields = ", ".join(sorted(self._label(name, each) for each in held.ours))
+        return self._answer("but_fields", told=told, fields=fields) if fields else told
 
     def _transfers(self) -> Item:
         """15(2): safeguards of transfers, recipient by recipient."""
@@ -254,9 +263,8 @@ class _Checklist:
         return self._by_policy("A15.2", *established, table=table)
 
     def _copy(self) -> Item:
-        """15(3): the files, and by what they can be checked."""
-        lines: list[Line] = [(None, [each.name, self._say.number(each.size), each.sha256]) for each in self._files]
-        table = (self._headings("file_name", "bytes", "hash"), lines)
+        """15(3): the files, and what is in each."""
+        table: Table = (self._headings("file_name", "explains"), [(None, each) for each in self._files])
         return self._item("A15.3", self._answer("copy"), table=table)
 
     def _glossary(self) -> Item:
@@ -277,7 +285,7 @@ class _Checklist:
                 lines.append((name, [self._told.kind(name), told]))
             for (hidden, whose), rows in sorted(held.found.hidden.items()):
                 why = self._answer(f"hidden_{whose}")
-                said = self._answer("hidden_field", field=hidden, why=why, count=rows)
+                said = self._answer("hidden_field", field=self._label(name, hidden), why=why, count=rows)
                 lines.append((name, [self._told.kind(name), said]))
         for each in self._request.reports:
             if each.written_by_others:
@@ -296,7 +304,7 @@ class _Checklist:
                 )
         if not lines:
             return self._item("A15.4", self._answer("nothing_withheld"))
-        return self._item("A15.4", table=(self._headings("category", "what"), lines))
+        return self._item("A15.4", table=(self._headings("category", "detail"), lines))
 
     def _missing(self) -> Item:
         """Art. 12(4): which systems' part is not in it, why, and what can be done about that."""

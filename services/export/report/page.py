@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from pydantic import JsonValue
 
 from services.export.files import File
+from services.export.pieces import Piece
 from services.export.report.checklist import checklist
 from services.export.report.held import Request, Step
 from services.export.report.texts import Texts, texts_of
@@ -20,36 +22,42 @@ from shared.domain.cells import Cells
 from shared.domain.release import REPORT
 
 _FOLDER: Final = Path(__file__).parent
+_BLANK: Final[tuple[JsonValue, ...]] = (None, "", [])
+_ACCOUNT: Final = "account"
+"""The kind of data of which people have one, which every system holds in its own way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table of data; ``meaning``: None where neither dataset nor catalogue explains it."""
+    """A field of data and its heading; ``meaning``: None where neither dataset nor catalogue explains it."""
 
     name: str
+    label: str
     meaning: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A category as the page shows it: whether the policy knows it, where it is held, its columns, its first rows."""
+    """A category as the page shows it: whether the policy knows it, where it is held, its fields, a table of them."""
 
     name: str
-    words: str
     declared: bool
     systems: str
     held: Category
     columns: Sequence[Column]
+    headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    extent: str
 
 
 def render(known: Mapping[str, Category], request: Request, files: Sequence[File], at: datetime) -> bytes:
-    """The page about what is held; ``files``: those of the copy, of which it tells length and hash."""
+    """The page about what is held; ``files``: those of the copy, of which its appendix tells length and hash."""
     texts = texts_of(request.language)
     language = spoken(request.language)
     say, told = Wording(language, request.zone), Translated(request.policy, texts, language)
     cells = Cells(texts, language, request.zone)
-    shown = [_shown(name, held, request, texts, told, cells) for name, held in sorted(known.items())]
+    shown = [_shown(name, held, request, texts, told, cells, say) for name, held in sorted(known.items())]
+    items = list(checklist(known, request, [each.name for each in files], texts, say, told))
     page = _template().render(
         language=language,
         texts=texts,
@@ -58,18 +66,62 @@ def render(known: Mapping[str, Category], request: Request, files: Sequence[File
         told=told,
         at=at,
         request=request,
-        items=list(checklist(known, request, files, texts, say, told)),
+        items=items,
+        stands=[(each.id, each.question, texts.page[each.status]) for each in items],
+        files=[(each.name, say.number(each.size), each.sha256) for each in files],
         shown=shown,
-        steps=[(each, _told(each, texts, told)) for each in request.steps if each.action in texts.events],
+        known_by=[
+            (texts.types[each.type], each.value, texts.types.get(each.source) or told.system(each.source))
+            for each in request.identities
+        ],
+        steps=[
+            (say.moment(each.at), texts.events[each.action], _told(each, texts, told))
+            for each in request.steps
+            if each.action in texts.events
+        ],
     )
     return page.encode()
 
 
-def _shown(name: str, held: Category, request: Request, texts: Texts, told: Translated, cells: Cells) -> Shown:
-    columns = [Column(each, texts.meaning(request.meaning(held.systems, name, each), each)) for each in held.fields]
-    rows = [[cells.shown(column.name, one.data.get(column.name)) for column in columns] for one in held.first]
-    systems = ", ".join(map(told.system, held.systems))
-    return Shown(name, told.category(name), request.policy.category(name) is not None, systems, held, columns, rows)
+def _shown(
+    name: str, held: Category, request: Request, texts: Texts, told: Translated, cells: Cells, say: Wording
+) -> Shown:
+    said = {each: request.meaning(held.systems, name, each) for each in held.fields}
+    columns = [Column(each, texts.label(says, each), texts.meaning(says, each)) for each, says in said.items()]
+    systems, declared = ", ".join(map(told.system, held.systems)), request.policy.category(name) is not None
+    if name == _ACCOUNT:
+        headings = [texts.page[each] for each in ("entry", "value", "system")]
+        rows = _entries(held.first, {each.name: each.label for each in columns}, told, cells)
+    else:
+        filled = [each for each in columns if any(one.data.get(each.name) not in _BLANK for one in held.first)]
+        headings = [each.label for each in filled]
+        rows = [[cells.shown(each.name, one.data.get(each.name)) for each in filled] for one in held.first]
+    extent = texts.page["rows" if len(held.first) < held.rows else "all_shown"]
+    extent = say.filled(extent, shown=len(held.first), rows=held.rows, file=f"{name}.csv")
+    return Shown(name, declared, systems, held, columns, headings, rows, extent)
+
+
+def _entries(
+    records: Sequence[Piece], labels: Mapping[str, str], words: Translated, cells: Cells
+) -> Sequence[Sequence[str]]:
+    """Splits accounts into entries: a system may give its account in several records, and each has its own fields.
+
+    A number tells two accounts of one system from each other.
+    """
+    accounts: dict[str, list[dict[str, str]]] = {}
+    for one in records:
+        entries = {field: shown for field, value in one.data.items() if (shown := cells.shown(field, value))}
+        theirs = accounts.setdefault(one.system, [{}])
+        if theirs[-1].keys() & entries.keys():
+            theirs.append({})
+        theirs[-1] |= entries
+    held: dict[tuple[str, str], list[str]] = {}
+    for system, theirs in accounts.items():
+        for number, entries in enumerate(theirs, 1):
+            called = words.system(system) + (f" ({number})" if len(theirs) > 1 else "")
+            for field, entry in entries.items():
+                held.setdefault((labels[field], entry), []).append(called)
+    return [[*entry, ", ".join(systems)] for entry, systems in held.items()]
 
 
 def _told(step: Step, texts: Texts, told: Translated) -> str:

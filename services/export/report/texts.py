@@ -1,5 +1,6 @@
 """What the report says, by language: data in ``shared/policy/report``, one file for each, with the same keys."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Final
@@ -10,6 +11,7 @@ from shared.domain.cells import WORDS, Words
 from shared.domain.toml_file import read_toml
 
 LANGUAGES: Final = tuple(sorted(path.stem for path in WORDS.glob("*.toml")))
+_WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W_]+")
 OTHERWISE: Final = "en"
 """For somebody whose language is none of these."""
 
@@ -18,7 +20,8 @@ class Texts(Words):
     """The texts of one language.
 
     ``items``: the questions of the checklist; ``details``: parts of what happened to a request that are shown, and how
-    they are called; ``codes``: the words of the codes in them; ``fields``: what fields mean that no dataset explains.
+    they are called; ``codes``: the words of the codes in them; ``fields``: what fields mean that no dataset explains;
+    ``columns``: their headings.
     ``purposes``, ``categories``, ``ceilings``: the policy's own words for them, where they are in another language;
     ``meanings``: what fields of the datasets that we ship mean, by what these say of it. ``values``: the words of codes
     that stand in records, by field. ``readme``: what the text says that lies beside the files.
@@ -40,6 +43,7 @@ class Texts(Words):
     details: Mapping[str, str]
     codes: Mapping[str, str]
     fields: Mapping[str, str]
+    columns: Mapping[str, str]
     readme: Mapping[str, str]
     meanings: Mapping[str, str] = {}
     purposes: Mapping[str, str] = {}
@@ -49,6 +53,12 @@ class Texts(Words):
     def meaning(self, said: str | None, name: str) -> str | None:
         """What a field means, as its dataset says it (``said``), or by its name; None: nobody says it."""
         return self.meanings.get(said, said) if said else self.fields.get(name)
+
+    def label(self, said: str | None, name: str) -> str:
+        """Returns the heading of a field: ours, else its meaning, else a readable form of its name."""
+        words = _WORDS.sub(" ", name).strip().lower()
+        label = self.columns.get(words.replace(" ", "_")) or self.meaning(said, name) or words
+        return label[:1].upper() + label[1:]
 
 
 @cache

@@ -24,9 +24,14 @@ class Translated:
         return self._words.text(Term("category", held))
 
     def system(self, key: str) -> str:
-        """What a system is called, with the key that the files of the package have."""
+        """Returns the name of a system."""
         called = self._policy.systems.get(key)
-        return f"{called.of(self._language)} ({key})" if called else key
+        return called.of(self._language) if called else key
+
+    def filed(self, key: str) -> str:
+        """Returns the name with the key that the files of the package have."""
+        called = self.system(key)
+        return called if called == key else f"{called} ({key})"
 
     def category(self, held: str) -> str:
         """What belongs to it; that the policy does not say it, where it does not."""
