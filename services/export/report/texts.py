@@ -57,7 +57,8 @@ class Texts(Words):
     def label(self, said: str | None, name: str) -> str:
         """Returns the heading of a field: ours, else its meaning, else a readable form of its name."""
         words = _WORDS.sub(" ", name).strip().lower()
-        label = self.columns.get(words.replace(" ", "_")) or self.meaning(said, name) or words
+        ours = self.columns.get(said or "") or self.columns.get(words.replace(" ", "_"))
+        label = ours or self.meaning(said, name) or words
         return label[:1].upper() + label[1:]
 
 
