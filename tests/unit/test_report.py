@@ -115,7 +115,7 @@ async def test_what_was_left_out_is_counted_by_reason_and_what_is_missing_named_
     told = await report(call(**{"from": "withheld"}), call(), reports=reports)
     left_out = said(told, "A15.4")
     assert "Rows in which something is hidden that tells about other people (Art. 15(4)): 1." in left_out
-    assert "Records with a number that may be anybody's: 3." in left_out
+    assert "Records with a number that may also belong to others: 3." in left_out
     assert "Messages and files of other people that stand beside yours" in left_out
     assert told.items["A15.X2"].answered
     assert "shop it could not be searched" in said(told, "A15.X2")
@@ -453,9 +453,7 @@ async def test_entry_of_the_list_stays_while_there_is_marketing() -> None:
 async def test_columns_that_nobody_explains_are_counted_and_the_item_is_answered_in_part() -> None:
     told = await report(Piece("shop", "invoice", "shop", {"amount": 1, "id": 2}))
     assert told.items["A15.X1"].status == "in_part"
-    assert "Of 1 of 2 columns nobody has written down yet what they mean; they are marked in the appendix" in said(
-        told, "A15.X1"
-    )
+    assert "Of 1 of 2 columns we have not yet written down what they mean" in said(told, "A15.X1")
 
 
 # What a report says of how long data are kept (Art. 15(1)(d)): days, laws, rules nobody has signed, and states.
