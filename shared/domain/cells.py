@@ -32,7 +32,8 @@ _ENCODED: Final = "content_base64"
 class Words(BaseModel):
     """What stands for values in one language: ``page`` for yes, no and “withheld”, ``values`` for codes, by field.
 
-    ``fields``: what a field of that name means, where nobody says of a system what it means there.
+    ``fields``: what a field of that name means, where nobody says of a system what it means there; ``columns``: its
+    heading.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -40,6 +41,7 @@ class Words(BaseModel):
     page: Mapping[str, str]
     values: Mapping[str, Mapping[str, str]]
     fields: Mapping[str, str]
+    columns: Mapping[str, str]
 
 
 class Cells:
@@ -51,16 +53,16 @@ class Cells:
     def shown(self, column: str, value: JsonValue) -> str:
         """A value of a column that is called so."""
         match value:
-            case None:
-                return ""
-            case bool():
-                return self._words.page["yes" if value else "no"]
+            case None | bool():
+                return "" if value is None else self._words.page["yes" if value else "no"]
             case float():
                 return number(value, self._locale) if value % 1 else str(int(value))
             case str():
                 return self._text(column, value)
             case list() if not any(isinstance(each, dict | list) for each in value):
                 return ", ".join(self.shown(column, each) for each in value)
+            case dict():
+                return "; ".join(f"{self._words.columns.get(k, k)}: {self.shown(k, each)}" for k, each in value.items())
             case _:
                 return orjson.dumps(value).decode()
 

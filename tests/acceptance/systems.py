@@ -473,6 +473,11 @@ class Crm:
         )
         return _held(await self.rows(query, person.account_id, person.email))
 
+    async def hold_identifier(self, person: Person, code: str) -> None:
+        party = "SELECT id, 'eu_vat', $2, $2, true FROM party_party WHERE code = $1"
+        columns = "party, type, code, code_compact, active"
+        await self.rows(f"INSERT INTO party_identifier ({columns}) {party}", person.account_id, code)
+
     async def flags(self, person: Person) -> list[str]:
         """The open requests that the contact of somebody shows."""
         [(shown,)] = await self.rows("SELECT open_requests FROM party_party WHERE code = $1", person.account_id)
@@ -507,7 +512,8 @@ class Tickets:
 
     async def call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         """One call of the tracker's REST API, as its users make it."""
-        headers = {"Origin": self.roundup.url.rstrip("/"), "X-Requested-With": "rest"}
+        own = {"Origin": self.roundup.url.rstrip("/"), "X-Requested-With": "rest"}
+        headers = {**own, **more.pop("headers", {})}
         auth = (self.roundup.user, self.roundup.password)
         async with httpx.AsyncClient(base_url=f"{self.roundup.url}rest/data/", auth=auth, headers=headers) as client:
             answer = await client.request(method, path, timeout=60, **more)
@@ -522,6 +528,16 @@ class Tickets:
         user = await self.create("user", **named, phone=person.phone)
         message = await self.create("msg", content="No sound since Monday.", author=user)
         await self.create("issue", title="No sound", requester=user, messages=message)
+
+    async def hold_all(self, person: Person, title: str) -> None:
+        """Enters what else there may be of a person: a file, a search, a ticket with a former title."""
+        user = (await self._users(person))[0]["id"]
+        paper = await self.create("file", name="bill.txt", type="text/plain", content="It is 42 EUR.")
+        message = await self.create("msg", content="Here is my bill.", author=user, files=paper)
+        ticket = await self.create("issue", title=title, requester=user, messages=message)
+        await self.create("query", name="My tickets", klass="issue", private_for=user)
+        version = {"If-Match": (await self.call("GET", f"issue/{ticket}"))["@etag"]}
+        await self.call("PATCH", f"issue/{ticket}", json={"title": "Bill"}, headers=version)
 
     async def hold_shared(self, person: Person, other: Person) -> None:
         """Enters a ticket of the one, on which the other has written too."""

@@ -1,5 +1,6 @@
 """The legal scenarios of the requirements that need no other day than today, one or more each."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
@@ -333,3 +334,42 @@ async def test_copy_has_what_was_deleted_after_it_was_asked_for(platform: Platfo
     await platform.shop.rows("DELETE FROM customer WHERE account_id = $1", person.account_id)
     await case.closed()
     assert [each["name"] for each in (await case.package()).of("shop")] == [person.name]
+
+
+FOUND = {
+    "shop": {"account": 2, "billing": 1, "call": 1},
+    "archive": {"account": 1, "call": 1},
+    "helpdesk": {"contact": 1},
+    "crm": {"account": 1, "address": 1, "assignment": 1, "contact": 2, "identifier": 1},
+    "tickets": {"file": 1, "history": 14, "message": 2, "requester": 1, "saved_search": 1, "ticket": 2},
+    "billing": {"account": 1},
+}
+"""Counts what an erasure finds of a person of whom each system holds every kind of record."""
+
+
+@scenario()
+async def test_what_an_erasure_finds_the_access_before_it_has_shown(platform: Platform) -> None:
+    """All that is erased as theirs was in their copy, by system and category: nothing was missing (Art. 15(3))."""
+    person = platform.somebody()
+    for system in platform.systems.values():
+        await system.hold(person)
+    for store in (platform.shop, platform.archive):
+        await store.hold_call(person.phone, CALLED, SINCE)
+    await platform.shop.hold_deliveries(person, 1)
+    await platform.shop.hold_invoice(person, date(2010, 3, 31))
+    await platform.crm.hold_identifier(person, "BE0897290877")
+    await platform.tickets.hold_all(person, "A former title")
+    await platform.register_read()
+    access = await platform.ask(person, "access")
+    assert (await access.closed())["outcome"] == "fulfilled"
+    package = await access.package()
+    assert package.mentions("A former title", "Nothing is missing") == ["A former title", "Nothing is missing"]
+    erasure = await platform.ask(person, "erasure")
+    view = await erasure.closed()
+    assert view["outcome"] == "fulfilled", view["answer"]
+    erased = {task["system"]: task for task in view["tasks"] if task["operation"] == "erase"}
+    found = {name: task["by_category"] or {"account": task["found"]} for name, task in erased.items()}
+    assert found == FOUND
+    shown = Counter((each["system"], each["category"]) for each in package.records)
+    wanted = Counter({(name, kind): rows for name, kinds in found.items() for kind, rows in kinds.items()})
+    assert wanted - shown == {}

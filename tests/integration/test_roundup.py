@@ -19,6 +19,7 @@ from deploy.local.roundup import Roundup
 from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.release import WITHHELD
 from shared.downstreams import in_parts
 from shared.downstreams.contract import NotSearched, Receipt, Record
 from shared.downstreams.protocols import ExportableInParts
@@ -61,13 +62,18 @@ async def test_more_users_than_one_subject_may_be_stop_the_task(ticketing: Ticke
     assert isinstance(result, BlastRadius)
 
 
+def counted(export: Receipt) -> dict[str, int]:
+    """Counts what was found, by category, without its history."""
+    return {name: rows for name, rows in export.by_category.items() if name != "history"}
+
+
 async def test_an_access_package_holds_account_tickets_messages_and_files(ticketing: Ticketing) -> None:
     address = unique("Pau.Vidal")
     user = ticketing.person("Pau Vidal", address, a_number())
     ticketing.retire("issue", ticketing.ticket(user, "An old case", "it was solved"))
     ticketing.ticket(user, "Roaming", "no data in Lisbon", "bill.pdf")
     export = await ticketing.receipt(task(Operation.EXPORT, email(address)))
-    assert export.by_category == {"requester": 1, "file": 1, "message": 4, "ticket": 2}
+    assert counted(export) == {"requester": 1, "file": 1, "message": 4, "ticket": 2}
     by_category = {record.category: record for record in reversed(export.records)}
     assert by_category["requester"].data["address"] == address
     assert by_category["ticket"].data["title"] == "An old case"
@@ -75,6 +81,40 @@ async def test_an_access_package_holds_account_tickets_messages_and_files(ticket
     messages = [record for record in export.records if record.category == "message"]
     assert {(record.data["author"], record.portable) for record in messages} == {("you", True), ("service desk", False)}
     assert "no data in Lisbon" in [record.data["content"] for record in messages]
+
+
+async def test_copy_shows_the_history_of_what_is_the_persons_and_of_no_one_else(ticketing: Ticketing) -> None:
+    former, customer = Customer(ticketing), Customer(ticketing)
+    ticketing.change("issue", former.ticket, requester=customer.user)
+    ticketing.change("issue", former.ticket, title="Passed on")
+    asked = task(Operation.EXPORT, email(customer.address), phone(customer.phone))
+    copy = await ticketing.receipt(asked)
+    rows = [record for record in copy.records if record.category == "history"]
+    assert {record.portable for record in rows} == {False}
+    assert all(record.matched for record in rows)
+    said: dict[tuple[Any, ...], list[Any]] = {}
+    for record in rows:
+        said.setdefault((record.data["record"], record.data["id"]), []).append(record.data["former"])
+    assert {"title": customer.title} in said["ticket", customer.ticket]
+    assert {"address": customer.former} in said["requester", customer.user]
+    assert said["ticket", former.ticket][0] == {"title": f"{former.title}!"}, "the latest first"
+    assert {"title": WITHHELD} in said["ticket", former.ticket], "what it said while it was another's"
+    assert former.name not in str(rows)
+    assert not [name for name in (former.title, former.former) if f"'{name}'" in str(rows)]
+    erased = (await ticketing.receipt(customer.erasure())).by_category
+    assert erased == copy.by_category
+
+
+@pytest.mark.parametrize("right", ["access", "portability"])
+async def test_history_that_a_tracker_does_not_give_is_named_and_is_no_part_of_what_they_gave(
+    ticketing: Ticketing, right: str
+) -> None:
+    customer = Customer(ticketing)
+    asked = task(Operation.EXPORT, email(customer.address), phone(customer.phone), right=right)
+    copy = await ticketing.over(Line(lacks=["changes"])).receipt(asked)
+    assert copy.not_searched == (Unsearched.HISTORY_NOT_READABLE if right == "access" else None)
+    whole = await ticketing.receipt(asked)
+    assert ("history" in whole.by_category) is (right == "access")
 
 
 async def test_copy_of_many_files_is_streamed_in_parts(ticketing: Ticketing, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +164,7 @@ async def test_text_of_third_parties_is_withheld_and_counted(ticketing: Ticketin
     neighbour, (words, paper, own) = await with_a_neighbours_words(ticketing, customer)
     line = ticketing.over(Line(lacks=lacks))
     export = await line.receipt(task(Operation.EXPORT, email(customer.address), phone(customer.phone)))
-    assert export.by_category == {"requester": 1, "file": 1, "message": 3, "ticket": 1}
+    assert counted(export) == {"requester": 1, "file": 1, "message": 3, "ticket": 1}
     assert export.written_by_others == 2
     assert neighbour.name not in str(export.records)
     told = {record.data["content"] for record in export.records if record.category == "message"}

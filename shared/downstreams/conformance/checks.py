@@ -1,6 +1,7 @@
 """The checks: each seeds people of its own, and ends with a word; in the order in which they are shown."""
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -138,14 +139,19 @@ async def _changed(trial: Trial, *operations: Operation) -> Finding:
 
 
 async def erased(trial: Trial) -> Finding:
-    """What is found is erased and counted."""
+    """What is found is erased and counted, and a copy had shown all of it (Art. 15)."""
     if not trial.can(Operation.ERASE):
         return NOT_DECLARED
     person, held = await trial.seeded()
+    copy = await records(trial, person) if trial.can(Operation.EXPORT) else None
     receipt = receipt_of(await trial.ask(Operation.ERASE, person), TaskOutcome.ERASED)
     unless(held in {None, receipt.found}, f"it holds {held} rows of somebody, and erases {receipt.found}")
     unless((receipt.found, receipt.remaining) == (receipt.changed, 0), "its counts do not add up")
     unless(not await trial.examined.held(person), "it says erased, and holds rows of them")
+    if copy is not None:
+        missed = Counter(receipt.by_category) - Counter(record.category for record in copy)
+        unless(not missed, f"it erases what a copy does not show: {', '.join(sorted(missed))}")
+        unless(len(copy) >= receipt.found, f"it erases {receipt.found} rows, and a copy shows {len(copy)}")
     return YES
 
 

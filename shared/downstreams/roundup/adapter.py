@@ -16,16 +16,17 @@ from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType, ended
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.policy import OnErasure, Other, Policy, read_policy
+from shared.domain.rights import Right
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
 from shared.downstreams.in_parts import InParts
 from shared.downstreams.protocols import HandOver
 from shared.downstreams.results import of_corrections, of_whom_found, per_task, where_held
-from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
+from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, history, overwriting
 from shared.downstreams.roundup.answers import ROWS
 from shared.downstreams.roundup.directory import Records
-from shared.downstreams.roundup.erasure import CATEGORIES, Plan
+from shared.downstreams.roundup.erasure import CATEGORIES, HISTORY, Plan
 from shared.downstreams.roundup.export import Holdings
 from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.roundup.subjects import Candidates, Person, has, identities_of, searched, subjects
@@ -35,15 +36,18 @@ from shared.downstreams.standing import Standing
 
 
 class Copies:
-    """What is ``shown`` of the tracker, by task; handed over while it is read, where somebody takes it."""
+    """What is ``shown`` of the tracker, by task; handed over while it is read, where somebody takes it.
 
-    def __init__(self, shown: Mapping[UUID, Records], hand_over: HandOver | None) -> None:
-        self._whose: defaultdict[tuple[str, str], list[UUID]] = defaultdict(list)
-        for task_id, records in shown.items():
-            for classname, ids in records.items():
-                for one in ids:
-                    self._whose[classname, one].append(task_id)
+    ``telling``: the records whose history is shown too, by task; ``untold``: the tasks whose history cannot be read.
+    """
+
+    def __init__(
+        self, shown: Mapping[UUID, Records], hand_over: HandOver | None, telling: Mapping[UUID, Records] = {}
+    ) -> None:
+        self._whose, self._telling = _by_record(shown), telling
+        self._histories = _by_record(telling)
         self._copies = InParts(hand_over)
+        self.untold: set[UUID] = set()
 
     async def take(self, portion: Holdings) -> None:
         """Takes what was read; what two people share is both's."""
@@ -51,9 +55,32 @@ class Copies:
             for task_id in self._whose[key]:
                 await self._copies.add(task_id, record)
 
+    async def take_history(self, tracker: Tracker, portion: Holdings) -> None:
+        """Takes what the history says of what was read."""
+        shown = [key for key in portion if key in self._histories]
+        said = await history.changes(tracker, shown) if shown else {}
+        for key in shown:
+            for task_id in self._histories[key]:
+                if said is None:
+                    self.untold.add(task_id)
+                    continue
+                for row in history.rows(key, portion[key], said[key], self._telling[task_id]["user"]):
+                    await self._copies.add(task_id, row)
+
     def receipt(self, task_id: UUID, left_out: Records) -> Receipt:
         """What was found of one, with what was not handed over yet; ``left_out``: what others wrote beside it."""
-        return self._copies.receipt(task_id, counted(left_out))
+        why = Unsearched.HISTORY_NOT_READABLE if task_id in self.untold else None
+        return replace(self._copies.receipt(task_id, counted(left_out)), not_searched=why)
+
+
+def _by_record(held: Mapping[UUID, Records]) -> Mapping[tuple[str, str], Sequence[UUID]]:
+    """Returns for each record the tasks that show it."""
+    whose: defaultdict[tuple[str, str], list[UUID]] = defaultdict(list)
+    for task_id, records in held.items():
+        for classname, ids in records.items():
+            for one in ids:
+                whose[classname, one].append(task_id)
+    return whose
 
 
 def counted(records: Records) -> int | None:
@@ -84,7 +111,7 @@ class RoundupAdapter(Ending):
     same, and the task is told as ``ResidueFound``.
     """
 
-    categories = tuple(sorted(CATEGORIES.values()))
+    categories = tuple(sorted((*CATEGORIES.values(), HISTORY)))
     """What a subject may have in it."""
     one_flag = True
     """A user is restricted or is not, by however many requests."""
@@ -137,7 +164,7 @@ class RoundupAdapter(Ending):
         return per_task(tasks, await self._find(tasks), decide)
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Read the account, the tickets, and every message and file of each subject."""
+        """Read the account, the tickets, every message and file of each subject, and the history of these."""
         return await self.export_in_parts(tasks, save_progress, None)
 
     async def export_in_parts(
@@ -154,10 +181,12 @@ class RoundupAdapter(Ending):
         third = await export.of_third(self._tracker, {key: records[key] for key in people})
         left_out = Other.WRITERS in self._policy.redacts("ticket")
         shown = {key: records[key] if left_out else erasure.all_of((records[key], third[key])) for key in people}
-        copies = Copies(shown, hand_over)
+        telling = {t.task_id: records[t.task_id] for t in tasks if t.task_id in people and _shows_history(t)}
+        copies = Copies(shown, hand_over, telling)
         ended = self._settings.resolved_on
         async for portion in export.portions(self._tracker, self._system, shown.values(), said, ended):
             await copies.take(portion)
+            await copies.take_history(self._tracker, portion)
 
         def decide(task: Task, _: Found) -> Receipt:
             return copies.receipt(task.task_id, third[task.task_id] if left_out else {})
@@ -324,6 +353,11 @@ class RoundupAdapter(Ending):
         held = ((task, records[task.task_id]) for task in tasks if task.task_id in records)
         excess = ((task, self._settings.excess(task, rows=sum(map(len, some.values())))) for task, some in held)
         return {task.task_id: failure for task, failure in excess if failure is not None}
+
+
+def _shows_history(task: Task) -> bool:
+    """Tells a portability from the rest: it gets what the subject has provided (Art. 20), and the history is not."""
+    return task.details.get("right") != Right.PORTABILITY
 
 
 def _noted_people(progress: Mapping[str, JsonValue]) -> Sequence[str]:

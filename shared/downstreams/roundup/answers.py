@@ -42,6 +42,12 @@ ROWS: TypeAdapter[dict[str, dict[str, int]]] = TypeAdapter(
     dict[_Class, dict[Id, Annotated[int, Field(strict=True, ge=0, le=MOST)]]]
 )
 """Rows of history by class and id."""
+Links = list[tuple[str, str, Id, str | None]]
+"""Each with a sign (what was added or taken away), a class, an id, and a name where that class has names."""
+Change = tuple[str, str, bool, str, dict[str, Links | str | bool | int | float | None]]
+"""A row of the history: when, by which user, whether that is staff, what was done, and what each field said before."""
+CHANGES: TypeAdapter[dict[str, dict[str, list[Change]]]] = TypeAdapter(dict[_Class, dict[Id, list[Change]]])
+"""Rows of the history by class and id, oldest first."""
 VALUES: TypeAdapter[dict[str, dict[str, dict[str, Any]]]] = TypeAdapter(dict[_Class, dict[Id, dict[str, Any]]])
 """What records say, by class and id."""
 LEFT: TypeAdapter[list[tuple[int, str]]] = TypeAdapter(

@@ -15,6 +15,8 @@ RESOLVED = "resolved"
 """The name of the status of a ticket that needs nothing more."""
 # In the order in which the subject reads it.
 CATEGORIES = {"user": "requester", "issue": "ticket", "msg": "message", "file": "file", "query": "saved_search"}
+HISTORY = "history"
+"""The category of the rows that tell what was changed of these."""
 _BLANK: Mapping[str, Mapping[str, str]] = {
     "issue": {"title": ERASED},
     "msg": {"content": ERASED, "summary": ERASED, "messageid": "", "inreplyto": ""},
@@ -44,7 +46,7 @@ class Plan(BaseModel):
     def plus(self, new: Records, history: Mapping[str, Mapping[str, int]]) -> "Plan":
         """The plan with further records and the rows of their history."""
         fresh = {CATEGORIES[classname]: len(ids) for classname, ids in new.items()}
-        counts = Counter(self.found) + Counter({**fresh, "history": _rows(history, new)})
+        counts = Counter(self.found) + Counter({**fresh, HISTORY: _rows(history, new)})
         merged = all_of((self.records, new))
         return Plan(records={classname: ids for classname, ids in merged.items() if ids}, found=dict(counts))
 

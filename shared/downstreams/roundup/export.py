@@ -26,24 +26,26 @@ Matches = Mapping[str, tuple[Match, ...]]
 """By what each person can be found, by id."""
 _ITEMS, _FILES = 1_000, 4
 """How many are read at a time; files with their content."""
-_FIELDS = {
+FIELDS = {
     "user": "username,realname,address,alternate_addresses,phone,organisation,timezone,creation,activity",
     "issue": "title,status,priority,keyword,messages,files,creation,activity",
     "msg": "author,date,content",
     "file": "name,type,creation",
     "query": "name,klass,url",
 }
-_WHOSE = {
+"""Names the fields that a copy shows of each class."""
+WHOSE = {
     "issue": ("requester", "creator"),
     "msg": ("author",),
     "file": ("creator",),
     "query": ("private_for", "creator"),
 }
+"""Names the fields that say whose a record is."""
 _BY_SOMEBODY = frozenset({"msg", "file"})
 """What somebody else may have put to a person's ticket: then it is not provided by that person (Art. 20)."""
 _NOT_PROVIDED = {"issue": ("status", "priority", "keyword")}
 """What the service desk gives a ticket."""
-_TELLING = {"issue": ("requester", "creator"), "msg": ("files",), "file": ("creator",), "query": _WHOSE["query"]}
+_TELLING = {"issue": ("requester", "creator"), "msg": ("files",), "file": ("creator",), "query": WHOSE["query"]}
 """Fields that are read to tell whose a record is, and not shown."""
 _TIMES = frozenset({"creation", "activity", "date"})
 """Fields with a time, which a tracker writes in UTC and without saying so."""
@@ -77,14 +79,14 @@ async def _read(
     """These of one class, in as few calls as REST allows; ``hanging``: whose it is what hangs on others."""
     found: dict[tuple[str, str], Record] = {}
     ended = [resolved_on] if resolved_on and classname == "issue" else []
-    items = await tracker.read(classname, ids, ",".join((_FIELDS[classname], *_TELLING.get(classname, ()), *ended)))
+    items = await tracker.read(classname, ids, ",".join((FIELDS[classname], *_TELLING.get(classname, ()), *ended)))
     contents = await together(*(tracker.content(item["id"]) for item in items)) if classname == "file" else []
     for at, item in enumerate(items):
         own, whose = _owner(classname, item), hanging.get((classname, str(item["id"])))
         owner = own if own in people else whose
         hanging |= dict.fromkeys(_hanging_on(item), owner)
         record = replace(_record(system, classname, item, own in people), matched=people.get(str(owner), ()))
-        if ended and (resolved := _instant(item.get(ended[0]))):
+        if ended and (resolved := instant(item.get(ended[0]))):
             record = replace(record, anchors={RESOLVED: resolved})
         if contents:
             record = replace(record, data={**record.data, "content_base64": b64encode(contents[at]).decode()})
@@ -121,8 +123,8 @@ def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, .
 
 def _record(system: str, classname: str, item: Item, own: bool) -> Record:  # noqa: FBT001  # of the subject's own
     data: dict[str, JsonValue] = {"id": str(item["id"])}
-    data |= {key: _plain(item.get(key)) for key in _FIELDS[classname].split(",")}
-    data |= {key: at.isoformat() for key in _TIMES & data.keys() if (at := _instant(data[key]))}
+    data |= {key: _plain(item.get(key)) for key in FIELDS[classname].split(",")}
+    data |= {key: at.isoformat() for key in _TIMES & data.keys() if (at := instant(data[key]))}
     if classname == "msg":
         data["author"] = "you" if own else "service desk"  # who of the staff wrote it is their own personal data
     portable = own or classname not in _BY_SOMEBODY
@@ -139,14 +141,14 @@ def _owner(classname: str, item: Item) -> str | None:
     """Whose a record is, as it says itself."""
     if classname == "user":
         return str(item["id"])
-    return next((_id(item[key]) for key in _WHOSE[classname] if item.get(key)), None)
+    return next((_id(item[key]) for key in WHOSE[classname] if item.get(key)), None)
 
 
 def _id(link: JsonValue) -> str:
     return str(link["id"] if isinstance(link, dict) else link)
 
 
-def _instant(value: JsonValue) -> datetime | None:
+def instant(value: JsonValue) -> datetime | None:
     """A time as a tracker writes it; None where it is none."""
     try:
         return datetime.strptime(f"{value}+0000", "%Y-%m-%d.%H:%M:%S%z")

@@ -9,6 +9,7 @@ routes do; they ask for the permission `Forget`. Bodies are JSON objects:
     POST rest/privacy/records  {"people": [id, …], "staff": [role, …]}     what is theirs: {class: [[id, person], …]}
     POST rest/privacy/others   {"people": [id, …], "staff": [role, …]}     what third persons wrote on their tickets
     POST rest/privacy/history  {"records": {class: [id, …]}}               rows of the history: {class: {id: rows}}
+    POST rest/privacy/changes  {"records": {class: [id, …]}, "staff": [role, …]}   what those rows say (`former.py`)
     POST rest/privacy/forget   {"records": {class: [id, …]}}               removes those rows
     POST rest/privacy/values   {"records": {class: [id, …]}, "fields": {class: [field, …]}}
                                what the records say now, retired or not: {class: {id: {field: text}}}
@@ -28,7 +29,8 @@ roles that tell who that is. A third person's message, and a file that came with
 import secrets
 import sqlite3
 
-from privacy.ownership import OTHERS, belongings, chunks, hanging
+from privacy.former import changes
+from privacy.ownership import OTHERS, belongings, chunks, hanging, those_with
 from privacy.writing import change, check_version_and_hold, draw_id_within, open_and_wipe, remove, transaction, whole
 from roundup.backends import back_sqlite
 from roundup.date import Date as Moment
@@ -150,6 +152,20 @@ def overwrite(self, input_payload):
 def history(self, input_payload):
     """How many rows the history of records has."""
     return 200, rows_of(self, input_payload)
+
+
+@Routing.route("/privacy/changes", "POST")
+@_data_decorator
+def changes_of(self, input_payload):
+    """Give the history of records."""
+    records, db, found = asked(self, input_payload, "records"), self.db, {}
+    staff = set(those_with(db, asked(self, input_payload, "staff")).split(","))
+    for classname, ids in records.items():
+        if classname not in CLASSES:
+            raise UsageError("No such class")
+        there = (one for one in ids if db.getclass(classname).hasnode(one))
+        found[classname] = {one: changes(db, classname, one, staff, CLASSES) for one in there}
+    return 200, found
 
 
 @Routing.route("/privacy/forget", "POST")
