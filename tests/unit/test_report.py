@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -120,6 +121,18 @@ async def test_what_was_left_out_is_counted_by_reason_and_what_is_missing_named_
     assert told.items["A15.X2"].answered
     assert "shop it could not be searched" in said(told, "A15.X2")
     assert not (await report(call())).items["A15.X2"].answered
+
+
+@pytest.mark.parametrize(
+    ("done", "why"),
+    [
+        ({"by_hand": True}, "it was copied by hand"),
+        ({"narrowed": True}, "you named a shorter time"),
+        ({"not_searched": "history_not_readable"}, "it keeps a history of changes that we cannot read there"),
+    ],
+)
+async def test_part_that_the_copy_does_not_hold_is_named_as_missing(done: dict[str, Any], why: str) -> None:
+    assert why in said(await report(call(), reports=(task("cdr", **done),)), "A15.X2")
 
 
 async def test_the_request_itself_is_in_it_with_its_dates_letters_and_counts_and_without_who_worked_on_it() -> None:
@@ -336,7 +349,7 @@ _CELLS = Cells(texts_of("de"), "de", "Europe/Berlin")
         ("country", "FRA", "FRA"),
         ("messages", ["1", "2"], "1, 2"),
         ("keyword", [], ""),
-        ("of", {"a": [1]}, '{"a":[1]}'),
+        ("of", {"a": [1]}, "a: 1"),
         ("none", None, ""),
     ],
 )

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from shared.domain.identities import Identity
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.policy import Policy
 
 Legends = Mapping[str, Mapping[str, Mapping[str, str]]]
@@ -81,8 +81,10 @@ class Request:
                 reasons[each.system] = "no_longer_held"
             elif each.failure:
                 reasons[each.system] = "failed"
-            elif each.not_searched:
-                reasons[each.system] = each.not_searched
+            elif each.not_searched or each.narrowed:
+                reasons[each.system] = each.not_searched or Unsearched.NUMBER_NARROWED
+            elif each.by_hand and each.outcome == TaskOutcome.EXPORTED:
+                reasons[each.system] = "copied_by_hand"
             elif not each.outcome:
                 reasons.setdefault(each.system, "not_begun")
         return reasons
