@@ -23,6 +23,7 @@ from services.export.report.translated import Translated
 from services.export.report_reader import read
 from services.export.survey import Category
 from services.intake.request.letter_kinds import KINDS
+from services.intake.request.reasons import read_reasons
 from shared.domain.cells import Cells
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
@@ -172,6 +173,8 @@ async def test_no_code_of_a_request_stands_in_the_report_without_its_words(langu
     if language == "en":  # some of its words are the codes
         without = {pair for pair in without if "_" in pair[1]}
     assert without - {("right", "rectification")} == set(), "which is French as well"
+    reasons = [(kind, code) for kind, of in read_reasons() for code in of]
+    assert {code for kind, code in reasons if words.detail("reason", code, kind) == code} == set()
 
 
 async def test_what_we_hold_by_ourselves_is_told_of_as_all_else_is_and_the_entry_of_the_list_is_in_the_copy() -> None:

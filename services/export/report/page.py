@@ -128,7 +128,9 @@ def _told(step: Step, texts: Texts, told: Translated) -> str:
     """What of a step is shown: what the catalogue names, its codes in words."""
     shown = {name: step.detail[name] for name in texts.details if step.detail.get(name) is not None}
     return ", ".join(
-        texts.page["pair"].format(what=texts.details[name], value=told.detail(name, value))
+        texts.page["pair"].format(
+            what=texts.details[name], value=told.detail(name, value, step.detail.get("decision", "extension"))
+        )
         for name, value in shown.items()
     )
 

@@ -46,8 +46,8 @@ class Translated:
         words = self._policy.purposes[name].words
         return self._texts.purposes.get(name, words) if says_as_shipped(self._policy, "purposes", name) else words
 
-    def detail(self, name: str, value: object) -> str:
-        """A part of what happened to a request; what no catalogue has is shown as it is."""
+    def detail(self, name: str, value: object, decision: object = "extension") -> str:
+        """A part of what happened to a request; what no catalogue has is shown as it is. ``decision``: of a reason."""
         code = str(value)
         if name == "system":
             return self.system(code)
@@ -55,10 +55,10 @@ class Translated:
             return self._words.text(date.fromisoformat(code))
         if name == "purpose" and code in self._policy.purposes:
             return self.purpose(code)
-        if name == "kind" and f"{code}.subject" in self._words:
-            return self._words.text(Term(code, "subject"))
-        if f"{name}.{code}" in self._words:
-            return self._words.text(Term(name, code))
+        of_kind = {"kind": (code, "subject"), "reason": (f"reason.{decision}", code)}
+        family, word = of_kind.get(name, (name, code))
+        if f"{family}.{word}" in self._words:
+            return self._words.text(Term(family, word)).rstrip(".")
         return self._texts.codes.get(code, code)
 
     def says_how_long(self, ceiling: str) -> bool:
