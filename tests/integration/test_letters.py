@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -16,6 +17,7 @@ from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.liveness import Heartbeats
+from shared.storage.vault import Sealing
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, WORDS, Intake, id_of, reference_of
@@ -409,6 +411,21 @@ async def test_a_server_that_offers_no_encryption_gets_no_letter(intake: Intake,
     stripped = server.settings.model_copy(update={"tls": "starttls"})
     assert await Sender(intake.unit_of_work, stripped, Letters(), Heartbeats()).send_due() == 0
     assert server.taken == []
+
+
+async def test_letter_that_cannot_be_rendered_waits_for_a_person_and_delays_no_other(
+    intake: Intake, server: MailServer
+) -> None:
+    for address in ("ada@example.org", "ben@example.org"):
+        await asked(intake, subject={"email": address, "country": "DE"})
+    async with intake.unit_of_work.begin() as tx:
+        [(request_id, letter_id), _] = await tx.connection.fetch("SELECT request_id, letter_id FROM letter ORDER BY 2")
+        content = orjson.loads(await tx.vault.open_one(tx.connection, letter_id) or b"")
+        del content["fields"]["standing"]
+        await tx.vault.replace(tx.connection, Sealing(request_id, "letter", "", orjson.dumps(content), letter_id))
+    await send(intake, server)
+    assert [each.to for each in server.taken] == ["ben@example.org"]
+    assert [each["fault"] for each in await open_letters(intake)] == ["not_rendered"]
 
 
 async def test_undeliverable_letter_is_manual_and_delays_no_other(intake: Intake, server: MailServer) -> None:

@@ -25,6 +25,7 @@ Fault = Literal[
     "address_not_proved",
     "address_unknown",
     "address_unusable",
+    "not_rendered",
     "key_gone",
     "acknowledged_today",
 ]
