@@ -7,7 +7,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import RuleUnsigned
-from shared.domain.operations import TaskReport
+from shared.domain.operations import TaskReport, Unsearched
 from shared.domain.rights import Outcome
 
 _WITHHELD = (
@@ -142,6 +142,7 @@ def _decision(request: StoredRequest) -> str:
         (_FAILED, [task for task in tasks if deferrals.needs_judgement(task)]),
         (_SEVERAL, [task for task in tasks if deferrals.has_failed(task)]),
         (_BY_HAND, [task for task in tasks if deferrals.waits_for_hands(task)]),
+        (_FAILED, [task for task in tasks if task.not_searched == Unsearched.HISTORY_NOT_READABLE]),
         (_NOT_SEARCHED, [task for task in tasks if task.not_searched]),
     ):
         if left:
