@@ -70,7 +70,8 @@ class Copies:
     def receipt(self, task_id: UUID, left_out: Records) -> Receipt:
         """What was found of one, with what was not handed over yet; ``left_out``: what others wrote beside it."""
         why = Unsearched.HISTORY_NOT_READABLE if task_id in self.untold else None
-        return replace(self._copies.receipt(task_id, counted(left_out)), not_searched=why)
+        read = None if task_id in self._telling and not why else tuple(sorted(CATEGORIES.values()))
+        return replace(self._copies.receipt(task_id, counted(left_out)), not_searched=why, categories=read)
 
 
 def _by_record(held: Mapping[UUID, Records]) -> Mapping[tuple[str, str], Sequence[UUID]]:
