@@ -29,6 +29,13 @@ class Emitter:
         event = {"specversion": "1.0", "id": event_id or str(uuid4()), "source": f"/{self.name}", "type": kind}
         await self._send(json.dumps({**event, "data": {"subject": token, **data}}).encode(), _JUNK if junk else [])
 
+    async def say_in_headers(self, kind: str, token: str, **data: Any) -> None:
+        """Sends one event in the binary mode of CloudEvents: what it is stands in the headers."""
+        event = {"ce_specversion": "1.0", "ce_id": str(uuid4()), "ce_source": f"/{self.name}", "ce_type": kind}
+        headers = [(name, said.encode()) for name, said in {**event, "content-type": "application/json"}.items()]
+        value = json.dumps({"subject": token, **data}).encode()
+        await self.kafka.send_and_wait(f"user.events.{self.name}", value, headers=headers)
+
     async def send(self, value: bytes) -> None:
         """Sends one record of junk."""
         await self._send(value, _JUNK)

@@ -198,7 +198,7 @@ async def test_event_of_marketing_and_of_an_account_takes_effect(platform: Platf
             name: await selfcare.door.token({"subject": each.identities("email", "account_id"), "assurance": PROOF})
             for name, each in (("objected", objecting), ("withdrew", withdrawing))
         }
-        await selfcare.say("user.objected_to_marketing", stated["objected"])
+        await selfcare.say_in_headers("user.objected_to_marketing", stated["objected"])
         await selfcare.say("user.consent_withdrawn", stated["withdrew"], purpose="marketing")
         account = await selfcare.door.token({"subject": leaving.identities("account_id"), "assurance": PROOF})
         await selfcare.say("user.account_closed", account, closed_at="2026-03-01T00:00:00+01:00")
