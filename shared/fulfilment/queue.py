@@ -227,22 +227,24 @@ async def store_reply(
     task_id: UUID,
     progress: Mapping[str, JsonValue],
     now: datetime,
-    erased: int = 0,
+    late: tuple[str, int] = ("", 0),
 ) -> tuple[str, str] | None:
     """Adds what a team's own system answered to its task and makes it due at once; returns its (system, operation).
 
-    ``erased``: the rows that an erasure found, which count though the task has failed or was asked again meanwhile.
+    ``late``: a command, and the rows that its erasure found. They count where that command is awaited no more: the task
+    has failed or was asked again meanwhile. Those of the awaited command are judged first.
     """
     row = await connection.fetchrow(
-        "UPDATE task SET progress = progress || $3 || CASE WHEN $5 > 0 THEN jsonb_build_object('found',"
-        " greatest($5, (progress ->> 'found')::int)) ELSE '{}' END, not_before = $4"
+        "UPDATE task SET progress = progress || $3 || CASE"
+        " WHEN $6 > 0 AND (state = 'failed' OR progress #>> '{asked,command}' <> $5)"
+        " THEN jsonb_build_object('found', greatest($6, (progress ->> 'found')::int)) ELSE '{}' END, not_before = $4"
         " WHERE task_id = $1 AND system = $2 AND state IN ('ready', 'leased', 'failed')"
         " RETURNING system, operation, state",
         task_id,
         system,
         dict(progress),
         now,
-        erased,
+        *late,
     )
     return (row[0], row[1]) if row and row[2] != "failed" else None
 

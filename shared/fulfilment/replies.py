@@ -103,7 +103,8 @@ class Replies(BatchDispatcher):
                 continue
             task_id, progress = progress_from_reply(reply)
             erased = reply.changed + reply.remaining if reply.changed and reply.operation == Operation.ERASE else 0
-            step = await tasks.store_reply(tx.connection, system, task_id, progress, tx.now, erased)
+            late = (str(reply.command_id), erased)
+            step = await tasks.store_reply(tx.connection, system, task_id, progress, tx.now, late)
             if step:
                 self._fulfilments.wake(tx, step)
             else:

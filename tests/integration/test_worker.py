@@ -164,7 +164,8 @@ async def test_reply_to_a_failed_task_counts_at_its_retry(open_harness: OpenHarn
     assert state == "failed"
     async with harness.pool.acquire() as connection:
         for erased in (3, 0, 2):
-            assert await tasks.store_reply(connection, "crm", task_id, {}, clock.now(), erased) is None
+            late = ("before", erased)
+            assert await tasks.store_reply(connection, "crm", task_id, {}, clock.now(), late) is None
     assert (await harness.pool.fetchval("SELECT progress FROM task"))["found"] == 3
 
 

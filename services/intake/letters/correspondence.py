@@ -6,6 +6,7 @@ its letter needs (``write``); the letter is rendered when it is first sent, prin
 
 import base64
 import hmac
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from jinja2 import TemplateError
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
@@ -27,6 +29,7 @@ from services.intake.request.letter_kinds import TO_OTHERS, LetterOf
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.told.answer import standing
 from shared.domain import reference
+from shared.domain.errors import DsrError
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.sentences import Fact, dump, load, say
 from shared.domain.time_limit_policy import Question
@@ -34,9 +37,14 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.keyring import Keyring
 from shared.storage.vault import Row, Sealing, Vault
 
+log = logging.getLogger(__name__)
 _REACHED_BY = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI, IdentityType.ACCOUNT_ID)
 """Where a letter goes: to the best proved of what the requester has stated, of such to the first of these."""
 _CODE_BYTES = 15
+
+
+class NotRendered(DsrError):
+    """The words of a letter do not fit its facts: a defect of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +134,18 @@ async def rendered(
     """A letter with ``language``, ``subject``, ``html`` and, where it goes elsewhere, ``to``; rendered once, then kept.
 
     Raises:
-        KeyError: a field of its words is not given.
-        TemplateError: one of its template is not given.
+        NotRendered: its words do not fit its facts.
     """
     known: dict[str, Any] = orjson.loads(content)
     if "html" in known:
         return known
-    fields = {name: load(each) for name, each in known["fields"].items()}
-    written_on = datetime.fromisoformat(known["written_on"]["instant"])
-    letter = letters.write(known["kind"], Reader(**known["reader"]), fields, written_on)
+    try:
+        fields = {name: load(each) for name, each in known["fields"].items()}
+        written_on = datetime.fromisoformat(known["written_on"]["instant"])
+        letter = letters.write(known["kind"], Reader(**known["reader"]), fields, written_on)
+    except (KeyError, TemplateError, TypeError, ValueError) as error:
+        log.error("letter %s cannot be rendered: %s", letter_id, type(error).__name__)  # noqa: TRY400  # no facts
+        raise NotRendered("a letter cannot be rendered: the log names it; an engineer must look") from None
     to = {"to": known["to"]} if "to" in known else {}
     done = {"language": letter.language, "subject": letter.subject, "html": letter.html, **to}
     await tx.vault.replace(tx.connection, Sealing(request_id, "letter", "", orjson.dumps(done), letter_id))

@@ -46,8 +46,13 @@ class DeliveringUseCases(TimingUseCases):
     async def pages(self, caller: Caller, limit: int) -> list[Page]:
         """The letters that are to be posted, each with its address of record; who has read them is on record."""
         async with self.unit_of_work.begin() as tx:
-            rows = await tx.connection.fetch(_TO_PRINT, limit)
-            return [await self._page(tx, row["letter_id"], row["request_id"], caller) for row in rows]
+            pages = []
+            for letter_id, request_id in await tx.connection.fetch(_TO_PRINT, limit):
+                try:
+                    pages.append(await self._page(tx, letter_id, request_id, caller))
+                except correspondence.NotRendered:
+                    await delivered.stopped(tx, self.letters, letter_id, "not_rendered")
+            return pages
 
     async def posted(self, letter_id: UUID, caller: Caller) -> None:
         """Somebody has posted it: this day is that on which the subject was told."""

@@ -16,7 +16,6 @@ from uuid import UUID
 
 import aiosmtplib
 import orjson
-from jinja2 import TemplateError
 
 from services.intake.letters import correspondence, delivered, delivery
 from services.intake.letters.delivered import Fault
@@ -132,8 +131,7 @@ class Sender:
             await self._stop(claimed, "key_gone")
         except _UnusableError as error:
             await self._stop(claimed, error.fault)
-        except (KeyError, TemplateError) as error:  # a defect of ours: no other letter waits for this one
-            log.error("letter %s cannot be rendered: %s", claimed.letter_id, type(error).__name__)  # noqa: TRY400
+        except correspondence.NotRendered:  # no other letter waits for this one
             await self._stop(claimed, "not_rendered")
         return None
 
