@@ -427,7 +427,7 @@ async def test_letter_that_cannot_be_rendered_waits_for_a_person_and_delays_no_o
     assert [each.to for each in server.taken] == ["ben@example.org"]
     assert [each["fault"] for each in await open_letters(intake)] == ["not_rendered"]
     window = {"lines": ["Ada Quarzfels", "Musterstraße 1", "50667 Köln"], "on_file_in": "crm"}
-    (await intake.officer.post(f"/v1/requests/{request_id}/postal-window", json=window)).raise_for_status()
+    (await intake.officer.post(f"/v1/requests/{request_id}/postal-address", json=window)).raise_for_status()
     by_post = await intake.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "post"})
     assert (by_post.is_success, (await intake.officer.get("/v1/letters/print")).status_code) == (True, 200)
     assert [each["fault"] for each in await open_letters(intake)] == ["not_rendered"], "the others can be printed"
