@@ -103,7 +103,8 @@ def _run(names: Sequence[str] | None, repeats: int, before: Baseline) -> tuple[B
         about = asyncio.run(_machine(ground))
         rows, void = asyncio.run(_measure(ground, names or list(FIGURES)))
         measured = [Measured(row, commit, about) for row in rows]
-        after = before.updated(measured) if names else asyncio.run(_whole(ground, measured, before))
+        after = before.updated(measured) if names else asyncio.run(_whole(ground, measured))
+    after = after.model_copy(update={"timings": {**before.timings, **timings.kept()}, "lines": size.lines()})
     _keep(directory / "latest.json", Baseline(figures=tuple(measured)))
     typer.echo(page(Baseline(figures=tuple(measured))).partition("## Limits")[0].partition("## Figures")[2])
     return after, void
@@ -114,11 +115,9 @@ def _keep(file: Path, run: Baseline) -> None:
     baseline.write(run, file)
 
 
-async def _whole(ground: Ground, measured: Sequence[Measured], before: Baseline) -> Baseline:
+async def _whole(ground: Ground, measured: Sequence[Measured]) -> Baseline:
     async with ground.database() as dsn:
-        counts = await size.counts(dsn)
-    times = {**before.timings, **timings.kept()}
-    return Baseline(figures=tuple(measured), timings=times, lines=size.lines(), counts=counts)
+        return Baseline(figures=tuple(measured), counts=await size.counts(dsn))
 
 
 async def _measure(ground: Ground, names: Sequence[str]) -> tuple[list[Row], list[str]]:
