@@ -145,13 +145,14 @@ class Vault:
         )
         return [(row[0], row[1], row[2]) for row in await connection.fetch(query, subject_ref, kind)]
 
-    async def open_one(self, connection: Connection, sealed_id: UUID) -> bytes | None:
-        """One piece by its id, or None if there is no such piece.
+    async def open_one(self, connection: Connection, sealed_id: UUID, *, lock: bool = False) -> bytes | None:
+        """One piece by its id, or None if there is no such piece; ``lock``: nobody replaces it before this commits.
 
         Raises:
             Shredded: its subject's key is gone.
         """
-        row = await connection.fetchrow("SELECT subject_ref, content FROM vault.sealed WHERE sealed_id = $1", sealed_id)
+        query = "SELECT subject_ref, content FROM vault.sealed WHERE sealed_id = $1"
+        row = await connection.fetchrow(f"{query} FOR UPDATE" if lock else query, sealed_id)
         if row is None:
             return None
         key = (await self._keys(connection, {row[0]}))[row[0]]

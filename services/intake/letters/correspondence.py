@@ -137,6 +137,8 @@ async def rendered(
         NotRendered: its words do not fit its facts.
     """
     known: dict[str, Any] = orjson.loads(content)
+    if "html" not in known:
+        known = orjson.loads(await tx.vault.open_one(tx.connection, letter_id, lock=True) or content)
     if "html" in known:
         return known
     try:

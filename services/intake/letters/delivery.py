@@ -161,7 +161,7 @@ async def readdress(tx: UnitOfWork, request: StoredRequest | None, letter: Deliv
     A letter that goes where it says goes there again, and to nobody else.
     """
     letter_id = letter.letter_id
-    content = await tx.vault.open_one(tx.connection, letter_id)
+    content = await tx.vault.open_one(tx.connection, letter_id, lock=True)
     if letter.kind in BY_ADDRESS:
         own = orjson.loads(content or b"{}").get("to") or ("",)
         return None if address_in(own[0]) else "address_unknown"
